@@ -1,0 +1,1 @@
+"""How a process of the suite starts, serves, is seen and stops."""

@@ -1,0 +1,107 @@
+"""How a process begins and ends: the event loop, the signals, the order of stopping."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import structlog
+import uvloop
+
+log = structlog.get_logger(__name__)
+
+
+class StartupError(Exception):
+    """The process can't start; the message says why in one line for the operator."""
+
+
+class Shutdown:
+    """Set once, by SIGTERM or SIGINT or `request`; a second signal changes nothing (C137)."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    @property
+    def requested(self) -> bool:
+        return self._event.is_set()
+
+    def request(self, reason: str) -> None:
+        if not self._event.is_set():
+            log.info("shutdown_requested", reason=reason)
+            self._event.set()
+
+    async def wait(self) -> None:
+        """Returns when shutdown is requested."""
+        await self._event.wait()
+
+
+def run(main: Callable[[Shutdown], Coroutine[Any, Any, None]]) -> None:
+    """Runs `main` on uvloop until it returns; signals set its Shutdown. Ends the process with 1 on StartupError."""
+
+    async def supervised() -> None:
+        shutdown = Shutdown()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, shutdown.request, number.name)
+        await main(shutdown)
+
+    try:
+        uvloop.run(supervised())
+    except StartupError as error:
+        log.error("startup_failed", reason=str(error))
+        sys.exit(1)
+
+
+class Background:
+    """Tasks that live as long as the process. One that dies of an exception stops the process, with the reason."""
+
+    def __init__(self, shutdown: Shutdown) -> None:
+        self._shutdown = shutdown
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.failure: BaseException | None = None
+
+    def start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            self.failure = self.failure or error
+            log.error("background_task_died", task=task.get_name(), exc_info=error)
+            self._shutdown.request(f"{task.get_name()} died")
+
+    async def stop(self) -> None:
+        """Cancels what still runs and waits for it."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def within(seconds: float, work: Awaitable[Any]) -> bool:
+    """Waits at most `seconds` for `work`; false when it was cut off."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await work
+            return True
+    return False
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replaces the file in one step, readable by its owner alone (mode 0600)."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.unlink(missing_ok=True)
+    fresh.touch(mode=0o600)
+    fresh.write_bytes(content)
+    fresh.replace(path)

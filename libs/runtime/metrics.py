@@ -1,0 +1,72 @@
+"""The small HTTP server of a process that shows its metrics and its health."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+
+from libs.runtime.lifecycle import StartupError
+
+# Name of a dependency to what is missing of it; empty text: nothing.
+Readiness = Callable[[], Mapping[str, str]]
+
+_REQUEST_LIMIT = 8192
+_REQUEST_SECONDS = 10
+
+
+class MetricsServer:
+    """GET /metrics, /healthz (the process answers) and /readyz (503 and which dependency, when one is missing)."""
+
+    def __init__(self, readiness: Readiness, registry: CollectorRegistry = REGISTRY) -> None:
+        self._readiness = readiness
+        self._registry = registry
+        self._server: asyncio.Server | None = None
+
+    async def start(self, host: str, port: int) -> None:
+        """Listens; port 0 is off. Raises StartupError when the address is taken."""
+        if port == 0:
+            return
+        try:
+            self._server = await asyncio.start_server(self._answer, host, port, limit=_REQUEST_LIMIT)
+        except OSError as error:
+            raise StartupError(f"metrics: can't listen on {host}:{port}: {error.strerror}") from error
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(_REQUEST_SECONDS):
+                head = await reader.readuntil(b"\r\n\r\n")
+                status, content_type, body = self._respond(head.split(b"\r\n", 1)[0])
+                writer.write(
+                    f"HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
+                    "Connection: close\r\n\r\n".encode()
+                    + body
+                )
+                await writer.drain()
+        except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError):
+            pass
+        finally:
+            writer.close()
+
+    def _respond(self, request_line: bytes) -> tuple[str, str, bytes]:
+        match request_line.split(b" "):
+            case [b"GET", path, _]:
+                name = path.split(b"?", 1)[0]
+            case _:
+                return "405 Method Not Allowed", "text/plain", b"only GET\n"
+        if name == b"/metrics":
+            return "200 OK", CONTENT_TYPE_LATEST, generate_latest(self._registry)
+        if name == b"/healthz":
+            return "200 OK", "application/json", b'{"status":"ok"}\n'
+        if name == b"/readyz":
+            missing = {key: text for key, text in self._readiness().items() if text}
+            body = json.dumps({"status": "unready" if missing else "ready", "missing": missing}).encode() + b"\n"
+            return ("503 Service Unavailable" if missing else "200 OK"), "application/json", body
+        return "404 Not Found", "text/plain", b"/metrics, /healthz or /readyz\n"
