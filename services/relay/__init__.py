@@ -1,0 +1,1 @@
+"""relay: the durable queue, and the delivery of what is in it."""

@@ -1,0 +1,148 @@
+"""What operators configured, as the rest of relay reads it: immutable, with its look-ups built once. Pure.
+
+Addresses are canonical wire forms (`libs.smtp.address`): the local part as written, the domain an A-label in lower
+case. Where local parts are compared without case (aliases, local accounts, relay rules and relay-domain recipients
+are all things that an operator typed), the keys here are lower-cased as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class MailboxKind(Enum):
+    SMTP = "smtp"
+    LMTP = "lmtp"
+    MAILDIR = "maildir"
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    kind: MailboxKind
+    host: str = ""
+    port: int = 0
+    # maildir: the directory that holds one Maildir a recipient.
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalDomain:
+    id: str
+    domain: str
+    # None: mail for the domain is held.
+    mailbox: Mailbox | None
+    quarantine_mailbox: Mailbox | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RelayDomain:
+    id: str
+    domain: str
+    # Lower-cased full addresses; empty: any.
+    recipients: frozenset[bytes] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class RelayHostAuth:
+    username: str
+    password: str = field(repr=False)
+    allow_without_tls: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RelayHost:
+    host: str
+    port: int = 25
+    always_tls: bool = False
+    implicit_tls: bool = False
+    verify_certificate: bool = False
+    auth: RelayHostAuth | None = None
+
+
+class RuleType(Enum):
+    RECIPIENT = "recipient"
+    SENDER = "sender"
+
+
+class TargetType(Enum):
+    ADDRESS = "address"
+    DOMAIN = "domain"
+
+
+@dataclass(frozen=True, slots=True)
+class RelayRule:
+    id: str
+    name: str
+    type: RuleType
+    target_type: TargetType
+    # Lower-cased addresses, or domains; `.example.com` stands for its sub-domains.
+    targets: tuple[str, ...]
+    relay_host: RelayHost
+    position: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    id: str
+    address: bytes
+    targets: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolvers:
+    # host[:port]
+    preferred: tuple[str, ...] = ()
+    alternate: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSettings:
+    """Times in seconds."""
+
+    first_retry: float = 300.0
+    retry_growth: float = 1.5
+    max_retry: float = 7200.0
+    expire_after: float = 120 * 3600.0
+    # 0: never
+    delay_notice_after: float = 4 * 3600.0
+    bounce_expire_after: float = 24 * 3600.0
+    max_concurrency_per_destination: int = 20
+    max_messages_per_connection: int = 100
+    retention: float = 7 * 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class DkimKey:
+    id: str
+    domain: str
+    selector: str
+    # rsa-sha256 or ed25519-sha256
+    algorithm: str
+    private_key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """One revision. Replaced as a whole, never changed."""
+
+    revision: int
+    hostname: str
+    # Octets; 0: no limit.
+    max_message_size: int = 25 * 1024 * 1024
+    max_hops: int = 50
+    external_postmasters: tuple[bytes, ...] = ()
+    # None: direct.
+    relay_host: RelayHost | None = None
+    # Only enabled ones, by position.
+    relay_rules: tuple[RelayRule, ...] = ()
+    relay_domains: Mapping[str, RelayDomain] = field(default_factory=dict)
+    local_domains: Mapping[str, LocalDomain] = field(default_factory=dict)
+    # By lower-cased address.
+    aliases: Mapping[bytes, Alias] = field(default_factory=dict)
+    account_addresses: frozenset[bytes] = frozenset()
+    resolvers: Resolvers = Resolvers()
+    queue: QueueSettings = QueueSettings()
+    # By domain.
+    dkim_keys: Mapping[str, tuple[DkimKey, ...]] = field(default_factory=dict)
