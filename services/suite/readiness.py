@@ -1,0 +1,64 @@
+"""Asks a service whether it is ready to work, as its users would find it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from services.suite.topology import Process
+
+_ASK_SECONDS = 2.0
+_PAUSE_SECONDS = 0.05
+
+
+async def until_ready(process: Process) -> None:
+    """Returns when the service answers as ready; asks until then."""
+    while not await _ready(process):  # noqa: ASYNC110 - another process, which can only be asked
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+async def _ready(process: Process) -> bool:
+    ports = process.ports
+    with contextlib.suppress(OSError, TimeoutError, EOFError):
+        async with asyncio.timeout(_ASK_SECONDS):
+            match process.service:
+                case "config_api":
+                    head = await _first_line(process.host, ports["CONFIG_API_PORT"], b"GET /readyz HTTP/1.0\r\n\r\n")
+                    return b" 200 " in head and await _serving(process.host, ports["CONFIG_API_GRPC_PORT"])
+                case "policy":
+                    return await _serving(process.host, ports["POLICY_PORT"])
+                case "relay":
+                    return await _serving(process.host, ports["RELAY_PORT"])
+                case _:
+                    port = next(ports[name] for name in ("INGRESS_SMTP_PORT", "INGRESS_SUBMISSION_PORT") if ports[name])
+                    return (await _first_line(process.host, port, b"")).startswith(b"220")
+    return False
+
+
+async def _first_line(host: str, port: int, send: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        if send:
+            writer.write(send)
+        line = await reader.readline()
+        if not send:
+            writer.write(b"QUIT\r\n")
+            await reader.read()
+        return line
+    finally:
+        writer.close()
+
+
+async def _serving(host: str, port: int) -> bool:
+    target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    async with grpc.aio.insecure_channel(target, options=[("grpc.enable_retries", 0)]) as channel:
+        try:
+            answer = await health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(), timeout=_ASK_SECONDS
+            )
+        except grpc.aio.AioRpcError:
+            return False
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

@@ -1,0 +1,136 @@
+"""Which processes make up the suite, on which ports, and with which environment. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+# Replicas on one machine: each listens this much above the one before it.
+PORT_STEP = 10
+
+SERVICES = ("config_api", "policy", "relay", "ingress")
+
+# variable -> default (DESIGN: "Defaults that a newcomer meets")
+_PORTS: Mapping[str, Mapping[str, int]] = {
+    "config_api": {"CONFIG_API_PORT": 8080, "CONFIG_API_GRPC_PORT": 50053, "CONFIG_API_METRICS_PORT": 9104},
+    "policy": {"POLICY_PORT": 50051, "POLICY_METRICS_PORT": 9102},
+    "relay": {"RELAY_PORT": 50052, "RELAY_METRICS_PORT": 9103},
+    "ingress": {
+        "INGRESS_SMTP_PORT": 8025,
+        "INGRESS_SUBMISSION_PORT": 8587,
+        "INGRESS_SMTPS_PORT": 8465,
+        "INGRESS_METRICS_PORT": 9101,
+    },
+}
+# (variable, the service it points at, that service's port variable)
+_TARGETS = (
+    ("INGRESS_POLICY_TARGET", "policy", "POLICY_PORT"),
+    ("INGRESS_RELAY_TARGET", "relay", "RELAY_PORT"),
+    ("POLICY_CONFIG_TARGET", "config_api", "CONFIG_API_GRPC_PORT"),
+    ("RELAY_CONFIG_TARGET", "config_api", "CONFIG_API_GRPC_PORT"),
+    ("CONFIG_API_POLICY_TARGET", "policy", "POLICY_PORT"),
+    ("CONFIG_API_RELAY_TARGET", "relay", "RELAY_PORT"),
+)
+
+
+class TopologyError(Exception):
+    """The suite can't be laid out as asked; the message says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One child: a service and the ports and environment it gets."""
+
+    service: str
+    # policy, or policy-2 for the second replica
+    name: str
+    host: str
+    ports: Mapping[str, int]
+    environment: Mapping[str, str] = field(repr=False)
+
+
+def lay_out(
+    environment: Mapping[str, str],
+    replicas: Mapping[str, int] | None = None,
+    *,
+    postgres_url: str = "",
+    redis_url: str = "",
+) -> tuple[Process, ...]:
+    """The processes of the suite in the order of SERVICES, each replica with ports of its own.
+
+    `environment` is the user's: ports and addresses set there stay, and the targets between the services follow
+    from them unless set too. Raises TopologyError.
+    """
+    counts = {service: (replicas or {}).get(service, 1) for service in SERVICES}
+    _refuse_unshared(environment, counts, postgres_url, redis_url)
+    hosts = {service: environment.get(f"{service.upper()}_HOST", "127.0.0.1") for service in SERVICES}
+    ports = {service: _ports(environment, service, counts[service]) for service in SERVICES}
+    shared = dict(environment)
+    if postgres_url:
+        shared.setdefault("RELAY_DATABASE_URL", postgres_url)
+        shared.setdefault("CONFIG_API_DATABASE_URL", postgres_url)
+    if redis_url:
+        shared.setdefault("POLICY_STATE_URL", redis_url)
+    for variable, service, port_variable in _TARGETS:
+        host = _reachable(hosts[service])
+        shared.setdefault(variable, ",".join(f"{host}:{replica[port_variable]}" for replica in ports[service]))
+    return tuple(
+        Process(
+            service=service,
+            name=service if number == 0 else f"{service}-{number + 1}",
+            host=_reachable(hosts[service]).strip("[]"),
+            ports=of_replica,
+            environment={**shared, **{variable: str(port) for variable, port in of_replica.items()}},
+        )
+        for service in SERVICES
+        for number, of_replica in enumerate(ports[service])
+    )
+
+
+def parse_replicas(text: str) -> dict[str, int]:
+    """`ingress=2,policy=2` as counts. Raises TopologyError."""
+    counts: dict[str, int] = {}
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        service, _, count = part.partition("=")
+        if service not in SERVICES:
+            raise TopologyError(f"--replicas: {service!r} is none of {', '.join(SERVICES)}")
+        if not (count.isascii() and count.isdigit() and 1 <= int(count) <= 32):
+            raise TopologyError(f"--replicas: {service} needs a number from 1 to 32, not {count!r}")
+        counts[service] = int(count)
+    return counts
+
+
+def _refuse_unshared(
+    environment: Mapping[str, str], counts: Mapping[str, int], postgres_url: str, redis_url: str
+) -> None:
+    for service in ("config_api", "relay"):
+        url = environment.get(f"{service.upper()}_DATABASE_URL", postgres_url)
+        if counts[service] > 1 and not url.startswith("postgresql"):
+            raise TopologyError(
+                f"{counts[service]} replicas of {service} need one PostgreSQL to share: "
+                f"give --postgres or {service.upper()}_DATABASE_URL"
+            )
+    state = environment.get("POLICY_STATE_URL", redis_url)
+    if counts["policy"] > 1 and not state.startswith(("redis://", "rediss://")):
+        raise TopologyError(
+            f"{counts['policy']} replicas of policy need one Redis to share counters: give --redis or POLICY_STATE_URL"
+        )
+
+
+def _ports(environment: Mapping[str, str], service: str, count: int) -> tuple[dict[str, int], ...]:
+    first: dict[str, int] = {}
+    for variable, default in _PORTS[service].items():
+        text = environment.get(variable, str(default))
+        if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+            raise TopologyError(f"{variable} must be a port from 0 to 65535, not {text!r}")
+        first[variable] = int(text)
+    # Port 0 is off, for every replica.
+    return tuple(
+        {variable: port and port + number * PORT_STEP for variable, port in first.items()} for number in range(count)
+    )
+
+
+def _reachable(host: str) -> str:
+    """The address to call a service at that listens on `host`, an IPv6 one in brackets."""
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{host}]" if ":" in host else host

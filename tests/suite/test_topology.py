@@ -1,0 +1,78 @@
+"""Which processes `posthouse up` starts, with which ports and targets."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.suite.topology import SERVICES, TopologyError, lay_out, parse_replicas
+
+
+def test_one_of_each_on_the_documented_ports() -> None:
+    processes = {process.name: process for process in lay_out({})}
+    assert tuple(processes) == SERVICES
+    ports = {name: port for process in processes.values() for name, port in process.ports.items()}
+    assert ports == {
+        "CONFIG_API_PORT": 8080,
+        "CONFIG_API_GRPC_PORT": 50053,
+        "CONFIG_API_METRICS_PORT": 9104,
+        "POLICY_PORT": 50051,
+        "POLICY_METRICS_PORT": 9102,
+        "RELAY_PORT": 50052,
+        "RELAY_METRICS_PORT": 9103,
+        "INGRESS_SMTP_PORT": 8025,
+        "INGRESS_SUBMISSION_PORT": 8587,
+        "INGRESS_SMTPS_PORT": 8465,
+        "INGRESS_METRICS_PORT": 9101,
+    }
+    assert processes["ingress"].environment["INGRESS_POLICY_TARGET"] == "127.0.0.1:50051"
+
+
+def test_targets_follow_ports_and_hosts_and_yield_to_the_user() -> None:
+    chosen = {"POLICY_PORT": "1234", "POLICY_HOST": "::", "RELAY_CONFIG_TARGET": "elsewhere:1"}
+    environment = lay_out(chosen)[0].environment
+    assert environment["INGRESS_POLICY_TARGET"] == "[::1]:1234"
+    assert environment["RELAY_CONFIG_TARGET"] == "elsewhere:1"
+    assert environment["POLICY_CONFIG_TARGET"] == "127.0.0.1:50053"
+
+
+def test_replicas_have_ports_of_their_own_and_all_are_targets() -> None:
+    processes = lay_out(
+        {"INGRESS_METRICS_PORT": "0"},
+        {"ingress": 2, "policy": 2, "relay": 3},
+        postgres_url="postgresql+asyncpg://db",
+        redis_url="redis://r",
+    )
+    names = [process.name for process in processes]
+    assert names == ["config_api", "policy", "policy-2", "relay", "relay-2", "relay-3", "ingress", "ingress-2"]
+    second = processes[-1]
+    assert second.ports["INGRESS_SMTP_PORT"] == 8035
+    assert second.ports["INGRESS_METRICS_PORT"] == 0, "off stays off"
+    assert second.environment["INGRESS_RELAY_TARGET"] == "127.0.0.1:50052,127.0.0.1:50062,127.0.0.1:50072"
+    assert second.environment["POLICY_STATE_URL"] == "redis://r"
+
+
+@pytest.mark.parametrize(
+    ("replicas", "environment", "needed"),
+    [
+        ({"policy": 2}, {}, "Redis"),
+        ({"policy": 2}, {"POLICY_STATE_URL": "memory://"}, "Redis"),
+        ({"relay": 2}, {}, "PostgreSQL"),
+        ({"config_api": 2}, {"CONFIG_API_DATABASE_URL": "sqlite+aiosqlite:///x"}, "PostgreSQL"),
+    ],
+)
+def test_replicas_that_could_not_share_are_refused(
+    replicas: dict[str, int], environment: dict[str, str], needed: str
+) -> None:
+    with pytest.raises(TopologyError, match=needed):
+        lay_out(environment, replicas)
+
+
+@pytest.mark.parametrize("text", ["ingress", "ingress=0", "ingress=x", "mail=2", "ingress=33"])
+def test_replica_counts_are_checked(text: str) -> None:
+    with pytest.raises(TopologyError, match="--replicas"):
+        parse_replicas(text)
+
+
+def test_ports_are_checked() -> None:
+    with pytest.raises(TopologyError, match="POLICY_PORT"):
+        lay_out({"POLICY_PORT": "70000"})
