@@ -1,0 +1,154 @@
+"""The outside world of the demonstration: a DNS zone and two mail servers, on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import ipaddress
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rrset
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+# (name, type) to the record texts
+Zone = Mapping[tuple[str, str], tuple[str, ...]]
+
+
+class Nameserver(asyncio.DatagramProtocol):
+    """Answers from one zone over UDP; what the zone has not is NXDOMAIN, or empty where the name has other types."""
+
+    def __init__(self, zone: Zone) -> None:
+        self._zone = zone
+        self._transport: asyncio.DatagramTransport | None = None
+
+    async def start(self) -> str:
+        """Listens on a free loopback port; returns host:port."""
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", 0))
+        host, port = transport.get_extra_info("sockname")[:2]
+        return f"{host}:{port}"
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.DatagramTransport)  # noqa: S101 - a datagram endpoint
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
+        query = dns.message.from_wire(data)
+        answer = dns.message.make_response(query, recursion_available=True)
+        question = query.question[0]
+        name, kind = question.name.to_text(omit_final_dot=True).lower(), dns.rdatatype.to_text(question.rdtype)
+        records = self._zone.get((name, kind))
+        if records:
+            answer.answer.append(dns.rrset.from_text(question.name, 60, "IN", kind, *records))
+        elif not any(known == name for known, _ in self._zone):
+            answer.set_rcode(dns.rcode.NXDOMAIN)
+        if self._transport is not None:
+            self._transport.sendto(answer.to_wire(), address)
+
+    def stop(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One message that a mail server of the demonstration took."""
+
+    sender: str
+    recipients: tuple[str, ...]
+    content: bytes
+    tls: bool
+    login: str
+
+
+@dataclass(slots=True)
+class MailServer:
+    """A mail server that keeps what it takes; with a certificate and login it wants TLS and AUTH first."""
+
+    name: str
+    certificate: ssl.SSLContext | None = None
+    login: str = ""
+    password: str = ""
+    received: list[Received] = field(default_factory=list)
+    _server: asyncio.Server | None = None
+
+    async def start(self, host: str, port: int) -> int:
+        """Listens; returns the port."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._session, host, port)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    def _session(self) -> SMTP:
+        return SMTP(
+            self,
+            hostname=self.name,
+            tls_context=self.certificate,
+            require_starttls=self.certificate is not None,
+            auth_required=bool(self.login),
+            authenticator=self._authenticate if self.login else None,
+            loop=asyncio.get_running_loop(),
+        )
+
+    def _authenticate(
+        self, _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, data: object
+    ) -> AuthResult:
+        right = LoginPassword(self.login.encode(), self.password.encode())
+        return AuthResult(success=data == right, auth_data=data)
+
+    async def handle_DATA(self, _server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's
+        proved = session.auth_data
+        self.received.append(
+            Received(
+                sender=envelope.mail_from or "",
+                recipients=tuple(envelope.rcpt_tos),
+                content=bytes(envelope.original_content or b""),
+                tls=getattr(session, "ssl", None) is not None,
+                login=proved.login.decode() if isinstance(proved, LoginPassword) else "",
+            )
+        )
+        return "250 2.0.0 Kept"
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+
+
+def self_signed(folder: Path, name: str) -> ssl.SSLContext:
+    """A server context with a certificate for `name` that is good for a day."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(minutes=5))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(name), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
+        .sign(key, hashes.SHA256())
+    )
+    pem = folder / f"{name}.pem"
+    pem.touch(mode=0o600)
+    pem.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pem)
+    return context
