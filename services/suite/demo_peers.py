@@ -106,7 +106,7 @@ class MailServer:
         return AuthResult(success=data == right, auth_data=data)
 
     async def handle_DATA(self, _server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's
-        proved = session.auth_data
+        proved: object = session.auth_data
         self.received.append(
             Received(
                 sender=envelope.mail_from or "",
