@@ -7,7 +7,7 @@ are all things that an operator typed), the keys here are lower-cased as a whole
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -84,6 +84,51 @@ class RelayRule:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleTargets:
+    """Relay rules of one type, by what they are aimed at; where several have the same target, the first by position."""
+
+    by_address: Mapping[bytes, RelayRule]
+    by_domain: Mapping[str, RelayRule]
+    # Key `example.com` for the target `.example.com`.
+    by_parent: Mapping[str, RelayRule]
+
+    @classmethod
+    def of(cls, rules: Sequence[RelayRule], type_: RuleType) -> RuleTargets:
+        """`rules` in order of position; those of another type are passed over."""
+        addresses: dict[bytes, RelayRule] = {}
+        domains: dict[str, RelayRule] = {}
+        parents: dict[str, RelayRule] = {}
+        for rule in rules:
+            if rule.type is not type_:
+                continue
+            for target in rule.targets:
+                if rule.target_type is TargetType.ADDRESS:
+                    addresses.setdefault(target.encode(), rule)
+                elif target.startswith("."):
+                    parents.setdefault(target[1:], rule)
+                else:
+                    domains.setdefault(target, rule)
+        return cls(addresses, domains, parents)
+
+    def match(self, address: bytes, domain: str) -> RelayRule | None:
+        """The rule for an address (lower-cased) at its domain: an address beats a domain, then position decides."""
+        if not self.by_address and not self.by_domain and not self.by_parent:
+            return None
+        rule = self.by_address.get(address)
+        if rule is not None:
+            return rule
+        found = []
+        if domain in self.by_domain:
+            found.append(self.by_domain[domain])
+        parent = domain.partition(".")[2] if self.by_parent else ""
+        while parent:
+            if parent in self.by_parent:
+                found.append(self.by_parent[parent])
+            parent = parent.partition(".")[2]
+        return min(found, key=lambda rule: rule.position, default=None)
+
+
+@dataclass(frozen=True, slots=True)
 class Alias:
     id: str
     address: bytes
@@ -146,3 +191,10 @@ class Configuration:
     queue: QueueSettings = QueueSettings()
     # By domain.
     dkim_keys: Mapping[str, tuple[DkimKey, ...]] = field(default_factory=dict)
+    # Made of relay_rules.
+    recipient_targets: RuleTargets = field(init=False, repr=False, compare=False)
+    sender_targets: RuleTargets = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "recipient_targets", RuleTargets.of(self.relay_rules, RuleType.RECIPIENT))
+        object.__setattr__(self, "sender_targets", RuleTargets.of(self.relay_rules, RuleType.SENDER))

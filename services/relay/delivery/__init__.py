@@ -1,0 +1,1 @@
+"""How a message leaves: look-ups, connections, transactions."""

@@ -1,0 +1,87 @@
+"""What the process' environment says about delivery: ports, name servers, time-outs, networks that are refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from pathlib import Path
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+# RELAY_PROHIBITED_NETWORKS: where an MX record or a literal in somebody's address must never lead: "this" network,
+# loopback, multicast and reserved space (C53, C111). Mapped IPv4 addresses are judged as IPv4. Private ranges are not among
+# them, since a relay domain's own MX may well be there. An empty value lets everything through, which is what a
+# set-up on loopback (tests, demo, benchmark) needs; own addresses are left out all the same.
+PROHIBITED_NETWORKS = "0.0.0.0/8,127.0.0.0/8,224.0.0.0/4,240.0.0.0/4,::/128,::1/128,ff00::/8"
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """Comma-separated CIDR. Raises ValueError."""
+    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+
+
+def own_addresses(text: str) -> frozenset[tuple[Address, int]]:
+    """RELAY_OWN_ADDRESSES: comma-separated `address`, `address:port` or `[address]:port`; port 0 is every port.
+
+    Raises ValueError.
+    """
+    found = set()
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        host, port = part, "0"
+        if part.startswith("["):
+            host, _, port = part[1:].partition("]")
+            port = port.removeprefix(":") or "0"
+        elif part.count(":") == 1:
+            host, _, port = part.partition(":")
+        found.add((ip_address(host), int(port)))
+    return frozenset(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds to wait for the peer, from RFC 5321 4.5.3.2; and for a connection, which that section leaves open."""
+
+    connect: float = 15.0
+    greeting: float = 300.0
+    ehlo: float = 300.0
+    tls: float = 60.0
+    auth: float = 120.0
+    mail: float = 300.0
+    rcpt: float = 300.0
+    data: float = 120.0
+    # Between two pieces of content that the peer takes.
+    block: float = 180.0
+    end_of_data: float = 600.0
+    reset: float = 20.0
+    # For all tries to reach a host in one attempt; a transaction that began goes on to its end.
+    reach: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryOptions:
+    """How this process delivers. Everything an operator changes at run time is in the Configuration instead."""
+
+    # RELAY_NAMESERVERS: host[:port]; empty: the system's.
+    nameservers: tuple[str, ...] = ()
+    # RELAY_MX_PORT
+    mx_port: int = 25
+    # RELAY_PROHIBITED_NETWORKS
+    prohibited: tuple[Network, ...] = field(default_factory=lambda: networks(PROHIBITED_NETWORKS))
+    # RELAY_OWN_ADDRESSES: addresses of the suite's listeners, an MX there is a loop.
+    own_addresses: frozenset[tuple[Address, int]] = frozenset()
+    # RELAY_TLS_CA_FILE: trusted besides the system's; None: only those.
+    ca_file: Path | None = None
+    # RELAY_DANE: only with a validating resolver that is reached over a trusted path.
+    dane: bool = False
+    # RELAY_MTA_STS
+    mta_sts: bool = True
+    timeouts: Timeouts = Timeouts()
+    # Seconds that an unused connection is kept.
+    idle_seconds: float = 5.0
+    # Open and unused, over all destinations.
+    max_idle_connections: int = 200
+    # Addresses tried in one attempt.
+    max_hosts: int = 6
+    # Recipients of one transaction.
+    max_recipients: int = 100

@@ -1,0 +1,152 @@
+"""Which way a recipient's mail goes: the order of rules, as a pure function of the configuration.
+
+Aliases are expanded before. The order is: recipient rule, local domain, relay domain, sender rule, mode; so sender
+rules and the single relay host never take mail for domains of ours. There is no falling back: mail meant for a relay
+host never goes by MX instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.relay.configuration import Configuration, LocalDomain, RelayHost, RelayRule, RuleType, TargetType
+from services.relay.transaction import Route, RouteKind
+
+# Never judged by existence at ingress (SETTINGS, ground rules), so they can name no account here.
+_ROLES = (b"postmaster", b"mailer-daemon")
+
+
+@dataclass(frozen=True, slots=True)
+class RuleReport:
+    """One rule that was looked at, and why it won or lost."""
+
+    # alias, recipient_rule, local_domain, relay_domain, sender_rule, mode
+    kind: str
+    rule_id: str
+    name: str
+    won: bool
+    reason: str
+
+
+def resolve(configuration: Configuration, sender: bytes, recipient: bytes, *, quarantine: bool) -> Route:
+    """The route of one recipient. Addresses are canonical; an empty sender is `<>`."""
+    address = recipient.lower()
+    local_part, domain = _split(address)
+    if not domain:
+        return _hold(f"{recipient.decode('ascii', 'backslashreplace')} has no domain and no external postmaster is set")
+    rule = configuration.recipient_targets.match(address, domain)
+    if rule is not None:
+        return _by_relay_host(rule.relay_host, rule.id)
+    local = configuration.local_domains.get(domain)
+    if local is not None:
+        return _into_mailbox(configuration, local, local_part, address, quarantine)
+    relayed = configuration.relay_domains.get(domain)
+    if relayed is not None:
+        return Route(RouteKind.RELAY_DOMAIN, f"domain:{domain}", domain=domain, rule_id=relayed.id)
+    if sender:
+        from_address = sender.lower()
+        rule = configuration.sender_targets.match(from_address, _split(from_address)[1])
+        if rule is not None:
+            return _by_relay_host(rule.relay_host, rule.id)
+    if configuration.relay_host is not None:
+        return _by_relay_host(configuration.relay_host, "")
+    return Route(RouteKind.DIRECT, f"domain:{domain}", domain=domain)
+
+
+def examine(
+    configuration: Configuration, sender: bytes, recipient: bytes, *, quarantine: bool
+) -> tuple[Route, tuple[RuleReport, ...]]:
+    """The route that `resolve` gives, and a report of every rule in the order in which they are asked."""
+    route = resolve(configuration, sender, recipient, quarantine=quarantine)
+    address, from_address = recipient.lower(), sender.lower()
+    domain = _split(address)[1]
+    reports: list[RuleReport] = []
+
+    by_recipient = configuration.recipient_targets.match(address, domain) if domain else None
+    reports += _rule_reports(configuration.relay_rules, RuleType.RECIPIENT, by_recipient, address, domain, "")
+    taken = f"the recipient rule {by_recipient.name} comes first" if by_recipient else ""
+
+    local = configuration.local_domains.get(domain)
+    reports.append(_domain_report("local_domain", local.id if local else "", domain, local is not None, taken))
+    taken = taken or (f"{domain} is a local domain" if local else "")
+
+    relayed = configuration.relay_domains.get(domain)
+    reports.append(_domain_report("relay_domain", relayed.id if relayed else "", domain, relayed is not None, taken))
+    taken = taken or (f"{domain} is a relay domain" if relayed else "")
+
+    by_sender = configuration.sender_targets.match(from_address, _split(from_address)[1]) if sender else None
+    reports += _rule_reports(
+        configuration.relay_rules, RuleType.SENDER, by_sender, from_address, _split(from_address)[1], taken
+    )
+    taken = taken or (f"the sender rule {by_sender.name} comes first" if by_sender else "")
+    taken = taken or ("" if domain else "the recipient has no domain")
+
+    mode = "direct: the domain's MX hosts" if configuration.relay_host is None else "the single relay host"
+    reports.append(RuleReport("mode", "", mode.partition(":")[0], not taken, taken or f"no rule took it: {mode}"))
+    return route, tuple(reports)
+
+
+def _split(address: bytes) -> tuple[bytes, str]:
+    local_part, at, domain = address.rpartition(b"@")
+    return (local_part, domain.decode("ascii", "backslashreplace")) if at else (address, "")
+
+
+def _by_relay_host(host: RelayHost, rule_id: str) -> Route:
+    return Route(RouteKind.RELAY_HOST, f"relay:{host.host}:{host.port}", relay_host=host, rule_id=rule_id)
+
+
+def _into_mailbox(
+    configuration: Configuration, local: LocalDomain, local_part: bytes, address: bytes, quarantine: bool
+) -> Route:
+    if local_part in _ROLES and address not in configuration.account_addresses:
+        return _hold(f"no account, alias or external postmaster takes mail for {address.decode('ascii')}", local.id)
+    mailbox = local.quarantine_mailbox if quarantine and local.quarantine_mailbox else local.mailbox
+    if mailbox is None:
+        return _hold(f"the local domain {local.domain} has no mailbox", local.id)
+    return Route(RouteKind.MAILBOX, f"mailbox:{local.domain}", domain=local.domain, mailbox=mailbox, rule_id=local.id)
+
+
+def _hold(reason: str, rule_id: str = "") -> Route:
+    return Route(RouteKind.HOLD, "hold", rule_id=rule_id, reason=reason)
+
+
+def _domain_report(kind: str, rule_id: str, domain: str, listed: bool, taken: str) -> RuleReport:
+    what = kind.replace("_", " ")
+    if not listed:
+        return RuleReport(kind, "", "", False, f"{domain or 'nothing'} is no {what}")
+    return RuleReport(kind, rule_id, domain, not taken, taken or f"{domain} is a {what}")
+
+
+def _rule_reports(
+    rules: Sequence[RelayRule], type_: RuleType, winner: RelayRule | None, address: bytes, domain: str, taken: str
+) -> list[RuleReport]:
+    """Every relay rule of one type. `taken` says why none of them may win; empty when one may."""
+    reports = []
+    for rule in rules:
+        if rule.type is not type_:
+            continue
+        target = _matching_target(rule, address, domain)
+        if not target:
+            whose = (
+                "the null sender" if type_ is RuleType.SENDER and not address else address.decode("ascii", "replace")
+            )
+            won, reason = False, f"no target is {whose} or its domain"
+        elif taken:
+            won, reason = False, f"{target} matches, but {taken}"
+        elif rule is winner:
+            won, reason = True, f"{target} matches"
+        else:
+            won, reason = False, f"{target} matches, but {winner.name if winner else 'another rule'} comes first"
+        reports.append(RuleReport(f"{type_.value}_rule", rule.id, rule.name, won, reason))
+    return reports
+
+
+def _matching_target(rule: RelayRule, address: bytes, domain: str) -> str:
+    for target in rule.targets:
+        if rule.target_type is TargetType.ADDRESS:
+            if target.encode() == address:
+                return target
+        elif domain and (target == domain or (target.startswith(".") and domain.endswith(target))):
+            return target
+    return ""
