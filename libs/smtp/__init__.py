@@ -1,0 +1,1 @@
+"""The RFCs' vocabulary of mail: replies, addresses, parameters, envelopes, headers, networks. Pure, no I/O."""

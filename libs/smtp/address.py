@@ -1,0 +1,385 @@
+"""Mail addresses in one canonical form: paths of MAIL and RCPT, mailboxes of a configuration, domains, HELO names.
+
+Sources: RFC 5321 4.1.2 and 4.1.3 (paths, literals), RFC 6531 3.3 (UTF-8), RFC 5891 and UTS 46 (A-labels).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final
+
+import idna
+
+from libs.smtp.reply import BAD_RECIPIENT_SYNTAX, BAD_SENDER_SYNTAX, UTF8_NOT_ALLOWED, CommandError, Reply
+
+# RFC 5321 4.5.3.1.3 obliges to take 256; long VERP and token addresses exist (C55). Without brackets and source route.
+MAX_PATH_OCTETS: Final = 512
+# RFC 1035 2.3.4: 255 octets on the wire are 253 in text without the root's dot.
+MAX_DOMAIN_OCTETS: Final = 253
+MAX_LABEL_OCTETS: Final = 63
+
+_ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~-"
+_CONTROL = r"\x00-\x1f\x7f"
+# Without C1 controls and the line and paragraph separators: RFC 6532 has them, but they end lines elsewhere.
+_UTF8 = "\u00a0-\u2027\u202a-\U0010ffff"
+
+# What nearly every path is: a dot-string, a domain of LDH labels whose last begins with a letter, parameters.
+_COMMON_MAILBOX = (
+    rf"([{_ATEXT}]++(?:\.[{_ATEXT}]++)*+)"
+    r"@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)"
+)
+_COMMON_PATH = re.compile(rf"<{_COMMON_MAILBOX}>(?: (.*))?".encode(), re.DOTALL).fullmatch
+_COMMON_WIRE = re.compile(_COMMON_MAILBOX.encode()).fullmatch
+
+# Where a path ends: angle brackets and spaces may stand inside a quoted string.
+_QUOTED = rf'"(?:[^"\\{_CONTROL}]++|\\[ -~])*+"'
+_BRACKETED = re.compile(rf'<((?:[^<>"\\{_CONTROL}]++|{_QUOTED})*+)>'.encode()).match
+_UNBRACKETED = re.compile(rf'((?:[^ <>"\\{_CONTROL}]++|{_QUOTED})++)'.encode()).match
+
+_DOT_STRING = rf"[{_UTF8}{_ATEXT}]++(?:\.[{_UTF8}{_ATEXT}]++)*+"
+_QUOTED_STRING = rf'"((?:[ !#-\[\]-~{_UTF8}]++|\\[ -~])*+)"'
+_LOCAL_PART = re.compile(rf"(?:({_DOT_STRING})|{_QUOTED_STRING})(?=@|\Z)").match
+_IS_DOT_STRING = re.compile(_DOT_STRING).fullmatch
+_QUOTED_PAIR = re.compile(r"\\(.)")
+_TO_ESCAPE = re.compile(r'(["\\])')
+
+# The underscore is no letter of RFC 5321's sub-domain, but names with it exist in the DNS, get mail, and are taken by
+# Postfix and Exim alike.
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*").fullmatch
+_HOST_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST_NAME = re.compile(rf"{_HOST_LABEL}(?:\.{_HOST_LABEL})+").fullmatch
+_HELO_WORD = re.compile(r"[A-Za-z0-9_.:-]+").fullmatch
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A mailbox, the null path, or `postmaster` with no domain. Made by the parsers here, which make it canonical.
+
+    `local`: the local part's meaning, without quotes and escapes, case kept; empty in the null path.
+    `domain`: A-labels in lower case without final dot, or an address literal (`[192.0.2.1]`, `[IPv6:2001:db8::1]`);
+    empty in the null path and in `postmaster` with no domain.
+    """
+
+    local: str
+    domain: str
+
+    @property
+    def is_null(self) -> bool:
+        """The null reverse-path `<>`."""
+        return not self.domain and not self.local
+
+    @property
+    def is_postmaster_without_domain(self) -> bool:
+        """`<postmaster>`, in any case (RFC 5321 4.5.1)."""
+        return not self.domain and self.local.lower() == "postmaster"
+
+    @property
+    def needs_smtputf8(self) -> bool:
+        """Whether the local part is beyond ASCII; the domain never is (C59)."""
+        return not self.local.isascii()
+
+    @property
+    def literal(self) -> IPv4Address | IPv6Address | None:
+        """The IP address of an address literal; None where the domain is a name."""
+        if not self.domain.startswith("["):
+            return None
+        inside = self.domain[1:-1]
+        return IPv6Address(inside[5:]) if inside.startswith("IPv6:") else IPv4Address(inside)
+
+    def wire(self) -> bytes:
+        """The canonical form of the contracts' `bytes` fields, which also goes between angle brackets in SMTP.
+
+        The local part is quoted only where it must be (RFC 5321 4.1.2); the null path is empty.
+        """
+        return str(self).encode()
+
+    def __str__(self) -> str:
+        """The text of `wire`."""
+        if not self.domain:
+            return self.local
+        return f"{quoted_local(self.local)}@{self.domain}"
+
+    def local_key(self) -> str:
+        """The key of the whole address among local accounts and aliases, where the local part's case has no meaning."""
+        return f"{quoted_local(_lower(self.local))}@{self.domain}" if self.domain else _lower(self.local)
+
+    def matching_key(self) -> str:
+        """The key for exact matching (C103): the local part's case counts, quoting and Unicode composition do not."""
+        if self.local.isascii():
+            return str(self)
+        return str(Address(unicodedata.normalize("NFC", self.local), self.domain))
+
+
+NULL_PATH: Final = Address("", "")
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedPath:
+    """`address`, and `rest`: the parameters after the path, without surrounding blanks. `utf8`: bytes over 127 sent."""
+
+    address: Address
+    rest: bytes
+    utf8: bool
+
+
+class AddressError(CommandError):
+    """A path that is refused; `reply` is the answer to give (C24: always permanent)."""
+
+
+def parse_path(
+    raw: bytes,
+    *,
+    smtputf8: bool,
+    null_allowed: bool,
+    postmaster_allowed: bool,
+    lenient: bool = False,
+) -> ParsedPath:
+    """The path after `MAIL FROM:` or `RCPT TO:`, and what follows it (RFC 5321 4.1.2, RFC 6531 3.3).
+
+    `null_allowed` makes it a reverse-path, whose faults are 501 5.1.7; those of a forward-path are 501 5.1.3. A source
+    route is checked and dropped (C52). With `lenient` (submission), blanks before the path and a missing pair of angle
+    brackets are taken (C22). Bytes over 127 without `smtputf8` are 553 5.6.7 (C60). Raises AddressError.
+    """
+    common = _COMMON_PATH(raw)
+    if common is not None:
+        local, domain, rest = common.groups(b"")
+        if len(domain) <= MAX_DOMAIN_OCTETS and len(local) + len(domain) < MAX_PATH_OCTETS:
+            return ParsedPath(Address(local.decode("ascii"), domain.decode("ascii").lower()), rest.strip(b" \t"), False)
+    fault = BAD_SENDER_SYNTAX if null_allowed else BAD_RECIPIENT_SYNTAX
+    inside, rest = _cut(raw, fault, lenient=lenient)
+    if len(inside) > MAX_PATH_OCTETS and not inside.startswith(b"@"):
+        raise _error(fault, "too long")
+    try:
+        text = inside.decode()
+    except UnicodeDecodeError:
+        raise _error(fault, "not UTF-8") from None
+    utf8 = not text.isascii()
+    if utf8 and not smtputf8:
+        raise AddressError(UTF8_NOT_ALLOWED)
+    try:
+        address = _path(text)
+    except ValueError as error:
+        raise _error(fault, str(error)) from None
+    if address.is_null and not null_allowed:
+        raise _error(fault, "empty")
+    if not address.domain and not address.is_null and not postmaster_allowed:
+        raise _error(fault, "no domain")
+    return ParsedPath(address, rest, utf8)
+
+
+def parse_reverse_path(raw: bytes, *, smtputf8: bool, lenient: bool = False) -> ParsedPath:
+    """`parse_path` for MAIL."""
+    return parse_path(raw, smtputf8=smtputf8, null_allowed=True, postmaster_allowed=False, lenient=lenient)
+
+
+def parse_forward_path(raw: bytes, *, smtputf8: bool, lenient: bool = False) -> ParsedPath:
+    """`parse_path` for RCPT."""
+    return parse_path(raw, smtputf8=smtputf8, null_allowed=False, postmaster_allowed=True, lenient=lenient)
+
+
+def from_wire(raw: bytes) -> Address:
+    """The address of a contract's `bytes` field (see `Address.wire`). Raises ValueError for what `wire` never gives."""
+    common = _COMMON_WIRE(raw)
+    if common is not None and len(common[2]) <= MAX_DOMAIN_OCTETS:
+        return Address(common[1].decode("ascii"), common[2].decode("ascii").lower())
+    if not raw:
+        return NULL_PATH
+    return _mailbox(raw.decode())
+
+
+def parse_address(text: str) -> Address:
+    """The mailbox `user@domain` of a configuration. Raises ValueError with a clear text."""
+    try:
+        octets = len(text.encode())
+    except UnicodeEncodeError:
+        raise ValueError("not an e-mail address: unpaired surrogate") from None
+    if octets > MAX_PATH_OCTETS:
+        raise ValueError(f"not an e-mail address: longer than {MAX_PATH_OCTETS} octets")
+    try:
+        address = _mailbox(text)
+    except ValueError as error:
+        raise ValueError(f"not an e-mail address: {error}") from None
+    if not address.domain:
+        raise ValueError("not an e-mail address: no domain")
+    return address
+
+
+def canonical_domain(text: str) -> str:
+    """`text` as A-labels in lower case without final dot (IDNA 2008 with UTS 46 mapping). Raises ValueError."""
+    name = text[:-1] if text.endswith((".", "\u3002")) else text
+    if not name:
+        raise ValueError("empty domain")
+    if not name.isascii():
+        name = _a_labels(name)
+    if len(name) > MAX_DOMAIN_OCTETS:
+        raise ValueError(f"domain longer than {MAX_DOMAIN_OCTETS} octets")
+    if _DOMAIN(name) is None:
+        raise ValueError(_domain_fault(name))
+    if name.rpartition(".")[2].isdigit():
+        # RFC 3696 2: no top-level domain is numeric; 192.0.2.1 without brackets must never become a host to connect to.
+        raise ValueError("domain ends in a number (address literals stand in brackets)")
+    return name.lower()
+
+
+def canonical_domain_or_literal(text: str) -> str:
+    """As `canonical_domain`; `[192.0.2.1]` and `[IPv6:…]` too. Raises ValueError."""
+    return _literal(text) if text.startswith("[") else canonical_domain(text)
+
+
+def is_fqdn(domain: str) -> bool:
+    """Whether a canonical domain is fully qualified: two labels or more, the last not a number. No literal is."""
+    return "." in domain and _DOMAIN(domain) is not None and not domain.rpartition(".")[2].isdigit()
+
+
+def is_host_name(domain: str) -> bool:
+    """Whether a canonical domain is a fully qualified host name: as `is_fqdn`, and letters, digits, hyphens only."""
+    return _HOST_NAME(domain) is not None and is_fqdn(domain) and len(domain) <= MAX_DOMAIN_OCTETS
+
+
+class HeloKind(Enum):
+    FQDN = "fqdn"
+    # One label, or an IP address without brackets: taken, unless a rule refuses it.
+    NON_FQDN = "non_fqdn"
+    LITERAL = "literal"
+    # No name at all: 501.
+    MALFORMED = "malformed"
+
+
+@dataclass(frozen=True, slots=True)
+class HeloName:
+    """`name`: canonical as `Address.domain`; empty when malformed."""
+
+    kind: HeloKind
+    name: str
+
+
+def parse_helo(raw: bytes) -> HeloName:
+    """The argument of HELO or EHLO (RFC 5321 4.1.1.1), blanks around it ignored. Never raises.
+
+    Malformed is what cannot be a name: empty, two words, control characters, bytes over 127 (RFC 6531 3.7.1 wants
+    A-labels here), a bad literal. An IPv6 literal without its tag is taken, as some clients send it.
+    """
+    try:
+        text = raw.strip(b" \t").decode("ascii")
+    except UnicodeDecodeError:
+        return _MALFORMED_HELO
+    if text.startswith("["):
+        tagged = f"[IPv6:{text[1:]}" if ":" in text and text[1:6].lower() != "ipv6:" else text
+        try:
+            return HeloName(HeloKind.LITERAL, _literal(tagged))
+        except ValueError:
+            return _MALFORMED_HELO
+    if _HELO_WORD(text) is None or not text.strip("."):
+        return _MALFORMED_HELO
+    name = text.removesuffix(".").lower()
+    qualified = is_fqdn(name) and len(name) <= MAX_DOMAIN_OCTETS
+    return HeloName(HeloKind.FQDN if qualified else HeloKind.NON_FQDN, name)
+
+
+_MALFORMED_HELO: Final = HeloName(HeloKind.MALFORMED, "")
+
+
+def quoted_local(local: str) -> str:
+    """A local part as it is written: itself when it is a dot-string, else a quoted string (RFC 5321 4.1.2)."""
+    if _IS_DOT_STRING(local):
+        return local
+    escaped = _TO_ESCAPE.sub(r"\\\1", local)
+    return f'"{escaped}"'
+
+
+def _lower(local: str) -> str:
+    if local.isascii():
+        return local.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", local).lower())
+
+
+def _error(fault: Reply, reason: str) -> AddressError:
+    return AddressError(fault.with_text(f"{fault.text}: {reason}"))
+
+
+def _cut(raw: bytes, fault: Reply, *, lenient: bool) -> tuple[bytes, bytes]:
+    """What stands between the angle brackets, and the parameters after them."""
+    start = len(raw) - len(raw.lstrip(b" \t")) if lenient else 0
+    bracketed = raw[start : start + 1] == b"<"
+    if not bracketed and not lenient:
+        raise _error(fault, "must stand in angle brackets")
+    found = _BRACKETED(raw, start) if bracketed else _UNBRACKETED(raw, start)
+    if found is None:
+        raise _error(fault, "not a path")
+    rest = raw[found.end() :]
+    if rest and rest[0] not in b" \t":
+        raise _error(fault, "unexpected text after it")
+    return found[1], rest.strip(b" \t")
+
+
+def _path(text: str) -> Address:
+    """A path's inside. Raises ValueError with the reason, in words of ours only."""
+    if not text:
+        return NULL_PATH
+    if not text.startswith("@"):
+        return _mailbox(text)
+    route, colon, mailbox = text.partition(":")
+    if not colon:
+        raise ValueError("no local part")
+    for hop in route.split(","):
+        if not hop.startswith("@"):
+            raise ValueError("bad source route")
+        canonical_domain(hop[1:])
+    if len(mailbox.encode()) > MAX_PATH_OCTETS:
+        raise ValueError("too long")
+    address = _mailbox(mailbox)
+    if not address.domain:
+        raise ValueError("no domain")
+    return address
+
+
+def _mailbox(text: str) -> Address:
+    found = _LOCAL_PART(text)
+    if found is None:
+        raise ValueError("no local part" if text.startswith("@") or not text else "bad local part")
+    plain, quoted = found.groups()
+    local = plain if plain is not None else _QUOTED_PAIR.sub(r"\1", quoted)
+    if found.end() == len(text):
+        if local.lower() != "postmaster":
+            raise ValueError("no domain")
+        return Address(local, "")
+    return Address(local, canonical_domain_or_literal(text[found.end() + 1 :]))
+
+
+def _literal(text: str) -> str:
+    """RFC 5321 4.1.3, canonical: an IPv4-mapped IPv6 address is IPv4, as everywhere here."""
+    if not text.endswith("]"):
+        raise ValueError("bad address literal")
+    inside = text[1:-1]
+    try:
+        if inside[:5].lower() != "ipv6:":
+            return f"[{IPv4Address(inside)}]"
+        if "%" in inside:
+            raise ValueError("zone")
+        address = IPv6Address(inside[5:])
+    except ValueError:
+        raise ValueError("bad address literal") from None
+    mapped = address.ipv4_mapped
+    return f"[{mapped}]" if mapped is not None else f"[IPv6:{address.compressed}]"
+
+
+def _a_labels(name: str) -> str:
+    try:
+        mapped = idna.uts46_remap(name, std3_rules=False, transitional=False)
+        labels = [label if label.isascii() else idna.alabel(label).decode("ascii") for label in mapped.split(".")]
+    except (UnicodeError, IndexError):
+        raise ValueError("domain is no internationalised domain name") from None
+    return ".".join(labels).removesuffix(".")
+
+
+def _domain_fault(name: str) -> str:
+    if ".." in name or name.startswith("."):
+        return "empty label in domain"
+    if any(len(label) > MAX_LABEL_OCTETS for label in name.split(".")):
+        return f"label longer than {MAX_LABEL_OCTETS} octets in domain"
+    return "domain is not made of letters, digits and hyphens"
