@@ -27,7 +27,7 @@ class Reply:
     text: str
 
     def line(self) -> bytes:
-        """The reply's bytes: one clean line ending in CRLF; a longer text than fits is folded into a multi-line reply."""
+        """The bytes: one clean line ending in CRLF; a text longer than fits is folded into a multi-line reply."""
         return _rendered(self.code, self.enhanced, self.text)
 
     @property

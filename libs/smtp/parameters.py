@@ -1,0 +1,296 @@
+"""The ESMTP parameters of MAIL and RCPT, and xtext (RFC 5321 4.1.2, 1870, 6152, 6531, 4954 5, 3461, 6533)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+from libs.smtp.address import Address, AddressError, ParsedPath, parse_forward_path, parse_reverse_path
+from libs.smtp.envelope import Body, Notify, Ret
+from libs.smtp.reply import BAD_ARGUMENT, MESSAGE_TOO_BIG, PARAMETER_UNKNOWN, UTF8_NOT_ALLOWED, CommandError
+
+# RFC 3461 4.4 and 4.2, of the encoded form.
+MAX_ENVID_OCTETS: Final = 100
+MAX_ORCPT_OCTETS: Final = 500
+# What the contracts' unsigned and the databases' signed 64 bits both hold.
+MAX_SIZE: Final = 2**63 - 1
+
+_PARAMETER = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\x80-\xff]+))?").fullmatch
+_DIGITS = re.compile(rb"[0-9]+").fullmatch
+_XTEXT = re.compile(rb"(?:[!-*,-<>-~]++|\+[0-9A-Fa-f]{2})*+").fullmatch
+_HEXCHAR = re.compile(rb"\+([0-9A-Fa-f]{2})")
+_PLAIN_XTEXT = re.compile(rb"[!-*,-<>-~]*").fullmatch
+_PRINTABLE = re.compile(rb"[ -~]*").fullmatch
+_ADDRESS_TYPE = re.compile(rb"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?").fullmatch
+_EMBEDDED = re.compile(rb"\\x\{([0-9A-Fa-f]{2,6})\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """The extensions that the answer to EHLO named in this session; after HELO none. A parameter of another is 555.
+
+    CHUNKING adds no parameter, and BINARYMIME, which would go with it, is never offered.
+    """
+
+    size: bool = False
+    eight_bit_mime: bool = False
+    smtputf8: bool = False
+    auth: bool = False
+    dsn: bool = False
+    chunking: bool = False
+
+
+NOTHING_OFFERED: Final = Offered()
+
+
+@dataclass(frozen=True, slots=True)
+class MailParameters:
+    """`size`: octets, 0 when not given (RFC 1870 gives no other meaning to it). `envelope_id`: ENVID as sent (xtext).
+
+    `auth`: the decoded AUTH, empty for `<>`, None when not given; of no weight unless the client is trusted to say so.
+    """
+
+    size: int = 0
+    body: Body | None = None
+    smtputf8: bool = False
+    auth: bytes | None = None
+    ret: Ret | None = None
+    envelope_id: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class RcptParameters:
+    """`notify`: in the RFC's order, empty when not given. `original_recipient`: ORCPT, ASCII, as `type;xtext`."""
+
+    notify: tuple[Notify, ...] = ()
+    original_recipient: bytes = b""
+
+
+NO_MAIL_PARAMETERS: Final = MailParameters()
+NO_RCPT_PARAMETERS: Final = RcptParameters()
+
+
+class ParameterError(CommandError):
+    """A parameter that is refused; `reply` is the answer to give: 501 5.5.4, 555 5.5.4 or 552 5.3.4."""
+
+
+def parse_mail(raw: bytes, offered: Offered, *, lenient: bool = False) -> tuple[Address, MailParameters]:
+    """What follows `MAIL FROM:`: path and parameters. Raises AddressError or ParameterError, both CommandError.
+
+    Whether the path may hold UTF-8 is only known from the parameters after it.
+    """
+    path = parse_reverse_path(raw, smtputf8=True, lenient=lenient)
+    parameters = parse_mail_parameters(path.rest, offered) if path.rest else NO_MAIL_PARAMETERS
+    _check_utf8(path, smtputf8=parameters.smtputf8)
+    return path.address, parameters
+
+
+def parse_rcpt(
+    raw: bytes, offered: Offered, *, smtputf8: bool, lenient: bool = False
+) -> tuple[Address, RcptParameters]:
+    """What follows `RCPT TO:`. `smtputf8`: MAIL of this transaction had SMTPUTF8. Raises as `parse_mail`."""
+    path = parse_forward_path(raw, smtputf8=smtputf8, lenient=lenient)
+    if not path.rest:
+        return path.address, NO_RCPT_PARAMETERS
+    return path.address, parse_rcpt_parameters(path.rest, offered, smtputf8=smtputf8)
+
+
+def parse_mail_parameters(rest: bytes, offered: Offered) -> MailParameters:
+    """The parameters after MAIL's path. Raises ParameterError (C26, C27, C28, C29)."""
+    given = _split(rest)
+    size = 0
+    body: Body | None = None
+    auth: bytes | None = None
+    ret: Ret | None = None
+    envelope_id = b""
+    for name, value in given.items():
+        if name == b"SIZE" and offered.size:
+            size = _size(value)
+        elif name == b"BODY" and offered.eight_bit_mime:
+            body = _body(value)
+        elif name == b"SMTPUTF8" and offered.smtputf8:
+            if value is not None:
+                _refuse("SMTPUTF8 takes no value")
+        elif name == b"AUTH" and offered.auth:
+            auth = _auth(value)
+        elif name == b"RET" and offered.dsn:
+            ret = _ret(value)
+        elif name == b"ENVID" and offered.dsn:
+            envelope_id = _envelope_id(value)
+        else:
+            raise ParameterError(PARAMETER_UNKNOWN)
+    return MailParameters(size, body, b"SMTPUTF8" in given, auth, ret, envelope_id)
+
+
+def parse_rcpt_parameters(rest: bytes, offered: Offered, *, smtputf8: bool = False) -> RcptParameters:
+    """The parameters after RCPT's path. Raises ParameterError (C29)."""
+    notify: tuple[Notify, ...] = ()
+    original_recipient = b""
+    for name, value in _split(rest, utf8=smtputf8).items():
+        if name == b"NOTIFY" and offered.dsn:
+            notify = _notify(value)
+        elif name == b"ORCPT" and offered.dsn:
+            original_recipient = _original_recipient(value)
+        else:
+            raise ParameterError(PARAMETER_UNKNOWN)
+    return RcptParameters(notify, original_recipient)
+
+
+def encode_xtext(text: bytes) -> bytes:
+    """`text` as xtext (RFC 3461 4): `+`, `=`, and all that is no graphic ASCII as `+HH`."""
+    if _PLAIN_XTEXT(text):
+        return text
+    return b"".join(b"%c" % one if 33 <= one <= 126 and one not in b"+=" else b"+%02X" % one for one in text)
+
+
+def decode_xtext(encoded: bytes) -> bytes:
+    """The octets that xtext stands for; hexadecimal in lower case is taken. Raises ValueError when it is none."""
+    if _XTEXT(encoded) is None:
+        raise ValueError("not xtext")
+    return _HEXCHAR.sub(lambda found: bytes((int(found[1], 16),)), encoded)
+
+
+def decode_original_recipient(original_recipient: bytes) -> tuple[str, str]:
+    """The address type in lower case, and the address, of an accepted ORCPT. Raises ValueError.
+
+    Of the type `utf-8`, RFC 6533's `\\x{…}` are decoded too.
+    """
+    address_type, semicolon, encoded = original_recipient.partition(b";")
+    if not semicolon or _ADDRESS_TYPE(address_type) is None:
+        raise ValueError("no address type")
+    kind = address_type.decode("ascii").lower()
+    octets = decode_xtext(encoded)
+    if _PRINTABLE(octets) is None:
+        raise ValueError("not printable ASCII")
+    text = octets.decode("ascii")
+    return kind, _unembedded(text.encode()) if kind == "utf-8" else text
+
+
+def _check_utf8(path: ParsedPath, *, smtputf8: bool) -> None:
+    if path.utf8 and not smtputf8:
+        raise AddressError(UTF8_NOT_ALLOWED)
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise ParameterError(BAD_ARGUMENT.with_text(reason))
+
+
+def _split(rest: bytes, *, utf8: bool = False) -> dict[bytes, bytes | None]:
+    """Keyword in upper case to value. With `utf8`, values may hold octets over 127, which their parser judges."""
+    given: dict[bytes, bytes | None] = {}
+    for word in rest.split(b" "):
+        if not word:
+            continue
+        found = _PARAMETER(word)
+        if found is None or (not utf8 and not word.isascii()):
+            _refuse("Bad parameter syntax")
+        name = found[1].upper()
+        if name in given:
+            _refuse("Parameter given twice")
+        given[name] = found[2]
+    return given
+
+
+def _size(value: bytes | None) -> int:
+    if value is None or _DIGITS(value) is None:
+        _refuse("SIZE must be a number")
+    digits = value.lstrip(b"0")
+    # The length first: int() of a long number is slow, and past 4,300 digits an error.
+    if len(digits) > len(str(MAX_SIZE)) or int(digits or b"0") > MAX_SIZE:
+        raise ParameterError(MESSAGE_TOO_BIG)
+    return int(digits or b"0")
+
+
+def _body(value: bytes | None) -> Body:
+    kind = (value or b"").upper()
+    if kind == b"BINARYMIME":
+        # A known value of an extension that is not offered (RFC 3030 2), unlike an unknown value.
+        raise ParameterError(PARAMETER_UNKNOWN)
+    if kind == b"8BITMIME":
+        return Body.EIGHT_BIT_MIME
+    if kind != b"7BIT":
+        _refuse("BODY must be 7BIT or 8BITMIME")
+    return Body.SEVEN_BIT
+
+
+def _auth(value: bytes | None) -> bytes:
+    if value == b"<>":
+        return b""
+    return _printable_xtext(value, "AUTH")
+
+
+def _ret(value: bytes | None) -> Ret:
+    kind = (value or b"").upper()
+    if kind not in (b"FULL", b"HDRS"):
+        _refuse("RET must be FULL or HDRS")
+    return Ret(kind.decode("ascii"))
+
+
+def _envelope_id(value: bytes | None) -> bytes:
+    _printable_xtext(value, "ENVID")
+    if value is None or len(value) > MAX_ENVID_OCTETS:
+        _refuse(f"ENVID must not be longer than {MAX_ENVID_OCTETS} characters")
+    return _upper_hex(value)
+
+
+def _notify(value: bytes | None) -> tuple[Notify, ...]:
+    words = (value or b"").decode("latin-1").upper().split(",")
+    if any(word not in Notify.__members__ for word in words):
+        _refuse("NOTIFY must be NEVER, or any of SUCCESS, FAILURE, DELAY")
+    if "NEVER" in words and len(words) > 1:
+        _refuse("NOTIFY=NEVER stands alone")
+    return tuple(one for one in Notify if one.value in words)
+
+
+def _original_recipient(value: bytes | None) -> bytes:
+    """ORCPT checked and in ASCII. The address itself may be anything, a bare local name too (C29)."""
+    address_type, semicolon, encoded = (value or b"").partition(b";")
+    if not semicolon or not encoded or _ADDRESS_TYPE(address_type) is None:
+        _refuse("ORCPT must be an address type, a semicolon and an address")
+    if not encoded.isascii():
+        encoded = _embedded(address_type, encoded)
+    if len(address_type) + 1 + len(encoded) > MAX_ORCPT_OCTETS:
+        _refuse(f"ORCPT must not be longer than {MAX_ORCPT_OCTETS} characters")
+    accepted = address_type + b";" + encoded
+    try:
+        decode_original_recipient(accepted)
+    except ValueError:
+        _refuse("ORCPT must be xtext of a printable address")
+    return _upper_hex(accepted)
+
+
+def _upper_hex(encoded: bytes) -> bytes:
+    """The next hop may take RFC 3461 at its word, which knows hexadecimal in upper case only."""
+    return _HEXCHAR.sub(lambda found: found[0].upper(), encoded) if b"+" in encoded else encoded
+
+
+def _embedded(address_type: bytes, encoded: bytes) -> bytes:
+    """UTF-8 octets, which only the type utf-8 may have, as RFC 6533 writes them in ASCII: equal in meaning."""
+    if address_type.lower() != b"utf-8":
+        _refuse("ORCPT must be ASCII")
+    try:
+        text = encoded.decode()
+    except UnicodeDecodeError:
+        _refuse("ORCPT is not UTF-8")
+    return "".join(char if char.isascii() else f"\\x{{{ord(char):X}}}" for char in text).encode("ascii")
+
+
+def _unembedded(encoded: bytes) -> str:
+    def character(found: re.Match[bytes]) -> bytes:
+        code_point = int(found[1], 16)
+        if code_point > 0x10FFFF or not chr(code_point).isprintable():
+            raise ValueError("not a printable character")
+        return chr(code_point).encode()
+
+    return _EMBEDDED.sub(character, encoded).decode()
+
+
+def _printable_xtext(value: bytes | None, name: str) -> bytes:
+    try:
+        decoded = decode_xtext(value or b"")
+    except ValueError:
+        _refuse(f"{name} must be xtext")
+    if not decoded or _PRINTABLE(decoded) is None:
+        _refuse(f"{name} must stand for printable ASCII")
+    return decoded
