@@ -1,0 +1,370 @@
+"""A DNS server on loopback that answers as a recursive resolver does, from tables, and misbehaves where told to."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self, cast
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdatatype
+import dns.reversename
+import dns.rrset
+import yaml
+from dns.rdtypes.ANY.CNAME import CNAME
+
+from tests.peers.background import DEADLINE_SECONDS, Gate, background, wait_for
+from tests.peers.dns_misbehaviour import RCODES, Behaviour, Response, render
+from tests.peers.dns_sockets import Endpoints
+
+DEFAULT_TTL = 60
+_LONGEST_CNAME_CHAIN = 16
+
+# name -> type -> one record text, or several
+Table = Mapping[str, Mapping[str, str | Sequence[str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One question as it came in: the name in lower case without its last dot, the type's name, udp or tcp."""
+
+    name: str
+    type: str
+    transport: str
+    client: tuple[str, int]
+    # The EDNS payload size, 0 without EDNS.
+    payload: int
+    dnssec_ok: bool
+    # The name as sent, case kept.
+    spelled: str
+
+
+@dataclass(slots=True)
+class _Rule:
+    behaviour: Behaviour | None
+    gate: Gate | None
+    times: int | None
+
+
+_Key = tuple[dns.name.Name, dns.rdatatype.RdataType]
+_RuleKey = tuple[dns.name.Name, dns.rdatatype.RdataType | None]
+
+
+class DnsServer:
+    """Authoritative for what it was given; for anything else the answer is NXDOMAIN.
+
+    Names are absolute with or without the last dot. Records may be added, removed and replaced at any time, from any
+    thread. Record texts are in zone file form; TXT values that do not begin with `"` are taken as they are and cut
+    into strings of 255 octets. Record order is kept.
+    """
+
+    def __init__(self, table: Table | None = None, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.host = host
+        self.port = port
+        self._changed = threading.Condition()
+        self._records: dict[_Key, dns.rrset.RRset] = {}
+        self._rules: dict[_RuleKey, _Rule] = {}
+        self._secure: set[dns.name.Name] = set()
+        self._queries: list[Query] = []
+        self._endpoints: Endpoints | None = None
+        if table is not None:
+            self.load(table)
+
+    # Running
+
+    def start(self) -> Self:
+        """Listens on UDP and TCP on one port; `address` is valid when this returns."""
+        self._endpoints = background().call(Endpoints.open(self._respond, self.host, self.port))
+        self.port = self._endpoints.port
+        return self
+
+    def stop(self) -> None:
+        """Closes its sockets; the port stays its own for a later `start`."""
+        if self._endpoints is not None:
+            background().call(self._endpoints.close())
+            self._endpoints = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def address(self) -> str:
+        """host:port, as the *_NAMESERVERS variables want it."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    # Records
+
+    def load(self, table: Table) -> None:
+        """Adds every record of a table {name: {type: text or [text, …]}}."""
+        for name, types in table.items():
+            for kind, texts in types.items():
+                self.add(name, kind, *((texts,) if isinstance(texts, str) else texts))
+
+    def load_yaml(self, text: str) -> None:
+        """Adds the records of a table written as YAML."""
+        self.load(yaml.safe_load(text))
+
+    def add(self, name: str, kind: str, *texts: str, ttl: int = DEFAULT_TTL) -> None:
+        """Adds records; `*.example.test` is a wildcard (RFC 4592)."""
+        owner = _name(name)
+        if kind.upper() in ("TXT", "SPF"):
+            texts = tuple(text if text.startswith('"') else quoted(text) for text in texts)
+        rrset = dns.rrset.from_text(owner, ttl, "IN", kind, *texts)
+        with self._changed:
+            known = self._records.setdefault((owner, rrset.rdtype), rrset)
+            if known is not rrset:
+                for record in rrset:
+                    known.add(record)
+
+    def replace(self, name: str, kind: str, *texts: str, ttl: int = DEFAULT_TTL) -> None:
+        """Removes the records of this name and type, then adds these."""
+        with self._changed:
+            self.remove(name, kind)
+            self.add(name, kind, *texts, ttl=ttl)
+
+    def remove(self, name: str, kind: str | None = None) -> None:
+        """Removes the records of this name, of one type or all."""
+        owner = _name(name)
+        with self._changed:
+            for key in [key for key in self._records if key[0] == owner and kind in (None, key[1].name)]:
+                del self._records[key]
+
+    def ptr(self, address: str, *names: str) -> None:
+        """Adds reverse names for an IPv4 or IPv6 address."""
+        self.add(reverse_name(address), "PTR", *(f"{name.rstrip('.')}." for name in names))
+
+    def host_with_ptr(self, name: str, *addresses: str) -> None:
+        """Adds A or AAAA for `name` and the reverse names that map back to it."""
+        for address in addresses:
+            self.add(name, "AAAA" if ":" in address else "A", address)
+            self.ptr(address, name)
+
+    def secure(self, name: str) -> None:
+        """Answers at and below `name` carry AD when the question asked by AD or DO (RFC 6840 section 5.7)."""
+        with self._changed:
+            self._secure.add(_name(name))
+
+    # Behaviours
+
+    def behave(self, name: str, behaviour: Behaviour, kind: str | None = None, times: int | None = None) -> None:
+        """Questions for `name` meet `behaviour`, of one type or all, the next `times` or for good.
+
+        A wildcard (`*.example.test`) stands for every name below. The most particular rule wins: a type before none,
+        the name before its wildcard.
+        """
+        self._set_rule(name, kind, _Rule(behaviour, None, times))
+
+    def hold(self, name: str, kind: str | None = None, behaviour: Behaviour | None = None) -> Gate:
+        """Questions for `name` wait at the gate returned; once it is open they get their answer, or `behaviour`."""
+        gate = Gate()
+        self._set_rule(name, kind, _Rule(behaviour, gate, None))
+        return gate
+
+    def normal(self, name: str, kind: str | None = None) -> None:
+        """Ends what `behave` or `hold` began for the same name and type."""
+        with self._changed:
+            self._rules.pop((_name(name), _type(kind)), None)
+
+    def clear(self) -> None:
+        """No records, behaviours and queries any more."""
+        with self._changed:
+            self._records.clear()
+            self._rules.clear()
+            self._secure.clear()
+            self._queries.clear()
+
+    # What was asked
+
+    @property
+    def queries(self) -> tuple[Query, ...]:
+        with self._changed:
+            return tuple(self._queries)
+
+    def asked(self, name: str, kind: str | None = None) -> tuple[Query, ...]:
+        """The queries for a name, of one type or all."""
+        wanted = name.rstrip(".").lower()
+        return tuple(query for query in self.queries if query.name == wanted and kind in (None, query.type))
+
+    def forget_queries(self) -> None:
+        with self._changed:
+            self._queries.clear()
+
+    def wait_for_query(self, name: str, kind: str, times: int = 1, seconds: float = DEADLINE_SECONDS) -> None:
+        """Blocks until the question came `times`. Raises NotReachedError."""
+        wait_for(
+            self._changed,
+            lambda: len(self.asked(name, kind)) >= times,
+            lambda: f"{times} queries for {name} {kind}; there were {[(q.name, q.type) for q in self._queries]}",
+            seconds,
+        )
+
+    async def query_came(self, name: str, kind: str, times: int = 1, seconds: float = DEADLINE_SECONDS) -> None:
+        """`wait_for_query` for tests that run in an event loop."""
+        await asyncio.to_thread(self.wait_for_query, name, kind, times, seconds)
+
+    # Answering, in the peers' loop
+
+    async def _respond(self, wire: bytes, transport: str, client: tuple[str, int]) -> Response:
+        try:
+            query = dns.message.from_wire(wire)
+            question = query.question[0]
+        except (dns.exception.DNSException, IndexError):
+            return Response()
+        with self._changed:
+            self._queries.append(_record(query, transport, client))
+            self._changed.notify_all()
+        rule = self._rule_for(question.name, question.rdtype)
+        if rule is not None and rule.gate is not None:
+            await rule.gate.passing()
+        behaviour = None if rule is None else rule.behaviour
+        with self._changed:
+            answer, inherited = self._answer(query, behaviour)
+        return render(query, answer, behaviour or inherited, transport)
+
+    def _answer(
+        self, query: dns.message.Message, behaviour: Behaviour | None
+    ) -> tuple[dns.message.Message, Behaviour | None]:
+        """The answer, and the behaviour met further down a chain of CNAMEs."""
+        question = query.question[0]
+        answer = dns.message.make_response(query, recursion_available=True)
+        if behaviour is not None and behaviour in RCODES:
+            answer.set_rcode(RCODES[behaviour])
+            return answer, None
+        name = question.name
+        for _ in range(_LONGEST_CNAME_CHAIN):
+            if name is not question.name:
+                rule = self._rule_for(name, question.rdtype)
+                behaviour = None if rule is None else rule.behaviour
+                if behaviour is not None and behaviour in RCODES:
+                    answer.set_rcode(RCODES[behaviour])
+                    if behaviour is not Behaviour.NXDOMAIN:
+                        answer.answer.clear()
+                    return answer, None
+            found = None if behaviour is Behaviour.NODATA else self._lookup(name, question.rdtype)
+            alias = None if found is not None else self._lookup(name, dns.rdatatype.CNAME)
+            if found is not None:
+                answer.answer.append(found)
+            elif alias is not None and behaviour is not Behaviour.NODATA:
+                answer.answer.append(alias)
+                name = cast("CNAME", alias[0]).target
+                continue
+            else:
+                self._answer_none(answer, name, nodata=behaviour is Behaviour.NODATA)
+            self._authenticate(query, answer, question.name)
+            return answer, behaviour
+        # A loop: resolvers give up on it.
+        answer.answer.clear()
+        answer.set_rcode(dns.rcode.SERVFAIL)
+        return answer, None
+
+    def _answer_none(self, answer: dns.message.Message, name: dns.name.Name, *, nodata: bool) -> None:
+        if not nodata and not self._exists(name) and self._wildcard(name) is None:
+            answer.set_rcode(dns.rcode.NXDOMAIN)
+        for ancestor in _ancestors(name):
+            soa = self._records.get((ancestor, dns.rdatatype.SOA))
+            if soa is not None:
+                answer.authority.append(soa)
+                return
+
+    def _authenticate(self, query: dns.message.Message, answer: dns.message.Message, name: dns.name.Name) -> None:
+        asked = query.flags & dns.flags.AD or query.ednsflags & dns.flags.DO
+        owners = [name, *(rrset.name for rrset in answer.answer)]
+        if asked and all(any(owner.is_subdomain(apex) for apex in self._secure) for owner in owners):
+            answer.flags |= dns.flags.AD
+
+    def _lookup(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> dns.rrset.RRset | None:
+        found = self._records.get((name, kind))
+        if found is None and not self._exists(name):
+            wildcard = self._wildcard(name)
+            found = None if wildcard is None else self._records.get((wildcard, kind))
+        if found is None:
+            return None
+        # A copy: the tables may change while it is written out.
+        return dns.rrset.from_rdata_list(name, found.ttl, list(found))
+
+    def _exists(self, name: dns.name.Name) -> bool:
+        # A name with something below it exists as well (an empty non-terminal, RFC 8020).
+        return any(owner.is_subdomain(name) for owner, _ in self._records)
+
+    def _wildcard(self, name: dns.name.Name) -> dns.name.Name | None:
+        # Only the closest existing ancestor can have the wildcard that counts (RFC 4592 section 3.3.1).
+        for ancestor in _ancestors(name.parent() if len(name) > 1 else name):
+            wildcard = dns.name.Name((b"*", *ancestor.labels))
+            if any(owner == wildcard for owner, _ in self._records):
+                return wildcard
+            if self._exists(ancestor):
+                return None
+        return None
+
+    def _set_rule(self, name: str, kind: str | None, rule: _Rule) -> None:
+        with self._changed:
+            self._rules[(_name(name), _type(kind))] = rule
+
+    def _rule_for(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> _Rule | None:
+        wildcards = [dns.name.Name((b"*", *ancestor.labels)) for ancestor in _ancestors(name)[1:]]
+        with self._changed:
+            for owner in (name, *wildcards):
+                for key in ((owner, kind), (owner, None)):
+                    rule = self._rules.get(key)
+                    if rule is None or rule.times == 0:
+                        continue
+                    if rule.times is not None:
+                        rule.times -= 1
+                    return rule
+        return None
+
+
+def reverse_name(address: str) -> str:
+    """The name in in-addr.arpa or ip6.arpa."""
+    return dns.reversename.from_address(str(ipaddress.ip_address(address))).to_text()
+
+
+def quoted(text: str) -> str:
+    """A TXT value as zone file text, in strings of at most 255 octets."""
+    octets = text.encode()
+    pieces = [octets[start : start + 255] for start in range(0, len(octets), 255)] or [b""]
+    return " ".join('"' + "".join(_escaped(octet) for octet in piece) + '"' for piece in pieces)
+
+
+def _record(query: dns.message.Message, transport: str, client: tuple[str, int]) -> Query:
+    question = query.question[0]
+    spelled = question.name.to_text(omit_final_dot=True)
+    return Query(
+        name=spelled.lower(),
+        type=dns.rdatatype.to_text(question.rdtype),
+        transport=transport,
+        client=client,
+        payload=query.payload if query.edns >= 0 else 0,
+        dnssec_ok=bool(query.ednsflags & dns.flags.DO),
+        spelled=spelled,
+    )
+
+
+def _name(text: str) -> dns.name.Name:
+    return dns.name.from_text(text)
+
+
+def _type(text: str | None) -> dns.rdatatype.RdataType | None:
+    return None if text is None else dns.rdatatype.from_text(text)
+
+
+def _ancestors(name: dns.name.Name) -> list[dns.name.Name]:
+    """The name itself and all above it, the root last."""
+    return [dns.name.Name(name.labels[start:]) for start in range(len(name.labels))]
+
+
+def _escaped(octet: int) -> str:
+    return chr(octet) if 0x20 <= octet < 0x7F and octet not in b'"\\' else f"\\{octet:03d}"

@@ -1,0 +1,114 @@
+"""How a DNS answer is written to the wire, rightly or in a way that servers and attackers get it wrong."""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rdatatype
+
+_UDP_WITHOUT_EDNS = 512
+
+
+class Behaviour(enum.Enum):
+    """What happens to a question instead of, or beside, its true answer."""
+
+    NXDOMAIN = enum.auto()
+    NODATA = enum.auto()
+    SERVFAIL = enum.auto()
+    REFUSED = enum.auto()
+    FORMERR = enum.auto()
+    NOTIMP = enum.auto()
+    # No answer at all, over UDP and TCP.
+    SILENT = enum.auto()
+    # Over UDP an empty answer with TC; the true one over TCP.
+    TRUNCATED = enum.auto()
+    # Over UDP an empty answer with TC; TCP connections are closed without an answer.
+    TRUNCATED_WITHOUT_TCP = enum.auto()
+    # Over UDP three forgeries come first: a wrong id, another question, and another source port.
+    FORGED_FIRST = enum.auto()
+    # A datagram shorter than a DNS header.
+    SHORT = enum.auto()
+    # The true answer with its last bytes missing.
+    CUT = enum.auto()
+    # An answer whose owner name is a compression pointer to itself.
+    POINTER_LOOP = enum.auto()
+    # An MX record whose rdata holds a preference and no host.
+    SHORT_MX = enum.auto()
+    # Bytes that are no DNS message.
+    GARBAGE = enum.auto()
+
+
+RCODES: Mapping[Behaviour, dns.rcode.Rcode] = {
+    Behaviour.NXDOMAIN: dns.rcode.NXDOMAIN,
+    Behaviour.SERVFAIL: dns.rcode.SERVFAIL,
+    Behaviour.REFUSED: dns.rcode.REFUSED,
+    Behaviour.FORMERR: dns.rcode.FORMERR,
+    Behaviour.NOTIMP: dns.rcode.NOTIMP,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What is sent for one question, in order; forgeries of another source port; and whether TCP goes on."""
+
+    datagrams: Sequence[bytes] = ()
+    from_elsewhere: Sequence[bytes] = ()
+    close: bool = False
+
+
+def render(
+    query: dns.message.Message, answer: dns.message.Message, behaviour: Behaviour | None, transport: str
+) -> Response:
+    over_udp = transport == "udp"
+    limit = max(query.payload, _UDP_WITHOUT_EDNS) if over_udp else 65535
+    true = answer.to_wire(max_size=limit, prefer_truncation=True, want_shuffle=False)
+    header = struct.pack("!HHHHHH", query.id, 0x8180, 1, 1, 0, 0)
+    asked = query.question[0]
+    question = asked.name.to_digestable() + struct.pack("!HH", asked.rdtype, asked.rdclass)
+    match behaviour:
+        case Behaviour.SILENT:
+            return Response()
+        case Behaviour.TRUNCATED | Behaviour.TRUNCATED_WITHOUT_TCP if over_udp:
+            empty = dns.message.make_response(query, recursion_available=True)
+            empty.flags |= dns.flags.TC
+            return Response((empty.to_wire(),))
+        case Behaviour.TRUNCATED_WITHOUT_TCP:
+            return Response(close=True)
+        case Behaviour.FORGED_FIRST if over_udp:
+            return Response((*_forgeries(query), true), from_elsewhere=(_forgery(query),))
+        case Behaviour.SHORT:
+            return Response((true[:7],))
+        case Behaviour.CUT:
+            return Response((true[:-3],))
+        case Behaviour.POINTER_LOOP:
+            at = len(header) + len(question)
+            pointer = struct.pack("!H", 0xC000 | at)
+            return Response((header + question + pointer + struct.pack("!HHIH", asked.rdtype, 1, 60, 0),))
+        case Behaviour.SHORT_MX:
+            record = struct.pack("!HHHIH", 0xC00C, dns.rdatatype.MX, 1, 60, 2) + struct.pack("!H", 10)
+            return Response((header + question + record,))
+        case Behaviour.GARBAGE:
+            return Response((struct.pack("!H", query.id) + b"\xff" * 40,))
+        case _:
+            return Response((true,))
+
+
+def _forgery(query: dns.message.Message) -> bytes:
+    """A well-formed lie: NXDOMAIN."""
+    lie = dns.message.make_response(query, recursion_available=True)
+    lie.set_rcode(dns.rcode.NXDOMAIN)
+    return lie.to_wire()
+
+
+def _forgeries(query: dns.message.Message) -> tuple[bytes, bytes]:
+    right = _forgery(query)
+    wrong_id = struct.pack("!H", query.id ^ 0x5A5A) + right[2:]
+    other = dns.message.make_query("forged.invalid.", query.question[0].rdtype)
+    other.id = query.id
+    return wrong_id, _forgery(other)

@@ -1,0 +1,128 @@
+"""Loopback ports and addresses that no other process of a test run takes at the same time.
+
+A server that can listen on port 0 needs none of this. The others (PostgreSQL, Postfix, the services) are told a number
+beforehand. Asking the kernel for a free port and giving it back races with every outgoing connection, so numbers come
+from below the kernel's ephemeral range, in blocks; a process owns a block while it holds the abstract Unix socket
+named after it. The kernel drops that socket with the process, so nothing is left to clean up.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+LOOPBACK = "127.0.0.1"
+
+_FIRST_PORT = 10_000
+_LAST_PORT = 32_000
+_BLOCK = 100
+
+_lock = threading.Lock()
+_owned: list[socket.socket] = []
+_owner_pid = 0
+_numbers: Iterator[int] = iter(())
+_addresses: Iterator[str] = iter(())
+
+
+def free_port(*hosts: str) -> int:
+    """A port that is free for TCP and UDP on each of `hosts` [127.0.0.1], handed out once in this process."""
+    return free_ports(1, *hosts)[0]
+
+
+def free_ports(count: int, *hosts: str) -> tuple[int, ...]:
+    """`count` different ports as `free_port` gives them. Raises RuntimeError when every block is taken."""
+    with _lock:
+        found: list[int] = []
+        while len(found) < count:
+            number = _next_number()
+            if all(_is_free(host, number) for host in hosts or (LOOPBACK,)):
+                found.append(number)
+        return tuple(found)
+
+
+def free_address() -> str:
+    """An address of 127/8 that only this process uses, never 127.0.0.1 itself.
+
+    Linux answers on the whole of 127/8, so servers that must share one port number (all the MX hosts of a test) get
+    an address each.
+    """
+    global _addresses
+    with _lock:
+        _claim_first_block()
+        try:
+            return next(_addresses)
+        except StopIteration:
+            # 250 addresses on: the first ones are long unused.
+            _addresses = _addresses_of(os.getpid())
+            return next(_addresses)
+
+
+def listening_socket(host: str = LOOPBACK, port: int = 0) -> socket.socket:
+    """A bound and listening TCP socket, to be handed over to a server; port 0 is any free one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    listener.listen(512)
+    listener.setblocking(False)
+    return listener
+
+
+def _next_number() -> int:
+    global _numbers
+    _claim_first_block()
+    for number in _numbers:
+        return number
+    _numbers = iter(_claim_block())
+    return next(_numbers)
+
+
+def _claim_first_block() -> None:
+    global _owner_pid, _numbers, _addresses
+    if _owner_pid != os.getpid():
+        # A forked child shares its parent's sockets; it claims blocks of its own.
+        _owner_pid = os.getpid()
+        _owned.clear()
+        _numbers = iter(_claim_block())
+        _addresses = _addresses_of(_owner_pid)
+
+
+def _claim_block() -> Sequence[int]:
+    last = min(_LAST_PORT, _ephemeral_start())
+    for first in range(_FIRST_PORT, last - _BLOCK, _BLOCK):
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            claim.bind(f"\0posthouse-test-ports-{first}")
+        except OSError:
+            claim.close()
+            continue
+        _owned.append(claim)
+        return range(first, first + _BLOCK)
+    raise RuntimeError(f"every block of test ports from {_FIRST_PORT} to {last} is taken by a running process")
+
+
+def _ephemeral_start() -> int:
+    return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+
+
+def _addresses_of(pid: int) -> Iterator[str]:
+    # Process ids are unique among running processes, and so is the middle of the address up to 32,768 of them.
+    high, low = (pid >> 8) & 0x7F, pid & 0xFF
+    return iter([f"127.{0x80 | high}.{low}.{last}" for last in range(1, 251)])
+
+
+def _is_free(host: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(family, kind) as probe:
+            if kind is socket.SOCK_STREAM:
+                # As servers do it, so that connections in TIME_WAIT do not count as use.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                return False
+    return True

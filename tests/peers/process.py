@@ -1,0 +1,181 @@
+"""Starting a peer's process so that it ends with us, and asking until something is true."""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+DEADLINE_SECONDS = 30.0
+_PAUSE_SECONDS = 0.01
+
+# Linux sends the parent-death signal when the *thread* that forked ends. One thread that lives as long as this
+# process starts every peer, so a peer started from a short-lived worker thread is not shot with it.
+_spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="peer-spawner")
+
+
+class PeerError(Exception):
+    """A peer did not start, or ended; the message carries the tail of its log."""
+
+
+class MissingPeerError(PeerError):
+    """A peer's program is not installed."""
+
+    def __init__(self, program: str) -> None:
+        super().__init__(f"{program} is not installed: run make test, which installs them")
+
+
+def program(name: str, *patterns: str) -> Path:
+    """The program `name` from the PATH or sbin, or the newest match of the glob `patterns`. Raises MissingPeerError."""
+    for pattern in patterns:
+        matches = sorted(Path("/").glob(pattern.lstrip("/")), key=_version_of)
+        if matches:
+            return matches[-1]
+    found = shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin")))
+    if found is None:
+        raise MissingPeerError(name)
+    return Path(found)
+
+
+def until(condition: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS) -> None:
+    """Asks `condition` until it is true; PeerError naming `what` when it is not within `seconds`.
+
+    For other processes, which can only be asked. Within this process wait on conditions and events.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise PeerError(f"not within {seconds:g} s: {what}")
+        time.sleep(_PAUSE_SECONDS)
+
+
+def unprivileged_user(*names: str) -> str | None:
+    """The first of `names` (else nobody) that exists, when we are root and should not be; None when we are not root."""
+    if os.geteuid() != 0:
+        return None
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    return next((name for name in (*names, "nobody") if name in known), None)
+
+
+class PeerProcess:
+    """One process of a peer, with its output in a file; it gets `end_signal` when we die, however we die."""
+
+    def __init__(
+        self,
+        arguments: Sequence[str | Path],
+        log: Path,
+        *,
+        user: str | None = None,
+        folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        end_signal: signal.Signals = signal.SIGKILL,
+    ) -> None:
+        self.log = log
+        self.name = Path(arguments[0]).name
+        self._end_signal = end_signal
+        # setpriv sets the death signal after the user (a change of user clears it) and then becomes the program.
+        launcher: list[str | Path] = [program("setpriv"), "--pdeathsig", end_signal.name.removeprefix("SIG")]
+        if user is not None:
+            group = grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name
+            launcher += ["--reuid", user, "--regid", group, "--init-groups"]
+        with log.open("ab") as output:
+            self._running = _spawner.submit(
+                subprocess.Popen,
+                [*launcher, "--", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=folder,
+                env=None if environment is None else dict(environment),
+                # Ctrl-C in a terminal reaches only us, and we end the peers in order.
+                start_new_session=True,
+            ).result()
+
+    @property
+    def pid(self) -> int:
+        return self._running.pid
+
+    @property
+    def running(self) -> bool:
+        return self._running.poll() is None
+
+    @property
+    def status(self) -> int | None:
+        """The exit status, negative for a signal; None while it runs."""
+        return self._running.poll()
+
+    def until_ready(self, ready: Callable[[], bool], seconds: float = DEADLINE_SECONDS) -> None:
+        """Asks until `ready`; PeerError with the log's tail when the process ends or the time is over."""
+
+        def ready_or_dead() -> bool:
+            return not self.running or ready()
+
+        try:
+            until(ready_or_dead, f"{self.name} is ready", seconds)
+        except PeerError as error:
+            self.kill()
+            raise PeerError(f"{error}\n{self.log_tail()}") from None
+        if not self.running:
+            raise PeerError(f"{self.name} ended with status {self.status}\n{self.log_tail()}")
+
+    def stop(self, seconds: float = DEADLINE_SECONDS) -> None:
+        """Ends it by its end signal, and by SIGKILL when it still runs after `seconds`."""
+        self.signal(self._end_signal)
+        try:
+            self._running.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """kill -9, and waits until it is gone."""
+        self.signal(signal.SIGKILL)
+        self._running.wait(DEADLINE_SECONDS)
+
+    def wait(self, seconds: float = DEADLINE_SECONDS) -> int:
+        """The exit status once it ended by itself. Raises PeerError."""
+        try:
+            return self._running.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise PeerError(f"{self.name} still runs after {seconds:g} s\n{self.log_tail()}") from None
+
+    def signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._running.send_signal(number)
+
+    def log_tail(self, lines: int = 30) -> str:
+        return "\n".join(self.log.read_text("utf-8", "backslashreplace").splitlines()[-lines:])
+
+
+def run(
+    arguments: Sequence[str | Path], *, user: str | None = None, folder: Path | None = None, seconds: float = 60
+) -> str:
+    """Runs a peer's tool to its end and returns its output. Raises PeerError with that output when it fails."""
+    launcher: list[str | Path] = []
+    if user is not None:
+        group = grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name
+        launcher = [program("setpriv"), "--reuid", user, "--regid", group, "--init-groups", "--"]
+    done = subprocess.run(
+        [*launcher, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=folder,
+        timeout=seconds,
+        check=False,
+    )
+    output = done.stdout.decode("utf-8", "backslashreplace")
+    if done.returncode != 0:
+        raise PeerError(f"{Path(arguments[0]).name} failed with status {done.returncode}\n{output}")
+    return output
+
+
+def _version_of(path: Path) -> tuple[int, ...]:
+    return tuple(int(part) for part in path.parts if part.isdigit())
