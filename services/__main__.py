@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import runpy
 import sys
 from typing import Annotated
 
 import typer
+
+from libs.runtime.lifecycle import StartupError
+from libs.runtime.secrets import from_files
+
+# Each may be given as a file instead: NAME_FILE.
+SECRETS = (
+    "CONFIG_API_ADMIN_KEY",
+    "CONFIG_API_DATABASE_URL",
+    "CONFIG_API_SECRET_KEY",
+    "POLICY_STATE_URL",
+    "RELAY_DATABASE_URL",
+)
 
 app = typer.Typer(
     name="posthouse",
@@ -66,6 +79,10 @@ _service_command("config_api", "Serve and keep the settings.")
 
 
 def main() -> None:
+    try:
+        from_files(os.environ, SECRETS)
+    except StartupError as error:
+        raise SystemExit(f"posthouse: {error}") from error
     app()
 
 

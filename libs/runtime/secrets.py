@@ -1,0 +1,28 @@
+"""Secrets of a process that are given as files (container secrets) instead of in the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, MutableMapping
+from pathlib import Path
+
+from libs.runtime.lifecycle import StartupError
+
+
+def from_files(environment: MutableMapping[str, str], names: Iterable[str]) -> None:
+    """For each NAME that is not set and whose NAME_FILE is, sets NAME to that file's content, stripped of its ends.
+
+    Raises StartupError when a file can't be read or is empty, or when both are set.
+    """
+    for name in names:
+        path = environment.get(f"{name}_FILE")
+        if not path:
+            continue
+        if environment.get(name):
+            raise StartupError(f"set {name} or {name}_FILE, not both")
+        try:
+            value = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise StartupError(f"{name}_FILE: {path} can't be read: {type(error).__name__}") from error
+        if not value:
+            raise StartupError(f"{name}_FILE: {path} is empty")
+        environment[name] = value
