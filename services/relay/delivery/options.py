@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
+from services.relay.mx import Address, Network
 
 # RELAY_PROHIBITED_NETWORKS: where an MX record or a literal in somebody's address must never lead: "this" network,
-# loopback, multicast and reserved space (C53, C111). Mapped IPv4 addresses are judged as IPv4. Private ranges are not among
-# them, since a relay domain's own MX may well be there. An empty value lets everything through, which is what a
+# loopback, multicast and reserved space (C53, C111). Mapped IPv4 addresses are judged as IPv4. Private ranges are not
+# among them, since a relay domain's own MX may well be there. An empty value lets everything through, which is what a
 # set-up on loopback (tests, demo, benchmark) needs; own addresses are left out all the same.
 PROHIBITED_NETWORKS = "0.0.0.0/8,127.0.0.0/8,224.0.0.0/4,240.0.0.0/4,::/128,::1/128,ff00::/8"
 

@@ -1,0 +1,199 @@
+"""One attempt at one destination: a waiting session if there is one, else host after host until all is decided."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+from services.relay.configuration import Configuration
+from services.relay.delivery.connecting import connect_first
+from services.relay.delivery.endpoint import Endpoint, HostFailedError
+from services.relay.delivery.options import DeliveryOptions
+from services.relay.delivery.pool import Pool
+from services.relay.delivery.prepared import PreparedMessage
+from services.relay.delivery.session import Session, SessionOpener
+from services.relay.delivery.smtp_transaction import Transacted, Transaction
+from services.relay.delivery.targets import Found, TargetFinder
+from services.relay.delivery.tls import BrokenTls
+from services.relay.outcome import NOBODY, Peer, Verdict, deferred, of_recipient
+from services.relay.transaction import Outcome, OutgoingRecipient, Result, Route, RouteKind
+from services.relay.window import DeadHosts
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What attempts share, for the life of the process."""
+
+    options: DeliveryOptions
+    clock: Callable[[], float]
+    finder: TargetFinder
+    opener: SessionOpener
+    pool: Pool
+    dead_hosts: DeadHosts
+    broken_tls: BrokenTls
+
+
+class Attempt:
+    """Runs once. Hosts are tried until every recipient is decided, no host is left, or time for reaching one is over.
+
+    What a host decided stands; those that it left undecided (it could not be reached, it refused the session or the
+    sender for now, or was lost before the final dot) go to the next. After the dot nothing goes elsewhere (C120).
+    """
+
+    def __init__(
+        self,
+        means: Means,
+        configuration: Configuration,
+        route: Route,
+        message: PreparedMessage,
+        recipients: Sequence[OutgoingRecipient],
+    ) -> None:
+        self._means = means
+        self._configuration = configuration
+        self._route = route
+        self._message = message
+        self._recipients = recipients
+        self._verdicts: list[Verdict | None] = [None] * len(recipients)
+        self._peers: list[Peer] = [NOBODY] * len(recipients)
+        self._passed_on = [False] * len(recipients)
+        self._failure: Verdict | None = None
+        self._failed_at = NOBODY
+        self._key: Hashable = (
+            route.destination,
+            route.relay_host,
+            route.mailbox,
+            configuration.hostname,
+            configuration.resolvers if route.kind is RouteKind.RELAY_DOMAIN else None,
+        )
+        # A server took part, or it is known that there never will be one: nothing speaks against more of the same.
+        self.reached = False
+
+    async def run(self) -> list[Outcome]:
+        tried: set[tuple[str, int]] = set()
+        while (session := self._means.pool.take(self._key)) is not None:
+            result = await self._transact(session)
+            if not result.stale:
+                tried.add((session.endpoint.address, session.endpoint.port))
+                break
+        if self._undecided():
+            await self._through_hosts(tried)
+        return self._outcomes()
+
+    async def _through_hosts(self, tried: set[tuple[str, int]]) -> None:
+        means = self._means
+        deadline = means.clock() + means.options.timeouts.reach
+        found = await means.finder.find(self._configuration, self._route)
+        if found.failure is not None:
+            self._failure = found.failure
+            self.reached = found.failure.result is Result.FAILED
+            return
+        endpoints = self._in_order(found, tried)
+        while endpoints and self._undecided() and means.clock() < deadline:
+            session = await self._reach(endpoints)
+            if session is not None:
+                await self._transact(session)
+            elif self._failure is not None and self._failure.result is Result.FAILED:
+                # The host is ourselves: those after it are no better.
+                return
+
+    def _in_order(self, found: Found, tried: set[tuple[str, int]]) -> deque[Endpoint]:
+        """Addresses known to be dead after all others, and no more than the limit."""
+        now = self._means.clock()
+        lively: list[Endpoint] = []
+        dead: list[Endpoint] = []
+        for endpoint in found.endpoints:
+            if (endpoint.address, endpoint.port) in tried:
+                continue
+            avoided = self._means.dead_hosts.avoid(endpoint.address, endpoint.port, now)
+            (dead if avoided else lively).append(endpoint)
+        return deque((lively + dead)[: self._means.options.max_hosts])
+
+    async def _reach(self, endpoints: deque[Endpoint]) -> Session | None:
+        """A session with the first host that gives one; on None the reason is kept."""
+        means = self._means
+        failures: list[HostFailedError] = []
+        connected = await connect_first(endpoints, means.options.timeouts.connect, self._observe, failures)
+        for failure in failures:
+            self._note(failure)
+        if connected is None:
+            return None
+        endpoint, protocol = connected
+        broken = means.broken_tls.known(endpoint.address, endpoint.port)
+        try:
+            return await means.opener.open(protocol, endpoint, self._configuration.hostname, without_tls=broken)
+        except HostFailedError as error:
+            if not error.tls_broken:
+                self._note(error)
+                return None
+        # Once more, in plaintext, on a new connection; and so at once for the next hour (C127).
+        means.broken_tls.remember(endpoint.address, endpoint.port)
+        again = await connect_first(deque([endpoint]), means.options.timeouts.connect, self._observe, failures)
+        try:
+            if again is not None:
+                return await means.opener.open(again[1], endpoint, self._configuration.hostname, without_tls=True)
+            self._note(failures[-1])
+        except HostFailedError as error:
+            self._note(error)
+        return None
+
+    async def _transact(self, session: Session) -> Transacted:
+        """One transaction with those not decided yet. The session goes back to the pool if it may."""
+        indexes = [index for index, verdict in enumerate(self._verdicts) if verdict is None]
+        recipients = (
+            [self._recipients[index] for index in indexes]
+            if len(indexes) < len(self._recipients)
+            else (self._recipients)
+        )
+        timeouts = self._means.options.timeouts
+        result = await Transaction(session, self._message, recipients, timeouts).run()
+        for index, verdict in zip(indexes, result.verdicts, strict=True):
+            if verdict is not None:
+                self._verdicts[index] = verdict
+                self._peers[index] = session.peer
+                self._passed_on[index] = session.capabilities.dsn
+        if result.failure is not None and not result.stale:
+            self._failure, self._failed_at = result.failure, session.peer
+        self.reached = self.reached or result.alive
+        if session.messages < self._configuration.queue.max_messages_per_connection:
+            self._means.pool.give(self._key, session)
+        else:
+            session.protocol.quit()
+        return result
+
+    def _observe(self, endpoint: Endpoint, answered: bool) -> None:
+        means = self._means
+        if answered:
+            means.dead_hosts.answered(endpoint.address, endpoint.port)
+            means.finder.families.remember(endpoint.host, endpoint.address)
+        else:
+            means.dead_hosts.failed(endpoint.address, endpoint.port, means.clock())
+
+    def _note(self, error: HostFailedError) -> None:
+        """The reason that is given if nothing better comes: the last, but a loop behind a host that is only away."""
+        if self._failure is not None and error.verdict.result is Result.FAILED:
+            return
+        self._failure, self._failed_at = error.verdict, error.peer
+
+    def _undecided(self) -> bool:
+        return None in self._verdicts
+
+    def _outcomes(self) -> list[Outcome]:
+        otherwise = self._failure or deferred(451, "4.4.1", "no mail server could be reached")
+        suspend = self._route.destination if self._route.kind is RouteKind.RELAY_HOST else ""
+        outcomes = []
+        for index, recipient in enumerate(self._recipients):
+            verdict = self._verdicts[index]
+            peer = self._peers[index]
+            if verdict is None:
+                verdict, peer = otherwise, self._failed_at
+            outcomes.append(
+                of_recipient(
+                    recipient.delivery_id,
+                    verdict,
+                    peer,
+                    dsn_passed_on=self._passed_on[index] and verdict.result is Result.DELIVERED,
+                    suspend_destination=suspend if verdict.bad_login else "",
+                )
+            )
+        return outcomes

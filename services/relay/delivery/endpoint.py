@@ -1,0 +1,48 @@
+"""Servers as a connection is made to them, and how a failure to have one is said. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from services.relay.configuration import RelayHostAuth
+from services.relay.delivery.tls import TlsPlan
+from services.relay.outcome import Peer, Verdict
+
+
+class Loop(Enum):
+    """What it means when a server greets with this gateway's own name."""
+
+    # Somebody's domain leads back to us.
+    BOUNCE = "bounce"
+    # The operator named the domain or host, and will put it right.
+    DEFER = "defer"
+    # A mailbox server on the same machine may well have the same name.
+    IGNORE = "ignore"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One address of one host, and what a connection to it must have."""
+
+    host: str
+    address: str
+    port: int
+    tls: TlsPlan
+    auth: RelayHostAuth | None = None
+    lmtp: bool = False
+    loop: Loop = Loop.BOUNCE
+
+    def peer(self, tls: str = "") -> Peer:
+        return Peer(self.host, self.address, self.port, tls, self.tls.policy)
+
+
+class HostFailedError(Exception):
+    """No session with this host; another host may do."""
+
+    def __init__(self, verdict: Verdict, peer: Peer, *, tls_broken: bool = False) -> None:
+        super().__init__(verdict.text)
+        self.verdict = verdict
+        self.peer = peer
+        # The handshake failed where plaintext is allowed: worth another connection.
+        self.tls_broken = tls_broken

@@ -1,0 +1,119 @@
+"""Final delivery into Maildirs: one a recipient, each message a file of its own, on disk before it is reported."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import itertools
+import os
+import socket
+import time
+from pathlib import Path
+
+from services.relay.outcome import Verdict, deferred, failed
+from services.relay.transaction import Result
+
+_counter = itertools.count(1)
+# Octets that stay as they are in a directory's name.
+_PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_+=.@~")
+# A file name has at most 255 octets.
+_NAME_LIMIT = 200
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def mailbox_directory(template: str, recipient: bytes) -> Path:
+    """The Maildir of a recipient.
+
+    `{domain}` and `{local_part}` in the template stand for the address; without either the template is a directory
+    that holds one Maildir for each local part. What stands for the address is always a single path component that
+    begins with neither dot nor slash, whatever the address holds.
+    """
+    local_part, _, domain = recipient.rpartition(b"@")
+    names = {"{domain}": _component(domain), "{local_part}": _component(local_part)}
+    if not any(placeholder in template for placeholder in names):
+        return Path(template) / names["{local_part}"]
+    path = template
+    # In one pass: an address that holds braces is none of our placeholders.
+    parts = []
+    while path:
+        found = min(((path.find(name), name) for name in names if name in path), default=None)
+        if found is None:
+            parts.append(path)
+            break
+        parts += [path[: found[0]], names[found[1]]]
+        path = path[found[0] + len(found[1]) :]
+    return Path("".join(parts))
+
+
+def store(template: str, sender: bytes, recipient: bytes, content: bytes) -> Verdict:
+    """Writes the message durably. Blocking; to be called in a thread.
+
+    The file gets Return-Path and Delivered-To in front (RFC 5321 4.4) and lines that end in LF, as everything that
+    reads Maildirs expects. Every failure is temporary: what is wrong is on our side.
+    """
+    directory = mailbox_directory(template, recipient)
+    head = b"Return-Path: <%b>\r\nDelivered-To: %b\r\n" % (sender, recipient)
+    text = (head + content).replace(b"\r\n", b"\n")
+    try:
+        _write(directory, text if text.endswith(b"\n") else text + b"\n")
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else "cannot be written"
+        if error.errno in _FULL:
+            return deferred(452, "4.3.1", f"mailbox: {reason}")
+        if error.errno == errno.ENAMETOOLONG:
+            return failed(550, "5.1.3", f"mailbox: {reason}")
+        return deferred(451, "4.3.0", f"mailbox: {reason}")
+    return Verdict(Result.DELIVERED, 250, "2.0.0", "delivered to the mailbox")
+
+
+def _component(part: bytes) -> str:
+    """Part of an address as one harmless path component; two parts share one only if they differ in case alone."""
+    lowered = part.decode("utf-8", "surrogateescape").lower().encode("utf-8", "surrogateescape")
+    encoded = "".join(chr(octet) if octet in _PLAIN else f"%{octet:02X}" for octet in lowered)
+    if encoded.startswith("."):
+        encoded = f"%2E{encoded[1:]}"
+    if len(encoded) > _NAME_LIMIT:
+        encoded = f"{encoded[:100]}%{hashlib.sha256(lowered).hexdigest()}"
+    return encoded or "%"
+
+
+def _write(directory: Path, text: bytes) -> None:
+    temporary, fresh = directory / "tmp", directory / "new"
+    if not fresh.is_dir():
+        for folder in (temporary, fresh, directory / "cur"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _sync_directory(directory)
+        _sync_directory(directory.parent)
+    name = _unique_name()
+    partial = temporary / name
+    try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            view = memoryview(text)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        partial.rename(fresh / name)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
+    _sync_directory(fresh)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unique_name() -> str:
+    """Time, process, counter, host: no two deliveries ever share it (https://cr.yp.to/proto/maildir.html)."""
+    now = time.time_ns()
+    host = socket.gethostname().replace("/", "\\057").replace(":", "\\072")
+    return f"{now // 10**9}.M{now // 1000 % 10**6:06d}P{os.getpid()}Q{next(_counter)}.{host}"

@@ -1,0 +1,105 @@
+"""A message and its recipients in the form in which they go over the wire. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from services.relay.delivery.capabilities import Capabilities
+from services.relay.outcome import Verdict, failed
+from services.relay.transaction import OutgoingMessage, OutgoingRecipient
+
+# Nothing of this is in a canonical address; whatever else went wrong, it never gets into a command.
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+
+
+class PreparedMessage:
+    """What one attempt sends. The content is never changed, apart from the dots of DATA (RFC 5321 4.5.2)."""
+
+    __slots__ = ("_stuffed", "content", "eight_bit", "envelope_id", "fault", "needs_smtputf8", "ret", "sender")
+
+    def __init__(self, message: OutgoingMessage) -> None:
+        content = message.content
+        self.content = content
+        self.sender = message.sender
+        self.ret = message.ret
+        self.envelope_id = message.envelope_id
+        # BODY=8BITMIME says what is, not what the client declared (C63).
+        self.eight_bit = not content.isascii()
+        # SMTPUTF8 was perhaps only offered to us: what counts is whether envelope or header need it (C59).
+        self.needs_smtputf8 = not message.sender.isascii() or (
+            message.smtputf8 and self.eight_bit and not content[: content.find(b"\r\n\r\n") + 1].isascii()
+        )
+        self.fault = _fault(message)
+        self._stuffed: bytes | None = None
+
+    def stuffed(self) -> bytes:
+        """The content for DATA, up to the line of the final dot."""
+        if self._stuffed is None:
+            stuffed = self.content.replace(b"\r\n.", b"\r\n..")
+            if stuffed.startswith(b"."):
+                stuffed = b"." + stuffed
+            self._stuffed = stuffed if stuffed.endswith(b"\r\n") or not stuffed else stuffed + b"\r\n"
+        return self._stuffed
+
+    def mail(self, offered: Capabilities) -> bytes:
+        """The MAIL command, with those parameters that the server offers and the message needs."""
+        line = b"MAIL FROM:<%b>" % self.sender
+        if offered.size_offered:
+            line += b" SIZE=%d" % len(self.content)
+        if self.eight_bit and offered.eight_bit:
+            line += b" BODY=8BITMIME"
+        if self.needs_smtputf8 and offered.smtputf8:
+            line += b" SMTPUTF8"
+        if offered.dsn:
+            if self.ret:
+                line += b" RET=" + self.ret.encode("ascii")
+            if self.envelope_id:
+                line += b" ENVID=" + self.envelope_id
+        return line + b"\r\n"
+
+    def refusal(self, offered: Capabilities) -> Verdict | None:
+        """Why this server can't have it; known before a command is sent."""
+        if self.fault is not None:
+            return self.fault
+        if self.needs_smtputf8 and not offered.smtputf8:
+            return failed(553, "5.6.7", "the message needs SMTPUTF8 and the server does not offer it")
+        if offered.size and len(self.content) > offered.size:
+            limit = f"the message has {len(self.content)} octets and the server takes {offered.size}"
+            return failed(552, "5.3.4", limit)
+        return None
+
+
+def rcpt(recipient: OutgoingRecipient, offered: Capabilities) -> bytes:
+    """The RCPT command."""
+    line = b"RCPT TO:<%b>" % recipient.address
+    if offered.dsn:
+        if recipient.notify:
+            line += b" NOTIFY=" + ",".join(recipient.notify).encode("ascii")
+        if recipient.original_recipient:
+            line += b" ORCPT=" + recipient.original_recipient
+    return line + b"\r\n"
+
+
+def recipient_refusal(recipient: OutgoingRecipient, offered: Capabilities) -> Verdict | None:
+    """Why this recipient can't be named to this server."""
+    if _CONTROL.search(recipient.address) or _CONTROL.search(recipient.original_recipient):
+        return failed(553, "5.1.3", "the address holds control characters")
+    if not offered.smtputf8 and not recipient.address.isascii():
+        return failed(553, "5.6.7", "the address needs SMTPUTF8 and the server does not offer it")
+    return None
+
+
+def needs_smtputf8(recipients: Sequence[OutgoingRecipient]) -> bool:
+    return not all(recipient.address.isascii() for recipient in recipients)
+
+
+def _fault(message: OutgoingMessage) -> Verdict | None:
+    """What would let a next hop see another message than we do (C02); ingress lets none of it in."""
+    content = message.content
+    lines = content.count(b"\r\n")
+    if content.count(b"\n") != lines or content.count(b"\r") != lines:
+        return failed(550, "5.6.0", "the message holds a bare CR or LF")
+    if _CONTROL.search(message.sender) or _CONTROL.search(message.envelope_id):
+        return failed(553, "5.1.7", "the sender's address holds control characters")
+    return None

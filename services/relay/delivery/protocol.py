@@ -1,0 +1,234 @@
+"""The connection to a server: commands out, replies in, several in flight; on top of aiosmtplib's protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Callable
+from typing import cast
+
+from aiosmtplib import SMTPServerDisconnected
+from aiosmtplib.protocol import SMTPProtocol
+from aiosmtplib.response import SMTPResponse
+
+from services.relay.delivery.replies import MalformedReplyError, ReplyReader
+from services.relay.outcome import Reply
+
+# Content is handed over in pieces of this many octets, so that "no progress" is seen as such (C49).
+_BLOCK = 65_536
+_QUIT_SECONDS = 5.0
+
+
+class ConnectionFailedError(Exception):
+    """The connection is of no use any more: closed by the peer, silent too long, or talking nonsense (C121)."""
+
+    def __init__(self, what: str, error: str) -> None:
+        super().__init__(f"{what}: {error}")
+        self.what = what
+        self.error = error
+
+
+class DeliveryProtocol(SMTPProtocol):
+    """aiosmtplib's protocol with many replies outstanding instead of one, for PIPELINING and LMTP.
+
+    After the first failure every read fails: a reply that comes late can never be taken for the answer to a later
+    command (C121). What comes while no reply is due is dropped and ends the connection; after STARTTLS's answer it is
+    dropped only, as it was sent before the handshake (C125).
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self._reader = ReplyReader()
+        self._replies: deque[Reply] = deque()
+        # Replies that are owed to us; the greeting is the first.
+        self._due = 1
+        self._waiter: asyncio.Future[None] | None = None
+        self._failure: ConnectionFailedError | None = None
+        # From STARTTLS until the handshake is over.
+        self._upgrading = False
+        # More came than was asked for: the answers so far count, the connection isn't used again.
+        self._tainted = False
+        self.when_unusable: Callable[[], None] | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Open, with nothing outstanding and nothing odd heard."""
+        idle = self._due == 0 and not self._replies
+        return idle and self._failure is None and not self._tainted and self.is_connected
+
+    def send(self, commands: bytes, replies: int) -> None:
+        """Writes one or more whole command lines that will be answered by so many replies.
+
+        Raises ConnectionFailedError.
+        """
+        transport = self._open()
+        self._due += replies
+        transport.write(commands)
+
+    async def send_content(self, content: bytes, end: bytes, seconds: float, replies: int = 1) -> None:
+        """Writes content and then `end`; `seconds` is how long the peer may take nothing at all.
+
+        Replies may come before the end (a server that refuses half-way); then the rest is not sent and the connection
+        must be closed. Raises ConnectionFailedError when the peer can't have had all of it.
+        """
+        transport = self._open()
+        self._due += replies
+        if len(content) <= _BLOCK:
+            transport.writelines((content, end))
+            return
+        view = memoryview(content)
+        for start in range(0, len(view), _BLOCK):
+            transport.write(view[start : start + _BLOCK])
+            if self._paused:
+                await self._progress(seconds)
+            if self._replies:
+                return
+        transport.write(end)
+
+    async def reply(self, seconds: float) -> Reply:
+        """The next reply that is due. Raises ConnectionFailedError."""
+        if not self._replies:
+            await self._arrival(seconds)
+        return self._replies.popleft()
+
+    def abort(self, what: str = "connection closed", error: str = "given up") -> None:
+        """Closes without a word."""
+        self._fail(ConnectionFailedError(what, error))
+        if self.transport is not None:
+            cast("asyncio.Transport", self.transport).abort()
+
+    def quit(self) -> None:
+        """Says QUIT and closes, without waiting for more than the answer."""
+        if not self.usable:
+            self.abort()
+            return
+        self._failure = ConnectionFailedError("connection closed", "QUIT was sent")
+        transport = cast("asyncio.Transport", self.transport)
+        transport.write(b"QUIT\r\n")
+        self._loop.call_later(_QUIT_SECONDS, transport.abort)
+
+    async def upgrade(self, context: ssl.SSLContext, server_name: str | None, seconds: float) -> Reply:
+        """STARTTLS and, on 220, the handshake. Another reply is returned; the connection goes on in plaintext then.
+
+        Raises ConnectionFailedError, and ssl.SSLError, OSError or SMTPException when the handshake fails.
+        """
+        self._upgrading = True
+        try:
+            self.send(b"STARTTLS\r\n", 1)
+            reply = await self.reply(seconds)
+            if reply.code == 220:
+                await self.handshake(context, server_name, seconds)
+            return reply
+        finally:
+            self._upgrading = False
+
+    async def handshake(self, context: ssl.SSLContext, server_name: str | None, seconds: float) -> None:
+        """TLS from here on. Whatever was received before is forgotten (C125)."""
+        transport = self._open()
+        self._reader.clear()
+        self._replies.clear()
+        secured = await self._loop.start_tls(
+            transport, self, context, server_hostname=server_name, ssl_handshake_timeout=seconds
+        )
+        if secured is None:
+            raise ConnectionFailedError("connection lost", "closed during the handshake")
+        self.transport = secured
+        self._over_ssl = True
+
+    @property
+    def tls(self) -> str:
+        """Version and cipher, or empty."""
+        session = self.transport.get_extra_info("ssl_object") if self.transport is not None else None
+        cipher = session.cipher() if session is not None else None
+        return f"{session.version()} {cipher[0]}" if session is not None and cipher else ""
+
+    def data_received(self, data: bytes) -> None:
+        if self._due == 0:
+            if not self._upgrading and self._failure is None:
+                self._unexpected()
+            return
+        try:
+            replies = self._reader.feed(data)
+        except MalformedReplyError as error:
+            self._fail(ConnectionFailedError("protocol error", str(error)))
+            return
+        if not replies:
+            return
+        extra = len(replies) > self._due
+        self._replies.extend(replies[: self._due])
+        self._due = max(0, self._due - len(replies))
+        if self._due == 0 and (extra or not self._reader.empty):
+            self._reader.clear()
+            self._tainted = not self._upgrading
+        self._wake()
+
+    def eof_received(self) -> bool:
+        self._fail(ConnectionFailedError("connection lost", "the server closed it"))
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        reason = str(exc) or type(exc).__name__ if exc else "the server closed it"
+        self._fail(ConnectionFailedError("connection lost", reason))
+        super().connection_lost(exc)
+
+    async def read_response(self, timeout: float | None = None) -> SMTPResponse:
+        """As in aiosmtplib, whose callers of it aren't used here."""
+        reply = await self.reply(timeout or _QUIT_SECONDS)
+        return SMTPResponse(reply.code, reply.text.decode("utf-8", "surrogateescape"))
+
+    @property
+    def _reason(self) -> ConnectionFailedError:
+        return self._failure or ConnectionFailedError("connection lost", "no reply")
+
+    def _open(self) -> asyncio.Transport:
+        if self._failure is not None:
+            raise self._failure
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionFailedError("connection lost", "the server closed it") from SMTPServerDisconnected("closed")
+        return cast("asyncio.Transport", transport)
+
+    async def _arrival(self, seconds: float) -> None:
+        """Waits until a reply is there."""
+        if self._failure is not None:
+            raise self._failure
+        self._waiter = self._loop.create_future()
+        timer = self._loop.call_later(seconds, self._time_out)
+        try:
+            await self._waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
+        if not self._replies:
+            raise self._reason
+
+    async def _progress(self, seconds: float) -> None:
+        """Waits until the peer has taken enough of what was written."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._drain_helper()
+        except TimeoutError:
+            self._time_out()
+        except OSError as error:
+            self._fail(ConnectionFailedError("connection lost", str(error)))
+        if self._failure is not None and not self._replies:
+            raise self._failure
+
+    def _time_out(self) -> None:
+        self.abort("time-out", "no answer in time")
+
+    def _unexpected(self) -> None:
+        # A server that is about to close an idle connection says 421 first (C122).
+        self.abort("connection closed", "the server spoke unasked")
+
+    def _fail(self, failure: ConnectionFailedError) -> None:
+        if self._failure is None:
+            self._failure = failure
+            if self.when_unusable is not None:
+                self.when_unusable()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

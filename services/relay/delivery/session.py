@@ -1,0 +1,242 @@
+"""A session with a server: from the greeting to where MAIL may be said."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from services.relay.delivery.auth import log_in, mechanism
+from services.relay.delivery.capabilities import Capabilities
+from services.relay.delivery.endpoint import Endpoint, HostFailedError, Loop
+from services.relay.delivery.options import Timeouts
+from services.relay.delivery.protocol import ConnectionFailedError, DeliveryProtocol
+from services.relay.delivery.tls import Contexts, server_name
+from services.relay.outcome import Peer, Reply, Stage, Verdict, deferred, failed, judge, lost, sanitised
+
+
+class Watcher(Protocol):
+    """Sees the steps of a session as they are made; a test of a relay host shows them."""
+
+    def step(self, name: str, ok: bool, detail: str, seconds: float) -> None: ...
+
+
+@dataclass(slots=True)
+class Session:
+    """An open session, between transactions or in one."""
+
+    endpoint: Endpoint
+    protocol: DeliveryProtocol
+    capabilities: Capabilities
+    peer: Peer
+    # Messages for which a transaction was begun.
+    messages: int = 0
+    # The clock when it was last given back to the pool.
+    idle_since: float = field(default=0.0)
+
+    @property
+    def usable(self) -> bool:
+        return self.protocol.usable
+
+
+class SessionOpener:
+    """Makes sessions out of fresh connections. The same steps for deliveries and for the test of a relay host."""
+
+    def __init__(self, contexts: Contexts, timeouts: Timeouts) -> None:
+        self._contexts = contexts
+        self._timeouts = timeouts
+
+    async def open(
+        self,
+        protocol: DeliveryProtocol,
+        endpoint: Endpoint,
+        hostname: str,
+        *,
+        without_tls: bool = False,
+        watcher: Watcher | None = None,
+    ) -> Session:
+        """Greeting, EHLO, STARTTLS, EHLO, AUTH, as the endpoint wants. `without_tls`: its TLS is known to be broken.
+
+        Raises HostFailedError; the connection is closed then.
+        """
+        opening = _Opening(self._contexts, self._timeouts, protocol, endpoint, hostname, without_tls, watcher)
+        try:
+            return await opening.run()
+        except HostFailedError:
+            if protocol.usable:
+                protocol.quit()
+            else:
+                protocol.abort()
+            raise
+        except BaseException:
+            protocol.abort()
+            raise
+
+
+class _Opening:
+    """One session on its way."""
+
+    def __init__(
+        self,
+        contexts: Contexts,
+        timeouts: Timeouts,
+        protocol: DeliveryProtocol,
+        endpoint: Endpoint,
+        hostname: str,
+        without_tls: bool,
+        watcher: Watcher | None,
+    ) -> None:
+        self._contexts = contexts
+        self._timeouts = timeouts
+        self._protocol = protocol
+        self._endpoint = endpoint
+        self._hostname = hostname.lower()
+        self._without_tls = without_tls
+        self._watcher = watcher
+        self._started = time.monotonic()
+
+    async def run(self) -> Session:
+        if self._endpoint.tls.implicit:
+            await self._handshake("tls")
+        await self._greeting()
+        offered = await self._hello("ehlo")
+        if not self._endpoint.tls.implicit:
+            offered = await self._secure(offered)
+        await self._authenticate(offered)
+        return Session(self._endpoint, self._protocol, offered, self._peer())
+
+    async def _greeting(self) -> None:
+        reply = await self._read(Stage.GREETING, self._timeouts.greeting)
+        self._show("greeting", reply.positive, _shown(reply))
+        if not reply.positive:
+            raise self._failed(judge(Stage.GREETING, reply))
+        name = reply.text.partition(b" ")[0].decode("ascii", "replace").lower()
+        if name == self._hostname and self._endpoint.loop is not Loop.IGNORE:
+            loop = f"{self._endpoint.host} greets with this gateway's own name: mail would loop"
+            bounce = self._endpoint.loop is Loop.BOUNCE
+            raise self._failed(failed(550, "5.4.6", loop) if bounce else deferred(451, "4.4.6", loop))
+
+    async def _hello(self, step: str) -> Capabilities:
+        verb = "LHLO" if self._endpoint.lmtp else "EHLO"
+        reply = await self._command(f"{verb} {self._hostname}", Stage.EHLO, self._timeouts.ehlo)
+        if not reply.positive and reply.code // 100 == 5 and not self._needs_extensions():
+            # RFC 5321 3.2: a server without extensions.
+            reply = await self._command(f"HELO {self._hostname}", Stage.EHLO, self._timeouts.ehlo)
+            self._show(step, reply.positive, _shown(reply))
+            if reply.positive:
+                return Capabilities()
+            raise self._failed(judge(Stage.EHLO, reply))
+        self._show(step, reply.positive, _shown(reply))
+        if not reply.positive:
+            raise self._failed(judge(Stage.EHLO, reply))
+        return Capabilities.of(reply)
+
+    def _needs_extensions(self) -> bool:
+        endpoint = self._endpoint
+        return endpoint.lmtp or endpoint.auth is not None or (endpoint.tls.required and not endpoint.tls.implicit)
+
+    async def _secure(self, offered: Capabilities) -> Capabilities:
+        """STARTTLS where it is offered and wanted, and the second EHLO; what was said before TLS is forgotten."""
+        plan = self._endpoint.tls
+        if plan.policy == "none" or (self._without_tls and not plan.required):
+            return offered
+        if not offered.starttls:
+            if plan.required:
+                self._show("starttls", False, "STARTTLS is not offered")
+                raise self._failed(deferred(451, "4.7.4", "TLS is required and the server does not offer STARTTLS"))
+            return offered
+        reply = await self._handshake("starttls")
+        if reply is not None and reply.code != 220:
+            if plan.required:
+                refused = judge(Stage.STARTTLS, reply)
+                text = f"TLS is required and STARTTLS was refused: {refused.text}"
+                raise self._failed(deferred(reply.code, "4.7.4", text))
+            return offered
+        return await self._hello("ehlo_tls")
+
+    async def _handshake(self, step: str) -> Reply | None:
+        """TLS on this connection. Returns the reply to STARTTLS; for implicit TLS, None."""
+        plan, seconds = self._endpoint.tls, self._timeouts.tls
+        context, name = self._contexts.of(plan), server_name(self._endpoint.host)
+        reply: Reply | None = None
+        try:
+            if step == "tls":
+                await self._protocol.handshake(context, name, seconds)
+            else:
+                reply = await self._protocol.upgrade(context, name, seconds)
+                if reply.code != 220:
+                    self._show(step, False, _shown(reply))
+                    return reply
+        except (ssl.SSLError, OSError, ConnectionFailedError) as error:
+            reason = _tls_reason(error)
+            self._show(step, False, reason)
+            status = "4.7.5" if plan.required else "4.7.0"
+            verdict = deferred(0, status, f"TLS failed: {reason}")
+            # Who asks for a certificate that holds gets no plaintext in its place.
+            broken = not plan.required and not plan.verify
+            raise HostFailedError(verdict, self._endpoint.peer(), tls_broken=broken) from error
+        self._show(step, True, self._protocol.tls)
+        return reply
+
+    async def _authenticate(self, offered: Capabilities) -> None:
+        auth = self._endpoint.auth
+        if auth is None:
+            return
+        secured = bool(self._protocol.tls)
+        if not secured and not auth.allow_without_tls:
+            self._show("auth", False, "login withheld: the connection has no TLS")
+            raise self._failed(deferred(451, "4.7.0", "login withheld: the server offers no TLS"))
+        name = mechanism(offered.auth, tls=secured)
+        if not name:
+            offer = " ".join(offered.auth) or "none"
+            self._show("auth", False, f"no usable mechanism offered ({offer})")
+            raise self._failed(deferred(451, "4.7.0", f"the server offers no usable login (AUTH: {offer})"))
+        try:
+            reply = await log_in(self._protocol, name, auth, self._timeouts.auth)
+        except ConnectionFailedError as error:
+            raise self._lost(Stage.AUTH, "auth", error) from error
+        self._show("auth", reply.code == 235, f"{name.upper()}: {_shown(reply)}")
+        if reply.code != 235:
+            raise self._failed(judge(Stage.AUTH, reply))
+
+    async def _command(self, line: str, stage: Stage, seconds: float) -> Reply:
+        try:
+            self._protocol.send(line.encode("ascii") + b"\r\n", 1)
+        except ConnectionFailedError as error:
+            raise self._lost(stage, stage.value, error) from error
+        return await self._read(stage, seconds)
+
+    async def _read(self, stage: Stage, seconds: float) -> Reply:
+        try:
+            return await self._protocol.reply(seconds)
+        except ConnectionFailedError as error:
+            raise self._lost(stage, stage.value, error) from error
+
+    def _lost(self, stage: Stage, step: str, error: ConnectionFailedError) -> HostFailedError:
+        self._show(step, False, str(error))
+        return self._failed(lost(stage, error.what, error.error))
+
+    def _failed(self, verdict: Verdict) -> HostFailedError:
+        return HostFailedError(verdict, self._peer())
+
+    def _peer(self) -> Peer:
+        return self._endpoint.peer(self._protocol.tls)
+
+    def _show(self, step: str, ok: bool, detail: str) -> None:
+        if self._watcher is not None:
+            now = time.monotonic()
+            self._watcher.step(step, ok, detail, now - self._started)
+            self._started = now
+
+
+def _shown(reply: Reply) -> str:
+    return sanitised(b"%d %b" % (reply.code, reply.text))
+
+
+def _tls_reason(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate refused: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return error.reason or "handshake failed"
+    return sanitised(str(error)) or type(error).__name__

@@ -1,0 +1,97 @@
+"""From a route to the addresses that are tried, each with what its connection must have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.relay.configuration import Configuration, Mailbox, MailboxKind, RelayHost
+from services.relay.delivery.endpoint import Endpoint, Loop
+from services.relay.delivery.options import DeliveryOptions
+from services.relay.delivery.tls import OPPORTUNISTIC, TlsPlan
+from services.relay.mx import Exchangers, Families, Host, Ourselves, Targets
+from services.relay.outcome import Verdict
+from services.relay.resolver import Lookup
+from services.relay.transaction import Route, RouteKind
+
+_SMTP_PORT = 25
+# RFC 2033 leaves the port open, and forbids 25.
+_LMTP_PORT = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Endpoints in the order in which they are tried; `failure` when there is none. The rest is for reports."""
+
+    endpoints: tuple[Endpoint, ...] = ()
+    failure: Verdict | None = None
+    hosts: tuple[Host, ...] = ()
+    lookups: tuple[Lookup, ...] = ()
+
+
+class TargetFinder:
+    """For the life of the process."""
+
+    def __init__(self, exchangers: Exchangers, options: DeliveryOptions) -> None:
+        self._exchangers = exchangers
+        self._options = options
+
+    @property
+    def families(self) -> Families:
+        return self._exchangers.families
+
+    async def find(self, configuration: Configuration, route: Route) -> Found:
+        """Of a DIRECT, RELAY_DOMAIN, RELAY_HOST or (smtp, lmtp) MAILBOX route."""
+        if route.relay_host is not None:
+            return await self.of_relay_host(route.relay_host)
+        if route.mailbox is not None:
+            return await self._of_mailbox(route.mailbox)
+        if route.kind is RouteKind.RELAY_DOMAIN:
+            resolvers = configuration.resolvers
+            targets = await self._exchangers.of_relay_domain(
+                route.domain, self._ourselves(configuration), resolvers.preferred, resolvers.alternate
+            )
+            return _found(targets, OPPORTUNISTIC, Loop.DEFER)
+        targets = await self._exchangers.of_domain(route.domain, self._ourselves(configuration))
+        return _found(targets, OPPORTUNISTIC, Loop.BOUNCE)
+
+    async def of_relay_host(self, relay_host: RelayHost) -> Found:
+        targets = await self._exchangers.of_named_host(relay_host.host, relay_host.port)
+        endpoints = tuple(
+            Endpoint(host.name, address, host.port, relay_host_plan(relay_host), relay_host.auth, loop=Loop.DEFER)
+            for host in targets.hosts
+            for address in host.addresses
+        )
+        return Found(endpoints, targets.failure, targets.hosts, targets.lookups)
+
+    async def _of_mailbox(self, mailbox: Mailbox) -> Found:
+        lmtp = mailbox.kind is MailboxKind.LMTP
+        if lmtp and not mailbox.host and mailbox.path:
+            endpoint = Endpoint("localhost", mailbox.path, 0, TlsPlan("none"), lmtp=True, loop=Loop.IGNORE)
+            return Found((endpoint,), hosts=(Host(0, "localhost", 0, (mailbox.path,)),))
+        port = mailbox.port or (_LMTP_PORT if lmtp else _SMTP_PORT)
+        targets = await self._exchangers.of_named_host(mailbox.host, port)
+        return _found(targets, OPPORTUNISTIC, Loop.IGNORE, lmtp=lmtp)
+
+    def _ourselves(self, configuration: Configuration) -> Ourselves:
+        options = self._options
+        return Ourselves(frozenset((configuration.hostname.lower(),)), options.own_addresses, options.prohibited)
+
+
+def relay_host_plan(relay_host: RelayHost) -> TlsPlan:
+    """Without always_tls TLS is used when offered; the port for implicit TLS knows no plaintext."""
+    required = relay_host.always_tls or relay_host.implicit_tls
+    return TlsPlan(
+        "required" if required else "opportunistic",
+        implicit=relay_host.implicit_tls,
+        verify=relay_host.verify_certificate,
+    )
+
+
+def _found(targets: Targets, plan: TlsPlan, loop: Loop, *, lmtp: bool = False) -> Found:
+    endpoints = tuple(
+        Endpoint(host.name, address, host.port, plan, lmtp=lmtp, loop=loop)
+        for host in targets.hosts
+        if not host.left_out
+        for address in host.addresses
+    )
+    return Found(endpoints, targets.failure, targets.hosts, targets.lookups)

@@ -1,0 +1,97 @@
+"""How a connection is secured: the contexts, what is asked of a certificate, and hosts whose TLS is broken."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+_BROKEN_SECONDS = 3600.0
+_BROKEN_LIMIT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class TlsPlan:
+    """What a connection must have."""
+
+    # none, opportunistic, required, mta-sts, dane: as recorded with the attempt.
+    policy: str
+    # TLS before the greeting.
+    implicit: bool = False
+    # Against the certificate authorities and the name.
+    verify: bool = False
+    # DANE: (usage, selector, matching type, data) of usable TLSA records (RFC 7672 3.1); any of them must match.
+    tlsa: tuple[tuple[int, int, int, bytes], ...] = ()
+    # Names that the certificate may carry under DANE-TA (RFC 7672 3.2.2).
+    tlsa_names: tuple[str, ...] = ()
+
+    @property
+    def required(self) -> bool:
+        """Never in plaintext."""
+        return self.implicit or self.policy not in ("none", "opportunistic")
+
+
+OPPORTUNISTIC = TlsPlan("opportunistic")
+NO_TLS = TlsPlan("none")
+
+
+class Contexts:
+    """The process' TLS contexts, made on first use."""
+
+    def __init__(self, ca_file: Path | None) -> None:
+        self._ca_file = ca_file
+        self._verifying: ssl.SSLContext | None = None
+        self._trusting: ssl.SSLContext | None = None
+
+    def of(self, plan: TlsPlan) -> ssl.SSLContext:
+        if plan.verify:
+            if self._verifying is None:
+                self._verifying = ssl.create_default_context(ssl.Purpose.SERVER_AUTH)
+                if self._ca_file is not None:
+                    self._verifying.load_verify_locations(self._ca_file)
+            return self._verifying
+        if self._trusting is None:
+            # Opportunistic TLS hides mail from those who only listen; it asks no certificate for anything, and takes
+            # any cipher rather than plaintext (RFC 7435 3).
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            self._trusting = context
+        return self._trusting
+
+
+def server_name(host: str) -> str | None:
+    """The name for SNI and for the certificate: an A-label with no trailing dot (C128).
+
+    For an address the certificate is checked against it and no SNI is sent (RFC 6066 3): ssl does both by itself.
+    """
+    bare = host.strip("[]").rstrip(".")
+    bare = bare[5:] if bare.lower().startswith("ipv6:") else bare
+    try:
+        return str(ip_address(bare))
+    except ValueError:
+        return bare.encode("idna").decode("ascii") if not bare.isascii() else bare.lower()
+
+
+class BrokenTls:
+    """Hosts whose handshake failed: spoken to in plaintext for an hour where that is allowed (C127)."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._until: dict[tuple[str, int], float] = {}
+
+    def remember(self, address: str, port: int) -> None:
+        if len(self._until) >= _BROKEN_LIMIT:
+            self._until.clear()
+        self._until[address, port] = self._clock() + _BROKEN_SECONDS
+
+    def known(self, address: str, port: int) -> bool:
+        until = self._until.get((address, port))
+        if until is None:
+            return False
+        if until <= self._clock():
+            del self._until[address, port]
+            return False
+        return True

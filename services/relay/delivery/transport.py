@@ -1,0 +1,145 @@
+"""The delivering side as the queue sees it: a route and a message in, one outcome a recipient out."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from libs.runtime.lifecycle import within
+from services.relay.configuration import Configuration, MailboxKind
+from services.relay.delivery.attempt import Attempt, Means
+from services.relay.delivery.maildir import store
+from services.relay.delivery.options import DeliveryOptions
+from services.relay.delivery.pool import Pool
+from services.relay.delivery.prepared import PreparedMessage
+from services.relay.delivery.session import SessionOpener
+from services.relay.delivery.targets import TargetFinder
+from services.relay.delivery.tls import BrokenTls, Contexts
+from services.relay.mx import Exchangers
+from services.relay.outcome import Verdict, deferred, of_recipient
+from services.relay.resolver import Resolver
+from services.relay.transaction import Outcome, OutgoingMessage, OutgoingRecipient, Result, Route, RouteKind
+from services.relay.window import DeadHosts, Windows
+
+log = structlog.get_logger(__name__)
+
+
+class MailTransport:
+    """services.relay.transaction.Transport over SMTP, LMTP and Maildir. One for the process and its event loop."""
+
+    def __init__(self, options: DeliveryOptions, clock: Callable[[], float], chance: random.Random) -> None:
+        self._clock = clock
+        self._resolver = Resolver(options.nameservers)
+        self._windows = Windows()
+        self._pool = Pool(options.idle_seconds, options.max_idle_connections, clock)
+        # Deliveries under way; `close` waits for the last.
+        self._running = 0
+        self._quiet = asyncio.Event()
+        self._means = Means(
+            options,
+            clock,
+            TargetFinder(Exchangers(self._resolver, chance, options.mx_port), options),
+            SessionOpener(Contexts(options.ca_file), options.timeouts),
+            self._pool,
+            DeadHosts(),
+            BrokenTls(clock),
+        )
+
+    async def deliver(
+        self,
+        configuration: Configuration,
+        route: Route,
+        message: OutgoingMessage,
+        recipients: Sequence[OutgoingRecipient],
+    ) -> Sequence[Outcome]:
+        """Tries once; one outcome a recipient, in their order. Raises nothing but CancelledError."""
+        window = self._windows.of(route.destination)
+        window.running += 1
+        self._running += 1
+        try:
+            if route.kind in (RouteKind.HOLD, RouteKind.FAIL):
+                return _same(recipients, _refused(route))
+            if route.mailbox is not None and route.mailbox.kind is MailboxKind.MAILDIR:
+                return await self._store(route.mailbox.path, message, recipients)
+            return await self._send(configuration, route, message, recipients)
+        except Exception:
+            # A fault of ours must not cost the message: it stays, and the log has the reason.
+            log.exception("delivery_broke", queue_id=message.queue_id, destination=route.destination)
+            return _same(recipients, deferred(451, "4.3.0", "internal error"))
+        finally:
+            window.running -= 1
+            self._running -= 1
+            if self._running == 0:
+                self._quiet.set()
+
+    def capacity(self, destination: str, configuration: Configuration) -> int:
+        """Transactions that may run to the destination at once; 0 while a dead one waits for its next probe."""
+        maximum = configuration.queue.max_concurrency_per_destination
+        return self._windows.of(destination).capacity(self._clock(), maximum)
+
+    async def close(self, grace_seconds: float) -> None:
+        """Ends idle connections at once; others end with their transaction or their task."""
+        self._pool.close()
+        if self._running:
+            self._quiet.clear()
+            await within(grace_seconds, self._quiet.wait())
+        await self._resolver.close()
+
+    async def _send(
+        self,
+        configuration: Configuration,
+        route: Route,
+        message: OutgoingMessage,
+        recipients: Sequence[OutgoingRecipient],
+    ) -> list[Outcome]:
+        prepared = PreparedMessage(message)
+        outcomes: list[Outcome] = []
+        window = self._windows.of(route.destination)
+        limit = self._means.options.max_recipients
+        for start in range(0, len(recipients), limit):
+            part = recipients[start : start + limit] if len(recipients) > limit else recipients
+            attempt = Attempt(self._means, configuration, route, prepared, part)
+            outcomes += await attempt.run()
+            if attempt.reached:
+                window.succeeded(configuration.queue.max_concurrency_per_destination)
+            else:
+                window.failed(self._clock())
+        return outcomes
+
+    async def _store(
+        self, path: str, message: OutgoingMessage, recipients: Sequence[OutgoingRecipient]
+    ) -> list[Outcome]:
+        verdicts = await asyncio.gather(
+            *(
+                asyncio.to_thread(store, path, message.sender, recipient.address, message.content)
+                for recipient in recipients
+            )
+        )
+        return [
+            of_recipient(recipient.delivery_id, verdict)
+            for recipient, verdict in zip(recipients, verdicts, strict=True)
+        ]
+
+
+def open_transport(
+    options: DeliveryOptions,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    chance: random.Random | None = None,
+) -> MailTransport:
+    """The delivering side of this process; to be called in its event loop. Raises ValueError for bad name servers."""
+    return MailTransport(options, clock, chance or random.Random())  # noqa: S311 - spreads load, guards nothing
+
+
+def _refused(route: Route) -> Verdict:
+    if route.kind is RouteKind.FAIL:
+        return Verdict(Result.FAILED, route.code or 550, route.enhanced_code or "5.4.0", route.reason)
+    return deferred(451, "4.3.5", route.reason or "held")
+
+
+def _same(recipients: Sequence[OutgoingRecipient], verdict: Verdict) -> list[Outcome]:
+    return [of_recipient(recipient.delivery_id, verdict) for recipient in recipients]

@@ -1,0 +1,168 @@
+"""What a next hop's reply, or its silence, means for the recipients it concerns. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from services.relay.transaction import Outcome, Result
+
+# Of a reply's text in an outcome, characters.
+_TEXT_LIMIT = 2000
+
+
+class Reply(NamedTuple):
+    """An SMTP reply: RFC 5321 4.2. The text holds every line, separated by LF, as it came."""
+
+    code: int
+    text: bytes
+
+    @property
+    def positive(self) -> bool:
+        return 200 <= self.code < 300
+
+
+class Stage(Enum):
+    """The command that a reply answers, or what was being done."""
+
+    RESOLVE = "resolve"
+    CONNECT = "connect"
+    GREETING = "greeting"
+    EHLO = "ehlo"
+    STARTTLS = "starttls"
+    AUTH = "auth"
+    RESET = "reset"
+    MAIL = "mail"
+    RCPT = "rcpt"
+    DATA = "data"
+    END_OF_DATA = "end_of_data"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A decision on one or more recipients, before it is known whose."""
+
+    result: Result
+    code: int
+    enhanced_code: str
+    text: str
+    possible_duplicate: bool = False
+    # The server says that the login is wrong: nothing else will get through to it either (C131).
+    bad_login: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The server that was tried, for the record of the attempt."""
+
+    host: str = ""
+    address: str = ""
+    port: int = 0
+    tls: str = ""
+    tls_policy: str = ""
+
+
+NOBODY = Peer()
+
+
+def deferred(code: int, enhanced_code: str, text: str, *, possible_duplicate: bool = False) -> Verdict:
+    """A temporary failure that we find ourselves."""
+    return Verdict(Result.DEFERRED, code, enhanced_code, sanitised(text), possible_duplicate)
+
+
+def failed(code: int, enhanced_code: str, text: str) -> Verdict:
+    """A permanent failure that we find ourselves."""
+    return Verdict(Result.FAILED, code, enhanced_code, sanitised(text))
+
+
+def judge(stage: Stage, reply: Reply) -> Verdict:
+    """The meaning of a reply for the recipients it concerns.
+
+    The first digit decides (RFC 5321 4.2.1), with these exceptions. Until MAIL is sent a 5yz speaks of the host and
+    not of the message, and another host or a later hour may do (a 554 greeting, RFC 5321 3.1). 552 at RCPT is "too
+    many recipients" (RFC 5321 4.5.3.1.10). 535 is a matter between the operators (C131). What isn't 2yz, 4yz or 5yz
+    where one of those is due is a protocol error, and temporary.
+    """
+    family = reply.code // 100
+    text = sanitised(reply.text)
+    if family == 2:
+        return Verdict(Result.DELIVERED, reply.code, enhanced_code(reply, "2.0.0"), text)
+    if stage is Stage.AUTH:
+        # 535 and the other 5yz of RFC 4954 6, none of which is about the message: 534 mechanism too weak, 538 no TLS.
+        return Verdict(Result.DEFERRED, reply.code, _as_temporary(reply, "4.7.0"), text, bad_login=family == 5)
+    if family == 5 and stage is Stage.RCPT and reply.code == 552:
+        return Verdict(Result.DEFERRED, reply.code, "4.5.3", text)
+    if family == 5 and stage in (Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.END_OF_DATA):
+        return Verdict(Result.FAILED, reply.code, enhanced_code(reply, "5.0.0"), text)
+    if family in (4, 5):
+        return Verdict(Result.DEFERRED, reply.code, _as_temporary(reply, "4.3.0"), text)
+    return deferred(reply.code, "4.5.0", f"unexpected reply to {stage.value}: {reply.code} {text}")
+
+
+def lost(stage: Stage, what: str, error: str) -> Verdict:
+    """The connection ended, or time ran out, where an answer was due.
+
+    After the final dot nobody knows whether the message was taken (RFC 1047): it is tried again, later, and marked
+    as a possible duplicate (C120).
+    """
+    if stage is Stage.END_OF_DATA:
+        text = f"{what} at the end of the message: {error}; it may be delivered twice"
+        return deferred(0, "4.4.2", text, possible_duplicate=True)
+    status = "4.4.1" if stage in (Stage.CONNECT, Stage.GREETING) else "4.4.2"
+    return deferred(0, status, f"{what} at {stage.value}: {error}")
+
+
+def enhanced_code(reply: Reply, default: str) -> str:
+    """The reply's RFC 3463 code if it has one of its own class, else `default`."""
+    head = reply.text[:12].partition(b" ")[0].strip()
+    parts = head.split(b".")
+    if len(parts) != 3 or not all(part.isdigit() and len(part) <= 3 for part in parts):
+        return default
+    return head.decode("ascii") if parts[0] == b"%d" % (reply.code // 100) else default
+
+
+def _as_temporary(reply: Reply, default: str) -> str:
+    """The reply's enhanced code in class 4, whatever class the reply is of."""
+    own = enhanced_code(reply, default)
+    return f"4{own[1:]}"
+
+
+def sanitised(text: bytes | str) -> str:
+    """A peer's text as one printable line of bounded length: logs, answers and reports hold it (C37)."""
+    plain = text if isinstance(text, str) else text.decode("utf-8", "backslashreplace")
+    if len(plain) <= _TEXT_LIMIT and plain.isprintable():
+        return plain
+    cut = plain[: _TEXT_LIMIT - 1] + "…" if len(plain) > _TEXT_LIMIT else plain
+    line = " ".join(filter(None, (part.strip() for part in cut.splitlines())))
+    if line.isprintable():
+        return line
+    return "".join(char if char.isprintable() else "?" for char in line.replace("\t", " "))
+
+
+def of_recipient(
+    delivery_id: int,
+    verdict: Verdict,
+    peer: Peer = NOBODY,
+    *,
+    counts: bool = True,
+    dsn_passed_on: bool = False,
+    suspend_destination: str = "",
+) -> Outcome:
+    """One recipient's outcome of a verdict."""
+    return Outcome(
+        delivery_id=delivery_id,
+        result=verdict.result,
+        code=verdict.code,
+        enhanced_code=verdict.enhanced_code,
+        text=verdict.text,
+        host=peer.host,
+        address=peer.address,
+        port=peer.port,
+        tls=peer.tls,
+        tls_policy=peer.tls_policy,
+        possible_duplicate=verdict.possible_duplicate,
+        counts=counts,
+        dsn_passed_on=dsn_passed_on,
+        suspend_destination=suspend_destination,
+    )

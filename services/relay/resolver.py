@@ -1,0 +1,217 @@
+"""DNS as relay asks it: found, none, or no answer; each answer kept for its lifetime in a bounded cache."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+from ipaddress import ip_address
+
+import dns.asyncbackend
+import dns.asyncresolver
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.nameserver
+import dns.rcode
+import dns.rdata
+import dns.rdatatype
+import dns.resolver
+
+_CACHE_ENTRIES = 20_000
+_LONGEST_SECONDS = 3600.0
+_LONGEST_NEGATIVE_SECONDS = 300.0
+# Within one message of many deliveries even a record with TTL 0 is asked once.
+_SHORTEST_SECONDS = 1.0
+# CNAMEs that are followed when the server has not followed them itself (C113).
+_ALIAS_LIMIT = 8
+_TRY_SECONDS = 3.0
+_LOOKUP_SECONDS = 12.0
+# resolv.conf is read again after this time: networks change under a laptop.
+_SYSTEM_SECONDS = 60.0
+_EDNS_PAYLOAD = 1232
+
+
+class Finding(Enum):
+    FOUND = "found"
+    # NXDOMAIN, or the name has no record of the kind.
+    NONE = "none"
+    # SERVFAIL, REFUSED, time-out, garbage: nothing is known, and nothing may be concluded (C85, C109).
+    NO_ANSWER = "no_answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """One question and what came of it."""
+
+    # A-labels, lower case, no trailing dot.
+    name: str
+    kind: str
+    finding: Finding
+    records: tuple[dns.rdata.Rdata, ...] = ()
+    # The whole name does not exist.
+    nonexistent: bool = False
+    # The name the records belong to, at the end of the aliases.
+    canonical: str = ""
+    # A validating name server vouches for it (AD).
+    authenticated: bool = False
+    # Asked of these, not of the process' own.
+    asked_of: tuple[str, ...] = ()
+    # The name servers in words, for reports; empty: the system's.
+    servers: tuple[str, ...] = ()
+    error: str = ""
+    took_seconds: float = 0.0
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The records in presentation form."""
+        return tuple(record.to_text() for record in self.records)
+
+
+class Resolver:
+    """Asks name servers, one query at a time for each question however many wait for it."""
+
+    def __init__(self, nameservers: tuple[str, ...] = (), clock: Callable[[], float] = time.monotonic) -> None:
+        """`nameservers` (host[:port]) stand for the system's. Raises ValueError when one is not an address."""
+        self._default = nameservers
+        self._clock = clock
+        self._cache: OrderedDict[tuple[tuple[str, ...], str, str], tuple[float, Lookup]] = OrderedDict()
+        self._running: dict[tuple[tuple[str, ...], str, str], asyncio.Task[Lookup]] = {}
+        self._stubs: dict[tuple[str, ...], tuple[float, dns.asyncresolver.Resolver]] = {}
+        self._backend = dns.asyncbackend.get_backend("asyncio")
+        for server in nameservers:
+            parse_server(server)
+
+    async def lookup(self, name: str, kind: str, servers: tuple[str, ...] = ()) -> Lookup:
+        """`kind` is MX, A, AAAA, TXT or TLSA. `servers` other than the process' own. Raises nothing."""
+        key = (servers, name, kind)
+        kept = self._cache.get(key)
+        if kept is not None:
+            if kept[0] > self._clock():
+                self._cache.move_to_end(key)
+                return kept[1]
+            del self._cache[key]
+        running = self._running.get(key)
+        if running is None:
+            running = asyncio.create_task(self._ask(name, kind, servers), name=f"dns {name} {kind}")
+            self._running[key] = running
+            running.add_done_callback(lambda _: self._running.pop(key, None))
+        # One waiter that is cancelled takes nothing from the others.
+        return await asyncio.shield(running)
+
+    async def close(self) -> None:
+        running = list(self._running.values())
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def _ask(self, name: str, kind: str, servers: tuple[str, ...]) -> Lookup:
+        started = self._clock()
+        lookup, lifetime = await self._resolve(name, kind, servers)
+        now = self._clock()
+        lookup = replace(lookup, took_seconds=now - started)
+        if lookup.finding is not Finding.NO_ANSWER and lifetime > 0:
+            self._cache[(servers, name, kind)] = (now + lifetime, lookup)
+            if len(self._cache) > _CACHE_ENTRIES:
+                self._cache.popitem(last=False)
+        return lookup
+
+    async def _resolve(self, name: str, kind: str, servers: tuple[str, ...]) -> tuple[Lookup, float]:
+        """The lookup, and for how many seconds it holds."""
+        asked = Lookup(name, kind, Finding.NONE, asked_of=servers, servers=servers or self._default)
+        question = absolute(name)
+        if question is None:
+            return replace(asked, nonexistent=True, error="not a domain name"), _SHORTEST_SECONDS
+        lifetime, authenticated = _LONGEST_SECONDS, True
+        try:
+            stub = self._stub(servers or self._default)
+            for _ in range(_ALIAS_LIMIT):
+                answer = await stub.resolve(
+                    question, kind, search=False, raise_on_no_answer=False, backend=self._backend
+                )
+                authenticated = authenticated and bool(answer.response.flags & dns.flags.AD)
+                if answer.rrset is not None:
+                    lifetime = max(_SHORTEST_SECONDS, min(lifetime, answer.chaining_result.minimum_ttl))
+                    return replace(
+                        asked,
+                        finding=Finding.FOUND,
+                        records=tuple(answer.rrset),
+                        canonical=_text(answer.canonical_name),
+                        authenticated=authenticated,
+                    ), lifetime
+                if answer.canonical_name == question:
+                    lifetime = min(lifetime, _negative_seconds(answer.response))
+                    return replace(asked, authenticated=authenticated), lifetime
+                lifetime = min(lifetime, answer.chaining_result.minimum_ttl)
+                question = answer.canonical_name
+            return replace(asked, finding=Finding.NO_ANSWER, error="too many aliases"), 0
+        except dns.resolver.NXDOMAIN as error:
+            response = next(iter(error.kwargs["responses"].values()))
+            authenticated = authenticated and bool(response.flags & dns.flags.AD)
+            return replace(asked, nonexistent=True, authenticated=authenticated), _negative_seconds(response)
+        except (dns.exception.DNSException, OSError, ValueError) as error:
+            return replace(asked, finding=Finding.NO_ANSWER, error=_reason(error)), 0
+
+    def _stub(self, servers: tuple[str, ...]) -> dns.asyncresolver.Resolver:
+        kept = self._stubs.get(servers)
+        now = self._clock()
+        if kept is not None and (servers or now - kept[0] < _SYSTEM_SECONDS):
+            return kept[1]
+        if len(self._stubs) > 100:
+            self._stubs.clear()
+        stub = dns.asyncresolver.Resolver(configure=not servers)
+        if servers:
+            stub.nameservers = [
+                dns.nameserver.Do53Nameserver(address, port) for address, port in map(parse_server, servers)
+            ]
+        stub.timeout, stub.lifetime = _TRY_SECONDS, _LOOKUP_SECONDS
+        stub.use_edns(0, 0, _EDNS_PAYLOAD)
+        # AD in a query asks for AD in the answer (RFC 6840 5.7).
+        stub.flags = dns.flags.RD | dns.flags.AD
+        self._stubs[servers] = (now, stub)
+        return stub
+
+
+def parse_server(text: str) -> tuple[str, int]:
+    """(address, port) of `address`, `address:port` or `[address]:port`. Raises ValueError."""
+    host, port = text, "53"
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]")
+        port = rest.removeprefix(":") or "53"
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    return str(ip_address(host)), int(port)
+
+
+def absolute(name: str) -> dns.name.Name | None:
+    """The name with its root, so that no search list applies (C111); None when it can't be one."""
+    try:
+        return dns.name.Name([*(label.encode("ascii") for label in name.split(".")), b""])
+    except (dns.exception.DNSException, ValueError):
+        return None
+
+
+def _text(name: dns.name.Name) -> str:
+    return name.to_text(omit_final_dot=True).lower()
+
+
+def _negative_seconds(response: dns.message.Message) -> float:
+    """How long a "none" holds: the SOA's minimum or TTL (RFC 2308 5); without an SOA it doesn't."""
+    for rrset in response.authority:
+        if rrset.rdtype == dns.rdatatype.SOA:
+            return float(min(rrset.ttl, rrset[0].minimum, _LONGEST_NEGATIVE_SECONDS))
+    return 0.0
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, dns.exception.Timeout):
+        return "time-out"
+    if isinstance(error, dns.resolver.NoNameservers):
+        errors = error.kwargs.get("errors") or []
+        # (nameserver, tcp, port, error, response)
+        return str(errors[-1][3]) if errors else "no name server"
+    return str(error) or type(error).__name__

@@ -1,0 +1,118 @@
+"""How many transactions a destination gets at once, and which hosts are known to be dead. No clock of its own."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+_INITIAL = 5
+# Failures in a row after which a destination counts as dead.
+_DEAD_AFTER = 5
+_FIRST_PROBE_SECONDS = 5.0
+_LONGEST_PROBE_SECONDS = 60.0
+_DESTINATION_LIMIT = 20_000
+_HOST_LIMIT = 20_000
+_FIRST_RETRY_SECONDS = 30.0
+_LONGEST_RETRY_SECONDS = 300.0
+
+
+@dataclass(slots=True)
+class Window:
+    """One destination's. It opens by one with each success and halves with each failure to get through.
+
+    A dead destination is given one transaction at a time, and those at growing intervals; when one gets through, the
+    window is open again.
+    """
+
+    limit: int = _INITIAL
+    failures: int = 0
+    running: int = 0
+    next_probe: float = 0.0
+    probe_seconds: float = _FIRST_PROBE_SECONDS
+
+    @property
+    def dead(self) -> bool:
+        return self.failures >= _DEAD_AFTER
+
+    def capacity(self, now: float, maximum: int) -> int:
+        """Transactions that may run at once; 0 only while a dead destination waits for its next probe."""
+        if self.dead:
+            return 1 if self.running or now >= self.next_probe else 0
+        return max(1, min(self.limit, maximum))
+
+    def succeeded(self, maximum: int) -> None:
+        """A server took part in a transaction, whatever became of the message."""
+        if self.dead:
+            self.limit = _INITIAL
+        self.failures = 0
+        self.probe_seconds = _FIRST_PROBE_SECONDS
+        self.limit = min(max(maximum, 1), self.limit + 1)
+
+    def failed(self, now: float) -> None:
+        """No server could be reached, or all closed the door."""
+        was_dead = self.dead
+        self.failures += 1
+        self.limit = max(1, self.limit // 2)
+        if self.dead:
+            if was_dead:
+                self.probe_seconds = min(_LONGEST_PROBE_SECONDS, self.probe_seconds * 2)
+            self.next_probe = now + self.probe_seconds
+
+
+class Windows:
+    """Those of all destinations, the least used forgotten first."""
+
+    def __init__(self) -> None:
+        self._windows: OrderedDict[str, Window] = OrderedDict()
+
+    def of(self, destination: str) -> Window:
+        window = self._windows.get(destination)
+        if window is None:
+            window = self._windows[destination] = Window()
+            if len(self._windows) > _DESTINATION_LIMIT:
+                self._forget()
+        else:
+            self._windows.move_to_end(destination)
+        return window
+
+    def _forget(self) -> None:
+        for destination, window in self._windows.items():
+            if not window.running:
+                del self._windows[destination]
+                return
+
+
+class DeadHosts:
+    """Addresses that did not answer: they come last in their list, save for one try at growing intervals.
+
+    So a dead first MX costs its domain one slow transaction an interval, and not every one of them.
+    """
+
+    def __init__(self) -> None:
+        # (address, port) to (time of the next try, seconds until the one after it)
+        self._dead: OrderedDict[tuple[str, int], tuple[float, float]] = OrderedDict()
+
+    def failed(self, address: str, port: int, now: float) -> None:
+        known = self._dead.pop((address, port), None)
+        seconds = min(_LONGEST_RETRY_SECONDS, known[1] * 2) if known and now >= known[0] else _FIRST_RETRY_SECONDS
+        if known is not None and now < known[0]:
+            # Others that were under way when it was found dead.
+            self._dead[address, port] = known
+            return
+        self._dead[address, port] = (now + seconds, seconds)
+        if len(self._dead) > _HOST_LIMIT:
+            self._dead.popitem(last=False)
+
+    def answered(self, address: str, port: int) -> None:
+        self._dead.pop((address, port), None)
+
+    def avoid(self, address: str, port: int, now: float) -> bool:
+        """Whether the address should come last now. Who is told "no" of a dead one is its next try."""
+        known = self._dead.get((address, port))
+        if known is None:
+            return False
+        if now < known[0]:
+            return True
+        # The try may take a while; nobody else joins it meanwhile.
+        self._dead[address, port] = (now + known[1], known[1])
+        return False
