@@ -211,11 +211,9 @@ def parse_address(text: str) -> Address:
 
 def canonical_domain(text: str) -> str:
     """`text` as A-labels in lower case without final dot (IDNA 2008 with UTS 46 mapping). Raises ValueError."""
-    name = text[:-1] if text.endswith((".", "\u3002")) else text
+    name = (text if text.isascii() else _a_labels(text)).removesuffix(".")
     if not name:
         raise ValueError("empty domain")
-    if not name.isascii():
-        name = _a_labels(name)
     if len(name) > MAX_DOMAIN_OCTETS:
         raise ValueError(f"domain longer than {MAX_DOMAIN_OCTETS} octets")
     if _DOMAIN(name) is None:
@@ -233,12 +231,14 @@ def canonical_domain_or_literal(text: str) -> str:
 
 def is_fqdn(domain: str) -> bool:
     """Whether a canonical domain is fully qualified: two labels or more, the last not a number. No literal is."""
-    return "." in domain and _DOMAIN(domain) is not None and not domain.rpartition(".")[2].isdigit()
+    if "." not in domain or len(domain) > MAX_DOMAIN_OCTETS or _DOMAIN(domain) is None:
+        return False
+    return not domain.rpartition(".")[2].isdigit()
 
 
 def is_host_name(domain: str) -> bool:
     """Whether a canonical domain is a fully qualified host name: as `is_fqdn`, and letters, digits, hyphens only."""
-    return _HOST_NAME(domain) is not None and is_fqdn(domain) and len(domain) <= MAX_DOMAIN_OCTETS
+    return _HOST_NAME(domain) is not None and is_fqdn(domain)
 
 
 class HeloKind(Enum):
@@ -277,8 +277,7 @@ def parse_helo(raw: bytes) -> HeloName:
     if _HELO_WORD(text) is None or not text.strip("."):
         return _MALFORMED_HELO
     name = text.removesuffix(".").lower()
-    qualified = is_fqdn(name) and len(name) <= MAX_DOMAIN_OCTETS
-    return HeloName(HeloKind.FQDN if qualified else HeloKind.NON_FQDN, name)
+    return HeloName(HeloKind.FQDN if is_fqdn(name) else HeloKind.NON_FQDN, name)
 
 
 _MALFORMED_HELO: Final = HeloName(HeloKind.MALFORMED, "")
@@ -374,7 +373,7 @@ def _a_labels(name: str) -> str:
         labels = [label if label.isascii() else idna.alabel(label).decode("ascii") for label in mapped.split(".")]
     except (UnicodeError, IndexError):
         raise ValueError("domain is no internationalised domain name") from None
-    return ".".join(labels).removesuffix(".")
+    return ".".join(labels)
 
 
 def _domain_fault(name: str) -> str:
