@@ -23,7 +23,8 @@ _HEXCHAR = re.compile(rb"\+([0-9A-Fa-f]{2})")
 _PLAIN_XTEXT = re.compile(rb"[!-*,-<>-~]*").fullmatch
 _PRINTABLE = re.compile(rb"[ -~]*").fullmatch
 _ADDRESS_TYPE = re.compile(rb"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?").fullmatch
-_EMBEDDED = re.compile(rb"\\x\{([0-9A-Fa-f]{2,6})\}")
+_EMBEDDED = re.compile(rb"\\x\{([^}]*)(\}?)")
+_CODE_POINT = re.compile(rb"[0-9A-Fa-f]{2,6}").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +279,8 @@ def _embedded(address_type: bytes, encoded: bytes) -> bytes:
 
 def _unembedded(encoded: bytes) -> str:
     def character(found: re.Match[bytes]) -> bytes:
+        if _CODE_POINT(found[1]) is None or not found[2]:
+            raise ValueError("not a code point")
         code_point = int(found[1], 16)
         if code_point > 0x10FFFF or not chr(code_point).isprintable():
             raise ValueError("not a printable character")

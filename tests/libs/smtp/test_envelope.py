@@ -1,0 +1,38 @@
+"""Envelopes: duplicates merged, and whether UTF-8 is needed rather than offered."""
+
+from __future__ import annotations
+
+from libs.smtp.address import NULL_PATH, Address
+from libs.smtp.envelope import Body, Envelope, Notify, Recipient, Ret, distinct
+
+ALICE = Address("alice", "a.example")
+JURGEN = Address("jürgen", "a.example")
+
+
+def test_c56_each_mailbox_once_in_order_and_the_first_naming_stands() -> None:
+    first = Recipient(ALICE, (Notify.SUCCESS,), b"rfc822;first")
+    other = Recipient(Address("bob", "b.example"))
+    upper = Recipient(Address("ALICE", "a.example"))
+    assert distinct([first, other, Recipient(ALICE), other, upper]) == (first, other, upper)
+    assert distinct([]) == ()
+
+
+def test_c56_one_mailbox_in_two_compositions_is_one() -> None:
+    assert len(distinct([Recipient(JURGEN), Recipient(Address("ju\u0308rgen", "a.example"))])) == 1
+
+
+def test_c59_smtputf8_is_needed_by_local_parts_only() -> None:
+    idn = Address("u", "xn--bcher-kva.example")
+    assert not Envelope(NULL_PATH, (Recipient(idn),), smtputf8=True).needs_smtputf8
+    assert Envelope(JURGEN, (Recipient(ALICE),)).needs_smtputf8
+    assert Envelope(ALICE, (Recipient(ALICE), Recipient(JURGEN))).needs_smtputf8
+
+
+def test_the_rest_of_an_envelope_stays_with_fewer_recipients() -> None:
+    envelope = Envelope(ALICE, (Recipient(ALICE), Recipient(JURGEN)), True, Body.EIGHT_BIT_MIME, Ret.HEADERS, b"id")
+    fewer = envelope.with_recipients([Recipient(ALICE)])
+    assert fewer == Envelope(ALICE, (Recipient(ALICE),), True, Body.EIGHT_BIT_MIME, Ret.HEADERS, b"id")
+
+
+def test_values_are_the_words_of_the_rfcs() -> None:
+    assert (Ret.HEADERS.value, Body.EIGHT_BIT_MIME.value, Notify.NEVER.value) == ("HDRS", "8BITMIME", "NEVER")
