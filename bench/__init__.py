@@ -1,0 +1,1 @@
+"""Posthouse side by side with real peers, on loopback, alternated in one run."""
