@@ -25,6 +25,8 @@ from tests.peers.background import DEADLINE_SECONDS, Gate, background, wait_for
 from tests.peers.dns_misbehaviour import RCODES, Behaviour, Response, render
 from tests.peers.dns_sockets import Endpoints
 
+__all__ = ["Behaviour", "DnsServer", "Query", "Table", "quoted", "reverse_name"]
+
 DEFAULT_TTL = 60
 _LONGEST_CNAME_CHAIN = 16
 

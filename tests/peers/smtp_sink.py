@@ -1,0 +1,275 @@
+"""A scriptable SMTP or LMTP server that plays a next hop and keeps every octet it was sent.
+
+with SmtpSink(offer=Offer(chunking=True), certificate=leaf) as sink:
+    sink.on(Stage.RCPT, reply("550 5.1.1 Unknown"), address="nobody@example.test")
+    sink.on(Stage.END_OF_DATA, Wait(gate), Close(), times=1)
+    ...
+    sink.wait_for_messages(1)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Self
+
+import trustme
+
+from tests.peers.background import DEADLINE_SECONDS, Gate, background, wait_for
+from tests.peers.ports import LOOPBACK, free_port, listening_socket
+from tests.peers.smtp_dialogue import Dialogue, Offer
+from tests.peers.smtp_records import Ending, Login, Recipient, Session, Tls, Transaction
+from tests.peers.smtp_script import (
+    Close,
+    Endless,
+    Proceed,
+    Reset,
+    Rule,
+    Script,
+    Send,
+    Stage,
+    Step,
+    UpgradeBroken,
+    Wait,
+    in_packets,
+    reply,
+)
+from tests.peers.smtp_wire import Wire
+
+__all__ = [
+    "Close",
+    "Ending",
+    "Endless",
+    "Gate",
+    "Login",
+    "Offer",
+    "Proceed",
+    "Recipient",
+    "Reset",
+    "Send",
+    "Session",
+    "SmtpSink",
+    "Stage",
+    "Tls",
+    "Transaction",
+    "UpgradeBroken",
+    "Wait",
+    "in_packets",
+    "reply",
+]
+
+
+class SmtpSink:
+    """Listens on any loopback address and port; `offer` says what it can do, `on` what it does otherwise.
+
+    It runs in a thread of its own: the blocking `wait_…` methods are for plain tests, the `…_came` coroutines for
+    tests that run in an event loop.
+    """
+
+    def __init__(
+        self,
+        offer: Offer | None = None,
+        *,
+        host: str = LOOPBACK,
+        port: int = 0,
+        certificate: trustme.LeafCert | None = None,
+        tls_versions: tuple[ssl.TLSVersion, ssl.TLSVersion] | None = None,
+    ) -> None:
+        self.host = host
+        self.port = port or free_port(host)
+        # May be replaced while it runs; sessions keep the offer they began with.
+        self.offer = offer or Offer()
+        self._script = Script()
+        self._changed = threading.Condition()
+        self._sessions: list[Session] = []
+        self._ended: list[Transaction] = []
+        self._wires: set[Wire] = set()
+        self._faults: list[Exception] = []
+        self._server: asyncio.Server | None = None
+        self._names: weakref.WeakKeyDictionary[ssl.SSLObject, str] = weakref.WeakKeyDictionary()
+        self._context = None if certificate is None else self._make_context(certificate, tls_versions)
+
+    # Running
+
+    def start(self) -> Self:
+        background().call(self._start())
+        return self
+
+    def stop(self) -> None:
+        """Refuses connections from now on and ends those there are; `start` takes the same port again.
+
+        Raises what went wrong in the peer itself, so that no test passes by the peer's own fault.
+        """
+        background().call(self._stop())
+        faults, self._faults = self._faults, []
+        if faults:
+            raise faults[0]
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def address(self) -> str:
+        """host:port"""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    # The script
+
+    def on(
+        self,
+        stage: Stage,
+        *steps: Step,
+        address: str | bytes | None = None,
+        times: int | None = None,
+        session: int | None = None,
+        after_octets: int = 0,
+        when: Callable[[bytes], bool] | None = None,
+    ) -> None:
+        """At `stage`, does `steps` in place of the peer's own answer (Proceed is that answer). The last call wins.
+
+        `address`: only for this recipient (RCPT; END_OF_DATA of LMTP) or sender (MAIL). `times`: only so often.
+        `session`: only in the session of this number. `after_octets`: CONTENT only. `when`: told the command line.
+        """
+        wanted = address.encode() if isinstance(address, str) else address
+        with self._changed:
+            self._script.add(Rule(stage, steps, wanted, times, session, after_octets, when))
+
+    def hold(self, stage: Stage, *then: Step, times: int | None = None, address: str | None = None) -> Gate:
+        """Waits at `stage` until the gate returned is open, then does `then` [its own answer]."""
+        gate = Gate()
+        self.on(stage, Wait(gate), *(then or (Proceed(),)), times=times, address=address)
+        return gate
+
+    def clear(self) -> None:
+        """No script and no records any more; running sessions go on."""
+        with self._changed:
+            self._script.clear()
+            self._sessions.clear()
+            self._ended.clear()
+
+    # The record
+
+    @property
+    def sessions(self) -> list[Session]:
+        with self._changed:
+            return list(self._sessions)
+
+    @property
+    def transactions(self) -> list[Transaction]:
+        """Every transaction that came to an end, however, in that order."""
+        with self._changed:
+            return list(self._ended)
+
+    @property
+    def messages(self) -> list[Transaction]:
+        """The transactions whose content was answered with 2xx (LMTP: for one recipient at least)."""
+        return [transaction for transaction in self.transactions if transaction.accepted]
+
+    def wait_for_messages(self, count: int, seconds: float = DEADLINE_SECONDS) -> list[Transaction]:
+        """Blocks until `count` messages were accepted and returns all there are. Raises NotReachedError."""
+        self.wait_until(lambda: len(self.messages) >= count, f"{count} messages at {self.address}", seconds)
+        return self.messages
+
+    def wait_for_transactions(self, count: int, seconds: float = DEADLINE_SECONDS) -> list[Transaction]:
+        self.wait_until(lambda: len(self._ended) >= count, f"{count} transactions at {self.address}", seconds)
+        return self.transactions
+
+    def wait_for_sessions(self, count: int, seconds: float = DEADLINE_SECONDS) -> list[Session]:
+        """Blocks until `count` sessions are over."""
+        self.wait_until(
+            lambda: sum(session.ending is not None for session in self._sessions) >= count,
+            f"{count} sessions over at {self.address}",
+            seconds,
+        )
+        return self.sessions
+
+    def wait_until(self, reached: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS) -> None:
+        """Blocks until `reached`, which is asked after each command, reply and ending. Raises NotReachedError."""
+        wait_for(self._changed, reached, lambda: f"{what}; {self._so_far()}", seconds)
+
+    async def messages_came(self, count: int, seconds: float = DEADLINE_SECONDS) -> list[Transaction]:
+        return await asyncio.to_thread(self.wait_for_messages, count, seconds)
+
+    async def transactions_came(self, count: int, seconds: float = DEADLINE_SECONDS) -> list[Transaction]:
+        return await asyncio.to_thread(self.wait_for_transactions, count, seconds)
+
+    async def sessions_ended(self, count: int, seconds: float = DEADLINE_SECONDS) -> list[Session]:
+        return await asyncio.to_thread(self.wait_for_sessions, count, seconds)
+
+    def _so_far(self) -> str:
+        return "; ".join(
+            f"session {session.number}: {' '.join(session.verbs)} {session.ending and session.ending.name}"
+            for session in self._sessions[-10:]
+        )
+
+    # In the peers' loop
+
+    async def _start(self) -> None:
+        if self._server is None:
+            loop = asyncio.get_running_loop()
+            listener = listening_socket(self.host, self.port)
+            self._server = await loop.create_server(lambda: Wire(self._accept), sock=listener)
+
+    async def _stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        await asyncio.gather(*(wire.abort() for wire in tuple(self._wires)))
+
+    async def _accept(self, wire: Wire) -> None:
+        client = wire.transport.get_extra_info("peername")[:2]
+        with self._noting():
+            session = Session(number=len(self._sessions) + 1, client=client)
+            self._sessions.append(session)
+        self._wires.add(wire)
+        dialogue = Dialogue(
+            wire, session, self.offer, self._script, self._context, self._names.get, self._note, self._note_ended
+        )
+        try:
+            await dialogue.run()
+        except Exception as fault:  # noqa: BLE001 - raised by `stop`
+            self._faults.append(fault)
+        finally:
+            self._wires.discard(wire)
+
+    def _note(self) -> None:
+        with self._noting():
+            pass
+
+    def _note_ended(self, transaction: Transaction) -> None:
+        with self._noting():
+            self._ended.append(transaction)
+
+    @contextlib.contextmanager
+    def _noting(self) -> Iterator[None]:
+        with self._changed:
+            yield
+            self._changed.notify_all()
+
+    def _make_context(
+        self, certificate: trustme.LeafCert, versions: tuple[ssl.TLSVersion, ssl.TLSVersion] | None
+    ) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if versions is not None:
+            if versions[0] < ssl.TLSVersion.TLSv1_2:
+                # OpenSSL has the old versions still, at its lowest level only.
+                context.set_ciphers("DEFAULT@SECLEVEL=0")
+            context.minimum_version, context.maximum_version = versions
+        certificate.configure_cert(context)
+
+        def keep_name(tls: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
+            if name is not None:
+                self._names[tls] = name
+
+        context.sni_callback = keep_name
+        return context
