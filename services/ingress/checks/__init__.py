@@ -1,0 +1,1 @@
+"""The checks of content that policy may ask for: DKIM, ARC and viruses."""

@@ -1,0 +1,139 @@
+"""AUTH (RFC 4954) by PLAIN (RFC 4616) and LOGIN. Credentials go to policy and nowhere else."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import TYPE_CHECKING
+
+from libs.smtp.reply import (
+    AUTH_CANCELLED,
+    AUTH_UNAVAILABLE,
+    AUTHENTICATED,
+    BAD_ARGUMENT,
+    BAD_CREDENTIALS,
+    BAD_SEQUENCE,
+    ENCRYPTION_REQUIRED_FOR_AUTH,
+    LINE_TOO_LONG,
+    MECHANISM_UNKNOWN,
+    NOT_IMPLEMENTED,
+    TOO_MANY_ERRORS,
+    CommandError,
+    Reply,
+)
+from services.ingress.commands import greeting
+from services.ingress.connection import LineTooLongError
+from services.ingress.limits import AUTH_LINE_OCTETS
+from services.ingress.session import Credentials, Stage
+from services.ingress.verdict import Action
+
+if TYPE_CHECKING:
+    from services.ingress.dialogue import Dialogue
+
+_UNDECODABLE = Reply(501, "5.5.2", "Cannot decode the response")
+# RFC 4954 4: a policy that gave no answer is a reason to try again, not wrong credentials (C72).
+_TEMPORARY = frozenset({421, 450, 451, 452})
+
+
+async def auth(dialogue: Dialogue, argument: bytes) -> None:
+    refusal = _refusal(dialogue)
+    if refusal is not None:
+        dialogue.error(refusal)
+        return
+    words = argument.split()
+    if not 1 <= len(words) <= 2:
+        dialogue.error(BAD_ARGUMENT.with_text("Syntax: AUTH mechanism [initial-response]"))
+        return
+    mechanism = words[0].upper().decode("ascii", "replace")
+    if mechanism not in greeting.mechanisms(dialogue):
+        dialogue.error(MECHANISM_UNKNOWN)
+        return
+    initial = words[1] if len(words) == 2 else None
+    try:
+        if mechanism == "PLAIN":
+            credentials = await _plain(dialogue, initial)
+        else:
+            credentials = await _login(dialogue, initial)
+    except CommandError as error:
+        dialogue.error(error.reply)
+        return
+    await _decide(dialogue, credentials)
+
+
+def _refusal(dialogue: Dialogue) -> Reply | None:
+    session, profile = dialogue.session, dialogue.profile
+    if not session.esmtp:
+        return BAD_SEQUENCE.with_text("Send EHLO first")
+    if session.account:
+        return BAD_SEQUENCE.with_text("Authenticated already")
+    if dialogue.transaction is not None:
+        # Else rules passed as a stranger would count for the account (C65).
+        return BAD_SEQUENCE.with_text("Not within a mail transaction")
+    if not greeting.mechanisms(dialogue):
+        if profile.auth_tls and session.tls is None:
+            return ENCRYPTION_REQUIRED_FOR_AUTH
+        return NOT_IMPLEMENTED.with_text("Authentication is not offered here")
+    return None
+
+
+async def _plain(dialogue: Dialogue, initial: bytes | None) -> Credentials:
+    response = _decoded(initial) if initial is not None else await _ask(dialogue, b"334 \r\n")
+    parts = response.split(b"\0")
+    if len(parts) != 3 or not parts[1]:
+        raise CommandError(_UNDECODABLE)
+    return Credentials("PLAIN", *parts)
+
+
+async def _login(dialogue: Dialogue, initial: bytes | None) -> Credentials:
+    # `Username:` and `Password:`, the words that every client knows (C67).
+    login = _decoded(initial) if initial is not None else await _ask(dialogue, b"334 VXNlcm5hbWU6\r\n")
+    password = await _ask(dialogue, b"334 UGFzc3dvcmQ6\r\n")
+    if not login:
+        raise CommandError(_UNDECODABLE)
+    return Credentials("LOGIN", b"", login, password)
+
+
+def _decoded(response: bytes) -> bytes:
+    if response == b"=":
+        # An empty initial response (RFC 4954 4).
+        return b""
+    try:
+        return base64.b64decode(response, validate=True)
+    except (binascii.Error, ValueError):
+        raise CommandError(_UNDECODABLE) from None
+
+
+async def _ask(dialogue: Dialogue, challenge: bytes) -> bytes:
+    """Sends a challenge and reads the response to it. Raises CommandError."""
+    connection = dialogue.connection
+    dialogue.services.metrics.replies[334] += 1
+    connection.send(challenge)
+    deadline = connection.loop.time() + dialogue.services.limits.command_seconds
+    try:
+        while (line := connection.take_line(AUTH_LINE_OCTETS)) is None:
+            await connection.more(deadline)
+    except LineTooLongError:
+        dialogue.end("line_too_long", LINE_TOO_LONG)
+        raise CommandError(LINE_TOO_LONG) from None
+    if line == b"*":
+        raise CommandError(AUTH_CANCELLED)
+    return _decoded(line)
+
+
+async def _decide(dialogue: Dialogue, credentials: Credentials) -> None:
+    session = dialogue.session
+    verdict = await dialogue.decide(Stage.AUTH, credentials=credentials)
+    if verdict.action is Action.ACCEPT and verdict.account:
+        session.account = verdict.account
+        dialogue.reply(AUTHENTICATED)
+        return
+    reply = verdict.reply or AUTH_UNAVAILABLE
+    if reply.code in _TEMPORARY:
+        reply = reply if reply.code == 421 else AUTH_UNAVAILABLE
+    elif reply.is_permanent:
+        session.auth_failures += 1
+    if session.auth_failures >= dialogue.services.limits.max_auth_failures:
+        dialogue.reply(reply)
+        dialogue.end("too_many_auth_failures", TOO_MANY_ERRORS)
+        return
+    dialogue.reply(reply if verdict.action is Action.REJECT else BAD_CREDENTIALS)

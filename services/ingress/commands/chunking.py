@@ -1,0 +1,134 @@
+"""BDAT (RFC 3030): content in chunks of announced size, whose octets are always consumed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from libs.smtp.reply import (
+    BAD_COMMAND_SYNTAX,
+    CHUNK_OK,
+    MESSAGE_TOO_BIG,
+    TOO_MANY_ERRORS,
+    Reply,
+)
+from services.ingress import delivery
+from services.ingress.commands.content import OVERRUN, line_reader, refuse_content
+from services.ingress.content import Content
+from services.ingress.data import ChunkReader, Fault, LineReader
+from services.ingress.limits import drain_octets
+from services.ingress.session import Stage
+
+if TYPE_CHECKING:
+    from services.ingress.dialogue import Dialogue
+
+_ARGUMENT = re.compile(rb"([0-9]{1,20})(?:[ \t]+(LAST))?", re.IGNORECASE).fullmatch
+_LEADING_NUMBER = re.compile(rb"([0-9]{1,20})(?=[ \t]|\Z)").match
+# Chunks beyond this many must hold this many octets on the average: thousands of tiny ones are an attack (C45).
+_CHUNKS_FREE = 1_000
+_CHUNK_OCTETS = 256
+# A refused chunk up to this size is read and thrown away; a larger one ends the session.
+_REFUSED_OCTETS = 64 * 1024 * 1024
+TOO_BIG_TO_SKIP = Reply(552, "5.3.4", "Chunk is too big")
+
+
+@dataclass(slots=True)
+class Chunks:
+    """A message that comes by BDAT. `began` in the loop's time."""
+
+    content: Content
+    lines: LineReader
+    reader: ChunkReader
+    began: float
+    count: int = 0
+    octets: int = 0
+
+
+async def bdat(dialogue: Dialogue, argument: bytes) -> None:
+    """Whatever is wrong with the command: if it says how many octets follow, they are not taken for commands (C44)."""
+    parsed = _ARGUMENT(argument)
+    if parsed is None:
+        number = _LEADING_NUMBER(argument)
+        if number is None:
+            dialogue.error(BAD_COMMAND_SYNTAX.with_text("Syntax: BDAT size [LAST]"))
+        elif await _skip(dialogue, int(number[1])):
+            dialogue.error(BAD_COMMAND_SYNTAX.with_text("Syntax: BDAT size [LAST]"))
+            dialogue.clear_transaction()
+        return
+    size, last = int(parsed[1]), parsed[2] is not None
+    if dialogue.chunks is None:
+        refusal = await refuse_content(dialogue)
+        if refusal is not None:
+            if dialogue.ending:
+                dialogue.reply(refusal)
+            elif await _skip(dialogue, size):
+                dialogue.error(refusal)
+            return
+        content = Content(dialogue.services.spool)
+        lines = line_reader(dialogue, content)
+        dialogue.chunks = Chunks(content, lines, ChunkReader(lines), dialogue.connection.loop.time())
+    await _take(dialogue, dialogue.chunks, size, last=last)
+
+
+async def _take(dialogue: Dialogue, chunks: Chunks, size: int, *, last: bool) -> None:
+    overrun = drain_octets(dialogue.profile.max_message_size)
+    if overrun and chunks.octets + size > overrun:
+        dialogue.record(MESSAGE_TOO_BIG, Stage.END_OF_DATA, (), "message_size", "")
+        dialogue.end("data_overrun", TOO_BIG_TO_SKIP if chunks.count == 0 else OVERRUN)
+        return
+    chunks.count += 1
+    if chunks.count > _CHUNKS_FREE and chunks.octets < chunks.count * _CHUNK_OCTETS:
+        dialogue.end("tiny_chunks", TOO_MANY_ERRORS)
+        return
+    await _read(dialogue, chunks, size)
+    if last:
+        try:
+            chunks.reader.finish()
+            dialogue.services.metrics.octets_received += chunks.octets
+            dialogue.services.metrics.data_seconds.observe(dialogue.connection.loop.time() - chunks.began)
+            await delivery.finish(dialogue, chunks.content, chunks.lines.fault)
+        finally:
+            dialogue.clear_transaction()
+    elif chunks.lines.fault is not None:
+        await _refuse(dialogue, chunks.lines.fault)
+    else:
+        dialogue.reply(CHUNK_OK.with_text(f"{size} octets received"))
+
+
+async def _refuse(dialogue: Dialogue, fault: Fault) -> None:
+    """RFC 3030 2: after a failed chunk nothing of the transaction is left."""
+    await delivery.refuse(dialogue, delivery.FAULTS[fault], fault.value)
+    dialogue.clear_transaction()
+
+
+async def _read(dialogue: Dialogue, chunks: Chunks, size: int) -> None:
+    connection, limits = dialogue.connection, dialogue.services.limits
+    left = size
+    while left:
+        part = bytes(connection.pending[:left])
+        if part:
+            connection.drop(len(part))
+            left -= len(part)
+            chunks.octets += len(part)
+            chunks.reader.feed(part)
+            continue
+        now = connection.loop.time()
+        await connection.more(limits.data_deadline(now, chunks.began, chunks.octets))
+
+
+async def _skip(dialogue: Dialogue, size: int) -> bool:
+    """Throws the octets of a refused chunk away; false when there are too many and the session is over."""
+    if size > _REFUSED_OCTETS:
+        dialogue.end("data_overrun", TOO_BIG_TO_SKIP)
+        return False
+    connection, limits = dialogue.connection, dialogue.services.limits
+    began, left = connection.loop.time(), size
+    while left:
+        waiting = min(left, len(connection.pending))
+        if waiting:
+            connection.drop(waiting)
+            left -= waiting
+            continue
+        await connection.more(limits.data_deadline(connection.loop.time(), began, size - left))
+    return True

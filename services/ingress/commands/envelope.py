@@ -1,0 +1,118 @@
+"""MAIL and RCPT: the envelope, a decision a command."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from libs.smtp.parameters import parse_mail, parse_rcpt
+from libs.smtp.reply import (
+    BAD_COMMAND_SYNTAX,
+    BAD_SEQUENCE,
+    MESSAGE_TOO_BIG,
+    RECIPIENT_OK,
+    SENDER_OK,
+    SHUTTING_DOWN,
+    TOO_MANY_RECIPIENTS,
+    CommandError,
+)
+from services.ingress.commands import greeting
+from services.ingress.session import Discard, Recipient, Stage, Transaction
+from services.ingress.verdict import Action
+
+if TYPE_CHECKING:
+    from services.ingress.dialogue import Dialogue
+
+
+async def mail(dialogue: Dialogue, argument: bytes) -> None:
+    session, profile = dialogue.session, dialogue.profile
+    if not session.helo_name:
+        dialogue.error(BAD_SEQUENCE.with_text("Send HELO or EHLO first"))
+        return
+    if dialogue.transaction is not None:
+        dialogue.error(BAD_SEQUENCE.with_text("Sender already given"))
+        return
+    if argument[:5].upper() != b"FROM:":
+        dialogue.error(BAD_COMMAND_SYNTAX.with_text("Syntax: MAIL FROM:<address>"))
+        return
+    try:
+        sender, parameters = parse_mail(argument[5:], greeting.offered(dialogue), lenient=session.on_submission_port)
+    except CommandError as error:
+        dialogue.error(error.reply)
+        return
+    if dialogue.services.draining:
+        dialogue.end("shutting_down", SHUTTING_DOWN)
+        return
+    transaction = Transaction(sender, parameters)
+    if profile.max_message_size and parameters.size > profile.max_message_size:
+        dialogue.reply(MESSAGE_TOO_BIG)
+        return
+    short = dialogue.services.relay.refusal(parameters.size)
+    if short is not None:
+        dialogue.reply(short.reply)
+        return
+    if not await _mail_permitted(dialogue, transaction):
+        return
+    dialogue.transaction = transaction
+    dialogue.reply(SENDER_OK)
+
+
+async def _mail_permitted(dialogue: Dialogue, transaction: Transaction) -> bool:
+    """Asks policy where there is something to decide, or a delay to be charged for junk commands."""
+    session, profile = dialogue.session, dialogue.profile
+    delayed = 0 < profile.junk_commands_per_delay <= session.junk_commands_uncharged
+    if not delayed and Stage.MAIL not in profile.ask_stages:
+        return True
+    verdict = await dialogue.decide(Stage.MAIL, transaction=transaction)
+    if delayed:
+        session.junk_commands_uncharged %= profile.junk_commands_per_delay
+    if verdict.action is Action.REJECT and verdict.reply is not None:
+        dialogue.transaction = transaction
+        dialogue.report(verdict, Stage.MAIL, ())
+        dialogue.transaction = None
+        dialogue.reply(verdict.reply)
+        return False
+    if verdict.action is Action.DISCARD:
+        transaction.discard = Discard(verdict.reason_id, verdict.rule_id)
+    transaction.checks = transaction.checks.united(verdict.checks)
+    return True
+
+
+async def rcpt(dialogue: Dialogue, argument: bytes) -> None:
+    transaction = dialogue.transaction
+    if transaction is None or dialogue.chunks is not None:
+        dialogue.error(BAD_SEQUENCE.with_text("Send MAIL first"))
+        return
+    if argument[:3].upper() != b"TO:":
+        dialogue.error(BAD_COMMAND_SYNTAX.with_text("Syntax: RCPT TO:<address>"))
+        return
+    try:
+        address, parameters = parse_rcpt(
+            argument[3:],
+            greeting.offered(dialogue),
+            smtputf8=transaction.parameters.smtputf8,
+            lenient=dialogue.session.on_submission_port,
+        )
+    except CommandError as error:
+        dialogue.error(error.reply)
+        return
+    key = address.matching_key()
+    if key in transaction.recipients:
+        dialogue.reply(RECIPIENT_OK)
+        return
+    profile = dialogue.profile
+    if profile.max_recipients and len(transaction.recipients) >= profile.max_recipients:
+        transaction.over_recipient_limit = profile.reject_over_recipient_limit
+        dialogue.reply(TOO_MANY_RECIPIENTS)
+        return
+    discard = transaction.discard
+    if discard is None:
+        verdict = await dialogue.decide(Stage.RCPT, recipient=address.wire())
+        if verdict.action is Action.REJECT and verdict.reply is not None:
+            dialogue.report(verdict, Stage.RCPT, (address.wire(),))
+            dialogue.reply(verdict.reply)
+            return
+        if verdict.action is Action.DISCARD:
+            discard = Discard(verdict.reason_id, verdict.rule_id)
+        transaction.checks = transaction.checks.united(verdict.checks)
+    transaction.recipients[key] = Recipient(address, parameters, discard)
+    dialogue.reply(RECIPIENT_OK)

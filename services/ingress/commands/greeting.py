@@ -1,0 +1,106 @@
+"""HELO and EHLO, and what the answer to EHLO offers."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from libs.smtp.address import HeloKind, parse_helo
+from libs.smtp.parameters import NOTHING_OFFERED, Offered
+from libs.smtp.reply import BAD_COMMAND_SYNTAX, Reply
+from services.ingress.session import Stage, Violation
+from services.ingress.verdict import Action, Profile
+
+if TYPE_CHECKING:
+    from services.ingress.dialogue import Dialogue
+
+
+async def helo(dialogue: Dialogue, argument: bytes) -> None:
+    await _greeted(dialogue, argument, extended=False)
+
+
+async def ehlo(dialogue: Dialogue, argument: bytes) -> None:
+    await _greeted(dialogue, argument, extended=True)
+
+
+async def _greeted(dialogue: Dialogue, argument: bytes, *, extended: bool) -> None:
+    """RFC 5321 4.1.4: also clears the transaction; login and TLS stay (C18)."""
+    session = dialogue.session
+    name = parse_helo(argument)
+    if name.kind is HeloKind.MALFORMED:
+        dialogue.error(BAD_COMMAND_SYNTAX.with_text("Name or address literal needed"))
+        return
+    if session.helo_name and await dialogue.junk():
+        return
+    before = (session.helo_sent, session.helo_name, session.esmtp)
+    dialogue.clear_transaction()
+    session.helo_sent, session.helo_name, session.esmtp = argument, name.name, extended
+    if Stage.HELO in dialogue.profile.ask_stages:
+        verdict = await dialogue.decide(Stage.HELO)
+        if verdict.action is Action.REJECT and verdict.reply is not None:
+            session.helo_sent, session.helo_name, session.esmtp = before
+            dialogue.reply(verdict.reply)
+            return
+    if await _piled_up(dialogue):
+        return
+    profile = dialogue.profile
+    if extended:
+        dialogue.services.metrics.replies[250] += 1
+        dialogue.connection.send(
+            _extensions(
+                profile,
+                tls=session.tls is not None,
+                auth=mechanisms(dialogue),
+            )
+        )
+    else:
+        dialogue.reply(Reply(250, "", profile.hostname))
+
+
+async def _piled_up(dialogue: Dialogue) -> bool:
+    """Whether the session is over because octets came after HELO or EHLO, before its answer (C20)."""
+    pending = dialogue.connection.pending
+    if not pending:
+        return False
+    if dialogue.session.on_submission_port and pending == b"QUIT\r\n":
+        # What a certain monitoring client sends, harmlessly.
+        return False
+    await dialogue.violation(Violation.AFTER_HELO)
+    return dialogue.ending
+
+
+def mechanisms(dialogue: Dialogue) -> tuple[str, ...]:
+    """The AUTH mechanisms on offer now."""
+    if dialogue.session.account:
+        return ()
+    profile = dialogue.profile
+    return profile.auth_tls if dialogue.session.tls is not None else profile.auth_plaintext
+
+
+@lru_cache(maxsize=256)
+def _offered(*, auth: bool) -> Offered:
+    return Offered(size=True, eight_bit_mime=True, smtputf8=True, auth=auth, dsn=True, chunking=True)
+
+
+def offered(dialogue: Dialogue) -> Offered:
+    """The extensions that parameters may use."""
+    if not dialogue.session.esmtp:
+        return NOTHING_OFFERED
+    profile = dialogue.profile
+    return _offered(auth=bool(profile.auth_tls or profile.auth_plaintext))
+
+
+@lru_cache(maxsize=256)
+def _extensions(profile: Profile, *, tls: bool, auth: tuple[str, ...]) -> bytes:
+    """The answer to EHLO."""
+    lines = [profile.hostname, "PIPELINING", f"SIZE {profile.max_message_size}", "8BITMIME", "SMTPUTF8"]
+    lines += ["ENHANCEDSTATUSCODES", "CHUNKING", "DSN"]
+    if not tls:
+        lines.append("STARTTLS")
+    if auth:
+        lines.append(f"AUTH {' '.join(auth)}")
+    if profile.max_recipients:
+        # RFC 9422
+        lines.append(f"LIMITS RCPTMAX={profile.max_recipients}")
+    last = len(lines) - 1
+    return "".join(f"250{' ' if number == last else '-'}{line}\r\n" for number, line in enumerate(lines)).encode()

@@ -1,0 +1,359 @@
+"""The octets of one connection: lines and data in, replies out, TLS between, flow control, time-outs, the end."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
+
+from aiosmtpd.smtp import SMTP
+
+from libs.smtp.reply import Reply
+from services.ingress.metrics import Metrics
+from services.ingress.session import Peer, Tls
+from services.ingress.tls import TlsFilter
+
+# Reading stops above, and goes on below.
+_HIGH_WATER = 64 * 1024
+_LOW_WATER = 16 * 1024
+_OUTBOX_OCTETS = 32 * 1024
+# After our last word: what is still taken in, and for how long, so that the word arrives.
+_LINGER_OCTETS = 4 * 1024 * 1024
+_LINGER_SECONDS = 3.0
+_FOREVER = float("inf")
+
+
+class GoneError(Exception):
+    """The client ended the connection, and nothing that it sent is left unread."""
+
+
+class LineTooLongError(Exception):
+    """More octets than a command may have, with no line end in sight or before it."""
+
+
+class TimedOutError(Exception):
+    """The client let a deadline pass."""
+
+
+class HandshakeError(Exception):
+    """TLS could not be agreed on."""
+
+
+class Connection(SMTP):
+    """A server's end of one TCP connection, with what `serve` does with it as its task.
+
+    Of aiosmtpd's SMTP it keeps the place in the event loop and the shape: a protocol object that is also the reader
+    and writer of one coroutine, `_handle_client`. Replaced is what was found wanting (CASES.md, section C): the
+    line-wise StreamReader by one buffer that is searched in bulk and never grows without bounds (P1), bare LF as a line
+    end (P13), cancelling what runs when the client leaves (P3), a timer that also cuts off our own work (P2), TLS that
+    forgets the peer (P4), inspection of handler and methods at every connection.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        metrics: Metrics,
+        serve: Callable[[Connection], Coroutine[Any, Any, None]],
+        lost: Callable[[Connection], None],
+    ) -> None:
+        # SMTP.__init__ is not called: it makes what is replaced here, at a high price per connection.
+        self.loop = loop
+        self._metrics = metrics
+        self._serve = serve
+        self._on_lost = lost
+        self._socket: asyncio.Transport | None = None
+        self._buffer = bytearray()
+        self._searched = 0
+        self._outbox: list[bytes] = []
+        self._outbox_octets = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._deadline = _FOREVER
+        self._tls: TlsFilter | None = None
+        self._handshaking = False
+        self._reading_paused = False
+        self._writing_paused = False
+        self._closing = False
+        self._lingered = 0
+        self.task: asyncio.Task[None] | None = None
+        # No more will come: the client ended its side. It may still read.
+        self.ended = False
+        # The connection is no more; nothing can be sent.
+        self.lost = False
+        # Ends every wait for the client once past, whatever its own deadline.
+        self.session_deadline = _FOREVER
+        self.received = 0
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._socket = cast("asyncio.Transport", transport)
+        self.task = self.loop.create_task(self._handle_client())
+
+    def data_received(self, data: bytes) -> None:
+        self.received += len(data)
+        if self._closing:
+            self._lingered += len(data)
+            if self._lingered > _LINGER_OCTETS:
+                self._abort()
+            return
+        if self._tls is None:
+            self._buffer += data
+        else:
+            self._tls.take_in(data)
+            if not self._handshaking:
+                self._decipher()
+        if len(self._buffer) > _HIGH_WATER or (self._tls is not None and self._tls.waiting_octets > _HIGH_WATER):
+            self._pause_reading()
+        self._notify()
+
+    def eof_received(self) -> bool:
+        self.ended = True
+        if self._closing and self._socket is not None:
+            self._socket.close()
+        self._notify()
+        # Keep our side open: the client may have sent all it wants to say and now wait for the answers (C34).
+        return not self._closing
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self.ended = self.lost = True
+        self._writing_paused = False
+        self._outbox.clear()
+        self._notify()
+        self._on_lost(self)
+
+    def pause_writing(self) -> None:
+        self._writing_paused = True
+
+    def resume_writing(self) -> None:
+        self._writing_paused = False
+        self._notify()
+
+    async def _handle_client(self) -> None:
+        await self._serve(self)
+
+    def _notify(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    # Reading.
+
+    @property
+    def pending(self) -> bytearray:
+        """What was received and not taken yet; to look at."""
+        return self._buffer
+
+    def take_line(self, limit: int) -> bytes | None:
+        """The next line without its CRLF; None when it is not whole yet. Raises LineTooLongError above `limit` octets.
+
+        Only CRLF ends a line (P13). Of an over-long line that is whole, nothing is left behind.
+        """
+        buffer = self._buffer
+        end = buffer.find(b"\r\n", self._searched)
+        if end < 0:
+            self._searched = max(0, len(buffer) - 1)
+            if len(buffer) > limit:
+                raise LineTooLongError
+            return None
+        line = bytes(buffer[:end])
+        self.drop(end + 2)
+        if end > limit:
+            raise LineTooLongError
+        return line
+
+    def drop(self, octets: int) -> None:
+        """Takes octets off the front of `pending`."""
+        del self._buffer[:octets]
+        self._searched = 0
+        if self._reading_paused and len(self._buffer) < _LOW_WATER:
+            self._resume_reading()
+
+    async def more(self, deadline: float) -> None:
+        """Sends what is ready, then waits for something to change: more octets, the end, a wake-up.
+
+        `deadline` in the loop's time. Raises GoneError when nothing more can come, TimedOutError.
+        """
+        self.flush()
+        if self.ended:
+            raise GoneError
+        await self._wait(deadline)
+
+    async def congested(self, deadline: float) -> None:
+        """Waits while the client does not read what it is sent. Raises GoneError, TimedOutError."""
+        while self._writing_paused and not self.lost:
+            await self._wait(deadline)
+
+    async def _wait(self, deadline: float) -> None:
+        self._deadline = min(deadline, self.session_deadline)
+        self._waiter = self.loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            self._deadline = _FOREVER
+        if self.lost:
+            raise GoneError
+
+    def check_deadline(self, now: float) -> None:
+        """Called every now and then for every connection: ends a wait that lasted too long."""
+        if self._deadline <= now:
+            waiter = self._waiter
+            if waiter is not None and not waiter.done():
+                waiter.set_exception(TimedOutError())
+            elif self._closing:
+                self._abort()
+
+    def expire(self) -> None:
+        """Ends the present wait for the client, if there is one, as if its deadline were past."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(TimedOutError())
+
+    def cut(self) -> None:
+        """Ends everything at once."""
+        if self.task is not None:
+            self.task.cancel()
+        self._abort()
+
+    def wake(self) -> None:
+        """Makes `more` return, so that its caller looks at the world again."""
+        self._notify()
+
+    # Writing.
+
+    def reply(self, reply: Reply) -> None:
+        """Puts a reply behind those that wait to be sent together (RFC 2920 3.2)."""
+        self._metrics.replies[reply.code] += 1
+        self.send(reply.line())
+
+    def send(self, octets: bytes) -> None:
+        """Puts octets behind those that wait to be sent."""
+        self._outbox.append(octets)
+        self._outbox_octets += len(octets)
+        if self._outbox_octets > _OUTBOX_OCTETS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Sends what waits."""
+        outbox = self._outbox
+        if not outbox:
+            return
+        octets = outbox[0] if len(outbox) == 1 else b"".join(outbox)
+        outbox.clear()
+        self._outbox_octets = 0
+        self._metrics.octets_sent += len(octets)
+        if self.lost or self._socket is None:
+            return
+        if self._tls is not None:
+            try:
+                self._tls.write(octets)
+            except ssl.SSLError:
+                self._fail()
+                return
+            octets = self._tls.take_out()
+        self._socket.write(octets)
+
+    def close(self, *, linger: bool = False) -> None:
+        """Sends what waits, says goodbye in TLS, closes.
+
+        With `linger`, our side is closed and what the client still sends is thrown away for a while: closing with
+        unread octets would reset the connection, and the client might never see the last reply.
+        """
+        if self._closing:
+            return
+        self.flush()
+        self._closing = True
+        self._buffer.clear()
+        if self._socket is None or self.lost:
+            return
+        if self._tls is not None and not self._handshaking:
+            self._tls.end()
+            self._send_ciphertext()
+        if self._writing_paused:
+            # Who does not read its replies does not get to hold the connection open with them.
+            self._abort()
+        elif linger and not self.ended:
+            self._deadline = self.loop.time() + _LINGER_SECONDS
+            if self._reading_paused:
+                self._reading_paused = False
+                self._socket.resume_reading()
+            self._socket.write_eof()
+        else:
+            self._socket.close()
+
+    def _abort(self) -> None:
+        if self._socket is not None and not self.lost:
+            self._socket.abort()
+
+    # TLS.
+
+    async def start_tls(self, context: ssl.SSLContext, deadline: float, *, leftover: bytes = b"") -> Tls:
+        """Makes the handshake; from then on all is enciphered. Raises HandshakeError, GoneError, TimedOutError.
+
+        `leftover`: ciphertext that was already received. Nothing else of the buffer survives: what came in plaintext
+        before the handshake must never be taken for a part of it (C74).
+        """
+        self.flush()
+        self._buffer.clear()
+        self._searched = 0
+        self._tls = tls = TlsFilter(context)
+        self._handshaking = True
+        if leftover:
+            tls.take_in(leftover)
+        if self._reading_paused:
+            self._resume_reading()
+        try:
+            while not tls.handshake():
+                self._send_ciphertext()
+                await self.more(deadline)
+        except ssl.SSLError as error:
+            self._metrics.handshake_failures += 1
+            self._send_ciphertext()
+            raise HandshakeError(error.reason or "handshake failed") from error
+        self._handshaking = False
+        self._send_ciphertext()
+        self._decipher()
+        return tls.state()
+
+    def _send_ciphertext(self) -> None:
+        if self._tls is not None and self._socket is not None and not self.lost and (out := self._tls.take_out()):
+            self._socket.write(out)
+
+    def _decipher(self) -> None:
+        assert self._tls is not None  # noqa: S101
+        try:
+            plaintext, ended = self._tls.read()
+        except ssl.SSLError:
+            self._fail()
+            return
+        self._buffer += plaintext
+        self._send_ciphertext()
+        if ended:
+            self.ended = True
+
+    def _fail(self) -> None:
+        """Enciphered octets that make no sense: there is nobody to talk to any more."""
+        self.ended = True
+        self._abort()
+
+    def _pause_reading(self) -> None:
+        if not self._reading_paused and self._socket is not None and not self.lost:
+            self._reading_paused = True
+            self._socket.pause_reading()
+
+    def _resume_reading(self) -> None:
+        self._reading_paused = False
+        if self._socket is not None and not self.lost and not self._closing:
+            self._socket.resume_reading()
+
+    def peer(self) -> Peer | None:
+        """The ends of the TCP connection; None when it is gone already."""
+        if self._socket is None:
+            return None
+        remote, local = self._socket.get_extra_info("peername"), self._socket.get_extra_info("sockname")
+        if not remote or not local:
+            return None
+        return Peer(remote[0], remote[1], local[0], local[1])
+
+
+__all__ = ["Connection", "GoneError", "HandshakeError", "LineTooLongError", "TimedOutError"]

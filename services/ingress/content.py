@@ -1,0 +1,99 @@
+"""The content of one message on its way through: the first part in memory, a large rest in an unnamed file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from services.ingress.submission import INLINE_OCTETS
+
+# Kept in memory of each message; holds the whole header, whose limit is lower.
+MEMORY_OCTETS = 256 * 1024
+
+
+class Content:
+    """Octets of one message, as they came. `folder`: where a message that is too large for memory goes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._parts: list[bytes] = []
+        self._in_memory = 0
+        self._file: IO[bytes] | None = None
+        self.size = 0
+
+    def add(self, octets: bytes) -> None:
+        """Raises OSError when the file system has no room."""
+        self.size += len(octets)
+        if self._file is not None:
+            self._file.write(octets)
+            return
+        self._parts.append(octets)
+        self._in_memory += len(octets)
+        if self._in_memory > MEMORY_OCTETS:
+            self._spill()
+        elif len(self._parts) > 512:
+            # Thousands of tiny objects cost many times their octets (C45).
+            self._parts = [b"".join(self._parts)]
+
+    def discard(self) -> None:
+        """Gives everything up, memory and file."""
+        self._parts.clear()
+        self._in_memory = 0
+        self.size = 0
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    close = discard
+
+    @property
+    def head(self) -> bytes:
+        """The part in memory, from the beginning: everything, or at least the first MEMORY_OCTETS."""
+        if len(self._parts) != 1:
+            self._parts = [b"".join(self._parts)]
+        return self._parts[0]
+
+    @property
+    def whole_in_memory(self) -> bool:
+        return self._file is None
+
+    def tail(self) -> Iterator[bytes]:
+        """What follows `head`, in pieces; can be read again and by several at once."""
+        if self._file is None:
+            return
+        self._file.flush()
+        number, position = self._file.fileno(), 0
+        while piece := os.pread(number, INLINE_OCTETS, position):
+            position += len(piece)
+            yield piece
+
+    def pieces(self) -> Iterator[bytes]:
+        """All of it."""
+        yield self.head
+        yield from self.tail()
+
+    def _spill(self) -> None:
+        everything = b"".join(self._parts)
+        self._file = tempfile.TemporaryFile(dir=self._folder, buffering=64 * 1024)  # noqa: SIM115 - lives as long as we
+        self._file.write(everything[MEMORY_OCTETS:])
+        self._parts = [everything[:MEMORY_OCTETS]]
+        self._in_memory = MEMORY_OCTETS
+
+
+class Rewritten:
+    """The content as it is handed on: another head before the same tail."""
+
+    def __init__(self, head: tuple[bytes, ...], content: Content) -> None:
+        self._head = head
+        self._content = content
+        self.size = sum(map(len, head)) + content.size - len(content.head)
+
+    def pieces(self) -> Iterator[bytes]:
+        """From the beginning, each piece of at most INLINE_OCTETS."""
+        head = b"".join(self._head)
+        for start in range(0, len(head), INLINE_OCTETS):
+            yield head[start : start + INLINE_OCTETS]
+        yield from self._content.tail()

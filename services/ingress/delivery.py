@@ -1,0 +1,178 @@
+"""From the end of the content to the answer: findings, checks, the last decision, trace fields, handing to relay."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from libs.smtp import header
+from libs.smtp.reply import (
+    BAD_CONTENT,
+    BARE_LINE_END,
+    MESSAGE_ACCEPTED,
+    MESSAGE_TOO_BIG,
+    STORAGE,
+    TOO_MANY_HOPS,
+    TRY_AGAIN,
+    Reply,
+)
+from services.ingress import results, trace
+from services.ingress.content import Content, Rewritten
+from services.ingress.data import Fault
+from services.ingress.findings import Findings
+from services.ingress.session import Discard, Stage, Transaction
+from services.ingress.submission import HandoverError, Submission
+from services.ingress.verdict import Action, Verdict
+
+if TYPE_CHECKING:
+    from services.ingress.dialogue import Dialogue
+
+log = structlog.get_logger(__name__)
+
+FAULTS = {
+    Fault.TOO_BIG: MESSAGE_TOO_BIG,
+    Fault.LINE_TOO_LONG: BAD_CONTENT.with_text("Line too long"),
+    Fault.BARE_NEWLINE: BARE_LINE_END,
+    Fault.STORAGE: STORAGE,
+}
+_HEADER_TOO_LONG = BAD_CONTENT.with_text("Header too long")
+
+
+async def finish(dialogue: Dialogue, content: Content, fault: Fault | None) -> None:
+    """Answers the end of the content, once. The caller clears the transaction, whatever happens here (C15)."""
+    transaction = dialogue.transaction
+    assert transaction is not None  # noqa: S101
+    if fault is not None:
+        await refuse(dialogue, FAULTS[fault], fault.value)
+        return
+    limits, profile = dialogue.services.limits, dialogue.profile
+    where = header.boundary(content.head)
+    if where.header_end > limits.max_header_octets:
+        await refuse(dialogue, _HEADER_TOO_LONG, "header_too_long")
+        return
+    head = content.head[: where.header_end]
+    hops = header.count(head, b"received")
+    if profile.max_hops and hops > profile.max_hops:
+        await refuse(dialogue, TOO_MANY_HOPS, "too_many_hops")
+        return
+    verdict = await _last_decision(dialogue, content, head, hops)
+    if verdict is not None and verdict.action is Action.REJECT and verdict.reply is not None:
+        dialogue.report(verdict, Stage.END_OF_DATA, _recipients(transaction))
+        dialogue.services.metrics.messages["rejected"] += 1
+        dialogue.reply(verdict.reply)
+        return
+    if verdict is not None and verdict.action is Action.DISCARD:
+        transaction.discard = Discard(verdict.reason_id, verdict.rule_id)
+    if dialogue.connection.lost:
+        # Nobody would learn of it: the client will send it again (C34).
+        dialogue.services.metrics.messages["client_gone"] += 1
+        return
+    await _hand_over(dialogue, content, head, where.body_start, verdict)
+
+
+async def refuse(dialogue: Dialogue, reply: Reply, reason_id: str) -> None:
+    """Answers content that can't be taken, for reasons of its own."""
+    transaction = dialogue.transaction
+    if transaction is not None:
+        dialogue.record(reply, Stage.END_OF_DATA, _recipients(transaction), reason_id, "")
+    dialogue.services.metrics.messages[reason_id] += 1
+    log.info("content_refused", session_id=dialogue.session.id, reason_id=reason_id)
+    dialogue.reply(reply)
+
+
+def _recipients(transaction: Transaction) -> tuple[bytes, ...]:
+    return tuple(each.address.wire() for each in transaction.recipients.values())
+
+
+async def _last_decision(dialogue: Dialogue, content: Content, head: bytes, hops: int) -> Verdict | None:
+    """Runs the checks that policy asked for, and asks it; None when there is nothing to decide."""
+    transaction = dialogue.transaction
+    assert transaction is not None  # noqa: S101
+    wanted = transaction.checks
+    if transaction.all_discarded or not (wanted.wanted or Stage.END_OF_DATA in dialogue.profile.ask_stages):
+        return None
+    dkim, arc, virus = (None, None, None)
+    if wanted.wanted:
+        dkim, arc, virus = await dialogue.services.checker.run(wanted, content)
+    author = header.from_mailboxes(head)
+    findings = Findings(
+        size=content.size,
+        hops=hops,
+        from_fields=author.field_count,
+        from_addresses=author.addresses,
+        dkim=dkim,
+        arc=arc,
+        virus=virus,
+    )
+    return await dialogue.decide(Stage.END_OF_DATA, findings=findings)
+
+
+async def _hand_over(
+    dialogue: Dialogue, content: Content, head: bytes, body_start: int, verdict: Verdict | None
+) -> None:
+    session, transaction, profile = dialogue.session, dialogue.transaction, dialogue.profile
+    assert transaction is not None  # noqa: S101
+    now = time.time_ns()
+    submission_id = os.urandom(16).hex()
+    submitted = session.on_submission_port or bool(session.account)
+    clean = results.without_forged(trace.without_forbidden(head, submission=submitted), profile.authserv_id)
+    added = b""
+    if submitted:
+        added, clean = trace.completion(clean, profile.hostname, submission_id, now)
+    rewritten = Rewritten(
+        (
+            results.field(profile.authserv_id, verdict.results) if verdict is not None and verdict.results else b"",
+            results.QUARANTINE if verdict is not None and verdict.quarantine else b"",
+            trace.received(session, transaction, submission_id, now),
+            added,
+            clean if not clean or clean.endswith(b"\r\n") else clean + b"\r\n",
+            b"\r\n",
+            content.head[body_start:],
+        ),
+        content,
+    )
+    submission = Submission(
+        id=submission_id,
+        session=session,
+        transaction=transaction,
+        content=rewritten,
+        size=rewritten.size,
+        received_at=now,
+        quarantine=verdict is not None and verdict.quarantine,
+    )
+    try:
+        queue_id = await dialogue.services.relay.submit(submission)
+    except HandoverError as error:
+        dialogue.services.metrics.relay_failures += 1
+        dialogue.services.metrics.messages["not_stored"] += 1
+        log.warning("submission_not_stored", session_id=session.id, submission_id=submission_id, reason=error.reason)
+        dialogue.reply(error.reply if error.reply.is_temporary else TRY_AGAIN)
+        return
+    _accepted(dialogue, submission, queue_id)
+
+
+def _accepted(dialogue: Dialogue, submission: Submission, queue_id: str) -> None:
+    session, connection = dialogue.session, dialogue.connection
+    session.messages += 1
+    session.junk_commands = session.junk_commands_uncharged = 0
+    if session.messages == 1:
+        limits = dialogue.services.limits
+        connection.session_deadline += limits.session_seconds - limits.mailless_session_seconds
+    discarded = submission.transaction.all_discarded
+    dialogue.services.metrics.messages["discarded" if discarded else "accepted"] += 1
+    log.info(
+        "submission_stored",
+        session_id=session.id,
+        submission_id=submission.id,
+        queue_id=queue_id,
+        client=session.peer.client_address,
+        sender=str(submission.transaction.sender),
+        recipients=len(submission.transaction.recipients),
+        size=submission.size,
+        # false: the client left before it could be told, and may send it again (C34).
+        answered=not connection.lost,
+    )
+    dialogue.reply(MESSAGE_ACCEPTED.with_text(f"Message accepted as {queue_id}"))

@@ -1,0 +1,346 @@
+"""One SMTP session from the greeting to the end: reads commands, asks policy, keeps the limits, answers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import structlog
+
+from libs.smtp.reply import (
+    BAD_COMMAND_SYNTAX,
+    COMMAND_UNRECOGNISED,
+    IDLE_TIMEOUT,
+    LINE_TOO_LONG,
+    SHUTTING_DOWN,
+    TOO_MANY_ERRORS,
+    TOO_MANY_JUNK_COMMANDS,
+    TRY_AGAIN,
+    UNAUTHORISED_PIPELINING,
+    Reply,
+)
+from services.ingress.clients.policy import PolicyError
+from services.ingress.commands import authentication, chunking, content, courtesy, encryption, envelope, greeting
+from services.ingress.connection import Connection, GoneError, HandshakeError, LineTooLongError, TimedOutError
+from services.ingress.findings import Findings
+from services.ingress.limits import AUTH_LINE_OCTETS, COMMAND_OCTETS
+from services.ingress.services import Services
+from services.ingress.session import Credentials, Listener, Peer, Session, Stage, Transaction, Violation
+from services.ingress.submission import Refusal
+from services.ingress.verdict import Action, Profile, Verdict
+
+log = structlog.get_logger(__name__)
+
+Command: TypeAlias = Callable[["Dialogue", bytes], Awaitable[None]]
+
+COMMANDS: dict[bytes, Command] = {
+    b"HELO": greeting.helo,
+    b"EHLO": greeting.ehlo,
+    b"MAIL": envelope.mail,
+    b"RCPT": envelope.rcpt,
+    b"DATA": content.data,
+    b"BDAT": chunking.bdat,
+    b"AUTH": authentication.auth,
+    b"STARTTLS": encryption.starttls,
+    b"RSET": courtesy.rset,
+    b"NOOP": courtesy.noop,
+    b"VRFY": courtesy.vrfy,
+    b"EXPN": courtesy.expn,
+    b"ETRN": courtesy.etrn,
+    b"HELP": courtesy.help_,
+    b"QUIT": courtesy.quit_,
+}
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
+# Another protocol, made to talk to us by a browser (C31); and a TLS record.
+_HTTP = re.compile(
+    rb"(?:[A-Z]{3,10} [^ ]* HTTP/[0-9]|(?:GET|POST|PUT|HEAD|OPTIONS|CONNECT|Host:|User-Agent:)[ /])"
+).match
+_TLS_RECORD = (b"\x16\x03", b"\x80")
+WRONG_PROTOCOL = Reply(554, "5.5.0", "This is an SMTP server")
+
+_FAILURE = Verdict(Action.REJECT, TRY_AGAIN, reason_id="policy_unavailable")
+
+
+class Dialogue:
+    """One session. `session` holds what is known of it; `transaction` is there from MAIL to the end of its content."""
+
+    __slots__ = (
+        "_end",
+        "chunks",
+        "connection",
+        "services",
+        "session",
+        "transaction",
+    )
+
+    def __init__(self, connection: Connection, services: Services, listener: Listener, peer: Peer) -> None:
+        self.connection = connection
+        self.services = services
+        self.session = Session(os.urandom(16).hex(), peer, listener, time.time_ns())
+        self.transaction: Transaction | None = None
+        # Content that comes by BDAT, from the first chunk on.
+        self.chunks: chunking.Chunks | None = None
+        # Why the session ends; empty while it goes on.
+        self._end = ""
+
+    @property
+    def profile(self) -> Profile:
+        """There from the greeting on."""
+        profile = self.session.profile
+        assert profile is not None  # noqa: S101
+        return profile
+
+    @property
+    def state(self) -> str:
+        """For the figures."""
+        if self.session.profile is None:
+            return "greeting"
+        if self.transaction is not None:
+            return "transaction"
+        return "command"
+
+    # The course of a session.
+
+    async def run(self) -> None:
+        """Until the session ends; never raises but when cancelled."""
+        connection = self.connection
+        asked = False
+        try:
+            asked = await self._greet()
+            while not self._end:
+                await self._next_command()
+        except GoneError:
+            self._end = "client_gone"
+        except TimedOutError:
+            self.end("timed_out", SHUTTING_DOWN if self.services.draining else IDLE_TIMEOUT)
+        except HandshakeError as error:
+            self._end = "handshake_failed"
+            log.info("handshake_failed", session_id=self.session.id, reason=str(error))
+        except Exception:  # whatever it is, the client gets a temporary answer, never a trace (C35)
+            log.exception("session_failed", session_id=self.session.id)
+            self.end("internal_error", TRY_AGAIN)
+        finally:
+            self.clear_transaction()
+            connection.close(linger=self._end != "quit")
+            if asked:
+                self.services.policy.session_closed(self.session)
+            self.services.metrics.sessions_ended[self._end or "cancelled"] += 1
+
+    async def _greet(self) -> bool:
+        """Asks policy about the connection and greets; whether policy may count the session."""
+        self.connection.session_deadline = self.connection.loop.time() + self.services.limits.mailless_session_seconds
+        if self.services.draining:
+            self.end("shutting_down", SHUTTING_DOWN)
+            return False
+        verdict = await self.decide(Stage.CONNECT)
+        if self.connection.lost:
+            self._end = "client_gone"
+            return True
+        if verdict.action is Action.REJECT or verdict.profile is None:
+            if verdict is not _FAILURE:
+                self.report(verdict, Stage.CONNECT, ())
+            self.end("refused", verdict.reply or TRY_AGAIN)
+            return verdict is _FAILURE
+        self.services.policy.session_opened(self.session)
+        if self.connection.pending:
+            await self._early_talker()
+        if not self._end:
+            self.connection.send(
+                f"220 {self.profile.hostname} {self.profile.banner}".rstrip().encode("ascii") + b"\r\n"
+            )
+            self.services.metrics.replies[220] += 1
+            self.connection.flush()
+        return True
+
+    async def _early_talker(self) -> None:
+        if self._wrong_protocol(bytes(self.connection.pending[:64])):
+            self.end("wrong_protocol", WRONG_PROTOCOL)
+            return
+        await self.violation(Violation.BEFORE_GREETING)
+
+    async def _next_command(self) -> None:
+        connection = self.connection
+        line = await self._command_line()
+        if line is None:
+            return
+        space = line.find(b" ")
+        verb = (line if space < 0 else line[:space]).upper()
+        command = COMMANDS.get(verb)
+        metrics = self.services.metrics
+        if command is None:
+            metrics.commands["unknown"] += 1
+            if self._wrong_protocol(line):
+                self.end("wrong_protocol", WRONG_PROTOCOL)
+            else:
+                self.error(COMMAND_UNRECOGNISED)
+            return
+        metrics.commands[verb.decode("ascii")] += 1
+        if len(line) > COMMAND_OCTETS and command is not authentication.auth:
+            self.error(LINE_TOO_LONG)
+            return
+        if _CONTROL(line):
+            # NUL, CR, LF and their like belong in no command, and must reach no header, log or database (C38, C39).
+            self.error(BAD_COMMAND_SYNTAX)
+            return
+        if connection.pending and not self.session.esmtp and self.session.helo_name:
+            await self.violation(Violation.NOT_OFFERED)
+            if self._end:
+                return
+        await command(self, b"" if space < 0 else line[space + 1 :].strip(b" \t"))
+
+    async def _command_line(self) -> bytes | None:
+        """The next line; None when there is none to run and the session is to look at itself again."""
+        connection = self.connection
+        deadline = connection.loop.time() + self.services.limits.command_seconds
+        try:
+            await connection.congested(deadline)
+            while (line := connection.take_line(AUTH_LINE_OCTETS)) is None:
+                if self.services.draining and self.transaction is None:
+                    self.end("shutting_down", SHUTTING_DOWN)
+                    return None
+                if connection.pending.startswith(_TLS_RECORD):
+                    self.end("wrong_protocol", WRONG_PROTOCOL)
+                    return None
+                await connection.more(deadline)
+        except LineTooLongError:
+            if len(connection.pending) > AUTH_LINE_OCTETS:
+                # No end in sight: not worth waiting for (C09).
+                self.end("line_too_long", LINE_TOO_LONG)
+            else:
+                self.error(LINE_TOO_LONG)
+            return None
+        return line
+
+    @staticmethod
+    def _wrong_protocol(line: bytes) -> bool:
+        return line.startswith(_TLS_RECORD) or _HTTP(line) is not None
+
+    # What the commands do with a session.
+
+    def reply(self, reply: Reply) -> None:
+        self.connection.reply(reply)
+
+    def error(self, reply: Reply) -> None:
+        """Answers a command that is wrong in itself; too many of them end the session."""
+        self.session.errors += 1
+        if self.session.errors > self.services.limits.max_errors:
+            self.end("too_many_errors", TOO_MANY_ERRORS)
+        else:
+            self.reply(reply)
+
+    def end(self, reason: str, reply: Reply) -> None:
+        """Answers, and ends the session after it."""
+        self.reply(reply)
+        self._end = self._end or reason
+
+    def leave(self, reason: str) -> None:
+        """Ends the session; everything was said."""
+        self._end = self._end or reason
+
+    @property
+    def ending(self) -> bool:
+        return bool(self._end)
+
+    def clear_transaction(self) -> None:
+        """After every end of a message, whatever its outcome; and at RSET, EHLO, STARTTLS (C15, C16)."""
+        self.transaction = None
+        if self.chunks is not None:
+            self.chunks.content.close()
+            self.chunks = None
+
+    def count_junk(self) -> None:
+        self.session.junk_commands += 1
+        self.session.junk_commands_uncharged += 1
+
+    async def junk(self) -> bool:
+        """Counts a command that brings no mail nearer; true when the session is over because of it."""
+        self.count_junk()
+        limit = self.profile.max_junk_commands
+        if limit and self.session.junk_commands > limit and Stage.JUNK_COMMAND in self.profile.ask_stages:
+            verdict = await self.decide(Stage.JUNK_COMMAND)
+            if verdict.action is Action.REJECT:
+                self.end("junk_commands", verdict.reply or TOO_MANY_JUNK_COMMANDS)
+        return self.ending
+
+    async def violation(self, violation: Violation) -> None:
+        """The client sent more than it might before an answer; only the first time in a session is it asked about."""
+        if self.session.violation is not Violation.NONE:
+            return
+        self.session.violation = violation
+        self.services.metrics.commands[f"pipelining_{violation.name.lower()}"] += 1
+        if Stage.PIPELINING not in self.profile.ask_stages:
+            return
+        verdict = await self.decide(Stage.PIPELINING)
+        if verdict.action is Action.REJECT:
+            self.report(verdict, Stage.PIPELINING, ())
+            self.end("pipelining", verdict.reply or UNAUTHORISED_PIPELINING)
+
+    async def decide(
+        self,
+        stage: Stage,
+        *,
+        recipient: bytes = b"",
+        credentials: Credentials | None = None,
+        findings: Findings | None = None,
+        transaction: Transaction | None = None,
+    ) -> Verdict:
+        """policy's verdict, its delay waited for. No verdict is a rejection with 451 4.3.0, here and nowhere else."""
+        session = self.session
+        try:
+            verdict = await self.services.policy.decide(
+                stage,
+                session,
+                transaction or self.transaction,
+                recipient=recipient,
+                credentials=credentials,
+                findings=findings,
+            )
+        except PolicyError as error:
+            self.services.metrics.policy_failures[stage.name] += 1
+            log.warning("policy_gave_no_verdict", session_id=session.id, stage=stage.name, reason=str(error))
+            return _FAILURE
+        if verdict.profile is not None:
+            session.profile = verdict.profile
+        if verdict.delay:
+            self.connection.flush()
+            await asyncio.sleep(verdict.delay)
+        if verdict.action is Action.REJECT:
+            log.info(
+                "verdict",
+                session_id=session.id,
+                client=session.peer.client_address,
+                stage=stage.name,
+                code=verdict.reply.code if verdict.reply else 0,
+                reason_id=verdict.reason_id,
+                rule_id=verdict.rule_id,
+            )
+            if verdict.close:
+                self._end = "closed_by_policy"
+        return verdict
+
+    def report(self, verdict: Verdict, stage: Stage, recipients: tuple[bytes, ...]) -> None:
+        """Tells relay's history of a rejection."""
+        if verdict.reply is not None:
+            self.record(verdict.reply, stage, recipients, verdict.reason_id, verdict.rule_id)
+
+    def record(self, reply: Reply, stage: Stage, recipients: tuple[bytes, ...], reason_id: str, rule_id: str) -> None:
+        session, transaction = self.session, self.transaction
+        self.services.relay.report(
+            Refusal(
+                session_id=session.id,
+                client_address=session.peer.client_address,
+                helo_name=session.helo_sent,
+                account=session.account,
+                sender=transaction.sender.wire() if transaction is not None else b"",
+                recipients=recipients,
+                reply=reply,
+                reason_id=reason_id,
+                rule_id=rule_id,
+                stage=stage.name,
+                refused_at=time.time_ns(),
+            )
+        )

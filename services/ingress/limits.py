@@ -1,0 +1,64 @@
+"""The bounds of a session, as plain numbers for the hot path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.ingress.settings import Settings
+
+# RFC 5321 4.5.3.1.4 obliges to 512; every parameter offered (1870, 3461, 6531) and long paths come on top.
+COMMAND_OCTETS = 2_048
+# RFC 4954 4.
+AUTH_LINE_OCTETS = 12_288
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds and octets, as in Settings."""
+
+    max_errors: int
+    max_auth_failures: int
+    max_line_octets: int
+    max_header_octets: int
+    normalise_newlines: bool
+    command_seconds: float
+    data_block_seconds: float
+    min_data_rate: float
+    data_grace_seconds: float
+    session_seconds: float
+    mailless_session_seconds: float
+    handshake_seconds: float
+    proxy_seconds: float
+
+    def data_deadline(self, now: float, began: float, octets: int) -> float:
+        """When the next octets of content must be there: soon, and fast enough on the average (C32)."""
+        block = now + self.data_block_seconds
+        if not self.min_data_rate:
+            return block
+        return min(block, began + self.data_grace_seconds + octets / self.min_data_rate)
+
+
+def of(settings: Settings) -> Limits:
+    return Limits(
+        max_errors=settings.max_errors,
+        max_auth_failures=settings.max_auth_failures,
+        max_line_octets=settings.max_line_octets,
+        max_header_octets=settings.max_header_octets,
+        normalise_newlines=settings.bare_newlines == "normalise",
+        command_seconds=settings.command_seconds,
+        data_block_seconds=settings.data_block_seconds,
+        min_data_rate=settings.min_data_rate,
+        data_grace_seconds=settings.data_grace_seconds,
+        session_seconds=settings.session_seconds,
+        mailless_session_seconds=settings.mailless_session_seconds,
+        handshake_seconds=settings.handshake_seconds,
+        proxy_seconds=settings.proxy_seconds,
+    )
+
+
+def drain_octets(max_message_size: int) -> int:
+    """How much of a message over the limit is read on for the sake of a clean answer, before the cut (C10).
+
+    0: no limit, so none is exceeded.
+    """
+    return max_message_size and max(4 * max_message_size, max_message_size + 16 * 1024 * 1024)

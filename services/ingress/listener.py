@@ -1,0 +1,205 @@
+"""The listening ports: takes connections within the limits, learns who the client is, starts its session."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+from ipaddress import ip_address
+
+import structlog
+
+from libs.runtime.lifecycle import StartupError
+from libs.smtp.network import canonical_ip
+from libs.smtp.reply import NOT_READY, TOO_MANY_CONNECTIONS, Reply
+from services.ingress import proxy
+from services.ingress.connection import Connection, GoneError, HandshakeError, TimedOutError
+from services.ingress.dialogue import Dialogue
+from services.ingress.services import Services
+from services.ingress.session import Listener, Peer
+from services.ingress.settings import Network
+
+log = structlog.get_logger(__name__)
+
+_BACKLOG = 2_048
+# Descriptors for streams, spool files, logs; the rest is for clients.
+_RESERVED_FILES = 256
+
+
+@lru_cache(maxsize=4096)
+def _canonical(address: str) -> str:
+    return str(canonical_ip(address))
+
+
+def usable_connections(wanted: int) -> int:
+    """Raises the limit of open files as far as allowed; how many connections fit into it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = 2 * wanted + _RESERVED_FILES
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    return max(1, min(wanted, soft - _RESERVED_FILES))
+
+
+class Listeners:
+    """All ports of a worker and their connections. Limits of 0 are none."""
+
+    def __init__(
+        self,
+        services: Services,
+        *,
+        max_connections: int,
+        max_per_client: int,
+        proxy_networks: Sequence[Network],
+    ) -> None:
+        self._services = services
+        self._max_connections = max_connections
+        self._max_per_client = max_per_client
+        self._proxy_networks = tuple(proxy_networks)
+        self._servers: list[asyncio.Server] = []
+        self._connections: set[Connection] = set()
+        self._dialogues: dict[Connection, Dialogue] = {}
+        self._per_client: Counter[str] = Counter()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self.ports: dict[Listener, int] = {}
+
+    async def listen(self, kind: Listener, host: str, port: int, *, shared: bool) -> int:
+        """Opens a port; 0 picks one. `shared`: other workers listen there too. Raises StartupError."""
+        loop = asyncio.get_running_loop()
+
+        def connection() -> Connection:
+            return Connection(
+                loop,
+                self._services.metrics,
+                lambda made: self._serve(made, kind),
+                self._lost,
+            )
+
+        try:
+            server = await loop.create_server(
+                connection, host, port, backlog=_BACKLOG, reuse_port=shared, reuse_address=True
+            )
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise StartupError(f"can't listen for {kind.label} on {host}:{port}: {reason}") from error
+        self._servers.append(server)
+        bound = int(server.sockets[0].getsockname()[1])
+        self.ports[kind] = bound
+        return bound
+
+    def open_sessions(self) -> dict[tuple[str, str], int]:
+        """Sessions open now, by listener and state."""
+        counts: dict[tuple[str, str], int] = {}
+        for dialogue in self._dialogues.values():
+            labels = (dialogue.session.listener.label, dialogue.state)
+            counts[labels] = counts.get(labels, 0) + 1
+        return counts
+
+    async def watch(self, every: float) -> None:
+        """Ends the waits that last too long; until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(every)
+            now = loop.time()
+            for connection in list(self._connections):
+                connection.check_deadline(now)
+
+    async def drain(self, seconds: float) -> None:
+        """Takes no more connections, sends idle clients away, lets transactions end within `seconds`, then cuts."""
+        for server in self._servers:
+            server.close()
+        self._services.draining = True
+        for connection in list(self._connections):
+            connection.wake()
+        if not await self._until_empty(seconds):
+            for connection in list(self._connections):
+                connection.session_deadline = 0.0
+                connection.expire()
+            if not await self._until_empty(2.0):
+                log.warning("connections_cut", count=len(self._connections))
+                for connection in list(self._connections):
+                    connection.cut()
+
+    async def _until_empty(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._empty.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _lost(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if not self._connections:
+            self._empty.set()
+
+    async def _serve(self, connection: Connection, kind: Listener) -> None:
+        """One connection, from its first octet to its end."""
+        self._connections.add(connection)
+        self._empty.clear()
+        metrics = self._services.metrics
+        metrics.sessions[kind.label] += 1
+        peer = connection.peer()
+        if peer is None:
+            connection.close()
+            return
+        if len(self._connections) > self._max_connections:
+            self._turn_away(connection, "too_many", NOT_READY)
+            return
+        try:
+            peer = await self._client(connection, peer)
+        except (proxy.ProxyError, GoneError, TimedOutError) as error:
+            metrics.sessions_refused["proxy"] += 1
+            log.info("proxy_header_refused", peer=peer.client_address, reason=str(error) or type(error).__name__)
+            connection.close()
+            return
+        client = peer.client_address
+        if self._max_per_client and self._per_client[client] >= self._max_per_client:
+            self._turn_away(connection, "too_many_of_client", TOO_MANY_CONNECTIONS)
+            return
+        self._per_client[client] += 1
+        try:
+            await self._converse(connection, kind, peer)
+        finally:
+            self._per_client[client] -= 1
+            if not self._per_client[client]:
+                del self._per_client[client]
+
+    async def _converse(self, connection: Connection, kind: Listener, peer: Peer) -> None:
+        dialogue = Dialogue(connection, self._services, kind, peer)
+        self._dialogues[connection] = dialogue
+        try:
+            if kind is Listener.SUBMISSIONS:
+                deadline = connection.loop.time() + self._services.limits.handshake_seconds
+                leftover = bytes(connection.pending)
+                context = self._services.certificates.context()
+                dialogue.session.tls = await connection.start_tls(context, deadline, leftover=leftover)
+            await dialogue.run()
+        except (HandshakeError, GoneError, TimedOutError) as error:
+            self._services.metrics.sessions_ended["handshake_failed"] += 1
+            log.info("handshake_failed", session_id=dialogue.session.id, reason=str(error) or type(error).__name__)
+            connection.close()
+        finally:
+            del self._dialogues[connection]
+
+    def _turn_away(self, connection: Connection, reason: str, reply: Reply) -> None:
+        self._services.metrics.sessions_refused[reason] += 1
+        connection.reply(reply)
+        connection.close(linger=True)
+
+    async def _client(self, connection: Connection, peer: Peer) -> Peer:
+        """The real ends of the connection: those of the PROXY header where the peer is a proxy."""
+        peer = Peer(_canonical(peer.client_address), peer.client_port, _canonical(peer.local_address), peer.local_port)
+        address = ip_address(peer.client_address) if self._proxy_networks else None
+        if address is None or not any(address in network for network in self._proxy_networks):
+            return peer
+        deadline = connection.loop.time() + self._services.limits.proxy_seconds
+        while (header := proxy.parse(bytes(connection.pending[:4096]))) is None:
+            await connection.more(deadline)
+        connection.drop(header.octets)
+        return header.peer or peer

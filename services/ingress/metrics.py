@@ -1,0 +1,120 @@
+"""The figures of one worker. Plain numbers on the hot path; prometheus_client only reads them when asked."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Histogram:
+    """Counts durations, in seconds, into fixed buckets."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(_SECONDS) + 1)
+        self.total = 0.0
+
+    def observe(self, seconds: float) -> None:
+        self.counts[bisect_left(_SECONDS, seconds)] += 1
+        self.total += seconds
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Cumulative, as the exposition format wants them."""
+        running = 0
+        found: list[tuple[str, float]] = []
+        for bound, count in zip((*map(str, _SECONDS), "+Inf"), self.counts, strict=True):
+            running += count
+            found.append((bound, running))
+        return found
+
+
+def _numbers() -> defaultdict[str, int]:
+    return defaultdict(int)
+
+
+@dataclass(slots=True)
+class Metrics:
+    """Everything that is counted. Keys are label values of a bounded set: never text from a client."""
+
+    sessions: defaultdict[str, int] = field(default_factory=_numbers)
+    sessions_refused: defaultdict[str, int] = field(default_factory=_numbers)
+    sessions_ended: defaultdict[str, int] = field(default_factory=_numbers)
+    commands: defaultdict[str, int] = field(default_factory=_numbers)
+    replies: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
+    messages: defaultdict[str, int] = field(default_factory=_numbers)
+    octets_received: int = 0
+    octets_sent: int = 0
+    policy_seconds: Histogram = field(default_factory=Histogram)
+    policy_failures: defaultdict[str, int] = field(default_factory=_numbers)
+    relay_seconds: Histogram = field(default_factory=Histogram)
+    relay_failures: int = 0
+    refusals_dropped: int = 0
+    data_seconds: Histogram = field(default_factory=Histogram)
+    checks: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    check_seconds: defaultdict[str, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
+    certificate_failures: int = 0
+    handshake_failures: int = 0
+
+
+class MetricsCollector(Collector):
+    """Shows `metrics`, and by `open_sessions` the sessions by listener and state right now, to prometheus_client."""
+
+    def __init__(self, metrics: Metrics, open_sessions: Callable[[], dict[tuple[str, str], int]]) -> None:
+        self._metrics = metrics
+        self._open_sessions = open_sessions
+
+    def collect(self) -> Iterator[Metric]:
+        m = self._metrics
+        yield _by_label("ingress_sessions", "Connections taken.", "listener", m.sessions)
+        yield _by_label("ingress_sessions_refused", "Connections refused before policy.", "reason", m.sessions_refused)
+        yield _by_label("ingress_sessions_ended", "Connections ended.", "reason", m.sessions_ended)
+        yield _by_label("ingress_commands", "Commands.", "verb", m.commands)
+        yield _by_label("ingress_replies", "Replies.", "code", {str(code): count for code, count in m.replies.items()})
+        yield _by_label("ingress_messages", "Messages at their end.", "outcome", m.messages)
+        yield CounterMetricFamily("ingress_received_octets", "Octets from clients.", value=m.octets_received)
+        yield CounterMetricFamily("ingress_sent_octets", "Octets to clients.", value=m.octets_sent)
+        yield _histogram("ingress_policy_seconds", "Time until policy's verdict.", m.policy_seconds)
+        yield _by_label("ingress_policy_failures", "Decisions without a verdict.", "stage", m.policy_failures)
+        yield _histogram("ingress_relay_seconds", "Time until relay's acknowledgement.", m.relay_seconds)
+        yield CounterMetricFamily(
+            "ingress_relay_failures", "Messages that relay did not store.", value=m.relay_failures
+        )
+        yield CounterMetricFamily("ingress_refusals_dropped", "Refusals not recorded.", value=m.refusals_dropped)
+        yield _histogram("ingress_data_seconds", "Time from 354 or the first BDAT to the end of data.", m.data_seconds)
+        yield CounterMetricFamily(
+            "ingress_certificate_failures", "Certificate pairs that could not be loaded.", value=m.certificate_failures
+        )
+        yield CounterMetricFamily("ingress_handshake_failures", "TLS handshakes failed.", value=m.handshake_failures)
+        checks = CounterMetricFamily("ingress_checks", "Content checks.", labels=("check", "outcome"))
+        for labels, count in m.checks.items():
+            checks.add_metric(labels, count)
+        yield checks
+        seconds = HistogramMetricFamily("ingress_check_seconds", "Time of a content check.", labels=("check",))
+        for check, histogram in m.check_seconds.items():
+            seconds.add_metric((check,), histogram.buckets(), histogram.total)
+        yield seconds
+        gauge = GaugeMetricFamily("ingress_open_sessions", "Connections open now.", labels=("listener", "state"))
+        for labels, count in self._open_sessions().items():
+            gauge.add_metric(labels, count)
+        yield gauge
+
+
+def _by_label(name: str, text: str, label: str, values: dict[str, int]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=(label,))
+    for value, count in values.items():
+        family.add_metric((value,), count)
+    return family
+
+
+def _histogram(name: str, text: str, histogram: Histogram) -> Metric:
+    family = HistogramMetricFamily(name, text)
+    family.add_metric((), histogram.buckets(), histogram.total)
+    return family

@@ -1,0 +1,42 @@
+"""What all sessions of a worker share."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from services.ingress.clients.policy import PolicyClient
+from services.ingress.clients.relay import RelayClient
+from services.ingress.content import Content
+from services.ingress.findings import ArcChain, DkimSignature, VirusScan
+from services.ingress.limits import Limits
+from services.ingress.metrics import Metrics
+from services.ingress.tls import Certificates
+from services.ingress.verdict import Checks
+
+
+class ContentChecker(Protocol):
+    """Runs the checks that policy asked for."""
+
+    async def run(
+        self, wanted: Checks, content: Content
+    ) -> tuple[tuple[DkimSignature, ...] | None, ArcChain | None, VirusScan | None]:
+        """Never raises: a check that fails says so in its result."""
+
+
+@dataclass(slots=True)
+class Services:
+    """The worker's clients, limits and figures. `spool`: the folder for content too large for memory."""
+
+    policy: PolicyClient
+    relay: RelayClient
+    certificates: Certificates
+    checker: ContentChecker
+    limits: Limits
+    metrics: Metrics
+    spool: Path
+    # Set at shutdown: idle sessions are sent away, and no transaction begins.
+    draining: bool = False
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)

@@ -1,0 +1,148 @@
+"""What is known of one session and of the mail transaction in it. No I/O."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+from libs.smtp.address import Address
+from libs.smtp.parameters import NO_RCPT_PARAMETERS, MailParameters, RcptParameters
+from services.ingress.verdict import NO_CHECKS, Checks, Profile
+
+
+class Stage(enum.IntEnum):
+    """The points of a session at which policy can be asked; the numbers are the contract's."""
+
+    CONNECT = 1
+    HELO = 2
+    AUTH = 3
+    MAIL = 4
+    RCPT = 5
+    DATA = 6
+    END_OF_DATA = 7
+    JUNK_COMMAND = 8
+    PIPELINING = 9
+
+
+class Listener(enum.IntEnum):
+    """The kinds of port; the numbers are the contract's."""
+
+    SMTP = 1
+    SUBMISSION = 2
+    SUBMISSIONS = 3
+
+    @property
+    def label(self) -> str:
+        """smtp, submission or submissions."""
+        return self.name.lower()
+
+
+class Violation(enum.IntEnum):
+    """Ways to send more than may be sent before the answer; the numbers are the contract's."""
+
+    NONE = 0
+    BEFORE_GREETING = 1
+    AFTER_HELO = 2
+    AFTER_DATA = 3
+    AFTER_STARTTLS = 4
+    NOT_OFFERED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The ends of a connection. Addresses are canonical text: an IPv4-mapped IPv6 address is IPv4."""
+
+    client_address: str
+    client_port: int
+    local_address: str
+    local_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """A finished handshake: `version` as TLSv1.3, `cipher` by OpenSSL's name, `server_name` from SNI or empty."""
+
+    version: str
+    cipher: str
+    server_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What AUTH brought; handed to policy once and dropped. Never in a representation."""
+
+    mechanism: str
+    authorization_identity: bytes = field(repr=False)
+    login: bytes = field(repr=False)
+    password: bytes = field(repr=False)
+
+
+@dataclass(slots=True)
+class Session:
+    """The facts of one session, changed by its own commands only."""
+
+    id: str
+    peer: Peer
+    listener: Listener
+    # Unix time in nanoseconds.
+    connected_at: int
+    tls: Tls | None = None
+    # As sent, and canonical; both empty before HELO or EHLO.
+    helo_sent: bytes = b""
+    helo_name: str = ""
+    esmtp: bool = False
+    account: str = ""
+    junk_commands: int = 0
+    junk_commands_uncharged: int = 0
+    violation: Violation = Violation.NONE
+    profile: Profile | None = None
+    messages: int = 0
+    auth_failures: int = 0
+    errors: int = 0
+
+    @property
+    def on_submission_port(self) -> bool:
+        return self.listener is not Listener.SMTP
+
+    def forget_dialogue(self) -> None:
+        """What the client said before TLS is void (RFC 3207 4.2)."""
+        self.helo_sent = b""
+        self.helo_name = ""
+        self.esmtp = False
+        self.account = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Answered as accepted, recorded and dropped: by which reason and which rule."""
+
+    reason_id: str
+    rule_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One recipient answered with 250. `discard`: None when it is to be delivered."""
+
+    address: Address
+    parameters: RcptParameters = NO_RCPT_PARAMETERS
+    discard: Discard | None = None
+
+
+@dataclass(slots=True)
+class Transaction:
+    """From an accepted MAIL to the answer after the content."""
+
+    sender: Address
+    parameters: MailParameters
+    # By matching key: each mailbox once (C56).
+    recipients: dict[str, Recipient] = field(default_factory=dict)
+    checks: Checks = NO_CHECKS
+    over_recipient_limit: bool = False
+    # The whole message is to be dropped.
+    discard: Discard | None = None
+
+    @property
+    def all_discarded(self) -> bool:
+        """Nothing is left to deliver; there is at least one recipient."""
+        return self.discard is not None or all(one.discard is not None for one in self.recipients.values())

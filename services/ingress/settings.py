@@ -1,0 +1,118 @@
+"""The environment of ingress: addresses, certificates, limits and time-outs. Read once, frozen."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from libs.runtime import rpc
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+Network = IPv4Network | IPv6Network
+
+
+class Settings(BaseSettings):
+    """`INGRESS_*`, and `POSTHOUSE_DATA_DIR`. Ports of 0 are off; sizes are in octets, times in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="INGRESS_", frozen=True, extra="ignore", populate_by_name=True)
+
+    data_dir: Annotated[Path, Field(validation_alias="POSTHOUSE_DATA_DIR")] = Path("var")
+    host: str = "127.0.0.1"
+    smtp_port: Port = 8025
+    submission_port: Port = 8587
+    smtps_port: Port = 8465
+    metrics_port: Port = 9101
+    log_level: str = "info"
+    # Processes on one port; each serves metrics on its own port, counted up from metrics_port.
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+
+    policy_target: str = "127.0.0.1:50051"
+    relay_target: str = "127.0.0.1:50052"
+    grpc_cert: Path | None = None
+    grpc_key: Path | None = None
+    grpc_ca: Path | None = None
+
+    # PEM files, several pairs separated by commas; the first pair serves clients that ask for no known name.
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_min_version: Literal["TLSv1.2", "TLSv1.3"] = "TLSv1.2"
+    # OpenSSL's notation, for TLS 1.2; empty: the library's choice.
+    tls_ciphers: str = ""
+    tls_session_tickets: bool = True
+
+    # Peers whose connections begin with a PROXY header (v1 or v2); theirs must.
+    proxy_networks: Annotated[tuple[Network, ...], NoDecode] = ()
+    # For DKIM and ARC keys: host[:port], comma-separated; empty: the system's.
+    nameservers: str = ""
+
+    max_connections: Annotated[int, Field(ge=1)] = 10_000
+    # A safety net below policy's own limit; 0 = none.
+    max_connections_per_client: Annotated[int, Field(ge=0)] = 0
+    # Wrong commands of one session; one more closes it.
+    max_errors: Annotated[int, Field(ge=1)] = 20
+    max_auth_failures: Annotated[int, Field(ge=1)] = 5
+    # A line of content without its CRLF. RFC 5321 obliges to 998; many senders exceed that.
+    max_line_octets: Annotated[int, Field(ge=998, le=200_000)] = 10_000
+    max_header_octets: Annotated[int, Field(ge=1024, le=200_000)] = 200_000
+    # What to do with a CR or LF in content that is not part of a CRLF.
+    bare_newlines: Literal["reject", "normalise"] = "reject"
+
+    # RFC 5321 4.5.3.2.7: at least 5 minutes for a command.
+    command_seconds: Seconds = 300
+    # 4.5.3.2.5: 3 minutes for a block of data.
+    data_block_seconds: Seconds = 180
+    # Content slower than this many octets per second on the average, after the first data_grace_seconds, is cut off.
+    min_data_rate: Annotated[float, Field(ge=0)] = 200
+    data_grace_seconds: Seconds = 60
+    # A whole session, and one that has sent no mail yet.
+    session_seconds: Seconds = 7200
+    mailless_session_seconds: Seconds = 1200
+    handshake_seconds: Seconds = 30
+    proxy_seconds: Seconds = 10
+    policy_seconds: Seconds = 10
+    relay_seconds: Seconds = 60
+    drain_seconds: Seconds = 30
+    clamd_concurrency: Annotated[int, Field(ge=1)] = 10
+    crypto_threads: Annotated[int, Field(ge=1)] = 2
+
+    @field_validator("proxy_networks", mode="before")
+    @classmethod
+    def _networks(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("policy_target", "relay_target")
+    @classmethod
+    def _targets(cls, value: str) -> str:
+        rpc.targets(value)
+        return value
+
+    @model_validator(mode="after")
+    def _pairs(self) -> Settings:
+        if len(self.certificate_files) != len(_paths(self.tls_cert)) or bool(self.tls_cert) != bool(self.tls_key):
+            raise ValueError("INGRESS_TLS_CERT and INGRESS_TLS_KEY must name equally many files")
+        given = (self.grpc_cert, self.grpc_key, self.grpc_ca)
+        if any(given) and not all(given):
+            raise ValueError("INGRESS_GRPC_CERT, INGRESS_GRPC_KEY and INGRESS_GRPC_CA go together")
+        return self
+
+    @property
+    def certificate_files(self) -> tuple[tuple[Path, Path], ...]:
+        """(certificate chain, key) of each pair."""
+        return tuple(zip(_paths(self.tls_cert), _paths(self.tls_key), strict=False))
+
+    @property
+    def grpc_tls(self) -> rpc.TlsFiles | None:
+        if self.grpc_cert is None or self.grpc_key is None or self.grpc_ca is None:
+            return None
+        return rpc.TlsFiles(certificate=self.grpc_cert, key=self.grpc_key, authority=self.grpc_ca)
+
+
+def _paths(text: str) -> tuple[Path, ...]:
+    return tuple(Path(part.strip()) for part in text.split(",") if part.strip())

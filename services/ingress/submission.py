@@ -1,0 +1,74 @@
+"""What is handed to relay: an accepted message, and the record of a refused one. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from libs.smtp.reply import Reply
+from services.ingress.session import Discard, Recipient, Session, Transaction
+
+# Content up to this size travels with its envelope; larger content follows in pieces of this size.
+INLINE_OCTETS = 256 * 1024
+
+
+class Octets(Protocol):
+    """Content that can be read more than once, a piece at a time."""
+
+    def pieces(self) -> Iterator[bytes]:
+        """From the beginning; each piece of at most INLINE_OCTETS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A message that policy accepted. `size` counts the octets of `content`; `received_at` in Unix nanoseconds."""
+
+    id: str
+    session: Session
+    transaction: Transaction
+    content: Octets
+    size: int
+    received_at: int
+    quarantine: bool = False
+
+    def discard_of(self, recipient: Recipient) -> Discard | None:
+        """Why this recipient gets nothing, be it by itself or with the whole message; None when it does."""
+        return recipient.discard or self.transaction.discard
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A message or recipient that was refused, for relay's history. `stage` as MAIL or END_OF_DATA."""
+
+    session_id: str
+    client_address: str
+    helo_name: bytes
+    account: str
+    sender: bytes
+    recipients: tuple[bytes, ...]
+    reply: Reply
+    reason_id: str
+    rule_id: str
+    stage: str
+    refused_at: int
+    discarded: bool = False
+
+
+class Handover(Protocol):
+    """Where accepted messages go."""
+
+    async def submit(self, submission: Submission) -> str:
+        """The queue id, once the message is stored durably. Raises HandoverError."""
+
+    def report(self, refusal: Refusal) -> None:
+        """Records without waiting; dropped and counted under load."""
+
+
+class HandoverError(Exception):
+    """Nothing was stored, as far as is known; `reply` is the answer to the client."""
+
+    def __init__(self, reply: Reply, reason: str) -> None:
+        super().__init__(reason)
+        self.reply = reply
+        self.reason = reason

@@ -1,0 +1,238 @@
+"""TLS as a filter between octets and octets: certificates by server name, reloaded when files change; the handshake."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+import structlog
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from libs.runtime.lifecycle import StartupError, write_private
+from services.ingress.metrics import Metrics
+from services.ingress.session import Tls
+
+log = structlog.get_logger(__name__)
+
+_READ_OCTETS = 64 * 1024
+_RELOAD_SECONDS = 5.0
+_SELF_SIGNED_DAYS = 365
+_RENEW_BEFORE_DAYS = 30
+
+
+class _NamedObject(ssl.SSLObject):
+    """An SSLObject that remembers the name which the client asked for."""
+
+    requested_name = ""
+
+
+class TlsFilter:
+    """The server's side of one TLS connection, without I/O: ciphertext goes in and comes out at the caller's hand."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+
+    def take_in(self, ciphertext: bytes) -> None:
+        self._incoming.write(ciphertext)
+
+    @property
+    def waiting_octets(self) -> int:
+        """Ciphertext taken in and not yet read."""
+        return self._incoming.pending
+
+    def handshake(self) -> bool:
+        """Goes on with the handshake; true once it is done. Raises ssl.SSLError when it fails."""
+        try:
+            self._object.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        return True
+
+    def read(self) -> tuple[bytes, bool]:
+        """What can be deciphered now, and whether the client ended its side. Raises ssl.SSLError."""
+        parts: list[bytes] = []
+        try:
+            while part := self._object.read(_READ_OCTETS):
+                parts.append(part)
+        except ssl.SSLWantReadError:
+            return b"".join(parts), False
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            pass
+        return b"".join(parts), True
+
+    def write(self, plaintext: bytes) -> None:
+        self._object.write(plaintext)
+
+    def end(self) -> None:
+        """Says goodbye (close_notify), without waiting for the client's."""
+        try:
+            self._object.unwrap()
+        except (ssl.SSLError, ValueError):
+            # SSLWantRead: ours is written, the client's not there yet. Anything else: nothing left to say.
+            return
+
+    def take_out(self) -> bytes:
+        """Ciphertext to send."""
+        return self._outgoing.read() if self._outgoing.pending else b""
+
+    def state(self) -> Tls:
+        """After the handshake."""
+        cipher = self._object.cipher()
+        name = getattr(self._object, "requested_name", "")
+        return Tls(self._object.version() or "", cipher[0] if cipher else "", name)
+
+
+@dataclass(frozen=True, slots=True)
+class TlsOptions:
+    """`minimum`: TLSv1.2 or TLSv1.3. `ciphers`: OpenSSL's notation for TLS 1.2; empty: the library's."""
+
+    minimum: str
+    ciphers: str
+    session_tickets: bool
+
+
+class Certificates:
+    """The certificate pairs, by the names in them. The first pair serves whoever asks for none of them."""
+
+    def __init__(self, pairs: Sequence[tuple[Path, Path]], options: TlsOptions, metrics: Metrics) -> None:
+        """Raises StartupError when a pair can't be used."""
+        self._pairs = tuple(pairs)
+        self._options = options
+        self._metrics = metrics
+        self._stamps = self._stamp()
+        try:
+            self._contexts = self._load()
+        except (OSError, ValueError) as error:
+            raise StartupError(f"TLS certificate: {error}") from error
+
+    def context(self) -> ssl.SSLContext:
+        """For the next handshake."""
+        return self._contexts[""]
+
+    async def watch(self) -> None:
+        """Loads changed files until cancelled. A pair that can't be used keeps the old ones in service, and alarms."""
+        while True:
+            await asyncio.sleep(_RELOAD_SECONDS)
+            self.reload()
+
+    def reload(self) -> None:
+        """Loads the files if any of them changed."""
+        stamps = self._stamp()
+        if stamps == self._stamps:
+            return
+        self._stamps = stamps
+        try:
+            self._contexts = self._load()
+        except (OSError, ValueError) as error:
+            self._metrics.certificate_failures += 1
+            log.error("certificate_not_loaded", reason=str(error))
+            return
+        log.info("certificates_loaded", files=[str(certificate) for certificate, _ in self._pairs])
+
+    def _stamp(self) -> tuple[tuple[int, int, int], ...]:
+        stamps = []
+        for path in (path for pair in self._pairs for path in pair):
+            try:
+                found = path.stat()
+            except OSError:
+                stamps.append((0, 0, 0))
+            else:
+                stamps.append((found.st_mtime_ns, found.st_size, found.st_ino))
+        return tuple(stamps)
+
+    def _load(self) -> dict[str, ssl.SSLContext]:
+        """Contexts by name, the default one under the empty name. Raises OSError (ssl.SSLError too) or ValueError."""
+        contexts: dict[str, ssl.SSLContext] = {}
+        for certificate, key in self._pairs:
+            context = self._context(certificate, key)
+            contexts.setdefault("", context)
+            for name in _names(certificate):
+                contexts.setdefault(name, context)
+        contexts[""].sni_callback = self._choose
+        return contexts
+
+    def _context(self, certificate: Path, key: Path) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.sslobject_class = _NamedObject
+        context.minimum_version = ssl.TLSVersion[self._options.minimum.replace(".", "_")]
+        context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_COMPRESSION
+        if self._options.ciphers:
+            context.set_ciphers(self._options.ciphers)
+        if not self._options.session_tickets:
+            context.options |= ssl.OP_NO_TICKET
+            context.num_tickets = 0
+        context.load_cert_chain(certificate, key)
+        return context
+
+    def _choose(self, chosen: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
+        """SNI: exact name, else one label under a wildcard, else the default."""
+        wanted = (name or "").lower().rstrip(".")
+        if isinstance(chosen, _NamedObject):
+            chosen.requested_name = wanted
+        context = self._contexts.get(wanted) or self._contexts.get(f"*.{wanted.partition('.')[2]}")
+        if context is not None and wanted:
+            chosen.context = context
+
+
+def _names(certificate: Path) -> list[str]:
+    """The DNS names that the first certificate of a file is for, in lower case."""
+    loaded = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
+    try:
+        found = loaded.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return [name.lower() for name in found.get_values_for_type(x509.DNSName)]
+    except x509.ExtensionNotFound:
+        return []
+
+
+def self_signed(folder: Path, host_name: str, now: datetime.datetime) -> tuple[Path, Path]:
+    """A pair in `folder`, made when there is none or it is about to end. Raises StartupError."""
+    certificate, key = folder / "ingress.crt", folder / "ingress.key"
+    if certificate.exists() and key.exists() and _lasts(certificate, now):
+        return certificate, key
+    secret = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host_name[:64])])
+    names: list[x509.GeneralName] = [x509.DNSName(host_name), x509.DNSName("localhost")]
+    names += [x509.IPAddress(ip_address(address)) for address in ("127.0.0.1", "::1")]
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(secret.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=_SELF_SIGNED_DAYS))
+        .add_extension(x509.SubjectAlternativeName(dict.fromkeys(names)), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .sign(secret, hashes.SHA256())
+    )
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_private(
+            key,
+            secret.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            ),
+        )
+        write_private(certificate, made.public_bytes(serialization.Encoding.PEM))
+    except OSError as error:
+        raise StartupError(f"can't write the self-signed certificate in {folder}: {error.strerror}") from error
+    log.info("self_signed_certificate_made", file=str(certificate))
+    return certificate, key
+
+
+def _lasts(certificate: Path, now: datetime.datetime) -> bool:
+    try:
+        loaded = x509.load_pem_x509_certificate(certificate.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return loaded.not_valid_after_utc > now + datetime.timedelta(days=_RENEW_BEFORE_DAYS)

@@ -1,0 +1,65 @@
+"""Writes the trace fields that ingress adds on top, and takes out the fields that must not pass. Pure."""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+from functools import lru_cache
+
+from libs.smtp import header
+from services.ingress.session import Session, Transaction
+
+_NANOSECONDS = 1_000_000_000
+
+
+@lru_cache(maxsize=8)
+def _date(second: int) -> str:
+    """RFC 5322 3.3, in UTC with its offset."""
+    return formatdate(second, localtime=False).replace("-0000", "+0000")
+
+
+def protocol_keyword(session: Session, *, smtputf8: bool) -> str:
+    """The `with` of Received (RFC 3848, RFC 6531 4.3)."""
+    if not session.esmtp:
+        return "SMTP"
+    base = "UTF8SMTP" if smtputf8 else "ESMTP"
+    return f"{base}{'S' if session.tls else ''}{'A' if session.account else ''}"
+
+
+def received(session: Session, transaction: Transaction, submission_id: str, now: int) -> bytes:
+    """The Received field of this hop (RFC 5321 4.4). `now` in Unix nanoseconds.
+
+    The recipient is named only when there is exactly one (C42, C145); nothing in it is unchecked client text.
+    """
+    address = session.peer.client_address
+    literal = f"IPv6:{address}" if ":" in address else address
+    profile = session.profile
+    host = profile.hostname if profile is not None else "localhost"
+    parts = [f"Received: from {session.helo_name} ([{literal}])\r\n"]
+    if session.tls is not None:
+        parts.append(f"\t(using {session.tls.version} with cipher {session.tls.cipher})\r\n")
+    keyword = protocol_keyword(session, smtputf8=transaction.parameters.smtputf8)
+    parts.append(f"\tby {host} with {keyword} id {submission_id}")
+    if len(transaction.recipients) == 1:
+        (recipient,) = transaction.recipients.values()
+        parts.append(f"\r\n\tfor <{recipient.address}>")
+    parts.append(f";\r\n\t{_date(now // _NANOSECONDS)}\r\n")
+    return "".join(parts).encode()
+
+
+def without_forbidden(head: bytes, *, submission: bool) -> bytes:
+    """A header without Return-Path, which only final delivery may add; on submission without Bcc too (C145)."""
+    head = header.remove_named(head, b"return-path")
+    return header.remove_named(head, b"bcc") if submission else head
+
+
+def completion(head: bytes, host: str, submission_id: str, now: int) -> tuple[bytes, bytes]:
+    """What a submitted header lacks, and the header without the empty fields that this replaces (RFC 6409 8; C147)."""
+    added = []
+    for name, value in (
+        (b"Date", _date(now // _NANOSECONDS)),
+        (b"Message-ID", f"<{submission_id}@{host}>"),
+    ):
+        if not any(header.values(head, name)):
+            head = header.remove_named(head, name)
+            added.append(b"%b: %b\r\n" % (name, value.encode("ascii")))
+    return b"".join(added), head

@@ -1,0 +1,107 @@
+"""What policy answers: accept, reject or discard, the session profile, the content checks wanted. No I/O."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from libs.smtp.reply import Reply
+
+
+class Action(enum.IntEnum):
+    """The numbers are the contract's."""
+
+    ACCEPT = 1
+    REJECT = 2
+    DISCARD = 3
+
+
+class CheckResult(enum.IntEnum):
+    """Results of SPF, DKIM, DMARC and ARC (RFC 8601 2.7); the numbers are the contract's."""
+
+    NONE = 1
+    NEUTRAL = 2
+    PASS = 3
+    FAIL = 4
+    SOFTFAIL = 5
+    POLICY = 6
+    TEMPERROR = 7
+    PERMERROR = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How to hold the session. `max_message_size` in octets; limits of 0 are none. `ask_stages`: numbers of Stage."""
+
+    revision: int
+    hostname: str
+    banner: str
+    auth_plaintext: tuple[str, ...]
+    auth_tls: tuple[str, ...]
+    max_message_size: int
+    max_recipients: int
+    reject_over_recipient_limit: bool
+    max_hops: int
+    max_junk_commands: int
+    junk_commands_per_delay: int
+    ask_stages: frozenset[int]
+    authserv_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """The content checks to run before END_OF_DATA. `clamd`: host:port or a socket's path; empty: no scan."""
+
+    dkim: bool = False
+    arc: bool = False
+    clamd: str = ""
+    clamd_seconds: float = 0.0
+
+    def united(self, other: Checks) -> Checks:
+        """What either asks for; the longer time for clamd."""
+        if other == NO_CHECKS:
+            return self
+        return Checks(
+            dkim=self.dkim or other.dkim,
+            arc=self.arc or other.arc,
+            clamd=self.clamd or other.clamd,
+            clamd_seconds=max(self.clamd_seconds, other.clamd_seconds),
+        )
+
+    @property
+    def wanted(self) -> bool:
+        return self.dkim or self.arc or bool(self.clamd)
+
+
+NO_CHECKS = Checks()
+
+
+@dataclass(frozen=True, slots=True)
+class AuthenticationResult:
+    """One method's result for Authentication-Results; `properties` are (ptype, property, value) (RFC 8601 2.2)."""
+
+    method: str
+    result: CheckResult
+    reason: str = ""
+    properties: tuple[tuple[str, str, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One answer of policy. `delay` in seconds; `reply` is there when the action is REJECT."""
+
+    action: Action
+    reply: Reply | None = None
+    close: bool = False
+    reason_id: str = ""
+    rule_id: str = ""
+    delay: float = 0.0
+    profile: Profile | None = None
+    checks: Checks = NO_CHECKS
+    account: str = ""
+    results: tuple[AuthenticationResult, ...] = ()
+    quarantine: bool = False
+
+
+class NonsenseError(ValueError):
+    """An answer of policy that contradicts the contract; treated like no answer."""
