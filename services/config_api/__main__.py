@@ -1,0 +1,220 @@
+"""Starts config_api: the database, HTTP and gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+
+import structlog
+import uvicorn
+from sqlalchemy.exc import SQLAlchemyError
+
+from libs.runtime import lifecycle, logging, rpc
+from libs.runtime.lifecycle import Background, Shutdown, StartupError
+from libs.runtime.metrics import MetricsServer
+from services.config_api import bootstrap, publisher
+from services.config_api import settings as environment
+from services.config_api.access import Access
+from services.config_api.app import create_app
+from services.config_api.audit.repository import AuditLog
+from services.config_api.clients import PolicyClient, RelayClient
+from services.config_api.context import Parts
+from services.config_api.custody import Custody
+from services.config_api.database import Database
+from services.config_api.editing import Editor
+from services.config_api.hits import HitStore
+from services.config_api.metrics import REVISION
+from services.config_api.passwords import PasswordHashing
+from services.config_api.replica import Feed, Replica
+from services.config_api.resources import Surroundings
+from services.config_api.sealing import Sealer, SealError, load_sealer
+from services.config_api.settings import Settings
+from services.config_api.store import Store
+from services.config_api.surroundings import StoredSurroundings, read_machine
+
+log = structlog.get_logger(__name__)
+
+_GRACE_SECONDS = 5.0
+_HOUSEKEEPING_SECONDS = 10.0
+_FORGET_EVERY = 360
+
+
+async def main(shutdown: Shutdown) -> None:
+    settings = environment.load()
+    try:
+        logging.configure("config_api", settings.log_level)
+    except ValueError as error:
+        raise StartupError(f"CONFIG_API_LOG_LEVEL: {error}") from None
+    sealer = load_sealer(settings.secret_key.get_secret_value(), settings.data_dir)
+    wake = asyncio.Event()
+    async with _opened(Database(settings.url)) as database:
+        store = Store(database, on_change=wake.set)
+        admin_key = await bootstrap.prepare(store, sealer, settings.data_dir, settings.admin_key.get_secret_value())
+        if admin_key is not None:
+            sys.stdout.write(f"admin key: {admin_key}\n")
+            sys.stdout.flush()
+        await _serve(settings, store, sealer, wake, shutdown)
+
+
+async def _serve(settings: Settings, store: Store, sealer: Sealer, wake: asyncio.Event, shutdown: Shutdown) -> None:
+    feed = Feed(Replica(store, sealer))
+    try:
+        await feed.replica.load()
+    except SealError as error:
+        raise StartupError(f"stored secrets can't be opened: {error}") from error
+    await feed.refresh()
+    hits = HitStore(store.database)
+    passwords = PasswordHashing()
+    background = Background(shutdown)
+    ready = _Ready()
+    async with (
+        rpc.channel(rpc.targets(settings.policy_target)[0], settings.tls) as policy,
+        rpc.channel(rpc.targets(settings.relay_target)[0], settings.tls) as relay,
+    ):
+        parts = _parts(settings, store, sealer, feed, passwords, PolicyClient(policy), RelayClient(relay))
+        audit = AuditLog(store.database, store.identifiers)
+        http = _HttpServer(settings, create_app(settings, parts, audit, ready.report))
+        grpc_server = rpc.Server([publisher.SERVICE], publisher.Publisher(feed, hits).register)
+        metrics = MetricsServer(ready.report)
+        await grpc_server.start(settings.host, settings.grpc_port, settings.tls)
+        await metrics.start(settings.host, settings.metrics_port)
+        background.start(http.run(), "http")
+        background.start(publisher.follow(feed, wake), "follow")
+        background.start(_keep_house(feed, hits, parts.access, ready), "housekeeping")
+        await grpc_server.serving(True)
+        ready.serving = True
+        log.info(
+            "ready", http=f"{settings.host}:{http.port}", grpc_port=settings.grpc_port, revision=feed.replica.revision
+        )
+        await shutdown.wait()
+        ready.serving = False
+        feed.close()
+        await http.stop()
+        await grpc_server.stop(_GRACE_SECONDS)
+        await background.stop()
+        with contextlib.suppress(SQLAlchemyError, OSError):
+            await hits.record_uses(parts.access.uses)
+        await metrics.stop()
+        passwords.close()
+    if background.failure is not None:
+        raise StartupError(f"stopped by a fault: {type(background.failure).__name__}")
+
+
+def _parts(
+    settings: Settings,
+    store: Store,
+    sealer: Sealer,
+    feed: Feed,
+    passwords: PasswordHashing,
+    policy: PolicyClient,
+    relay: RelayClient,
+) -> Parts:
+    machine = read_machine(settings.ingress_ports)
+
+    def look_around(document_id: str) -> Surroundings:
+        return StoredSurroundings(store, machine, settings.name_servers, document_id)
+
+    return Parts(
+        store=store,
+        editor=Editor(store, Custody(sealer, passwords), look_around),
+        access=Access(feed.replica, store, settings.admin_key.get_secret_value()),
+        feed=feed,
+        policy=policy,
+        relay=relay,
+        look_around=look_around,
+    )
+
+
+class _Ready:
+    """What /readyz says."""
+
+    def __init__(self) -> None:
+        self.serving = False
+        self.database = ""
+
+    def report(self) -> dict[str, str]:
+        return {"start": "" if self.serving else "starting or stopping", "database": self.database}
+
+
+class _Uvicorn(uvicorn.Server):
+    """Signals are the lifecycle's."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class _HttpServer:
+    """uvicorn in this process, on a socket that is bound before anything is announced."""
+
+    def __init__(self, settings: Settings, app: object) -> None:
+        self._socket = _listen(settings.host, settings.port)
+        self.port = self._socket.getsockname()[1]
+        config = uvicorn.Config(
+            app,  # type: ignore[arg-type]
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            proxy_headers=False,
+            server_header=False,
+            h11_max_incomplete_event_size=32_768,
+            timeout_graceful_shutdown=int(_GRACE_SECONDS),
+        )
+        self._server = _Uvicorn(config)
+        self._ended = asyncio.Event()
+
+    async def run(self) -> None:
+        try:
+            await self._server.serve(sockets=[self._socket])
+        finally:
+            self._ended.set()
+
+    async def stop(self) -> None:
+        self._server.should_exit = True
+        await self._ended.wait()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise StartupError(f"can't listen on {host}:{port}: {error.strerror}") from error
+    return listener
+
+
+async def _keep_house(feed: Feed, hits: HitStore, access: Access, ready: _Ready) -> None:
+    """Writes down the keys' uses, drops what is a day old, and watches whether the database answers."""
+    rounds = 0
+    while True:
+        REVISION.set(feed.replica.revision)
+        try:
+            uses = dict(access.uses)
+            access.uses.clear()
+            await hits.record_uses(uses)
+            if rounds % _FORGET_EVERY == 0:
+                await hits.forget_old()
+            ready.database = ""
+        except (SQLAlchemyError, OSError) as error:
+            ready.database = f"does not answer ({type(error).__name__})"
+        rounds += 1
+        await asyncio.sleep(_HOUSEKEEPING_SECONDS)
+
+
+@contextlib.asynccontextmanager
+async def _opened(database: Database) -> AsyncIterator[Database]:
+    try:
+        await database.open()
+        yield database
+    finally:
+        await database.close()
+
+
+if __name__ == "__main__":
+    lifecycle.run(main)

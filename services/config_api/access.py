@@ -1,0 +1,126 @@
+"""Who may call: bearer keys, their roles, and the limit on keys that are wrong."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import time
+from collections import OrderedDict
+from datetime import UTC, datetime
+
+from services.config_api.api_keys.resource import hash_key
+from services.config_api.api_keys.schemas import ROLES
+from services.config_api.filters import name_key
+from services.config_api.identifiers import now_us
+from services.config_api.metrics import FAILED_KEYS
+from services.config_api.problems import Problem
+from services.config_api.replica import KeyRecord, Replica, key_record
+from services.config_api.revision import Actor
+from services.config_api.store import Store
+
+# Wrong keys of one client in a minute; more are answered 429, so that neither log nor audit log can be flooded.
+_FAILURES_A_MINUTE = 20
+_CLIENTS_REMEMBERED = 10_000
+_LONGEST_KEY = 512
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="posthouse"'}
+
+
+class FailureLimit:
+    """Counts wrong keys per client and minute; the table is bounded, the longest unseen client goes first."""
+
+    def __init__(self) -> None:
+        self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
+
+    def count(self, client: str) -> bool:
+        """Counts one; false when the client is over the limit."""
+        minute = int(time.monotonic() // 60)
+        key = _client_key(client)
+        known_minute, count = self._counts.pop(key, (minute, 0))
+        count = count + 1 if known_minute == minute else 1
+        self._counts[key] = (minute, count)
+        if len(self._counts) > _CLIENTS_REMEMBERED:
+            self._counts.popitem(last=False)
+        return count <= _FAILURES_A_MINUTE
+
+
+class Access:
+    """Checks keys against the replica in memory; one that is too new for it is looked up."""
+
+    def __init__(self, replica: Replica, store: Store, environment_key: str) -> None:
+        self._replica = replica
+        self._store = store
+        self._environment_hash = hash_key(environment_key) if environment_key else ""
+        self._failures = FailureLimit()
+        self.uses: dict[str, int] = {}
+
+    async def authenticate(self, authorization: str | None, client_address: str, request_id: str) -> Actor:
+        """The caller. Raises Problem 401, or 429 for one client's many wrong keys.
+
+        A right key is never refused for its neighbours' wrong ones: with 256 random bits guessing is no danger.
+        """
+        if authorization is None:
+            raise _unauthorized("Send your key as Authorization: Bearer KEY.")
+        scheme, _, key = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not key or len(key) > _LONGEST_KEY:
+            raise _unauthorized("Send your key as Authorization: Bearer KEY.")
+        key = key.strip(" ")
+        hashed = hash_key(key)
+        if self._environment_hash and hmac.compare_digest(hashed, self._environment_hash):
+            return Actor("CONFIG_API_ADMIN_KEY", "admin", client_address, request_id)
+        record = await self._find(key, hashed)
+        if record is None:
+            FAILED_KEYS.inc()
+            if not self._failures.count(client_address):
+                raise Problem(
+                    429, "too-many-failures", "Too many wrong keys from this address.", headers={"Retry-After": "60"}
+                )
+            raise _unauthorized("This key is not valid.")
+        self.uses[record.id] = now_us()
+        return Actor(record.name, record.role, client_address, request_id)
+
+    async def _find(self, key: str, hashed: str) -> KeyRecord | None:
+        prefix = "_".join(key.split("_", 2)[:2])
+        record = self._replica.keys.get(prefix)
+        if record is None and key.startswith("ph_") and key.isascii():
+            record = await self._look_up(prefix)
+        if record is None or not hmac.compare_digest(record.key_hash, hashed):
+            return None
+        if record.expires_at is not None and record.expires_at <= datetime.now(UTC):
+            return None
+        return record
+
+    async def _look_up(self, prefix: str) -> KeyRecord | None:
+        """A key made through another replica a moment ago."""
+        if not await self._store.newest() > self._replica.revision:
+            return None
+        for document in await self._store.all("api-keys"):
+            if document.body["prefix"] == prefix:
+                return key_record(document.id, document.body)
+        return None
+
+
+def demand(actor: Actor, role: str) -> None:
+    """Raises Problem 403, naming the missing right."""
+    if actor.role not in ROLES or ROLES.index(actor.role) < ROLES.index(role):
+        raise Problem(
+            403,
+            "forbidden",
+            "This key may not do that.",
+            f"It takes the role {role}; this key is {actor.role}.",
+            more={"required_role": role},
+        )
+
+
+def _unauthorized(detail: str) -> Problem:
+    return Problem(401, "unauthorized", "A valid key is needed.", detail, headers=_CHALLENGE)
+
+
+def _client_key(client: str) -> str:
+    """One key an IPv4 address, and an IPv6 /64."""
+    try:
+        address = ipaddress.ip_address(client)
+    except ValueError:
+        return name_key(client)
+    if address.version == 6:
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)

@@ -1,0 +1,51 @@
+"""The collection `/v1/access-rules`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import Field
+
+from services.config_api.access_rules.schemas import AccessRule
+from services.config_api.fields import Instant, Model
+from services.config_api.filters import exact, name_key
+from services.config_api.resources import Body, Collection, Filter, UniqueKey
+
+
+class AccessRuleShown(Model):
+    """What is read-only in an access rule."""
+
+    hits: int = Field(ge=0, description="Sessions and messages that it matched.")
+    last_hit_at: Instant | None = Field(default=None, description="Its last match; null: none yet.")
+
+
+def _key(body: Body) -> str:
+    """What the rule says; (list, criterion, value) is only there once."""
+    return f"{body['list']} {body['criterion']} {body['value']}"
+
+
+ACCESS_RULES = Collection(
+    kind="access-rules",
+    noun="AccessRule",
+    plural="AccessRules",
+    label="access rule",
+    tag="security",
+    model=AccessRule,
+    shown=AccessRuleShown,
+    unique=lambda body: [UniqueKey("access-rules/value", _key(body), "/value")],
+    filters={
+        "name": exact("name", "The rule's name, without regard to case.", name_key),
+        "list": exact("list", "block or allow.", choices=("block", "allow")),
+        "criterion": exact(
+            "criterion", "What is compared.", choices=("sender", "recipient", "ip", "network", "domain")
+        ),
+        "value": Filter("The value, in canonical form.", lambda body: [body["value"]]),
+        "mode": exact("mode", "off, shadow or enforce.", choices=("off", "shadow", "enforce")),
+    },
+)
+
+
+def expired(body: Body, now: datetime) -> bool:
+    """Whether the rule has ended."""
+    ends = body.get("expires_at")
+    return ends is not None and datetime.fromisoformat(ends) <= now

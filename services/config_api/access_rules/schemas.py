@@ -1,0 +1,58 @@
+"""What an access rule is: one entry of the block or allow list."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from libs.smtp.address import canonical_domain, parse_address
+from services.config_api.fields import Instant, Label, Mode, Model, fault, ip_address
+from services.config_api.networks import parse_masked
+
+Criterion = Literal["sender", "recipient", "ip", "network", "domain"]
+
+
+def canonical_value(criterion: str, value: str) -> str:
+    """The value as it is matched. Raises ValueError."""
+    match criterion:
+        case "ip":
+            return ip_address(value)
+        case "network":
+            return parse_masked(value)
+        case "domain":
+            return canonical_domain(value)
+        case _:
+            return str(parse_address(value))
+
+
+class AccessRule(Model):
+    """An entry of the block or allow list. Each criterion is matched exactly; an allow rule never grants relaying."""
+
+    name: Label = ""
+    list: Literal["block", "allow"] = Field(description="What a match does. An allow match beats a block match.")
+    criterion: Criterion = Field(
+        description="What is compared: the envelope's sender or recipient (full address), the client's ip or network, "
+        "or the sender's domain (allow rules only)."
+    )
+    value: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]+$")]
+    action: Literal["reject", "discard"] | None = Field(
+        default=None,
+        description="Block rules only, reject when left out: answer 554 5.7.1, or take the mail and drop it.",
+    )
+    mode: Mode = "enforce"
+    expires_at: Instant | None = Field(default=None, description="When the rule ends; null: never.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.list == "allow" and self.action is not None:
+            raise fault("action_on_allow", "action belongs to block rules")
+        if self.list == "block" and self.criterion == "domain":
+            raise fault("domain_on_block", "criterion domain belongs to allow rules")
+        if self.list == "block" and self.action is None:
+            object.__setattr__(self, "action", "reject")
+        try:
+            object.__setattr__(self, "value", canonical_value(self.criterion, self.value))
+        except ValueError as error:
+            raise fault("value", f"value: {error}") from None
+        return self

@@ -1,0 +1,1 @@
+"""The advanced-security resource."""

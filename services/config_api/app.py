@@ -1,0 +1,144 @@
+"""The HTTP application: every router, and every error as a problem."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from starlette.exceptions import HTTPException
+
+from services.config_api import openapi
+from services.config_api.audit.repository import AuditLog
+from services.config_api.catalogue import COLLECTIONS, SINGLETONS
+from services.config_api.context import Parts
+from services.config_api.endpoints import collection_router, singleton_router
+from services.config_api.gate import App, Gate
+from services.config_api.problems import MEDIA_TYPE, Problem, from_pydantic, malformed
+from services.config_api.settings import Settings
+
+Readiness = Callable[[], Mapping[str, str]]
+
+
+def create_app(settings: Settings, parts: Parts, audit: AuditLog, readiness: Readiness) -> App:
+    """The application as uvicorn serves it: the gate around FastAPI."""
+    app = describe_app()
+    app.state.parts = parts
+    app.state.audit = audit
+    _add_probes(app, readiness)
+    origins = [origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()]
+    if origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key"],
+            expose_headers=["ETag", "Location", "X-Request-Id"],
+        )
+    return Gate(app, parts.access, audit, settings.proxies, bool(origins))
+
+
+def describe_app() -> FastAPI:
+    """FastAPI with all routes and nothing behind them: enough for the OpenAPI document."""
+    app = FastAPI(
+        title="Posthouse",
+        version=openapi.API_VERSION,
+        description=openapi.DESCRIPTION,
+        openapi_tags=openapi.TAGS,
+        docs_url="/docs",
+        redoc_url=None,
+        strict_content_type=False,
+    )
+    for singleton in SINGLETONS:
+        app.include_router(singleton_router(singleton))
+    for collection in COLLECTIONS:
+        app.include_router(collection_router(collection))
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(SQLAlchemyError, _database)
+    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
+    return app
+
+
+def render(request: Request, problem: Problem) -> Response:
+    request.scope["posthouse.problem"] = problem.code
+    return JSONResponse(problem.as_json(), problem.status, problem.headers, MEDIA_TYPE)
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)  # noqa: S101 - registered for it
+    return render(request, error)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
+    if any(found["type"] == "json_invalid" for found in error.errors()):
+        return render(request, malformed("The body is no JSON."))
+    return render(request, from_pydantic(error.errors(), _body(error)))
+
+
+def _body(error: RequestValidationError) -> Any:
+    body = error.body
+    if isinstance(body, bytes):
+        try:
+            return json.loads(body)
+        except ValueError:
+            return None
+    return body
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
+    known = {
+        404: Problem(404, "not-found", "There is no such path."),
+        405: Problem(405, "method-not-allowed", "This path does not take this method.", headers=error.headers),
+    }
+    if error.status_code in known:
+        return render(request, known[error.status_code])
+    if error.status_code < 500:
+        return render(request, malformed("The body can't be parsed."))
+    return render(request, Problem(error.status_code, "internal", "Something went wrong here."))
+
+
+async def _database(request: Request, error: Exception) -> Response:
+    """An outage is a 503; anything else is a fault of ours, which the gate logs and answers."""
+    unreachable = isinstance(error, DBAPIError) and (error.connection_invalidated or _is_outage(error.orig))
+    if not unreachable:
+        raise error
+    return render(
+        request,
+        Problem(
+            503,
+            "database-unavailable",
+            "The database does not answer.",
+            headers={"Retry-After": "2"},
+            more={"service": "database"},
+        ),
+    )
+
+
+def _is_outage(cause: BaseException | None) -> bool:
+    name = type(cause).__name__
+    return isinstance(cause, OSError) or name in ("OperationalError", "InterfaceError", "ConnectionDoesNotExistError")
+
+
+def _add_probes(app: FastAPI, readiness: Readiness) -> None:
+    @app.get("/healthz", include_in_schema=False)
+    async def healthz() -> Response:
+        return JSONResponse({"status": "ok"})
+
+    @app.get("/readyz", include_in_schema=False)
+    async def readyz() -> Response:
+        missing = {name: text for name, text in readiness().items() if text}
+        return JSONResponse({"status": "unready" if missing else "ready", "missing": missing}, 503 if missing else 200)
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,110 @@
+"""The first run on an empty database: initial settings, the admin key, the mark of the secret key."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from pathlib import Path
+
+import structlog
+
+from libs.runtime.lifecycle import StartupError, write_private
+from libs.smtp.address import canonical_domain, is_host_name
+from services.config_api.api_keys.resource import API_KEYS, make_key
+from services.config_api.catalogue import SINGLETONS
+from services.config_api.editing import validate
+from services.config_api.identifiers import now_us
+from services.config_api.resources import Body, Singleton
+from services.config_api.revision import Actor, Revision, Write
+from services.config_api.sealing import Sealer, SealError
+from services.config_api.store import Store, find
+from services.config_api.tables import documents
+
+log = structlog.get_logger(__name__)
+
+ADMIN_KEY_FILE = "admin-key"
+# When the machine has no fully qualified name of its own.
+FALLBACK_HOSTNAME = "localhost.localdomain"
+_SYSTEM = Actor("posthouse", "admin")
+_MARK_KIND, _MARK_ID = "internal/secret-key", "mark"
+_NAME_SECONDS = 2
+
+
+async def prepare(store: Store, sealer: Sealer, data_folder: Path, environment_key: str) -> str | None:
+    """Fills in what is missing; the new admin key, or None when there is a way in already.
+
+    Replicas that start together do it one after the other: the first one's work is then found. Raises StartupError
+    when the stored secrets were sealed under another key.
+    """
+    hostname = await _hostname()
+    admin_key = None
+    async with store.revision(_SYSTEM, "initialise") as revision:
+        revision.target = "settings"
+        revision.summary = "initial settings"
+        await _check_mark(revision, sealer)
+        for singleton in SINGLETONS:
+            if await find(revision.connection, singleton.kind, singleton.kind) is None:
+                await revision.apply([Write(singleton, singleton.kind, None, initial(singleton, hostname))])
+        if not environment_key and not await _has_keys(revision):
+            admin_key = await _make_admin_key(revision, store, data_folder)
+    return admin_key
+
+
+def initial(singleton: Singleton, hostname: str) -> Body:
+    """A singleton as a new database has it."""
+    given = {"profile": {"hostname": hostname}} if singleton.kind == "settings/general" else {}
+    body: Body = validate(singleton, given).model_dump(mode="json")
+    return body
+
+
+async def _check_mark(revision: Revision, sealer: Sealer) -> None:
+    """A sealed value tells whether the secret key is the one that everything was sealed under."""
+    mark = await find(revision.connection, _MARK_KIND, _MARK_ID)
+    if mark is None:
+        await revision.connection.execute(
+            documents.insert().values(
+                kind=_MARK_KIND,
+                id=_MARK_ID,
+                body='{"sealed":"' + sealer.seal("posthouse") + '"}',
+                version=0,
+                created_at=now_us(),
+                updated_at=now_us(),
+            )
+        )
+        return
+    try:
+        sealer.open(mark.body["sealed"])
+    except SealError:
+        raise StartupError(
+            "the secrets in the database were encrypted under another key: set CONFIG_API_SECRET_KEY to it, "
+            "or put its key file back"
+        ) from None
+
+
+async def _has_keys(revision: Revision) -> bool:
+    query = documents.select().where(documents.c.kind == API_KEYS.kind).limit(1)
+    return (await revision.connection.execute(query)).first() is not None
+
+
+async def _make_admin_key(revision: Revision, store: Store, data_folder: Path) -> str:
+    key, prefix, hashed = make_key()
+    data_folder.mkdir(parents=True, exist_ok=True)
+    write_private(data_folder / ADMIN_KEY_FILE, f"{key}\n".encode())
+    body = {"name": "admin", "role": "admin", "expires_at": None, "prefix": prefix, "key_hash": hashed}
+    await revision.apply([Write(API_KEYS, store.identifiers.new(), None, body)])
+    return key
+
+
+async def _hostname() -> str:
+    """The machine's fully qualified name, if it has one."""
+    names = [socket.gethostname()]
+    with contextlib.suppress(TimeoutError, OSError):
+        async with asyncio.timeout(_NAME_SECONDS):
+            names.append(await asyncio.to_thread(socket.getfqdn))
+    for name in names:
+        with contextlib.suppress(ValueError):
+            canonical = canonical_domain(name)
+            if is_host_name(canonical) and not canonical.startswith("localhost."):
+                return canonical
+    return FALLBACK_HOSTNAME

@@ -1,0 +1,41 @@
+"""Whose request it is, behind reverse proxies that are trusted to say so (C82)."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+
+from services.config_api.fields import ip_address
+from services.config_api.settings import Network
+
+_BRACKETED = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d{1,5})?")
+_WITH_PORT = re.compile(r"([0-9.]+):\d{1,5}")
+
+
+def client_address(peer: str, forwarded_for: Sequence[str], proxies: Sequence[Network]) -> str:
+    """The right-most hop that is no trusted proxy. `forwarded_for`: the X-Forwarded-For fields in order.
+
+    What stands left of it is the client's own claim and is never believed. Behind a hop that is no address the last
+    proxy is the answer.
+    """
+    current = _address(peer) or "unknown"
+    hops = [hop.strip() for field in forwarded_for for hop in field.split(",")]
+    while hops and _trusted(current, proxies):
+        hop = _address(hops.pop())
+        if hop is None:
+            break
+        current = hop
+    return current
+
+
+def _trusted(address: str, proxies: Sequence[Network]) -> bool:
+    return address != "unknown" and any(ipaddress.ip_address(address) in network for network in proxies)
+
+
+def _address(text: str) -> str | None:
+    found = _BRACKETED.fullmatch(text) or _WITH_PORT.fullmatch(text)
+    try:
+        return ip_address(found[1] if found else text.partition("%")[0])
+    except ValueError:
+        return None

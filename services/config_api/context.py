@@ -1,0 +1,55 @@
+"""What endpoints reach through a request: the process's parts, and who is calling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Request, Security
+from fastapi.security import HTTPBearer
+
+from services.config_api.access import Access, demand
+from services.config_api.clients import PolicyClient, RelayClient
+from services.config_api.editing import Editor
+from services.config_api.replica import Feed
+from services.config_api.resources import Surroundings
+from services.config_api.revision import Actor
+from services.config_api.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Made once by the process, kept in app.state.parts."""
+
+    store: Store
+    editor: Editor
+    access: Access
+    feed: Feed
+    policy: PolicyClient
+    relay: RelayClient
+    look_around: Callable[[str], Surroundings]
+
+
+_BEARER = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer KEY`.", scheme_name="key")
+
+
+def parts(request: Request) -> Parts:
+    found: Parts = request.app.state.parts
+    return found
+
+
+def actor(request: Request) -> Actor:
+    found: Actor = request.scope["posthouse.actor"]
+    return found
+
+
+def needs(role: str) -> Callable[..., Coroutine[Any, Any, Actor]]:
+    """A dependency: the caller, who must have the role. The gate has checked the key already."""
+
+    async def caller(request: Request, _: object = Security(_BEARER)) -> Actor:
+        found = actor(request)
+        demand(found, role)
+        return found
+
+    return caller

@@ -1,0 +1,177 @@
+"""The connection to the configuration's database: SQLite file or PostgreSQL, migrated to this code's schema."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from libs.runtime.lifecycle import StartupError
+
+log = structlog.get_logger(__name__)
+
+# On PostgreSQL everything lives in its own schema, so that one database can serve relay too.
+SCHEMA = "config_api"
+VERSION_TABLE = "alembic_version"
+_MIGRATION_LOCK = 0x706F7374_63666731
+_BUSY_SECONDS = 15
+
+
+class Database:
+    """Two ways in: `reading()` and `writing()`; on SQLite one writer at a time, in order of arrival."""
+
+    def __init__(self, url: str) -> None:
+        """Raises StartupError for a URL that is none, or names a database other than the two."""
+        try:
+            self._url = make_url(url)
+        except ArgumentError:
+            raise StartupError("CONFIG_API_DATABASE_URL is not a database URL") from None
+        kind = self._url.get_backend_name()
+        if kind not in ("sqlite", "postgresql"):
+            raise StartupError("CONFIG_API_DATABASE_URL must begin with sqlite:/// or postgresql://")
+        self.is_sqlite = kind == "sqlite"
+        self._lock_file = -1
+        if self.is_sqlite:
+            if not self._url.database:
+                raise StartupError("CONFIG_API_DATABASE_URL needs a file: sqlite:///path/to/config.sqlite3")
+            self._reader = _sqlite_engine(self._url, writer=False)
+            self._writer = _sqlite_engine(self._url, writer=True)
+        else:
+            self._reader = self._writer = _postgresql_engine(self._url)
+
+    async def open(self) -> None:
+        """Locks the SQLite file, and brings the schema up to date.
+
+        Raises StartupError when another process has the file, the database can't be reached, or it was written by
+        newer code.
+        """
+        if self.is_sqlite:
+            self._lock_sqlite(Path(str(self._url.database)))
+        try:
+            async with self._writer.begin() as connection:
+                if not self.is_sqlite:
+                    await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+                    await connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+                await connection.run_sync(upgrade)
+        except (SQLAlchemyError, OSError) as error:
+            raise StartupError(f"the configuration's database can't be used: {_reason(error)}") from error
+
+    async def close(self) -> None:
+        await self._reader.dispose()
+        await self._writer.dispose()
+        if self._lock_file >= 0:
+            os.close(self._lock_file)
+            self._lock_file = -1
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that only reads, and sees one state of the database."""
+        async with self._reader.connect() as connection:
+            if not self.is_sqlite:
+                await connection.execution_options(isolation_level="REPEATABLE READ")
+            async with connection.begin():
+                yield connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that is committed at the end, or rolled back by an exception."""
+        async with self._writer.begin() as connection:
+            yield connection
+
+    def _lock_sqlite(self, path: Path) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock_file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StartupError(
+                f"another config_api already uses {path}; several of them need PostgreSQL (CONFIG_API_DATABASE_URL)"
+            ) from None
+        except OSError as error:
+            raise StartupError(f"{path}: {error.strerror}") from error
+        if not path.exists():
+            path.touch(mode=0o600)
+
+
+def scripts() -> ScriptDirectory:
+    """The migrations of this code."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.set_main_option("path_separator", "os")
+    return ScriptDirectory.from_config(config)
+
+
+def upgrade(connection: Connection, to: str = "head") -> None:
+    """Runs the missing migrations up to `to`. Raises StartupError when the database is newer than this code."""
+    directory = scripts()
+    present = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_heads()
+    known = {script.revision for script in directory.walk_revisions()}
+    if any(revision not in known for revision in present):
+        raise StartupError(
+            f"the database is of a newer release (schema {', '.join(present)}, this one knows "
+            f"{', '.join(directory.get_heads())}): run that release, or restore a backup"
+        )
+    with EnvironmentContext(
+        Config(),
+        directory,
+        fn=lambda revision, _: directory._upgrade_revs(to, revision),  # noqa: SLF001 - alembic.command does the same
+        destination_rev=to,
+    ) as environment:
+        environment.configure(connection=connection, version_table=VERSION_TABLE)
+        environment.run_migrations()
+
+
+def _sqlite_engine(url: URL, *, writer: bool) -> AsyncEngine:
+    engine = create_async_engine(
+        url.set(drivername="sqlite+aiosqlite"),
+        # One writing connection: a second would only wait for the file's lock.
+        pool_size=1 if writer else 4,
+        max_overflow=0,
+        pool_timeout=60,
+        connect_args={"timeout": _BUSY_SECONDS},
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def prepare(connection: Any, _: Any) -> None:
+        # The driver's own BEGIN comes too late for IMMEDIATE; SQLAlchemy's begin event sends it instead.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
+
+    return engine
+
+
+def _postgresql_engine(url: URL) -> AsyncEngine:
+    return create_async_engine(
+        url.set(drivername="postgresql+asyncpg"),
+        pool_size=10,
+        max_overflow=10,
+        pool_pre_ping=True,
+        connect_args={"server_settings": {"search_path": SCHEMA, "application_name": "posthouse-config_api"}},
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """The driver's words without the statement, its parameters, or the URL."""
+    cause = getattr(error, "orig", None) or error
+    return f"{type(cause).__name__}: {cause}".splitlines()[0][:300]

@@ -1,0 +1,54 @@
+"""The difference of two bodies, member by member, without secrets."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from services.config_api.resources import Body, Resource, member, shown_body
+
+
+def difference(resource: Resource, before: Body | None, after: Body | None) -> list[dict[str, Any]]:
+    """[{pointer, before, after}], absent sides left out; of a secret only that it was set, changed or removed."""
+    found: list[dict[str, Any]] = []
+    _compare(
+        "",
+        None if before is None else shown_body(resource, before),
+        None if after is None else shown_body(resource, after),
+        found,
+    )
+    for secret in resource.secrets:
+        old, new = member(before, secret.path), member(after, secret.path)
+        if old != new:
+            event = "set" if old is None else "removed" if new is None else "changed"
+            found.append({"pointer": secret.pointer, "secret": event})
+    return found
+
+
+def _compare(pointer: str, before: Any, after: Any, found: list[dict[str, Any]]) -> None:
+    if before == after:
+        return
+    if isinstance(before, dict) and isinstance(after, dict):
+        for name in sorted(before.keys() | after.keys()):
+            step = f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}"
+            _compare(step, before.get(name), after.get(name), found)
+        return
+    entry: dict[str, Any] = {"pointer": pointer}
+    if before is not None:
+        entry["before"] = before
+    if after is not None:
+        entry["after"] = after
+    found.append(entry)
+
+
+def load(text: str | None) -> Body | None:
+    """A stored body."""
+    if text is None:
+        return None
+    body: Body = json.loads(text)
+    return body
+
+
+def dump(body: Body) -> str:
+    """A body as it is stored, its members in the order of the schema."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,77 @@
+"""The collection `/v1/dkim-keys`: keys are made here, their public part is shown as the DNS record to publish."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from pydantic import Field
+
+from libs.smtp.address import canonical_domain
+from services.config_api.dkim_keys.schemas import DkimKey
+from services.config_api.fields import Model
+from services.config_api.filters import boolean, exact
+from services.config_api.resources import Body, Collection, Created, Secret, UniqueKey
+
+_RSA_BITS = 2048
+
+
+class DkimKeyShown(Model):
+    """What is read-only in a DKIM key."""
+
+    dns_name: str = Field(description="Where the record goes.", examples=["2026a._domainkey.example.com"])
+    dns_record: str = Field(description="The TXT record to publish.", examples=["v=DKIM1; k=rsa; p=MIIB…"])
+
+
+async def _create(body: Body) -> Created:
+    private, public = await asyncio.to_thread(_key_pair, body["algorithm"])
+    return Created(hidden={"private_key": private, "public_key": public})
+
+
+def _key_pair(algorithm: str) -> tuple[str, str]:
+    """(PEM of PKCS #8, what follows p= in the record: RFC 6376 3.6.1, RFC 8463 4)."""
+    key: rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+    if algorithm == "ed25519-sha256":
+        key = ed25519.Ed25519PrivateKey.generate()
+        public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    else:
+        key = rsa.generate_private_key(public_exponent=65537, key_size=_RSA_BITS)
+        public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return private.decode("ascii"), base64.b64encode(public).decode("ascii")
+
+
+def _show(body: Body) -> Body:
+    kind = "ed25519" if body["algorithm"] == "ed25519-sha256" else "rsa"
+    return {
+        "dns_name": f"{body['selector']}._domainkey.{body['domain']}",
+        "dns_record": f"v=DKIM1; k={kind}; p={body['public_key']}",
+    }
+
+
+DKIM_KEYS = Collection(
+    kind="dkim-keys",
+    noun="DkimKey",
+    plural="DkimKeys",
+    label="DKIM key",
+    tag="delivery",
+    model=DkimKey,
+    secrets=(Secret(("private_key",)),),
+    hidden=("private_key", "public_key"),
+    create=_create,
+    shown=DkimKeyShown,
+    show=_show,
+    fixed=("domain", "selector", "algorithm"),
+    unique=lambda body: [UniqueKey("dkim-keys/name", f"{body['selector']}._domainkey.{body['domain']}", "/selector")],
+    filters={
+        "domain": exact("domain", "The domain.", canonical_domain),
+        "enabled": boolean("enabled"),
+    },
+)

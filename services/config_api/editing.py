@@ -1,0 +1,193 @@
+"""The changes that clients make, one resource at a time: validate, take secrets in, write a revision, find doubts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from services.config_api.custody import Custody, join
+from services.config_api.entity_tags import required_versions
+from services.config_api.merge_patch import merge
+from services.config_api.problems import from_pydantic, invalid_field, not_found
+from services.config_api.resources import (
+    Body,
+    Collection,
+    Created,
+    Finding,
+    Resource,
+    Secret,
+    Surroundings,
+    shown_body,
+)
+from services.config_api.revision import Actor, Revision, Write
+from services.config_api.store import Document, Store, find
+
+# All questions of one check together; what is not answered then is left out.
+_CHECK_SECONDS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Preconditions:
+    """If-Match and If-None-Match as sent."""
+
+    if_match: str | None
+    if_none_match: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A change that was committed."""
+
+    document: Document
+    findings: Sequence[Finding] = ()
+    shown_once: Mapping[str, Any] | None = None
+
+
+class Editor:
+    """Every change of one object goes through here."""
+
+    def __init__(self, store: Store, custody: Custody, look_around: Callable[[str], Surroundings]) -> None:
+        self.store = store
+        self.custody = custody
+        self._look_around = look_around
+
+    async def create(
+        self,
+        resource: Collection,
+        given: object,
+        actor: Actor,
+        on_written: Callable[[Revision, Changed], Awaitable[None]],
+        on_begun: Callable[[Revision], Awaitable[None]],
+    ) -> Changed:
+        """Makes an object. `on_begun` and `on_written` run inside the transaction, for repeated requests."""
+        model = validate(resource, given)
+        body, kept = await self.custody.take_in(resource, model)
+        created = await resource.create(body) if resource.create is not None else Created()
+        document_id = self.store.identifiers.new()
+        surroundings = self._look_around(document_id)
+        await resource.refuse(body, surroundings)
+        findings = await self._findings(resource, body, surroundings)
+        async with self.store.revision(actor, f"create{resource.noun}") as revision:
+            await on_begun(revision)
+            stored = join(resource, body, kept, given, None) | self._sealed(resource, created.hidden)
+            await revision.apply([Write(resource, document_id, None, stored)])
+            describe(revision, resource, document_id, 201)
+            document = Document(resource.kind, document_id, stored, revision.number, revision.at, revision.at)
+            changed = Changed(document, findings, created.shown_once)
+            await on_written(revision, changed)
+        return changed
+
+    async def replace(
+        self, resource: Resource, document_id: str, given: object, preconditions: Preconditions, actor: Actor
+    ) -> Changed:
+        """PUT."""
+        return await self._write(
+            resource, document_id, lambda _: given, preconditions, actor, f"replace{resource.noun}"
+        )
+
+    async def update(
+        self, resource: Resource, document_id: str, patch: object, preconditions: Preconditions, actor: Actor
+    ) -> Changed:
+        """PATCH: the merged whole is validated, and secrets that the patch does not name are kept."""
+
+        def merged(before: Body) -> object:
+            return merge(shown_body(resource, before), patch)
+
+        return await self._write(
+            resource, document_id, merged, preconditions, actor, f"update{resource.noun}", named=patch
+        )
+
+    async def delete(self, resource: Collection, document_id: str, preconditions: Preconditions, actor: Actor) -> None:
+        async with self.store.revision(actor, f"delete{resource.noun}") as revision:
+            before = await self._present(revision, resource, document_id)
+            expected = required_versions(preconditions.if_match, preconditions.if_none_match, before.version)
+            await revision.apply([Write(resource, document_id, before.body, None, expected)])
+            describe(revision, resource, document_id, 204)
+
+    async def _write(
+        self,
+        resource: Resource,
+        document_id: str,
+        wanted: Callable[[Body], object],
+        preconditions: Preconditions,
+        actor: Actor,
+        action: str,
+        named: object = None,
+    ) -> Changed:
+        seen = await self.store.get(resource.kind, document_id)
+        if seen is None:
+            raise not_found(resource.label)
+        expected = required_versions(preconditions.if_match, preconditions.if_none_match, seen.version)
+        given = wanted(seen.body)
+        model = validate(resource, given)
+        body, kept = await self.custody.take_in(resource, model)
+        _refuse_fixed(resource, seen.body, body)
+        surroundings = self._look_around(document_id)
+        await resource.refuse(body, surroundings)
+        findings = await self._findings(resource, body, surroundings)
+        async with self.store.revision(actor, action) as revision:
+            before = await self._present(revision, resource, document_id)
+            # What was validated is a change of what was seen; had that changed meanwhile, `expected` fails here.
+            expected &= {seen.version}
+            stored = _joined(resource, body, kept, given if named is None else named, before.body)
+            await revision.apply([Write(resource, document_id, before.body, stored, expected)])
+            describe(revision, resource, document_id, 200)
+            document = Document(resource.kind, document_id, stored, revision.number, before.created_at, revision.at)
+        return Changed(document, findings)
+
+    async def _present(self, revision: Revision, resource: Resource, document_id: str) -> Document:
+        document = await find(revision.connection, resource.kind, document_id)
+        if document is None:
+            raise not_found(resource.label)
+        return document
+
+    async def _findings(self, resource: Resource, body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CHECK_SECONDS):
+                return await resource.check(body, surroundings)
+        return ()
+
+    def _sealed(self, resource: Resource, hidden: Body) -> Body:
+        """Members that the service made, those that are secrets sealed."""
+        secret = {name for found in resource.secrets for name in found.path[:1] if found.kept_as == "sealed"}
+        return {name: self.custody.sealer.seal(value) if name in secret else value for name, value in hidden.items()}
+
+
+def validate(resource: Resource, given: object) -> BaseModel:
+    """The body as the resource's model. Raises Problem 422."""
+    try:
+        return resource.model.model_validate(given)
+    except ValidationError as error:
+        found = error.errors(include_input=False, include_context=False, include_url=False)
+        raise from_pydantic([dict(entry) for entry in found], given, where="body") from None
+
+
+def describe(revision: Revision, resource: Resource, document_id: str, status: int) -> None:
+    revision.target = resource.kind if document_id == resource.kind else f"{resource.kind}/{document_id}"
+    revision.summary = f"{revision.action} {revision.target}"
+    revision.status = status
+
+
+def _joined(resource: Resource, body: Body, kept: Mapping[Secret, str], given: object, before: Body) -> Body:
+    stored = join(resource, body, kept, given, before)
+    hidden = resource.hidden if isinstance(resource, Collection) else ()
+    return stored | {name: before[name] for name in hidden if name in before}
+
+
+def _refuse_fixed(resource: Resource, before: Body, body: Body) -> None:
+    for name in resource.fixed if isinstance(resource, Collection) else ():
+        if body[name] != before[name]:
+            raise invalid_field(f"/{name}", "fixed", "It can't be changed: make another one instead.")
+
+
+def time_text(microseconds: int) -> str:
+    """RFC 3339 in UTC."""
+    return (
+        datetime.fromtimestamp(microseconds / 1_000_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )

@@ -1,0 +1,352 @@
+"""The endpoints of every resource, made from its description: one piece for singletons, one for collections."""
+
+# No postponed annotations here: FastAPI reads the parameters' types, which are made per resource.
+
+import hashlib
+import json
+import re
+from typing import Annotated, Any, Literal, Optional
+
+from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from services.config_api import answers, pagination
+from services.config_api.context import needs, parts
+from services.config_api.editing import Changed, Preconditions, time_text
+from services.config_api.entity_tags import not_modified
+from services.config_api.merge_patch import patch_model
+from services.config_api.problems import FieldError, invalid, not_found
+from services.config_api.resources import Body as StoredBody
+from services.config_api.resources import Collection, Resource, Singleton, shown_body
+from services.config_api.revision import Actor, Answer, Revision
+from services.config_api.store import Document
+
+MERGE_PATCH = "application/merge-patch+json"
+_ID = re.compile(r"[0-9a-f-]{1,64}")
+
+Reader = Annotated[Actor, Depends(needs("reader"))]
+Admin = Annotated[Actor, Depends(needs("admin"))]
+IfMatch = Annotated[
+    str | None, Header(description="The ETag of your last GET. Required: 428 without it.", examples=['"42"'])
+]
+IfNoneMatch = Annotated[str | None, Header(description="`*`: only if it does not exist.")]
+IfNoneMatchGet = Annotated[str | None, Header(description="304 when this is still the version.")]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7e]+$",
+        description="Repeating the request with the same key within a day gives the first answer again.",
+        examples=["6b7c9f0e"],
+    ),
+]
+
+
+def singleton_router(resource: Singleton) -> APIRouter:
+    """GET, PUT and PATCH of /v1/settings/…"""
+    router = APIRouter(tags=[resource.tag])
+    path = f"/v1/{resource.kind}"
+    whole = resource.model
+    patch = patch_model(resource.model)
+    changed_model = answers.changed_model(resource)
+    writes: dict[int | str, dict[str, Any]] = {
+        200: {"model": changed_model, "headers": answers.ETAG_HEADER},
+        **answers.problem_responses(412, 413, 415, 428),
+    }
+
+    @router.get(
+        path,
+        operation_id=f"get{resource.noun}",
+        summary=f"The {resource.label}",
+        responses={
+            200: {"model": whole, "headers": answers.ETAG_HEADER},
+            304: {"description": "Not changed."},
+            **answers.problem_responses(),
+        },
+    )
+    async def get(request: Request, _: Reader, if_none_match: IfNoneMatchGet = None) -> Response:
+        document = await _document(request, resource, resource.kind)
+        if not_modified(if_none_match, document.version):
+            return Response(status_code=304, headers=answers.etag(document))
+        return JSONResponse(shown_body(resource, document.body), headers=answers.etag(document))
+
+    @router.put(path, operation_id=f"replace{resource.noun}", summary=f"Replace the {resource.label}", responses=writes)
+    async def put(
+        request: Request,
+        caller: Admin,
+        _: whole,  # type: ignore[valid-type]
+        if_match: IfMatch = None,
+        if_none_match: IfNoneMatch = None,
+    ) -> Response:
+        conditions = Preconditions(if_match, if_none_match)
+        given = await request.json()
+        result = await parts(request).editor.replace(resource, resource.kind, given, conditions, caller)
+        return answers.changed(resource, result, {})
+
+    @router.patch(path, operation_id=f"update{resource.noun}", summary=f"Change the {resource.label}", responses=writes)
+    async def update(
+        request: Request,
+        caller: Admin,
+        _: Annotated[patch, Body(media_type=MERGE_PATCH)],  # type: ignore[valid-type]
+        if_match: IfMatch = None,
+        if_none_match: IfNoneMatch = None,
+    ) -> Response:
+        conditions = Preconditions(if_match, if_none_match)
+        given = await request.json()
+        result = await parts(request).editor.update(resource, resource.kind, given, conditions, caller)
+        return answers.changed(resource, result, {})
+
+    return router
+
+
+def collection_router(resource: Collection) -> APIRouter:
+    """GET and POST of /v1/…, and GET, PUT, PATCH and DELETE of each object in it."""
+    router = APIRouter(tags=[resource.tag])
+    path = f"/v1/{resource.kind}"
+    whole = resource.model
+    patch = patch_model(resource.model)
+    record = answers.record_model(resource)
+    query = _list_query(resource)
+    reader = Admin if resource.kind == "api-keys" else Reader
+    writes: dict[int | str, dict[str, Any]] = {
+        200: {"model": record, "headers": answers.ETAG_HEADER},
+        **answers.problem_responses(404, 409, 412, 413, 415, 428),
+    }
+
+    @router.get(
+        path,
+        operation_id=f"list{resource.plural}",
+        summary=f"List: {resource.label}s",
+        responses={200: {"model": answers.page_model(resource, record)}, **answers.problem_responses()},
+    )
+    async def list_all(request: Request, _: reader, given: Annotated[query, Query()]) -> Response:  # type: ignore[valid-type]
+        return await _page(request, resource, given)
+
+    @router.post(
+        path,
+        status_code=201,
+        operation_id=f"create{resource.noun}",
+        summary=f"Make a new {resource.label}",
+        responses={
+            201: {
+                "model": answers.created_model(resource, record),
+                "headers": {
+                    **answers.ETAG_HEADER,
+                    "Location": {"description": "Where it is.", "schema": {"type": "string"}},
+                },
+            },
+            **answers.problem_responses(409, 413, 415),
+        },
+    )
+    async def create(
+        request: Request,
+        caller: Admin,
+        _: whole,  # type: ignore[valid-type]
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response:
+        return await _create(request, resource, caller, idempotency_key)
+
+    @router.get(
+        path + "/{id}",
+        operation_id=f"get{resource.noun}",
+        summary=f"One {resource.label}",
+        responses={
+            200: {"model": record, "headers": answers.ETAG_HEADER},
+            304: {"description": "Not changed."},
+            **answers.problem_responses(404),
+        },
+    )
+    async def get(request: Request, _: reader, id: str, if_none_match: IfNoneMatchGet = None) -> Response:  # type: ignore[valid-type]  # noqa: A002
+        document = await _document(request, resource, id)
+        # Counters are no part of the version: what shows them is always sent.
+        if not_modified(if_none_match, document.version) and resource.kind not in _COUNTED:
+            return Response(status_code=304, headers=answers.etag(document))
+        extra = await _counted(request, resource, [document])
+        return JSONResponse(answers.record(resource, document, extra[document.id]), headers=answers.etag(document))
+
+    @router.put(
+        path + "/{id}", operation_id=f"replace{resource.noun}", summary=f"Replace a {resource.label}", responses=writes
+    )
+    async def put(
+        request: Request,
+        caller: Admin,
+        id: str,  # noqa: A002
+        _: whole,  # type: ignore[valid-type]
+        if_match: IfMatch = None,
+        if_none_match: IfNoneMatch = None,
+    ) -> Response:
+        conditions = Preconditions(if_match, if_none_match)
+        given = await request.json()
+        result = await parts(request).editor.replace(resource, _checked(resource, id), given, conditions, caller)
+        return await _changed(request, resource, result)
+
+    @router.patch(
+        path + "/{id}", operation_id=f"update{resource.noun}", summary=f"Change a {resource.label}", responses=writes
+    )
+    async def update(
+        request: Request,
+        caller: Admin,
+        id: str,  # noqa: A002
+        _: Annotated[patch, Body(media_type=MERGE_PATCH)],  # type: ignore[valid-type]
+        if_match: IfMatch = None,
+        if_none_match: IfNoneMatch = None,
+    ) -> Response:
+        conditions = Preconditions(if_match, if_none_match)
+        given = await request.json()
+        result = await parts(request).editor.update(resource, _checked(resource, id), given, conditions, caller)
+        return await _changed(request, resource, result)
+
+    @router.delete(
+        path + "/{id}",
+        status_code=204,
+        operation_id=f"delete{resource.noun}",
+        summary=f"Remove a {resource.label}",
+        responses={204: {"description": "Removed."}, **answers.problem_responses(404, 412, 428)},
+    )
+    async def delete(
+        request: Request,
+        caller: Admin,
+        id: str,  # noqa: A002
+        if_match: IfMatch = None,
+        if_none_match: IfNoneMatch = None,
+    ) -> Response:
+        conditions = Preconditions(if_match, if_none_match)
+        await parts(request).editor.delete(resource, _checked(resource, id), conditions, caller)
+        return Response(status_code=204)
+
+    return router
+
+
+class Replay(Exception):  # noqa: N818 - no error, but it ends the transaction
+    """The request was answered before."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+async def _create(request: Request, resource: Collection, caller: Actor, key: str | None) -> Response:
+    editor = parts(request).editor
+    fingerprint = hashlib.sha256(resource.kind.encode() + b"\0" + await request.body()).digest()
+    response = JSONResponse({})
+
+    async def begun(revision: Revision) -> None:
+        kept = await revision.recall(key) if key is not None else None
+        if kept is not None:
+            raise Replay(kept)
+
+    async def written(revision: Revision, result: Changed) -> None:
+        nonlocal response
+        response = await _changed(request, resource, result, 201)
+        response.headers["Location"] = f"/v1/{resource.kind}/{result.document.id}"
+        if key is not None:
+            headers = {name: response.headers[name] for name in ("ETag", "Location")}
+            body = editor.custody.sealer.seal(bytes(response.body).decode())
+            await revision.remember(key, Answer(fingerprint, 201, headers, body))
+
+    try:
+        await editor.create(resource, await request.json(), caller, written, begun)
+    except Replay as replay:
+        if replay.answer.fingerprint != fingerprint:
+            raise invalid(
+                [FieldError("/Idempotency-Key", "key_reused", "This key was used for another request.", "header")]
+            ) from None
+        body = json.loads(editor.custody.sealer.open(replay.answer.body))
+        headers = {**replay.answer.headers, "Idempotency-Replayed": "true"}
+        return JSONResponse(body, replay.answer.status, headers)
+    return response
+
+
+_COUNTED = frozenset({"access-rules", "api-keys"})
+
+
+async def _counted(request: Request, resource: Collection, found: list[Document]) -> dict[str, StoredBody]:
+    """Read-only members that are no part of the stored body, by id."""
+    ids = [document.id for document in found]
+    store = parts(request).store
+    if resource.kind == "access-rules":
+        hits = await store.hits(ids)
+        counted = {rule_id: (count, last) for rule_id, (count, last) in hits.items()}
+        return {
+            rule_id: {"hits": count, "last_hit_at": time_text(last) if last else None}
+            for rule_id, (count, last) in ((i, counted.get(i, (0, None))) for i in ids)
+        }
+    if resource.kind == "api-keys":
+        uses = {**await store.key_uses(ids), **parts(request).access.uses}
+        return {i: {"last_used_at": time_text(uses[i]) if i in uses else None} for i in ids}
+    return {i: {} for i in ids}
+
+
+async def _changed(request: Request, resource: Collection, result: Changed, status: int = 200) -> JSONResponse:
+    if resource.kind in _COUNTED and status != 201:
+        extra = (await _counted(request, resource, [result.document]))[result.document.id]
+    else:
+        extra = {"access-rules": {"hits": 0, "last_hit_at": None}, "api-keys": {"last_used_at": None}}.get(
+            resource.kind, {}
+        )
+    return answers.changed(resource, result, extra, status)
+
+
+async def _document(request: Request, resource: Resource, document_id: str) -> Document:
+    document = await parts(request).store.get(resource.kind, _checked(resource, document_id))
+    if document is None:
+        raise not_found(resource.label)
+    return document
+
+
+def _checked(resource: Resource, document_id: str) -> str:
+    if document_id != resource.kind and not _ID.fullmatch(document_id):
+        raise not_found(resource.label)
+    return document_id
+
+
+def _list_query(resource: Collection) -> type[BaseModel]:
+    fields: dict[str, Any] = {
+        name: (
+            Optional[Literal[of_field.choices] if of_field.choices else _FilterText],
+            Field(default=None, description=of_field.description),
+        )
+        for name, of_field in resource.filters.items()
+    }
+    limit = Field(
+        default=pagination.DEFAULT_LIMIT, ge=1, le=pagination.LARGEST_LIMIT, description="Objects in the page, at most."
+    )
+    cursor = Field(default=None, max_length=pagination.LONGEST_CURSOR, description="next_cursor of the page before.")
+    return create_model(
+        f"{resource.noun}Query",
+        __config__=ConfigDict(extra="forbid"),
+        limit=(int, limit),
+        cursor=(Optional[str], cursor),
+        **fields,
+    )
+
+
+_FilterText = Annotated[str, Field(min_length=1, max_length=512)]
+
+
+async def _page(request: Request, resource: Collection, given: Any) -> Response:
+    filters: dict[str, str] = {}
+    for name, of_field in resource.filters.items():
+        text = getattr(given, name)
+        if text is not None:
+            filters[name] = _canonical_filter(name, of_field.canonical, text)
+    after = None if given.cursor is None else pagination.decode(given.cursor, resource.kind, filters)
+    found = list(await parts(request).store.page(resource.kind, filters, after, given.limit + 1))
+    more = len(found) > given.limit
+    found = found[: given.limit]
+    extra = await _counted(request, resource, found)
+    items = [answers.record(resource, document, extra[document.id]) for document in found]
+    cursor = pagination.encode(resource.kind, filters, found[-1].id) if more else None
+    return JSONResponse({"items": items, "next_cursor": cursor})
+
+
+def _canonical_filter(name: str, canonical: Any, text: str) -> str:
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise invalid([FieldError(f"/{name}", "text", "It holds characters that no value has.", "query")])
+    try:
+        found: str = canonical(text)
+    except ValueError as error:
+        raise invalid([FieldError(f"/{name}", "filter", str(error), "query")]) from None
+    return found

@@ -1,0 +1,53 @@
+"""ETag, If-Match and If-None-Match (RFC 9110 8.8.3, 13.1): a resource's tag is the revision that wrote it."""
+
+from __future__ import annotations
+
+import re
+
+from services.config_api.problems import malformed, precondition_required, stale
+
+_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
+# RFC 9110 5.6.1: lists may have empty elements.
+_LIST = re.compile(r'\s*(?:(?:W/)?"[\x21\x23-\x7e]*"|)(?:\s*,\s*(?:(?:W/)?"[\x21\x23-\x7e]*"|))*\s*')
+_LONGEST_FIELD = 4096
+
+
+def entity_tag(version: int) -> str:
+    return f'"{version}"'
+
+
+def required_versions(if_match: str | None, if_none_match: str | None, current: int) -> frozenset[int]:
+    """The versions that a write may find, by the request's preconditions.
+
+    `*` stands for the current one. Weak tags never match (strong comparison). Raises Problem 428 without If-Match,
+    412 when no tag can match or If-None-Match excludes the present state, 400 when a field is malformed.
+    """
+    if if_none_match is not None and _matches(if_none_match, current, weak=True):
+        raise stale()
+    if if_match is None:
+        raise precondition_required()
+    if if_match.strip() == "*":
+        return frozenset({current})
+    versions = frozenset(
+        int(tag) for is_weak, tag in _tags(if_match) if not is_weak and re.fullmatch(r"0|[1-9][0-9]{0,17}", tag)
+    )
+    if not versions:
+        raise stale()
+    return versions
+
+
+def not_modified(if_none_match: str | None, version: int) -> bool:
+    """Whether a GET is answered 304 (weak comparison)."""
+    return if_none_match is not None and _matches(if_none_match, version, weak=True)
+
+
+def _matches(field: str, version: int, *, weak: bool) -> bool:
+    if field.strip() == "*":
+        return True
+    return any(tag == str(version) and (weak or not is_weak) for is_weak, tag in _tags(field))
+
+
+def _tags(field: str) -> list[tuple[bool, str]]:
+    if len(field) > _LONGEST_FIELD or not _LIST.fullmatch(field):
+        raise malformed('If-Match and If-None-Match are * or a list of tags such as "12".')
+    return [(bool(is_weak), tag) for is_weak, tag in _TAG.findall(field)]

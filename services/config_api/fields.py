@@ -1,0 +1,231 @@
+"""The kinds of value that settings are made of: strict, checked, and put in their one canonical form."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import unicodedata
+import zoneinfo
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic_core import PydanticCustomError
+
+from libs.smtp.address import canonical_domain, is_host_name, parse_address
+
+
+class Model(BaseModel):
+    """A body or a part of one: nothing coerced, nothing unknown taken (C149)."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=False)
+
+
+def fault(code: str, text: str) -> PydanticCustomError:
+    """A field's error in our own words; `text` never holds what was sent."""
+    return PydanticCustomError(code, text)  # type: ignore[arg-type]
+
+
+def _checked(code: str, canonical: Callable[[str], str]) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        try:
+            return canonical(text)
+        except ValueError as error:
+            raise fault(code, str(error)) from None
+
+    return check
+
+
+# Controls, and what ends a line elsewhere (C148).
+_NO_CONTROLS = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"
+
+
+def _nfc(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+Text = Annotated[str, Field(max_length=200, pattern=_NO_CONTROLS), AfterValidator(_nfc)]
+Name = Annotated[
+    str,
+    Field(min_length=1, max_length=100, pattern=_NO_CONTROLS, description="What people call it; unique in its list."),
+    AfterValidator(_nfc),
+]
+Label = Annotated[
+    str,
+    Field(max_length=100, pattern=_NO_CONTROLS, description="What people call it; free text."),
+    AfterValidator(_nfc),
+]
+
+Mode = Annotated[
+    Literal["off", "shadow", "enforce"],
+    Field(description="off: not looked at; shadow: recorded and counted, never refused; enforce: refused."),
+]
+
+
+def _host_name(text: str) -> str:
+    name = canonical_domain(text)
+    if not is_host_name(name):
+        raise ValueError("must be a fully qualified host name, such as mail.example.com")
+    return name
+
+
+# A superset of what is taken: names in any script are turned to A-labels. No blank, @, slash, bracket or control.
+_DOMAIN_PATTERN = r"^[^\u0000-\u002c\u002f\u003a-\u0040\u005b-\u005e\u0060\u007b-\u00a0\u2028\u2029]+$"
+
+HostName = Annotated[
+    str,
+    Field(min_length=3, max_length=255, pattern=_DOMAIN_PATTERN, examples=["mail.example.com"]),
+    AfterValidator(_checked("hostname", _host_name)),
+]
+Domain = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=255,
+        pattern=_DOMAIN_PATTERN,
+        examples=["example.com"],
+        description="A mail domain in any script; kept and shown as A-labels in lower case without final dot.",
+    ),
+    AfterValidator(_checked("domain", canonical_domain)),
+]
+Address = Annotated[
+    str,
+    Field(
+        min_length=3,
+        max_length=512,
+        pattern=r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]+@[^\u0000-\u0020\u007f-\u00a0\u2028\u2029@]+$",
+        examples=["user@example.com"],
+        description="A full e-mail address; the domain is kept as A-labels in lower case.",
+    ),
+    AfterValidator(_checked("address", lambda text: str(parse_address(text)))),
+]
+
+
+def address_key(address: str) -> str:
+    """What makes two configured addresses the same one: the local part's case has no meaning."""
+    return parse_address(address).local_key()
+
+
+def ip_address(text: str) -> str:
+    """Canonical; an IPv4-mapped IPv6 address is IPv4. Raises ValueError."""
+    if "%" in text:
+        raise ValueError("must be an IP address without a zone")
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise ValueError("must be an IPv4 or IPv6 address") from None
+    mapped = getattr(address, "ipv4_mapped", None)
+    return str(mapped or address)
+
+
+def _host(text: str) -> str:
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    bare = bare[5:] if bare[:5].lower() == "ipv6:" else bare
+    try:
+        return ip_address(bare)
+    except ValueError:
+        if ":" in bare or re.fullmatch(r"[0-9.]+", bare):
+            raise
+        return canonical_domain(bare)
+
+
+Host = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[^\u0000-\u002c\u002f\u003b-\u0040\u005c\u005e\u0060\u007b-\u00a0\u2028\u2029]+$",
+        examples=["smtp.example.net", "192.0.2.25"],
+        description="A host name or an IP address; looked up as A and AAAA, never as MX. [Brackets] are dropped.",
+    ),
+    AfterValidator(_checked("host", _host)),
+]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def _name_server(text: str) -> str:
+    try:
+        return ip_address(text[1:-1] if text.startswith("[") and text.endswith("]") else text)
+    except ValueError:
+        host, colon, port = text.rpartition(":")
+    if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
+        raise ValueError("must be an IP address, or address:port with an IPv6 address in brackets")
+    address = ip_address(host[1:-1] if host.startswith("[") and host.endswith("]") else host)
+    return f"[{address}]:{int(port)}" if ":" in address else f"{address}:{int(port)}"
+
+
+NameServer = Annotated[
+    str,
+    Field(
+        min_length=2,
+        max_length=60,
+        pattern=r"^[0-9A-Fa-f:.\[\]]+$",
+        examples=["192.0.2.53", "[2001:db8::53]:5353"],
+        description="A name server: its IP address, with a port when that is not 53.",
+    ),
+    AfterValidator(_checked("name_server", _name_server)),
+]
+
+
+def _banner(text: str) -> str:
+    if text != text.strip(" "):
+        raise ValueError("must not begin or end with a blank")
+    return text
+
+
+Banner = Annotated[
+    str,
+    Field(max_length=200, pattern=r"^[\u0020-\u007e]*$", examples=["ESMTP"]),
+    AfterValidator(_checked("banner", _banner)),
+]
+
+
+def _timezone(text: str) -> str:
+    if text != "UTC" and text not in zoneinfo.available_timezones():
+        raise ValueError("must be a time zone of the IANA database, such as Europe/Berlin")
+    return text
+
+
+Timezone = Annotated[
+    str,
+    Field(max_length=64, pattern=r"^[A-Za-z0-9_+/-]+$", examples=["UTC", "Europe/Berlin"]),
+    AfterValidator(_checked("timezone", _timezone)),
+]
+
+
+def _instant(value: Any) -> Any:
+    """RFC 3339 text with a zone; numbers and local times are refused."""
+    if isinstance(value, datetime):
+        return value
+    if not isinstance(value, str) or not re.fullmatch(
+        r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", value, re.ASCII
+    ):
+        raise fault("instant", "must be a time with its zone, such as 2030-01-31T12:00:00Z")
+    try:
+        fraction = re.sub(r"(\.\d{6})\d+", r"\1", value.upper().replace("Z", "+00:00"))
+        return datetime.fromisoformat(fraction).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise fault("instant", "must be a time that exists, such as 2030-01-31T12:00:00Z") from None
+
+
+Instant = Annotated[
+    datetime,
+    BeforeValidator(_instant),
+    Field(description="RFC 3339, with its zone.", examples=["2030-01-31T12:00:00Z"]),
+]
+
+Password = Annotated[
+    SecretStr,
+    Field(
+        min_length=1,
+        max_length=1024,
+        description="Write-only: never shown again. Kept when left out.",
+        json_schema_extra={"writeOnly": True, "format": "password"},
+    ),
+]
+
+
+def unique(values: list[str]) -> list[str]:
+    """The list without repetitions (after canonical forms), order kept."""
+    return list(dict.fromkeys(values))

@@ -1,0 +1,230 @@
+"""What every HTTP request passes before it is routed: its id, its client, its key, its body's bounds; and the record.
+
+Plain ASGI, so that nothing of a request is read or answered before.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from services.config_api.access import Access
+from services.config_api.audit.repository import AuditLog
+from services.config_api.client_address import client_address
+from services.config_api.metrics import REQUEST_SECONDS, REQUESTS
+from services.config_api.problems import MEDIA_TYPE, Problem, malformed
+from services.config_api.revision import Actor
+from services.config_api.settings import Network
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+log = structlog.get_logger(__name__)
+
+MEGABYTE = 1_048_576
+BODY_OCTETS = MEGABYTE
+# A whole configuration: 100,000 accounts are 20 MB.
+IMPORT_OCTETS = 64 * MEGABYTE
+JSON_DEPTH = 32
+_IMPORT = "/v1/config:import"
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_JSON = ("application/json", "application/merge-patch+json")
+_YAML = ("application/yaml", "application/x-yaml", "text/yaml")
+_NOBODY = Actor("", "")
+
+
+class Gate:
+    """Wraps the application."""
+
+    def __init__(
+        self, app: App, access: Access, audit: AuditLog, proxies: tuple[Network, ...], cors_preflight: bool
+    ) -> None:
+        self._app = app
+        self._access = access
+        self._audit = audit
+        self._proxies = proxies
+        self._cors_preflight = cors_preflight
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        passage = _Passage(scope, send)
+        try:
+            await self._let_in(passage, receive)
+        except Problem as problem:
+            await passage.answer(problem)
+        except Exception:
+            log.exception("request_failed", operation=passage.operation, request_id=passage.request_id)
+            await passage.answer(
+                Problem(500, "internal", "Something went wrong here.", "The log has more, by request id.")
+            )
+        await self._record(passage)
+
+    async def _let_in(self, passage: _Passage, receive: Receive) -> None:
+        scope = passage.scope
+        peer = (scope.get("client") or ("unknown", 0))[0]
+        client = client_address(peer, passage.fields("x-forwarded-for"), self._proxies)
+        passage.actor = Actor("", "", client, passage.request_id)
+        preflight = self._cors_preflight and scope["method"] == "OPTIONS"
+        if scope["path"].startswith("/v1/") and not preflight:
+            authorization = passage.fields("authorization")
+            passage.actor = await self._access.authenticate(
+                authorization[0] if authorization else None, client, passage.request_id
+            )
+            scope["posthouse.actor"] = passage.actor
+            receive = await _bounded(passage, receive)
+        await self._app(scope, receive, passage.send)
+
+    async def _record(self, passage: _Passage) -> None:
+        status, operation = passage.status, passage.operation
+        REQUESTS.labels(operation, str(status)).inc()
+        REQUEST_SECONDS.labels(operation).observe(time.monotonic() - passage.began)
+        scope = passage.scope
+        refused = status in (401, 403) or (scope["method"] not in _SAFE and status >= 400)
+        # A change of settings has its entry already, from its own transaction.
+        acted = scope["method"] not in _SAFE and status < 400 and scope.get("posthouse.acted", False)
+        if not scope["path"].startswith("/v1/") or status == 429 or not (refused or acted):
+            return
+        target = str(scope.get("posthouse.target", "")) or passage.route.removeprefix("/v1/")
+        try:
+            await self._audit.add(passage.actor, operation, target, status, scope.get("posthouse.problem", ""))
+        except (SQLAlchemyError, OSError) as error:
+            log.warning("audit_entry_lost", operation=operation, status=status, error=type(error).__name__)
+
+
+class _Passage:
+    """One request on its way."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self.scope = scope
+        self.request_id = uuid.uuid4().hex
+        self.actor = _NOBODY
+        self.status = 0
+        self.began = time.monotonic()
+        self._send = send
+        scope["posthouse.request_id"] = self.request_id
+
+    def fields(self, name: str) -> list[str]:
+        wanted = name.encode()
+        return [value.decode("latin-1") for field, value in self.scope["headers"] if field == wanted]
+
+    @property
+    def operation(self) -> str:
+        return getattr(self.scope.get("route"), "operation_id", None) or "none"
+
+    @property
+    def route(self) -> str:
+        """The path's template: what stands in for the ids is the client's text."""
+        return str(getattr(self.scope.get("route"), "path", ""))
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [
+                *message.get("headers", []),
+                (b"x-request-id", self.request_id.encode()),
+                (b"x-content-type-options", b"nosniff"),
+                *([] if self.scope["path"] in ("/docs", "/openapi.json") else [(b"cache-control", b"no-store")]),
+            ]
+        await self._send(message)
+
+    async def answer(self, problem: Problem) -> None:
+        self.scope["posthouse.problem"] = problem.code
+        if self.status:
+            # Headers are out already: all that is left is to end the connection.
+            raise ConnectionAbortedError("answer broken off")
+        body = json.dumps(problem.as_json()).encode()
+        headers = [
+            (b"content-type", MEDIA_TYPE.encode()),
+            (b"content-length", str(len(body)).encode()),
+            *((name.lower().encode(), value.encode()) for name, value in problem.headers.items()),
+        ]
+        await self.send({"type": "http.response.start", "status": problem.status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body})
+
+
+async def _bounded(passage: _Passage, receive: Receive) -> Receive:
+    """Reads the whole body. Raises Problem 413 over the limit, 415 for another media type, 400 for what is no JSON."""
+    is_import = passage.scope["path"] == _IMPORT
+    limit = IMPORT_OCTETS if is_import else BODY_OCTETS
+    declared = passage.fields("content-length")
+    if declared and declared[0].isdigit() and int(declared[0]) > limit:
+        raise _too_large(limit)
+    chunks: list[bytes] = []
+    size = 0
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise malformed("The request ended early.")
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        more = message.get("more_body", False)
+        if size > limit:
+            raise _too_large(limit)
+    body = b"".join(chunks)
+    if body and passage.scope["method"] not in _SAFE:
+        media_type = (passage.fields("content-type") or [""])[0].partition(";")[0].strip().lower()
+        if media_type not in (*_JSON, *(_YAML if is_import else ())):
+            raise Problem(
+                415, "unsupported-media-type", "The body must be JSON.", "Send Content-Type: application/json."
+            )
+        if media_type in _JSON:
+            _check_json(body)
+    return _Replayed(body, receive).receive
+
+
+def _check_json(body: bytes) -> None:
+    """Bounds what the parser is given: UTF-8 without NUL, and JSON_DEPTH levels at most."""
+    if b"\0" in body:
+        raise malformed("JSON text has no NUL.")
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise malformed("JSON text is UTF-8.") from None
+    if _depth(body) > JSON_DEPTH:
+        raise malformed(f"It is nested deeper than {JSON_DEPTH} levels.")
+
+
+def _depth(body: bytes) -> int:
+    """The deepest nesting of arrays and objects, strings left out."""
+    depth = deepest = 0
+    # Without escapes, every second piece between quotation marks is a string.
+    for number, piece in enumerate(body.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')):
+        if number % 2 or not (b"[" in piece or b"{" in piece or b"]" in piece or b"}" in piece):
+            continue
+        for octet in piece:
+            if octet in b"[{":
+                depth += 1
+                deepest = max(deepest, depth)
+            elif octet in b"]}":
+                depth -= 1
+    return deepest
+
+
+class _Replayed:
+    """The body that was read, given once more."""
+
+    def __init__(self, body: bytes, receive: Receive) -> None:
+        self._body: bytes | None = body
+        self._receive = receive
+
+    async def receive(self) -> Message:
+        if self._body is not None:
+            body, self._body = self._body, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await self._receive()
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem(413, "too-large", "The body is too large.", f"At most {limit} octets are taken.")

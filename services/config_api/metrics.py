@@ -1,0 +1,11 @@
+"""What config_api counts."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+WATCHERS = Gauge("posthouse_config_api_watchers", "Open watches.", ["consumer"])
+REVISION = Gauge("posthouse_config_api_revision", "Newest revision of the configuration.")
+REQUESTS = Counter("posthouse_config_api_requests_total", "HTTP requests answered.", ["operation", "status"])
+REQUEST_SECONDS = Histogram("posthouse_config_api_request_seconds", "Time to answer an HTTP request.", ["operation"])
+FAILED_KEYS = Counter("posthouse_config_api_failed_keys_total", "Requests with a key that is not valid.")

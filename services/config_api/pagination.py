@@ -1,0 +1,41 @@
+"""Pages by key: an opaque cursor says after which object of which list the next page begins (C152)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Mapping
+
+from services.config_api.problems import FieldError, Problem, invalid
+
+DEFAULT_LIMIT = 100
+LARGEST_LIMIT = 1000
+LONGEST_CURSOR = 4096
+
+
+def encode(kind: str, filters: Mapping[str, str], after: str) -> str:
+    raw = json.dumps([_list_of(kind, filters), after], separators=(",", ":")).encode()
+    return base64.urlsafe_b64encode(raw).decode("ascii").rstrip("=")
+
+
+def decode(cursor: str, kind: str, filters: Mapping[str, str]) -> str:
+    """Where the page begins. Raises Problem 422 for what this list with these filters never gave out."""
+    try:
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        of_list, after = json.loads(raw.decode("ascii"))
+    except (ValueError, binascii.Error, RecursionError):
+        raise bad_cursor() from None
+    if of_list != _list_of(kind, filters) or not isinstance(after, str) or "\0" in after:
+        raise bad_cursor()
+    return after
+
+
+def bad_cursor() -> Problem:
+    return invalid([FieldError("/cursor", "cursor", "This cursor is not of this list with these filters.", "query")])
+
+
+def _list_of(kind: str, filters: Mapping[str, str]) -> str:
+    text = json.dumps([kind, sorted(filters.items())])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,37 @@
+"""Account passwords: argon2id, hashed in a few threads so that the event loop never waits."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+from argon2 import PasswordHasher
+from argon2.low_level import Type
+
+from services.config_api.problems import Problem
+
+_THREADS = 2
+# Waiting callers; more than these are told to come back.
+_QUEUE_LIMIT = 64
+
+
+class PasswordHashing:
+    """A bounded pool. 19 MiB, 2 passes, 1 lane: policy verifies at this price at each login."""
+
+    def __init__(self) -> None:
+        self._hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1, type=Type.ID)
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="argon2")
+        self._waiting = 0
+
+    async def hash(self, password: str) -> str:
+        """The PHC string. Raises Problem 503 when too many wait already."""
+        if self._waiting >= _QUEUE_LIMIT:
+            raise Problem(503, "busy", "Too many passwords are being set at once.", headers={"Retry-After": "2"})
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, self._hasher.hash, password)
+        finally:
+            self._waiting -= 1
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,150 @@
+"""Every error that the API answers with, as RFC 9457 problem details. What a client sent is never repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+MEDIA_TYPE = "application/problem+json"
+_TYPE_PREFIX = "urn:posthouse:problem:"
+# Longer member names in a pointer are a client's content rather than the name of a field.
+_MEMBER_LIMIT = 64
+_MOST_ERRORS = 50
+_SENTENCES = {
+    "extra_forbidden": "There is no such field.",
+    "string_pattern_mismatch": "It holds characters that are not allowed here, or lacks some that are needed.",
+    "string_unicode": "It is not Unicode text: a surrogate stands alone.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One field at fault: a JSON pointer (RFC 6901) into body, query, path or header; a constant code; a sentence."""
+
+    pointer: str
+    code: str
+    detail: str
+    where: str = "body"
+
+    def as_json(self) -> dict[str, str]:
+        return {"in": self.where, "pointer": self.pointer, "code": self.code, "detail": self.detail}
+
+
+class Problem(Exception):
+    """Ends a request with this answer. Everything in it is in our own words."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        title: str,
+        detail: str = "",
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(title)
+        self.status = status
+        self.code = code
+        self.title = title
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.headers = dict(headers or {})
+        self.more = dict(more or {})
+
+    def as_json(self) -> dict[str, Any]:
+        body: dict[str, Any] = {"type": _TYPE_PREFIX + self.code, "title": self.title, "status": self.status}
+        if self.detail:
+            body["detail"] = self.detail
+        if self.errors:
+            body["errors"] = [error.as_json() for error in self.errors]
+        return {**body, **self.more}
+
+
+def invalid(errors: Sequence[FieldError], detail: str = "") -> Problem:
+    return Problem(422, "invalid", "The request is not valid.", detail, errors=errors)
+
+
+def invalid_field(pointer: str, code: str, detail: str) -> Problem:
+    return invalid([FieldError(pointer, code, detail)])
+
+
+def malformed(detail: str) -> Problem:
+    return Problem(400, "malformed", "The request can't be read.", detail)
+
+
+def not_found(what: str) -> Problem:
+    return Problem(404, "not-found", f"There is no such {what}.")
+
+
+def conflict(errors: Sequence[FieldError]) -> Problem:
+    return Problem(409, "conflict", "Something else already has this value.", errors=errors)
+
+
+def stale() -> Problem:
+    return Problem(
+        412,
+        "precondition-failed",
+        "It has changed since you read it.",
+        "If-Match names no current version: GET it again and repeat the change on what it is now.",
+    )
+
+
+def precondition_required() -> Problem:
+    return Problem(
+        428,
+        "precondition-required",
+        "If-Match is required.",
+        "Send the ETag of your last GET as If-Match, so that nobody's change is overwritten unseen.",
+    )
+
+
+def from_pydantic(errors: Iterable[Mapping[str, Any]], given: object, *, where: str = "") -> Problem:
+    """pydantic's findings about `given`, with our pointers and without what was sent.
+
+    `where`: what `given` is; left empty, each location's first part says it.
+    """
+    found = []
+    for error in errors:
+        location = list(error["loc"])
+        place = where or str(location.pop(0))
+        body = given if where or place == "body" else None
+        found.append(FieldError(pointer(location, body), str(error["type"]), _sentence(error), place))
+    return invalid(found[:_MOST_ERRORS])
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    """pydantic's own sentences are about types and bounds; ours come through unchanged. Neither holds the value."""
+    plain = _SENTENCES.get(str(error["type"]))
+    if plain is not None:
+        return plain
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
+def pointer(location: Sequence[str | int], body: object = None) -> str:
+    """The RFC 6901 pointer of a place in the body.
+
+    The tags that pydantic puts in for the members of a union are no members of the body and are left out, as is a
+    member whose name is no field name.
+    """
+    parts = []
+    for number, part in enumerate(location):
+        last = number == len(location) - 1
+        if isinstance(body, dict) and part not in body and not last:
+            continue
+        body = _inside(body, part)
+        text = str(part)
+        if len(text) > _MEMBER_LIMIT or not text.isascii() or not text.isprintable():
+            break
+        parts.append(text.replace("~", "~0").replace("/", "~1"))
+    return "".join(f"/{part}" for part in parts)
+
+
+def _inside(body: object, part: str | int) -> object:
+    if isinstance(body, dict):
+        return body.get(part)
+    if isinstance(body, list) and isinstance(part, int) and part < len(body):
+        return body[part]
+    return None

@@ -1,0 +1,190 @@
+"""What a resource is: the one description that endpoints, storage, import and snapshot read."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A member that is written but never shown."""
+
+    # Member names from the body's root.
+    path: tuple[str, ...]
+    kept_as: Literal["sealed", "argon2id"] = "sealed"
+    # Needed where the object around it is present.
+    required: bool = False
+    # It is kept only while these members stay as they are: a stored password never goes to another host.
+    bound_to: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def pointer(self) -> str:
+        return "".join(f"/{name}" for name in self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class UniqueKey:
+    """A value that one object alone may have, over all resources that use the scope."""
+
+    scope: str
+    value: str
+    pointer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something allowed that is likely a mistake."""
+
+    pointer: str
+    code: str
+    detail: str
+
+    def as_json(self) -> dict[str, str]:
+        return {"pointer": self.pointer, "code": self.code, "detail": self.detail}
+
+
+class Surroundings(Protocol):
+    """What a check may ask about the rest of the configuration and the world, in bounded time."""
+
+    async def settings(self, kind: str) -> Body:
+        """A singleton's present body."""
+
+    async def others(self, kind: str) -> Sequence[Body]:
+        """The bodies of a collection, without the object that is being checked."""
+
+    async def taken(self, scope: str, values: Sequence[str]) -> frozenset[str]:
+        """Those of the values that some object has as a unique key of the scope."""
+
+    async def addresses(self, host: str) -> Sequence[str] | None:
+        """A and AAAA of a name: empty when it has none, None when there was no answer."""
+
+    async def names(self, address: str) -> Sequence[str] | None:
+        """PTR names of an address, likewise."""
+
+    async def mail_hosts(self, domain: str) -> Sequence[tuple[int, str]] | None:
+        """(preference, host) of a domain's MX, likewise."""
+
+    @property
+    def own_addresses(self) -> frozenset[str]: ...
+
+    @property
+    def gateways(self) -> frozenset[str]: ...
+
+    @property
+    def own_ports(self) -> frozenset[int]:
+        """Where ingress listens."""
+
+
+Check = Callable[[Body, Surroundings], Awaitable[Sequence[Finding]]]
+
+
+async def no_findings(body: Body, surroundings: Surroundings) -> Sequence[Finding]:  # noqa: ARG001
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Common to singletons and collections. `kind` is the path under /v1 and the key in storage."""
+
+    kind: str
+    # Of operationIds: get<Noun>, replace<Noun> …
+    noun: str
+    # In sentences: "relay rule".
+    label: str
+    tag: str
+    model: type[BaseModel]
+    secrets: tuple[Secret, ...] = ()
+    # Raises Problem for what must not be.
+    refuse: Check = no_findings
+    # Finds what may be, but is likely a mistake.
+    check: Check = no_findings
+
+
+@dataclass(frozen=True, slots=True)
+class Singleton(Resource):
+    """Settings of which there is one; always there."""
+
+    # What a new database starts with.
+    initial: Callable[[], Body] = dict
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What the service adds to a new object: hidden members to store, and members to show in this answer alone."""
+
+    hidden: Body = field(default_factory=dict)
+    shown_once: Body = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Collection(Resource):
+    """Settings of which there are many, each with an id."""
+
+    plural: str = ""
+    # What tells two of them apart besides the id; matches the items of an import.
+    unique: Callable[[Body], Iterable[UniqueKey]] = lambda _: ()
+    # Query parameters of the list, each with the values that an object answers to.
+    filters: Mapping[str, Filter] = field(default_factory=dict)
+    # Members that the service makes; stored, never written by clients.
+    hidden: tuple[str, ...] = ()
+    create: Callable[[Body], Awaitable[Created]] | None = None
+    # Read-only members of an answer, and their making from the stored body.
+    shown: type[BaseModel] | None = None
+    show: Callable[[Body], Body] | None = None
+    # Members that stay as they were made.
+    fixed: tuple[str, ...] = ()
+    # Part of export, import and rollback; API keys are not.
+    portable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """`terms`: the canonical values an object has; `canonical`: of a parameter (raises ValueError)."""
+
+    description: str
+    terms: Callable[[Body], Iterable[str]]
+    canonical: Callable[[str], str] = str
+    choices: tuple[str, ...] = ()
+
+
+def member(body: Any, path: Sequence[str]) -> Any:
+    """The value at a path of member names; None where there is none."""
+    for name in path:
+        if not isinstance(body, dict):
+            return None
+        body = body.get(name)
+    return body
+
+
+def has_member(body: Any, path: Sequence[str]) -> bool:
+    parent = member(body, path[:-1])
+    return isinstance(parent, dict) and path[-1] in parent
+
+
+def with_member(body: Body, path: Sequence[str], value: Any) -> Body:
+    """A copy with the member set; unchanged where the object around it is missing. None removes it."""
+    head, *rest = path
+    copy = dict(body)
+    if rest:
+        inner = body.get(head)
+        if isinstance(inner, dict):
+            copy[head] = with_member(inner, rest, value)
+    elif value is None:
+        copy.pop(head, None)
+    else:
+        copy[head] = value
+    return copy
+
+
+def shown_body(resource: Resource, body: Body) -> Body:
+    """A stored body without secrets and hidden members: what may be answered, exported, compared and logged."""
+    for secret in resource.secrets:
+        body = with_member(body, secret.path, None)
+    hidden = resource.hidden if isinstance(resource, Collection) else ()
+    return {name: value for name, value in body.items() if name not in hidden}

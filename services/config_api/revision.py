@@ -1,0 +1,279 @@
+"""One change of the configuration: objects, unique keys, filter terms, the revision and its audit entry, together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.config_api.diff import dump
+from services.config_api.identifiers import Identifiers, now_us
+from services.config_api.problems import FieldError, conflict, stale
+from services.config_api.resources import Body, Collection, Resource
+from services.config_api.tables import (
+    audit_log,
+    changes,
+    documents,
+    head,
+    idempotency,
+    revisions,
+    terms,
+    unique_keys,
+)
+
+_IN_LIMIT = 500
+_SUMMARY_LIMIT = 500
+_MANY_ERRORS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks, from where."""
+
+    name: str
+    # admin, operator or reader; empty when unknown.
+    role: str
+    client_address: str = ""
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One object's change: made (`before` None), replaced, or removed (`after` None)."""
+
+    resource: Resource
+    id: str
+    before: Body | None
+    after: Body | None
+    # Only if the stored version is one of these (If-Match); None: whatever it is.
+    expected: frozenset[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response as it is kept for a repeated request."""
+
+    fingerprint: bytes
+    status: int
+    headers: dict[str, str]
+    body: str
+
+
+class Revision:
+    """The open transaction of one change. Made by Store.revision."""
+
+    def __init__(self, connection: AsyncConnection, number: int, actor: Actor, action: str, ids: Identifiers) -> None:
+        self.connection = connection
+        self.number = number
+        self.at = now_us()
+        self.actor = actor
+        self.action = action
+        self.summary = ""
+        self.target = ""
+        self.status = 200
+        self._ids = ids
+        self._changed = False
+
+    @classmethod
+    async def begin(cls, connection: AsyncConnection, actor: Actor, action: str, ids: Identifiers) -> Revision:
+        """Takes the next number, and with it the lock that all writers share."""
+        taken = await connection.execute(update(head).values(revision=head.c.revision + 1).returning(head.c.revision))
+        return cls(connection, int(taken.scalar_one()), actor, action, ids)
+
+    async def apply(self, writes: Sequence[Write]) -> None:
+        """Writes the objects. Raises Problem: 412 where `expected` fails, 409 where a unique key is taken."""
+        if not writes:
+            return
+        self._changed = True
+        for write in writes:
+            if write.expected is not None:
+                await self._conditionally(write)
+        await self._in_bulk([write for write in writes if write.expected is None])
+        await self._index(writes)
+        await self.connection.execute(
+            insert(changes),
+            [
+                {
+                    "revision": self.number,
+                    "kind": write.resource.kind,
+                    "document_id": write.id,
+                    "before": None if write.before is None else dump(write.before),
+                    "after": None if write.after is None else dump(write.after),
+                }
+                for write in writes
+            ],
+        )
+
+    async def finish(self) -> None:
+        """The revision's row and its audit entry; the caller commits. Without a change no number is used up."""
+        if self._changed:
+            await self.connection.execute(
+                insert(revisions).values(
+                    number=self.number,
+                    created_at=self.at,
+                    actor=self.actor.name,
+                    action=self.action,
+                    summary=self.summary[:_SUMMARY_LIMIT],
+                )
+            )
+        else:
+            await self.connection.execute(update(head).values(revision=head.c.revision - 1))
+        await self.connection.execute(
+            insert(audit_log).values(
+                audit_row(
+                    self._ids.new(),
+                    self.actor,
+                    self.action,
+                    self.target,
+                    self.status,
+                    "",
+                    self.number if self._changed else None,
+                )
+            )
+        )
+
+    async def recall(self, key: str) -> Answer | None:
+        """The answer kept for this actor's Idempotency-Key."""
+        query = select(idempotency).where(idempotency.c.actor == self.actor.name, idempotency.c.key == key)
+        row = (await self.connection.execute(query)).one_or_none()
+        return None if row is None else Answer(row.fingerprint, row.status, json.loads(row.headers), row.body)
+
+    async def remember(self, key: str, answer: Answer) -> None:
+        await self.connection.execute(
+            insert(idempotency).values(
+                actor=self.actor.name,
+                key=key,
+                fingerprint=answer.fingerprint,
+                status=answer.status,
+                headers=json.dumps(answer.headers),
+                body=answer.body,
+                created_at=self.at,
+            )
+        )
+
+    async def _conditionally(self, write: Write) -> None:
+        """Check and write in one statement: of writers with the same version one finds it (C150)."""
+        expected = write.expected or frozenset()
+        found = (
+            documents.c.kind == write.resource.kind,
+            documents.c.id == write.id,
+            documents.c.version.in_(sorted(expected)),
+        )
+        if write.after is None:
+            result = await self.connection.execute(delete(documents).where(*found))
+        else:
+            values = {"body": dump(write.after), "version": self.number, "updated_at": self.at}
+            result = await self.connection.execute(update(documents).where(*found).values(values))
+        if result.rowcount != 1:
+            raise stale()
+
+    async def _in_bulk(self, writes: Sequence[Write]) -> None:
+        removed = [_key(write) for write in writes if write.after is None]
+        made = [self._row(write) for write in writes if write.before is None and write.after is not None]
+        replaced = [
+            {**_key(write), "b_body": dump(write.after), "b_version": self.number, "b_updated": self.at}
+            for write in writes
+            if write.before is not None and write.after is not None
+        ]
+        found = (documents.c.kind == bindparam("b_kind"), documents.c.id == bindparam("b_id"))
+        if removed:
+            await self.connection.execute(delete(documents).where(*found), removed)
+        if replaced:
+            statement = (
+                update(documents)
+                .where(*found)
+                .values(body=bindparam("b_body"), version=bindparam("b_version"), updated_at=bindparam("b_updated"))
+            )
+            await self.connection.execute(statement, replaced)
+        if made:
+            await self.connection.execute(insert(documents), made)
+
+    def _row(self, write: Write) -> dict[str, Any]:
+        return {
+            "kind": write.resource.kind,
+            "id": write.id,
+            "body": dump(write.after or {}),
+            "version": self.number,
+            "created_at": self.at,
+            "updated_at": self.at,
+        }
+
+    async def _index(self, writes: Sequence[Write]) -> None:
+        """Brings unique keys and filter terms in line with the new bodies."""
+        old = [_key(write) for write in writes if write.before is not None and isinstance(write.resource, Collection)]
+        if old:
+            for table in (unique_keys, terms):
+                where = (table.c.kind == bindparam("b_kind"), table.c.document_id == bindparam("b_id"))
+                await self.connection.execute(delete(table).where(*where), old)
+        keys: dict[tuple[str, str], tuple[Write, str]] = {}
+        term_rows: dict[tuple[str, str, str, str], None] = {}
+        errors: list[FieldError] = []
+        for write in writes:
+            if write.after is None or not isinstance(write.resource, Collection):
+                continue
+            for key in write.resource.unique(write.after):
+                holder = keys.setdefault((key.scope, key.value), (write, key.pointer))
+                if holder[0] is not write:
+                    errors.append(_taken(write, key.pointer))
+            for field, of_field in write.resource.filters.items():
+                for value in of_field.terms(write.after):
+                    term_rows[(write.resource.kind, field, value, write.id)] = None
+        errors += await self._conflicts(keys)
+        if errors:
+            raise conflict(errors[:_MANY_ERRORS])
+        if keys:
+            await self.connection.execute(
+                insert(unique_keys),
+                [
+                    {"scope": scope, "value": value, "kind": write.resource.kind, "document_id": write.id}
+                    for (scope, value), (write, _) in keys.items()
+                ],
+            )
+        if term_rows:
+            await self.connection.execute(
+                insert(terms),
+                [dict(zip(("kind", "field", "value", "document_id"), row, strict=True)) for row in term_rows],
+            )
+
+    async def _conflicts(self, keys: dict[tuple[str, str], tuple[Write, str]]) -> list[FieldError]:
+        errors: list[FieldError] = []
+        for scope, of_scope in groupby(sorted(keys), key=lambda key: key[0]):
+            values = [value for _, value in of_scope]
+            for start in range(0, len(values), _IN_LIMIT):
+                query = select(unique_keys.c.value).where(
+                    unique_keys.c.scope == scope, unique_keys.c.value.in_(values[start : start + _IN_LIMIT])
+                )
+                for value in (await self.connection.execute(query)).scalars():
+                    errors.append(_taken(*keys[(scope, value)]))
+        return errors
+
+
+def audit_row(
+    entry_id: str, actor: Actor, action: str, target: str, status: int, problem: str, revision: int | None
+) -> dict[str, Any]:
+    return {
+        "id": entry_id,
+        "at": now_us(),
+        "actor": actor.name,
+        "role": actor.role,
+        "client_address": actor.client_address,
+        "action": action,
+        "target": target,
+        "status": status,
+        "problem": problem,
+        "revision": revision,
+        "request_id": actor.request_id,
+    }
+
+
+def _key(write: Write) -> dict[str, str]:
+    return {"b_kind": write.resource.kind, "b_id": write.id}
+
+
+def _taken(write: Write, pointer: str) -> FieldError:
+    return FieldError(pointer, "taken", f"Another object has this value already ({write.resource.label}).")

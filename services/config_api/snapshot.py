@@ -1,0 +1,298 @@
+"""From stored objects to what policy and relay get: each object is one piece of a protobuf snapshot.
+
+Serialised messages that are joined merge (repeated fields add up, absent fields stay), so a snapshot is the
+concatenation of its objects' pieces, and a change re-encodes the one object that changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+from posthouse.config.v1 import config_pb2 as pb
+
+from services.config_api.fields import address_key
+from services.config_api.resources import Body
+from services.config_api.sealing import Sealer
+
+_MEGABYTE = 1_048_576
+_MODES = {"off": pb.MODE_OFF, "shadow": pb.MODE_SHADOW, "enforce": pb.MODE_ENFORCE}
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """One object in each consumer's snapshot, serialised; empty where the consumer has no business with it."""
+
+    policy: bytes = b""
+    relay: bytes = b""
+
+
+_NOTHING = Pieces()
+Encode = Callable[[str, Body, Sealer], Pieces]
+
+
+def pieces(kind: str, document_id: str, body: Body, sealer: Sealer) -> Pieces:
+    """The pieces of an object. Raises SealError when a secret in it can't be opened."""
+    encode = _ENCODERS.get(kind)
+    if encode is None or body.get("enabled") is False:
+        return _NOTHING
+    return encode(document_id, body, sealer)
+
+
+def parts(of_policy: bool, revision: int, serialised: Iterable[bytes], digest: bytes) -> list[bytes]:
+    """Serialised PolicySnapshotPart or RelaySnapshotPart messages, the last one marked."""
+    Snapshot = pb.PolicySnapshot if of_policy else pb.RelaySnapshot  # noqa: N806 - a class
+    Part = pb.PolicySnapshotPart if of_policy else pb.RelaySnapshotPart  # noqa: N806
+    created = Timestamp()
+    created.GetCurrentTime()
+    heading = Snapshot(revision=revision, created_at=created).SerializeToString()
+    chunks = list(serialised) or [b""]
+    chunks[0] = heading + chunks[0]
+    built = []
+    for number, chunk in enumerate(chunks, 1):
+        part = Part(snapshot=Snapshot.FromString(chunk))  # type: ignore[arg-type]
+        if number == len(chunks):
+            part.last = True
+            part.digest = digest
+        built.append(part.SerializeToString())
+    return built
+
+
+def _general(_: str, body: Body, __: Sealer) -> Pieces:
+    auth, profile = body["smtp_auth"], body["profile"]
+    shared = pb.Profile(
+        hostname=profile["hostname"],
+        banner=profile["banner"],
+        max_recipients=profile["max_recipients"],
+        reject_message_over_recipient_limit=profile["recipients_over_limit"] == "reject_message",
+        max_hops=profile["max_hops"],
+        max_message_size=profile["max_message_size_mb"] * _MEGABYTE,
+    )
+    general = pb.General(
+        smtp_auth=pb.SmtpAuth(**auth), profile=shared, external_postmasters=body["external_postmasters"]
+    )
+    return Pieces(
+        pb.PolicySnapshot(general=general).SerializeToString(),
+        pb.RelaySnapshot(profile=shared, external_postmasters=body["external_postmasters"]).SerializeToString(),
+    )
+
+
+def _relay_host(host: Body, sealer: Sealer) -> pb.RelayHost:
+    message = pb.RelayHost(
+        host=host["host"],
+        port=host["port"],
+        always_tls=host["always_tls"],
+        implicit_tls=host["implicit_tls"],
+        verify_certificate=host["verify_certificate"],
+    )
+    auth = host["auth"]
+    if auth is not None:
+        message.auth.username = auth["username"]
+        message.auth.password = sealer.open(auth["password"])
+        message.auth.allow_without_tls = auth["allow_without_tls"]
+    return message
+
+
+def _delivery(_: str, body: Body, sealer: Sealer) -> Pieces:
+    use_relay_host = body["mode"] == "relay_host"
+    delivery = pb.Delivery(mode=pb.Delivery.MODE_RELAY_HOST if use_relay_host else pb.Delivery.MODE_DIRECT)
+    if body["relay_host"] is not None:
+        delivery.relay_host.CopyFrom(_relay_host(body["relay_host"], sealer))
+    return Pieces(relay=pb.RelaySnapshot(delivery=delivery).SerializeToString())
+
+
+def _relay_rule(document_id: str, body: Body, sealer: Sealer) -> Pieces:
+    sender, address = body["type"] == "sender", body["target_type"] == "address"
+    rule = pb.RelayRule(
+        id=document_id,
+        name=body["name"],
+        type=pb.RelayRule.TYPE_SENDER if sender else pb.RelayRule.TYPE_RECIPIENT,
+        target_type=pb.RelayRule.TARGET_TYPE_ADDRESS if address else pb.RelayRule.TARGET_TYPE_DOMAIN,
+        targets=body["targets"],
+        relay_host=_relay_host(body["relay_host"], sealer),
+        position=body["position"],
+    )
+    return Pieces(relay=pb.RelaySnapshot(relay_rules=[rule]).SerializeToString())
+
+
+def _trusted_network(document_id: str, body: Body, _: Sealer) -> Pieces:
+    network = pb.NetworkSet(id=document_id, name=body["name"], networks=body["networks"])
+    return Pieces(policy=pb.PolicySnapshot(trusted_networks=[network]).SerializeToString())
+
+
+def _relay_domain(document_id: str, body: Body, _: Sealer) -> Pieces:
+    domain = pb.RelayDomain(id=document_id, domain=body["domain"], recipients=body["recipients"])
+    return Pieces(
+        pb.PolicySnapshot(relay_domains=[domain]).SerializeToString(),
+        pb.RelaySnapshot(relay_domains=[domain]).SerializeToString(),
+    )
+
+
+def _mailbox(body: Body) -> pb.Mailbox:
+    kinds = {"smtp": pb.Mailbox.KIND_SMTP, "lmtp": pb.Mailbox.KIND_LMTP, "maildir": pb.Mailbox.KIND_MAILDIR}
+    return pb.Mailbox(
+        kind=kinds[body["kind"]], host=body.get("host", ""), port=body.get("port", 0), path=body.get("path", "")
+    )
+
+
+def _local_domain(document_id: str, body: Body, _: Sealer) -> Pieces:
+    domain = pb.LocalDomain(id=document_id, domain=body["name"])
+    for name in ("mailbox", "quarantine_mailbox"):
+        if body[name] is not None:
+            getattr(domain, name).CopyFrom(_mailbox(body[name]))
+    return Pieces(
+        pb.PolicySnapshot(local_domains=[domain]).SerializeToString(),
+        pb.RelaySnapshot(local_domains=[domain]).SerializeToString(),
+    )
+
+
+def _account(document_id: str, body: Body, _: Sealer) -> Pieces:
+    account = pb.PolicyAccount(
+        id=document_id, login=body["login"], password_hash=body.get("password", ""), addresses=body["addresses"]
+    )
+    return Pieces(
+        pb.PolicySnapshot(accounts=[account]).SerializeToString(),
+        pb.RelaySnapshot(account_addresses=[address_key(a) for a in body["addresses"]]).SerializeToString(),
+    )
+
+
+def _alias(document_id: str, body: Body, _: Sealer) -> Pieces:
+    alias = pb.Alias(id=document_id, address=body["address"], targets=body["targets"])
+    return Pieces(
+        pb.PolicySnapshot(alias_addresses=[body["address"]]).SerializeToString(),
+        pb.RelaySnapshot(aliases=[alias]).SerializeToString(),
+    )
+
+
+def _queue(_: str, body: Body, __: Sealer) -> Pieces:
+    retry = body["retry_schedule"]
+    queue = pb.QueueSettings(
+        first_retry=_duration(minutes=retry["first_minutes"]),
+        retry_growth=retry["growth"],
+        max_retry=_duration(minutes=retry["max_minutes"]),
+        expire_after=_duration(hours=body["expire_after_hours"]),
+        delay_notice_after=_duration(hours=body["delay_notice_after_hours"]),
+        bounce_expire_after=_duration(hours=body["bounce_expire_hours"]),
+        max_concurrency_per_destination=body["max_concurrency_per_destination"],
+        max_messages_per_connection=body["max_messages_per_connection"],
+        retention=_duration(days=body["retention_days"]),
+    )
+    return Pieces(relay=pb.RelaySnapshot(queue=queue).SerializeToString())
+
+
+def _resolvers(_: str, body: Body, __: Sealer) -> Pieces:
+    return Pieces(relay=pb.RelaySnapshot(resolvers=pb.Resolvers(**body)).SerializeToString())
+
+
+def _sender_policy(_: str, body: Body, __: Sealer) -> Pieces:
+    policy = pb.SenderPolicy(**{name: _MODES[mode] for name, mode in body.items()})
+    return Pieces(policy=pb.PolicySnapshot(sender_policy=policy).SerializeToString())
+
+
+def _connection_policy(_: str, body: Body, __: Sealer) -> Pieces:
+    policy = pb.ConnectionPolicy(**_with_modes(body))
+    return Pieces(policy=pb.PolicySnapshot(connection_policy=policy).SerializeToString())
+
+
+def _advanced_security(_: str, body: Body, __: Sealer) -> Pieces:
+    security = pb.AdvancedSecurity(**_with_modes(body))
+    return Pieces(policy=pb.PolicySnapshot(advanced_security=security).SerializeToString())
+
+
+def _with_modes(body: Body) -> Body:
+    return {name: _MODES.get(value, value) if isinstance(value, str) else value for name, value in body.items()}
+
+
+def _content_checks(_: str, body: Body, __: Sealer) -> Pieces:
+    dnsbl, spf, antivirus = body["dnsbl"], body["spf"], body["antivirus"]
+    reject, accept = pb.Spf.ON_SOFTFAIL_REJECT, pb.Spf.ON_SOFTFAIL_ACCEPT
+    tempfail = antivirus["on_error"] == "tempfail"
+    discard = antivirus["action"] == "discard"
+    checks = pb.ContentChecks(
+        dnsbl=pb.Dnsbl(mode=_MODES[dnsbl["mode"]], zones=[pb.DnsblZone(**zone) for zone in dnsbl["zones"]]),
+        spf=pb.Spf(
+            mode=_MODES[spf["mode"]],
+            on_softfail=reject if spf["on_softfail"] == "reject" else accept,
+            reject_permerror=spf["reject_permerror"],
+        ),
+        dkim=_MODES[body["dkim"]["mode"]],
+        dmarc=_MODES[body["dmarc"]["mode"]],
+        antivirus=pb.Antivirus(
+            mode=_MODES[antivirus["mode"]],
+            clamd=antivirus["clamd"],
+            on_error=pb.Antivirus.ON_ERROR_TEMPFAIL if tempfail else pb.Antivirus.ON_ERROR_ACCEPT,
+            action=pb.Antivirus.FOUND_ACTION_DISCARD if discard else pb.Antivirus.FOUND_ACTION_REJECT,
+            timeout=_duration(seconds=antivirus["timeout_seconds"]),
+        ),
+        arc=body["arc"]["verify"],
+    )
+    return Pieces(policy=pb.PolicySnapshot(content_checks=checks).SerializeToString())
+
+
+_CRITERIA = {
+    "sender": pb.AccessRule.CRITERION_SENDER,
+    "recipient": pb.AccessRule.CRITERION_RECIPIENT,
+    "ip": pb.AccessRule.CRITERION_IP,
+    "network": pb.AccessRule.CRITERION_NETWORK,
+    "domain": pb.AccessRule.CRITERION_DOMAIN,
+}
+_ACTIONS = {
+    None: pb.AccessRule.BLOCK_ACTION_UNSPECIFIED,
+    "reject": pb.AccessRule.BLOCK_ACTION_REJECT,
+    "discard": pb.AccessRule.BLOCK_ACTION_DISCARD,
+}
+
+
+def _access_rule(document_id: str, body: Body, _: Sealer) -> Pieces:
+    rule = pb.AccessRule(
+        id=document_id,
+        name=body["name"],
+        list=pb.AccessRule.LIST_BLOCK if body["list"] == "block" else pb.AccessRule.LIST_ALLOW,
+        criterion=_CRITERIA[body["criterion"]],
+        value=body["value"],
+        action=_ACTIONS[body["action"]],
+        mode=_MODES[body["mode"]],
+    )
+    if body["expires_at"] is not None:
+        rule.expires_at.FromDatetime(datetime.fromisoformat(body["expires_at"]))
+    return Pieces(policy=pb.PolicySnapshot(access_rules=[rule]).SerializeToString())
+
+
+def _dkim_key(document_id: str, body: Body, sealer: Sealer) -> Pieces:
+    key = pb.DkimKey(
+        id=document_id,
+        domain=body["domain"],
+        selector=body["selector"],
+        algorithm=body["algorithm"],
+        private_key=sealer.open(body["private_key"]).encode("ascii"),
+    )
+    return Pieces(relay=pb.RelaySnapshot(dkim_keys=[key]).SerializeToString())
+
+
+def _duration(*, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> Duration:
+    duration = Duration()
+    duration.FromTimedelta(timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds))
+    return duration
+
+
+_ENCODERS: dict[str, Encode] = {
+    "settings/general": _general,
+    "settings/delivery": _delivery,
+    "settings/queue": _queue,
+    "settings/resolvers": _resolvers,
+    "settings/sender-policy": _sender_policy,
+    "settings/connection-policy": _connection_policy,
+    "settings/advanced-security": _advanced_security,
+    "settings/content-checks": _content_checks,
+    "relay-rules": _relay_rule,
+    "trusted-networks": _trusted_network,
+    "relay-domains": _relay_domain,
+    "local-domains": _local_domain,
+    "accounts": _account,
+    "aliases": _alias,
+    "access-rules": _access_rule,
+    "dkim-keys": _dkim_key,
+}

@@ -1,0 +1,130 @@
+"""Documents in the database: one, a page, or all of a kind; and the number of the newest revision."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, exists, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.config_api.database import Database
+from services.config_api.diff import load
+from services.config_api.identifiers import Identifiers
+from services.config_api.resources import Body
+from services.config_api.revision import Actor, Revision
+from services.config_api.tables import documents, head, key_uses, rule_hits, terms, unique_keys
+
+_STREAM_ROWS = 1000
+_IN_LIMIT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """An object as it is stored. Times in microseconds since 1970."""
+
+    kind: str
+    id: str
+    body: Body
+    # The revision that wrote it last.
+    version: int
+    created_at: int
+    updated_at: int
+
+
+class Store:
+    """Reads and writes; `on_change` is called after each commit of a revision."""
+
+    def __init__(self, database: Database, on_change: Callable[[], None] = lambda: None) -> None:
+        self.database = database
+        self.identifiers = Identifiers()
+        self._on_change = on_change
+
+    async def get(self, kind: str, document_id: str) -> Document | None:
+        async with self.database.reading() as connection:
+            return await find(connection, kind, document_id)
+
+    async def page(self, kind: str, filters: Mapping[str, str], after: str | None, limit: int) -> Sequence[Document]:
+        """Up to `limit` documents in order of id (that of creation), after the id given (C152)."""
+        conditions: list[ColumnElement[bool]] = [documents.c.kind == kind]
+        if after is not None:
+            conditions.append(documents.c.id > after)
+        conditions.extend(
+            exists().where(
+                terms.c.kind == kind,
+                terms.c.field == field,
+                terms.c.value == value,
+                terms.c.document_id == documents.c.id,
+            )
+            for field, value in filters.items()
+        )
+        query = select(documents).where(*conditions).order_by(documents.c.id).limit(limit)
+        async with self.database.reading() as connection:
+            return [document(row) for row in await connection.execute(query)]
+
+    async def all(self, kind: str) -> Sequence[Document]:
+        async with self.database.reading() as connection:
+            return [found async for found in every(connection, [kind])]
+
+    async def taken(self, scope: str, values: Sequence[str]) -> frozenset[str]:
+        """Those of the values that some object has as a unique key of the scope."""
+        found: set[str] = set()
+        async with self.database.reading() as connection:
+            for start in range(0, len(values), _IN_LIMIT):
+                query = select(unique_keys.c.value).where(
+                    unique_keys.c.scope == scope, unique_keys.c.value.in_(values[start : start + _IN_LIMIT])
+                )
+                found.update((await connection.execute(query)).scalars())
+        return frozenset(found)
+
+    async def hits(self, rule_ids: Sequence[str]) -> dict[str, tuple[int, int | None]]:
+        """(hits, time of the last) of access rules; those without any are left out."""
+        found: dict[str, tuple[int, int | None]] = {}
+        async with self.database.reading() as connection:
+            for start in range(0, len(rule_ids), _IN_LIMIT):
+                query = select(rule_hits).where(rule_hits.c.rule_id.in_(rule_ids[start : start + _IN_LIMIT]))
+                found.update({row.rule_id: (row.hits, row.last_hit_at) for row in await connection.execute(query)})
+        return found
+
+    async def key_uses(self, key_ids: Sequence[str]) -> dict[str, int]:
+        """Time of the last use of API keys; those never used are left out."""
+        async with self.database.reading() as connection:
+            query = select(key_uses).where(key_uses.c.key_id.in_(key_ids))
+            return {row.key_id: row.last_used_at for row in await connection.execute(query)}
+
+    async def newest(self) -> int:
+        """Number of the newest revision."""
+        async with self.database.reading() as connection:
+            return int((await connection.execute(select(head.c.revision))).scalar_one())
+
+    @asynccontextmanager
+    async def revision(self, actor: Actor, action: str) -> AsyncIterator[Revision]:
+        """A new revision, committed with its audit entry at the end; an exception leaves nothing of it.
+
+        Writers wait for each other here, so everything read through the revision stays true until the commit.
+        """
+        async with self.database.writing() as connection:
+            revision = await Revision.begin(connection, actor, action, self.identifiers)
+            yield revision
+            await revision.finish()
+        self._on_change()
+
+
+async def find(connection: AsyncConnection, kind: str, document_id: str) -> Document | None:
+    query = select(documents).where(documents.c.kind == kind, documents.c.id == document_id)
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else document(row)
+
+
+async def every(connection: AsyncConnection, kinds: Sequence[str]) -> AsyncIterator[Document]:
+    """All documents of the kinds, by kind and id, streamed."""
+    query = select(documents).where(documents.c.kind.in_(kinds)).order_by(documents.c.kind, documents.c.id)
+    async with connection.stream(query, execution_options={"yield_per": _STREAM_ROWS}) as rows:
+        async for row in rows:
+            yield document(row)
+
+
+def document(row: Row[Any]) -> Document:
+    return Document(row.kind, row.id, load(row.body) or {}, row.version, row.created_at, row.updated_at)

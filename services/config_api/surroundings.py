@@ -1,0 +1,151 @@
+"""What checks ask of the rest of the configuration, the DNS and this machine; each question ends in bounded time."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import re
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import dns.asyncresolver
+import dns.exception
+import dns.rdatatype
+import dns.resolver
+import dns.reversename
+
+from services.config_api.resources import Body
+from services.config_api.store import Store
+
+_QUESTION_SECONDS = 1.5
+_DNS_PORT = 53
+_NO_RECORDS = (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where this gateway stands. Addresses are canonical."""
+
+    own_addresses: frozenset[str]
+    gateways: frozenset[str]
+    own_ports: frozenset[int]
+
+
+class StoredSurroundings:
+    """Surroundings of one object, which is itself left out of `others`."""
+
+    def __init__(self, store: Store, machine: Machine, nameservers: Sequence[str], document_id: str = "") -> None:
+        self._store = store
+        self._machine = machine
+        self._nameservers = nameservers
+        self._document_id = document_id
+
+    @property
+    def own_addresses(self) -> frozenset[str]:
+        return self._machine.own_addresses
+
+    @property
+    def gateways(self) -> frozenset[str]:
+        return self._machine.gateways
+
+    @property
+    def own_ports(self) -> frozenset[int]:
+        return self._machine.own_ports
+
+    async def settings(self, kind: str) -> Body:
+        document = await self._store.get(kind, kind)
+        return {} if document is None else document.body
+
+    async def others(self, kind: str) -> Sequence[Body]:
+        return [found.body for found in await self._store.all(kind) if found.id != self._document_id]
+
+    async def taken(self, scope: str, values: Sequence[str]) -> frozenset[str]:
+        return await self._store.taken(scope, values)
+
+    async def addresses(self, host: str) -> Sequence[str] | None:
+        try:
+            return [str(ipaddress.ip_address(host))]
+        except ValueError:
+            pass
+        resolver = self._resolver(())
+        answers = await asyncio.gather(_ask(resolver, host, "A"), _ask(resolver, host, "AAAA"))
+        found = [text for answer in answers for text in answer or ()]
+        return None if not found and None in answers else found
+
+    async def names(self, address: str) -> Sequence[str] | None:
+        answer = await _ask(self._resolver(()), str(dns.reversename.from_address(address)), "PTR")
+        return None if answer is None else [name.rstrip(".").lower() for name in answer]
+
+    async def mail_hosts(self, domain: str) -> Sequence[tuple[int, str]] | None:
+        configured = await self.settings("settings/resolvers")
+        lists = [configured.get("preferred") or [], *([configured["alternate"]] if configured.get("alternate") else [])]
+        answers = await asyncio.gather(*(_ask(self._resolver(servers), domain, "MX") for servers in lists))
+        hosts = {_mail_host(text) for answer in answers for text in answer or ()}
+        return None if not hosts and None in answers else sorted(hosts)
+
+    def _resolver(self, servers: Sequence[str]) -> dns.asyncresolver.Resolver:
+        chosen = [_server(text) for text in servers or self._nameservers]
+        resolver = dns.asyncresolver.Resolver(configure=not chosen)
+        if chosen:
+            resolver.nameservers = [address for address, _ in chosen]
+            resolver.nameserver_ports = dict(chosen)
+        resolver.lifetime = _QUESTION_SECONDS
+        return resolver
+
+
+def read_machine(ports: Sequence[int]) -> Machine:
+    """Looks at the interfaces and routes of this host; whatever can't be read is left out."""
+    own = {"127.0.0.1", "::1", "0.0.0.0", "::"}
+    # Connecting a datagram socket sends nothing, but chooses the address that packets would leave from.
+    for family, target in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((target, 9))
+                own.add(str(ipaddress.ip_address(probe.getsockname()[0])))
+        except (OSError, ValueError):
+            continue
+    return Machine(frozenset(own), frozenset(_gateways()), frozenset(port for port in ports if port))
+
+
+def _gateways() -> list[str]:
+    found = []
+    try:
+        for line in Path("/proc/net/route").read_text("ascii").splitlines()[1:]:
+            columns = line.split()
+            if int(columns[2], 16):
+                found.append(str(ipaddress.IPv4Address(int(columns[2], 16).to_bytes(4, "little"))))
+    except (OSError, ValueError, IndexError):
+        pass
+    try:
+        for line in Path("/proc/net/ipv6_route").read_text("ascii").splitlines():
+            columns = line.split()
+            if int(columns[4], 16):
+                found.append(str(ipaddress.IPv6Address(int(columns[4], 16))))
+    except (OSError, ValueError, IndexError):
+        pass
+    return found
+
+
+async def _ask(resolver: dns.asyncresolver.Resolver, name: str, kind: str) -> list[str] | None:
+    """Records as text; empty when there are none, None when there was no answer."""
+    try:
+        answer = await resolver.resolve(name, kind, search=False)
+    except _NO_RECORDS:
+        return []
+    except (dns.exception.DNSException, OSError, ValueError):
+        return None
+    return [record.to_text() for record in answer]
+
+
+def _mail_host(text: str) -> tuple[int, str]:
+    preference, _, host = text.partition(" ")
+    return int(preference), host.rstrip(".").lower()
+
+
+def _server(text: str) -> tuple[str, int]:
+    found = re.fullmatch(r"\[([^\]]+)\](?::(\d+))?|([^:]+):(\d+)", text)
+    if found is None:
+        return text, _DNS_PORT
+    return found[1] or found[3], int(found[2] or found[4] or _DNS_PORT)

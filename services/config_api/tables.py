@@ -1,0 +1,131 @@
+"""The tables that config_api owns (SQLAlchemy Core). The migrations make them; a test compares the two."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
+
+metadata = MetaData()
+
+# One row: the number of the newest revision. Writers take its lock first, so revisions are seen in their order.
+head = Table(
+    "head",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+)
+
+# Every configured object, singletons too: its fields as JSON, secrets in it sealed or hashed.
+documents = Table(
+    "documents",
+    metadata,
+    Column("kind", String(64), primary_key=True),
+    # UUIDv7 in collections: ordered by creation.
+    Column("id", String(64), primary_key=True),
+    Column("body", Text, nullable=False),
+    # The revision that wrote it last; its ETag.
+    Column("version", BigInteger, nullable=False),
+    # Microseconds since 1970, as every time here.
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+# Values that only one object may have: (scope, canonical value).
+unique_keys = Table(
+    "unique_keys",
+    metadata,
+    Column("scope", String(64), primary_key=True),
+    Column("value", String(1024), primary_key=True),
+    Column("kind", String(64), nullable=False),
+    Column("document_id", String(64), nullable=False),
+    Index("unique_keys_by_document", "kind", "document_id"),
+)
+
+# What lists can be filtered by.
+terms = Table(
+    "terms",
+    metadata,
+    Column("kind", String(64), primary_key=True),
+    Column("field", String(64), primary_key=True),
+    Column("value", String(1024), primary_key=True),
+    Column("document_id", String(64), primary_key=True),
+    Index("terms_by_document", "kind", "document_id"),
+)
+
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("summary", String(500), nullable=False),
+)
+
+# What a revision changed: each object before and after, null where there was or is none.
+changes = Table(
+    "changes",
+    metadata,
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", String(64), primary_key=True),
+    Column("document_id", String(64), primary_key=True),
+    Column("before", Text),
+    Column("after", Text),
+    Index("changes_by_document", "kind", "document_id", "revision"),
+)
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("client_address", String(64), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("target", String(300), nullable=False),
+    Column("status", Integer, nullable=False),
+    # Why it was refused: the problem's code.
+    Column("problem", String(64), nullable=False),
+    Column("revision", BigInteger),
+    Column("request_id", String(64), nullable=False),
+    Index("audit_log_by_actor", "actor", "id"),
+    Index("audit_log_by_action", "action", "id"),
+)
+
+# Answers to POST requests that carried an Idempotency-Key, kept for a day. The body is sealed: it may show a new key.
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("actor", String(200), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("fingerprint", LargeBinary(32), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("headers", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index("idempotency_by_age", "created_at"),
+)
+
+rule_hits = Table(
+    "rule_hits",
+    metadata,
+    Column("rule_id", String(64), primary_key=True),
+    Column("hits", BigInteger, nullable=False),
+    Column("last_hit_at", BigInteger),
+)
+
+# Hit reports already added, kept for a day.
+hit_reports = Table(
+    "hit_reports",
+    metadata,
+    Column("report_id", String(128), primary_key=True),
+    Column("created_at", BigInteger, nullable=False),
+    Index("hit_reports_by_age", "created_at"),
+)
+
+key_uses = Table(
+    "key_uses",
+    metadata,
+    Column("key_id", String(64), primary_key=True),
+    Column("last_used_at", BigInteger, nullable=False),
+)

@@ -1,0 +1,1 @@
+"""The trusted-networks resource."""

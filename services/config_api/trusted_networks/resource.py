@@ -1,0 +1,51 @@
+"""The collection `/v1/trusted-networks`, and ranges in it that trust too many."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+
+from services.config_api.filters import boolean, exact, name_key
+from services.config_api.networks import covers
+from services.config_api.resources import Body, Collection, Filter, Finding, Surroundings, UniqueKey
+from services.config_api.trusted_networks.schemas import TrustedNetwork
+
+_WIDEST = {4: 8, 6: 32}
+
+
+async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+    findings = []
+    for number, text in enumerate(body["networks"]):
+        pointer, network = f"/networks/{number}", ipaddress.ip_network(text)
+        if network.prefixlen == 0:
+            findings.append(Finding(pointer, "everyone", "This is the whole internet: anyone may send anywhere."))
+        elif network.prefixlen < _WIDEST[network.version]:
+            findings.append(
+                Finding(pointer, "wide", f"This range is wider than /{_WIDEST[network.version]}: is all of it yours?")
+            )
+        if any(covers(text, gateway) for gateway in surroundings.gateways):
+            findings.append(
+                Finding(
+                    pointer,
+                    "gateway_in_range",
+                    "The range holds this host's gateway: clients that it hides may send too.",
+                )
+            )
+    return findings
+
+
+TRUSTED_NETWORKS = Collection(
+    kind="trusted-networks",
+    noun="TrustedNetwork",
+    plural="TrustedNetworks",
+    label="trusted network",
+    tag="relay control",
+    model=TrustedNetwork,
+    check=check,
+    unique=lambda body: [UniqueKey("trusted-networks/name", name_key(body["name"]), "/name")],
+    filters={
+        "name": exact("name", "The network's name, without regard to case.", name_key),
+        "network": Filter("A network, in canonical CIDR.", lambda body: body["networks"]),
+        "enabled": boolean("enabled"),
+    },
+)
