@@ -27,13 +27,14 @@ _CONTROL = r"\x00-\x1f\x7f"
 # Without C1 controls and the line and paragraph separators: RFC 6532 has them, but they end lines elsewhere.
 _UTF8 = "\u00a0-\u2027\u202a-\U0010ffff"
 
-# What nearly every path is: a dot-string, a domain of LDH labels whose last begins with a letter, parameters.
-_COMMON_MAILBOX = (
+# What nearly every address is, as a pattern with the groups local part and domain: a dot-string, and LDH labels of
+# which the last begins with a letter. The caller checks the lengths.
+COMMON_MAILBOX: Final = (
     rf"([{_ATEXT}]++(?:\.[{_ATEXT}]++)*+)"
     r"@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)"
 )
-_COMMON_PATH = re.compile(rf"<{_COMMON_MAILBOX}>(?: (.*))?".encode(), re.DOTALL).fullmatch
-_COMMON_WIRE = re.compile(_COMMON_MAILBOX.encode()).fullmatch
+_COMMON_PATH = re.compile(rf"<{COMMON_MAILBOX}>(?: (.*))?".encode(), re.DOTALL).fullmatch
+_COMMON_WIRE = re.compile(COMMON_MAILBOX.encode()).fullmatch
 
 # Where a path ends: angle brackets and spaces may stand inside a quoted string.
 _QUOTED = rf'"(?:[^"\\{_CONTROL}]++|\\[ -~])*+"'

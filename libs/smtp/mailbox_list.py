@@ -12,23 +12,24 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from libs.smtp.address import MAX_DOMAIN_OCTETS, MAX_PATH_OCTETS, Address, canonical_domain_or_literal
+from libs.smtp.address import (
+    COMMON_MAILBOX,
+    MAX_DOMAIN_OCTETS,
+    MAX_PATH_OCTETS,
+    Address,
+    canonical_domain_or_literal,
+)
 
 # More is no From field of any honest message, and each domain costs a look-up.
 MAX_MAILBOXES: Final = 100
 # The worst that fits takes some 0.1 s to read.
 MAX_OCTETS: Final = 8_192
 
-_ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~-"
-# A name or none, and one mailbox of plain atoms: what nearly every field is.
-_PLAIN_MAILBOX = (
-    rf"([{_ATEXT}]++(?:\.[{_ATEXT}]++)*+)"
-    r"@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)"
-)
-_PLAIN = re.compile(_PLAIN_MAILBOX.encode()).fullmatch
+# A name or none, and one common mailbox: what nearly every field is.
+_PLAIN = re.compile(COMMON_MAILBOX.encode()).fullmatch
 _PLAIN_NAMED = re.compile(
     rb'(?:"(?:[^"\\\x00-\x1f\x7f]++|\\[ -~])*+"|[^"(),:;<>@\[\]\\\x00-\x08\x0a-\x1f\x7f]*+)[ \t]*+<%b>'
-    % _PLAIN_MAILBOX.encode()
+    % COMMON_MAILBOX.encode()
 ).fullmatch
 
 _TOKEN = re.compile(
