@@ -1,14 +1,30 @@
-"""The fixtures that give tests their real peers."""
+"""The fixtures that give tests their real peers, and the options of the test run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import trustme
 
+from tests.peers.clamd import Clamd
 from tests.peers.dns import DnsServer
+from tests.peers.postgres import Postgres
+from tests.peers.redis import Redis
 from tests.peers.smtp_sink import SmtpSink
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--torture", action="store_true", help="kill services again and again instead of a few times (takes long)"
+    )
+
+
+@pytest.fixture
+def torture(request: pytest.FixtureRequest) -> bool:
+    """Whether the run was asked to take its time (`--torture`)."""
+    return bool(request.config.getoption("--torture"))
 
 
 @pytest.fixture
@@ -29,3 +45,67 @@ def smtp_sink() -> Iterator[SmtpSink]:
     """A plain SMTP server that accepts everything; make an `SmtpSink` yourself for TLS, AUTH, LMTP or an address."""
     with SmtpSink() as sink:
         yield sink
+
+
+@pytest.fixture(scope="session")
+def _postgres() -> Iterator[Postgres]:
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(_postgres: Postgres) -> Iterator[Postgres]:
+    """The session's PostgreSQL, running: `create_database()`, and `restart()`, `kill()`, `freeze()` for fault tests."""
+    _postgres.ensure_running()
+    yield _postgres
+    _postgres.ensure_running()
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """A fresh database, as a postgresql+asyncpg:// URL; dropped after the test."""
+    url = postgres.create_database()
+    yield url
+    postgres.ensure_running()
+    postgres.drop_database(url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A fresh database; the test runs twice, with sqlite+aiosqlite:// and with postgresql+asyncpg://."""
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("postgres_url"))
+    return f"sqlite+aiosqlite:///{tmp_path / 'test.sqlite'}"
+
+
+@pytest.fixture(scope="session")
+def _redis() -> Iterator[Redis]:
+    with Redis() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(_redis: Redis) -> Redis:
+    """The session's Redis, running and empty: `kill()`, `restart()`, `freeze()` for fault tests."""
+    _redis.ensure_running()
+    _redis.flush()
+    return _redis
+
+
+@pytest.fixture
+def redis_url(redis_server: Redis) -> str:
+    """An empty Redis, as redis://127.0.0.1:port/0."""
+    return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def _clamd() -> Iterator[Clamd]:
+    with Clamd() as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def clamd(_clamd: Clamd) -> Clamd:
+    """The session's clamd, running: `clamd.address`; it finds `tests.peers.clamd.eicar()` and nothing else."""
+    _clamd.ensure_running()
+    return _clamd

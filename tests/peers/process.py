@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -175,6 +175,23 @@ def run(
     if done.returncode != 0:
         raise PeerError(f"{Path(arguments[0]).name} failed with status {done.returncode}\n{output}")
     return output
+
+
+def descendants(pid: int) -> list[int]:
+    """The process's children, theirs, and so on, as they are at this moment."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, task.read_text().split()):
+                found += [child, *descendants(child)]
+    return found
+
+
+def send_all(pids: Iterable[int], number: signal.Signals) -> None:
+    """Signals each of them that still runs."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _version_of(path: Path) -> tuple[int, ...]:

@@ -1,0 +1,105 @@
+"""HAProxy as a TCP balancer that tells its backends the client's address by the PROXY protocol, version 2."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.peers.ports import LOOPBACK, free_port
+from tests.peers.process import PeerProcess, program
+
+_ASK_SECONDS = 5.0
+
+
+class Haproxy:
+    """Listens on a free loopback port and spreads connections over `backends` (host:port) in turn.
+
+    A backend that refuses is passed over and the connection goes to the next one.
+    """
+
+    def __init__(self, backends: Sequence[str], *, host: str = LOOPBACK, proxy_protocol: bool = True) -> None:
+        self.host = host
+        self.port = free_port(host)
+        self._backends = tuple(backends)
+        self._proxy_protocol = proxy_protocol
+        self._folder = Path(tempfile.mkdtemp(prefix="posthouse-haproxy-"))
+        self._control = self._folder / "control"
+        self._process: PeerProcess | None = None
+
+    @property
+    def address(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    def start(self) -> Self:
+        configuration = self._folder / "haproxy.cfg"
+        configuration.write_text(self._configuration())
+        self._process = PeerProcess(
+            [program("haproxy"), "-db", "-f", configuration], self._folder / "log", folder=self._folder
+        )
+        self._process.until_ready(self._answers)
+        return self
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def drain(self, number: int) -> None:
+        """Sends no new connections to the backend of this number, the first being 1."""
+        self.command(f"set server backends/backend{number} state drain")
+
+    def undrain(self, number: int) -> None:
+        self.command(f"set server backends/backend{number} state ready")
+
+    def command(self, line: str) -> str:
+        """Sends one line to its control socket; returns the answer."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_ASK_SECONDS)
+            connection.connect(str(self._control))
+            connection.sendall(line.encode() + b"\n")
+            with connection.makefile("rb") as answer:
+                return answer.read().decode().strip()
+
+    def _configuration(self) -> str:
+        option = " send-proxy-v2" if self._proxy_protocol else ""
+        servers = "\n".join(
+            f"    server backend{number} {address}{option}" for number, address in enumerate(self._backends, 1)
+        )
+        return f"""
+global
+    stats socket {self._control} level admin
+    maxconn 4000
+defaults
+    mode tcp
+    timeout connect 2s
+    timeout client 10m
+    timeout server 10m
+    retries 2
+    option redispatch 1
+frontend clients
+    bind {self.host}:{self.port}
+    default_backend backends
+backend backends
+    balance roundrobin
+{servers}
+"""
+
+    def _answers(self) -> bool:
+        # By the control socket: a connection to the front would be one more session at a backend.
+        try:
+            return "Uptime" in self.command("show info")
+        except OSError:
+            return False
