@@ -505,6 +505,7 @@ class Content(_message.Message):
     DKIM_FIELD_NUMBER: _builtins.int
     ARC_FIELD_NUMBER: _builtins.int
     VIRUS_FIELD_NUMBER: _builtins.int
+    FROM_UNPARSABLE_FIELD_NUMBER: _builtins.int
     size: _builtins.int
     """Octets as they will be queued, without dot stuffing, before our own trace fields."""
     hops: _builtins.int
@@ -512,6 +513,8 @@ class Content(_message.Message):
     from_fields: _builtins.int
     """Number of From fields; 0 when missing."""
     dkim_checked: _builtins.bool
+    from_unparsable: _builtins.bool
+    """A From field, or a part of one, is no mailbox list: from_addresses may not be all."""
     @_builtins.property
     def from_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Every mailbox of every From field, canonical like Transaction.sender. Empty when none parses."""
@@ -535,10 +538,11 @@ class Content(_message.Message):
         dkim: _abc.Iterable[Global___DkimSignature] | None = ...,
         arc: Global___ArcChain | None = ...,
         virus: Global___VirusScan | None = ...,
+        from_unparsable: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["arc", b"arc", "virus", b"virus"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arc", b"arc", "dkim", b"dkim", "dkim_checked", b"dkim_checked", "from_addresses", b"from_addresses", "from_fields", b"from_fields", "hops", b"hops", "size", b"size", "virus", b"virus"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arc", b"arc", "dkim", b"dkim", "dkim_checked", b"dkim_checked", "from_addresses", b"from_addresses", "from_fields", b"from_fields", "from_unparsable", b"from_unparsable", "hops", b"hops", "size", b"size", "virus", b"virus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
