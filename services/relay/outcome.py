@@ -115,7 +115,7 @@ def lost(stage: Stage, what: str, error: str) -> Verdict:
 
 def enhanced_code(reply: Reply, default: str) -> str:
     """The reply's RFC 3463 code if it has one of its own class, else `default`."""
-    head = reply.text[:12].partition(b" ")[0].strip()
+    head = reply.text[:12].partition(b"\n")[0].partition(b" ")[0]
     parts = head.split(b".")
     if len(parts) != 3 or not all(part.isdigit() and len(part) <= 3 for part in parts):
         return default

@@ -29,8 +29,9 @@ _LONGEST_NEGATIVE_SECONDS = 300.0
 _SHORTEST_SECONDS = 1.0
 # CNAMEs that are followed when the server has not followed them itself (C113).
 _ALIAS_LIMIT = 8
-_TRY_SECONDS = 3.0
 _LOOKUP_SECONDS = 12.0
+# Of the time for a look-up, what one try at one server gets.
+_TRY_SHARE = 0.25
 # resolv.conf is read again after this time: networks change under a laptop.
 _SYSTEM_SECONDS = 60.0
 _EDNS_PAYLOAD = 1232
@@ -75,9 +76,18 @@ class Lookup:
 class Resolver:
     """Asks name servers, one query at a time for each question however many wait for it."""
 
-    def __init__(self, nameservers: tuple[str, ...] = (), clock: Callable[[], float] = time.monotonic) -> None:
-        """`nameservers` (host[:port]) stand for the system's. Raises ValueError when one is not an address."""
+    def __init__(
+        self,
+        nameservers: tuple[str, ...] = (),
+        clock: Callable[[], float] = time.monotonic,
+        seconds: float = _LOOKUP_SECONDS,
+    ) -> None:
+        """`nameservers` (host[:port]) stand for the system's; `seconds` bound a look-up.
+
+        Raises ValueError when a name server is not an address.
+        """
         self._default = nameservers
+        self._seconds = seconds
         self._clock = clock
         self._cache: OrderedDict[tuple[tuple[str, ...], str, str], tuple[float, Lookup]] = OrderedDict()
         self._running: dict[tuple[tuple[str, ...], str, str], asyncio.Task[Lookup]] = {}
@@ -168,7 +178,7 @@ class Resolver:
             stub.nameservers = [
                 dns.nameserver.Do53Nameserver(address, port) for address, port in map(parse_server, servers)
             ]
-        stub.timeout, stub.lifetime = _TRY_SECONDS, _LOOKUP_SECONDS
+        stub.timeout, stub.lifetime = self._seconds * _TRY_SHARE, self._seconds
         stub.use_edns(0, 0, _EDNS_PAYLOAD)
         # AD in a query asks for AD in the answer (RFC 6840 5.7).
         stub.flags = dns.flags.RD | dns.flags.AD

@@ -39,7 +39,7 @@ def own_addresses(text: str) -> frozenset[tuple[Address, int]]:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds to wait for the peer, from RFC 5321 4.5.3.2; and for a connection, which that section leaves open."""
+    """Seconds to wait for the peer, from RFC 5321 4.5.3.2, and for what that section leaves open."""
 
     connect: float = 15.0
     greeting: float = 300.0
@@ -53,6 +53,8 @@ class Timeouts:
     block: float = 180.0
     end_of_data: float = 600.0
     reset: float = 20.0
+    # One DNS look-up, over all name servers.
+    lookup: float = 12.0
     # For all tries to reach a host in one attempt; a transaction that began goes on to its end.
     reach: float = 120.0
 

@@ -82,8 +82,12 @@ class DeliveryProtocol(SMTPProtocol):
             transport.write(view[start : start + _BLOCK])
             if self._paused:
                 await self._progress(seconds)
+            else:
+                # What the peer says meanwhile is read before its reset throws it away.
+                await asyncio.sleep(0)
             if self._replies:
                 return
+            transport = self._open()
         transport.write(end)
 
     async def reply(self, seconds: float) -> Reply:

@@ -82,8 +82,9 @@ class Transaction:
         """Everything up to DATA in one flight (RFC 2920 3.1)."""
         offered = self._offered
         commands = [b"RSET\r\n"] if self._reused else []
-        commands.append(self._message.mail(offered))
-        commands += [rcpt(self._recipients[index], offered) for index in self._named]
+        recipients = [self._recipients[index] for index in self._named]
+        commands.append(self._message.mail(recipients, offered))
+        commands += [rcpt(recipient, offered) for recipient in recipients]
         commands.append(b"DATA\r\n")
         self._protocol.send(b"".join(commands), len(commands))
         if self._reused and not await self._reset():
@@ -109,7 +110,8 @@ class Transaction:
             if not await self._reset():
                 return
         self._stage = Stage.MAIL
-        self._protocol.send(self._message.mail(offered), 1)
+        recipients = [self._recipients[index] for index in self._named]
+        self._protocol.send(self._message.mail(recipients, offered), 1)
         if not self._sender_taken(await self._reply(Stage.MAIL, self._timeouts.mail)):
             return
         for index in self._named:

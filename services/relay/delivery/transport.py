@@ -33,7 +33,7 @@ class MailTransport:
 
     def __init__(self, options: DeliveryOptions, clock: Callable[[], float], chance: random.Random) -> None:
         self._clock = clock
-        self._resolver = Resolver(options.nameservers)
+        self._resolver = Resolver(options.nameservers, seconds=options.timeouts.lookup)
         self._windows = Windows()
         self._pool = Pool(options.idle_seconds, options.max_idle_connections, clock)
         # Deliveries under way; `close` waits for the last.

@@ -1,0 +1,125 @@
+"""A transport that delivers to scripted next hops on loopback."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+import trustme
+
+from services.relay.configuration import Configuration, LocalDomain, Mailbox, RelayHost, RelayHostAuth
+from services.relay.delivery import DeliveryOptions, MailTransport, Timeouts, open_transport
+from services.relay.routing import resolve
+from services.relay.transaction import Outcome, OutgoingMessage, OutgoingRecipient, Route
+from tests.peers.dns import DnsServer
+from tests.peers.ports import free_address, free_port
+from tests.peers.smtp_sink import Offer, SmtpSink
+
+GATEWAY = "gateway.posthouse.test"
+SENDER = b"ann@example.org"
+CONTENT = b"From: ann@example.org\r\nTo: bob@example.net\r\nSubject: hello\r\n\r\nGood day.\r\n"
+
+QUICK = Timeouts(
+    connect=2, greeting=2, ehlo=2, tls=2, auth=2, mail=2, rcpt=2, data=2, block=2, end_of_data=2, reset=2, lookup=1,
+    reach=20,
+)  # fmt: skip
+
+
+@dataclass
+class Gateway:
+    """What a test sets up, and one call to deliver through it."""
+
+    options: DeliveryOptions
+    configuration: Configuration = field(default_factory=lambda: Configuration(revision=1, hostname=GATEWAY))
+    _transport: MailTransport | None = None
+
+    @property
+    def transport(self) -> MailTransport:
+        """Opened at the first use, after the options are as they should be."""
+        if self._transport is None:
+            self._transport = open_transport(self.options)
+        return self._transport
+
+    def options_are(self, **changed: object) -> None:
+        assert self._transport is None
+        self.options = replace(self.options, **changed)  # type: ignore[arg-type]
+
+    def configuration_is(self, **changed: object) -> None:
+        self.configuration = replace(self.configuration, **changed)  # type: ignore[arg-type]
+
+    def by_relay_host(self, sink: SmtpSink, *, auth: RelayHostAuth | None = None, host: str = "", **more: bool) -> None:
+        self.configuration_is(relay_host=RelayHost(host or sink.host, sink.port, auth=auth, **more))
+
+    def into_mailbox(self, domain: str, mailbox: Mailbox) -> None:
+        self.configuration_is(local_domains={domain: LocalDomain("l", domain, mailbox)})
+
+    def route(self, sender: bytes, recipient: bytes) -> Route:
+        return resolve(self.configuration, sender, recipient, quarantine=False)
+
+    async def deliver(
+        self,
+        *recipients: bytes | OutgoingRecipient,
+        content: bytes = CONTENT,
+        sender: bytes = SENDER,
+        message: OutgoingMessage | None = None,
+    ) -> Sequence[Outcome]:
+        """One transaction's worth of recipients, all with the first one's route."""
+        sent = message or OutgoingMessage("queue-id", sender, content)
+        named = [
+            one if isinstance(one, OutgoingRecipient) else OutgoingRecipient(number, one)
+            for number, one in enumerate(recipients or (b"bob@example.net",))
+        ]
+        route = self.route(sent.sender, named[0].address)
+        return await self.transport.deliver(self.configuration, route, sent, named)
+
+    async def deliver_one(self, recipient: bytes = b"bob@example.net", **more: object) -> Outcome:
+        (outcome,) = await self.deliver(recipient, **more)  # type: ignore[arg-type]
+        return outcome
+
+
+@pytest.fixture
+async def gateway(dns_server: DnsServer) -> AsyncIterator[Gateway]:
+    """Direct delivery asks `dns_server`, and loopback is allowed."""
+    made = Gateway(DeliveryOptions(nameservers=(dns_server.address,), prohibited=(), timeouts=QUICK))
+    yield made
+    if made._transport is not None:
+        await made._transport.close(1)
+
+
+@dataclass
+class MxHosts:
+    """Sinks that are the MX hosts of one domain: all on one port, an address each."""
+
+    dns: DnsServer
+    port: int
+    sinks: dict[str, SmtpSink] = field(default_factory=dict)
+
+    def add(self, domain: str, preference: int, name: str, offer: Offer | None = None, **more: object) -> SmtpSink:
+        sink = SmtpSink(offer, host=free_address(), port=self.port, **more).start()  # type: ignore[arg-type]
+        self.sinks[name] = sink
+        self.dns.add(domain, "MX", f"{preference} {name}.")
+        self.dns.add(name, "A", sink.host)
+        return sink
+
+    def dead(self, domain: str, preference: int, name: str) -> None:
+        """A host on which nothing listens."""
+        self.dns.add(domain, "MX", f"{preference} {name}.")
+        self.dns.add(name, "A", free_address())
+
+
+@pytest.fixture
+async def mx_hosts(dns_server: DnsServer, gateway: Gateway) -> AsyncIterator[MxHosts]:
+    hosts = MxHosts(dns_server, free_port())
+    gateway.options_are(mx_port=hosts.port)
+    yield hosts
+    for sink in hosts.sinks.values():
+        sink.stop()
+
+
+@pytest.fixture(scope="session")
+def authority_file(certificates: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("authority") / "ca.pem"
+    path.write_bytes(certificates.cert_pem.bytes())
+    return path

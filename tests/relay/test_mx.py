@@ -1,0 +1,429 @@
+"""Which servers a destination has, asked of a real DNS server on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterator
+from ipaddress import ip_address
+
+import pytest
+
+from services.relay.delivery.options import PROHIBITED_NETWORKS, networks
+from services.relay.mx import Exchangers, Ourselves, Targets, parse_literal
+from services.relay.resolver import Finding, Resolver, absolute, parse_server
+from services.relay.transaction import Result
+from tests.peers.dns import DnsServer
+from tests.peers.dns_misbehaviour import Behaviour
+
+GATEWAY = "mx.posthouse.test"
+OURSELVES = Ourselves(
+    frozenset((GATEWAY,)),
+    frozenset(((ip_address("192.0.2.99"), 0), (ip_address("192.0.2.98"), 2525))),
+    networks(PROHIBITED_NETWORKS),
+)
+
+
+@pytest.fixture
+async def resolver(dns_server: DnsServer) -> AsyncIterator[Resolver]:
+    resolver = Resolver((dns_server.address,), seconds=1)
+    yield resolver
+    await resolver.close()
+
+
+@pytest.fixture
+def exchangers(resolver: Resolver) -> Exchangers:
+    return Exchangers(resolver, random.Random(7), 25)
+
+
+def tried(targets: Targets) -> list[str]:
+    return [host.name for host in targets.hosts if not host.left_out]
+
+
+def left_out(targets: Targets) -> dict[str, str]:
+    return {host.name: host.left_out for host in targets.hosts if host.left_out}
+
+
+def mx(dns: DnsServer, domain: str, *hosts: tuple[int, str, str]) -> None:
+    """(preference, host, address), in the order of the answer."""
+    dns.add(domain, "MX", *(f"{preference} {host}." for preference, host, _ in hosts))
+    for _, host, address in hosts:
+        if address:
+            dns.add(host, "AAAA" if ":" in address else "A", address)
+
+
+async def test_hosts_come_by_preference_not_in_the_order_of_the_answer(
+    dns_server: DnsServer, exchangers: Exchangers
+) -> None:
+    """C115"""
+    mx(dns_server, "example.net", (10, "b.test", "192.0.2.2"), (1, "a.test", "192.0.2.1"), (20, "c.test", "192.0.2.3"))
+    targets = await exchangers.of_domain("example.net", OURSELVES)
+    assert tried(targets) == ["a.test", "b.test", "c.test"]
+    assert targets.hosts[0].addresses == ("192.0.2.1",)
+
+
+async def test_equals_are_shuffled(dns_server: DnsServer, exchangers: Exchangers) -> None:
+    mx(dns_server, "example.net", *((10, f"{name}.test", f"192.0.2.{number}") for number, name in enumerate("abcd")))
+    first = {tried(await exchangers.of_domain("example.net", OURSELVES))[0] for _ in range(100)}
+    assert first == {"a.test", "b.test", "c.test", "d.test"}
+
+
+async def test_null_mx_bounces_at_once_and_no_address_is_asked_for(
+    dns_server: DnsServer, exchangers: Exchangers
+) -> None:
+    """C108"""
+    dns_server.load({"null.test": {"MX": "0 .", "A": "192.0.2.1"}})
+    targets = await exchangers.of_domain("null.test", OURSELVES)
+    assert targets.failure is not None
+    assert (targets.failure.code, targets.failure.enhanced_code) == (556, "5.1.10")
+    assert {query.type for query in dns_server.queries} == {"MX"}
+
+
+async def test_a_root_entry_among_others_is_passed_over(dns_server: DnsServer, exchangers: Exchangers) -> None:
+    """C108"""
+    dns_server.load({"mixed.test": {"MX": ["10 .", "20 real.test."]}, "real.test": {"A": "192.0.2.1"}})
+    assert tried(await exchangers.of_domain("mixed.test", OURSELVES)) == ["real.test"]
+
+
+@pytest.mark.parametrize("behaviour", [Behaviour.SERVFAIL, Behaviour.REFUSED, Behaviour.SHORT_MX, Behaviour.GARBAGE])
+async def test_no_answer_to_mx_defers_though_an_address_exists(
+    dns_server: DnsServer, exchangers: Exchangers, behaviour: Behaviour
+) -> None:
+    """C109, C117"""
+    dns_server.load({"broken.test": {"A": "192.0.2.1"}, "fine.test": {"A": "192.0.2.2"}})
+    dns_server.behave("broken.test", behaviour, "MX")
+    targets, fine = await asyncio.gather(
+        exchangers.of_domain("broken.test", OURSELVES), exchangers.of_domain("fine.test", OURSELVES)
+    )
+    assert targets.failure is not None
+    assert (targets.failure.result, targets.failure.enhanced_code) == (Result.DEFERRED, "4.4.3")
+    assert not dns_server.asked("broken.test", "A")
+    assert tried(fine) == ["fine.test"]
+
+
+async def test_without_mx_the_domain_itself_is_the_host(dns_server: DnsServer, exchangers: Exchangers) -> None:
+    dns_server.load({"plain.test": {"A": "192.0.2.1", "AAAA": "2001:db8::1"}})
+    targets = await exchangers.of_domain("plain.test", OURSELVES)
+    assert targets.hosts[0].addresses == ("2001:db8::1", "192.0.2.1")
+
+
+async def test_a_domain_that_does_not_exist_bounces(dns_server: DnsServer, exchangers: Exchangers) -> None:
+    for domain in ("nowhere.test", "x" * 64 + ".test", "[999.1.1.1]", "[x]"):
+        targets = await exchangers.of_domain(domain, OURSELVES)
+        assert targets.failure is not None
+        assert (targets.failure.result, targets.failure.enhanced_code) == (Result.FAILED, "5.1.2")
+    dns_server.add("text.test", "TXT", "nothing else")
+    targets = await exchangers.of_domain("text.test", OURSELVES)
+    assert targets.failure is not None
+    assert targets.failure.enhanced_code == "5.1.2"
+
+
+async def test_hosts_without_address_bounce_and_those_without_answer_defer(
+    dns_server: DnsServer, exchangers: Exchangers
+) -> None:
+    mx(dns_server, "gone.test", (10, "gone-host.test", ""))
+    targets = await exchangers.of_domain("gone.test", OURSELVES)
+    assert targets.failure is not None
+    assert (targets.failure.result, targets.failure.enhanced_code) == (Result.FAILED, "5.4.4")
+    mx(dns_server, "silent.test", (10, "silent-host.test", ""), (20, "gone-host.test", ""))
+    dns_server.behave("silent-host.test", Behaviour.SERVFAIL)
+    targets = await exchangers.of_domain("silent.test", OURSELVES)
+    assert targets.failure is not None
+    assert (targets.failure.result, targets.failure.enhanced_code) == (Result.DEFERRED, "4.4.3")
+    mx(dns_server, "half.test", (10, "silent-host.test", ""), (20, "alive.test", "192.0.2.3"))
+    assert tried(await exchangers.of_domain("half.test", OURSELVES)) == ["alive.test"]
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("localhost.test", "127.0.0.1"),
+        ("loop6.test", "::1"),
+        ("zero.test", "0.0.0.0"),
+        ("mapped.test", "::ffff:127.0.0.1"),
+        ("own-address.test", "192.0.2.99"),
+        (GATEWAY, "192.0.2.1"),
+        ("multicast.test", "224.0.0.1"),
+    ],
+)
+async def test_mx_hosts_that_are_ourselves_or_prohibited_are_never_tried(
+    dns_server: DnsServer, exchangers: Exchangers, host: str, address: str
+) -> None:
+    """C111"""
+    mx(dns_server, "loop.test", (10, host, address))
+    targets = await exchangers.of_domain("loop.test", OURSELVES)
+    assert tried(targets) == []
+    assert targets.failure is not None
+    assert (targets.failure.result, targets.failure.enhanced_code) == (Result.FAILED, "5.4.6")
+
+
+async def test_an_own_address_on_another_port_is_another_server(
+    dns_server: DnsServer, exchangers: Exchangers, resolver: Resolver
+) -> None:
+    mx(dns_server, "port.test", (10, "port-host.test", "192.0.2.98"))
+    assert tried(await exchangers.of_domain("port.test", OURSELVES)) == ["port-host.test"]
+    assert tried(await Exchangers(resolver, random.Random(1), 2525).of_domain("port.test", OURSELVES)) == []
+
+
+async def test_only_hosts_of_better_preference_than_ourselves_are_tried(
+    dns_server: DnsServer, exchangers: Exchangers
+) -> None:
+    """C111; RFC 5321 5.1"""
+    mx(
+        dns_server,
+        "backup.test",
+        (30, "worse.test", "192.0.2.3"),
+        (20, GATEWAY, "192.0.2.99"),
+        (20, "equal.test", "192.0.2.4"),
+        (10, "better.test", "192.0.2.1"),
+    )
+    targets = await exchangers.of_domain("backup.test", OURSELVES)
+    assert tried(targets) == ["better.test"]
+    assert left_out(targets) == {
+        GATEWAY: "is this gateway",
+        "equal.test": "is of no better preference than this gateway",
+        "worse.test": "is of no better preference than this gateway",
+    }
+
+
+async def test_a_better_host_without_answer_defers_rather_than_loops(
+    dns_server: DnsServer, exchangers: Exchangers
+) -> None:
+    mx(dns_server, "backup.test", (10, "better.test", ""), (20, GATEWAY, "192.0.2.99"))
+    dns_server.behave("better.test", Behaviour.SERVFAIL)
+    targets = await exchangers.of_domain("backup.test", OURSELVES)
+    assert targets.failure is not None
+    assert (targets.failure.result, targets.failure.enhanced_code) == (Result.DEFERRED, "4.4.3")
+
+
+async def test_aliases_are_followed_and_loops_defer(dns_server: DnsServer, exchangers: Exchangers) -> None:
+    """C113"""
+    dns_server.load(
+        {
+            "alias.test": {"CNAME": "target.test."},
+            "target.test": {"MX": "10 mx-alias.test."},
+            "mx-alias.test": {"CNAME": "host.test."},
+            "host.test": {"A": "192.0.2.1"},
+            "loop-a.test": {"CNAME": "loop-b.test."},
+            "loop-b.test": {"CNAME": "loop-a.test."},
+        }
+    )
+    targets = await exchangers.of_domain("alias.test", OURSELVES)
+    assert [(host.name, host.addresses) for host in targets.hosts] == [("mx-alias.test", ("192.0.2.1",))]
+    looped = await exchangers.of_domain("loop-a.test", OURSELVES)
+    assert looped.failure is not None
+    assert looped.failure.result is Result.DEFERRED
+
+
+async def test_a_literal_is_its_own_host_unless_prohibited(exchangers: Exchangers) -> None:
+    """C53"""
+    targets = await exchangers.of_domain("[192.0.2.7]", OURSELVES)
+    assert targets.hosts[0].addresses == ("192.0.2.7",)
+    for domain in ("[127.0.0.1]", "[IPv6:::1]", "[192.0.2.99]", "[IPv6:::ffff:127.0.0.1]"):
+        targets = await exchangers.of_domain(domain, OURSELVES)
+        assert targets.failure is not None
+        assert targets.failure.enhanced_code == "5.4.6"
+
+
+def test_literals_are_parsed_strictly() -> None:
+    assert str(parse_literal("[IPv6:2001:db8::1]")) == "2001:db8::1"
+    assert str(parse_literal("[ipv6:::ffff:192.0.2.1]")) == "192.0.2.1"
+    assert parse_literal("example.net") is None
+    assert parse_literal("[256.1.1.1]") is None
+
+
+async def test_names_are_asked_for_as_absolute(dns_server: DnsServer, exchangers: Exchangers) -> None:
+    """C111: a search list could turn a name into one of ours"""
+    dns_server.add("single", "A", "192.0.2.1")
+    assert tried(await exchangers.of_domain("single", OURSELVES)) == ["single"]
+    assert {query.name for query in dns_server.queries} == {"single"}
+
+
+async def test_a_named_host_is_never_looked_up_as_mx(dns_server: DnsServer, exchangers: Exchangers) -> None:
+    mx(dns_server, "hub.test", (10, "elsewhere.test", "192.0.2.1"))
+    dns_server.add("hub.test", "A", "127.0.0.1")
+    targets = await exchangers.of_named_host("[hub.test]", 587)
+    assert (targets.hosts[0].name, targets.hosts[0].port, targets.hosts[0].addresses) == (
+        "hub.test",
+        587,
+        ("127.0.0.1",),
+    )
+    assert not dns_server.asked("hub.test", "MX")
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [("[::1]", "::1"), ("127.0.0.1", "127.0.0.1"), ("[IPv6:::1]", "::1"), ("localhost", "127.0.0.1")],
+)
+async def test_named_addresses_need_no_look_up(
+    dns_server: DnsServer, exchangers: Exchangers, name: str, address: str
+) -> None:
+    targets = await exchangers.of_named_host(name, 25)
+    assert targets.hosts[0].addresses[0] == address
+    assert dns_server.queries == ()
+
+
+async def test_a_named_host_without_address_is_deferred(dns_server: DnsServer, exchangers: Exchangers) -> None:
+    targets = await exchangers.of_named_host("hub.test", 25)
+    assert targets.failure is not None
+    assert (targets.failure.result, targets.failure.enhanced_code) == (Result.DEFERRED, "4.4.4")
+    dns_server.behave("hub2.test", Behaviour.SERVFAIL)
+    targets = await exchangers.of_named_host("hub2.test", 25)
+    assert targets.failure is not None
+    assert targets.failure.enhanced_code == "4.4.3"
+
+
+# Relay domains
+
+
+@pytest.fixture
+def inside() -> Iterator[DnsServer]:
+    with DnsServer() as server:
+        yield server
+
+
+async def relay_domain(exchangers: Exchangers, *servers: DnsServer) -> Targets:
+    preferred, *alternate = [server.address for server in servers]
+    return await exchangers.of_relay_domain("customer.test", OURSELVES, [preferred], alternate)
+
+
+async def test_the_mx_sets_of_both_groups_are_merged(
+    dns_server: DnsServer, inside: DnsServer, exchangers: Exchangers
+) -> None:
+    """The public zone names this gateway, the inner one the customer's own server."""
+    mx(dns_server, "customer.test", (10, GATEWAY, "192.0.2.99"), (20, "public.test", "192.0.2.2"))
+    mx(inside, "customer.test", (5, "inner.test", "10.0.0.5"), (7, "public.test", "10.0.0.6"))
+    targets = await relay_domain(exchangers, dns_server, inside)
+    assert tried(targets) == ["inner.test", "public.test"]
+    assert targets.hosts[0].addresses == ("10.0.0.5",)
+    # Named by both: each is asked for the addresses.
+    assert set(targets.hosts[1].addresses) == {"192.0.2.2", "10.0.0.6"}
+    assert not dns_server.asked("inner.test")
+
+
+async def test_nothing_better_than_the_gateway_defers(
+    dns_server: DnsServer, inside: DnsServer, exchangers: Exchangers
+) -> None:
+    mx(dns_server, "customer.test", (10, GATEWAY, "192.0.2.99"), (20, "worse.test", "192.0.2.2"))
+    targets = await relay_domain(exchangers, dns_server, inside)
+    assert targets.failure is not None
+    assert (targets.failure.result, targets.failure.enhanced_code) == (Result.DEFERRED, "4.4.6")
+
+
+async def test_one_group_silent_and_nothing_left_defers(
+    dns_server: DnsServer, inside: DnsServer, exchangers: Exchangers
+) -> None:
+    mx(dns_server, "customer.test", (10, GATEWAY, "192.0.2.99"))
+    inside.behave("customer.test", Behaviour.SERVFAIL)
+    targets = await relay_domain(exchangers, dns_server, inside)
+    assert targets.failure is not None
+    assert (targets.failure.result, targets.failure.enhanced_code) == (Result.DEFERRED, "4.4.3")
+
+
+async def test_one_group_silent_leaves_the_other(
+    dns_server: DnsServer, inside: DnsServer, exchangers: Exchangers
+) -> None:
+    dns_server.behave("customer.test", Behaviour.REFUSED)
+    mx(inside, "customer.test", (10, "inner.test", "10.0.0.5"))
+    assert tried(await relay_domain(exchangers, dns_server, inside)) == ["inner.test"]
+
+
+async def test_without_alternate_only_preferred_is_asked(
+    dns_server: DnsServer, inside: DnsServer, exchangers: Exchangers
+) -> None:
+    mx(inside, "customer.test", (10, "inner.test", "10.0.0.5"))
+    assert tried(await relay_domain(exchangers, inside)) == ["inner.test"]
+    assert dns_server.queries == ()
+
+
+async def test_a_relay_domain_without_mx_is_its_own_host(
+    dns_server: DnsServer, inside: DnsServer, exchangers: Exchangers
+) -> None:
+    inside.add("customer.test", "A", "10.0.0.5")
+    targets = await relay_domain(exchangers, dns_server, inside)
+    assert [host.addresses for host in targets.hosts] == [("10.0.0.5",)]
+    assert (await relay_domain(exchangers, dns_server, inside)).failure is None
+
+
+async def test_a_relay_domain_that_no_server_knows_waits(
+    dns_server: DnsServer, inside: DnsServer, exchangers: Exchangers
+) -> None:
+    targets = await relay_domain(exchangers, dns_server, inside)
+    assert targets.failure is not None
+    assert (targets.failure.result, targets.failure.enhanced_code) == (Result.DEFERRED, "4.4.4")
+
+
+# The resolver itself
+
+
+async def test_answers_are_kept_for_their_lifetime(dns_server: DnsServer) -> None:
+    now = 1000.0
+    resolver = Resolver((dns_server.address,), clock=lambda: now)
+    dns_server.add("host.test", "A", "192.0.2.1", ttl=60)
+    for _ in range(3):
+        assert (await resolver.lookup("host.test", "A")).answers == ("192.0.2.1",)
+    assert len(dns_server.queries) == 1
+    now += 61
+    await resolver.lookup("host.test", "A")
+    assert len(dns_server.queries) == 2
+
+
+async def test_none_is_kept_as_the_soa_says_and_no_answer_never(dns_server: DnsServer) -> None:
+    resolver = Resolver((dns_server.address,))
+    dns_server.add("zone.test", "SOA", "ns.zone.test. root.zone.test. 1 3600 600 86400 30", ttl=30)
+    for _ in range(2):
+        lookup = await resolver.lookup("host.zone.test", "A")
+        assert (lookup.finding, lookup.nonexistent) == (Finding.NONE, True)
+    assert len(dns_server.asked("host.zone.test")) == 1
+    dns_server.behave("bad.test", Behaviour.SERVFAIL)
+    assert (await resolver.lookup("bad.test", "A")).finding is Finding.NO_ANSWER
+    dns_server.normal("bad.test")
+    assert (await resolver.lookup("bad.test", "A")).finding is Finding.NONE
+
+
+async def test_many_who_ask_the_same_at_once_ask_once(dns_server: DnsServer) -> None:
+    resolver = Resolver((dns_server.address,))
+    dns_server.add("host.test", "A", "192.0.2.1")
+    gate = dns_server.hold("host.test")
+    waiting = [asyncio.create_task(resolver.lookup("host.test", "A")) for _ in range(20)]
+    await gate.reached()
+    # One of them giving up takes nothing from the rest.
+    waiting[0].cancel()
+    gate.open()
+    answers = await asyncio.gather(*waiting[1:])
+    assert {answer.answers for answer in answers} == {("192.0.2.1",)}
+    assert len(dns_server.queries) == 1
+
+
+@pytest.mark.parametrize("behaviour", [Behaviour.TRUNCATED, Behaviour.FORGED_FIRST])
+async def test_truncation_and_forgeries_do_not_mislead(dns_server: DnsServer, behaviour: Behaviour) -> None:
+    """C86"""
+    dns_server.add("host.test", "A", "192.0.2.1")
+    dns_server.behave("host.test", behaviour)
+    assert (await Resolver((dns_server.address,)).lookup("host.test", "A")).answers == ("192.0.2.1",)
+
+
+async def test_the_second_name_server_is_asked_when_the_first_fails(dns_server: DnsServer, inside: DnsServer) -> None:
+    dns_server.behave("host.test", Behaviour.SERVFAIL)
+    inside.add("host.test", "A", "192.0.2.1")
+    resolver = Resolver((dns_server.address, inside.address))
+    assert (await resolver.lookup("host.test", "A")).answers == ("192.0.2.1",)
+
+
+async def test_only_ad_counts_as_authenticated(dns_server: DnsServer) -> None:
+    resolver = Resolver((dns_server.address,))
+    dns_server.add("signed.test", "A", "192.0.2.1")
+    dns_server.add("unsigned.test", "A", "192.0.2.1")
+    dns_server.secure("signed.test")
+    assert (await resolver.lookup("signed.test", "A")).authenticated
+    assert not (await resolver.lookup("unsigned.test", "A")).authenticated
+
+
+def test_name_servers_are_addresses() -> None:
+    assert parse_server("192.0.2.1") == ("192.0.2.1", 53)
+    assert parse_server("192.0.2.1:5353") == ("192.0.2.1", 5353)
+    assert parse_server("[2001:db8::1]:5353") == ("2001:db8::1", 5353)
+    assert parse_server("2001:db8::1") == ("2001:db8::1", 53)
+    with pytest.raises(ValueError, match=r"ns\.test"):
+        Resolver(("ns.test",))
+    assert absolute("a..b") is None

@@ -1,0 +1,97 @@
+"""What replies mean for recipients."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.relay.outcome import Peer, Reply, Stage, enhanced_code, judge, lost, of_recipient, sanitised
+from services.relay.transaction import Result
+
+
+@pytest.mark.parametrize(
+    ("stage", "code", "text", "result", "status"),
+    [
+        (Stage.END_OF_DATA, 250, b"2.0.0 Ok: queued as X", Result.DELIVERED, "2.0.0"),
+        (Stage.END_OF_DATA, 250, b"Ok", Result.DELIVERED, "2.0.0"),
+        (Stage.RCPT, 550, b"5.1.1 Unknown", Result.FAILED, "5.1.1"),
+        (Stage.RCPT, 550, b"Unknown", Result.FAILED, "5.0.0"),
+        (Stage.RCPT, 451, b"4.7.1 Greylisted", Result.DEFERRED, "4.7.1"),
+        (Stage.RCPT, 452, b"4.5.3 Too many", Result.DEFERRED, "4.5.3"),
+        # C118: "too many recipients", whatever class the enhanced code claims
+        (Stage.RCPT, 552, b"5.5.3 Too many recipients", Result.DEFERRED, "4.5.3"),
+        (Stage.END_OF_DATA, 552, b"5.3.4 Too big", Result.FAILED, "5.3.4"),
+        (Stage.MAIL, 552, b"5.3.4 Too big", Result.FAILED, "5.3.4"),
+        (Stage.DATA, 554, b"5.5.1 No valid recipients", Result.FAILED, "5.5.1"),
+        # Until MAIL a 5yz speaks of the host
+        (Stage.GREETING, 554, b"5.7.1 No SMTP service here", Result.DEFERRED, "4.7.1"),
+        (Stage.GREETING, 421, b"Busy", Result.DEFERRED, "4.3.0"),
+        (Stage.EHLO, 550, b"5.7.0 Who?", Result.DEFERRED, "4.7.0"),
+        (Stage.RCPT, 421, b"4.3.2 Closing", Result.DEFERRED, "4.3.2"),
+        # Unknown codes go by their first digit
+        (Stage.RCPT, 599, b"Never", Result.FAILED, "5.0.0"),
+        (Stage.RCPT, 499, b"Later", Result.DEFERRED, "4.3.0"),
+        (Stage.RCPT, 299, b"Fine", Result.DELIVERED, "2.0.0"),
+        # A protocol error is temporary
+        (Stage.RCPT, 354, b"Go ahead", Result.DEFERRED, "4.5.0"),
+        (Stage.MAIL, 100, b"", Result.DEFERRED, "4.5.0"),
+        (Stage.MAIL, 0, b"", Result.DEFERRED, "4.5.0"),
+        # An enhanced code of another class is not believed
+        (Stage.RCPT, 550, b"4.2.2 Mailbox full", Result.FAILED, "5.0.0"),
+        (Stage.RCPT, 450, b"5.1.1 No", Result.DEFERRED, "4.3.0"),
+    ],
+)
+def test_the_meaning_of_replies(stage: Stage, code: int, text: bytes, result: Result, status: str) -> None:
+    verdict = judge(stage, Reply(code, text))
+    assert (verdict.result, verdict.code, verdict.enhanced_code) == (result, code, status)
+
+
+@pytest.mark.parametrize("code", [535, 534, 538, 530])
+def test_a_refused_login_is_the_relay_hosts_matter_not_the_messages(code: int) -> None:
+    verdict = judge(Stage.AUTH, Reply(code, b"5.7.8 Wrong"))
+    assert (verdict.result, verdict.enhanced_code, verdict.bad_login) == (Result.DEFERRED, "4.7.8", True)
+
+
+def test_a_login_that_cannot_be_checked_now_is_no_bad_login() -> None:
+    verdict = judge(Stage.AUTH, Reply(454, b"4.7.0 Temporary"))
+    assert (verdict.result, verdict.bad_login) == (Result.DEFERRED, False)
+
+
+def test_after_the_dot_a_loss_is_a_possible_duplicate() -> None:
+    verdict = lost(Stage.END_OF_DATA, "time-out", "no answer in time")
+    assert (verdict.result, verdict.code, verdict.possible_duplicate) == (Result.DEFERRED, 0, True)
+    assert not lost(Stage.DATA, "time-out", "no answer in time").possible_duplicate
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (b"5.1.1 x", "5.1.1"),
+        (b"5.1.1", "5.1.1"),
+        (b"5.1.100 x", "5.1.100"),
+        (b"5.1 x", "-"),
+        (b"5.1.1.1 x", "-"),
+        (b"5.1.1000 x", "-"),
+        (b"5.1.x y", "-"),
+        (b"", "-"),
+        (b" 5.1.1", "-"),
+        (b"5.1.1\nmore", "5.1.1"),
+    ],
+)
+def test_enhanced_codes_are_read_strictly(text: bytes, found: str) -> None:
+    assert enhanced_code(Reply(550, text), "-") == found
+
+
+def test_text_is_one_printable_line_of_bounded_length() -> None:
+    assert sanitised(b"first\nsecond  line\r\n\tthird") == "first second  line third"
+    assert sanitised(b"a\x00b\x1b[31m\x7f") == "a?b?[31m?"
+    assert sanitised("caf\u00e9".encode()) == "caf\u00e9"
+    assert sanitised(b"caf\xe9") == "caf\\xe9"
+    assert sanitised("a\u202eb\u2028c") == "a?b c"
+    assert len(sanitised(b"x" * 100_000)) == 2000
+
+
+def test_an_outcome_carries_the_peer() -> None:
+    peer = Peer("mx.test", "192.0.2.1", 25, "TLSv1.3 X", "opportunistic")
+    outcome = of_recipient(7, judge(Stage.RCPT, Reply(550, b"5.1.1 No\nreally")), peer)
+    assert (outcome.delivery_id, outcome.host, outcome.address, outcome.port) == (7, "mx.test", "192.0.2.1", 25)
+    assert (outcome.tls, outcome.tls_policy, outcome.text) == ("TLSv1.3 X", "opportunistic", "5.1.1 No really")

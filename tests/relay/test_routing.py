@@ -1,0 +1,219 @@
+"""The order of routing rules, and what a report of them says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from services.relay.configuration import (
+    Alias,
+    Configuration,
+    LocalDomain,
+    Mailbox,
+    MailboxKind,
+    RelayDomain,
+    RelayHost,
+    RelayRule,
+    RuleType,
+    TargetType,
+)
+from services.relay.routing import examine, resolve
+from services.relay.transaction import Route, RouteKind
+
+MAILDIR = Mailbox(MailboxKind.MAILDIR, path="/srv/mail")
+JUNK = Mailbox(MailboxKind.MAILDIR, path="/srv/junk")
+
+
+def rule(
+    name: str, type_: RuleType, target_type: TargetType, *targets: str, host: str = "", position: int = 0
+) -> RelayRule:
+    return RelayRule(name, name, type_, target_type, targets, RelayHost(host or f"{name}.test"), position)
+
+
+def to_recipient(name: str, *targets: str, position: int = 0) -> RelayRule:
+    kind = TargetType.ADDRESS if "@" in targets[0] else TargetType.DOMAIN
+    return rule(name, RuleType.RECIPIENT, kind, *targets, position=position)
+
+
+def from_sender(name: str, *targets: str, position: int = 0) -> RelayRule:
+    kind = TargetType.ADDRESS if "@" in targets[0] else TargetType.DOMAIN
+    return rule(name, RuleType.SENDER, kind, *targets, position=position)
+
+
+def configuration(*rules: RelayRule, relay_host: RelayHost | None = None) -> Configuration:
+    return Configuration(
+        revision=1,
+        hostname="mx.posthouse.test",
+        relay_host=relay_host,
+        relay_rules=tuple(sorted(rules, key=lambda rule: rule.position)),
+        local_domains={
+            "local.test": LocalDomain("l1", "local.test", MAILDIR, JUNK),
+            "empty.test": LocalDomain("l2", "empty.test", None),
+        },
+        relay_domains={"relayed.test": RelayDomain("d1", "relayed.test")},
+        account_addresses=frozenset((b"ann@local.test",)),
+    )
+
+
+def route(configured: Configuration, sender: bytes, recipient: bytes, *, quarantine: bool = False) -> Route:
+    return resolve(configured, sender, recipient, quarantine=quarantine)
+
+
+def test_without_rules_mail_goes_by_mx() -> None:
+    found = route(configuration(), b"ann@local.test", b"bob@Example.net".lower())
+    assert (found.kind, found.destination, found.domain) == (RouteKind.DIRECT, "domain:example.net", "example.net")
+
+
+def test_the_single_relay_host_takes_what_no_rule_takes() -> None:
+    found = route(configuration(relay_host=RelayHost("hub.test", 587)), b"ann@local.test", b"bob@example.net")
+    assert (found.kind, found.destination) == (RouteKind.RELAY_HOST, "relay:hub.test:587")
+
+
+@pytest.mark.parametrize("recipient", [b"ann@local.test", b"x@relayed.test"])
+def test_sender_rules_and_the_relay_host_never_take_mail_for_our_domains(recipient: bytes) -> None:
+    configured = configuration(from_sender("s", "local.test"), relay_host=RelayHost("hub.test"))
+    assert route(configured, b"ann@local.test", recipient).relay_host is None
+
+
+def test_a_recipient_rule_beats_every_sender_rule() -> None:
+    configured = configuration(
+        from_sender("sender", "ann@local.test", position=0), to_recipient("recipient", "example.net", position=9)
+    )
+    assert route(configured, b"ann@local.test", b"bob@example.net").rule_id == "recipient"
+
+
+def test_a_recipient_rule_takes_mail_for_a_local_domain_too() -> None:
+    configured = configuration(to_recipient("r", "ann@local.test"))
+    assert route(configured, b"x@example.net", b"Ann@local.test").rule_id == "r"
+    assert route(configured, b"x@example.net", b"bob@local.test").kind is RouteKind.MAILBOX
+
+
+def test_an_address_beats_a_domain_and_then_position_decides() -> None:
+    configured = configuration(
+        to_recipient("domain-first", "example.net", position=1),
+        to_recipient("domain-second", "example.net", position=2),
+        to_recipient("address", "bob@example.net", position=3),
+    )
+    assert route(configured, b"", b"bob@example.net").rule_id == "address"
+    assert route(configured, b"", b"eve@example.net").rule_id == "domain-first"
+
+
+@pytest.mark.parametrize(
+    ("domain", "taken"),
+    [("a.example.net", True), ("b.a.example.net", True), ("example.net", False), ("notexample.net", False)],
+)
+def test_sub_domains_only_where_written_so(domain: str, taken: bool) -> None:
+    configured = configuration(to_recipient("subs", ".example.net"))
+    assert (route(configured, b"", f"bob@{domain}".encode()).rule_id == "subs") is taken
+
+
+def test_a_plain_target_does_not_take_sub_domains() -> None:
+    assert route(configuration(to_recipient("r", "example.net")), b"", b"bob@a.example.net").rule_id == ""
+
+
+def test_position_decides_between_exact_domain_and_parent() -> None:
+    configured = configuration(
+        to_recipient("parent", ".example.net", position=1), to_recipient("exact", "a.example.net", position=2)
+    )
+    assert route(configured, b"", b"bob@a.example.net").rule_id == "parent"
+
+
+def test_sender_rules_compare_without_case_and_never_take_the_null_sender() -> None:
+    configured = configuration(from_sender("s", "ann@local.test"), from_sender("d", "local.test", position=1))
+    assert route(configured, b"Ann@local.test", b"bob@example.net").rule_id == "s"
+    assert route(configured, b"eve@local.test", b"bob@example.net").rule_id == "d"
+    assert route(configured, b"", b"bob@example.net").kind is RouteKind.DIRECT
+
+
+def test_local_domains_go_to_their_mailbox_and_quarantined_mail_to_the_other() -> None:
+    found = route(configuration(), b"", b"ann@local.test")
+    assert (found.destination, found.mailbox, found.rule_id) == ("mailbox:local.test", MAILDIR, "l1")
+    assert route(configuration(), b"", b"ann@local.test", quarantine=True).mailbox == JUNK
+
+
+def test_a_local_domain_without_a_mailbox_is_held() -> None:
+    found = route(configuration(), b"", b"ann@empty.test")
+    assert found.kind is RouteKind.HOLD
+    assert "empty.test" in found.reason
+
+
+@pytest.mark.parametrize("recipient", [b"postmaster", b"postmaster@local.test", b"Mailer-Daemon@local.test"])
+def test_postmaster_mail_that_nobody_takes_is_held(recipient: bytes) -> None:
+    assert route(configuration(), b"", recipient).kind is RouteKind.HOLD
+
+
+def test_a_postmaster_account_gets_its_mail() -> None:
+    configured = replace(configuration(), account_addresses=frozenset((b"postmaster@local.test",)))
+    assert route(configured, b"", b"Postmaster@local.test").kind is RouteKind.MAILBOX
+
+
+def test_relay_domains_have_their_own_kind_of_route() -> None:
+    found = route(configuration(), b"", b"x@relayed.test")
+    assert (found.kind, found.destination, found.rule_id) == (RouteKind.RELAY_DOMAIN, "domain:relayed.test", "d1")
+
+
+def test_percent_and_quotes_have_no_meaning() -> None:
+    assert route(configuration(), b"", b"u%local.test@example.net").domain == "example.net"
+    assert route(configuration(), b"", b'"u@local.test"@example.net').domain == "example.net"
+
+
+def test_literals_are_routed_as_domains() -> None:
+    assert route(configuration(), b"", b"u@[192.0.2.1]").domain == "[192.0.2.1]"
+
+
+def test_equal_routes_are_equal() -> None:
+    configured = configuration(to_recipient("r", "example.net"))
+    assert route(configured, b"", b"a@example.net") == route(configured, b"", b"b@example.net")
+
+
+def test_removing_a_rule_gives_its_mail_to_the_next() -> None:
+    with_rule = configuration(to_recipient("r", "example.net"), relay_host=RelayHost("hub.test"))
+    without = replace(with_rule, relay_rules=())
+    assert route(with_rule, b"", b"a@example.net").rule_id == "r"
+    assert route(without, b"", b"a@example.net").destination == "relay:hub.test:25"
+
+
+def test_the_report_names_the_winner_and_why_the_others_lost() -> None:
+    configured = configuration(
+        to_recipient("other", "example.org"),
+        to_recipient("loser", "example.net", position=1),
+        to_recipient("winner", "bob@example.net", position=2),
+        from_sender("sender", "local.test", position=3),
+    )
+    found, reports = examine(configured, b"ann@local.test", b"bob@example.net", quarantine=False)
+    assert found.rule_id == "winner"
+    assert [(report.kind, report.rule_id, report.won) for report in reports] == [
+        ("recipient_rule", "other", False),
+        ("recipient_rule", "loser", False),
+        ("recipient_rule", "winner", True),
+        ("local_domain", "", False),
+        ("relay_domain", "", False),
+        ("sender_rule", "sender", False),
+        ("mode", "", False),
+    ]
+    reasons = {report.rule_id: report.reason for report in reports}
+    assert reasons["loser"] == "example.net matches, but winner comes first"
+    assert reasons["sender"] == "local.test matches, but the recipient rule winner comes first"
+
+
+@pytest.mark.parametrize(
+    ("sender", "recipient", "winner"),
+    [
+        (b"x@a.test", b"ann@local.test", "local_domain"),
+        (b"x@a.test", b"u@relayed.test", "relay_domain"),
+        (b"x@a.test", b"u@example.org", "mode"),
+        (b"ann@local.test", b"u@example.org", "sender_rule"),
+        (b"", b"bob@example.net", "recipient_rule"),
+    ],
+)
+def test_every_report_has_one_winner(sender: bytes, recipient: bytes, winner: str) -> None:
+    configured = configuration(to_recipient("r", "example.net"), from_sender("s", "local.test"))
+    _, reports = examine(configured, sender, recipient, quarantine=False)
+    assert [report.kind for report in reports if report.won] == [winner]
+
+
+def test_aliases_are_not_looked_at_here() -> None:
+    alias = Alias("a", b"ann@local.test", (b"bob@example.net",))
+    configured = replace(configuration(), aliases={b"ann@local.test": alias})
+    assert route(configured, b"", b"ann@local.test").kind is RouteKind.MAILBOX
