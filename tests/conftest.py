@@ -36,7 +36,7 @@ def dns_server() -> Iterator[DnsServer]:
 
 @pytest.fixture(scope="session")
 def certificates() -> trustme.CA:
-    """A certificate authority: `certificates.issue_cert("mx.example.test")`, `certificates.configure_trust(context)`."""
+    """A certificate authority: `issue_cert("mx.example.test")` for servers, `configure_trust(context)` for clients."""
     return trustme.CA()
 
 

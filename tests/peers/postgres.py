@@ -15,7 +15,7 @@ from tests.peers.ports import LOOPBACK, free_port
 from tests.peers.process import PeerError, PeerProcess, descendants, program, run, send_all, unprivileged_user
 
 _SUPERUSER = "posthouse"
-_INITDB_OPTIONS = ("-U", _SUPERUSER, *"-A trust -E UTF8 --locale=C.UTF-8 --no-sync --no-instructions".split())
+_INITDB_OPTIONS = ("-U", _SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions")
 
 
 class Postgres:
@@ -101,9 +101,11 @@ class Postgres:
         send_all([process.pid, *descendants(process.pid)], signal.SIGCONT)
 
     def ensure_running(self) -> None:
-        """Brings it back when a test left it dead."""
+        """Brings it back when a test left it dead or frozen."""
         if self._process is None or not self._process.running:
             self.start()
+        else:
+            self.thaw()
 
     def __enter__(self) -> Self:
         return self.start()
