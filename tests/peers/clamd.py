@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 import tempfile
@@ -98,9 +99,11 @@ class Clamd:
     def command(self, command: bytes, *chunks: bytes) -> bytes:
         """Sends one command, and for INSTREAM its chunks; returns the answer without its NUL."""
         with socket.create_connection((LOOPBACK, self.port), timeout=_ASK_SECONDS) as connection:
+            stream = (*chunks, b"") if command == b"INSTREAM" else ()
             connection.sendall(b"z" + command + b"\0")
-            if command == b"INSTREAM":
-                connection.sendall(b"".join(len(chunk).to_bytes(4, "big") + chunk for chunk in (*chunks, b"")))
+            # Above its limit clamd answers and closes while we still send.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.sendall(b"".join(len(chunk).to_bytes(4, "big") + chunk for chunk in stream))
             with connection.makefile("rb") as answer:
                 return answer.read().rstrip(b"\0")
 
