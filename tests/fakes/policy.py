@@ -55,7 +55,7 @@ def delayed(seconds: float) -> pb.Verdict:
 class FakePolicy(policy_pb2_grpc.PolicyServicer):
     """`on(stage, answer)`: a verdict, or a function of the request. Stages without one: accept.
 
-    CONNECT and AUTH are given `self.profile` when their verdict has none. AUTH accepts `alice` with `secret` by default.
+    CONNECT and AUTH are given `self.profile` when their verdict has none. By default AUTH accepts `alice`, `secret`.
     """
 
     def __init__(self) -> None:

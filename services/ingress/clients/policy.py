@@ -116,8 +116,8 @@ class PolicyClient:
         """The connection ended, whatever was answered to it."""
         self._sessions.pop(session.id, None)
         if self.connected:
+            # Goes with the next request, ahead of it, or at the next sweep: not worth a frame of its own.
             self._closed.append(session.id)
-            self._stream.wake()
 
     # What FrameStream calls.
 
@@ -127,7 +127,7 @@ class PolicyClient:
         self._closed.clear()
         self._resume = list(self._sessions.items())
 
-    def next_frame(self) -> policy_pb2.DecideFrame | None:
+    def next_frame(self) -> tuple[policy_pb2.DecideFrame, bool] | None:
         unsent = self._unsent
         if not (unsent or self._closed or self._resume):
             return None
@@ -139,7 +139,7 @@ class PolicyClient:
             if not question.answer.done():
                 question.sent = True
                 requests.append(question.request)
-        return wire.decide_frame(requests, closed, resumed)
+        return wire.decide_frame(requests, closed, resumed), bool(requests)
 
     def received(self, frame: policy_pb2.VerdictFrame) -> None:
         self._heard_at = time.monotonic()
@@ -160,6 +160,8 @@ class PolicyClient:
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             now = time.monotonic()
+            if self._closed:
+                self._stream.wake()
             late = [question for question in self._pending.values() if question.deadline <= now]
             for question in late:
                 if not question.answer.done():

@@ -126,7 +126,7 @@ class RelayClient:
             pending.pieces = None
         self._unsent = deque(self._pending.values())
 
-    def next_frame(self) -> relay_pb2.SubmitFrame | None:
+    def next_frame(self) -> tuple[relay_pb2.SubmitFrame, bool] | None:
         submissions: list[relay_pb2.Submission] = []
         chunks: list[relay_pb2.SubmissionChunk] = []
         octets = 0
@@ -146,7 +146,8 @@ class RelayClient:
         abandoned, self._abandoned = self._abandoned, []
         if not (submissions or chunks or abandoned or refusals):
             return None
-        return wire.submit_frame(submissions, chunks, abandoned, refusals)
+        answered = bool(submissions) and octets < _FRAME_OCTETS
+        return wire.submit_frame(submissions, chunks, abandoned, refusals), answered
 
     def _envelope(self, pending: _Pending) -> relay_pb2.Submission:
         pending.sent = True
