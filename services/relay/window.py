@@ -82,6 +82,13 @@ class Windows:
                 return
 
 
+@dataclass(slots=True)
+class _Dead:
+    next_try: float
+    seconds: float
+    trying: bool = False
+
+
 class DeadHosts:
     """Addresses that did not answer: they come last in their list, save for one try at growing intervals.
 
@@ -89,19 +96,19 @@ class DeadHosts:
     """
 
     def __init__(self) -> None:
-        # (address, port) to (time of the next try, seconds until the one after it)
-        self._dead: OrderedDict[tuple[str, int], tuple[float, float]] = OrderedDict()
+        self._dead: OrderedDict[tuple[str, int], _Dead] = OrderedDict()
 
     def failed(self, address: str, port: int, now: float) -> None:
-        known = self._dead.pop((address, port), None)
-        seconds = min(_LONGEST_RETRY_SECONDS, known[1] * 2) if known and now >= known[0] else _FIRST_RETRY_SECONDS
-        if known is not None and now < known[0]:
-            # Others that were under way when it was found dead.
-            self._dead[address, port] = known
-            return
-        self._dead[address, port] = (now + seconds, seconds)
-        if len(self._dead) > _HOST_LIMIT:
-            self._dead.popitem(last=False)
+        known = self._dead.get((address, port))
+        if known is None:
+            self._dead[address, port] = _Dead(now + _FIRST_RETRY_SECONDS, _FIRST_RETRY_SECONDS)
+            if len(self._dead) > _HOST_LIMIT:
+                self._dead.popitem(last=False)
+        elif known.trying or now >= known.next_try:
+            known.seconds = min(_LONGEST_RETRY_SECONDS, known.seconds * 2)
+            known.next_try = now + known.seconds
+            known.trying = False
+        # Else it is one of those that were under way when it was found dead.
 
     def answered(self, address: str, port: int) -> None:
         self._dead.pop((address, port), None)
@@ -111,8 +118,9 @@ class DeadHosts:
         known = self._dead.get((address, port))
         if known is None:
             return False
-        if now < known[0]:
+        if now < known.next_try:
             return True
         # The try may take a while; nobody else joins it meanwhile.
-        self._dead[address, port] = (now + known[1], known[1])
+        known.trying = True
+        known.next_try = now + known.seconds
         return False

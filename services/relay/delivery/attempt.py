@@ -59,6 +59,8 @@ class Attempt:
         self._passed_on = [False] * len(recipients)
         self._failure: Verdict | None = None
         self._failed_at = NOBODY
+        # The last host was this gateway itself.
+        self._looped = False
         self._key: Hashable = (
             route.destination,
             route.relay_host,
@@ -93,8 +95,7 @@ class Attempt:
             session = await self._reach(endpoints)
             if session is not None:
                 await self._transact(session)
-            elif self._failure is not None and self._failure.result is Result.FAILED:
-                # The host is ourselves: those after it are no better.
+            elif self._looped:
                 return
 
     def _in_order(self, found: Found, tried: set[tuple[str, int]]) -> deque[Endpoint]:
@@ -171,7 +172,8 @@ class Attempt:
 
     def _note(self, error: HostFailedError) -> None:
         """The reason that is given if nothing better comes: the last, but a loop behind a host that is only away."""
-        if self._failure is not None and error.verdict.result is Result.FAILED:
+        self._looped = error.is_ourselves
+        if error.is_ourselves and self._failure is not None:
             return
         self._failure, self._failed_at = error.verdict, error.peer
 

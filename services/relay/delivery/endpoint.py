@@ -40,9 +40,11 @@ class Endpoint:
 class HostFailedError(Exception):
     """No session with this host; another host may do."""
 
-    def __init__(self, verdict: Verdict, peer: Peer, *, tls_broken: bool = False) -> None:
+    def __init__(self, verdict: Verdict, peer: Peer, *, tls_broken: bool = False, is_ourselves: bool = False) -> None:
         super().__init__(verdict.text)
         self.verdict = verdict
         self.peer = peer
         # The handshake failed where plaintext is allowed: worth another connection.
         self.tls_broken = tls_broken
+        # Those after it in the list are no better than this gateway.
+        self.is_ourselves = is_ourselves

@@ -115,7 +115,8 @@ class _Opening:
         if name == self._hostname and self._endpoint.loop is not Loop.IGNORE:
             loop = f"{self._endpoint.host} greets with this gateway's own name: mail would loop"
             bounce = self._endpoint.loop is Loop.BOUNCE
-            raise self._failed(failed(550, "5.4.6", loop) if bounce else deferred(451, "4.4.6", loop))
+            verdict = failed(550, "5.4.6", loop) if bounce else deferred(451, "4.4.6", loop)
+            raise HostFailedError(verdict, self._peer(), is_ourselves=True)
 
     async def _hello(self, step: str) -> Capabilities:
         verb = "LHLO" if self._endpoint.lmtp else "EHLO"

@@ -70,13 +70,19 @@ class Transaction:
                 await self._step_by_step()
         except ConnectionFailedError as error:
             self._protocol.abort()
-            if self._result.failure is None:
-                self._result.failure = lost(self._stage, error.what, error.error)
-                self._result.stale = self._reused and self._stage in (Stage.RESET, Stage.MAIL)
+            self._lost(lost(self._stage, error.what, error.error))
         except BaseException:
             self._protocol.abort()
             raise
         return self._result
+
+    def _lost(self, verdict: Verdict) -> None:
+        if self._stage is Stage.END_OF_DATA:
+            # Decided, for this attempt: no other host gets what this one may have (C120).
+            self._decide([one for one in self._accepted if self._result.verdicts[one] is None], verdict)
+        if self._result.failure is None:
+            self._result.failure = verdict
+            self._result.stale = self._reused and self._stage in (Stage.RESET, Stage.MAIL)
 
     async def _pipelined(self) -> None:
         """Everything up to DATA in one flight (RFC 2920 3.1)."""

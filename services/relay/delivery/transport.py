@@ -33,7 +33,7 @@ class MailTransport:
 
     def __init__(self, options: DeliveryOptions, clock: Callable[[], float], chance: random.Random) -> None:
         self._clock = clock
-        self._resolver = Resolver(options.nameservers, seconds=options.timeouts.lookup)
+        self.resolver = Resolver(options.nameservers, seconds=options.timeouts.lookup)
         self._windows = Windows()
         self._pool = Pool(options.idle_seconds, options.max_idle_connections, clock)
         # Deliveries under way; `close` waits for the last.
@@ -42,7 +42,7 @@ class MailTransport:
         self._means = Means(
             options,
             clock,
-            TargetFinder(Exchangers(self._resolver, chance, options.mx_port), options),
+            TargetFinder(Exchangers(self.resolver, chance, options.mx_port), options),
             SessionOpener(Contexts(options.ca_file), options.timeouts),
             self._pool,
             DeadHosts(),
@@ -87,7 +87,7 @@ class MailTransport:
         if self._running:
             self._quiet.clear()
             await within(grace_seconds, self._quiet.wait())
-        await self._resolver.close()
+        await self.resolver.close()
 
     async def _send(
         self,

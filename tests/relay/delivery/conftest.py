@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+import uvloop
 
 from services.relay.configuration import Configuration, LocalDomain, Mailbox, RelayHost, RelayHostAuth
 from services.relay.delivery import DeliveryOptions, MailTransport, Timeouts, open_transport
@@ -20,6 +21,13 @@ from tests.peers.smtp_sink import Offer, SmtpSink
 GATEWAY = "gateway.posthouse.test"
 SENDER = b"ann@example.org"
 CONTENT = b"From: ann@example.org\r\nTo: bob@example.net\r\nSubject: hello\r\n\r\nGood day.\r\n"
+
+
+@pytest.fixture(scope="session")
+def event_loop_policy() -> uvloop.EventLoopPolicy:
+    """The event loop that relay runs on."""
+    return uvloop.EventLoopPolicy()
+
 
 QUICK = Timeouts(
     connect=2, greeting=2, ehlo=2, tls=2, auth=2, mail=2, rcpt=2, data=2, block=2, end_of_data=2, reset=2, lookup=1,

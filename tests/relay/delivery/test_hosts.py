@@ -1,0 +1,258 @@
+"""From host to host within one attempt: order, failures, memory of the dead."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from services.relay.configuration import Mailbox, MailboxKind, RelayDomain, Resolvers
+from services.relay.delivery import DeliveryOptions, Timeouts, own_addresses
+from services.relay.transaction import Result, RouteKind
+from tests.peers.dns import DnsServer
+from tests.peers.dns_misbehaviour import Behaviour
+from tests.peers.ports import free_address
+from tests.peers.smtp_sink import Close, Offer, SmtpSink, Stage, reply
+from tests.relay.delivery.conftest import GATEWAY, Gateway, MxHosts
+
+
+async def test_the_best_host_gets_the_message(gateway: Gateway, mx_hosts: MxHosts) -> None:
+    second, first = mx_hosts.add("example.net", 10, "b.test"), mx_hosts.add("example.net", 1, "a.test")
+    outcome = await gateway.deliver_one()
+    assert (outcome.result, outcome.host, outcome.address) == (Result.DELIVERED, "a.test", first.host)
+    assert (len(first.messages), len(second.messages)) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("stage", "answer"),
+    [
+        (Stage.CONNECT, "421 4.3.2 Busy"),
+        (Stage.CONNECT, "554 5.7.1 No service here"),
+        (Stage.EHLO, "421 4.3.2 Busy"),
+        (Stage.MAIL, "421 4.3.2 Busy"),
+        (Stage.MAIL, "451 4.3.0 Later"),
+    ],
+)
+async def test_a_host_that_will_not_now_is_passed_over(
+    gateway: Gateway, mx_hosts: MxHosts, stage: Stage, answer: str
+) -> None:
+    """C115"""
+    first, second = mx_hosts.add("example.net", 1, "a.test"), mx_hosts.add("example.net", 10, "b.test")
+    first.on(stage, reply(answer))
+    outcome = await gateway.deliver_one()
+    assert (outcome.result, outcome.host) == (Result.DELIVERED, "b.test")
+    assert len(second.messages) == 1
+
+
+@pytest.mark.parametrize("stage", [Stage.CONNECT, Stage.EHLO, Stage.MAIL, Stage.RCPT, Stage.DATA])
+async def test_a_host_that_hangs_up_before_the_dot_is_passed_over(
+    gateway: Gateway, mx_hosts: MxHosts, stage: Stage
+) -> None:
+    first, _ = mx_hosts.add("example.net", 1, "a.test"), mx_hosts.add("example.net", 10, "b.test")
+    first.on(stage, Close())
+    assert (await gateway.deliver_one()).host == "b.test"
+
+
+async def test_a_dead_host_is_passed_over_and_then_comes_last(gateway: Gateway, mx_hosts: MxHosts) -> None:
+    """C115"""
+    mx_hosts.dead("example.net", 1, "dead.test")
+    alive = mx_hosts.add("example.net", 10, "b.test")
+    for _ in range(3):
+        assert (await gateway.deliver_one()).host == "b.test"
+    assert len(alive.messages) == 3
+
+
+async def test_a_host_that_swallows_connections_costs_a_moment_only(
+    gateway: Gateway, mx_hosts: MxHosts, dns_server: DnsServer
+) -> None:
+    """A full backlog drops SYNs as a dead host does; the next host is tried beside it before the time-out."""
+    address = free_address()
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, mx_hosts.port))
+        listener.listen(0)
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex((address, mx_hosts.port))
+        dns_server.add("example.net", "MX", "1 hole.test.")
+        dns_server.add("hole.test", "A", address)
+        mx_hosts.add("example.net", 10, "b.test")
+        gateway.options_are(timeouts=Timeouts(connect=60))
+        # The wait is bounded far below the connect time-out; which is the point.
+        async with asyncio.timeout(20):
+            assert (await gateway.deliver_one()).host == "b.test"
+            gateway.configuration_is(hostname="again.posthouse.test")
+            assert (await gateway.deliver_one()).host == "b.test"
+        for filler in fillers:
+            filler.close()
+
+
+async def test_all_hosts_dead_defers(gateway: Gateway, mx_hosts: MxHosts) -> None:
+    mx_hosts.dead("example.net", 1, "a.test")
+    mx_hosts.dead("example.net", 2, "b.test")
+    outcome = await gateway.deliver_one()
+    assert (outcome.result, outcome.enhanced_code, outcome.code) == (Result.DEFERRED, "4.4.1", 0)
+    assert outcome.host in ("a.test", "b.test")
+
+
+async def test_all_hosts_refusing_service_defers_with_their_words(gateway: Gateway, mx_hosts: MxHosts) -> None:
+    mx_hosts.add("example.net", 1, "a.test").on(Stage.CONNECT, reply("554 5.7.1 Go away"))
+    outcome = await gateway.deliver_one()
+    assert (outcome.result, outcome.code, outcome.text) == (Result.DEFERRED, 554, "5.7.1 Go away")
+
+
+async def test_what_a_host_decided_stands_and_the_rest_goes_to_the_next(gateway: Gateway, mx_hosts: MxHosts) -> None:
+    first, second = mx_hosts.add("example.net", 1, "a.test"), mx_hosts.add("example.net", 10, "b.test")
+    first.on(Stage.RCPT, reply("550 5.1.1 No"), address="eve@example.net")
+    first.on(Stage.DATA, Close())
+    outcomes = await gateway.deliver(b"bob@example.net", b"eve@example.net")
+    assert [(outcome.result, outcome.host) for outcome in outcomes] == [
+        (Result.DELIVERED, "b.test"),
+        (Result.FAILED, "a.test"),
+    ]
+    assert second.messages[0].accepted_recipients == [b"bob@example.net"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "answer"), [(Stage.RCPT, "450 4.2.0 Greylisted"), (Stage.END_OF_DATA, "451 4.3.0 Later")]
+)
+async def test_a_host_that_judged_the_message_is_not_overruled_by_the_next(
+    gateway: Gateway, mx_hosts: MxHosts, stage: Stage, answer: str
+) -> None:
+    first, second = mx_hosts.add("example.net", 1, "a.test"), mx_hosts.add("example.net", 10, "b.test")
+    first.on(stage, reply(answer))
+    assert (await gateway.deliver_one()).result is Result.DEFERRED
+    assert second.sessions == []
+
+
+async def test_lost_after_the_dot_does_not_go_to_the_next_host(gateway: Gateway, mx_hosts: MxHosts) -> None:
+    """C120"""
+    first, second = mx_hosts.add("example.net", 1, "a.test"), mx_hosts.add("example.net", 10, "b.test")
+    first.on(Stage.END_OF_DATA, Close())
+    assert (await gateway.deliver_one()).possible_duplicate
+    assert second.sessions == []
+
+
+async def test_no_more_hosts_than_the_limit_are_tried(gateway: Gateway, mx_hosts: MxHosts) -> None:
+    gateway.options_are(max_hosts=2)
+    sinks = [mx_hosts.add("example.net", number, f"h{number}.test") for number in range(4)]
+    for sink in sinks:
+        sink.on(Stage.CONNECT, reply("421 4.3.2 Busy"))
+    assert (await gateway.deliver_one()).result is Result.DEFERRED
+    assert [len(sink.sessions) for sink in sinks] == [1, 1, 0, 0]
+
+
+async def test_both_families_are_tried_and_the_good_one_remembered(
+    gateway: Gateway, mx_hosts: MxHosts, dns_server: DnsServer
+) -> None:
+    sink = mx_hosts.add("example.net", 1, "a.test")
+    # Nothing listens there.
+    dns_server.add("a.test", "AAAA", "::1")
+    assert (await gateway.deliver_one()).address == sink.host
+    found = await gateway.transport.resolver.lookup("a.test", "AAAA")
+    assert found.answers == ("::1",)
+    gateway.configuration_is(hostname="again.posthouse.test")
+    assert (await gateway.deliver_one()).address == sink.host
+
+
+async def test_ipv6_alone_works(gateway: Gateway, dns_server: DnsServer) -> None:
+    with SmtpSink(host="::1") as sink:
+        gateway.options_are(mx_port=sink.port)
+        dns_server.add("example.net", "AAAA", "::1")
+        outcome = await gateway.deliver_one()
+        assert (outcome.result, outcome.address) == (Result.DELIVERED, "::1")
+
+
+# Loops (C111)
+
+
+async def test_our_own_listener_as_mx_is_never_connected_to(gateway: Gateway, mx_hosts: MxHosts) -> None:
+    ourselves = mx_hosts.add("example.net", 1, "us.test")
+    gateway.options_are(own_addresses=own_addresses(ourselves.address))
+    outcome = await gateway.deliver_one()
+    assert (outcome.result, outcome.enhanced_code) == (Result.FAILED, "5.4.6")
+    assert ourselves.sessions == []
+
+
+@pytest.mark.parametrize(("domain", "result"), [("example.net", Result.FAILED), ("relayed.test", Result.DEFERRED)])
+async def test_a_host_that_greets_with_our_name_is_a_loop(
+    gateway: Gateway, mx_hosts: MxHosts, domain: str, result: Result
+) -> None:
+    gateway.configuration_is(relay_domains={"relayed.test": RelayDomain("d", "relayed.test")})
+    sink = mx_hosts.add(domain, 1, "us.test", Offer(hostname=GATEWAY.upper()))
+    worse = mx_hosts.add(domain, 2, "worse.test")
+    outcome = await gateway.deliver_one(b"bob@" + domain.encode())
+    assert (outcome.result, outcome.enhanced_code[1:]) == (result, ".4.6")
+    assert "MAIL" not in sink.sessions[0].verbs
+    assert worse.sessions == []
+
+
+async def test_a_mailbox_server_may_have_our_name(gateway: Gateway) -> None:
+    with SmtpSink(Offer(hostname=GATEWAY)) as sink:
+        gateway.into_mailbox("local.test", Mailbox(MailboxKind.SMTP, sink.host, sink.port))
+        assert (await gateway.deliver_one(b"bob@local.test")).result is Result.DELIVERED
+
+
+async def test_loopback_is_prohibited_unless_the_operator_says_otherwise(gateway: Gateway, mx_hosts: MxHosts) -> None:
+    gateway.options_are(prohibited=DeliveryOptions().prohibited)
+    sink = mx_hosts.add("example.net", 1, "a.test")
+    outcome = await gateway.deliver_one()
+    assert (outcome.result, outcome.enhanced_code) == (Result.FAILED, "5.4.6")
+    # A mailbox or relay host is named by the operator.
+    gateway.into_mailbox("local.test", Mailbox(MailboxKind.SMTP, sink.host, sink.port))
+    assert (await gateway.deliver_one(b"bob@local.test")).result is Result.DELIVERED
+
+
+# Look-ups
+
+
+async def test_null_mx_bounces_at_once(gateway: Gateway, dns_server: DnsServer) -> None:
+    """C108"""
+    dns_server.load({"example.net": {"MX": "0 .", "A": "127.0.0.1"}})
+    outcome = await gateway.deliver_one()
+    assert (outcome.result, outcome.code, outcome.enhanced_code) == (Result.FAILED, 556, "5.1.10")
+
+
+async def test_dns_without_answer_defers(gateway: Gateway, dns_server: DnsServer) -> None:
+    """C109"""
+    dns_server.add("example.net", "A", "127.0.0.1")
+    dns_server.behave("example.net", Behaviour.SILENT, "MX")
+    outcome = await gateway.deliver_one()
+    assert (outcome.result, outcome.enhanced_code) == (Result.DEFERRED, "4.4.3")
+
+
+async def test_a_relay_domain_goes_to_the_server_that_the_inner_name_servers_name(
+    gateway: Gateway, mx_hosts: MxHosts, dns_server: DnsServer
+) -> None:
+    with DnsServer() as inner:
+        gateway.configuration_is(
+            relay_domains={"customer.test": RelayDomain("d", "customer.test")},
+            resolvers=Resolvers((dns_server.address,), (inner.address,)),
+        )
+        dns_server.load({"customer.test": {"MX": f"10 {GATEWAY}."}, GATEWAY: {"A": "192.0.2.1"}})
+        own = mx_hosts.add("unused.test", 1, "own.test")
+        inner.load({"customer.test": {"MX": "5 own.test."}, "own.test": {"A": own.host}})
+        assert (await gateway.deliver_one(b"bob@customer.test")).result is Result.DELIVERED
+        assert len(own.messages) == 1
+
+
+async def test_routes_that_hold_or_fail_connect_nowhere(gateway: Gateway) -> None:
+    assert gateway.route(b"", b"postmaster").kind is RouteKind.HOLD
+    assert (await gateway.deliver_one(b"postmaster")).result is Result.DEFERRED
+
+
+# Dead destinations
+
+
+async def test_a_dead_destination_is_probed_and_opens_again(gateway: Gateway, mx_hosts: MxHosts) -> None:
+    sink = mx_hosts.add("example.net", 1, "a.test")
+    sink.stop()
+    for _ in range(5):
+        assert gateway.transport.capacity("domain:example.net", gateway.configuration) >= 1
+        await gateway.deliver_one()
+    assert gateway.transport.capacity("domain:example.net", gateway.configuration) == 0
+    sink.start()
+    await gateway.deliver_one()
+    assert gateway.transport.capacity("domain:example.net", gateway.configuration) >= 5

@@ -1,0 +1,95 @@
+"""How the number of transactions for a destination grows and shrinks, and how the dead are remembered."""
+
+from __future__ import annotations
+
+from services.relay.window import DeadHosts, Window, Windows
+
+
+def test_a_window_starts_low_and_opens_with_success_up_to_the_maximum() -> None:
+    window = Window()
+    assert window.capacity(0, 20) == 5
+    seen = []
+    for _ in range(20):
+        window.succeeded(20)
+        seen.append(window.capacity(0, 20))
+    assert seen == [6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 20, 20, 20, 20, 20]
+
+
+def test_the_maximum_holds_from_the_start_and_when_it_is_lowered() -> None:
+    window = Window()
+    assert window.capacity(0, 2) == 2
+    for _ in range(30):
+        window.succeeded(20)
+    assert window.capacity(0, 3) == 3
+
+
+def test_failures_halve_it_and_then_it_is_dead_and_probed_at_growing_intervals() -> None:
+    window = Window()
+    for _ in range(15):
+        window.succeeded(20)
+    seen = []
+    for _ in range(4):
+        window.failed(100)
+        seen.append(window.capacity(100, 20))
+    assert seen == [10, 5, 2, 1]
+    window.failed(100)
+    assert window.capacity(100, 20) == 0
+    intervals = []
+    now = 100.0
+    for _ in range(6):
+        due = window.next_probe
+        intervals.append(due - now)
+        assert window.capacity(due - 0.1, 20) == 0
+        assert window.capacity(due, 20) == 1
+        now = due
+        window.failed(now)
+    assert intervals == [5, 10, 20, 40, 60, 60]
+
+
+def test_a_probe_under_way_is_the_only_one_and_its_success_opens_the_window() -> None:
+    window = Window()
+    for _ in range(5):
+        window.failed(0)
+    window.running = 1
+    assert window.capacity(1, 20) == 1
+    window.running = 0
+    window.succeeded(20)
+    assert window.capacity(1, 20) == 6
+    window.failed(2)
+    assert window.capacity(2, 20) == 3
+
+
+def test_destinations_are_bounded_and_running_ones_are_kept() -> None:
+    windows = Windows()
+    first = windows.of("domain:first.test")
+    first.running = 1
+    for number in range(20_010):
+        windows.of(f"domain:{number}.test")
+    assert windows.of("domain:first.test") is first
+    assert len(windows._windows) <= 20_001
+
+
+def test_a_dead_host_is_tried_by_one_at_growing_intervals() -> None:
+    dead = DeadHosts()
+    assert not dead.avoid("192.0.2.1", 25, 0)
+    dead.failed("192.0.2.1", 25, 0)
+    # Others that were on their way change nothing.
+    dead.failed("192.0.2.1", 25, 1)
+    assert dead.avoid("192.0.2.1", 25, 29.9)
+    assert not dead.avoid("192.0.2.1", 2525, 0)
+    assert [dead.avoid("192.0.2.1", 25, 30), dead.avoid("192.0.2.1", 25, 30)] == [False, True]
+    dead.answered("192.0.2.1", 25)
+    assert not dead.avoid("192.0.2.1", 25, 31)
+
+
+def test_the_interval_doubles_up_to_five_minutes() -> None:
+    dead = DeadHosts()
+    now, gaps = 0.0, []
+    dead.failed("192.0.2.1", 25, now)
+    for _ in range(6):
+        start = now
+        while dead.avoid("192.0.2.1", 25, now):
+            now += 1
+        gaps.append(now - start)
+        dead.failed("192.0.2.1", 25, now)
+    assert gaps == [30, 60, 120, 240, 300, 300]
