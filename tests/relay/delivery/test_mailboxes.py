@@ -1,0 +1,173 @@
+"""Handing mail to the servers and directories of local domains."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from services.relay.configuration import Mailbox, MailboxKind
+from services.relay.delivery.maildir import mailbox_directory
+from services.relay.transaction import Result
+from tests.peers.smtp_sink import Close, Offer, SmtpSink, Stage, reply
+from tests.relay.delivery.conftest import CONTENT, Gateway
+
+BOB, EVE = b"bob@local.test", b"eve@local.test"
+
+
+def maildir(path: Path | str) -> Mailbox:
+    return Mailbox(MailboxKind.MAILDIR, path=str(path))
+
+
+def only_file(directory: Path) -> bytes:
+    (file,) = directory.iterdir()
+    return file.read_bytes()
+
+
+def files_below(directory: Path) -> list[Path]:
+    return [path for path in directory.rglob("*") if path.is_file()]
+
+
+# Maildir
+
+
+async def test_a_message_is_filed_with_its_envelope_in_front(gateway: Gateway, tmp_path: Path) -> None:
+    gateway.into_mailbox("local.test", maildir(tmp_path / "mail"))
+    outcome = await gateway.deliver_one(b"Bob@local.test", content=CONTENT + b".\r\n..\r\n")
+    assert (outcome.result, outcome.code) == (Result.DELIVERED, 250)
+    box = tmp_path / "mail" / "bob"
+    assert sorted(folder.name for folder in box.iterdir()) == ["cur", "new", "tmp"]
+    text = only_file(box / "new")
+    head = b"Return-Path: <ann@example.org>\nDelivered-To: Bob@local.test\n"
+    assert text == head + CONTENT.replace(b"\r\n", b"\n") + b".\n..\n"
+    assert list((box / "tmp").iterdir()) == []
+
+
+async def test_mail_is_readable_by_its_owner_alone(gateway: Gateway, tmp_path: Path) -> None:
+    gateway.into_mailbox("local.test", maildir(tmp_path))
+    await gateway.deliver_one(BOB)
+    for path in (tmp_path / "bob").rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
+
+
+async def test_the_null_sender_is_an_empty_return_path(gateway: Gateway, tmp_path: Path) -> None:
+    gateway.into_mailbox("local.test", maildir(tmp_path))
+    await gateway.deliver_one(BOB, sender=b"")
+    assert only_file(tmp_path / "bob" / "new").startswith(b"Return-Path: <>\n")
+
+
+async def test_each_recipient_has_a_copy_and_every_file_a_name_of_its_own(gateway: Gateway, tmp_path: Path) -> None:
+    gateway.into_mailbox("local.test", maildir(tmp_path))
+    await asyncio.gather(*(gateway.deliver(BOB, EVE) for _ in range(20)))
+    assert len(list((tmp_path / "bob" / "new").iterdir())) == 20
+    assert len(list((tmp_path / "eve" / "new").iterdir())) == 20
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        (b"bob@x.test", "bob"),
+        (b"J.Doe+tag@x.test", "j.doe+tag"),
+        (b"../../etc@x.test", "%2E.%2F..%2Fetc"),
+        (b".@x.test", "%2E"),
+        (b"..@x.test", "%2E."),
+        (b'"a/b"@x.test', "%22a%2Fb%22"),
+        (b'"a b"@x.test', "%22a%20b%22"),
+        (b"a%2fb@x.test", "a%252fb"),
+        (b"a\x00b@x.test", "a%00b"),
+        ("J\u00dcRGEN@x.test".encode(), "j%C3%BCrgen"),
+        (b"{domain}@x.test", "%7Bdomain%7D"),
+    ],
+)
+def test_no_local_part_leaves_its_place(address: bytes, name: str) -> None:
+    directory = mailbox_directory("/srv/mail", address)
+    assert directory == Path("/srv/mail") / name
+    assert Path(os.path.normpath(directory)).parent == Path("/srv/mail")
+
+
+def test_long_local_parts_stay_apart() -> None:
+    one, other = (mailbox_directory("/srv", b"/" * 300 + tail + b"@x.test") for tail in (b"a", b"b"))
+    assert one != other
+    assert len(one.name) < 255
+
+
+@pytest.mark.parametrize(
+    ("template", "path"),
+    [
+        ("/srv/{domain}/{local_part}/Maildir", "/srv/x.test/bob/Maildir"),
+        ("/srv/{domain}", "/srv/x.test"),
+        ("/home/{local_part}/Maildir", "/home/bob/Maildir"),
+    ],
+)
+def test_placeholders_stand_for_the_address(template: str, path: str) -> None:
+    assert mailbox_directory(template, b"Bob@x.test") == Path(path)
+    assert "etc" not in mailbox_directory(template, b"../etc/passwd@x.test").parts
+
+
+async def test_a_full_or_forbidden_directory_defers(gateway: Gateway, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    gateway.into_mailbox("local.test", maildir(tmp_path / "file"))
+    outcome = await gateway.deliver_one(BOB)
+    assert (outcome.result, outcome.enhanced_code) == (Result.DEFERRED, "4.3.0")
+    assert str(tmp_path) not in outcome.text
+
+
+async def test_a_full_disk_defers_as_such_and_leaves_nothing(
+    gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C133"""
+    gateway.into_mailbox("local.test", maildir(tmp_path))
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    (tmp_path / "bob").mkdir()
+    for folder in ("tmp", "new", "cur"):
+        (tmp_path / "bob" / folder).mkdir()
+    outcome = await gateway.deliver_one(BOB)
+    assert (outcome.result, outcome.code, outcome.enhanced_code) == (Result.DEFERRED, 452, "4.3.1")
+    assert files_below(tmp_path) == []
+
+
+# LMTP and SMTP
+
+
+@pytest.mark.parametrize("pipelining", [True, False])
+async def test_lmtp_answers_for_each_recipient(gateway: Gateway, pipelining: bool) -> None:
+    with SmtpSink(Offer(lmtp=True, pipelining=pipelining)) as sink:
+        sink.on(Stage.END_OF_DATA, reply("452 4.2.2 Mailbox full"), address=EVE)
+        sink.on(Stage.RCPT, reply("550 5.1.1 Unknown"), address=b"ghost@local.test")
+        gateway.into_mailbox("local.test", Mailbox(MailboxKind.LMTP, sink.host, sink.port))
+        outcomes = await gateway.deliver(BOB, b"ghost@local.test", EVE, b"zoe@local.test")
+        assert [(outcome.result, outcome.code) for outcome in outcomes] == [
+            (Result.DELIVERED, 250),
+            (Result.FAILED, 550),
+            (Result.DEFERRED, 452),
+            (Result.DELIVERED, 250),
+        ]
+        assert sink.sessions[0].greeting_word == "LHLO"
+        # Final delivery is the mailbox server's: nothing is added here.
+        assert sink.messages[0].content == CONTENT
+
+
+async def test_lmtp_lost_between_two_answers(gateway: Gateway) -> None:
+    with SmtpSink(Offer(lmtp=True)) as sink:
+        sink.on(Stage.END_OF_DATA, Close(), address=EVE)
+        gateway.into_mailbox("local.test", Mailbox(MailboxKind.LMTP, sink.host, sink.port))
+        outcomes = await gateway.deliver(BOB, EVE)
+        assert [(outcome.result, outcome.possible_duplicate) for outcome in outcomes] == [
+            (Result.DELIVERED, False),
+            (Result.DEFERRED, True),
+        ]
+
+
+async def test_an_smtp_mailbox_is_found_by_name_not_by_mx(gateway: Gateway) -> None:
+    with SmtpSink() as sink:
+        gateway.into_mailbox("local.test", Mailbox(MailboxKind.SMTP, "localhost", sink.port))
+        outcome = await gateway.deliver_one(BOB)
+        assert (outcome.result, outcome.host) == (Result.DELIVERED, "localhost")
