@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tests.peers.dns import DnsServer
 from tests.peers.postgres import Postgres
 from tests.peers.redis import Redis
 from tests.peers.smtp_sink import SmtpSink
+from tests.peers.suite import Suite
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -109,3 +111,16 @@ def clamd(_clamd: Clamd) -> Clamd:
     """The session's clamd, running: `clamd.address`; it finds `tests.peers.clamd.eicar()` and nothing else."""
     _clamd.ensure_running()
     return _clamd
+
+
+@pytest.fixture
+def start_suite() -> Iterator[Callable[[Suite], Suite]]:
+    """Starts Posthouse: `start_suite(Suite(nameservers=dns_server.address))`. A failure shows the services' logs."""
+    with ExitStack() as stack:
+
+        def start(suite: Suite) -> Suite:
+            stack.callback(suite.stop)
+            stack.callback(lambda: print(suite.logs[-20_000:]))
+            return suite.start()
+
+        yield start

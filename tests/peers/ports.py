@@ -43,6 +43,15 @@ def free_ports(count: int, *hosts: str) -> tuple[int, ...]:
         return tuple(found)
 
 
+def free_run(count: int, host: str = LOOPBACK) -> int:
+    """The first of `count` (at most 100) free ports in a row."""
+    with _lock:
+        while True:
+            block = _claim_block()
+            if all(_is_free(host, number) for number in block[:count]):
+                return block[0]
+
+
 def free_address() -> str:
     """An address of 127/8 that only this process uses, never 127.0.0.1 itself.
 

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 DEADLINE_SECONDS = 30.0
-_PAUSE_SECONDS = 0.01
+PAUSE_SECONDS = 0.01
 
 # Linux sends the parent-death signal when the *thread* that forked ends. One thread that lives as long as this
 # process starts every peer, so a peer started from a short-lived worker thread is not shot with it.
@@ -45,7 +45,9 @@ def program(name: str, *patterns: str) -> Path:
     return Path(found)
 
 
-def until(condition: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS) -> None:
+def until(
+    condition: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS, pause: float = PAUSE_SECONDS
+) -> None:
     """Asks `condition` until it is true; PeerError naming `what` when it is not within `seconds`.
 
     For other processes, which can only be asked. Within this process wait on conditions and events.
@@ -54,7 +56,7 @@ def until(condition: Callable[[], bool], what: str, seconds: float = DEADLINE_SE
     while not condition():
         if time.monotonic() > deadline:
             raise PeerError(f"not within {seconds:g} s: {what}")
-        time.sleep(_PAUSE_SECONDS)
+        time.sleep(pause)
 
 
 def unprivileged_user(*names: str) -> str | None:
@@ -73,13 +75,14 @@ class PeerProcess:
         arguments: Sequence[str | Path],
         log: Path,
         *,
+        name: str = "",
         user: str | None = None,
         folder: Path | None = None,
         environment: Mapping[str, str] | None = None,
         end_signal: signal.Signals = signal.SIGKILL,
     ) -> None:
         self.log = log
-        self.name = Path(arguments[0]).name
+        self.name = name or Path(arguments[0]).name
         self._end_signal = end_signal
         # setpriv sets the death signal after the user (a change of user clears it) and then becomes the program.
         launcher: list[str | Path] = [program("setpriv"), "--pdeathsig", end_signal.name.removeprefix("SIG")]
@@ -112,14 +115,16 @@ class PeerProcess:
         """The exit status, negative for a signal; None while it runs."""
         return self._running.poll()
 
-    def until_ready(self, ready: Callable[[], bool], seconds: float = DEADLINE_SECONDS) -> None:
+    def until_ready(
+        self, ready: Callable[[], bool], seconds: float = DEADLINE_SECONDS, pause: float = PAUSE_SECONDS
+    ) -> None:
         """Asks until `ready`; PeerError with the log's tail when the process ends or the time is over."""
 
         def ready_or_dead() -> bool:
             return not self.running or ready()
 
         try:
-            until(ready_or_dead, f"{self.name} is ready", seconds)
+            until(ready_or_dead, f"{self.name} is ready", seconds, pause)
         except PeerError as error:
             self.kill()
             raise PeerError(f"{error}\n{self.log_tail()}") from None
