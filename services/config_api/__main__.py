@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging as stdlib_logging
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import structlog
 import uvicorn
@@ -30,6 +31,7 @@ from services.config_api.metrics import REVISION
 from services.config_api.passwords import PasswordHashing
 from services.config_api.replica import Feed, Replica
 from services.config_api.resources import Surroundings
+from services.config_api.rotation import rotate
 from services.config_api.sealing import Sealer, SealError, load_sealer
 from services.config_api.settings import Settings
 from services.config_api.store import Store
@@ -48,6 +50,20 @@ async def main(shutdown: Shutdown) -> None:
         logging.configure("config_api", settings.log_level)
     except ValueError as error:
         raise StartupError(f"CONFIG_API_LOG_LEVEL: {error}") from None
+    await run(settings, shutdown, _announce)
+
+
+Announce = Callable[[int, int], None]
+
+
+def _announce(http_port: int, grpc_port: int) -> None:
+    log.info("ready", http_port=http_port, grpc_port=grpc_port)
+
+
+async def run(settings: Settings, shutdown: Shutdown, announce: Announce) -> None:
+    """The whole service, until shutdown; `announce` is told the HTTP and the gRPC port once both answer."""
+    for chatty in ("alembic", "uvicorn"):
+        stdlib_logging.getLogger(chatty).setLevel(stdlib_logging.WARNING)
     sealer = load_sealer(settings.secret_key.get_secret_value(), settings.data_dir)
     wake = asyncio.Event()
     async with _opened(Database(settings.url)) as database:
@@ -56,10 +72,12 @@ async def main(shutdown: Shutdown) -> None:
         if admin_key is not None:
             sys.stdout.write(f"admin key: {admin_key}\n")
             sys.stdout.flush()
-        await _serve(settings, store, sealer, wake, shutdown)
+        await _serve(settings, store, sealer, wake, shutdown, announce)
 
 
-async def _serve(settings: Settings, store: Store, sealer: Sealer, wake: asyncio.Event, shutdown: Shutdown) -> None:
+async def _serve(
+    settings: Settings, store: Store, sealer: Sealer, wake: asyncio.Event, shutdown: Shutdown, announce: Announce
+) -> None:
     feed = Feed(Replica(store, sealer))
     try:
         await feed.replica.load()
@@ -75,20 +93,17 @@ async def _serve(settings: Settings, store: Store, sealer: Sealer, wake: asyncio
         rpc.channel(rpc.targets(settings.relay_target)[0], settings.tls) as relay,
     ):
         parts = _parts(settings, store, sealer, feed, passwords, PolicyClient(policy), RelayClient(relay))
-        audit = AuditLog(store.database, store.identifiers)
-        http = _HttpServer(settings, create_app(settings, parts, audit, ready.report))
+        http = _HttpServer(settings, create_app(settings, parts, ready.report))
         grpc_server = rpc.Server([publisher.SERVICE], publisher.Publisher(feed, hits).register)
         metrics = MetricsServer(ready.report)
-        await grpc_server.start(settings.host, settings.grpc_port, settings.tls)
+        grpc_port = await grpc_server.start(settings.host, settings.grpc_port, settings.tls)
         await metrics.start(settings.host, settings.metrics_port)
         background.start(http.run(), "http")
         background.start(publisher.follow(feed, wake), "follow")
         background.start(_keep_house(feed, hits, parts.access, ready), "housekeeping")
         await grpc_server.serving(True)
         ready.serving = True
-        log.info(
-            "ready", http=f"{settings.host}:{http.port}", grpc_port=settings.grpc_port, revision=feed.replica.revision
-        )
+        announce(http.port, grpc_port)
         await shutdown.wait()
         ready.serving = False
         feed.close()
@@ -121,6 +136,7 @@ def _parts(
         store=store,
         editor=Editor(store, Custody(sealer, passwords), look_around),
         access=Access(feed.replica, store, settings.admin_key.get_secret_value()),
+        audit=AuditLog(store.database, store.identifiers),
         feed=feed,
         policy=policy,
         relay=relay,
@@ -216,5 +232,22 @@ async def _opened(database: Database) -> AsyncIterator[Database]:
         await database.close()
 
 
+async def _rotate(_: Shutdown) -> None:
+    logging.configure("config_api", "warning")
+    count = await rotate(environment.load())
+    sys.stdout.write(f"{count} secrets are sealed under the new key\n")
+
+
+def command(arguments: list[str]) -> None:
+    """No argument: serve. `rotate-secret-key`: seal all secrets under a new key."""
+    match arguments:
+        case []:
+            lifecycle.run(main)
+        case ["rotate-secret-key"]:
+            lifecycle.run(_rotate)
+        case _:
+            sys.exit("usage: python -m services.config_api [rotate-secret-key]")
+
+
 if __name__ == "__main__":
-    lifecycle.run(main)
+    command(sys.argv[1:])

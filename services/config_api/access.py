@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import time
 from collections import OrderedDict
 from datetime import UTC, datetime
 
+from libs.smtp.network import counter_key
 from services.config_api.api_keys.resource import hash_key
 from services.config_api.api_keys.schemas import ROLES
-from services.config_api.filters import name_key
 from services.config_api.identifiers import now_us
 from services.config_api.metrics import FAILED_KEYS
 from services.config_api.problems import Problem
@@ -116,11 +115,7 @@ def _unauthorized(detail: str) -> Problem:
 
 
 def _client_key(client: str) -> str:
-    """One key an IPv4 address, and an IPv6 /64."""
     try:
-        address = ipaddress.ip_address(client)
+        return counter_key(client)
     except ValueError:
-        return name_key(client)
-    if address.version == 6:
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)
+        return "unknown"

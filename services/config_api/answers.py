@@ -81,7 +81,7 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 ETAG_HEADER = {"ETag": {"description": "The version, for If-Match.", "schema": {"type": "string"}, "example": '"42"'}}
-_WARNINGS = (
+_WARNINGS: Any = (
     list[FoundDoubt],
     Field(default=[], description="Doubts about what was just written; not stored, and absent from GET."),
 )

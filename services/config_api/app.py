@@ -15,22 +15,27 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from services.config_api import openapi
-from services.config_api.audit.repository import AuditLog
+from services.config_api.audit import endpoints as audit
+from services.config_api.blocked_clients import endpoints as blocked_clients
 from services.config_api.catalogue import COLLECTIONS, SINGLETONS
 from services.config_api.context import Parts
 from services.config_api.endpoints import collection_router, singleton_router
+from services.config_api.explain import endpoints as explain
 from services.config_api.gate import App, Gate
 from services.config_api.problems import MEDIA_TYPE, Problem, from_pydantic, malformed
+from services.config_api.queue import endpoints as queue
+from services.config_api.relay_hosts import endpoints as relay_hosts
+from services.config_api.revisions import endpoints as revisions
 from services.config_api.settings import Settings
+from services.config_api.transfer import endpoints as transfer
 
 Readiness = Callable[[], Mapping[str, str]]
 
 
-def create_app(settings: Settings, parts: Parts, audit: AuditLog, readiness: Readiness) -> App:
+def create_app(settings: Settings, parts: Parts, readiness: Readiness) -> App:
     """The application as uvicorn serves it: the gate around FastAPI."""
     app = describe_app()
     app.state.parts = parts
-    app.state.audit = audit
     _add_probes(app, readiness)
     origins = [origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()]
     if origins:
@@ -41,7 +46,7 @@ def create_app(settings: Settings, parts: Parts, audit: AuditLog, readiness: Rea
             allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key"],
             expose_headers=["ETag", "Location", "X-Request-Id"],
         )
-    return Gate(app, parts.access, audit, settings.proxies, bool(origins))
+    return Gate(app, parts.access, parts.audit, settings.proxies, bool(origins))
 
 
 def describe_app() -> FastAPI:
@@ -59,6 +64,8 @@ def describe_app() -> FastAPI:
         app.include_router(singleton_router(singleton))
     for collection in COLLECTIONS:
         app.include_router(collection_router(collection))
+    for noun in (queue, blocked_clients, explain, relay_hosts, revisions, transfer, audit):
+        app.include_router(noun.router)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)

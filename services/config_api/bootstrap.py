@@ -89,11 +89,15 @@ async def _has_keys(revision: Revision) -> bool:
 
 async def _make_admin_key(revision: Revision, store: Store, data_folder: Path) -> str:
     key, prefix, hashed = make_key()
-    data_folder.mkdir(parents=True, exist_ok=True)
-    write_private(data_folder / ADMIN_KEY_FILE, f"{key}\n".encode())
+    await asyncio.to_thread(_keep, data_folder, key)
     body = {"name": "admin", "role": "admin", "expires_at": None, "prefix": prefix, "key_hash": hashed}
     await revision.apply([Write(API_KEYS, store.identifiers.new(), None, body)])
     return key
+
+
+def _keep(data_folder: Path, key: str) -> None:
+    data_folder.mkdir(parents=True, exist_ok=True)
+    write_private(data_folder / ADMIN_KEY_FILE, f"{key}\n".encode())
 
 
 async def _hostname() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 import grpc
@@ -120,7 +120,7 @@ async def _call(service: str, what: str, start: Callable[[], Awaitable[T]]) -> T
         raise trouble(service, error, what) from None
 
 
-async def _stream(service: str, what: str, call: AsyncIterator[T]) -> AsyncIterator[T]:
+async def _stream(service: str, what: str, call: AsyncIterable[T]) -> AsyncIterator[T]:
     try:
         async for message in call:
             yield message

@@ -10,6 +10,7 @@ from fastapi import Request, Security
 from fastapi.security import HTTPBearer
 
 from services.config_api.access import Access, demand
+from services.config_api.audit.repository import AuditLog
 from services.config_api.clients import PolicyClient, RelayClient
 from services.config_api.editing import Editor
 from services.config_api.replica import Feed
@@ -25,6 +26,7 @@ class Parts:
     store: Store
     editor: Editor
     access: Access
+    audit: AuditLog
     feed: Feed
     policy: PolicyClient
     relay: RelayClient
@@ -53,3 +55,9 @@ def needs(role: str) -> Callable[..., Coroutine[Any, Any, Actor]]:
         return found
 
     return caller
+
+
+def acted(request: Request, target: str) -> None:
+    """For the audit log: this request does something, to this. Settings record themselves."""
+    request.scope["posthouse.acted"] = True
+    request.scope["posthouse.target"] = target

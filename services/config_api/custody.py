@@ -33,6 +33,11 @@ class Custody:
                 kept[secret] = self.sealer.seal(plain) if sealed else await self._passwords.hash(plain)
         return body, kept
 
+    def seal_hidden(self, resource: Resource, hidden: Body) -> Body:
+        """Members that the service made, those that are secrets sealed."""
+        secret = {found.path[0] for found in resource.secrets if found.kept_as == "sealed"}
+        return {name: self.sealer.seal(value) if name in secret else value for name, value in hidden.items()}
+
 
 def join(resource: Resource, body: Body, kept: Mapping[Secret, str], given: object, before: Body | None) -> Body:
     """The body to store: new secrets, and those of `before` that the client left out of `given`.

@@ -75,7 +75,7 @@ class Editor:
         findings = await self._findings(resource, body, surroundings)
         async with self.store.revision(actor, f"create{resource.noun}") as revision:
             await on_begun(revision)
-            stored = join(resource, body, kept, given, None) | self._sealed(resource, created.hidden)
+            stored = join(resource, body, kept, given, None) | self.custody.seal_hidden(resource, created.hidden)
             await revision.apply([Write(resource, document_id, None, stored)])
             describe(revision, resource, document_id, 201)
             document = Document(resource.kind, document_id, stored, revision.number, revision.at, revision.at)
@@ -152,11 +152,6 @@ class Editor:
             async with asyncio.timeout(_CHECK_SECONDS):
                 return await resource.check(body, surroundings)
         return ()
-
-    def _sealed(self, resource: Resource, hidden: Body) -> Body:
-        """Members that the service made, those that are secrets sealed."""
-        secret = {name for found in resource.secrets for name in found.path[:1] if found.kept_as == "sealed"}
-        return {name: self.custody.sealer.seal(value) if name in secret else value for name, value in hidden.items()}
 
 
 def validate(resource: Resource, given: object) -> BaseModel:

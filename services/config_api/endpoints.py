@@ -5,7 +5,7 @@
 import hashlib
 import json
 import re
-from typing import Annotated, Any, Literal, Optional
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -161,7 +161,7 @@ def collection_router(resource: Collection) -> APIRouter:
     async def get(request: Request, _: reader, id: str, if_none_match: IfNoneMatchGet = None) -> Response:  # type: ignore[valid-type]  # noqa: A002
         document = await _document(request, resource, id)
         # Counters are no part of the version: what shows them is always sent.
-        if not_modified(if_none_match, document.version) and resource.kind not in _COUNTED:
+        if not_modified(if_none_match, document.version) and resource.kind not in _UNCOUNTED:
             return Response(status_code=304, headers=answers.etag(document))
         extra = await _counted(request, resource, [document])
         return JSONResponse(answers.record(resource, document, extra[document.id]), headers=answers.etag(document))
@@ -259,7 +259,11 @@ async def _create(request: Request, resource: Collection, caller: Actor, key: st
     return response
 
 
-_COUNTED = frozenset({"access-rules", "api-keys"})
+# As new objects show them.
+_UNCOUNTED: dict[str, StoredBody] = {
+    "access-rules": {"hits": 0, "last_hit_at": None},
+    "api-keys": {"last_used_at": None},
+}
 
 
 async def _counted(request: Request, resource: Collection, found: list[Document]) -> dict[str, StoredBody]:
@@ -280,12 +284,10 @@ async def _counted(request: Request, resource: Collection, found: list[Document]
 
 
 async def _changed(request: Request, resource: Collection, result: Changed, status: int = 200) -> JSONResponse:
-    if resource.kind in _COUNTED and status != 201:
+    if resource.kind in _UNCOUNTED and status != 201:
         extra = (await _counted(request, resource, [result.document]))[result.document.id]
     else:
-        extra = {"access-rules": {"hits": 0, "last_hit_at": None}, "api-keys": {"last_used_at": None}}.get(
-            resource.kind, {}
-        )
+        extra = _UNCOUNTED.get(resource.kind, {})
     return answers.changed(resource, result, extra, status)
 
 
@@ -305,7 +307,7 @@ def _checked(resource: Resource, document_id: str) -> str:
 def _list_query(resource: Collection) -> type[BaseModel]:
     fields: dict[str, Any] = {
         name: (
-            Optional[Literal[of_field.choices] if of_field.choices else _FilterText],
+            (Literal[of_field.choices] if of_field.choices else _FilterText) | None,
             Field(default=None, description=of_field.description),
         )
         for name, of_field in resource.filters.items()
@@ -318,7 +320,7 @@ def _list_query(resource: Collection) -> type[BaseModel]:
         f"{resource.noun}Query",
         __config__=ConfigDict(extra="forbid"),
         limit=(int, limit),
-        cursor=(Optional[str], cursor),
+        cursor=(str | None, cursor),
         **fields,
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import unicodedata
 import zoneinfo
@@ -14,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from libs.smtp.address import canonical_domain, is_host_name, parse_address
+from libs.smtp.network import canonical_ip
 
 
 class Model(BaseModel):
@@ -24,10 +24,12 @@ class Model(BaseModel):
 
 def fault(code: str, text: str) -> PydanticCustomError:
     """A field's error in our own words; `text` never holds what was sent."""
-    return PydanticCustomError(code, text)  # type: ignore[arg-type]
+    return PydanticCustomError(code, text)
 
 
-def _checked(code: str, canonical: Callable[[str], str]) -> Callable[[str], str]:
+def checked(code: str, canonical: Callable[[str], str]) -> Callable[[str], str]:
+    """A validator that gives the canonical form; what `canonical` raises as ValueError becomes the field's error."""
+
     def check(text: str) -> str:
         try:
             return canonical(text)
@@ -76,7 +78,7 @@ _DOMAIN_PATTERN = r"^[^\u0000-\u002c\u002f\u003a-\u0040\u005b-\u005e\u0060\u007b
 HostName = Annotated[
     str,
     Field(min_length=3, max_length=255, pattern=_DOMAIN_PATTERN, examples=["mail.example.com"]),
-    AfterValidator(_checked("hostname", _host_name)),
+    AfterValidator(checked("hostname", _host_name)),
 ]
 Domain = Annotated[
     str,
@@ -87,7 +89,7 @@ Domain = Annotated[
         examples=["example.com"],
         description="A mail domain in any script; kept and shown as A-labels in lower case without final dot.",
     ),
-    AfterValidator(_checked("domain", canonical_domain)),
+    AfterValidator(checked("domain", canonical_domain)),
 ]
 Address = Annotated[
     str,
@@ -98,7 +100,7 @@ Address = Annotated[
         examples=["user@example.com"],
         description="A full e-mail address; the domain is kept as A-labels in lower case.",
     ),
-    AfterValidator(_checked("address", lambda text: str(parse_address(text)))),
+    AfterValidator(checked("address", lambda text: str(parse_address(text)))),
 ]
 
 
@@ -108,15 +110,10 @@ def address_key(address: str) -> str:
 
 
 def ip_address(text: str) -> str:
-    """Canonical; an IPv4-mapped IPv6 address is IPv4. Raises ValueError."""
+    """Canonical; an IPv4-mapped IPv6 address is IPv4. A zone means another machine's interface. Raises ValueError."""
     if "%" in text:
         raise ValueError("must be an IP address without a zone")
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        raise ValueError("must be an IPv4 or IPv6 address") from None
-    mapped = getattr(address, "ipv4_mapped", None)
-    return str(mapped or address)
+    return str(canonical_ip(text))
 
 
 def _host(text: str) -> str:
@@ -139,7 +136,7 @@ Host = Annotated[
         examples=["smtp.example.net", "192.0.2.25"],
         description="A host name or an IP address; looked up as A and AAAA, never as MX. [Brackets] are dropped.",
     ),
-    AfterValidator(_checked("host", _host)),
+    AfterValidator(checked("host", _host)),
 ]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -164,7 +161,7 @@ NameServer = Annotated[
         examples=["192.0.2.53", "[2001:db8::53]:5353"],
         description="A name server: its IP address, with a port when that is not 53.",
     ),
-    AfterValidator(_checked("name_server", _name_server)),
+    AfterValidator(checked("name_server", _name_server)),
 ]
 
 
@@ -177,7 +174,7 @@ def _banner(text: str) -> str:
 Banner = Annotated[
     str,
     Field(max_length=200, pattern=r"^[\u0020-\u007e]*$", examples=["ESMTP"]),
-    AfterValidator(_checked("banner", _banner)),
+    AfterValidator(checked("banner", _banner)),
 ]
 
 
@@ -190,7 +187,7 @@ def _timezone(text: str) -> str:
 Timezone = Annotated[
     str,
     Field(max_length=64, pattern=r"^[A-Za-z0-9_+/-]+$", examples=["UTC", "Europe/Berlin"]),
-    AfterValidator(_checked("timezone", _timezone)),
+    AfterValidator(checked("timezone", _timezone)),
 ]
 
 

@@ -31,7 +31,7 @@ class FieldError:
         return {"in": self.where, "pointer": self.pointer, "code": self.code, "detail": self.detail}
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 - RFC 9457's word
     """Ends a request with this answer. Everything in it is in our own words."""
 
     def __init__(

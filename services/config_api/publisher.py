@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
 import structlog
@@ -32,7 +33,7 @@ class Publisher:
 
     def register(self, server: grpc.aio.Server) -> None:
         """Not by the generated function: it would serialise each part again for each watcher."""
-        handlers = {
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "WatchPolicy": grpc.unary_stream_rpc_method_handler(
                 self._watch_policy, request_deserializer=pb.WatchRequest.FromString
             ),

@@ -96,7 +96,7 @@ class Replica:
 
     def _of(self, *, of_policy: bool, now: datetime) -> Iterator[bytes]:
         ended = {rule_id for rule_id, body in self._expiring.items() if expired(body, now)}
-        for kind, of_kind in self._pieces.items():
+        for of_kind in self._pieces.values():
             for document_id in sorted(of_kind):
                 if document_id in ended:
                     continue

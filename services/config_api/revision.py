@@ -248,8 +248,8 @@ class Revision:
                 query = select(unique_keys.c.value).where(
                     unique_keys.c.scope == scope, unique_keys.c.value.in_(values[start : start + _IN_LIMIT])
                 )
-                for value in (await self.connection.execute(query)).scalars():
-                    errors.append(_taken(*keys[(scope, value)]))
+                taken = (await self.connection.execute(query)).scalars()
+                errors.extend(_taken(*keys[(scope, value)]) for value in taken)
         return errors
 
 

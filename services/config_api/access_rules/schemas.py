@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from libs.smtp.address import canonical_domain, parse_address
+from libs.smtp.network import parse_pattern
 from services.config_api.fields import Instant, Label, Mode, Model, fault, ip_address
-from services.config_api.networks import parse_masked
 
 Criterion = Literal["sender", "recipient", "ip", "network", "domain"]
 
@@ -19,7 +19,7 @@ def canonical_value(criterion: str, value: str) -> str:
         case "ip":
             return ip_address(value)
         case "network":
-            return parse_masked(value)
+            return str(parse_pattern(value))
         case "domain":
             return canonical_domain(value)
         case _:

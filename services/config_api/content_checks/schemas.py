@@ -11,9 +11,9 @@ from pydantic import AfterValidator, Field, model_validator
 from libs.smtp.address import canonical_domain
 from services.config_api.fields import Domain, Mode, Model, fault, ip_address, unique
 
-_ANSWERS = ipaddress.ip_network("127.0.0.0/8")
+_ANSWERS = ipaddress.IPv4Network("127.0.0.0/8")
 # What zones answer to say that they don't answer (RFC 5782 and the operators' own pages), never a listing.
-_REFUSALS = ipaddress.ip_network("127.255.255.0/24")
+_REFUSALS = ipaddress.IPv4Network("127.255.255.0/24")
 _CLAMD_PORT = 3310
 
 

@@ -1,0 +1,70 @@
+"""`/v1/audit-log`: who did what, and what was refused."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import Field
+
+from services.config_api import pagination
+from services.config_api.answers import Answer, Time, problem_responses
+from services.config_api.context import needs, parts
+from services.config_api.editing import time_text
+from services.config_api.queue.schemas import FilterText, PageQuery
+from services.config_api.revision import Actor
+
+router = APIRouter(tags=["history"])
+
+
+class AuditEntry(Answer):
+    """One call that changed something, or was refused."""
+
+    id: str
+    at: Time
+    actor: str = Field(description="Name of the API key; empty: no valid key.")
+    role: str
+    client_address: str
+    action: str = Field(description="The operationId.", examples=["replaceGeneralSettings"])
+    target: str = Field(examples=["settings/general"])
+    status: int = Field(description="The HTTP status of the answer.")
+    problem: str = Field(description="Why it was refused; empty: it was done.", examples=["forbidden"])
+    revision: int | None = Field(description="The revision that it made.")
+    request_id: str = Field(description="X-Request-Id of the answer.")
+
+
+class AuditPage(Answer):
+    """A page of the audit log."""
+
+    items: list[AuditEntry] = Field(description="Newest first.")
+    next_cursor: str | None = Field(description="cursor of the next page; null: this is the last.")
+
+
+class AuditQuery(PageQuery):
+    """A page of the entries that match."""
+
+    actor: FilterText | None = Field(default=None, description="Name of the API key.")
+    action: FilterText | None = Field(default=None, description="The operationId.")
+    status: int | None = Field(default=None, ge=100, le=599, description="The HTTP status.")
+
+
+@router.get(
+    "/v1/audit-log",
+    operation_id="listAuditEntries",
+    summary="Who did what, newest first",
+    responses={200: {"model": AuditPage}, **problem_responses()},
+)
+async def list_entries(
+    request: Request, _: Annotated[Actor, Depends(needs("admin"))], given: Annotated[AuditQuery, Query()]
+) -> Response:
+    filters: dict[str, str | int] = {
+        name: value for name in ("actor", "action", "status") if (value := getattr(given, name)) is not None
+    }
+    shown = {name: str(value) for name, value in filters.items()}
+    before = None if given.cursor is None else pagination.decode(given.cursor, "audit-log", shown)
+    rows = list(await parts(request).audit.page(filters, before, given.limit + 1))
+    more, rows = len(rows) > given.limit, rows[: given.limit]
+    items = [{**row._mapping, "at": time_text(row.at)} for row in rows]  # noqa: SLF001 - a public name of SQLAlchemy's
+    cursor = pagination.encode("audit-log", shown, rows[-1].id) if more else None
+    return JSONResponse({"items": items, "next_cursor": cursor})

@@ -1,0 +1,1 @@
+"""Clients that policy has blocked."""

@@ -1,0 +1,53 @@
+"""`/v1/blocked-clients`: who is blocked and why, and the lifting of a block."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import JSONResponse
+
+from libs.smtp.network import parse_network
+from services.config_api.answers import problem_responses
+from services.config_api.blocked_clients import wire
+from services.config_api.blocked_clients.schemas import BlockedClientPage
+from services.config_api.context import acted, needs, parts
+from services.config_api.problems import not_found
+from services.config_api.queue.schemas import PageQuery
+from services.config_api.revision import Actor
+from services.config_api.wire import page_token
+
+router = APIRouter(tags=["security"])
+
+
+@router.get(
+    "/v1/blocked-clients",
+    operation_id="listBlockedClients",
+    summary="Blocked clients, with reason and end",
+    responses={200: {"model": BlockedClientPage}, **problem_responses()},
+)
+async def list_blocked(
+    request: Request, _: Annotated[Actor, Depends(needs("reader"))], given: Annotated[PageQuery, Query()]
+) -> Response:
+    found = await parts(request).policy.blocked(given.limit, page_token(given.cursor))
+    items = [wire.blocked_client(client) for client in found.clients]
+    return JSONResponse({"items": items, "next_cursor": found.next_page_token or None})
+
+
+@router.delete(
+    # The key of an IPv6 client has a slash in it.
+    "/v1/blocked-clients/{client:path}",
+    status_code=204,
+    operation_id="deleteBlockedClient",
+    summary="Lift a block",
+    responses={204: {"description": "Lifted."}, **problem_responses(404)},
+)
+async def unblock(request: Request, _: Annotated[Actor, Depends(needs("operator"))], client: str) -> Response:
+    try:
+        network = parse_network(client)
+    except ValueError:
+        raise not_found("blocked client") from None
+    key = str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
+    acted(request, f"blocked-clients/{key}")
+    await parts(request).policy.unblock(key)
+    return Response(status_code=204)

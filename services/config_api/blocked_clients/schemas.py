@@ -1,0 +1,24 @@
+"""How a blocked client is shown."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from services.config_api.answers import Answer, Time
+
+
+class BlockedClient(Answer):
+    """A client that policy refuses until the block ends."""
+
+    client: str = Field(description="An IPv4 address, or an IPv6 /64.", examples=["192.0.2.7", "2001:db8::/64"])
+    reason: str = Field(examples=["unknown_recipients"])
+    count: int = Field(description="How often it did what it is blocked for.")
+    blocked_at: Time | None
+    ends_at: Time | None
+
+
+class BlockedClientPage(Answer):
+    """A page of blocked clients."""
+
+    items: list[BlockedClient]
+    next_cursor: str | None = Field(description="cursor of the next page; null: this is the last.")

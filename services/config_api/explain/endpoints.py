@@ -1,0 +1,40 @@
+"""`/v1/explain/session` and `/v1/explain/route`: what policy and relay would do, and why."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
+
+from services.config_api.answers import problem_responses
+from services.config_api.context import needs, parts
+from services.config_api.explain import wire
+from services.config_api.explain.schemas import MailToRoute, RouteExplained, SessionExplained, SessionToExplain
+from services.config_api.revision import Actor
+
+Reader = Annotated[Actor, Depends(needs("reader"))]
+
+router = APIRouter(tags=["explain"])
+
+
+@router.post(
+    "/v1/explain/session",
+    operation_id="explainSession",
+    summary="Every rule and the reply that a session would get; changes nothing",
+    responses={200: {"model": SessionExplained}, **problem_responses(404, 409, 413, 415)},
+)
+async def explain_session(request: Request, _: Reader, given: SessionToExplain) -> Response:
+    found = await parts(request).policy.explain(wire.explain_request(given))
+    return JSONResponse(wire.session_explained(found))
+
+
+@router.post(
+    "/v1/explain/route",
+    operation_id="explainRoute",
+    summary="The route that a message would take now",
+    responses={200: {"model": RouteExplained}, **problem_responses(404, 409, 413, 415)},
+)
+async def explain_route(request: Request, _: Reader, given: MailToRoute) -> Response:
+    found = await parts(request).relay.resolve_route((given.sender or "").encode(), given.recipient.encode())
+    return JSONResponse(wire.route_explained(found))

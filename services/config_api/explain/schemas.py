@@ -1,0 +1,196 @@
+"""The facts of a session to explain, the mail to route, and the answers to both."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from services.config_api.answers import Answer
+from services.config_api.fields import Address, Instant, Model, fault, ip_address
+
+
+def _address(text: str) -> str:
+    try:
+        return ip_address(text)
+    except ValueError as error:
+        raise fault("ip_address", str(error)) from None
+
+
+IpAddress = Annotated[
+    str,
+    Field(max_length=60, pattern=r"^[0-9A-Fa-f:.]+$", examples=["192.0.2.7"]),
+    AfterValidator(_address),
+]
+Check = Literal["none", "neutral", "pass", "fail", "softfail", "policy", "temperror", "permerror"]
+StageName = Literal["connect", "helo", "mail", "rcpt", "data", "end_of_data", "junk_command", "pipelining"]
+
+
+class DkimFacts(Model):
+    """A signature's verification."""
+
+    result: Check = Field(description="RFC 8601's word for it.")
+    domain: Annotated[str, Field(min_length=1, max_length=255)] = Field(description="d=")
+
+
+class ContentFacts(Model):
+    """What the content showed."""
+
+    size: int = Field(default=1000, ge=0, le=1 << 50, description="Octets.")
+    hops: int = Field(default=0, ge=0, le=10_000, description="Received fields.")
+    from_addresses: list[Address] = Field(default=[], max_length=100, description="Mailboxes of the From field.")
+    dkim: list[DkimFacts] | None = Field(default=None, max_length=10, description="null: not verified.")
+    virus: Literal["clean", "infected", "error"] | None = Field(default=None, description="null: not scanned.")
+
+
+class SessionFacts(Model):
+    """A session as it might be."""
+
+    stage: StageName = Field(default="rcpt", description="How far the session has come.")
+    client_address: IpAddress = Field(description="The client.")
+    listener: Literal["smtp", "submission", "submissions"] = Field(
+        default="smtp", description="Where it came in: port 25, 587 or 465 in kind."
+    )
+    helo_name: Annotated[str, Field(max_length=255, pattern=r"^[^\u0000-\u001f\u007f]*$")] = Field(
+        default="client.example.net", description="The name given with HELO or EHLO."
+    )
+    tls: bool = Field(default=False, description="Whether TLS is on.")
+    account_login: Annotated[str, Field(max_length=255, pattern=r"^[^\u0000-\u001f\u007f]*$")] = Field(
+        default="", description="The account it has logged in as; empty: none."
+    )
+    sender: Address | None = Field(default=None, description="Envelope sender; null: the null sender.")
+    recipient: Address | None = Field(default=None, description="The recipient asked about.")
+    recipients: list[Address] = Field(default=[], max_length=1000, description="Those taken before.")
+    declared_size: int = Field(default=0, ge=0, le=1 << 50, description="SIZE of MAIL in octets; 0: none.")
+    junk_commands: int = Field(default=0, ge=0, le=1_000_000, description="Junk commands so far.")
+    content: ContentFacts | None = Field(default=None, description="For stage end_of_data.")
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        if self.stage == "rcpt" and self.recipient is None:
+            raise fault("recipient_missing", "stage rcpt needs a recipient")
+        return self
+
+
+class SessionToExplain(Model):
+    """One of the two: facts to try, or a past session while policy keeps it."""
+
+    facts: SessionFacts | None = Field(default=None, description="A session as it might be.")
+    session_id: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$", description="A past session's id.")
+    assumed: dict[
+        Annotated[str, Field(max_length=300, pattern=r"^[A-Za-z0-9_./-]+$")], Literal["found", "none", "no_answer"]
+    ] = Field(
+        default={},
+        description="Look-ups whose outcome is given instead of asked for, by the name that the report uses.",
+        examples=[{"client_name": "none", "sender_domain": "found"}],
+    )
+    now: Instant | None = Field(default=None, description="The time to assume; null: now.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.facts is None) == (self.session_id is None):
+            raise fault("one_of", "give either facts or session_id")
+        return self
+
+
+class Reply(Answer):
+    """What the client would be told."""
+
+    code: int = Field(examples=[554])
+    enhanced_code: str = Field(examples=["5.7.1"])
+    text: str
+
+
+class RuleReport(Answer):
+    """One rule, and what became of it."""
+
+    stage: str
+    reason_id: str = Field(description="The rule's constant name.", examples=["relay_denied"])
+    rule_id: str = Field(description="The access rule's id, where there is one.")
+    outcome: Literal["pass", "decided", "shadow", "off", "skipped", "not_reached", "unknown"]
+    skipped_by: str = Field(description="The allow rule's id, or the exemption's name.")
+    reply: Reply | None
+    explanation: str
+
+
+class LookupReport(Answer):
+    """One question to the DNS."""
+
+    name: str
+    outcome: Literal["found", "none", "no_answer", "unknown"]
+    detail: str
+    took_us: int = Field(description="Microseconds.")
+
+
+class SessionExplained(Answer):
+    """Every rule in order, every look-up, and the reply in the end."""
+
+    rules: list[RuleReport]
+    lookups: list[LookupReport]
+    action: Literal["accept", "reject", "discard", "unknown"]
+    reply: Reply | None = Field(description="null: accepted.")
+    reason_id: str
+    rule_id: str
+    delay_seconds: float
+    snapshot_revision: int
+
+
+class MailToRoute(Model):
+    """Whose mail to whom."""
+
+    sender: Address | None = Field(default=None, description="Envelope sender; null: the null sender.")
+    recipient: Address = Field(description="Envelope recipient.")
+
+
+class RouteRule(Answer):
+    """A rule that was looked at."""
+
+    kind: str = Field(description="alias, recipient_rule, local_domain, relay_domain, sender_rule or mode.")
+    rule_id: str
+    name: str
+    won: bool
+    reason: str
+
+
+class RouteLookup(Answer):
+    """One question to the DNS."""
+
+    query: str
+    outcome: str
+    answers: list[str]
+    name_server: str
+    took_us: int = Field(description="Microseconds.")
+
+
+class RouteHost(Answer):
+    """A host that would be tried, or why not."""
+
+    preference: int
+    host: str
+    port: int
+    addresses: list[str]
+    left_out: str
+
+
+class Route(Answer):
+    """Where one recipient's mail goes."""
+
+    recipient: str
+    kind: str = Field(description="direct, relay_host, mailbox, held or failed.")
+    destination: str
+    rules: list[RouteRule]
+    hosts: list[RouteHost]
+    lookups: list[RouteLookup]
+    tls_policy: str
+    verify_certificate: bool
+    auth_username: str
+    code: int
+    enhanced_code: str
+    reason: str
+
+
+class RouteExplained(Answer):
+    """One route for each recipient after aliases."""
+
+    routes: list[Route]
+    snapshot_revision: int

@@ -1,0 +1,165 @@
+"""Sessions and routes to explain, as policy.v1 and relay.v1 take them, and their answers as the API shows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from posthouse.policy.v1 import policy_pb2 as policy
+from posthouse.relay.v1 import relay_pb2 as relay
+
+from services.config_api.explain.schemas import ContentFacts, SessionFacts, SessionToExplain
+from services.config_api.wire import name, text
+
+_LISTENERS = {
+    "smtp": policy.LISTENER_SMTP,
+    "submission": policy.LISTENER_SUBMISSION,
+    "submissions": policy.LISTENER_SUBMISSIONS,
+}
+
+
+def explain_request(given: SessionToExplain) -> policy.ExplainRequest:
+    request = policy.ExplainRequest()
+    if given.facts is not None:
+        request.facts.CopyFrom(_facts(given.facts))
+    else:
+        request.session_id = given.session_id or ""
+    for lookup, outcome in given.assumed.items():
+        request.assumed.lookups[lookup] = policy.LookupOutcome.Value(f"LOOKUP_OUTCOME_{outcome.upper()}")
+    if given.now is not None:
+        request.assumed.now.FromDatetime(given.now)
+    return request
+
+
+def _facts(given: SessionFacts) -> policy.DecideRequest:
+    session = policy.Session(
+        id="0" * 32,
+        client_address=given.client_address,
+        listener=_LISTENERS[given.listener],
+        helo_name=given.helo_name.encode(),
+        esmtp=True,
+        account_login=given.account_login,
+        junk_commands=given.junk_commands,
+    )
+    if given.tls:
+        session.tls.version = "TLSv1.3"
+    request = policy.DecideRequest(stage=policy.Stage.Value(f"STAGE_{given.stage.upper()}"), session=session)
+    if given.stage in ("mail", "rcpt", "data", "end_of_data"):
+        request.transaction.CopyFrom(
+            policy.Transaction(
+                sender=(given.sender or "").encode(),
+                declared_size=given.declared_size,
+                recipient=(given.recipient or "").encode() if given.stage == "rcpt" else b"",
+                recipients=_taken(given),
+            )
+        )
+    if given.stage == "end_of_data":
+        request.content.CopyFrom(_content(given.content or ContentFacts()))
+    return request
+
+
+def _taken(given: SessionFacts) -> list[bytes]:
+    """Past RCPT the recipient asked about is one of those that were taken."""
+    taken = [address.encode() for address in given.recipients]
+    if given.stage in ("data", "end_of_data") and given.recipient is not None:
+        taken.append(given.recipient.encode())
+    return taken
+
+
+def _content(given: ContentFacts) -> policy.Content:
+    content = policy.Content(
+        size=given.size,
+        hops=given.hops,
+        from_fields=1 if given.from_addresses else 0,
+        from_addresses=[address.encode() for address in given.from_addresses],
+        dkim_checked=given.dkim is not None,
+        dkim=[
+            policy.DkimSignature(
+                result=policy.CheckResult.Value(f"CHECK_RESULT_{signature.result.upper()}"),
+                domain=signature.domain.lower().encode(),
+            )
+            for signature in given.dkim or ()
+        ],
+    )
+    if given.virus is not None:
+        content.virus.outcome = policy.VirusScan.Outcome.Value(f"OUTCOME_{given.virus.upper()}")
+    return content
+
+
+def session_explained(found: policy.ExplainResponse) -> dict[str, Any]:
+    verdict = found.verdict
+    return {
+        "rules": [_rule(rule) for rule in found.rules],
+        "lookups": [
+            {
+                "name": lookup.name,
+                "outcome": name(policy.LookupOutcome, lookup.outcome, "LOOKUP_OUTCOME_"),
+                "detail": lookup.detail,
+                "took_us": lookup.took.ToMicroseconds(),
+            }
+            for lookup in found.lookups
+        ],
+        "action": name(policy.Action, verdict.action, "ACTION_"),
+        "reply": _reply(verdict.reply) if verdict.HasField("reply") else None,
+        "reason_id": verdict.reason_id,
+        "rule_id": verdict.rule_id,
+        "delay_seconds": verdict.delay.ToMicroseconds() / 1_000_000,
+        "snapshot_revision": found.snapshot_revision,
+    }
+
+
+def _rule(found: policy.RuleReport) -> dict[str, Any]:
+    return {
+        "stage": name(policy.Stage, found.stage, "STAGE_"),
+        "reason_id": found.reason_id,
+        "rule_id": found.rule_id,
+        "outcome": name(policy.RuleReport.Outcome, found.outcome, "OUTCOME_"),
+        "skipped_by": found.skipped_by,
+        "reply": _reply(found.reply) if found.HasField("reply") else None,
+        "explanation": found.explanation,
+    }
+
+
+def _reply(found: policy.Reply) -> dict[str, Any]:
+    return {"code": found.code, "enhanced_code": found.enhanced_code, "text": found.text}
+
+
+def route_explained(found: relay.ResolveRouteResponse) -> dict[str, Any]:
+    return {"routes": [_route(route) for route in found.routes], "snapshot_revision": found.snapshot_revision}
+
+
+def _route(found: relay.ResolvedRoute) -> dict[str, Any]:
+    return {
+        "recipient": text(found.recipient),
+        "kind": found.kind,
+        "destination": found.destination,
+        "rules": [
+            {"kind": rule.kind, "rule_id": rule.rule_id, "name": rule.name, "won": rule.won, "reason": rule.reason}
+            for rule in found.rules
+        ],
+        "hosts": [
+            {
+                "preference": host.preference,
+                "host": host.host,
+                "port": host.port,
+                "addresses": list(host.addresses),
+                "left_out": host.left_out,
+            }
+            for host in found.hosts
+        ],
+        "lookups": [
+            {
+                "query": lookup.query,
+                "outcome": lookup.outcome,
+                "answers": list(lookup.answers),
+                "name_server": lookup.name_server,
+                "took_us": lookup.took_us,
+            }
+            for lookup in found.lookups
+        ],
+        "tls_policy": found.tls_policy,
+        "verify_certificate": found.verify_certificate,
+        "auth_username": found.auth_username,
+        "code": found.code,
+        "enhanced_code": found.enhanced_code,
+        "reason": found.reason,
+    }

@@ -1,0 +1,1 @@
+"""Mail on its way, its destinations, its history: relay, seen through the API."""

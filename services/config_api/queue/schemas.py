@@ -1,0 +1,201 @@
+"""How queued and finished mail is shown, filtered and acted on."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.config_api.answers import Answer, Time
+from services.config_api.fields import Address, Domain, Instant, Model
+
+State = Literal[
+    "active",
+    "deferred",
+    "held",
+    "delivered",
+    "bounced",
+    "discarded",
+    "deleted",
+    "expanded",
+    "rejected",
+    "quarantined",
+    "unknown",
+]
+QueueActionName = Literal["retry", "hold", "release", "bounce", "delete"]
+OptionalTime = Time | None
+
+
+class Attempt(Answer):
+    """One try to deliver."""
+
+    started_at: OptionalTime
+    ended_at: OptionalTime
+    host: str = Field(description="Host connected to; empty: none was.")
+    address: str = Field(description="Its address.")
+    port: int
+    tls: str = Field(description="none, or version and cipher.")
+    tls_policy: str = Field(description="opportunistic, required, mta-sts or dane.")
+    result: str = Field(description="delivered, deferred or failed.")
+    code: int = Field(description="The reply's code; 0: there was no reply.")
+    enhanced_code: str
+    text: str = Field(description="The reply's text, or our reason.")
+    possible_duplicate: bool = Field(description="The connection was lost between the final dot and its answer.")
+    worker: str
+
+
+class Delivery(Answer):
+    """One recipient of a message."""
+
+    id: str
+    recipient: str
+    original_recipient: str = Field(description="As submitted, when an alias replaced it.")
+    state: State
+    destination: str
+    attempts: int
+    due_at: OptionalTime
+    expires_at: OptionalTime
+    finished_at: OptionalTime
+    last_attempt: Attempt | None
+    history: list[Attempt]
+    possible_duplicate: bool
+
+
+class TimelineEvent(Answer):
+    """Something that happened to a message."""
+
+    at: OptionalTime
+    event: str
+    recipient: str
+    detail: str
+    actor: str = Field(description="Who, for what an operator did.")
+
+
+class Origin(Answer):
+    """Where the message came from."""
+
+    session_id: str
+    client_address: str
+    helo_name: str
+    account_login: str
+    listener: str
+    tls: bool
+
+
+class Message(Answer):
+    """A message, queued or finished."""
+
+    queue_id: str
+    submission_id: str
+    sender: str = Field(description="Envelope sender; empty: the null sender.")
+    size: int = Field(description="Octets.")
+    received_at: OptionalTime
+    origin: Origin
+    state: State = Field(description="The least finished state of its deliveries.")
+    deliveries: list[Delivery]
+    delivery_count: int
+    timeline: list[TimelineEvent]
+    header: str = Field(description="The header, when asked for.")
+    envelope_id: str
+    smtputf8: bool
+    quarantine: bool
+    code: int = Field(description="Of refused messages: the reply's code.")
+    enhanced_code: str
+    text: str
+    reason_id: str = Field(description="Of refused messages: the rule that refused.")
+    rule_id: str
+    stage: str
+
+
+class MessagePage(Answer):
+    """A page of messages."""
+
+    items: list[Message]
+    next_cursor: str | None = Field(description="cursor of the next page; null: this is the last.")
+
+
+class Destination(Answer):
+    """Where queued mail goes."""
+
+    name: str = Field(examples=["domain:example.com"])
+    queued: int
+    active: int
+    deferred: int
+    held: int
+    oldest_at: OptionalTime
+    last_error: str
+    last_error_at: OptionalTime
+    suspended: bool
+    suspended_until: OptionalTime
+    suspended_by: str
+    next_due_at: OptionalTime
+
+
+class DestinationPage(Answer):
+    """A page of destinations."""
+
+    items: list[Destination]
+    next_cursor: str | None = Field(description="cursor of the next page; null: this is the last.")
+
+
+class ActionProgress(Answer):
+    """What an action did, or with dry_run would do."""
+
+    matched: int = Field(description="Deliveries that the selection holds.")
+    acted: int = Field(description="Deliveries that were changed.")
+    skipped: int = Field(description="Deliveries being tried right now, or in a state that the action is not for.")
+    done: bool
+
+
+FilterText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\u0000-\u001f\u007f]+$")]
+
+
+class MessageFilter(BaseModel):
+    """What messages must be; each that is given must hold."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sender: Address | None = Field(default=None, description="Envelope sender.")
+    recipient: Address | None = Field(default=None, description="A recipient.")
+    sender_domain: Domain | None = Field(default=None, description="Domain of the sender.")
+    recipient_domain: Domain | None = Field(default=None, description="Domain of a recipient.")
+    state: State | None = Field(default=None, description="State of a delivery.")
+    destination: FilterText | None = Field(default=None, description="A destination's name.")
+    received_after: Instant | None = Field(default=None, description="Received at this time or later.")
+    received_before: Instant | None = Field(default=None, description="Received before this time.")
+    last_reply_contains: FilterText | None = Field(
+        default=None, description="Text in the last reply, without regard to case; no wildcards."
+    )
+    account_login: FilterText | None = Field(default=None, description="Login that sent it.")
+    client_address: FilterText | None = Field(default=None, description="Address that sent it.")
+    attempts_at_least: int | None = Field(default=None, ge=1, le=1_000_000, description="So many attempts or more.")
+    session_id: FilterText | None = Field(default=None, description="The session that it came in.")
+
+
+class MessageQuery(MessageFilter):
+    """A page of the messages that match."""
+
+    limit: int = Field(default=100, ge=1, le=1000, description="Messages in the page, at most.")
+    cursor: str | None = Field(default=None, max_length=4096, description="next_cursor of the page before.")
+
+
+class PageQuery(BaseModel):
+    """A page."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(default=100, ge=1, le=1000, description="Items in the page, at most.")
+    cursor: str | None = Field(default=None, max_length=4096, description="next_cursor of the page before.")
+
+
+class ManyMessages(Model):
+    """Which messages to act on."""
+
+    filter: MessageFilter = Field(description="At least one member must be given.")
+    dry_run: bool = Field(default=False, description="Only count.")
+
+
+class Suspension(Model):
+    """How long a destination rests."""
+
+    until: Instant | None = Field(default=None, description="Until then; null: until it is resumed.")

@@ -1,0 +1,172 @@
+"""relay.v1's messages as the API shows them, and the API's filters as relay.v1 takes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from posthouse.relay.v1 import relay_pb2 as pb
+
+from services.config_api.queue.schemas import MessageFilter, MessageQuery, PageQuery
+from services.config_api.wire import name, page_token, text, when
+
+_STATE = "DELIVERY_STATE_"
+
+
+def message_filter(given: MessageFilter) -> pb.MessageFilter:
+    found = pb.MessageFilter(
+        sender=(given.sender or "").encode(),
+        recipient=(given.recipient or "").encode(),
+        sender_domain=given.sender_domain or "",
+        recipient_domain=given.recipient_domain or "",
+        destination=given.destination or "",
+        last_reply_contains=given.last_reply_contains or "",
+        account_login=given.account_login or "",
+        client_address=given.client_address or "",
+        attempts_at_least=given.attempts_at_least or 0,
+        session_id=given.session_id or "",
+    )
+    if given.state is not None:
+        found.states.append(
+            pb.DeliveryState.Value(_STATE + ("UNSPECIFIED" if given.state == "unknown" else given.state.upper()))
+        )
+    if given.received_after is not None:
+        found.received_after.FromDatetime(given.received_after)
+    if given.received_before is not None:
+        found.received_before.FromDatetime(given.received_before)
+    return found
+
+
+def list_request(given: MessageQuery) -> pb.ListMessagesRequest:
+    return pb.ListMessagesRequest(
+        filter=message_filter(given), page_size=given.limit, page_token=page_token(given.cursor)
+    )
+
+
+def history_request(given: MessageQuery) -> pb.ListHistoryRequest:
+    return pb.ListHistoryRequest(
+        filter=message_filter(given), page_size=given.limit, page_token=page_token(given.cursor)
+    )
+
+
+def destinations_page(given: PageQuery) -> tuple[int, str]:
+    return given.limit, page_token(given.cursor)
+
+
+def act_on_one(action: str, queue_id: str, actor: str) -> pb.ActOnMessagesRequest:
+    return pb.ActOnMessagesRequest(action=_action(action), queue_id=queue_id, actor=actor)
+
+
+def act_on_many(action: str, given: MessageFilter, actor: str, *, dry_run: bool) -> pb.ActOnMessagesRequest:
+    return pb.ActOnMessagesRequest(action=_action(action), filter=message_filter(given), actor=actor, dry_run=dry_run)
+
+
+def suspend_request(destination: str, until: Any, actor: str) -> pb.SuspendDestinationRequest:
+    request = pb.SuspendDestinationRequest(name=destination, actor=actor)
+    if until is not None:
+        request.until.FromDatetime(until)
+    return request
+
+
+def resume_request(destination: str, actor: str) -> pb.ResumeDestinationRequest:
+    return pb.ResumeDestinationRequest(name=destination, actor=actor)
+
+
+def progress(found: pb.ActOnMessagesProgress) -> dict[str, Any]:
+    return {"matched": found.matched, "acted": found.acted, "skipped": found.skipped, "done": found.done}
+
+
+def message(found: pb.Message) -> dict[str, Any]:
+    return {
+        "queue_id": found.queue_id,
+        "submission_id": found.submission_id,
+        "sender": text(found.sender),
+        "size": found.size,
+        "received_at": when(found, "received_at"),
+        "origin": {
+            "session_id": found.origin.session_id,
+            "client_address": found.origin.client_address,
+            "helo_name": text(found.origin.helo_name),
+            "account_login": found.origin.account_login,
+            "listener": found.origin.listener,
+            "tls": found.origin.tls,
+        },
+        "state": name(pb.DeliveryState, found.state, _STATE),
+        "deliveries": [_delivery(delivery) for delivery in found.deliveries],
+        "delivery_count": found.delivery_count,
+        "timeline": [
+            {
+                "at": when(event, "at"),
+                "event": event.event,
+                "recipient": text(event.recipient),
+                "detail": event.detail,
+                "actor": event.actor,
+            }
+            for event in found.timeline
+        ],
+        "header": text(found.header),
+        "envelope_id": text(found.envelope_id),
+        "smtputf8": found.smtputf8,
+        "quarantine": found.quarantine,
+        "code": found.code,
+        "enhanced_code": found.enhanced_code,
+        "text": found.text,
+        "reason_id": found.reason_id,
+        "rule_id": found.rule_id,
+        "stage": found.stage,
+    }
+
+
+def destination(found: pb.Destination) -> dict[str, Any]:
+    return {
+        "name": found.name,
+        "queued": found.queued,
+        "active": found.active,
+        "deferred": found.deferred,
+        "held": found.held,
+        "oldest_at": when(found, "oldest_at"),
+        "last_error": found.last_error,
+        "last_error_at": when(found, "last_error_at"),
+        "suspended": found.suspended,
+        "suspended_until": when(found, "suspended_until"),
+        "suspended_by": found.suspended_by,
+        "next_due_at": when(found, "next_due_at"),
+    }
+
+
+def _delivery(found: pb.Delivery) -> dict[str, Any]:
+    return {
+        "id": found.id,
+        "recipient": text(found.recipient),
+        "original_recipient": text(found.original_recipient),
+        "state": name(pb.DeliveryState, found.state, _STATE),
+        "destination": found.destination,
+        "attempts": found.attempts,
+        "due_at": when(found, "due_at"),
+        "expires_at": when(found, "expires_at"),
+        "finished_at": when(found, "finished_at"),
+        "last_attempt": _attempt(found.last_attempt) if found.HasField("last_attempt") else None,
+        "history": [_attempt(attempt) for attempt in found.history],
+        "possible_duplicate": found.possible_duplicate,
+    }
+
+
+def _attempt(found: pb.Attempt) -> dict[str, Any]:
+    return {
+        "started_at": when(found, "started_at"),
+        "ended_at": when(found, "ended_at"),
+        "host": found.host,
+        "address": found.address,
+        "port": found.port,
+        "tls": found.tls,
+        "tls_policy": found.tls_policy,
+        "result": found.result,
+        "code": found.code,
+        "enhanced_code": found.enhanced_code,
+        "text": found.text,
+        "possible_duplicate": found.possible_duplicate,
+        "worker": found.worker,
+    }
+
+
+def _action(action: str) -> pb.QueueAction.ValueType:
+    return pb.QueueAction.Value(f"QUEUE_ACTION_{action.upper()}")

@@ -1,0 +1,28 @@
+"""`/v1/relay-hosts:test`: the real send path, step by step; no mail is sent."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
+
+from services.config_api.answers import problem_responses
+from services.config_api.context import acted, needs, parts
+from services.config_api.relay_hosts import wire
+from services.config_api.relay_hosts.schemas import RelayHostTrial, TrialResult
+from services.config_api.revision import Actor
+
+router = APIRouter(tags=["delivery"])
+
+
+@router.post(
+    "/v1/relay-hosts:test",
+    operation_id="testRelayHost",
+    summary="Try a relay host out, step by step",
+    responses={200: {"model": TrialResult}, **problem_responses(404, 413, 415)},
+)
+async def test(request: Request, _: Annotated[Actor, Depends(needs("operator"))], given: RelayHostTrial) -> Response:
+    acted(request, "relay-hosts:test")
+    steps = [wire.step(step) async for step in parts(request).relay.test_relay_host(wire.request(given))]
+    return JSONResponse({"ok": bool(steps) and all(step["ok"] for step in steps), "steps": steps})

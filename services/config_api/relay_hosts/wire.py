@@ -1,0 +1,31 @@
+"""A relay host's trial as relay.v1 takes it, and its steps as the API shows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from posthouse.relay.v1 import relay_pb2 as pb
+
+from services.config_api.relay_hosts.schemas import RelayHostTrial
+
+
+def request(given: RelayHostTrial) -> pb.TestRelayHostRequest:
+    host = given.relay_host
+    if host is None:
+        return pb.TestRelayHostRequest(rule_id=given.rule_id or "")
+    tried = pb.RelayHostToTest(
+        host=host.host,
+        port=host.port,
+        always_tls=host.always_tls,
+        implicit_tls=host.implicit_tls,
+        verify_certificate=host.verify_certificate,
+    )
+    if host.auth is not None:
+        tried.auth_username = host.auth.username
+        tried.auth_password = host.auth.password.get_secret_value() if host.auth.password is not None else ""
+        tried.auth_allow_without_tls = host.auth.allow_without_tls
+    return pb.TestRelayHostRequest(relay_host=tried)
+
+
+def step(found: pb.TestRelayHostStep) -> dict[str, Any]:
+    return {"step": found.step, "ok": found.ok, "detail": found.detail, "took_us": found.took_us}

@@ -1,0 +1,157 @@
+"""`/v1/revisions`: list, show, compare, go back."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.config_api import pagination
+from services.config_api.answers import Answer, Time, problem_responses
+from services.config_api.context import needs, parts
+from services.config_api.editing import time_text
+from services.config_api.queue.schemas import PageQuery
+from services.config_api.revision import Actor
+from services.config_api.revisions.repository import Change, Revisions
+
+Reader = Annotated[Actor, Depends(needs("reader"))]
+_LARGEST = (1 << 53) - 1
+Number = Annotated[int, Path(ge=1, le=_LARGEST, description="A revision's number.")]
+
+router = APIRouter(tags=["history"])
+
+
+class RevisionSummary(Answer):
+    """One change of the configuration."""
+
+    number: int
+    created_at: Time
+    actor: str = Field(description="Name of the API key.")
+    action: str = Field(description="The operationId.", examples=["updateGeneralSettings"])
+    summary: str
+
+
+class Difference(Answer):
+    """One member; of a secret only that it was set, changed or removed."""
+
+    pointer: str = Field(description="JSON pointer; empty: the whole object.")
+    before: Any = Field(default=None, description="Absent: there was none.")
+    after: Any = Field(default=None, description="Absent: there is none.")
+    secret: Literal["set", "changed", "removed"] | None = None
+
+
+class ObjectChange(Answer):
+    """One object's change."""
+
+    kind: str = Field(examples=["relay-rules"])
+    id: str
+    event: Literal["made", "changed", "removed"]
+    differences: list[Difference]
+
+
+class RevisionShown(RevisionSummary):
+    """One change of the configuration, with what it changed."""
+
+    changes: list[ObjectChange]
+
+
+class RevisionPage(Answer):
+    """A page of revisions."""
+
+    items: list[RevisionSummary] = Field(description="Newest first.")
+    next_cursor: str | None = Field(description="cursor of the next page; null: this is the last.")
+
+
+class Comparison(Answer):
+    """What leads from one revision's state to another's."""
+
+    changes: list[ObjectChange]
+
+
+class RolledBack(Answer):
+    """A way back that was taken, or with dry_run would be."""
+
+    revision: int = Field(description="The newest revision after it.")
+    changes: list[ObjectChange]
+
+
+class TwoRevisions(BaseModel):
+    """The two states to compare."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    first: int = Field(alias="from", ge=1, le=_LARGEST, description="A revision's number.")
+    second: int = Field(alias="to", ge=1, le=_LARGEST, description="Another revision's number.")
+
+
+@router.get(
+    "/v1/revisions",
+    operation_id="listRevisions",
+    summary="Every change, newest first",
+    responses={200: {"model": RevisionPage}, **problem_responses()},
+)
+async def list_revisions(request: Request, _: Reader, given: Annotated[PageQuery, Query()]) -> Response:
+    before = None
+    if given.cursor is not None:
+        text = pagination.decode(given.cursor, "revisions", {})
+        if not (text.isascii() and text.isdigit() and len(text) <= 16):
+            raise pagination.bad_cursor()
+        before = int(text)
+    rows = list(await Revisions(parts(request).store).page(before, given.limit + 1))
+    more, rows = len(rows) > given.limit, rows[: given.limit]
+    cursor = pagination.encode("revisions", {}, str(rows[-1].number)) if more else None
+    return JSONResponse({"items": [_summary(row) for row in rows], "next_cursor": cursor})
+
+
+@router.get(
+    "/v1/revisions:diff",
+    operation_id="compareRevisions",
+    summary="What leads from one revision's state to another's",
+    responses={200: {"model": Comparison}, **problem_responses(404)},
+)
+async def compare(request: Request, _: Reader, given: Annotated[TwoRevisions, Query()]) -> Response:
+    found = await Revisions(parts(request).store).difference(given.first, given.second)
+    return JSONResponse({"changes": _changes(found)})
+
+
+@router.get(
+    "/v1/revisions/{number}",
+    operation_id="getRevision",
+    summary="One change, with what it changed",
+    responses={200: {"model": RevisionShown}, **problem_responses(404)},
+)
+async def get(request: Request, _: Reader, number: Number) -> Response:
+    row, found = await Revisions(parts(request).store).get(number)
+    return JSONResponse({**_summary(row), "changes": _changes(found)})
+
+
+@router.post(
+    "/v1/revisions/{number}:rollback",
+    operation_id="rollBackRevision",
+    summary="Make everything as it was after that revision, API keys aside; itself a revision",
+    responses={200: {"model": RolledBack}, **problem_responses(404, 409)},
+)
+async def roll_back(
+    request: Request,
+    caller: Annotated[Actor, Depends(needs("admin"))],
+    number: Number,
+    dry_run: Annotated[bool, Query(description="Only show what would change.")] = False,
+) -> Response:
+    revision, found = await Revisions(parts(request).store).roll_back(number, caller, dry_run=dry_run)
+    return JSONResponse({"revision": revision, "changes": _changes(found)})
+
+
+def _summary(row: Any) -> dict[str, Any]:
+    return {
+        "number": row.number,
+        "created_at": time_text(row.created_at),
+        "actor": row.actor,
+        "action": row.action,
+        "summary": row.summary,
+    }
+
+
+def _changes(found: list[Change]) -> list[dict[str, Any]]:
+    return [change.as_json() for change in found]

@@ -1,0 +1,117 @@
+"""The configuration's past: lists of revisions, differences between two, and the way back to one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.config_api.catalogue import RESOURCES
+from services.config_api.diff import difference, load
+from services.config_api.problems import not_found
+from services.config_api.resources import Body, Collection, Resource
+from services.config_api.revision import Actor, Write
+from services.config_api.store import Store
+from services.config_api.tables import changes, head, revisions
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One object on the way from one revision to another."""
+
+    resource: Resource
+    id: str
+    before: Body | None
+    after: Body | None
+
+    def as_json(self) -> dict[str, Any]:
+        event = "made" if self.before is None else "removed" if self.after is None else "changed"
+        return {
+            "kind": self.resource.kind,
+            "id": self.id,
+            "event": event,
+            "differences": difference(self.resource, self.before, self.after),
+        }
+
+
+class Revisions:
+    """Reads revisions, and makes the one that goes back."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def page(self, before: int | None, limit: int) -> Sequence[Row[Any]]:
+        """Newest first, those before the number given."""
+        query = select(revisions).order_by(revisions.c.number.desc()).limit(limit)
+        if before is not None:
+            query = query.where(revisions.c.number < before)
+        async with self._store.database.reading() as connection:
+            return (await connection.execute(query)).all()
+
+    async def get(self, number: int) -> tuple[Row[Any], list[Change]]:
+        """A revision's row and changes. Raises Problem 404."""
+        async with self._store.database.reading() as connection:
+            row = (await connection.execute(select(revisions).where(revisions.c.number == number))).one_or_none()
+            if row is None:
+                raise not_found("revision")
+            return row, await _between(connection, number - 1, number)
+
+    async def difference(self, first: int, second: int) -> list[Change]:
+        """What leads from the state after one revision to that after another. Raises Problem 404."""
+        async with self._store.database.reading() as connection:
+            for number in (first, second):
+                await _known(connection, number)
+            found = await _between(connection, min(first, second), max(first, second))
+        if first <= second:
+            return found
+        return [Change(change.resource, change.id, change.after, change.before) for change in found]
+
+    async def roll_back(self, number: int, actor: Actor, *, dry_run: bool) -> tuple[int, list[Change]]:
+        """Makes everything portable as it was after that revision; (the new revision, what it changed)."""
+        if dry_run:
+            async with self._store.database.reading() as connection:
+                await _known(connection, number)
+                newest = int((await connection.execute(select(head.c.revision))).scalar_one())
+                return newest, await _way_back(connection, number, newest)
+        async with self._store.revision(actor, "rollBackRevision") as revision:
+            await _known(revision.connection, number)
+            found = await _way_back(revision.connection, number, revision.number)
+            await revision.apply([Write(change.resource, change.id, change.before, change.after) for change in found])
+            revision.target = f"revisions/{number}"
+            revision.summary = f"back to revision {number}"
+            return revision.number if found else revision.number - 1, found
+
+
+async def _known(connection: AsyncConnection, number: int) -> None:
+    query = select(revisions.c.number).where(revisions.c.number == number)
+    if (await connection.execute(query)).first() is None:
+        raise not_found("revision")
+
+
+async def _between(connection: AsyncConnection, first: int, last: int) -> list[Change]:
+    """Each object that the revisions after `first`, up to `last`, changed: as before the first and after the last."""
+    query = (
+        select(changes)
+        .where(changes.c.revision > first, changes.c.revision <= last)
+        .order_by(changes.c.revision, changes.c.kind, changes.c.document_id)
+    )
+    ends: dict[tuple[str, str], tuple[str | None, str | None]] = {}
+    for row in await connection.execute(query):
+        key = (row.kind, row.document_id)
+        ends[key] = (ends[key][0] if key in ends else row.before, row.after)
+    return [
+        Change(RESOURCES[kind], document_id, load(before), load(after))
+        for (kind, document_id), (before, after) in ends.items()
+        if before != after and kind in RESOURCES
+    ]
+
+
+async def _way_back(connection: AsyncConnection, number: int, newest: int) -> list[Change]:
+    return [
+        Change(change.resource, change.id, change.after, change.before)
+        for change in await _between(connection, number, newest)
+        if not (isinstance(change.resource, Collection) and not change.resource.portable)
+    ]

@@ -1,0 +1,127 @@
+"""A new secret key: everything that is sealed is opened and sealed again, in one transaction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.runtime.lifecycle import StartupError
+from services.config_api import sealing
+from services.config_api.catalogue import RESOURCES
+from services.config_api.database import Database
+from services.config_api.diff import dump, load
+from services.config_api.resources import Body, Resource, member, with_member
+from services.config_api.sealing import Sealer, SealError
+from services.config_api.settings import Settings
+from services.config_api.tables import changes, documents, idempotency
+
+_BATCH = 500
+
+
+async def rotate(settings: Settings) -> int:
+    """Seals everything under a new key; how many values that were.
+
+    With a key file the new key is made here: the file holds both while the database changes, so that a crash at any
+    point leaves a file that opens everything. With CONFIG_API_SECRET_KEY the operator gives `new,old`, and `new` alone
+    once this is done. Raises StartupError.
+    """
+    environment = settings.secret_key.get_secret_value()
+    path = settings.data_dir / sealing.KEY_FILE
+    fresh = ""
+    if environment:
+        if len([key for key in environment.split(",") if key.strip()]) < 2:
+            raise StartupError("CONFIG_API_SECRET_KEY must hold the new key, a comma, and the old key")
+    elif path.exists():
+        fresh = sealing.new_key()
+        sealing.write_keys(path, [fresh, *sealing.read_keys(path)])
+    sealer = sealing.load_sealer(environment, settings.data_dir)
+    database = Database(settings.url)
+    try:
+        await database.open()
+        async with database.writing() as connection:
+            count = await _documents(connection, sealer)
+            count += await _changes(connection, sealer)
+            count += await _answers(connection, sealer)
+    except SealError as error:
+        raise StartupError(f"a stored secret can't be opened with any key given: {error}") from error
+    finally:
+        await database.close()
+    if fresh:
+        sealing.write_keys(path, [fresh])
+    return count
+
+
+async def _documents(connection: AsyncConnection, sealer: Sealer) -> int:
+    count = 0
+    sealed_kinds = [kind for kind, resource in RESOURCES.items() if _sealed(resource)]
+    mark = "internal/secret-key"
+    query = select(documents.c.kind, documents.c.id, documents.c.body).where(
+        documents.c.kind.in_([mark, *sealed_kinds])
+    )
+    for row in (await connection.execute(query)).all():
+        body = load(row.body) or {}
+        if row.kind == mark:
+            resealed, found = {"sealed": sealer.seal(sealer.open(body["sealed"]))}, 0
+        else:
+            resealed, found = _resealed(RESOURCES[row.kind], body, sealer)
+        where = (documents.c.kind == row.kind, documents.c.id == row.id)
+        await connection.execute(update(documents).where(*where).values(body=dump(resealed)))
+        count += found
+    return count
+
+
+async def _changes(connection: AsyncConnection, sealer: Sealer) -> int:
+    """The past too: a rollback brings its secrets back."""
+    count = 0
+    for kind, resource in RESOURCES.items():
+        if not _sealed(resource):
+            continue
+        rows = (await connection.execute(select(changes).where(changes.c.kind == kind))).all()
+        values: list[dict[str, Any]] = []
+        for row in rows:
+            sides: dict[str, Any] = {"b_revision": row.revision, "b_id": row.document_id}
+            for side in ("before", "after"):
+                body = load(getattr(row, side))
+                sides[f"b_{side}"] = None
+                if body is not None:
+                    resealed, found = _resealed(resource, body, sealer)
+                    sides[f"b_{side}"] = dump(resealed)
+                    count += found
+            values.append(sides)
+        statement = (
+            update(changes)
+            .where(
+                changes.c.kind == kind,
+                changes.c.revision == bindparam("b_revision"),
+                changes.c.document_id == bindparam("b_id"),
+            )
+            .values(before=bindparam("b_before"), after=bindparam("b_after"))
+        )
+        for start in range(0, len(values), _BATCH):
+            await connection.execute(statement, values[start : start + _BATCH])
+    return count
+
+
+async def _answers(connection: AsyncConnection, sealer: Sealer) -> int:
+    rows = (await connection.execute(select(idempotency.c.actor, idempotency.c.key, idempotency.c.body))).all()
+    for row in rows:
+        where = (idempotency.c.actor == row.actor, idempotency.c.key == row.key)
+        body = sealer.seal(sealer.open(row.body))
+        await connection.execute(update(idempotency).where(*where).values(body=body))
+    return len(rows)
+
+
+def _sealed(resource: Resource) -> bool:
+    return any(secret.kept_as == "sealed" for secret in resource.secrets)
+
+
+def _resealed(resource: Resource, body: Body, sealer: Sealer) -> tuple[Body, int]:
+    count = 0
+    for secret in resource.secrets:
+        value = member(body, secret.path)
+        if secret.kept_as == "sealed" and value is not None:
+            body = with_member(body, secret.path, sealer.seal(sealer.open(value)))
+            count += 1
+    return body, count

@@ -1,0 +1,170 @@
+"""The whole configuration as one document: its shape, its export, and what an import of it would write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError, create_model
+
+from services.config_api.catalogue import COLLECTIONS, SINGLETONS
+from services.config_api.fields import Model
+from services.config_api.problems import FieldError, from_pydantic, invalid, malformed
+from services.config_api.resources import Body, Collection, Resource, shown_body
+from services.config_api.store import Document
+
+FORMAT = "posthouse/1"
+PORTABLE: tuple[Collection, ...] = tuple(collection for collection in COLLECTIONS if collection.portable)
+_SETTINGS = "settings/"
+_MOST_ERRORS = 50
+
+ItemId = Annotated[
+    str | None,
+    Field(default=None, pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", description="Kept when it is given."),
+]
+
+
+def _document_model() -> type[BaseModel]:
+    settings: dict[str, Any] = {
+        _member(singleton.kind): (
+            singleton.model,
+            Field(alias=singleton.kind.removeprefix(_SETTINGS), description=f"The {singleton.label}."),
+        )
+        for singleton in SINGLETONS
+    }
+    lists: dict[str, Any] = {}
+    for collection in PORTABLE:
+        item = create_model(
+            f"{collection.noun}Item", __base__=collection.model, __doc__=collection.model.__doc__, id=(ItemId, None)
+        )
+        lists[_member(collection.kind)] = (
+            list[item],  # type: ignore[valid-type]
+            Field(alias=collection.kind, description=f"Every {collection.label}."),
+        )
+    everything = create_model("AllSettings", __base__=Model, __doc__="Every singleton.", **settings)
+    fields: dict[str, Any] = {
+        "format": (Literal["posthouse/1"], Field(description="The document's format.")),
+        "settings": (everything, Field(description="Every singleton.")),
+        **lists,
+    }
+    return create_model(
+        "ConfigurationDocument",
+        __base__=Model,
+        __doc__="The whole configuration, API keys and secrets aside. What is not in it is removed by an import.",
+        **fields,
+    )
+
+
+def _member(kind: str) -> str:
+    return kind.removeprefix(_SETTINGS).replace("-", "_")
+
+
+ConfigurationDocument = _document_model()
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One object of an import, validated."""
+
+    resource: Resource
+    pointer: str
+    # None: the client left it to us. A singleton's id is its kind.
+    id: str | None
+    model: BaseModel
+    given: Mapping[str, Any] = field(repr=False)
+
+
+def export(documents: Mapping[str, list[Document]]) -> Body:
+    """Everything portable, in a fixed order."""
+    settings = {
+        singleton.kind.removeprefix(_SETTINGS): shown_body(singleton, documents[singleton.kind][0].body)
+        for singleton in SINGLETONS
+    }
+    lists = {
+        collection.kind: [
+            {"id": document.id, **shown_body(collection, document.body)} for document in documents[collection.kind]
+        ]
+        for collection in PORTABLE
+    }
+    return {"format": FORMAT, "settings": settings, **lists}
+
+
+def read(content: Any) -> list[Item]:
+    """The objects of a document. Raises Problem: 400 when it is no object, 422 with a pointer to each fault.
+
+    Every section must be there: an import is whole, and a section left out would be one removed.
+    """
+    if not isinstance(content, dict):
+        raise malformed("The body must be an object.")
+    settings = content.get("settings")
+    errors = _shape(content, settings)
+    items: list[Item] = []
+    for singleton in SINGLETONS if isinstance(settings, dict) else ():
+        name = singleton.kind.removeprefix(_SETTINGS)
+        if name in settings:  # type: ignore[operator]
+            _validate(singleton, settings[name], f"/settings/{name}", singleton.kind, items, errors)  # type: ignore[index]
+    for collection in PORTABLE:
+        listed = content.get(collection.kind)
+        for number, entry in enumerate(listed if isinstance(listed, list) else ()):
+            pointer = f"/{collection.kind}/{number}"
+            given, item_id = _without_id(entry, pointer, errors)
+            _validate(collection, given, pointer, item_id, items, errors)
+            if len(errors) > _MOST_ERRORS:
+                raise invalid(errors[:_MOST_ERRORS])
+    if errors:
+        raise invalid(errors[:_MOST_ERRORS])
+    return items
+
+
+def _shape(content: dict[str, Any], settings: Any) -> list[FieldError]:
+    errors = []
+    if content.get("format") != FORMAT:
+        errors.append(FieldError("/format", "format", f"It must be {FORMAT}."))
+    lists = {collection.kind for collection in PORTABLE}
+    errors += _members(content, {"format", "settings", *lists}, "")
+    errors += [
+        FieldError(f"/{kind}", "list_type", "It must be a list.")
+        for kind in sorted(lists)
+        if kind in content and not isinstance(content[kind], list)
+    ]
+    if isinstance(settings, dict):
+        errors += _members(settings, {singleton.kind.removeprefix(_SETTINGS) for singleton in SINGLETONS}, "/settings")
+    elif "settings" in content:
+        errors.append(FieldError("/settings", "dict_type", "It must be an object."))
+    return errors
+
+
+def _members(found: dict[Any, Any], wanted: set[str], pointer: str) -> list[FieldError]:
+    missing = [FieldError(f"{pointer}/{name}", "missing", "It is needed.") for name in sorted(wanted - found.keys())]
+    if found.keys() - wanted:
+        missing.append(FieldError(pointer, "extra_forbidden", "It has members that are not known."))
+    return missing
+
+
+def _without_id(entry: Any, pointer: str, errors: list[FieldError]) -> tuple[Any, str | None]:
+    if not isinstance(entry, dict) or "id" not in entry:
+        return entry, None
+    item_id = entry["id"]
+    try:
+        _ID_MODEL.model_validate({"id": item_id})
+    except ValidationError:
+        errors.append(FieldError(f"{pointer}/id", "id", "It must be a UUID in lower case."))
+        item_id = None
+    return {name: value for name, value in entry.items() if name != "id"}, item_id
+
+
+_ID_MODEL = create_model("ItemIdentity", __base__=Model, id=(ItemId, None))
+
+
+def _validate(
+    resource: Resource, given: Any, pointer: str, item_id: str | None, items: list[Item], errors: list[FieldError]
+) -> None:
+    try:
+        model = resource.model.model_validate(given)
+    except ValidationError as error:
+        found = error.errors(include_input=False, include_context=False, include_url=False)
+        problem = from_pydantic([dict(entry) for entry in found], given, where="body")
+        errors.extend(FieldError(pointer + entry.pointer, entry.code, entry.detail) for entry in problem.errors)
+        return
+    items.append(Item(resource, pointer, item_id, model, given))

@@ -1,0 +1,110 @@
+"""`/v1/config:export` and `/v1/config:import`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import Field
+
+from services.config_api.answers import Answer, problem_responses
+from services.config_api.catalogue import SINGLETONS
+from services.config_api.context import needs, parts
+from services.config_api.gate import JSON_DEPTH
+from services.config_api.problems import malformed
+from services.config_api.revision import Actor
+from services.config_api.revisions.endpoints import ObjectChange
+from services.config_api.store import Document, every
+from services.config_api.transfer import yaml_text
+from services.config_api.transfer.document import PORTABLE, ConfigurationDocument, Item, export, read
+from services.config_api.transfer.importing import Importer
+
+router = APIRouter(tags=["history"])
+
+YAML = "application/yaml"
+_SHOWN_CHANGES = 1000
+_SCHEMA = {"$ref": "#/components/schemas/ConfigurationDocument"}
+
+
+class Imported(Answer):
+    """An import that was made, or with dry_run would be."""
+
+    revision: int = Field(description="The newest revision after it.")
+    made: int = Field(description="Objects that were not there.")
+    changed: int = Field(description="Objects that were different.")
+    removed: int = Field(description="Objects that the document does not have.")
+    changes: list[ObjectChange] = Field(description="The first 1000 of them.")
+
+
+@router.get(
+    "/v1/config:export",
+    operation_id="exportConfiguration",
+    summary="The whole configuration, API keys and secrets aside",
+    responses={
+        200: {"model": ConfigurationDocument, "content": {YAML: {"schema": _SCHEMA}}},
+        **problem_responses(),
+    },
+)
+async def export_configuration(
+    request: Request,
+    _: Annotated[Actor, Depends(needs("reader"))],
+    format: Annotated[Literal["json", "yaml"], Query(description="How it is written.")] = "json",  # noqa: A002
+) -> Response:
+    kinds = [resource.kind for resource in (*SINGLETONS, *PORTABLE)]
+    found: dict[str, list[Document]] = {kind: [] for kind in kinds}
+    async with parts(request).store.database.reading() as connection:
+        async for document in every(connection, kinds):
+            found[document.kind].append(document)
+    return await asyncio.to_thread(_written, found, format)
+
+
+@router.post(
+    "/v1/config:import",
+    operation_id="importConfiguration",
+    summary="Replace the whole configuration, API keys aside; secrets that are left out are kept",
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": _SCHEMA}, YAML: {"schema": _SCHEMA}},
+        }
+    },
+    responses={200: {"model": Imported}, **problem_responses(409, 413, 415)},
+)
+async def import_configuration(
+    request: Request,
+    caller: Annotated[Actor, Depends(needs("admin"))],
+    dry_run: Annotated[bool, Query(description="Only show what would change.")] = False,
+) -> Response:
+    is_yaml = "yaml" in request.headers.get("content-type", "")
+    items = await asyncio.to_thread(_parsed, await request.body(), is_yaml=is_yaml)
+    found = parts(request)
+    importer = Importer(found.store, found.editor.custody, found.look_around(""))
+    revision, changes = await importer.run(items, caller, dry_run=dry_run)
+    counts = {"made": 0, "changed": 0, "removed": 0}
+    for change in changes:
+        counts["made" if change.before is None else "removed" if change.after is None else "changed"] += 1
+    shown = [change.as_json() for change in changes[:_SHOWN_CHANGES]]
+    return JSONResponse({"revision": revision, **counts, "changes": shown})
+
+
+def _written(found: dict[str, list[Document]], format: str) -> Response:  # noqa: A002
+    content = export(found)
+    if format == "yaml":
+        return Response(yaml_text.dump(content), media_type=YAML)
+    return JSONResponse(content)
+
+
+def _parsed(body: bytes, *, is_yaml: bool) -> list[Item]:
+    """Raises Problem 400 and 422."""
+    content: Any
+    try:
+        text = body.decode("utf-8")
+        content = yaml_text.load(text, JSON_DEPTH) if is_yaml else json.loads(text)
+    except yaml_text.YamlError as error:
+        raise malformed(str(error)) from None
+    except (ValueError, RecursionError):
+        raise malformed("The body can't be parsed.") from None
+    return read(content)

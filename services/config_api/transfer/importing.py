@@ -1,0 +1,139 @@
+"""Import: what a document asks for, compared with what is there, written as one revision."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from services.config_api.catalogue import SINGLETONS
+from services.config_api.custody import Custody, join
+from services.config_api.problems import FieldError, Problem, conflict, invalid
+from services.config_api.resources import Body, Collection, Resource, Secret, Surroundings
+from services.config_api.revision import Actor, Revision, Write
+from services.config_api.revisions.repository import Change
+from services.config_api.store import Document, Store, every
+from services.config_api.transfer.document import PORTABLE, Item
+
+# So many objects are worked on before the event loop gets a turn.
+_TURN = 500
+_MOST_ERRORS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    item: Item
+    body: Body
+    kept: Mapping[Secret, str]
+
+
+class Importer:
+    """Made per import."""
+
+    def __init__(self, store: Store, custody: Custody, surroundings: Surroundings) -> None:
+        self._store = store
+        self._custody = custody
+        self._surroundings = surroundings
+
+    async def run(self, items: Sequence[Item], actor: Actor, *, dry_run: bool) -> tuple[int, list[Change]]:
+        """(the newest revision after it, what it changed or would change). Raises Problem 409 and 422.
+
+        A dry run is the whole import, taken back: it finds what the real one would.
+        """
+        wanted = [await self._take_in(item) for item in items]
+        found: list[Change] = []
+        number = 0
+        try:
+            async with self._store.revision(actor, "importConfiguration") as revision:
+                changes = await self._changes(revision, wanted)
+                await revision.apply(
+                    [Write(change.resource, change.id, change.before, change.after) for change in changes]
+                )
+                revision.target = "config:import"
+                revision.summary = f"import: {len(changes)} objects"
+                found, number = changes, revision.number if changes else revision.number - 1
+                if dry_run:
+                    raise _TakenBack
+        except _TakenBack:
+            number = await self._store.newest()
+        return number, found
+
+    async def _take_in(self, item: Item) -> _Wanted:
+        body, kept = await self._custody.take_in(item.resource, item.model)
+        return _Wanted(item, body, kept)
+
+    async def _changes(self, revision: Revision, wanted: Sequence[_Wanted]) -> list[Change]:
+        kinds = [resource.kind for resource in (*SINGLETONS, *PORTABLE)]
+        present = {(found.kind, found.id): found async for found in every(revision.connection, kinds)}
+        by_key = _natural_keys(present)
+        changes: list[Change] = []
+        errors: list[FieldError] = []
+        matched: set[tuple[str, str]] = set()
+        for number, want in enumerate(wanted):
+            if number % _TURN == _TURN - 1:
+                await asyncio.sleep(0)
+            resource = want.item.resource
+            document = _match(want, present, by_key)
+            document_id = document.id if document is not None else want.item.id or self._store.identifiers.new()
+            if (resource.kind, document_id) in matched:
+                errors.append(FieldError(want.item.pointer, "twice", "The document has this object twice."))
+                continue
+            matched.add((resource.kind, document_id))
+            before = document.body if document is not None else None
+            try:
+                after = await self._stored(resource, want, before)
+            except Problem as problem:
+                errors += [FieldError(want.item.pointer + e.pointer, e.code, e.detail) for e in problem.errors]
+                continue
+            if after != before:
+                changes.append(Change(resource, document_id, before, after))
+        if errors:
+            raise invalid(errors[:_MOST_ERRORS])
+        resources: dict[str, Resource] = {resource.kind: resource for resource in PORTABLE}
+        changes += [
+            Change(resources[kind], document_id, document.body, None)
+            for (kind, document_id), document in present.items()
+            if kind in resources and (kind, document_id) not in matched
+        ]
+        return changes
+
+    async def _stored(self, resource: Resource, want: _Wanted, before: Body | None) -> Body:
+        stored = join(resource, want.body, want.kept, want.item.given, before)
+        if isinstance(resource, Collection):
+            if before is not None:
+                for name in resource.fixed:
+                    if stored[name] != before[name]:
+                        raise conflict([FieldError(f"/{name}", "fixed", "It can't be changed: give it another id.")])
+                stored |= {name: before[name] for name in resource.hidden if name in before}
+            elif resource.create is not None:
+                stored |= self._custody.seal_hidden(resource, (await resource.create(want.body)).hidden)
+        if stored != before:
+            await resource.refuse(stored, self._surroundings)
+        return stored
+
+
+class _TakenBack(Exception):  # noqa: N818 - no error, but it ends the transaction
+    """The end of a dry run."""
+
+
+def _natural_keys(present: Mapping[tuple[str, str], Document]) -> dict[tuple[str, str, str], Document]:
+    """Documents by what tells them apart besides the id: the first unique key of each."""
+    resources = {resource.kind: resource for resource in PORTABLE}
+    found = {}
+    for (kind, _), document in present.items():
+        if kind in resources:
+            for key in list(resources[kind].unique(document.body))[:1]:
+                found[(kind, key.scope, key.value)] = document
+    return found
+
+
+def _match(
+    want: _Wanted, present: Mapping[tuple[str, str], Document], by_key: Mapping[tuple[str, str, str], Document]
+) -> Document | None:
+    resource = want.item.resource
+    if want.item.id is not None and (resource.kind, want.item.id) in present:
+        return present[(resource.kind, want.item.id)]
+    if isinstance(resource, Collection):
+        for key in list(resource.unique(want.body))[:1]:
+            return by_key.get((resource.kind, key.scope, key.value))
+    return None

@@ -1,0 +1,74 @@
+"""YAML as configurations are written in it: the core schema of YAML 1.2, no aliases, bounded depth."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+# `off` and `on` are words here, times are text: the resolvers of YAML 1.1 would make booleans, dates and
+# base-60 numbers of settings.
+_RESOLVERS = (
+    ("tag:yaml.org,2002:null", re.compile(r"~|null|Null|NULL|"), ["~", "n", "N", ""]),
+    ("tag:yaml.org,2002:bool", re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF")),
+    ("tag:yaml.org,2002:int", re.compile(r"[-+]?[0-9]+"), list("-+0123456789")),
+    (
+        "tag:yaml.org,2002:float",
+        re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"),
+        list("-+.0123456789"),
+    ),
+)
+
+
+class YamlError(ValueError):
+    """Text that is no YAML, or more than is taken; the message holds nothing of it."""
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own way
+
+
+for _tag, _pattern, _first in _RESOLVERS:
+    _Loader.add_implicit_resolver(_tag, re.compile(rf"(?:{_pattern.pattern})\Z"), _first)
+
+
+def _decimal(loader: Any, node: Any) -> int:
+    """Always base 10: PyYAML would read 010 as 8."""
+    return int(loader.construct_scalar(node))
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _decimal)
+
+
+def load(text: str, depth: int) -> Any:
+    """The one document. Raises YamlError."""
+    try:
+        _check(text, depth)
+        return yaml.load(text, _Loader)  # noqa: S506 - derived from the safe loader
+    except YamlError:
+        raise
+    except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark is not None else ""
+        raise YamlError(f"The body is no YAML{where}.") from None
+
+
+def dump(content: Any) -> str:
+    return yaml.dump(
+        content, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False, allow_unicode=True, width=120
+    )
+
+
+def _check(text: str, limit: int) -> None:
+    """Aliases would let a small text become a huge value."""
+    depth = 0
+    for event in yaml.parse(text, _Loader):
+        if isinstance(event, yaml.AliasEvent):
+            raise YamlError("Aliases are not taken.")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > limit:
+                raise YamlError(f"It is nested deeper than {limit} levels.")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1

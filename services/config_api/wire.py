@@ -1,0 +1,40 @@
+"""Small things that every conversion from a contract's message to an answer needs."""
+
+from __future__ import annotations
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from services.config_api.editing import time_text
+from services.config_api.pagination import bad_cursor
+
+
+def when(message: Message, field: str) -> str | None:
+    """RFC 3339 of a timestamp; None where it is not set."""
+    if not message.HasField(field):
+        return None
+    value: Timestamp = getattr(message, field)
+    return time_text(value.ToMicroseconds())
+
+
+def text(raw: bytes) -> str:
+    """What clients sent, readable; bytes that are no UTF-8 escaped."""
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def name(enumeration: type, value: int, prefix: str) -> str:
+    """A member's name without its prefix, in lower case; `unknown` for one that this release does not know."""
+    try:
+        found = str(enumeration.Name(value)).removeprefix(prefix).lower()  # type: ignore[attr-defined]
+    except ValueError:
+        return "unknown"
+    return "unknown" if found == "unspecified" else found
+
+
+def page_token(cursor: str | None) -> str:
+    """Another service's token, which is its own affair beyond being printable. Raises Problem 422."""
+    if cursor is None:
+        return ""
+    if not cursor.isascii() or not cursor.isprintable():
+        raise bad_cursor()
+    return cursor

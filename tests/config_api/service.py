@@ -1,0 +1,123 @@
+"""config_api as a test runs it: the whole service in the test's own event loop, on free ports."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+from posthouse.config.v1 import config_pb2 as pb
+from posthouse.config.v1 import config_pb2_grpc
+
+from libs.runtime import rpc
+from libs.runtime.lifecycle import Shutdown
+from services.config_api.__main__ import run
+from services.config_api.settings import Settings
+
+ADMIN_KEY = "an-admin-key-for-tests-of-config-api"
+NOWHERE = "127.0.0.1:1"
+START_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A running config_api, and the two ways in."""
+
+    api: httpx.AsyncClient
+    channel: grpc.aio.Channel
+    http_port: int
+    grpc_port: int
+    data_dir: Path
+
+    @property
+    def watches(self) -> config_pb2_grpc.ConfigurationStub:
+        return config_pb2_grpc.ConfigurationStub(self.channel)
+
+    async def get(self, path: str) -> dict[str, Any]:
+        answer = await self.api.get(path)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def make(self, kind: str, body: dict[str, Any]) -> dict[str, Any]:
+        """POSTs an object; its record."""
+        answer = await self.api.post(f"/v1/{kind}", json=body)
+        assert answer.status_code == 201, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def change(self, path: str, patch: dict[str, Any]) -> dict[str, Any]:
+        """PATCHes with the present ETag; the answer."""
+        tag = (await self.api.get(path)).headers["etag"]
+        answer = await self.api.patch(path, json=patch, headers={"If-Match": tag})
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+
+def settings(url: str, data_dir: Path, **more: Any) -> Settings:
+    """Settings for free ports; `more` by field name."""
+    values: dict[str, Any] = {
+        "port": 0,
+        "grpc_port": 0,
+        "metrics_port": 0,
+        "database_url": url,
+        "admin_key": ADMIN_KEY,
+        "policy_target": NOWHERE,
+        "relay_target": NOWHERE,
+        # Checks that ask the DNS are answered "no answer" at once, unless a test gives a server.
+        "nameservers": NOWHERE,
+        "POSTHOUSE_DATA_DIR": data_dir,
+    }
+    return Settings(**{**values, **more})
+
+
+@asynccontextmanager
+async def running(url: str, data_dir: Path, **more: Any) -> AsyncIterator[Service]:
+    """Starts it, ends it as SIGTERM would, and fails when it ended by itself."""
+    shutdown = Shutdown()
+    ports: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
+    found = settings(url, data_dir, **more)
+    work = asyncio.create_task(run(found, shutdown, lambda http, rpc_port: ports.set_result((http, rpc_port))))
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            await asyncio.wait((work, ports), return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            work.result()
+        http_port, grpc_port = ports.result()
+        key = found.admin_key.get_secret_value()
+        async with (
+            rpc.channel(f"127.0.0.1:{grpc_port}") as channel,
+            httpx.AsyncClient(
+                base_url=f"http://127.0.0.1:{http_port}", headers={"Authorization": f"Bearer {key}"}, timeout=30
+            ) as api,
+        ):
+            yield Service(api, channel, http_port, grpc_port, data_dir)
+    finally:
+        shutdown.request("end of test")
+        await work
+
+
+async def whole(call: Any, message: Any) -> tuple[Any, bytes]:
+    """The next whole snapshot of a watch: its parts merged, and its digest."""
+    async with asyncio.timeout(START_SECONDS):
+        async for part in call:
+            message.MergeFrom(part.snapshot)
+            if part.last:
+                return message, part.digest
+    raise AssertionError("the watch ended")
+
+
+async def policy_snapshot(call: Any) -> tuple[pb.PolicySnapshot, bytes]:
+    found: tuple[pb.PolicySnapshot, bytes] = await whole(call, pb.PolicySnapshot())
+    return found
+
+
+async def relay_snapshot(call: Any) -> tuple[pb.RelaySnapshot, bytes]:
+    found: tuple[pb.RelaySnapshot, bytes] = await whole(call, pb.RelaySnapshot())
+    return found

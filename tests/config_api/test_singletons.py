@@ -1,0 +1,146 @@
+"""Settings of which there is one: read, replaced, patched, with preconditions (C149, C150)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from services.config_api.catalogue import SINGLETONS
+from tests.config_api.service import Service
+
+GENERAL = "/v1/settings/general"
+
+
+@pytest.mark.parametrize("kind", [singleton.kind for singleton in SINGLETONS])
+async def test_what_get_shows_can_be_put_back(on_sqlite: Service, kind: str) -> None:
+    before = await on_sqlite.api.get(f"/v1/{kind}")
+    answer = await on_sqlite.api.put(f"/v1/{kind}", json=before.json(), headers={"If-Match": before.headers["etag"]})
+    assert answer.status_code == 200
+    assert {name: value for name, value in answer.json().items() if name != "warnings"} == before.json()
+    after = await on_sqlite.api.get(f"/v1/{kind}")
+    assert after.json() == before.json()
+    assert after.headers["etag"] == answer.headers["etag"] != before.headers["etag"]
+
+
+async def test_patch_tells_null_from_absent(service: Service) -> None:
+    await service.change(GENERAL, {"profile": {"banner": "Hello", "max_hops": 7}})
+    await service.change(GENERAL, {"profile": {"banner": None}})
+    profile = (await service.get(GENERAL))["profile"]
+    assert (profile["banner"], profile["max_hops"]) == ("ESMTP", 7)
+
+
+async def test_put_is_whole(service: Service) -> None:
+    await service.change(GENERAL, {"profile": {"max_hops": 7}})
+    tag = (await service.api.get(GENERAL)).headers["etag"]
+    body = {"profile": {"hostname": "gateway.example"}}
+    answer = await service.api.put(GENERAL, json=body, headers={"If-Match": tag})
+    assert answer.status_code == 200
+    assert (await service.get(GENERAL))["profile"]["max_hops"] == 50
+
+
+async def test_c150_preconditions(service: Service) -> None:
+    first = await service.api.get(GENERAL)
+    tag = first.headers["etag"]
+    patch = {"profile": {"banner": "one"}}
+
+    async def attempt(**headers: str) -> httpx.Response:
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await service.api.patch(GENERAL, json=patch, headers=fields)
+
+    assert (await attempt()).status_code == 428
+    assert (await attempt(If_Match='"999"')).status_code == 412
+    assert (await attempt(If_Match=f"W/{tag}")).status_code == 412
+    assert (await attempt(If_Match="no tag")).status_code == 400
+    assert (await attempt(If_Match=tag, If_None_Match="*")).status_code == 412
+    assert (await service.get(GENERAL)) == first.json()
+    changed = await attempt(If_Match=f'"999", {tag}')
+    assert changed.status_code == 200
+    assert changed.headers["etag"] != tag
+    assert (await attempt(If_Match=tag)).status_code == 412
+    assert (await attempt(If_Match="*")).status_code == 200
+
+
+async def test_c150_of_16_writers_with_one_tag_one_wins(service: Service) -> None:
+    tag = (await service.api.get(GENERAL)).headers["etag"]
+    before = (await service.get("/v1/revisions"))["items"][0]["number"]
+
+    async def write(number: int) -> httpx.Response:
+        body = {"profile": {"hostname": "gateway.example", "banner": f"writer {number}"}}
+        return await service.api.put(GENERAL, json=body, headers={"If-Match": tag})
+
+    answers = await asyncio.gather(*(write(number) for number in range(16)))
+    assert sorted(answer.status_code for answer in answers) == [200] + [412] * 15
+    winner = next(number for number, answer in enumerate(answers) if answer.status_code == 200)
+    assert (await service.get(GENERAL))["profile"]["banner"] == f"writer {winner}"
+    assert (await service.get("/v1/revisions"))["items"][0]["number"] == before + 1
+
+
+async def test_get_answers_304(on_sqlite: Service) -> None:
+    tag = (await on_sqlite.api.get(GENERAL)).headers["etag"]
+    answer = await on_sqlite.api.get(GENERAL, headers={"If-None-Match": f'"0", W/{tag}'})
+    assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag)
+
+
+@pytest.mark.parametrize(
+    ("patch", "pointer"),
+    [
+        ({"profile": {"hostname": "localhost"}}, "/profile/hostname"),
+        ({"profile": {"hostname": "a_b.example"}}, "/profile/hostname"),
+        ({"profile": {"hostname": "192.0.2.1"}}, "/profile/hostname"),
+        ({"profile": {"banner": "a\r\nb"}}, "/profile/banner"),
+        ({"profile": {"banner": "grüß"}}, "/profile/banner"),
+        ({"profile": {"max_recipients": "100"}}, "/profile/max_recipients"),
+        ({"profile": {"max_recipients": 1.5}}, "/profile/max_recipients"),
+        ({"profile": {"max_recipients": True}}, "/profile/max_recipients"),
+        ({"profile": {"max_recipients": 0}}, "/profile/max_recipients"),
+        ({"smtp_auth": {"enabled": "true"}}, "/smtp_auth/enabled"),
+        ({"smtp_auth": {"enabled": 1}}, "/smtp_auth/enabled"),
+        ({"smtp_auth": {"local_networks": ["10.0.0.1/8"]}}, "/smtp_auth/local_networks/0"),
+        ({"smtp_auth": {"local_networks": ["fe80::1%eth0/64"]}}, "/smtp_auth/local_networks/0"),
+        ({"external_postmasters": ["nobody"]}, "/external_postmasters/0"),
+        ({"external_postmasters": "a@b.example"}, "/external_postmasters"),
+    ],
+)
+async def test_what_general_settings_refuse(on_sqlite: Service, patch: dict[str, Any], pointer: str) -> None:
+    before = await on_sqlite.api.get(GENERAL)
+    answer = await on_sqlite.api.patch(GENERAL, json=patch, headers={"If-Match": before.headers["etag"]})
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+    assert (await on_sqlite.get(GENERAL)) == before.json()
+
+
+async def test_values_are_kept_in_canonical_form(on_sqlite: Service) -> None:
+    changed = await on_sqlite.change(
+        GENERAL,
+        {
+            "profile": {"hostname": "Gateway.Bücher.Example."},
+            "smtp_auth": {
+                "local_networks": ["10.0.0.0/255.0.0.0", "::ffff:192.168.0.0/112", "10.0.0.0/8", "192.0.2.7"]
+            },
+            "external_postmasters": ["Boss@BÜCHER.example"],
+        },
+    )
+    assert changed["profile"]["hostname"] == "gateway.xn--bcher-kva.example"
+    assert changed["smtp_auth"]["local_networks"] == ["10.0.0.0/8", "192.168.0.0/16", "192.0.2.7/32"]
+    assert changed["external_postmasters"] == ["Boss@xn--bcher-kva.example"]
+
+
+@pytest.mark.parametrize(
+    "member", ["role", "is_admin", "id", "tenant_id", "created_at", "version", "Profile", "externalPostmasters"]
+)
+async def test_c149_unknown_members_are_refused(on_sqlite: Service, member: str) -> None:
+    before = await on_sqlite.api.get(GENERAL)
+    headers = {"If-Match": before.headers["etag"]}
+    for answer in (
+        await on_sqlite.api.patch(GENERAL, json={member: "x"}, headers=headers),
+        await on_sqlite.api.put(GENERAL, json={**before.json(), member: "x"}, headers=headers),
+        await on_sqlite.api.patch(GENERAL, json={"profile": {member: "x"}}, headers=headers),
+    ):
+        assert answer.status_code == 422
+        assert {error["code"] for error in answer.json()["errors"]} == {"extra_forbidden"}
+    after = await on_sqlite.api.get(GENERAL)
+    assert (after.json(), after.headers["etag"]) == (before.json(), before.headers["etag"])
