@@ -35,7 +35,8 @@ _PORTS: Mapping[str, tuple[str, ...]] = {
     "relay": ("RELAY_PORT", "RELAY_METRICS_PORT"),
     "ingress": ("INGRESS_SMTP_PORT", "INGRESS_SUBMISSION_PORT", "INGRESS_SMTPS_PORT", "INGRESS_METRICS_PORT"),
 }
-_PREFIXES = ("POSTHOUSE_", "CONFIG_API_", "POLICY_", "RELAY_", "INGRESS_")
+# Settings of another suite; and what would make each start compile every library anew, which takes seconds.
+_NOT_HANDED_ON = ("POSTHOUSE_", "CONFIG_API_", "POLICY_", "RELAY_", "INGRESS_", "PYTHONDONTWRITEBYTECODE")
 
 
 class Suite:
@@ -63,7 +64,7 @@ class Suite:
         self._postgres_url = postgres_url
         self._redis_url = redis_url
         self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(_PREFIXES)},
+            **{name: value for name, value in os.environ.items() if not name.startswith(_NOT_HANDED_ON)},
             "POSTHOUSE_DATA_DIR": str(self.folder),
             **{f"{service}_NAMESERVERS": nameservers for service in ("INGRESS", "POLICY", "RELAY") if nameservers},
             # The Internet of a test is on loopback, where mail must never go otherwise.
