@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 SOURCES := services libs tests bench
 .DEFAULT_GOAL := help
 
-.PHONY: help run demo test check lint format types imports stubs stubs-check openapi openapi-check bench fuzz torture lock clean peers
+.PHONY: help run demo test check lint format types imports stubs stubs-check openapi openapi-check bench fuzz torture lock clean peers clients
 
 help:
 	@echo "make run       the suite on loopback, data under ./var"
@@ -59,6 +59,9 @@ openapi: $(STAMP)
 
 openapi-check: $(STAMP)
 	@$(BIN)/python -m services.config_api.openapi | diff -u openapi.json - || { echo "openapi.json is stale: make openapi"; exit 1; }
+
+clients: $(STAMP)
+	@bash scripts/check-clients
 
 bench: $(STAMP) peers
 	@$(BIN)/python -m bench
