@@ -7,18 +7,16 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 from services.relay.configuration import Configuration
-from services.relay.delivery.connecting import connect_first
-from services.relay.delivery.endpoint import Endpoint, HostFailedError
+from services.relay.delivery.endpoint import HostFailedError
 from services.relay.delivery.options import DeliveryOptions
 from services.relay.delivery.pool import Pool
 from services.relay.delivery.prepared import PreparedMessage
-from services.relay.delivery.session import Session, SessionOpener
+from services.relay.delivery.reaching import Reacher
+from services.relay.delivery.session import Session
 from services.relay.delivery.smtp_transaction import Transacted, Transaction
-from services.relay.delivery.targets import Found, TargetFinder
-from services.relay.delivery.tls import BrokenTls
+from services.relay.delivery.targets import TargetFinder
 from services.relay.outcome import NOBODY, Peer, Verdict, deferred, of_recipient
 from services.relay.transaction import Outcome, OutgoingRecipient, Result, Route, RouteKind
-from services.relay.window import DeadHosts
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +26,8 @@ class Means:
     options: DeliveryOptions
     clock: Callable[[], float]
     finder: TargetFinder
-    opener: SessionOpener
+    reacher: Reacher
     pool: Pool
-    dead_hosts: DeadHosts
-    broken_tls: BrokenTls
 
 
 class Attempt:
@@ -90,53 +86,17 @@ class Attempt:
             self._failure = found.failure
             self.reached = found.failure.result is Result.FAILED
             return
-        endpoints = self._in_order(found, tried)
+        untried = tuple(one for one in found.endpoints if (one.address, one.port) not in tried)
+        endpoints = deque(means.reacher.in_order(untried)[: means.options.max_hosts])
         while endpoints and self._undecided() and means.clock() < deadline:
-            session = await self._reach(endpoints)
+            failures: list[HostFailedError] = []
+            session = await means.reacher.session(endpoints, self._configuration.hostname, failures)
+            for failure in failures:
+                self._note(failure)
             if session is not None:
                 await self._transact(session)
             elif self._looped:
                 return
-
-    def _in_order(self, found: Found, tried: set[tuple[str, int]]) -> deque[Endpoint]:
-        """Addresses known to be dead after all others, and no more than the limit."""
-        now = self._means.clock()
-        lively: list[Endpoint] = []
-        dead: list[Endpoint] = []
-        for endpoint in found.endpoints:
-            if (endpoint.address, endpoint.port) in tried:
-                continue
-            avoided = self._means.dead_hosts.avoid(endpoint.address, endpoint.port, now)
-            (dead if avoided else lively).append(endpoint)
-        return deque((lively + dead)[: self._means.options.max_hosts])
-
-    async def _reach(self, endpoints: deque[Endpoint]) -> Session | None:
-        """A session with the first host that gives one; on None the reason is kept."""
-        means = self._means
-        failures: list[HostFailedError] = []
-        connected = await connect_first(endpoints, means.options.timeouts.connect, self._observe, failures)
-        for failure in failures:
-            self._note(failure)
-        if connected is None:
-            return None
-        endpoint, protocol = connected
-        broken = means.broken_tls.known(endpoint.address, endpoint.port)
-        try:
-            return await means.opener.open(protocol, endpoint, self._configuration.hostname, without_tls=broken)
-        except HostFailedError as error:
-            if not error.tls_broken:
-                self._note(error)
-                return None
-        # Once more, in plaintext, on a new connection; and so at once for the next hour (C127).
-        means.broken_tls.remember(endpoint.address, endpoint.port)
-        again = await connect_first(deque([endpoint]), means.options.timeouts.connect, self._observe, failures)
-        try:
-            if again is not None:
-                return await means.opener.open(again[1], endpoint, self._configuration.hostname, without_tls=True)
-            self._note(failures[-1])
-        except HostFailedError as error:
-            self._note(error)
-        return None
 
     async def _transact(self, session: Session) -> Transacted:
         """One transaction with those not decided yet. The session goes back to the pool if it may."""
@@ -161,14 +121,6 @@ class Attempt:
         else:
             session.protocol.quit()
         return result
-
-    def _observe(self, endpoint: Endpoint, answered: bool) -> None:
-        means = self._means
-        if answered:
-            means.dead_hosts.answered(endpoint.address, endpoint.port)
-            means.finder.families.remember(endpoint.host, endpoint.address)
-        else:
-            means.dead_hosts.failed(endpoint.address, endpoint.port, means.clock())
 
     def _note(self, error: HostFailedError) -> None:
         """The reason that is given if nothing better comes: the last, but a loop behind a host that is only away."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
@@ -57,6 +57,10 @@ class Timeouts:
     lookup: float = 12.0
     # For all tries to reach a host in one attempt; a transaction that began goes on to its end.
     reach: float = 120.0
+
+    def capped(self, seconds: float) -> Timeouts:
+        """None longer than `seconds`: for somebody who waits for the result."""
+        return Timeouts(**{name.name: min(seconds, getattr(self, name.name)) for name in fields(self)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,8 @@ class SessionOpener:
     ) -> Session:
         """Greeting, EHLO, STARTTLS, EHLO, AUTH, as the endpoint wants. `without_tls`: its TLS is known to be broken.
 
+        A protocol that this gets is closed by nobody else when it fails.
+
         Raises HostFailedError; the connection is closed then.
         """
         opening = _Opening(self._contexts, self._timeouts, protocol, endpoint, hostname, without_tls, watcher)

@@ -5,25 +5,31 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import structlog
 
 from libs.runtime.lifecycle import within
-from services.relay.configuration import Configuration, MailboxKind
+from services.relay.configuration import Configuration, MailboxKind, RelayHost
 from services.relay.delivery.attempt import Attempt, Means
 from services.relay.delivery.maildir import store
-from services.relay.delivery.options import DeliveryOptions
+from services.relay.delivery.options import DeliveryOptions, Timeouts
 from services.relay.delivery.pool import Pool
 from services.relay.delivery.prepared import PreparedMessage
+from services.relay.delivery.reaching import Reacher
+from services.relay.delivery.relay_host_test import RelayHostTester, Step
 from services.relay.delivery.session import SessionOpener
 from services.relay.delivery.targets import TargetFinder
-from services.relay.delivery.tls import BrokenTls, Contexts
+from services.relay.delivery.tls import Contexts
+from services.relay.explain import RouteExplainer, RouteExplanation
 from services.relay.mx import Exchangers
 from services.relay.outcome import Verdict, deferred, of_recipient
 from services.relay.resolver import Resolver
 from services.relay.transaction import Outcome, OutgoingMessage, OutgoingRecipient, Result, Route, RouteKind
-from services.relay.window import DeadHosts, Windows
+from services.relay.window import Windows
+
+# What a step of a relay host's test may take: somebody is waiting.
+_TEST_SECONDS = 20.0
 
 log = structlog.get_logger(__name__)
 
@@ -39,15 +45,16 @@ class MailTransport:
         # Deliveries under way; `close` waits for the last.
         self._running = 0
         self._quiet = asyncio.Event()
-        self._means = Means(
-            options,
-            clock,
-            TargetFinder(Exchangers(self.resolver, chance, options.mx_port), options),
-            SessionOpener(Contexts(options.ca_file), options.timeouts),
-            self._pool,
-            DeadHosts(),
-            BrokenTls(clock),
-        )
+        finder = TargetFinder(Exchangers(self.resolver, chance, options.mx_port), options)
+        contexts = Contexts(options.ca_file)
+
+        def reacher(timeouts: Timeouts) -> Reacher:
+            return Reacher(SessionOpener(contexts, timeouts), finder.families, clock, timeouts.connect)
+
+        self._means = Means(options, clock, finder, reacher(options.timeouts), self._pool)
+        self._explainer = RouteExplainer(finder)
+        patience = options.timeouts.capped(_TEST_SECONDS)
+        self._tester = RelayHostTester(finder, reacher(patience), patience)
 
     async def deliver(
         self,
@@ -80,6 +87,14 @@ class MailTransport:
         """Transactions that may run to the destination at once; 0 while a dead one waits for its next probe."""
         maximum = configuration.queue.max_concurrency_per_destination
         return self._windows.of(destination).capacity(self._clock(), maximum)
+
+    async def explain(self, configuration: Configuration, sender: bytes, recipient: bytes) -> RouteExplanation:
+        """The route that mail from `sender` to `recipient` (aliases expanded) would take now, and why."""
+        return await self._explainer.explain(configuration, sender, recipient)
+
+    def test_relay_host(self, relay_host: RelayHost, hostname: str) -> AsyncIterator[Step]:
+        """The steps of a session with a relay host, as they are made; no mail is sent."""
+        return self._tester.run(relay_host, hostname)
 
     async def close(self, grace_seconds: float) -> None:
         """Ends idle connections at once; others end with their transaction or their task."""

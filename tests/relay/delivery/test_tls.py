@@ -77,7 +77,8 @@ def _faulty(tls_sink: MakeSink, certificates: trustme.CA, fault: str) -> SmtpSin
         return tls_sink(name="other.test")
     leaf = certificates.issue_cert(HOST, not_after=datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC))
     sink = tls_sink()
-    leaf.configure_cert(sink._context)  # type: ignore[arg-type]
+    assert sink._context is not None
+    leaf.configure_cert(sink._context)
     return sink
 
 

@@ -1,0 +1,115 @@
+"""Trying a relay host a step at a time, by the very code that delivers through it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from services.relay.configuration import RelayHost
+from services.relay.delivery.endpoint import HostFailedError
+from services.relay.delivery.options import Timeouts
+from services.relay.delivery.protocol import ConnectionFailedError
+from services.relay.delivery.reaching import Reacher
+from services.relay.delivery.session import Session
+from services.relay.delivery.targets import Found, TargetFinder
+from services.relay.outcome import sanitised
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step that was made."""
+
+    # resolve, connect, greeting, ehlo, tls, starttls, ehlo_tls, auth, mail, reset, quit
+    name: str
+    ok: bool
+    # Reply or finding; credentials are never in it.
+    detail: str
+    seconds: float
+    # Nothing follows.
+    last: bool = False
+
+
+class _Steps:
+    """Steps on their way to whoever watches; a session's Watcher."""
+
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[Step | None] = asyncio.Queue()
+
+    def step(self, name: str, ok: bool, detail: str, seconds: float) -> None:
+        self.queue.put_nowait(Step(name, ok, detail, seconds))
+
+
+class RelayHostTester:
+    """For the life of the process."""
+
+    def __init__(self, finder: TargetFinder, reacher: Reacher, timeouts: Timeouts) -> None:
+        self._finder = finder
+        self._reacher = reacher
+        self._timeouts = timeouts
+
+    async def run(self, relay_host: RelayHost, hostname: str) -> AsyncIterator[Step]:
+        """Every step as it is made, the last one marked. Up to MAIL from the null sender, which RSET takes back."""
+        steps = _Steps()
+        working = asyncio.create_task(self._work(relay_host, hostname, steps), name="test of a relay host")
+        try:
+            waiting = await steps.queue.get()
+            while waiting is not None:
+                following = await steps.queue.get()
+                last = following is None
+                yield Step(waiting.name, waiting.ok, waiting.detail, waiting.seconds, last=last)
+                waiting = following
+            await working
+        finally:
+            working.cancel()
+
+    async def _work(self, relay_host: RelayHost, hostname: str, steps: _Steps) -> None:
+        try:
+            started = time.monotonic()
+            found = await self._finder.of_relay_host(relay_host)
+            _show_look_up(found, steps, time.monotonic() - started)
+            endpoints = deque(found.endpoints)
+            while endpoints:
+                failures: list[HostFailedError] = []
+                session = await self._reacher.session(endpoints, hostname, failures, steps)
+                if session is not None:
+                    await self._transaction(session, steps)
+                    return
+                if failures and not _is_about_connecting(failures[-1]):
+                    # What this host says is what the operator wants to know; another one would hide it.
+                    return
+        finally:
+            steps.queue.put_nowait(None)
+
+    async def _transaction(self, session: Session, steps: _Steps) -> None:
+        """MAIL, RSET and QUIT; a delivery would go on with RCPT."""
+        protocol = session.protocol
+        try:
+            for name, line, seconds in (
+                ("mail", b"MAIL FROM:<>\r\n", self._timeouts.mail),
+                ("reset", b"RSET\r\n", self._timeouts.reset),
+                ("quit", b"QUIT\r\n", self._timeouts.reset),
+            ):
+                started = time.monotonic()
+                protocol.send(line, 1)
+                reply = await protocol.reply(seconds)
+                detail = sanitised(b"%d %b" % (reply.code, reply.text))
+                steps.step(name, reply.positive, detail, time.monotonic() - started)
+        except ConnectionFailedError as error:
+            steps.step("connection", False, str(error), 0.0)
+        finally:
+            protocol.abort()
+
+
+def _show_look_up(found: Found, steps: _Steps, seconds: float) -> None:
+    if found.failure is not None:
+        steps.step("resolve", False, found.failure.text, seconds)
+        return
+    addresses = ", ".join(address for host in found.hosts for address in host.addresses)
+    steps.step("resolve", True, addresses, seconds)
+
+
+def _is_about_connecting(failure: HostFailedError) -> bool:
+    return failure.verdict.enhanced_code == "4.4.1" and failure.verdict.code == 0

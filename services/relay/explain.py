@@ -1,0 +1,72 @@
+"""Why mail would go where: each rule with its reason, the hosts in order, what each look-up said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.relay.configuration import Configuration, MailboxKind
+from services.relay.delivery.targets import Found, TargetFinder
+from services.relay.delivery.tls import TlsPlan
+from services.relay.mx import Host
+from services.relay.resolver import Lookup
+from services.relay.routing import RuleReport, examine
+from services.relay.transaction import Route, RouteKind
+
+_KINDS = {RouteKind.HOLD: "held", RouteKind.FAIL: "failed"}
+
+
+@dataclass(frozen=True, slots=True)
+class RouteExplanation:
+    """One recipient's route, from the very code that delivers."""
+
+    recipient: bytes
+    # direct, relay_domain, relay_host, mailbox, held, failed
+    kind: str
+    destination: str
+    rules: tuple[RuleReport, ...]
+    # Those that are tried first, in order; then those that are not, with the reason.
+    hosts: tuple[Host, ...] = ()
+    lookups: tuple[Lookup, ...] = ()
+    # none, opportunistic, required, implicit, mta-sts, dane
+    tls_policy: str = "none"
+    verify_certificate: bool = False
+    auth_username: str = ""
+    # Set when nothing would be tried.
+    code: int = 0
+    enhanced_code: str = ""
+    reason: str = ""
+
+
+class RouteExplainer:
+    """For the life of the process."""
+
+    def __init__(self, finder: TargetFinder) -> None:
+        self._finder = finder
+
+    async def explain(self, configuration: Configuration, sender: bytes, recipient: bytes) -> RouteExplanation:
+        """`recipient` is what alias expansion left of it."""
+        route, rules = examine(configuration, sender, recipient, quarantine=False)
+        found = Found()
+        if route.kind not in (RouteKind.HOLD, RouteKind.FAIL) and not _is_directory(route):
+            found = await self._finder.find(configuration, route)
+        auth = route.relay_host.auth if route.relay_host is not None else None
+        plan = found.endpoints[0].tls if found.endpoints else TlsPlan("none")
+        failure = found.failure
+        return RouteExplanation(
+            recipient=recipient,
+            kind=_KINDS.get(route.kind, route.kind.value),
+            destination=route.destination,
+            rules=rules,
+            hosts=found.hosts,
+            lookups=found.lookups,
+            tls_policy="implicit" if plan.implicit else plan.policy,
+            verify_certificate=plan.verify,
+            auth_username=auth.username if auth is not None else "",
+            code=failure.code if failure is not None else route.code,
+            enhanced_code=failure.enhanced_code if failure is not None else route.enhanced_code,
+            reason=failure.text if failure is not None else route.reason,
+        )
+
+
+def _is_directory(route: Route) -> bool:
+    return route.mailbox is not None and route.mailbox.kind is MailboxKind.MAILDIR
