@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import signal
 import socket
 import tempfile
 from collections.abc import Mapping
@@ -84,7 +85,18 @@ class Clamd:
         self.kill()
         self.start()
 
+    def freeze(self) -> None:
+        """Connections are taken by the kernel and nothing is answered until `thaw`."""
+        if self._process is not None:
+            self._process.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        if self._process is not None:
+            self._process.signal(signal.SIGCONT)
+
     def ensure_running(self) -> None:
+        """Brings it back when a test left it dead or frozen."""
+        self.thaw()
         if self._process is None or not self._process.running:
             self.start()
 
@@ -96,9 +108,9 @@ class Clamd:
     ) -> None:
         self.stop()
 
-    def command(self, command: bytes, *chunks: bytes) -> bytes:
+    def command(self, command: bytes, *chunks: bytes, seconds: float = _ASK_SECONDS) -> bytes:
         """Sends one command, and for INSTREAM its chunks; returns the answer without its NUL."""
-        with socket.create_connection((LOOPBACK, self.port), timeout=_ASK_SECONDS) as connection:
+        with socket.create_connection((LOOPBACK, self.port), timeout=seconds) as connection:
             stream = (*chunks, b"") if command == b"INSTREAM" else ()
             connection.sendall(b"z" + command + b"\0")
             # Above its limit clamd answers and closes while we still send.

@@ -111,7 +111,6 @@ class Dialogue:
         self._interrupted: Transaction | None = None
         self._greeted = False
         self._esmtp = False
-        wire.received = session.octets.extend
 
     async def run(self) -> None:
         try:

@@ -57,16 +57,16 @@ class Recipient:
         return self.code is not None and 200 <= self.code < 300
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Transaction:
     """One mail transaction, from MAIL on."""
 
-    session: Session
+    session: Session = field(repr=False)
     sender: bytes
     parameters: tuple[bytes, ...]
     recipients: list[Recipient] = field(default_factory=list)
     # As sent: DATA's octets with their stuffing and without the final CRLF.CRLF's dot line, or BDAT's chunks joined.
-    raw: bytes = b""
+    raw: bytes = field(default=b"", repr=False)
     # The message: `raw` without stuffing.
     content: bytes = b""
     # DATA or BDAT once content began to come.
@@ -97,7 +97,7 @@ class Transaction:
         return self.content.partition(b"\r\n\r\n")[2]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Session:
     """One connection."""
 
@@ -120,7 +120,7 @@ class Session:
     # Commands that stood ready in the same read as one before them: pipelined.
     pipelined: int = 0
     # Every octet received, decrypted, STARTTLS's own handshake left out.
-    octets: bytearray = field(default_factory=bytearray)
+    octets: bytearray = field(default_factory=bytearray, repr=False)
     transactions: list[Transaction] = field(default_factory=list)
     ending: Ending | None = None
 

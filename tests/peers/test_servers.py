@@ -117,6 +117,10 @@ def test_clamd_takes_settings_and_comes_back() -> None:
         with pytest.raises(ConnectionRefusedError):
             clamd.command(b"PING")
         clamd.restart()
+        clamd.freeze()
+        with pytest.raises(TimeoutError):
+            clamd.command(b"PING", seconds=0.2)
+        clamd.thaw()
         assert clamd.command(b"INSTREAM", eicar()).endswith(b"FOUND")
 
 

@@ -1,0 +1,168 @@
+"""A clamd that answers as told: wrongly, in pieces, late, or not at all. For what the real one does not do on demand.
+
+with ScriptedClamd() as clamd:
+    clamd.answer(b"stream: (null) FOUND")
+    clamd.answer(b"stream: ", b"OK", times=1)
+    gate = clamd.hold(b"stream: OK")
+    clamd.cut(after_octets=1000)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import struct
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from tests.peers.background import DEADLINE_SECONDS, Gate, background, wait_for
+from tests.peers.ports import LOOPBACK, free_port, listening_socket
+
+_CLEAN = b"stream: OK"
+
+
+@dataclass(slots=True)
+class _Rule:
+    parts: Sequence[bytes] = (_CLEAN,)
+    gate: Gate | None = None
+    # Close without an answer once so much of the stream has come; None to read it all.
+    cut_after: int | None = None
+    times: int | None = None
+    # The answer's end, NUL or LF as the command had it, comes with the last part.
+    terminated: bool = True
+
+
+class ScriptedClamd:
+    """Takes zINSTREAM and nINSTREAM as clamd does; without a script every stream is clean. Keeps what it was sent."""
+
+    def __init__(self, *, host: str = LOOPBACK, port: int = 0) -> None:
+        self.host = host
+        self.port = port or free_port(host)
+        self._changed = threading.Condition()
+        self._rules: list[_Rule] = []
+        self._streams: list[bytes] = []
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def address(self) -> str:
+        """host:port, as `antivirus.clamd` wants it."""
+        return f"{self.host}:{self.port}"
+
+    def start(self) -> Self:
+        background().call(self._start())
+        return self
+
+    def stop(self) -> None:
+        """Refuses connections and ends those there are; `start` takes the same port again."""
+        background().call(self._stop())
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def answer(self, *parts: bytes, times: int | None = None, terminated: bool = True) -> None:
+        """These octets, each part in a packet of its own, in place of `stream: OK`; none closes without an answer.
+
+        The NUL or LF at the end is added, unless the answer is to break off without (`terminated`).
+        """
+        self._add(_Rule(parts=parts, times=times, terminated=terminated))
+
+    def hold(self, *parts: bytes, times: int | None = None) -> Gate:
+        """Answers with `parts` [clean] once the gate returned is open."""
+        gate = Gate()
+        self._add(_Rule(parts=parts or (_CLEAN,), gate=gate, times=times))
+        return gate
+
+    def cut(self, *parts: bytes, after_octets: int = 0, times: int | None = None) -> None:
+        """Sends `parts` [nothing] and closes after so many octets of the stream."""
+        self._add(_Rule(parts=parts, cut_after=after_octets, times=times))
+
+    @property
+    def streams(self) -> list[bytes]:
+        """The content of every stream that ended or was cut, in that order."""
+        with self._changed:
+            return list(self._streams)
+
+    def wait_for_streams(self, count: int, seconds: float = DEADLINE_SECONDS) -> list[bytes]:
+        """Blocks until there were `count`. Raises NotReachedError."""
+        wait_for(self._changed, lambda: len(self._streams) >= count, lambda: f"{count} streams", seconds)
+        return self.streams
+
+    async def streams_came(self, count: int, seconds: float = DEADLINE_SECONDS) -> list[bytes]:
+        return await asyncio.to_thread(self.wait_for_streams, count, seconds)
+
+    def _add(self, rule: _Rule) -> None:
+        with self._changed:
+            self._rules.insert(0, rule)
+
+    def _take_rule(self) -> _Rule:
+        with self._changed:
+            for rule in self._rules:
+                if rule.times != 0:
+                    if rule.times is not None:
+                        rule.times -= 1
+                    return rule
+        return _Rule()
+
+    async def _start(self) -> None:
+        if self._server is None:
+            self._server = await asyncio.start_server(self._session, sock=listening_socket(self.host, self.port))
+
+    async def _stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                await self._command(reader, writer)
+        finally:
+            writer.close()
+
+    async def _command(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        mark = await reader.readexactly(1)
+        command = (await reader.readuntil(b"\0" if mark == b"z" else b"\n"))[:-1]
+        end = b"\0" if mark == b"z" else b"\n"
+        if command == b"PING":
+            writer.write(b"PONG" + end)
+        elif command == b"INSTREAM":
+            rule = self._take_rule()
+            content = await self._stream(reader, rule.cut_after)
+            with self._changed:
+                self._streams.append(content)
+                self._changed.notify_all()
+            if rule.gate is not None:
+                await rule.gate.passing()
+            for number, part in enumerate(rule.parts, 1):
+                last = number == len(rule.parts)
+                writer.write(part + end if last and rule.terminated else part)
+                await writer.drain()
+                # Its own turn of both loops, and its own packet.
+                await asyncio.sleep(0)
+        await writer.drain()
+
+    @staticmethod
+    async def _stream(reader: asyncio.StreamReader, cut_after: int | None) -> bytes:
+        content = b""
+        while cut_after is None or len(content) < cut_after:
+            (length,) = struct.unpack("!I", await reader.readexactly(4))
+            if length == 0:
+                return content
+            content += await reader.readexactly(length)
+        return content
