@@ -9,8 +9,12 @@ from typing import Protocol
 _ANY_LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
+# A line as it comes in must fit what a connection buffers, whatever it is turned into.
+_WIRE_LINE_OCTETS = 60_000
+
+
 class Fault(enum.Enum):
-    """Why a message can't be taken; the first one found stands."""
+    """Why a message can't be taken."""
 
     TOO_BIG = "too_big"
     LINE_TOO_LONG = "line_too_long"
@@ -32,7 +36,8 @@ class LineReader:
     """Whole lines of content, checked, into a sink.
 
     `max_octets` of 0: no limit. With `normalise`, a bare CR or LF becomes CRLF; else it is a fault (C02). After a fault
-    the content is still read to its end, but not kept: the answer comes once, after the end (C08, C10).
+    the content is still read to its end, but not kept: the answer comes once, after the end (C08, C10). Which fault
+    that is depends on the content alone, not on how TCP cut it.
     """
 
     def __init__(self, sink: Sink, *, max_octets: int, max_line: int, normalise: bool) -> None:
@@ -40,57 +45,76 @@ class LineReader:
         self._max_octets = max_octets
         self._max_line = max_line
         self._normalise = normalise
+        # A line may be this long between two CRLFs; what normalising makes of it is measured afterwards.
+        self.wire_line = _WIRE_LINE_OCTETS if normalise else max_line
         # Octets of content seen, kept or not.
         self.octets = 0
-        self.fault: Fault | None = None
+        self._bare_newline = self._line_too_long = self._no_room = False
+        self._keeping = True
+
+    @property
+    def fault(self) -> Fault | None:
+        """What is wrong with the content so far, the weightiest first."""
+        if self._max_octets and self.octets > self._max_octets:
+            return Fault.TOO_BIG
+        if self._bare_newline:
+            return Fault.BARE_NEWLINE
+        if self._line_too_long:
+            return Fault.LINE_TOO_LONG
+        return Fault.STORAGE if self._no_room else None
 
     def lines(self, part: bytes) -> None:
         """Takes whole lines, the last one ended by CRLF, without dot-stuffing."""
         self.octets += len(part)
-        if self.fault is not None:
-            return
         if self._max_octets and self.octets > self._max_octets:
-            self.fail(Fault.TOO_BIG)
-            return
-        ends = part.count(b"\r\n")
-        if part.count(b"\n") != ends or part.count(b"\r") != ends:
-            if not self._normalise:
-                self.fail(Fault.BARE_NEWLINE)
-                return
+            self._give_up()
+        bare = self._has_bare_newline(part)
+        if _has_long_line(part, self.wire_line):
+            self._line_too_long = True
+        if bare and self._normalise:
             part = _ANY_LINE_END.sub(b"\r\n", part)
-        if self._has_long_line(part):
-            self.fail(Fault.LINE_TOO_LONG)
-            return
-        try:
-            self._sink.add(part)
-        except OSError:
-            self.fail(Fault.STORAGE)
+        elif bare:
+            self._bare_newline = True
+        if self._normalise and _has_long_line(part, self._max_line):
+            self._line_too_long = True
+        if self._bare_newline or self._line_too_long:
+            self._give_up()
+        if self._keeping:
+            try:
+                self._sink.add(part)
+            except OSError:
+                self._no_room = True
+                self._give_up()
 
-    def skipped(self, octets: int) -> None:
-        """Octets of a line that is too long, thrown away."""
-        self.octets += octets
-        if self._max_octets and self.octets > self._max_octets:
-            self.fail(Fault.TOO_BIG)
+    def skip(self, part: bytes) -> None:
+        """Takes a piece of a line that is too long. It does not end between CR and LF."""
+        self.octets += len(part)
+        self._line_too_long = True
+        if not self._normalise and self._has_bare_newline(part):
+            self._bare_newline = True
+        self._give_up()
 
-    def fail(self, fault: Fault) -> None:
-        if self.fault is None:
-            self.fault = fault
+    def _give_up(self) -> None:
+        if self._keeping:
+            self._keeping = False
             self._sink.discard()
 
-    def _has_long_line(self, part: bytes) -> bool:
-        """Jumps from one line end to the last one in reach of it, so that ordinary lines are hardly looked at."""
-        window = self._max_line + 2
-        position, end = 0, len(part)
-        while end - position > window:
-            found = part.rfind(b"\n", position, position + window)
-            if found < 0:
-                return True
-            position = found + 1
-        return False
+    @staticmethod
+    def _has_bare_newline(part: bytes) -> bool:
+        ends = part.count(b"\r\n")
+        return part.count(b"\n") != ends or part.count(b"\r") != ends
 
-    @property
-    def max_line(self) -> int:
-        return self._max_line
+
+def _has_long_line(part: bytes, limit: int) -> bool:
+    """Jumps from one line end to the last one in reach of it, so that ordinary lines are hardly looked at."""
+    window = limit + 2
+    position, end = 0, len(part)
+    while end - position > window:
+        found = part.rfind(b"\r\n", position, position + window)
+        if found < 0:
+            return True
+        position = found + 2
+    return False
 
 
 class DotReader:
@@ -104,7 +128,8 @@ class DotReader:
     def feed(self, buffer: bytearray) -> tuple[int, bool]:
         """Reads from the front of `buffer`; how many octets are done with, and whether the end was among them.
 
-        What is left is less than a line: at most `max_line` and a few octets.
+        To be called, the octets taken off, until it takes none. What is left then is less than a line: at most
+        `max_line` and a few octets.
         """
         if self._in_long_line:
             return self._leave_long_line(buffer)
@@ -128,25 +153,28 @@ class DotReader:
         self._lines.lines(part)
 
     def _enter_long_line(self, buffer: bytearray, taken: int) -> tuple[int, bool]:
-        rest = len(buffer) - taken
         # A leading dot and a CR may come on top.
-        if rest <= self._lines.max_line + 2:
+        if len(buffer) - taken <= self._lines.wire_line + 2:
             return taken, False
-        self._lines.fail(Fault.LINE_TOO_LONG)
         self._in_long_line = True
-        kept = 1 if buffer.endswith(b"\r") else 0
-        self._lines.skipped(rest - kept)
-        return len(buffer) - kept, False
+        end = _before_cr(buffer)
+        start = taken + 1 if buffer.startswith(b".", taken) else taken
+        self._lines.skip(bytes(buffer[start:end]))
+        return end, False
 
     def _leave_long_line(self, buffer: bytearray) -> tuple[int, bool]:
-        end = buffer.find(b"\r\n")
-        if end >= 0:
+        end = buffer.find(b"\r\n") + 2
+        if end >= 2:
             self._in_long_line = False
-            self._lines.skipped(end + 2)
-            return end + 2, False
-        kept = 1 if buffer.endswith(b"\r") else 0
-        self._lines.skipped(len(buffer) - kept)
-        return len(buffer) - kept, False
+        else:
+            end = _before_cr(buffer)
+        self._lines.skip(bytes(buffer[:end]))
+        return end, False
+
+
+def _before_cr(buffer: bytearray) -> int:
+    """The end of the buffer, or of what is before a CR there, whose LF may still come."""
+    return len(buffer) - 1 if buffer.endswith(b"\r") else len(buffer)
 
 
 class ChunkReader:
@@ -163,11 +191,10 @@ class ChunkReader:
         if whole >= 2:
             self._lines.lines(bytes(partial[:whole]))
             del partial[:whole]
-        if len(partial) > self._lines.max_line + 1:
-            kept = 1 if partial.endswith(b"\r") else 0
-            self._lines.fail(Fault.LINE_TOO_LONG)
-            self._lines.skipped(len(partial) - kept)
-            del partial[: len(partial) - kept]
+        if len(partial) > self._lines.wire_line + 1:
+            end = _before_cr(partial)
+            self._lines.skip(bytes(partial[:end]))
+            del partial[:end]
 
     def finish(self) -> None:
         """After the last chunk. A last line without its CRLF is given one, which is how relay must send it anyway."""

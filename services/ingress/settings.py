@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     max_errors: Annotated[int, Field(ge=1)] = 20
     max_auth_failures: Annotated[int, Field(ge=1)] = 5
     # A line of content without its CRLF. RFC 5321 obliges to 998; many senders exceed that.
-    max_line_octets: Annotated[int, Field(ge=998, le=200_000)] = 10_000
+    max_line_octets: Annotated[int, Field(ge=998, le=60_000)] = 10_000
     max_header_octets: Annotated[int, Field(ge=1024, le=200_000)] = 200_000
     # What to do with a CR or LF in content that is not part of a CRLF.
     bare_newlines: Literal["reject", "normalise"] = "reject"

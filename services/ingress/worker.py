@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import structlog
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from libs.runtime import rpc
 from libs.runtime.lifecycle import Background, Shutdown, StartupError
@@ -28,60 +28,100 @@ from services.ingress.tls import Certificates, TlsOptions, self_signed
 log = structlog.get_logger(__name__)
 
 
-async def serve(settings: Settings, shutdown: Shutdown, number: int) -> None:
-    """Runs worker `number` (from 0) until shutdown is requested and its sessions are gone."""
-    metrics = Metrics()
-    certificates = _certificates(settings, metrics)
-    tls = settings.grpc_tls
-    policy = PolicyClient(rpc.targets(settings.policy_target), tls, metrics, deadline=settings.policy_seconds)
-    relay = RelayClient(rpc.targets(settings.relay_target), tls, metrics, deadline=settings.relay_seconds)
-    checker = CheckRunner(
-        settings.nameservers,
-        metrics,
-        crypto_threads=settings.crypto_threads,
-        clamd_concurrency=settings.clamd_concurrency,
-    )
-    services = Services(
-        policy=policy,
-        relay=relay,
-        certificates=certificates,
-        checker=checker,
-        limits=limits.of(settings),
-        metrics=metrics,
-        spool=_spool(settings),
-    )
-    listeners = Listeners(
-        services,
-        max_connections=usable_connections(max(1, settings.max_connections // settings.workers)),
-        max_per_client=settings.max_connections_per_client,
-        proxy_networks=settings.proxy_networks,
-    )
-    REGISTRY.register(MetricsCollector(metrics, listeners.open_sessions))
-    exposition = MetricsServer(
-        lambda: {
-            "policy": "" if policy.connected else "unreachable",
-            "relay": "" if relay.connected else "unreachable",
+class Worker:
+    """The parts of one worker process, made from its settings. `number` counts the workers of a machine from 0."""
+
+    def __init__(self, settings: Settings, shutdown: Shutdown, number: int, registry: CollectorRegistry) -> None:
+        self._settings = settings
+        self._number = number
+        self.metrics = Metrics()
+        tls = settings.grpc_tls
+        self.policy = PolicyClient(
+            rpc.targets(settings.policy_target), tls, self.metrics, deadline=settings.policy_seconds
+        )
+        self.relay = RelayClient(rpc.targets(settings.relay_target), tls, self.metrics, deadline=settings.relay_seconds)
+        self._certificates = _certificates(settings, self.metrics)
+        self._checker = CheckRunner(
+            settings.nameservers,
+            self.metrics,
+            crypto_threads=settings.crypto_threads,
+            clamd_concurrency=settings.clamd_concurrency,
+        )
+        self.services = Services(
+            policy=self.policy,
+            relay=self.relay,
+            certificates=self._certificates,
+            checker=self._checker,
+            limits=limits.of(settings),
+            metrics=self.metrics,
+            spool=_spool(settings),
+        )
+        self.listeners = Listeners(
+            self.services,
+            max_connections=usable_connections(max(1, settings.max_connections // settings.workers)),
+            max_per_client=settings.max_connections_per_client,
+            proxy_networks=settings.proxy_networks,
+        )
+        registry.register(MetricsCollector(self.metrics, self.listeners.open_sessions))
+        self._exposition = MetricsServer(self._missing, registry)
+        self._background = Background(shutdown)
+
+    async def start(self) -> None:
+        """Opens the streams and the ports. Raises StartupError."""
+        settings, background = self._settings, self._background
+        background.start(self.policy.run(), "policy_stream")
+        background.start(self.relay.run(), "relay_stream")
+        background.start(self._certificates.watch(), "certificates")
+        background.start(self.listeners.watch(_sweep_seconds(settings)), "deadlines")
+        await self._exposition.start(settings.host, settings.metrics_port and settings.metrics_port + self._number)
+        ports = {
+            Listener.SMTP: settings.smtp_port,
+            Listener.SUBMISSION: settings.submission_port,
+            Listener.SUBMISSIONS: settings.smtps_port,
         }
-    )
-    background = Background(shutdown)
-    background.start(policy.run(), "policy_stream")
-    background.start(relay.run(), "relay_stream")
-    background.start(certificates.watch(), "certificates")
-    background.start(listeners.watch(_sweep_seconds(settings)), "deadlines")
-    if number > 0 or settings.workers > 1:
+        if not any(ports.values()):
+            raise StartupError("every port is off")
+        for kind, port in ports.items():
+            if port:
+                await self.listeners.listen(kind, settings.host, port, shared=settings.workers > 1)
+        names = {kind.label: port for kind, port in self.listeners.ports.items()}
+        log.info("listening", worker=self._number, host=settings.host, ports=names)
+
+    async def drain(self) -> None:
+        """Lets sessions end."""
+        await self.listeners.drain(self._settings.drain_seconds)
+
+    async def stop(self) -> None:
+        await self._background.stop()
+        await self._exposition.stop()
+        self._checker.close()
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What a background task died of."""
+        return self._background.failure
+
+    def _missing(self) -> dict[str, str]:
+        """For /readyz."""
+        return {
+            "policy": "" if self.policy.connected else "unreachable",
+            "relay": "" if self.relay.connected else "unreachable",
+        }
+
+
+async def serve(settings: Settings, shutdown: Shutdown, number: int) -> None:
+    """Runs worker `number` until shutdown is requested and its sessions are gone. Raises StartupError."""
+    worker = Worker(settings, shutdown, number, REGISTRY)
+    if settings.workers > 1:
         _end_with_supervisor(shutdown)
     try:
-        await exposition.start(settings.host, settings.metrics_port and settings.metrics_port + number)
-        await _listen(listeners, settings)
+        await worker.start()
         _calm_collector()
-        log.info("listening", worker=number, ports={kind.label: port for kind, port in listeners.ports.items()})
         await shutdown.wait()
-        await listeners.drain(settings.drain_seconds)
+        await worker.drain()
     finally:
-        await background.stop()
-        await exposition.stop()
-        checker.close()
-    if background.failure is not None:
+        await worker.stop()
+    if worker.failure is not None:
         raise StartupError("a background task died")
 
 
@@ -96,19 +136,6 @@ def _certificates(settings: Settings, metrics: Metrics) -> Certificates:
         session_tickets=settings.tls_session_tickets,
     )
     return Certificates(pairs, options, metrics)
-
-
-async def _listen(listeners: Listeners, settings: Settings) -> None:
-    ports = {
-        Listener.SMTP: settings.smtp_port,
-        Listener.SUBMISSION: settings.submission_port,
-        Listener.SUBMISSIONS: settings.smtps_port,
-    }
-    if not any(ports.values()):
-        raise StartupError("every port is off")
-    for kind, port in ports.items():
-        if port:
-            await listeners.listen(kind, settings.host, port, shared=settings.workers > 1)
 
 
 def _spool(settings: Settings) -> Path:

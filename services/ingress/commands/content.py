@@ -92,17 +92,19 @@ async def _read(dialogue: Dialogue, lines: LineReader) -> bool:
     overrun = drain_octets(dialogue.profile.max_message_size)
     buffer = connection.pending
     while True:
-        if buffer:
+        while buffer:
             taken, done = reader.feed(buffer)
+            if not taken:
+                break
             connection.drop(taken)
-            if done:
-                dialogue.services.metrics.octets_received += lines.octets
-                dialogue.services.metrics.data_seconds.observe(connection.loop.time() - began)
-                return True
             if overrun and lines.octets > overrun:
                 # It was MESSAGE_TOO_BIG long ago, but there must be an end to reading (C10).
                 dialogue.record(MESSAGE_TOO_BIG, Stage.END_OF_DATA, (), "message_size", "")
                 dialogue.end("data_overrun", OVERRUN)
                 return False
+            if done:
+                dialogue.services.metrics.octets_received += lines.octets
+                dialogue.services.metrics.data_seconds.observe(connection.loop.time() - began)
+                return True
         now = connection.loop.time()
         await connection.more(limits.data_deadline(now, began, lines.octets))

@@ -1,0 +1,133 @@
+"""A worker of ingress in this process, between a policy and a relay that answer by script."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+from prometheus_client import CollectorRegistry
+
+from libs.runtime.lifecycle import Shutdown
+from services.ingress.session import Listener
+from services.ingress.settings import Settings
+from services.ingress.worker import Worker
+from tests.fakes.policy import FakePolicy
+from tests.fakes.relay import FakeRelay
+from tests.ingress.client import Client
+from tests.peers.ports import free_ports
+
+
+@pytest.fixture(scope="session")
+def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
+    """The loop that the product runs on."""
+    return uvloop.EventLoopPolicy()
+
+
+class Ingress:
+    """A running worker, its fakes, and clients to talk to it."""
+
+    def __init__(self, worker: Worker, shutdown: Shutdown, policy: FakePolicy, relay: FakeRelay) -> None:
+        self.worker = worker
+        self.shutdown = shutdown
+        self.policy = policy
+        self.relay = relay
+        self._clients: list[Client] = []
+
+    @property
+    def metrics(self) -> Any:
+        return self.worker.metrics
+
+    def port(self, listener: Listener = Listener.SMTP) -> int:
+        return self.worker.listeners.ports[listener]
+
+    async def connect(self, listener: Listener = Listener.SMTP, *, host: str = "127.0.0.1") -> Client:
+        """A connected client that has read nothing yet."""
+        client = await Client.connect(host, self.port(listener))
+        self._clients.append(client)
+        return client
+
+    async def client(self, listener: Listener = Listener.SMTP, *, ehlo: str = "client.example") -> Client:
+        """A client that was greeted and said EHLO; on the submissions port over TLS."""
+        client = await self.connect(listener)
+        if listener is Listener.SUBMISSIONS:
+            await client.start_tls()
+        assert (await client.reply()).code == 220
+        assert (await client.command(f"EHLO {ehlo}")).code == 250
+        return client
+
+    async def until_connected(self) -> None:
+        async with asyncio.timeout(20):
+            while not (self.worker.policy.connected and self.worker.relay.connected):
+                await asyncio.sleep(0.005)
+
+    async def until_empty(self) -> None:
+        """Until no session is open."""
+        async with asyncio.timeout(20):
+            while self.worker.listeners.open_sessions():
+                await asyncio.sleep(0.005)
+
+    async def close(self) -> None:
+        for client in self._clients:
+            client.close()
+
+
+Start = Callable[..., Awaitable[Ingress]]
+
+
+@pytest.fixture
+async def policy() -> AsyncIterator[FakePolicy]:
+    fake = FakePolicy()  # type: ignore[abstract]
+    await fake.start()
+    yield fake
+    await fake.stop()
+
+
+@pytest.fixture
+async def relay() -> AsyncIterator[FakeRelay]:
+    fake = FakeRelay()  # type: ignore[abstract]
+    await fake.start()
+    yield fake
+    await fake.stop()
+
+
+@pytest.fixture
+async def start(tmp_path: Path, policy: FakePolicy, relay: FakeRelay) -> AsyncIterator[Start]:
+    """Starts a worker with settings of the test's own."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def run(*, connected: bool = True, **changes: Any) -> Ingress:
+            smtp, submission, smtps = free_ports(3, changes.get("host", "127.0.0.1"))
+            values: dict[str, Any] = {
+                "data_dir": tmp_path,
+                "smtp_port": smtp,
+                "submission_port": submission,
+                "smtps_port": smtps,
+                "metrics_port": 0,
+                "policy_target": f"127.0.0.1:{policy.port}",
+                "relay_target": f"127.0.0.1:{relay.port}",
+                "drain_seconds": 5,
+                **changes,
+            }
+            shutdown = Shutdown()
+            worker = Worker(Settings(**values), shutdown, 0, CollectorRegistry())
+            ingress = Ingress(worker, shutdown, policy, relay)
+            stack.push_async_callback(worker.stop)
+            await worker.start()
+            stack.push_async_callback(worker.listeners.drain, 0.01)
+            stack.push_async_callback(ingress.close)
+            if connected:
+                await ingress.until_connected()
+            return ingress
+
+        yield run
+
+
+@pytest.fixture
+async def ingress(start: Start) -> Ingress:
+    """A worker with default settings."""
+    return await start()

@@ -1,0 +1,289 @@
+"""Reading content in bulk: whole lines, dots, sizes, faults; first alone, then through a session (C08 to C13)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+from posthouse.policy.v1 import policy_pb2 as pb
+
+from services.ingress.data import ChunkReader, DotReader, Fault, LineReader
+from tests.ingress.conftest import Ingress, Start
+
+
+class Memory:
+    """A sink in memory."""
+
+    def __init__(self) -> None:
+        self.content = b""
+
+    def add(self, octets: bytes) -> None:
+        self.content += octets
+
+    def discard(self) -> None:
+        self.content = b""
+
+
+def read(stream: bytes, size: int, **limits: int) -> tuple[bytes, Fault | None, bytes, int]:
+    """Feeds `stream` in pieces of `size`: content, fault, what is left after the end, the most that was buffered."""
+    sink = Memory()
+    lines = LineReader(
+        sink, max_octets=limits.get("max_octets", 0), max_line=limits.get("max_line", 998), normalise=False
+    )
+    reader = DotReader(lines)
+    buffer = bytearray()
+    most = 0
+    for start in range(0, len(stream), size):
+        buffer += stream[start : start + size]
+        taken = 1
+        while taken:
+            taken, done = reader.feed(buffer)
+            del buffer[:taken]
+            if done:
+                return sink.content, lines.fault, bytes(buffer) + stream[start + size :], most
+        most = max(most, len(buffer))
+    raise AssertionError("no end was found")
+
+
+SIZES = (1, 2, 3, 5, 7, 64, 1000, 100_000)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_cut_of_the_stream_makes_no_difference(size: int) -> None:
+    stream = b"Subject: x\r\n\r\n..\r\n...\r\n.a\r\nlast\r\n.\r\nQUIT\r\n"
+    assert read(stream, size)[:3] == (b"Subject: x\r\n\r\n.\r\n..\r\na\r\nlast\r\n", None, b"QUIT\r\n")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_content_may_be_empty(size: int) -> None:
+    assert read(b".\r\nQUIT\r\n", size)[:3] == (b"", None, b"QUIT\r\n")
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("length", [997, 998])
+def test_c08_lines_up_to_the_limit_are_taken(size: int, length: int) -> None:
+    line = b"x" * length + b"\r\n"
+    assert read(line * 3 + b".\r\n", size)[:2] == (line * 3, None)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("length", [999, 1000, 2000, 4097])
+def test_c08_longer_ones_are_a_fault_and_the_end_is_still_found(size: int, length: int) -> None:
+    line = b"x" * length + b"\r\n"
+    content, fault, rest, most = read(b"a\r\n" + line + b".b\r\n" + line + b".\r\nNOOP\r\n", size)
+    assert (content, fault, rest) == (b"", Fault.LINE_TOO_LONG, b"NOOP\r\n")
+    assert most <= 1001
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_which_fault_is_named_does_not_depend_on_the_cut(size: int) -> None:
+    line = b"." + b"x" * 1500 + b"\r.\r" + b"y" * 1500 + b"\r\n"
+    assert read(line + b".\r\nNOOP\r\n", size)[1:3] == (Fault.BARE_NEWLINE, b"NOOP\r\n")
+    assert read(line + b".\r\nNOOP\r\n", size, max_octets=2000)[1:3] == (Fault.TOO_BIG, b"NOOP\r\n")
+    octets = len(line) - 1
+    assert read(line + b".\r\n", size, max_octets=octets)[1] is Fault.BARE_NEWLINE
+    assert read(line + b".\r\n", size, max_octets=octets - 1)[1] is Fault.TOO_BIG
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_c12_exactly_the_limit_is_taken_and_one_octet_more_is_not(size: int) -> None:
+    line = b"x" * 98 + b"\r\n"
+    assert read(line * 10 + b".\r\n", size, max_octets=1000)[1] is None
+    assert read(line * 9 + b"x" + line + b".\r\n", size, max_octets=1000)[:2] == (b"", Fault.TOO_BIG)
+    assert read(line * 9 + b"x" * 97 + b"\r\n.\r\n", size, max_octets=1000)[1] is None
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("bad", [b"a\nb\r\n", b"a\rb\r\n", b"a\r\r\n", b"\n\r\n", b"\r\n.\n\r\n"])
+def test_c02_bare_newlines_are_a_fault(size: int, bad: bytes) -> None:
+    assert read(b"first\r\n" + bad + b".\r\n", size)[:2] == (b"", Fault.BARE_NEWLINE)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_chunks_are_put_together_whatever_their_borders(size: int) -> None:
+    sink = Memory()
+    lines = LineReader(sink, max_octets=0, max_line=998, normalise=False)
+    reader = ChunkReader(lines)
+    content = b"Subject: x\r\n\r\n.\r\n.a\r\n" + b"y" * 998 + b"\r\nend"
+    for start in range(0, len(content), size):
+        reader.feed(content[start : start + size])
+    reader.finish()
+    assert (sink.content, lines.fault) == (content + b"\r\n", None)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_chunks_with_a_long_line_keep_nothing(size: int) -> None:
+    sink = Memory()
+    lines = LineReader(sink, max_octets=0, max_line=998, normalise=False)
+    reader = ChunkReader(lines)
+    content = b"a\r\n" + b"y" * 50_000 + b"\r\nb"
+    for start in range(0, len(content), size):
+        reader.feed(content[start : start + size])
+    reader.finish()
+    assert (sink.content, lines.fault) == (b"", Fault.LINE_TOO_LONG)
+
+
+# Through a session.
+
+
+async def test_c08_one_answer_after_the_dot_and_the_session_goes_on(ingress: Ingress) -> None:
+    client = await ingress.client()
+    await client.envelope()
+    reply = await client.data(b"Subject: x\r\n\r\n" + b"z" * 10_001 + b"\r\nmore\r\n" * 10)
+    assert (reply.code, reply.enhanced) == (550, "5.6.0")
+    assert (await client.send_mail(b"Subject: x\r\n\r\n" + b"z" * 10_000 + b"\r\n")).code == 250
+    assert len(ingress.relay.messages) == 1
+
+
+async def test_c08_a_header_line_of_ten_thousand_octets_is_kept_as_it_is(ingress: Ingress) -> None:
+    client = await ingress.client()
+    field = b"References: " + b"r" * 9_000 + b"\r\n"
+    assert (await client.send_mail(field + b"\r\nbody\r\n")).code == 250
+    assert field in ingress.relay.messages[0].content
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize("place", ["before_ehlo", "command", "data", "auth", "tls_data"])
+async def test_c09_a_line_without_end_costs_no_memory(start: Start, place: str) -> None:
+    ingress = await start()
+    ingress.policy.profile.max_message_size = 1024 * 1024
+    ingress.policy.profile.auth_mechanisms_plaintext[:] = ["LOGIN"]
+    client = await ingress.connect()
+    await client.reply()
+    if place != "before_ehlo":
+        await client.command("EHLO client.example")
+    if place == "tls_data":
+        await client.starttls()
+    if place in ("data", "tls_data"):
+        await client.envelope()
+        assert (await client.command("DATA")).code == 354
+    if place == "auth":
+        assert (await client.command("AUTH LOGIN")).code == 334
+    before = resident()
+    reading = asyncio.create_task(client.until_closed())
+    piece = b"z" * 65536
+    sent = 0
+    try:
+        while sent < 60_000_000 and not reading.done():
+            await client.send_all(piece)
+            sent += len(piece)
+    except (ConnectionResetError, BrokenPipeError):
+        pass
+    answer = await reading
+    assert answer[:3] in (b"421", b"500"), answer
+    assert resident() - before < 12 * 1024 * 1024
+    assert not ingress.relay.messages
+    await ingress.until_empty()
+
+
+async def test_c10_too_big_is_said_once_after_the_dot(ingress: Ingress) -> None:
+    ingress.policy.profile.max_message_size = 1_000_000
+    client = await ingress.client()
+    await client.envelope()
+    assert (await client.command("DATA")).code == 354
+    await client.send_all((b"x" * 98 + b"\r\n") * 30_000)
+    client.send(b".\r\nNOOP\r\n")
+    reply = await client.reply()
+    assert (reply.code, reply.enhanced) == (552, "5.3.4")
+    assert (await client.reply()).code == 250
+    assert not ingress.relay.messages
+    await ingress.relay.until(lambda: bool(ingress.relay.refused))
+    assert ingress.relay.refused[0].code == 552
+    assert ingress.relay.refused[0].stage == "END_OF_DATA"
+
+
+async def test_c10_reading_on_has_an_end(ingress: Ingress) -> None:
+    ingress.policy.profile.max_message_size = 100_000
+    client = await ingress.client()
+    await client.envelope()
+    assert (await client.command("DATA")).code == 354
+    reading = asyncio.create_task(client.reply())
+    try:
+        for _ in range(600):
+            await client.send_all((b"x" * 98 + b"\r\n") * 650)
+    except (ConnectionResetError, BrokenPipeError):
+        pass
+    assert (await reading).code == 421
+    await ingress.until_empty()
+
+
+async def test_c12_a_client_that_goes_in_mid_content_leaves_nothing(ingress: Ingress) -> None:
+    for go in ("close", "reset"):
+        client = await ingress.client()
+        await client.envelope()
+        assert (await client.command("DATA")).code == 354
+        await client.send_all(b"Subject: x\r\n\r\n" + b"x" * 5000)
+        getattr(client, go)()
+    await ingress.until_empty()
+    assert not ingress.relay.messages
+    assert len(ingress.policy.closed) <= 2
+
+
+@pytest.mark.parametrize(
+    ("content", "stored"),
+    [
+        (b" first line is a continuation\r\nbody\r\n", b"\r\n first line is a continuation\r\nbody\r\n"),
+        (b"Subject: x\r\nno colon here\r\nbody\r\n", b"Subject: x\r\n\r\nno colon here\r\nbody\r\n"),
+        (b"Subject: a\0b\r\n\r\nbody\0\r\n", b"Subject: a\0b\r\n\r\nbody\0\r\n"),
+        (b"Subject: caf\xe9 \xff\r\n\r\nbody\r\n", b"Subject: caf\xe9 \xff\r\n\r\nbody\r\n"),
+        (b"just text\r\n", b"\r\njust text\r\n"),
+        (b"", b"\r\n"),
+        (b"\r\n", b"\r\n"),
+        (b"Subject: x\r\n", b"Subject: x\r\n\r\n"),
+    ],
+    ids=["continuation", "no-colon", "nul", "8bit", "no-header", "empty", "only-empty-line", "only-header"],
+)
+async def test_c13_odd_headers_have_one_meaning_for_every_later_reader(
+    ingress: Ingress, content: bytes, stored: bytes
+) -> None:
+    client = await ingress.client()
+    assert (await client.send_mail(content)).code == 250
+    trace, _, rest = ingress.relay.messages[0].content.partition(b" +0000\r\n")
+    assert trace.startswith(b"Received: from ")
+    assert rest == stored
+
+
+async def test_c13_a_header_of_a_megabyte_is_refused(ingress: Ingress) -> None:
+    client = await ingress.client()
+    await client.envelope()
+    reply = await client.data(b"X-Long: " + (b"y" * 70 + b"\r\n ") * 14_000 + b"\r\n\r\nbody\r\n")
+    assert (reply.code, reply.enhanced) == (550, "5.6.0")
+
+
+async def test_c13_ten_thousand_received_fields_are_too_many(ingress: Ingress) -> None:
+    client = await ingress.client()
+    await client.envelope()
+    reply = await client.data(b"Received: x\r\n" * 10_000 + b"\r\nbody\r\n")
+    assert (reply.code, reply.enhanced) == (554, "5.4.6")
+
+
+async def test_large_content_goes_by_a_file_and_in_chunks(ingress: Ingress, tmp_path: Path) -> None:
+    body = b"".join(b"%069d\r\n" % number for number in range(60_000))
+    client = await ingress.client()
+    await client.envelope()
+    assert (await client.command("DATA")).code == 354
+    await client.send_all(b"Subject: big\r\n\r\n" + body + b".\r\n")
+    assert (await client.reply()).code == 250
+    (stored,) = ingress.relay.messages
+    assert stored.chunks > 1
+    assert stored.content.endswith(b"Subject: big\r\n\r\n" + body)
+    assert stored.submission.content_size == len(stored.content)
+    # The file has no name: nothing is left behind, whatever happens.
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+async def test_a_spool_without_room_is_a_temporary_failure(ingress: Ingress) -> None:
+    ingress.worker.services.spool = Path("/proc/nowhere")
+    client = await ingress.client()
+    await client.envelope()
+    assert (await client.command("DATA")).code == 354
+    await client.send_all(b"Subject: big\r\n\r\n" + (b"x" * 70 + b"\r\n") * 10_000 + b".\r\n")
+    reply = await client.reply()
+    assert (reply.code, reply.enhanced) == (452, "4.3.1")
+    assert (await client.send_mail()).code == 250
+    assert pb.STAGE_CONNECT in [request.stage for request in ingress.policy.requests]
