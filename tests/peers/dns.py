@@ -73,6 +73,8 @@ class DnsServer:
         self.port = port
         self._changed = threading.Condition()
         self._records: dict[_Key, dns.rrset.RRset] = {}
+        # Every name with records, and every name above one: an empty non-terminal exists as well (RFC 8020).
+        self._names: set[dns.name.Name] = set()
         self._rules: dict[_RuleKey, _Rule] = {}
         self._secure: set[dns.name.Name] = set()
         self._queries: list[Query] = []
@@ -126,6 +128,7 @@ class DnsServer:
             texts = tuple(text if text.startswith('"') else quoted(text) for text in texts)
         rrset = dns.rrset.from_text(owner, ttl, "IN", kind, *texts)
         with self._changed:
+            self._names.update(_ancestors(owner))
             known = self._records.setdefault((owner, rrset.rdtype), rrset)
             if known is not rrset:
                 for record in rrset:
@@ -143,6 +146,7 @@ class DnsServer:
         with self._changed:
             for key in [key for key in self._records if key[0] == owner and kind in (None, key[1].name)]:
                 del self._records[key]
+            self._names = {ancestor for owner, _ in self._records for ancestor in _ancestors(owner)}
 
     def ptr(self, address: str, *names: str) -> None:
         """Adds reverse names for an IPv4 or IPv6 address."""
@@ -184,6 +188,7 @@ class DnsServer:
         """No records, behaviours and queries any more."""
         with self._changed:
             self._records.clear()
+            self._names.clear()
             self._rules.clear()
             self._secure.clear()
             self._queries.clear()
@@ -273,7 +278,7 @@ class DnsServer:
         return answer, None
 
     def _answer_none(self, answer: dns.message.Message, name: dns.name.Name, *, nodata: bool) -> None:
-        if not nodata and not self._exists(name) and self._wildcard(name) is None:
+        if not nodata and name not in self._names and self._wildcard(name) is None:
             answer.set_rcode(dns.rcode.NXDOMAIN)
         for ancestor in _ancestors(name):
             soa = self._records.get((ancestor, dns.rdatatype.SOA))
@@ -289,7 +294,7 @@ class DnsServer:
 
     def _lookup(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> dns.rrset.RRset | None:
         found = self._records.get((name, kind))
-        if found is None and not self._exists(name):
+        if found is None and name not in self._names:
             wildcard = self._wildcard(name)
             found = None if wildcard is None else self._records.get((wildcard, kind))
         if found is None:
@@ -297,17 +302,13 @@ class DnsServer:
         # A copy: the tables may change while it is written out.
         return dns.rrset.from_rdata_list(name, found.ttl, list(found))
 
-    def _exists(self, name: dns.name.Name) -> bool:
-        # A name with something below it exists as well (an empty non-terminal, RFC 8020).
-        return any(owner.is_subdomain(name) for owner, _ in self._records)
-
     def _wildcard(self, name: dns.name.Name) -> dns.name.Name | None:
         # Only the closest existing ancestor can have the wildcard that counts (RFC 4592 section 3.3.1).
         for ancestor in _ancestors(name.parent() if len(name) > 1 else name):
             wildcard = dns.name.Name((b"*", *ancestor.labels))
-            if any(owner == wildcard for owner, _ in self._records):
+            if wildcard in self._names:
                 return wildcard
-            if self._exists(ancestor):
+            if ancestor in self._names:
                 return None
         return None
 

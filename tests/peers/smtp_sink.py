@@ -149,10 +149,17 @@ class SmtpSink:
         with self._changed:
             self._script.add(Rule(stage, steps, wanted, times, session, after_octets, when))
 
-    def hold(self, stage: Stage, *then: Step, times: int | None = None, address: str | None = None) -> Gate:
+    def hold(
+        self,
+        stage: Stage,
+        *then: Step,
+        address: str | bytes | None = None,
+        times: int | None = None,
+        session: int | None = None,
+    ) -> Gate:
         """Waits at `stage` until the gate returned is open, then does `then` [its own answer]."""
         gate = Gate()
-        self.on(stage, Wait(gate), *(then or (Proceed(),)), times=times, address=address)
+        self.on(stage, Wait(gate), *(then or (Proceed(),)), address=address, times=times, session=session)
         return gate
 
     def clear(self) -> None:
