@@ -1,0 +1,146 @@
+"""Mail through all four services: the ways in, the ways out, and one recipient's fate apart from another's."""
+
+from __future__ import annotations
+
+import smtplib
+
+import pytest
+import trustme
+
+from tests.e2e import world
+from tests.peers.dns import DnsServer
+from tests.peers.process import until
+from tests.peers.smtp_sink import Offer, SmtpSink, Stage, reply
+from tests.peers.suite import Suite
+
+pytestmark = pytest.mark.e2e
+
+
+def test_each_way_in_reaches_the_next_hop_found_by_mx(suite: Suite, far: SmtpSink) -> None:
+    content = world.message(text="plain\n.dot\n..dots\n")
+    with smtplib.SMTP(suite.host, suite.submission_port, timeout=30) as client:
+        client.starttls(context=world.no_verify())
+        client.login(world.LOGIN, world.PASSWORD)
+        client.sendmail(world.ALICE, ["bob@far.test"], content)
+    with smtplib.SMTP_SSL(suite.host, suite.smtps_port, timeout=30, context=world.no_verify()) as client:
+        client.login(world.LOGIN, world.PASSWORD)
+        client.sendmail(world.ALICE, ["bob@far.test"], content)
+    with smtplib.SMTP(suite.host, suite.smtp_port, timeout=30) as client:
+        client.starttls(context=world.no_verify())
+        client.login(world.LOGIN, world.PASSWORD)
+        client.sendmail(world.ALICE, ["bob@far.test"], content)
+    taken = far.wait_for_messages(3)
+    body = content.partition(b"\r\n\r\n")[2]
+    for one in taken:
+        assert one.sender == world.ALICE.encode()
+        assert one.accepted_recipients == [b"bob@far.test"]
+        assert one.body == body
+        assert one.header.startswith(b"Received: from ")
+        assert b"for <bob@far.test>" in one.header
+    assert sorted(b"with ESMTPSA" in one.header for one in taken) == [True, True, True]
+
+
+def test_plain_smtp_brings_mail_for_our_own_domain_into_the_maildir(suite: Suite) -> None:
+    with world.smtp(suite) as client:
+        client.sendmail("bob@far.test", [world.ALICE], world.message("bob@far.test", [world.ALICE]))
+    new = suite.folder / "mail" / "alice" / "new"
+    until(lambda: new.is_dir() and len(list(new.iterdir())) == 1, "one message in alice's maildir")
+    (kept,) = new.iterdir()
+    assert kept.read_bytes().startswith(b"Return-Path: <bob@far.test>")
+
+
+def test_a_stranger_cannot_relay_and_unknown_recipients_are_refused(suite: Suite, far: SmtpSink) -> None:
+    assert world.reply_to_rcpt(suite, "bob@far.test") == (554, "5.7.1")
+    assert world.reply_to_rcpt(suite, "nobody@ours.test") == (550, "5.1.1")
+    assert world.reply_to_rcpt(suite, "Alice@OURS.test") == (250, "2.1.5")
+    assert far.sessions == []
+
+
+def test_submission_wants_a_login_and_the_logins_own_address(suite: Suite) -> None:
+    with smtplib.SMTP(suite.host, suite.submission_port, timeout=30) as client:
+        client.ehlo("client.test")
+        assert "auth" not in client.esmtp_features, "AUTH is not offered before TLS"
+        assert client.mail(world.ALICE)[0] == 530
+        client.starttls(context=world.no_verify())
+        with pytest.raises(smtplib.SMTPAuthenticationError) as refused:
+            client.login(world.LOGIN, "wrong")
+        assert refused.value.smtp_code == 535
+        client.login(world.LOGIN, world.PASSWORD)
+        client.mail("someone-else@ours.test")
+        assert client.rcpt("bob@far.test") == (553, client.rcpt("bob@far.test")[1])
+
+
+def test_one_refused_recipient_never_harms_the_others(suite: Suite, far: SmtpSink) -> None:
+    far.on(Stage.RCPT, reply("550 5.1.1 No such user"), address="gone@far.test")
+    far.on(Stage.RCPT, reply("451 4.7.1 Later"), address="slow@far.test", times=1)
+    recipients = ["bob@far.test", "gone@far.test", "slow@far.test", world.ALICE, "x@no-such-domain.test"]
+    with world.submission(suite) as client:
+        client.sendmail(world.ALICE, recipients, world.message(recipients=recipients))
+    (first,) = far.wait_for_messages(1)
+    assert first.accepted_recipients == [b"bob@far.test"]
+
+    def states() -> dict[str, str]:
+        found = [one for one in (*world.queued(suite), *world.history(suite)) if one["sender"] == world.ALICE]
+        details = [suite.api.get(f"/v1/queue/messages/{one['id']}").json() for one in found]
+        return {one["recipient"]: one["state"] for detail in details for one in detail["deliveries"]}
+
+    expected = {
+        "bob@far.test": "delivered",
+        "gone@far.test": "bounced",
+        "slow@far.test": "deferred",
+        world.ALICE: "delivered",
+        "x@no-such-domain.test": "bounced",
+    }
+    until(lambda: states() == expected, f"each recipient's own fate, not {states()}")
+    # One report about the two that failed, and the message itself.
+    new = suite.folder / "mail" / "alice" / "new"
+    until(lambda: len(list(new.iterdir())) >= 2, "the message and the report in alice's maildir")
+    report = next(path.read_bytes() for path in new.iterdir() if b"multipart/report" in path.read_bytes())
+    assert report.startswith(b"Return-Path: <>")
+    assert b"gone@far.test" in report
+    assert b"5.1.1" in report
+    # The deferred one goes out when an operator says so.
+    (waiting,) = world.queued(suite)
+    assert suite.api.post(f"/v1/queue/messages/{waiting['id']}:retry").status_code == 200
+    last = far.wait_for_messages(2)[-1]
+    assert last.accepted_recipients == [b"slow@far.test"]
+
+
+def test_a_relay_rule_takes_its_mail_over_tls_with_a_login(
+    suite: Suite, dns_server: DnsServer, certificates: trustme.CA
+) -> None:
+    dns_server.add("smart.test", "A", "127.0.0.1")
+    leaf = certificates.issue_cert("smart.test")
+    with SmtpSink(Offer(auth=("PLAIN", "LOGIN")), certificate=leaf) as smarthost:
+        smarthost.users = {"gateway": "secret"}
+        world.create(
+            suite,
+            "/v1/relay-rules",
+            {
+                "name": "partner",
+                "type": "recipient",
+                "target_type": "domain",
+                "targets": ["partner.test"],
+                "relay_host": {
+                    "host": "smart.test",
+                    "port": smarthost.port,
+                    "always_tls": True,
+                    "verify_certificate": False,
+                    "auth": {"username": "gateway", "password": "secret"},
+                },
+            },
+        )
+        with world.submission(suite) as client:
+            client.sendmail(world.ALICE, ["carol@partner.test"], world.message(recipients=["carol@partner.test"]))
+        (taken,) = smarthost.wait_for_messages(1)
+        assert taken.session.tls is not None
+        assert taken.session.authenticated
+    assert "secret" not in suite.logs
+
+
+def test_a_changed_setting_decides_a_running_sessions_next_command(suite: Suite, far: SmtpSink) -> None:
+    with world.smtp(suite) as client:
+        client.mail("someone@far.test")
+        assert client.rcpt("bob@far.test")[0] == 554
+        world.trust_loopback(suite)
+        until(lambda: client.rcpt("bob@far.test")[0] == 250, "the running session may relay", seconds=2)

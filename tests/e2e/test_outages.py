@@ -1,0 +1,61 @@
+"""One service away: what the SMTP client sees, that nothing is lost, and that it recovers alone."""
+
+from __future__ import annotations
+
+import smtplib
+
+import pytest
+
+from tests.e2e import world
+from tests.peers.process import until
+from tests.peers.smtp_sink import SmtpSink
+from tests.peers.suite import Suite
+
+pytestmark = pytest.mark.e2e
+
+
+def test_policy_down_is_451_and_recovery_needs_no_one(suite: Suite, far: SmtpSink) -> None:
+    with world.submission(suite) as client:
+        suite.kill("policy")
+        client.mail(world.ALICE)
+        code, text = client.rcpt("bob@far.test")
+        assert (code, text[:5]) == (451, b"4.3.0")
+        suite.start_service("policy")
+
+        def accepted() -> bool:
+            client.rset()
+            return client.mail(world.ALICE)[0] == 250 and client.rcpt("bob@far.test")[0] == 250
+
+        until(accepted, "the same session is served again")
+        assert client.data(world.message())[0] == 250
+    far.wait_for_messages(1)
+
+
+def test_relay_down_is_451_and_nothing_is_kept(suite: Suite, far: SmtpSink) -> None:
+    with world.submission(suite) as client:
+        suite.kill("relay")
+        client.mail(world.ALICE)
+        client.rcpt("bob@far.test")
+        code, text = client.data(world.message())
+        assert (code, text[:5]) == (451, b"4.3.0")
+        suite.start_service("relay")
+        assert world.queued(suite) == []
+
+        def accepted() -> bool:
+            try:
+                return client.sendmail(world.ALICE, ["bob@far.test"], world.message()) == {}
+            except smtplib.SMTPDataError as error:
+                assert error.smtp_code == 451
+                return False
+
+        until(accepted, "mail is taken again")
+    assert len(far.wait_for_messages(1)) == 1
+
+
+def test_config_api_down_stops_no_mail_not_even_after_a_restart_of_the_others(suite: Suite, far: SmtpSink) -> None:
+    suite.kill("config_api")
+    suite.restart("policy")
+    suite.restart("relay")
+    with world.submission(suite) as client:
+        client.sendmail(world.ALICE, ["bob@far.test"], world.message())
+    far.wait_for_messages(1)

@@ -1,0 +1,109 @@
+"""What tests of the whole suite share: configuring it through the API, sending mail, asking what became of it."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from collections.abc import Sequence
+from email.message import EmailMessage
+from typing import Any
+
+from tests.peers.process import until
+from tests.peers.suite import Suite
+
+LOGIN = "alice"
+PASSWORD = "correct horse battery"
+ALICE = "alice@ours.test"
+
+
+def create(suite: Suite, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """POST; the object as the API answers it."""
+    answer = suite.api.post(path, json=body)
+    assert answer.status_code == 201, answer.text
+    created: dict[str, Any] = answer.json()
+    return created
+
+
+def change(suite: Suite, path: str, patch: dict[str, Any]) -> dict[str, Any]:
+    """A merge patch onto what is there now."""
+    etag = suite.api.get(path).headers["ETag"]
+    headers = {"If-Match": etag, "Content-Type": "application/merge-patch+json"}
+    answer = suite.api.patch(path, json=patch, headers=headers)
+    assert answer.status_code == 200, answer.text
+    changed: dict[str, Any] = answer.json()
+    return changed
+
+
+def local_domain(suite: Suite, name: str = "ours.test") -> None:
+    """A domain of our own whose mail goes to maildirs below `<data>/mail`."""
+    create(
+        suite, "/v1/local-domains", {"name": name, "mailbox": {"kind": "maildir", "path": str(suite.folder / "mail")}}
+    )
+
+
+def account(suite: Suite, login: str = LOGIN, address: str = ALICE) -> None:
+    create(suite, "/v1/accounts", {"login": login, "password": PASSWORD, "addresses": [address]})
+
+
+def trust_loopback(suite: Suite) -> None:
+    create(suite, "/v1/trusted-networks", {"name": "loopback", "networks": ["127.0.0.0/8"]})
+
+
+def relay_everything_to(suite: Suite, port: int) -> None:
+    change(suite, "/v1/settings/delivery", {"mode": "relay_host", "relay_host": {"host": "127.0.0.1", "port": port}})
+
+
+def message(sender: str = ALICE, recipients: Sequence[str] = ("bob@far.test",), text: str = "Hello.") -> bytes:
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Subject"] = sender, ", ".join(recipients), "A test"
+    mail.set_content(text)
+    return mail.as_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+
+
+def no_verify() -> ssl.SSLContext:
+    """For the suite's own first certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def submission(suite: Suite) -> smtplib.SMTP:
+    """A client on the submission port, logged in as alice over STARTTLS."""
+    client = smtplib.SMTP(suite.host, suite.submission_port, timeout=30)
+    client.starttls(context=no_verify())
+    client.login(LOGIN, PASSWORD)
+    return client
+
+
+def smtp(suite: Suite) -> smtplib.SMTP:
+    """A client on the SMTP port that has said EHLO."""
+    client = smtplib.SMTP(suite.host, suite.smtp_port, timeout=30)
+    client.ehlo("client.test")
+    return client
+
+
+def reply_to_rcpt(suite: Suite, recipient: str, sender: str = "someone@far.test") -> tuple[int, str]:
+    """(code, enhanced code) that a new session gets for one recipient."""
+    with smtp(suite) as client:
+        client.mail(sender)
+        code, text = client.rcpt(recipient)
+    return code, text.split(b" ", 1)[0].decode()
+
+
+def history(suite: Suite) -> list[dict[str, Any]]:
+    """Finished messages, newest first."""
+    answer = suite.api.get("/v1/messages", params={"limit": 500})
+    assert answer.status_code == 200, answer.text
+    items: list[dict[str, Any]] = answer.json()["items"]
+    return items
+
+
+def queued(suite: Suite) -> list[dict[str, Any]]:
+    answer = suite.api.get("/v1/queue/messages", params={"limit": 500})
+    assert answer.status_code == 200, answer.text
+    items: list[dict[str, Any]] = answer.json()["items"]
+    return items
+
+
+def until_queue_is_empty(suite: Suite, seconds: float = 60) -> None:
+    until(lambda: not queued(suite), "the queue is empty", seconds)
