@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from tests.peers.smtp_auth import AuthError, exchange
+from tests.peers.smtp_offer import NO_PATH, Offer, Path, parse_path, refused_parameter, unstuffed
 from tests.peers.smtp_records import Ending, Recipient, Session, Tls, Transaction
 from tests.peers.smtp_script import (
     Close,
@@ -23,49 +24,8 @@ from tests.peers.smtp_script import (
 )
 from tests.peers.smtp_wire import ClientGone, Wire
 
-_PATH = re.compile(rb"(MAIL FROM|RCPT TO):<((?:\"(?:[^\"\\]|\\.)*\"|[^\">])*)>((?: [^ ]+)*)", re.IGNORECASE)
 # The last line of a reply: its code, and a space before the text if there is one (RFC 5321 section 4.2.1).
 _FINAL_LINE = re.compile(rb"^(\d\d\d)(?: [^\n]*)?\r\n", re.MULTILINE)
-# A parameter and the extension that allows it.
-_PARAMETERS: Mapping[bytes, str] = {
-    b"BODY": "8BITMIME",
-    b"SMTPUTF8": "SMTPUTF8",
-    b"SIZE": "SIZE",
-    b"RET": "DSN",
-    b"ENVID": "DSN",
-    b"NOTIFY": "DSN",
-    b"ORCPT": "DSN",
-    b"AUTH": "AUTH",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """What the peer offers after EHLO, and asks for. Parameters of extensions that are not offered get 555."""
-
-    hostname: str = "sink.test"
-    lmtp: bool = False
-    # False: EHLO gets 502, as from servers before ESMTP.
-    ehlo: bool = True
-    pipelining: bool = True
-    eight_bit: bool = True
-    smtputf8: bool = True
-    chunking: bool = False
-    dsn: bool = True
-    enhanced_codes: bool = True
-    # Octets; 0 offers SIZE without a limit, None does not offer it.
-    size: int | None = 0
-    # Offered when there is a certificate; required: MAIL gets 530 5.7.0 before TLS.
-    starttls: bool = True
-    tls_required: bool = False
-    implicit_tls: bool = False
-    # Login names and passwords; AUTH is offered when there are any.
-    logins: Mapping[str, str] = field(default_factory=dict)
-    mechanisms: tuple[str, ...] = ("PLAIN", "LOGIN", "CRAM-MD5")
-    auth_without_tls: bool = False
-    auth_required: bool = False
-    # More EHLO lines, as they are.
-    extra: tuple[str, ...] = ()
 
 
 class _Over(Exception):  # noqa: N818 - an event of the dialogue, not a fault
@@ -183,35 +143,18 @@ class Dialogue:
             await self._play(Stage.EHLO, "502 5.5.1 Not here", line)
             return
         self._esmtp = verb != "HELO"
-        lines = [offer.hostname, *(self._extensions() if self._esmtp else ())]
+        lines = [offer.hostname, *(self._offered if self._esmtp else ())]
         text = [f"250{' ' if number == len(lines) else '-'}{line}" for number, line in enumerate(lines, 1)]
         await self._play(Stage.EHLO, "\r\n".join(text), line)
 
-    def _extensions(self) -> list[str]:
-        offer = self._offer
-        switches = (
-            (offer.pipelining, "PIPELINING"),
-            (offer.eight_bit, "8BITMIME"),
-            (offer.smtputf8, "SMTPUTF8"),
-            (offer.chunking, "CHUNKING"),
-            (offer.dsn, "DSN"),
-            (offer.enhanced_codes, "ENHANCEDSTATUSCODES"),
-            (offer.size is not None, f"SIZE {offer.size}" if offer.size else "SIZE"),
-            (self._offers_starttls, "STARTTLS"),
-            (self._offers_auth, f"AUTH {' '.join(offer.mechanisms)}"),
-        )
-        return [*(name for offered, name in switches if offered), *offer.extra]
-
     @property
-    def _offers_starttls(self) -> bool:
-        return self._offer.starttls and self._context is not None and self._session.tls is None
-
-    @property
-    def _offers_auth(self) -> bool:
-        return bool(self._offer.logins) and (self._session.tls is not None or self._offer.auth_without_tls)
+    def _offered(self) -> list[str]:
+        """The extensions this session has at this moment."""
+        can_start_tls = self._context is not None and self._session.tls is None
+        return self._offer.extensions(can_start_tls=can_start_tls, over_tls=self._session.tls is not None)
 
     async def _starttls(self, line: bytes) -> None:
-        default = "220 2.0.0 Go ahead" if self._offers_starttls else "502 5.5.1 Not here"
+        default = "220 2.0.0 Go ahead" if "STARTTLS" in self._offered else "502 5.5.1 Not here"
         played = await self._play(Stage.STARTTLS, default, line)
         if played.code == 220:
             self._session.behind_starttls = self._wire.take()
@@ -246,7 +189,7 @@ class Dialogue:
         refusal = ""
         if not self._offer.logins:
             refusal = "502 5.5.1 Not here"
-        elif not self._offers_auth:
+        elif not any(extension.startswith("AUTH ") for extension in self._offered):
             refusal = "538 5.7.11 Encryption required"
         elif self._session.authenticated or self._transaction is not None:
             refusal = "503 5.5.1 Not now"
@@ -273,41 +216,27 @@ class Dialogue:
     # The transaction
 
     async def _mail(self, line: bytes) -> None:
-        match = _PATH.fullmatch(line)
-        sender, parameters = _path_of(match)
-        played = await self._play(Stage.MAIL, self._mail_answer(match, parameters), line, sender)
+        path = parse_path(b"MAIL FROM", line)
+        if not self._session.greeting_word or self._transaction is not None:
+            answer = "503 5.5.1 Not now"
+        elif self._offer.tls_required and self._session.tls is None:
+            answer = "530 5.7.0 STARTTLS first"
+        elif self._offer.auth_required and not self._session.authenticated:
+            answer = "530 5.7.0 AUTH first"
+        else:
+            answer = self._refusal(path) or "250 2.1.0 Ok"
+        address, parameters = path or NO_PATH
+        played = await self._play(Stage.MAIL, answer, line, address)
         if played.positive:
-            self._transaction = Transaction(self._session, sender, parameters)
+            self._transaction = Transaction(self._session, address, parameters)
             self._session.transactions.append(self._transaction)
             self._changed()
 
-    def _mail_answer(self, match: re.Match[bytes] | None, parameters: tuple[bytes, ...]) -> str:
-        if not self._session.greeting_word or self._transaction is not None:
-            return "503 5.5.1 Not now"
-        if self._offer.tls_required and self._session.tls is None:
-            return "530 5.7.0 STARTTLS first"
-        if self._offer.auth_required and not self._session.authenticated:
-            return "530 5.7.0 AUTH first"
-        if match is None or not match[1].upper().startswith(b"MAIL"):
-            return "501 5.5.4 MAIL FROM:<address> wanted"
-        refused = self._refused_parameter(parameters)
-        if refused:
-            return refused
-        declared = next((value[5:] for value in parameters if value.upper().startswith(b"SIZE=")), b"0")
-        if self._offer.size and int(declared) > self._offer.size:
-            return "552 5.3.4 Too big"
-        return "250 2.1.0 Ok"
-
     async def _rcpt(self, line: bytes) -> None:
-        match = _PATH.fullmatch(line)
-        address, parameters = _path_of(match)
-        if self._transaction is None:
-            answer = "503 5.5.1 Not now"
-        elif match is None or not match[1].upper().startswith(b"RCPT") or not address:
-            answer = "501 5.5.4 RCPT TO:<address> wanted"
-        else:
-            answer = self._refused_parameter(parameters) or "250 2.1.5 Ok"
+        path = parse_path(b"RCPT TO", line)
         transaction = self._transaction
+        answer = "503 5.5.1 Not now" if transaction is None else self._refusal(path) or "250 2.1.5 Ok"
+        address, parameters = path or NO_PATH
         if transaction is not None:
             transaction.recipients.append(Recipient(address, parameters, None))
         played = await self._play(Stage.RCPT, answer, line, address)
@@ -315,14 +244,10 @@ class Dialogue:
             transaction.recipients[-1] = replace(transaction.recipients[-1], code=played.code)
             self._changed()
 
-    def _refused_parameter(self, parameters: tuple[bytes, ...]) -> str:
-        offered = {extension.partition(" ")[0] for extension in self._extensions()} if self._esmtp else set()
-        if self._session.authenticated:
-            offered.add("AUTH")
-        for parameter in parameters:
-            if _PARAMETERS.get(parameter.partition(b"=")[0].upper()) not in offered:
-                return "555 5.5.4 Parameter not offered"
-        return ""
+    def _refusal(self, path: Path | None) -> str:
+        if path is None:
+            return "501 5.5.4 MAIL FROM:<address> or RCPT TO:<address> wanted"
+        return refused_parameter(self._offer, self._offered if self._esmtp else (), path.parameters)
 
     async def _data(self, line: bytes) -> None:
         transaction = self._transaction
@@ -482,12 +407,3 @@ class Dialogue:
 
     async def _reply(self, line: str) -> None:
         await self._wire.send(line.encode() + b"\r\n")
-
-
-def unstuffed(raw: bytes) -> bytes:
-    """DATA's content without the dots that RFC 5321 section 4.5.2 adds: one from each line that begins with one."""
-    return raw.removeprefix(b".").replace(b"\r\n.", b"\r\n")
-
-
-def _path_of(match: re.Match[bytes] | None) -> tuple[bytes, tuple[bytes, ...]]:
-    return (match[2], tuple(match[3].split())) if match is not None else (b"", ())

@@ -22,7 +22,8 @@ import trustme
 
 from tests.peers.background import DEADLINE_SECONDS, Gate, background, wait_for
 from tests.peers.ports import LOOPBACK, free_port, listening_socket
-from tests.peers.smtp_dialogue import Dialogue, Offer
+from tests.peers.smtp_dialogue import Dialogue
+from tests.peers.smtp_offer import Offer
 from tests.peers.smtp_records import Ending, Login, Recipient, Session, Tls, Transaction
 from tests.peers.smtp_script import (
     Close,

@@ -126,6 +126,8 @@ def test_protocol_errors_are_refused_as_a_strict_server_does(smtp_sink: SmtpSink
         (b"MAIL FROM:<a@b.test> SMTPUTF8", b"555"),
         (b"MAIL FROM:<a@b.test> RET=HDRS", b"555"),
         (b"MAIL FROM:<a@b.test> SIZE=1001", b"552"),
+        (b"MAIL FROM:<a@b.test> SIZE=some", b"501"),
+        (b"RCPT FROM:<a@b.test>", b"503"),
         (b"MAIL FROM:<> SIZE=1000", b"250"),
         (b"MAIL FROM:<a@b.test>", b"503"),
         (b"DATA", b"554"),
