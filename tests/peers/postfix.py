@@ -52,6 +52,7 @@ anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
 """
+_LAST_WILL = 'read -r _; kill -TERM "$1"; while kill -0 "$1" 2>/dev/null; do sleep 0.1; done; rm -rf "$2"'
 _REMOVED = re.compile(r"postfix/qmgr\[\d+\]: \w+: removed")
 
 
@@ -149,9 +150,9 @@ class Postfix:
 
     def _watch(self, pid: int) -> None:
         # The master changes its user for moments, which clears the death signal. This shell reads from a pipe that
-        # nobody writes to; when we die, however, it reads the end and ends the master.
+        # nobody writes to; when we die, it reads the pipe's end and does what `stop` would have done.
         self._watchdog = subprocess.Popen(
-            ["/bin/sh", "-c", 'read -r _; kill -TERM "$1"', "sh", str(pid)],
+            ["/bin/sh", "-c", _LAST_WILL, "sh", str(pid), str(self._folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -48,9 +48,9 @@ def test_a_peer_ends_when_its_owner_is_killed(tmp_path: Path) -> None:
         f"""
         from pathlib import Path
         from tests.peers.process import PeerProcess
-        print(PeerProcess(["/bin/cat", "/dev/zero"], Path({str(tmp_path)!r}) / "log").pid, flush=True)
+        print(PeerProcess(["/bin/cat", "/dev/ptmx"], Path({str(tmp_path)!r}) / "log").pid, flush=True)
         input()
-        """.replace('"/dev/zero"', '"/dev/ptmx"')
+        """
     )
     pid = int(line_of(owner))
     assert not gone(pid)
@@ -64,16 +64,18 @@ def test_postfix_ends_when_its_owner_is_killed() -> None:
         """
         from tests.peers.postfix import Postfix
         postfix = Postfix().start()
-        print(postfix._process.pid, flush=True)
+        print(postfix._process.pid, postfix._folder, flush=True)
         input()
         """
     )
-    pid = int(line_of(owner))
+    words = line_of(owner).split()
+    pid, folder = int(words[0]), Path(words[1])
     family = [pid, *descendants(pid)]
     assert len(family) > 2
     owner.kill()
     owner.communicate()
     until(lambda: all(map(gone, family)), "Postfix ends with its owner")
+    until(lambda: not folder.exists(), "its folder goes with it")
 
 
 def test_a_peer_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
