@@ -55,6 +55,8 @@ class Timeouts:
     reset: float = 20.0
     # One DNS look-up, over all name servers.
     lookup: float = 12.0
+    # Fetching an MTA-STS policy.
+    policy: float = 20.0
     # For all tries to reach a host in one attempt; a transaction that began goes on to its end.
     reach: float = 120.0
 
@@ -81,6 +83,8 @@ class DeliveryOptions:
     dane: bool = False
     # RELAY_MTA_STS
     mta_sts: bool = True
+    # Where policies are served; every other port is for tests.
+    mta_sts_port: int = 443
     timeouts: Timeouts = Timeouts()
     # Seconds that an unused connection is kept.
     idle_seconds: float = 5.0

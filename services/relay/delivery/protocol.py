@@ -13,6 +13,7 @@ from aiosmtplib.protocol import SMTPProtocol
 from aiosmtplib.response import SMTPResponse
 
 from services.relay.delivery.replies import MalformedReplyError, ReplyReader
+from services.relay.delivery.tls import TlsPlan
 from services.relay.outcome import Reply
 
 # Content is handed over in pieces of this many octets, so that "no progress" is seen as such (C49).
@@ -139,6 +140,11 @@ class DeliveryProtocol(SMTPProtocol):
             raise ConnectionFailedError("connection lost", "closed during the handshake")
         self.transport = secured
         self._over_ssl = True
+
+    def refusal(self, plan: TlsPlan) -> str:
+        """What the plan has against the server's certificate; empty: nothing."""
+        session = self.transport.get_extra_info("ssl_object") if self.transport is not None else None
+        return plan.refusal(session) if session is not None else "there is none"
 
     @property
     def tls(self) -> str:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from services.relay.configuration import RelayHost
 from services.relay.delivery.endpoint import HostFailedError
+from services.relay.delivery.mx_security import Found
 from services.relay.delivery.options import Timeouts
 from services.relay.delivery.protocol import ConnectionFailedError
 from services.relay.delivery.reaching import Reacher
 from services.relay.delivery.session import Session
-from services.relay.delivery.targets import Found, TargetFinder
+from services.relay.delivery.targets import TargetFinder
 from services.relay.outcome import sanitised
 
 

@@ -171,6 +171,9 @@ class _Opening:
                 if reply.code != 220:
                     self._show(step, False, _shown(reply))
                     return reply
+            refusal = self._protocol.refusal(plan)
+            if refusal:
+                raise ssl.SSLCertVerificationError(refusal)
         except (ssl.SSLError, OSError, ConnectionFailedError) as error:
             reason = _tls_reason(error)
             self._show(step, False, reason)
@@ -239,7 +242,8 @@ def _shown(reply: Reply) -> str:
 
 def _tls_reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate refused: {error.verify_message}"
+        # `verify_message` is there when ssl itself refused.
+        return f"certificate refused: {getattr(error, 'verify_message', error)}"
     if isinstance(error, ssl.SSLError):
         return error.reason or "handshake failed"
     return sanitised(str(error)) or type(error).__name__

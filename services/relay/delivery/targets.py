@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from services.relay.configuration import Configuration, Mailbox, MailboxKind, RelayHost
 from services.relay.delivery.endpoint import Endpoint, Loop
+from services.relay.delivery.mx_security import Found, MxSecurity, found
 from services.relay.delivery.options import DeliveryOptions
 from services.relay.delivery.tls import OPPORTUNISTIC, TlsPlan
-from services.relay.mx import Exchangers, Families, Host, Ourselves, Targets
-from services.relay.outcome import Verdict
-from services.relay.resolver import Lookup
+from services.relay.mx import Exchangers, Families, Host, Ourselves
 from services.relay.transaction import Route, RouteKind
 
 _SMTP_PORT = 25
@@ -18,21 +15,12 @@ _SMTP_PORT = 25
 _LMTP_PORT = 24
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Endpoints in the order in which they are tried; `failure` when there is none. The rest is for reports."""
-
-    endpoints: tuple[Endpoint, ...] = ()
-    failure: Verdict | None = None
-    hosts: tuple[Host, ...] = ()
-    lookups: tuple[Lookup, ...] = ()
-
-
 class TargetFinder:
     """For the life of the process."""
 
-    def __init__(self, exchangers: Exchangers, options: DeliveryOptions) -> None:
+    def __init__(self, exchangers: Exchangers, security: MxSecurity, options: DeliveryOptions) -> None:
         self._exchangers = exchangers
+        self._security = security
         self._options = options
 
     @property
@@ -50,9 +38,9 @@ class TargetFinder:
             targets = await self._exchangers.of_relay_domain(
                 route.domain, self._ourselves(configuration), resolvers.preferred, resolvers.alternate
             )
-            return _found(targets, OPPORTUNISTIC, Loop.DEFER)
+            return found(targets, OPPORTUNISTIC, Loop.DEFER)
         targets = await self._exchangers.of_domain(route.domain, self._ourselves(configuration))
-        return _found(targets, OPPORTUNISTIC, Loop.BOUNCE)
+        return await self._security.applied(route.domain, targets)
 
     async def of_relay_host(self, relay_host: RelayHost) -> Found:
         targets = await self._exchangers.of_named_host(relay_host.host, relay_host.port)
@@ -70,7 +58,7 @@ class TargetFinder:
             return Found((endpoint,), hosts=(Host(0, "localhost", 0, (mailbox.path,)),))
         port = mailbox.port or (_LMTP_PORT if lmtp else _SMTP_PORT)
         targets = await self._exchangers.of_named_host(mailbox.host, port)
-        return _found(targets, OPPORTUNISTIC, Loop.IGNORE, lmtp=lmtp)
+        return found(targets, OPPORTUNISTIC, Loop.IGNORE, lmtp=lmtp)
 
     def _ourselves(self, configuration: Configuration) -> Ourselves:
         options = self._options
@@ -85,13 +73,3 @@ def relay_host_plan(relay_host: RelayHost) -> TlsPlan:
         implicit=relay_host.implicit_tls,
         verify=relay_host.verify_certificate,
     )
-
-
-def _found(targets: Targets, plan: TlsPlan, loop: Loop, *, lmtp: bool = False) -> Found:
-    endpoints = tuple(
-        Endpoint(host.name, address, host.port, plan, lmtp=lmtp, loop=loop)
-        for host in targets.hosts
-        if not host.left_out
-        for address in host.addresses
-    )
-    return Found(endpoints, targets.failure, targets.hosts, targets.lookups)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+
+from services.relay.delivery.dane import TlsaRecord, verify
 
 _BROKEN_SECONDS = 3600.0
 _BROKEN_LIMIT = 10_000
@@ -22,8 +25,8 @@ class TlsPlan:
     implicit: bool = False
     # Against the certificate authorities and the name.
     verify: bool = False
-    # DANE: (usage, selector, matching type, data) of usable TLSA records (RFC 7672 3.1); any of them must match.
-    tlsa: tuple[tuple[int, int, int, bytes], ...] = ()
+    # DANE: one of these must match.
+    tlsa: tuple[TlsaRecord, ...] = ()
     # Names that the certificate may carry under DANE-TA (RFC 7672 3.2.2).
     tlsa_names: tuple[str, ...] = ()
 
@@ -31,6 +34,23 @@ class TlsPlan:
     def required(self) -> bool:
         """Never in plaintext."""
         return self.implicit or self.policy not in ("none", "opportunistic")
+
+    def refusal(self, session: ssl.SSLObject) -> str:
+        """Why the server's certificate is not good enough, where ssl itself doesn't judge; empty when it is."""
+        if not self.tlsa:
+            return ""
+        now = datetime.datetime.now(datetime.UTC)
+        return "" if verify(self.tlsa, shown_chain(session), self.tlsa_names, now) else "no TLSA record matches it"
+
+
+def shown_chain(session: ssl.SSLObject) -> list[bytes]:
+    """The certificates that the server showed (DER), its own first, verified or not."""
+    public = getattr(session, "get_unverified_chain", None)
+    if public is not None:
+        # Python 3.13
+        return list(public())
+    # ssl keeps them behind this until then; 2 is its name for DER.
+    return [certificate.public_bytes(2) for certificate in session._sslobj.get_unverified_chain()]  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 OPPORTUNISTIC = TlsPlan("opportunistic")
@@ -45,13 +65,18 @@ class Contexts:
         self._verifying: ssl.SSLContext | None = None
         self._trusting: ssl.SSLContext | None = None
 
+    @property
+    def verifying(self) -> ssl.SSLContext:
+        """Against the system's authorities, and those of the file."""
+        if self._verifying is None:
+            self._verifying = ssl.create_default_context(ssl.Purpose.SERVER_AUTH)
+            if self._ca_file is not None:
+                self._verifying.load_verify_locations(self._ca_file)
+        return self._verifying
+
     def of(self, plan: TlsPlan) -> ssl.SSLContext:
         if plan.verify:
-            if self._verifying is None:
-                self._verifying = ssl.create_default_context(ssl.Purpose.SERVER_AUTH)
-                if self._ca_file is not None:
-                    self._verifying.load_verify_locations(self._ca_file)
-            return self._verifying
+            return self.verifying
         if self._trusting is None:
             # Opportunistic TLS hides mail from those who only listen; it asks no certificate for anything, and takes
             # any cipher rather than plaintext (RFC 7435 3).

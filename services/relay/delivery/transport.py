@@ -13,6 +13,8 @@ from libs.runtime.lifecycle import within
 from services.relay.configuration import Configuration, MailboxKind, RelayHost
 from services.relay.delivery.attempt import Attempt, Means
 from services.relay.delivery.maildir import store
+from services.relay.delivery.mta_sts import MtaStsPolicies
+from services.relay.delivery.mx_security import MxSecurity
 from services.relay.delivery.options import DeliveryOptions, Timeouts
 from services.relay.delivery.pool import Pool
 from services.relay.delivery.prepared import PreparedMessage
@@ -45,8 +47,17 @@ class MailTransport:
         # Deliveries under way; `close` waits for the last.
         self._running = 0
         self._quiet = asyncio.Event()
-        finder = TargetFinder(Exchangers(self.resolver, chance, options.mx_port), options)
         contexts = Contexts(options.ca_file)
+        self._policies = MtaStsPolicies(
+            self.resolver,
+            contexts,
+            clock,
+            options.prohibited,
+            options.mta_sts_port,
+            options.timeouts.policy,
+        )
+        security = MxSecurity(self.resolver, self._policies if options.mta_sts else None, dane=options.dane)
+        finder = TargetFinder(Exchangers(self.resolver, chance, options.mx_port), security, options)
 
         def reacher(timeouts: Timeouts) -> Reacher:
             return Reacher(SessionOpener(contexts, timeouts), finder.families, clock, timeouts.connect)
@@ -102,6 +113,7 @@ class MailTransport:
         if self._running:
             self._quiet.clear()
             await within(grace_seconds, self._quiet.wait())
+        await self._policies.close()
         await self.resolver.close()
 
     async def _send(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -41,13 +42,14 @@ class Gateway:
 
     options: DeliveryOptions
     configuration: Configuration = field(default_factory=lambda: Configuration(revision=1, hostname=GATEWAY))
+    clock: Callable[[], float] = time.monotonic
     _transport: MailTransport | None = None
 
     @property
     def transport(self) -> MailTransport:
         """Opened at the first use, after the options are as they should be."""
         if self._transport is None:
-            self._transport = open_transport(self.options)
+            self._transport = open_transport(self.options, clock=self.clock)
         return self._transport
 
     def options_are(self, **changed: object) -> None:

@@ -1,0 +1,134 @@
+"""DANE for SMTP: TLSA records that may be used, and whether a server's certificate matches one (RFC 7672)."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import hmac
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from dns.rdtypes.ANY.TLSA import TLSA
+
+from services.relay.resolver import Finding, Lookup, Resolver
+
+_TRUST_ANCHOR, _END_ENTITY = 2, 3
+_DIGESTS = {1: "sha256", 2: "sha512"}
+
+
+@dataclass(frozen=True, slots=True)
+class TlsaRecord:
+    # 2 DANE-TA, 3 DANE-EE
+    usage: int
+    # 0 the whole certificate, 1 its public key
+    selector: int
+    # 0 the data itself, 1 SHA-256, 2 SHA-512
+    matching: int
+    data: bytes
+
+    def matches(self, certificate: x509.Certificate) -> bool:
+        if self.selector == 0:
+            chosen = certificate.public_bytes(Encoding.DER)
+        else:
+            chosen = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        digest = _DIGESTS.get(self.matching)
+        found = hashlib.new(digest, chosen).digest() if digest else chosen
+        return hmac.compare_digest(found, self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class Dane:
+    """What DNSSEC says of a host's TLS."""
+
+    # NO_ANSWER: the records can't be had though the zone is signed, and the host must not be used (RFC 7672 2.1.2).
+    lookup: Lookup
+    # Usable records; empty with `present`: TLS is a must, but its certificate can't be checked (RFC 7672 2.2).
+    records: tuple[TlsaRecord, ...] = ()
+    present: bool = False
+
+
+async def of_host(resolver: Resolver, host: str, port: int) -> Dane:
+    """For a host whose name and addresses were found securely."""
+    lookup = await resolver.lookup(f"_{port}._tcp.{host}", "TLSA")
+    if lookup.finding is not Finding.FOUND or not lookup.authenticated:
+        return Dane(lookup)
+    records = (
+        TlsaRecord(record.usage, record.selector, record.mtype, bytes(record.cert))
+        for record in lookup.records
+        if isinstance(record, TLSA)
+    )
+    return Dane(lookup, tuple(filter(_is_usable, records)), present=True)
+
+
+def verify(records: Iterable[TlsaRecord], chain: Sequence[bytes], names: Sequence[str], now: datetime.datetime) -> bool:
+    """Whether the chain that a server showed (DER, its own certificate first) satisfies one of the records.
+
+    DANE-EE looks at the key alone: neither name nor date count (RFC 7672 3.1.1). DANE-TA wants a chain to the anchor,
+    valid now, and one of `names` in the certificate (3.1.2, 3.2.2).
+    """
+    try:
+        certificates = [x509.load_der_x509_certificate(der) for der in chain]
+    except ValueError:
+        return False
+    if not certificates:
+        return False
+    return any(
+        record.matches(certificates[0]) if record.usage == _END_ENTITY else _anchored(record, certificates, names, now)
+        for record in records
+    )
+
+
+def _anchored(
+    anchor: TlsaRecord, chain: Sequence[x509.Certificate], names: Sequence[str], now: datetime.datetime
+) -> bool:
+    if not _names(chain[0], names):
+        return False
+    for position, certificate in enumerate(chain):
+        if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
+            return False
+        if anchor.matches(certificate):
+            return position > 0 or _is_issued_by(certificate, certificate)
+        if position + 1 == len(chain) or not _is_issued_by(certificate, chain[position + 1]):
+            return False
+        if not _may_issue(chain[position + 1]):
+            return False
+    return False
+
+
+def _is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def _may_issue(certificate: x509.Certificate) -> bool:
+    try:
+        return bool(certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca)
+    except x509.ExtensionNotFound:
+        return False
+
+
+def _names(certificate: x509.Certificate, wanted: Sequence[str]) -> bool:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return False
+    for found in names.get_values_for_type(x509.DNSName):
+        pattern = found.lower().rstrip(".")
+        for name in wanted:
+            if pattern == name or (pattern.startswith("*.") and pattern[2:] == name.partition(".")[2]):
+                return True
+    return False
+
+
+def _is_usable(record: TlsaRecord) -> bool:
+    """PKIX usages mean nothing between MTAs (RFC 7672 3.1.3); nor do records that can't be understood."""
+    if record.usage not in (_TRUST_ANCHOR, _END_ENTITY) or record.selector not in (0, 1):
+        return False
+    lengths = {1: 32, 2: 64}
+    return record.matching == 0 or lengths.get(record.matching) == len(record.data)

@@ -1,0 +1,175 @@
+"""MTA-STS policies of domains: found by DNS, fetched by HTTPS, kept for as long as they say (RFC 8461)."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import ssl
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httpx
+import structlog
+from dns.rdtypes.ANY.TXT import TXT
+
+from services.relay.delivery.mta_sts_policy import Policy, parse, record_id
+from services.relay.delivery.tls import Contexts
+from services.relay.mx import Network, canonical
+from services.relay.resolver import Lookup, Resolver
+
+log = structlog.get_logger(__name__)
+
+_BODY_LIMIT = 65_536
+# After a failed fetch none is made for this time (RFC 8461 3.3).
+_AGAIN_SECONDS = 300.0
+_LIMIT = 10_000
+_ADDRESSES_TRIED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    record_id: str
+    policy: Policy
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """What a search for a policy found: the policy in force, if there is one, and the look-up it began with."""
+
+    policy: Policy | None
+    lookup: Lookup
+
+
+class PolicyFetchError(Exception):
+    """There is no policy to be had now; the message says why, in our words."""
+
+
+class MtaStsPolicies:
+    """One cache for the process. What is kept outlives DNS and web server, so that nobody can switch a policy off."""
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        contexts: Contexts,
+        clock: Callable[[], float],
+        prohibited: tuple[Network, ...],
+        port: int = 443,
+        seconds: float = 20.0,
+    ) -> None:
+        self._resolver = resolver
+        self._contexts = contexts
+        self._clock = clock
+        self._prohibited = prohibited
+        self._port = port
+        self._seconds = seconds
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._failed: dict[str, float] = {}
+        self._running: dict[str, asyncio.Task[Sought]] = {}
+
+    async def of(self, domain: str) -> Sought:
+        """The policy in force for mail to the domain as the recipient's address names it (C113). Raises nothing."""
+        running = self._running.get(domain)
+        if running is None:
+            running = asyncio.create_task(self._find(domain), name=f"mta-sts {domain}")
+            self._running[domain] = running
+            running.add_done_callback(lambda _: self._running.pop(domain, None))
+        return await asyncio.shield(running)
+
+    async def close(self) -> None:
+        running = list(self._running.values())
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def _find(self, domain: str) -> Sought:
+        lookup = await self._resolver.lookup(f"_mta-sts.{domain}", "TXT")
+        wanted = record_id([b"".join(record.strings) for record in lookup.records if isinstance(record, TXT)])
+        kept = self._valid(domain)
+        policy = kept.policy if kept is not None else None
+        tried = self._failed.get(domain, 0.0) > self._clock()
+        if not wanted or tried or (kept is not None and kept.record_id == wanted):
+            return Sought(policy, lookup)
+        try:
+            policy = await self._fetch(domain)
+        except PolicyFetchError as error:
+            log.warning("mta_sts_policy_unavailable", domain=domain, reason=str(error), kept=kept is not None)
+            if len(self._failed) >= _LIMIT:
+                self._failed.clear()
+            self._failed[domain] = self._clock() + _AGAIN_SECONDS
+        else:
+            self._keep(domain, _Kept(wanted, policy, self._clock() + policy.max_age))
+        return Sought(policy, lookup)
+
+    def _valid(self, domain: str) -> _Kept | None:
+        kept = self._kept.get(domain)
+        if kept is None:
+            return None
+        if kept.until <= self._clock():
+            del self._kept[domain]
+            return None
+        self._kept.move_to_end(domain)
+        return kept
+
+    def _keep(self, domain: str, kept: _Kept) -> None:
+        self._kept[domain] = kept
+        self._failed.pop(domain, None)
+        if len(self._kept) > _LIMIT:
+            self._kept.popitem(last=False)
+
+    async def _fetch(self, domain: str) -> Policy:
+        """Raises PolicyFetchError."""
+        host = f"mta-sts.{domain}"
+        try:
+            async with asyncio.timeout(self._seconds):
+                body = await self._get(host)
+        except TimeoutError:
+            raise PolicyFetchError("no answer in time") from None
+        except (httpx.HTTPError, ssl.SSLError, OSError) as error:
+            raise PolicyFetchError(f"{type(error).__name__} at {host}") from error
+        try:
+            return parse(body)
+        except ValueError as error:
+            raise PolicyFetchError(f"policy of {domain}: {error}") from error
+
+    async def _get(self, host: str) -> bytes:
+        """The policy file: 200 and nothing else, no redirect (RFC 8461 3.3), a bounded body."""
+        error: Exception | None = None
+        for address in await self._addresses(host):
+            url = httpx.URL(scheme="https", host=address, port=self._port, path="/.well-known/mta-sts.txt")
+            try:
+                return await self._get_from(url, host)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as failure:
+                error = failure
+        raise error or PolicyFetchError(f"{host} has no address")
+
+    async def _get_from(self, url: httpx.URL, host: str) -> bytes:
+        headers = {"Host": host, "User-Agent": "posthouse"}
+        async with (
+            httpx.AsyncClient(
+                verify=self._contexts.verifying, trust_env=False, follow_redirects=False, timeout=10
+            ) as client,
+            # The certificate is checked against this name, not against the address.
+            client.stream("GET", url, headers=headers, extensions={"sni_hostname": host}) as response,
+        ):
+            if response.status_code != 200:
+                raise PolicyFetchError(f"{host} answers {response.status_code}")
+            media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if media_type != "text/plain":
+                raise PolicyFetchError(f"{host} sends no text/plain")
+            body = b""
+            async for part in response.aiter_bytes():
+                body += part
+                if len(body) > _BODY_LIMIT:
+                    raise PolicyFetchError(f"the policy at {host} is too long")
+            return body
+
+    async def _addresses(self, host: str) -> list[str]:
+        lookups = await asyncio.gather(*(self._resolver.lookup(host, kind) for kind in ("AAAA", "A")))
+        found = [canonical(record.address) for lookup in lookups for record in lookup.records]  # type: ignore[attr-defined]
+        allowed = [str(address) for address in found if not self._is_prohibited(address)]
+        return allowed[:_ADDRESSES_TRIED]
+
+    def _is_prohibited(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+        return any(address.version == network.version and address in network for network in self._prohibited)

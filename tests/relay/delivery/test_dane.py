@@ -1,0 +1,188 @@
+"""DANE: which TLSA records count, what matches them, and what follows for a delivery (RFC 7672)."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from services.relay.delivery.dane import TlsaRecord, verify
+from services.relay.transaction import Outcome, Result
+from tests.peers.dns import DnsServer
+from tests.peers.dns_misbehaviour import Behaviour
+from tests.peers.smtp_sink import SmtpSink
+from tests.relay.delivery.conftest import Gateway, MxHosts
+
+HOST = "mx.example.net"
+NOW = datetime.datetime.now(datetime.UTC)
+
+
+def chain_of(leaf: trustme.LeafCert, *authorities: trustme.CA) -> list[bytes]:
+    pems = [*leaf.cert_chain_pems, *(authority.cert_pem for authority in authorities)]
+    return [x509.load_pem_x509_certificate(pem.bytes()).public_bytes(Encoding.DER) for pem in pems]
+
+
+def tlsa(der: bytes, usage: int, selector: int = 1, matching: int = 1) -> TlsaRecord:
+    certificate = x509.load_der_x509_certificate(der)
+    public = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    chosen = public if selector else der
+    data = {0: chosen, 1: hashlib.sha256(chosen).digest(), 2: hashlib.sha512(chosen).digest()}[matching]
+    return TlsaRecord(usage, selector, matching, data)
+
+
+def matches(record: TlsaRecord, chain: Sequence[bytes], *names: str) -> bool:
+    return verify([record], chain, names or (HOST,), NOW)
+
+
+@pytest.mark.parametrize("selector", [0, 1])
+@pytest.mark.parametrize("matching", [0, 1, 2])
+@pytest.mark.parametrize("usage", [2, 3])
+def test_each_form_of_record_matches_its_certificate(
+    certificates: trustme.CA, usage: int, selector: int, matching: int
+) -> None:
+    chain = chain_of(certificates.issue_cert(HOST), certificates)
+    meant = chain[-1] if usage == 2 else chain[0]
+    assert matches(tlsa(meant, usage, selector, matching), chain)
+    other = chain_of(trustme.CA().issue_cert(HOST))[0]
+    assert not matches(tlsa(other, usage, selector, matching), chain)
+
+
+def test_an_end_entity_record_looks_at_nothing_but_the_key(certificates: trustme.CA) -> None:
+    old = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    chain = chain_of(certificates.issue_cert("other.test", not_after=old))
+    assert matches(tlsa(chain[0], 3), chain)
+
+
+@pytest.mark.parametrize("names", [("other.test",), ("example.net",)])
+def test_an_anchor_wants_the_name(certificates: trustme.CA, names: tuple[str, ...]) -> None:
+    chain = chain_of(certificates.issue_cert(HOST), certificates)
+    assert not matches(tlsa(chain[-1], 2), chain, *names)
+    wild = chain_of(certificates.issue_cert("*.example.net"), certificates)
+    assert matches(tlsa(wild[-1], 2), wild) is True
+    assert not matches(tlsa(wild[-1], 2), wild, "a.mx.example.net")
+
+
+def test_an_anchor_wants_a_chain_that_leads_to_it(certificates: trustme.CA) -> None:
+    intermediate = certificates.create_child_ca()
+    chain = chain_of(intermediate.issue_cert(HOST), certificates)
+    assert len(chain) == 3
+    assert matches(tlsa(chain[2], 2), chain)
+    assert matches(tlsa(chain[1], 2), chain)
+    # The anchor shown behind a certificate that it has nothing to do with.
+    forged = [chain_of(trustme.CA().issue_cert(HOST))[0], chain[2]]
+    assert not matches(tlsa(chain[2], 2), forged)
+    # A leaf can't issue another.
+    leaf = chain_of(certificates.issue_cert("attacker.test"))[0]
+    assert not matches(tlsa(leaf, 2), [chain[0], leaf])
+    assert not matches(tlsa(chain[2], 2), [])
+    assert not matches(tlsa(chain[2], 2), [b"no certificate"])
+
+
+def test_an_anchor_wants_certificates_that_are_valid_now(certificates: trustme.CA) -> None:
+    old = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    chain = chain_of(certificates.issue_cert(HOST, not_after=old), certificates)
+    assert not matches(tlsa(chain[-1], 2), chain)
+
+
+# Deliveries
+
+
+@dataclass
+class SignedDomain:
+    """example.net in a signed zone, its one host with a certificate of its own."""
+
+    gateway: Gateway
+    dns: DnsServer
+    hosts: MxHosts
+    sink: SmtpSink
+    chain: list[bytes]
+
+    def record(self, record: TlsaRecord) -> None:
+        text = f"{record.usage} {record.selector} {record.matching} {record.data.hex()}"
+        self.dns.add(f"_{self.hosts.port}._tcp.{HOST}", "TLSA", text)
+
+    async def deliver(self) -> Outcome:
+        return await self.gateway.deliver_one(b"bob@example.net")
+
+
+@pytest.fixture
+async def domain(gateway: Gateway, dns_server: DnsServer, mx_hosts: MxHosts) -> SignedDomain:
+    # Nobody's trust but the zone's.
+    leaf = trustme.CA().issue_cert("self.test")
+    sink = mx_hosts.add("example.net", 10, HOST, certificate=leaf)
+    dns_server.secure("example.net")
+    gateway.options_are(dane=True)
+    return SignedDomain(gateway, dns_server, mx_hosts, sink, chain_of(leaf))
+
+
+async def test_a_matching_record_is_enough(domain: SignedDomain) -> None:
+    domain.record(tlsa(domain.chain[0], 3))
+    outcome = await domain.deliver()
+    assert (outcome.result, outcome.tls_policy) == (Result.DELIVERED, "dane")
+    assert outcome.tls
+
+
+async def test_no_matching_record_defers(domain: SignedDomain) -> None:
+    domain.record(TlsaRecord(3, 1, 1, b"x" * 32))
+    outcome = await domain.deliver()
+    assert (outcome.result, outcome.enhanced_code, outcome.tls_policy) == (Result.DEFERRED, "4.7.5", "dane")
+    assert "TLSA" in outcome.text
+    assert len(domain.sink.sessions) == 1
+    assert domain.sink.transactions == []
+
+
+async def test_one_of_several_records_is_enough(domain: SignedDomain) -> None:
+    domain.record(TlsaRecord(3, 1, 1, b"x" * 32))
+    domain.record(tlsa(domain.chain[0], 3, 0, 2))
+    assert (await domain.deliver()).result is Result.DELIVERED
+
+
+async def test_records_make_tls_a_must(domain: SignedDomain) -> None:
+    domain.record(tlsa(domain.chain[0], 3))
+    domain.sink.stop()
+    with SmtpSink(host=domain.sink.host, port=domain.sink.port) as sink:
+        outcome = await domain.deliver()
+        assert (outcome.result, outcome.enhanced_code) == (Result.DEFERRED, "4.7.4")
+        assert sink.transactions == []
+
+
+@pytest.mark.parametrize(
+    "record", [TlsaRecord(1, 1, 1, b"x" * 32), TlsaRecord(3, 1, 7, b"short"), TlsaRecord(3, 7, 1, b"x" * 32)]
+)
+async def test_unusable_records_ask_for_tls_alone(domain: SignedDomain, record: TlsaRecord) -> None:
+    """RFC 7672 2.2"""
+    domain.record(record)
+    outcome = await domain.deliver()
+    assert (outcome.result, outcome.tls_policy) == (Result.DELIVERED, "dane")
+
+
+async def test_without_ad_records_mean_nothing(domain: SignedDomain) -> None:
+    domain.dns._secure.clear()
+    domain.record(TlsaRecord(3, 1, 1, b"x" * 32))
+    assert (await domain.deliver()).tls_policy == "opportunistic"
+
+
+async def test_dane_is_off_unless_asked_for(domain: SignedDomain) -> None:
+    domain.gateway.options_are(dane=False)
+    domain.record(TlsaRecord(3, 1, 1, b"x" * 32))
+    assert (await domain.deliver()).tls_policy == "opportunistic"
+    assert not domain.dns.asked(f"_{domain.hosts.port}._tcp.{HOST}")
+
+
+async def test_a_signed_zone_that_keeps_its_records_back_stops_delivery(domain: SignedDomain) -> None:
+    """RFC 7672 2.1.2: else whoever can drop answers could switch DANE off"""
+    domain.dns.behave(f"_{domain.hosts.port}._tcp.{HOST}", Behaviour.SERVFAIL)
+    outcome = await domain.deliver()
+    assert (outcome.result, outcome.enhanced_code) == (Result.DEFERRED, "4.4.3")
+    assert domain.sink.sessions == []
+
+
+async def test_a_signed_zone_without_records_is_opportunistic(domain: SignedDomain) -> None:
+    outcome = await domain.deliver()
+    assert (outcome.result, outcome.tls_policy) == (Result.DELIVERED, "opportunistic")
