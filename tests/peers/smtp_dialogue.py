@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import ssl
 from collections.abc import Callable, Sequence
@@ -389,8 +390,11 @@ class Dialogue:
             case Wait(gate):
                 await gate.passing()
             case Endless(octets):
+                many = octets * (16384 // len(octets) + 1)
                 while not self._wire.client_is_gone:
-                    await self._wire.send(octets)
+                    await self._wire.send(many)
+                    # `send` need not wait, and the loop must hear of the client's going.
+                    await asyncio.sleep(0)
                 raise ClientGone(broken=False)
             case UpgradeBroken():
                 await self._wire.send(b"220 2.0.0 Go ahead\r\n")
