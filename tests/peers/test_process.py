@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.peers.blackhole import Blackhole
 from tests.peers.ports import free_address, free_port, free_ports, listening_socket
 from tests.peers.process import MissingPeerError, PeerError, PeerProcess, descendants, program, run, until
 
@@ -126,3 +127,12 @@ def test_ports_in_use_are_passed_over() -> None:
     with listening_socket(port=first + 1) as taken, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
         datagrams.bind(("127.0.0.1", first + 2))
         assert not {taken.getsockname()[1], first + 2} & set(free_ports(20))
+
+
+def test_a_blackhole_neither_accepts_nor_refuses() -> None:
+    with Blackhole(free_address()) as hole:
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                socket.create_connection((hole.host, hole.port), timeout=0.1)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((hole.host, hole.port), timeout=1)
