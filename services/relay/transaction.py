@@ -29,6 +29,9 @@ class OutgoingMessage:
     envelope_id: bytes = b""
     account_login: str = ""
     quarantine: bool = False
+    # The sender may use the author's domain though no login says so (allowed to send anywhere, or this gateway
+    # itself): the message may be signed. Never for what came from outside through an alias.
+    authorized: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -27,6 +28,7 @@ from services.relay.explain import RouteExplainer, RouteExplanation
 from services.relay.mx import Exchangers
 from services.relay.outcome import Verdict, deferred, of_recipient
 from services.relay.resolver import Resolver
+from services.relay.signing import Signer
 from services.relay.transaction import Outcome, OutgoingMessage, OutgoingRecipient, Result, Route, RouteKind
 from services.relay.window import Windows
 
@@ -39,7 +41,13 @@ log = structlog.get_logger(__name__)
 class MailTransport:
     """services.relay.transaction.Transport over SMTP, LMTP and Maildir. One for the process and its event loop."""
 
-    def __init__(self, options: DeliveryOptions, clock: Callable[[], float], chance: random.Random) -> None:
+    def __init__(
+        self,
+        options: DeliveryOptions,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+        chance: random.Random,
+    ) -> None:
         self._clock = clock
         self.resolver = Resolver(options.nameservers, seconds=options.timeouts.lookup)
         self._windows = Windows()
@@ -63,6 +71,7 @@ class MailTransport:
             return Reacher(SessionOpener(contexts, timeouts), finder.families, clock, timeouts.connect)
 
         self._means = Means(options, clock, finder, reacher(options.timeouts), self._pool)
+        self._signer = Signer(wall_clock)
         self._explainer = RouteExplainer(finder)
         patience = options.timeouts.capped(_TEST_SECONDS)
         self._tester = RelayHostTester(finder, reacher(patience), patience)
@@ -123,6 +132,9 @@ class MailTransport:
         message: OutgoingMessage,
         recipients: Sequence[OutgoingRecipient],
     ) -> list[Outcome]:
+        if route.mailbox is None:
+            content = await self._signer.signed(configuration, message)
+            message = message if content is message.content else replace(message, content=content)
         prepared = PreparedMessage(message)
         outcomes: list[Outcome] = []
         window = self._windows.of(route.destination)
@@ -156,10 +168,11 @@ def open_transport(
     options: DeliveryOptions,
     *,
     clock: Callable[[], float] = time.monotonic,
+    wall_clock: Callable[[], float] = time.time,
     chance: random.Random | None = None,
 ) -> MailTransport:
     """The delivering side of this process; to be called in its event loop. Raises ValueError for bad name servers."""
-    return MailTransport(options, clock, chance or random.Random())  # noqa: S311 - spreads load, guards nothing
+    return MailTransport(options, clock, wall_clock, chance or random.Random())  # noqa: S311 - spreads load, guards nothing
 
 
 def _refused(route: Route) -> Verdict:

@@ -1,0 +1,163 @@
+"""DKIM signatures for what our own people send (RFC 6376, RFC 8463), put on top when nothing else will change."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import re
+import textwrap
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+import structlog
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from libs.smtp.header import Field, fields, from_mailboxes, split
+from services.relay.configuration import Configuration, DkimKey
+from services.relay.transaction import OutgoingMessage
+
+log = structlog.get_logger(__name__)
+
+# Signed once more than they are there, so that nobody can add another (RFC 6376 8.15).
+_SEALED = (
+    b"from", b"to", b"cc", b"subject", b"date", b"message-id", b"reply-to", b"mime-version", b"content-type",
+    b"content-transfer-encoding",
+)  # fmt: skip
+_SIGNED = (
+    b"sender", b"in-reply-to", b"references", b"list-id", b"list-post", b"list-help", b"list-subscribe",
+    b"list-unsubscribe", b"list-unsubscribe-post", b"list-owner", b"list-archive",
+)  # fmt: skip
+_BLANKS = re.compile(rb"[ \t]{2,}|\t")
+_LINE_WIDTH = 72
+# Above this, octets, hashing would hold up everything else for too long.
+_IN_THREAD = 262_144
+_KEPT = 1000
+
+
+class Signer:
+    """For the life of the process. A message that goes to many destinations is signed once."""
+
+    def __init__(self, wall_clock: Callable[[], float]) -> None:
+        """`wall_clock` gives seconds since 1970."""
+        self._wall_clock = wall_clock
+        self._made: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+
+    async def signed(self, configuration: Configuration, message: OutgoingMessage) -> bytes:
+        """The content, with a signature of each key of its author's domain on top if it is ours to sign.
+
+        Only what somebody who may use the domain sent is signed: mail from outside that merely claims to be from it,
+        on its way to a mailbox or through an alias, must not become genuine here.
+        """
+        if not configuration.dkim_keys or not (message.account_login or message.authorized):
+            return message.content
+        known = self._made.get((message.queue_id, configuration.revision))
+        if known is not None:
+            return known + message.content
+        keys = _keys_of_author(configuration, message.content)
+        if not keys:
+            return message.content
+        now = int(self._wall_clock())
+        if len(message.content) > _IN_THREAD:
+            made = await asyncio.to_thread(signatures, message.content, keys, now)
+        else:
+            made = signatures(message.content, keys, now)
+        self._made[message.queue_id, configuration.revision] = made
+        if len(self._made) > _KEPT:
+            self._made.popitem(last=False)
+        return made + message.content
+
+
+def signatures(content: bytes, keys: Sequence[DkimKey], now: int) -> bytes:
+    """A DKIM-Signature field for each key, with its CRLF; `now` in seconds since 1970.
+
+    A key that cannot be used is left out and logged: the mail goes out, as it did before there was a key.
+    """
+    header, body = split(content)
+    in_header = list(fields(header))
+    body_hash = base64.b64encode(hashlib.sha256(_relaxed_body(body)).digest()).decode("ascii")
+    made = b""
+    for key in keys:
+        try:
+            made += _signature(in_header, body_hash, key, now)
+        except (ValueError, TypeError) as error:
+            log.error("dkim_key_unusable", domain=key.domain, selector=key.selector, reason=type(error).__name__)
+    return made
+
+
+def _keys_of_author(configuration: Configuration, content: bytes) -> Sequence[DkimKey]:
+    """Those of the one domain in the From header."""
+    domains = {address.domain for address in from_mailboxes(split(content)[0]).addresses}
+    return configuration.dkim_keys.get(domains.pop(), ()) if len(domains) == 1 else ()
+
+
+def _signature(in_header: Sequence[Field], body_hash: str, key: DkimKey, now: int) -> bytes:
+    chosen, names = _chosen(in_header)
+    tags = [
+        "v=1",
+        f"a={key.algorithm}",
+        "c=relaxed/relaxed",
+        f"d={key.domain}",
+        f"s={key.selector}",
+        f"t={now}",
+        f"bh={body_hash}",
+        f"h={names}",
+    ]
+    lines = [line for tag in tags for line in _folded(f"{tag};")]
+    text = "DKIM-Signature: " + "\r\n\t".join(lines) + "\r\n\tb="
+    signed = b"".join(_relaxed_field(field.name, field.raw.partition(b":")[2]) for field in chosen)
+    signed += _relaxed_field(b"dkim-signature", text.partition(":")[2].encode("ascii")).removesuffix(b"\r\n")
+    value = base64.b64encode(_signed(key, signed)).decode("ascii")
+    return (text + "\r\n\t".join(textwrap.wrap(value, _LINE_WIDTH)) + "\r\n").encode("ascii")
+
+
+def _folded(text: str) -> list[str]:
+    """Broken at blanks alone, of which there are some behind the colons of h= (RFC 6376 3.5)."""
+    return textwrap.wrap(text, _LINE_WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def _chosen(in_header: Sequence[Field]) -> tuple[list[Field], str]:
+    """The fields to sign, those of one name from the bottom up (RFC 6376 5.4.2), and the h= tag's list."""
+    chosen: list[Field] = []
+    names: list[str] = []
+    for name in _SEALED + _SIGNED:
+        found = [field for field in reversed(in_header) if field.name == name]
+        chosen += found
+        names += [name.decode("ascii")] * (len(found) + (name in _SEALED))
+    return chosen, ": ".join(names)
+
+
+def _signed(key: DkimKey, data: bytes) -> bytes:
+    """Raises ValueError or TypeError when the key is not what it says."""
+    private = _private_key(key.private_key)
+    if key.algorithm == "rsa-sha256" and isinstance(private, RSAPrivateKey):
+        return private.sign(data, PKCS1v15(), hashes.SHA256())
+    if key.algorithm == "ed25519-sha256" and isinstance(private, Ed25519PrivateKey):
+        # RFC 8463 3: the hash is what is signed.
+        return private.sign(hashlib.sha256(data).digest())
+    raise ValueError("the key is of another kind")
+
+
+@lru_cache(maxsize=256)
+def _private_key(pem: bytes) -> object:
+    return load_pem_private_key(pem, password=None)
+
+
+def _relaxed_field(name: bytes, value: bytes) -> bytes:
+    """RFC 6376 3.4.2."""
+    unfolded = value.replace(b"\r\n", b"")
+    return name + b":" + _BLANKS.sub(b" ", unfolded).strip(b" ") + b"\r\n"
+
+
+def _relaxed_body(body: bytes) -> bytes:
+    """RFC 6376 3.4.4."""
+    # What is sent ends in CRLF, whether the content does or not.
+    whole = body if body.endswith(b"\r\n") else body + b"\r\n"
+    relaxed = _BLANKS.sub(b" ", whole) if b"\t" in whole or b"  " in whole else whole
+    relaxed = relaxed.replace(b" \r\n", b"\r\n").rstrip(b"\r\n")
+    return relaxed + b"\r\n" if relaxed else b""
