@@ -1,0 +1,113 @@
+"""`python -m services.policy`: reads settings, wires the parts, serves until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+
+import structlog
+from posthouse.policy.v1 import policy_pb2_grpc
+
+from libs.runtime import logging, rpc
+from libs.runtime.lifecycle import Background, Shutdown, StartupError, run
+from libs.runtime.metrics import MetricsServer
+from services.policy.clients import ConfigurationWatch, HitReporter, SnapshotFile, config_channels
+from services.policy.credentials import CredentialChecker
+from services.policy.engine import Engine
+from services.policy.explain import Explainer
+from services.policy.failures import failure_limits
+from services.policy.history import History
+from services.policy.hits import HitCounts
+from services.policy.lookups.resolver import Resolver, nameservers
+from services.policy.lookups.service import Lookups
+from services.policy.lookups.spf import SpfChecker
+from services.policy.metrics import DecisionCounts
+from services.policy.servicer import SERVICE, PolicyServicer
+from services.policy.settings import read_settings
+from services.policy.state.memory import MemoryStore
+from services.policy.state.redis import RedisStore
+from services.policy.state.store import Store
+from services.policy.verdict_log import VerdictLog
+
+log = structlog.get_logger(__name__)
+
+_GRACE_SECONDS = 5.0
+
+
+async def main(shutdown: Shutdown) -> None:
+    settings = read_settings()
+    try:
+        logging.configure("policy", settings.log_level)
+        resolver = Resolver(nameservers(settings.nameservers), seconds=settings.lookup_seconds)
+    except ValueError as error:
+        raise StartupError(f"policy: {error}") from error
+    spf = SpfChecker(resolver)
+    lookups = Lookups(resolver, spf, seconds=settings.lookup_seconds)
+    credentials = CredentialChecker(failure_limits(settings.state_url))
+    # Owners of sessions are unique over replicas and restarts.
+    process = os.urandom(8).hex()
+    store = open_store(settings.state_url, process)
+    hits = HitCounts()
+    counts = DecisionCounts()
+    forget_counts = counts.register()
+    verdicts = VerdictLog(settings.log_level)
+    engine = Engine(store, lookups, credentials, counts, verdicts, History(settings.kept_sessions), hits)
+
+    channels = config_channels(settings.config_target, settings.tls)
+    ready = asyncio.Event()
+    watch = ConfigurationWatch(channels, SnapshotFile(settings.snapshot_path), engine.use, ready)
+    reporter = HitReporter(channels, hits)
+    servicer = PolicyServicer(engine, Explainer(engine), process)
+    server = rpc.Server(
+        [SERVICE], lambda grpc_server: policy_pb2_grpc.add_PolicyServicer_to_server(servicer, grpc_server)
+    )
+
+    def readiness() -> Mapping[str, str]:
+        return {"snapshot": "" if ready.is_set() else "no configuration yet"}
+
+    metrics = MetricsServer(readiness)
+    background = Background(shutdown)
+    await store.start()
+    await watch.start_from_file()
+    await server.start(settings.host, settings.port, settings.tls)
+    await metrics.start(settings.host, settings.metrics_port)
+    background.start(watch.run(), "configuration watch")
+    background.start(reporter.run(), "hit reports")
+    background.start(_serve_when_ready(server, ready), "readiness")
+    log.info("policy_started", host=settings.host, port=settings.port)
+
+    await shutdown.wait()
+    await server.stop(_GRACE_SECONDS)
+    await background.stop()
+    await reporter.report()
+    await lookups.close()
+    await store.stop()
+    await metrics.stop()
+    for channel in channels:
+        await channel.close()
+    spf.close()
+    credentials.close()
+    verdicts.flush()
+    forget_counts()
+    log.info("policy_stopped")
+    if background.failure is not None:
+        raise StartupError(f"policy stopped: {background.failure}")
+
+
+async def _serve_when_ready(server: rpc.Server, ready: asyncio.Event) -> None:
+    await ready.wait()
+    await server.serving(True)
+
+
+def open_store(url: str, process: str) -> Store:
+    """Raises StartupError for a URL that is neither memory:// nor redis://."""
+    if url == "memory://":
+        return MemoryStore()
+    if url.startswith(("redis://", "rediss://")):
+        return RedisStore(url, process)
+    raise StartupError("POLICY_STATE_URL must be memory:// or redis://…")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,191 @@
+"""The gRPC client of config_api: the watch that snapshots come by, and the reports of rule hits."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import socket
+import uuid
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError
+from posthouse.config.v1 import config_pb2, config_pb2_grpc
+
+from libs.runtime import rpc
+from libs.runtime.lifecycle import StartupError, write_private
+from services.policy.hits import HitCounts
+from services.policy.metrics import CONFIGURATION_UP, HITS_UNREPORTED, SNAPSHOT_ERRORS
+from services.policy.rules.model import Snapshot
+from services.policy.snapshot import compile_snapshot
+from services.policy.wire import timestamp
+
+log = structlog.get_logger(__name__)
+
+_FIRST_WAIT = 0.2
+_LONGEST_WAIT = 3.0
+_CONNECT_SECONDS = 5.0
+_REPORT_SECONDS = 1.5
+_REPORT_DEADLINE = 10.0
+# Rules in one report.
+_REPORT_RULES = 20_000
+
+
+class SnapshotFile:
+    """The last good snapshot on disk: what a process starts with while config_api is away. Holds password hashes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> config_pb2.PolicySnapshotPart | None:
+        """None when there is none that can be read."""
+        try:
+            return config_pb2.PolicySnapshotPart.FromString(self._path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, DecodeError) as error:
+            log.error("snapshot_file_unreadable", path=str(self._path), reason=type(error).__name__)
+            return None
+
+    def write(self, part: config_pb2.PolicySnapshotPart) -> None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_private(self._path, part.SerializeToString())
+        except OSError as error:
+            # The snapshot is in force all the same; only a cold start would miss it.
+            log.error("snapshot_file_unwritable", path=str(self._path), reason=error.strerror)
+
+
+class ConfigurationWatch:
+    """Keeps the newest snapshot in force. A bad one is refused and counted, and the one before stays."""
+
+    def __init__(
+        self,
+        channels: Sequence[grpc.aio.Channel],
+        file: SnapshotFile,
+        use: Callable[[Snapshot], None],
+        ready: asyncio.Event,
+    ) -> None:
+        self._stubs = deque(config_pb2_grpc.ConfigurationStub(channel) for channel in channels)
+        self._file = file
+        self._use = use
+        self._ready = ready
+        self._digest = b""
+        self.connected = False
+
+    async def start_from_file(self) -> None:
+        """Takes the snapshot on disk, if there is one."""
+        part = await asyncio.to_thread(self._file.read)
+        if part is not None and await self._take(part.snapshot):
+            self._digest = part.digest
+            log.info("snapshot_from_file", revision=part.snapshot.revision)
+
+    async def run(self) -> None:
+        """Watches until cancelled, and comes back after every break with a growing, jittered wait."""
+        wait = _FIRST_WAIT
+        while True:
+            try:
+                async for part in self._parts():
+                    wait = _FIRST_WAIT
+                    await self._received(part)
+                reason = "ended"
+            except grpc.aio.AioRpcError as error:
+                reason = rpc.caught(error)
+            except TimeoutError:
+                reason = "timeout"
+            if self.connected:
+                log.warning("watch_broken", reason=reason)
+            self._set_connected(False)
+            self._stubs.rotate(-1)
+            await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - spreads reconnects
+            wait = min(wait * 2, _LONGEST_WAIT)
+
+    async def _parts(self) -> AsyncIterator[config_pb2.PolicySnapshotPart]:
+        call = self._stubs[0].WatchPolicy(
+            config_pb2.WatchRequest(digest=self._digest, consumer=f"{socket.gethostname()}/{os.getpid()}")
+        )
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            await call.wait_for_connection()
+        self._set_connected(True)
+        merged = config_pb2.PolicySnapshot()
+        async for part in call:
+            merged.MergeFrom(part.snapshot)
+            if part.last:
+                yield config_pb2.PolicySnapshotPart(snapshot=merged, last=True, digest=part.digest)
+                merged = config_pb2.PolicySnapshot()
+
+    async def _received(self, part: config_pb2.PolicySnapshotPart) -> None:
+        # A refused one is not asked for again either, until it changes.
+        self._digest = part.digest
+        if await self._take(part.snapshot):
+            await asyncio.to_thread(self._file.write, part)
+
+    async def _take(self, message: config_pb2.PolicySnapshot) -> bool:
+        try:
+            snapshot = await asyncio.to_thread(compile_snapshot, message)
+        except ValueError as error:
+            SNAPSHOT_ERRORS.inc()
+            log.error("snapshot_refused", revision=message.revision, reason=str(error))
+            return False
+        self._use(snapshot)
+        self._ready.set()
+        log.info("snapshot_in_force", revision=snapshot.revision, access_rules=len(message.access_rules))
+        return True
+
+    def _set_connected(self, connected: bool) -> None:
+        self.connected = connected
+        CONFIGURATION_UP.set(connected)
+
+
+class HitReporter:
+    """Reports rule hits every second or two; what could not be reported is reported again under the same id."""
+
+    def __init__(self, channels: Sequence[grpc.aio.Channel], hits: HitCounts) -> None:
+        self._stubs = deque(config_pb2_grpc.ConfigurationStub(channel) for channel in channels)
+        self._hits = hits
+        self._unsent: list[config_pb2.ReportRuleHitsRequest] = []
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await asyncio.sleep(_REPORT_SECONDS)
+            await self.report()
+
+    async def report(self) -> None:
+        """Sends what gathered."""
+        if not self._unsent and self._hits:
+            self._unsent = _reports(self._hits)
+        try:
+            while self._unsent:
+                await self._stubs[0].ReportRuleHits(self._unsent[0], timeout=_REPORT_DEADLINE)
+                del self._unsent[0]
+        except grpc.aio.AioRpcError as error:
+            self._stubs.rotate(-1)
+            log.warning("rule_hits_unreported", reason=rpc.caught(error), reports=len(self._unsent))
+        HITS_UNREPORTED.set(len(self._hits) + sum(len(report.hits) for report in self._unsent))
+
+
+def _reports(hits: HitCounts) -> list[config_pb2.ReportRuleHitsRequest]:
+    taken = list(hits.take().items())
+    return [
+        config_pb2.ReportRuleHitsRequest(
+            report_id=uuid.uuid4().hex,
+            hits=[
+                config_pb2.RuleHits(rule_id=rule_id, hits=count, last_hit_at=timestamp(last))
+                for rule_id, (count, last) in taken[start : start + _REPORT_RULES]
+            ],
+        )
+        for start in range(0, len(taken), _REPORT_RULES)
+    ]
+
+
+def config_channels(target: str, tls: rpc.TlsFiles | None) -> list[grpc.aio.Channel]:
+    """One to each of the targets. Raises StartupError when they are none."""
+    try:
+        return [rpc.channel(address, tls) for address in rpc.targets(target)]
+    except ValueError as error:
+        raise StartupError(f"POLICY_CONFIG_TARGET: {error}") from error

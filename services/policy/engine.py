@@ -1,0 +1,332 @@
+"""One decision from request to verdict: facts, counters, look-ups, rules, and what is remembered of it.
+
+What needs no waiting is decided at once, without a task; that is nearly everything while counters are in memory and
+look-ups are known.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Protocol
+
+import structlog
+from posthouse.policy.v1 import policy_pb2
+
+from libs.smtp.reply import NOT_READY, TRY_AGAIN
+from services.policy import wire
+from services.policy.credentials import CredentialChecker, Credentials
+from services.policy.history import History
+from services.policy.hits import HitCounts
+from services.policy.metrics import AUTH_OUTCOMES, OVERLOADED, SNAPSHOT_CREATED, SNAPSHOT_REVISION, DecisionCounts
+from services.policy.rules import authentication, results
+from services.policy.rules.counting import Counter, Operation, operations
+from services.policy.rules.evaluate import Missing, Rulebook, objected
+from services.policy.rules.model import Action, Counts, Facts, Finding, Objection, Question, Snapshot, Stage, Verdict
+from services.policy.rules.profile import session_profile
+from services.policy.state.store import Store
+from services.policy.verdict_log import VerdictLog
+
+log = structlog.get_logger(__name__)
+
+# Decisions that wait for a look-up, a password or a store. More are answered 451, so that nothing piles up.
+MAX_WAITING = 10_000
+# Alignment asks again once the author's policy is known; no decision needs more rounds.
+_MAX_ROUNDS = 4
+
+_NOT_READY = Objection(NOT_READY, close=True)
+_LATER = Objection(TRY_AGAIN)
+
+
+# Makes the message that a verdict is written into, at once and to its end, on its way to the client.
+Answer = Callable[[], policy_pb2.Verdict]
+
+
+class LookupService(Protocol):
+    """Finds things out, in a total time of its own."""
+
+    def known(self, question: Question) -> Finding | None:
+        """What is known already."""
+
+    def start(self, questions: Sequence[Question]) -> None:
+        """Begins to find out, for later."""
+
+    async def find(self, questions: Sequence[Question]) -> dict[Question, Finding]:
+        """Finds out, all at once; what takes too long has no answer. Never raises."""
+
+
+class StreamSessions:
+    """The sessions that are counted on one stream, and the name under which the store holds them."""
+
+    __slots__ = ("counted", "owner")
+
+    def __init__(self, owner: str) -> None:
+        self.owner = owner
+        # Session to the client it is counted under.
+        self.counted: dict[str, str] = {}
+
+
+class Engine:
+    """Decides for all streams of the process."""
+
+    def __init__(
+        self,
+        store: Store,
+        lookups: LookupService,
+        credentials: CredentialChecker,
+        counts: DecisionCounts,
+        verdicts: VerdictLog,
+        history: History,
+        hits: HitCounts,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.store = store
+        self.lookups = lookups
+        self.verdicts = verdicts
+        self.history = history
+        self.clock = clock
+        self.rulebook: Rulebook | None = None
+        self._credentials = credentials
+        self._counts = counts
+        self._hits = hits
+        self._waiting = 0
+
+    def use(self, snapshot: Snapshot) -> None:
+        """Puts a snapshot in force: one reference changes, decisions under way end with the one they began with."""
+        self.rulebook = Rulebook(snapshot)
+        self._credentials.forget()
+        SNAPSHOT_REVISION.set(snapshot.revision)
+        SNAPSHOT_CREATED.set(snapshot.created_at)
+
+    def decide(
+        self, request: policy_pb2.DecideRequest, answer: Answer, sessions: StreamSessions | None
+    ) -> Coroutine[None, None, None] | None:
+        """Answers now, or returns what does so when awaited. Never raises.
+
+        `sessions`: the stream's; None: a session that opens is counted but not held.
+        """
+        try:
+            return self._decide(request, answer, sessions)
+        except wire.MalformedError as error:
+            log.warning("request_malformed", reason=str(error), session_id=request.session.id)
+            self._plain(request, answer, "request_malformed", _LATER)
+        except Exception:  # one request's trouble must not end the stream of all others
+            log.exception("decision_failed", session_id=request.session.id, stage=request.stage)
+            self._plain(request, answer, "internal_error", _LATER)
+        return None
+
+    def _decide(
+        self, request: policy_pb2.DecideRequest, answer: Answer, sessions: StreamSessions | None
+    ) -> Coroutine[None, None, None] | None:
+        rulebook = self.rulebook
+        if rulebook is None:
+            self._plain(request, answer, "no_snapshot", _NOT_READY if int(request.stage) == Stage.CONNECT else _LATER)
+            return None
+        snapshot = rulebook.snapshot
+        facts = wire.facts(request, snapshot, self.clock())
+        stale = request.session.profile_revision != snapshot.revision
+        decision = _Decision(request.request_id, facts, rulebook, answer, sessions, stale)
+        stage = facts.stage
+        if stage == Stage.AUTH:
+            return self._waited(decision, self._authenticate(decision, wire.credentials(request.credentials)))
+        if stage == Stage.CONNECT:
+            self._look_ahead(facts, rulebook)
+        if rulebook.counts(stage):
+            asked = operations(facts, snapshot)
+            if asked:
+                numbers = self.store.apply_now(asked, _owner(sessions), facts.now)
+                if numbers is None:
+                    return self._waited(decision, self._count(decision, asked))
+                _take_counts(decision, asked, numbers)
+        return self._judge_or_wait(decision)
+
+    def _judge_or_wait(self, decision: _Decision) -> Coroutine[None, None, None] | None:
+        facts, rulebook = decision.facts, decision.rulebook
+        questions = self._questions(facts, rulebook)
+        if questions:
+            self._add_known(facts, questions)
+        verdict = rulebook.evaluate(facts)
+        if isinstance(verdict, Missing):
+            return self._waited(decision, self._look_up(decision, verdict))
+        self._finish(decision, verdict)
+        return None
+
+    @staticmethod
+    def _questions(facts: Facts, rulebook: Rulebook) -> tuple[Question, ...]:
+        stage = facts.stage
+        questions = rulebook.questions(facts) if rulebook.looks_up[stage] else ()
+        if stage == Stage.END_OF_DATA:
+            questions += results.questions(facts, rulebook.snapshot)
+        return questions
+
+    def _add_known(self, facts: Facts, questions: Sequence[Question]) -> None:
+        known = dict(facts.findings)
+        for question in questions:
+            finding = self.lookups.known(question)
+            if finding is not None:
+                known[question] = finding
+        facts.findings = known
+
+    async def _waited(self, decision: _Decision, work: Coroutine[None, None, None]) -> None:
+        if self._waiting >= MAX_WAITING:
+            work.close()
+            OVERLOADED.inc()
+            self._finish(decision, objected("overloaded", _LATER))
+            return
+        self._waiting += 1
+        try:
+            await work
+        except Exception:  # as in `decide`
+            log.exception("decision_failed", session_id=decision.facts.session_id, stage=decision.facts.stage)
+            self._finish(decision, objected("internal_error", _LATER))
+        finally:
+            self._waiting -= 1
+
+    async def _count(self, decision: _Decision, asked: list[Operation]) -> None:
+        numbers = await self.store.apply(asked, _owner(decision.sessions), decision.facts.now)
+        _take_counts(decision, asked, numbers)
+        more = self._judge_or_wait(decision)
+        if more is not None:
+            await more
+
+    async def _look_up(self, decision: _Decision, missing: Missing) -> None:
+        """Rounds of look-ups until the rules can be tried to the end."""
+        facts, rulebook = decision.facts, decision.rulebook
+        wanted: tuple[Question, ...] = missing.questions
+        if facts.stage == Stage.END_OF_DATA:
+            wanted += tuple(
+                question
+                for question in results.questions(facts, rulebook.snapshot)
+                if question not in facts.findings and question not in wanted
+            )
+        for _ in range(_MAX_ROUNDS):
+            facts.findings = {**facts.findings, **await self.lookups.find(wanted)}
+            verdict = rulebook.evaluate(facts)
+            if not isinstance(verdict, Missing):
+                self._finish(decision, verdict)
+                return
+            wanted = verdict.questions
+        log.error("lookups_never_end", session_id=facts.session_id, stage=facts.stage)
+        self._finish(decision, objected("lookups_never_end", _LATER))
+
+    async def _authenticate(self, decision: _Decision, given: Credentials) -> None:
+        facts, rulebook = decision.facts, decision.rulebook
+        verdict = rulebook.evaluate(facts)
+        if isinstance(verdict, Missing):
+            raise TypeError("rules at AUTH look nothing up")
+        if verdict.action is Action.ACCEPT:
+            outcome, account = await self._credentials.check(given, rulebook.snapshot.accounts, facts.client.key)
+            AUTH_OUTCOMES.labels(outcome.value).inc()
+            if account is not None:
+                facts.account = account
+                verdict.account = account.login
+            else:
+                verdict = objected(*authentication.OUTCOMES[outcome])
+        self._finish(decision, verdict)
+
+    def _look_ahead(self, facts: Facts, rulebook: Rulebook) -> None:
+        """At CONNECT: what only the client's address is needed for, so that it is known by RCPT."""
+        questions = rulebook.early_questions(facts)
+        if questions:
+            self.lookups.start(questions)
+
+    def _finish(self, decision: _Decision, verdict: Verdict) -> None:
+        """Writes the verdict down, everywhere it belongs."""
+        facts, snapshot = decision.facts, decision.rulebook.snapshot
+        message = decision.answer()
+        message.request_id = decision.request_id
+        wire.fill(message, verdict, snapshot.revision)
+        stage = facts.stage
+        if decision.opened:
+            self._hold(decision, verdict)
+        if verdict.action is Action.ACCEPT and (decision.stale or verdict.account or stage == Stage.CONNECT):
+            message.profile.CopyFrom(wire.profile(session_profile(facts, snapshot)))
+        if stage == Stage.END_OF_DATA and verdict.action is Action.ACCEPT:
+            message.results.extend(wire.results(results.results(facts, snapshot)))
+        if verdict.hits:
+            self._hits.add(verdict.hits, facts.now)
+        self._counts.count(stage, verdict)
+        self.verdicts.add(facts, verdict, snapshot.revision)
+        self.history.add(facts, verdict, snapshot)
+
+    def _hold(self, decision: _Decision, verdict: Verdict) -> None:
+        """A session that was counted as it opened stays counted on its stream, or is given back."""
+        facts, sessions = decision.facts, decision.sessions
+        if verdict.action is Action.ACCEPT and sessions is not None:
+            sessions.counted[facts.session_id] = facts.client.key
+        else:
+            self.store.close_sessions([(facts.client.key, facts.session_id)], _owner(sessions))
+
+    @staticmethod
+    def _plain(request: policy_pb2.DecideRequest, answer: Answer, reason_id: str, objection: Objection) -> None:
+        """An answer to what could not be judged at all."""
+        message = answer()
+        message.request_id = request.request_id
+        wire.fill(message, objected(reason_id, objection), 0)
+
+    # Sessions of a stream.
+
+    def close_sessions(self, session_ids: Sequence[str], sessions: StreamSessions) -> None:
+        """Gives the counted ones among them back."""
+        counted = [
+            (client, session_id)
+            for session_id in session_ids
+            if (client := sessions.counted.pop(session_id, None)) is not None
+        ]
+        if counted:
+            self.store.close_sessions(counted, sessions.owner)
+
+    def resume_sessions(self, resumed: Sequence[tuple[str, str]], sessions: StreamSessions) -> None:
+        """Counts (session, address) again that were open on a stream that broke."""
+        if self.rulebook is None:
+            return
+        snapshot = self.rulebook.snapshot
+        if not snapshot.connection_policy.max_concurrent_connections:
+            return
+        found = []
+        for session_id, address in resumed:
+            try:
+                client = snapshot.clients.find(address).key
+            except ValueError:
+                continue
+            sessions.counted[session_id] = client
+            found.append((client, session_id))
+        self.store.resume_sessions(found, sessions.owner)
+
+
+class _Decision:
+    """What belongs to one decision on its way."""
+
+    __slots__ = ("answer", "facts", "opened", "request_id", "rulebook", "sessions", "stale")
+
+    def __init__(
+        self,
+        request_id: int,
+        facts: Facts,
+        rulebook: Rulebook,
+        answer: Answer,
+        sessions: StreamSessions | None,
+        stale: bool,
+    ) -> None:
+        self.request_id = request_id
+        self.facts = facts
+        self.rulebook = rulebook
+        self.answer = answer
+        self.sessions = sessions
+        # ingress holds a profile of another revision.
+        self.stale = stale
+        # The session was counted as it opened.
+        self.opened = False
+
+
+def _owner(sessions: StreamSessions | None) -> str:
+    return sessions.owner if sessions is not None else ""
+
+
+def _take_counts(decision: _Decision, asked: Sequence[Operation], numbers: Sequence[int | None]) -> None:
+    counts = Counts()
+    for operation, number in zip(asked, numbers, strict=True):
+        setattr(counts, operation.counter, number)
+        if operation.counter is Counter.CONNECTIONS and number is not None:
+            decision.opened = True
+    decision.facts.counts = counts

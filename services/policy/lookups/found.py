@@ -1,0 +1,22 @@
+"""What a walk through the DNS comes back with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from services.policy.lookups.resolver import Answer
+from services.policy.rules.model import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A finding, and until when it holds by the monotonic clock."""
+
+    finding: Finding
+    expires_at: float
+
+
+def earliest(answers: Iterable[Answer]) -> float:
+    """When the first of these no longer holds."""
+    return min(answer.expires_at for answer in answers)

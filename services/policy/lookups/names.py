@@ -1,0 +1,56 @@
+"""Names of clients and domains of mail: PTR with forward confirmation, MX and address records."""
+
+from __future__ import annotations
+
+import asyncio
+from ipaddress import ip_address
+
+from services.policy.lookups.found import Found, earliest
+from services.policy.lookups.resolver import Answer, Resolver
+from services.policy.rules.model import NULL_MX, Finding, Outcome
+
+# Whoever controls a reverse zone decides how many names it has.
+_MAX_NAMES = 5
+
+
+async def client_name(resolver: Resolver, address: str) -> Found:
+    """The names of a client that map back to its address (RFC 8601 3: iprev)."""
+    client = ip_address(address)
+    pointers = await resolver.resolve(client.reverse_pointer, "PTR")
+    if pointers.outcome is not Outcome.FOUND:
+        return Found(Finding(pointers.outcome), pointers.expires_at)
+    asked = pointers.records[:_MAX_NAMES]
+    record_type = "A" if client.version == 4 else "AAAA"
+    answers = await asyncio.gather(*(resolver.resolve(name, record_type) for name in asked))
+    expires_at = earliest([pointers, *answers])
+    confirmed = tuple(
+        name
+        for name, answer in zip(asked, answers, strict=True)
+        if any(ip_address(record) == client for record in answer.records)
+    )
+    if confirmed:
+        return Found(Finding(Outcome.FOUND, confirmed), expires_at)
+    if any(answer.outcome is Outcome.NO_ANSWER for answer in answers):
+        return Found(Finding(Outcome.NO_ANSWER), expires_at)
+    return Found(Finding(Outcome.NONE, detail="no name maps back"), expires_at)
+
+
+async def mail_domain(resolver: Resolver, domain: str) -> Found:
+    """Whether a domain has MX or address records. Null MX counts as none; beside other records it counts nothing."""
+    answers = await asyncio.gather(*(resolver.resolve(domain, record_type) for record_type in ("MX", "A", "AAAA")))
+    expires_at = earliest(answers)
+    exchanges = answers[0]
+    if exchanges.outcome is Outcome.FOUND and all(name == "" for _, name in exchanges.records):
+        # RFC 7505 3: exactly one record, whose name is the root.
+        return Found(Finding(Outcome.NONE, detail=NULL_MX), expires_at)
+    found = tuple(_shown(answer) for answer in answers if answer.outcome is Outcome.FOUND)
+    if found:
+        return Found(Finding(Outcome.FOUND, found), expires_at)
+    if any(answer.outcome is Outcome.NO_ANSWER for answer in answers):
+        return Found(Finding(Outcome.NO_ANSWER), expires_at)
+    return Found(Finding(Outcome.NONE), expires_at)
+
+
+def _shown(answer: Answer) -> str:
+    first = answer.records[0]
+    return first[1] if isinstance(first, tuple) else str(first)

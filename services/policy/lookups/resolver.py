@@ -1,0 +1,149 @@
+"""A caching resolver: bounded, with negative answers, equal questions asked once, every question bounded in time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dns.asyncresolver
+import dns.exception
+import dns.message
+import dns.name
+import dns.rdatatype
+import dns.resolver
+
+from services.policy.metrics import LOOKUPS_REFUSED
+from services.policy.rules.model import Outcome
+
+_CACHED = 50_000
+_CONCURRENT = 500
+_LONGEST_TTL = 3600.0
+_LONGEST_NEGATIVE_TTL = 300.0
+# Long enough that the recipients of one message do not wait again, short enough that a recovery is seen at once.
+_NO_ANSWER_TTL = 5.0
+_ONE_SERVER_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Records of one name and type. `expires_at` by the resolver's clock; `records` by type:
+
+    A and AAAA addresses, PTR and CNAME names, all as text without a final dot; MX (preference, name);
+    TXT tuples of byte strings.
+    """
+
+    outcome: Outcome
+    records: tuple[Any, ...]
+    expires_at: float
+
+
+class Resolver:
+    """Asks the name servers given, or the system's."""
+
+    def __init__(
+        self, nameservers: Sequence[tuple[str, int]], *, seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`seconds`: for one question over all servers and tries."""
+        self._resolver = dns.asyncresolver.Resolver(configure=not nameservers)
+        if nameservers:
+            self._resolver.nameservers = [dns.nameserver.Do53Nameserver(host, port) for host, port in nameservers]
+        # Names are absolute: a search list would look up our own domain instead (C111).
+        self._resolver.search = []
+        self._resolver.lifetime = seconds
+        self._resolver.timeout = min(_ONE_SERVER_SECONDS, seconds)
+        self._clock = clock
+        self._cache: OrderedDict[tuple[str, str], Answer] = OrderedDict()
+        self._asked: dict[tuple[str, str], asyncio.Future[Answer]] = {}
+
+    def cached(self, name: str, record_type: str) -> Answer | None:
+        """What is known and still holds."""
+        answer = self._cache.get((name, record_type))
+        return answer if answer is not None and self._clock() < answer.expires_at else None
+
+    async def resolve(self, name: str, record_type: str) -> Answer:
+        """`name` without final dot. A name that can't exist in the DNS has no records. Never raises."""
+        key = (name.lower(), record_type)
+        answer = self.cached(*key)
+        if answer is not None:
+            return answer
+        asked = self._asked.get(key)
+        if asked is None:
+            if len(self._asked) >= _CONCURRENT:
+                LOOKUPS_REFUSED.inc()
+                return Answer(Outcome.NO_ANSWER, (), self._clock())
+            asked = asyncio.ensure_future(self._ask(*key))
+            self._asked[key] = asked
+            asked.add_done_callback(lambda _: self._asked.pop(key, None))
+        # One who no longer waits does not end the question for the others.
+        return await asyncio.shield(asked)
+
+    async def _ask(self, name: str, record_type: str) -> Answer:
+        try:
+            asked = dns.name.from_text(name)
+        except (dns.exception.DNSException, UnicodeError, ValueError):
+            return Answer(Outcome.NONE, (), self._clock() + _LONGEST_NEGATIVE_TTL)
+        try:
+            found = await self._resolver.resolve(asked, record_type, raise_on_no_answer=False, search=False)
+            answer = self._positive(found)
+        except dns.resolver.NXDOMAIN as error:
+            answer = Answer(Outcome.NONE, (), self._clock() + _negative_ttl(_response(error)))
+        except (dns.exception.DNSException, OSError, EOFError, ValueError):
+            # SERVFAIL, REFUSED, time-out, and whatever else is no answer: never "does not exist" (C85, C86).
+            answer = Answer(Outcome.NO_ANSWER, (), self._clock() + _NO_ANSWER_TTL)
+        self._cache[name, record_type] = answer
+        self._cache.move_to_end((name, record_type))
+        if len(self._cache) > _CACHED:
+            self._cache.popitem(last=False)
+        return answer
+
+    def _positive(self, found: dns.resolver.Answer) -> Answer:
+        if found.rrset is None:
+            return Answer(Outcome.NONE, (), self._clock() + _negative_ttl(found.response))
+        ttl = min(float(found.rrset.ttl), _LONGEST_TTL)
+        return Answer(Outcome.FOUND, tuple(map(_record, found.rrset)), self._clock() + ttl)
+
+
+def nameservers(text: str) -> list[tuple[str, int]]:
+    """`host[:port]`, several by commas; an IPv6 host with a port stands in brackets. Raises ValueError."""
+    found = []
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        if part.count(":") > 1 and not part.startswith("["):
+            found.append((part, 53))
+            continue
+        host, _, port = part.removeprefix("[").replace("]", "").rpartition(":") if ":" in part else (part, "", "53")
+        if part.startswith("[") and part.endswith("]"):
+            host, port = part[1:-1], "53"
+        if not host or not port.isdigit():
+            raise ValueError(f"name server must be host[:port], not {part!r}")
+        found.append((host, int(port)))
+    return found
+
+
+def _record(record: Any) -> Any:
+    match record.rdtype:
+        case dns.rdatatype.A | dns.rdatatype.AAAA:
+            return record.address
+        case dns.rdatatype.PTR | dns.rdatatype.CNAME:
+            return record.target.to_text(omit_final_dot=True).lower()
+        case dns.rdatatype.MX:
+            return record.preference, record.exchange.to_text(omit_final_dot=True).lower()
+        case _:
+            return tuple(record.strings)
+
+
+def _response(error: dns.resolver.NXDOMAIN) -> dns.message.Message | None:
+    responses = error.kwargs.get("responses") or {}
+    return next(iter(responses.values()), None)
+
+
+def _negative_ttl(response: dns.message.Message | None) -> float:
+    """From the SOA record of the answer (RFC 2308 5), a minute without one."""
+    if response is not None:
+        for rrset in response.authority:
+            if rrset.rdtype == dns.rdatatype.SOA:
+                return float(min(rrset.ttl, rrset[0].minimum, _LONGEST_NEGATIVE_TTL))
+    return 60.0

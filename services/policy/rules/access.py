@@ -1,0 +1,178 @@
+"""Block and allow lists: their tables, what matches, what a match answers, and what an allow rule lets pass. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from libs.smtp.reply import ACCESS_DENIED
+from services.policy.rules.model import (
+    AccessRule,
+    Action,
+    Check,
+    Criterion,
+    Exempt,
+    Facts,
+    Mode,
+    Objection,
+    Party,
+    Rule,
+    Snapshot,
+    Stage,
+)
+
+# The allow matrix of the settings: what a match of each criterion lets pass unchecked. An allow rule on `ip` passes
+# every other rule of the security settings too (`exemptions.allowed_ip`).
+EXEMPTS: Mapping[Criterion, frozenset[Check]] = MappingProxyType(
+    {
+        Criterion.IP: frozenset({Check.DNSBL, Check.SPF, Check.ANTIVIRUS, Check.DKIM, Check.DMARC}),
+        Criterion.NETWORK: frozenset({Check.DNSBL, Check.SPF, Check.DKIM, Check.DMARC}),
+        Criterion.SENDER: frozenset({Check.SPF, Check.ANTIVIRUS}),
+        Criterion.RECIPIENT: frozenset({Check.SPF, Check.ANTIVIRUS}),
+        Criterion.DOMAIN: frozenset({Check.SPF, Check.ANTIVIRUS, Check.DKIM, Check.DMARC}),
+    }
+)
+
+# A sender can be forged, an address can not: a block on an address is lifted only by an allow rule on an address.
+_BY_ADDRESS = frozenset({Criterion.IP, Criterion.NETWORK})
+
+
+@dataclass(frozen=True, slots=True)
+class AccessTables:
+    """Rules by what they match exactly (C103); those on addresses are in `clients.ClientTable`."""
+
+    senders: Mapping[str, tuple[AccessRule, ...]] = field(default_factory=dict)
+    recipients: Mapping[str, tuple[AccessRule, ...]] = field(default_factory=dict)
+    domains: Mapping[str, tuple[AccessRule, ...]] = field(default_factory=dict)
+    # What there is at all: (criterion, allow, mode).
+    kinds: frozenset[tuple[Criterion, bool, Mode]] = frozenset()
+
+
+def matching_key(party: Party, local_domains: frozenset[str]) -> str:
+    """The key of an address in the tables: a local part's case has a meaning except at our own domains."""
+    return party.local_key if party.domain in local_domains else party.matching_key
+
+
+def matches(facts: Facts, snapshot: Snapshot) -> Iterable[AccessRule]:
+    """Every rule that the facts match, whatever its mode and end: address, sender, sender's domain, recipient."""
+    yield from facts.client.access
+    tables = snapshot.access
+    if facts.sender.domain:
+        yield from tables.senders.get(matching_key(facts.sender, snapshot.local_domains), ())
+        yield from tables.domains.get(facts.sender.domain, ())
+    if facts.recipient.domain:
+        yield from tables.recipients.get(matching_key(facts.recipient, snapshot.local_domains), ())
+
+
+def allow_rules(facts: Facts, snapshot: Snapshot) -> tuple[AccessRule, ...]:
+    """The allow rules in force that match."""
+    if facts.allowed_by is None:
+        now = facts.now
+        facts.allowed_by = tuple(
+            rule
+            for rule in matches(facts, snapshot)
+            if rule.allow and rule.mode is Mode.ENFORCE and now < rule.expires_at
+        )
+    return facts.allowed_by
+
+
+def hits(facts: Facts, snapshot: Snapshot) -> tuple[str, ...]:
+    """Ids of the allow rules that match, in force or in shadow mode, for their hit counters."""
+    return tuple(
+        rule.id
+        for rule in matches(facts, snapshot)
+        if rule.allow and rule.mode is not Mode.OFF and facts.now < rule.expires_at
+    )
+
+
+def exempts(check: Check) -> Exempt:
+    """The exemption that the allow matrix gives from one check."""
+
+    def exempt(facts: Facts, snapshot: Snapshot) -> str:
+        for rule in allow_rules(facts, snapshot):
+            if check in EXEMPTS[rule.criterion]:
+                return rule.id
+        return ""
+
+    return exempt
+
+
+def recipient_exempts(check: Check, recipient: Party, facts: Facts, snapshot: Snapshot) -> str:
+    """Id of the allow rule on one recipient of the message that lets it pass `check`."""
+    if check not in EXEMPTS[Criterion.RECIPIENT]:
+        return ""
+    for rule in snapshot.access.recipients.get(matching_key(recipient, snapshot.local_domains), ()):
+        if rule.allow and rule.mode is Mode.ENFORCE and facts.now < rule.expires_at:
+            return rule.id
+    return ""
+
+
+def discards(recipient: Party, facts: Facts, snapshot: Snapshot) -> bool:
+    """Whether this recipient, answered as accepted, was discarded by a block rule; seen from later stages."""
+    at_rcpt = Facts(
+        stage=Stage.RCPT,
+        now=facts.now,
+        session_id=facts.session_id,
+        client=facts.client,
+        sender=facts.sender,
+        recipient=recipient,
+    )
+    for rule in RULES:
+        if rule.mode(snapshot) is Mode.ENFORCE and not rule.exempt(at_rcpt, snapshot):
+            objection = rule.judge(at_rcpt, snapshot)
+            if objection is not None:
+                return objection.action is Action.DISCARD
+    return False
+
+
+def _lifted_by_any(facts: Facts, snapshot: Snapshot) -> str:
+    for rule in allow_rules(facts, snapshot):
+        return rule.id
+    return ""
+
+
+def _lifted_by_address(facts: Facts, snapshot: Snapshot) -> str:
+    for rule in allow_rules(facts, snapshot):
+        if rule.criterion in _BY_ADDRESS:
+            return rule.id
+    return ""
+
+
+def _candidates(criterion: Criterion, facts: Facts, snapshot: Snapshot) -> tuple[AccessRule, ...]:
+    if criterion in _BY_ADDRESS:
+        return facts.client.access
+    if criterion is Criterion.SENDER:
+        # The null sender has no key.
+        return snapshot.access.senders.get(matching_key(facts.sender, snapshot.local_domains), ())
+    return snapshot.access.recipients.get(matching_key(facts.recipient, snapshot.local_domains), ())
+
+
+def _objection(rule: AccessRule) -> Objection:
+    kind = f"A block rule on the {rule.criterion} matches."
+    if rule.discard:
+        return Objection(None, action=Action.DISCARD, rule_id=rule.id, explanation=kind)
+    return Objection(ACCESS_DENIED, rule_id=rule.id, explanation=kind)
+
+
+def _block(criterion: Criterion, mode: Mode) -> Rule:
+    """The rule that tries the block list's entries of one criterion that are in one mode."""
+
+    def judge(facts: Facts, snapshot: Snapshot) -> Objection | None:
+        for rule in _candidates(criterion, facts, snapshot):
+            if not rule.allow and rule.criterion is criterion and rule.mode is mode and facts.now < rule.expires_at:
+                return _objection(rule)
+        return None
+
+    def on(snapshot: Snapshot) -> Mode:
+        return mode if (criterion, False, mode) in snapshot.access.kinds else Mode.OFF
+
+    lifted: Callable[[Facts, Snapshot], str] = _lifted_by_address if criterion in _BY_ADDRESS else _lifted_by_any
+    return Rule(f"blocked_{criterion}", Stage.RCPT, on, judge, exempt=lifted)
+
+
+RULES = tuple(
+    _block(criterion, mode)
+    for criterion in (Criterion.IP, Criterion.NETWORK, Criterion.SENDER, Criterion.RECIPIENT)
+    for mode in (Mode.ENFORCE, Mode.SHADOW)
+)

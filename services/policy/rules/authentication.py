@@ -1,0 +1,75 @@
+"""AUTH: when it may be tried at all, and what each outcome of the password check answers. Pure."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from libs.smtp.reply import (
+    AUTH_UNAVAILABLE,
+    BAD_CREDENTIALS,
+    BAD_SEQUENCE,
+    ENCRYPTION_REQUIRED_FOR_AUTH,
+    NOT_IMPLEMENTED,
+)
+from services.policy.rules.model import Facts, Objection, Rule, Snapshot, Stage, always, when
+
+MECHANISMS = ("PLAIN", "LOGIN")
+
+_NOT_OFFERED = Objection(NOT_IMPLEMENTED, explanation="AUTH is off.")
+_AGAIN = Objection(BAD_SEQUENCE, explanation="The session is logged in already (RFC 4954 4).")
+_NEEDS_TLS = Objection(ENCRYPTION_REQUIRED_FOR_AUTH, explanation="AUTH needs TLS; the password was not looked at.")
+
+
+class CredentialOutcome(Enum):
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    # Too many failures of this client or login: the password was not looked at.
+    TOO_MANY_FAILURES = "too_many_failures"
+    # The password pool is full, or broke: never a lasting refusal (C72).
+    UNAVAILABLE = "unavailable"
+
+
+OUTCOMES: dict[CredentialOutcome, tuple[str, Objection]] = {
+    CredentialOutcome.REFUSED: (
+        "auth_refused",
+        Objection(BAD_CREDENTIALS, explanation="Login and password do not match."),
+    ),
+    CredentialOutcome.TOO_MANY_FAILURES: (
+        "auth_failure_rate",
+        Objection(AUTH_UNAVAILABLE, explanation="Too many failed logins; the password was not looked at."),
+    ),
+    CredentialOutcome.UNAVAILABLE: (
+        "auth_unavailable",
+        Objection(AUTH_UNAVAILABLE, explanation="Passwords can't be checked at the moment."),
+    ),
+}
+
+
+def _not_offered(_facts: Facts, snapshot: Snapshot) -> Objection | None:
+    return None if snapshot.smtp_auth.enabled else _NOT_OFFERED
+
+
+def _again(facts: Facts, _snapshot: Snapshot) -> Objection | None:
+    return _AGAIN if facts.account is not None else None
+
+
+def _needs_tls(facts: Facts, _snapshot: Snapshot) -> Objection | None:
+    return None if facts.tls else _NEEDS_TLS
+
+
+def mechanisms(tls: bool, snapshot: Snapshot) -> tuple[str, ...]:
+    """What EHLO offers."""
+    auth = snapshot.smtp_auth
+    if not auth.enabled or (auth.forbid_plaintext_auth_without_tls and not tls):
+        return ()
+    return MECHANISMS
+
+
+NOT_OFFERED = Rule("auth_not_offered", Stage.AUTH, always, _not_offered)
+AGAIN = Rule("auth_twice", Stage.AUTH, always, _again)
+NEEDS_TLS = Rule(
+    "auth_needs_tls",
+    Stage.AUTH,
+    lambda snapshot: when(snapshot.smtp_auth.forbid_plaintext_auth_without_tls),
+    _needs_tls,
+)

@@ -1,0 +1,88 @@
+"""What a client's address alone tells: trusted, local, its counter key, the access rules on it. Pure.
+
+Patterns are grouped by mask, so that a look-up costs one dictionary access a mask, however many rules there are; what
+was found is remembered for a bounded number of addresses. Only what follows from address and snapshot is kept here,
+never what a session has proved (C69).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address, IPv6Address
+
+from libs.smtp.network import AddressPattern, canonical_ip, counter_key
+from services.policy.rules.model import AccessRule, Client
+
+_REMEMBERED = 20_000
+
+# (version, mask) with the rules by value.
+_Group = tuple[int, int, dict[int, tuple[AccessRule, ...]]]
+
+
+class Networks:
+    """A set of address ranges."""
+
+    __slots__ = ("_groups",)
+
+    def __init__(self, patterns: Iterable[AddressPattern]) -> None:
+        groups: dict[tuple[int, int], set[int]] = {}
+        for pattern in patterns:
+            groups.setdefault((pattern.version, pattern.mask), set()).add(pattern.value)
+        self._groups = tuple((version, mask, frozenset(values)) for (version, mask), values in groups.items())
+
+    def __contains__(self, address: IPv4Address | IPv6Address) -> bool:
+        number, version = int(address), address.version
+        return any(number & mask in values for of, mask, values in self._groups if of == version)
+
+
+class ClientTable:
+    """Clients by address."""
+
+    __slots__ = ("_known", "_local", "_rules", "_trusted")
+
+    def __init__(
+        self,
+        trusted: Iterable[AddressPattern],
+        local: Iterable[AddressPattern],
+        rules: Mapping[AddressPattern, tuple[AccessRule, ...]],
+    ) -> None:
+        self._trusted = Networks(trusted)
+        self._local = Networks(local)
+        self._rules = _grouped(rules)
+        self._known: dict[str, Client] = {}
+
+    def find(self, address: str) -> Client:
+        """`address` as a session gives it. Raises ValueError when it is no address."""
+        client = self._known.get(address)
+        if client is None:
+            client = self._look_up(address)
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[address] = client
+        return client
+
+    def _look_up(self, text: str) -> Client:
+        address = canonical_ip(text)
+        number, version = int(address), address.version
+        matching: list[AccessRule] = []
+        for of, mask, values in self._rules:
+            if of == version:
+                matching += values.get(number & mask, ())
+        canonical = str(address)
+        return Client(
+            address=canonical,
+            key=counter_key(canonical),
+            trusted=address in self._trusted,
+            local=address in self._local,
+            public=address.is_global and not address.is_multicast,
+            access=tuple(matching),
+        )
+
+
+def _grouped(rules: Mapping[AddressPattern, tuple[AccessRule, ...]]) -> tuple[_Group, ...]:
+    groups: dict[tuple[int, int], dict[int, tuple[AccessRule, ...]]] = {}
+    for pattern, of_pattern in rules.items():
+        groups.setdefault((pattern.version, pattern.mask), {})[pattern.value] = of_pattern
+    # The mask with the most bits is the closest match.
+    ordered = sorted(groups.items(), key=lambda group: -group[0][1].bit_count())
+    return tuple((version, mask, values) for (version, mask), values in ordered)

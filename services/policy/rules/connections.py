@@ -1,0 +1,93 @@
+"""Limits on clients: connections, messages a minute, clients blocked for naming unknown recipients. Pure."""
+
+from __future__ import annotations
+
+from libs.smtp.reply import (
+    CLIENT_BLOCKED,
+    CONNECTION_RATE,
+    MESSAGE_RATE,
+    TOO_MANY_CONNECTIONS,
+    TOO_MANY_UNKNOWN_RECIPIENTS,
+)
+from services.policy.rules import exemptions
+from services.policy.rules.model import Facts, Mode, Objection, Rule, Snapshot, Stage, when
+
+_BLOCKED = Objection(CLIENT_BLOCKED, close=True, explanation="The client is blocked until the end of the day.")
+_BLOCKED_RECIPIENT = Objection(
+    TOO_MANY_UNKNOWN_RECIPIENTS, explanation="The client named too many unknown recipients and is blocked for the day."
+)
+_TOO_MANY = Objection(
+    TOO_MANY_CONNECTIONS, close=True, explanation="The client has as many connections open as it may have."
+)
+_TOO_FAST = Objection(CONNECTION_RATE, close=True, explanation="The client opened too many connections this minute.")
+_TOO_MUCH_MAIL = Objection(MESSAGE_RATE, explanation="The client began too many messages this minute.")
+
+
+def blocking(snapshot: Snapshot) -> Mode:
+    return when(snapshot.advanced.max_unknown_recipients_per_day > 0)
+
+
+def connection_rate(snapshot: Snapshot) -> Mode:
+    return when(snapshot.connection_policy.max_connections_per_minute > 0)
+
+
+def concurrency(snapshot: Snapshot) -> Mode:
+    return when(snapshot.connection_policy.max_concurrent_connections > 0)
+
+
+def message_rate(snapshot: Snapshot) -> Mode:
+    return when(snapshot.connection_policy.max_messages_per_minute > 0)
+
+
+def _blocked_at_connect(facts: Facts, _snapshot: Snapshot) -> Objection | None:
+    return _BLOCKED if facts.counts.blocked else None
+
+
+def _blocked_at_rcpt(facts: Facts, snapshot: Snapshot) -> Objection | None:
+    named = facts.counts.unknown_recipients_today
+    if facts.counts.blocked or (named is not None and named >= snapshot.advanced.max_unknown_recipients_per_day):
+        return _BLOCKED_RECIPIENT
+    return None
+
+
+def _too_many_connections(facts: Facts, snapshot: Snapshot) -> Objection | None:
+    count = facts.counts.connections
+    return _TOO_MANY if count is not None and count > snapshot.connection_policy.max_concurrent_connections else None
+
+
+def _too_fast(facts: Facts, snapshot: Snapshot) -> Objection | None:
+    count = facts.counts.connections_this_minute
+    return _TOO_FAST if count is not None and count > snapshot.connection_policy.max_connections_per_minute else None
+
+
+def _too_much_mail(facts: Facts, snapshot: Snapshot) -> Objection | None:
+    count = facts.counts.messages_this_minute
+    return _TOO_MUCH_MAIL if count is not None and count > snapshot.connection_policy.max_messages_per_minute else None
+
+
+BLOCKED_CLIENT = Rule(
+    "client_blocked", Stage.CONNECT, blocking, _blocked_at_connect, exempt=exemptions.never_blocked, counted=True
+)
+BLOCKED_SESSION = Rule(
+    "client_blocked",
+    Stage.RCPT,
+    blocking,
+    _blocked_at_rcpt,
+    exempt=exemptions.never_blocked,
+    counted=True,
+    for_postmaster=True,
+)
+CONNECTION_RATE_LIMIT = Rule(
+    "connection_rate", Stage.CONNECT, connection_rate, _too_fast, exempt=exemptions.connection_policy, counted=True
+)
+CONCURRENCY_LIMIT = Rule(
+    "too_many_connections",
+    Stage.CONNECT,
+    concurrency,
+    _too_many_connections,
+    exempt=exemptions.connection_policy,
+    counted=True,
+)
+MESSAGE_RATE_LIMIT = Rule(
+    "message_rate", Stage.MAIL, message_rate, _too_much_mail, exempt=exemptions.connection_policy, counted=True
+)

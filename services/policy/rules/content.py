@@ -1,0 +1,259 @@
+"""Content checks: what DNS block lists, SPF, DKIM, DMARC and the virus scanner found, and what follows. Pure."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+from libs.smtp.reply import (
+    DKIM_FAILED,
+    DMARC_FAILED,
+    DNS_NO_ANSWER,
+    DNSBL_LISTED,
+    SCAN_FAILED,
+    SPF_FAILED,
+    SPF_NO_ANSWER,
+    SPF_PERMANENT_ERROR,
+    VIRUS_FOUND,
+)
+from services.policy.rules import access, dmarc, exemptions
+from services.policy.rules.identity import helo_domain
+from services.policy.rules.model import (
+    NO_CHECKS,
+    Action,
+    Check,
+    CheckResult,
+    Checks,
+    DnsblZone,
+    Facts,
+    Finding,
+    Lookup,
+    Mode,
+    Objection,
+    Outcome,
+    Question,
+    Rule,
+    ScanOutcome,
+    Snapshot,
+    Stage,
+)
+from services.policy.rules.recipients import is_postmaster
+
+_LISTED = Objection(DNSBL_LISTED, explanation="The client's address is listed with a configured code.")
+_SPF_FAIL = Objection(SPF_FAILED, explanation="SPF: the domain does not let this address send.")
+_SPF_TEMPERROR = Objection(SPF_NO_ANSWER, explanation="SPF: the DNS gives no answer.")
+_SPF_PERMERROR = Objection(SPF_PERMANENT_ERROR, explanation="SPF: the domain's record is in error.")
+_VIRUS = Objection(VIRUS_FOUND, explanation="The scanner found a virus.")
+_VIRUS_DISCARDED = Objection(None, action=Action.DISCARD, explanation="The scanner found a virus.")
+_SCAN_ERROR = Objection(SCAN_FAILED, explanation="The message could not be scanned.")
+_DKIM_FAIL = Objection(DKIM_FAILED, explanation="Every DKIM signature of the message fails.")
+_DKIM_TEMPERROR = Objection(DNS_NO_ANSWER, explanation="DKIM: the DNS gives no answer about a key.")
+_DMARC_REJECT = Objection(DMARC_FAILED, explanation="DMARC: the From domain's policy is reject.")
+_DMARC_NO_FROM = Objection(DMARC_FAILED, explanation="DMARC: the message has no From address to judge by.")
+_DMARC_QUARANTINE = Objection(None, quarantine=True, explanation="DMARC: the From domain's policy is quarantine.")
+_DMARC_TEMPERROR = Objection(DNS_NO_ANSWER, explanation="DMARC: the DNS gives no answer, and nothing else passes.")
+
+
+def checks_needed(facts: Facts, snapshot: Snapshot) -> Checks:
+    """The checks that ingress must run for this recipient's sake."""
+    checks = snapshot.content_checks
+    on = checks.dkim is not Mode.OFF or checks.dmarc is not Mode.OFF
+    if not (on or checks.arc or checks.antivirus.mode is not Mode.OFF) or facts.for_postmaster:
+        return NO_CHECKS
+    stranger = not exemptions.stranger_checks(facts, snapshot)
+    # DMARC judges by DKIM too.
+    dkim = stranger and (
+        (checks.dkim is not Mode.OFF and not _dkim_exempt(facts, snapshot))
+        or (checks.dmarc is not Mode.OFF and not dmarc_exempt(facts, snapshot))
+    )
+    scan = checks.antivirus.mode is not Mode.OFF and not access.exempts(Check.ANTIVIRUS)(facts, snapshot)
+    return Checks(
+        dkim=dkim,
+        arc=stranger and checks.arc,
+        clamd=checks.antivirus.clamd if scan else "",
+        clamd_timeout=checks.antivirus.timeout,
+    )
+
+
+_dnsbl_exempt = exemptions.any_of(exemptions.stranger_checks, access.exempts(Check.DNSBL))
+_spf_exempt = exemptions.any_of(exemptions.stranger_checks, access.exempts(Check.SPF))
+_dkim_exempt = exemptions.any_of(exemptions.stranger_checks, access.exempts(Check.DKIM))
+dmarc_exempt = exemptions.any_of(exemptions.stranger_checks, access.exempts(Check.DMARC))
+
+
+# DNS block lists
+
+
+def _dnsbl_questions(facts: Facts, snapshot: Snapshot) -> tuple[Question, ...]:
+    if not facts.client.public:
+        return ()
+    return tuple(
+        Question(Lookup.DNSBL, facts.client.address, zone=zone.zone) for zone in snapshot.content_checks.dnsbl_zones
+    )
+
+
+def is_listed(finding: Finding, zone: DnsblZone) -> bool:
+    """Only a configured code in 127.0.0.0/8 is a listing; 127.255.255.x and anything else says nothing (C83)."""
+    return any(
+        low <= int(IPv4Address(record)) <= high and not record.startswith("127.255.255.")
+        for record in finding.records
+        for low, high in zone.codes
+    )
+
+
+def _dnsbl(facts: Facts, snapshot: Snapshot) -> Objection | None:
+    if not facts.client.public:
+        return None
+    for zone in snapshot.content_checks.dnsbl_zones:
+        if is_listed(facts.findings[Question(Lookup.DNSBL, facts.client.address, zone=zone.zone)], zone):
+            return _LISTED
+    return None
+
+
+# SPF
+
+
+def spf_question(facts: Facts) -> Question:
+    """MAIL FROM, or for `<>` the HELO name (RFC 7208 2.4)."""
+    sender = facts.sender.wire.decode() if facts.sender.domain else ""
+    return Question(Lookup.SPF, sender, helo=helo_domain(facts.helo_name), client=facts.client.address)
+
+
+def _spf_questions(facts: Facts, _snapshot: Snapshot) -> tuple[Question, ...]:
+    return (spf_question(facts),)
+
+
+def spf_result(finding: Finding) -> CheckResult:
+    """A look-up that brought nothing is a temperror."""
+    if finding.outcome is Outcome.NO_ANSWER:
+        return CheckResult.TEMPERROR
+    return CheckResult[finding.records[0].upper()] if finding.records else CheckResult.NONE
+
+
+def _spf(facts: Facts, snapshot: Snapshot) -> Objection | None:
+    checks = snapshot.content_checks
+    result = spf_result(facts.findings[spf_question(facts)])
+    if result is CheckResult.FAIL or (result is CheckResult.SOFTFAIL and checks.spf_reject_softfail):
+        return _SPF_FAIL
+    if result is CheckResult.TEMPERROR:
+        return _SPF_TEMPERROR
+    return _SPF_PERMERROR if result is CheckResult.PERMERROR and checks.spf_reject_permerror else None
+
+
+# The virus scanner
+
+
+def _needs_scan(facts: Facts, snapshot: Snapshot) -> bool:
+    """Whether any recipient is neither exempt nor discarded; a message that names none is scanned."""
+    if not facts.recipients:
+        return True
+    return any(
+        not is_postmaster(recipient, snapshot)
+        and not access.recipient_exempts(Check.ANTIVIRUS, recipient, facts, snapshot)
+        and not access.discards(recipient, facts, snapshot)
+        for recipient in facts.recipients
+    )
+
+
+def _virus(facts: Facts, snapshot: Snapshot) -> Objection | None:
+    settings = snapshot.content_checks.antivirus
+    if facts.content.scan is ScanOutcome.INFECTED:
+        return _VIRUS_DISCARDED if settings.discard else _VIRUS
+    # Not scanned: the setting was turned on while the message was on its way.
+    if facts.content.scan is ScanOutcome.CLEAN or settings.accept_on_error or not _needs_scan(facts, snapshot):
+        return None
+    return _SCAN_ERROR
+
+
+# DKIM
+
+
+def _dkim(facts: Facts, _snapshot: Snapshot) -> Objection | None:
+    results = [signature.result for signature in facts.content.dkim]
+    if not results or not all(
+        result in (CheckResult.FAIL, CheckResult.PERMERROR, CheckResult.TEMPERROR) for result in results
+    ):
+        return None
+    return _DKIM_TEMPERROR if CheckResult.TEMPERROR in results else _DKIM_FAIL
+
+
+# DMARC
+
+
+def dmarc_questions(facts: Facts, _snapshot: Snapshot) -> tuple[Question, ...]:
+    """First about the authors, and once that is known about the identifiers that may be aligned with them."""
+    domains = dmarc.author_domains(facts.content)
+    if not domains:
+        return ()
+    spf = spf_question(facts)
+    first = (spf, *(Question(Lookup.DMARC, domain) for domain in domains if not domain.startswith("[")))
+    if any(question not in facts.findings for question in first):
+        return first
+    return first + dmarc.identifier_questions(facts, spf_result(facts.findings[spf]), spf_domain(facts))
+
+
+def spf_domain(facts: Facts) -> str:
+    """The domain that SPF speaks of."""
+    return facts.sender.domain or helo_domain(facts.helo_name)
+
+
+def dmarc_judgement(facts: Facts) -> dmarc.Judgement | None:
+    """None when there is no From address to judge by."""
+    if not dmarc.author_domains(facts.content):
+        return None
+    return dmarc.judge(facts, spf_result(facts.findings[spf_question(facts)]), spf_domain(facts))
+
+
+def _dmarc(facts: Facts, _snapshot: Snapshot) -> Objection | None:
+    judged = dmarc_judgement(facts)
+    if judged is None:
+        return _DMARC_NO_FROM
+    match judged.disposition:
+        case dmarc.Disposition.REJECT:
+            return _DMARC_REJECT
+        case dmarc.Disposition.QUARANTINE:
+            return _DMARC_QUARANTINE
+        case dmarc.Disposition.TEMPFAIL:
+            return _DMARC_TEMPERROR
+        case _:
+            return None
+
+
+DNSBL = Rule(
+    "dnsbl_listed",
+    Stage.RCPT,
+    lambda snapshot: snapshot.content_checks.dnsbl,
+    _dnsbl,
+    exempt=_dnsbl_exempt,
+    asks=_dnsbl_questions,
+    early=True,
+)
+SPF = Rule(
+    "spf",
+    Stage.RCPT,
+    lambda snapshot: snapshot.content_checks.spf,
+    _spf,
+    exempt=_spf_exempt,
+    asks=_spf_questions,
+)
+ANTIVIRUS = Rule(
+    "virus",
+    Stage.END_OF_DATA,
+    lambda snapshot: snapshot.content_checks.antivirus.mode,
+    _virus,
+    exempt=access.exempts(Check.ANTIVIRUS),
+)
+DKIM = Rule(
+    "dkim",
+    Stage.END_OF_DATA,
+    lambda snapshot: snapshot.content_checks.dkim,
+    _dkim,
+    exempt=_dkim_exempt,
+)
+DMARC = Rule(
+    "dmarc",
+    Stage.END_OF_DATA,
+    lambda snapshot: snapshot.content_checks.dmarc,
+    _dmarc,
+    exempt=dmarc_exempt,
+    asks=dmarc_questions,
+)

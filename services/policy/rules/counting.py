@@ -1,0 +1,116 @@
+"""Which counters a decision moves or reads, before any rule is tried. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import datetime, timedelta, tzinfo
+from enum import StrEnum
+from typing import NamedTuple
+
+from services.policy.rules import connections, exemptions
+from services.policy.rules.model import Facts, Mode, Snapshot, Stage
+from services.policy.rules.recipients import is_postmaster, is_unknown
+
+
+class Counter(StrEnum):
+    """The values are the fields of `Counts` that the results go to."""
+
+    BLOCKED = "blocked"
+    CONNECTIONS = "connections"
+    CONNECTIONS_THIS_MINUTE = "connections_this_minute"
+    MESSAGES_THIS_MINUTE = "messages_this_minute"
+    UNKNOWN_RECIPIENTS_TODAY = "unknown_recipients_today"
+
+
+class Operation(NamedTuple):
+    """One step on one counter of one client (`Client.key`), answered with a number.
+
+    BLOCKED: 1 when blocked. CONNECTIONS: `member` is a session that opens; how many are open then.
+    *_THIS_MINUTE: how many there were in the clock minute, this one included. UNKNOWN_RECIPIENTS_TODAY: `member` stands
+    for the recipient; how many distinct ones until `ends_at`; the client is blocked until then once they are `limit`.
+    """
+
+    counter: Counter
+    client: str
+    # Seconds since the epoch, when the window ends.
+    ends_at: int = 0
+    member: str = ""
+    limit: int = 0
+
+
+def operations(facts: Facts, snapshot: Snapshot) -> list[Operation]:
+    """What to count for this decision; nothing where the rule is off or the client exempt."""
+    at_stage = _AT_STAGE.get(facts.stage)
+    return at_stage(facts, snapshot) if at_stage is not None else []
+
+
+def minute_end(now: float) -> int:
+    """Minutes are clock minutes: they begin at :00 on every replica."""
+    return (int(now) // 60 + 1) * 60
+
+
+def day_end(now: float, timezone: tzinfo) -> int:
+    """The next midnight in `timezone`."""
+    today = datetime.fromtimestamp(now, timezone)
+    midnight = datetime.combine(today.date() + timedelta(days=1), datetime.min.time(), timezone)
+    return int(midnight.timestamp())
+
+
+def _at_connect(facts: Facts, snapshot: Snapshot) -> list[Operation]:
+    found = []
+    client = facts.client.key
+    if connections.blocking(snapshot) is not Mode.OFF and not exemptions.never_blocked(facts, snapshot):
+        found.append(Operation(Counter.BLOCKED, client))
+    policy = snapshot.connection_policy
+    if (policy.max_connections_per_minute or policy.max_concurrent_connections) and not exemptions.connection_policy(
+        facts, snapshot
+    ):
+        if policy.max_connections_per_minute:
+            found.append(Operation(Counter.CONNECTIONS_THIS_MINUTE, client, minute_end(facts.now)))
+        if policy.max_concurrent_connections:
+            found.append(
+                Operation(Counter.CONNECTIONS, client, member=facts.session_id, limit=policy.max_concurrent_connections)
+            )
+    return found
+
+
+def _at_mail(facts: Facts, snapshot: Snapshot) -> list[Operation]:
+    if not snapshot.connection_policy.max_messages_per_minute or exemptions.connection_policy(facts, snapshot):
+        return []
+    return [Operation(Counter.MESSAGES_THIS_MINUTE, facts.client.key, minute_end(facts.now))]
+
+
+def _at_rcpt(facts: Facts, snapshot: Snapshot) -> list[Operation]:
+    limit = snapshot.advanced.max_unknown_recipients_per_day
+    if not limit or exemptions.never_blocked(facts, snapshot):
+        return []
+    client = facts.client.key
+    if (
+        exemptions.logged_in(facts, snapshot)
+        or not is_unknown(facts.recipient, snapshot)
+        or is_postmaster(facts.recipient, snapshot)
+    ):
+        return [Operation(Counter.BLOCKED, client)]
+    return [
+        Operation(Counter.BLOCKED, client),
+        Operation(
+            Counter.UNKNOWN_RECIPIENTS_TODAY,
+            client,
+            day_end(facts.now, snapshot.timezone),
+            member=_digest(facts.recipient.local_key),
+            limit=limit,
+        ),
+    ]
+
+
+def _digest(address: str) -> str:
+    """Counters hold no addresses, and a key of fixed size whatever was sent (C155)."""
+    return hashlib.blake2b(address.encode(), digest_size=12).hexdigest()
+
+
+_AT_STAGE: dict[int, Callable[[Facts, Snapshot], list[Operation]]] = {
+    Stage.CONNECT: _at_connect,
+    Stage.MAIL: _at_mail,
+    Stage.RCPT: _at_rcpt,
+}

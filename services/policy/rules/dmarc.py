@@ -1,0 +1,242 @@
+"""DMARC (RFC 9989): reading records, the tree walk, alignment, and what a message's From domains ask for. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+from services.policy.rules.model import CheckResult, Content, DmarcRecord, Facts, Finding, Lookup, Outcome, Question
+
+# RFC 9989 4.10: a domain of eight labels or more is cut to seven after the first query.
+_LONGEST_WALK_LABELS = 7
+_POLICIES = ("none", "quarantine", "reject")
+# One level milder while the owner tests (RFC 9989 4.7, tag t).
+_MILDER = {"reject": "quarantine", "quarantine": "none", "none": "none"}
+_VERSION = re.compile(r"\s*v\s*=\s*DMARC1\s*(?:;|$)")
+_TAG = re.compile(r"\s*([A-Za-z][A-Za-z0-9_]*)\s*=\s*(.*?)\s*", re.DOTALL)
+_REPORT_URI = re.compile(r"\s*mailto:[^\s,!]+@[^\s,!]+(?:![0-9]+[kmgt]?)?\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One record as its owner wrote it; tags left out or invalid have their defaults."""
+
+    policy: str
+    # Empty: not given, the next wider policy holds.
+    subdomain_policy: str = ""
+    nonexistent_policy: str = ""
+    strict_dkim: bool = False
+    strict_spf: bool = False
+    # y, n or u
+    psd: str = "u"
+    testing: bool = False
+
+
+def parse(text: str) -> Published | None:
+    """A TXT record as a DMARC record (RFC 9989 4.7, 4.8); None when it is none, or asks for no processing."""
+    if not _VERSION.match(text):
+        return None
+    tags: dict[str, str] = {}
+    for part in text.split(";")[1:]:
+        if not part.strip():
+            continue
+        found = _TAG.fullmatch(part)
+        if found is None or found[1].lower() in tags:
+            # Syntax errors in the rest of a record are ignored (4.8), and so is a tag that is repeated.
+            continue
+        tags[found[1].lower()] = found[2].lower()
+    policy = tags.get("p", "")
+    broken = any(tags.get(name, "none") not in _POLICIES for name in ("sp", "np"))
+    if policy not in _POLICIES or broken:
+        # 4.8: someone who asks for reports is taken to ask for p=none; else there is no DMARC.
+        if not any(_REPORT_URI.fullmatch(uri) for uri in tags.get("rua", "").split(",")):
+            return None
+        return Published("none", psd=_one_of(tags.get("psd", ""), "ynu", "u"))
+    return Published(
+        policy=policy,
+        subdomain_policy=tags.get("sp", ""),
+        nonexistent_policy=tags.get("np", ""),
+        strict_dkim=tags.get("adkim", "r") == "s",
+        strict_spf=tags.get("aspf", "r") == "s",
+        psd=_one_of(tags.get("psd", ""), "ynu", "u"),
+        testing=tags.get("t", "n") == "y",
+    )
+
+
+def only_record(texts: Iterable[str]) -> Published | None:
+    """The DMARC record among a name's TXT records; several are none (4.10)."""
+    of_dmarc = [text for text in texts if _VERSION.match(text)]
+    return parse(of_dmarc[0]) if len(of_dmarc) == 1 else None
+
+
+def walk(domain: str) -> tuple[str, ...]:
+    """The domains that a tree walk from `domain` asks at most, in order; at most eight (4.10)."""
+    labels = domain.split(".")
+    shorter = labels[1:] if len(labels) <= _LONGEST_WALK_LABELS else labels[-_LONGEST_WALK_LABELS:]
+    return (domain, *(".".join(shorter[start:]) for start in range(len(shorter))))
+
+
+def stops(record: Published | None) -> bool:
+    """Whether the walk ends at this record."""
+    return record is not None and record.psd in ("y", "n")
+
+
+def applying(domain: str, found: Mapping[str, Published], *, exists: bool) -> DmarcRecord:
+    """The policy for author domain `domain`, from the records that its walk found, in its order (4.10.1).
+
+    `exists`: the domain has an address or MX record. A record with `published_at` empty: there is no policy.
+    """
+    organizational = _organizational(domain, found)
+    published_at = domain if domain in found else organizational
+    if published_at not in found:
+        # A public suffix's own record holds for domains under it that have none.
+        published_at = next((name for name, record in found.items() if record.psd == "y"), "")
+    if not published_at:
+        return DmarcRecord("", "none", False, False, organizational)
+    record = found[published_at]
+    policy = record.policy
+    if published_at != domain:
+        policy = record.subdomain_policy or policy
+        if not exists:
+            policy = record.nonexistent_policy or policy
+    return DmarcRecord(
+        published_at=published_at,
+        policy=policy,
+        strict_dkim=record.strict_dkim,
+        strict_spf=record.strict_spf,
+        organizational_domain=organizational,
+        testing=record.testing,
+    )
+
+
+def _organizational(domain: str, found: Mapping[str, Published]) -> str:
+    for name, record in found.items():
+        if record.psd == "n":
+            return name
+        if record.psd == "y" and name != domain:
+            # One label below the public suffix, on the way from `domain`.
+            below = domain.removesuffix(f".{name}").rpartition(".")[2]
+            return f"{below}.{name}"
+    # Otherwise the record with the fewest labels: the walk's last.
+    return list(found)[-1] if found else domain
+
+
+class Disposition(IntEnum):
+    """What becomes of a message; the higher is the stricter."""
+
+    NONE = 0
+    QUARANTINE = 1
+    TEMPFAIL = 2
+    REJECT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Of the author domain that fares worst."""
+
+    domain: str
+    result: CheckResult
+    disposition: Disposition
+    # The policy published for it; empty when there is none.
+    policy: str = ""
+
+
+def author_domains(content: Content) -> tuple[str, ...]:
+    """The domains of all From mailboxes, each once; none when a From field is missing or can't be read to its end."""
+    if content.from_unparsable:
+        return ()
+    return tuple(dict.fromkeys(author.domain for author in content.authors if author.domain))
+
+
+def identifier_questions(facts: Facts, spf: CheckResult, spf_domain: str) -> tuple[Question, ...]:
+    """Walks that relaxed alignment needs: from identifiers that passed under an author's organizational domain."""
+    questions: dict[Question, None] = {}
+    for author in author_domains(facts.content):
+        record = _record(facts, author)
+        if record is None or not record.published_at:
+            continue
+        for identifier in _passed(facts, spf, spf_domain):
+            if identifier != author and _within(identifier, record.organizational_domain):
+                questions[Question(Lookup.DMARC, identifier)] = None
+    return tuple(questions)
+
+
+def judge(facts: Facts, spf: CheckResult, spf_domain: str) -> Judgement:
+    """The judgement of the strictest author domain (RFC 9989 5.3; C98). There is at least one author domain."""
+    judged = [_judge_one(facts, domain, spf, spf_domain) for domain in author_domains(facts.content)]
+    return max(judged, key=lambda one: (one.disposition, one.result is not CheckResult.PASS))
+
+
+def _judge_one(facts: Facts, domain: str, spf: CheckResult, spf_domain: str) -> Judgement:
+    if domain.startswith("["):
+        return Judgement(domain, CheckResult.NONE, Disposition.NONE)
+    passed_dkim = {signature.domain for signature in facts.content.dkim if signature.result is CheckResult.PASS}
+    passed_spf = spf is CheckResult.PASS
+    if domain in passed_dkim or (passed_spf and spf_domain == domain):
+        # The very domain: passes under any policy, known or not.
+        record = _record(facts, domain)
+        has_policy = record is None or bool(record.published_at)
+        return Judgement(
+            domain,
+            CheckResult.PASS if has_policy else CheckResult.NONE,
+            Disposition.NONE,
+            record.policy if record is not None and record.published_at else "",
+        )
+    record = _record(facts, domain)
+    if record is None:
+        return Judgement(domain, CheckResult.TEMPERROR, Disposition.TEMPFAIL)
+    if not record.published_at:
+        return Judgement(domain, CheckResult.NONE, Disposition.NONE)
+    aligned = [identifier for identifier in passed_dkim if not record.strict_dkim]
+    if passed_spf and not record.strict_spf:
+        aligned.append(spf_domain)
+    answers = [_same_organization(facts, identifier, record) for identifier in aligned]
+    if True in answers:
+        return Judgement(domain, CheckResult.PASS, Disposition.NONE, record.policy)
+    policy = _MILDER[record.policy] if record.testing else record.policy
+    if policy != "none" and (None in answers or _undecided(facts, record, spf, spf_domain)):
+        return Judgement(domain, CheckResult.TEMPERROR, Disposition.TEMPFAIL, record.policy)
+    return Judgement(domain, CheckResult.FAIL, Disposition[policy.upper()], record.policy)
+
+
+def _undecided(facts: Facts, record: DmarcRecord, spf: CheckResult, spf_domain: str) -> bool:
+    """Whether an identifier that might be aligned could not be verified for want of an answer of the DNS (C85, C86)."""
+    if not facts.content.dkim_checked:
+        return True
+    organizational = record.organizational_domain
+    return (spf is CheckResult.TEMPERROR and _within(spf_domain, organizational)) or any(
+        signature.result is CheckResult.TEMPERROR and _within(signature.domain, organizational)
+        for signature in facts.content.dkim
+    )
+
+
+def _same_organization(facts: Facts, identifier: str, record: DmarcRecord) -> bool | None:
+    """None: the identifier's own walk had no answer."""
+    if not _within(identifier, record.organizational_domain):
+        return False
+    of_identifier = _record(facts, identifier)
+    return None if of_identifier is None else of_identifier.organizational_domain == record.organizational_domain
+
+
+def _passed(facts: Facts, spf: CheckResult, spf_domain: str) -> Iterable[str]:
+    for signature in facts.content.dkim:
+        if signature.result is CheckResult.PASS:
+            yield signature.domain
+    if spf is CheckResult.PASS and spf_domain:
+        yield spf_domain
+
+
+def _record(facts: Facts, domain: str) -> DmarcRecord | None:
+    """None: no answer."""
+    finding: Finding | None = facts.findings.get(Question(Lookup.DMARC, domain))
+    return None if finding is None or finding.outcome is Outcome.NO_ANSWER else finding.dmarc
+
+
+def _within(domain: str, organizational: str) -> bool:
+    return domain == organizational or domain.endswith(f".{organizational}")
+
+
+def _one_of(value: str, allowed: str, default: str) -> str:
+    return value if len(value) == 1 and value in allowed else default

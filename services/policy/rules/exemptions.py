@@ -1,0 +1,63 @@
+"""Who is exempt from which rules, by what a session is and not by what it sends. Pure.
+
+Each returns the exemption's name, or for an allow rule its id; empty when it does not hold.
+"""
+
+from __future__ import annotations
+
+from services.policy.rules.access import allow_rules
+from services.policy.rules.model import Criterion, Exempt, Exemption, Facts, Listener, Snapshot
+
+
+def logged_in(facts: Facts, snapshot: Snapshot) -> str:
+    """A login counts only while AUTH is a setting that is on."""
+    return Exemption.LOGGED_IN if facts.account is not None and snapshot.smtp_auth.enabled else ""
+
+
+def trusted_network(facts: Facts, _snapshot: Snapshot) -> str:
+    return Exemption.TRUSTED_NETWORK if facts.client.trusted else ""
+
+
+def local_network(facts: Facts, snapshot: Snapshot) -> str:
+    """Local networks while they need no login."""
+    return Exemption.LOCAL_NETWORK if facts.client.local and snapshot.smtp_auth.skip_for_local_networks else ""
+
+
+def any_local_network(facts: Facts, _snapshot: Snapshot) -> str:
+    """Local networks, whether they need a login or not."""
+    return Exemption.LOCAL_NETWORK if facts.client.local else ""
+
+
+def submission(facts: Facts, _snapshot: Snapshot) -> str:
+    return Exemption.SUBMISSION if facts.listener != Listener.SMTP else ""
+
+
+def allowed_ip(facts: Facts, snapshot: Snapshot) -> str:
+    """An allow rule on the client's very address."""
+    for rule in allow_rules(facts, snapshot):
+        if rule.criterion is Criterion.IP:
+            return rule.id
+    return ""
+
+
+def any_of(*exemptions: Exempt) -> Exempt:
+    """The first of these that holds."""
+
+    def exempt(facts: Facts, snapshot: Snapshot) -> str:
+        for exemption in exemptions:
+            name = exemption(facts, snapshot)
+            if name:
+                return name
+        return ""
+
+    return exempt
+
+
+# The connection policy does not hold for these.
+connection_policy = any_of(trusted_network, local_network, allowed_ip)
+# HELO and reverse-name rules.
+client_identity = any_of(logged_in, submission, allowed_ip)
+# DNSBL, SPF, DKIM and DMARC judge mail from strangers.
+stranger_checks = any_of(logged_in, trusted_network, local_network)
+# These are never blocked.
+never_blocked = any_of(any_local_network, trusted_network, allowed_ip)

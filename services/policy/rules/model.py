@@ -1,0 +1,500 @@
+"""The values that rules meet in: the snapshot, the facts of a session, objections and verdicts. Pure.
+
+`Facts` and `Verdict` are made for every decision and are therefore plain slotted classes; nothing changes them once
+the rules have them. Everything that lives longer is frozen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta, tzinfo
+from enum import Enum, IntEnum, StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from libs.smtp.reply import Reply
+
+if TYPE_CHECKING:
+    from services.policy.rules.access import AccessTables
+    from services.policy.rules.clients import ClientTable
+
+
+class Stage(IntEnum):
+    """The numbers are those of the contract."""
+
+    CONNECT = 1
+    HELO = 2
+    AUTH = 3
+    MAIL = 4
+    RCPT = 5
+    DATA = 6
+    END_OF_DATA = 7
+    JUNK_COMMAND = 8
+    PIPELINING = 9
+
+
+class Listener(IntEnum):
+    SMTP = 1
+    SUBMISSION = 2
+    SUBMISSIONS = 3
+
+
+class Mode(IntEnum):
+    OFF = 1
+    SHADOW = 2
+    ENFORCE = 3
+
+
+class Action(IntEnum):
+    ACCEPT = 1
+    REJECT = 2
+    DISCARD = 3
+
+
+class CheckResult(IntEnum):
+    """RFC 8601 2.7; the numbers are those of the contract."""
+
+    NONE = 1
+    NEUTRAL = 2
+    PASS = 3
+    FAIL = 4
+    SOFTFAIL = 5
+    POLICY = 6
+    TEMPERROR = 7
+    PERMERROR = 8
+
+
+class ScanOutcome(IntEnum):
+    NOT_SCANNED = 0
+    CLEAN = 1
+    INFECTED = 2
+    ERROR = 3
+
+
+# Look-ups
+
+
+class Outcome(IntEnum):
+    """A look-up's outcome: a definite yes, a definite no, or no answer at all."""
+
+    FOUND = 1
+    NONE = 2
+    NO_ANSWER = 3
+
+
+class Lookup(StrEnum):
+    CLIENT_NAME = "client_name"
+    HELO_DOMAIN = "helo_domain"
+    SENDER_DOMAIN = "sender_domain"
+    DNSBL = "dnsbl"
+    SPF = "spf"
+    DMARC = "dmarc"
+
+
+class Question(NamedTuple):
+    """One thing to look up. `subject` is the address, the name, or for SPF the identity that is checked."""
+
+    lookup: Lookup
+    subject: str
+    # DNSBL: the zone. SPF: the HELO name, and the client's address.
+    zone: str = ""
+    helo: str = ""
+    client: str = ""
+
+    @property
+    def name(self) -> str:
+        """As reports name it: client_name, dnsbl/ZONE …"""
+        return f"{self.lookup}/{self.zone}" if self.zone else str(self.lookup)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a look-up brought. `records`: CLIENT_NAME confirmed names; DNSBL the A records; SPF the result."""
+
+    outcome: Outcome
+    records: tuple[str, ...] = ()
+    # In our words; NULL_MX where a domain says that it takes no mail (RFC 7505).
+    detail: str = ""
+    dmarc: DmarcRecord | None = None
+    # Seconds that the look-up took when it was made.
+    took: float = 0.0
+
+
+NULL_MX = "null_mx"
+
+
+@dataclass(frozen=True, slots=True)
+class DmarcRecord:
+    """The DMARC policy that holds for one author domain (RFC 9989 4.10), and what its alignment needs."""
+
+    # Where the record was found, and the disposition that holds for the author domain: none, quarantine or reject.
+    published_at: str
+    policy: str
+    strict_dkim: bool
+    strict_spf: bool
+    # The author domain's organizational domain.
+    organizational_domain: str
+    testing: bool = False
+
+
+# Configuration
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    id: str
+    login: str
+    password_hash: str = field(repr=False)
+    # Keys of the addresses (`Party.local_key`).
+    addresses: frozenset[str] = frozenset()
+
+
+class Criterion(StrEnum):
+    SENDER = "sender"
+    RECIPIENT = "recipient"
+    IP = "ip"
+    NETWORK = "network"
+    DOMAIN = "domain"
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRule:
+    id: str
+    criterion: Criterion
+    allow: bool
+    mode: Mode
+    discard: bool = False
+    # Seconds since the epoch; infinity: never.
+    expires_at: float = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpAuth:
+    enabled: bool = False
+    skip_for_local_networks: bool = False
+    sender_must_match_login: bool = False
+    skip_sender_match_for_trusted_networks: bool = False
+    forbid_plaintext_auth_without_tls: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    hostname: str = ""
+    banner: str = ""
+    # 0 = no limit, for each of these.
+    max_recipients: int = 0
+    max_hops: int = 0
+    max_message_size: int = 0
+    reject_message_over_recipient_limit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SenderPolicy:
+    reject_non_fqdn_sender: Mode = Mode.OFF
+    reject_unknown_sender_domain: Mode = Mode.OFF
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionPolicy:
+    reject_unknown_client_hostname: Mode = Mode.OFF
+    # 0 = no limit, for each of these.
+    max_concurrent_connections: int = 0
+    max_messages_per_minute: int = 0
+    max_connections_per_minute: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AdvancedSecurity:
+    reject_unauthorized_pipelining: Mode = Mode.OFF
+    reject_non_fqdn_helo: Mode = Mode.OFF
+    reject_unknown_helo: Mode = Mode.OFF
+    # 0 = off, for each of these.
+    max_unknown_recipients_per_day: int = 0
+    max_junk_commands: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DnsblZone:
+    zone: str
+    # Inclusive ranges of addresses in 127.0.0.0/8, as numbers.
+    codes: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Antivirus:
+    mode: Mode = Mode.OFF
+    clamd: str = ""
+    accept_on_error: bool = False
+    discard: bool = False
+    timeout: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class ContentChecks:
+    dnsbl: Mode = Mode.OFF
+    dnsbl_zones: tuple[DnsblZone, ...] = ()
+    spf: Mode = Mode.OFF
+    spf_reject_softfail: bool = False
+    spf_reject_permerror: bool = False
+    dkim: Mode = Mode.OFF
+    dmarc: Mode = Mode.OFF
+    arc: bool = False
+    antivirus: Antivirus = Antivirus()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What operators configured, compiled for look-ups. Replaced as a whole, never changed."""
+
+    revision: int
+    created_at: float
+    smtp_auth: SmtpAuth
+    profile: Profile
+    sender_policy: SenderPolicy
+    connection_policy: ConnectionPolicy
+    advanced: AdvancedSecurity
+    content_checks: ContentChecks
+    timezone: tzinfo
+    # What an address alone tells of a client.
+    clients: ClientTable
+    access: AccessTables
+    # Domain to recipients (`Party.matching_key`), None = any.
+    relay_domains: Mapping[str, frozenset[str] | None]
+    local_domains: frozenset[str]
+    # Of accounts and aliases (`Party.local_key`).
+    local_recipients: frozenset[str]
+    # By login as configured.
+    accounts: Mapping[str, Account]
+    # By address (`Party.local_key`).
+    owners: Mapping[str, Account]
+
+
+# Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """A sender, recipient or author: an address with the keys that it is compared by. `<>` has no local part."""
+
+    wire: bytes
+    # Lower case.
+    local: str
+    # A-labels or a literal; empty in `<>` and in `postmaster` with no domain.
+    domain: str
+    # Among accounts and aliases, where the local part's case has no meaning; and anywhere else.
+    local_key: str
+    matching_key: str
+
+
+NOBODY = Party(b"", "", "", "", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """What the address of a client tells under one snapshot."""
+
+    # Canonical text, and the key of its counters.
+    address: str
+    key: str
+    trusted: bool
+    local: bool
+    # Globally routable: asked about at DNS block lists.
+    public: bool
+    # Access rules that match the address, the closest first, expired ones included.
+    access: tuple[AccessRule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DkimSignature:
+    result: CheckResult
+    domain: str
+    selector: str = ""
+    algorithm: str = ""
+    signature_prefix: bytes = b""
+    identity: bytes = b""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ArcChain:
+    result: CheckResult
+    instances: int
+    sealer_domain: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    size: int = 0
+    hops: int = 0
+    from_fields: int = 0
+    # Of every From field.
+    authors: tuple[Party, ...] = ()
+    # A From field can't be read to its end: `authors` may not be all.
+    from_unparsable: bool = False
+    dkim_checked: bool = False
+    dkim: tuple[DkimSignature, ...] = ()
+    arc: ArcChain | None = None
+    scan: ScanOutcome = ScanOutcome.NOT_SCANNED
+
+
+NO_CONTENT = Content()
+
+
+@dataclass(slots=True, eq=False)
+class Counts:
+    """What the counters say for this decision; None: not counted (rule off, client exempt, or store away)."""
+
+    connections: int | None = None
+    connections_this_minute: int | None = None
+    messages_this_minute: int | None = None
+    unknown_recipients_today: int | None = None
+    blocked: int | None = None
+
+
+NO_COUNTS = Counts()
+
+
+@dataclass(slots=True)
+class Facts:
+    """All that is known of a session at one stage."""
+
+    stage: int
+    # Seconds since the epoch.
+    now: float
+    session_id: str
+    client: Client
+    listener: int = Listener.SMTP
+    tls: bool = False
+    helo_name: bytes = b""
+    # The account that the session proved by AUTH, if it still exists.
+    account: Account | None = None
+    junk_commands: int = 0
+    junk_commands_uncharged: int = 0
+    pipelining_violation: int = 0
+    sender: Party = NOBODY
+    declared_size: int = 0
+    recipient: Party = NOBODY
+    # Those answered with 250 so far.
+    recipients: tuple[Party, ...] = ()
+    # At RCPT, this recipient; at DATA and END_OF_DATA, every recipient.
+    for_postmaster: bool = False
+    content: Content = NO_CONTENT
+    counts: Counts = NO_COUNTS
+    findings: Mapping[Question, Finding] = field(default_factory=dict)
+    # Allow rules that hold for this sender, recipient and client; found once by access.allow_rules.
+    allowed_by: tuple[AccessRule, ...] | None = None
+
+
+# Verdicts
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """What a rule answers when it does not let something pass."""
+
+    reply: Reply | None
+    action: Action = Action.REJECT
+    close: bool = False
+    rule_id: str = ""
+    # Nothing is refused: the message is marked for quarantine, and the rules after this one are tried.
+    quarantine: bool = False
+    # One sentence for Explain.
+    explanation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowOutcome:
+    reason_id: str
+    rule_id: str
+    reply: Reply | None
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """The content checks that a message still needs."""
+
+    dkim: bool = False
+    arc: bool = False
+    clamd: str = ""
+    clamd_timeout: timedelta = timedelta(0)
+
+
+NO_CHECKS = Checks()
+
+
+@dataclass(slots=True)
+class Verdict:
+    action: Action = Action.ACCEPT
+    reply: Reply | None = None
+    close: bool = False
+    reason_id: str = ""
+    rule_id: str = ""
+    shadow: tuple[ShadowOutcome, ...] = ()
+    # Seconds to wait before the answer.
+    delay: int = 0
+    checks: Checks = NO_CHECKS
+    quarantine: bool = False
+    # AUTH: the login proved.
+    account: str = ""
+    # Access rules that matched.
+    hits: tuple[str, ...] = ()
+
+
+# Rules
+
+
+class Exemption(StrEnum):
+    LOGGED_IN = "logged_in"
+    TRUSTED_NETWORK = "trusted_network"
+    LOCAL_NETWORK = "local_network"
+    SUBMISSION = "submission"
+    POSTMASTER = "postmaster"
+
+
+class Check(Enum):
+    """The columns of the allow matrix."""
+
+    DNSBL = "dnsbl"
+    SPF = "spf"
+    ANTIVIRUS = "antivirus"
+    DKIM = "dkim"
+    DMARC = "dmarc"
+
+
+Judge = Callable[[Facts, Snapshot], Objection | None]
+# Name of the exemption or id of the allow rule that lets these facts pass unchecked; empty: none.
+Exempt = Callable[[Facts, Snapshot], str]
+Asks = Callable[[Facts, Snapshot], tuple[Question, ...]]
+
+
+def _never(_facts: Facts, _snapshot: Snapshot) -> str:
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule at one stage."""
+
+    reason_id: str
+    stage: Stage
+    mode: Callable[[Snapshot], Mode]
+    judge: Judge
+    exempt: Exempt = _never
+    # Look-ups that `judge` reads.
+    asks: Asks | None = None
+    # The client's address is enough for `asks`, so that look-ups can begin at CONNECT.
+    early: bool = False
+    # `judge` reads a counter.
+    counted: bool = False
+    # Tried for postmaster too.
+    for_postmaster: bool = False
+
+
+def always(_snapshot: Snapshot) -> Mode:
+    """The mode of a rule that no setting turns off."""
+    return Mode.ENFORCE
+
+
+def when(on: bool) -> Mode:
+    """The mode of a rule that a number or a switch without shadow turns on."""
+    return Mode.ENFORCE if on else Mode.OFF

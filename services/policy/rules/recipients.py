@@ -1,0 +1,67 @@
+"""Recipients: which exist here, how many a message may have, which are always valid. Pure."""
+
+from __future__ import annotations
+
+from libs.smtp.reply import MESSAGE_OVER_RECIPIENT_LIMIT, NO_SUCH_USER, TOO_MANY_RECIPIENTS
+from services.policy.rules.model import Facts, Mode, Objection, Party, Rule, Snapshot, Stage, always, when
+
+_UNKNOWN = Objection(NO_SUCH_USER, explanation="No account, alias or listed recipient has this address.")
+_EXCESS = Objection(TOO_MANY_RECIPIENTS, explanation="The message has as many recipients as it may have.")
+_MESSAGE_OVER_LIMIT = Objection(
+    MESSAGE_OVER_RECIPIENT_LIMIT, explanation="The message has more recipients than it may have."
+)
+
+
+def is_postmaster(recipient: Party, snapshot: Snapshot) -> bool:
+    """Addresses that always take mail (RFC 5321 4.5.1), so that a refused sender can still reach a person."""
+    if recipient.local == "postmaster":
+        return (
+            not recipient.domain
+            or recipient.domain in snapshot.local_domains
+            or (recipient.domain in snapshot.relay_domains)
+        )
+    return recipient.local == "mailer-daemon" and recipient.domain in snapshot.local_domains
+
+
+def is_unknown(recipient: Party, snapshot: Snapshot) -> bool:
+    """Whether the domain is ours and the recipient does not exist there."""
+    if recipient.domain in snapshot.local_domains:
+        return recipient.local_key not in snapshot.local_recipients
+    listed = snapshot.relay_domains.get(recipient.domain)
+    return listed is not None and recipient.matching_key not in listed
+
+
+def is_account(recipient: Party, snapshot: Snapshot) -> bool:
+    """Whether the recipient is an account here; aliases and postmaster count, relay-domain recipients do not."""
+    if recipient.domain in snapshot.local_domains:
+        return recipient.local_key in snapshot.local_recipients or is_postmaster(recipient, snapshot)
+    return not recipient.domain and is_postmaster(recipient, snapshot)
+
+
+def _unknown(facts: Facts, snapshot: Snapshot) -> Objection | None:
+    return _UNKNOWN if is_unknown(facts.recipient, snapshot) else None
+
+
+def _limit_on(stage: Stage, snapshot: Snapshot) -> Mode:
+    profile = snapshot.profile
+    at = Stage.DATA if profile.reject_message_over_recipient_limit else Stage.RCPT
+    return when(stage is at and profile.max_recipients > 0)
+
+
+def _excess(facts: Facts, snapshot: Snapshot) -> Objection | None:
+    return _EXCESS if len(facts.recipients) >= snapshot.profile.max_recipients else None
+
+
+def _over_limit(facts: Facts, snapshot: Snapshot) -> Objection | None:
+    return _MESSAGE_OVER_LIMIT if len(facts.recipients) > snapshot.profile.max_recipients else None
+
+
+UNKNOWN = Rule("unknown_recipient", Stage.RCPT, always, _unknown)
+EXCESS = Rule("too_many_recipients", Stage.RCPT, lambda snapshot: _limit_on(Stage.RCPT, snapshot), _excess)
+OVER_LIMIT = Rule(
+    "too_many_recipients",
+    Stage.DATA,
+    lambda snapshot: _limit_on(Stage.DATA, snapshot),
+    _over_limit,
+    for_postmaster=True,
+)

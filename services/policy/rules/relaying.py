@@ -1,0 +1,78 @@
+"""Who may send where, and as whom: relay permission, login on submission ports, senders that belong to logins. Pure."""
+
+from __future__ import annotations
+
+from libs.smtp.reply import AUTH_REQUIRED, FROM_LOGIN_MISMATCH, RELAY_DENIED, SENDER_LOGIN_MISMATCH
+from services.policy.rules import exemptions
+from services.policy.rules.model import Exemption, Facts, Listener, Mode, Objection, Rule, Snapshot, Stage, always, when
+
+_LOGIN_REQUIRED = Objection(AUTH_REQUIRED, explanation="Submission ports take mail from logged-in clients.")
+_RELAY_DENIED = Objection(
+    RELAY_DENIED, explanation="The domain is not ours, and the client is neither logged in nor trusted."
+)
+_NOT_OF_LOGIN = Objection(SENDER_LOGIN_MISMATCH, explanation="The sender is not an address of the logged-in account.")
+_OF_ANOTHER = Objection(SENDER_LOGIN_MISMATCH, explanation="The sender belongs to an account that is not logged in.")
+_FROM_NOT_OF_LOGIN = Objection(FROM_LOGIN_MISMATCH, explanation="A From address is not of the logged-in account.")
+
+
+def permission(facts: Facts, snapshot: Snapshot) -> str:
+    """What lets this client send to any domain: the name of an exemption, empty when nothing does."""
+    return (
+        exemptions.logged_in(facts, snapshot)
+        or exemptions.trusted_network(facts, snapshot)
+        or exemptions.local_network(facts, snapshot)
+    )
+
+
+def is_ours(domain: str, snapshot: Snapshot) -> bool:
+    """Whether mail for the domain is taken from anyone."""
+    return domain in snapshot.local_domains or domain in snapshot.relay_domains
+
+
+def _login_required(facts: Facts, snapshot: Snapshot) -> Objection | None:
+    if facts.listener == Listener.SMTP or permission(facts, snapshot):
+        return None
+    return _LOGIN_REQUIRED
+
+
+def _relay_denied(facts: Facts, snapshot: Snapshot) -> Objection | None:
+    if is_ours(facts.recipient.domain, snapshot) or permission(facts, snapshot):
+        return None
+    return _RELAY_DENIED
+
+
+def _match_mode(snapshot: Snapshot) -> Mode:
+    # Nobody can log in while AUTH is off, so nobody could use an account's address.
+    return when(snapshot.smtp_auth.enabled and snapshot.smtp_auth.sender_must_match_login)
+
+
+def _match_exempt(facts: Facts, snapshot: Snapshot) -> str:
+    if facts.client.trusted and snapshot.smtp_auth.skip_sender_match_for_trusted_networks:
+        return Exemption.TRUSTED_NETWORK
+    return exemptions.local_network(facts, snapshot)
+
+
+def _sender_mismatch(facts: Facts, snapshot: Snapshot) -> Objection | None:
+    sender = facts.sender
+    if not sender.domain:
+        return None
+    if facts.account is not None:
+        return None if sender.local_key in facts.account.addresses else _NOT_OF_LOGIN
+    return _OF_ANOTHER if sender.local_key in snapshot.owners else None
+
+
+def _from_mismatch(facts: Facts, _snapshot: Snapshot) -> Objection | None:
+    content = facts.content
+    if facts.account is None or content.from_fields == 0:
+        return None
+    # A field that we can't read to its end may show any address to a person.
+    readable = content.authors and not content.from_unparsable
+    if readable and all(author.local_key in facts.account.addresses for author in content.authors):
+        return None
+    return _FROM_NOT_OF_LOGIN
+
+
+LOGIN_REQUIRED = Rule("login_required", Stage.MAIL, always, _login_required)
+RELAY = Rule("relay_denied", Stage.RCPT, always, _relay_denied)
+SENDER_LOGIN = Rule("sender_login_mismatch", Stage.RCPT, _match_mode, _sender_mismatch, exempt=_match_exempt)
+FROM_LOGIN = Rule("from_login_mismatch", Stage.END_OF_DATA, _match_mode, _from_mismatch, exempt=_match_exempt)

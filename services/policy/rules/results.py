@@ -1,0 +1,101 @@
+"""What Authentication-Results says of a message (RFC 8601): auth, iprev, spf, dkim, dmarc, arc. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.policy.rules import content, exemptions
+from services.policy.rules.identity import client_name_question
+from services.policy.rules.model import CheckResult, Facts, Mode, Outcome, Question, Snapshot
+
+_IPREV = {
+    Outcome.FOUND: CheckResult.PASS,
+    Outcome.NONE: CheckResult.FAIL,
+    Outcome.NO_ANSWER: CheckResult.TEMPERROR,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AuthenticationResult:
+    """One method. `properties`: (ptype, name, value) of RFC 8601 2.2."""
+
+    method: str
+    result: CheckResult
+    reason: str = ""
+    properties: tuple[tuple[str, str, bytes], ...] = ()
+
+
+def questions(facts: Facts, snapshot: Snapshot) -> tuple[Question, ...]:
+    """Look-ups that the results read; they were made for rules at RCPT, and are remembered since."""
+    if exemptions.stranger_checks(facts, snapshot):
+        return ()
+    found: tuple[Question, ...] = ()
+    if snapshot.connection_policy.reject_unknown_client_hostname is not Mode.OFF:
+        found += client_name_question(facts, snapshot)
+    if snapshot.content_checks.spf is not Mode.OFF:
+        found += (content.spf_question(facts),)
+    return found
+
+
+def results(facts: Facts, snapshot: Snapshot) -> tuple[AuthenticationResult, ...]:
+    """Of every method that was looked at; nothing of those that are off, or that the client is exempt from."""
+    found: list[AuthenticationResult] = []
+    if facts.account is not None:
+        found.append(
+            AuthenticationResult("auth", CheckResult.PASS, "", (("smtp", "auth", facts.account.login.encode()),))
+        )
+    if exemptions.stranger_checks(facts, snapshot):
+        return tuple(found)
+    name = facts.findings.get(client_name_question(facts, snapshot)[0])
+    if name is not None:
+        iprev = (("policy", "iprev", facts.client.address.encode()),)
+        found.append(AuthenticationResult("iprev", _IPREV[name.outcome], "", iprev))
+    found += _spf(facts)
+    found += _dkim(facts)
+    found += _dmarc(facts, snapshot)
+    arc = facts.content.arc
+    if arc is not None:
+        properties = (("header", "d", arc.sealer_domain.encode()),) if arc.sealer_domain else ()
+        found.append(AuthenticationResult("arc", arc.result, "", properties))
+    return tuple(found)
+
+
+def _spf(facts: Facts) -> list[AuthenticationResult]:
+    question = content.spf_question(facts)
+    finding = facts.findings.get(question)
+    if finding is None:
+        return []
+    identity = ("smtp", "mailfrom", facts.sender.wire) if question.subject else ("smtp", "helo", question.helo.encode())
+    return [AuthenticationResult("spf", content.spf_result(finding), "", (identity,))]
+
+
+def _dkim(facts: Facts) -> list[AuthenticationResult]:
+    if not facts.content.dkim_checked:
+        return []
+    if not facts.content.dkim:
+        return [AuthenticationResult("dkim", CheckResult.NONE)]
+    found = []
+    for signature in facts.content.dkim:
+        properties = [("header", "d", signature.domain.encode())]
+        if signature.selector:
+            properties.append(("header", "s", signature.selector.encode()))
+        if signature.algorithm:
+            properties.append(("header", "a", signature.algorithm.encode()))
+        if signature.signature_prefix:
+            properties.append(("header", "b", signature.signature_prefix))
+        found.append(AuthenticationResult("dkim", signature.result, signature.reason, tuple(properties)))
+    return found
+
+
+def _dmarc(facts: Facts, snapshot: Snapshot) -> list[AuthenticationResult]:
+    if snapshot.content_checks.dmarc is Mode.OFF or content.dmarc_exempt(facts, snapshot):
+        return []
+    if any(question not in facts.findings for question in content.dmarc_questions(facts, snapshot)):
+        return []
+    judged = content.dmarc_judgement(facts)
+    if judged is None:
+        return [AuthenticationResult("dmarc", CheckResult.PERMERROR, "no From address")]
+    properties = [("header", "from", judged.domain.encode())]
+    if judged.policy:
+        properties.append(("policy", "published-domain-policy", judged.policy.encode()))
+    return [AuthenticationResult("dmarc", judged.result, "", tuple(properties))]

@@ -1,0 +1,69 @@
+"""Every rule of a stage tried on its own, whatever the rules before it say; for Explain. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from libs.smtp.reply import Reply
+from services.policy.rules.evaluate import RULES
+from services.policy.rules.model import Exemption, Facts, Mode, Rule, Snapshot
+
+
+class RuleOutcome(IntEnum):
+    """The numbers are those of the contract."""
+
+    PASS = 1
+    DECIDED = 2
+    SHADOW = 3
+    OFF = 4
+    SKIPPED = 5
+    NOT_REACHED = 6
+
+
+@dataclass(frozen=True, slots=True)
+class RuleReport:
+    reason_id: str
+    outcome: RuleOutcome
+    rule_id: str = ""
+    # An exemption's name, or an allow rule's id.
+    skipped_by: str = ""
+    reply: Reply | None = None
+    explanation: str = ""
+
+
+def report(facts: Facts, snapshot: Snapshot) -> tuple[RuleReport, ...]:
+    """All rules of the facts' stage in order."""
+    reports = []
+    decided = False
+    for rule in RULES:
+        if rule.stage == facts.stage:
+            one = _try(rule, facts, snapshot, decided=decided)
+            decided = decided or one.outcome is RuleOutcome.DECIDED
+            reports.append(one)
+    return tuple(reports)
+
+
+def _try(rule: Rule, facts: Facts, snapshot: Snapshot, *, decided: bool) -> RuleReport:
+    mode = rule.mode(snapshot)
+    if mode is Mode.OFF:
+        return RuleReport(rule.reason_id, RuleOutcome.OFF)
+    skipped_by = rule.exempt(facts, snapshot)
+    if facts.for_postmaster and not rule.for_postmaster:
+        skipped_by = Exemption.POSTMASTER
+    if skipped_by:
+        return RuleReport(rule.reason_id, RuleOutcome.SKIPPED, skipped_by=skipped_by)
+    if rule.asks is not None and any(question not in facts.findings for question in rule.asks(facts, snapshot)):
+        # Nobody asked, because a rule before had decided.
+        return RuleReport(rule.reason_id, RuleOutcome.NOT_REACHED)
+    objection = rule.judge(facts, snapshot)
+    if objection is None:
+        return RuleReport(rule.reason_id, RuleOutcome.NOT_REACHED if decided else RuleOutcome.PASS)
+    outcome = RuleOutcome.SHADOW if mode is Mode.SHADOW else RuleOutcome.DECIDED
+    return RuleReport(
+        rule.reason_id,
+        RuleOutcome.NOT_REACHED if decided else outcome,
+        rule_id=objection.rule_id,
+        reply=objection.reply,
+        explanation=objection.explanation,
+    )

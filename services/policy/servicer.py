@@ -1,0 +1,160 @@
+"""policy.v1.Policy over gRPC: single decisions, the decision stream, Explain, blocked clients."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import Any
+
+import grpc
+import structlog
+from posthouse.policy.v1 import policy_pb2, policy_pb2_grpc
+
+from libs.smtp.network import counter_key
+from services.policy import wire
+from services.policy.engine import Engine, StreamSessions
+from services.policy.explain import Explainer, UnknownSessionError
+from services.policy.metrics import STREAMS
+from services.policy.state.store import StoreAwayError
+
+log = structlog.get_logger(__name__)
+
+SERVICE = policy_pb2.DESCRIPTOR.services_by_name["Policy"].full_name
+_DEFAULT_PAGE = 100
+_LARGEST_PAGE = 1000
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class PolicyServicer(policy_pb2_grpc.PolicyServicer):
+    """The edge: every method hands on to what decides."""
+
+    def __init__(self, engine: Engine, explainer: Explainer, process: str) -> None:
+        """`process`: unique over replicas and restarts."""
+        self._engine = engine
+        self._explainer = explainer
+        self._process = process
+        self._streams = itertools.count(1)
+
+    async def Decide(self, request: policy_pb2.DecideRequest, _: Context) -> policy_pb2.Verdict:  # noqa: N802
+        message = policy_pb2.Verdict()
+        waiting = self._engine.decide(request, lambda: message, None)
+        if waiting is not None:
+            await waiting
+        self._engine.verdicts.flush()
+        return message
+
+    async def DecideStream(self, _: Any, context: Context) -> None:  # type: ignore[override]  # noqa: N802
+        sessions = StreamSessions(f"{self._process}/{next(self._streams)}")
+        stream = _Stream(self._engine, sessions, context)
+        STREAMS.inc()
+        log.info("stream_opened", stream=sessions.owner)
+        try:
+            await stream.run()
+        finally:
+            STREAMS.dec()
+            log.info("stream_closed", stream=sessions.owner, sessions=len(sessions.counted))
+            self._engine.close_sessions(list(sessions.counted), sessions)
+
+    async def Explain(  # noqa: N802
+        self, request: policy_pb2.ExplainRequest, context: Context
+    ) -> policy_pb2.ExplainResponse:
+        try:
+            return await self._explainer.explain(request)
+        except UnknownSessionError:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "this session is not kept")
+        except wire.MalformedError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        raise AssertionError("abort raises")
+
+    async def ListBlockedClients(  # noqa: N802
+        self, request: policy_pb2.ListBlockedClientsRequest, context: Context
+    ) -> policy_pb2.ListBlockedClientsResponse:
+        size = min(request.page_size or _DEFAULT_PAGE, _LARGEST_PAGE)
+        try:
+            found = await self._engine.store.blocked_clients(
+                self._engine.clock(), after=request.page_token, limit=size + 1
+            )
+        except StoreAwayError:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the store of counters is away")
+            raise AssertionError("abort raises") from None
+        page = found[:size]
+        return policy_pb2.ListBlockedClientsResponse(
+            clients=map(wire.blocked, page), next_page_token=page[-1].client if len(found) > size else ""
+        )
+
+    async def UnblockClient(  # noqa: N802
+        self, request: policy_pb2.UnblockClientRequest, context: Context
+    ) -> policy_pb2.UnblockClientResponse:
+        try:
+            client = counter_key(request.client.partition("/")[0])
+        except ValueError:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not an IP address")
+            raise AssertionError("abort raises") from None
+        try:
+            lifted = await self._engine.store.unblock(client, self._engine.clock())
+        except StoreAwayError:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the store of counters is away")
+            raise AssertionError("abort raises") from None
+        if lifted is None:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "the client is not blocked")
+            raise AssertionError("abort raises")
+        log.info("client_unblocked", client=client)
+        return policy_pb2.UnblockClientResponse(client=wire.blocked(lifted))
+
+
+class _Stream:
+    """One decision stream: frames are decided as they come, answers gather while the last frame is written."""
+
+    def __init__(self, engine: Engine, sessions: StreamSessions, context: Context) -> None:
+        self._engine = engine
+        self._sessions = sessions
+        self._context = context
+        self._answers = policy_pb2.VerdictFrame()
+        self._ready = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Until the client ends the stream, and all that it asked is answered."""
+        writer = asyncio.create_task(self._write())
+        try:
+            while (frame := await self._context.read()) is not grpc.aio.EOF:
+                self._take(frame)
+            while self._tasks:
+                await asyncio.wait(self._tasks)
+            if self._answers.verdicts:
+                writer.cancel()
+                await self._context.write(self._answers)
+        finally:
+            writer.cancel()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(writer, *self._tasks, return_exceptions=True)
+
+    def _take(self, frame: policy_pb2.DecideFrame) -> None:
+        engine, sessions, answer = self._engine, self._sessions, self._answer
+        if frame.resumed_sessions:
+            engine.resume_sessions([(one.session_id, one.client_address) for one in frame.resumed_sessions], sessions)
+        decide = engine.decide
+        for request in frame.requests:
+            waiting = decide(request, answer, sessions)
+            if waiting is not None:
+                task = asyncio.create_task(waiting)
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+        if frame.closed_session_ids:
+            engine.close_sessions(frame.closed_session_ids, sessions)
+
+    def _answer(self) -> policy_pb2.Verdict:
+        self._ready.set()
+        return self._answers.verdicts.add()
+
+    async def _write(self) -> None:
+        while True:
+            await self._ready.wait()
+            # One turn of the loop, so that what is ready joins this frame.
+            await asyncio.sleep(0)
+            answers, self._answers = self._answers, policy_pb2.VerdictFrame()
+            self._ready.clear()
+            self._engine.verdicts.flush()
+            await self._context.write(answers)

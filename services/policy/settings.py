@@ -1,0 +1,61 @@
+"""The environment of a policy process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from libs.runtime import rpc
+from libs.runtime.lifecycle import StartupError
+
+
+class Settings(BaseSettings):
+    """`POLICY_…`; see `describe` for the meaning of each."""
+
+    model_config = SettingsConfigDict(env_prefix="POLICY_", frozen=True, extra="ignore")
+
+    host: str = Field(default="127.0.0.1", description="Address to serve gRPC on.")
+    port: int = Field(default=50051, ge=0, le=65535)
+    config_target: str = Field(
+        default="127.0.0.1:50053", description="config_api's gRPC, host:port, several by commas."
+    )
+    state_url: str = Field(default="memory://", description="memory:// or redis://; replicas share one Redis.")
+    nameservers: str = Field(default="", description="host[:port], several by commas; empty: the system's.")
+    metrics_port: int = Field(default=9102, ge=0, le=65535, description="0: off.")
+    log_level: str = "info"
+    snapshot_file: Path | None = Field(
+        default=None, description="Last good snapshot; default policy/snapshot in the data folder."
+    )
+    data_dir: Path = Field(default=Path("var"), validation_alias="POSTHOUSE_DATA_DIR")
+    lookup_seconds: float = Field(default=8.0, gt=0, le=60, description="All look-ups of one decision together.")
+    kept_sessions: int = Field(default=10_000, ge=0, description="Past sessions that Explain can be asked about.")
+    tls_cert: Path | None = Field(default=None, description="PEM chain for gRPC with client certificates.")
+    tls_key: Path | None = None
+    tls_ca: Path | None = None
+
+    @property
+    def snapshot_path(self) -> Path:
+        return self.snapshot_file or self.data_dir / "policy" / "snapshot"
+
+    @property
+    def tls(self) -> rpc.TlsFiles | None:
+        """Raises StartupError when only a part of it is given."""
+        files = (self.tls_cert, self.tls_key, self.tls_ca)
+        if all(file is None for file in files):
+            return None
+        if self.tls_cert is None or self.tls_key is None or self.tls_ca is None:
+            raise StartupError("POLICY_TLS_CERT, POLICY_TLS_KEY and POLICY_TLS_CA belong together")
+        return rpc.TlsFiles(self.tls_cert, self.tls_key, self.tls_ca)
+
+
+def read_settings() -> Settings:
+    """From the environment. Raises StartupError that names the variable at fault."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]).upper()
+        variable = name if name.startswith("POSTHOUSE_") else f"POLICY_{name}"
+        raise StartupError(f"{variable}: {first['msg']}") from error

@@ -1,0 +1,219 @@
+"""The protobuf snapshot that config_api sends, compiled into the tables that rules look things up in."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import UTC, timedelta, tzinfo
+from ipaddress import IPv4Address
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from posthouse.config.v1 import config_pb2
+
+from libs.smtp.address import parse_address
+from libs.smtp.network import AddressPattern, parse_pattern
+from services.policy.rules.access import AccessTables, matching_key
+from services.policy.rules.clients import ClientTable
+from services.policy.rules.model import (
+    AccessRule,
+    Account,
+    AdvancedSecurity,
+    Antivirus,
+    ConnectionPolicy,
+    ContentChecks,
+    Criterion,
+    DnsblZone,
+    Mode,
+    Party,
+    Profile,
+    SenderPolicy,
+    SmtpAuth,
+    Snapshot,
+)
+from services.policy.rules.parties import party_of
+
+_CRITERIA = {
+    config_pb2.AccessRule.CRITERION_SENDER: Criterion.SENDER,
+    config_pb2.AccessRule.CRITERION_RECIPIENT: Criterion.RECIPIENT,
+    config_pb2.AccessRule.CRITERION_IP: Criterion.IP,
+    config_pb2.AccessRule.CRITERION_NETWORK: Criterion.NETWORK,
+    config_pb2.AccessRule.CRITERION_DOMAIN: Criterion.DOMAIN,
+}
+_DEFAULT_CODES = ("127.0.0.2-127.0.0.11",)
+_DEFAULT_SCAN_SECONDS = 60
+
+
+def compile_snapshot(message: config_pb2.PolicySnapshot) -> Snapshot:
+    """The tables of one snapshot; a field left out is off. Takes about a second for 100,000 access rules.
+
+    Raises ValueError when it holds something that config_api would never let in.
+    """
+    auth, profile = message.general.smtp_auth, message.general.profile
+    local_domains = frozenset(domain.domain for domain in message.local_domains)
+    accounts = [_account(account) for account in message.accounts]
+    owners = {address: account for account in accounts for address in account.addresses}
+    access, on_addresses = _access(message.access_rules, local_domains)
+    connection, advanced = message.connection_policy, message.advanced_security
+    return Snapshot(
+        revision=message.revision,
+        created_at=message.created_at.seconds + message.created_at.nanos / 1e9,
+        smtp_auth=SmtpAuth(
+            enabled=auth.enabled,
+            skip_for_local_networks=auth.skip_for_local_networks,
+            sender_must_match_login=auth.sender_must_match_login,
+            skip_sender_match_for_trusted_networks=auth.skip_sender_match_for_trusted_networks,
+            forbid_plaintext_auth_without_tls=auth.forbid_plaintext_auth_without_tls,
+        ),
+        profile=Profile(
+            hostname=profile.hostname,
+            banner=profile.banner,
+            max_recipients=profile.max_recipients,
+            max_hops=profile.max_hops,
+            max_message_size=profile.max_message_size,
+            reject_message_over_recipient_limit=profile.reject_message_over_recipient_limit,
+        ),
+        sender_policy=SenderPolicy(
+            _mode(message.sender_policy.reject_non_fqdn_sender),
+            _mode(message.sender_policy.reject_unknown_sender_domain),
+        ),
+        connection_policy=ConnectionPolicy(
+            reject_unknown_client_hostname=_mode(connection.reject_unknown_client_hostname),
+            max_concurrent_connections=connection.max_concurrent_connections,
+            max_messages_per_minute=connection.max_messages_per_minute,
+            max_connections_per_minute=connection.max_connections_per_minute,
+        ),
+        advanced=AdvancedSecurity(
+            reject_unauthorized_pipelining=_mode(advanced.reject_unauthorized_pipelining),
+            reject_non_fqdn_helo=_mode(advanced.reject_non_fqdn_helo),
+            reject_unknown_helo=_mode(advanced.reject_unknown_helo),
+            max_unknown_recipients_per_day=advanced.max_unknown_recipients_per_day,
+            max_junk_commands=advanced.max_junk_commands,
+        ),
+        content_checks=_content_checks(message.content_checks),
+        timezone=_timezone(advanced.timezone),
+        clients=ClientTable(
+            trusted=_patterns(text for networks in message.trusted_networks for text in networks.networks),
+            local=_patterns(auth.local_networks),
+            rules=on_addresses,
+        ),
+        access=access,
+        relay_domains={
+            domain.domain: frozenset(_party(text).matching_key for text in domain.recipients) or None
+            for domain in message.relay_domains
+        },
+        local_domains=local_domains,
+        local_recipients=frozenset(owners).union(_party(text).local_key for text in message.alias_addresses),
+        accounts={account.login: account for account in accounts},
+        owners=owners,
+    )
+
+
+def _mode(value: int) -> Mode:
+    return Mode(value) if value else Mode.OFF
+
+
+def _party(text: str) -> Party:
+    return party_of(parse_address(text))
+
+
+def _patterns(texts: Iterable[str]) -> list[AddressPattern]:
+    return [parse_pattern(text) for text in texts]
+
+
+def _timezone(name: str) -> tzinfo:
+    if not name:
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, OSError) as error:
+        raise ValueError(f"timezone {name!r} is unknown on this machine") from error
+
+
+def _account(message: config_pb2.PolicyAccount) -> Account:
+    return Account(
+        id=message.id,
+        login=message.login,
+        password_hash=message.password_hash,
+        addresses=frozenset(_party(text).local_key for text in message.addresses),
+    )
+
+
+def _access(
+    messages: Iterable[config_pb2.AccessRule], local_domains: frozenset[str]
+) -> tuple[AccessTables, dict[AddressPattern, tuple[AccessRule, ...]]]:
+    """The tables, and the rules on addresses by pattern."""
+    by_text: dict[Criterion, defaultdict[str, list[AccessRule]]] = {
+        criterion: defaultdict(list) for criterion in (Criterion.SENDER, Criterion.RECIPIENT, Criterion.DOMAIN)
+    }
+    by_address: defaultdict[AddressPattern, list[AccessRule]] = defaultdict(list)
+    kinds: set[tuple[Criterion, bool, Mode]] = set()
+    for message in messages:
+        rule = _access_rule(message)
+        if rule.mode is Mode.OFF:
+            continue
+        kinds.add((rule.criterion, rule.allow, rule.mode))
+        if rule.criterion in (Criterion.IP, Criterion.NETWORK):
+            by_address[parse_pattern(message.value)].append(rule)
+        elif rule.criterion is Criterion.DOMAIN:
+            by_text[Criterion.DOMAIN][message.value].append(rule)
+        else:
+            by_text[rule.criterion][matching_key(_party(message.value), local_domains)].append(rule)
+    tables = AccessTables(
+        senders=_frozen(by_text[Criterion.SENDER]),
+        recipients=_frozen(by_text[Criterion.RECIPIENT]),
+        domains=_frozen(by_text[Criterion.DOMAIN]),
+        kinds=frozenset(kinds),
+    )
+    return tables, {pattern: tuple(rules) for pattern, rules in by_address.items()}
+
+
+def _frozen(table: dict[str, list[AccessRule]]) -> dict[str, tuple[AccessRule, ...]]:
+    return {key: tuple(rules) for key, rules in table.items()}
+
+
+def _access_rule(message: config_pb2.AccessRule) -> AccessRule:
+    criterion = _CRITERIA.get(message.criterion)
+    if criterion is None:
+        raise ValueError(f"access rule {message.id}: criterion {message.criterion} is unknown")
+    return AccessRule(
+        id=message.id,
+        criterion=criterion,
+        allow=message.list == config_pb2.AccessRule.LIST_ALLOW,
+        mode=_mode(message.mode),
+        discard=message.action == config_pb2.AccessRule.BLOCK_ACTION_DISCARD,
+        expires_at=(
+            message.expires_at.seconds + message.expires_at.nanos / 1e9
+            if message.HasField("expires_at")
+            else float("inf")
+        ),
+    )
+
+
+def _content_checks(message: config_pb2.ContentChecks) -> ContentChecks:
+    scanner = message.antivirus
+    seconds = scanner.timeout.seconds + scanner.timeout.nanos / 1e9
+    return ContentChecks(
+        dnsbl=_mode(message.dnsbl.mode),
+        dnsbl_zones=tuple(
+            DnsblZone(zone.zone, tuple(_codes(text) for text in zone.codes or _DEFAULT_CODES))
+            for zone in message.dnsbl.zones
+        ),
+        spf=_mode(message.spf.mode),
+        spf_reject_softfail=message.spf.on_softfail == config_pb2.Spf.ON_SOFTFAIL_REJECT,
+        spf_reject_permerror=message.spf.reject_permerror,
+        dkim=_mode(message.dkim),
+        dmarc=_mode(message.dmarc),
+        arc=message.arc,
+        antivirus=Antivirus(
+            mode=_mode(scanner.mode),
+            clamd=scanner.clamd,
+            accept_on_error=scanner.on_error == config_pb2.Antivirus.ON_ERROR_ACCEPT,
+            discard=scanner.action == config_pb2.Antivirus.FOUND_ACTION_DISCARD,
+            timeout=timedelta(seconds=seconds or _DEFAULT_SCAN_SECONDS),
+        ),
+    )
+
+
+def _codes(text: str) -> tuple[int, int]:
+    low, _, high = text.partition("-")
+    return int(IPv4Address(low.strip())), int(IPv4Address((high or low).strip()))

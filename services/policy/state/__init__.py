@@ -1,0 +1,1 @@
+"""Counters and blocked clients: in memory, or in a Redis that replicas share."""

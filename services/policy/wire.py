@@ -1,0 +1,255 @@
+"""Between the messages of policy.v1 and the rules' values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+from posthouse.policy.v1 import policy_pb2
+
+from libs.smtp.reply import Reply
+from services.policy.credentials import Credentials
+from services.policy.rules.model import (
+    NO_CHECKS,
+    NO_CONTENT,
+    ArcChain,
+    CheckResult,
+    Checks,
+    Content,
+    DkimSignature,
+    Facts,
+    Finding,
+    Outcome,
+    Question,
+    ScanOutcome,
+    ShadowOutcome,
+    Snapshot,
+    Stage,
+    Verdict,
+)
+from services.policy.rules.parties import party
+from services.policy.rules.profile import SessionProfile
+from services.policy.rules.recipients import is_postmaster
+from services.policy.rules.results import AuthenticationResult
+from services.policy.state.store import Blocked
+
+_STAGES = frozenset(stage.value for stage in Stage)
+
+
+class MalformedError(ValueError):
+    """A request that the contract does not know; the text is ours."""
+
+
+def facts(request: policy_pb2.DecideRequest, snapshot: Snapshot, now: float) -> Facts:
+    """The facts of a request under a snapshot. Raises MalformedError."""
+    stage: int = request.stage
+    if stage not in _STAGES:
+        raise MalformedError("unknown stage")
+    session = request.session
+    try:
+        known = Facts(
+            stage,
+            now,
+            session.id,
+            snapshot.clients.find(session.client_address),
+            session.listener,
+            session.HasField("tls"),
+            session.helo_name,
+            snapshot.accounts.get(session.account_login),
+            session.junk_commands,
+            session.junk_commands_uncharged,
+            session.pipelining_violation,
+        )
+        if request.HasField("transaction"):
+            transaction = request.transaction
+            known.sender = party(transaction.sender)
+            known.declared_size = transaction.declared_size
+            if stage == Stage.RCPT:
+                known.recipient = recipient = party(transaction.recipient)
+                known.for_postmaster = is_postmaster(recipient, snapshot)
+            known.recipients = recipients = tuple(map(party, transaction.recipients))
+            if stage == Stage.END_OF_DATA:
+                known.for_postmaster = bool(recipients) and all(is_postmaster(each, snapshot) for each in recipients)
+        if request.HasField("content"):
+            known.content = content(request.content)
+    except ValueError as error:
+        raise MalformedError("not canonical") from error
+    return known
+
+
+def content(message: policy_pb2.Content) -> Content:
+    return Content(
+        size=message.size,
+        hops=message.hops,
+        from_fields=message.from_fields,
+        authors=tuple(map(party, message.from_addresses)),
+        from_unparsable=message.from_unparsable,
+        dkim_checked=message.dkim_checked,
+        dkim=tuple(_signature(signature) for signature in message.dkim),
+        arc=(
+            ArcChain(_result(message.arc.result), message.arc.instances, _domain(message.arc.sealer_domain))
+            if message.HasField("arc")
+            else None
+        ),
+        scan=ScanOutcome(message.virus.outcome) if message.HasField("virus") else ScanOutcome.NOT_SCANNED,
+    )
+
+
+def _signature(message: policy_pb2.DkimSignature) -> DkimSignature:
+    return DkimSignature(
+        result=_result(message.result),
+        domain=_domain(message.domain),
+        selector=message.selector.decode("ascii", "replace"),
+        algorithm=message.algorithm,
+        signature_prefix=message.signature_prefix,
+        identity=message.identity,
+        reason=message.reason,
+    )
+
+
+def _result(number: int) -> CheckResult:
+    return CheckResult(number) if number else CheckResult.NONE
+
+
+def _domain(raw: bytes) -> str:
+    return raw.decode("ascii", "replace").lower().removesuffix(".")
+
+
+def credentials(message: policy_pb2.Credentials) -> Credentials:
+    return Credentials(message.mechanism, message.authorization_identity, message.login, message.password)
+
+
+def fill(message: policy_pb2.Verdict, verdict: Verdict, revision: int) -> None:
+    """Writes a verdict into the message that carries it."""
+    message.action = verdict.action  # type: ignore[assignment]
+    message.snapshot_revision = revision
+    if verdict.reply is not None:
+        message.reply.CopyFrom(_reply(verdict.reply))
+    if verdict.reason_id:
+        message.reason_id = verdict.reason_id
+        message.rule_id = verdict.rule_id
+        message.close = verdict.close
+    if verdict.delay:
+        message.delay.seconds = verdict.delay
+    if verdict.checks is not NO_CHECKS:
+        message.checks.CopyFrom(_checks(verdict.checks))
+    if verdict.account:
+        message.account = verdict.account
+    if verdict.quarantine:
+        message.quarantine = True
+    if verdict.shadow:
+        message.shadow.extend(_shadow(outcome) for outcome in verdict.shadow)
+
+
+@lru_cache(maxsize=256)
+def _reply(reply: Reply) -> policy_pb2.Reply:
+    return policy_pb2.Reply(code=reply.code, enhanced_code=reply.enhanced, text=reply.text)
+
+
+@lru_cache(maxsize=64)
+def _checks(checks: Checks) -> policy_pb2.ContentChecks:
+    message = policy_pb2.ContentChecks(dkim=checks.dkim, arc=checks.arc, clamd=checks.clamd)
+    if checks.clamd:
+        message.clamd_timeout.FromTimedelta(checks.clamd_timeout)
+    return message
+
+
+def _shadow(outcome: ShadowOutcome) -> policy_pb2.ShadowOutcome:
+    return policy_pb2.ShadowOutcome(
+        reason_id=outcome.reason_id,
+        rule_id=outcome.rule_id,
+        reply=None if outcome.reply is None else _reply(outcome.reply),
+    )
+
+
+@lru_cache(maxsize=256)
+def profile(given: SessionProfile) -> policy_pb2.SessionProfile:
+    return policy_pb2.SessionProfile(
+        revision=given.revision,
+        hostname=given.hostname,
+        banner=given.banner,
+        auth_mechanisms_plaintext=given.auth_mechanisms_plaintext,
+        auth_mechanisms_tls=given.auth_mechanisms_tls,
+        max_message_size=given.max_message_size,
+        max_recipients=given.max_recipients,
+        reject_message_over_recipient_limit=given.reject_message_over_recipient_limit,
+        max_hops=given.max_hops,
+        max_junk_commands=given.max_junk_commands,
+        junk_commands_per_delay=given.junk_commands_per_delay,
+        ask_stages=[stage.value for stage in given.ask_stages],  # type: ignore[misc]
+        authserv_id=given.hostname,
+    )
+
+
+def results(found: Iterable[AuthenticationResult]) -> list[policy_pb2.AuthenticationResult]:
+    return [
+        policy_pb2.AuthenticationResult(
+            method=one.method,
+            result=_enum(one.result),
+            reason=one.reason,
+            properties=[
+                policy_pb2.AuthenticationResult.Property(type=kind, name=name, value=value)
+                for kind, name, value in one.properties
+            ],
+        )
+        for one in found
+    ]
+
+
+def blocked(client: Blocked) -> policy_pb2.BlockedClient:
+    return policy_pb2.BlockedClient(
+        client=client.client,
+        reason=client.reason,
+        count=client.count,
+        blocked_at=timestamp(client.blocked_at),
+        ends_at=timestamp(client.ends_at),
+    )
+
+
+def timestamp(seconds: float) -> Timestamp:
+    whole = int(seconds)
+    return Timestamp(seconds=whole, nanos=int((seconds - whole) * 1e9))
+
+
+def lookup_report(question: Question, finding: Finding) -> policy_pb2.LookupReport:
+    took = Duration(seconds=int(finding.took), nanos=int(finding.took % 1 * 1e9))
+    detail = finding.detail or " ".join(finding.records)
+    return policy_pb2.LookupReport(name=question.name, outcome=_enum(finding.outcome), detail=detail, took=took)
+
+
+def outcome(number: int) -> Outcome:
+    return Outcome(number) if number else Outcome.NO_ANSWER
+
+
+def fill_facts(message: policy_pb2.DecideRequest, known: Facts) -> None:
+    """The facts that the rules saw, as a request would give them."""
+    message.stage = known.stage  # type: ignore[assignment]
+    session = message.session
+    session.id = known.session_id
+    session.client_address = known.client.address
+    session.listener = known.listener  # type: ignore[assignment]
+    session.helo_name = known.helo_name
+    session.account_login = known.account.login if known.account is not None else ""
+    session.junk_commands = known.junk_commands
+    session.junk_commands_uncharged = known.junk_commands_uncharged
+    session.pipelining_violation = known.pipelining_violation  # type: ignore[assignment]
+    if known.tls:
+        session.tls.SetInParent()
+    message.transaction.sender = known.sender.wire
+    message.transaction.declared_size = known.declared_size
+    message.transaction.recipient = known.recipient.wire
+    message.transaction.recipients.extend(recipient.wire for recipient in known.recipients)
+    if known.content is not NO_CONTENT:
+        message.content.size = known.content.size
+        message.content.hops = known.content.hops
+        message.content.from_fields = known.content.from_fields
+        message.content.from_addresses.extend(author.wire for author in known.content.authors)
+        message.content.dkim_checked = known.content.dkim_checked
+
+
+def _enum(value: Any) -> Any:
+    """Our enumerations have the contract's numbers."""
+    return int(value)
