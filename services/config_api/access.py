@@ -90,11 +90,8 @@ class Access:
 
     async def _look_up(self, prefix: str) -> KeyRecord | None:
         """A key made through another replica a moment ago."""
-        if not await self._store.newest() > self._replica.revision:
-            return None
-        for document in await self._store.all("api-keys"):
-            if document.body["prefix"] == prefix:
-                return key_record(document.id, document.body)
+        for document in await self._store.page("api-keys", {"prefix": prefix}, None, 1):
+            return key_record(document.id, document.body)
         return None
 
 

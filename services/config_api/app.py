@@ -70,6 +70,7 @@ def describe_app() -> FastAPI:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(SQLAlchemyError, _database)
+    app.add_exception_handler(Exception, _internal)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     return app
 
@@ -112,6 +113,11 @@ async def _http(request: Request, error: Exception) -> Response:
     if error.status_code < 500:
         return render(request, malformed("The body can't be parsed."))
     return render(request, Problem(error.status_code, "internal", "Something went wrong here."))
+
+
+async def _internal(request: Request, _: Exception) -> Response:
+    """The gate logs it."""
+    return render(request, Problem(500, "internal", "Something went wrong here.", "The log has more, by request id."))
 
 
 async def _database(request: Request, error: Exception) -> Response:

@@ -58,7 +58,7 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        passage = _Passage(scope, send)
+        passage = _Passage(scope, send, self._record)
         try:
             await self._let_in(passage, receive)
         except Problem as problem:
@@ -68,7 +68,8 @@ class Gate:
             await passage.answer(
                 Problem(500, "internal", "Something went wrong here.", "The log has more, by request id.")
             )
-        await self._record(passage)
+        REQUESTS.labels(passage.operation, str(passage.status)).inc()
+        REQUEST_SECONDS.labels(passage.operation).observe(time.monotonic() - passage.began)
 
     async def _let_in(self, passage: _Passage, receive: Receive) -> None:
         scope = passage.scope
@@ -86,10 +87,8 @@ class Gate:
         await self._app(scope, receive, passage.send)
 
     async def _record(self, passage: _Passage) -> None:
-        status, operation = passage.status, passage.operation
-        REQUESTS.labels(operation, str(status)).inc()
-        REQUEST_SECONDS.labels(operation).observe(time.monotonic() - passage.began)
-        scope = passage.scope
+        """The audit entry, written before the answer goes out: who was answered can rely on it."""
+        status, operation, scope = passage.status, passage.operation, passage.scope
         refused = status in (401, 403) or (scope["method"] not in _SAFE and status >= 400)
         # A change of settings has its entry already, from its own transaction.
         acted = scope["method"] not in _SAFE and status < 400 and scope.get("posthouse.acted", False)
@@ -105,13 +104,14 @@ class Gate:
 class _Passage:
     """One request on its way."""
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send, record: Callable[[_Passage], Awaitable[None]]) -> None:
         self.scope = scope
         self.request_id = uuid.uuid4().hex
         self.actor = _NOBODY
         self.status = 0
         self.began = time.monotonic()
         self._send = send
+        self._record = record
         scope["posthouse.request_id"] = self.request_id
 
     def fields(self, name: str) -> list[str]:
@@ -130,6 +130,7 @@ class _Passage:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            await self._record(self)
             message["headers"] = [
                 *message.get("headers", []),
                 (b"x-request-id", self.request_id.encode()),
@@ -139,10 +140,10 @@ class _Passage:
         await self._send(message)
 
     async def answer(self, problem: Problem) -> None:
-        self.scope["posthouse.problem"] = problem.code
+        """Nothing, when an answer has begun already: uvicorn ends the connection of one that is not complete."""
         if self.status:
-            # Headers are out already: all that is left is to end the connection.
-            raise ConnectionAbortedError("answer broken off")
+            return
+        self.scope["posthouse.problem"] = problem.code
         body = json.dumps(problem.as_json()).encode()
         headers = [
             (b"content-type", MEDIA_TYPE.encode()),

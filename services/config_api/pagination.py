@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 from collections.abc import Mapping
@@ -25,7 +24,7 @@ def decode(cursor: str, kind: str, filters: Mapping[str, str]) -> str:
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         of_list, after = json.loads(raw.decode("ascii"))
-    except (ValueError, binascii.Error, RecursionError):
+    except (ValueError, TypeError, RecursionError):
         raise bad_cursor() from None
     if of_list != _list_of(kind, filters) or not isinstance(after, str) or "\0" in after:
         raise bad_cursor()

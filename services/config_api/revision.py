@@ -123,6 +123,9 @@ class Revision:
             )
         else:
             await self.connection.execute(update(head).values(revision=head.c.revision - 1))
+        if not self._changed and not self.actor.request_id:
+            # Our own work at the start, with nothing to do.
+            return
         await self.connection.execute(
             insert(audit_log).values(
                 audit_row(

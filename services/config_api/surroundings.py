@@ -19,7 +19,7 @@ import dns.reversename
 from services.config_api.resources import Body
 from services.config_api.store import Store
 
-_QUESTION_SECONDS = 1.5
+_QUESTION_SECONDS = 1.0
 _DNS_PORT = 53
 _NO_RECORDS = (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer)
 

@@ -53,6 +53,7 @@ API_KEYS = Collection(
     unique=lambda body: [UniqueKey("api-keys/name", name_key(body["name"]), "/name")],
     filters={
         "name": exact("name", "The key's name, without regard to case.", name_key),
+        "prefix": exact("prefix", "The key's first characters."),
         "role": exact("role", "admin, operator or reader.", choices=ROLES),
     },
     portable=False,

@@ -1,0 +1,309 @@
+"""Collections: made, shown, listed in pages, filtered, replaced, removed; unique on canonical forms (C152, C155)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.config_api.service import Service
+
+RELAY_HOST = {"host": "smart.example", "port": 587, "always_tls": True}
+# Of each collection a body, a second one that does not collide, and one that does though it is written differently.
+BODIES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
+    "relay-rules": (
+        {
+            "name": "Partner",
+            "type": "recipient",
+            "target_type": "domain",
+            "targets": ["b.example"],
+            "relay_host": RELAY_HOST,
+        },
+        {
+            "name": "Other",
+            "type": "sender",
+            "target_type": "address",
+            "targets": ["a@b.example"],
+            "relay_host": RELAY_HOST,
+        },
+        {
+            "name": "pARTNER",
+            "type": "sender",
+            "target_type": "domain",
+            "targets": ["c.example"],
+            "relay_host": RELAY_HOST,
+        },
+    ),
+    "trusted-networks": (
+        {"name": "Office", "networks": ["192.0.2.0/24"]},
+        {"name": "Lab", "networks": ["2001:db8::/32"], "enabled": False},
+        {"name": "OFFICE", "networks": ["198.51.100.0/24"]},
+    ),
+    "relay-domains": ({"domain": "Bücher.example"}, {"domain": "b.example"}, {"domain": "xn--bcher-kva.EXAMPLE."}),
+    "local-domains": (
+        {"name": "ours.example", "mailbox": {"kind": "lmtp", "host": "127.0.0.1"}},
+        {"name": "d.example", "mailbox": {"kind": "maildir", "path": "/srv/mail/"}},
+        {"name": "OURS.example.", "mailbox": None},
+    ),
+    "accounts": (
+        {"login": "alice", "addresses": ["Alice@ours.example"]},
+        {"login": "bob", "addresses": ["bob@ours.example"]},
+        {"login": "carol", "addresses": ["aLICE@OURS.example"]},
+    ),
+    "aliases": (
+        {"address": "info@ours.example", "targets": ["alice@ours.example"]},
+        {"address": "help@ours.example", "targets": ["alice@ours.example"]},
+        {"address": "INFO@ours.example", "targets": ["bob@ours.example"]},
+    ),
+    "access-rules": (
+        {"list": "block", "criterion": "network", "value": "192.163.1.1/255.100.10.1"},
+        {"list": "allow", "criterion": "domain", "value": "b.example"},
+        {"list": "block", "criterion": "network", "value": "192.32.0.1/255.100.10.1", "name": "the same"},
+    ),
+    "dkim-keys": (
+        {"domain": "ours.example", "selector": "a", "algorithm": "ed25519-sha256"},
+        {"domain": "ours.example", "selector": "b", "algorithm": "ed25519-sha256"},
+        {"domain": "OURS.example", "selector": "A", "algorithm": "ed25519-sha256"},
+    ),
+    "api-keys": (
+        {"name": "ci", "role": "reader"},
+        {"name": "ops", "role": "operator"},
+        {"name": "CI", "role": "admin"},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(BODIES))
+async def test_the_life_of_an_object(service: Service, kind: str) -> None:
+    first, second, colliding = BODIES[kind]
+    made = await service.api.post(f"/v1/{kind}", json=first)
+    assert made.status_code == 201, made.text
+    record = {name: value for name, value in made.json().items() if name not in ("warnings", "key")}
+    path = made.headers["location"]
+    assert path == f"/v1/{kind}/{record['id']}"
+    shown = await service.api.get(path)
+    assert shown.json() == record
+    assert shown.headers["etag"] == made.headers["etag"]
+
+    collision = await service.api.post(f"/v1/{kind}", json=colliding)
+    assert collision.status_code == 409
+    assert collision.json()["errors"][0]["code"] == "taken"
+    other = await service.make(kind, second)
+    listed = await service.get(f"/v1/{kind}")
+    assert [item["id"] for item in listed["items"]] == [record["id"], other["id"]]
+    assert listed["next_cursor"] is None
+
+    tag = shown.headers["etag"]
+    taken = await service.api.put(path, json=second, headers={"If-Match": tag})
+    assert taken.status_code == (422 if kind == "dkim-keys" else 409)
+    assert (await service.api.delete(path)).status_code == 428
+    assert (await service.api.delete(path, headers={"If-Match": '"0"'})).status_code == 412
+    removed = await service.api.delete(path, headers={"If-Match": tag})
+    assert removed.status_code == 204
+    assert (await service.api.get(path)).status_code == 404
+    assert (await service.api.delete(path, headers={"If-Match": tag})).status_code == 404
+    # What it alone had is free again.
+    assert (await service.api.post(f"/v1/{kind}", json=colliding)).status_code == 201
+
+
+async def test_c149_read_only_and_unknown_members_are_refused(on_sqlite: Service) -> None:
+    members = ("id", "created_at", "version", "updated_at", "tenant_id", "is_admin", "key_hash", "Name")
+    for kind, (first, _, _) in BODIES.items():
+        for member in members:
+            refused = await on_sqlite.api.post(f"/v1/{kind}", json={**first, member: "x"})
+            assert refused.status_code == 422, (kind, member)
+        assert (await on_sqlite.get(f"/v1/{kind}"))["items"] == []
+        made = await on_sqlite.api.post(f"/v1/{kind}", json=first)
+        headers = {"If-Match": made.headers["etag"]}
+        for member in members:
+            patched = await on_sqlite.api.patch(made.headers["location"], json={member: "x"}, headers=headers)
+            assert patched.status_code == 422, (kind, member)
+        assert (await on_sqlite.api.get(made.headers["location"])).headers["etag"] == made.headers["etag"]
+
+
+async def test_c152_pages_of_objects_made_at_one_time(service: Service) -> None:
+    """Fifty at once, and some removed and added while paging: none twice, none left out, an end."""
+    names = [f"d{number:02}.example" for number in range(50)]
+    await asyncio.gather(*(service.make("relay-domains", {"domain": name}) for name in names))
+    seen: list[str] = []
+    cursor: str | None = None
+    for number in range(100):
+        query = {"limit": 7, **({"cursor": cursor} if cursor else {})}
+        answer = await service.api.get("/v1/relay-domains", params=query)
+        page = answer.json()
+        seen += [item["domain"] for item in page["items"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+        gone = page["items"][0]
+        tag = (await service.api.get(f"/v1/relay-domains/{gone['id']}")).headers["etag"]
+        await service.api.delete(f"/v1/relay-domains/{gone['id']}", headers={"If-Match": tag})
+        await service.make("relay-domains", {"domain": f"late{number}.example"})
+    assert cursor is None
+    assert len(seen) == len(set(seen))
+    assert set(names) <= set(seen)
+
+
+async def test_c148_cursors_that_were_never_given_out(service: Service) -> None:
+    for cursor in ("%00", "x", "AAAA", "%ff", "bnVsbA", "WyJhIiwiYiJd", "eyJhIjoxfQ", "'\"--", "%ed%a0%80", ""):
+        for kind in ("accounts", "audit-log", "revisions"):
+            answer = await service.api.get(f"/v1/{kind}?cursor={cursor}")
+            assert answer.status_code == 422, (kind, cursor)
+            assert answer.json()["errors"][0]["pointer"] == "/cursor"
+
+
+async def test_a_cursor_is_of_its_list_and_filters(on_sqlite: Service) -> None:
+    for number in range(3):
+        await on_sqlite.make("relay-domains", {"domain": f"d{number}.example"})
+    cursor = (await on_sqlite.get("/v1/relay-domains?limit=1"))["next_cursor"]
+    for path, query in (("accounts", {}), ("relay-domains", {"enabled": "true"})):
+        answer = await on_sqlite.api.get(f"/v1/{path}", params={**query, "cursor": cursor})
+        assert answer.status_code == 422
+
+
+HOSTILE = ["'\"--", "%_", "\\", "*)(uid=*", "{{7*7}}", "'; DROP TABLE documents; --", "𝕏'\u202e", "_", "%"]
+
+
+async def test_c155_names_are_values_and_nothing_else(service: Service) -> None:
+    await service.make("trusted-networks", {"name": "plain", "networks": ["192.0.2.0/24"]})
+    for number, text in enumerate(HOSTILE):
+        made = await service.make("trusted-networks", {"name": text, "networks": ["192.0.2.0/24"]})
+        found = await service.api.get("/v1/trusted-networks", params={"name": text})
+        assert [item["id"] for item in found.json()["items"]] == [made["id"]]
+        assert made["name"] == text
+        assert len((await service.get("/v1/trusted-networks"))["items"]) == number + 2
+
+
+async def test_c155_only_the_fixed_filters_are_taken(on_sqlite: Service) -> None:
+    for query in ("sort=name", "order=desc", "where=1", "name[]=x", "Name=x", "offset=1", "name=a%00b"):
+        answer = await on_sqlite.api.get(f"/v1/trusted-networks?{query}")
+        assert answer.status_code == 422, query
+
+
+async def test_filters_compare_canonical_forms(service: Service) -> None:
+    made = {}
+    for kind, (first, second, _) in BODIES.items():
+        made[kind] = (await service.make(kind, first))["id"]
+        await service.make(kind, {**second, "domain": "b.example"} if kind == "dkim-keys" else second)
+    for kind, query in QUERIES:
+        found = await service.api.get(f"/v1/{kind}", params=query)
+        assert [item["id"] for item in found.json()["items"]] == [made[kind]], (kind, query)
+
+
+QUERIES: list[tuple[str, dict[str, str]]] = [
+    ("relay-rules", {"target": "B.example"}),
+    ("relay-rules", {"type": "recipient", "name": "PARTNER"}),
+    ("trusted-networks", {"network": "192.0.2.0/24", "enabled": "true"}),
+    ("relay-domains", {"domain": "BÜCHER.example"}),
+    ("local-domains", {"name": "OURS.example"}),
+    ("accounts", {"address": "ALICE@ours.example"}),
+    ("accounts", {"login": "ALICE"}),
+    ("aliases", {"address": "Info@ours.example"}),
+    ("access-rules", {"criterion": "network", "list": "block"}),
+    ("dkim-keys", {"domain": "OURS.example"}),
+    ("api-keys", {"role": "reader"}),
+]
+
+
+async def test_terms_follow_a_change(service: Service) -> None:
+    made = await service.make("accounts", {"login": "alice", "addresses": ["alice@ours.example"]})
+    await service.change(f"/v1/accounts/{made['id']}", {"login": "alicia", "addresses": ["a@ours.example"]})
+    for query, count in (("login=alice", 0), ("login=alicia", 1), ("address=alice@ours.example", 0)):
+        assert len((await service.get(f"/v1/accounts?{query}"))["items"]) == count
+    await service.make("accounts", {"login": "alice", "addresses": ["alice@ours.example"]})
+
+
+async def test_a_domain_is_local_or_passed_on_not_both(service: Service) -> None:
+    await service.make("local-domains", {"name": "ours.example"})
+    answer = await service.api.post("/v1/relay-domains", json={"domain": "Ours.Example"})
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (409, "/domain")
+
+
+async def test_an_address_belongs_to_one_account_or_alias(service: Service) -> None:
+    await service.make("accounts", {"login": "alice", "addresses": ["alice@ours.example"]})
+    body = {"address": "ALICE@ours.example", "targets": ["b@c.example"]}
+    answer = await service.api.post("/v1/aliases", json=body)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (409, "/address")
+
+
+async def test_a_repeated_request_is_answered_again(service: Service) -> None:
+    headers = {"Idempotency-Key": "once"}
+    body = {"name": "ci", "role": "reader"}
+    first = await service.api.post("/v1/api-keys", json=body, headers=headers)
+    again = await service.api.post("/v1/api-keys", json=body, headers=headers)
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.json() == first.json()
+    assert (again.headers["etag"], again.headers["location"]) == (first.headers["etag"], first.headers["location"])
+    assert again.headers["idempotency-replayed"] == "true"
+    assert len((await service.get("/v1/api-keys"))["items"]) == 1
+    other = await service.api.post("/v1/api-keys", json={**body, "name": "x"}, headers=headers)
+    assert other.status_code == 422
+    assert len((await service.get("/v1/api-keys"))["items"]) == 1
+
+
+async def test_of_requests_with_one_key_at_once_one_is_done(service: Service) -> None:
+    body = {"name": "office", "networks": ["192.0.2.0/24"]}
+
+    async def post() -> tuple[int, dict[str, Any]]:
+        answer = await service.api.post("/v1/trusted-networks", json=body, headers={"Idempotency-Key": "k"})
+        return answer.status_code, answer.json()
+
+    answers = await asyncio.gather(*(post() for _ in range(8)))
+    assert {status for status, _ in answers} == {201}
+    assert len({found["id"] for _, found in answers}) == 1
+
+
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    ("relay-domains", {"domain": "a.example", "recipients": ["x@b.example"]}, ""),
+    ("relay-domains", {"domain": "a..example"}, "/domain"),
+    ("relay-domains", {"domain": "192.0.2.1"}, "/domain"),
+    ("local-domains", {"name": "a.example", "mailbox": {"kind": "maildir"}}, "/mailbox/path"),
+    ("local-domains", {"name": "a.example", "mailbox": {"kind": "maildir", "path": "relative"}}, "/mailbox/path"),
+    ("local-domains", {"name": "a.example", "mailbox": {"kind": "maildir", "path": "/a/../b"}}, "/mailbox/path"),
+    ("local-domains", {"name": "a.example", "mailbox": {"kind": "smtp", "path": "/a"}}, "/mailbox/host"),
+    ("local-domains", {"name": "a.example", "mailbox": {"kind": "ftp"}}, "/mailbox"),
+    ("access-rules", {"list": "block", "criterion": "domain", "value": "a.example"}, ""),
+    ("access-rules", {"list": "allow", "criterion": "ip", "value": "192.0.2.1", "action": "reject"}, ""),
+    ("access-rules", {"list": "block", "criterion": "ip", "value": "192.0.2.0/24"}, ""),
+    ("access-rules", {"list": "block", "criterion": "network", "value": "2001:db8::/ffff::ff"}, ""),
+    ("access-rules", {"list": "block", "criterion": "sender", "value": "example.com"}, ""),
+    (
+        "access-rules",
+        {"list": "block", "criterion": "ip", "value": "192.0.2.1", "expires_at": 1893456000},
+        "/expires_at",
+    ),
+    (
+        "access-rules",
+        {"list": "block", "criterion": "ip", "value": "192.0.2.1", "expires_at": "2030-01-31T12:00:00"},
+        "/expires_at",
+    ),
+    ("trusted-networks", {"name": "x", "networks": []}, "/networks"),
+    ("trusted-networks", {"name": "x", "networks": ["192.0.2.0/255.0.255.0"]}, "/networks/0"),
+    ("aliases", {"address": "a@b.example", "targets": []}, "/targets"),
+    ("accounts", {"login": "has blank"}, "/login"),
+]
+
+
+async def test_what_collections_refuse(on_sqlite: Service) -> None:
+    for kind, body, pointer in REFUSED:
+        answer = await on_sqlite.api.post(f"/v1/{kind}", json=body)
+        assert answer.status_code == 422, (kind, body, answer.text)
+        assert pointer in [error["pointer"] for error in answer.json()["errors"]], (kind, body, answer.text)
+        assert (await on_sqlite.get(f"/v1/{kind}"))["items"] == []
+
+
+async def test_the_right_network_is_named(on_sqlite: Service) -> None:
+    body = {"name": "x", "networks": ["192.0.2.77/24"]}
+    answer = await on_sqlite.api.post("/v1/trusted-networks", json=body)
+    assert "192.0.2.0/24" in answer.json()["errors"][0]["detail"]
+
+
+async def test_dkim_keys_show_their_record_alone(service: Service) -> None:
+    made = await service.make("dkim-keys", {"domain": "ours.example", "selector": "a"})
+    assert made["dns_name"] == "a._domainkey.ours.example"
+    assert made["dns_record"].startswith("v=DKIM1; k=rsa; p=MIIB")
+    assert "PRIVATE" not in str(made)
+    assert "private" not in str(await service.get(f"/v1/dkim-keys/{made['id']}"))
+    changed = await service.change(f"/v1/dkim-keys/{made['id']}", {"enabled": False})
+    assert changed["dns_record"] == made["dns_record"]

@@ -1,0 +1,275 @@
+"""What every request passes: keys, roles, bounds, problems that repeat nothing (C82, C148, C156)."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+
+from services.config_api.access import FailureLimit
+from services.config_api.catalogue import COLLECTIONS, SINGLETONS
+from services.config_api.client_address import client_address
+from tests.config_api.service import ADMIN_KEY, Service, running
+
+GENERAL = "/v1/settings/general"
+JSON = {"Content-Type": "application/json"}
+
+
+async def test_every_path_needs_a_key(on_sqlite: Service) -> None:
+    paths = [f"/v1/{resource.kind}" for resource in (*SINGLETONS, *COLLECTIONS)]
+    async with httpx.AsyncClient(base_url=str(on_sqlite.api.base_url)) as stranger:
+        for path in [*paths, "/v1/config:export", "/v1/revisions", "/v1/audit-log", "/v1/no-such-thing"]:
+            answer = await stranger.get(path)
+            assert answer.status_code == 401, path
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+        for header in (
+            "Basic YTpi",
+            "Bearer",
+            "bearer wrong",
+            f"Bearer {ADMIN_KEY}x",
+            "Bearer " + "x" * 9999,
+        ):
+            answer = await stranger.get(GENERAL, headers={"Authorization": header})
+            assert answer.status_code == 401, header
+        assert (await stranger.get("/healthz")).status_code == 200
+        assert (await stranger.get("/readyz")).json() == {"status": "ready", "missing": {}}
+        assert "posthouse_config_api_requests_total" in (await stranger.get("/metrics")).text
+
+
+async def test_roles(service: Service) -> None:
+    keys = {}
+    for role in ("reader", "operator", "admin"):
+        keys[role] = (await service.make("api-keys", {"name": f"the {role}", "role": role}))["key"]
+
+    async def ask(role: str, method: str, path: str) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {keys[role]}", "If-Match": "*"}
+        body = {} if method in ("POST", "PATCH") else None
+        return await service.api.request(method, path, headers=headers, json=body)
+
+    assert (await ask("reader", "GET", GENERAL)).status_code == 200
+    for role in ("reader", "operator"):
+        refused = await ask(role, "PATCH", GENERAL)
+        assert refused.status_code == 403
+        assert refused.json()["required_role"] == "admin"
+        assert "admin" in refused.json()["detail"]
+        assert (await ask(role, "GET", "/v1/api-keys")).status_code == 403
+        assert (await ask(role, "GET", "/v1/audit-log")).status_code == 403
+    assert (await ask("reader", "DELETE", "/v1/blocked-clients/192.0.2.1")).json()["required_role"] == "operator"
+    assert (await ask("operator", "DELETE", "/v1/blocked-clients/192.0.2.1")).status_code == 503
+    assert (await ask("operator", "GET", "/v1/queue/messages/x/content")).json()["required_role"] == "admin"
+    assert (await ask("admin", "PATCH", GENERAL)).status_code == 200
+
+
+async def test_keys_end(service: Service) -> None:
+    made = await service.make("api-keys", {"name": "ci", "role": "reader"})
+    headers = {"Authorization": f"Bearer {made['key']}"}
+    path = f"/v1/api-keys/{made['id']}"
+    assert made["key"].startswith(made["prefix"])
+    assert (await service.api.get(GENERAL, headers=headers)).status_code == 200
+    shown = await service.get(path)
+    assert shown["last_used_at"] is not None
+    assert made["key"] not in str(shown)
+    assert "hash" not in str(shown)
+    await service.change(path, {"expires_at": "2020-01-01T00:00:00Z"})
+    # The change is published to the checks of this process within a poll of its database.
+    for _ in range(100):
+        if (answer := await service.api.get(GENERAL, headers=headers)).status_code == 401:
+            break
+    assert answer.status_code == 401
+
+
+async def test_wrong_keys_are_limited_and_right_ones_are_not(on_sqlite: Service) -> None:
+    async def attempt(key: str) -> int:
+        return (await on_sqlite.api.get(GENERAL, headers={"Authorization": f"Bearer {key}"})).status_code
+
+    statuses = [await attempt(f"wrong{number}") for number in range(45)]
+    assert statuses[0] == 401
+    # At most two minutes' worth passed, should the minute have turned in between.
+    assert statuses.count(429) >= 5
+    assert await attempt(ADMIN_KEY) == 200
+    entries = (await on_sqlite.get("/v1/audit-log?status=401"))["items"]
+    assert 20 <= len(entries) <= 40
+
+
+def test_failures_are_counted_per_client_and_the_table_is_bounded() -> None:
+    limit = FailureLimit()
+    assert all(limit.count("192.0.2.1") for _ in range(20))
+    assert not limit.count("192.0.2.1")
+    assert limit.count("192.0.2.2")
+    assert not all(limit.count(f"2001:db8::{number:x}") for number in range(21))
+    for number in range(20_000):
+        limit.count(str(ipaddress.IPv4Address(number)))
+    assert limit.count("192.0.2.1")
+
+
+PROXIES = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8:1::/48"))
+
+
+@pytest.mark.parametrize(
+    ("peer", "fields", "found"),
+    [
+        ("198.51.100.9", ["203.0.113.5"], "198.51.100.9"),
+        ("10.0.0.1", [], "10.0.0.1"),
+        ("10.0.0.1", ["203.0.113.5"], "203.0.113.5"),
+        ("10.0.0.1", ["1.2.3.4, 203.0.113.5"], "203.0.113.5"),
+        ("10.0.0.1", ["1.2.3.4", "203.0.113.5, 10.9.9.9"], "203.0.113.5"),
+        ("10.0.0.1", ["203.0.113.5:4711"], "203.0.113.5"),
+        ("10.0.0.1", ["[2001:db8:9::1]:4711"], "2001:db8:9::1"),
+        ("10.0.0.1", ["[2001:db8:9::1]"], "2001:db8:9::1"),
+        ("10.0.0.1", ["2001:DB8:9::1"], "2001:db8:9::1"),
+        ("10.0.0.1", ["::ffff:203.0.113.5"], "203.0.113.5"),
+        ("::ffff:10.0.0.1", ["203.0.113.5"], "203.0.113.5"),
+        ("2001:db8:1::1", ["203.0.113.5"], "203.0.113.5"),
+        ("10.0.0.1", ["203.0.113.5, unknown"], "10.0.0.1"),
+        ("10.0.0.1", ["203.0.113.5, _hidden, 10.0.0.7"], "10.0.0.7"),
+        ("10.0.0.1", ["10.1.1.1, 10.2.2.2"], "10.1.1.1"),
+        ("10.0.0.1", [","], "10.0.0.1"),
+    ],
+)
+def test_c82_whose_request_it_is(peer: str, fields: list[str], found: str) -> None:
+    assert client_address(peer, fields, PROXIES) == found
+
+
+async def test_c82_forwarded_addresses_count_only_from_proxies(tmp_path: Path, resolver: str) -> None:
+    url = f"sqlite:///{tmp_path / 'config.sqlite3'}"
+    forwarded = {"X-Forwarded-For": "203.0.113.5", "Authorization": "Bearer wrong"}
+    seen = []
+    for proxies in ("", "127.0.0.0/8"):
+        async with running(url, tmp_path, nameservers=resolver, proxy_networks=proxies) as service:
+            await service.api.get(GENERAL, headers=forwarded)
+            seen.append((await service.get("/v1/audit-log?limit=1"))["items"][0]["client_address"])
+    assert seen == ["127.0.0.1", "203.0.113.5"]
+
+
+async def test_c148_text_that_no_database_takes(service: Service) -> None:
+    bodies = [
+        rb'{"name": "a\u0000b", "networks": ["192.0.2.0/24"]}',
+        rb'{"name": "\ud800", "networks": ["192.0.2.0/24"]}',
+        rb'{"name": "a\r\nb", "networks": ["192.0.2.0/24"]}',
+        rb'{"name": "a\u2028b", "networks": ["192.0.2.0/24"]}',
+        rb'{"name": "a\u0085b", "networks": ["192.0.2.0/24"]}',
+        rb'{"name": "a", "networks": ["192.0.2.0/24\u0000"]}',
+        rb'{"name": "a", "networks": ["192.0.2.0/24"], "\u0000": 1}',
+        rb'{"name": "a", "networks": ["192.0.2.0/24"], "\udfff": 1}',
+    ]
+    for body in bodies:
+        answer = await service.api.post("/v1/trusted-networks", content=body, headers=JSON)
+        assert answer.status_code == 422, body
+    for path in ("/v1/accounts/%00", "/v1/accounts/a%00b", "/v1/accounts/%ff", "/v1/revisions/%00", "/v1/%00"):
+        assert (await service.api.get(path)).status_code in (404, 422), path
+    assert (await service.get("/v1/accounts?login=%ed%a0%80"))["items"] == []
+    for path in ("accounts?login=a%00", "queue/messages?sender=%00", "accounts?limit=%00"):
+        assert (await service.api.get(f"/v1/{path}")).status_code == 422, path
+    for kind, body in (
+        (
+            "relay-rules",
+            rb'{"name":"x","type":"sender","target_type":"domain","targets":["a\u0000.example"],"relay_host":{"host":"h.example"}}',
+        ),
+        ("relay-domains", rb'{"domain":"a\u0000.example"}'),
+        ("accounts", rb'{"login":"a\u0000"}'),
+        ("accounts", rb'{"login":"a","addresses":["a\u0000@b.example"]}'),
+        ("aliases", rb'{"address":"\ud800@b.example","targets":["a@b.example"]}'),
+        ("access-rules", rb'{"list":"block","criterion":"sender","value":"a\u0000@b.example"}'),
+        ("dkim-keys", rb'{"domain":"a.example","selector":"a\u0000"}'),
+        ("api-keys", rb'{"name":"\u0000","role":"reader"}'),
+    ):
+        answer = await service.api.post(f"/v1/{kind}", content=body, headers=JSON)
+        assert answer.status_code == 422, (kind, answer.text)
+
+
+async def test_bodies_are_bounded(on_sqlite: Service) -> None:
+    async def post(content: bytes, media_type: str = "application/json") -> httpx.Response:
+        return await on_sqlite.api.post("/v1/accounts", content=content, headers={"Content-Type": media_type})
+
+    assert (await post(b'{"login": "' + b"a" * 1_048_576 + b'"}')).status_code == 413
+    assert (await post(b"[" * 33 + b"]" * 33)).status_code == 400
+    assert (await post(b'{"login": ' + b"[" * 100_000)).status_code == 400
+    assert (await post(b'{"login": "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["}')).status_code == 201
+    assert (await post(b'{"login": "' + b"9" * 10 + b'", "enabled": ' + b"9" * 5000 + b"}")).status_code in (400, 422)
+    assert (await post('{"login": "a"}'.encode("utf-16"))).status_code == 400
+    assert (await post(b'{"login": "\xff"}')).status_code == 400
+    assert (await post(b"{")).status_code == 400
+    assert (await post(b"")).status_code == 422
+    assert (await post(b"login=a", "application/x-www-form-urlencoded")).status_code == 415
+    assert (await post(b'{"login": "b"}', "text/plain")).status_code == 415
+    assert len((await on_sqlite.get("/v1/accounts"))["items"]) == 1
+
+
+async def test_a_body_without_a_declared_length_is_bounded_too(on_sqlite: Service) -> None:
+    async def chunks() -> object:
+        for _ in range(20):
+            yield b"x" * 100_000
+
+    answer = await on_sqlite.api.post("/v1/accounts", content=chunks(), headers=JSON)  # type: ignore[arg-type]
+    assert answer.status_code == 413
+
+
+async def test_c156_what_was_sent_is_not_repeated(on_sqlite: Service) -> None:
+    secret = "hunter2-never-shown"
+    wrong = [
+        ("relay-rules", {"name": "x", "relay_host": {"port": 25, "auth": {"username": "u", "password": secret}}}),
+        ("relay-rules", {"relay_host": {"host": secret + " x", "auth": {"username": "u", "password": [secret]}}}),
+        ("accounts", {"password": secret}),
+        ("accounts", {"login": "a", "password": {"x": secret}}),
+        ("accounts", {"login": "a", "pasword": secret}),
+        ("accounts", {"login": secret + "\n"}),
+        ("relay-hosts:test", {"relay_host": {"auth": {"username": "u", "password": secret}}}),
+        ("explain/route", {"recipient": secret}),
+        ("config:import", {"format": secret, "accounts": [{"password": secret}]}),
+    ]
+    for kind, body in wrong:
+        answer = await on_sqlite.api.post(f"/v1/{kind}", json=body)
+        assert answer.status_code == 422, kind
+        assert secret not in answer.text, kind
+    broken = await on_sqlite.api.post("/v1/accounts", content=b'{"password": "' + secret.encode(), headers=JSON)
+    assert (broken.status_code, secret in broken.text) == (400, False)
+    for path in (f"accounts?limit={secret}", f"accounts/{secret}", f"revisions/{secret}"):
+        assert secret not in (await on_sqlite.api.get(f"/v1/{path}")).text
+
+
+async def test_problems_have_their_media_type_and_a_request_id(on_sqlite: Service) -> None:
+    for answer in (
+        await on_sqlite.api.get("/v1/no-such-thing"),
+        await on_sqlite.api.delete(GENERAL),
+        await on_sqlite.api.get("/v1/accounts/none"),
+        await on_sqlite.api.post("/v1/accounts", content=b"{", headers=JSON),
+    ):
+        assert answer.headers["content-type"] == "application/problem+json"
+        found = answer.json()
+        assert found["status"] == answer.status_code
+        assert found["type"].startswith("urn:posthouse:problem:")
+        assert answer.headers["x-request-id"]
+
+
+async def test_browsers_are_not_let_in_by_default(tmp_path: Path, resolver: str) -> None:
+    preflight = {"Origin": "https://admin.example", "Access-Control-Request-Method": "PUT"}
+    url = f"sqlite:///{tmp_path / 'config.sqlite3'}"
+    allowed = []
+    for origins in ("", "https://admin.example"):
+        async with running(url, tmp_path, nameservers=resolver, cors_origins=origins) as service:
+            answer = await service.api.options(GENERAL, headers=preflight)
+            allowed.append(answer.headers.get("access-control-allow-origin"))
+    assert allowed == [None, "https://admin.example"]
+
+
+async def test_outages_of_other_services_are_named(on_sqlite: Service) -> None:
+    route = json.dumps({"recipient": "a@b.example"}).encode()
+    calls = [
+        ("GET", "/v1/queue/messages", b"", "relay"),
+        ("GET", "/v1/queue/destinations", b"", "relay"),
+        ("GET", "/v1/messages", b"", "relay"),
+        ("POST", "/v1/queue/messages/abc:retry", b"", "relay"),
+        ("POST", "/v1/explain/route", route, "relay"),
+        ("POST", "/v1/relay-hosts:test", b'{"rule_id": "delivery"}', "relay"),
+        ("GET", "/v1/blocked-clients", b"", "policy"),
+        ("POST", "/v1/explain/session", b'{"session_id": "%s"}' % (b"0" * 32), "policy"),
+    ]
+    for method, path, body, service in calls:
+        answer = await on_sqlite.api.request(method, path, content=body, headers=JSON)
+        assert answer.status_code == 503, (path, answer.text)
+        assert answer.json()["service"] == service
+        assert "unavailable" in answer.json()["detail"]
+    assert (await on_sqlite.api.get(GENERAL)).status_code == 200
