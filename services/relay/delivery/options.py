@@ -85,6 +85,8 @@ class DeliveryOptions:
     mta_sts: bool = True
     # Where policies are served; every other port is for tests.
     mta_sts_port: int = 443
+    # BDAT where CHUNKING is offered (RFC 3030): one fault less to make with dots, one more to meet in servers.
+    chunking: bool = False
     timeouts: Timeouts = Timeouts()
     # Seconds that an unused connection is kept.
     idle_seconds: float = 5.0

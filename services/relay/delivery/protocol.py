@@ -67,29 +67,33 @@ class DeliveryProtocol(SMTPProtocol):
         self._due += replies
         transport.write(commands)
 
-    async def send_content(self, content: bytes, end: bytes, seconds: float, replies: int = 1) -> None:
-        """Writes content and then `end`; `seconds` is how long the peer may take nothing at all.
+    async def send_content(self, start: bytes, content: bytes, end: bytes, seconds: float, replies: int) -> None:
+        """Writes `start`, content and `end`; `seconds` is how long the peer may take nothing at all.
 
         Replies may come before the end (a server that refuses half-way); then the rest is not sent and the connection
-        must be closed. Raises ConnectionFailedError when the peer can't have had all of it.
+        is of no further use. Raises ConnectionFailedError when the peer can't have had all of it.
         """
         transport = self._open()
         self._due += replies
         if len(content) <= _BLOCK:
-            transport.writelines((content, end))
+            transport.writelines((start, content, end) if start else (content, end))
             return
+        if start:
+            transport.write(start)
         view = memoryview(content)
-        for start in range(0, len(view), _BLOCK):
-            transport.write(view[start : start + _BLOCK])
+        for position in range(0, len(view), _BLOCK):
+            transport.write(view[position : position + _BLOCK])
             if self._paused:
                 await self._progress(seconds)
             else:
                 # What the peer says meanwhile is read before its reset throws it away.
                 await asyncio.sleep(0)
             if self._replies:
+                self._tainted = True
                 return
             transport = self._open()
-        transport.write(end)
+        if end:
+            transport.write(end)
 
     async def reply(self, seconds: float) -> Reply:
         """The next reply that is due. Raises ConnectionFailedError."""

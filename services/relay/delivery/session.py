@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from services.relay.delivery.auth import log_in, mechanism
@@ -43,9 +43,11 @@ class Session:
 class SessionOpener:
     """Makes sessions out of fresh connections. The same steps for deliveries and for the test of a relay host."""
 
-    def __init__(self, contexts: Contexts, timeouts: Timeouts) -> None:
+    def __init__(self, contexts: Contexts, timeouts: Timeouts, *, chunking: bool) -> None:
+        """`chunking`: BDAT may be used where it is offered."""
         self._contexts = contexts
         self._timeouts = timeouts
+        self._chunking = chunking
 
     async def open(
         self,
@@ -64,7 +66,10 @@ class SessionOpener:
         """
         opening = _Opening(self._contexts, self._timeouts, protocol, endpoint, hostname, without_tls, watcher)
         try:
-            return await opening.run()
+            session = await opening.run()
+            if session.capabilities.chunking and not self._chunking:
+                session.capabilities = replace(session.capabilities, chunking=False)
+            return session
         except HostFailedError:
             if protocol.usable:
                 protocol.quit()

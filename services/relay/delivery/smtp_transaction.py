@@ -91,7 +91,8 @@ class Transaction:
         recipients = [self._recipients[index] for index in self._named]
         commands.append(self._message.mail(recipients, offered))
         commands += [rcpt(recipient, offered) for recipient in recipients]
-        commands.append(b"DATA\r\n")
+        if not offered.chunking:
+            commands.append(b"DATA\r\n")
         self._protocol.send(b"".join(commands), len(commands))
         if self._reused and not await self._reset():
             return
@@ -103,6 +104,9 @@ class Transaction:
         for index in self._named:
             if not self._recipient_judged(index, await self._reply(Stage.RCPT, self._timeouts.rcpt)):
                 return
+        if offered.chunking:
+            await self._chunk()
+            return
         data = await self._reply(Stage.DATA, self._timeouts.data)
         if self._accepted:
             await self._content(data)
@@ -125,6 +129,9 @@ class Transaction:
             self._protocol.send(rcpt(self._recipients[index], offered), 1)
             if not self._recipient_judged(index, await self._reply(Stage.RCPT, self._timeouts.rcpt)):
                 return
+        if offered.chunking:
+            await self._chunk()
+            return
         if not self._accepted:
             return
         self._stage = Stage.DATA
@@ -181,13 +188,19 @@ class Transaction:
             if data.code == _SERVICE_CLOSES:
                 self._protocol.abort()
             return
-        replies = len(self._accepted) if self._session.endpoint.lmtp else 1
-        await self._protocol.send_content(self._message.stuffed(), b".\r\n", self._timeouts.block, replies)
-        self._stage = Stage.END_OF_DATA
-        await self._answers(replies)
+        await self._send(b"", self._message.stuffed(), b".\r\n")
 
-    async def _answers(self, replies: int) -> None:
-        """One answer for all; in LMTP one for each recipient (RFC 2033 4.2)."""
+    async def _chunk(self) -> None:
+        """The content in one piece and as it is (RFC 3030), if anybody gets it."""
+        if self._accepted:
+            content = self._message.content
+            await self._send(b"BDAT %d LAST\r\n" % len(content), content, b"")
+
+    async def _send(self, start: bytes, content: bytes, end: bytes) -> None:
+        """The content and its answers: one for all; in LMTP one for each recipient (RFC 2033 4.2)."""
+        self._stage = Stage.DATA
+        replies = len(self._accepted) if self._session.endpoint.lmtp else 1
+        await self._protocol.send_content(start, content, end, self._timeouts.block, replies)
         for number in range(replies):
             concerned = self._accepted if replies == 1 else [self._accepted[number]]
             reply = await self._reply(Stage.END_OF_DATA, self._timeouts.end_of_data)
@@ -209,7 +222,7 @@ class Transaction:
             if (await self._protocol.reply(self._timeouts.rcpt)).code == _SERVICE_CLOSES:
                 self._protocol.abort()
                 return
-        if (await self._protocol.reply(self._timeouts.data)).code == 354:
+        if not self._offered.chunking and (await self._protocol.reply(self._timeouts.data)).code == 354:
             await self._lone_dot()
 
     async def _reply(self, stage: Stage, seconds: float) -> Reply:

@@ -68,7 +68,8 @@ class MailTransport:
         finder = TargetFinder(Exchangers(self.resolver, chance, options.mx_port), security, options)
 
         def reacher(timeouts: Timeouts) -> Reacher:
-            return Reacher(SessionOpener(contexts, timeouts), finder.families, clock, timeouts.connect)
+            opener = SessionOpener(contexts, timeouts, chunking=options.chunking)
+            return Reacher(opener, finder.families, clock, timeouts.connect)
 
         self._means = Means(options, clock, finder, reacher(options.timeouts), self._pool)
         self._signer = Signer(wall_clock)

@@ -299,6 +299,14 @@ async def test_a_refusal_in_the_middle_of_the_content_is_heard(by_sink: Gateway,
     assert (outcome.result, outcome.code) == (Result.FAILED, 552)
 
 
+async def test_a_session_whose_content_was_cut_short_is_not_used_again(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
+    smtp_sink.on(Stage.CONTENT, reply("552 5.3.4 Enough"), after_octets=100_000, times=1)
+    outcome = await by_sink.deliver_one(content=b"x" * 20_000_000 + b"\r\n")
+    assert (outcome.result, outcome.code) == (Result.FAILED, 552)
+    assert (await by_sink.deliver_one()).result is Result.DELIVERED
+    assert len(smtp_sink.sessions) == 2
+
+
 async def test_recipients_refused_before_the_loss_stay_refused(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
     smtp_sink.on(Stage.RCPT, reply("550 5.1.1 No"), address=FIVE[0])
     smtp_sink.on(Stage.DATA, Close())
@@ -471,3 +479,39 @@ async def test_a_reader_that_takes_nothing_is_given_up(by_sink: Gateway, smtp_si
     outcome = await by_sink.deliver_one(content=b"x" * 30_000_000 + b"\r\n")
     assert (outcome.result, outcome.possible_duplicate) == (Result.DEFERRED, False)
     gate.open()
+
+
+# BDAT
+
+
+@PIPELINING
+@pytest.mark.parametrize("content", [CONTENT, b"", b".\r\n..\r\n", b"no end", b"x" * 3_000_000])
+async def test_bdat_sends_the_very_octets_where_it_is_wanted(
+    gateway: Gateway, smtp_sink: SmtpSink, content: bytes, pipelining: bool
+) -> None:
+    """C49: on reused sessions too"""
+    offer(smtp_sink, chunking=True, pipelining=pipelining)
+    gateway.by_relay_host(smtp_sink)
+    gateway.options_are(chunking=True)
+    for _ in range(2):
+        assert (await gateway.deliver_one(content=content)).result is Result.DELIVERED
+    assert [(message.via, message.content) for message in smtp_sink.messages] == [("BDAT", content)] * 2
+    assert len(smtp_sink.sessions) == 1
+
+
+async def test_bdat_is_not_used_unless_wanted(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
+    offer(smtp_sink, chunking=True)
+    assert (await by_sink.deliver_one()).result is Result.DELIVERED
+    assert smtp_sink.messages[0].via == "DATA"
+
+
+@PIPELINING
+async def test_bdat_sends_nothing_when_nobody_gets_it(gateway: Gateway, smtp_sink: SmtpSink, pipelining: bool) -> None:
+    """C118"""
+    offer(smtp_sink, chunking=True, pipelining=pipelining)
+    smtp_sink.on(Stage.RCPT, reply("550 5.1.1 No"), address=FIVE[0])
+    gateway.by_relay_host(smtp_sink)
+    gateway.options_are(chunking=True)
+    assert (await gateway.deliver_one(FIVE[0])).result is Result.FAILED
+    assert [outcome.result for outcome in await gateway.deliver(*FIVE[:2])] == [Result.FAILED, Result.DELIVERED]
+    assert b"".join(smtp_sink.sessions[0].commands).count(b"BDAT") == 1
