@@ -89,10 +89,12 @@ class PeerProcess:
         if user is not None:
             group = grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name
             launcher += ["--reuid", user, "--regid", group, "--init-groups"]
+        # We may have died before the signal was set; then the process has another parent by now, and gives up.
+        launcher += ["--", "/bin/sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"', str(os.getpid())]
         with log.open("ab") as output:
             self._running = _spawner.submit(
                 subprocess.Popen,
-                [*launcher, "--", *arguments],
+                [*launcher, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -190,6 +192,14 @@ def descendants(pid: int) -> list[int]:
             for child in map(int, task.read_text().split()):
                 found += [child, *descendants(child)]
     return found
+
+
+def runs(pid: int) -> bool:
+    """Whether it runs; a zombie that waits for its parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def send_all(pids: Iterable[int], number: signal.Signals) -> None:

@@ -20,7 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.suite.topology import PORT_STEP, Process, lay_out
 from tests.peers.ports import LOOPBACK, free_run
-from tests.peers.process import DEADLINE_SECONDS, PeerError, PeerProcess, descendants, send_all, until
+from tests.peers.process import DEADLINE_SECONDS, PeerError, PeerProcess, descendants, runs, send_all, until
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 60.0
@@ -137,13 +137,13 @@ class Suite:
         pid = self.pid(name)
         family = [pid, *descendants(pid)]
         send_all(family, signal.SIGKILL)
-        until(lambda: not any(map(_runs, family)), f"{name} is gone")
+        until(lambda: not any(map(runs, family)), f"{name} is gone")
 
     def terminate(self, name: str, seconds: float = DEADLINE_SECONDS) -> None:
         """SIGTERM to one service; returns when it has ended in its own time. Raises PeerError."""
         pid = self.pid(name)
         send_all([pid], signal.SIGTERM)
-        until(lambda: not _runs(pid), f"{name} ends after SIGTERM", seconds)
+        until(lambda: not runs(pid), f"{name} ends after SIGTERM", seconds)
 
     def restart(self, name: str) -> None:
         """SIGTERM, and a start when it has ended."""
@@ -163,7 +163,7 @@ class Suite:
         return self._processes[name].pid
 
     def running(self, name: str) -> bool:
-        return _runs(self.pid(name))
+        return runs(self.pid(name))
 
     def wait_until_ready(self, name: str, seconds: float = READY_SECONDS) -> None:
         """Asks the service until it says it can work. Raises PeerError with the tail of its log."""
@@ -288,14 +288,6 @@ class Suite:
             connection.sendall(b"QUIT\r\n")
             replies.read()
             return greeted
-        return False
-
-
-def _runs(pid: int) -> bool:
-    """Whether it runs; a zombie that waits for its parent does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
         return False
 
 

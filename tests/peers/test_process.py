@@ -15,17 +15,9 @@ import pytest
 
 from tests.peers.blackhole import Blackhole
 from tests.peers.ports import free_address, free_port, free_ports, listening_socket
-from tests.peers.process import MissingPeerError, PeerError, PeerProcess, descendants, program, run, until
+from tests.peers.process import MissingPeerError, PeerError, PeerProcess, descendants, program, run, runs, until
 
 ROOT = Path(__file__).parents[2]
-
-
-def gone(pid: int) -> bool:
-    """Whether it runs no more; a zombie that nobody has fetched yet does not run."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except OSError:
-        return True
 
 
 def script(text: str) -> subprocess.Popen[str]:
@@ -54,10 +46,10 @@ def test_a_peer_ends_when_its_owner_is_killed(tmp_path: Path) -> None:
         """
     )
     pid = int(line_of(owner))
-    assert not gone(pid)
+    assert runs(pid)
     owner.kill()
     owner.communicate()
-    until(lambda: gone(pid), "the peer ends with its owner")
+    until(lambda: not runs(pid), "the peer ends with its owner")
 
 
 def test_postfix_ends_when_its_owner_is_killed() -> None:
@@ -75,7 +67,7 @@ def test_postfix_ends_when_its_owner_is_killed() -> None:
     assert len(family) > 2
     owner.kill()
     owner.communicate()
-    until(lambda: all(map(gone, family)), "Postfix ends with its owner")
+    until(lambda: not any(map(runs, family)), "Postfix ends with its owner")
     until(lambda: not folder.exists(), "its folder goes with it")
 
 

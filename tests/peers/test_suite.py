@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import smtplib
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.peers.process import PeerError
+from tests.peers.dns import DnsServer
+from tests.peers.ports import free_address
+from tests.peers.process import PeerError, runs, until
+from tests.peers.smtp_sink import SmtpSink
 from tests.peers.suite import Suite
 
 
@@ -57,3 +61,40 @@ def test_replicas_have_names_and_ports_of_their_own() -> None:
     assert len(ports) == len(set(ports)) == 2 * 3 + 2 * 2 + 3 * 2 + 2 * 4
     assert made.port("RELAY_PORT", "relay-3") == made.port("RELAY_PORT") + 20
     made.stop()
+
+
+def send(suite: Suite, recipient: str) -> bool:
+    """Whether the suite took a message for `recipient`."""
+    try:
+        with smtplib.SMTP(suite.host, suite.smtp_port, "client.test", timeout=20) as client:
+            client.sendmail("joe@source.test", [recipient], b"Subject: hello\r\n\r\nthere\r\n")
+    except (smtplib.SMTPException, OSError):
+        return False
+    return True
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("by_command", [False, True])
+def test_the_whole_suite_takes_mail_and_passes_it_on(
+    start_suite: Callable[[Suite], Suite], dns_server: DnsServer, by_command: bool
+) -> None:
+    address = free_address()
+    dns_server.add("far.test", "MX", "10 mx.far.test.")
+    dns_server.add("mx.far.test", "A", address)
+    with SmtpSink(host=address) as sink:
+        settings = {"RELAY_MX_PORT": str(sink.port)}
+        suite = start_suite(Suite(settings, nameservers=dns_server.address, by_command=by_command))
+        trusted = {"name": "loopback", "networks": ["127.0.0.0/8"]}
+        assert suite.api.post("/v1/trusted-networks", json=trusted).status_code == 201
+        until(lambda: send(suite, "one@far.test"), "policy knows the trusted network")
+        assert sink.wait_for_messages(1, seconds=20)[0].accepted_recipients == [b"one@far.test"]
+        assert {name: suite.running(name) for name in suite.layout} == dict.fromkeys(suite.layout, True)
+        if not by_command:
+            suite.kill("relay")
+            assert not send(suite, "two@far.test")
+            suite.start_service("relay")
+            until(lambda: send(suite, "two@far.test"), "ingress finds relay again")
+            assert sink.wait_for_messages(2, seconds=20)[1].accepted_recipients == [b"two@far.test"]
+        pids = [suite.pid(name) for name in suite.layout]
+        suite.stop()
+        assert [pid for pid in pids if runs(pid)] == []
