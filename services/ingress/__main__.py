@@ -26,6 +26,8 @@ def main() -> None:
 
     async def run(shutdown: Shutdown) -> None:
         if number is None and settings.workers > 1:
+            # Made once, before several workers would make it at the same time.
+            worker.certificate_files(settings)
             await supervisor.supervise(shutdown, settings.workers, settings.drain_seconds + 5.0)
         else:
             await worker.serve(settings, shutdown, int(number or 0))

@@ -92,6 +92,11 @@ class Listeners:
         self.ports[kind] = bound
         return bound
 
+    @property
+    def connections(self) -> int:
+        """Open ones, those included that are on their way out."""
+        return len(self._connections)
+
     def open_sessions(self) -> dict[tuple[str, str], int]:
         """Sessions open now, by listener and state."""
         counts: dict[tuple[str, str], int] = {}
@@ -190,7 +195,7 @@ class Listeners:
     def _turn_away(self, connection: Connection, reason: str, reply: Reply) -> None:
         self._services.metrics.sessions_refused[reason] += 1
         connection.reply(reply)
-        connection.close(linger=True)
+        connection.close()
 
     async def _client(self, connection: Connection, peer: Peer) -> Peer:
         """The real ends of the connection: those of the PROXY header where the peer is a proxy."""

@@ -125,11 +125,15 @@ async def serve(settings: Settings, shutdown: Shutdown, number: int) -> None:
         raise StartupError("a background task died")
 
 
+def certificate_files(settings: Settings) -> tuple[tuple[Path, Path], ...]:
+    """The pairs configured, or the self-signed one, made when there is none yet. Raises StartupError."""
+    if settings.certificate_files:
+        return settings.certificate_files
+    return (self_signed(settings.data_dir / "tls", "localhost", datetime.datetime.now(datetime.UTC)),)
+
+
 def _certificates(settings: Settings, metrics: Metrics) -> Certificates:
-    pairs = settings.certificate_files
-    if not pairs:
-        folder = settings.data_dir / "tls"
-        pairs = (self_signed(folder, "localhost", datetime.datetime.now(datetime.UTC)),)
+    pairs = certificate_files(settings)
     options = TlsOptions(
         minimum=settings.tls_min_version,
         ciphers=settings.tls_ciphers,

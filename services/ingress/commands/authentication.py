@@ -11,7 +11,6 @@ from libs.smtp.reply import (
     AUTH_UNAVAILABLE,
     AUTHENTICATED,
     BAD_ARGUMENT,
-    BAD_CREDENTIALS,
     BAD_SEQUENCE,
     ENCRYPTION_REQUIRED_FOR_AUTH,
     LINE_TOO_LONG,
@@ -31,8 +30,7 @@ if TYPE_CHECKING:
     from services.ingress.dialogue import Dialogue
 
 _UNDECODABLE = Reply(501, "5.5.2", "Cannot decode the response")
-# RFC 4954 4: a policy that gave no answer is a reason to try again, not wrong credentials (C72).
-_TEMPORARY = frozenset({421, 450, 451, 452})
+_CLOSING_CODE = 421
 
 
 async def auth(dialogue: Dialogue, argument: bytes) -> None:
@@ -127,13 +125,12 @@ async def _decide(dialogue: Dialogue, credentials: Credentials) -> None:
         session.account = verdict.account
         dialogue.reply(AUTHENTICATED)
         return
-    reply = verdict.reply or AUTH_UNAVAILABLE
-    if reply.code in _TEMPORARY:
-        reply = reply if reply.code == 421 else AUTH_UNAVAILABLE
-    elif reply.is_permanent:
+    # Anything but a clear no is a reason to try again, not wrong credentials (RFC 4954 4; C72).
+    reply = verdict.reply if verdict.action is Action.REJECT and verdict.reply is not None else AUTH_UNAVAILABLE
+    if reply.is_permanent:
         session.auth_failures += 1
+    elif reply.code != _CLOSING_CODE:
+        reply = AUTH_UNAVAILABLE
+    dialogue.reply(reply)
     if session.auth_failures >= dialogue.services.limits.max_auth_failures:
-        dialogue.reply(reply)
         dialogue.end("too_many_auth_failures", TOO_MANY_ERRORS)
-        return
-    dialogue.reply(reply if verdict.action is Action.REJECT else BAD_CREDENTIALS)

@@ -1,0 +1,196 @@
+"""AUTH PLAIN and LOGIN (RFC 4954, 4616): when, how, how often, and where credentials never go (C64 to C72)."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from posthouse.policy.v1 import policy_pb2 as pb
+
+from services.ingress.session import Credentials, Listener
+from tests.fakes.policy import accept, reject
+from tests.ingress.client import Client
+from tests.ingress.conftest import Ingress
+
+
+def b64(*parts: str) -> str:
+    return base64.b64encode("\0".join(parts).encode()).decode()
+
+
+@pytest.fixture
+async def client(ingress: Ingress) -> Client:
+    """Over TLS, after EHLO."""
+    return await ingress.client(Listener.SUBMISSIONS)
+
+
+async def test_plain_with_initial_response(ingress: Ingress, client: Client) -> None:
+    reply = await client.command(f"AUTH PLAIN {b64('', 'alice', 'secret')}")
+    assert (reply.code, reply.enhanced) == (235, "2.7.0")
+    credentials = ingress.policy.asked(pb.STAGE_AUTH)[0].credentials
+    assert (credentials.mechanism, credentials.login, credentials.password) == ("PLAIN", b"alice", b"secret")
+
+
+async def test_plain_by_challenge_with_an_identity(ingress: Ingress, client: Client) -> None:
+    challenge = await client.command("auth plain")
+    assert (challenge.code, challenge.lines) == (334, ("",))
+    assert (await client.command(b64("alice", "alice", "secret"))).code == 235
+    assert ingress.policy.asked(pb.STAGE_AUTH)[0].credentials.authorization_identity == b"alice"
+
+
+@pytest.mark.parametrize("initial", [False, True])
+async def test_c67_login_asks_in_the_words_that_every_client_knows(
+    ingress: Ingress, client: Client, initial: bool
+) -> None:
+    """P8."""
+    if initial:
+        reply = await client.command(f"AUTH LOGIN {b64('alice')}")
+    else:
+        assert (await client.command("AUTH LOGIN")).lines == ("VXNlcm5hbWU6",)
+        reply = await client.command(b64("alice"))
+    assert (reply.code, reply.lines) == (334, ("UGFzc3dvcmQ6",))
+    assert (await client.command(b64("secret"))).code == 235
+    credentials = ingress.policy.asked(pb.STAGE_AUTH)[0].credentials
+    assert (credentials.mechanism, credentials.login, credentials.password) == ("LOGIN", b"alice", b"secret")
+
+
+async def test_wrong_credentials_are_535_and_the_session_goes_on(ingress: Ingress, client: Client) -> None:
+    reply = await client.login(password="wrong")
+    assert (reply.code, reply.enhanced) == (535, "5.7.8")
+    assert (await client.login()).code == 235
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("AUTH", 501),
+        ("AUTH PLAIN a b", 501),
+        ("AUTH CRAM-MD5", 504),
+        ("AUTH PLAIN !!!!", 501),
+        ("AUTH PLAIN =", 501),
+        (f"AUTH PLAIN {b64('alice', 'secret')}", 501),
+        (f"AUTH PLAIN {b64('', 'alice', 'secret', 'more')}", 501),
+        (f"AUTH PLAIN {b64('', '', 'secret')}", 501),
+        ("AUTH PLAIN YQ", 501),
+    ],
+)
+async def test_malformed_auth_is_refused_without_asking(ingress: Ingress, client: Client, line: str, code: int) -> None:
+    assert (await client.command(line)).code == code
+    assert not ingress.policy.asked(pb.STAGE_AUTH)
+
+
+async def test_an_asterisk_cancels(ingress: Ingress, client: Client) -> None:
+    assert (await client.command("AUTH LOGIN")).code == 334
+    reply = await client.command("*")
+    assert (reply.code, reply.enhanced) == (501, "5.7.0")
+    assert (await client.command("NOOP")).code == 250
+
+
+async def test_a_response_that_is_no_base64_ends_the_exchange(ingress: Ingress, client: Client) -> None:
+    assert (await client.command("AUTH LOGIN")).code == 334
+    assert (await client.command("QUIT!")).code == 501
+    assert (await client.command("NOOP")).code == 250
+
+
+@pytest.mark.parametrize(
+    "between", [(), ("RSET",), ("EHLO again.example",)], ids=["at once", "after RSET", "after EHLO"]
+)
+async def test_c64_a_second_login_is_out_of_order(ingress: Ingress, client: Client, between: tuple[str, ...]) -> None:
+    assert (await client.login()).code == 235
+    for command in between:
+        assert (await client.command(command)).code == 250
+    reply = await client.login("bob", "other")
+    assert (reply.code, reply.enhanced) == (503, "5.5.1")
+    assert len(ingress.policy.asked(pb.STAGE_AUTH)) == 1
+
+
+async def test_c65_no_login_within_a_transaction(ingress: Ingress, client: Client) -> None:
+    """P7."""
+    assert (await client.command("MAIL FROM:<a@example.org>")).code == 250
+    assert (await client.login()).code == 503
+    assert (await client.command("RSET")).code == 250
+    assert (await client.login()).code == 235
+
+
+async def test_c69_a_login_is_of_its_own_session_only(ingress: Ingress, client: Client) -> None:
+    assert (await client.login()).code == 235
+    other = await ingress.client(Listener.SUBMISSIONS)
+    await other.envelope()
+    await client.envelope()
+    logins = {request.session.id: request.session.account_login for request in ingress.policy.asked(pb.STAGE_RCPT)}
+    assert sorted(logins.values()) == ["", "alice"]
+
+
+async def test_c71_no_auth_before_tls_and_the_password_is_not_looked_at(ingress: Ingress) -> None:
+    client = await ingress.client()
+    reply = await client.login()
+    assert (reply.code, reply.enhanced) == (538, "5.7.11")
+    await client.command("STARTTLS")
+    await client.start_tls()
+    # A new EHLO comes first.
+    assert (await client.login()).code == 503
+    assert not ingress.policy.asked(pb.STAGE_AUTH)
+    assert (await client.command("EHLO client.example")).code == 250
+    assert (await client.login()).code == 235
+
+
+async def test_c71_where_auth_is_not_offered_at_all(ingress: Ingress) -> None:
+    del ingress.policy.profile.auth_mechanisms_tls[:]
+    client = await ingress.client(Listener.SUBMISSIONS)
+    assert (await client.login()).code == 502
+    assert not ingress.policy.asked(pb.STAGE_AUTH)
+
+
+async def test_auth_before_tls_where_the_profile_allows_it(ingress: Ingress) -> None:
+    ingress.policy.profile.auth_mechanisms_plaintext[:] = ["PLAIN"]
+    client = await ingress.client()
+    assert (await client.login()).code == 235
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [pb.Verdict(), reject(451, "4.3.0"), accept(), accept(account="")],
+    ids=["nonsense", "temporary", "no account", "empty account"],
+)
+async def test_c72_a_policy_without_answer_is_454_and_no_failure_of_the_client(
+    ingress: Ingress, verdict: pb.Verdict
+) -> None:
+    ingress.policy.on(pb.STAGE_AUTH, verdict)
+    client = await ingress.client(Listener.SUBMISSIONS)
+    for _ in range(8):
+        reply = await client.login()
+        assert (reply.code, reply.enhanced) == (454, "4.7.0")
+    await client.envelope()
+    assert ingress.policy.asked(pb.STAGE_RCPT)[0].session.account_login == ""
+
+
+async def test_too_many_failures_end_the_session(ingress: Ingress, client: Client) -> None:
+    for _ in range(5):
+        assert (await client.login(password="wrong")).code == 535
+    assert (await client.reply()).code == 421
+    assert await client.until_closed() == b""
+
+
+async def test_the_profile_that_comes_with_the_login_counts(ingress: Ingress, client: Client) -> None:
+    def with_profile(request: pb.DecideRequest) -> pb.Verdict:
+        verdict = accept(account="alice")
+        verdict.profile.CopyFrom(ingress.policy.profile)
+        verdict.profile.revision = 2
+        verdict.profile.ask_stages.append(pb.STAGE_MAIL)
+        return verdict
+
+    ingress.policy.on(pb.STAGE_AUTH, with_profile)
+    assert (await client.login()).code == 235
+    await client.envelope()
+    (mail,) = ingress.policy.asked(pb.STAGE_MAIL)
+    assert (mail.session.account_login, mail.session.profile_revision) == ("alice", 2)
+
+
+def test_c70_credentials_are_in_no_representation() -> None:
+    credentials = Credentials("PLAIN", b"identity", b"login", b"password")
+    assert repr(credentials) == "Credentials(mechanism='PLAIN')"
+
+
+async def test_c37_control_characters_in_a_login_reach_no_reply(ingress: Ingress, client: Client) -> None:
+    reply = await client.login("a\r\n250 ok", "x")
+    assert (reply.code, len(reply.lines)) == (535, 1)
+    assert (await client.command("NOOP")).code == 250

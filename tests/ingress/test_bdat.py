@@ -1,0 +1,183 @@
+"""CHUNKING (RFC 3030): octets are always consumed, LAST is answered once, memory is bounded (C44 to C48)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from posthouse.policy.v1 import policy_pb2 as pb
+
+from services.ingress.session import Listener
+from tests.fakes.policy import reject
+from tests.ingress.conftest import Ingress
+
+CONTENT = b"Subject: x\r\n\r\nbody\r\n"
+
+
+def chunk(octets: bytes, *, last: bool = False) -> bytes:
+    return b"BDAT %d%b\r\n%b" % (len(octets), b" LAST" if last else b"", octets)
+
+
+@pytest.mark.parametrize("payload", [b"MAIL FROM", b"QUIT\r\nQUIT\r\n", b"EHLO x\r\nMAIL FROM:<evil@example.net>\r\n"])
+async def test_c44_octets_of_a_refused_chunk_are_never_commands(ingress: Ingress, payload: bytes) -> None:
+    """P18."""
+    client = await ingress.client()
+    client.send(chunk(payload, last=True) + b"NOOP\r\n")
+    assert await client.codes(2) == [503, 250]
+    assert not ingress.policy.asked(pb.STAGE_RCPT)
+
+
+async def test_c44_pipelined_behind_a_refused_envelope(ingress: Ingress) -> None:
+    ingress.policy.on(pb.STAGE_RCPT, reject(550, "5.1.1"))
+    client = await ingress.client()
+    client.send(
+        b"MAIL FROM:<a@example.org>\r\nRCPT TO:<x@example.com>\r\n" + chunk(b"QUIT\r\n") + chunk(b"RSET\r\n", last=True)
+    )
+    assert await client.codes(4) == [250, 550, 554, 554]
+    client.send(b"RSET\r\nMAIL FROM:a@example.org\r\nRCPT TO:<x@example.com>\r\n" + chunk(b"QUIT\r\n", last=True))
+    assert await client.codes(4) == [250, 501, 503, 503]
+
+
+async def test_c44_octets_in_many_segments(ingress: Ingress) -> None:
+    client = await ingress.client()
+    await client.in_segments(b"BDAT 9 LA", b"ST\r", b"\nMAI", b"L FRO", b"MNOOP\r\n")
+    assert await client.codes(2) == [503, 250]
+
+
+async def test_a_message_in_chunks(ingress: Ingress) -> None:
+    client = await ingress.client()
+    await client.envelope()
+    client.send(chunk(CONTENT[:5]) + chunk(CONTENT[5:13]) + chunk(CONTENT[13:], last=True))
+    assert await client.codes(3) == [250, 250, 250]
+    assert ingress.relay.messages[0].content.endswith(b" +0000\r\n" + CONTENT)
+    assert (await client.command("RCPT TO:<x@example.com>")).code == 503
+
+
+async def test_the_octets_are_counted_in_the_answer(ingress: Ingress) -> None:
+    client = await ingress.client()
+    await client.envelope()
+    client.send(chunk(CONTENT))
+    assert f"{len(CONTENT)} octets" in (await client.reply()).text
+
+
+async def test_c45_very_many_tiny_chunks_are_cut_off(ingress: Ingress) -> None:
+    client = await ingress.client()
+    await client.envelope()
+    client.send(b"BDAT 1\r\nx" * 3000)
+    codes = []
+    try:
+        while True:
+            codes.append((await client.reply()).code)
+    except (EOFError, ConnectionResetError):
+        pass
+    assert codes[:1000] == [250] * 1000
+    assert codes[-1] == 421
+    assert len(codes) < 1100
+    assert not ingress.relay.messages
+
+
+async def test_c45_a_chunk_at_the_size_limit_is_not_kept_in_memory(ingress: Ingress) -> None:
+    ingress.policy.profile.max_message_size = 20_000_000
+    client = await ingress.client()
+    await client.envelope()
+    content = b"x: y\r\n\r\n" + (b"z" * 98 + b"\r\n") * 199_999
+    before = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    await client.send_all(b"BDAT %d\r\n" % len(content))
+    for start in range(0, len(content), 1_000_000):
+        await client.send_all(content[start : start + 1_000_000])
+    assert (await client.reply()).code == 250
+    after = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    assert after - before < 8_000_000
+    assert (await client.command("BDAT 0 LAST")).code == 250
+    assert ingress.relay.messages[0].content.endswith(content)
+
+
+async def test_c47_last_is_answered_by_the_decision_and_once(ingress: Ingress) -> None:
+    ingress.policy.profile.ask_stages.append(pb.STAGE_END_OF_DATA)
+    ingress.policy.on(pb.STAGE_END_OF_DATA, reject(554, "5.7.1"))
+    client = await ingress.client()
+    await client.envelope()
+    client.send(chunk(CONTENT, last=True) + b"NOOP\r\n")
+    assert await client.codes(2) == [554, 250]
+    assert not ingress.relay.messages
+
+
+async def test_c48_bdat_0_last(ingress: Ingress) -> None:
+    client = await ingress.client()
+    await client.envelope()
+    assert (await client.command("BDAT 0 LAST")).code == 250
+    await client.envelope()
+    client.send(chunk(CONTENT) + b"BDAT 0 LAST\r\n")
+    assert await client.codes(2) == [250, 250]
+    assert len(ingress.relay.messages) == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "codes"),
+    [
+        (b"BDAT 5 FIRST\r\nhello", [501]),
+        (b"BDAT -1\r\n", [501]),
+        (b"BDAT\r\n", [501]),
+        (b"BDAT x LAST\r\n", [501]),
+        (b"BDAT 5LAST\r\n", [501]),
+        (b"BDAT \xef\xbc\x95\r\n", [501]),
+        (b"bdat 5 last\r\nhi\r\nx", [250]),
+    ],
+)
+async def test_c48_syntax_of_bdat(ingress: Ingress, command: bytes, codes: list[int]) -> None:
+    client = await ingress.client()
+    await client.envelope()
+    client.send(command)
+    assert await client.codes(len(codes)) == codes
+    assert (await client.command("NOOP")).code == 250
+
+
+@pytest.mark.parametrize("size", ["99999999999", "99999999999999999999"])
+async def test_c48_a_chunk_of_absurd_size_ends_the_session(ingress: Ingress, size: str) -> None:
+    client = await ingress.client()
+    await client.envelope()
+    reply = await client.command(f"BDAT {size}")
+    assert (reply.code, reply.enhanced) == (552, "5.3.4")
+    assert await client.until_closed() == b""
+
+
+async def test_c48_a_message_too_big_in_one_chunk_is_552_and_the_session_goes_on(ingress: Ingress) -> None:
+    ingress.policy.profile.max_message_size = 10_000
+    client = await ingress.client()
+    await client.envelope()
+    await client.send_all(chunk(b"x" * 70 + b"\r\n" + b"y" * 70 + b"\r\n" + (b"z" * 98 + b"\r\n") * 200, last=True))
+    reply = await client.reply()
+    assert (reply.code, reply.enhanced) == (552, "5.3.4")
+    assert (await client.send_mail()).code == 250
+
+
+async def test_c48_bdat_and_data_do_not_mix(ingress: Ingress) -> None:
+    client = await ingress.client()
+    await client.envelope()
+    client.send(chunk(CONTENT))
+    assert (await client.reply()).code == 250
+    assert (await client.command("DATA")).code == 503
+    assert (await client.command("RCPT TO:<x@example.com>")).code == 503
+    assert (await client.command("MAIL FROM:<x@example.com>")).code == 503
+    assert (await client.command("BDAT 0 LAST")).code == 250
+    assert len(ingress.relay.messages) == 1
+
+
+@pytest.mark.parametrize("how", ["disconnect in mid-chunk", "QUIT without LAST", "RSET without LAST"])
+async def test_c48_a_message_without_its_last_chunk_leaves_nothing(ingress: Ingress, how: str) -> None:
+    client = await ingress.client(Listener.SMTP)
+    await client.envelope()
+    client.send(chunk(CONTENT))
+    assert (await client.reply()).code == 250
+    if how.startswith("disconnect"):
+        client.send(b"BDAT 1000 LAST\r\nonly this")
+        client.close()
+    elif how.startswith("QUIT"):
+        assert (await client.command("QUIT")).code == 221
+    else:
+        assert (await client.command("RSET")).code == 250
+        assert (await client.command("BDAT 0 LAST")).code == 503
+        client.close()
+    await ingress.until_empty()
+    assert not ingress.relay.messages

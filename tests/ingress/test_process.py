@@ -1,0 +1,279 @@
+"""`python -m services.ingress` as a process: start, signals, workers, logs, memory (C09, C32, C70, C137)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import signal
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from posthouse.policy.v1 import policy_pb2 as pb
+
+from tests.fakes.policy import FakePolicy
+from tests.fakes.relay import FakeRelay
+from tests.ingress.client import Client
+from tests.peers.ports import free_port, free_ports
+from tests.peers.process import PeerProcess, descendants
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Running:
+    """The process, and where it listens."""
+
+    def __init__(self, process: PeerProcess, port: int, metrics_port: int, folder: Path) -> None:
+        self.process = process
+        self.port = port
+        self.metrics_port = metrics_port
+        self.folder = folder
+
+    async def greeted(self) -> Client:
+        """A client that was greeted, once the process is ready for that."""
+        async with asyncio.timeout(20):
+            while True:
+                assert self.process.running, self.process.log_tail()
+                with contextlib.suppress(OSError, EOFError):
+                    client = await Client.connect("127.0.0.1", self.port)
+                    if (await client.reply()).code == 220:
+                        return client
+                    client.close()
+                await asyncio.sleep(0.02)
+
+    async def client(self) -> Client:
+        client = await self.greeted()
+        assert (await client.command("EHLO client.example")).code == 250
+        return client
+
+    async def get(self, path: str) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.metrics_port)
+        writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+    def resident(self) -> int:
+        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    async def ended(self) -> int:
+        return await asyncio.to_thread(self.process.wait)
+
+    def log(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in self.process.log.read_text().splitlines() if line.startswith("{")]
+
+
+Run = Callable[..., Running]
+
+
+@pytest.fixture
+def run(tmp_path: Path, policy: FakePolicy, relay: FakeRelay) -> Iterator[Run]:
+    started: list[PeerProcess] = []
+
+    def start(**changes: str) -> Running:
+        smtp, submission, smtps = free_ports(3)
+        metrics = free_port()
+        environment = {
+            **os.environ,
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}",
+            "POSTHOUSE_DATA_DIR": str(tmp_path / "var"),
+            "INGRESS_SMTP_PORT": str(smtp),
+            "INGRESS_SUBMISSION_PORT": str(submission),
+            "INGRESS_SMTPS_PORT": str(smtps),
+            "INGRESS_METRICS_PORT": str(metrics),
+            "INGRESS_POLICY_TARGET": f"127.0.0.1:{policy.port}",
+            "INGRESS_RELAY_TARGET": f"127.0.0.1:{relay.port}",
+            **changes,
+        }
+        process = PeerProcess(
+            [sys.executable, "-m", "services.ingress"],
+            tmp_path / f"log{len(started)}",
+            folder=ROOT,
+            environment=environment,
+            end_signal=signal.SIGTERM,
+        )
+        started.append(process)
+        return Running(process, smtp, metrics, tmp_path / "var")
+
+    yield start
+    for process in started:
+        process.kill()
+
+
+async def test_it_starts_on_an_empty_folder_and_ends_on_sigterm(run: Run) -> None:
+    ingress = run()
+    client = await ingress.client()
+    await client.starttls()
+    key = ingress.folder / "tls" / "ingress.key"
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert b" 200 " in await ingress.get("/readyz")
+    assert b'ingress_sessions_total{listener="smtp"}' in await ingress.get("/metrics")
+    ingress.process.signal(signal.SIGTERM)
+    assert (await client.reply()).code == 421
+    client.close()
+    assert await ingress.ended() == 0
+
+
+async def test_c137_idle_clients_are_sent_away_and_a_transaction_ends_well(run: Run, relay: FakeRelay) -> None:
+    ingress = run()
+    idle, busy = await ingress.client(), await ingress.client()
+    await busy.envelope()
+    assert (await busy.command("DATA")).code == 354
+    ingress.process.signal(signal.SIGTERM)
+    reply = await idle.reply()
+    assert (reply.code, reply.enhanced) == (421, "4.3.2")
+    # A second signal is harmless.
+    ingress.process.signal(signal.SIGTERM)
+    with pytest.raises(OSError, match="refused|reset|onnect"):
+        await Client.connect("127.0.0.1", ingress.port)
+    busy.send(b"Subject: x\r\n\r\nbody\r\n.\r\n")
+    assert (await busy.reply()).code == 250
+    assert (await busy.reply()).code == 421
+    assert len(relay.messages) == 1
+    for client in (idle, busy):
+        client.close()
+    assert await ingress.ended() == 0
+
+
+async def test_c137_a_transaction_that_takes_too_long_is_cut_with_421(run: Run, relay: FakeRelay) -> None:
+    ingress = run(INGRESS_DRAIN_SECONDS="0.5")
+    client = await ingress.client()
+    await client.envelope()
+    assert (await client.command("DATA")).code == 354
+    ingress.process.signal(signal.SIGTERM)
+    assert (await client.reply()).code == 421
+    client.close()
+    assert await ingress.ended() == 0
+    assert not relay.messages
+
+
+async def test_a_port_that_is_taken_is_said_and_ends_the_process(run: Run) -> None:
+    first = run()
+    await first.greeted()
+    second = run(INGRESS_SMTP_PORT=str(first.port))
+    assert await second.ended() == 1
+    assert "can't listen for smtp" in second.process.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("INGRESS_SMTP_PORT", "70000", "smtp_port"),
+        ("INGRESS_LOG_LEVEL", "chatty", "log level"),
+        ("INGRESS_POLICY_TARGET", "nowhere", "policy_target"),
+        ("INGRESS_TLS_CERT", "/nowhere.crt", "INGRESS_TLS_KEY"),
+        ("INGRESS_PROXY_NETWORKS", "10.0.0.1/8", "proxy_networks"),
+    ],
+)
+async def test_a_wrong_environment_is_said_in_one_line(run: Run, variable: str, value: str, said: str) -> None:
+    ingress = run(**{variable: value})
+    assert await ingress.ended() == 1
+    lines = ingress.process.log.read_text().splitlines()
+    assert len(lines) == 1
+    assert said in lines[0]
+
+
+async def test_several_workers_share_a_port_and_a_dead_one_is_replaced(run: Run, policy: FakePolicy) -> None:
+    ingress = run(INGRESS_WORKERS="2")
+    await ingress.greeted()
+    workers = _workers(ingress)
+    assert len(workers) == 2
+    os.kill(workers[0], signal.SIGKILL)
+    async with asyncio.timeout(20):
+        while len(_workers(ingress)) < 2 or workers[0] in _workers(ingress):
+            await asyncio.sleep(0.05)
+    for _ in range(10):
+        client = await ingress.client()
+        assert (await client.send_mail()).code == 250
+    ingress.process.signal(signal.SIGTERM)
+    assert await ingress.ended() == 0
+
+
+async def test_workers_end_with_their_supervisor_even_by_kill_9(run: Run) -> None:
+    ingress = run(INGRESS_WORKERS="2")
+    await ingress.greeted()
+    workers = _workers(ingress)
+    ingress.process.kill()
+    async with asyncio.timeout(20):
+        while any(Path(f"/proc/{pid}").exists() for pid in workers):
+            await asyncio.sleep(0.05)
+
+
+def _workers(ingress: Running) -> list[int]:
+    return [
+        pid
+        for pid in descendants(ingress.process.pid)
+        if b"services.ingress" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+
+
+def b64(*parts: str) -> str:
+    return base64.b64encode("\0".join(parts).encode()).decode()
+
+
+async def test_c70_credentials_and_content_reach_no_log_at_any_level(run: Run, policy: FakePolicy) -> None:
+    ingress = run(INGRESS_LOG_LEVEL="debug")
+    client = await ingress.client()
+    await client.starttls()
+    plain = b64("", "alice-login", "hunter2-secret")
+    await client.login("alice-login", "hunter2-secret")
+    await client.command(f"AUTH\tPLAIN\t{plain}")
+    await client.command(f"AUTH SCRAM-SHA-1 {plain}")
+    await client.command(f"AUTH PLAIN {plain} x")
+    await client.command("AUTH LOGIN")
+    await client.command(b64("alice-login"))
+    await client.command(b64("hunter2-secret") + "!")
+    policy.on(pb.STAGE_AUTH, pb.Verdict())
+    await client.login("alice-login", "hunter2-secret")
+    assert (await client.send_mail(b"Subject: hunter2-subject\r\n\r\nhunter2-body\r\n")).code == 250
+    await client.command("QUIT")
+    ingress.process.signal(signal.SIGTERM)
+    assert await ingress.ended() == 0
+    written = ingress.process.log.read_text()
+    assert "submission_stored" in written
+    for secret in ("hunter2", "alice-login", plain, b64("alice-login"), b64("hunter2-secret")):
+        assert secret not in written
+    assert all(line["service"] == "ingress" for line in ingress.log() if line["event"] == "submission_stored")
+
+
+async def test_c09_c32_c45_two_hundred_hostile_clients_cost_little(run: Run, policy: FakePolicy) -> None:
+    """Five kinds of them, forty of each, all at once; what they make the process grow is measured."""
+    policy.profile.max_message_size = 0
+    policy.profile.max_junk_commands = 0
+    ingress = run()
+    await (await ingress.client()).command("QUIT")
+    before = ingress.resident()
+    line = b"y" * 70 + b"\r\n"
+    floods = [
+        (False, b"z" * 400_000),
+        (False, b"EHLO x.example\r\n" + b"NOOP\r\n" * 20_000),
+        (True, b"BDAT 900000000\r\n" + b"y" * 400_000),
+        (True, b"DATA\r\n" + line * 6_000),
+        (True, b"DATA\r\n" + (b"y" * 9_000 + b"\r\n") * 45),
+    ]
+    clients = []
+    for number in range(200):
+        client = await ingress.greeted()
+        clients.append(client)
+        in_transaction, octets = floods[number % 5]
+        if in_transaction:
+            await client.command("EHLO x.example")
+            await client.envelope()
+        client.send(octets)
+    # All of it is on its way, and somebody patient is served all the same.
+    patient = await ingress.client()
+    assert (await patient.send_mail()).code == 250
+    most = 0
+    for _ in range(10):
+        assert (await patient.command("NOOP")).code == 250
+        most = max(most, ingress.resident() - before)
+        await asyncio.sleep(0.02)
+    for client in clients:
+        client.reset()
+    # Half a megabyte each at the very most: a quarter in the message, a socket's worth not looked at yet.
+    assert most < 200 * 512 * 1024

@@ -1,0 +1,166 @@
+"""The PROXY protocol (C80): from configured peers only, once, first; the client it names is the client everywhere."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from posthouse.policy.v1 import policy_pb2 as pb
+
+from services.ingress.proxy import ProxyError, parse
+from services.ingress.session import Listener, Peer
+from tests.ingress.conftest import Ingress, Start
+
+SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+V1 = b"PROXY TCP4 192.0.2.7 198.51.100.1 40000 25\r\n"
+CLIENT = Peer("192.0.2.7", 40000, "198.51.100.1", 25)
+
+
+def v2(command: int = 0x21, family: int = 0x11, body: bytes | None = None, extra: bytes = b"") -> bytes:
+    if body is None:
+        body = socket.inet_aton("192.0.2.7") + socket.inet_aton("198.51.100.1") + b"\x9c\x40\0\x19"
+    body += extra
+    return SIGNATURE + bytes((command, family)) + len(body).to_bytes(2) + body
+
+
+V6_BODY = (
+    socket.inet_pton(socket.AF_INET6, "2001:db8::7") + socket.inet_pton(socket.AF_INET6, "::1") + b"\x9c\x40\0\x19"
+)
+
+
+@pytest.mark.parametrize(
+    ("header", "peer"),
+    [
+        (V1, CLIENT),
+        (b"PROXY TCP6 2001:db8::7 ::1 40000 25\r\n", Peer("2001:db8::7", 40000, "::1", 25)),
+        (b"PROXY TCP6 ::ffff:192.0.2.7 ::ffff:198.51.100.1 40000 25\r\n", CLIENT),
+        (b"PROXY UNKNOWN\r\n", None),
+        (b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n", None),
+        (v2(), CLIENT),
+        (v2(extra=b"\x04\0\x01x"), CLIENT),
+        (v2(family=0x21, body=V6_BODY), Peer("2001:db8::7", 40000, "::1", 25)),
+        (v2(command=0x20, family=0, body=b""), None),
+    ],
+)
+def test_valid_headers(header: bytes, peer: Peer | None) -> None:
+    found = parse(header + b"EHLO x\r\n")
+    assert found is not None
+    assert (found.octets, found.peer) == (len(header), peer)
+    for cut in range(len(header)):
+        assert parse(header[:cut]) is None
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"EHLO client.example\r\n",
+        b"PROXY TCP4 192.0.2.7 198.51.100.1 40000\r\n",
+        b"PROXY TCP4 192.0.2.7 198.51.100.1 40000 70000\r\n",
+        b"PROXY TCP4 192.0.2.7 198.51.100.1 040 25\r\n",
+        b"PROXY TCP4 192.0.2.300 198.51.100.1 40000 25\r\n",
+        b"PROXY TCP4 2001:db8::7 ::1 40000 25\r\n",
+        b"PROXY TCP6 192.0.2.7 198.51.100.1 40000 25\r\n",
+        b"PROXY TCP4  192.0.2.7 198.51.100.1 40000 25\r\n",
+        b"PROXY UDP4 192.0.2.7 198.51.100.1 40000 25\r\n",
+        b"proxy TCP4 192.0.2.7 198.51.100.1 40000 25\r\n",
+        b"PROXY UNKNOWNX\r\n",
+        b"PROXY " + b"x" * 120 + b"\r\n",
+        v2(command=0x11),
+        v2(command=0x22),
+        v2(family=0x12),
+        v2(family=0x31, body=b"\0" * 216),
+        v2(body=b"\0" * 11),
+        SIGNATURE + b"\x21\x11\xff\xff",
+    ],
+)
+def test_invalid_headers(header: bytes) -> None:
+    with pytest.raises(ProxyError):
+        parse(header)
+
+
+@pytest.fixture
+async def proxied(start: Start) -> Ingress:
+    return await start(proxy_networks="127.0.0.0/8")
+
+
+@pytest.mark.parametrize("header", [V1, v2()], ids=["v1", "v2"])
+async def test_c80_the_client_is_who_the_proxy_says_before_and_after_starttls(proxied: Ingress, header: bytes) -> None:
+    """P4."""
+    client = await proxied.connect()
+    client.send(header)
+    assert (await client.reply()).code == 220
+    assert (await client.command("EHLO client.example")).code == 250
+    await client.starttls()
+    assert (await client.send_mail()).code == 250
+    for request in proxied.policy.requests:
+        assert (request.session.client_address, request.session.client_port) == ("192.0.2.7", 40000)
+    stored = proxied.relay.messages[0]
+    assert stored.submission.origin.client_address == "192.0.2.7"
+    assert stored.content.startswith(b"Received: from client.example ([192.0.2.7])\r\n")
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["one segment", "apart"])
+async def test_c80_before_implicit_tls(proxied: Ingress, together: bool) -> None:
+    client = await proxied.connect(Listener.SUBMISSIONS)
+    client.send(V1)
+    if not together:
+        await client.in_segments(b"")
+    await client.start_tls()
+    assert (await client.reply()).code == 220
+    assert (await client.command("EHLO client.example")).code == 250
+    (connect,) = proxied.policy.asked(pb.STAGE_CONNECT)
+    assert connect.session.client_address == "192.0.2.7"
+
+
+async def test_c80_a_header_in_pieces(proxied: Ingress) -> None:
+    client = await proxied.connect()
+    await client.in_segments(V1[:1], V1[1:10], V1[10:-1], V1[-1:])
+    assert (await client.reply()).code == 220
+
+
+async def test_c80_a_second_header_is_no_command(proxied: Ingress) -> None:
+    client = await proxied.connect()
+    client.send(V1)
+    assert (await client.reply()).code == 220
+    assert (await client.command(V1[:-2])).code == 500
+
+
+async def test_c80_a_second_header_at_once_is_an_early_talker(proxied: Ingress) -> None:
+    client = await proxied.connect()
+    client.send(V1 + V1)
+    assert (await client.reply()).code == 220
+    assert (await client.reply()).code == 500
+    await client.command("EHLO client.example")
+    await client.envelope()
+    assert proxied.policy.asked(pb.STAGE_RCPT)[0].session.pipelining_violation == 1
+
+
+async def test_c80_from_anybody_else_it_is_no_command_and_changes_nothing(ingress: Ingress) -> None:
+    client = await ingress.connect()
+    assert (await client.reply()).code == 220
+    assert (await client.command(V1[:-2])).code == 500
+    await client.command("EHLO client.example")
+    await client.envelope()
+    assert ingress.policy.asked(pb.STAGE_RCPT)[0].session.client_address == "127.0.0.1"
+
+
+@pytest.mark.parametrize("octets", [b"EHLO client.example\r\n", b"PROXY nonsense\r\n", b"\r\n\r\n\0\r\nQUIX\n"])
+async def test_c80_a_proxy_without_a_header_is_closed_without_a_word(proxied: Ingress, octets: bytes) -> None:
+    client = await proxied.connect()
+    client.send(octets)
+    assert await client.until_closed() == b""
+    assert not proxied.policy.requests
+
+
+async def test_c32_a_proxy_that_says_nothing_is_closed_in_time(start: Start) -> None:
+    ingress = await start(proxy_networks="127.0.0.1/32", proxy_seconds=0.3)
+    client = await ingress.connect()
+    assert await client.until_closed() == b""
+    assert not ingress.policy.requests
+
+
+async def test_the_proxys_own_connections_are_its_own(proxied: Ingress) -> None:
+    client = await proxied.connect()
+    client.send(v2(command=0x20, family=0, body=b""))
+    assert (await client.reply()).code == 220
+    assert proxied.policy.asked(pb.STAGE_CONNECT)[0].session.client_address == "127.0.0.1"

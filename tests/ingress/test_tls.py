@@ -1,0 +1,252 @@
+"""STARTTLS and implicit TLS: what is forgotten, names, reloading, failure, tickets (RFC 3207; C74 to C79)."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import os
+import socket
+import ssl
+import stat
+from pathlib import Path
+
+import pytest
+import trustme
+from cryptography import x509
+from posthouse.policy.v1 import policy_pb2 as pb
+
+from libs.runtime.lifecycle import StartupError
+from services.ingress.metrics import Metrics
+from services.ingress.session import Listener
+from services.ingress.tls import Certificates, TlsOptions, self_signed
+from tests.ingress.client import Client, trusting_context
+from tests.ingress.conftest import Ingress, Start
+
+OPTIONS = TlsOptions("TLSv1.2", "", session_tickets=True)
+NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+
+
+def write(folder: Path, name: str, issued: trustme.LeafCert) -> tuple[Path, Path]:
+    certificate, key = folder / f"{name}.crt", folder / f"{name}.key"
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    issued.private_key_pem.write_to_path(key)
+    return certificate, key
+
+
+async def test_c74_login_greeting_and_transaction_before_tls_are_forgotten(ingress: Ingress) -> None:
+    ingress.policy.profile.auth_mechanisms_plaintext[:] = ["PLAIN"]
+    client = await ingress.client()
+    assert (await client.login()).code == 235
+    await client.envelope()
+    assert (await client.command("STARTTLS")).code == 220
+    await client.start_tls()
+    assert (await client.command("MAIL FROM:<a@example.org>")).code == 503
+    assert (await client.command("EHLO client.example")).code == 250
+    await client.envelope()
+    last = ingress.policy.asked(pb.STAGE_RCPT)[-1].session
+    assert last.account_login == ""
+    assert last.tls.version == "TLSv1.3"
+    assert last.tls.server_name == "localhost"
+
+
+async def test_c75_starttls_takes_no_argument_and_only_once(ingress: Ingress) -> None:
+    """P9."""
+    client = await ingress.client()
+    assert (await client.command("STARTTLS foo")).code == 501
+    await client.starttls()
+    assert (await client.command("STARTTLS")).code == 503
+    assert (await client.send_mail()).code == 250
+    direct = await ingress.client(Listener.SUBMISSIONS)
+    assert (await direct.command("STARTTLS")).code == 503
+
+
+@pytest.mark.parametrize("listener", [Listener.SMTP, Listener.SUBMISSIONS])
+@pytest.mark.parametrize("how", ["garbage", "silence", "close", "reset"])
+async def test_c76_a_handshake_that_fails_frees_its_slot(
+    start: Start, caplog: pytest.LogCaptureFixture, listener: Listener, how: str
+) -> None:
+    ingress = await start(handshake_seconds=0.4)
+    if listener is Listener.SMTP:
+        client = await ingress.client()
+        assert (await client.command("STARTTLS")).code == 220
+    else:
+        client = await ingress.connect(listener)
+    if how == "garbage":
+        client.send(b"this is no TLS record at all, but long enough for one\r\n" * 3)
+    if how in ("garbage", "silence"):
+        await client.until_closed()
+    elif how == "close":
+        client.close()
+    else:
+        client.reset()
+    await ingress.until_empty()
+    # Nothing for the loop's exception handler, which would log it.
+    assert not caplog.records
+    assert ingress.metrics.sessions_ended
+
+
+async def test_plaintext_commands_on_the_tls_port_are_not_answered_in_plaintext(ingress: Ingress) -> None:
+    client = await ingress.connect(Listener.SUBMISSIONS)
+    client.send(b"EHLO client.example\r\n")
+    assert not (await client.until_closed()).startswith(b"2")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("tickets", [True, False])
+async def test_c77_sessions_are_resumed_unless_tickets_are_off(
+    start: Start, version: ssl.TLSVersion, tickets: bool
+) -> None:
+    ingress = await start(tls_session_tickets=tickets)
+    context = trusting_context()
+    context.minimum_version = context.maximum_version = version
+
+    def connect(session: ssl.SSLSession | None) -> tuple[bool, ssl.SSLSession | None]:
+
+        with (
+            socket.create_connection(("127.0.0.1", ingress.port(Listener.SUBMISSIONS)), timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname="localhost", session=session) as secure,
+        ):
+            assert secure.recv(100).startswith(b"220")
+            secure.sendall(b"QUIT\r\n")
+            assert secure.recv(100).startswith(b"221")
+            return bool(secure.session_reused), secure.session
+
+    reused, session = await asyncio.to_thread(connect, None)
+    assert not reused
+    assert session is not None
+    assert session.has_ticket is tickets
+    reused, _ = await asyncio.to_thread(connect, session)
+    # TLS 1.2 knows sessions by an id too, which need no ticket.
+    assert reused is (tickets or version is ssl.TLSVersion.TLSv1_2)
+
+
+async def test_tls_versions_by_environment(start: Start) -> None:
+    ingress = await start(tls_min_version="TLSv1.3")
+    context = trusting_context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    client = await ingress.connect(Listener.SUBMISSIONS)
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        await client.start_tls(context)
+
+
+async def test_old_tls_versions_are_refused_by_default(ingress: Ingress) -> None:
+    context = trusting_context()
+    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    context.maximum_version = ssl.TLSVersion.TLSv1_1
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    client = await ingress.connect(Listener.SUBMISSIONS)
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        await client.start_tls(context)
+
+
+async def test_ciphers_by_environment(start: Start) -> None:
+    ingress = await start(tls_ciphers="ECDHE-ECDSA-AES256-GCM-SHA384")
+    context = trusting_context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    client = await ingress.connect(Listener.SUBMISSIONS)
+    found = await client.start_tls(context)
+    assert found.cipher() is not None
+    assert found.cipher()[0] == "ECDHE-ECDSA-AES256-GCM-SHA384"  # type: ignore[index]
+
+
+async def _names(ingress: Ingress, server_name: str, authority: trustme.CA) -> list[str]:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    context.check_hostname = False
+    client = await ingress.connect(Listener.SUBMISSIONS)
+    found = await client.start_tls(context, server_name)
+    loaded = x509.load_der_x509_certificate(found.getpeercert(binary_form=True) or b"")
+    client.close()
+    alternative = loaded.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return alternative.get_values_for_type(x509.DNSName)
+
+
+async def test_sni_chooses_among_several_certificates(start: Start, tmp_path: Path, certificates: trustme.CA) -> None:
+    pairs = [
+        write(tmp_path, "one", certificates.issue_cert("mx.example.com")),
+        write(tmp_path, "two", certificates.issue_cert("mail.example.net", "*.wild.example")),
+    ]
+    ingress = await start(
+        tls_cert=",".join(str(pair[0]) for pair in pairs), tls_key=",".join(str(pair[1]) for pair in pairs)
+    )
+    assert await _names(ingress, "mx.example.com", certificates) == ["mx.example.com"]
+    assert "mail.example.net" in await _names(ingress, "MAIL.example.net", certificates)
+    assert "*.wild.example" in await _names(ingress, "a.wild.example", certificates)
+    assert await _names(ingress, "a.b.wild.example", certificates) == ["mx.example.com"]
+    assert await _names(ingress, "unknown.example", certificates) == ["mx.example.com"]
+
+
+async def test_c79_a_renewed_certificate_is_served_and_a_bad_one_is_not(
+    start: Start, tmp_path: Path, certificates: trustme.CA
+) -> None:
+    certificate, key = write(tmp_path, "pair", certificates.issue_cert("old.example.com"))
+    ingress = await start(tls_cert=str(certificate), tls_key=str(key))
+    served = ingress.worker.services.certificates
+    client = await ingress.client(Listener.SUBMISSIONS)
+
+    write(tmp_path, "pair", certificates.issue_cert("new.example.com"))
+    served.reload()
+    assert await _names(ingress, "x.example", certificates) == ["new.example.com"]
+    # A session from before goes on.
+    assert (await client.command("NOOP")).code == 250
+
+    # The key of another certificate; then no certificate at all.
+    certificates.issue_cert("other.example.com").private_key_pem.write_to_path(key)
+    served.reload()
+    assert await _names(ingress, "x.example", certificates) == ["new.example.com"]
+    certificate.write_text("nonsense")
+    served.reload()
+    certificate.unlink()
+    served.reload()
+    assert await _names(ingress, "x.example", certificates) == ["new.example.com"]
+    assert ingress.metrics.certificate_failures == 3
+
+    write(tmp_path, "pair", certificates.issue_cert("third.example.com"))
+    served.reload()
+    assert await _names(ingress, "x.example", certificates) == ["third.example.com"]
+
+
+def test_a_first_pair_that_is_bad_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("nonsense")
+    with pytest.raises(StartupError, match="TLS certificate"):
+        Certificates([(tmp_path / "a", tmp_path / "a")], OPTIONS, Metrics())
+    with pytest.raises(StartupError, match="TLS certificate"):
+        Certificates([(tmp_path / "none", tmp_path / "none")], OPTIONS, Metrics())
+
+
+def test_c79_the_self_made_certificate_lasts_a_year_and_is_kept_private(tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path / "tls", "localhost", NOW)
+    loaded = x509.load_pem_x509_certificate(certificate.read_bytes())
+    assert loaded.not_valid_before_utc < NOW
+    assert loaded.not_valid_after_utc == NOW + datetime.timedelta(days=365)
+    assert stat.S_IMODE(os.stat(key).st_mode) == 0o600
+    Certificates([(certificate, key)], OPTIONS, Metrics())
+
+
+def test_it_is_kept_until_it_is_about_to_end(tmp_path: Path) -> None:
+    certificate, _ = self_signed(tmp_path, "localhost", NOW)
+    first = certificate.read_bytes()
+    self_signed(tmp_path, "localhost", NOW + datetime.timedelta(days=300))
+    assert certificate.read_bytes() == first
+    self_signed(tmp_path, "localhost", NOW + datetime.timedelta(days=340))
+    assert certificate.read_bytes() != first
+
+
+async def test_a_client_that_renegotiates_gets_nowhere(ingress: Ingress) -> None:
+    context = trusting_context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    client = await ingress.connect(Listener.SUBMISSIONS)
+    await client.start_tls(context)
+    assert ingress.worker.services.certificates.context().options & ssl.OP_NO_RENEGOTIATION
+
+
+async def test_mail_over_tls_in_odd_record_sizes(ingress: Ingress) -> None:
+    client: Client = await ingress.client(Listener.SUBMISSIONS)
+    await client.envelope()
+    assert (await client.command("DATA")).code == 354
+    body = b"Subject: x\r\n\r\n" + b"".join(b"%068d\r\n" % number for number in range(5000))
+    for start in range(0, len(body), 16_411):
+        await client.send_all(body[start : start + 16_411])
+    client.send(b".\r\n")
+    assert (await client.reply()).code == 250
+    assert ingress.relay.messages[0].content.endswith(body)
