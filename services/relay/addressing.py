@@ -1,0 +1,151 @@
+"""From the recipients of an envelope to deliveries: discarded, expanded, and given their destination. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from services.relay.configuration import Configuration
+from services.relay.dsn import Action, ReportedRecipient
+from services.relay.expansion import Expanded, expand
+from services.relay.message import NewDelivery
+from services.relay.routing import resolve
+from services.relay.states import State
+
+NextId = Callable[[], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A recipient as submitted."""
+
+    address: bytes
+    # RFC 3461, as received.
+    notify: tuple[str, ...] = ()
+    orcpt: bytes = b""
+    discarded: bool = False
+    discard_reason: str = ""
+    discard_rule_id: str = ""
+
+
+@dataclass(slots=True)
+class Addressed:
+    """What becomes of the recipients, and what their sender is to hear at once."""
+
+    deliveries: list[NewDelivery] = field(default_factory=list)
+    reported: list[ReportedRecipient] = field(default_factory=list)
+
+
+def address(
+    configuration: Configuration, next_id: NextId, sender: bytes, recipients: Sequence[Wanted], *, quarantine: bool
+) -> Addressed:
+    """Deliveries for all recipients: each exact address once (C56)."""
+    result = Addressed()
+    by_address: dict[bytes, Wanted] = {}
+    for each in recipients:
+        if each.discarded:
+            result.deliveries.append(_discarded(next_id, each))
+        else:
+            by_address.setdefault(each.address, each)
+    for expanded in expand(configuration, tuple(by_address)):
+        wanted = by_address[expanded.submitted]
+        if expanded.fault is not None:
+            _failed(result, next_id, wanted, *expanded.fault)
+        elif not expanded.replaced:
+            result.deliveries.append(_delivery(configuration, next_id, sender, wanted, quarantine))
+        else:
+            _replaced(result, configuration, next_id, sender, wanted, expanded, quarantine)
+    return result
+
+
+def _delivery(
+    configuration: Configuration,
+    next_id: NextId,
+    sender: bytes,
+    wanted: Wanted,
+    quarantine: bool,
+    submitted: bytes = b"",
+) -> NewDelivery:
+    route = resolve(configuration, sender, wanted.address, quarantine=quarantine)
+    return NewDelivery(
+        next_id(), wanted.address, State.QUEUED, route.destination, submitted, wanted.notify, wanted.orcpt
+    )
+
+
+def _replaced(
+    result: Addressed,
+    configuration: Configuration,
+    next_id: NextId,
+    sender: bytes,
+    wanted: Wanted,
+    expanded: Expanded,
+    quarantine: bool,
+) -> None:
+    """An alias or role: kept as expanded, its targets queued, with the duties of RFC 3461 section 5.2.7."""
+    notify = wanted.notify
+    if "SUCCESS" in notify and len(expanded.targets) > 1:
+        result.reported.append(
+            ReportedRecipient(wanted.address, Action.EXPANDED, "2.0.0", wanted.orcpt, text="expanded")
+        )
+        notify = tuple(value for value in notify if value != "SUCCESS") or ("NEVER",)
+    orcpt = wanted.orcpt or _as_orcpt(wanted.address)
+    result.deliveries.append(
+        NewDelivery(
+            next_id(),
+            wanted.address,
+            State.EXPANDED,
+            notify=wanted.notify,
+            orcpt=wanted.orcpt,
+            reply=f"expanded to {len(expanded.targets)} addresses",
+        )
+    )
+    for target in expanded.targets:
+        one = replace(wanted, address=target, notify=notify, orcpt=orcpt)
+        submitted = wanted.address if target != wanted.address else b""
+        result.deliveries.append(_delivery(configuration, next_id, sender, one, quarantine, submitted))
+
+
+def _failed(result: Addressed, next_id: NextId, wanted: Wanted, enhanced_code: str, text: str) -> None:
+    record = json.dumps({"result": "failed", "code": 0, "enhanced_code": enhanced_code, "text": text})
+    result.deliveries.append(
+        NewDelivery(
+            next_id(),
+            wanted.address,
+            State.BOUNCED,
+            notify=wanted.notify,
+            orcpt=wanted.orcpt,
+            record=record,
+            reply=text,
+        )
+    )
+    if wants_failure(wanted.notify):
+        result.reported.append(ReportedRecipient(wanted.address, Action.FAILED, enhanced_code, wanted.orcpt, text=text))
+
+
+def _discarded(next_id: NextId, wanted: Wanted) -> NewDelivery:
+    record = json.dumps(
+        {"result": "discarded", "text": wanted.discard_reason, "rule_id": wanted.discard_rule_id}, ensure_ascii=False
+    )
+    return NewDelivery(
+        next_id(), wanted.address, State.DISCARDED, record=record, reply=f"discarded: {wanted.discard_reason}"
+    )
+
+
+def wants_failure(notify: Sequence[str]) -> bool:
+    """RFC 3461 4.1: a failure is reported unless something else was asked for."""
+    return not notify or "FAILURE" in notify
+
+
+def wants_delay(notify: Sequence[str]) -> bool:
+    """RFC 3461 4.1."""
+    return not notify or "DELAY" in notify
+
+
+def _as_orcpt(recipient: bytes) -> bytes:
+    """RFC 3461 section 5.2.7.1: where an address is replaced, ORCPT keeps what the sender wrote."""
+    if not recipient.isascii() or b"@" not in recipient:
+        return b""
+    return b"rfc822;" + b"".join(
+        bytes((octet,)) if 33 <= octet <= 126 and octet not in b"+=" else b"+%02X" % octet for octet in recipient
+    )

@@ -1,0 +1,237 @@
+"""One attempt at one job: routes, transport, outcome, and what is handed to the committer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from services.relay.backlog import Job
+from services.relay.clock import MICROSECONDS, Clock
+from services.relay.commits import Committer
+from services.relay.configuration import Configuration
+from services.relay.identifiers import ExhaustedError, Identifiers
+from services.relay.leasing import Leaseholder
+from services.relay.message import NewMessage, QueuedDelivery, QueuedMessage, queue_id
+from services.relay.metrics import DELIVERIES, QUARANTINED, REPORTS
+from services.relay.queue.claiming import read_content
+from services.relay.queue.database import Database, QueueError
+from services.relay.queue.quarantine import quarantine
+from services.relay.queue.settling import Settlement
+from services.relay.reporting import reports
+from services.relay.routing import resolve
+from services.relay.settlement import Circumstances, Settled, Settlements, settle
+from services.relay.states import State
+from services.relay.suspensions import Suspensions
+from services.relay.transaction import Outcome, Result, Route, RouteKind, Transport
+
+log = structlog.get_logger(__name__)
+
+# When the configuration or the content can't be had just now.
+_LATER = 5 * MICROSECONDS
+
+
+class Attempts:
+    """For the life of the process."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        committer: Committer,
+        holder: Leaseholder,
+        identifiers: Identifiers,
+        transport: Transport,
+        suspensions: Suspensions,
+        configuration: Callable[[], Configuration | None],
+        chance: random.Random,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._committer = committer
+        self._holder = holder
+        self._identifiers = identifiers
+        self._transport = transport
+        self._suspensions = suspensions
+        self._configuration = configuration
+        self._chance = chance
+
+    async def attempt(self, destination: str, job: Job) -> list[tuple[str, Job]]:
+        """Tries the job, and settles it. What goes another way by now is returned, to be tried there."""
+        configuration = self._configuration()
+        if configuration is None:
+            self.give_back(destination, job, _LATER)
+            return []
+        message = job.message
+        if message.content is None:
+            loaded = await self._load(destination, job)
+            if loaded is None:
+                return []
+            message = loaded
+        moved: list[tuple[str, Job]] = []
+        for route, deliveries in self._routes(configuration, message, job.deliveries):
+            if route.destination != destination:
+                moved.append((route.destination, Job(job.message, deliveries)))
+            elif route.kind is RouteKind.HOLD:
+                self._hold(route, message, deliveries)
+            else:
+                await self._try(configuration, route, message, deliveries)
+        return moved
+
+    def give_back(self, destination: str, job: Job, delay: int = 0) -> None:
+        """Ends the lease without an attempt."""
+        due_at = self._clock.now() + delay
+        settled = tuple(Settled(each.id, State.QUEUED, destination, due_at, each.attempts) for each in job.deliveries)
+        self._committer.settle(Settlement(job.message.id, job.deliveries[0].lease_owner, settled))
+
+    async def put_aside(self, corrupt: Sequence[tuple[int, int, str]]) -> None:
+        """Quarantines deliveries that can't be read, each with its message and the reason; the rest goes on (C140)."""
+        now = self._clock.now()
+        rows = [(self._identifiers.next(), delivery, message, reason) for delivery, message, reason in corrupt]
+        await self._database.write(lambda connection: quarantine(connection, rows, now))
+        QUARANTINED.inc(len(rows))
+        for _, delivery, message, reason in rows:
+            log.error("delivery_quarantined", queue_id=queue_id(message), delivery=delivery, reason=reason)
+
+    async def _load(self, destination: str, job: Job) -> QueuedMessage | None:
+        message = job.message
+        try:
+            content = await self._database.read(lambda connection: read_content(connection, message.id))
+        except QueueError as error:
+            if error.corrupt:
+                await self.put_aside([(each.id, message.id, str(error)) for each in job.deliveries])
+                return None
+            log.warning("content_unavailable", queue_id=queue_id(message.id), reason=str(error))
+            self.give_back(destination, job, _LATER)
+            return None
+        if content is None or len(content) != message.size:
+            reason = "the content is missing" if content is None else f"the content has {len(content)} octets"
+            await self.put_aside([(each.id, message.id, reason) for each in job.deliveries])
+            return None
+        return message.with_content(content)
+
+    def _routes(
+        self, configuration: Configuration, message: QueuedMessage, deliveries: tuple[QueuedDelivery, ...]
+    ) -> list[tuple[Route, tuple[QueuedDelivery, ...]]]:
+        """The deliveries by their present routes (C138)."""
+        sender, quarantined = message.sender, message.quarantine
+        if len(deliveries) == 1:
+            route = resolve(configuration, sender, deliveries[0].recipient, quarantine=quarantined)
+            return [(route, deliveries)]
+        groups: dict[Route, list[QueuedDelivery]] = {}
+        for each in deliveries:
+            route = resolve(configuration, sender, each.recipient, quarantine=quarantined)
+            groups.setdefault(route, []).append(each)
+        return [(route, tuple(group)) for route, group in groups.items()]
+
+    async def _try(
+        self,
+        configuration: Configuration,
+        route: Route,
+        message: QueuedMessage,
+        deliveries: tuple[QueuedDelivery, ...],
+    ) -> None:
+        started_at = self._clock.now()
+        try:
+            outcomes = await self._transport.deliver(
+                configuration, route, message.outgoing(), [each.outgoing() for each in deliveries]
+            )
+        except asyncio.CancelledError:
+            # Broken off, perhaps after the final dot: nobody knows (C120).
+            self._record(configuration, route, message, deliveries, _broken_off(deliveries), started_at)
+            raise
+        self._record(configuration, route, message, deliveries, outcomes, started_at)
+
+    def _record(
+        self,
+        configuration: Configuration,
+        route: Route,
+        message: QueuedMessage,
+        deliveries: tuple[QueuedDelivery, ...],
+        outcomes: Sequence[Outcome],
+        started_at: int,
+    ) -> None:
+        now = self._clock.now()
+        circumstances = Circumstances(
+            settings=configuration.queue,
+            destination=route.destination,
+            is_mailbox=route.kind is RouteKind.MAILBOX,
+            started_at=started_at,
+            now=now,
+            may_expire=self._clock.settled,
+            worker=self._holder.name,
+            chance=self._chance.random,
+        )
+        done = settle(circumstances, message, deliveries, outcomes)
+        made: tuple[NewMessage, ...] = ()
+        if done.reported:
+            try:
+                made = reports(configuration, self._identifiers.next, message, done.reported, now)
+            except ExhaustedError:
+                # The report is part of the outcome: without it the attempt is as if it had not been recorded.
+                log.error("report_impossible", queue_id=queue_id(message.id), reason="no identifiers")
+                self.give_back(route.destination, Job(message, deliveries), _LATER)
+                return
+            for report in made:
+                REPORTS.labels(report.kind.name.lower()).inc()
+        for destination in done.suspend:
+            self._suspensions.suspend_by_outcome(destination, done.error)
+        self._committer.settle(
+            Settlement(
+                message.id,
+                deliveries[0].lease_owner,
+                tuple(done.settled),
+                made,
+                errors=((route.destination, done.error),) if done.error else (),
+            )
+        )
+        self._log(message, route, deliveries, outcomes, done)
+
+    def _hold(self, route: Route, message: QueuedMessage, deliveries: tuple[QueuedDelivery, ...]) -> None:
+        """No route takes it: it waits for another configuration, or an operator."""
+        now = self._clock.now()
+        attempt = json.dumps(
+            {"started_at": now, "ended_at": now, "result": "held", "text": route.reason, "worker": self._holder.name}
+        )
+        settled = tuple(
+            Settled(each.id, State.QUEUED, route.destination, None, each.attempts, attempt, now, route.reason)
+            for each in deliveries
+        )
+        self._committer.settle(Settlement(message.id, deliveries[0].lease_owner, settled))
+        log.warning("delivery_held", queue_id=queue_id(message.id), reason=route.reason, recipients=len(deliveries))
+
+    def _log(
+        self,
+        message: QueuedMessage,
+        route: Route,
+        deliveries: tuple[QueuedDelivery, ...],
+        outcomes: Sequence[Outcome],
+        done: Settlements,
+    ) -> None:
+        for delivery, outcome, settled in zip(deliveries, outcomes, done.settled, strict=True):
+            DELIVERIES.labels(outcome.result.value).inc()
+            log.info(
+                "delivery_attempt",
+                queue_id=queue_id(message.id),
+                sender=message.sender,
+                recipient=delivery.recipient,
+                destination=route.destination,
+                result=outcome.result.value,
+                state=settled.state.name.lower(),
+                attempts=settled.attempts,
+                host=outcome.host,
+                code=outcome.code,
+                text=outcome.text[:300],
+                possible_duplicate=settled.possible_duplicate,
+            )
+
+
+def _broken_off(deliveries: Sequence[QueuedDelivery]) -> list[Outcome]:
+    text = "relay stopped during the attempt"
+    return [
+        Outcome(each.id, Result.DEFERRED, 0, "4.3.2", text, possible_duplicate=True, counts=False)
+        for each in deliveries
+    ]

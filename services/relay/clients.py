@@ -1,0 +1,123 @@
+"""The watch on config_api: the newest configuration, kept on disk for a start without it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError
+from posthouse.config.v1 import config_pb2, config_pb2_grpc
+from prometheus_client import Counter, Gauge
+
+from libs.runtime import rpc
+from libs.runtime.lifecycle import write_private
+from services.relay.configuration import Configuration
+from services.relay.snapshot import configuration
+
+log = structlog.get_logger(__name__)
+
+REVISION = Gauge("posthouse_relay_configuration_revision", "Revision of the configuration in use.")
+REFUSED_SNAPSHOTS = Counter("posthouse_relay_snapshots_refused", "Configurations that could not be used.")
+
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 5.0
+# A watch that was open for so long was a good one: the pauses begin anew.
+_GOOD_SECONDS = 30.0
+
+
+class ConfigurationWatch:
+    """`current` is None until the first configuration. A new one replaces it as a whole; a bad one changes nothing."""
+
+    def __init__(self, targets: Sequence[str], tls: rpc.TlsFiles | None, path: Path) -> None:
+        self._targets = targets
+        self._tls = tls
+        self._path = path
+        self._digest = b""
+        self.current: Configuration | None = None
+        self.connected = False
+        self._first = asyncio.Event()
+        # Called with each new configuration.
+        self.on_change: list[Callable[[Configuration], None]] = []
+
+    def restore(self) -> None:
+        """Takes the last good configuration from the disk, if there is one."""
+        try:
+            part = config_pb2.RelaySnapshotPart.FromString(self._path.read_bytes())
+            self._use(part.snapshot, part.digest)
+        except FileNotFoundError:
+            return
+        except (OSError, DecodeError, ValueError) as error:
+            log.warning("kept_configuration_unusable", error=type(error).__name__)
+            return
+        log.info("configuration_restored", revision=part.snapshot.revision)
+
+    async def configured(self) -> None:
+        """Returns when there is a configuration."""
+        await self._first.wait()
+
+    async def run(self) -> None:
+        """Watches for ever, one target after the other, with pauses that grow and are spread."""
+        loop = asyncio.get_running_loop()
+        pause, number = _FIRST_PAUSE, random.randrange(len(self._targets))  # noqa: S311 - spreads load
+        while True:
+            target = self._targets[number % len(self._targets)]
+            began = loop.time()
+            try:
+                async with rpc.channel(target, self._tls) as channel:
+                    await self._watch(channel)
+                reason = "ended"
+            except grpc.aio.AioRpcError as error:
+                reason = rpc.caught(error)
+            if self.connected or pause == _FIRST_PAUSE:
+                log.warning("configuration_watch_lost", target=target, reason=reason)
+            self.connected = False
+            pause = _FIRST_PAUSE if loop.time() - began > _GOOD_SECONDS else min(pause * 2, _LONGEST_PAUSE)
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load
+            number += 1
+
+    async def _watch(self, channel: grpc.aio.Channel) -> None:
+        stub = config_pb2_grpc.ConfigurationStub(channel)
+        request = config_pb2.WatchRequest(digest=self._digest, consumer=f"relay@{socket.gethostname()}")
+        call = stub.WatchRelay(request)
+        await call.wait_for_connection()
+        self.connected = True
+        whole = config_pb2.RelaySnapshot()
+        async for part in call:
+            whole.MergeFrom(part.snapshot)
+            if part.last:
+                await self._replace(whole, part.digest)
+                whole = config_pb2.RelaySnapshot()
+
+    async def _replace(self, snapshot: config_pb2.RelaySnapshot, digest: bytes) -> None:
+        try:
+            self._use(snapshot, digest)
+        except ValueError as error:
+            # The old one stays (C138).
+            REFUSED_SNAPSHOTS.inc()
+            log.error("configuration_refused", revision=snapshot.revision, reason=str(error)[:200])
+            return
+        kept = config_pb2.RelaySnapshotPart(snapshot=snapshot, last=True, digest=digest).SerializeToString()
+        try:
+            await asyncio.to_thread(self._keep, kept)
+        except OSError as error:
+            log.warning("configuration_not_kept", error=error.strerror)
+        log.info("configuration_in_use", revision=snapshot.revision)
+
+    def _use(self, snapshot: config_pb2.RelaySnapshot, digest: bytes) -> None:
+        self.current = configuration(snapshot)
+        self._digest = digest
+        self._first.set()
+        REVISION.set(snapshot.revision)
+        for tell in self.on_change:
+            tell(self.current)
+
+    def _keep(self, content: bytes) -> None:
+        with contextlib.suppress(FileExistsError):
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_private(self._path, content)

@@ -1,0 +1,291 @@
+"""Group commit: what gathered while the last commit ran goes into the next one; no timer is involved.
+
+Submissions, settlements and records of refusals share a transaction. Submissions that can't be committed in time are
+refused, and forgotten should they turn out to be in the database after all; settlements are kept until they are in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+from sqlalchemy import Connection
+
+from services.relay.clock import Clock
+from services.relay.leasing import Leaseholder
+from services.relay.message import NewMessage, Refused
+from services.relay.metrics import (
+    COMMIT_FAILURES,
+    COMMIT_SECONDS,
+    COMMIT_SIZE,
+    LEASES_LOST,
+    REFUSALS_DROPPED,
+)
+from services.relay.queue import leases
+from services.relay.queue.database import Database, StorageFullError, UnavailableError
+from services.relay.queue.settling import Settlement, settle
+from services.relay.queue.storing import forget, store, store_refused
+
+log = structlog.get_logger(__name__)
+
+# Of one transaction: submissions, settlements, and octets of content.
+_MESSAGES = 500
+_OCTETS = 32 * 1024 * 1024
+# Within this time a submission is committed, or refused; ingress waits longer.
+_STORE_SECONDS = 12.0
+_FIRST_PAUSE = 0.05
+_LONGEST_PAUSE = 2.0
+_REFUSALS_KEPT = 10_000
+_REFUSALS_AT_ONCE = 500
+
+
+class LostIdentityError(Exception):
+    """This process was declared dead."""
+
+
+class Submitter(Protocol):
+    """Who waits for a submission."""
+
+    def stored(self, message: NewMessage, message_id: int) -> None:
+        """It is committed, now or long ago, as the message with this identifier."""
+
+    def not_stored(self, message: NewMessage, reason: str, *, full: bool) -> None:
+        """Nothing is kept. `full`: for want of room."""
+
+
+class Receiver(Protocol):
+    """Who delivers what is freshly stored."""
+
+    def take(self, messages: Sequence[NewMessage], stored_at: int, owner: int) -> None:
+        """Messages whose deliveries are leased to `owner`; or not leased, and waiting in the database."""
+
+
+@dataclass(slots=True)
+class _Store:
+    message: NewMessage
+    submitter: Submitter
+    # Reports that are stored with it or not at all.
+    followers: tuple[NewMessage, ...]
+    deadline: float
+
+
+@dataclass(slots=True)
+class _Batch:
+    stores: list[_Store] = field(default_factory=list)
+    settlements: list[Settlement] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        return len(self.stores) + len(self.settlements) + len(self.refused)
+
+
+@dataclass(slots=True)
+class _Committed:
+    known: dict[str, int]
+    lost: set[int]
+    dropped_reports: set[int]
+    at: int
+    owner: int
+
+
+class Committer:
+    """One for the process."""
+
+    def __init__(self, database: Database, clock: Clock, holder: Leaseholder) -> None:
+        self._database = database
+        self._clock = clock
+        self._holder = holder
+        self._stores: deque[_Store] = deque()
+        self._settlements: deque[Settlement] = deque()
+        self._refused: deque[Refused] = deque()
+        # Refused submissions that may be in the database all the same: the commit's own answer was lost.
+        self._doubtful: list[int] = []
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.receiver: Receiver | None = None
+        # Why nothing can be committed now; empty when all is well.
+        self.trouble = ""
+
+    @property
+    def waiting(self) -> int:
+        """Settlements that are not committed yet."""
+        return len(self._settlements)
+
+    def submit(self, message: NewMessage, submitter: Submitter, followers: tuple[NewMessage, ...] = ()) -> None:
+        self._stores.append(_Store(message, submitter, followers, self._clock.steady() + _STORE_SECONDS))
+        self._rouse()
+
+    def settle(self, settlement: Settlement) -> None:
+        self._settlements.append(settlement)
+        self._rouse()
+
+    def refuse(self, refused: Refused) -> None:
+        """Recorded without a promise: dropped and counted when too many wait."""
+        if len(self._refused) >= _REFUSALS_KEPT:
+            REFUSALS_DROPPED.inc()
+            return
+        self._refused.append(refused)
+        self._rouse()
+
+    async def drained(self) -> None:
+        """Returns when everything handed over so far is committed or refused."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Commits, for ever."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._stores or self._settlements or self._refused or self._doubtful:
+                await self._commit(self._gather())
+            self._idle.set()
+
+    def _rouse(self) -> None:
+        self._idle.clear()
+        self._wake.set()
+
+    def _gather(self) -> _Batch:
+        batch = _Batch()
+        octets = 0
+        while self._stores and len(batch.stores) < _MESSAGES and octets < _OCTETS:
+            entry = self._stores.popleft()
+            octets += len(entry.message.content)
+            batch.stores.append(entry)
+        while self._settlements and len(batch.settlements) < _MESSAGES:
+            batch.settlements.append(self._settlements.popleft())
+        while self._refused and len(batch.refused) < _REFUSALS_AT_ONCE:
+            batch.refused.append(self._refused.popleft())
+        return batch
+
+    async def _commit(self, batch: _Batch) -> None:
+        """Until it is done. Never raises but for cancellation."""
+        pause = _FIRST_PAUSE
+        while True:
+            began = self._clock.steady()
+            try:
+                done = await self._try(batch)
+            except StorageFullError as error:
+                self._failed("full", error)
+                self._nack([*batch.stores, *self._stores], str(error), full=True)
+                self._stores.clear()
+                batch.stores.clear()
+                batch.refused.clear()
+            except UnavailableError as error:
+                self._failed("unavailable", error)
+                self._nack_overdue(batch, str(error))
+            except LostIdentityError:
+                # The next try leases to the new identity; settlements under the old one will find their leases gone.
+                continue
+            except Exception as error:  # noqa: BLE001 - one message that breaks our code must not stop all others
+                self._failed("error", error)
+                await self._one_by_one(batch, error)
+                return
+            else:
+                COMMIT_SECONDS.observe(self._clock.steady() - began)
+                COMMIT_SIZE.observe(batch.count)
+                self.trouble = ""
+                self._tell(batch, done)
+                return
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+            if not batch.count:
+                return
+
+    async def _try(self, batch: _Batch) -> _Committed:
+        owner, now = self._holder.id, self._clock.now()
+        doubtful = list(self._doubtful)
+        check = not self._database.exclusive
+        new = _unique(batch.stores)
+
+        def work(connection: Connection) -> _Committed:
+            if check and not leases.registered(connection, owner):
+                raise LostIdentityError
+            forget(connection, doubtful)
+            # Settlements first: a message that was refused and is sent again must not find its old self.
+            settling = settle(connection, batch.settlements, owner, now)
+            known = store(connection, [entry.message for entry in new], owner, now) if new else {}
+            followers = [
+                each
+                for entry in new
+                if entry.followers and entry.message.submission_id not in known
+                for each in entry.followers
+            ]
+            if followers:
+                store(connection, followers, owner, now)
+            store_refused(connection, batch.refused)
+            return _Committed(known, settling.lost, settling.dropped_reports, now, owner)
+
+        try:
+            done = await self._database.write(work)
+        except LostIdentityError:
+            await self._holder.renewed_identity(owner)
+            raise
+        self._doubtful = self._doubtful[len(doubtful) :]
+        return done
+
+    def _tell(self, batch: _Batch, done: _Committed) -> None:
+        fresh: list[NewMessage] = []
+        first: dict[str | None, int] = {}
+        for entry in batch.stores:
+            message = entry.message
+            known = done.known.get(message.submission_id or "")
+            if known is None and message.submission_id is not None:
+                known = first.setdefault(message.submission_id, message.id)
+            if known is None or known == message.id:
+                fresh += (message, *entry.followers)
+            entry.submitter.stored(message, message.id if known is None else known)
+        for settlement in batch.settlements:
+            fresh += (report for report in settlement.reports if report.id not in done.dropped_reports)
+        if done.lost:
+            LEASES_LOST.inc(len(done.lost))
+            log.warning("settlements_lost", deliveries=len(done.lost), reason="their leases had been freed")
+        if fresh and self.receiver is not None:
+            self.receiver.take(fresh, done.at, done.owner)
+
+    def _failed(self, reason: str, error: Exception) -> None:
+        COMMIT_FAILURES.labels(reason).inc()
+        if not self.trouble:
+            log.error("commit_failed", reason=str(error))
+        self.trouble = str(error)
+
+    def _nack(self, stores: Sequence[_Store], reason: str, *, full: bool) -> None:
+        for entry in stores:
+            # After a lost connection nobody knows whether it was committed: it must not come to life later (C132).
+            self._doubtful += (entry.message.id, *(each.id for each in entry.followers))
+            entry.submitter.not_stored(entry.message, reason, full=full)
+
+    def _nack_overdue(self, batch: _Batch, reason: str) -> None:
+        now = self._clock.steady()
+        overdue = [entry for entry in batch.stores if entry.deadline <= now]
+        batch.stores = [entry for entry in batch.stores if entry.deadline > now]
+        while self._stores and self._stores[0].deadline <= now:
+            overdue.append(self._stores.popleft())
+        self._nack(overdue, reason, full=False)
+
+    async def _one_by_one(self, batch: _Batch, error: Exception) -> None:
+        """Something in the batch can't be written: the rest must not suffer from it."""
+        if batch.count > 1:
+            singles = [_Batch(stores=[entry]) for entry in batch.stores]
+            singles += [_Batch(settlements=[settlement]) for settlement in batch.settlements]
+            singles += [_Batch(refused=[refused]) for refused in batch.refused]
+            for single in singles:
+                await self._commit(single)
+            return
+        self._nack(batch.stores, str(error), full=False)
+        for settlement in batch.settlements:
+            # The lease stays: what can't be recorded is not tried again until somebody has looked into it.
+            log.critical("settlement_impossible", message=settlement.message_id, reason=str(error))
+
+
+def _unique(stores: Sequence[_Store]) -> list[_Store]:
+    """The same submission twice in one batch is one message."""
+    by_submission: dict[str | None, _Store] = {}
+    for entry in stores:
+        by_submission.setdefault(entry.message.submission_id, entry)
+    return list(by_submission.values())

@@ -1,0 +1,267 @@
+"""Delivers what is leased to this process: which job runs when, and what its outcome is turned into.
+
+Fresh messages come from intake with their content, others are claimed from the database. Each destination has a lane;
+how many of its jobs run at once is the transport's to say, and no lane takes all slots while others wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from libs.runtime.lifecycle import within
+from services.relay.attempting import Attempts
+from services.relay.backlog import Job, Lane, Room
+from services.relay.clock import MICROSECONDS, Clock
+from services.relay.commits import Committer
+from services.relay.configuration import Configuration
+from services.relay.leasing import Leaseholder
+from services.relay.message import NewMessage, queued
+from services.relay.queue.claiming import Claim, claim, earliest_wake
+from services.relay.queue.database import Database, QueueError
+from services.relay.suspensions import Suspensions
+from services.relay.transaction import Transport
+
+log = structlog.get_logger(__name__)
+
+_CLAIMED_AT_ONCE = 400
+# Jobs claimed for a destination for each transaction that may run there.
+_JOBS_A_SLOT = 4
+_DEFAULT_SHARE = 20
+# The longest sleep between two looks: other relays, and clocks, may have changed what is due.
+_TICK_SECONDS = 1.0
+_PAUSE = 5 * MICROSECONDS
+# Settlements that wait for their commit, beyond which nothing new is begun: their outcome could not be recorded.
+_UNSETTLED_LIMIT = 2_000
+
+
+class Dispatcher:
+    """One for the process. It is the receiver of what the committer stores."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        committer: Committer,
+        holder: Leaseholder,
+        transport: Transport,
+        attempts: Attempts,
+        suspensions: Suspensions,
+        configuration: Callable[[], Configuration | None],
+        room: Room,
+        concurrency: int,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._committer = committer
+        self._holder = holder
+        self._transport = transport
+        self._attempts = attempts
+        self._suspensions = suspensions
+        self._configuration = configuration
+        self.room = room
+        self._concurrency = concurrency
+        self._lanes: dict[str, Lane] = {}
+        self._hungry: deque[Lane] = deque()
+        self._tasks: dict[asyncio.Task[None], Job] = {}
+        self._running = 0
+        self._poked = asyncio.Event()
+        self._stopping = False
+
+    @property
+    def running(self) -> int:
+        """Jobs that are being tried."""
+        return self._running
+
+    def poke(self) -> None:
+        """Something may have become due."""
+        self._poked.set()
+
+    def take(self, messages: Sequence[NewMessage], stored_at: int, owner: int) -> None:
+        for message in messages:
+            waiting = message.waiting
+            if not message.leased:
+                self.poke()
+                continue
+            if not waiting:
+                continue
+            whole, deliveries = queued(message, stored_at, owner)
+            if message.submission_id is None:
+                # Intake counted the others when they came in.
+                self.room.add(len(deliveries), whole.size)
+            destinations = {each.destination for each in waiting}
+            if len(destinations) == 1:
+                self._enqueue(waiting[0].destination, Job(whole, deliveries))
+                continue
+            # The content is in memory once, and counted once: with the first job.
+            for destination in destinations:
+                part = tuple(
+                    each for each, new in zip(deliveries, waiting, strict=True) if new.destination == destination
+                )
+                self._enqueue(destination, Job(whole, part))
+            self.room.add(0, whole.size * (len(destinations) - 1))
+
+    async def run(self) -> None:
+        """Claims what is due, for ever."""
+        while True:
+            self._poked.clear()
+            claimed = 0
+            try:
+                if self._may_claim():
+                    claimed = await self._claim()
+            except QueueError as error:
+                log.warning("claim_failed", reason=str(error))
+            for lane in list(self._lanes.values()):
+                self._pump(lane)
+            if not claimed or not self._may_claim():
+                await within(_TICK_SECONDS, self._poked.wait())
+
+    def drop(self, owner: int) -> None:
+        """The leases of `owner` are lost: nothing of them is begun any more, and what runs is broken off."""
+        for lane in self._lanes.values():
+            for job in [job for job in lane.jobs if job.deliveries[0].lease_owner == owner]:
+                lane.jobs.remove(job)
+                self._left(job)
+        for task, job in self._tasks.items():
+            if job.deliveries[0].lease_owner == owner:
+                task.cancel()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Begins nothing more, gives leases back, lets transactions end within the time, breaks the others off."""
+        self._stopping = True
+        for lane in self._lanes.values():
+            while lane.jobs:
+                self._give_back(lane.jobs.popleft(), lane.destination)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace_seconds)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _may_claim(self) -> bool:
+        return (
+            not self._stopping
+            and self._configuration() is not None
+            and self.room.left > 0
+            and self.room.plenty
+            and self._committer.waiting < _UNSETTLED_LIMIT
+        )
+
+    async def _claim(self) -> int:
+        now = self._clock.now()
+        wake_at = await self._database.read(earliest_wake)
+        if wake_at is None or wake_at > now:
+            return 0
+        configuration = self._configuration()
+        assert configuration is not None  # noqa: S101
+        share = {lane.destination: self._share(lane, configuration) for lane in self._lanes.values()}
+        owner, room = self._holder.id, min(self.room.left, _CLAIMED_AT_ONCE)
+        found = await self._database.write(
+            lambda connection: claim(connection, owner, now, room, share, _DEFAULT_SHARE, _PAUSE)
+        )
+        await self._put_aside(found)
+        for destination, message, deliveries in found.jobs:
+            self.room.add(len(deliveries), len(message.content or b""))
+            self._enqueue(destination, Job(message, deliveries))
+        return found.count + len(found.corrupt)
+
+    def _share(self, lane: Lane, configuration: Configuration) -> int:
+        capacity = self._transport.capacity(lane.destination, configuration)
+        return max(0, capacity * _JOBS_A_SLOT - len(lane.jobs) - lane.running) if capacity else 0
+
+    async def _put_aside(self, found: Claim) -> None:
+        if found.corrupt:
+            await self._attempts.put_aside(found.corrupt)
+
+    def _enqueue(self, destination: str, job: Job) -> None:
+        if self._stopping:
+            self._give_back(job, destination)
+            return
+        lane = self._lanes.get(destination)
+        if lane is None:
+            lane = self._lanes[destination] = Lane(destination)
+        lane.jobs.append(job)
+        self._pump(lane)
+
+    def _pump(self, lane: Lane) -> None:
+        """Begins as many of the lane's jobs as may run now."""
+        configuration = self._configuration()
+        if not lane.jobs:
+            if not lane.running and configuration and self._transport.capacity(lane.destination, configuration):
+                self._lanes.pop(lane.destination, None)
+            return
+        if configuration is None or self._committer.waiting >= _UNSETTLED_LIMIT:
+            return
+        capacity = self._transport.capacity(lane.destination, configuration)
+        if (capacity == 0 and not lane.running) or lane.destination in self._suspensions:
+            # It would only take the room of others.
+            while lane.jobs:
+                self._give_back(lane.jobs.popleft(), lane.destination)
+            return
+        while lane.jobs and lane.running < capacity:
+            if self._running >= self._concurrency:
+                if not lane.hungry:
+                    lane.hungry = True
+                    self._hungry.append(lane)
+                return
+            self._begin(lane)
+
+    def _begin(self, lane: Lane) -> None:
+        lane.running += 1
+        self._running += 1
+        job = lane.jobs.popleft()
+        task = asyncio.create_task(self._work(lane, job))
+        self._tasks[task] = job
+        task.add_done_callback(self._ended)
+
+    async def _work(self, lane: Lane, job: Job) -> None:
+        """One slot of a lane: job after job, until there is none, or others wait for the slot."""
+        try:
+            while True:
+                try:
+                    moved = await self._attempts.attempt(lane.destination, job)
+                finally:
+                    self._left(job)
+                for destination, rest in moved:
+                    self.room.add(len(rest.deliveries), rest.octets)
+                    self._enqueue(destination, rest)
+                if not self._goes_on(lane):
+                    return
+                job = lane.jobs.popleft()
+                current = asyncio.current_task()
+                assert current is not None  # noqa: S101
+                self._tasks[current] = job
+        finally:
+            lane.running -= 1
+            self._running -= 1
+
+    def _goes_on(self, lane: Lane) -> bool:
+        configuration = self._configuration()
+        if not lane.jobs or configuration is None or self._stopping or lane.destination in self._suspensions:
+            return False
+        if self._hungry and self._running >= self._concurrency:
+            return False
+        if self._committer.waiting >= _UNSETTLED_LIMIT:
+            return False
+        return lane.running <= self._transport.capacity(lane.destination, configuration)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        job = self._tasks.pop(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("job_broke", queue_id=job.message.id, exc_info=task.exception())
+        while self._hungry and self._running < self._concurrency:
+            lane = self._hungry.popleft()
+            lane.hungry = False
+            self._pump(lane)
+        if self.room.plenty:
+            self.poke()
+
+    def _left(self, job: Job) -> None:
+        self.room.remove(len(job.deliveries), job.octets)
+
+    def _give_back(self, job: Job, destination: str) -> None:
+        self._attempts.give_back(destination, job)
+        self._left(job)

@@ -1,0 +1,326 @@
+"""Delivery status notifications as bytes: RFC 3461, 3464, 6522, and 6533 for addresses beyond ASCII. Pure.
+
+A report is a multipart/report of three parts: words for people, fields for programs, and the header (or the whole) of
+the message that it is about. Its lines end in CRLF and none is longer than 998 octets (C142).
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from base64 import encodebytes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from enum import Enum
+
+from libs.smtp import header
+
+# Of the original's header that is returned, octets.
+_HEADER_LIMIT = 64 * 1024
+# RET=FULL returns the content up to this size, and the header of a larger one.
+FULL_LIMIT = 5 * 1024 * 1024
+_LINE_LIMIT = 998
+_FOLD_AT = 76
+_REFERENCES_LIMIT = 900
+# What a peer said may be long; this much of it is repeated.
+_DIAGNOSTIC_LIMIT = 2000
+
+
+class Action(Enum):
+    """RFC 3464 2.3.3."""
+
+    FAILED = "failed"
+    DELAYED = "delayed"
+    DELIVERED = "delivered"
+    RELAYED = "relayed"
+    EXPANDED = "expanded"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedRecipient:
+    """What is told of one recipient. Times in microseconds since 1970."""
+
+    address: bytes
+    action: Action
+    # RFC 3463, of the class that the action wants: 5 or 4 on failure (4.4.7 on expiry), 4 on delay, 2 otherwise.
+    status: str
+    # ORCPT as received (addr-type;xtext); empty when not given.
+    orcpt: bytes = b""
+    # 0: our own finding.
+    code: int = 0
+    text: str = ""
+    # The server that gave the reply; empty when none did.
+    remote_host: str = ""
+    last_attempt_at: int | None = None
+    will_retry_until: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One notification. Times in microseconds since 1970."""
+
+    # Reports from this host, from mailer-daemon@ it.
+    hostname: str
+    # Makes Message-ID and boundary unique.
+    unique: str
+    now: int
+    # Canonical address that gets it.
+    to: bytes
+    recipients: tuple[ReportedRecipient, ...]
+    # The message it is about.
+    queue_id: str
+    content: bytes
+    arrived_at: int
+    envelope_id: bytes = b""
+    ret: str = ""
+    # Only told to postmasters: the report or other null-sender mail that could not be delivered.
+    double_bounce: bool = False
+
+    @property
+    def action(self) -> Action:
+        """The gravest of its recipients'."""
+        present = {each.action for each in self.recipients}
+        return next(action for action in Action if action in present)
+
+
+def build(report: Report) -> bytes:
+    """The whole message, header and body."""
+    original, _ = header.split(report.content)
+    # Where the return path itself needs SMTPUTF8 there may be UTF-8 in the report, else nothing of it may (C143).
+    utf8 = not report.to.isascii()
+    parts = [_words(report, utf8=utf8), _fields(report, utf8=utf8), _returned(report, original)]
+    boundary = f"=_{report.unique}"
+    while any(boundary.encode() in part for part in parts):
+        boundary += "_"
+    delimiter = b"--" + boundary.encode()
+    body = b"".join(delimiter + b"\r\n" + part + b"\r\n" for part in parts)
+    kind = "global-delivery-status" if utf8 else "delivery-status"
+    lines = [
+        f"From: Mail Delivery System <mailer-daemon@{report.hostname}>",
+        f"To: <{report.to.decode()}>",
+        f"Subject: {_subject(report)}",
+        f"Date: {_date(report.now)}",
+        f"Message-ID: <{report.unique}@{report.hostname}>",
+        *_threading(original),
+        # RFC 3834 section 5: no responder answers this.
+        "Auto-Submitted: auto-replied",
+        "MIME-Version: 1.0",
+        f'Content-Type: multipart/report; report-type={kind};\r\n\tboundary="{boundary}"',
+    ]
+    if not all(part.isascii() for part in parts):
+        lines.append("Content-Transfer-Encoding: 8bit")
+    head = "\r\n".join(lines).encode() + b"\r\n\r\n"
+    return head + b"This is a delivery status notification in MIME format.\r\n\r\n" + body + delimiter + b"--\r\n"
+
+
+def is_automatic(content: bytes) -> bool:
+    """An automatic answer (RFC 3834 section 5): nobody waits for a report on it (C141)."""
+    original, _ = header.split(content)
+    values = header.values(original, b"auto-submitted")
+    return any(value.partition(b";")[0].strip().lower() in (b"auto-replied", b"auto-notified") for value in values)
+
+
+def utf8_xtext(address: str) -> str:
+    """An address in ASCII, as `utf-8-addr-xtext` of RFC 6533 section 3: what is not plain becomes \\x{HEX}."""
+    return re.sub(r"[^!-*,-<>-\[\]-~]", lambda match: f"\\x{{{ord(match[0]):X}}}", address)
+
+
+_SUBJECTS = {
+    Action.FAILED: "Undelivered mail returned to sender",
+    Action.DELAYED: "Delayed mail (still being tried)",
+    Action.DELIVERED: "Mail delivered",
+    Action.RELAYED: "Mail passed on",
+    Action.EXPANDED: "Mail passed on to a list",
+}
+_INTRODUCTIONS = {
+    Action.FAILED: "Your message could not be delivered to the recipients below, and will not be tried again.",
+    Action.DELAYED: "Your message could not be delivered yet to the recipients below. It is still being tried: "
+    "you need not send it again.",
+    Action.DELIVERED: "Your message was delivered to the recipients below.",
+    Action.RELAYED: "Your message was handed to the mail servers of the recipients below. Those may not tell you "
+    "whether it arrived.",
+    Action.EXPANDED: "Your message was handed on to all members of the addresses below.",
+}
+
+
+def _subject(report: Report) -> str:
+    return "Postmaster notice: undeliverable report" if report.double_bounce else _SUBJECTS[report.action]
+
+
+def _words(report: Report, *, utf8: bool) -> bytes:
+    introduction = _INTRODUCTIONS[report.action]
+    if report.double_bounce:
+        introduction = "A message without a return path could not be delivered, so that its sender can't be told."
+    lines = [f"This is the mail system at {report.hostname}.", "", *textwrap.wrap(introduction, _FOLD_AT)]
+    for each in report.recipients:
+        lines += ["", f"<{_readable(each.address, utf8=utf8)}>:"]
+        lines += textwrap.wrap(_explanation(each), _FOLD_AT, initial_indent="    ", subsequent_indent="    ")
+        if each.will_retry_until is not None:
+            lines.append(f"    It is tried until {_date(each.will_retry_until)}.")
+    lines += ["", f"Our name for the message: {report.queue_id}"]
+    text = "\r\n".join(lines)
+    encoded = _bounded_lines(text.encode())
+    charset = "us-ascii" if encoded.isascii() else "utf-8"
+    transfer = "7bit" if encoded.isascii() else "8bit"
+    if not encoded.isascii() and not utf8:
+        # What a server said may be UTF-8; the report goes through any mail server all the same.
+        encoded, transfer = _base64(encoded), "base64"
+    head = f"Content-Type: text/plain; charset={charset}\r\nContent-Transfer-Encoding: {transfer}\r\n\r\n"
+    return head.encode() + encoded + b"\r\n"
+
+
+def _explanation(each: ReportedRecipient) -> str:
+    what = _said(each) or each.status
+    if each.remote_host and each.code:
+        return f"{each.remote_host} said: {what}"
+    return what
+
+
+def _said(each: ReportedRecipient) -> str:
+    text = " ".join(each.text.split())[:_DIAGNOSTIC_LIMIT]
+    return f"{each.code} {text}".strip() if each.code else text
+
+
+def _fields(report: Report, *, utf8: bool) -> bytes:
+    """message/delivery-status: RFC 3464 section 2."""
+    lines = [f"Reporting-MTA: dns; {report.hostname}"]
+    if report.envelope_id:
+        lines.insert(0, f"Original-Envelope-Id: {_xtext_decoded(report.envelope_id)}")
+    lines += [f"X-Posthouse-Queue-Id: {report.queue_id}", f"Arrival-Date: {_date(report.arrived_at)}"]
+    groups = [lines, *(_recipient_fields(each, utf8=utf8) for each in report.recipients)]
+    text = "\r\n\r\n".join("\r\n".join(_folded(line) for line in group) for group in groups)
+    kind = "message/global-delivery-status" if utf8 else "message/delivery-status"
+    encoded = text.encode()
+    transfer = "8bit" if not encoded.isascii() else "7bit"
+    return f"Content-Type: {kind}\r\nContent-Transfer-Encoding: {transfer}\r\n\r\n".encode() + encoded + b"\r\n"
+
+
+def _recipient_fields(each: ReportedRecipient, *, utf8: bool) -> list[str]:
+    lines = []
+    if each.orcpt:
+        kind, _, value = each.orcpt.partition(b";")
+        # RFC 3464 2.3.1: here the address stands without xtext; a utf-8 address stays in its ASCII form (RFC 6533 3).
+        shown = value.decode("ascii", "replace") if kind.lower() == b"utf-8" else _xtext_decoded(value)
+        lines.append(f"Original-Recipient: {kind.decode('ascii', 'replace')}; {shown}")
+    lines += [
+        f"Final-Recipient: {_typed(each.address, utf8=utf8)}",
+        f"Action: {each.action.value}",
+        f"Status: {each.status}",
+    ]
+    if each.remote_host:
+        lines.append(f"Remote-MTA: dns; {each.remote_host}")
+    said = _said(each)
+    if said:
+        # RFC 3464 2.3.6: the type says whose words these are. They are ASCII there; RFC 6533 section 4 lets UTF-8 in.
+        own = said if utf8 else said.encode("ascii", "backslashreplace").decode()
+        lines.append(f"Diagnostic-Code: {'smtp' if each.code else 'x-posthouse'}; {own}")
+    if each.last_attempt_at is not None:
+        lines.append(f"Last-Attempt-Date: {_date(each.last_attempt_at)}")
+    if each.will_retry_until is not None:
+        lines.append(f"Will-Retry-Until: {_date(each.will_retry_until)}")
+    return lines
+
+
+def _returned(report: Report, original: bytes) -> bytes:
+    """The third part: RFC 6522 section 3, RFC 3461 4.3; an 8-bit header as RFC 6533 section 5 has it."""
+    whole = (
+        report.ret == "FULL"
+        and report.action is Action.FAILED
+        and len(report.content) <= FULL_LIMIT
+        and _fits(report.content)
+    )
+    ascii_header = original.isascii()
+    if whole:
+        kind = "message/rfc822" if ascii_header else "message/global"
+        transfer = "7bit" if report.content.isascii() else "8bit"
+        head = f"Content-Type: {kind}\r\nContent-Transfer-Encoding: {transfer}\r\n\r\n".encode()
+        return head + report.content + (b"" if report.content.endswith(b"\r\n") else b"\r\n")
+    shown = _bounded_lines(original[:_HEADER_LIMIT])
+    if not shown.endswith(b"\r\n"):
+        shown += b"\r\n"
+    if ascii_header:
+        return b"Content-Type: text/rfc822-headers\r\nContent-Transfer-Encoding: 7bit\r\n\r\n" + shown
+    head = b"Content-Type: message/global-headers\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    return head + _base64(shown) + b"\r\n"
+
+
+def _threading(original: bytes) -> list[str]:
+    """In-Reply-To and References, where the original has a Message-ID that may stand in a header of ours."""
+    found = header.values(original, b"message-id")
+    if len(found) != 1 or not re.fullmatch(rb"<[!-;=?-~]+@[!-;=?-~]+>", found[0]) or len(found[0]) > _REFERENCES_LIMIT:
+        return []
+    name = found[0].decode("ascii")
+    return [f"In-Reply-To: {name}", f"References: {name}"]
+
+
+def _typed(address: bytes, *, utf8: bool) -> str:
+    if address.isascii():
+        return f"rfc822; {address.decode('ascii')}"
+    text = address.decode("utf-8", "replace")
+    return f"utf-8; {text if utf8 else utf8_xtext(text)}"
+
+
+def _readable(address: bytes, *, utf8: bool) -> str:
+    text = address.decode("utf-8", "replace")
+    return text if utf8 or address.isascii() else utf8_xtext(text)
+
+
+def _xtext_decoded(value: bytes) -> str:
+    """RFC 3461 section 4 undone; what would break a line stays as it is."""
+
+    def plain(match: re.Match[bytes]) -> bytes:
+        octet = int(match[1], 16)
+        return bytes((octet,)) if 32 <= octet < 127 else match[0]
+
+    return re.sub(rb"\+([0-9A-F]{2})", plain, value).decode("ascii", "backslashreplace")
+
+
+def _folded(line: str) -> str:
+    """A field on lines of about 76, and never of more than 998 octets (RFC 5322 2.1.1, 2.2.3)."""
+    if len(line) <= _FOLD_AT:
+        return line
+    pieces = textwrap.wrap(line, _FOLD_AT, subsequent_indent=" ", break_long_words=False, break_on_hyphens=False)
+    cut = [piece[at : at + 900] for piece in pieces for at in range(0, len(piece), 900)]
+    return "\r\n".join(
+        piece if number == 0 or piece.startswith(" ") else f" {piece}" for number, piece in enumerate(cut)
+    )
+
+
+def _fits(content: bytes) -> bool:
+    """Whether no line is too long to be given on as it is."""
+    return max(map(len, content.split(b"\r\n"))) <= _LINE_LIMIT
+
+
+def _bounded_lines(text: bytes) -> bytes:
+    """Lines of more than 998 octets cut, each piece a continuation of the one before it."""
+    if _fits(text):
+        return text
+    cut: list[bytes] = []
+    for line in text.split(b"\r\n"):
+        rest = line
+        while len(rest) > _LINE_LIMIT:
+            at = max(rest.rfind(b" ", 1, _LINE_LIMIT), rest.rfind(b"\t", 1, _LINE_LIMIT))
+            at = at if at > 0 and rest[:at].strip() else _LINE_LIMIT - 8
+            cut.append(rest[:at])
+            rest = b" " + rest[at:].lstrip(b" \t")
+        cut.append(rest)
+    return b"\r\n".join(cut)
+
+
+def _base64(data: bytes) -> bytes:
+    return encodebytes(data).replace(b"\n", b"\r\n").removesuffix(b"\r\n")
+
+
+def _date(at: int) -> str:
+    """RFC 5322 3.3, in UTC."""
+    return format_datetime(datetime.fromtimestamp(at / 1_000_000, UTC))
+
+
+def recipients_by_action(recipients: Sequence[ReportedRecipient]) -> dict[Action, tuple[ReportedRecipient, ...]]:
+    """A report is about one action: those of each, in order."""
+    groups: dict[Action, list[ReportedRecipient]] = {}
+    for each in recipients:
+        groups.setdefault(each.action, []).append(each)
+    return {action: tuple(group) for action, group in groups.items()}

@@ -1,0 +1,143 @@
+"""Aliases and roles: which addresses a recipient stands for. Pure; bounded in depth and number, loops end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from services.relay.configuration import Configuration
+
+ROLES = (b"postmaster", b"mailer-daemon")
+# Aliases within aliases.
+MAX_DEPTH = 20
+# Addresses that one message's recipients may stand for.
+MAX_ADDRESSES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """One recipient after expansion."""
+
+    # As submitted.
+    submitted: bytes
+    # What it stands for; (submitted,) when it is no alias and no role.
+    targets: tuple[bytes, ...] = ()
+    # external_postmasters, or the alias's id; empty: stands for itself.
+    by: str = ""
+    # Why it stands for nothing: enhanced code and words. Then there are no targets.
+    fault: tuple[str, str] | None = None
+
+    @property
+    def replaced(self) -> bool:
+        return bool(self.by)
+
+
+def expand(configuration: Configuration, recipients: Sequence[bytes]) -> list[Expanded]:
+    """Each recipient, once, in order; a target that another one brought already is left out (C56)."""
+    seen: set[bytes] = set()
+    found: list[Expanded] = []
+    room = MAX_ADDRESSES
+    plain = not configuration.aliases
+    for recipient in dict.fromkeys(recipients):
+        if plain and not _is_role(recipient):
+            if recipient not in seen:
+                seen.add(recipient)
+                found.append(Expanded(recipient, (recipient,)))
+            continue
+        expanded = expand_one(configuration, recipient, room)
+        fresh = tuple(target for target in expanded.targets if target not in seen)
+        seen.update(fresh)
+        room -= len(fresh)
+        if fresh or expanded.fault or expanded.replaced:
+            found.append(Expanded(recipient, fresh, expanded.by, expanded.fault))
+    return found
+
+
+def expand_one(configuration: Configuration, recipient: bytes, room: int = MAX_ADDRESSES) -> Expanded:
+    """What one recipient stands for, its targets each once."""
+    start: tuple[bytes, ...] = (recipient,)
+    by = ""
+    if is_postmaster(configuration, recipient):
+        postmasters = configuration.external_postmasters
+        if postmasters:
+            start, by = postmasters, "external_postmasters"
+        elif b"@" not in recipient:
+            start = (named_postmaster(configuration) or recipient,)
+            by = "postmaster" if start[0] != recipient else ""
+    walk = _Walk(configuration, room)
+    for address in start:
+        walk.visit(address, (), 0)
+    if walk.fault is not None:
+        return Expanded(recipient, (), by or walk.by or "alias", walk.fault)
+    targets = tuple(walk.targets)
+    if not targets:
+        return Expanded(recipient, (), by or walk.by or "alias", ("5.4.6", "the alias leads back to itself"))
+    by = by or walk.by
+    return Expanded(recipient, targets, by if targets != (recipient,) else "")
+
+
+def is_postmaster(configuration: Configuration, recipient: bytes) -> bool:
+    """postmaster@ or mailer-daemon@ a local domain, or `postmaster` with no domain (RFC 5321 4.5.1)."""
+    local_part, at, domain = recipient.rpartition(b"@")
+    if not at:
+        return recipient.lower() == b"postmaster"
+    return local_part.lower() in ROLES and domain.decode("ascii", "replace") in configuration.local_domains
+
+
+def named_postmaster(configuration: Configuration) -> bytes | None:
+    """The account or alias that is called postmaster, at the gateway's own domain or the first local one with it."""
+    domains = sorted(configuration.local_domains, key=lambda domain: (domain != configuration.hostname, domain))
+    for domain in domains:
+        address = b"postmaster@" + domain.encode()
+        if address in configuration.account_addresses or address in configuration.aliases:
+            return address
+    return None
+
+
+def postmasters(configuration: Configuration) -> tuple[bytes, ...]:
+    """Who hears of reports that can't be returned."""
+    if configuration.external_postmasters:
+        return configuration.external_postmasters
+    named = named_postmaster(configuration)
+    return (named,) if named else ()
+
+
+@dataclass(slots=True)
+class _Walk:
+    """Depth first, so that targets keep the order in which they were written."""
+
+    configuration: Configuration
+    room: int
+    targets: dict[bytes, None] = field(default_factory=dict)
+    by: str = ""
+    fault: tuple[str, str] | None = None
+    done: set[bytes] = field(default_factory=set)
+
+    def visit(self, address: bytes, path: tuple[bytes, ...], depth: int) -> None:
+        if self.fault is not None:
+            return
+        key = address.lower()
+        alias = self.configuration.aliases.get(key)
+        if alias is None or key in path:
+            # An alias that names itself keeps a copy where there is an account to keep it.
+            if alias is None or key in self.configuration.account_addresses:
+                self._add(address)
+            return
+        if key in self.done:
+            return
+        self.done.add(key)
+        self.by = self.by or alias.id
+        if depth >= MAX_DEPTH:
+            self.fault = ("5.4.6", f"aliases within aliases, more than {MAX_DEPTH} deep")
+            return
+        for target in alias.targets:
+            self.visit(target, (*path, key), depth + 1)
+
+    def _add(self, address: bytes) -> None:
+        self.targets.setdefault(address)
+        if len(self.targets) > self.room:
+            self.fault = ("5.2.4", f"the aliases of the recipients stand for more than {MAX_ADDRESSES} addresses")
+
+
+def _is_role(recipient: bytes) -> bool:
+    return recipient.rpartition(b"@")[0].lower() in ROLES or b"@" not in recipient

@@ -1,0 +1,61 @@
+"""Identifiers of messages and deliveries: taken from blocks that the database hands out once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from services.relay.queue.database import Database, QueueError
+from services.relay.queue.leases import reserve
+
+log = structlog.get_logger(__name__)
+
+_BLOCK = 200_000
+_LOW = 100_000
+_RETRY_SECONDS = 1.0
+
+
+class ExhaustedError(QueueError):
+    """No identifier is left, and the database gives no more for now."""
+
+
+class Identifiers:
+    """Taking one never waits: a new block is fetched long before the old one ends."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._blocks: list[range] = []
+        self._next = 0
+        self._end = 0
+        self._low = asyncio.Event()
+
+    async def open(self) -> None:
+        """Fetches the first block. Raises QueueError."""
+        block = await self._database.write(lambda connection: reserve(connection, _BLOCK))
+        self._next, self._end = block.start, block.stop
+
+    def next(self) -> int:
+        """Raises ExhaustedError."""
+        number = self._next
+        if number == self._end:
+            if not self._blocks:
+                self._low.set()
+                raise ExhaustedError("no identifiers left")
+            block = self._blocks.pop(0)
+            number, self._end = block.start, block.stop
+        self._next = number + 1
+        if self._end - number == _LOW:
+            self._low.set()
+        return number
+
+    async def run(self) -> None:
+        """Fetches blocks, for ever."""
+        while True:
+            await self._low.wait()
+            try:
+                self._blocks.append(await self._database.write(lambda connection: reserve(connection, _BLOCK)))
+                self._low.clear()
+            except QueueError as error:
+                log.warning("identifiers_unavailable", reason=str(error))
+                await asyncio.sleep(_RETRY_SECONDS)

@@ -1,0 +1,63 @@
+"""A submission as a value, before it is a message of the queue. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.relay.addressing import Wanted
+from services.relay.message import Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """An envelope, and the content that came with it; more may follow in chunks. Times in microseconds since 1970."""
+
+    id: str
+    sender: bytes
+    recipients: tuple[Wanted, ...]
+    content: bytes
+    # Octets of the whole content.
+    size: int
+    received_at: int
+    origin: Origin
+    ret: str = ""
+    envelope_id: bytes = b""
+    smtputf8: bool = False
+    body_8bitmime: bool = False
+    quarantine: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A message that was refused or discarded before it had a content."""
+
+    origin: Origin
+    sender: bytes
+    recipients: tuple[bytes, ...]
+    code: int
+    enhanced_code: str
+    text: str
+    reason_id: str
+    rule_id: str
+    stage: str
+    refused_at: int
+    discarded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a submission's content."""
+
+    submission_id: str
+    data: bytes
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What one frame of the stream holds."""
+
+    submissions: tuple[Incoming, ...]
+    chunks: tuple[Chunk, ...]
+    abandoned: tuple[str, ...]
+    refused: tuple[Refusal, ...]

@@ -1,0 +1,295 @@
+"""From frames to messages: puts content together, checks it, addresses it, hands it to the committer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+import structlog
+
+from services.relay.addressing import address
+from services.relay.backlog import Room
+from services.relay.clock import Clock
+from services.relay.commits import Committer
+from services.relay.configuration import Configuration
+from services.relay.identifiers import ExhaustedError, Identifiers
+from services.relay.incoming import Frame, Incoming, Refusal
+from services.relay.message import NewMessage, QueuedMessage, Refused, queue_id
+from services.relay.metrics import REFUSALS_DROPPED, SUBMISSIONS
+from services.relay.reporting import reports
+from services.relay.schedule import sweep
+from services.relay.states import Kind, State
+from services.relay.storage import Storage
+
+log = structlog.get_logger(__name__)
+
+_ID_LIMIT = 64
+
+
+class Result(Enum):
+    STORED = "stored"
+    TEMPORARY_FAILURE = "temporary_failure"
+    INSUFFICIENT_STORAGE = "insufficient_storage"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    submission_id: str
+    result: Result
+    queue_id: str = ""
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class _Open:
+    """A submission whose content is coming in."""
+
+    incoming: Incoming
+    parts: list[bytes] = field(default_factory=list)
+    octets: int = 0
+
+
+class Stream:
+    """One ingress worker's stream: its unfinished submissions, and the acknowledgements it is to get."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._open: dict[str, _Open] = {}
+        self._acks: list[Ack] = []
+        # Submissions that the committer has.
+        self.pending = 0
+        self.changed = asyncio.Event()
+
+    def take_acks(self) -> list[Ack]:
+        acks, self._acks = self._acks, []
+        return acks
+
+    def feed(self, frame: Frame) -> None:
+        """Takes a frame in; acknowledgements follow when they are due."""
+        for incoming in frame.submissions:
+            self._begin(incoming)
+        for chunk in frame.chunks:
+            entry = self._open.get(chunk.submission_id)
+            if entry is None:
+                continue
+            entry.octets += len(chunk.data)
+            self._intake.hold(len(chunk.data))
+            entry.parts.append(chunk.data)
+            if entry.octets > entry.incoming.size:
+                self._drop(chunk.submission_id)
+                self._refuse(chunk.submission_id, Result.INVALID, "more content than was announced")
+            elif chunk.last:
+                self._drop(chunk.submission_id)
+                self._finish(entry.incoming, b"".join(entry.parts))
+        for submission_id in frame.abandoned:
+            self._drop(submission_id)
+        for refusal in frame.refused:
+            self._intake.record(refusal)
+
+    def close(self) -> None:
+        """The stream has ended: nothing is left of what was not whole."""
+        for submission_id in list(self._open):
+            self._drop(submission_id)
+
+    def stored(self, message: NewMessage, message_id: int) -> None:
+        self.pending -= 1
+        self._intake.done(message, kept=message_id == message.id)
+        self._ack(Ack(message.submission_id or "", Result.STORED, queue_id(message_id)))
+
+    def not_stored(self, message: NewMessage, reason: str, *, full: bool) -> None:
+        self.pending -= 1
+        self._intake.done(message, kept=False)
+        if full:
+            self._intake.storage.ran_full()
+        result = Result.INSUFFICIENT_STORAGE if full else Result.TEMPORARY_FAILURE
+        self._refuse(message.submission_id or "", result, reason)
+
+    def _begin(self, incoming: Incoming) -> None:
+        fault = _fault(incoming)
+        if fault or incoming.id in self._open:
+            self._refuse(incoming.id, Result.INVALID, fault or "the same submission twice at once")
+            return
+        if not self._intake.storage.takes(incoming.size):
+            self._refuse(incoming.id, Result.INSUFFICIENT_STORAGE, "below the disk's reserve")
+            return
+        if len(incoming.content) == incoming.size:
+            self._finish(incoming, incoming.content)
+        elif incoming.content:
+            self._refuse(incoming.id, Result.INVALID, f"{len(incoming.content)} octets of {incoming.size}")
+        elif not self._intake.has_room(incoming.size):
+            self._refuse(incoming.id, Result.TEMPORARY_FAILURE, "too much content is coming in")
+        else:
+            self._open[incoming.id] = _Open(incoming)
+
+    def _finish(self, incoming: Incoming, content: bytes) -> None:
+        if len(content) != incoming.size:
+            self._refuse(incoming.id, Result.INVALID, f"{len(content)} octets of {incoming.size}")
+            return
+        refused = self._intake.accept(incoming, content, self)
+        if not refused:
+            self.pending += 1
+        else:
+            self._refuse(incoming.id, Result.TEMPORARY_FAILURE, refused)
+
+    def _drop(self, submission_id: str) -> None:
+        entry = self._open.pop(submission_id, None)
+        if entry is not None:
+            self._intake.hold(-entry.octets)
+
+    def _refuse(self, submission_id: str, result: Result, reason: str) -> None:
+        log.warning("submission_refused", submission_id=submission_id[:_ID_LIMIT], result=result.value, reason=reason)
+        self._ack(Ack(submission_id, result, reason=reason))
+
+    def _ack(self, ack: Ack) -> None:
+        SUBMISSIONS.labels(ack.result.value).inc()
+        self._acks.append(ack)
+        self.changed.set()
+
+
+class Intake:
+    """One for the process."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        committer: Committer,
+        identifiers: Identifiers,
+        configuration: Callable[[], Configuration | None],
+        room: Room,
+        storage: Storage,
+        octets: int,
+    ) -> None:
+        self._clock = clock
+        self._committer = committer
+        self._identifiers = identifiers
+        self._configuration = configuration
+        self._room = room
+        self.storage = storage
+        self._most_octets = octets
+        # Content in memory that is not committed yet, or not whole.
+        self._octets = 0
+        self._roomy = asyncio.Event()
+        self._roomy.set()
+
+    async def roomy(self) -> None:
+        """Returns when more may be read from the streams."""
+        await self._roomy.wait()
+
+    def has_room(self, octets: int) -> bool:
+        return self._octets == 0 or self._octets + octets <= self._most_octets
+
+    def hold(self, octets: int) -> None:
+        """Counts content in memory."""
+        self._octets += octets
+        if self._octets < self._most_octets:
+            self._roomy.set()
+
+    def accept(self, incoming: Incoming, content: bytes, stream: Stream) -> str:
+        """Hands a whole submission to the committer; the stream is told. Or says why not."""
+        configuration = self._configuration()
+        if configuration is None:
+            return "no configuration yet"
+        try:
+            message, followers = self._message(configuration, incoming, content)
+        except ExhaustedError as error:
+            return str(error)
+        waiting = len(message.waiting)
+        if message.leased:
+            self._room.add(waiting, len(content) if waiting else 0)
+        self.hold(len(content))
+        if self._octets >= self._most_octets:
+            self._roomy.clear()
+        self._committer.submit(message, stream, followers)
+        return ""
+
+    def done(self, message: NewMessage, *, kept: bool) -> None:
+        """The committer is done with a message. What it keeps leased is the dispatcher's to count from now on."""
+        self.hold(-len(message.content))
+        waiting = len(message.waiting)
+        if message.leased and not kept and waiting:
+            self._room.remove(waiting, len(message.content))
+
+    def record(self, refusal: Refusal) -> None:
+        """Puts a refusal into the history, unless there are too many."""
+        try:
+            number = self._identifiers.next()
+            recipients = tuple((self._identifiers.next(), each) for each in refusal.recipients)
+        except ExhaustedError:
+            REFUSALS_DROPPED.inc()
+            return
+        self._committer.refuse(
+            Refused(
+                number,
+                refusal.origin,
+                refusal.sender,
+                recipients,
+                refusal.code,
+                refusal.enhanced_code,
+                refusal.text,
+                refusal.reason_id,
+                refusal.rule_id,
+                refusal.stage,
+                refusal.refused_at or self._clock.now(),
+                refusal.discarded,
+            )
+        )
+
+    def _message(
+        self, configuration: Configuration, incoming: Incoming, content: bytes
+    ) -> tuple[NewMessage, tuple[NewMessage, ...]]:
+        """The message, and reports that it calls for before any attempt (aliases that loop, lists)."""
+        now = self._clock.now()
+        number = self._identifiers.next()
+        addressed = address(
+            configuration,
+            self._identifiers.next,
+            incoming.sender,
+            incoming.recipients,
+            quarantine=incoming.quarantine,
+        )
+        waiting = sum(each.state is State.QUEUED for each in addressed.deliveries)
+        message = NewMessage(
+            id=number,
+            kind=Kind.MAIL,
+            sender=incoming.sender,
+            content=content,
+            received_at=incoming.received_at or now,
+            deliveries=tuple(addressed.deliveries),
+            submission_id=incoming.id,
+            origin=incoming.origin,
+            ret=incoming.ret,
+            envelope_id=incoming.envelope_id,
+            smtputf8=incoming.smtputf8,
+            body_8bitmime=incoming.body_8bitmime,
+            quarantine=incoming.quarantine,
+            sweep_at=sweep(configuration.queue, now, null_sender=not incoming.sender, delay_noticed=False),
+            leased=self._room.fits(waiting, len(content)),
+        )
+        if not addressed.reported:
+            return message, ()
+        about = QueuedMessage(
+            number,
+            Kind.MAIL,
+            incoming.sender,
+            len(content),
+            now,
+            content,
+            incoming.ret,
+            incoming.envelope_id,
+            incoming.smtputf8,
+        )
+        return message, reports(configuration, self._identifiers.next, about, addressed.reported, now)
+
+
+def _fault(incoming: Incoming) -> str:
+    """What contradicts itself in a submission; empty when nothing does."""
+    if not incoming.id or len(incoming.id) > _ID_LIMIT or not incoming.id.isascii() or not incoming.id.isprintable():
+        return "the submission's id is not one"
+    if not incoming.recipients:
+        return "no recipients"
+    if any(not each.address for each in incoming.recipients):
+        return "an empty recipient"
+    return ""

@@ -1,0 +1,140 @@
+"""This process as a holder of leases: its identity, its beat, and its eye on the others."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import Connection
+
+from services.relay.clock import MICROSECONDS, Clock
+from services.relay.identifiers import Identifiers
+from services.relay.metrics import LEASES_FREED
+from services.relay.queue import leases
+from services.relay.queue.database import Database, QueueError
+from services.relay.queue.settling import Event, record_events
+
+log = structlog.get_logger(__name__)
+
+# Looks at another worker's beat that found it unmoved, after which that worker is dead.
+_STILL_BEATS = 6
+# Beats between two looks for leases of workers that are not even registered.
+_ORPHAN_BEATS = 6
+
+
+@dataclass(slots=True)
+class _Seen:
+    beat: int
+    still: int = 0
+
+
+class Leaseholder:
+    """`id` owns the leases of this process. A process that was declared dead goes on under another, without them."""
+
+    def __init__(self, database: Database, identifiers: Identifiers, clock: Clock, lease_seconds: float) -> None:
+        self._database = database
+        self._identifiers = identifiers
+        self._clock = clock
+        self._lease = int(lease_seconds * MICROSECONDS)
+        self._beat_seconds = lease_seconds / _STILL_BEATS
+        self._seen: dict[int, _Seen] = {}
+        self.id = 0
+        self.name = f"{socket.gethostname()}:{os.getpid()}"[:100]
+        # Called with the identity that lost all its leases.
+        self.on_lost: Callable[[int], None] | None = None
+        # Called when deliveries became free.
+        self.on_freed: Callable[[], None] | None = None
+
+    async def open(self) -> None:
+        """Registers; frees what nobody can hold any more. Raises QueueError."""
+        await self._register()
+        known = set() if self._database.exclusive else await self._database.read(leases.workers_known)
+        for owner in await self._database.read(lambda connection: leases.others(connection, self.id)):
+            if owner not in known:
+                await self._free(owner, "it runs no more")
+
+    async def run(self) -> None:
+        """Beats for ever. An outage of the database ends no lease: nobody's beat is seen to stand still meanwhile."""
+        beats = 0
+        while True:
+            await asyncio.sleep(self._beat_seconds)
+            beats += 1
+            try:
+                await self._beat()
+                if beats % _ORPHAN_BEATS == 0 and not self._database.exclusive:
+                    await self._free_orphans()
+            except QueueError as error:
+                log.warning("lease_not_renewed", reason=str(error))
+
+    async def give_up(self) -> None:
+        """Unregisters; to be called when every lease was settled or given back."""
+        await self._database.write(lambda connection: leases.unregister(connection, self.id))
+
+    async def renewed_identity(self, lost: int) -> None:
+        """Goes on under a new identity, if `lost` is still the present one. Raises QueueError."""
+        if self.id != lost:
+            return
+        log.error("leases_lost", worker=lost, reason="other relays took this one for dead")
+        await self._register()
+        if self.on_lost is not None:
+            self.on_lost(lost)
+
+    async def _register(self) -> None:
+        number, now = self._identifiers.next(), self._clock.now()
+        await self._database.write(lambda connection: leases.register(connection, number, self.name, now, self._lease))
+        self.id = number
+
+    async def _beat(self) -> None:
+        worker, now = self.id, self._clock.now()
+        others = await self._database.write(lambda connection: leases.renew(connection, worker, now, self._lease))
+        if others is None:
+            await self.renewed_identity(worker)
+            return
+        for other, beat in others.items():
+            seen = self._seen.get(other)
+            if seen is None or seen.beat != beat:
+                self._seen[other] = _Seen(beat)
+                continue
+            seen.still += 1
+            if seen.still >= _STILL_BEATS:
+                await self._free(other, "its beat stands still")
+        for gone in self._seen.keys() - others.keys():
+            del self._seen[gone]
+
+    async def _free_orphans(self) -> None:
+        known = await self._database.read(leases.workers_known)
+        for owner in await self._database.read(lambda connection: leases.others(connection, self.id)):
+            if owner not in known:
+                await self._free(owner, "it is not registered")
+
+    async def _free(self, owner: int, reason: str) -> None:
+        count = 0
+        while True:
+            freed = await self._database.write(lambda connection: self._free_some(connection, owner))
+            count += len(freed.deliveries)
+            if freed.all:
+                break
+        self._seen.pop(owner, None)
+        if count:
+            LEASES_FREED.inc(count)
+            log.warning("leases_freed", worker=owner, deliveries=count, reason=reason)
+            if self.on_freed is not None:
+                self.on_freed()
+
+    def _free_some(self, connection: Connection, owner: int) -> leases.Freed:
+        """In one transaction with the worker's end: it can't settle what it had, nor lease anything more."""
+        now = self._clock.now()
+        leases.unregister(connection, owner)
+        freed = leases.free(connection, owner, now)
+        record_events(
+            connection,
+            [
+                Event(self._identifiers.next(), message, now, "resumed", recipient, "the relay that had it died")
+                for _, message, recipient in freed.deliveries
+            ],
+        )
+        return freed

@@ -1,0 +1,195 @@
+"""Messages and deliveries as values, from intake to report. Times in microseconds since 1970. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from services.relay.states import Kind, State
+from services.relay.transaction import OutgoingMessage, OutgoingRecipient
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a message came from."""
+
+    session_id: str = ""
+    client_address: str = ""
+    helo_name: bytes = b""
+    account_login: str = ""
+    listener: str = ""
+    tls: bool = False
+
+
+OURSELVES = Origin()
+
+
+@dataclass(frozen=True, slots=True)
+class NewDelivery:
+    """One recipient as it is first stored."""
+
+    id: int
+    recipient: bytes
+    state: State
+    destination: str = ""
+    # The recipient as submitted, when an alias or a role replaced it.
+    submitted_recipient: bytes = b""
+    # RFC 3461, as received.
+    notify: tuple[str, ...] = ()
+    orcpt: bytes = b""
+    # Why it is not queued, as JSON of an attempt's form; empty when it is.
+    record: str = ""
+    reply: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message as it is first stored."""
+
+    id: int
+    kind: Kind
+    sender: bytes
+    content: bytes
+    received_at: int
+    deliveries: tuple[NewDelivery, ...]
+    # None for what relay made itself.
+    submission_id: str | None = None
+    origin: Origin = OURSELVES
+    ret: str = ""
+    envelope_id: bytes = b""
+    smtputf8: bool = False
+    body_8bitmime: bool = False
+    quarantine: bool = False
+    sweep_at: int | None = None
+    # False: its deliveries wait in the database, since there is no room for them in memory.
+    leased: bool = True
+
+    @property
+    def waiting(self) -> tuple[NewDelivery, ...]:
+        """Those that are to be delivered."""
+        return tuple(each for each in self.deliveries if each.state is State.QUEUED)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A message that was refused, for the history."""
+
+    id: int
+    origin: Origin
+    sender: bytes
+    # Identifier and address.
+    recipients: tuple[tuple[int, bytes], ...]
+    code: int
+    enhanced_code: str
+    text: str
+    reason_id: str
+    rule_id: str
+    stage: str
+    refused_at: int
+    discarded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedMessage:
+    """A message whose deliveries this process has leased."""
+
+    id: int
+    kind: Kind
+    sender: bytes
+    size: int
+    stored_at: int
+    # None: still in the database.
+    content: bytes | None
+    ret: str = ""
+    envelope_id: bytes = b""
+    smtputf8: bool = False
+    body_8bitmime: bool = False
+    quarantine: bool = False
+    account_login: str = ""
+
+    def with_content(self, content: bytes) -> QueuedMessage:
+        return replace(self, content=content)
+
+    def outgoing(self) -> OutgoingMessage:
+        """As a transport wants it; the content must be here."""
+        return OutgoingMessage(
+            queue_id(self.id),
+            self.sender,
+            self.content or b"",
+            self.smtputf8,
+            self.body_8bitmime,
+            self.ret,
+            self.envelope_id,
+            self.account_login,
+            self.quarantine,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedDelivery:
+    """A delivery that this process has leased."""
+
+    id: int
+    recipient: bytes
+    # The worker identity under which it was leased: settling under another is refused.
+    lease_owner: int
+    submitted_recipient: bytes = b""
+    notify: tuple[str, ...] = ()
+    orcpt: bytes = b""
+    attempts: int = 0
+    # Tries in a row that did not count (Outcome.counts).
+    uncounted: int = 0
+    # A try before may have been successful (C120).
+    possible_duplicate: bool = False
+
+    def outgoing(self) -> OutgoingRecipient:
+        return OutgoingRecipient(self.id, self.recipient, self.notify, self.orcpt)
+
+
+def queued(message: NewMessage, stored_at: int, owner: int) -> tuple[QueuedMessage, tuple[QueuedDelivery, ...]]:
+    """A message that was just stored, already leased to its receiver, as what is to be delivered."""
+    return (
+        QueuedMessage(
+            message.id,
+            message.kind,
+            message.sender,
+            len(message.content),
+            stored_at,
+            message.content,
+            message.ret,
+            message.envelope_id,
+            message.smtputf8,
+            message.body_8bitmime,
+            message.quarantine,
+            message.origin.account_login,
+        ),
+        tuple(
+            QueuedDelivery(each.id, each.recipient, owner, each.submitted_recipient, each.notify, each.orcpt)
+            for each in message.waiting
+        ),
+    )
+
+
+def queue_id(message_id: int) -> str:
+    """The name of a message in logs, replies and the API."""
+    return f"{message_id:X}"
+
+
+def message_id(text: str) -> int | None:
+    """The message of a queue id; None for text that is none."""
+    try:
+        number = int(text, 16) if 0 < len(text) <= 16 and text.isalnum() and text.isascii() else -1
+    except ValueError:
+        return None
+    return number if 0 <= number < 2**63 else None
+
+
+def domain_of(address: bytes) -> str:
+    """The domain of a canonical address, empty for `<>` and `postmaster`."""
+    _, at, domain = address.rpartition(b"@")
+    return domain.decode("ascii", "replace") if at else ""
+
+
+def distinct(recipients: Sequence[bytes]) -> list[bytes]:
+    """In order, each once."""
+    return list(dict.fromkeys(recipients))

@@ -1,0 +1,321 @@
+"""The queue's database: SQLite file or PostgreSQL, brought to this code's schema, with one way in for both.
+
+A piece of work is a plain function of a SQLAlchemy connection. On SQLite it runs in the one thread that writes, or in
+one of those that read; on PostgreSQL it runs on a connection of the pool. The statements are the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import structlog
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from libs.runtime.lifecycle import StartupError
+
+log = structlog.get_logger(__name__)
+
+# On PostgreSQL everything lives in its own schema, so that one database can serve config_api too.
+SCHEMA = "relay"
+VERSION_TABLE = "alembic_version"
+_MIGRATION_LOCK = 0x706F7374_72656C61
+_BUSY_SECONDS = 5
+_READERS = 2
+_STATEMENT_SECONDS = 60
+_CONNECT_SECONDS = 10
+
+T = TypeVar("T")
+Work = Callable[[Connection], T]
+
+
+class QueueError(Exception):
+    """The database did not do what was asked, and kept nothing of it. The text says why, without content."""
+
+    # It can't read what is stored there.
+    corrupt = False
+
+
+class StorageFullError(QueueError):
+    """No room: the disk, or the database's."""
+
+
+class CorruptError(QueueError):
+    """What is stored can't be read."""
+
+    corrupt = True
+
+
+class UnavailableError(QueueError):
+    """It can't be reached, is locked, or gave up a transaction; asking again may help."""
+
+
+class Database(Protocol):
+    """Both of them."""
+
+    # Nobody else can be at work in it.
+    exclusive: bool
+
+    async def open(self) -> None:
+        """Connects and migrates. Raises StartupError."""
+
+    async def write(self, work: Work[T]) -> T:
+        """Runs `work` in one transaction, durable when this returns. Raises QueueError; then nothing was kept.
+
+        (Or, when the connection broke in the commit itself, nobody knows: see UnavailableError's handlers.)
+        """
+
+    async def read(self, work: Work[T]) -> T:
+        """Runs `work` in a transaction that sees one state. Raises QueueError."""
+
+    async def close(self) -> None: ...
+
+
+def open_database(url: str) -> Database:
+    """The database of RELAY_DATABASE_URL. Raises StartupError for a URL that is none of the two."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise StartupError("RELAY_DATABASE_URL is not a database URL") from None
+    if parsed.get_backend_name() == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            raise StartupError("RELAY_DATABASE_URL needs a file: sqlite:///path/to/queue.sqlite3")
+        return SqliteDatabase(Path(parsed.database))
+    if parsed.get_backend_name() == "postgresql":
+        return PostgresqlDatabase(parsed)
+    raise StartupError("RELAY_DATABASE_URL must begin with sqlite:/// or postgresql://")
+
+
+class SqliteDatabase:
+    """WAL, synchronous=FULL: a commit is on the disk when it returns. One process at a time, by a lock on a file."""
+
+    exclusive = True
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock_file = -1
+        self._engine: Engine | None = None
+        self._writer = ThreadPoolExecutor(1, "queue-writer")
+        self._readers = ThreadPoolExecutor(_READERS, "queue-reader")
+        self._connections = threading.local()
+        self._opened: list[Connection] = []
+
+    @property
+    def path(self) -> Path:
+        return self._path
+
+    async def open(self) -> None:
+        self._lock()
+        self._engine = _sqlite_engine(self._path)
+        try:
+            await self._run(self._writer, "BEGIN IMMEDIATE", upgrade)
+        except QueueError as error:
+            raise StartupError(f"the queue's database {self._path} can't be used: {error}") from error
+
+    async def write(self, work: Work[T]) -> T:
+        return await self._run(self._writer, "BEGIN IMMEDIATE", work)
+
+    async def read(self, work: Work[T]) -> T:
+        return await self._run(self._readers, "BEGIN", work)
+
+    async def close(self) -> None:
+        self._writer.shutdown(wait=True)
+        self._readers.shutdown(wait=True)
+        for connection in self._opened:
+            connection.close()
+        if self._engine is not None:
+            self._engine.dispose()
+        if self._lock_file >= 0:
+            os.close(self._lock_file)
+            self._lock_file = -1
+
+    async def _run(self, executor: ThreadPoolExecutor, begin: str, work: Work[T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(executor, self._transact, begin, work)
+
+    def _transact(self, begin: str, work: Work[T]) -> T:
+        try:
+            connection = self._connection()
+            connection.exec_driver_sql(begin)
+            try:
+                result = work(connection)
+                connection.exec_driver_sql("COMMIT")
+            except BaseException:
+                _roll_back(connection)
+                raise
+        except SQLAlchemyError as error:
+            raise _translated(error) from error
+        return result
+
+    def _connection(self) -> Connection:
+        """This thread's own, for as long as the thread lives."""
+        connection: Connection | None = getattr(self._connections, "connection", None)
+        if connection is None:
+            assert self._engine is not None  # noqa: S101
+            # Transactions are begun and ended by _transact: no statement of SQLAlchemy's own comes in between.
+            connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            self._connections.connection = connection
+            self._opened.append(connection)
+        return connection
+
+    def _lock(self) -> None:
+        path = self._path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock_file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not path.exists():
+                path.touch(mode=0o600)
+        except BlockingIOError:
+            raise StartupError(
+                f"another relay already uses {path}; several of them need PostgreSQL (RELAY_DATABASE_URL)"
+            ) from None
+        except OSError as error:
+            raise StartupError(f"{error.filename or path}: {error.strerror}") from error
+
+
+class PostgresqlDatabase:
+    """Any number of relays share it."""
+
+    exclusive = False
+
+    def __init__(self, url: URL) -> None:
+        self._engine = create_async_engine(
+            url.set(drivername="postgresql+asyncpg"),
+            pool_size=6,
+            max_overflow=6,
+            # A server that restarted is noticed before the work begins, not in its middle.
+            pool_pre_ping=True,
+            connect_args={
+                "timeout": _CONNECT_SECONDS,
+                "command_timeout": _STATEMENT_SECONDS,
+                "server_settings": {"search_path": SCHEMA, "application_name": "posthouse-relay"},
+            },
+        )
+
+    async def open(self) -> None:
+        def prepare(connection: Connection) -> None:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+            connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+            upgrade(connection)
+
+        try:
+            await self.write(prepare)
+        except QueueError as error:
+            raise StartupError(f"the queue's database can't be used: {error}") from error
+
+    async def write(self, work: Work[T]) -> T:
+        try:
+            async with self._engine.begin() as connection:
+                return await connection.run_sync(work)
+        except (SQLAlchemyError, OSError, TimeoutError) as error:
+            raise _translated(error) from error
+
+    async def read(self, work: Work[T]) -> T:
+        try:
+            async with self._engine.connect() as connection:
+                await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+                async with connection.begin():
+                    return await connection.run_sync(work)
+        except (SQLAlchemyError, OSError, TimeoutError) as error:
+            raise _translated(error) from error
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+
+def scripts() -> ScriptDirectory:
+    """The migrations of this code."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent.with_name("migrations")))
+    config.set_main_option("path_separator", "os")
+    return ScriptDirectory.from_config(config)
+
+
+def upgrade(connection: Connection, to: str = "head") -> None:
+    """Runs the missing migrations. Raises StartupError when the database is newer than this code."""
+    directory = scripts()
+    present = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_heads()
+    known = {script.revision for script in directory.walk_revisions()}
+    if any(revision not in known for revision in present):
+        raise StartupError(
+            f"the queue's database is of a newer release (schema {', '.join(present)}, this one knows "
+            f"{', '.join(directory.get_heads())}): run that release, or restore a backup"
+        )
+    with EnvironmentContext(
+        Config(),
+        directory,
+        fn=lambda revision, _: directory._upgrade_revs(to, revision),  # noqa: SLF001 - alembic.command does the same
+        destination_rev=to,
+    ) as environment:
+        environment.configure(connection=connection, version_table=VERSION_TABLE)
+        environment.run_migrations()
+
+
+def _sqlite_engine(path: Path) -> Engine:
+    engine = create_engine(
+        URL.create("sqlite+pysqlite", database=str(path)),
+        poolclass=NullPool,
+        connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False, "isolation_level": None},
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: Any) -> None:
+        cursor = connection.cursor()
+        # Only has an effect before the first table: freed pages can then be given back bit by bit.
+        cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        # Debian's SQLite overwrites what is deleted at the cost of writing it all once more; FAST does it where free.
+        cursor.execute("PRAGMA secure_delete=FAST")
+        cursor.execute("PRAGMA cache_size=-16384")
+        cursor.execute("PRAGMA journal_size_limit=67108864")
+        cursor.close()
+
+    return engine
+
+
+def _roll_back(connection: Connection) -> None:
+    """A failed COMMIT, or a full disk, may have ended the transaction already."""
+    driver = connection.connection.driver_connection
+    if isinstance(driver, sqlite3.Connection) and driver.in_transaction:
+        driver.rollback()
+
+
+_SQLITE_PASSING = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN")
+# serialization_failure, deadlock_detected, too_many_connections, admin_shutdown and its kin, lock_not_available,
+# unique_violation (two replicas were given the same submission at once: the next look finds it).
+_POSTGRESQL_PASSING = ("40001", "40P01", "53300", "57P01", "57P02", "57P03", "55P03", "08", "25006", "23505")
+
+
+def _translated(error: BaseException) -> QueueError:
+    cause = getattr(error, "orig", None) or error
+    name = getattr(cause, "sqlite_errorname", "") or getattr(cause, "sqlstate", "") or ""
+    reason = f"{name or type(cause).__name__}: {cause}".splitlines()[0][:200]
+    if name == "SQLITE_FULL" or name in ("53100", "53200"):
+        return StorageFullError(reason)
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or name in ("XX001", "XX002"):
+        return CorruptError(reason)
+    passing = (
+        name.startswith(_SQLITE_PASSING)
+        or (name and name.startswith(_POSTGRESQL_PASSING))
+        or isinstance(cause, OSError | TimeoutError | asyncio.TimeoutError)
+        or (isinstance(error, DBAPIError) and error.connection_invalidated)
+    )
+    if passing or type(cause).__name__ in ("InterfaceError", "ConnectionDoesNotExistError", "TimeoutError"):
+        return UnavailableError(reason)
+    return QueueError(reason)

@@ -1,0 +1,100 @@
+"""Who holds leases: workers that beat, what is freed when one stops, and identifiers in blocks.
+
+Whether another worker lives is judged by its beat, seen to move or not by our own steady clock: the wall clock of no
+machine can end a lease (C134). `lease_until` is written down for people.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, delete, insert, literal_column, null, select, update
+
+from services.relay.queue.destinations import wake
+from services.relay.queue.tables import deliveries, identifiers, workers
+from services.relay.states import State
+
+# Deliveries freed in one transaction.
+_FREED_AT_ONCE = 1000
+
+
+def reserve(connection: Connection, count: int) -> range:
+    """Identifiers that nobody else has or will get."""
+    query = select(identifiers.c.next).where(identifiers.c.id == 1).with_for_update()
+    first: int = connection.execute(query).scalar_one()
+    connection.execute(update(identifiers).where(identifiers.c.id == 1).values(next=first + count))
+    return range(first, first + count)
+
+
+def register(connection: Connection, worker: int, name: str, now: int, lease: int) -> None:
+    """A new worker; `lease` in microseconds."""
+    connection.execute(insert(workers).values(id=worker, name=name, beat=0, renewed_at=now, lease_until=now + lease))
+
+
+def renew(connection: Connection, worker: int, now: int, lease: int) -> dict[int, int] | None:
+    """Renews all leases of the worker, and gives the beats of the others; None when it was declared dead."""
+    renewed = connection.execute(
+        update(workers)
+        .where(workers.c.id == worker)
+        .values(beat=workers.c.beat + 1, renewed_at=now, lease_until=now + lease)
+    )
+    if renewed.rowcount == 0:
+        return None
+    return {row[0]: row[1] for row in connection.execute(select(workers.c.id, workers.c.beat)) if row[0] != worker}
+
+
+def others(connection: Connection, worker: int) -> list[int]:
+    """Workers besides this one, and owners of leases that are no workers any more."""
+    known = {row[0] for row in connection.execute(select(workers.c.id))}
+    owners = connection.execute(
+        select(deliveries.c.lease_owner).where(literal_column("lease_owner IS NOT NULL")).distinct()
+    )
+    return sorted((known | {row[0] for row in owners}) - {worker})
+
+
+def workers_known(connection: Connection) -> set[int]:
+    """Every registered worker."""
+    return {row[0] for row in connection.execute(select(workers.c.id))}
+
+
+def registered(connection: Connection, worker: int) -> bool:
+    """Whether the worker may lease; it can't be unregistered before this transaction ends."""
+    query = select(workers.c.id).where(workers.c.id == worker).with_for_update(read=True)
+    return connection.execute(query).scalar() is not None
+
+
+def unregister(connection: Connection, worker: int) -> None:
+    """The worker is gone, and can't renew any more."""
+    connection.execute(delete(workers).where(workers.c.id == worker))
+
+
+@dataclass(slots=True)
+class Freed:
+    """Deliveries that a dead worker had leased, with their messages: perhaps delivered, and not recorded (C120)."""
+
+    deliveries: list[tuple[int, int, bytes]] = field(default_factory=list)
+
+    @property
+    def all(self) -> bool:
+        return len(self.deliveries) < _FREED_AT_ONCE
+
+
+def free(connection: Connection, owner: int, now: int) -> Freed:
+    """Frees leases of a worker that is dead, up to a number at once; they are due again at once."""
+    query = (
+        select(deliveries.c.id, deliveries.c.message_id, deliveries.c.recipient, deliveries.c.destination)
+        .where(literal_column("lease_owner IS NOT NULL"), deliveries.c.lease_owner == owner)
+        .order_by(deliveries.c.id)
+        .limit(_FREED_AT_ONCE)
+        .with_for_update()
+    )
+    rows = connection.execute(query).all()
+    freed = Freed([(row[0], row[1], row[2]) for row in rows])
+    if rows:
+        connection.execute(
+            update(deliveries)
+            .where(deliveries.c.id.in_([row[0] for row in rows]), deliveries.c.state == int(State.QUEUED))
+            .values(lease_owner=null(), due_at=now, possible_duplicate=True)
+        )
+        wake(connection, {row[3]: now for row in rows})
+    return freed

@@ -1,0 +1,201 @@
+"""Writes down what became of leased deliveries, and finishes messages of which nothing is left to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, bindparam, case, delete, insert, literal_column, null, select, update
+
+from services.relay.message import NewMessage
+from services.relay.queue.destinations import record_errors, wake
+from services.relay.queue.statements import Many, Row
+from services.relay.queue.storing import store
+from services.relay.queue.tables import attempts, contents, deliveries, events, messages
+from services.relay.settlement import Settled
+from services.relay.states import State
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something in a message's timeline that no other column tells."""
+
+    id: int
+    message_id: int
+    at: int
+    event: str
+    recipient: bytes = b""
+    detail: str = ""
+    actor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """Of one message, for the deliveries of one attempt; the reports that follow from it are stored with it."""
+
+    message_id: int
+    owner: int
+    deliveries: tuple[Settled, ...]
+    reports: tuple[NewMessage, ...] = ()
+    events: tuple[Event, ...] = ()
+    errors: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(slots=True)
+class Settling:
+    """What a group of settlements did: deliveries whose lease was lost, and reports that were not stored."""
+
+    lost: set[int] = field(default_factory=set)
+    dropped_reports: set[int] = field(default_factory=set)
+
+
+_MINE = select(deliveries.c.id, deliveries.c.lease_owner).where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
+_SETTLE = Many(
+    update(deliveries)
+    .where(deliveries.c.id == bindparam("delivery"))
+    .values(
+        state=bindparam("new_state"),
+        destination=bindparam("new_destination"),
+        due_at=bindparam("new_due"),
+        lease_owner=null(),
+        attempts=bindparam("new_attempts"),
+        possible_duplicate=bindparam("duplicate"),
+        finished_at=bindparam("finished"),
+        last_attempt=bindparam("attempt"),
+        last_reply=bindparam("reply"),
+    ),
+    (
+        "new_state",
+        "new_destination",
+        "new_due",
+        "new_attempts",
+        "duplicate",
+        "finished",
+        "attempt",
+        "reply",
+        "delivery",
+    ),
+)
+_GIVE_BACK = Many(
+    update(deliveries)
+    .where(deliveries.c.id == bindparam("delivery"))
+    .values(lease_owner=null(), due_at=bindparam("new_due"), destination=bindparam("new_destination")),
+    ("new_due", "new_destination", "delivery"),
+)
+_ATTEMPT = Many(insert(attempts), attempts.c.keys())
+_EVENT = Many(insert(events), events.c.keys())
+_CLOSE = Many(
+    update(messages)
+    .where(messages.c.id == bindparam("message"))
+    .values(
+        open=messages.c.open - bindparam("count"),
+        finished_at=case(
+            (messages.c.open - bindparam("count_again") <= literal_column("0"), bindparam("now")), else_=null()
+        ),
+    ),
+    ("message", "count", "count_again", "now"),
+)
+_DROP_CONTENT = delete(contents).where(
+    contents.c.message_id.in_(
+        select(messages.c.id).where(messages.c.id.in_(bindparam("ids", expanding=True)), messages.c.open <= 0)
+    )
+)
+
+
+def settle(connection: Connection, settlements: Sequence[Settlement], worker: int, now: int) -> Settling:
+    """Settles what is still leased to the owner named; the rest, and reports on it, is left alone."""
+    result = Settling()
+    held = _leases(connection, settlements)
+    settle_rows: list[Row] = []
+    back_rows: list[Row] = []
+    attempt_rows: list[Row] = []
+    closed: dict[int, int] = {}
+    woken: dict[str, int] = {}
+    reports: list[NewMessage] = []
+    for settlement in settlements:
+        mine = [each for each in settlement.deliveries if held.get(each.delivery_id) == settlement.owner]
+        if len(mine) < len(settlement.deliveries):
+            result.lost.update(each.delivery_id for each in settlement.deliveries)
+            result.lost.difference_update(each.delivery_id for each in mine)
+        if not mine:
+            result.dropped_reports.update(report.id for report in settlement.reports)
+            continue
+        reports += settlement.reports
+        for each in mine:
+            _rows_of(each, now, settle_rows, back_rows, attempt_rows)
+            if not each.state.open:
+                closed[settlement.message_id] = closed.get(settlement.message_id, 0) + 1
+            elif each.due_at is not None:
+                woken[each.destination] = min(each.due_at, woken.get(each.destination, each.due_at))
+    _SETTLE.run(connection, settle_rows)
+    _GIVE_BACK.run(connection, back_rows)
+    _ATTEMPT.run(connection, attempt_rows)
+    close(connection, closed, now)
+    _follow_up(connection, settlements, held, now)
+    if reports:
+        store(connection, reports, worker, now)
+    wake(connection, woken)
+    return result
+
+
+def close(connection: Connection, closed: dict[int, int], now: int, *, keep_content: bool = False) -> None:
+    """Takes the number of newly finished deliveries off each message, and drops the content of those with none left."""
+    if not closed:
+        return
+    # In order: two relays that finish deliveries of the same messages must not wait for each other.
+    _CLOSE.run(connection, [(message, count, count, now) for message, count in sorted(closed.items())])
+    if not keep_content:
+        connection.execute(_DROP_CONTENT, {"ids": list(closed)})
+
+
+def record_events(connection: Connection, new: Iterable[Event]) -> None:
+    """Adds to timelines."""
+    _EVENT.run(
+        connection, [(one.id, one.message_id, one.at, one.event, one.recipient, one.detail, one.actor) for one in new]
+    )
+
+
+def _leases(connection: Connection, settlements: Sequence[Settlement]) -> dict[int, int]:
+    """Delivery to the owner of its lease. On PostgreSQL the rows are locked, in the order of their identifiers."""
+    wanted = [each.delivery_id for settlement in settlements for each in settlement.deliveries]
+    if not wanted:
+        return {}
+    statement = _MINE.order_by(deliveries.c.id).with_for_update() if connection.dialect.name == "postgresql" else _MINE
+    return {row[0]: row[1] for row in connection.execute(statement, {"ids": wanted})}
+
+
+def _rows_of(each: Settled, now: int, settle_rows: list[Row], back_rows: list[Row], attempt_rows: list[Row]) -> None:
+    if each.attempt is None and each.state is State.QUEUED:
+        back_rows.append((each.due_at, each.destination, each.delivery_id))
+        return
+    settle_rows.append(
+        (
+            int(each.state),
+            each.destination,
+            each.due_at,
+            each.attempts,
+            each.possible_duplicate,
+            None if each.state.open else now,
+            each.attempt,
+            each.reply,
+            each.delivery_id,
+        )
+    )
+    if each.state.open and each.attempt is not None:
+        # The last attempt of a finished delivery stands in its own row alone, which spares most mail this one.
+        attempt_rows.append((each.delivery_id, each.started_at, each.attempt))
+
+
+def _follow_up(connection: Connection, settlements: Sequence[Settlement], held: dict[int, int], now: int) -> None:
+    """The rarer parts."""
+    errors: dict[str, tuple[str, int]] = {}
+    new_events: list[Event] = []
+    for settlement in settlements:
+        if not (settlement.events or settlement.errors):
+            continue
+        if not any(held.get(each.delivery_id) == settlement.owner for each in settlement.deliveries):
+            continue
+        new_events += settlement.events
+        errors.update({name: (text, now) for name, text in settlement.errors})
+    record_events(connection, new_events)
+    record_errors(connection, errors)

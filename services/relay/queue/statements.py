@@ -1,0 +1,53 @@
+"""Statements that run for many rows at once: compiled once a dialect, their rows handed to the driver as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Insert
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.expression import ClauseElement, Executable
+
+Row = tuple[Any, ...]
+
+
+class Many:
+    """An INSERT, UPDATE or DELETE with parameters in the order of `names`.
+
+    SQLAlchemy's own executemany handles each row once more (bind processors, dictionaries), which costs more than
+    SQLite's work on it. The rows here hold nothing but what both drivers take: int, str, bytes, bool, None.
+    """
+
+    def __init__(self, clause: Executable, names: Sequence[str]) -> None:
+        self._clause = clause
+        self._names = tuple(names)
+        self._compiled: dict[str, tuple[str, tuple[int, ...] | None]] = {}
+
+    def run(self, connection: Connection, rows: Sequence[Row]) -> None:
+        """Runs it for each row; nothing for none."""
+        if not rows:
+            return
+        text, order = self._of(connection)
+        if order is not None:
+            rows = [tuple(row[index] for index in order) for row in rows]
+        connection.exec_driver_sql(text, list(rows))
+
+    def _of(self, connection: Connection) -> tuple[str, tuple[int, ...] | None]:
+        dialect = connection.dialect
+        found = self._compiled.get(dialect.name)
+        if found is None:
+            clause = self._clause
+            assert isinstance(clause, ClauseElement)  # noqa: S101
+            columns = list(self._names) if isinstance(clause, Insert) else None
+            compiled = clause.compile(dialect=dialect, column_keys=columns)
+            positions: list[str] = list(compiled.positiontup or ())  # type: ignore[attr-defined]
+            order = tuple(self._names.index(name) for name in positions)
+            found = str(compiled), None if order == tuple(range(len(self._names))) else order
+            self._compiled[dialect.name] = found
+        return found
+
+
+def upsert(connection: Connection, table: Any) -> Any:
+    """An INSERT that knows ON CONFLICT, which each dialect has of its own."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)

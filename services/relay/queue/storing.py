@@ -1,0 +1,167 @@
+"""Puts new messages, and records of refused ones, into the tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, bindparam, delete, insert, select
+
+from services.relay.message import NewMessage, Refused, domain_of
+from services.relay.queue.destinations import wake
+from services.relay.queue.statements import Many, Row
+from services.relay.queue.tables import attempts, contents, deliveries, events, messages
+from services.relay.states import Kind, State
+
+_INSERT_MESSAGE = Many(insert(messages), messages.c.keys())
+_INSERT_CONTENT = Many(insert(contents), contents.c.keys())
+_INSERT_DELIVERY = Many(insert(deliveries), deliveries.c.keys())
+_BY_SUBMISSION = select(messages.c.submission_id, messages.c.id).where(
+    messages.c.submission_id.in_(bindparam("submissions", expanding=True))
+)
+
+
+def store(connection: Connection, new: Sequence[NewMessage], owner: int, now: int) -> dict[str, int]:
+    """Stores messages with their content and deliveries; the latter leased to `owner` where the message says so.
+
+    Those whose submission is in the queue or the history already are left out: returned are their submission ids,
+    each with the message it became then.
+    """
+    submissions = [message.submission_id for message in new if message.submission_id is not None]
+    known: dict[str, int] = {}
+    if submissions:
+        known = {row[0]: row[1] for row in connection.execute(_BY_SUBMISSION, {"submissions": submissions})}
+        if known:
+            new = [message for message in new if message.submission_id not in known]
+    message_rows: list[Row] = []
+    content_rows: list[Row] = []
+    delivery_rows: list[Row] = []
+    woken: dict[str, int] = {}
+    for message in new:
+        open_ones = _delivery_rows(delivery_rows, message, owner, now, woken)
+        message_rows.append(_message_row(message, open_ones, now))
+        if open_ones:
+            content_rows.append((message.id, message.content))
+    _INSERT_MESSAGE.run(connection, message_rows)
+    _INSERT_CONTENT.run(connection, content_rows)
+    _INSERT_DELIVERY.run(connection, delivery_rows)
+    wake(connection, woken)
+    return known
+
+
+def _message_row(message: NewMessage, open_ones: int, now: int) -> Row:
+    origin = message.origin
+    return (
+        message.id,
+        message.submission_id,
+        int(message.kind),
+        message.sender,
+        domain_of(message.sender),
+        len(message.content),
+        message.received_at,
+        now,
+        message.sweep_at if open_ones else None,
+        False,
+        open_ones,
+        None if open_ones else now,
+        message.ret,
+        message.envelope_id,
+        message.smtputf8,
+        message.body_8bitmime,
+        message.quarantine,
+        origin.session_id,
+        origin.client_address,
+        origin.helo_name,
+        origin.account_login,
+        origin.listener,
+        origin.tls,
+        None,
+    )
+
+
+def _delivery_rows(rows: list[Row], message: NewMessage, owner: int, now: int, woken: dict[str, int]) -> int:
+    """Adds the rows of a message's deliveries; how many of them are open."""
+    open_ones = 0
+    for each in message.deliveries:
+        is_open = each.state.open
+        open_ones += is_open
+        leased = each.state is State.QUEUED and message.leased
+        if each.state is State.QUEUED and not leased:
+            woken[each.destination] = now
+        rows.append(
+            (
+                each.id,
+                message.id,
+                each.recipient,
+                domain_of(each.recipient),
+                each.submitted_recipient,
+                ",".join(each.notify),
+                each.orcpt,
+                int(each.state),
+                each.destination,
+                now if each.state is State.QUEUED else None,
+                owner if leased else None,
+                0,
+                False,
+                None if is_open else now,
+                each.record or None,
+                each.reply,
+            )
+        )
+    return open_ones
+
+
+def store_refused(connection: Connection, refused: Sequence[Refused]) -> None:
+    """Puts refused messages into the history."""
+    message_rows: list[Row] = []
+    delivery_rows: list[Row] = []
+    for one in refused:
+        origin = one.origin
+        reply = {
+            "code": one.code,
+            "enhanced_code": one.enhanced_code,
+            "text": one.text,
+            "reason_id": one.reason_id,
+            "rule_id": one.rule_id,
+            "stage": one.stage,
+            "discarded": one.discarded,
+        }
+        message_rows.append(
+            (
+                *(
+                    one.id,
+                    None,
+                    int(Kind.REFUSED),
+                    one.sender,
+                    domain_of(one.sender),
+                    0,
+                    one.refused_at,
+                    one.refused_at,
+                ),
+                *(one.refused_at, None, False, 0, one.refused_at, "", b"", False, False, False, origin.session_id),
+                *(origin.client_address, origin.helo_name, origin.account_login, origin.listener, origin.tls),
+                json.dumps(reply),
+            )
+        )
+        state = State.DISCARDED if one.discarded else State.REJECTED
+        delivery_rows += [
+            (
+                *(number, one.id, recipient, domain_of(recipient), b"", "", b"", int(state), "", None, None, 0, False),
+                *(one.refused_at, None, f"{one.code} {one.enhanced_code} {one.text}"),
+            )
+            for number, recipient in one.recipients
+        ]
+    _INSERT_MESSAGE.run(connection, message_rows)
+    _INSERT_DELIVERY.run(connection, delivery_rows)
+
+
+def forget(connection: Connection, message_ids: Sequence[int]) -> None:
+    """Removes every trace of messages, whatever their state."""
+    if not message_ids:
+        return
+    of_them = select(deliveries.c.id).where(deliveries.c.message_id.in_(message_ids))
+    connection.execute(delete(attempts).where(attempts.c.delivery_id.in_(of_them)))
+    connection.execute(delete(deliveries).where(deliveries.c.message_id.in_(message_ids)))
+    connection.execute(delete(events).where(events.c.message_id.in_(message_ids)))
+    connection.execute(delete(contents).where(contents.c.message_id.in_(message_ids)))
+    connection.execute(delete(messages).where(messages.c.id.in_(message_ids)))

@@ -1,0 +1,171 @@
+"""The queue's tables and the states in them. Times are microseconds since 1970 (UTC), in integers.
+
+What an index leaves out matters as much as what it holds: a finished message costs nothing in any index that claiming,
+sweeping or listing the queue looks at, and a leased delivery is in none that claiming looks at.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    text,
+)
+
+Identifier = BigInteger().with_variant(Integer, "sqlite")
+
+metadata = MetaData()
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", Identifier, primary_key=True, autoincrement=False),
+    # NULL for what relay made itself, and for refusals.
+    Column("submission_id", String(64)),
+    Column("kind", SmallInteger, nullable=False),
+    Column("sender", LargeBinary, nullable=False),
+    Column("sender_domain", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("stored_at", BigInteger, nullable=False),
+    # When time alone makes something due: a delay notice or the expiry. NULL: nothing.
+    Column("sweep_at", BigInteger),
+    Column("delay_noticed", Boolean, nullable=False),
+    # Deliveries that are not finished.
+    Column("open", Integer, nullable=False),
+    Column("finished_at", BigInteger),
+    Column("ret", String(8), nullable=False),
+    Column("envelope_id", LargeBinary, nullable=False),
+    Column("smtputf8", Boolean, nullable=False),
+    Column("body_8bitmime", Boolean, nullable=False),
+    Column("quarantine", Boolean, nullable=False),
+    Column("session_id", String(64), nullable=False),
+    Column("client_address", String(64), nullable=False),
+    Column("helo_name", LargeBinary, nullable=False),
+    Column("account_login", Text, nullable=False),
+    Column("listener", String(16), nullable=False),
+    Column("tls", Boolean, nullable=False),
+    # REFUSED: the reply and the rule, as JSON.
+    Column("refusal", Text),
+)
+Index("messages_submission", messages.c.submission_id, unique=True)
+_IS_OPEN = text("open > 0")
+Index("messages_queued", messages.c.stored_at, messages.c.id, sqlite_where=_IS_OPEN, postgresql_where=_IS_OPEN)
+Index("messages_sweep", messages.c.sweep_at, sqlite_where=_IS_OPEN, postgresql_where=_IS_OPEN)
+_IS_FINISHED = text("finished_at IS NOT NULL")
+Index(
+    "messages_finished",
+    messages.c.finished_at,
+    messages.c.id,
+    sqlite_where=_IS_FINISHED,
+    postgresql_where=_IS_FINISHED,
+)
+
+contents = Table(
+    "contents",
+    metadata,
+    Column("message_id", Identifier, primary_key=True, autoincrement=False),
+    Column("content", LargeBinary, nullable=False),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Identifier, primary_key=True, autoincrement=False),
+    Column("message_id", BigInteger, nullable=False),
+    Column("recipient", LargeBinary, nullable=False),
+    Column("recipient_domain", Text, nullable=False),
+    # The recipient as submitted, when an alias or a role replaced it; else empty.
+    Column("submitted_recipient", LargeBinary, nullable=False),
+    # RFC 3461: NOTIFY values, comma-separated, and ORCPT as received.
+    Column("notify", String(32), nullable=False),
+    Column("orcpt", LargeBinary, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("destination", Text, nullable=False),
+    # The one time at which the delivery is due. NULL: held, or finished.
+    Column("due_at", BigInteger),
+    # The worker that tries it now; nobody else touches it meanwhile.
+    Column("lease_owner", BigInteger),
+    Column("attempts", Integer, nullable=False),
+    Column("possible_duplicate", Boolean, nullable=False),
+    Column("finished_at", BigInteger),
+    # The last attempt as JSON; those before it are in `attempts`.
+    Column("last_attempt", Text),
+    Column("last_reply", Text, nullable=False),
+)
+Index("deliveries_message", deliveries.c.message_id)
+_IS_WAITING = text("lease_owner IS NULL AND state <= 3")
+Index(
+    "deliveries_waiting",
+    deliveries.c.destination,
+    deliveries.c.due_at,
+    sqlite_where=_IS_WAITING,
+    postgresql_where=_IS_WAITING,
+)
+_IS_LEASED = text("lease_owner IS NOT NULL")
+Index("deliveries_leased", deliveries.c.lease_owner, sqlite_where=_IS_LEASED, postgresql_where=_IS_LEASED)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("delivery_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("started_at", BigInteger, primary_key=True, autoincrement=False),
+    Column("attempt", Text, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Identifier, primary_key=True, autoincrement=False),
+    Column("message_id", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("event", String(32), nullable=False),
+    Column("recipient", LargeBinary, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+)
+Index("events_message", events.c.message_id)
+
+destinations = Table(
+    "destinations",
+    metadata,
+    Column("name", Text, primary_key=True),
+    # When somebody should look whether a delivery is due. NULL: nothing waits.
+    Column("wake_at", BigInteger),
+    # NULL: not suspended.
+    Column("suspended_until", BigInteger),
+    Column("suspended_by", Text, nullable=False),
+    Column("last_error", Text, nullable=False),
+    Column("last_error_at", BigInteger),
+)
+_IS_AWAITED = text("wake_at IS NOT NULL")
+Index("destinations_wake", destinations.c.wake_at, sqlite_where=_IS_AWAITED, postgresql_where=_IS_AWAITED)
+
+# Processes that hold leases. Whose `beat` stands still is dead, by everybody's own steady clock.
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", Identifier, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+    Column("beat", BigInteger, nullable=False),
+    Column("renewed_at", BigInteger, nullable=False),
+    # When its leases end unless it renews them; for people to read.
+    Column("lease_until", BigInteger, nullable=False),
+)
+
+# Identifiers are handed out in blocks, so that no clock and no replica can make one twice.
+identifiers = Table(
+    "identifiers",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("next", BigInteger, nullable=False),
+)

@@ -1,0 +1,95 @@
+"""Which reports a message's fate calls for, and to whom: the messages that relay itself puts into the queue. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.relay.addressing import NextId, Wanted, address
+from services.relay.configuration import Configuration
+from services.relay.dsn import Action, Report, ReportedRecipient, build, is_automatic, recipients_by_action
+from services.relay.expansion import postmasters
+from services.relay.message import NewMessage, QueuedMessage, queue_id
+from services.relay.schedule import sweep
+from services.relay.states import Kind
+
+
+def reports(
+    configuration: Configuration,
+    next_id: NextId,
+    message: QueuedMessage,
+    reported: Sequence[ReportedRecipient],
+    now: int,
+) -> tuple[NewMessage, ...]:
+    """The reports on `reported`, one for each action.
+
+    None about `<>`, but for a failure, which the postmasters hear of once. The content must be here. Reports go out
+    from `<>` with NOTIFY=NEVER (RFC 3464 section 2).
+    """
+    if not reported:
+        return ()
+    if message.kind is Kind.DOUBLE_BOUNCE:
+        return ()
+    if not message.sender:
+        return _double_bounce(configuration, next_id, message, reported, now)
+    content = message.content or b""
+    found = []
+    for action, group in recipients_by_action(reported).items():
+        if action in (Action.FAILED, Action.DELAYED) and is_automatic(content):
+            continue
+        found.append(_report(configuration, next_id, message, group, now, (message.sender,), Kind.REPORT))
+    return tuple(found)
+
+
+def _double_bounce(
+    configuration: Configuration,
+    next_id: NextId,
+    message: QueuedMessage,
+    reported: Sequence[ReportedRecipient],
+    now: int,
+) -> tuple[NewMessage, ...]:
+    """Mail from `<>` that can't be delivered is never reported to anybody but the postmasters, and that once (C141)."""
+    failed = tuple(each for each in reported if each.action is Action.FAILED)
+    to = postmasters(configuration)
+    if not failed or not to:
+        return ()
+    return (_report(configuration, next_id, message, failed, now, to, Kind.DOUBLE_BOUNCE),)
+
+
+def _report(
+    configuration: Configuration,
+    next_id: NextId,
+    message: QueuedMessage,
+    group: tuple[ReportedRecipient, ...],
+    now: int,
+    to: Sequence[bytes],
+    kind: Kind,
+) -> NewMessage:
+    number = next_id()
+    hostname = configuration.hostname or "localhost"
+    content = build(
+        Report(
+            hostname=hostname,
+            unique=f"{queue_id(number)}.{queue_id(message.id)}",
+            now=now,
+            to=to[0],
+            recipients=group,
+            queue_id=queue_id(message.id),
+            content=message.content or b"",
+            arrived_at=message.stored_at,
+            envelope_id=message.envelope_id,
+            ret=message.ret,
+            double_bounce=kind is Kind.DOUBLE_BOUNCE,
+        )
+    )
+    wanted = [Wanted(each, notify=("NEVER",)) for each in to]
+    return NewMessage(
+        id=number,
+        kind=kind,
+        sender=b"",
+        content=content,
+        received_at=now,
+        deliveries=tuple(address(configuration, next_id, b"", wanted, quarantine=False).deliveries),
+        smtputf8=not all(each.isascii() for each in to),
+        body_8bitmime=not content.isascii(),
+        sweep_at=sweep(configuration.queue, now, null_sender=True, delay_noticed=False),
+    )

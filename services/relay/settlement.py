@@ -1,0 +1,197 @@
+"""From what a transport found to what is written down: states, due times, records, and what the sender hears. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from services.relay.addressing import wants_failure
+from services.relay.configuration import QueueSettings
+from services.relay.dsn import Action, ReportedRecipient
+from services.relay.message import QueuedDelivery, QueuedMessage
+from services.relay.schedule import UNCOUNTED_LIMIT, expiry, next_attempt
+from services.relay.states import State
+from services.relay.transaction import Outcome, Result
+
+# RFC 3463: delivery time expired.
+EXPIRED = "4.4.7"
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What one delivery is to become. `attempt` None: none was made, it is only given back."""
+
+    delivery_id: int
+    state: State
+    destination: str
+    due_at: int | None
+    attempts: int
+    # JSON; `started_at` makes it unique among those of the delivery.
+    attempt: str | None = None
+    started_at: int = 0
+    reply: str = ""
+    possible_duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """Of one attempt. Times in microseconds since 1970."""
+
+    settings: QueueSettings
+    destination: str
+    # Mailboxes are the end of the way, other hosts are not (RFC 3464 2.3.3).
+    is_mailbox: bool
+    started_at: int
+    now: int
+    # False while the wall clock is not to be trusted.
+    may_expire: bool
+    worker: str
+    # In [0, 1).
+    chance: Callable[[], float]
+
+
+@dataclass(slots=True)
+class Settlements:
+    """Of one attempt's recipients."""
+
+    settled: list[Settled] = field(default_factory=list)
+    reported: list[ReportedRecipient] = field(default_factory=list)
+    # The last error of the destination; empty: none.
+    error: str = ""
+    # Destinations that are not to be tried until somebody looks after them.
+    suspend: set[str] = field(default_factory=set)
+
+
+def settle(
+    circumstances: Circumstances,
+    message: QueuedMessage,
+    deliveries: Sequence[QueuedDelivery],
+    outcomes: Sequence[Outcome],
+) -> Settlements:
+    """What the outcomes, one a delivery in their order, make of the deliveries."""
+    result = Settlements()
+    for delivery, outcome in zip(deliveries, outcomes, strict=True):
+        if outcome.result is Result.DELIVERED:
+            _delivered(result, circumstances, message, delivery, outcome)
+        elif outcome.result is Result.FAILED:
+            _failed(result, circumstances, delivery, outcome)
+        else:
+            _deferred(result, circumstances, message, delivery, outcome)
+        if outcome.suspend_destination:
+            result.suspend.add(outcome.suspend_destination)
+    return result
+
+
+def _delivered(
+    result: Settlements,
+    circumstances: Circumstances,
+    message: QueuedMessage,
+    delivery: QueuedDelivery,
+    outcome: Outcome,
+) -> None:
+    result.settled.append(_finished(circumstances, delivery, outcome, State.DELIVERED))
+    if message.sender and "SUCCESS" in delivery.notify and not outcome.dsn_passed_on:
+        # RFC 3461 5.2.2: a host that knows no DSN ends the tracking.
+        action = Action.DELIVERED if circumstances.is_mailbox else Action.RELAYED
+        result.reported.append(_reported(circumstances, delivery, outcome, action, outcome.enhanced_code or "2.0.0"))
+
+
+def _failed(result: Settlements, circumstances: Circumstances, delivery: QueuedDelivery, outcome: Outcome) -> None:
+    result.settled.append(_finished(circumstances, delivery, outcome, State.BOUNCED))
+    if wants_failure(delivery.notify):
+        status = outcome.enhanced_code if outcome.enhanced_code[:1] in ("4", "5") else "5.0.0"
+        result.reported.append(_reported(circumstances, delivery, outcome, Action.FAILED, status))
+
+
+def _deferred(
+    result: Settlements,
+    circumstances: Circumstances,
+    message: QueuedMessage,
+    delivery: QueuedDelivery,
+    outcome: Outcome,
+) -> None:
+    now, settings = circumstances.now, circumstances.settings
+    expires_at = expiry(settings, message.stored_at, null_sender=not message.sender)
+    result.error = _line(outcome)
+    if now >= expires_at and circumstances.may_expire:
+        result.settled.append(_finished(circumstances, delivery, outcome, State.BOUNCED))
+        if wants_failure(delivery.notify):
+            result.reported.append(_reported(circumstances, delivery, outcome, Action.FAILED, EXPIRED))
+        return
+    uncounted = 0 if outcome.counts else delivery.uncounted + 1
+    if 0 < uncounted <= UNCOUNTED_LIMIT:
+        attempts, due_at = delivery.attempts, now
+    else:
+        uncounted, attempts = 0, delivery.attempts + 1
+        # Past the expiry, while the clock is in doubt, the schedule goes on.
+        limit = expires_at if now < expires_at else now + int(settings.max_retry * 1_000_000)
+        due_at = next_attempt(settings, attempts, now, limit, circumstances.chance())
+    result.settled.append(
+        Settled(
+            delivery.id,
+            State.QUEUED,
+            circumstances.destination,
+            due_at,
+            attempts,
+            record(circumstances, outcome, uncounted),
+            circumstances.started_at,
+            _line(outcome),
+            outcome.possible_duplicate or delivery.possible_duplicate,
+        )
+    )
+
+
+def _finished(circumstances: Circumstances, delivery: QueuedDelivery, outcome: Outcome, state: State) -> Settled:
+    return Settled(
+        delivery.id,
+        state,
+        circumstances.destination,
+        None,
+        delivery.attempts + 1,
+        record(circumstances, outcome, 0),
+        circumstances.started_at,
+        _line(outcome),
+        outcome.possible_duplicate or delivery.possible_duplicate,
+    )
+
+
+def _reported(
+    circumstances: Circumstances, delivery: QueuedDelivery, outcome: Outcome, action: Action, status: str
+) -> ReportedRecipient:
+    return ReportedRecipient(
+        address=delivery.recipient,
+        action=action,
+        status=status,
+        orcpt=delivery.orcpt,
+        code=outcome.code if outcome.host else 0,
+        text=outcome.text,
+        remote_host=outcome.host,
+        last_attempt_at=circumstances.now,
+    )
+
+
+def _line(outcome: Outcome) -> str:
+    return f"{outcome.code} {outcome.text}" if outcome.code else outcome.text
+
+
+def record(circumstances: Circumstances, outcome: Outcome, uncounted: int) -> str:
+    """An attempt as it is kept: JSON, without what is empty."""
+    fields = {
+        "started_at": circumstances.started_at,
+        "ended_at": circumstances.now,
+        "result": outcome.result.value,
+        "code": outcome.code,
+        "enhanced_code": outcome.enhanced_code,
+        "text": outcome.text,
+        "worker": circumstances.worker,
+    }
+    if outcome.host:
+        fields |= {"host": outcome.host, "address": outcome.address, "port": outcome.port}
+    if outcome.tls_policy:
+        fields |= {"tls": outcome.tls, "tls_policy": outcome.tls_policy}
+    if outcome.possible_duplicate:
+        fields["possible_duplicate"] = True
+    if uncounted:
+        fields["uncounted"] = uncounted
+    return json.dumps(fields)

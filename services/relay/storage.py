@@ -1,0 +1,95 @@
+"""How much room there is for mail: the file system of a SQLite queue, less a reserve that new mail never gets."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from services.relay.metrics import STORAGE_AVAILABLE
+
+log = structlog.get_logger(__name__)
+
+# Of a database whose disk we can't see.
+UNKNOWN = 2**62
+# A change of less is none that ingress must hear of.
+_STEP = 16 * 1024 * 1024
+_LOOK_SECONDS = 1.0
+# After the database said that it is full, as long as nothing can be measured.
+_FULL_SECONDS = 10.0
+# What a message costs besides its content, in pages and the log before they are written.
+_OVERHEAD = 3
+
+
+@dataclass(frozen=True, slots=True)
+class StorageState:
+    accepting: bool
+    # Octets left for mail.
+    available: int
+
+
+class Storage:
+    """For the life of the process."""
+
+    def __init__(self, folder: Path | None, reserve: int, steady: Callable[[], float]) -> None:
+        """`folder`: where the queue lies; None: on some other machine. `reserve` in octets."""
+        self._folder = folder
+        self._reserve = reserve
+        self._steady = steady
+        self._full_until = -1.0
+        self._state = StorageState(True, UNKNOWN)
+        self._told = self._state
+        # Called when something changed that ingress should hear of.
+        self.on_change: list[Callable[[StorageState], None]] = []
+        self.look()
+
+    @property
+    def state(self) -> StorageState:
+        return self._state
+
+    def takes(self, octets: int) -> bool:
+        return self._state.accepting and octets <= self._state.available
+
+    def ran_full(self) -> None:
+        """The database said that there is no room."""
+        self._full_until = self._steady() + _FULL_SECONDS
+        self.look()
+
+    def look(self) -> None:
+        """Measures, and tells whom it concerns."""
+        available = self._measure()
+        if self._steady() < self._full_until:
+            available = 0
+        self._state = StorageState(available > 0, available)
+        STORAGE_AVAILABLE.set(available)
+        told = self._told
+        near = min(available, told.available)
+        if told.accepting != self._state.accepting or (
+            abs(available - told.available) >= _STEP and abs(available - told.available) * 4 > near
+        ):
+            if told.accepting != self._state.accepting:
+                log.warning("storage_accepting", accepting=self._state.accepting, available=available)
+            self._told = self._state
+            for tell in self.on_change:
+                tell(self._state)
+
+    async def run(self) -> None:
+        """Looks again and again, for ever."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            self.look()
+
+    def _measure(self) -> int:
+        if self._folder is None:
+            return UNKNOWN
+        try:
+            found = os.statvfs(self._folder)
+        except OSError as error:
+            log.error("storage_unknown", error=error.strerror)
+            return 0
+        free = found.f_bavail * found.f_frsize - self._reserve
+        return max(0, free // _OVERHEAD)

@@ -1,0 +1,99 @@
+"""Suspended destinations as this process knows them, and those that it suspends itself."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from services.relay.clock import MICROSECONDS, Clock
+from services.relay.configuration import Configuration
+from services.relay.queue.claiming import wake_held_by_route
+from services.relay.queue.database import Database, QueueError
+from services.relay.queue.destinations import Suspension, resume, suspend, suspensions
+
+log = structlog.get_logger(__name__)
+
+# Whose suspensions a new configuration ends.
+BY_OURSELVES = "relay"
+# A refused login is tried again after this, should nobody have changed the configuration (C131).
+_LOGIN_SECONDS = 1800
+# Other relays suspend too.
+_LOOK_SECONDS = 5.0
+
+
+class Suspensions:
+    """For the life of the process."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._known: dict[str, Suspension] = {}
+        self._changes: asyncio.Queue[Suspension | Configuration] = asyncio.Queue()
+
+    def __contains__(self, destination: str) -> bool:
+        if not self._known:
+            return False
+        found = self._known.get(destination)
+        return found is not None and found.until > self._clock.now()
+
+    def get(self, destination: str) -> Suspension | None:
+        return self._known.get(destination)
+
+    def suspend_by_outcome(self, destination: str, reason: str) -> None:
+        """An attempt found that nothing can get through there until somebody looks after it."""
+        if destination in self:
+            return
+        until = self._clock.now() + _LOGIN_SECONDS * MICROSECONDS
+        log.error("destination_suspended", destination=destination, reason=reason, seconds=_LOGIN_SECONDS)
+        suspension = self._known[destination] = Suspension(destination, until, BY_OURSELVES)
+        self._changes.put_nowait(suspension)
+
+    def configuration_changed(self, configuration: Configuration) -> None:
+        """Mail that no route took, and destinations that we suspended ourselves, get another chance."""
+        self._changes.put_nowait(configuration)
+
+    async def suspend(self, suspension: Suspension) -> None:
+        """Raises QueueError."""
+        await self._database.write(lambda connection: suspend(connection, suspension))
+        self._known[suspension.name] = suspension
+
+    async def resume(self, name: str) -> bool:
+        """Whether there was such a destination. Raises QueueError."""
+        now = self._clock.now()
+        found = await self._database.write(lambda connection: resume(connection, name, now))
+        self._known.pop(name, None)
+        return found
+
+    async def look(self) -> None:
+        """Learns what other relays did. Raises QueueError."""
+        now = self._clock.now()
+        self._known = await self._database.read(lambda connection: suspensions(connection, now))
+
+    async def run(self) -> None:
+        """Writes changes down and looks for those of others, for ever."""
+        while True:
+            try:
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    change = await self._changes.get()
+            except TimeoutError:
+                change = None
+            try:
+                if isinstance(change, Suspension):
+                    await self.suspend(change)
+                elif change is not None:
+                    await self._after_change()
+                await self.look()
+            except QueueError as error:
+                log.warning("suspensions_unknown", reason=str(error))
+                if change is not None:
+                    await asyncio.sleep(1.0)
+                    self._changes.put_nowait(change)
+
+    async def _after_change(self) -> None:
+        now = self._clock.now()
+        woken = await self._database.write(lambda connection: wake_held_by_route(connection, now))
+        if woken:
+            log.info("held_mail_due", deliveries=woken, reason="the configuration has changed")
+        for name in [name for name, each in self._known.items() if each.by == BY_OURSELVES]:
+            await self.resume(name)
