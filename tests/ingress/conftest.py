@@ -23,7 +23,7 @@ from tests.peers.ports import free_ports
 
 
 @pytest.fixture(scope="session")
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
+def event_loop_policy() -> Any:
     """The loop that the product runs on."""
     return uvloop.EventLoopPolicy()
 
@@ -69,6 +69,14 @@ class Ingress:
         """Until no session is open."""
         async with asyncio.timeout(20):
             while self.worker.listeners.open_sessions():  # noqa: ASYNC110 - asked
+                await asyncio.sleep(0.005)
+
+    async def until_lost(self) -> None:
+        """Until the worker has noticed that a connection is gone."""
+        async with asyncio.timeout(20):
+            while self.worker.listeners.connections == len(self.worker.listeners.open_sessions()):
+                if self.worker.listeners.connections == 0:
+                    return
                 await asyncio.sleep(0.005)
 
     async def until_open(self, connections: int) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 from posthouse.policy.v1 import policy_pb2 as pb
 
 from services.ingress.session import Listener
 from tests.fakes.policy import reject
+from tests.ingress.client import resident
 from tests.ingress.conftest import Ingress
 
 CONTENT = b"Subject: x\r\n\r\nbody\r\n"
@@ -82,13 +80,12 @@ async def test_c45_a_chunk_at_the_size_limit_is_not_kept_in_memory(ingress: Ingr
     client = await ingress.client()
     await client.envelope()
     content = b"x: y\r\n\r\n" + (b"z" * 98 + b"\r\n") * 199_999
-    before = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    before = resident()
     await client.send_all(b"BDAT %d\r\n" % len(content))
     for start in range(0, len(content), 1_000_000):
         await client.send_all(content[start : start + 1_000_000])
     assert (await client.reply()).code == 250
-    after = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    assert after - before < 8_000_000
+    assert resident() - before < 8_000_000
     assert (await client.command("BDAT 0 LAST")).code == 250
     assert ingress.relay.messages[0].content.endswith(content)
 

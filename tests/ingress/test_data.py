@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 
 import pytest
 from posthouse.policy.v1 import policy_pb2 as pb
 
 from services.ingress.data import ChunkReader, DotReader, Fault, LineReader
+from tests.ingress.client import resident
 from tests.ingress.conftest import Ingress, Start
 
 
@@ -142,10 +142,6 @@ async def test_c08_a_header_line_of_ten_thousand_octets_is_kept_as_it_is(ingress
     field = b"References: " + b"r" * 9_000 + b"\r\n"
     assert (await client.send_mail(field + b"\r\nbody\r\n")).code == 250
     assert field in ingress.relay.messages[0].content
-
-
-def resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.mark.parametrize("place", ["before_ehlo", "command", "data", "auth", "tls_data"])

@@ -9,7 +9,7 @@ import socket
 import pytest
 from posthouse.policy.v1 import policy_pb2 as pb
 
-from services.ingress.session import Listener
+from services.ingress.session import Listener, Stage
 from tests.fakes.policy import accept, delayed, discard, reject
 from tests.ingress.conftest import Ingress, Start
 
@@ -242,7 +242,7 @@ async def test_a_rejection_at_any_stage_is_answered_and_reported_and_the_session
         await ingress.relay.until(lambda: bool(ingress.relay.refused))
         (refused,) = ingress.relay.refused
         assert (refused.code, refused.enhanced_code, refused.text) == (550, "5.7.1", "Not today")
-        assert (refused.reason_id, refused.stage) == ("a_rule", pb.Stage.Name(stage).removeprefix("STAGE_"))
+        assert (refused.reason_id, refused.stage) == ("a_rule", Stage(stage).name)
         assert refused.sender == b"a@example.org"
 
 

@@ -6,7 +6,7 @@ import pytest
 from posthouse.policy.v1 import policy_pb2 as pb
 
 from services.ingress.session import Listener
-from tests.fakes.policy import reject
+from tests.fakes.policy import accept, reject
 from tests.ingress.conftest import Ingress
 
 REJECT = reject(554, "5.5.0", "Improper command pipelining", close=True, reason_id="pipelining")
@@ -126,7 +126,7 @@ async def test_c21_every_command_of_a_refused_group_is_answered_in_order(ingress
     ingress.policy.on(
         pb.STAGE_RCPT,
         lambda request: (
-            reject(550, "5.1.1") if request.transaction.recipient.startswith(b"bad") else pb.Verdict(action=1)
+            reject(550, "5.1.1") if request.transaction.recipient.startswith(b"bad") else accept()
         ),
     )
     client = await ingress.client()

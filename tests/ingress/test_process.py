@@ -18,9 +18,9 @@ from posthouse.policy.v1 import policy_pb2 as pb
 
 from tests.fakes.policy import FakePolicy
 from tests.fakes.relay import FakeRelay
-from tests.ingress.client import Client
+from tests.ingress.client import Client, resident
 from tests.peers.ports import free_port, free_ports
-from tests.peers.process import PeerProcess, descendants
+from tests.peers.process import PeerProcess, descendants, until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -59,7 +59,7 @@ class Running:
         return answer
 
     def resident(self) -> int:
-        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return resident(self.process.pid)
 
     async def ended(self) -> int:
         return await asyncio.to_thread(self.process.wait)
@@ -129,7 +129,7 @@ async def test_c137_idle_clients_are_sent_away_and_a_transaction_ends_well(run: 
     assert (reply.code, reply.enhanced) == (421, "4.3.2")
     # A second signal is harmless.
     ingress.process.signal(signal.SIGTERM)
-    with pytest.raises(OSError, match="refused|reset|onnect"):
+    with pytest.raises(OSError, match="onnect"):
         await Client.connect("127.0.0.1", ingress.port)
     busy.send(b"Subject: x\r\n\r\nbody\r\n.\r\n")
     assert (await busy.reply()).code == 250
@@ -184,9 +184,9 @@ async def test_several_workers_share_a_port_and_a_dead_one_is_replaced(run: Run,
     workers = _workers(ingress)
     assert len(workers) == 2
     os.kill(workers[0], signal.SIGKILL)
-    async with asyncio.timeout(20):
-        while len(_workers(ingress)) < 2 or workers[0] in _workers(ingress):
-            await asyncio.sleep(0.05)
+    await asyncio.to_thread(
+        until, lambda: len(_workers(ingress)) == 2 and workers[0] not in _workers(ingress), "a new worker"
+    )
     for _ in range(10):
         client = await ingress.client()
         assert (await client.send_mail()).code == 250
@@ -199,9 +199,7 @@ async def test_workers_end_with_their_supervisor_even_by_kill_9(run: Run) -> Non
     await ingress.greeted()
     workers = _workers(ingress)
     ingress.process.kill()
-    async with asyncio.timeout(20):
-        while any(Path(f"/proc/{pid}").exists() for pid in workers):
-            await asyncio.sleep(0.05)
+    await asyncio.to_thread(until, lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), "no worker")
 
 
 def _workers(ingress: Running) -> list[int]:

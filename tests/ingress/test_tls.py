@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import os
 import socket
 import ssl
 import stat
@@ -219,7 +218,7 @@ def test_c79_the_self_made_certificate_lasts_a_year_and_is_kept_private(tmp_path
     loaded = x509.load_pem_x509_certificate(certificate.read_bytes())
     assert loaded.not_valid_before_utc < NOW
     assert loaded.not_valid_after_utc == NOW + datetime.timedelta(days=365)
-    assert stat.S_IMODE(os.stat(key).st_mode) == 0o600
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
     Certificates([(certificate, key)], OPTIONS, Metrics())
 
 

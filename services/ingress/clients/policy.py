@@ -152,6 +152,7 @@ class PolicyClient:
         self.connected = False
         self._down_since = time.monotonic()
         for question in self._pending.values():
+            question.deadline = min(question.deadline, self._down_since + _GRACE_SECONDS)
             if question.sent and not question.answer.done():
                 question.answer.set_exception(PolicyError(f"stream broken: {reason}"))
 

@@ -1,0 +1,369 @@
+"""When policy, relay or the client fails: 451 4.3.0, nothing kept, recovery without help (C33 to C35, C92, C93)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from posthouse.policy.v1 import policy_pb2 as pb
+from posthouse.relay.v1 import relay_pb2
+
+from services.ingress.session import Listener
+from tests.fakes.policy import FakePolicy, accept, profile, reject
+from tests.fakes.relay import FakeRelay
+from tests.ingress.client import Client, Reply
+from tests.ingress.conftest import Ingress, Start
+from tests.peers.ports import free_port
+
+
+def temporary(reply: Reply) -> bool:
+    return (reply.code, reply.enhanced) == (451, "4.3.0")
+
+
+async def until_served(ingress: Ingress) -> Client:
+    """A client that was greeted with 220, tried until then."""
+    async with asyncio.timeout(20):
+        while True:
+            client = await ingress.connect()
+            if (await client.reply()).code == 220:
+                assert (await client.command("EHLO client.example")).code == 250
+                return client
+            await asyncio.sleep(0.05)
+
+
+async def test_policy_unreachable_at_connect_is_451_and_is_recovered_from(start: Start, policy: FakePolicy) -> None:
+    await policy.stop()
+    ingress = await start(connected=False)
+    client = await ingress.connect()
+    assert temporary(await client.reply())
+    assert await client.until_closed() == b""
+    await policy.start()
+    assert (await (await until_served(ingress)).send_mail()).code == 250
+
+
+@pytest.mark.parametrize("stage", [pb.STAGE_MAIL, pb.STAGE_RCPT, pb.STAGE_DATA, pb.STAGE_END_OF_DATA])
+async def test_c93_policy_dies_between_commands_and_comes_back(ingress: Ingress, stage: int) -> None:
+    ingress.policy.profile.ask_stages.extend([pb.STAGE_MAIL, pb.STAGE_DATA, pb.STAGE_END_OF_DATA])
+    commands = {
+        pb.STAGE_MAIL: "MAIL FROM:<a@example.org>",
+        pb.STAGE_RCPT: "RCPT TO:<b@example.com>",
+        pb.STAGE_DATA: "DATA",
+        pb.STAGE_END_OF_DATA: "Subject: x\r\n\r\nbody\r\n.",
+    }
+    client = await ingress.client()
+    for at, command in commands.items():
+        if at == stage:
+            await ingress.policy.stop()
+            assert temporary(await client.command(command))
+            break
+        assert (await client.command(command)).code in (250, 354)
+    assert not ingress.relay.messages
+    # The session lives on, and so does the next message once policy is back.
+    await ingress.policy.start()
+    await ingress.until_connected()
+    assert (await client.command("RSET")).code == 250
+    assert (await client.send_mail()).code == 250
+
+
+async def test_open_sessions_are_told_to_a_policy_that_comes_back(ingress: Ingress) -> None:
+    client = await ingress.client()
+    session_id = ingress.policy.requests[0].session.id
+    await ingress.policy.stop()
+    await ingress.policy.start()
+    await ingress.policy.until(lambda: bool(ingress.policy.resumed))
+    assert [(each.session_id, each.client_address) for each in ingress.policy.resumed] == [(session_id, "127.0.0.1")]
+    await client.command("QUIT")
+    await ingress.policy.until(lambda: session_id in ingress.policy.closed)
+
+
+async def test_sessions_that_end_are_given_back(ingress: Ingress) -> None:
+    clients = [await ingress.client() for _ in range(3)]
+    ids = [request.session.id for request in ingress.policy.asked(pb.STAGE_CONNECT)]
+    await clients[0].command("QUIT")
+    clients[1].close()
+    clients[2].reset()
+    await ingress.policy.until(lambda: sorted(ingress.policy.closed) == sorted(ids))
+
+
+async def test_c93_a_policy_that_does_not_answer_is_451_at_the_deadline(start: Start) -> None:
+    ingress = await start(policy_seconds=0.4)
+    client = await ingress.client()
+    assert (await client.command("MAIL FROM:<a@example.org>")).code == 250
+    ingress.policy.answering.clear()
+    assert temporary(await client.command("RCPT TO:<b@example.com>"))
+    ingress.policy.answering.set()
+    await ingress.until_connected()
+    async with asyncio.timeout(10):
+        while (await client.command("RCPT TO:<b@example.com>")).code != 250:  # noqa: ASYNC110 - asked
+            await asyncio.sleep(0.05)
+    assert ingress.metrics.policy_failures["RCPT"] >= 1
+
+
+NONSENSE = [
+    pb.Verdict(),
+    pb.Verdict(action=99),  # type: ignore[arg-type]
+    pb.Verdict(action=pb.ACTION_REJECT),
+    reject(250, "2.0.0"),
+    reject(200, "2.0.0"),
+    reject(999, "9.9.9"),
+    pb.Verdict(action=pb.ACTION_ACCEPT, delay={"seconds": -1}),  # type: ignore[arg-type]
+    pb.Verdict(action=pb.ACTION_ACCEPT, delay={"seconds": 100_000}),  # type: ignore[arg-type]
+    pb.Verdict(action=pb.ACTION_ACCEPT, profile=pb.SessionProfile(revision=9)),
+]
+
+
+@pytest.mark.parametrize("verdict", NONSENSE, ids=range(len(NONSENSE)))
+async def test_c93_nonsense_from_policy_is_451_never_accepted_and_never_permanent(
+    ingress: Ingress, verdict: pb.Verdict
+) -> None:
+    client = await ingress.client()
+    ingress.policy.on(pb.STAGE_RCPT, verdict)
+    assert (await client.command("MAIL FROM:<a@example.org>")).code == 250
+    assert temporary(await client.command("RCPT TO:<b@example.com>"))
+    assert (await client.command("DATA")).code == 554
+    ingress.policy.on(pb.STAGE_CONNECT, verdict)
+    if verdict.action != pb.ACTION_ACCEPT or verdict.HasField("profile"):
+        assert temporary(await (await ingress.connect()).reply())
+
+
+async def test_an_acceptance_without_a_profile_is_nonsense_at_connect(ingress: Ingress) -> None:
+    ingress.policy.profile = profile(hostname="")
+    assert temporary(await (await ingress.connect()).reply())
+
+
+async def test_a_policy_without_a_snapshot_says_421(ingress: Ingress) -> None:
+    ingress.policy.on(pb.STAGE_CONNECT, reject(421, "4.3.2", "No configuration yet", close=True))
+    reply = await (await ingress.connect()).reply()
+    assert (reply.code, reply.enhanced) == (421, "4.3.2")
+
+
+async def test_relay_unreachable_is_451_and_nothing_is_kept(ingress: Ingress) -> None:
+    client = await ingress.client()
+    await client.envelope()
+    await ingress.relay.stop()
+    assert temporary(await client.data(b"x: y\r\n\r\n"))
+    # After a moment it is said at MAIL already.
+    async with asyncio.timeout(10):
+        while (await client.command("MAIL FROM:<a@example.org>")).code == 250:
+            await client.command("RSET")
+            await asyncio.sleep(0.05)
+    assert temporary(await client.command("MAIL FROM:<a@example.org>"))
+    await ingress.relay.start()
+    await ingress.until_connected()
+    assert (await client.send_mail()).code == 250
+    assert len(ingress.relay.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("result", "code", "enhanced"),
+    [
+        (relay_pb2.SubmitAck.RESULT_TEMPORARY_FAILURE, 451, "4.3.0"),
+        (relay_pb2.SubmitAck.RESULT_INVALID, 451, "4.3.0"),
+        (relay_pb2.SubmitAck.RESULT_UNSPECIFIED, 451, "4.3.0"),
+        (relay_pb2.SubmitAck.RESULT_INSUFFICIENT_STORAGE, 452, "4.3.1"),
+    ],
+)
+async def test_c35_a_commit_that_failed_is_temporary(ingress: Ingress, result: int, code: int, enhanced: str) -> None:
+    """P6."""
+    ingress.relay.result = result
+    client = await ingress.client()
+    reply = await client.send_mail()
+    assert (reply.code, reply.enhanced) == (code, enhanced)
+    assert (await client.command("DATA")).code == 503
+    ingress.relay.result = relay_pb2.SubmitAck.RESULT_STORED
+    assert (await client.send_mail()).code == 250
+
+
+async def test_c133_storage_is_said_at_mail_and_by_size(ingress: Ingress) -> None:
+    client = await ingress.client()
+    await ingress.relay.tell_storage(relay_pb2.StorageState(accepting=True, available=1000))
+    async with asyncio.timeout(10):
+        while (await client.command("MAIL FROM:<a@example.org> SIZE=1001")).code == 250:
+            await client.command("RSET")
+    reply = await client.command("MAIL FROM:<a@example.org> SIZE=1001")
+    assert (reply.code, reply.enhanced) == (452, "4.3.1")
+    assert (await client.command("MAIL FROM:<a@example.org> SIZE=1000")).code == 250
+    await client.command("RSET")
+    await ingress.relay.tell_storage(relay_pb2.StorageState(accepting=False))
+    async with asyncio.timeout(10):
+        while (await client.command("MAIL FROM:<a@example.org>")).code == 250:
+            await client.command("RSET")
+    await ingress.relay.tell_storage(relay_pb2.StorageState(accepting=True, available=1 << 40))
+    async with asyncio.timeout(10):
+        while (await client.command("MAIL FROM:<a@example.org>")).code != 250:  # noqa: ASYNC110 - asked
+            await asyncio.sleep(0.01)
+
+
+async def test_c33_a_commit_slower_than_any_client_time_out_is_still_answered(start: Start) -> None:
+    """P2 b."""
+    ingress = await start(command_seconds=0.2, data_block_seconds=0.2)
+    client = await ingress.client()
+    await client.envelope()
+    assert (await client.command("DATA")).code == 354
+    ingress.relay.acknowledging.clear()
+    client.send(b"x: y\r\n\r\n.\r\n")
+    waiting = asyncio.create_task(client.reply())
+    done, _ = await asyncio.wait([waiting], timeout=0.8)
+    assert not done
+    ingress.relay.acknowledging.set()
+    assert (await waiting).code == 250
+    assert len(ingress.relay.messages) == 1
+
+
+async def test_c33_a_commit_that_never_comes_is_451_and_given_up(start: Start) -> None:
+    ingress = await start(relay_seconds=0.5)
+    ingress.relay.acknowledging.clear()
+    client = await ingress.client()
+    assert temporary(await client.send_mail())
+
+
+@pytest.mark.parametrize("go", ["close", "reset"])
+async def test_c34_a_client_that_goes_during_the_commit_does_not_stop_it(ingress: Ingress, go: str) -> None:
+    """P3."""
+    client = await ingress.client()
+    await client.envelope()
+    assert (await client.command("DATA")).code == 354
+    ingress.relay.acknowledging.clear()
+    client.send(b"x: y\r\n\r\n.\r\n")
+    await ingress.relay.until(lambda: ingress.relay.frames > 0)
+    getattr(client, go)()
+    ingress.relay.acknowledging.set()
+    await ingress.until_empty()
+    assert len(ingress.relay.messages) == 1
+    assert ingress.metrics.messages["accepted"] == 1
+
+
+async def test_c34_a_client_that_goes_while_policy_decides_leaves_nothing(ingress: Ingress) -> None:
+    ingress.policy.profile.ask_stages.append(pb.STAGE_END_OF_DATA)
+    client = await ingress.client()
+    await client.envelope()
+    assert (await client.command("DATA")).code == 354
+    ingress.policy.answering.clear()
+    client.send(b"x: y\r\n\r\n.\r\n")
+    await ingress.policy.until(lambda: bool(ingress.policy.asked(pb.STAGE_END_OF_DATA)))
+    client.reset()
+    # The reset is noticed before policy answers.
+    await ingress.until_lost()
+    ingress.policy.answering.set()
+    await ingress.until_empty()
+    assert not ingress.relay.messages
+    assert ingress.metrics.messages["client_gone"] == 1
+
+
+@pytest.mark.parametrize("listener", [Listener.SMTP, Listener.SUBMISSION])
+async def test_c34_a_client_that_sends_everything_and_ends_its_side_is_answered(
+    ingress: Ingress, listener: Listener
+) -> None:
+    client = await ingress.connect(listener)
+    await client.reply()
+    client.send(
+        b"HELO client.example\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n"
+        b"Subject: x\r\n\r\nbody\r\n.\r\nQUIT\r\n"
+    )
+    client.writer.write_eof()
+    assert await client.codes(6) == [250, 250, 250, 354, 250, 221]
+    assert await client.until_closed() == b""
+    assert len(ingress.relay.messages) == 1
+
+
+async def test_c34_half_closed_before_the_final_dot_nothing_is_kept(ingress: Ingress) -> None:
+    client = await ingress.client()
+    client.send(b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\nSubject: x\r\n\r\nbody\r\n.")
+    client.writer.write_eof()
+    assert await client.codes(3) == [250, 250, 354]
+    assert await client.until_closed() == b""
+    assert not ingress.relay.messages
+
+
+async def test_a_submission_whose_stream_broke_is_written_again_under_its_id(ingress: Ingress) -> None:
+    ingress.relay.acknowledging.clear()
+    client = await ingress.client()
+    await client.envelope()
+    assert (await client.command("DATA")).code == 354
+    client.send(b"x: y\r\n\r\nbody\r\n.\r\n")
+    await ingress.relay.until(lambda: ingress.relay.frames > 0)
+    await ingress.relay.stop()
+    ingress.relay.acknowledging.set()
+    await ingress.relay.start()
+    assert (await client.reply()).code == 250
+    (stored,) = ingress.relay.messages
+    assert stored.content.endswith(b"x: y\r\n\r\nbody\r\n")
+
+
+async def test_so_is_a_large_one(ingress: Ingress) -> None:
+    ingress.relay.acknowledging.clear()
+    client = await ingress.client()
+    await client.envelope()
+    assert (await client.command("DATA")).code == 354
+    content = b"x: y\r\n\r\n" + (b"z" * 98 + b"\r\n") * 20_000
+    await client.send_all(content + b".\r\n")
+    await ingress.relay.until(lambda: ingress.relay.frames > 0)
+    await ingress.relay.stop()
+    ingress.relay.acknowledging.set()
+    await ingress.relay.start()
+    assert (await client.reply()).code == 250
+    (stored,) = ingress.relay.messages
+    assert stored.content.endswith(content)
+
+
+async def test_the_next_target_is_tried_when_one_does_not_answer(start: Start, policy: FakePolicy) -> None:
+    ingress = await start(policy_target=f"127.0.0.1:{free_port()},127.0.0.1:{policy.port}", connected=False)
+    assert (await (await until_served(ingress)).send_mail()).code == 250
+
+
+async def test_a_fault_of_our_own_is_temporary_and_says_nothing(
+    ingress: Ingress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P6, C35."""
+
+    def boom(*_: object, **__: object) -> None:
+        raise RuntimeError("secret internals")
+
+    client = await ingress.client()
+    monkeypatch.setattr("services.ingress.trace.received", boom)
+    reply = await client.send_mail()
+    assert temporary(reply)
+    assert "secret" not in reply.text
+    assert await client.until_closed() == b""
+    monkeypatch.undo()
+    assert (await (await ingress.client()).send_mail()).code == 250
+    assert len(ingress.relay.messages) == 1
+
+
+async def test_refusals_are_dropped_rather_than_piled_up(ingress: Ingress) -> None:
+    ingress.policy.on(pb.STAGE_RCPT, reject(550, "5.1.1"))
+    client = await ingress.client()
+    await client.command("MAIL FROM:<a@example.org>")
+    await ingress.relay.stop()
+    client.send(b"".join(b"RCPT TO:<r%d@example.com>\r\n" % number for number in range(2500)))
+    assert await client.codes(2500) == [550] * 2500
+    assert ingress.metrics.refusals_dropped == 500
+    await ingress.relay.start()
+    await ingress.relay.until(lambda: len(ingress.relay.refused) == 2000)
+
+
+async def test_decisions_of_many_sessions_share_frames(ingress: Ingress) -> None:
+    clients = [await ingress.client() for _ in range(20)]
+    for client in clients:
+        assert (await client.command("MAIL FROM:<a@example.org>")).code == 250
+    before = ingress.policy.frames
+    for client in clients:
+        client.send(b"RCPT TO:<b@example.com>\r\n")
+    for client in clients:
+        assert (await client.reply()).code == 250
+    assert ingress.policy.frames - before < 15
+
+
+async def test_c92_messages_of_30_megabytes_go_through(start: Start, relay: FakeRelay) -> None:
+    ingress = await start()
+    ingress.policy.profile.max_message_size = 0
+    ingress.policy.on(pb.STAGE_END_OF_DATA, accept())
+    client = await ingress.client()
+    await client.envelope()
+    assert (await client.command("DATA")).code == 354
+    block = (b"z" * 998 + b"\r\n") * 1000
+    for _ in range(30):
+        await client.send_all(block)
+    client.send(b".\r\n")
+    assert (await client.reply()).code == 250
+    assert relay.messages[0].submission.content_size == len(relay.messages[0].content) > 30_000_000
