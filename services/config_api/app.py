@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from services.config_api import openapi
@@ -19,6 +19,7 @@ from services.config_api.audit import endpoints as audit
 from services.config_api.blocked_clients import endpoints as blocked_clients
 from services.config_api.catalogue import COLLECTIONS, SINGLETONS
 from services.config_api.context import Parts
+from services.config_api.database import outage
 from services.config_api.endpoints import collection_router, singleton_router
 from services.config_api.explain import endpoints as explain
 from services.config_api.gate import App, Gate
@@ -70,6 +71,7 @@ def describe_app() -> FastAPI:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(SQLAlchemyError, _database)
+    app.add_exception_handler(OSError, _database)
     app.add_exception_handler(Exception, _internal)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     return app
@@ -121,25 +123,10 @@ async def _internal(request: Request, _: Exception) -> Response:
 
 
 async def _database(request: Request, error: Exception) -> Response:
-    """An outage is a 503; anything else is a fault of ours, which the gate logs and answers."""
-    unreachable = isinstance(error, DBAPIError) and (error.connection_invalidated or _is_outage(error.orig))
-    if not unreachable:
+    problem = outage(error)
+    if problem is None:
         raise error
-    return render(
-        request,
-        Problem(
-            503,
-            "database-unavailable",
-            "The database does not answer.",
-            headers={"Retry-After": "2"},
-            more={"service": "database"},
-        ),
-    )
-
-
-def _is_outage(cause: BaseException | None) -> bool:
-    name = type(cause).__name__
-    return isinstance(cause, OSError) or name in ("OperationalError", "InterfaceError", "ConnectionDoesNotExistError")
+    return render(request, problem)
 
 
 def _add_probes(app: FastAPI, readiness: Readiness) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from libs.runtime.lifecycle import StartupError
+from services.config_api.problems import Problem
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +29,20 @@ SCHEMA = "config_api"
 VERSION_TABLE = "alembic_version"
 _MIGRATION_LOCK = 0x706F7374_63666731
 _BUSY_SECONDS = 15
+# Of the drivers, by name: that they are the one or the other is known here alone.
+_OUTAGES = frozenset(
+    {
+        "OperationalError",
+        "InterfaceError",
+        "InternalClientError",
+        "ConnectionDoesNotExistError",
+        "CannotConnectNowError",
+        "AdminShutdownError",
+        "CrashShutdownError",
+        "TooManyConnectionsError",
+        "TimeoutError",
+    }
+)
 
 
 class Database:
@@ -106,6 +121,20 @@ class Database:
             path.touch(mode=0o600)
 
 
+def outage(error: BaseException) -> Problem | None:
+    """The answer when the database can't be reached; None for any other fault, which is ours."""
+    cause = getattr(error, "orig", None) or error
+    if not isinstance(cause, OSError) and type(cause).__name__ not in _OUTAGES:
+        return None
+    return Problem(
+        503,
+        "database-unavailable",
+        "The database does not answer.",
+        headers={"Retry-After": "2"},
+        more={"service": "database"},
+    )
+
+
 def scripts() -> ScriptDirectory:
     """The migrations of this code."""
     config = Config()
@@ -140,6 +169,7 @@ def _sqlite_engine(url: URL, *, writer: bool) -> AsyncEngine:
         # One writing connection: a second would only wait for the file's lock.
         pool_size=1 if writer else 4,
         max_overflow=0,
+        hide_parameters=True,
         pool_timeout=60,
         connect_args={"timeout": _BUSY_SECONDS},
     )
@@ -166,6 +196,7 @@ def _postgresql_engine(url: URL) -> AsyncEngine:
         url.set(drivername="postgresql+asyncpg"),
         pool_size=10,
         max_overflow=10,
+        hide_parameters=True,
         pool_pre_ping=True,
         connect_args={"server_settings": {"search_path": SCHEMA, "application_name": "posthouse-config_api"}},
     )

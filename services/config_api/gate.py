@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from services.config_api.access import Access
 from services.config_api.audit.repository import AuditLog
 from services.config_api.client_address import client_address
+from services.config_api.database import outage
 from services.config_api.metrics import REQUEST_SECONDS, REQUESTS
 from services.config_api.problems import MEDIA_TYPE, Problem, malformed
 from services.config_api.revision import Actor
@@ -63,11 +64,8 @@ class Gate:
             await self._let_in(passage, receive)
         except Problem as problem:
             await passage.answer(problem)
-        except Exception:
-            log.exception("request_failed", operation=passage.operation, request_id=passage.request_id)
-            await passage.answer(
-                Problem(500, "internal", "Something went wrong here.", "The log has more, by request id.")
-            )
+        except Exception as error:
+            await passage.answer(outage(error) or _fault_of_ours(passage))
         REQUESTS.labels(passage.operation, str(passage.status)).inc()
         REQUEST_SECONDS.labels(passage.operation).observe(time.monotonic() - passage.began)
 
@@ -99,6 +97,11 @@ class Gate:
             await self._audit.add(passage.actor, operation, target, status, scope.get("posthouse.problem", ""))
         except (SQLAlchemyError, OSError) as error:
             log.warning("audit_entry_lost", operation=operation, status=status, error=type(error).__name__)
+
+
+def _fault_of_ours(passage: _Passage) -> Problem:
+    log.exception("request_failed", operation=passage.operation, request_id=passage.request_id)
+    return Problem(500, "internal", "Something went wrong here.", "The log has more, by request id.")
 
 
 class _Passage:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,20 @@ class Service:
     @property
     def watches(self) -> config_pb2_grpc.ConfigurationStub:
         return config_pb2_grpc.ConfigurationStub(self.channel)
+
+    async def policy(self, until: Callable[[pb.PolicySnapshot], object]) -> tuple[pb.PolicySnapshot, bytes]:
+        """policy's snapshot, the first for which `until` is true: what was just written is pushed a moment later."""
+        call = self.watches.WatchPolicy(pb.WatchRequest(consumer="test"))
+        while not until((found := await policy_snapshot(call))[0]):
+            pass
+        return found
+
+    async def relay(self, until: Callable[[pb.RelaySnapshot], object]) -> tuple[pb.RelaySnapshot, bytes]:
+        """relay's snapshot, likewise."""
+        call = self.watches.WatchRelay(pb.WatchRequest(consumer="test"))
+        while not until((found := await relay_snapshot(call))[0]):
+            pass
+        return found
 
     async def get(self, path: str) -> dict[str, Any]:
         answer = await self.api.get(path)

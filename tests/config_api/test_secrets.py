@@ -1,0 +1,165 @@
+"""Secrets: write-only, sealed or hashed at rest, never shown, never carried to another host (C156)."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from argon2 import PasswordHasher
+
+from libs.runtime.lifecycle import StartupError
+from services.config_api.rotation import rotate
+from services.config_api.sealing import KEY_FILE, Sealer, SealError
+from tests.config_api.service import Service, running, settings
+
+PASSWORD = "correct horse battery staple"
+AUTH = {"username": "gateway", "password": PASSWORD}
+RULE: dict[str, Any] = {
+    "name": "partner",
+    "type": "recipient",
+    "target_type": "domain",
+    "targets": ["partner.example"],
+    "relay_host": {"host": "smart.example", "port": 587, "always_tls": True, "auth": AUTH},
+}
+
+
+async def test_a_relay_host_password_reaches_relay_and_nobody_else(service: Service) -> None:
+    made = await service.make("relay-rules", RULE)
+    await service.change("/v1/settings/delivery", {"mode": "relay_host", "relay_host": RULE["relay_host"]})
+    path = f"/v1/relay-rules/{made['id']}"
+    assert "password" not in made["relay_host"]["auth"]
+    for shown in (path, "/v1/relay-rules", "/v1/settings/delivery", "/v1/config:export", "/v1/audit-log"):
+        assert PASSWORD not in (await service.api.get(shown)).text
+    newest = (await service.get("/v1/revisions"))["items"][0]["number"]
+    for number in range(1, newest + 1):
+        assert PASSWORD not in (await service.api.get(f"/v1/revisions/{number}")).text
+    relay, _ = await service.relay(lambda found: found.delivery.relay_host.host)
+    assert relay.relay_rules[0].relay_host.auth.password == PASSWORD
+    assert relay.delivery.relay_host.auth.password == PASSWORD
+    policy, _ = await service.policy(lambda _: True)
+    assert PASSWORD.encode() not in policy.SerializeToString()
+
+
+async def test_account_passwords_are_hashed_and_only_policy_gets_them(service: Service) -> None:
+    made = await service.make("accounts", {"login": "alice", "password": PASSWORD, "addresses": ["a@b.example"]})
+    assert made["has_password"] is True
+    assert "argon2" not in str(made)
+    policy, _ = await service.policy(lambda found: found.accounts)
+    hashed = policy.accounts[0].password_hash
+    assert hashed.startswith("$argon2id$")
+    assert PasswordHasher().verify(hashed, PASSWORD)
+    relay, _ = await service.relay(lambda found: found.account_addresses)
+    assert list(relay.account_addresses) == ["a@b.example"]
+    assert b"argon2" not in relay.SerializeToString()
+    for path in ("/v1/accounts", "/v1/config:export", "/v1/revisions/2", "/v1/audit-log"):
+        text = (await service.api.get(path)).text
+        assert "argon2" not in text
+        assert PASSWORD not in text
+
+
+async def test_what_is_left_out_is_kept_and_null_removes(service: Service) -> None:
+    made = await service.make("accounts", {"login": "alice", "password": PASSWORD})
+    path = f"/v1/accounts/{made['id']}"
+    assert (await service.change(path, {"enabled": False}))["has_password"] is True
+    tag = (await service.api.get(path)).headers["etag"]
+    put = await service.api.put(path, json={"login": "alicia"}, headers={"If-Match": tag})
+    assert put.json()["has_password"] is True
+    assert (await service.change(path, {"password": None}))["has_password"] is False
+
+
+async def test_a_stored_password_never_follows_to_another_server(service: Service) -> None:
+    made = await service.make("relay-rules", RULE)
+    path = f"/v1/relay-rules/{made['id']}"
+    await service.change(path, {"position": 5, "relay_host": {"verify_certificate": False}})
+    tag = (await service.api.get(path)).headers["etag"]
+    for patch in ({"host": "elsewhere.example"}, {"port": 2525}, {"auth": {"username": "other"}}):
+        answer = await service.api.patch(path, json={"relay_host": patch}, headers={"If-Match": tag})
+        assert answer.status_code == 422
+        assert answer.json()["errors"][0]["pointer"] == "/relay_host/auth/password"
+    moved = {"relay_host": {"host": "elsewhere.example", "auth": {"password": "another"}}}
+    await service.change(path, moved)
+    relay, _ = await service.relay(lambda found: found.relay_rules[0].relay_host.host == "elsewhere.example")
+    assert relay.relay_rules[0].relay_host.auth.password == "another"
+    await service.change(path, {"relay_host": {"auth": None, "host": "third.example"}})
+    relay, _ = await service.relay(lambda found: found.relay_rules[0].relay_host.host == "third.example")
+    assert not relay.relay_rules[0].relay_host.HasField("auth")
+
+
+async def test_a_login_needs_its_password(on_sqlite: Service) -> None:
+    rule = {**RULE, "relay_host": {"host": "smart.example", "auth": {"username": "gateway"}}}
+    answer = await on_sqlite.api.post("/v1/relay-rules", json=rule)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/relay_host/auth/password"
+
+
+async def test_nothing_secret_is_in_the_file(tmp_path: Path, resolver: str) -> None:
+    file = tmp_path / "config.sqlite3"
+    async with running(f"sqlite:///{file}", tmp_path, nameservers=resolver) as service:
+        await service.make("relay-rules", RULE)
+        await service.make("accounts", {"login": "alice", "password": PASSWORD})
+        await service.make("dkim-keys", {"domain": "b.example", "selector": "a"})
+        key = (await service.make("api-keys", {"name": "x", "role": "reader"}))["key"]
+        await service.api.post("/v1/api-keys", json={"name": "y", "role": "reader"}, headers={"Idempotency-Key": "k"})
+    content = _content(tmp_path)
+    assert PASSWORD.encode() not in content
+    assert b"PRIVATE KEY" not in content
+    assert key.encode() not in content
+    assert b'"key":"ph_' not in content
+    assert stat.S_IMODE((tmp_path / KEY_FILE).stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def _content(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.iterdir() if path.name.startswith("config.sqlite3"))
+
+
+async def test_the_secret_key_can_be_replaced(database_url: str, tmp_path: Path, resolver: str) -> None:
+    async with running(database_url, tmp_path, nameservers=resolver) as service:
+        await service.make("relay-rules", RULE)
+        await service.change("/v1/settings/delivery", {"mode": "relay_host", "relay_host": RULE["relay_host"]})
+        back = (await service.get("/v1/revisions"))["items"][0]["number"]
+        await service.change("/v1/settings/delivery", {"mode": "direct", "relay_host": None})
+    old = (tmp_path / KEY_FILE).read_text()
+    # The rule and its change, the settings' change and what it was before the next.
+    assert await rotate(settings(database_url, tmp_path)) == 4
+    assert (tmp_path / KEY_FILE).read_text() != old
+    async with running(database_url, tmp_path, nameservers=resolver) as service:
+        relay, _ = await service.relay(lambda found: found.relay_rules)
+        assert relay.relay_rules[0].relay_host.auth.password == PASSWORD
+        assert (await service.api.post(f"/v1/revisions/{back}:rollback")).status_code == 200
+        relay, _ = await service.relay(lambda found: found.delivery.relay_host.host)
+        assert relay.delivery.relay_host.auth.password == PASSWORD
+    (tmp_path / KEY_FILE).write_text(old)
+    with pytest.raises(StartupError, match="another key"):
+        async with running(database_url, tmp_path, nameservers=resolver):
+            pass
+
+
+async def test_keys_from_the_environment_are_replaced_in_two_steps(tmp_path: Path, resolver: str) -> None:
+    url = f"sqlite:///{tmp_path / 'config.sqlite3'}"
+    first, second = "the first key of sixteen", "the second key of sixteen"
+    async with running(url, tmp_path, nameservers=resolver, secret_key=first) as service:
+        await service.make("relay-rules", RULE)
+    with pytest.raises(StartupError, match="new key, a comma, and the old key"):
+        await rotate(settings(url, tmp_path, secret_key=second))
+    assert await rotate(settings(url, tmp_path, secret_key=f"{second},{first}")) == 2
+    async with running(url, tmp_path, nameservers=resolver, secret_key=second) as service:
+        relay, _ = await service.relay(lambda found: found.relay_rules)
+        assert relay.relay_rules[0].relay_host.auth.password == PASSWORD
+    with pytest.raises(StartupError, match="another key"):
+        async with running(url, tmp_path, nameservers=resolver, secret_key=first):
+            pass
+
+
+def test_a_short_key_is_refused() -> None:
+    with pytest.raises(StartupError, match="16 characters"):
+        Sealer(["short"])
+
+
+def test_a_sealed_value_is_opened_by_its_key_alone() -> None:
+    sealed = Sealer(["one key of sixteen characters"]).seal("x")
+    assert Sealer(["another key of sixteen", "one key of sixteen characters"]).open(sealed) == "x"
+    with pytest.raises(SealError):
+        Sealer(["another key of sixteen"]).open(sealed)

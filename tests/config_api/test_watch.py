@@ -1,0 +1,273 @@
+"""The watch: whole snapshots, at each change, on every replica; nothing for who holds the present one."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from posthouse.config.v1 import config_pb2 as pb
+
+from services.config_api import replica
+from tests.config_api.service import Service, policy_snapshot, running
+
+REQUEST = pb.WatchRequest(consumer="test")
+
+
+async def test_a_change_is_pushed(service: Service) -> None:
+    call = service.watches.WatchPolicy(REQUEST)
+    first, digest = await policy_snapshot(call)
+    assert first.general.profile.hostname
+    await service.change("/v1/settings/general", {"profile": {"banner": "Changed"}})
+    second, other = await policy_snapshot(call)
+    assert second.general.profile.banner == "Changed"
+    assert second.revision > first.revision
+    assert digest != other
+
+
+async def test_who_holds_the_present_snapshot_gets_nothing(service: Service) -> None:
+    _, digest = await policy_snapshot(service.watches.WatchPolicy(REQUEST))
+    again = service.watches.WatchPolicy(pb.WatchRequest(digest=digest))
+    waiting = asyncio.create_task(policy_snapshot(again))
+    # Not of policy's concern: its digest stays, so nothing is sent.
+    await service.change("/v1/settings/queue", {"expire_after_hours": 1})
+    await service.relay(lambda found: found.queue.expire_after.ToSeconds() == 3600)
+    assert not waiting.done()
+    await service.make("trusted-networks", {"name": "office", "networks": ["192.0.2.0/24"]})
+    found, _ = await waiting
+    assert found.trusted_networks[0].networks == ["192.0.2.0/24"]
+
+
+async def test_the_digest_outlives_a_restart(tmp_path: Path, resolver: str) -> None:
+    digests = []
+    for _ in range(2):
+        async with running(f"sqlite:///{tmp_path / 'c.sqlite3'}", tmp_path, nameservers=resolver) as service:
+            if not digests:
+                await service.make("relay-rules", RULE)
+            digests.append((await service.relay(lambda found: found.relay_rules))[1])
+    assert digests[0] == digests[1]
+
+
+async def test_every_replica_pushes_every_change(postgres_url: str, tmp_path: Path, resolver: str) -> None:
+    async with AsyncExitStack() as stack:
+        replicas = [
+            await stack.enter_async_context(
+                running(
+                    postgres_url, tmp_path / str(number), nameservers=resolver, secret_key="one secret key for both"
+                )
+            )
+            for number in range(2)
+        ]
+        calls = [replica.watches.WatchPolicy(REQUEST) for replica in replicas]
+        for call in calls:
+            await policy_snapshot(call)
+        for number, changing in enumerate(replicas):
+            await changing.make("trusted-networks", {"name": f"n{number}", "networks": [f"192.0.2.{number}/32"]})
+            for call in calls:
+                found, _ = await policy_snapshot(call)
+                assert len(found.trusted_networks) == number + 1
+        # A key made through one is good at the other at once.
+        made = await replicas[0].make("api-keys", {"name": "x", "role": "reader"})
+        headers = {"Authorization": f"Bearer {made['key']}"}
+        assert (await replicas[1].api.get("/v1/accounts", headers=headers)).status_code == 200
+
+
+async def test_parts_are_bounded_and_merge(on_sqlite: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replica, "PART_OCTETS", 500)
+    for number in range(12):
+        networks = [f"10.{number}.{other}.0/24" for other in range(10)]
+        await on_sqlite.make("trusted-networks", {"name": f"n{number}", "networks": networks})
+    sizes = []
+    merged = pb.PolicySnapshot()
+    async for part in on_sqlite.watches.WatchPolicy(REQUEST):
+        sizes.append(part.snapshot.ByteSize())
+        merged.MergeFrom(part.snapshot)
+        if part.last:
+            break
+    assert len(sizes) > 3
+    assert max(sizes) <= 500 + 50
+    assert [network.name for network in merged.trusted_networks] == [f"n{number}" for number in range(12)]
+
+
+async def test_the_parts_are_made_once_for_all_watchers(on_sqlite: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
+    original = replica.snapshot.parts
+
+    def counted(*arguments: Any) -> list[bytes]:
+        built.append(arguments[1])
+        return original(*arguments)
+
+    monkeypatch.setattr(replica.snapshot, "parts", counted)
+    calls = [on_sqlite.watches.WatchPolicy(REQUEST) for _ in range(20)]
+    await asyncio.gather(*(policy_snapshot(call) for call in calls))
+    assert built == []
+    await on_sqlite.make("trusted-networks", {"name": "office", "networks": ["192.0.2.0/24"]})
+    await asyncio.gather(*(policy_snapshot(call) for call in calls))
+    assert len(built) == 2  # one of policy, one of relay
+
+
+RELAY_HOST = {
+    "host": "[192.0.2.25]",
+    "port": 465,
+    "auth": {"username": "u", "password": "p", "allow_without_tls": True},
+}
+RULE = {
+    "name": "r",
+    "type": "sender",
+    "target_type": "address",
+    "targets": ["Boss@ours.example"],
+    "relay_host": RELAY_HOST,
+    "position": 3,
+}
+
+
+async def test_what_each_consumer_is_told(service: Service) -> None:
+    rule = await service.make("relay-rules", RULE)
+    await service.make("relay-rules", {**RULE, "name": "off", "enabled": False})
+    network = await service.make("trusted-networks", {"name": "n", "networks": ["2001:db8::/32"]})
+    passed = await service.make("relay-domains", {"domain": "b.example", "recipients": ["x@b.example"]})
+    mailbox = {"kind": "lmtp", "host": "mail.example", "port": 2003}
+    local = await service.make("local-domains", {"name": "ours.example", "mailbox": mailbox})
+    account = await service.make("accounts", {"login": "alice", "addresses": ["Alice@ours.example"]})
+    await service.make("accounts", {"login": "off", "addresses": ["off@ours.example"], "enabled": False})
+    alias = await service.make("aliases", {"address": "Info@ours.example", "targets": ["alice@ours.example"]})
+    access = await service.make(
+        "access-rules",
+        {
+            "list": "block",
+            "criterion": "sender",
+            "value": "Bad@spam.example",
+            "action": "discard",
+            "mode": "shadow",
+            "expires_at": "2999-01-01T00:00:00Z",
+        },
+    )
+    ended = {"list": "allow", "criterion": "ip", "value": "::ffff:192.0.2.9", "expires_at": "2020-01-01T00:00:00Z"}
+    await service.make("access-rules", ended)
+    key = await service.make("dkim-keys", {"domain": "ours.example", "selector": "a", "algorithm": "ed25519-sha256"})
+    await service.change("/v1/settings/resolvers", {"preferred": ["192.0.2.53"], "alternate": ["[2001:db8::53]:5353"]})
+    await service.change("/v1/settings/content-checks", {"spf": {"mode": "enforce", "on_softfail": "reject"}})
+
+    relay, _ = await service.relay(lambda found: found.resolvers.preferred)
+    policy, _ = await service.policy(lambda found: found.content_checks.spf.mode == pb.MODE_ENFORCE)
+    assert [found.id for found in relay.relay_rules] == [rule["id"]]
+    sent = relay.relay_rules[0]
+    assert (sent.type, sent.target_type, list(sent.targets)) == (
+        pb.RelayRule.TYPE_SENDER,
+        pb.RelayRule.TARGET_TYPE_ADDRESS,
+        ["boss@ours.example"],
+    )
+    host = sent.relay_host
+    assert (host.host, host.port, host.implicit_tls, host.always_tls) == ("192.0.2.25", 465, True, False)
+    assert (host.auth.username, host.auth.password, host.auth.allow_without_tls) == ("u", "p", True)
+    assert sent.position == 3
+    assert [(found.id, list(found.networks)) for found in policy.trusted_networks] == [
+        (network["id"], ["2001:db8::/32"])
+    ]
+    for found in (policy, relay):
+        assert [(d.id, d.domain, list(d.recipients)) for d in found.relay_domains] == [
+            (passed["id"], "b.example", ["x@b.example"])
+        ]
+        assert found.local_domains[0].id == local["id"]
+        assert found.local_domains[0].mailbox == pb.Mailbox(kind=pb.Mailbox.KIND_LMTP, host="mail.example", port=2003)
+    assert [(a.id, a.login, list(a.addresses)) for a in policy.accounts] == [
+        (account["id"], "alice", ["Alice@ours.example"])
+    ]
+    assert list(policy.alias_addresses) == ["Info@ours.example"]
+    assert list(relay.account_addresses) == ["alice@ours.example"]
+    assert [(a.id, a.address, list(a.targets)) for a in relay.aliases] == [
+        (alias["id"], "Info@ours.example", ["alice@ours.example"])
+    ]
+    assert [found.id for found in policy.access_rules] == [access["id"]]
+    found_rule = policy.access_rules[0]
+    assert found_rule.value == "Bad@spam.example"
+    assert found_rule.action == pb.AccessRule.BLOCK_ACTION_DISCARD
+    assert found_rule.mode == pb.MODE_SHADOW
+    assert found_rule.expires_at.ToDatetime().year == 2999
+    assert relay.dkim_keys[0].id == key["id"]
+    assert relay.dkim_keys[0].private_key.startswith(b"-----BEGIN PRIVATE KEY-----")
+    assert list(relay.resolvers.alternate) == ["[2001:db8::53]:5353"]
+    assert policy.content_checks.spf.mode == pb.MODE_ENFORCE
+    assert policy.content_checks.spf.on_softfail == pb.Spf.ON_SOFTFAIL_REJECT
+    assert policy.general.profile.max_message_size == 25 * 1_048_576
+    assert relay.queue.first_retry.ToSeconds() == 300
+
+
+async def test_rule_hits_are_added_once_a_report(service: Service) -> None:
+    rule = await service.make("access-rules", {"list": "block", "criterion": "ip", "value": "192.0.2.1"})
+    path = f"/v1/access-rules/{rule['id']}"
+    assert (rule["hits"], rule["last_hit_at"]) == (0, None)
+    report = pb.ReportRuleHitsRequest(report_id="one")
+    hit = report.hits.add(rule_id=rule["id"], hits=3)
+    hit.last_hit_at.FromJsonString("2026-01-31T12:00:00Z")
+    report.hits.add(rule_id="01900000-0000-7000-8000-000000000000", hits=5)
+    for _ in range(2):
+        await service.watches.ReportRuleHits(report)
+    shown = await service.api.get(path)
+    assert (shown.json()["hits"], shown.json()["last_hit_at"]) == (3, "2026-01-31T12:00:00.000Z")
+    report.report_id = "two"
+    report.hits[0].last_hit_at.FromJsonString("2025-01-31T12:00:00Z")
+    await service.watches.ReportRuleHits(report)
+    again = await service.api.get(path, headers={"If-None-Match": shown.headers["etag"]})
+    assert again.status_code == 200
+    assert (again.json()["hits"], again.json()["last_hit_at"]) == (6, "2026-01-31T12:00:00.000Z")
+    assert again.headers["etag"] == shown.headers["etag"]
+    assert (await service.get("/v1/access-rules"))["items"][0]["hits"] == 6
+    reports = [
+        pb.ReportRuleHitsRequest(report_id=f"n{n}", hits=[pb.RuleHits(rule_id=rule["id"], hits=1)]) for n in range(20)
+    ]
+    await asyncio.gather(*(service.watches.ReportRuleHits(found) for found in reports))
+    assert (await service.get(path))["hits"] == 26
+
+
+async def test_a_report_without_an_id_is_refused(on_sqlite: Service) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await on_sqlite.watches.ReportRuleHits(pb.ReportRuleHitsRequest())
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_health(on_sqlite: Service) -> None:
+    stub = health_pb2_grpc.HealthStub(on_sqlite.channel)
+    for name in ("", "posthouse.config.v1.Configuration"):
+        answer = await stub.Check(health_pb2.HealthCheckRequest(service=name))
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_watches_end_cleanly_when_the_service_stops(tmp_path: Path, resolver: str) -> None:
+    async with running(f"sqlite:///{tmp_path / 'c.sqlite3'}", tmp_path, nameservers=resolver) as service:
+        call = service.watches.WatchPolicy(REQUEST)
+        await policy_snapshot(call)
+        rest = asyncio.create_task(_rest(call))
+    assert await rest in (grpc.StatusCode.OK, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE)
+
+
+async def _rest(call: Any) -> grpc.StatusCode:
+    try:
+        async for _ in call:
+            pass
+    except (grpc.aio.AioRpcError, asyncio.CancelledError):
+        pass
+    found: grpc.StatusCode = await call.code()
+    return found
+
+
+async def test_an_outage_of_the_database_is_sat_out(
+    postgres: Any, postgres_url: str, tmp_path: Path, resolver: str
+) -> None:
+    async with running(postgres_url, tmp_path, nameservers=resolver) as service:
+        call = service.watches.WatchPolicy(REQUEST)
+        await policy_snapshot(call)
+        postgres.break_off()
+        refused = await service.api.get("/v1/accounts")
+        assert (refused.status_code, refused.json()["service"]) == (503, "database")
+        # The present snapshot is still to be had.
+        other, _ = await policy_snapshot(service.watches.WatchPolicy(REQUEST))
+        assert other.general.profile.hostname
+        postgres.start()
+        await service.make("trusted-networks", {"name": "back", "networks": ["192.0.2.0/24"]})
+        found, _ = await policy_snapshot(call)
+        assert found.trusted_networks[0].name == "back"
