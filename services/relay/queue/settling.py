@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, bindparam, case, delete, insert, literal_column, null, select, update
+from sqlalchemy import BigInteger, Connection, bindparam, case, delete, insert, null, select, update
 
 from services.relay.message import NewMessage
 from services.relay.queue.destinations import record_errors, wake
@@ -89,9 +89,7 @@ _CLOSE = Many(
     .where(messages.c.id == bindparam("message"))
     .values(
         open=messages.c.open - bindparam("count"),
-        finished_at=case(
-            (messages.c.open - bindparam("count_again") <= literal_column("0"), bindparam("now")), else_=null()
-        ),
+        finished_at=case((messages.c.open <= bindparam("count_again"), bindparam("now", type_=BigInteger)), else_=null()),
     ),
     ("message", "count", "count_again", "now"),
 )

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Insert
+from sqlalchemy import Connection, Insert, UpdateBase
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql.expression import ClauseElement, Executable
 
 Row = tuple[Any, ...]
 
@@ -19,7 +18,7 @@ class Many:
     SQLite's work on it. The rows here hold nothing but what both drivers take: int, str, bytes, bool, None.
     """
 
-    def __init__(self, clause: Executable, names: Sequence[str]) -> None:
+    def __init__(self, clause: UpdateBase, names: Sequence[str]) -> None:
         self._clause = clause
         self._names = tuple(names)
         self._compiled: dict[str, tuple[str, tuple[int, ...] | None]] = {}
@@ -37,11 +36,9 @@ class Many:
         dialect = connection.dialect
         found = self._compiled.get(dialect.name)
         if found is None:
-            clause = self._clause
-            assert isinstance(clause, ClauseElement)  # noqa: S101
-            columns = list(self._names) if isinstance(clause, Insert) else None
-            compiled = clause.compile(dialect=dialect, column_keys=columns)
-            positions: list[str] = list(compiled.positiontup or ())  # type: ignore[attr-defined]
+            columns = list(self._names) if isinstance(self._clause, Insert) else None
+            compiled: Any = self._clause.compile(dialect=dialect, column_keys=columns)
+            positions: list[str] = list(compiled.positiontup or ())
             order = tuple(self._names.index(name) for name in positions)
             found = str(compiled), None if order == tuple(range(len(self._names))) else order
             self._compiled[dialect.name] = found
