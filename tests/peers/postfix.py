@@ -117,6 +117,10 @@ class Postfix:
         """Asks until `count` messages have left the queue. Raises PeerError with the log's tail."""
         self._until(lambda: self.finished >= count, f"{count} messages out of Postfix's queue", seconds)
 
+    def wait_for_log(self, text: str, seconds: float = DEADLINE_SECONDS) -> None:
+        """Asks until maillog holds `text`. Raises PeerError with the log's tail."""
+        self._until(lambda: text in self.log, f"{text!r} in Postfix's log", seconds)
+
     # Running
 
     def start(self) -> Self:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import smtplib
 from collections.abc import Callable, Iterator
 
+import httpx
 import pytest
 
 from tests.peers.dns import DnsServer
@@ -37,8 +38,12 @@ async def test_a_service_is_killed_and_comes_back_with_its_data(suite: Suite) ->
         assert (await api.get("/v1/settings/general")).status_code == 200
         del api.headers["Authorization"]
         assert (await api.get("/v1/settings/general")).status_code == 401
-    suite.restart("config_api")
-    assert suite.log("config_api").count('"event": "ready"') == 3
+    suite.freeze("config_api")
+    with pytest.raises(httpx.ReadTimeout):
+        suite.api.get("/v1/settings/general", timeout=0.2)
+    suite.thaw("config_api")
+    suite.terminate("config_api")
+    assert suite.log("config_api").count('"event": "ready"') == 2
 
 
 def test_a_service_that_cannot_start_shows_why() -> None:
@@ -89,12 +94,6 @@ def test_the_whole_suite_takes_mail_and_passes_it_on(
         until(lambda: send(suite, "one@far.test"), "policy knows the trusted network")
         assert sink.wait_for_messages(1, seconds=20)[0].accepted_recipients == [b"one@far.test"]
         assert {name: suite.running(name) for name in suite.layout} == dict.fromkeys(suite.layout, True)
-        if not by_command:
-            suite.kill("relay")
-            assert not send(suite, "two@far.test")
-            suite.start_service("relay")
-            until(lambda: send(suite, "two@far.test"), "ingress finds relay again")
-            assert sink.wait_for_messages(2, seconds=20)[1].accepted_recipients == [b"two@far.test"]
         pids = [suite.pid(name) for name in suite.layout]
         suite.stop()
         assert [pid for pid in pids if runs(pid)] == []
