@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping
 
 import structlog
-from posthouse.policy.v1 import policy_pb2_grpc
 
 from libs.runtime import logging, rpc
 from libs.runtime.lifecycle import Background, Shutdown, StartupError, run
@@ -59,9 +58,7 @@ async def main(shutdown: Shutdown) -> None:
     watch = ConfigurationWatch(channels, SnapshotFile(settings.snapshot_path), engine.use, ready)
     reporter = HitReporter(channels, hits)
     servicer = PolicyServicer(engine, Explainer(engine), process)
-    server = rpc.Server(
-        [SERVICE], lambda grpc_server: policy_pb2_grpc.add_PolicyServicer_to_server(servicer, grpc_server)
-    )
+    server = rpc.Server([SERVICE], servicer.register)
 
     def readiness() -> Mapping[str, str]:
         return {"snapshot": "" if ready.is_set() else "no configuration yet"}

@@ -11,7 +11,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Protocol
 
 import structlog
-from posthouse.policy.v1 import policy_pb2
 
 from libs.smtp.reply import NOT_READY, TRY_AGAIN
 from services.policy import wire
@@ -39,7 +38,7 @@ _LATER = Objection(TRY_AGAIN)
 
 
 # Makes the message that a verdict is written into, at once and to its end, on its way to the client.
-Answer = Callable[[], policy_pb2.Verdict]
+Answer = Callable[[], wire.Message]
 
 
 class LookupService(Protocol):
@@ -99,7 +98,7 @@ class Engine:
         SNAPSHOT_CREATED.set(snapshot.created_at)
 
     def decide(
-        self, request: policy_pb2.DecideRequest, answer: Answer, sessions: StreamSessions | None
+        self, request: wire.Request, answer: Answer, sessions: StreamSessions | None
     ) -> Coroutine[None, None, None] | None:
         """Answers now, or returns what does so when awaited. Never raises.
 
@@ -116,7 +115,7 @@ class Engine:
         return None
 
     def _decide(
-        self, request: policy_pb2.DecideRequest, answer: Answer, sessions: StreamSessions | None
+        self, request: wire.Request, answer: Answer, sessions: StreamSessions | None
     ) -> Coroutine[None, None, None] | None:
         rulebook = self.rulebook
         if rulebook is None:
@@ -258,7 +257,7 @@ class Engine:
             self.store.close_sessions([(facts.client.key, facts.session_id)], _owner(sessions))
 
     @staticmethod
-    def _plain(request: policy_pb2.DecideRequest, answer: Answer, reason_id: str, objection: Objection) -> None:
+    def _plain(request: wire.Request, answer: Answer, reason_id: str, objection: Objection) -> None:
         """An answer to what could not be judged at all."""
         message = answer()
         message.request_id = request.request_id

@@ -36,6 +36,9 @@ class PolicyServicer(policy_pb2_grpc.PolicyServicer):
         self._process = process
         self._streams = itertools.count(1)
 
+    def register(self, server: grpc.aio.Server) -> None:
+        policy_pb2_grpc.add_PolicyServicer_to_server(self, server)
+
     async def Decide(self, request: policy_pb2.DecideRequest, _: Context) -> policy_pb2.Verdict:  # noqa: N802
         message = policy_pb2.Verdict()
         waiting = self._engine.decide(request, lambda: message, None)
@@ -60,7 +63,10 @@ class PolicyServicer(policy_pb2_grpc.PolicyServicer):
         self, request: policy_pb2.ExplainRequest, context: Context
     ) -> policy_pb2.ExplainResponse:
         try:
-            return await self._explainer.explain(request)
+            if request.HasField("session_id"):
+                return wire.explanation(self._explainer.past(request.session_id), None)
+            assumed, now = wire.assumptions(request.assumed)
+            return wire.explanation(await self._explainer.trial(request.facts, assumed, now), request.facts)
         except UnknownSessionError:
             await context.abort(grpc.StatusCode.NOT_FOUND, "this session is not kept")
         except wire.MalformedError as error:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -12,6 +12,7 @@ from posthouse.policy.v1 import policy_pb2
 
 from libs.smtp.reply import Reply
 from services.policy.credentials import Credentials
+from services.policy.history import PastDecision as Step
 from services.policy.rules.model import (
     NO_CHECKS,
     NO_CONTENT,
@@ -34,7 +35,11 @@ from services.policy.rules.parties import party
 from services.policy.rules.profile import SessionProfile
 from services.policy.rules.recipients import is_postmaster
 from services.policy.rules.results import AuthenticationResult
+from services.policy.rules.trial import RuleReport, report
 from services.policy.state.store import Blocked
+
+Request: TypeAlias = policy_pb2.DecideRequest
+Message: TypeAlias = policy_pb2.Verdict
 
 _STAGES = frozenset(stage.value for stage in Stage)
 
@@ -214,17 +219,13 @@ def timestamp(seconds: float) -> Timestamp:
     return Timestamp(seconds=whole, nanos=int((seconds - whole) * 1e9))
 
 
-def lookup_report(question: Question, finding: Finding) -> policy_pb2.LookupReport:
+def _lookup_report(question: Question, finding: Finding) -> policy_pb2.LookupReport:
     took = Duration(seconds=int(finding.took), nanos=int(finding.took % 1 * 1e9))
     detail = finding.detail or " ".join(finding.records)
     return policy_pb2.LookupReport(name=question.name, outcome=_enum(finding.outcome), detail=detail, took=took)
 
 
-def outcome(number: int) -> Outcome:
-    return Outcome(number) if number else Outcome.NO_ANSWER
-
-
-def fill_facts(message: policy_pb2.DecideRequest, known: Facts) -> None:
+def _fill_facts(message: policy_pb2.DecideRequest, known: Facts) -> None:
     """The facts that the rules saw, as a request would give them."""
     message.stage = known.stage  # type: ignore[assignment]
     session = message.session
@@ -248,6 +249,46 @@ def fill_facts(message: policy_pb2.DecideRequest, known: Facts) -> None:
         message.content.from_fields = known.content.from_fields
         message.content.from_addresses.extend(author.wire for author in known.content.authors)
         message.content.dkim_checked = known.content.dkim_checked
+
+
+def assumptions(message: policy_pb2.AssumedFacts) -> tuple[dict[str, Outcome], float | None]:
+    """Look-ups by name, and the time in seconds since the epoch, None when it is not assumed."""
+    lookups = {name: Outcome(number) if number else Outcome.NO_ANSWER for name, number in message.lookups.items()}
+    now = message.now.seconds + message.now.nanos / 1e9 if message.HasField("now") else None
+    return lookups, now
+
+
+def explanation(steps: Sequence[Step], asked: Request | None) -> policy_pb2.ExplainResponse:
+    """`asked`: the facts that were given; None for a past session."""
+    response = policy_pb2.ExplainResponse()
+    named: set[Question] = set()
+    for step in steps:
+        for one in report(step.facts, step.snapshot):
+            _rule_report(response.rules.add(), step.facts.stage, one)
+        for question, finding in step.facts.findings.items():
+            if question not in named:
+                named.add(question)
+                response.lookups.append(_lookup_report(question, finding))
+    last = steps[-1]
+    fill(response.verdict, last.verdict, last.snapshot.revision)
+    response.snapshot_revision = last.snapshot.revision
+    if asked is not None:
+        response.facts.CopyFrom(asked)
+        response.facts.ClearField("credentials")
+    else:
+        _fill_facts(response.facts, last.facts)
+    return response
+
+
+def _rule_report(message: policy_pb2.RuleReport, stage: int, one: RuleReport) -> None:
+    message.stage = stage  # type: ignore[assignment]
+    message.reason_id = one.reason_id
+    message.rule_id = one.rule_id
+    message.outcome = _enum(one.outcome)
+    message.skipped_by = one.skipped_by
+    message.explanation = one.explanation
+    if one.reply is not None:
+        message.reply.CopyFrom(_reply(one.reply))
 
 
 def _enum(value: Any) -> Any:

@@ -128,11 +128,16 @@ def _record(record: Any) -> Any:
         case dns.rdatatype.A | dns.rdatatype.AAAA:
             return record.address
         case dns.rdatatype.PTR | dns.rdatatype.CNAME:
-            return record.target.to_text(omit_final_dot=True).lower()
+            return _name(record.target)
         case dns.rdatatype.MX:
-            return record.preference, record.exchange.to_text(omit_final_dot=True).lower()
+            return record.preference, _name(record.exchange)
         case _:
             return tuple(record.strings)
+
+
+def _name(name: dns.name.Name) -> str:
+    """Empty for the root."""
+    return name.to_text().lower().removesuffix(".")
 
 
 def _response(error: dns.resolver.NXDOMAIN) -> dns.message.Message | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 
-from libs.smtp.network import AddressPattern, canonical_ip, counter_key
+from libs.smtp.network import AddressPattern, canonical_ip, counter_key, parse_pattern
 from services.policy.rules.model import AccessRule, Client
 
 _REMEMBERED = 20_000
@@ -33,6 +33,16 @@ class Networks:
     def __contains__(self, address: IPv4Address | IPv6Address) -> bool:
         number, version = int(address), address.version
         return any(number & mask in values for of, mask, values in self._groups if of == version)
+
+
+# Never asked about at DNS block lists (C84): this network, private, shared, loopback, link-local, multicast, reserved.
+_NOT_PUBLIC = Networks(
+    parse_pattern(text)
+    for text in (
+        *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
+        *("192.168.0.0/16", "224.0.0.0/3", "::/127", "fc00::/7", "fe80::/10", "ff00::/8"),
+    )
+)
 
 
 class ClientTable:
@@ -74,7 +84,7 @@ class ClientTable:
             key=counter_key(canonical),
             trusted=address in self._trusted,
             local=address in self._local,
-            public=address.is_global and not address.is_multicast,
+            public=address not in _NOT_PUBLIC,
             access=tuple(matching),
         )
 

@@ -298,7 +298,7 @@ class Client:
     key: str
     trusted: bool
     local: bool
-    # Globally routable: asked about at DNS block lists.
+    # Neither private nor special: asked about at DNS block lists.
     public: bool
     # Access rules that match the address, the closest first, expired ones included.
     access: tuple[AccessRule, ...] = ()
