@@ -156,7 +156,7 @@ def _case(name: str, document: Mapping[str, Any], group: Mapping[str, Any], give
 
 
 def _wanted(given: Any) -> Mapping[str, Any]:
-    """A mapping, or its short form: `accept`, `shadow REASON…`, `discard REASON RULE`, `CODE X.Y.Z REASON [RULE] [close]`."""
+    """A mapping, or in short: `accept`, `shadow REASON…`, `discard REASON RULE`, `CODE X.Y.Z REASON [RULE] [close]`."""
     if not isinstance(given, str):
         wanted: Mapping[str, Any] = given
         return wanted

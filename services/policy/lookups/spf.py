@@ -82,6 +82,20 @@ class _Query(spf.query):  # type: ignore[misc]
             return "permerror"
         return str(found)
 
+    def validated_ptrs(self) -> list[str]:
+        """Names of the client that map back to it. A name that can't be looked up is skipped (RFC 7208 5.5)."""
+        try:
+            names = self.dns_ptr(self.i)[: spf.MAX_PTR]
+        except spf.TempError:
+            return []
+        return [name for name in names if self._maps_back(name)]
+
+    def _maps_back(self, name: str) -> bool:
+        try:
+            return bool(self.cidrmatch(self.dns_a(name, self.A), self.cidrmax))
+        except spf.TempError:
+            return False
+
     def dns(self, name: str, qtype: str, _cnames: object = None, ignore_void: bool = False) -> list[Any]:
         """The records, in place of pyspf's own resolver; aliases were followed. Counts void look-ups (4.6.4)."""
         asked = str(name).removesuffix(".").lower()
