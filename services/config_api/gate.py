@@ -64,8 +64,8 @@ class Gate:
             await self._let_in(passage, receive)
         except Problem as problem:
             await passage.answer(problem)
-        except Exception as error:
-            await passage.answer(outage(error) or _fault_of_ours(passage))
+        except Exception as error:  # noqa: BLE001 - the last resort: nothing of it may reach the client
+            await passage.answer(outage(error) or _fault_of_ours(passage, error))
         REQUESTS.labels(passage.operation, str(passage.status)).inc()
         REQUEST_SECONDS.labels(passage.operation).observe(time.monotonic() - passage.began)
 
@@ -99,8 +99,8 @@ class Gate:
             log.warning("audit_entry_lost", operation=operation, status=status, error=type(error).__name__)
 
 
-def _fault_of_ours(passage: _Passage) -> Problem:
-    log.exception("request_failed", operation=passage.operation, request_id=passage.request_id)
+def _fault_of_ours(passage: _Passage, error: Exception) -> Problem:
+    log.error("request_failed", operation=passage.operation, request_id=passage.request_id, exc_info=error)
     return Problem(500, "internal", "Something went wrong here.", "The log has more, by request id.")
 
 

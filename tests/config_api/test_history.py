@@ -1,0 +1,283 @@
+"""The past: revisions, differences, the way back, the audit log, export and import."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.config_api.service import ADMIN_KEY, Service, running
+from tests.config_api.test_collections import BODIES
+
+GENERAL = "/v1/settings/general"
+YAML = {"Content-Type": "application/yaml"}
+RULE = {
+    "name": "with a login",
+    "type": "recipient",
+    "target_type": "domain",
+    "targets": ["partner.example"],
+    "relay_host": {"host": "smart.example", "auth": {"username": "u", "password": "first password"}},
+}
+
+
+async def _newest(service: Service) -> int:
+    found: int = (await service.get("/v1/revisions?limit=1"))["items"][0]["number"]
+    return found
+
+
+async def _export(service: Service) -> dict[str, Any]:
+    return await service.get("/v1/config:export")
+
+
+async def test_every_change_is_a_revision(service: Service) -> None:
+    before = await _newest(service)
+    made = await service.make("relay-rules", RULE)
+    path = f"/v1/relay-rules/{made['id']}"
+    await service.change(path, {"position": 3, "relay_host": {"auth": {"password": "second password"}}})
+    tag = (await service.api.get(path)).headers["etag"]
+    await service.api.delete(path, headers={"If-Match": tag})
+    listed = (await service.get("/v1/revisions?limit=3"))["items"]
+    assert [(item["number"], item["action"], item["actor"]) for item in listed] == [
+        (before + 3, "deleteRelayRule", "CONFIG_API_ADMIN_KEY"),
+        (before + 2, "updateRelayRule", "CONFIG_API_ADMIN_KEY"),
+        (before + 1, "createRelayRule", "CONFIG_API_ADMIN_KEY"),
+    ]
+    [change] = (await service.get(f"/v1/revisions/{before + 2}"))["changes"]
+    assert (change["kind"], change["id"], change["event"]) == ("relay-rules", made["id"], "changed")
+    assert change["differences"] == [
+        {"pointer": "/position", "before": 0, "after": 3},
+        {"pointer": "/relay_host/auth/password", "secret": "changed"},
+    ]
+    [removal] = (await service.get(f"/v1/revisions/{before + 3}"))["changes"]
+    assert removal["event"] == "removed"
+    assert removal["differences"][0]["before"]["name"] == "with a login"
+
+
+async def test_any_two_revisions_are_compared(service: Service) -> None:
+    start = await _newest(service)
+    await service.change(GENERAL, {"profile": {"max_hops": 10}})
+    await service.change(GENERAL, {"profile": {"max_hops": 20, "banner": "x"}})
+    await service.change(GENERAL, {"profile": {"banner": "ESMTP"}})
+
+    async def compare(first: int, second: int) -> list[Any]:
+        found = await service.get(f"/v1/revisions:diff?from={first}&to={second}")
+        return [difference for change in found["changes"] for difference in change["differences"]]
+
+    assert await compare(start, start + 3) == [{"pointer": "/profile/max_hops", "before": 50, "after": 20}]
+    assert await compare(start + 3, start) == [{"pointer": "/profile/max_hops", "before": 20, "after": 50}]
+    assert await compare(start + 1, start + 1) == []
+    assert (await service.api.get(f"/v1/revisions:diff?from=1&to={start + 9}")).status_code == 404
+
+
+async def test_the_way_back(service: Service) -> None:
+    rule = await service.make("relay-rules", RULE)
+    network = await service.make("trusted-networks", {"name": "office", "networks": ["192.0.2.0/24"]})
+    key = await service.make("api-keys", {"name": "kept", "role": "reader"})
+    point, then = await _newest(service), await _export(service)
+    await service.change(GENERAL, {"profile": {"max_hops": 10}})
+    await service.change(f"/v1/relay-rules/{rule['id']}", {"relay_host": {"auth": {"password": "second password"}}})
+    tag = (await service.api.get(f"/v1/trusted-networks/{network['id']}")).headers["etag"]
+    await service.api.delete(f"/v1/trusted-networks/{network['id']}", headers={"If-Match": tag})
+    await service.make("trusted-networks", {"name": "Office", "networks": ["198.51.100.0/24"]})
+    tag = (await service.api.get(f"/v1/api-keys/{key['id']}")).headers["etag"]
+    await service.api.delete(f"/v1/api-keys/{key['id']}", headers={"If-Match": tag})
+    newest = await _newest(service)
+
+    dry = (await service.api.post(f"/v1/revisions/{point}:rollback?dry_run=true")).json()
+    assert dry["revision"] == newest
+    assert sorted(change["event"] for change in dry["changes"]) == ["changed", "changed", "made", "removed"]
+    assert await _newest(service) == newest
+
+    done = (await service.api.post(f"/v1/revisions/{point}:rollback")).json()
+    assert (done["revision"], done["changes"]) == (newest + 1, dry["changes"])
+    assert await _export(service) == then
+    relay, _ = await service.relay(lambda found: found.profile.max_hops == 50)
+    assert relay.relay_rules[0].relay_host.auth.password == "first password"
+    # Access that was taken away does not come back with the settings.
+    assert (await service.api.get(f"/v1/api-keys/{key['id']}")).status_code == 404
+    assert (await service.get("/v1/revisions?limit=1"))["items"][0]["action"] == "rollBackRevision"
+    again = (await service.api.post(f"/v1/revisions/{point}:rollback")).json()
+    assert again == {"revision": newest + 1, "changes": []}
+    # Forward again.
+    await service.api.post(f"/v1/revisions/{newest}:rollback")
+    assert (await service.get(GENERAL))["profile"]["max_hops"] == 10
+    assert (await service.api.post(f"/v1/revisions/{newest + 99}:rollback")).status_code == 404
+
+
+async def test_the_audit_log_has_what_was_done_and_what_was_refused(service: Service) -> None:
+    key = (await service.make("api-keys", {"name": "a reader", "role": "reader"}))["key"]
+    await service.api.patch(GENERAL, json={}, headers={"Authorization": f"Bearer {key}", "If-Match": "*"})
+    await service.api.patch(GENERAL, json={}, headers={"If-Match": '"999"'})
+    await service.api.post("/v1/accounts", json={"login": "x", "password": 7})
+    await service.api.get(GENERAL, headers={"Authorization": "Bearer wrong"})
+    await service.change(GENERAL, {"profile": {"max_hops": 9}})
+    entries = (await service.get("/v1/audit-log?limit=6"))["items"]
+    assert [(e["actor"], e["action"], e["status"], e["problem"]) for e in entries] == [
+        ("CONFIG_API_ADMIN_KEY", "updateGeneralSettings", 200, ""),
+        ("", "none", 401, "unauthorized"),
+        ("CONFIG_API_ADMIN_KEY", "createAccount", 422, "invalid"),
+        ("CONFIG_API_ADMIN_KEY", "updateGeneralSettings", 412, "precondition-failed"),
+        ("a reader", "updateGeneralSettings", 403, "forbidden"),
+        ("CONFIG_API_ADMIN_KEY", "createApiKey", 201, ""),
+    ]
+    assert entries[0]["revision"] == await _newest(service)
+    assert entries[0]["target"] == "settings/general"
+    assert entries[1]["revision"] is None
+    assert {entry["client_address"] for entry in entries} == {"127.0.0.1"}
+    assert ADMIN_KEY not in json.dumps(entries)
+    refused = (await service.get("/v1/audit-log?status=403"))["items"]
+    assert [entry["actor"] for entry in refused] == ["a reader"]
+    page = await service.get("/v1/audit-log?limit=2")
+    more = await service.get(f"/v1/audit-log?limit=4&cursor={page['next_cursor']}")
+    assert [entry["id"] for entry in page["items"] + more["items"]] == [entry["id"] for entry in entries]
+
+
+async def _fill(service: Service) -> None:
+    for kind, (first, second, _) in BODIES.items():
+        await service.make(kind, first)
+        await service.make(kind, second)
+    await service.make("relay-rules", RULE)
+    await service.make("accounts", {"login": "dave", "password": "a password of dave"})
+    await service.change(
+        "/v1/settings/content-checks", {"dnsbl": {"mode": "shadow", "zones": [{"zone": "dnsbl.example"}]}}
+    )
+
+
+@pytest.mark.parametrize("written", ["json", "yaml"])
+async def test_import_of_an_export_is_no_change(service: Service, written: str) -> None:
+    await _fill(service)
+    newest = await _newest(service)
+    text = (await service.api.get(f"/v1/config:export?format={written}")).text
+    headers = {"Content-Type": f"application/{written}"}
+    for query in ("?dry_run=true", ""):
+        answer = await service.api.post(f"/v1/config:import{query}", content=text, headers=headers)
+        assert answer.status_code == 200, answer.text
+        assert answer.json() == {"revision": newest, "made": 0, "changed": 0, "removed": 0, "changes": []}
+    assert await _newest(service) == newest
+    assert (await service.api.get(f"/v1/config:export?format={written}")).text == text
+    relay, _ = await service.relay(lambda found: len(found.relay_rules) == 3)
+    assert relay.relay_rules[2].relay_host.auth.password == "first password"
+
+
+async def test_an_import_is_whole_and_one_revision(service: Service) -> None:
+    await _fill(service)
+    newest, document = await _newest(service), await _export(service)
+    document["settings"]["general"]["profile"]["max_hops"] = 11
+    document["trusted-networks"] = [
+        {**document["trusted-networks"][0], "networks": ["203.0.113.0/24"]},
+        {"name": "new", "networks": ["198.51.100.0/24"]},
+    ]
+    document["relay-rules"][2]["relay_host"]["auth"]["password"] = "second password"
+    del document["aliases"][0]
+    counts = {"made": 1, "changed": 3, "removed": 2}
+    dry = (await service.api.post("/v1/config:import?dry_run=true", json=document)).json()
+    assert {name: dry[name] for name in counts} == counts
+    assert await _newest(service) == newest
+    assert (await service.get(GENERAL))["profile"]["max_hops"] == 50
+    done = (await service.api.post("/v1/config:import", json=document)).json()
+    assert {name: done[name] for name in counts} == counts
+    assert done["revision"] == newest + 1 == await _newest(service)
+    assert "second password" not in json.dumps(done)
+    assert {"pointer": "/relay_host/auth/password", "secret": "changed"} in [
+        found for change in done["changes"] for found in change["differences"]
+    ]
+    assert (await service.get(GENERAL))["profile"]["max_hops"] == 11
+    names = [item["name"] for item in (await service.get("/v1/trusted-networks"))["items"]]
+    assert names == ["Office", "new"]
+    relay, _ = await service.relay(lambda found: found.profile.max_hops == 11)
+    assert relay.relay_rules[2].relay_host.auth.password == "second password"
+
+
+async def test_objects_without_ids_are_found_by_what_tells_them_apart(service: Service) -> None:
+    await _fill(service)
+    document = await _export(service)
+    for listed in document.values():
+        for item in listed if isinstance(listed, list) else ():
+            del item["id"]
+    answer = await service.api.post("/v1/config:import", json=document)
+    assert answer.json()["changes"] == []
+
+
+async def test_another_gateway_takes_it_but_for_its_secrets(tmp_path: Path, resolver: str) -> None:
+    async with running(f"sqlite:///{tmp_path / 'a.sqlite3'}", tmp_path, nameservers=resolver) as first:
+        await _fill(first)
+        document = await _export(first)
+    async with running(f"sqlite:///{tmp_path / 'b.sqlite3'}", tmp_path, nameservers=resolver) as second:
+        refused = await second.api.post("/v1/config:import", json=document)
+        assert refused.status_code == 422
+        assert [error["pointer"] for error in refused.json()["errors"]] == ["/relay-rules/2/relay_host/auth/password"]
+        document["relay-rules"][2]["relay_host"]["auth"]["password"] = "known"
+        assert (await second.api.post("/v1/config:import", json=document)).status_code == 200
+        copy = await _export(second)
+    del document["relay-rules"][2]["relay_host"]["auth"]["password"]
+    assert copy == document
+
+
+async def test_what_an_import_refuses(on_sqlite: Service) -> None:
+    document = await _export(on_sqlite)
+    newest = await _newest(on_sqlite)
+
+    def having(path: str, value: Any) -> dict[str, Any]:
+        copy: dict[str, Any] = json.loads(json.dumps(document))
+        *parents, name = path.split("/")
+        place = copy
+        for parent in parents:
+            place = place[parent]
+        place[name] = value
+        return copy
+
+    def lacking(name: str) -> dict[str, Any]:
+        return {key: value for key, value in document.items() if key != name}
+
+    twice = [{"login": "a"}, {"login": "A"}]
+    wrong: list[tuple[Any, int, str]] = [
+        (having("unknown", 1), 422, ""),
+        (having("settings/unknown", 1), 422, "/settings"),
+        (having("settings/general/profile/hostname", "x"), 422, "/settings/general/profile/hostname"),
+        (having("settings/general/profile/extra", 1), 422, "/settings/general/profile/extra"),
+        (having("accounts", [{"login": "a", "key": 1}]), 422, "/accounts/0/key"),
+        (having("accounts", [{"login": "a", "id": "x"}]), 422, "/accounts/0/id"),
+        (having("accounts", {}), 422, "/accounts"),
+        (having("accounts", [7]), 422, "/accounts/0"),
+        (having("format", "posthouse/9"), 422, "/format"),
+        (having("accounts", twice), 409, "/login"),
+        (lacking("accounts"), 422, "/accounts"),
+        (lacking("settings"), 422, "/settings"),
+        ([], 400, ""),
+        ("text", 400, ""),
+    ]
+    for body, status, pointer in wrong:
+        answer = await on_sqlite.api.post("/v1/config:import", json=body)
+        assert answer.status_code == status, (pointer, answer.text)
+        if status != 400:
+            assert pointer in [error["pointer"] for error in answer.json()["errors"]], answer.text
+    assert await _newest(on_sqlite) == newest
+
+
+async def test_yaml_means_what_it_says(on_sqlite: Service) -> None:
+    """`off` is a mode and no boolean, 010 is ten and no eight, times are text, aliases and depth are bounded."""
+    text = yaml.safe_dump(await _export(on_sqlite)).replace("'off'", "off").replace("max_hops: 50", "max_hops: 010")
+    assert "mode: off" in text
+    answer = await on_sqlite.api.post("/v1/config:import", content=text, headers=YAML)
+    assert answer.status_code == 200, answer.text
+    assert (await on_sqlite.get(GENERAL))["profile"]["max_hops"] == 10
+    rule = "access-rules:\n- {list: block, criterion: ip, value: 192.0.2.1, expires_at: 2030-01-31T12:00:00Z}\n"
+    answer = await on_sqlite.api.post(
+        "/v1/config:import", content=text.replace("access-rules: []\n", rule), headers=YAML
+    )
+    assert answer.status_code == 200, answer.text
+    assert (await on_sqlite.get("/v1/access-rules"))["items"][0]["expires_at"] == "2030-01-31T12:00:00Z"
+    for hostile in (
+        "a: &a [1]\nb: *a\n",
+        "[" * 100 + "]" * 100,
+        "a: !!python/object/apply:os.system ['true']\n",
+        "a: 'unterminated",
+        "\x00",
+        "a: 1\n---\nb: 2\n",
+    ):
+        answer = await on_sqlite.api.post("/v1/config:import", content=hostile.encode(), headers=YAML)
+        assert answer.status_code == 400, hostile
+        assert "system" not in answer.text

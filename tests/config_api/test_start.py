@@ -1,0 +1,207 @@
+"""Starting: the first run on nothing, the admin key, migrations on both databases, and what is refused."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.runtime.lifecycle import StartupError
+from libs.smtp.address import is_host_name
+from services.config_api import bootstrap, database, tables
+from services.config_api.bootstrap import ADMIN_KEY_FILE
+from services.config_api.database import Database
+from services.config_api.settings import load
+from tests.config_api.service import running, settings
+
+
+async def test_the_first_run_needs_no_configuration(
+    database_url: str, tmp_path: Path, resolver: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with running(database_url, tmp_path / "new", nameservers=resolver, admin_key="") as service:
+        key = (tmp_path / "new" / ADMIN_KEY_FILE).read_text().strip()
+        service.api.headers["Authorization"] = f"Bearer {key}"
+        general = await service.get("/v1/settings/general")
+        assert is_host_name(general["profile"]["hostname"])
+        assert (await service.get("/v1/api-keys"))["items"][0]["role"] == "admin"
+        policy, _ = await service.policy(lambda _: True)
+        assert policy.general.smtp_auth.enabled
+    assert stat.S_IMODE((tmp_path / "new" / ADMIN_KEY_FILE).stat().st_mode) == 0o600
+    assert capsys.readouterr().out.count(key) == 1
+    async with running(database_url, tmp_path / "new", nameservers=resolver, admin_key="") as service:
+        service.api.headers["Authorization"] = f"Bearer {key}"
+        assert len((await service.get("/v1/api-keys"))["items"]) == 1
+        # Starting again is no change.
+        assert len((await service.get("/v1/revisions"))["items"]) == 1
+    assert key not in capsys.readouterr().out
+
+
+async def test_a_machine_without_a_qualified_name_gets_the_documented_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for host, qualified, found in (
+        ("box", "box", bootstrap.FALLBACK_HOSTNAME),
+        ("box", "localhost", bootstrap.FALLBACK_HOSTNAME),
+        ("box", "Box.Example.org", "box.example.org"),
+        ("mail.example.net", "other.example", "mail.example.net"),
+    ):
+        monkeypatch.setattr(bootstrap.socket, "gethostname", lambda host=host: host)
+        monkeypatch.setattr(bootstrap.socket, "getfqdn", lambda qualified=qualified: qualified)
+        assert await bootstrap._hostname() == found
+    assert is_host_name(bootstrap.FALLBACK_HOSTNAME)
+
+
+async def test_a_second_process_on_one_sqlite_file_is_refused(tmp_path: Path, resolver: str) -> None:
+    url = f"sqlite:///{tmp_path / 'config.sqlite3'}"
+    async with running(url, tmp_path, nameservers=resolver):
+        with pytest.raises(StartupError, match="another config_api already uses"):
+            async with running(url, tmp_path, nameservers=resolver):
+                pass
+    async with running(url, tmp_path, nameservers=resolver):
+        pass
+
+
+async def test_replicas_that_start_together_make_one_beginning(
+    postgres_url: str, tmp_path: Path, resolver: str
+) -> None:
+    async with (
+        running(postgres_url, tmp_path, nameservers=resolver) as first,
+        running(postgres_url, tmp_path, nameservers=resolver) as second,
+    ):
+        assert await first.get("/v1/revisions") == await second.get("/v1/revisions")
+        assert len((await first.get("/v1/revisions"))["items"]) == 1
+
+
+REVISIONS = [script.revision for script in database.scripts().walk_revisions()][::-1]
+
+
+@pytest.mark.parametrize("begin", ["nothing", *REVISIONS])
+async def test_migrations_from_every_release(database_url: str, tmp_path: Path, resolver: str, begin: str) -> None:
+    """Each earlier schema, with data that its release could have written, comes up as this one."""
+    if begin != "nothing":
+        await _as_of(database_url, begin)
+    async with running(database_url, tmp_path, nameservers=resolver) as service:
+        assert (await service.get("/v1/settings/general"))["profile"]["hostname"]
+        if begin != "nothing":
+            [found] = (await service.get("/v1/trusted-networks"))["items"]
+            assert found["name"] == "old"
+            policy, _ = await service.policy(lambda snapshot: snapshot.trusted_networks)
+            assert policy.trusted_networks[0].networks == ["192.0.2.0/24"]
+        await service.make("trusted-networks", {"name": "new", "networks": ["192.0.2.0/24"]})
+    opened = Database(database_url)
+    await opened.open()
+    try:
+        async with opened.reading() as connection:
+            found_columns = await connection.run_sync(_columns)
+    finally:
+        await opened.close()
+    assert found_columns == {
+        table.name: {column.name: column.nullable for column in table.columns}
+        for table in tables.metadata.sorted_tables
+    }
+
+
+async def _as_of(url: str, revision: str) -> None:
+    opened = Database(url)
+    body = '{"name":"old","networks":["192.0.2.0/24"],"enabled":true}'
+    document = "01900000-0000-7000-8000-000000000001"
+
+    async def fill(connection: AsyncConnection) -> None:
+        if not opened.is_sqlite:
+            await connection.execute(text(f"CREATE SCHEMA {database.SCHEMA}"))
+        await connection.run_sync(database.upgrade, revision)
+        await connection.execute(text("UPDATE head SET revision = 1"))
+        row = {"kind": "trusted-networks", "id": document, "body": body}
+        await connection.execute(text("INSERT INTO documents VALUES (:kind, :id, :body, 1, 1, 1)"), row)
+        await connection.execute(
+            text("INSERT INTO unique_keys VALUES ('trusted-networks/name', 'old', :kind, :id)"),
+            {"kind": row["kind"], "id": document},
+        )
+        await connection.execute(text("INSERT INTO revisions VALUES (1, 1, 'somebody', 'createTrustedNetwork', '')"))
+        await connection.execute(text("INSERT INTO changes VALUES (1, :kind, :id, NULL, :body)"), row)
+
+    async with opened.writing() as connection:
+        await fill(connection)
+    await opened.close()
+
+
+def _columns(connection: Connection) -> dict[str, dict[str, bool | None]]:
+    inspector = inspect(connection)
+    return {
+        table: {column["name"]: column["nullable"] for column in inspector.get_columns(table)}
+        for table in inspector.get_table_names()
+        if table != database.VERSION_TABLE
+    }
+
+
+async def test_a_database_of_a_newer_release_is_refused(database_url: str, tmp_path: Path, resolver: str) -> None:
+    async with running(database_url, tmp_path, nameservers=resolver):
+        pass
+    opened = Database(database_url)
+    async with opened.writing() as connection:
+        await connection.execute(text(f"UPDATE {database.VERSION_TABLE} SET version_num = '9999'"))
+    await opened.close()
+    with pytest.raises(StartupError, match=r"newer release .*9999"):
+        async with running(database_url, tmp_path, nameservers=resolver):
+            pass
+
+
+async def test_one_postgresql_serves_relay_too(postgres_url: str, tmp_path: Path, resolver: str) -> None:
+    """Everything is in a schema of its own: other tables of the same names are not touched."""
+    opened = Database(postgres_url)
+    async with opened.writing() as connection:
+        await connection.execute(text("CREATE TABLE public.alembic_version (version_num text)"))
+        await connection.execute(text("INSERT INTO public.alembic_version VALUES ('of relay')"))
+        await connection.execute(text("CREATE TABLE public.revisions (x int)"))
+    await opened.close()
+    async with running(postgres_url, tmp_path, nameservers=resolver) as service:
+        await service.get("/v1/revisions")
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("mysql://x/y", "must begin with sqlite"),
+        ("nonsense", "not a database URL"),
+        ("sqlite://", "needs a file"),
+        ("postgresql://user:hunter2@127.0.0.1:1/none", "can't be used"),
+    ],
+)
+async def test_databases_that_can_not_be_used(tmp_path: Path, url: str, message: str) -> None:
+    with pytest.raises(StartupError, match=message) as caught:
+        async with running(url, tmp_path):
+            pass
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CONFIG_API_PORT", "70000"),
+        ("CONFIG_API_POLICY_TARGET", "nowhere"),
+        ("CONFIG_API_PROXY_NETWORKS", "10.0.0.1/8"),
+        ("CONFIG_API_GRPC_TLS_CERT", "/x"),
+    ],
+)
+def test_settings_that_make_no_sense_are_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(StartupError, match="settings"):
+        load()
+
+
+def test_an_unreadable_key_file_is_refused(tmp_path: Path) -> None:
+    from services.config_api.sealing import KEY_FILE, load_sealer
+
+    load_sealer("", tmp_path)
+    (tmp_path / KEY_FILE).chmod(0o644)
+    with pytest.raises(StartupError, match="chmod 600"):
+        load_sealer("", tmp_path)
+
+
+def test_urls_of_drivers_are_taken_too(tmp_path: Path) -> None:
+    found: Any = Database(f"sqlite+aiosqlite:///{tmp_path / 'x'}")
+    assert found.is_sqlite
+    assert make_url(settings("", tmp_path).url).database == str(tmp_path / "config.sqlite3")
