@@ -22,11 +22,13 @@ from services.relay.dispatcher import Dispatcher
 from services.relay.identifiers import Identifiers
 from services.relay.intake import Intake
 from services.relay.leasing import Leaseholder
+from services.relay.operating import Operator
 from services.relay.queue.database import Database, QueueError, SqliteDatabase, open_database
 from services.relay.servicer import SERVICE, RelayServicer
 from services.relay.settings import Settings
 from services.relay.storage import Storage
 from services.relay.suspensions import Suspensions
+from services.relay.sweeping import Sweeper
 
 log = structlog.get_logger(__name__)
 
@@ -108,7 +110,21 @@ class Relay:
         self.holder.on_freed = self.dispatcher.poke
         self.watch.on_change.append(self.suspensions.configuration_changed)
         self.watch.on_change.append(lambda _: self.dispatcher.poke())
-        self._server = rpc.Server([SERVICE], RelayServicer(intake, self.storage).register)  # type: ignore[abstract]
+        poke = self.dispatcher.poke
+        operator = Operator(database, clock, self.identifiers, configuration, poke)
+        self.sweeper = Sweeper(database, clock, self.identifiers, configuration, poke)
+        servicer = RelayServicer(
+            intake,
+            self.storage,
+            database,
+            clock,
+            operator,
+            self.suspensions,
+            configuration,
+            self.transport,
+            poke,
+        )
+        self._server = rpc.Server([SERVICE], servicer.register)
         self._metrics = MetricsServer(self._readiness)
         self._background = Background(shutdown)
 
@@ -132,6 +148,8 @@ class Relay:
         background.start(self.committer.run(), "commits")
         background.start(self.suspensions.run(), "suspensions")
         background.start(self.dispatcher.run(), "dispatcher")
+        background.start(self.sweeper.run(), "sweeps")
+        background.start(self.sweeper.run_retention(), "retention")
         background.start(self.storage.run(), "storage")
         background.start(self.watch.run(), "configuration")
         await self._until_configured()

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
-from sqlalchemy import Connection
 
 from services.relay.clock import Clock
 from services.relay.leasing import Leaseholder
@@ -26,7 +25,7 @@ from services.relay.metrics import (
     REFUSALS_DROPPED,
 )
 from services.relay.queue import leases
-from services.relay.queue.database import Database, StorageFullError, UnavailableError
+from services.relay.queue.database import Connection, Database, StorageFullError, UnavailableError
 from services.relay.queue.settling import Settlement, settle
 from services.relay.queue.storing import forget, store, store_refused
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import structlog
 
@@ -29,6 +30,9 @@ class Identifiers:
         self._next = 0
         self._end = 0
         self._low = asyncio.Event()
+        # Transactions take them too, in threads of their own.
+        self._lock = threading.Lock()
+        self._loop = asyncio.get_running_loop()
 
     async def open(self) -> None:
         """Fetches the first block. Raises QueueError."""
@@ -36,17 +40,18 @@ class Identifiers:
         self._next, self._end = block.start, block.stop
 
     def next(self) -> int:
-        """Raises ExhaustedError."""
-        number = self._next
-        if number == self._end:
-            if not self._blocks:
-                self._low.set()
-                raise ExhaustedError("no identifiers left")
-            block = self._blocks.pop(0)
-            number, self._end = block.start, block.stop
-        self._next = number + 1
+        """From any thread. Raises ExhaustedError."""
+        with self._lock:
+            number = self._next
+            if number == self._end:
+                if not self._blocks:
+                    self._loop.call_soon_threadsafe(self._low.set)
+                    raise ExhaustedError("no identifiers left")
+                block = self._blocks.pop(0)
+                number, self._end = block.start, block.stop
+            self._next = number + 1
         if self._end - number == _LOW:
-            self._low.set()
+            self._loop.call_soon_threadsafe(self._low.set)
         return number
 
     async def run(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from services.relay.addressing import NextId, Wanted, address
 from services.relay.configuration import Configuration
@@ -93,3 +94,8 @@ def _report(
         body_8bitmime=not content.isascii(),
         sweep_at=sweep(configuration.queue, now, null_sender=True, delay_noticed=False),
     )
+
+
+def waiting_copy(report: NewMessage) -> NewMessage:
+    """The report as one that waits in the database, for those who store it in a transaction of their own."""
+    return replace(report, leased=False)

@@ -1,37 +1,83 @@
-"""relay.v1.Relay over gRPC: submissions in, acknowledgements out; what operators ask is answered by `operating`."""
+"""relay.v1.Relay over gRPC: submissions in, acknowledgements out; the queue for operators; routes explained."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any, NoReturn, Protocol
 
 import grpc
 import structlog
 from posthouse.relay.v1 import relay_pb2 as pb
 from posthouse.relay.v1 import relay_pb2_grpc
 
-from services.relay import wire
+from services.relay.clock import Clock
+from services.relay.configuration import Configuration, RelayHost
+from services.relay.delivery.relay_host_test import Step
+from services.relay.expansion import expand_one
+from services.relay.explain import RouteExplanation
 from services.relay.intake import Intake, Stream
+from services.relay.message import message_id
+from services.relay.operating import Operator
+from services.relay.queue import destinations, reading
+from services.relay.queue.database import Database, QueueError
+from services.relay.queue.destinations import Suspension
+from services.relay.queue.filters import MessageFilter
+from services.relay.queue.reading import Page, Position
+from services.relay.states import FOREVER
 from services.relay.storage import Storage, StorageState
+from services.relay.suspensions import Suspensions
+from services.relay.wire import filters, routes, submissions, views
+from services.relay.wire.fields import clean, microseconds
 
 log = structlog.get_logger(__name__)
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Relay"].full_name
 
-_Context = grpc.aio.ServicerContext[object, object]
+_PAGE = 100
+_LARGEST_PAGE = 1000
+_CONTENT_OCTETS = 256 * 1024
+
+_Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Explainer(Protocol):
+    """The delivering side, as operators ask it."""
+
+    async def explain(self, configuration: Configuration, sender: bytes, recipient: bytes) -> RouteExplanation: ...
+
+    def test_relay_host(self, relay_host: RelayHost, hostname: str) -> AsyncIterator[Step]: ...
 
 
 class RelayServicer(relay_pb2_grpc.RelayServicer):
-    """The contract."""
+    """The contract. Method names are the contract's."""
 
-    def __init__(self, intake: Intake, storage: Storage) -> None:
+    def __init__(
+        self,
+        intake: Intake,
+        storage: Storage,
+        database: Database,
+        clock: Clock,
+        operator: Operator,
+        suspensions: Suspensions,
+        configuration: Callable[[], Configuration | None],
+        explainer: Explainer,
+        poke: Callable[[], None],
+    ) -> None:
         self._intake = intake
         self._storage = storage
+        self._database = database
+        self._clock = clock
+        self._operator = operator
+        self._suspensions = suspensions
+        self._configuration = configuration
+        self._explainer = explainer
+        self._poke = poke
 
     def register(self, server: grpc.aio.Server) -> None:
         relay_pb2_grpc.add_RelayServicer_to_server(self, server)
 
-    async def Submit(  # noqa: N802 - the contract's name
+    async def Submit(  # noqa: N802
         self, request_iterator: AsyncIterator[pb.SubmitFrame], _: object
     ) -> AsyncIterator[pb.SubmitAckFrame]:
         stream = Stream(self._intake)
@@ -50,18 +96,211 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
                 await stream.changed.wait()
                 stream.changed.clear()
                 if changes:
-                    yield wire.storage(changes.pop())
+                    yield submissions.storage(changes.pop())
                 acks = stream.take_acks()
                 if acks:
-                    yield wire.acks(acks)
-                elif reader.done() and not stream.pending:
+                    yield submissions.acks(acks)
+                if reader.done() and not stream.pending and not stream.changed.is_set():
                     break
         finally:
             self._storage.on_change.remove(storage_changed)
             reader.cancel()
             stream.close()
 
+    async def ListMessages(self, request: pb.ListMessagesRequest, context: _Context) -> pb.ListMessagesResponse:  # noqa: N802
+        page = await self._page(reading.queue_page, request, context)
+        now = self._clock.now()
+        return pb.ListMessagesResponse(
+            messages=[views.message(each, now) for each in page.messages],
+            next_page_token=page.next.token() if page.next else "",
+        )
+
+    async def ListHistory(self, request: pb.ListHistoryRequest, context: _Context) -> pb.ListHistoryResponse:  # noqa: N802
+        page = await self._page(reading.history_page, request, context)
+        now = self._clock.now()
+        return pb.ListHistoryResponse(
+            messages=[views.message(each, now) for each in page.messages],
+            next_page_token=page.next.token() if page.next else "",
+        )
+
+    async def GetMessage(self, request: pb.GetMessageRequest, context: _Context) -> pb.Message:  # noqa: N802
+        number = await self._message_id(request.queue_id, context)
+        now = self._clock.now()
+        try:
+            found = await self._database.read(
+                lambda connection: reading.whole_message(connection, number, now, with_header=request.include_header)
+            )
+        except QueueError as error:
+            await _unavailable(context, error)
+        if found is None:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "no such message")
+        return views.whole(found, now)
+
+    async def GetMessageContent(  # noqa: N802
+        self, request: pb.GetMessageContentRequest, context: _Context
+    ) -> AsyncIterator[pb.ContentChunk]:
+        number = await self._message_id(request.queue_id, context)
+        offset = 0
+        while True:
+            start = offset
+            try:
+                piece = await self._database.read(
+                    lambda connection: reading.content_piece(connection, number, start, _CONTENT_OCTETS)  # noqa: B023
+                )
+            except QueueError as error:
+                await _unavailable(context, error)
+            if piece is None:
+                await context.abort(grpc.StatusCode.NOT_FOUND, "the content is gone")
+            if not piece:
+                return
+            yield pb.ContentChunk(data=piece)
+            offset += len(piece)
+
+    async def ActOnMessages(  # noqa: N802
+        self, request: pb.ActOnMessagesRequest, context: _Context
+    ) -> AsyncIterator[pb.ActOnMessagesProgress]:
+        action = filters.action(request.action)
+        number: int | None = None
+        wanted = MessageFilter()
+        if action is None:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no such action")
+        if request.HasField("queue_id"):
+            number = await self._message_id(request.queue_id, context)
+            if not await self._known(number, context):
+                await context.abort(grpc.StatusCode.NOT_FOUND, "no such message")
+        elif request.HasField("filter"):
+            wanted = filters.message_filter(request.filter)
+        else:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a message or a filter is needed")
+        try:
+            async for progress in self._operator.act(
+                action, wanted, number, clean(request.actor), dry_run=request.dry_run
+            ):
+                yield filters.progress(progress)
+        except QueueError as error:
+            await _unavailable(context, error)
+
+    async def ListDestinations(  # noqa: N802
+        self, request: pb.ListDestinationsRequest, context: _Context
+    ) -> pb.ListDestinationsResponse:
+        size, after, now = _size(request.page_size), clean(request.page_token), self._clock.now()
+        try:
+            found, token = await self._database.read(lambda connection: destinations.view(connection, after, size, now))
+        except QueueError as error:
+            await _unavailable(context, error)
+        return pb.ListDestinationsResponse(
+            destinations=[views.destination(each) for each in found], next_page_token=token
+        )
+
+    async def SuspendDestination(  # noqa: N802
+        self, request: pb.SuspendDestinationRequest, context: _Context
+    ) -> pb.Destination:
+        name, now = clean(request.name), self._clock.now()
+        until = microseconds(request.until) if request.HasField("until") else FOREVER
+        if not name or until <= now:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a name and an end in the future are needed")
+        try:
+            await self._suspensions.suspend(Suspension(name, until, clean(request.actor)))
+        except QueueError as error:
+            await _unavailable(context, error)
+        log.info("destination_suspended", destination=name, actor=request.actor)
+        return await self._destination(name, context)
+
+    async def ResumeDestination(  # noqa: N802
+        self, request: pb.ResumeDestinationRequest, context: _Context
+    ) -> pb.Destination:
+        name = clean(request.name)
+        try:
+            if not await self._suspensions.resume(name):
+                await context.abort(grpc.StatusCode.NOT_FOUND, "no such destination")
+        except QueueError as error:
+            await _unavailable(context, error)
+        log.info("destination_resumed", destination=name, actor=request.actor)
+        self._poke()
+        return await self._destination(name, context)
+
+    async def ResolveRoute(self, request: pb.ResolveRouteRequest, context: _Context) -> pb.ResolveRouteResponse:  # noqa: N802
+        configuration = await self._configured(context)
+        if not request.recipient:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a recipient is needed")
+        expanded = expand_one(configuration, request.recipient)
+        if expanded.fault is not None:
+            return routes.response([routes.unroutable(expanded)], configuration.revision)
+        found = [
+            routes.resolved(await self._explainer.explain(configuration, request.sender, target), expanded)
+            for target in expanded.targets
+        ]
+        return routes.response(found, configuration.revision)
+
+    async def TestRelayHost(  # noqa: N802
+        self, request: pb.TestRelayHostRequest, context: _Context
+    ) -> AsyncIterator[pb.TestRelayHostStep]:
+        configuration = await self._configured(context)
+        if request.HasField("relay_host"):
+            host: RelayHost | None = routes.relay_host(request.relay_host)
+        elif request.rule_id == "delivery":
+            host = configuration.relay_host
+        else:
+            rules = {rule.id: rule.relay_host for rule in configuration.relay_rules}
+            host = rules.get(request.rule_id)
+        if host is None or not host.host:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "no such relay host")
+        async for step in self._explainer.test_relay_host(host, configuration.hostname):
+            yield routes.step(step)
+
     async def _read(self, frames: AsyncIterator[pb.SubmitFrame], stream: Stream) -> None:
         async for frame in frames:
-            stream.feed(wire.frame(frame))
+            stream.feed(submissions.frame(frame))
             await self._intake.roomy()
+
+    async def _page(self, read: Callable[..., Page], request: Any, context: _Context) -> Page:
+        try:
+            after = Position.parse(request.page_token)
+        except ValueError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        wanted, size, now = filters.message_filter(request.filter), _size(request.page_size), self._clock.now()
+        try:
+            return await self._database.read(lambda connection: read(connection, wanted, size, after, now))
+        except QueueError as error:
+            await _unavailable(context, error)
+
+    async def _message_id(self, queue_id: str, context: _Context) -> int:
+        number = message_id(queue_id)
+        if number is None:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "no such message")
+        return number
+
+    async def _known(self, number: int, context: _Context) -> bool:
+        now = self._clock.now()
+        try:
+            return await self._database.read(
+                lambda connection: reading.whole_message(connection, number, now, with_header=False) is not None
+            )
+        except QueueError as error:
+            await _unavailable(context, error)
+
+    async def _destination(self, name: str, context: _Context) -> pb.Destination:
+        now = self._clock.now()
+        try:
+            found = await self._database.read(lambda connection: destinations.view_one(connection, name, now))
+        except QueueError as error:
+            await _unavailable(context, error)
+        if found is None:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "no such destination")
+        return views.destination(found)
+
+    async def _configured(self, context: _Context) -> Configuration:
+        configuration = self._configuration()
+        if configuration is None:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "no configuration yet")
+        return configuration
+
+
+def _size(asked: int) -> int:
+    return min(asked or _PAGE, _LARGEST_PAGE)
+
+
+async def _unavailable(context: _Context, error: QueueError) -> NoReturn:
+    log.warning("queue_unavailable", reason=str(error))
+    await context.abort(grpc.StatusCode.UNAVAILABLE, "the queue's database does not answer")
+    raise AssertionError

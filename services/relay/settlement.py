@@ -195,3 +195,29 @@ def record(circumstances: Circumstances, outcome: Outcome, uncounted: int) -> st
     if uncounted:
         fields["uncounted"] = uncounted
     return json.dumps(fields)
+
+
+@dataclass(frozen=True, slots=True)
+class LastAttempt:
+    """What reports need of an attempt that was kept."""
+
+    code: int = 0
+    enhanced_code: str = ""
+    text: str = ""
+    host: str = ""
+    ended_at: int | None = None
+
+    @classmethod
+    def parse(cls, kept: str | None) -> LastAttempt:
+        """An empty one where none was made, or none can be read."""
+        try:
+            fields = json.loads(kept or "{}")
+            return cls(
+                int(fields.get("code", 0)),
+                str(fields.get("enhanced_code", "")),
+                str(fields.get("text", "")),
+                str(fields.get("host", "")),
+                fields.get("ended_at"),
+            )
+        except (ValueError, TypeError, AttributeError):
+            return cls()

@@ -31,6 +31,20 @@ from libs.runtime.lifecycle import StartupError
 
 log = structlog.get_logger(__name__)
 
+# What a piece of work is given; SQLAlchemy itself stays in this package.
+__all__ = [
+    "Connection",
+    "CorruptError",
+    "Database",
+    "PostgresqlDatabase",
+    "QueueError",
+    "SqliteDatabase",
+    "StorageFullError",
+    "UnavailableError",
+    "open_database",
+    "upgrade",
+]
+
 # On PostgreSQL everything lives in its own schema, so that one database can serve config_api too.
 SCHEMA = "relay"
 VERSION_TABLE = "alembic_version"

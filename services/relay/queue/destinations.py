@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, literal_column, null, or_, select, update
+from sqlalchemy import Connection, bindparam, case, func, literal_column, null, or_, select, update
 
 from services.relay.queue.statements import Many, upsert
-from services.relay.queue.tables import deliveries, destinations
+from services.relay.queue.tables import deliveries, destinations, messages
 from services.relay.states import FOREVER
 
 _LAST_ERROR = Many(
@@ -97,3 +98,89 @@ def suspensions(connection: Connection, now: int) -> dict[str, Suspension]:
         )
     )
     return {row[0]: Suspension(row[0], row[1], row[2]) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationView:
+    """One destination as operators see it. Times in microseconds since 1970."""
+
+    name: str
+    # Not finished: active, deferred and held.
+    queued: int
+    active: int
+    deferred: int
+    held: int
+    oldest_at: int | None
+    next_due_at: int | None
+    last_error: str
+    last_error_at: int | None
+    suspension: Suspension | None
+
+
+# Names looked at for one page.
+_LOOKED_AT = 2000
+
+
+def view(connection: Connection, after: str, size: int, now: int) -> tuple[list[DestinationView], str]:
+    """Destinations where something waits or that are suspended, by name, behind `after`; and where to go on."""
+    leased: dict[str, int] = {
+        row[0]: row[1]
+        for row in connection.execute(
+            select(deliveries.c.destination, func.count())
+            .where(literal_column("lease_owner IS NOT NULL"))
+            .group_by(deliveries.c.destination)
+        )
+    }
+    rows = connection.execute(
+        select(destinations).where(destinations.c.name > after).order_by(destinations.c.name).limit(_LOOKED_AT)
+    ).all()
+    known = {row.name: row for row in rows}
+    last = rows[-1].name if len(rows) == _LOOKED_AT else None
+    names = sorted(known.keys() | {name for name in leased if name > after and (last is None or name <= last)})
+    found: list[DestinationView] = []
+    for name in names:
+        one = _view(connection, name, known.get(name), leased.get(name, 0), now)
+        if one.queued or one.suspension is not None:
+            found.append(one)
+        if len(found) == size:
+            return found, name if name != names[-1] or last is not None else ""
+    return found, last or ""
+
+
+def view_one(connection: Connection, name: str, now: int) -> DestinationView | None:
+    """None for one that was never heard of."""
+    row = connection.execute(select(destinations).where(destinations.c.name == name)).first()
+    leased: int = connection.execute(
+        select(func.count()).where(literal_column("lease_owner IS NOT NULL"), deliveries.c.destination == name)
+    ).scalar_one()
+    return None if row is None and not leased else _view(connection, name, row, leased, now)
+
+
+def _view(connection: Connection, name: str, row: Any, leased: int, now: int) -> DestinationView:
+    of_it: tuple[Any, ...] = (
+        literal_column("deliveries.lease_owner IS NULL"),
+        literal_column("deliveries.state <= 3"),
+        deliveries.c.destination == name,
+    )
+    waiting, due, held = connection.execute(
+        select(
+            func.count(),
+            func.count().filter(deliveries.c.due_at <= now),
+            func.count().filter(deliveries.c.due_at.is_(None)),
+        ).where(*of_it)
+    ).one()
+    first = select(func.min(deliveries.c.message_id)).where(*of_it).scalar_subquery()
+    oldest = connection.execute(select(messages.c.stored_at).where(messages.c.id == first)).scalar()
+    suspended = row is not None and row.suspended_until is not None and row.suspended_until > now
+    return DestinationView(
+        name=name,
+        queued=waiting + leased,
+        active=due + leased,
+        deferred=waiting - due - held,
+        held=held,
+        oldest_at=oldest,
+        next_due_at=next_due(connection, name),
+        last_error=row.last_error if row is not None else "",
+        last_error_at=row.last_error_at if row is not None else None,
+        suspension=Suspension(name, row.suspended_until, row.suspended_by) if suspended else None,
+    )

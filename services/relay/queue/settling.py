@@ -89,7 +89,9 @@ _CLOSE = Many(
     .where(messages.c.id == bindparam("message"))
     .values(
         open=messages.c.open - bindparam("count"),
-        finished_at=case((messages.c.open <= bindparam("count_again"), bindparam("now", type_=BigInteger)), else_=null()),
+        finished_at=case(
+            (messages.c.open <= bindparam("count_again"), bindparam("now", type_=BigInteger)), else_=null()
+        ),
     ),
     ("message", "count", "count_again", "now"),
 )

@@ -1,0 +1,167 @@
+"""What operators do to the queue, in batches, each in one transaction with what it leaves in the timelines."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from enum import Enum
+
+import structlog
+
+from services.relay.addressing import wants_failure
+from services.relay.clock import Clock
+from services.relay.configuration import Configuration
+from services.relay.dsn import Action as ReportAction
+from services.relay.dsn import ReportedRecipient
+from services.relay.identifiers import Identifiers
+from services.relay.message import NewMessage
+from services.relay.queue import ending
+from services.relay.queue.database import Connection, Database
+from services.relay.queue.ending import Open
+from services.relay.queue.filters import MessageFilter
+from services.relay.queue.reading import Position, candidates
+from services.relay.queue.settling import Event, record_events
+from services.relay.queue.storing import store
+from services.relay.reporting import reports, waiting_copy
+from services.relay.states import State
+
+log = structlog.get_logger(__name__)
+
+_BATCH = 200
+BOUNCED_BY_OPERATOR = "returned by the administrator of the mail system"
+
+
+class Action(Enum):
+    RETRY = "retry"
+    HOLD = "hold"
+    RELEASE = "release"
+    BOUNCE = "bounce"
+    DELETE = "delete"
+
+
+# What the timeline calls it.
+_EVENTS = {
+    Action.RETRY: "retried",
+    Action.HOLD: "held",
+    Action.RELEASE: "released",
+    Action.BOUNCE: "bounced",
+    Action.DELETE: "deleted",
+}
+
+
+@dataclass(slots=True)
+class Progress:
+    """Deliveries so far."""
+
+    matched: int = 0
+    acted: int = 0
+    skipped: int = 0
+    done: bool = False
+
+
+class Operator:
+    """One for the process."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        identifiers: Identifiers,
+        configuration: Callable[[], Configuration | None],
+        poke: Callable[[], None],
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._identifiers = identifiers
+        self._configuration = configuration
+        self._poke = poke
+
+    async def act(
+        self, action: Action, wanted: MessageFilter, message_id: int | None, actor: str, *, dry_run: bool
+    ) -> AsyncIterator[Progress]:
+        """Acts on what matches and is stored now; progress after each batch. Raises QueueError."""
+        until = self._clock.now()
+        progress = Progress()
+        after: Position | None = None
+        while not progress.done:
+            if message_id is not None:
+                chosen, after = [message_id], None
+            else:
+                chosen, after = await self._choose(wanted, after, until)
+            acted, skipped = await self._batch(action, wanted, chosen, actor, dry_run=dry_run)
+            progress.matched += acted + skipped
+            progress.acted += 0 if dry_run else acted
+            progress.skipped += skipped
+            progress.done = after is None
+            yield progress
+        if not dry_run:
+            log.info("queue_action", action=action.value, actor=actor, acted=progress.acted, skipped=progress.skipped)
+            self._poke()
+
+    async def _choose(
+        self, wanted: MessageFilter, after: Position | None, until: int
+    ) -> tuple[list[int], Position | None]:
+        """Looked for among the readers: whoever writes must not wait for it."""
+        now = self._clock.now()
+        return await self._database.read(lambda connection: candidates(connection, wanted, after, until, _BATCH, now))
+
+    async def _batch(
+        self, action: Action, wanted: MessageFilter, chosen: list[int], actor: str, *, dry_run: bool
+    ) -> tuple[int, int]:
+        def work(connection: Connection) -> tuple[int, int]:
+            now = self._clock.now()
+            acted = skipped = 0
+            for entry in ending.chosen(connection, chosen, wanted, now):
+                apply = [row for row in entry.waiting if _applies(action, row)]
+                acted += len(apply)
+                skipped += len(entry.waiting) - len(apply) + entry.others
+                if apply and not dry_run:
+                    entry.waiting = apply
+                    self._apply(connection, action, entry, actor, now)
+            return acted, skipped
+
+        return await self._database.write(work) if chosen else (0, 0)
+
+    def _apply(self, connection: Connection, action: Action, entry: Open, actor: str, now: int) -> None:
+        rows = entry.waiting
+        if action in (Action.RETRY, Action.RELEASE):
+            ending.change(connection, [(row, State.QUEUED, now) for row in rows])
+        elif action is Action.HOLD:
+            ending.change(connection, [(row, State.HELD, None) for row in rows])
+        elif action is Action.DELETE:
+            ending.end(connection, [(row, State.DELETED, "") for row in rows], now)
+        else:
+            made = self._bounce(connection, entry, now)
+            ending.end(connection, [(row, State.BOUNCED, BOUNCED_BY_OPERATOR) for row in rows], now)
+            store(connection, made, 0, now)
+        record_events(
+            connection,
+            [
+                Event(self._identifiers.next(), row.message_id, now, _EVENTS[action], row.recipient, "", actor)
+                for row in rows
+            ],
+        )
+
+    def _bounce(self, connection: Connection, entry: Open, now: int) -> list[NewMessage]:
+        """The report that the sender gets, waiting in the database for its delivery."""
+        configuration = self._configuration()
+        reported = [
+            ReportedRecipient(row.recipient, ReportAction.FAILED, "5.0.0", row.orcpt, text=BOUNCED_BY_OPERATOR)
+            for row in entry.waiting
+            if wants_failure(tuple(filter(None, row.notify.split(","))))
+        ]
+        if configuration is None or not reported:
+            return []
+        message = ending.with_content(connection, entry.message)
+        made = reports(configuration, self._identifiers.next, message, reported, now)
+        return [waiting_copy(report) for report in made]
+
+
+def _applies(action: Action, row: object) -> bool:
+    state, due_at = row.state, row.due_at  # type: ignore[attr-defined]
+    held = state == State.HELD or due_at is None
+    if action is Action.RELEASE:
+        return bool(held)
+    if action in (Action.RETRY, Action.HOLD):
+        return not held if action is Action.RETRY else bool(state != State.HELD)
+    return True

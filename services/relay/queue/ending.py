@@ -1,0 +1,132 @@
+"""Ends or changes deliveries that wait, without an attempt: what operators ask for, and what time alone makes due."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, literal_column, null, select, update
+
+from services.relay.message import QueuedMessage
+from services.relay.queue.claiming import read_content
+from services.relay.queue.destinations import wake
+from services.relay.queue.filters import MessageFilter
+from services.relay.queue.settling import close
+from services.relay.queue.statements import Many
+from services.relay.queue.tables import deliveries, messages
+from services.relay.states import Kind, State
+
+_END = Many(
+    update(deliveries)
+    .where(deliveries.c.id == bindparam("delivery"))
+    .values(
+        state=bindparam("new_state"),
+        due_at=null(),
+        finished_at=bindparam("finished"),
+        last_reply=bindparam("reply"),
+    ),
+    ("new_state", "finished", "reply", "delivery"),
+)
+_CHANGE = Many(
+    update(deliveries)
+    .where(deliveries.c.id == bindparam("delivery"))
+    .values(state=bindparam("new_state"), due_at=bindparam("new_due")),
+    ("new_state", "new_due", "delivery"),
+)
+
+
+@dataclass(slots=True)
+class Open:
+    """A message with those of its deliveries that were asked for."""
+
+    message: QueuedMessage
+    delay_noticed: bool
+    # Rows of deliveries that wait, locked; and how many are being tried or finished.
+    waiting: list[Any] = field(default_factory=list)
+    others: int = 0
+
+
+def chosen(connection: Connection, message_ids: Sequence[int], wanted: MessageFilter, now: int) -> list[Open]:
+    """Messages by their identifiers, those that are still in the queue, with the deliveries that match."""
+    rows = connection.execute(select(messages).where(messages.c.id.in_(message_ids), messages.c.open > 0)).all()
+    return lock(connection, rows, wanted.of_deliveries(now))
+
+
+def due_for_sweep(connection: Connection, now: int, size: int) -> list[Open]:
+    """Messages for which time alone has made something due."""
+    rows = connection.execute(
+        select(messages)
+        .where(literal_column("messages.open > 0"), messages.c.sweep_at <= now)
+        .order_by(messages.c.sweep_at)
+        .limit(size)
+        .with_for_update(skip_locked=True)
+    ).all()
+    return lock(connection, rows, [])
+
+
+def lock(connection: Connection, rows: Sequence[Any], conditions: Sequence[Any]) -> list[Open]:
+    """The open deliveries of messages; those that wait can't be claimed before the transaction ends."""
+    if not rows:
+        return []
+    found = {row.id: Open(_message(row), bool(row.delay_noticed)) for row in rows}
+    query = (
+        select(deliveries)
+        .where(deliveries.c.message_id.in_(list(found)), deliveries.c.state <= int(State.HELD), *conditions)
+        .order_by(deliveries.c.id)
+        .with_for_update()
+    )
+    for row in connection.execute(query):
+        if row.lease_owner is None:
+            found[row.message_id].waiting.append(row)
+        else:
+            found[row.message_id].others += 1
+    return list(found.values())
+
+
+def with_content(connection: Connection, message: QueuedMessage) -> QueuedMessage:
+    """With what reports need; an unreadable content must not keep a message from ending."""
+    return message.with_content(read_content(connection, message.id) or b"")
+
+
+def end(connection: Connection, rows: Sequence[tuple[Any, State, str]], now: int) -> None:
+    """Finishes locked deliveries: row, state, and what stands for the last reply (empty: what is there)."""
+    _END.run(connection, [(int(state), now, reply or row.last_reply, row.id) for row, state, reply in rows])
+    closed: dict[int, int] = {}
+    for row, _, _ in rows:
+        closed[row.message_id] = closed.get(row.message_id, 0) + 1
+    close(connection, closed, now)
+
+
+def change(connection: Connection, rows: Sequence[tuple[Any, State, int | None]]) -> None:
+    """Gives locked deliveries another state and due time."""
+    _CHANGE.run(connection, [(int(state), due_at, row.id) for row, state, due_at in rows])
+    woken: dict[str, int] = {}
+    for row, _, due_at in rows:
+        if due_at is not None:
+            woken[row.destination] = min(due_at, woken.get(row.destination, due_at))
+    wake(connection, woken)
+
+
+def swept(connection: Connection, message_id: int, sweep_at: int | None, *, delay_noticed: bool) -> None:
+    """When the message is due for the next sweep."""
+    connection.execute(
+        update(messages).where(messages.c.id == message_id).values(sweep_at=sweep_at, delay_noticed=delay_noticed)
+    )
+
+
+def _message(row: Any) -> QueuedMessage:
+    return QueuedMessage(
+        row.id,
+        Kind(row.kind),
+        row.sender,
+        row.size,
+        row.stored_at,
+        None,
+        row.ret,
+        row.envelope_id,
+        bool(row.smtputf8),
+        bool(row.body_8bitmime),
+        bool(row.quarantine),
+        row.account_login,
+    )

@@ -1,0 +1,125 @@
+"""What an operator looks for, as a value and as SQL conditions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, exists, func, or_
+
+from services.relay.queue.tables import deliveries, messages
+from services.relay.states import Kind, State
+
+# Of the contract's DeliveryState, what the database tells apart by the hour.
+ACTIVE, DEFERRED, HELD = 1, 2, 3
+
+Condition = ColumnElement[bool]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFilter:
+    """Each that is set must match; those about deliveries must match in one and the same delivery."""
+
+    sender: bytes | None = None
+    recipient: bytes | None = None
+    sender_domain: str = ""
+    recipient_domain: str = ""
+    # Numbers of the contract's DeliveryState.
+    states: tuple[int, ...] = ()
+    destination: str = ""
+    # Microseconds since 1970.
+    received_after: int | None = None
+    received_before: int | None = None
+    last_reply_contains: str = ""
+    account_login: str = ""
+    client_address: str = ""
+    attempts_at_least: int = 0
+    session_id: str = ""
+
+    def of_messages(self) -> list[Condition]:
+        """About the message alone."""
+        found: list[Condition] = []
+        if self.sender is not None:
+            found.append(messages.c.sender == self.sender)
+        if self.sender_domain:
+            found.append(messages.c.sender_domain == self.sender_domain.lower())
+        if self.received_after is not None:
+            found.append(messages.c.received_at > self.received_after)
+        if self.received_before is not None:
+            found.append(messages.c.received_at < self.received_before)
+        if self.account_login:
+            found.append(messages.c.account_login == self.account_login)
+        if self.client_address:
+            found.append(messages.c.client_address == self.client_address)
+        if self.session_id:
+            found.append(messages.c.session_id == self.session_id)
+        return found
+
+    def of_deliveries(self, now: int) -> list[Condition]:
+        """About one delivery."""
+        found: list[Condition] = []
+        if self.recipient is not None:
+            found.append(or_(deliveries.c.recipient == self.recipient, _submitted_as(self.recipient)))
+        if self.recipient_domain:
+            found.append(deliveries.c.recipient_domain == self.recipient_domain.lower())
+        if self.destination:
+            found.append(deliveries.c.destination == self.destination)
+        if self.last_reply_contains:
+            found.append(_contains(deliveries.c.last_reply, self.last_reply_contains))
+        if self.attempts_at_least:
+            found.append(deliveries.c.attempts >= self.attempts_at_least)
+        if self.states:
+            found.append(or_(*(in_state(state, now) for state in self.states)))
+        return found
+
+    def conditions(self, now: int) -> list[Condition]:
+        """For a query of messages."""
+        found = self.of_messages()
+        about = self.of_deliveries(now)
+        if about:
+            matching: Condition = exists().where(deliveries.c.message_id == messages.c.id, *about)
+            if int(State.REJECTED) in self.states and self._only_states:
+                # A session that was refused before it named a recipient has no delivery.
+                matching = or_(matching, messages.c.kind == int(Kind.REFUSED))
+            found.append(matching)
+        return found
+
+    @property
+    def _only_states(self) -> bool:
+        return self.recipient is None and not (
+            self.recipient_domain or self.destination or self.last_reply_contains or self.attempts_at_least
+        )
+
+
+def in_state(state: int, now: int) -> Condition:
+    """Whether a delivery is in a state of the contract now."""
+    queued = deliveries.c.state == int(State.QUEUED)
+    if state == ACTIVE:
+        return and_(queued, or_(deliveries.c.lease_owner.is_not(None), deliveries.c.due_at <= now))
+    if state == DEFERRED:
+        return and_(queued, deliveries.c.lease_owner.is_(None), deliveries.c.due_at > now)
+    if state == HELD:
+        by_route = and_(queued, deliveries.c.lease_owner.is_(None), deliveries.c.due_at.is_(None))
+        return or_(deliveries.c.state == int(State.HELD), by_route)
+    return deliveries.c.state == state
+
+
+def state_of(state: int, lease_owner: int | None, due_at: int | None, now: int) -> int:
+    """The contract's DeliveryState of a row."""
+    if state != State.QUEUED:
+        return state
+    if lease_owner is not None:
+        return ACTIVE
+    if due_at is None:
+        return HELD
+    return ACTIVE if due_at <= now else DEFERRED
+
+
+def _submitted_as(recipient: bytes) -> Condition:
+    return deliveries.c.submitted_recipient == recipient
+
+
+def _contains(column: Any, text: str) -> Condition:
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    found: Condition = func.lower(column).like(func.lower(f"%{escaped}%"), escape="\\")
+    return found

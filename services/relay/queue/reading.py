@@ -1,0 +1,233 @@
+"""What operators see: pages of the queue and of the history, and one message whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, or_, select
+
+from services.relay.queue.filters import MessageFilter, state_of
+from services.relay.queue.tables import attempts, contents, deliveries, events, messages
+from services.relay.states import State
+
+# Messages looked at for one page: a filter that matches hardly any gives a short page, and a token to go on.
+_WINDOW = 20_000
+_WINDOWS = 5
+# Deliveries shown of each message in a list.
+_SHOWN = 50
+_HEADER_OCTETS = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a page ends: (time, message), as the order of the list has them."""
+
+    at: int
+    message_id: int
+
+    def token(self) -> str:
+        return f"{self.at}-{self.message_id}"
+
+    @classmethod
+    def parse(cls, token: str) -> Position | None:
+        """None for the empty token. Raises ValueError."""
+        if not token:
+            return None
+        at, dash, message = token.partition("-")
+        if not dash or not (at.isascii() and at.isdigit() and message.isascii() and message.isdigit()):
+            raise ValueError("not a page token")
+        position = cls(int(at), int(message))
+        if max(position.at, position.message_id) >= 2**63:
+            raise ValueError("not a page token")
+        return position
+
+
+@dataclass(slots=True)
+class StoredMessage:
+    """A row of messages with its deliveries, and what else was asked for. Rows have the tables' columns."""
+
+    row: Any
+    deliveries: list[Any] = field(default_factory=list)
+    delivery_count: int = 0
+    # The contract's DeliveryState.
+    state: int = 0
+    attempts: dict[int, list[str]] = field(default_factory=dict)
+    events: list[Any] = field(default_factory=list)
+    header: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    messages: tuple[StoredMessage, ...]
+    next: Position | None
+
+
+def queue_page(connection: Connection, wanted: MessageFilter, size: int, after: Position | None, now: int) -> Page:
+    """Messages with something left to do, oldest first."""
+    found: list[Any] = []
+    for _ in range(_WINDOWS):
+        start = _after(after)
+        edge = connection.execute(
+            select(messages.c.stored_at, messages.c.id)
+            .where(messages.c.open > 0, *start)
+            .order_by(messages.c.stored_at, messages.c.id)
+            .offset(_WINDOW)
+            .limit(1)
+        ).first()
+        bound = [] if edge is None else [_up_to(edge[0], edge[1])]
+        found += connection.execute(
+            select(messages)
+            .where(messages.c.open > 0, *start, *bound, *wanted.conditions(now))
+            .order_by(messages.c.stored_at, messages.c.id)
+            .limit(size + 1 - len(found))
+        ).all()
+        if len(found) > size:
+            last = found[size - 1]
+            return Page(_with_deliveries(connection, found[:size], now), Position(last.stored_at, last.id))
+        if edge is None:
+            return Page(_with_deliveries(connection, found, now), None)
+        after = Position(edge[0], edge[1])
+    return Page(_with_deliveries(connection, found, now), after)
+
+
+def history_page(connection: Connection, wanted: MessageFilter, size: int, after: Position | None, now: int) -> Page:
+    """Finished and refused messages, newest first."""
+    found: list[Any] = []
+    finished = messages.c.finished_at.is_not(None)
+    order = (messages.c.finished_at.desc(), messages.c.id.desc())
+    for _ in range(_WINDOWS):
+        start = [finished, *_before(after)]
+        edge = connection.execute(
+            select(messages.c.finished_at, messages.c.id).where(*start).order_by(*order).offset(_WINDOW).limit(1)
+        ).first()
+        bound = [] if edge is None else [_down_to(edge[0], edge[1])]
+        found += connection.execute(
+            select(messages)
+            .where(*start, *bound, *wanted.conditions(now))
+            .order_by(*order)
+            .limit(size + 1 - len(found))
+        ).all()
+        if len(found) > size:
+            last = found[size - 1]
+            return Page(_with_deliveries(connection, found[:size], now), Position(last.finished_at, last.id))
+        if edge is None:
+            return Page(_with_deliveries(connection, found, now), None)
+        after = Position(edge[0], edge[1])
+    return Page(_with_deliveries(connection, found, now), after)
+
+
+def candidates(
+    connection: Connection, wanted: MessageFilter, after: Position | None, until: int, size: int, now: int
+) -> tuple[list[int], Position | None]:
+    """Messages of the queue that match, oldest first, and where to go on; None at the end.
+
+    Those stored after `until` are left alone, so that whoever goes on comes to an end.
+    """
+    start = [messages.c.open > 0, messages.c.stored_at <= until, *_after(after)]
+    order = (messages.c.stored_at, messages.c.id)
+    edge = connection.execute(
+        select(messages.c.stored_at, messages.c.id).where(*start).order_by(*order).offset(_WINDOW).limit(1)
+    ).first()
+    bound = [] if edge is None else [_up_to(edge[0], edge[1])]
+    rows = connection.execute(
+        select(messages.c.stored_at, messages.c.id)
+        .where(*start, *bound, *wanted.conditions(now))
+        .order_by(*order)
+        .limit(size)
+    ).all()
+    if len(rows) == size:
+        return [row[1] for row in rows], Position(rows[-1][0], rows[-1][1])
+    return [row[1] for row in rows], None if edge is None else Position(edge[0], edge[1])
+
+
+def whole_message(connection: Connection, message_id: int, now: int, *, with_header: bool) -> StoredMessage | None:
+    """A message with every delivery, attempt and event; None when there is none."""
+    row = connection.execute(select(messages).where(messages.c.id == message_id)).first()
+    if row is None:
+        return None
+    found = StoredMessage(row)
+    found.deliveries = list(
+        connection.execute(
+            select(deliveries).where(deliveries.c.message_id == message_id).order_by(deliveries.c.id)
+        ).all()
+    )
+    found.delivery_count = len(found.deliveries)
+    found.state = least_finished(
+        [state_of(each.state, each.lease_owner, each.due_at, now) for each in found.deliveries]
+    )
+    of_them = select(deliveries.c.id).where(deliveries.c.message_id == message_id)
+    for delivery, attempt in connection.execute(
+        select(attempts.c.delivery_id, attempts.c.attempt)
+        .where(attempts.c.delivery_id.in_(of_them))
+        .order_by(attempts.c.delivery_id, attempts.c.started_at)
+    ):
+        found.attempts.setdefault(delivery, []).append(attempt)
+    found.events = list(
+        connection.execute(
+            select(events).where(events.c.message_id == message_id).order_by(events.c.at, events.c.id)
+        ).all()
+    )
+    if with_header:
+        head = connection.execute(
+            select(func.substr(contents.c.content, 1, _HEADER_OCTETS)).where(contents.c.message_id == message_id)
+        ).scalar()
+        found.header = bytes(head or b"")
+    return found
+
+
+def content_piece(connection: Connection, message_id: int, offset: int, size: int) -> bytes | None:
+    """Octets of a content from `offset` on, empty at its end; None when it is gone."""
+    piece = connection.execute(
+        select(func.substr(contents.c.content, offset + 1, size)).where(contents.c.message_id == message_id)
+    ).first()
+    return None if piece is None else bytes(piece[0] or b"")
+
+
+def least_finished(states: Sequence[int]) -> int:
+    """Of a message, from those of its deliveries; an alias counts only where there is nothing else."""
+    real = [state for state in states if state != State.EXPANDED]
+    return min(real or states, default=int(State.REJECTED))
+
+
+def _with_deliveries(connection: Connection, rows: Sequence[Any], now: int) -> tuple[StoredMessage, ...]:
+    by_id = {row.id: StoredMessage(row) for row in rows}
+    if not by_id:
+        return ()
+    number = func.row_number().over(partition_by=deliveries.c.message_id, order_by=deliveries.c.id).label("number")
+    states: dict[int, list[int]] = {}
+    for row in connection.execute(select(deliveries, number).where(deliveries.c.message_id.in_(list(by_id)))):
+        found = by_id[row.message_id]
+        found.delivery_count += 1
+        states.setdefault(row.message_id, []).append(state_of(row.state, row.lease_owner, row.due_at, now))
+        if row.number <= _SHOWN:
+            found.deliveries.append(row)
+    for message, found in by_id.items():
+        found.state = least_finished(states.get(message, []))
+    return tuple(by_id.values())
+
+
+def _after(position: Position | None) -> list[Any]:
+    """Behind a position, in a form for which both databases use the index."""
+    if position is None:
+        return []
+    later = and_(messages.c.stored_at == position.at, messages.c.id > position.message_id)
+    return [messages.c.stored_at >= position.at, or_(messages.c.stored_at > position.at, later)]
+
+
+def _up_to(at: int, message_id: int) -> Any:
+    same = and_(messages.c.stored_at == at, messages.c.id <= message_id)
+    return and_(messages.c.stored_at <= at, or_(messages.c.stored_at < at, same))
+
+
+def _before(position: Position | None) -> list[Any]:
+    if position is None:
+        return []
+    earlier = and_(messages.c.finished_at == position.at, messages.c.id < position.message_id)
+    return [messages.c.finished_at <= position.at, or_(messages.c.finished_at < position.at, earlier)]
+
+
+def _down_to(at: int, message_id: int) -> Any:
+    same = and_(messages.c.finished_at == at, messages.c.id >= message_id)
+    return and_(messages.c.finished_at >= at, or_(messages.c.finished_at > at, same))

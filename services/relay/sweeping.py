@@ -1,0 +1,215 @@
+"""What time alone makes due: notices of delay, the expiry of what waits or is held, the end of the history.
+
+None of it depends on an attempt being made (C135), and none of it happens by a clock that has just jumped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from services.relay.addressing import wants_delay, wants_failure
+from services.relay.clock import MICROSECONDS, Clock
+from services.relay.configuration import Configuration, QueueSettings
+from services.relay.dsn import Action, ReportedRecipient
+from services.relay.identifiers import Identifiers
+from services.relay.message import NewMessage, queue_id
+from services.relay.metrics import SWEPT
+from services.relay.queue import ending
+from services.relay.queue.database import Connection, Database, QueueError
+from services.relay.queue.ending import Open
+from services.relay.queue.retention import forget_destinations, remove_old, shrink
+from services.relay.queue.settling import Event, record_events
+from services.relay.queue.storing import store
+from services.relay.reporting import reports, waiting_copy
+from services.relay.schedule import expiry, sweep
+from services.relay.settlement import EXPIRED, LastAttempt
+from services.relay.states import State
+
+log = structlog.get_logger(__name__)
+
+_SWEEP_SECONDS = 15.0
+_RETENTION_SECONDS = 60.0
+# Between two small steps of a long job, so that mail comes first.
+_PAUSE_SECONDS = 0.05
+_BATCH = 50
+_REMOVED_AT_ONCE = 500
+# A message whose deliveries are being tried just now is looked at again after this.
+_AGAIN = 600 * MICROSECONDS
+# After the start what is due is tried before what is old is given up.
+_START_SECONDS = 120.0
+
+
+class Sweeper:
+    """One for the process."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        identifiers: Identifiers,
+        configuration: Callable[[], Configuration | None],
+        poke: Callable[[], None],
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._identifiers = identifiers
+        self._configuration = configuration
+        self._poke = poke
+        self._may_expire_at = clock.steady() + _START_SECONDS
+
+    async def run(self) -> None:
+        """Sweeps, for ever."""
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            try:
+                while await self.sweep():  # noqa: ASYNC110 - not polling: one batch after the other
+                    await asyncio.sleep(_PAUSE_SECONDS)
+            except QueueError as error:
+                log.warning("sweep_failed", reason=str(error))
+
+    async def run_retention(self) -> None:
+        """Removes what has been finished for long enough, a little at a time, for ever."""
+        while True:
+            await asyncio.sleep(_RETENTION_SECONDS)
+            try:
+                while await self.retire():  # noqa: ASYNC110 - not polling: one batch after the other
+                    await asyncio.sleep(_PAUSE_SECONDS)
+            except QueueError as error:
+                log.warning("retention_failed", reason=str(error))
+
+    async def sweep(self) -> bool:
+        """One batch; whether there may be more. Raises QueueError."""
+        configuration = self._configuration()
+        if configuration is None:
+            return False
+        may_expire = self._clock.settled and self._clock.steady() >= self._may_expire_at
+
+        def work(connection: Connection) -> int:
+            now = self._clock.now()
+            found = ending.due_for_sweep(connection, now, _BATCH)
+            for entry in found:
+                self._sweep_one(connection, configuration, entry, now, may_expire)
+            return len(found)
+
+        count = await self._database.write(work)
+        if count:
+            self._poke()
+        return count == _BATCH
+
+    async def retire(self) -> bool:
+        """One batch of the history; whether there may be more. Raises QueueError."""
+        configuration = self._configuration()
+        if configuration is None or not self._clock.settled:
+            return False
+        before = self._clock.now() - int(configuration.queue.retention * MICROSECONDS)
+
+        def work(connection: Connection) -> int:
+            removed = remove_old(connection, before, _REMOVED_AT_ONCE)
+            if removed < _REMOVED_AT_ONCE:
+                forget_destinations(connection, before)
+            return removed
+
+        removed = await self._database.write(work)
+        if removed:
+            SWEPT.labels("retired").inc(removed)
+        freed = await self._database.write(shrink)
+        return removed == _REMOVED_AT_ONCE or freed
+
+    def _sweep_one(
+        self, connection: Connection, configuration: Configuration, entry: Open, now: int, may_expire: bool
+    ) -> None:
+        settings, message = configuration.queue, entry.message
+        null_sender = not message.sender
+        noticed = entry.delay_noticed
+        if now >= expiry(settings, message.stored_at, null_sender=null_sender):
+            if may_expire:
+                self._expire(connection, configuration, entry, now)
+            ending.swept(connection, message.id, now + _AGAIN, delay_noticed=noticed)
+            return
+        next_sweep = sweep(settings, message.stored_at, null_sender=null_sender, delay_noticed=noticed)
+        if next_sweep <= now and not noticed:
+            self._notice(connection, configuration, entry, now)
+            noticed = True
+            next_sweep = sweep(settings, message.stored_at, null_sender=null_sender, delay_noticed=True)
+        ending.swept(connection, message.id, max(next_sweep, now + MICROSECONDS), delay_noticed=noticed)
+
+    def _expire(self, connection: Connection, configuration: Configuration, entry: Open, now: int) -> None:
+        if not entry.waiting:
+            return
+        reported = [
+            _reported(row, Action.FAILED, EXPIRED, settings=None)
+            for row in entry.waiting
+            if wants_failure(_notify(row))
+        ]
+        made = self._reports(connection, configuration, entry, reported, now)
+        ending.end(connection, [(row, State.BOUNCED, "") for row in entry.waiting], now)
+        store(connection, made, 0, now)
+        record_events(
+            connection,
+            [
+                Event(self._identifiers.next(), row.message_id, now, "expired", row.recipient, row.last_reply)
+                for row in entry.waiting
+            ],
+        )
+        SWEPT.labels("expired").inc(len(entry.waiting))
+        log.warning("deliveries_expired", queue_id=queue_id(entry.message.id), deliveries=len(entry.waiting))
+
+    def _notice(self, connection: Connection, configuration: Configuration, entry: Open, now: int) -> None:
+        until = expiry(configuration.queue, entry.message.stored_at, null_sender=False)
+        reported = [
+            _reported(row, Action.DELAYED, "4.0.0", settings=configuration.queue, until=until)
+            for row in entry.waiting
+            if wants_delay(_notify(row))
+        ]
+        made = self._reports(connection, configuration, entry, reported, now)
+        store(connection, made, 0, now)
+        if made:
+            SWEPT.labels("delay_notice").inc(len(made))
+            record_events(
+                connection,
+                [
+                    Event(
+                        self._identifiers.next(), entry.message.id, now, "dsn_sent", b"", f"delayed: {queue_id(one.id)}"
+                    )
+                    for one in made
+                ],
+            )
+
+    def _reports(
+        self,
+        connection: Connection,
+        configuration: Configuration,
+        entry: Open,
+        reported: list[ReportedRecipient],
+        now: int,
+    ) -> list[NewMessage]:
+        if not reported:
+            return []
+        message = ending.with_content(connection, entry.message)
+        return [waiting_copy(each) for each in reports(configuration, self._identifiers.next, message, reported, now)]
+
+
+def _notify(row: object) -> tuple[str, ...]:
+    return tuple(filter(None, row.notify.split(",")))  # type: ignore[attr-defined]
+
+
+def _reported(
+    row: object, action: Action, status: str, *, settings: QueueSettings | None, until: int | None = None
+) -> ReportedRecipient:
+    last = LastAttempt.parse(row.last_attempt)  # type: ignore[attr-defined]
+    if settings is not None and last.enhanced_code.startswith("4."):
+        status = last.enhanced_code
+    return ReportedRecipient(
+        address=row.recipient,  # type: ignore[attr-defined]
+        action=action,
+        status=status,
+        orcpt=row.orcpt,  # type: ignore[attr-defined]
+        code=last.code if last.host else 0,
+        text=last.text or "it was held or waited all the time",
+        remote_host=last.host,
+        last_attempt_at=last.ended_at,
+        will_retry_until=until,
+    )

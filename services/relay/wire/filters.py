@@ -1,0 +1,45 @@
+"""Filters and actions as values."""
+
+from __future__ import annotations
+
+from posthouse.relay.v1 import relay_pb2 as pb
+
+from services.relay.operating import Action, Progress
+from services.relay.queue.filters import MessageFilter
+from services.relay.wire.fields import clean, microseconds
+
+_ACTIONS: dict[int, Action] = {
+    pb.QUEUE_ACTION_RETRY: Action.RETRY,
+    pb.QUEUE_ACTION_HOLD: Action.HOLD,
+    pb.QUEUE_ACTION_RELEASE: Action.RELEASE,
+    pb.QUEUE_ACTION_BOUNCE: Action.BOUNCE,
+    pb.QUEUE_ACTION_DELETE: Action.DELETE,
+}
+
+
+def message_filter(of: pb.MessageFilter) -> MessageFilter:
+    """Empty fields stand for any."""
+    return MessageFilter(
+        sender=of.sender or None,
+        recipient=of.recipient or None,
+        sender_domain=clean(of.sender_domain),
+        recipient_domain=clean(of.recipient_domain),
+        states=tuple(int(state) for state in of.states if state),
+        destination=clean(of.destination),
+        received_after=microseconds(of.received_after) if of.HasField("received_after") else None,
+        received_before=microseconds(of.received_before) if of.HasField("received_before") else None,
+        last_reply_contains=clean(of.last_reply_contains),
+        account_login=clean(of.account_login),
+        client_address=clean(of.client_address),
+        attempts_at_least=of.attempts_at_least,
+        session_id=clean(of.session_id),
+    )
+
+
+def action(of: int) -> Action | None:
+    """None for one that is not known."""
+    return _ACTIONS.get(of)
+
+
+def progress(of: Progress) -> pb.ActOnMessagesProgress:
+    return pb.ActOnMessagesProgress(matched=of.matched, acted=of.acted, skipped=of.skipped, done=of.done)

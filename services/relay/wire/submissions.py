@@ -1,0 +1,115 @@
+"""Frames of the submission stream as values, and acknowledgements back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from posthouse.relay.v1 import relay_pb2 as pb
+
+from services.relay.addressing import Wanted
+from services.relay.incoming import Chunk, Frame, Incoming, Refusal
+from services.relay.intake import Ack, Result
+from services.relay.message import Origin
+from services.relay.storage import StorageState
+from services.relay.wire.fields import clean, microseconds
+
+_RESULTS = {
+    Result.STORED: pb.SubmitAck.RESULT_STORED,
+    Result.TEMPORARY_FAILURE: pb.SubmitAck.RESULT_TEMPORARY_FAILURE,
+    Result.INSUFFICIENT_STORAGE: pb.SubmitAck.RESULT_INSUFFICIENT_STORAGE,
+    Result.INVALID: pb.SubmitAck.RESULT_INVALID,
+}
+_ADDRESS_LIMIT = 64
+
+
+def frame(of: pb.SubmitFrame) -> Frame:
+    """What a frame holds."""
+    return Frame(
+        tuple(_incoming(one) for one in of.submissions),
+        tuple(Chunk(one.submission_id, one.data, one.last) for one in of.chunks),
+        tuple(of.abandoned_submission_ids),
+        tuple(_refusal(one) for one in of.refused),
+    )
+
+
+def acks(of: Iterable[Ack]) -> pb.SubmitAckFrame:
+    """Acknowledgements in one frame."""
+    return pb.SubmitAckFrame(
+        acks=[
+            pb.SubmitAck(
+                submission_id=ack.submission_id,
+                result=_RESULTS[ack.result],
+                queue_id=ack.queue_id,
+                reason=ack.reason,
+            )
+            for ack in of
+        ]
+    )
+
+
+def storage(of: StorageState) -> pb.SubmitAckFrame:
+    """The state of the storage in a frame of its own."""
+    return pb.SubmitAckFrame(storage=pb.StorageState(accepting=of.accepting, available=of.available))
+
+
+def _incoming(of: pb.Submission) -> Incoming:
+    envelope = of.envelope
+    return Incoming(
+        id=of.id,
+        sender=envelope.sender,
+        recipients=tuple(_wanted(one) for one in envelope.recipients),
+        content=of.content,
+        size=of.content_size,
+        received_at=microseconds(of.received_at),
+        origin=_origin(of.origin),
+        ret=envelope.ret if envelope.ret in ("FULL", "HDRS") else "",
+        envelope_id=envelope.envelope_id,
+        smtputf8=envelope.smtputf8,
+        body_8bitmime=envelope.body_8bitmime,
+        quarantine=of.quarantine,
+    )
+
+
+def _wanted(of: pb.Recipient) -> Wanted:
+    if not of.discarded and not of.notify and not of.original_recipient:
+        return Wanted(of.address)
+    return Wanted(
+        of.address,
+        tuple(value for value in of.notify if value in ("NEVER", "SUCCESS", "FAILURE", "DELAY")),
+        of.original_recipient,
+        of.discarded,
+        clean(of.discard_reason),
+        clean(of.discard_rule_id),
+    )
+
+
+def _origin(of: pb.Origin) -> Origin:
+    return Origin(
+        clean(of.session_id, _ADDRESS_LIMIT),
+        clean(of.client_address, _ADDRESS_LIMIT),
+        of.helo_name,
+        clean(of.account_login),
+        clean(of.listener, 16),
+        of.tls,
+    )
+
+
+def _refusal(of: pb.RefusedMessage) -> Refusal:
+    return Refusal(
+        origin=Origin(
+            clean(of.session_id, _ADDRESS_LIMIT),
+            clean(of.client_address, _ADDRESS_LIMIT),
+            of.helo_name,
+            clean(of.account_login),
+        ),
+        sender=of.sender,
+        recipients=tuple(of.recipients),
+        code=of.code,
+        enhanced_code=clean(of.enhanced_code, 16),
+        text=clean(of.text),
+        reason_id=clean(of.reason_id),
+        rule_id=clean(of.rule_id),
+        stage=clean(of.stage, 32),
+        refused_at=microseconds(of.refused_at),
+        discarded=of.discarded,
+    )

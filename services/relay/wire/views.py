@@ -1,0 +1,182 @@
+"""What operators are shown: rows of the queue as relay.v1's messages."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from posthouse.relay.v1 import relay_pb2 as pb
+
+from services.relay.message import queue_id
+from services.relay.queue.destinations import DestinationView
+from services.relay.queue.filters import state_of
+from services.relay.queue.reading import StoredMessage
+from services.relay.states import FOREVER, Kind, State
+from services.relay.wire.fields import optional, timestamp
+
+# Attempts that were none: kept in the same place for want of a better.
+_NO_ATTEMPT = ("held", "discarded")
+
+
+def message(of: StoredMessage, now: int) -> pb.Message:
+    """A message with those of its deliveries that were read."""
+    row = of.row
+    shown = pb.Message(
+        queue_id=queue_id(row.id),
+        submission_id=row.submission_id or "",
+        sender=row.sender,
+        size=row.size,
+        received_at=timestamp(row.received_at),
+        origin=pb.Origin(
+            session_id=row.session_id,
+            client_address=row.client_address,
+            helo_name=row.helo_name,
+            account_login=row.account_login,
+            listener=row.listener,
+            tls=row.tls,
+        ),
+        state=of.state,  # type: ignore[arg-type]
+        deliveries=[_delivery(of, each, now) for each in of.deliveries],
+        delivery_count=of.delivery_count,
+        timeline=[],
+        header=of.header,
+        envelope_id=row.envelope_id,
+        smtputf8=row.smtputf8,
+        quarantine=row.quarantine,
+    )
+    if row.refusal:
+        refusal = json.loads(row.refusal)
+        shown.code = refusal["code"]
+        shown.enhanced_code = refusal["enhanced_code"]
+        shown.text = refusal["text"]
+        shown.reason_id = refusal["reason_id"]
+        shown.rule_id = refusal["rule_id"]
+        shown.stage = refusal["stage"]
+        if not of.deliveries:
+            discarded = refusal["discarded"]
+            shown.state = pb.DELIVERY_STATE_DISCARDED if discarded else pb.DELIVERY_STATE_REJECTED
+    return shown
+
+
+def whole(of: StoredMessage, now: int) -> pb.Message:
+    """With the timeline."""
+    shown = message(of, now)
+    for entry in sorted(_timeline(of), key=lambda entry: (entry.at.seconds, entry.at.nanos)):
+        shown.timeline.append(entry)
+    return shown
+
+
+def destination(of: DestinationView) -> pb.Destination:
+    suspension = of.suspension
+    until = None if suspension is None or suspension.until >= FOREVER else suspension.until
+    return pb.Destination(
+        name=of.name,
+        queued=of.queued,
+        active=of.active,
+        deferred=of.deferred,
+        held=of.held,
+        oldest_at=optional(of.oldest_at),
+        last_error=of.last_error,
+        last_error_at=optional(of.last_error_at),
+        suspended=suspension is not None,
+        suspended_until=optional(until),
+        suspended_by="" if suspension is None else suspension.by,
+        next_due_at=optional(of.next_due_at),
+    )
+
+
+def _delivery(of: StoredMessage, row: Any, now: int) -> pb.Delivery:
+    state = state_of(row.state, row.lease_owner, row.due_at, now)
+    shown = pb.Delivery(
+        id=str(row.id),
+        recipient=row.recipient,
+        original_recipient=row.submitted_recipient,
+        state=state,  # type: ignore[arg-type]
+        destination=row.destination,
+        attempts=row.attempts,
+        due_at=optional(row.due_at),
+        finished_at=optional(row.finished_at),
+        possible_duplicate=row.possible_duplicate,
+        history=[attempt(each) for each in _attempts(of, row)],
+    )
+    if row.last_attempt:
+        shown.last_attempt.CopyFrom(attempt(row.last_attempt))
+    return shown
+
+
+def _attempts(of: StoredMessage, row: Any) -> list[str]:
+    """Those kept one by one, and the last of a finished delivery, which stands in its own row."""
+    kept = list(of.attempts.get(row.id, []))
+    if row.last_attempt and not State(row.state).open and row.last_attempt not in kept:
+        kept.append(row.last_attempt)
+    return [each for each in kept if json.loads(each).get("result") not in _NO_ATTEMPT]
+
+
+def attempt(kept: str) -> pb.Attempt:
+    """An attempt from its JSON."""
+    fields = json.loads(kept)
+    return pb.Attempt(
+        started_at=_moment(fields.get("started_at")),
+        ended_at=_moment(fields.get("ended_at")),
+        host=fields.get("host", ""),
+        address=fields.get("address", ""),
+        port=fields.get("port", 0),
+        tls=fields.get("tls", ""),
+        tls_policy=fields.get("tls_policy", ""),
+        result=fields.get("result", ""),
+        code=fields.get("code", 0),
+        enhanced_code=fields.get("enhanced_code", ""),
+        text=fields.get("text", ""),
+        possible_duplicate=fields.get("possible_duplicate", False),
+        worker=fields.get("worker", ""),
+    )
+
+
+def _moment(at: object) -> Timestamp | None:
+    return timestamp(at) if isinstance(at, int) else None
+
+
+def _timeline(of: StoredMessage) -> list[pb.TimelineEvent]:
+    row = of.row
+    kind = "refused" if row.kind == Kind.REFUSED else "stored"
+    found = [pb.TimelineEvent(at=timestamp(row.stored_at), event=kind, detail=_detail(row))]
+    for each in of.deliveries:
+        found += [_attempted(each, json.loads(kept)) for kept in _attempts(of, each)]
+        if each.state == State.EXPANDED:
+            event = pb.TimelineEvent(at=timestamp(row.stored_at), event="expanded", recipient=each.recipient)
+            event.detail = each.last_reply
+            found.append(event)
+        elif each.state == State.DISCARDED and row.kind != Kind.REFUSED:
+            event = pb.TimelineEvent(at=timestamp(row.stored_at), event="discarded", recipient=each.recipient)
+            event.detail = each.last_reply
+            found.append(event)
+    found += [
+        pb.TimelineEvent(
+            at=timestamp(each.at), event=each.event, recipient=each.recipient, detail=each.detail, actor=each.actor
+        )
+        for each in of.events
+    ]
+    return found
+
+
+def _attempted(row: Any, fields: dict[str, Any]) -> pb.TimelineEvent:
+    result = {"delivered": "delivered", "failed": "bounced"}.get(fields.get("result", ""), "deferred")
+    if row.state == State.BOUNCED and fields.get("ended_at") is not None and result == "deferred":
+        # The last one, at the end of its time.
+        result = "expired" if row.finished_at == fields["ended_at"] else result
+    text = " ".join(str(part) for part in (fields.get("code") or "", fields.get("text", "")) if part)
+    return pb.TimelineEvent(
+        at=_moment(fields.get("ended_at")),
+        event=result,
+        recipient=row.recipient,
+        detail=f"{fields['host']}: {text}" if fields.get("host") else text,
+    )
+
+
+def _detail(row: Any) -> str:
+    if row.kind == Kind.REPORT:
+        return "a report of ours"
+    if row.kind == Kind.DOUBLE_BOUNCE:
+        return "a notice to the postmasters"
+    return f"from {row.client_address}" if row.client_address else ""
