@@ -156,4 +156,6 @@ def environment() -> dict[str, str]:
     """This process's environment, with the data folder made absolute for the children."""
     found = dict(os.environ)
     found["POSTHOUSE_DATA_DIR"] = str(data_folder(found))
+    # Without byte code on disk each start would compile every library anew, which takes seconds.
+    found.pop("PYTHONDONTWRITEBYTECODE", None)
     return found

@@ -35,7 +35,7 @@ def test_each_way_in_reaches_the_next_hop_found_by_mx(suite: Suite, far: SmtpSin
         assert one.sender == world.ALICE.encode()
         assert one.accepted_recipients == [b"bob@far.test"]
         assert one.body == body
-        assert one.header.startswith(b"Received: from ")
+        assert b"Received: from " in one.header
         assert b"for <bob@far.test>" in one.header
     assert sorted(b"with ESMTPSA" in one.header for one in taken) == [True, True, True]
 
