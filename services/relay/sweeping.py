@@ -19,6 +19,7 @@ from services.relay.message import NewMessage, queue_id
 from services.relay.metrics import SWEPT
 from services.relay.queue import ending
 from services.relay.queue.database import Connection, Database, QueueError
+from services.relay.queue.due_times import pull_back
 from services.relay.queue.ending import Open
 from services.relay.queue.retention import forget_destinations, remove_old, shrink
 from services.relay.queue.settling import Event, record_events
@@ -59,12 +60,17 @@ class Sweeper:
         self._configuration = configuration
         self._poke = poke
         self._may_expire_at = clock.steady() + _START_SECONDS
+        # The wall clock may have been set back since the due times were written, be it while nobody ran.
+        self._pull_back = True
+        clock.on_jump = self._jumped
 
     async def run(self) -> None:
         """Sweeps, for ever."""
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             try:
+                while self._pull_back:
+                    await self.pull_back()
                 while await self.sweep():  # noqa: ASYNC110 - not polling: one batch after the other
                     await asyncio.sleep(_PAUSE_SECONDS)
             except QueueError as error:
@@ -98,6 +104,21 @@ class Sweeper:
         if count:
             self._poke()
         return count == _BATCH
+
+    async def pull_back(self) -> None:
+        """One batch of due times that no schedule can have given. Raises QueueError."""
+        configuration = self._configuration()
+        settings = configuration.queue if configuration is not None else QueueSettings()
+        latest = self._clock.now() + int(settings.max_retry * MICROSECONDS)
+        pulled = await self._database.write(lambda connection: pull_back(connection, latest, _REMOVED_AT_ONCE))
+        self._pull_back = pulled == _REMOVED_AT_ONCE
+        if pulled:
+            log.warning("due_times_pulled_back", deliveries=pulled)
+            self._poke()
+
+    def _jumped(self, seconds: float) -> None:
+        if seconds < 0:
+            self._pull_back = True
 
     async def retire(self) -> bool:
         """One batch of the history; whether there may be more. Raises QueueError."""
