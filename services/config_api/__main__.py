@@ -92,8 +92,8 @@ async def _serve(
         rpc.channel(rpc.targets(settings.policy_target)[0], settings.tls) as policy,
         rpc.channel(rpc.targets(settings.relay_target)[0], settings.tls) as relay,
     ):
-        parts = _parts(settings, store, sealer, feed, passwords, PolicyClient(policy), RelayClient(relay))
-        http = _HttpServer(settings, create_app(settings, parts, ready.report))
+        parts = _parts(settings, store, sealer, feed, passwords, PolicyClient(policy), RelayClient(relay), ready)
+        http = _HttpServer(settings, create_app(settings, parts))
         grpc_server = rpc.Server([publisher.SERVICE], publisher.Publisher(feed, hits).register)
         metrics = MetricsServer(ready.report)
         grpc_port = await grpc_server.start(settings.host, settings.grpc_port, settings.tls)
@@ -126,6 +126,7 @@ def _parts(
     passwords: PasswordHashing,
     policy: PolicyClient,
     relay: RelayClient,
+    ready: _Ready,
 ) -> Parts:
     machine = read_machine(settings.ingress_ports)
 
@@ -141,6 +142,7 @@ def _parts(
         policy=policy,
         relay=relay,
         look_around=look_around,
+        readiness=ready.report,
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -18,7 +18,7 @@ from services.config_api import openapi
 from services.config_api.audit import endpoints as audit
 from services.config_api.blocked_clients import endpoints as blocked_clients
 from services.config_api.catalogue import COLLECTIONS, SINGLETONS
-from services.config_api.context import Parts
+from services.config_api.context import Parts, parts
 from services.config_api.database import outage
 from services.config_api.endpoints import collection_router, singleton_router
 from services.config_api.explain import endpoints as explain
@@ -30,28 +30,25 @@ from services.config_api.revisions import endpoints as revisions
 from services.config_api.settings import Settings
 from services.config_api.transfer import endpoints as transfer
 
-Readiness = Callable[[], Mapping[str, str]]
 
-
-def create_app(settings: Settings, parts: Parts, readiness: Readiness) -> App:
+def create_app(settings: Settings, served: Parts) -> App:
     """The application as uvicorn serves it: the gate around FastAPI."""
-    app = describe_app()
-    app.state.parts = parts
-    _add_probes(app, readiness)
+    app: App = describe_app()
     origins = [origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()]
     if origins:
-        app.add_middleware(
-            CORSMiddleware,
+        app = CORSMiddleware(
+            app,
             allow_origins=origins,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key"],
             expose_headers=["ETag", "Location", "X-Request-Id"],
         )
-    return Gate(app, parts.access, parts.audit, settings.proxies, bool(origins))
+    return Gate(app, served, settings.proxies, cors_preflight=bool(origins))
 
 
+@functools.cache
 def describe_app() -> FastAPI:
-    """FastAPI with all routes and nothing behind them: enough for the OpenAPI document."""
+    """FastAPI with all routes; what is behind them comes with each request. Enough for the OpenAPI document."""
     app = FastAPI(
         title="Posthouse",
         version=openapi.API_VERSION,
@@ -67,6 +64,7 @@ def describe_app() -> FastAPI:
         app.include_router(collection_router(collection))
     for noun in (queue, blocked_clients, explain, relay_hosts, revisions, transfer, audit):
         app.include_router(noun.router)
+    _add_probes(app)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
@@ -129,14 +127,14 @@ async def _database(request: Request, error: Exception) -> Response:
     return render(request, problem)
 
 
-def _add_probes(app: FastAPI, readiness: Readiness) -> None:
+def _add_probes(app: FastAPI) -> None:
     @app.get("/healthz", include_in_schema=False)
     async def healthz() -> Response:
         return JSONResponse({"status": "ok"})
 
     @app.get("/readyz", include_in_schema=False)
-    async def readyz() -> Response:
-        missing = {name: text for name, text in readiness().items() if text}
+    async def readyz(request: Request) -> Response:
+        missing = {name: text for name, text in parts(request).readiness().items() if text}
         return JSONResponse({"status": "unready" if missing else "ready", "missing": missing}, 503 if missing else 200)
 
     @app.get("/metrics", include_in_schema=False)

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import Request, Security
 from fastapi.security import HTTPBearer
 
+from libs.runtime.metrics import Readiness
 from services.config_api.access import Access, demand
 from services.config_api.audit.repository import AuditLog
 from services.config_api.clients import PolicyClient, RelayClient
@@ -21,7 +22,7 @@ from services.config_api.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Made once by the process, kept in app.state.parts."""
+    """Made once by the process; the gate puts it into each request's scope."""
 
     store: Store
     editor: Editor
@@ -31,13 +32,14 @@ class Parts:
     policy: PolicyClient
     relay: RelayClient
     look_around: Callable[[str], Surroundings]
+    readiness: Readiness
 
 
 _BEARER = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer KEY`.", scheme_name="key")
 
 
 def parts(request: Request) -> Parts:
-    found: Parts = request.app.state.parts
+    found: Parts = request.scope["posthouse.parts"]
     return found
 
 

@@ -14,9 +14,8 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from services.config_api.access import Access
-from services.config_api.audit.repository import AuditLog
 from services.config_api.client_address import client_address
+from services.config_api.context import Parts
 from services.config_api.database import outage
 from services.config_api.metrics import REQUEST_SECONDS, REQUESTS
 from services.config_api.problems import MEDIA_TYPE, Problem, malformed
@@ -46,12 +45,9 @@ _NOBODY = Actor("", "")
 class Gate:
     """Wraps the application."""
 
-    def __init__(
-        self, app: App, access: Access, audit: AuditLog, proxies: tuple[Network, ...], cors_preflight: bool
-    ) -> None:
+    def __init__(self, app: App, parts: Parts, proxies: tuple[Network, ...], *, cors_preflight: bool) -> None:
         self._app = app
-        self._access = access
-        self._audit = audit
+        self._parts = parts
         self._proxies = proxies
         self._cors_preflight = cors_preflight
 
@@ -60,6 +56,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         passage = _Passage(scope, send, self._record)
+        scope["posthouse.parts"] = self._parts
         try:
             await self._let_in(passage, receive)
         except Problem as problem:
@@ -77,7 +74,7 @@ class Gate:
         preflight = self._cors_preflight and scope["method"] == "OPTIONS"
         if scope["path"].startswith("/v1/") and not preflight:
             authorization = passage.fields("authorization")
-            passage.actor = await self._access.authenticate(
+            passage.actor = await self._parts.access.authenticate(
                 authorization[0] if authorization else None, client, passage.request_id
             )
             scope["posthouse.actor"] = passage.actor
@@ -94,7 +91,7 @@ class Gate:
             return
         target = str(scope.get("posthouse.target", "")) or passage.route.removeprefix("/v1/")
         try:
-            await self._audit.add(passage.actor, operation, target, status, scope.get("posthouse.problem", ""))
+            await self._parts.audit.add(passage.actor, operation, target, status, scope.get("posthouse.problem", ""))
         except (SQLAlchemyError, OSError) as error:
             log.warning("audit_entry_lost", operation=operation, status=status, error=type(error).__name__)
 

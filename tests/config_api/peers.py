@@ -1,0 +1,170 @@
+"""policy and relay as config_api sees them: their contracts, answered from what a test gives."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+from posthouse.policy.v1 import policy_pb2 as policy
+from posthouse.policy.v1 import policy_pb2_grpc
+from posthouse.relay.v1 import relay_pb2 as relay
+from posthouse.relay.v1 import relay_pb2_grpc
+
+from libs.runtime import rpc
+
+MESSAGE = relay.Message(
+    queue_id="q1",
+    sender=b"a@b.example",
+    size=1234,
+    state=relay.DELIVERY_STATE_DEFERRED,
+    origin=relay.Origin(helo_name=b"\xff\x01", client_address="192.0.2.1"),
+    deliveries=[
+        relay.Delivery(
+            id="d1",
+            recipient="jürgen@c.example".encode(),
+            state=relay.DELIVERY_STATE_DEFERRED,
+            last_attempt=relay.Attempt(code=451, text="later"),
+            history=[relay.Attempt(code=451, text="later")],
+        )
+    ],
+    delivery_count=1,
+)
+
+
+class FakePolicy(policy_pb2_grpc.PolicyServicer):
+    """Blocks one client, and explains with what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+
+    async def Explain(self, request: policy.ExplainRequest, context: Any) -> policy.ExplainResponse:  # noqa: N802
+        self.asked.append(request)
+        if request.session_id:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "no such session: secret text")
+        reply = policy.Reply(code=554, enhanced_code="5.7.1", text="relay denied")
+        response = policy.ExplainResponse(
+            rules=[
+                policy.RuleReport(
+                    stage=policy.STAGE_RCPT,
+                    reason_id="relay_denied",
+                    outcome=policy.RuleReport.OUTCOME_DECIDED,
+                    reply=reply,
+                )
+            ],
+            verdict=policy.Verdict(action=policy.ACTION_REJECT, reply=reply, reason_id="relay_denied"),
+            snapshot_revision=7,
+        )
+        lookup = response.lookups.add(name="client_name", outcome=policy.LOOKUP_OUTCOME_NONE)
+        lookup.took.FromMicroseconds(1500)
+        return response
+
+    async def ListBlockedClients(  # noqa: N802
+        self, request: policy.ListBlockedClientsRequest, _: Any
+    ) -> policy.ListBlockedClientsResponse:
+        self.asked.append(request)
+        blocked = policy.BlockedClient(client="2001:db8::/64", reason="unknown_recipients", count=9)
+        return policy.ListBlockedClientsResponse(clients=[blocked], next_page_token="more")
+
+    async def UnblockClient(  # noqa: N802
+        self, request: policy.UnblockClientRequest, context: Any
+    ) -> policy.UnblockClientResponse:
+        self.asked.append(request)
+        if request.client != "2001:db8::/64":
+            await context.abort(grpc.StatusCode.NOT_FOUND, "not blocked")
+        return policy.UnblockClientResponse()
+
+
+class FakeRelay(relay_pb2_grpc.RelayServicer):
+    """Has one message and one destination."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+
+    async def ListMessages(self, request: relay.ListMessagesRequest, _: Any) -> relay.ListMessagesResponse:  # noqa: N802
+        self.asked.append(request)
+        return relay.ListMessagesResponse(messages=[MESSAGE], next_page_token="t2")
+
+    async def ListHistory(self, request: relay.ListHistoryRequest, _: Any) -> relay.ListHistoryResponse:  # noqa: N802
+        self.asked.append(request)
+        return relay.ListHistoryResponse(messages=[MESSAGE])
+
+    async def GetMessage(self, request: relay.GetMessageRequest, context: Any) -> relay.Message:  # noqa: N802
+        self.asked.append(request)
+        if request.queue_id != "q1":
+            await context.abort(grpc.StatusCode.NOT_FOUND, "none")
+        return MESSAGE
+
+    async def GetMessageContent(  # noqa: N802
+        self, request: relay.GetMessageContentRequest, context: Any
+    ) -> AsyncIterator[relay.ContentChunk]:
+        if request.queue_id != "q1":
+            await context.abort(grpc.StatusCode.NOT_FOUND, "none")
+        yield relay.ContentChunk(data=b"Subject: x\r\n\r\n")
+        yield relay.ContentChunk(data=b"body\r\n")
+
+    async def ActOnMessages(  # noqa: N802
+        self, request: relay.ActOnMessagesRequest, _: Any
+    ) -> AsyncIterator[relay.ActOnMessagesProgress]:
+        self.asked.append(request)
+        yield relay.ActOnMessagesProgress(matched=2, acted=1)
+        yield relay.ActOnMessagesProgress(matched=3, acted=2, skipped=1, done=True)
+
+    async def ListDestinations(  # noqa: N802
+        self, request: relay.ListDestinationsRequest, _: Any
+    ) -> relay.ListDestinationsResponse:
+        self.asked.append(request)
+        return relay.ListDestinationsResponse(destinations=[relay.Destination(name="domain:c.example", queued=1)])
+
+    async def SuspendDestination(self, request: relay.SuspendDestinationRequest, _: Any) -> relay.Destination:  # noqa: N802
+        self.asked.append(request)
+        found = relay.Destination(name=request.name, suspended=True, suspended_by=request.actor)
+        if request.HasField("until"):
+            found.suspended_until.CopyFrom(request.until)
+        return found
+
+    async def ResumeDestination(self, request: relay.ResumeDestinationRequest, context: Any) -> relay.Destination:  # noqa: N802
+        self.asked.append(request)
+        if request.name != "relay:smart.example:587":
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not suspended")
+        return relay.Destination(name=request.name)
+
+    async def ResolveRoute(self, request: relay.ResolveRouteRequest, _: Any) -> relay.ResolveRouteResponse:  # noqa: N802
+        self.asked.append(request)
+        return relay.ResolveRouteResponse(
+            routes=[
+                relay.ResolvedRoute(
+                    recipient=request.recipient,
+                    kind="direct",
+                    hosts=[relay.RouteHost(preference=10, host="mx.c.example", port=25, addresses=["192.0.2.9"])],
+                    rules=[relay.RouteRuleReport(kind="mode", won=True)],
+                    lookups=[relay.RouteLookup(query="c.example MX", outcome="found")],
+                )
+            ]
+        )
+
+    async def TestRelayHost(  # noqa: N802
+        self, request: relay.TestRelayHostRequest, context: Any
+    ) -> AsyncIterator[relay.TestRelayHostStep]:
+        self.asked.append(request)
+        if request.rule_id == "none":
+            await context.abort(grpc.StatusCode.NOT_FOUND, "none")
+        yield relay.TestRelayHostStep(step="connect", ok=True)
+        yield relay.TestRelayHostStep(step="auth", ok=not request.rule_id, detail="535 5.7.8", last=True)
+
+
+@asynccontextmanager
+async def peers() -> AsyncIterator[tuple[FakePolicy, FakeRelay, dict[str, str]]]:
+    """Both on free ports, and the settings that point at them."""
+    fake_policy, fake_relay = FakePolicy(), FakeRelay()
+    policy_server = rpc.Server([], lambda server: policy_pb2_grpc.add_PolicyServicer_to_server(fake_policy, server))
+    relay_server = rpc.Server([], lambda server: relay_pb2_grpc.add_RelayServicer_to_server(fake_relay, server))
+    policy_port = await policy_server.start("127.0.0.1", 0)
+    relay_port = await relay_server.start("127.0.0.1", 0)
+    try:
+        targets = {"policy_target": f"127.0.0.1:{policy_port}", "relay_target": f"127.0.0.1:{relay_port}"}
+        yield fake_policy, fake_relay, targets
+    finally:
+        await policy_server.stop(0)
+        await relay_server.stop(0)

@@ -1,0 +1,188 @@
+"""What is refused for its meaning, and what is taken with a warning (C158)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.config_api import surroundings
+from tests.config_api.service import Service, running
+from tests.peers.dns import Behaviour, DnsServer, reverse_name
+
+GENERAL = "/v1/settings/general"
+
+
+@pytest.fixture
+async def checked(tmp_path: Path, dns_server: DnsServer) -> AsyncIterator[Service]:
+    """Against a DNS of its own, which knows the gateway and some others."""
+    dns_server.load(
+        {
+            "gateway.example": {"A": "192.0.2.1"},
+            reverse_name("192.0.2.1"): {"PTR": "gateway.example."},
+            "odd.example": {"A": "192.0.2.2"},
+            reverse_name("192.0.2.2"): {"PTR": "other.example."},
+            "loop.example": {"A": "127.0.0.1"},
+            "good.example": {"MX": ["10 mx.good.example.", "20 gateway.example."]},
+            "mx.good.example": {"A": "192.0.2.9"},
+            "bad.example": {"MX": ["10 gateway.example.", "20 mx.good.example."]},
+            "bare.example": {"A": "192.0.2.9"},
+        }
+    )
+    url = f"sqlite:///{tmp_path / 'config.sqlite3'}"
+    async with running(url, tmp_path, nameservers=dns_server.address) as service:
+        await service.change(GENERAL, {"profile": {"hostname": "gateway.example"}})
+        yield service
+
+
+def _codes(answer: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(found["pointer"], found["code"]) for found in answer["warnings"]]
+
+
+async def test_the_hostname_is_looked_up(checked: Service) -> None:
+    for name, found in (
+        ("gateway.example", []),
+        ("odd.example", [("/profile/hostname", "hostname_reverse")]),
+        ("none.example", [("/profile/hostname", "hostname_no_address")]),
+    ):
+        assert _codes(await checked.change(GENERAL, {"profile": {"hostname": name}})) == found
+
+
+async def test_a_silent_dns_does_not_hold_a_change_up(tmp_path: Path, dns_server: DnsServer) -> None:
+    dns_server.behave("silent.example", Behaviour.SILENT)
+    url = f"sqlite:///{tmp_path / 'config.sqlite3'}"
+    async with running(url, tmp_path, nameservers=dns_server.address) as service:
+        answer = await service.change(GENERAL, {"profile": {"hostname": "silent.example"}})
+        assert _codes(answer) == [("/profile/hostname", "hostname_unknown")]
+
+
+async def test_few_recipients(checked: Service) -> None:
+    assert _codes(await checked.change(GENERAL, {"profile": {"max_recipients": 99}})) == [
+        ("/profile/max_recipients", "few_recipients")
+    ]
+
+
+async def test_relay_hosts_that_are_this_gateway(checked: Service) -> None:
+    rule = {"name": "x", "type": "sender", "target_type": "domain", "targets": ["a.example"]}
+    for host, port, status in (
+        ("gateway.example", 25, 422),
+        ("GATEWAY.example.", 587, 422),
+        ("127.0.0.1", 8025, 422),
+        ("[::1]", 8465, 422),
+        ("localhost", 8587, 422),
+        ("loop.example", 8025, 422),
+        ("loop.example", 2525, 201),
+        ("gateway.example", 2525, 201),
+        ("mx.good.example", 25, 201),
+    ):
+        body = {**rule, "name": f"{host} {port}", "relay_host": {"host": host, "port": port}}
+        answer = await checked.api.post("/v1/relay-rules", json=body)
+        assert answer.status_code == status, (host, port, answer.text)
+        if status == 422:
+            assert answer.json()["errors"][0]["code"] == "loop"
+    tag = (await checked.api.get("/v1/settings/delivery")).headers["etag"]
+    body = {"mode": "relay_host", "relay_host": {"host": "gateway.example"}}
+    answer = await checked.api.put("/v1/settings/delivery", json=body, headers={"If-Match": tag})
+    assert answer.status_code == 422
+
+
+async def test_c158_hosts_and_ports_that_are_none(checked: Service) -> None:
+    rule = {"name": "x", "type": "sender", "target_type": "domain", "targets": ["a.example"]}
+    hosts: list[Any] = [
+        "a b",
+        "a@b.example",
+        "a\r\nb",
+        "a..b",
+        "",
+        "-",
+        "a/b",
+        "[a",
+        "1.2.3",
+        "1.2.3.4.5",
+        "::g",
+        "a:25",
+        5,
+    ]
+    for host in hosts:
+        answer = await checked.api.post("/v1/relay-rules", json={**rule, "relay_host": {"host": host}})
+        assert answer.status_code == 422, host
+        assert answer.json()["errors"][0]["pointer"] == "/relay_host/host", host
+    ports: list[Any] = [0, 70_000, -1, "25", 25.0, True, None]
+    for port in ports:
+        answer = await checked.api.post(
+            "/v1/relay-rules", json={**rule, "relay_host": {"host": "h.example", "port": port}}
+        )
+        assert answer.status_code == 422, port
+        assert answer.json()["errors"][0]["pointer"] == "/relay_host/port"
+    bare = await checked.make("relay-rules", {**rule, "relay_host": {"host": "[192.0.2.25]"}})
+    assert bare["relay_host"]["host"] == "192.0.2.25"
+
+
+async def test_c158_ranges_that_trust_too_many(checked: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = {
+        "0.0.0.0/0": "everyone",
+        "::/0": "everyone",
+        "10.0.0.0/7": None,
+        "2000::/16": "wide",
+        "16.0.0.0/4": "wide",
+        "198.0.0.0/8": None,
+        "2001:db8::/32": None,
+    }
+    for number, (network, code) in enumerate(wide.items()):
+        answer = await checked.api.post("/v1/trusted-networks", json={"name": str(number), "networks": [network]})
+        if network == "10.0.0.0/7":
+            assert answer.status_code == 201
+            assert ("/networks/0", "wide") in _codes(answer.json())
+            continue
+        codes = [found for _, found in _codes(answer.json()) if found != "gateway_in_range"]
+        assert codes == ([code] if code else []), network
+
+
+async def test_ranges_that_hold_the_gateway_of_this_host(
+    tmp_path: Path, resolver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(surroundings, "_gateways", lambda: ["172.17.0.1"])
+    async with running(f"sqlite:///{tmp_path / 'c.sqlite3'}", tmp_path, nameservers=resolver) as service:
+        made = await service.make("trusted-networks", {"name": "n", "networks": ["192.0.2.0/24", "172.16.0.0/12"]})
+        assert _codes(made) == [("/networks/1", "gateway_in_range")]
+        answer = await service.change(GENERAL, {"smtp_auth": {"skip_for_local_networks": True}})
+        assert ("/smtp_auth/local_networks", "gateway_in_range") in _codes(answer)
+
+
+async def test_relay_domains_that_lead_back_here(checked: Service) -> None:
+    for domain, found in (
+        ("good.example", []),
+        ("bare.example", []),
+        ("bad.example", [("/domain", "no_better_host")]),
+        ("gone.example", [("/domain", "no_mail_host")]),
+    ):
+        assert _codes(await checked.make("relay-domains", {"domain": domain})) == found
+
+
+async def test_targets_that_no_mail_reaches(checked: Service) -> None:
+    rule = {"type": "recipient", "relay_host": {"host": "smart.example"}}
+    first = {**rule, "name": "1", "target_type": "domain", "targets": ["a.example", "b.example"], "position": 1}
+    assert _codes(await checked.make("relay-rules", first)) == []
+    second = {**rule, "name": "2", "target_type": "domain", "targets": ["c.example", "B.example"], "position": 2}
+    assert _codes(await checked.make("relay-rules", second)) == [("/targets/1", "unreachable")]
+    better = {**second, "name": "3", "position": 0}
+    assert _codes(await checked.make("relay-rules", better)) == []
+    await checked.make("aliases", {"address": "info@a.example", "targets": ["x@b.example"]})
+    alias = {**rule, "name": "4", "target_type": "address", "targets": ["INFO@a.example"]}
+    assert _codes(await checked.make("relay-rules", alias)) == [("/targets/0", "unreachable")]
+
+
+async def test_postmasters_that_get_no_mail(checked: Service) -> None:
+    made = await checked.make("local-domains", {"name": "ours.example", "mailbox": {"kind": "maildir", "path": "/x"}})
+    assert _codes(made) == [("/name", "postmaster_missing")]
+    await checked.make("aliases", {"address": "postmaster@ours.example", "targets": ["x@b.example"]})
+    account = {"login": "a", "addresses": ["Mailer-Daemon@ours.example", "a@elsewhere.example"]}
+    assert _codes(await checked.make("accounts", account)) == [("/addresses/1", "domain_not_local")]
+    assert _codes(await checked.change(GENERAL, {"profile": {"max_hops": 9}})) == []
+    await checked.make("local-domains", {"name": "more.example", "mailbox": {"kind": "maildir", "path": "/x"}})
+    assert _codes(await checked.change(GENERAL, {"profile": {"max_hops": 8}})) == [
+        ("/external_postmasters", "postmaster_missing")
+    ]
+    assert _codes(await checked.change(GENERAL, {"external_postmasters": ["boss@b.example"]})) == []

@@ -1,0 +1,164 @@
+"""The queue, the history, blocks, explanations and trials: relay and policy, called by their contracts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from posthouse.policy.v1 import policy_pb2 as policy
+from posthouse.relay.v1 import relay_pb2 as relay
+
+from tests.config_api.peers import FakePolicy, FakeRelay, peers
+from tests.config_api.service import Service, running
+
+Operated = tuple[Service, FakePolicy, FakeRelay]
+
+
+@pytest.fixture
+async def operated(tmp_path: Path, resolver: str) -> AsyncIterator[Operated]:
+    async with peers() as (fake_policy, fake_relay, targets):
+        url = f"sqlite:///{tmp_path / 'config.sqlite3'}"
+        async with running(url, tmp_path, nameservers=resolver, **targets) as service:
+            yield service, fake_policy, fake_relay
+
+
+async def test_queued_mail_is_listed_and_shown(operated: Operated) -> None:
+    service, _, fake_relay = operated
+    page = await service.get(
+        "/v1/queue/messages?sender=A@B%C3%BCcher.example&state=deferred&received_after=2026-01-31T12:00:00%2B01:00"
+        "&last_reply_contains=%25_&attempts_at_least=2&limit=7&cursor=t1"
+    )
+    asked = fake_relay.asked[-1]
+    assert asked.filter.sender == b"A@xn--bcher-kva.example"
+    assert list(asked.filter.states) == [relay.DELIVERY_STATE_DEFERRED]
+    assert asked.filter.received_after.ToJsonString() == "2026-01-31T11:00:00Z"
+    assert (asked.filter.last_reply_contains, asked.filter.attempts_at_least) == ("%_", 2)
+    assert (asked.page_size, asked.page_token) == (7, "t1")
+    assert page["next_cursor"] == "t2"
+    [message] = page["items"]
+    assert message["origin"]["helo_name"] == "\\xff\x01"
+    assert message["deliveries"][0]["recipient"] == "jürgen@c.example"
+    assert message["deliveries"][0]["last_attempt"]["code"] == 451
+    assert (await service.get("/v1/queue/messages/q1?include_header=true"))["queue_id"] == "q1"
+    assert fake_relay.asked[-1].include_header
+    assert (await service.get("/v1/messages/q1"))["state"] == "deferred"
+    assert (await service.get("/v1/messages?recipient_domain=c.example"))["next_cursor"] is None
+    for path in ("queue/messages/q2", "messages/q2", "queue/messages/a%20b", "queue/messages/q2/content"):
+        answer = await service.api.get(f"/v1/{path}")
+        assert (answer.status_code, answer.json()["title"]) == (404, answer.json()["title"])
+
+
+async def test_content_is_streamed_and_recorded(operated: Operated) -> None:
+    service, _, _ = operated
+    answer = await service.api.get("/v1/queue/messages/q1/content")
+    assert answer.content == b"Subject: x\r\n\r\nbody\r\n"
+    assert answer.headers["content-type"].startswith("message/rfc822")
+
+
+async def test_actions_on_one_and_on_many(operated: Operated) -> None:
+    service, _, fake_relay = operated
+    for action in ("retry", "hold", "release", "bounce", "delete"):
+        answer = await service.api.post(f"/v1/queue/messages/q1:{action}")
+        assert answer.json() == {"matched": 3, "acted": 2, "skipped": 1, "done": True}
+        asked = fake_relay.asked[-1]
+        assert asked.action == relay.QueueAction.Value(f"QUEUE_ACTION_{action.upper()}")
+        assert (asked.queue_id, asked.actor) == ("q1", "CONFIG_API_ADMIN_KEY")
+    body = {"filter": {"destination": "domain:c.example"}, "dry_run": True}
+    answer = await service.api.post("/v1/queue/messages:bounce", json=body)
+    assert answer.json()["acted"] == 2
+    assert fake_relay.asked[-1].dry_run
+    assert fake_relay.asked[-1].filter.destination == "domain:c.example"
+    lines = await service.api.post("/v1/queue/messages:bounce", json=body, headers={"Accept": "application/x-ndjson"})
+    assert [json.loads(line)["done"] for line in lines.text.splitlines()] == [False, True]
+    for wrong in ({"filter": {}}, {}, {"filter": {"unknown": 1}}, {"filter": {"sender": "x"}}):
+        assert (await service.api.post("/v1/queue/messages:bounce", json=wrong)).status_code == 422
+    assert (await service.api.post("/v1/queue/messages/q1:explode")).status_code == 422
+    entries = (await service.get("/v1/audit-log?action=actOnQueuedMessage"))["items"]
+    assert (entries[1]["target"], entries[1]["status"]) == ("queue/messages/q1:delete", 200)
+
+
+async def test_destinations_rest_and_go_on(operated: Operated) -> None:
+    service, _, _ = operated
+    assert (await service.get("/v1/queue/destinations"))["items"][0]["name"] == "domain:c.example"
+    answer = await service.api.post(
+        "/v1/queue/destinations/relay:smart.example:587:suspend", json={"until": "2030-01-31T12:00:00Z"}
+    )
+    found = answer.json()
+    assert (found["name"], found["suspended"], found["suspended_by"], found["suspended_until"]) == (
+        "relay:smart.example:587",
+        True,
+        "CONFIG_API_ADMIN_KEY",
+        "2030-01-31T12:00:00.000Z",
+    )
+    assert (await service.api.post("/v1/queue/destinations/relay:smart.example:587:resume")).status_code == 200
+    assert (await service.api.post("/v1/queue/destinations/domain:x.example:resume")).status_code == 409
+
+
+async def test_blocks_are_listed_and_lifted(operated: Operated) -> None:
+    service, fake_policy, _ = operated
+    page = await service.get("/v1/blocked-clients")
+    assert (page["items"][0]["client"], page["next_cursor"]) == ("2001:db8::/64", "more")
+    assert (await service.api.delete("/v1/blocked-clients/2001:DB8::/64")).status_code == 204
+    assert fake_policy.asked[-1].client == "2001:db8::/64"
+    assert (await service.api.delete("/v1/blocked-clients/::ffff:192.0.2.1")).status_code == 404
+    assert fake_policy.asked[-1].client == "192.0.2.1"
+    assert (await service.api.delete("/v1/blocked-clients/nobody")).status_code == 404
+    statuses = [e["status"] for e in (await service.get("/v1/audit-log?action=deleteBlockedClient"))["items"]]
+    assert statuses == [404, 404, 204]
+
+
+async def test_sessions_are_explained(operated: Operated) -> None:
+    service, fake_policy, _ = operated
+    facts = {
+        "stage": "end_of_data",
+        "client_address": "::ffff:192.0.2.1",
+        "listener": "submission",
+        "tls": True,
+        "sender": "a@b.example",
+        "recipient": "c@d.example",
+        "content": {"hops": 3, "from_addresses": ["a@b.example"], "dkim": [{"result": "fail", "domain": "B.example"}]},
+    }
+    body = {"facts": facts, "assumed": {"client_name": "none"}, "now": "2030-01-31T12:00:00Z"}
+    answer = await service.api.post("/v1/explain/session", json=body)
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    assert (found["action"], found["reply"]["code"], found["rules"][0]["outcome"]) == ("reject", 554, "decided")
+    assert found["lookups"] == [{"name": "client_name", "outcome": "none", "detail": "", "took_us": 1500}]
+    asked = fake_policy.asked[-1]
+    assert asked.facts.stage == policy.STAGE_END_OF_DATA
+    assert asked.facts.session.client_address == "192.0.2.1"
+    assert asked.facts.session.HasField("tls")
+    assert list(asked.facts.transaction.recipients) == [b"c@d.example"]
+    assert asked.facts.content.dkim[0].result == policy.CHECK_RESULT_FAIL
+    assert asked.assumed.lookups["client_name"] == policy.LOOKUP_OUTCOME_NONE
+    past = await service.api.post("/v1/explain/session", json={"session_id": "0" * 32})
+    assert (past.status_code, "secret text" in past.text) == (404, False)
+    for wrong in ({}, {"facts": facts, "session_id": "0" * 32}, {"facts": {"client_address": "192.0.2.1"}}):
+        assert (await service.api.post("/v1/explain/session", json=wrong)).status_code == 422
+
+
+async def test_routes_are_explained(operated: Operated) -> None:
+    service, _, fake_relay = operated
+    answer = await service.api.post(
+        "/v1/explain/route", json={"sender": "a@b.example", "recipient": "c@BÜCHER.example"}
+    )
+    [route] = answer.json()["routes"]
+    assert route["recipient"] == "c@xn--bcher-kva.example"
+    assert route["hosts"][0]["addresses"] == ["192.0.2.9"]
+    assert fake_relay.asked[-1].sender == b"a@b.example"
+
+
+async def test_relay_hosts_are_tried(operated: Operated) -> None:
+    service, _, fake_relay = operated
+    configured = await service.api.post("/v1/relay-hosts:test", json={"rule_id": "delivery"})
+    assert (configured.json()["ok"], configured.json()["steps"][1]["detail"]) == (False, "535 5.7.8")
+    host = {"host": "smart.example", "port": 465, "auth": {"username": "u", "password": "hunter2"}}
+    given = await service.api.post("/v1/relay-hosts:test", json={"relay_host": host})
+    assert given.json()["ok"] is True
+    tried = fake_relay.asked[-1].relay_host
+    assert (tried.implicit_tls, tried.auth_password) == (True, "hunter2")
+    assert "hunter2" not in given.text
+    assert (await service.api.post("/v1/relay-hosts:test", json={"rule_id": "none"})).status_code == 404
+    assert (await service.api.post("/v1/relay-hosts:test", json={})).status_code == 422
