@@ -110,12 +110,16 @@ class ConfigurationWatch:
         log.info("configuration_in_use", revision=snapshot.revision)
 
     def _use(self, snapshot: config_pb2.RelaySnapshot, digest: bytes) -> None:
-        self.current = configuration(snapshot)
+        self.adopt(configuration(snapshot))
         self._digest = digest
+
+    def adopt(self, new: Configuration) -> None:
+        """From now on this is the configuration, and whom it concerns is told."""
+        self.current = new
         self._first.set()
-        REVISION.set(snapshot.revision)
+        REVISION.set(new.revision)
         for tell in self.on_change:
-            tell(self.current)
+            tell(new)
 
     def _keep(self, content: bytes) -> None:
         with contextlib.suppress(FileExistsError):

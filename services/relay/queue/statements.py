@@ -21,27 +21,32 @@ class Many:
     def __init__(self, clause: UpdateBase, names: Sequence[str]) -> None:
         self._clause = clause
         self._names = tuple(names)
-        self._compiled: dict[str, tuple[str, tuple[int, ...] | None]] = {}
+        # SQL, and where each of its parameters is found in a row with the constants behind it; None: in the same order.
+        self._compiled: dict[str, tuple[str, Row, tuple[int, ...] | None]] = {}
 
     def run(self, connection: Connection, rows: Sequence[Row]) -> None:
         """Runs it for each row; nothing for none."""
         if not rows:
             return
-        text, order = self._of(connection)
+        text, constants, order = self._of(connection)
         if order is not None:
-            rows = [tuple(row[index] for index in order) for row in rows]
+            whole = (row + constants for row in rows)
+            rows = [tuple(row[index] for index in order) for row in whole]
         connection.exec_driver_sql(text, list(rows))
 
-    def _of(self, connection: Connection) -> tuple[str, tuple[int, ...] | None]:
+    def _of(self, connection: Connection) -> tuple[str, Row, tuple[int, ...] | None]:
         dialect = connection.dialect
         found = self._compiled.get(dialect.name)
         if found is None:
             columns = list(self._names) if isinstance(self._clause, Insert) else None
             compiled: Any = self._clause.compile(dialect=dialect, column_keys=columns)
             positions: list[str] = list(compiled.positiontup or ())
-            order = tuple(self._names.index(name) for name in positions)
-            found = str(compiled), None if order == tuple(range(len(self._names))) else order
-            self._compiled[dialect.name] = found
+            constant = [name for name in positions if name not in self._names]
+            known = [*self._names, *constant]
+            order = tuple(known.index(name) for name in positions)
+            in_order = order == tuple(range(len(self._names)))
+            values = tuple(compiled.params[name] for name in constant)
+            found = self._compiled[dialect.name] = str(compiled), values, None if in_order else order
         return found
 
 

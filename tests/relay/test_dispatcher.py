@@ -1,0 +1,212 @@
+"""The whole way through relay's own parts: in, committed, tried, settled, reported."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from services.relay.addressing import Wanted
+from services.relay.configuration import Alias, Configuration, LocalDomain, Mailbox, MailboxKind, RelayHost
+from services.relay.intake import Result
+from services.relay.states import State
+from tests.relay.scripted_transport import ScriptedTransport, deferred, delivered, failed
+from tests.relay.whole_relay import CONTENT, WholeRelay
+
+
+async def test_a_message_is_stored_delivered_from_memory_and_leaves_no_content(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with WholeRelay(database_url, tmp_path) as relay:
+        ack = await relay.submit(b"u@one.test")
+        assert ack.result is Result.STORED
+        await relay.settled(1)
+        assert await relay.states(ack.queue_id) == {b"u@one.test": State.DELIVERED}
+        assert relay.transport.ended[0].content == CONTENT
+        assert await relay.rows("SELECT count(*) FROM contents") == [(0,)]
+        assert await relay.rows("SELECT open, finished_at IS NOT NULL FROM messages") == [(0, True)]
+
+
+async def test_one_refused_recipient_harms_no_other_and_only_the_deferred_is_tried_again(
+    database_url: str, tmp_path: Path
+) -> None:
+    transport = ScriptedTransport({b"no@one.test": [failed], b"later@one.test": [deferred, delivered]})
+    async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
+        ack = await relay.submit(b"yes@one.test", b"no@one.test", b"later@one.test")
+        # The message, and the report on the refused recipient.
+        await relay.settled(2)
+        assert await relay.states(ack.queue_id) == {
+            b"yes@one.test": State.DELIVERED,
+            b"no@one.test": State.BOUNCED,
+            b"later@one.test": State.QUEUED,
+        }
+        await relay.after(301 * 1.1)
+        await relay.settled(3)
+        assert (await relay.states(ack.queue_id))[b"later@one.test"] == State.DELIVERED
+        assert len(transport.to(b"yes@one.test")) == 1
+        assert transport.ended[2].recipients == (b"later@one.test",)
+        report = transport.to(b"a@sender.test")[0]
+        assert report.sender == b""
+        assert b"Final-Recipient: rfc822; no@one.test\r\n" in report.content
+
+
+async def test_the_same_submission_twice_is_one_message(database_url: str, tmp_path: Path) -> None:
+    async with WholeRelay(database_url, tmp_path) as relay:
+        first = await relay.submit(b"u@one.test", submission_id="7" * 32)
+        again = await relay.submit(b"u@one.test", submission_id="7" * 32)
+        await relay.settled(1)
+        assert again.result is Result.STORED
+        assert again.queue_id == first.queue_id
+        await relay.committed()
+        assert len(relay.transport.begun) == 1
+        assert relay.relay.room.deliveries == 0
+        assert relay.relay.room.octets == 0
+
+
+async def test_an_exact_recipient_named_twice_gets_one_copy(database_url: str, tmp_path: Path) -> None:
+    async with WholeRelay(database_url, tmp_path) as relay:
+        await relay.submit(b"u@one.test", b"u@one.test", b"U@one.test")
+        await relay.settled(1)
+        assert relay.transport.ended[0].recipients == (b"u@one.test", b"U@one.test")
+
+
+async def test_the_route_is_resolved_anew_at_each_attempt(database_url: str, tmp_path: Path) -> None:
+    transport = ScriptedTransport({b"u@one.test": [deferred, delivered]})
+    async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
+        ack = await relay.submit(b"u@one.test")
+        await relay.settled(1)
+        relay.configure(Configuration(2, "gw.test", relay_host=RelayHost("smart.test")))
+        await relay.after(400)
+        await relay.settled(2)
+        assert [each.destination for each in transport.ended] == ["domain:one.test", "relay:smart.test:25"]
+        (row,) = (await relay.message(ack.queue_id)).deliveries
+        assert row.destination == "relay:smart.test:25"
+        assert row.state == State.DELIVERED
+
+
+async def test_mail_that_no_route_takes_waits_for_another_configuration(database_url: str, tmp_path: Path) -> None:
+    without = Configuration(1, "gw.test", local_domains={"local.test": LocalDomain("d1", "local.test", None)})
+    mailbox = Mailbox(MailboxKind.SMTP, "store.test", 25)
+    with_one = Configuration(2, "gw.test", local_domains={"local.test": LocalDomain("d1", "local.test", mailbox)})
+    async with WholeRelay(database_url, tmp_path, without) as relay:
+        ack = await relay.submit(b"u@local.test")
+        while (row := (await relay.message(ack.queue_id)).deliveries[0]).lease_owner is not None:
+            await relay.committed()
+        assert (row.state, row.due_at, row.destination) == (State.QUEUED, None, "hold")
+        assert row.last_reply == "the local domain local.test has no mailbox"
+        relay.configure(with_one)
+        await relay.settled(1)
+        assert relay.transport.ended[0].destination == "mailbox:local.test"
+
+
+async def test_aliases_become_their_targets_and_the_alias_is_kept_as_expanded(
+    database_url: str, tmp_path: Path
+) -> None:
+    aliases = {b"all@local.test": Alias("a1", b"all@local.test", (b"x@one.test", b"y@two.test"))}
+    async with WholeRelay(database_url, tmp_path, Configuration(1, "gw.test", aliases=aliases)) as relay:
+        ack = await relay.submit(b"All@local.test")
+        await relay.settled(2)
+        assert await relay.states(ack.queue_id) == {
+            b"All@local.test": State.EXPANDED,
+            b"x@one.test": State.DELIVERED,
+            b"y@two.test": State.DELIVERED,
+        }
+
+
+async def test_an_alias_loop_is_accepted_and_returned(database_url: str, tmp_path: Path) -> None:
+    aliases = {
+        b"a@local.test": Alias("a1", b"a@local.test", (b"b@local.test",)),
+        b"b@local.test": Alias("a2", b"b@local.test", (b"a@local.test",)),
+    }
+    async with WholeRelay(database_url, tmp_path, Configuration(1, "gw.test", aliases=aliases)) as relay:
+        ack = await relay.submit(b"a@local.test")
+        await relay.settled(1)
+        assert ack.result is Result.STORED
+        assert await relay.states(ack.queue_id) == {b"a@local.test": State.BOUNCED}
+        assert b"Status: 5.4.6\r\n" in relay.transport.to(b"a@sender.test")[0].content
+
+
+async def test_discarded_recipients_are_recorded_and_get_nothing(database_url: str, tmp_path: Path) -> None:
+    async with WholeRelay(database_url, tmp_path) as relay:
+        gone = Wanted(b"gone@one.test", discarded=True, discard_reason="blocked", discard_rule_id="r1")
+        ack = await relay.submit(gone, b"u@one.test")
+        await relay.settled(1)
+        assert await relay.states(ack.queue_id) == {b"gone@one.test": State.DISCARDED, b"u@one.test": State.DELIVERED}
+        assert relay.transport.ended[0].recipients == (b"u@one.test",)
+        alone = await relay.submit(gone)
+        assert alone.result is Result.STORED
+        assert await relay.rows("SELECT count(*) FROM contents") == [(0,)]
+
+
+async def test_no_more_at_once_than_the_transport_allows(database_url: str, tmp_path: Path) -> None:
+    gate = asyncio.Event()
+    gates = {b"u%d@one.test" % number: gate for number in range(10)}
+    transport = ScriptedTransport(capacities={"domain:one.test": 2}, gates=gates)
+    async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
+        for recipient in gates:
+            await relay.submit(recipient)
+        await transport.until_begun(2)
+        gate.set()
+        await relay.settled(10)
+        assert transport.most_at_once == {"domain:one.test": 2}
+
+
+async def test_a_dead_destination_keeps_no_room_and_others_go_on(database_url: str, tmp_path: Path) -> None:
+    transport = ScriptedTransport(capacities={"domain:dead.test": 0})
+    async with WholeRelay(database_url, tmp_path, transport=transport, backlog=5) as relay:
+        for number in range(8):
+            await relay.submit(b"u%d@dead.test" % number)
+        await relay.submit(b"u@live.test")
+        await relay.settled(1)
+        assert transport.ended[0].recipients == (b"u@live.test",)
+        transport.capacities.clear()
+        await relay.after(10)
+        await relay.settled(9)
+        await relay.committed()
+        assert await relay.rows("SELECT state, count(*) FROM deliveries GROUP BY state") == [(State.DELIVERED, 9)]
+
+
+async def test_more_mail_than_memory_holds_waits_in_the_database_and_all_of_it_arrives(
+    database_url: str, tmp_path: Path
+) -> None:
+    gate = asyncio.Event()
+    transport = ScriptedTransport(gates={b"u0@one.test": gate})
+    async with WholeRelay(database_url, tmp_path, transport=transport, backlog=4) as relay:
+        for number in range(40):
+            await relay.submit(b"u%d@one.test" % number)
+        gate.set()
+        await relay.settled(40)
+        assert sorted(each.recipients[0] for each in transport.ended) == sorted(
+            b"u%d@one.test" % number for number in range(40)
+        )
+        assert relay.relay.room.octets == 0
+
+
+async def test_shutdown_lets_transactions_end_and_gives_the_rest_back(database_url: str, tmp_path: Path) -> None:
+    gate = asyncio.Event()
+    transport = ScriptedTransport(gates={b"u0@one.test": gate}, capacities={"domain:one.test": 1})
+    async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
+        acks = [await relay.submit(b"u%d@one.test" % number) for number in range(3)]
+        await transport.until_begun(1)
+        closing = asyncio.create_task(relay.relay.dispatcher.stop(20))
+        await asyncio.sleep(0)
+        gate.set()
+        await closing
+        await relay.relay.committer.drained()
+        rows = [(await relay.message(ack.queue_id)).deliveries[0] for ack in acks]
+        assert [row.state for row in rows] == [State.DELIVERED, State.QUEUED, State.QUEUED]
+        assert [row.lease_owner for row in rows] == [None, None, None]
+        assert [row.possible_duplicate for row in rows] == [False, False, False]
+
+
+async def test_a_transaction_broken_off_at_shutdown_is_marked_and_not_counted(
+    database_url: str, tmp_path: Path
+) -> None:
+    transport = ScriptedTransport(gates={b"u@one.test": asyncio.Event()})
+    async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
+        ack = await relay.submit(b"u@one.test")
+        await transport.until_begun(1)
+        await relay.relay.dispatcher.stop(0)
+        await relay.relay.committer.drained()
+        (row,) = (await relay.message(ack.queue_id)).deliveries
+        assert (row.state, row.lease_owner, row.attempts) == (State.QUEUED, None, 0)
+        assert row.possible_duplicate

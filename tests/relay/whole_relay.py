@@ -1,0 +1,175 @@
+"""relay's real parts in this process: its database, committer, dispatcher, gRPC; only next hops and clock are ours."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy import text
+
+from libs.runtime.lifecycle import Shutdown
+from services.relay.addressing import Wanted
+from services.relay.clock import MICROSECONDS, Clock
+from services.relay.configuration import Configuration
+from services.relay.incoming import Frame, Incoming
+from services.relay.intake import Ack, Stream
+from services.relay.message import Origin
+from services.relay.process import Relay
+from services.relay.queue.database import Database, open_database
+from services.relay.queue.reading import StoredMessage, whole_message
+from services.relay.queue.settling import Settlement
+from services.relay.settings import Settings
+from tests.relay.scripted_transport import ScriptedTransport
+
+CONTENT = b"From: a@sender.test\r\nSubject: hello\r\nMessage-ID: <1@sender.test>\r\n\r\nbody\r\n"
+CONFIGURATION = Configuration(revision=1, hostname="gw.test")
+
+
+class HandClock(Clock):
+    """The real clocks, moved by hand."""
+
+    def __init__(self) -> None:
+        self.wall_seconds = 0.0
+        self.steady_seconds = 0.0
+        super().__init__(self._read_wall, self._read_steady)
+
+    def pass_time(self, seconds: float) -> None:
+        """Both clocks go on."""
+        self.wall_seconds += seconds
+        self.steady_seconds += seconds
+
+    def jump(self, seconds: float) -> None:
+        """Somebody sets the wall clock."""
+        self.wall_seconds += seconds
+
+    def _read_wall(self) -> int:
+        return time.time_ns() // 1000 + int(self.wall_seconds * MICROSECONDS)
+
+    def _read_steady(self) -> float:
+        return time.monotonic() + self.steady_seconds
+
+
+class WholeRelay:
+    """Use as a context. `url`: of the queue's database."""
+
+    def __init__(
+        self,
+        url: str,
+        folder: Path,
+        configuration: Configuration = CONFIGURATION,
+        transport: ScriptedTransport | None = None,
+        clock: HandClock | None = None,
+        **settings: Any,
+    ) -> None:
+        self.settings = Settings(port=0, metrics_port=0, data_dir=folder, database_url=url, **settings)  # type: ignore[arg-type]
+        self.transport = transport or ScriptedTransport()
+        self.clock = clock or HandClock()
+        self.database: Database = open_database(url)
+        self.shutdown = Shutdown()
+        self._configuration = configuration
+        self.port = 0
+        self.settlements: list[Settlement] = []
+        self._settled = asyncio.Condition()
+
+    async def __aenter__(self) -> Self:
+        await self.database.open()
+        self.relay = Relay(self.settings, self.database, self.shutdown, self.transport, self.clock, random.Random(1))
+        settle = self.relay.committer.settle
+
+        def noticing(settlement: Settlement) -> None:
+            settle(settlement)
+            self.settlements.append(settlement)
+
+        self.relay.committer.settle = noticing  # type: ignore[method-assign]
+        await self.relay.open()
+        self.configure(self._configuration)
+        self.port = await self.relay.start()
+        self.stream = Stream(self.relay.intake)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.relay.close()
+        await self.database.close()
+
+    def configure(self, configuration: Configuration) -> None:
+        """As a new snapshot does."""
+        self.relay.watch.adopt(configuration)
+
+    async def submit(
+        self,
+        *recipients: bytes | Wanted,
+        sender: bytes = b"a@sender.test",
+        content: bytes = CONTENT,
+        submission_id: str = "",
+        **fields: Any,
+    ) -> Ack:
+        """One message through a stream; its acknowledgement."""
+        incoming = incoming_of(recipients, sender, content, submission_id, **fields)
+        self.stream.feed(Frame((incoming,), (), (), ()))
+        return (await self.acks(1))[0]
+
+    async def acks(self, count: int, stream: Stream | None = None) -> list[Ack]:
+        found: list[Ack] = []
+        stream = stream or self.stream
+        async with asyncio.timeout(30):
+            while len(found) < count:
+                await stream.changed.wait()
+                stream.changed.clear()
+                found += stream.take_acks()
+        return found
+
+    async def settled(self, count: int) -> None:
+        """Waits until so many transactions have come to an end, and their outcomes are committed."""
+        await self.transport.until_ended(count)
+        await self.committed()
+
+    async def committed(self) -> None:
+        async with asyncio.timeout(30):
+            # A turn for those that have just ended and are about to settle.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            await self.relay.committer.drained()
+
+    async def after(self, seconds: float) -> None:
+        """Time passes, and relay looks what is due."""
+        self.clock.pass_time(seconds)
+        self.relay.dispatcher.poke()
+
+    async def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        return await self.database.read(lambda connection: [tuple(row) for row in connection.execute(text(sql))])
+
+    async def message(self, queue_id: str) -> StoredMessage:
+        now = self.clock.now()
+        found = await self.database.read(
+            lambda connection: whole_message(connection, int(queue_id, 16), now, with_header=True)
+        )
+        assert found is not None
+        return found
+
+    async def states(self, queue_id: str) -> dict[bytes, int]:
+        """Recipient to state, as the database has them."""
+        return {row.recipient: row.state for row in (await self.message(queue_id)).deliveries}
+
+
+def incoming_of(
+    recipients: Sequence[bytes | Wanted],
+    sender: bytes = b"a@sender.test",
+    content: bytes = CONTENT,
+    submission_id: str = "",
+    **fields: Any,
+) -> Incoming:
+    return Incoming(
+        id=submission_id or uuid.uuid4().hex,
+        sender=sender,
+        recipients=tuple(each if isinstance(each, Wanted) else Wanted(each) for each in recipients),
+        content=content,
+        size=fields.pop("size", len(content)),
+        received_at=0,
+        origin=Origin("s1", "192.0.2.9", b"client.test", "", "smtp"),
+        **fields,
+    )
