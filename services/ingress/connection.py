@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Coroutine
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from aiosmtpd.smtp import SMTP
 
@@ -22,6 +22,8 @@ _OUTBOX_OCTETS = 32 * 1024
 _LINGER_OCTETS = 4 * 1024 * 1024
 _LINGER_SECONDS = 3.0
 _FOREVER = float("inf")
+
+T = TypeVar("T")
 
 
 class GoneError(Exception):
@@ -76,6 +78,7 @@ class Connection(SMTP):
         self._closing = False
         self._lingered = 0
         self.task: asyncio.Task[None] | None = None
+        self._work: asyncio.Task[Any] | None = None
         # No more will come: the client ended its side. It may still read.
         self.ended = False
         # The connection is no more; nothing can be sent.
@@ -120,6 +123,8 @@ class Connection(SMTP):
         self._writing_paused = False
         self._outbox.clear()
         self._notify()
+        if self._work is not None:
+            self._work.cancel()
         self._on_lost(self)
 
     def pause_writing(self) -> None:
@@ -218,6 +223,21 @@ class Connection(SMTP):
     def wake(self) -> None:
         """Makes `more` return, so that its caller looks at the world again."""
         self._notify()
+
+    async def while_there(self, work: Coroutine[Any, Any, T]) -> T:
+        """What `work` gives; it is cancelled, and GoneError raised, when the connection breaks meanwhile.
+
+        For work that costs and is of no use then. A client that has only ended its side is still there.
+        """
+        self._work = task = self.loop.create_task(work)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if self.lost and not ((current := asyncio.current_task()) and current.cancelling()):
+                raise GoneError from None
+            raise
+        finally:
+            self._work = None
 
     # Writing.
 

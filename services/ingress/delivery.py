@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -88,7 +89,10 @@ def _recipients(transaction: Transaction) -> tuple[bytes, ...]:
 
 
 async def _last_decision(dialogue: Dialogue, content: Content, head: bytes, hops: int) -> Verdict | None:
-    """Runs the checks that policy asked for, and asks it; None when there is nothing to decide."""
+    """Runs the checks that policy asked for, and asks it; None when there is nothing to decide.
+
+    The verdict's results are those to be written into the message: policy's and ours.
+    """
     transaction = dialogue.transaction
     assert transaction is not None  # noqa: S101
     wanted = transaction.checks
@@ -96,7 +100,7 @@ async def _last_decision(dialogue: Dialogue, content: Content, head: bytes, hops
         return None
     dkim, arc, virus = (None, None, None)
     if wanted.wanted:
-        dkim, arc, virus = await dialogue.services.checker.run(wanted, content)
+        dkim, arc, virus = await dialogue.connection.while_there(dialogue.services.checker.run(wanted, content))
     author = header.from_mailboxes(head)
     findings = Findings(
         size=content.size,
@@ -107,7 +111,8 @@ async def _last_decision(dialogue: Dialogue, content: Content, head: bytes, hops
         arc=arc,
         virus=virus,
     )
-    return await dialogue.decide(Stage.END_OF_DATA, findings=findings)
+    verdict = await dialogue.decide(Stage.END_OF_DATA, findings=findings)
+    return replace(verdict, results=results.of_findings(findings, verdict.results))
 
 
 async def _hand_over(

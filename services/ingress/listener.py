@@ -68,8 +68,8 @@ class Listeners:
         self._empty.set()
         self.ports: dict[Listener, int] = {}
 
-    async def listen(self, kind: Listener, host: str, port: int, *, shared: bool) -> int:
-        """Opens a port; 0 picks one. `shared`: other workers listen there too. Raises StartupError."""
+    async def listen(self, kind: Listener, hosts: Sequence[str], port: int, *, shared: bool) -> int:
+        """Opens a port on each address; 0 picks one. `shared`: other workers listen there too. Raises StartupError."""
         loop = asyncio.get_running_loop()
 
         def connection() -> Connection:
@@ -82,11 +82,11 @@ class Listeners:
 
         try:
             server = await loop.create_server(
-                connection, host, port, backlog=_BACKLOG, reuse_port=shared, reuse_address=True
+                connection, list(hosts), port, backlog=_BACKLOG, reuse_port=shared, reuse_address=True
             )
         except OSError as error:
             reason = error.strerror or str(error)
-            raise StartupError(f"can't listen for {kind.label} on {host}:{port}: {reason}") from error
+            raise StartupError(f"can't listen for {kind.label} on {', '.join(hosts)} port {port}: {reason}") from error
         self._servers.append(server)
         bound = int(server.sockets[0].getsockname()[1])
         self.ports[kind] = bound

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable
 
 from libs.smtp import header
-from services.ingress.verdict import AuthenticationResult
+from services.ingress.findings import DkimSignature, Findings
+from services.ingress.verdict import AuthenticationResult, CheckResult
 
 QUARANTINE = b"X-Posthouse-Quarantine: dmarc\r\n"
 
@@ -15,6 +16,32 @@ _TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+").fullmatch
 _MAILBOX_OR_TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+./=?^_`{|}~-]*@?[A-Za-z0-9.-]+").fullmatch
 _UNSAFE = re.compile(rb"[\x00-\x1f\x7f-\xff]")
 _COMMENT_UNSAFE = re.compile(r"[^ -'*-\[\]-~]")
+
+
+def of_findings(findings: Findings, known: Iterable[AuthenticationResult]) -> tuple[AuthenticationResult, ...]:
+    """The results that policy gave, and ours for the methods that it said nothing about."""
+    given = tuple(known)
+    methods = {result.method for result in given}
+    added: list[AuthenticationResult] = []
+    if findings.dkim is not None and "dkim" not in methods:
+        added += [_dkim(signature) for signature in findings.dkim]
+        if not findings.dkim:
+            added.append(AuthenticationResult("dkim", CheckResult.NONE, "message not signed"))
+    if findings.arc is not None and "arc" not in methods:
+        sealer = (("header", "d", findings.arc.sealer_domain),) if findings.arc.sealer_domain else ()
+        added.append(AuthenticationResult("arc", findings.arc.result, properties=sealer))
+    return (*given, *added)
+
+
+def _dkim(signature: DkimSignature) -> AuthenticationResult:
+    """RFC 8601 2.7.1, RFC 6008: which signature of several this was."""
+    named = (
+        ("header", "d", signature.domain),
+        ("header", "s", signature.selector),
+        ("header", "a", signature.algorithm.encode("ascii", "replace")),
+        ("header", "b", signature.signature_prefix),
+    )
+    return AuthenticationResult("dkim", signature.result, signature.reason, tuple(each for each in named if each[2]))
 
 
 def field(authserv_id: str, results: Iterable[AuthenticationResult]) -> bytes:

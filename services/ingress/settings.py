@@ -22,6 +22,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="INGRESS_", frozen=True, extra="ignore", populate_by_name=True)
 
     data_dir: Annotated[Path, Field(validation_alias="POSTHOUSE_DATA_DIR")] = Path("var")
+    # Addresses to listen on, comma-separated: `0.0.0.0,::` is everywhere.
     host: str = "127.0.0.1"
     smtp_port: Port = 8025
     submission_port: Port = 8587
@@ -101,6 +102,11 @@ class Settings(BaseSettings):
         if any(given) and not all(given):
             raise ValueError("INGRESS_GRPC_CERT, INGRESS_GRPC_KEY and INGRESS_GRPC_CA go together")
         return self
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """At least one; the figures are shown on the first."""
+        return tuple(part.strip() for part in self.host.split(",") if part.strip()) or ("127.0.0.1",)
 
     @property
     def certificate_files(self) -> tuple[tuple[Path, Path], ...]:

@@ -47,8 +47,10 @@ def received(session: Session, transaction: Transaction, submission_id: str, now
 
 
 def without_forbidden(head: bytes, *, submission: bool) -> bytes:
-    """A header without Return-Path, which only final delivery may add; on submission without Bcc too (C145)."""
-    head = header.remove_named(head, b"return-path")
+    """A header without Return-Path, which only final delivery may add, and without a quarantine mark that is not ours;
+    on submission without Bcc too (C145).
+    """
+    head = header.remove_named(header.remove_named(head, b"return-path"), b"x-posthouse-quarantine")
     return header.remove_named(head, b"bcc") if submission else head
 
 

@@ -41,12 +41,7 @@ class Worker:
         )
         self.relay = RelayClient(rpc.targets(settings.relay_target), tls, self.metrics, deadline=settings.relay_seconds)
         self._certificates = _certificates(settings, self.metrics)
-        self._checker = CheckRunner(
-            settings.nameservers,
-            self.metrics,
-            crypto_threads=settings.crypto_threads,
-            clamd_concurrency=settings.clamd_concurrency,
-        )
+        self._checker = _checker(settings, self.metrics)
         self.services = Services(
             policy=self.policy,
             relay=self.relay,
@@ -73,7 +68,7 @@ class Worker:
         background.start(self.relay.run(), "relay_stream")
         background.start(self._certificates.watch(), "certificates")
         background.start(self.listeners.watch(_sweep_seconds(settings)), "deadlines")
-        await self._exposition.start(settings.host, settings.metrics_port and settings.metrics_port + self._number)
+        await self._exposition.start(settings.hosts[0], settings.metrics_port and settings.metrics_port + self._number)
         ports = {
             Listener.SMTP: settings.smtp_port,
             Listener.SUBMISSION: settings.submission_port,
@@ -83,7 +78,7 @@ class Worker:
             raise StartupError("every port is off")
         for kind, port in ports.items():
             if port:
-                await self.listeners.listen(kind, settings.host, port, shared=settings.workers > 1)
+                await self.listeners.listen(kind, settings.hosts, port, shared=settings.workers > 1)
         names = {kind.label: port for kind, port in self.listeners.ports.items()}
         log.info("listening", worker=self._number, host=settings.host, ports=names)
 
@@ -123,6 +118,18 @@ async def serve(settings: Settings, shutdown: Shutdown, number: int) -> None:
         await worker.stop()
     if worker.failure is not None:
         raise StartupError("a background task died")
+
+
+def _checker(settings: Settings, metrics: Metrics) -> CheckRunner:
+    try:
+        return CheckRunner(
+            settings.nameservers,
+            metrics,
+            crypto_threads=settings.crypto_threads,
+            clamd_concurrency=settings.clamd_concurrency,
+        )
+    except ValueError as error:
+        raise StartupError(f"INGRESS_NAMESERVERS: {error}") from error
 
 
 def certificate_files(settings: Settings) -> tuple[tuple[Path, Path], ...]:

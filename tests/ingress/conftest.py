@@ -115,7 +115,7 @@ async def start(tmp_path: Path, policy: FakePolicy, relay: FakeRelay) -> AsyncIt
     async with contextlib.AsyncExitStack() as stack:
 
         async def run(*, connected: bool = True, **changes: Any) -> Ingress:
-            smtp, submission, smtps = free_ports(3, changes.get("host", "127.0.0.1"))
+            smtp, submission, smtps = free_ports(3)
             values: dict[str, Any] = {
                 "data_dir": tmp_path,
                 "smtp_port": smtp,

@@ -125,9 +125,7 @@ async def test_answers_to_a_group_come_together(enforced: Ingress) -> None:
 async def test_c21_every_command_of_a_refused_group_is_answered_in_order(ingress: Ingress) -> None:
     ingress.policy.on(
         pb.STAGE_RCPT,
-        lambda request: (
-            reject(550, "5.1.1") if request.transaction.recipient.startswith(b"bad") else accept()
-        ),
+        lambda request: reject(550, "5.1.1") if request.transaction.recipient.startswith(b"bad") else accept(),
     )
     client = await ingress.client()
     client.send(

@@ -1,26 +1,152 @@
-"""Runs the checks that policy asked for, side by side."""
+"""Runs the checks that policy asked for, side by side, each bounded in time and number, none on the event loop."""
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import structlog
+
+from libs.smtp import header
+from services.ingress.checks import chain, signatures
+from services.ingress.checks.antivirus import Scanner
+from services.ingress.checks.body_hash import BodyHashes
+from services.ingress.checks.keys import Key, KeyLookup, NoKey
+from services.ingress.checks.signatures import HeaderFields, Signature
 from services.ingress.content import Content
-from services.ingress.findings import ArcChain, DkimSignature, ScanOutcome, VirusScan
+from services.ingress.findings import ArcChain, DkimSignature, VirusScan
 from services.ingress.metrics import Metrics
 from services.ingress.verdict import CheckResult, Checks
 
+log = structlog.get_logger(__name__)
+
+# Messages whose signatures wait for a thread; more are not waited for.
+_WAITING_PER_THREAD = 50
+_CRYPTO_SECONDS = 60.0
+
+_Outcome = tuple[tuple[DkimSignature, ...] | None, ArcChain | None]
+
 
 class CheckRunner:
-    def __init__(self, nameservers: str, metrics: Metrics, *, crypto_threads: int, clamd_concurrency: int) -> None:
-        self._metrics = metrics
-        self._settings = (nameservers, crypto_threads, clamd_concurrency)
+    """The checks of one worker. `clock`: Unix seconds."""
 
-    async def run(
-        self, wanted: Checks, _content: Content
-    ) -> tuple[tuple[DkimSignature, ...] | None, ArcChain | None, VirusScan | None]:
-        return (
-            () if wanted.dkim else None,
-            ArcChain(CheckResult.TEMPERROR, 0, b"") if wanted.arc else None,
-            VirusScan(ScanOutcome.ERROR, reason="not available") if wanted.clamd else None,
-        )
+    def __init__(
+        self,
+        nameservers: str,
+        metrics: Metrics,
+        *,
+        crypto_threads: int,
+        clamd_concurrency: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Raises ValueError when a name server is no address."""
+        self._keys = KeyLookup(nameservers)
+        self._scanner = Scanner(clamd_concurrency)
+        self._threads = ThreadPoolExecutor(crypto_threads, thread_name_prefix="crypto")
+        self._most_waiting = crypto_threads * _WAITING_PER_THREAD
+        self._waiting = 0
+        self._metrics = metrics
+        self._clock = clock
 
     def close(self) -> None:
-        """Nothing is kept."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def run(
+        self, wanted: Checks, content: Content
+    ) -> tuple[tuple[DkimSignature, ...] | None, ArcChain | None, VirusScan | None]:
+        """What was asked for; None for the rest. Never raises: a check that fails says so in its result."""
+        scanning = None
+        if wanted.clamd:
+            scanning = asyncio.create_task(self._scan(wanted, content))
+        try:
+            dkim, arc = await self._signed(wanted, content) if wanted.dkim or wanted.arc else (None, None)
+            virus = await scanning if scanning is not None else None
+        finally:
+            if scanning is not None:
+                scanning.cancel()
+        self._count(dkim, arc, virus)
+        return dkim, arc, virus
+
+    async def _scan(self, wanted: Checks, content: Content) -> VirusScan:
+        began = time.monotonic()
+        found = await self._scanner.scan(wanted.clamd, content.pieces(), wanted.clamd_seconds)
+        self._metrics.check_seconds["virus"].observe(time.monotonic() - began)
+        return found
+
+    async def _signed(self, wanted: Checks, content: Content) -> _Outcome:
+        """Keys first, asked on the event loop, so that slow DNS holds no thread; then a thread hashes and verifies."""
+        began = time.monotonic()
+        where = header.boundary(content.head)
+        fields = HeaderFields.of(content.head[: where.header_end])
+        found = signatures.signatures(fields, int(self._clock())) if wanted.dkim else []
+        names = [each.key_name for each in found if isinstance(each, Signature)]
+        if wanted.arc:
+            names += chain.key_names(fields)
+        keys = await self._keys.find(names) if names else {}
+        bodies = BodyHashes(partial(_body, content, where.body_start))
+        outcome = await self._in_thread(partial(_verify, wanted, found, fields, bodies, keys))
+        if outcome is None:
+            outcome = _gave_up(wanted, found)
+        self._metrics.check_seconds["signatures"].observe(time.monotonic() - began)
+        return outcome
+
+    async def _in_thread(self, work: Callable[[], _Outcome]) -> _Outcome | None:
+        """None when it took too long, broke, or could not begin."""
+        if self._waiting >= self._most_waiting:
+            return None
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(_CRYPTO_SECONDS):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except TimeoutError:
+            return None
+        except Exception:  # a signature that breaks us must not break the session (C101)
+            log.exception("signature_check_broke")
+            return None
+        finally:
+            self._waiting -= 1
+
+    def _count(self, dkim: tuple[DkimSignature, ...] | None, arc: ArcChain | None, virus: VirusScan | None) -> None:
+        counts = self._metrics.checks
+        if dkim is not None:
+            for outcome in {each.result.name.lower() for each in dkim} or {"none"}:
+                counts["dkim", outcome] += 1
+        if arc is not None:
+            counts["arc", arc.result.name.lower()] += 1
+        if virus is not None:
+            counts["virus", virus.outcome.name.lower()] += 1
+
+
+def _body(content: Content, start: int) -> Iterator[bytes]:
+    yield content.head[start:]
+    yield from content.tail()
+
+
+def _verify(
+    wanted: Checks,
+    found: list[Signature | DkimSignature],
+    fields: HeaderFields,
+    bodies: BodyHashes,
+    keys: dict[str, Key | NoKey],
+) -> _Outcome:
+    dkim = None
+    if wanted.dkim:
+        dkim = tuple(
+            signatures.verify(each, fields, bodies, keys[each.key_name]) if isinstance(each, Signature) else each
+            for each in found
+        )
+    return dkim, chain.validate(fields, bodies, keys) if wanted.arc else None
+
+
+def _gave_up(wanted: Checks, found: list[Signature | DkimSignature]) -> _Outcome:
+    """Nothing was found out: a reason to try again, no fault of the message."""
+    dkim = None
+    if wanted.dkim:
+        dkim = tuple(
+            each.finding(CheckResult.TEMPERROR, "not verified in time") if isinstance(each, Signature) else each
+            for each in found
+        )
+    return dkim, ArcChain(CheckResult.TEMPERROR, 0, b"") if wanted.arc else None

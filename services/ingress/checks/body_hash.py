@@ -1,0 +1,95 @@
+"""The body hashes of DKIM (RFC 6376 3.4), from content in pieces: linear in time, a piece at a time in memory. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+_BLANKS = re.compile(rb"[\t ]+")
+
+
+@dataclass(frozen=True, slots=True)
+class BodyHash:
+    """`digest`: SHA-256 of the canonical body, cut where `l=` says. `octets`: of the whole canonical body."""
+
+    digest: bytes
+    octets: int
+
+
+class BodyHashes:
+    """The hashes of one body, each made at most once. `body`: opens its pieces anew, CRLF lines, cut anywhere."""
+
+    def __init__(self, body: Callable[[], Iterable[bytes]]) -> None:
+        self._body = body
+        self._known: dict[tuple[bool, int | None], BodyHash] = {}
+
+    def get(self, *, relaxed: bool, limit: int | None) -> BodyHash:
+        """`limit`: the value of `l=`, None without it."""
+        key = (relaxed, limit)
+        if key not in self._known:
+            self._known[key] = _hash(self._body(), relaxed=relaxed, limit=limit)
+        return self._known[key]
+
+
+def _hash(pieces: Iterable[bytes], *, relaxed: bool, limit: int | None) -> BodyHash:
+    canonical = _Canonical(limit)
+    rest = b""
+    for piece in pieces:
+        octets = rest + piece
+        whole = octets.rfind(b"\r\n") + 2
+        if whole < 2:
+            rest = octets
+            continue
+        canonical.lines(_relaxed(octets[:whole]) if relaxed else octets[:whole])
+        rest = octets[whole:]
+    if rest:
+        canonical.lines(_relaxed(rest + b"\r\n") if relaxed else rest + b"\r\n")
+    return canonical.finish(empty=b"" if relaxed else b"\r\n")
+
+
+def _relaxed(lines: bytes) -> bytes:
+    """RFC 6376 3.4.4 a: first one space for each run of blanks, then none at the end of a line.
+
+    In this order both steps are linear, whatever the runs (a search for blanks before CRLF is not).
+    """
+    if b"\t" in lines or b"  " in lines:
+        lines = _BLANKS.sub(b" ", lines)
+    return lines.replace(b" \r\n", b"\r\n") if b" \r\n" in lines else lines
+
+
+class _Canonical:
+    """Hashes whole lines, holding back the empty ones at the end (RFC 6376 3.4.3, 3.4.4 b)."""
+
+    def __init__(self, limit: int | None) -> None:
+        self._hash = hashlib.sha256()
+        self._limit = limit
+        self._octets = 0
+        self._ends = 0
+
+    def lines(self, lines: bytes) -> None:
+        kept = lines.rstrip(b"\r\n")
+        if kept:
+            self._line_ends(self._ends)
+            self._add(kept)
+            self._ends = 0
+        self._ends += (len(lines) - len(kept)) // 2
+
+    def finish(self, empty: bytes) -> BodyHash:
+        """`empty`: what a body without any line is."""
+        self._add(b"\r\n" if self._octets else empty)
+        return BodyHash(self._hash.digest(), self._octets)
+
+    def _line_ends(self, count: int) -> None:
+        while count:
+            some = min(count, 32_768)
+            self._add(b"\r\n" * some)
+            count -= some
+
+    def _add(self, octets: bytes) -> None:
+        if self._limit is None:
+            self._hash.update(octets)
+        elif self._octets < self._limit:
+            self._hash.update(octets[: self._limit - self._octets])
+        self._octets += len(octets)

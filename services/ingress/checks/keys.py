@@ -1,0 +1,126 @@
+"""The public keys of DKIM and ARC: looked up in the DNS, told apart from keys that are not there, read."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import dns.asyncresolver
+import dns.exception
+import dns.name
+import dns.nameserver
+import dns.rdatatype
+import dns.resolver
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+from dkim.util import InvalidTagValueList, parse_tag_value
+
+from libs.runtime.rpc import targets
+from libs.smtp.network import canonical_ip
+
+_LOOKUP_SECONDS = 5.0
+_RECORD_OCTETS = 4096
+_LOOKUPS_AT_ONCE = 64
+_DNS_PORT = 53
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """`hashes`, `services`: None where the record allows all. `exact_identity`: i= must be at d= itself (t=s)."""
+
+    public: rsa.RSAPublicKey | ed25519.Ed25519PublicKey
+    hashes: frozenset[bytes] | None
+    exact_identity: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NoKey:
+    """`temporary`: nobody answered; else there is none, or none that can be used."""
+
+    reason: str
+    temporary: bool = False
+
+
+class KeyLookup:
+    """Asks the DNS. `nameservers`: host[:port], comma-separated; empty: the system's."""
+
+    def __init__(self, nameservers: str) -> None:
+        """Raises ValueError when a name server is no address."""
+        self._resolver = dns.asyncresolver.Resolver(configure=not nameservers)
+        if nameservers:
+            self._resolver.nameservers = [_server(part.strip()) for part in nameservers.split(",") if part.strip()]
+        self._resolver.lifetime = _LOOKUP_SECONDS
+        self._room = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
+
+    async def find(self, names: Iterable[str]) -> dict[str, Key | NoKey]:
+        """The keys at these names (selector._domainkey.domain), asked side by side."""
+        wanted = list(dict.fromkeys(names))
+        found = await asyncio.gather(*(self._one(name) for name in wanted))
+        return dict(zip(wanted, found, strict=True))
+
+    async def _one(self, name: str) -> Key | NoKey:
+        try:
+            wanted = dns.name.from_text(name)
+        except (dns.exception.DNSException, UnicodeError):
+            return NoKey("no valid key name")
+        async with self._room:
+            try:
+                answer = await self._resolver.resolve(wanted, dns.rdatatype.TXT, search=False)
+            except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer, dns.resolver.YXDOMAIN):
+                return NoKey("no key for signature")
+            except (dns.exception.DNSException, OSError):
+                # SERVFAIL, REFUSED, time-out: nobody said that there is none (C85, C86).
+                return NoKey("key could not be looked up", temporary=True)
+        records = [b"".join(record.strings) for record in answer]
+        chosen = next((one for one in records if one.lstrip().startswith(b"v=DKIM1")), records[0] if records else b"")
+        return read_key(chosen)
+
+
+def _server(text: str) -> dns.nameserver.Do53Nameserver:
+    host, port = text, _DNS_PORT
+    if text.startswith("[") or text.count(":") == 1:
+        (only,) = targets(text if text.rpartition("]")[2].startswith(":") or "[" not in text else f"{text}:{_DNS_PORT}")
+        host, _, number = only.rpartition(":")
+        port = int(number)
+    return dns.nameserver.Do53Nameserver(str(canonical_ip(host.strip("[]"))), port)
+
+
+def read_key(record: bytes) -> Key | NoKey:
+    """A key record (RFC 6376 3.6.1, RFC 8463)."""
+    if len(record) > _RECORD_OCTETS:
+        return NoKey("key record too long")
+    try:
+        tags = parse_tag_value(record)
+    except InvalidTagValueList:
+        return NoKey("key record malformed")
+    if tags.get(b"v", b"DKIM1") != b"DKIM1" or b"p" not in tags:
+        return NoKey("key record malformed")
+    services = {part.strip() for part in tags.get(b"s", b"*").split(b":")}
+    if not services & {b"*", b"email"}:
+        return NoKey("key is for another service")
+    if not tags[b"p"]:
+        return NoKey("key revoked")
+    flags = {part.strip() for part in tags.get(b"t", b"").split(b":")}
+    hashes = frozenset(part.strip().lower() for part in tags[b"h"].split(b":")) if b"h" in tags else None
+    try:
+        octets = base64.b64decode(b"".join(tags[b"p"].split()), validate=True)
+        public = _public(tags.get(b"k", b"rsa").lower(), octets)
+    except (binascii.Error, ValueError, UnsupportedAlgorithm):
+        return NoKey("key malformed")
+    return Key(public, hashes, b"s" in flags)
+
+
+def _public(kind: bytes, octets: bytes) -> rsa.RSAPublicKey | ed25519.Ed25519PublicKey:
+    """Raises ValueError, UnsupportedAlgorithm."""
+    if kind == b"ed25519":
+        return ed25519.Ed25519PublicKey.from_public_bytes(octets)
+    if kind != b"rsa":
+        raise ValueError("unknown kind of key")
+    loaded = load_der_public_key(octets)
+    if not isinstance(loaded, rsa.RSAPublicKey):
+        raise ValueError("not an RSA key")
+    return loaded

@@ -1,0 +1,248 @@
+"""DKIM signatures (RFC 6376, 8301, 8463): reading, hashing, verifying. Pure: keys, clock and body are arguments.
+
+dkimpy reads the tag lists and checks the fields. Splitting of the message, canonical forms, hashing and cryptography
+are done here: the header is the one that everything else sees, no pattern is worse than linear, SHA-1 counts for
+nothing, and a key that could not be looked up is told apart from a wrong signature.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa, utils
+from dkim import DKIMException, validate_signature_fields
+from dkim.util import InvalidTagValueList, parse_tag_value
+
+from libs.smtp import header
+from services.ingress.checks.body_hash import BodyHashes
+from services.ingress.checks.keys import Key, NoKey
+from services.ingress.findings import DkimSignature
+from services.ingress.verdict import CheckResult
+
+# More cost time and prove nothing.
+MAX_SIGNATURES = 10
+# Of one signature field; longer ones are attacks.
+MAX_FIELD_OCTETS = 8192
+MIN_RSA_BITS = 1024
+# Clocks differ.
+_LEEWAY_SECONDS = 300
+_PREFIX_OCTETS = 8
+
+_BLANKS = re.compile(rb"[\t ]+")
+_WHITESPACE = re.compile(rb"\s+")
+_DIGITS = re.compile(rb"[0-9]{1,19}").fullmatch
+_NAME = re.compile(rb"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?").fullmatch
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderFields:
+    """A message's fields as name (lower case) and raw value after the colon, CRLF included; and where each name is."""
+
+    fields: tuple[tuple[bytes, bytes, bytes], ...]
+    positions: Mapping[bytes, tuple[int, ...]]
+
+    @classmethod
+    def of(cls, head: bytes) -> HeaderFields:
+        found: list[tuple[bytes, bytes, bytes]] = []
+        positions: dict[bytes, list[int]] = {}
+        for number, field in enumerate(header.fields(head)):
+            name, _, value = field.raw.partition(b":")
+            found.append((field.name, name, value))
+            positions.setdefault(field.name, []).append(number)
+        return cls(tuple(found), {name: tuple(numbers) for name, numbers in positions.items()})
+
+    def select(self, names: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
+        """The fields that h= names, (name as written, value), each instance from the bottom up (RFC 6376 5.4.2)."""
+        taken: dict[bytes, int] = {}
+        chosen: list[tuple[bytes, bytes]] = []
+        for name in names:
+            numbers = self.positions.get(name, ())
+            used = taken.get(name, 0)
+            if used < len(numbers):
+                _, written, value = self.fields[numbers[-1 - used]]
+                chosen.append((written, value))
+                taken[name] = used + 1
+        return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A signature field that can be verified, once its key is there. `field`: name and raw value as it stands."""
+
+    field: tuple[bytes, bytes]
+    tags: Mapping[bytes, bytes]
+    key_name: str
+    signed_names: tuple[bytes, ...]
+
+    def finding(self, result: CheckResult, reason: str = "") -> DkimSignature:
+        return _finding(self.tags, result, reason)
+
+
+def _finding(tags: Mapping[bytes, bytes], result: CheckResult, reason: str) -> DkimSignature:
+    return DkimSignature(
+        result=result,
+        domain=tags.get(b"d", b"").lower()[:255],
+        selector=tags.get(b"s", b"").lower()[:255],
+        algorithm=tags.get(b"a", b"").decode("ascii", "replace")[:64],
+        signature_prefix=tags.get(b"b", b"")[:_PREFIX_OCTETS],
+        identity=tags.get(b"i", b"")[:320],
+        reason=reason,
+    )
+
+
+def signatures(fields: HeaderFields, now: int) -> list[Signature | DkimSignature]:
+    """The topmost signatures, ready to verify, or their result where that is known already. `now` in Unix seconds."""
+    numbers = fields.positions.get(b"dkim-signature", ())[:MAX_SIGNATURES]
+    return [_read(fields.fields[number], now) for number in numbers]
+
+
+def _read(field: tuple[bytes, bytes, bytes], now: int) -> Signature | DkimSignature:
+    _, written, value = field
+    if len(value) > MAX_FIELD_OCTETS:
+        return _finding({}, CheckResult.NEUTRAL, "signature field too long")
+    try:
+        tags = parse_tag_value(_WHITESPACE.sub(b" ", value))
+    except InvalidTagValueList:
+        return _finding({}, CheckResult.NEUTRAL, "signature field malformed")
+    for name in (b"b", b"bh", b"d", b"s", b"i"):
+        if name in tags:
+            tags[name] = _WHITESPACE.sub(b"", tags[name])
+    try:
+        # Times are compared here, by the clock given.
+        validate_signature_fields({name: tag for name, tag in tags.items() if name not in (b"t", b"x")})
+    except DKIMException:
+        return _finding(tags, CheckResult.NEUTRAL, "signature field invalid")
+    if not (_NAME(tags[b"d"]) and _NAME(tags[b"s"])):
+        return _finding(tags, CheckResult.NEUTRAL, "signature field invalid")
+    late = _outdated(tags, now)
+    if late is not None:
+        return _finding(tags, *late)
+    if tags[b"a"] not in (b"rsa-sha256", b"ed25519-sha256"):
+        return _finding(tags, CheckResult.PERMERROR, "algorithm not accepted")
+    names = tuple(name.strip().lower() for name in tags[b"h"].split(b":"))
+    if b"from" not in names:
+        return _finding(tags, CheckResult.PERMERROR, "From is not signed")
+    # A From field added to a signed message must break the signature (C98).
+    return Signature((written, value), tags, key_name(tags), (*names, b"from"))
+
+
+def key_name(tags: Mapping[bytes, bytes]) -> str:
+    return f"{tags[b's'].decode('ascii')}._domainkey.{tags[b'd'].decode('ascii')}.".lower()
+
+
+def _outdated(tags: Mapping[bytes, bytes], now: int) -> tuple[CheckResult, str] | None:
+    """t= and x= (RFC 6376 3.5), with and without each other (C96)."""
+    times: dict[bytes, int] = {}
+    for name in (b"t", b"x"):
+        if name in tags:
+            if not _DIGITS(tags[name]):
+                return CheckResult.NEUTRAL, "signature field invalid"
+            times[name] = int(tags[name])
+    if b"x" in times and b"t" in times and times[b"x"] <= times[b"t"]:
+        return CheckResult.NEUTRAL, "signature field invalid"
+    if times.get(b"t", 0) > now + _LEEWAY_SECONDS:
+        return CheckResult.FAIL, "signature is from the future"
+    if b"x" in times and times[b"x"] + _LEEWAY_SECONDS < now:
+        return CheckResult.FAIL, "signature expired"
+    return None
+
+
+def verify(signature: Signature, fields: HeaderFields, bodies: BodyHashes, key: Key | NoKey) -> DkimSignature:
+    """The result of one signature (RFC 8601 2.7.1)."""
+    if isinstance(key, NoKey):
+        kind = CheckResult.TEMPERROR if key.temporary else CheckResult.PERMERROR
+        return signature.finding(kind, key.reason)
+    tags = signature.tags
+    if key.exact_identity and tags.get(b"i", b"@" + tags[b"d"]).rpartition(b"@")[2].lower() != tags[b"d"].lower():
+        return signature.finding(CheckResult.PERMERROR, "identity not allowed by the key")
+    result, reason = check(tags, signature.field, fields.select(signature.signed_names), bodies, key)
+    return signature.finding(result, reason)
+
+
+def check(
+    tags: Mapping[bytes, bytes],
+    field: tuple[bytes, bytes],
+    signed: list[tuple[bytes, bytes]],
+    bodies: BodyHashes | None,
+    key: Key,
+) -> tuple[CheckResult, str]:
+    """Hashes and verifies; `bodies` is None for a field that signs no body (ARC-Seal)."""
+    forms = tags.get(b"c", b"simple/simple").lower().split(b"/")
+    if len(forms) > 2 or not set(forms) <= {b"simple", b"relaxed"}:
+        return CheckResult.NEUTRAL, "unknown canonicalization"
+    partly = False
+    if bodies is not None:
+        limit = int(tags[b"l"]) if _DIGITS(tags.get(b"l", b"")) else None
+        if b"l" in tags and limit is None:
+            return CheckResult.NEUTRAL, "signature field invalid"
+        body = bodies.get(relaxed=forms[1:] == [b"relaxed"], limit=limit)
+        if _decoded(tags[b"bh"]) != body.digest or (limit is not None and limit > body.octets):
+            return CheckResult.FAIL, "body has been altered"
+        partly = limit is not None and limit < body.octets
+    digest = _header_hash(field, signed, relaxed=forms[0] == b"relaxed")
+    result, reason = _verify(tags, digest, key)
+    if result is CheckResult.PASS and partly:
+        # Anybody may have added the rest (C95).
+        return CheckResult.POLICY, "part of the body is not signed"
+    return result, reason
+
+
+def _header_hash(field: tuple[bytes, bytes], signed: list[tuple[bytes, bytes]], *, relaxed: bool) -> bytes:
+    digest = hashes.Hash(hashes.SHA256())
+    for name, value in signed:
+        digest.update(_canonical(name, value, relaxed=relaxed))
+    name, value = field
+    digest.update(_canonical(name, _without_signature(value), relaxed=relaxed).rstrip())
+    return digest.finalize()
+
+
+def _canonical(name: bytes, value: bytes, *, relaxed: bool) -> bytes:
+    """RFC 6376 3.4.1, 3.4.2."""
+    if not relaxed:
+        return b"%b:%b" % (name, value)
+    return b"%b:%b\r\n" % (name.lower().strip(), _BLANKS.sub(b" ", value.replace(b"\r\n", b"")).strip())
+
+
+def _without_signature(value: bytes) -> bytes:
+    """The field's value with an empty b=, the blanks around its value gone too (RFC 6376 3.7)."""
+    parts = value.split(b";")
+    for number, part in enumerate(parts):
+        name, equals, _ = part.partition(b"=")
+        if equals and name.strip() == b"b":
+            parts[number] = name + equals
+            break
+    return b";".join(parts)
+
+
+def _verify(tags: Mapping[bytes, bytes], digest: bytes, key: Key) -> tuple[CheckResult, str]:
+    if key.hashes is not None and b"sha256" not in key.hashes:
+        return CheckResult.PERMERROR, "hash not allowed by the key"
+    signed_by_rsa = tags[b"a"] == b"rsa-sha256"
+    public = key.public
+    if isinstance(public, rsa.RSAPublicKey) is not signed_by_rsa:
+        return CheckResult.PERMERROR, "key is of another kind"
+    octets = _decoded(tags[b"b"])
+    try:
+        if isinstance(public, rsa.RSAPublicKey):
+            if public.key_size < MIN_RSA_BITS:
+                return CheckResult.POLICY, "key too small"
+            public.verify(octets, digest, padding.PKCS1v15(), utils.Prehashed(hashes.SHA256()))
+        else:
+            public.verify(octets, digest)
+    except InvalidSignature:
+        return CheckResult.FAIL, "signature does not match"
+    return CheckResult.PASS, ""
+
+
+def _decoded(value: bytes) -> bytes:
+    """Base64; empty, which is no signature and no hash, when it is none."""
+    try:
+        return base64.b64decode(value, validate=True)
+    except binascii.Error:
+        return b""

@@ -1,0 +1,289 @@
+"""The fields that ingress adds, takes out and counts: Received, results, Bcc, Date (C42, C43, C100, C145)."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from posthouse.policy.v1 import policy_pb2 as pb
+
+from services.ingress import results
+from services.ingress.findings import DkimSignature, Findings
+from services.ingress.session import Listener
+from services.ingress.verdict import AuthenticationResult, CheckResult
+from tests.fakes.policy import accept, reject
+from tests.ingress.client import Client
+from tests.ingress.conftest import Ingress, Start
+
+DATE = rb"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d \+0000"
+
+
+def header_of(ingress: Ingress, number: int = 0) -> bytes:
+    return ingress.relay.messages[number].content.partition(b"\r\n\r\n")[0] + b"\r\n"
+
+
+async def test_c42_received_in_every_part(ingress: Ingress) -> None:
+    client = await ingress.client(ehlo="[127.0.0.1]")
+    assert (await client.send_mail(b"Subject: x\r\n\r\n", "One@Example.com")).code == 250
+    submission = ingress.relay.messages[0].submission
+    want = (
+        rb"Received: from \[127\.0\.0\.1\] \(\[127\.0\.0\.1\]\)\r\n\tby mx\.example\.com with ESMTP id %b\r\n"
+        rb"\tfor <One@example\.com>;\r\n\t%b\r\nSubject: x\r\n" % (submission.id.encode(), DATE)
+    )
+    assert re.fullmatch(want, header_of(ingress))
+
+
+async def test_c42_for_names_a_recipient_only_when_there_is_one(ingress: Ingress) -> None:
+    ingress.policy.on(
+        pb.STAGE_RCPT,
+        lambda request: reject(550, "5.1.1") if request.transaction.recipient.startswith(b"bad") else accept(),
+    )
+    client = await ingress.client()
+    await client.command("MAIL FROM:<a@example.org>")
+    assert (await client.command("RCPT TO:<bad@example.com>")).code == 550
+    assert (await client.command("RCPT TO:<good@example.com>")).code == 250
+    assert (await client.data(b"x: y\r\n\r\n")).code == 250
+    assert (await client.send_mail(b"x: y\r\n\r\n", "one@example.com", "two@example.com")).code == 250
+    assert b"\r\n\tfor <good@example.com>;" in header_of(ingress, 0)
+    assert b"\tfor <" not in header_of(ingress, 1)
+
+
+@pytest.mark.parametrize(
+    ("host", "connect", "shown"),
+    [("127.0.0.1,::1", "::1", b"([IPv6:::1])"), ("127.0.0.1,::1", "127.0.0.1", b"([127.0.0.1])")],
+    ids=["IPv6", "IPv4"],
+)
+async def test_c42_addresses(start: Start, host: str, connect: str, shown: bytes) -> None:
+    ingress = await start(host=host)
+    client = await Client.connect(connect, ingress.port())
+    await client.reply()
+    await client.command("EHLO client.example")
+    assert (await client.send_mail()).code == 250
+    assert shown in header_of(ingress)
+    assert ingress.policy.requests[0].session.client_address == connect
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("listener", "starttls", "login", "utf8", "keyword"),
+    [
+        (Listener.SMTP, False, False, False, b"ESMTP"),
+        (Listener.SMTP, True, False, False, b"ESMTPS"),
+        (Listener.SUBMISSION, True, True, False, b"ESMTPSA"),
+        (Listener.SUBMISSIONS, False, True, False, b"ESMTPSA"),
+        (Listener.SMTP, False, False, True, b"UTF8SMTP"),
+        (Listener.SUBMISSIONS, False, True, True, b"UTF8SMTPSA"),
+    ],
+)
+async def test_c42_with_keywords_and_the_tls_comment(
+    ingress: Ingress, listener: Listener, starttls: bool, login: bool, utf8: bool, keyword: bytes
+) -> None:
+    client = await ingress.client(listener)
+    if starttls:
+        await client.starttls()
+    if login:
+        assert (await client.login()).code == 235
+    assert (await client.command(f"MAIL FROM:<a@example.org>{' SMTPUTF8' if utf8 else ''}")).code == 250
+    assert (await client.command("RCPT TO:<b@example.com>")).code == 250
+    assert (await client.data(b"x: y\r\n\r\n")).code == 250
+    assert b" with %b id " % keyword in header_of(ingress)
+    encrypted = starttls or listener is Listener.SUBMISSIONS
+    assert (b"(using TLSv1.3 with cipher TLS_" in header_of(ingress)) is encrypted
+
+
+@pytest.mark.parametrize(("count", "code"), [(0, 250), (49, 250), (50, 250), (51, 554), (100, 554)])
+async def test_c43_hops_are_counted_in_the_header_only(ingress: Ingress, count: int, code: int) -> None:
+    spellings = [
+        b"Received: from a by b; Mon, 1 Jan 2024 00:00:00 +0000\r\n",
+        b"RECEIVED:\r\n from a\r\n by b\r\n",
+        b"received : nonsense\r\n",
+    ]
+    fields = b"".join(spellings[number % 3] for number in range(count))
+    client = await ingress.client()
+    await client.envelope()
+    reply = await client.data(fields + b"X-Received: x\r\nSubject: x\r\n\r\n" + b"Received: in the body\r\n" * 200)
+    assert reply.code == code
+    if code == 554:
+        assert reply.enhanced == "5.4.6"
+
+
+async def test_c43_no_limit_of_hops(ingress: Ingress) -> None:
+    ingress.policy.profile.max_hops = 0
+    client = await ingress.client()
+    assert (await client.send_mail(b"Received: x\r\n" * 300 + b"\r\n")).code == 250
+
+
+async def test_return_path_is_taken_out(ingress: Ingress) -> None:
+    client = await ingress.client()
+    content = (
+        b"RETURN-Path: <x@y>\r\nSubject: x\r\nreturn-path:\r\n <z@y>\r\nX-Return-Path: kept\r\n\r\nReturn-Path: b\r\n"
+    )
+    assert (await client.send_mail(content)).code == 250
+    assert ingress.relay.messages[0].content.endswith(
+        b" +0000\r\nSubject: x\r\nX-Return-Path: kept\r\n\r\nReturn-Path: b\r\n"
+    )
+
+
+BCC = (
+    b"From: a@example.org\r\nBCC: hidden@example.com,\r\n second@example.com\r\n"
+    b"To: b@example.com\r\nbcc: third@example.com\r\n"
+)
+
+
+@pytest.mark.parametrize("listener", list(Listener))
+@pytest.mark.parametrize("login", [True, False])
+async def test_c145_bcc_is_taken_out_on_submission_only(ingress: Ingress, listener: Listener, login: bool) -> None:
+    client = await ingress.client(listener)
+    if listener is not Listener.SUBMISSIONS:
+        await client.starttls()
+    if login:
+        await client.login()
+    assert (
+        await client.send_mail(BCC + b"\r\nbcc: in the body\r\n", "b@example.com", "hidden@example.com")
+    ).code == 250
+    content = ingress.relay.messages[0].content
+    submitted = login or listener is not Listener.SMTP
+    assert (b"hidden@example.com" not in content) is submitted
+    assert (b"third@example.com" not in content) is submitted
+    third = b"" if submitted else b"bcc: third@example.com\r\n"
+    assert content.endswith(b"To: b@example.com\r\n" + third + b"\r\nbcc: in the body\r\n")
+
+
+@pytest.mark.parametrize(
+    ("given", "adds"),
+    [
+        (b"Subject: x\r\n", {b"Date", b"Message-ID"}),
+        (b"Date:\r\nMessage-ID: \r\nSubject: x\r\n", {b"Date", b"Message-ID"}),
+        (b"date: Mon, 1 Jan 2024 00:00:00 +0000\r\nSubject: x\r\n", {b"Message-ID"}),
+        (b"MESSAGE-ID: <a@b>\r\nDate: x\r\nSubject: x\r\n", set()),
+    ],
+)
+async def test_c147_date_and_message_id_are_added_on_submission_where_missing(
+    ingress: Ingress, given: bytes, adds: set[bytes]
+) -> None:
+    client = await ingress.client(Listener.SUBMISSIONS)
+    assert (await client.send_mail(given + b"\r\nbody\r\n")).code == 250
+    header = header_of(ingress)
+    submission_id = ingress.relay.messages[0].submission.id.encode()
+    assert (b"Message-ID: <%b@mx.example.com>\r\n" % submission_id in header) is (b"Message-ID" in adds)
+    assert bool(re.search(rb"\r\nDate: %b\r\n" % DATE, header)) is (b"Date" in adds)
+    for name in (b"date", b"message-id"):
+        assert header.lower().count(b"\r\n" + name + b":") == 1
+
+
+async def test_c147_never_on_the_smtp_port(ingress: Ingress) -> None:
+    client = await ingress.client()
+    assert (await client.send_mail(b"Subject: x\r\n\r\n")).code == 250
+    assert b"Message-ID" not in header_of(ingress)
+    assert b"\r\nDate" not in header_of(ingress)
+
+
+OURS = "mx.example.com"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b" mx.example.com; dmarc=pass",
+        b" MX.Example.COM; dmarc=pass",
+        b"mx.example.com;dmarc=pass",
+        b"\r\n\tmx.example.com;\r\n\tdmarc=pass",
+        b" (a comment; (nested \\) ) ) mx.example.com; dmarc=pass",
+        b" mx.example.com 1; dmarc=pass",
+        b" mx.example.com (x) 1; dmarc=pass",
+        b' "mx.example.com"; dmarc=pass',
+        b' "mx.exam\\ple.com"; dmarc=pass',
+        b" mx.example.com.; dmarc=pass",
+        b" mx.example.com",
+        b"",
+        b" (unclosed mx.example.com; dmarc=pass",
+    ],
+)
+def test_c100_forged_results_with_our_id_are_taken_out(value: bytes) -> None:
+    head = b"Subject: x\r\nauthentication-RESULTS:" + value + b"\r\nTo: y\r\n"
+    assert results.without_forged(head, OURS) == b"Subject: x\r\nTo: y\r\n"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b" other.example; dmarc=pass",
+        b" mx.example.com.evil.example; dmarc=pass",
+        b" notmx.example.com; dmarc=pass",
+        b" other.example (mx.example.com); dmarc=pass",
+        b" other.example; dkim=pass header.d=mx.example.com",
+    ],
+)
+def test_c100_those_of_others_are_kept(value: bytes) -> None:
+    head = b"Subject: x\r\nAuthentication-Results:" + value + b"\r\nTo: y\r\n"
+    assert results.without_forged(head, OURS) == head
+
+
+def test_c38_values_never_break_the_field() -> None:
+    hostile = (b"a\r\nX: y", b'a"b; dmarc=pass', b"a (b", b"a\\", b"\xff\0", b"x" * 5000, b"", b"a b")
+    written = results.field(
+        OURS,
+        [
+            AuthenticationResult(
+                "spf",
+                CheckResult.FAIL,
+                "reason (with\r\nX-Injected: 1) \\",
+                tuple(("smtp", "mailfrom", value) for value in hostile),
+            )
+        ],
+    )
+    lines = written.split(b"\r\n")
+    assert lines[0] == b"Authentication-Results: mx.example.com;"
+    assert len(lines) == 3
+    assert lines[-1] == b""
+    assert lines[1].startswith(b"\tspf=fail (reason  with")
+    assert b'smtp.mailfrom="a\\"b; dmarc=pass"' in lines[1]
+    assert not re.search(rb"[\x00-\x08\x0a-\x1f\x7f-\xff]", lines[1])
+
+
+def test_results_that_policy_gave_are_not_written_twice() -> None:
+    signature = DkimSignature(CheckResult.PASS, b"d.example", b"s1", "rsa-sha256", b"abcdefgh")
+    findings = Findings(10, 0, 1, (), dkim=(signature,))
+    ours = results.of_findings(findings, [])
+    assert [(each.method, each.result) for each in ours] == [("dkim", CheckResult.PASS)]
+    given = [AuthenticationResult("dkim", CheckResult.FAIL)]
+    assert results.of_findings(findings, given) == tuple(given)
+    unsigned = results.of_findings(Findings(10, 0, 1, (), dkim=()), [])
+    assert [(each.method, each.result, each.reason) for each in unsigned] == [
+        ("dkim", CheckResult.NONE, "message not signed")
+    ]
+
+
+async def test_c100_ours_come_on_top_and_quarantine_is_marked(ingress: Ingress) -> None:
+    ingress.policy.profile.ask_stages.append(pb.STAGE_END_OF_DATA)
+    ingress.policy.on(
+        pb.STAGE_END_OF_DATA,
+        accept(
+            quarantine=True,
+            results=[
+                pb.AuthenticationResult(
+                    method="spf",
+                    result=pb.CHECK_RESULT_PASS,
+                    properties=[
+                        pb.AuthenticationResult.Property(type="smtp", name="mailfrom", value=b"example.org"),
+                    ],
+                ),
+                pb.AuthenticationResult(method="dmarc", result=pb.CHECK_RESULT_FAIL, reason="p=quarantine"),
+            ],
+        ),
+    )
+    client = await ingress.client()
+    content = (
+        b"Authentication-Results: mx.example.com; dmarc=pass\r\nAuthentication-Results: other.example; spf=fail\r\n"
+        b"X-Posthouse-Quarantine: no\r\nFrom: a@example.org\r\n\r\nbody\r\n"
+    )
+    assert (await client.send_mail(content)).code == 250
+    header = header_of(ingress)
+    assert header.startswith(
+        b"Authentication-Results: mx.example.com;\r\n\tspf=pass smtp.mailfrom=example.org;\r\n"
+        b"\tdmarc=fail (p=quarantine)\r\nX-Posthouse-Quarantine: dmarc\r\nReceived: from "
+    )
+    assert header.count(b"X-Posthouse-Quarantine") == 1
+    assert b"dmarc=pass" not in header
+    assert b"Authentication-Results: other.example; spf=fail\r\n" in header
+    assert ingress.relay.messages[0].submission.quarantine
