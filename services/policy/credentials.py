@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 import hmac
 import os
@@ -130,7 +131,9 @@ class CredentialChecker:
             parameters = extract_parameters(typical)
         except InvalidHashError:
             parameters = extract_parameters(PasswordHasher(type=Type.ID).hash(b""))
-        decoy = self._decoys.get(parameters)
+        # argon2's Parameters have no hash of their own.
+        key = dataclasses.astuple(parameters)
+        decoy = self._decoys.get(key)
         if decoy is None:
             hasher = PasswordHasher(
                 time_cost=parameters.time_cost,
@@ -140,5 +143,5 @@ class CredentialChecker:
                 salt_len=parameters.salt_len,
                 type=parameters.type,
             )
-            decoy = self._decoys[parameters] = hasher.hash(hashlib.sha256(os.urandom(32)).digest())
+            decoy = self._decoys[key] = hasher.hash(hashlib.sha256(os.urandom(32)).digest())
         return decoy

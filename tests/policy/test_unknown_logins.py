@@ -1,0 +1,26 @@
+"""A login that no account has is refused like a wrong password, at the same cost."""
+
+from __future__ import annotations
+
+import pytest
+from argon2 import PasswordHasher
+
+from services.policy.credentials import CredentialChecker, Credentials
+from services.policy.failures import failure_limits
+from services.policy.rules.authentication import CredentialOutcome
+from services.policy.rules.model import Account
+
+HASH = PasswordHasher(time_cost=1, memory_cost=64).hash(b"right")
+
+
+@pytest.mark.parametrize(
+    "accounts", [{}, {"alice": Account("1", "alice", HASH)}], ids=["no account", "another account"]
+)
+async def test_an_unknown_login_is_refused(accounts: dict[str, Account]) -> None:
+    checker = CredentialChecker(failure_limits("memory://"))
+    try:
+        for _ in range(2):
+            given = Credentials("PLAIN", b"", b"nobody", b"right")
+            assert await checker.check(given, accounts, "192.0.2.1") == (CredentialOutcome.REFUSED, None)
+    finally:
+        checker.close()
