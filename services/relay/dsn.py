@@ -24,6 +24,7 @@ FULL_LIMIT = 5 * 1024 * 1024
 _LINE_LIMIT = 998
 _FOLD_AT = 76
 _REFERENCES_LIMIT = 900
+_PRINTABLE = re.compile(rb"[!-~]{1,255}")
 # What a peer said may be long; this much of it is repeated.
 _DIAGNOSTIC_LIMIT = 2000
 
@@ -73,6 +74,8 @@ class Report:
     queue_id: str
     content: bytes
     arrived_at: int
+    # The name that the client gave in HELO or EHLO.
+    received_from: bytes = b""
     envelope_id: bytes = b""
     ret: str = ""
     # Only told to postmasters: the report or other null-sender mail that could not be delivered.
@@ -119,7 +122,8 @@ def is_automatic(content: bytes) -> bool:
     """An automatic answer (RFC 3834 section 5): nobody waits for a report on it (C141)."""
     original, _ = header.split(content)
     values = header.values(original, b"auto-submitted")
-    return any(value.partition(b";")[0].strip().lower() in (b"auto-replied", b"auto-notified") for value in values)
+    words = (re.split(rb"[;(\s]", value, maxsplit=1)[0].lower() for value in values)
+    return any(word in (b"auto-replied", b"auto-notified") for word in words)
 
 
 def utf8_xtext(address: str) -> str:
@@ -188,6 +192,8 @@ def _fields(report: Report, *, utf8: bool) -> bytes:
     lines = [f"Reporting-MTA: dns; {report.hostname}"]
     if report.envelope_id:
         lines.insert(0, f"Original-Envelope-Id: {_xtext_decoded(report.envelope_id)}")
+    if _PRINTABLE.fullmatch(report.received_from):
+        lines.append(f"Received-From-MTA: dns; {report.received_from.decode('ascii')}")
     lines += [f"X-Posthouse-Queue-Id: {report.queue_id}", f"Arrival-Date: {_date(report.arrived_at)}"]
     groups = [lines, *(_recipient_fields(each, utf8=utf8) for each in report.recipients)]
     text = "\r\n\r\n".join("\r\n".join(_folded(line) for line in group) for group in groups)

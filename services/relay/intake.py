@@ -16,7 +16,7 @@ from services.relay.commits import Committer
 from services.relay.configuration import Configuration
 from services.relay.identifiers import ExhaustedError, Identifiers
 from services.relay.incoming import Frame, Incoming, Refusal
-from services.relay.message import NewMessage, QueuedMessage, Refused, queue_id
+from services.relay.message import NewMessage, Refused, queue_id, queued
 from services.relay.metrics import REFUSALS_DROPPED, SUBMISSIONS
 from services.relay.reporting import reports
 from services.relay.schedule import sweep
@@ -270,17 +270,7 @@ class Intake:
         )
         if not addressed.reported:
             return message, ()
-        about = QueuedMessage(
-            number,
-            Kind.MAIL,
-            incoming.sender,
-            len(content),
-            now,
-            content,
-            incoming.ret,
-            incoming.envelope_id,
-            incoming.smtputf8,
-        )
+        about, _ = queued(message, now, 0)
         return message, reports(configuration, self._identifiers.next, about, addressed.reported, now)
 
 

@@ -106,6 +106,7 @@ class QueuedMessage:
     body_8bitmime: bool = False
     quarantine: bool = False
     account_login: str = ""
+    helo_name: bytes = b""
 
     def with_content(self, content: bytes) -> QueuedMessage:
         return replace(self, content=content)
@@ -162,6 +163,7 @@ def queued(message: NewMessage, stored_at: int, owner: int) -> tuple[QueuedMessa
             message.body_8bitmime,
             message.quarantine,
             message.origin.account_login,
+            message.origin.helo_name,
         ),
         tuple(
             QueuedDelivery(each.id, each.recipient, owner, each.submitted_recipient, each.notify, each.orcpt)

@@ -77,6 +77,7 @@ def _report(
             queue_id=queue_id(message.id),
             content=message.content or b"",
             arrived_at=message.stored_at,
+            received_from=message.helo_name,
             envelope_id=message.envelope_id,
             ret=message.ret,
             double_bounce=kind is Kind.DOUBLE_BOUNCE,

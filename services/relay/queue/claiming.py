@@ -76,6 +76,7 @@ _CLAIMED = (
         messages.c.body_8bitmime,
         messages.c.quarantine,
         messages.c.account_login,
+        messages.c.helo_name,
     )
     .join(messages, messages.c.id == deliveries.c.message_id, isouter=True)
     .where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
@@ -204,6 +205,7 @@ def _message(row: Any, content: bytes | None, inline: bool) -> QueuedMessage:
         bool(row.body_8bitmime),
         bool(row.quarantine),
         row.account_login,
+        row.helo_name,
     )
 
 

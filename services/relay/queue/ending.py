@@ -129,4 +129,5 @@ def _message(row: Any) -> QueuedMessage:
         bool(row.body_8bitmime),
         bool(row.quarantine),
         row.account_login,
+        row.helo_name,
     )

@@ -1,0 +1,198 @@
+"""What outcomes make of deliveries, and what reports follow from that."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import replace
+
+from services.relay.configuration import Alias, Configuration, QueueSettings
+from services.relay.dsn import Action, ReportedRecipient
+from services.relay.message import QueuedDelivery, QueuedMessage
+from services.relay.reporting import reports
+from services.relay.schedule import UNCOUNTED_LIMIT
+from services.relay.settlement import Circumstances, LastAttempt, Settled, Settlements, settle
+from services.relay.states import Kind, State
+from services.relay.transaction import Outcome, Result
+
+SECOND = 1_000_000
+HOUR = 3600 * SECOND
+MESSAGE = QueuedMessage(7, Kind.MAIL, b"a@sender.test", 20, 0, b"Subject: x\r\n\r\nbody\r\n")
+DELIVERY = QueuedDelivery(9, b"u@one.test", lease_owner=1)
+GOOD = Outcome(9, Result.DELIVERED, 250, "2.0.0", "2.0.0 Ok", "mx.test", "192.0.2.1", 25)
+LATER = Outcome(9, Result.DEFERRED, 451, "4.3.0", "4.3.0 later", "mx.test", "192.0.2.1", 25)
+NEVER = Outcome(9, Result.FAILED, 550, "5.1.1", "5.1.1 no", "mx.test", "192.0.2.1", 25)
+
+
+def circumstances(now: int = HOUR, **fields: object) -> Circumstances:
+    whole = Circumstances(QueueSettings(), "domain:one.test", False, now - SECOND, now, True, "w1", lambda: 0.0)
+    return replace(whole, **fields)  # type: ignore[arg-type]
+
+
+def one(
+    outcome: Outcome,
+    delivery: QueuedDelivery = DELIVERY,
+    message: QueuedMessage = MESSAGE,
+    at: Circumstances | None = None,
+) -> tuple[Settled, Settlements]:
+    done = settle(at or circumstances(), message, [delivery], [outcome])
+    assert len(done.settled) == 1
+    return done.settled[0], done
+
+
+def test_delivered_is_the_end() -> None:
+    settled, done = one(GOOD)
+    assert (settled.state, settled.due_at, settled.attempts, settled.reply) == (
+        State.DELIVERED,
+        None,
+        1,
+        "250 2.0.0 Ok",
+    )
+    assert done.reported == []
+    assert json.loads(settled.attempt or "") == {
+        "started_at": HOUR - SECOND,
+        "ended_at": HOUR,
+        "result": "delivered",
+        "code": 250,
+        "enhanced_code": "2.0.0",
+        "text": "2.0.0 Ok",
+        "worker": "w1",
+        "host": "mx.test",
+        "address": "192.0.2.1",
+        "port": 25,
+    }
+
+
+def test_a_deferral_follows_the_schedule() -> None:
+    settled, done = one(LATER, replace(DELIVERY, attempts=2))
+    assert (settled.state, settled.attempts, settled.due_at) == (State.QUEUED, 3, HOUR + 675 * SECOND)
+    assert done.error == "451 4.3.0 later"
+    assert done.reported == []
+
+
+def test_the_last_attempt_comes_at_the_expiry_and_ends_it() -> None:
+    settled, _ = one(LATER, at=circumstances(120 * HOUR - SECOND))
+    assert settled.due_at == 120 * HOUR
+    settled, done = one(LATER, at=circumstances(120 * HOUR))
+    assert settled.state is State.BOUNCED
+    (reported,) = done.reported
+    assert (reported.action, reported.status, reported.text) == (Action.FAILED, "4.4.7", "4.3.0 later")
+
+
+def test_nothing_expires_by_a_clock_in_doubt() -> None:
+    settled, done = one(LATER, at=circumstances(500 * HOUR, may_expire=False))
+    assert settled.state is State.QUEUED
+    assert settled.due_at == 500 * HOUR + 300 * SECOND
+    assert done.reported == []
+
+
+def test_null_senders_expire_earlier_and_settings_count_as_they_are_now() -> None:
+    bounce = replace(MESSAGE, sender=b"")
+    assert one(LATER, message=bounce, at=circumstances(24 * HOUR))[0].state is State.BOUNCED
+    shorter = circumstances(2 * HOUR, settings=QueueSettings(expire_after=3600))
+    assert one(LATER, at=shorter)[0].state is State.BOUNCED
+
+
+def test_tries_that_do_not_count_are_tried_at_once_but_not_for_ever() -> None:
+    uncounted = replace(LATER, counts=False)
+    delivery = replace(DELIVERY, attempts=4)
+    for number in range(UNCOUNTED_LIMIT):
+        settled, _ = one(uncounted, replace(delivery, uncounted=number))
+        assert (settled.attempts, settled.due_at) == (4, HOUR)
+        assert json.loads(settled.attempt or "")["uncounted"] == number + 1
+    settled, _ = one(uncounted, replace(delivery, uncounted=UNCOUNTED_LIMIT))
+    assert settled.attempts == 5
+    assert (settled.due_at or 0) > HOUR
+
+
+def test_a_possible_duplicate_stays_one() -> None:
+    assert one(replace(LATER, possible_duplicate=True))[0].possible_duplicate
+    assert one(GOOD, replace(DELIVERY, possible_duplicate=True))[0].possible_duplicate
+    assert not one(GOOD)[0].possible_duplicate
+
+
+def test_notify_decides_who_hears_of_what() -> None:
+    def heard(outcome: Outcome, *notify: str, is_mailbox: bool = False) -> list[Action]:
+        at = circumstances(is_mailbox=is_mailbox)
+        return [each.action for each in one(outcome, replace(DELIVERY, notify=notify), at=at)[1].reported]
+
+    assert heard(NEVER) == [Action.FAILED]
+    assert heard(NEVER, "FAILURE", "DELAY") == [Action.FAILED]
+    assert heard(NEVER, "NEVER") == []
+    assert heard(NEVER, "SUCCESS") == []
+    assert heard(GOOD, "SUCCESS") == [Action.RELAYED]
+    assert heard(GOOD, "SUCCESS", is_mailbox=True) == [Action.DELIVERED]
+    assert heard(replace(GOOD, dsn_passed_on=True), "SUCCESS") == []
+    assert heard(GOOD, "FAILURE") == []
+
+
+def test_a_refused_login_suspends_the_destination_and_bounces_nothing() -> None:
+    settled, done = one(replace(LATER, code=535, suspend_destination="relay:smart.test:25"))
+    assert settled.state is State.QUEUED
+    assert done.suspend == {"relay:smart.test:25"}
+
+
+def test_our_own_findings_are_not_put_into_a_servers_mouth() -> None:
+    own = replace(NEVER, code=553, host="", text="the address needs SMTPUTF8")
+    assert one(own)[1].reported[0].code == 0
+
+
+def test_a_failure_without_a_permanent_code_is_5_0_0() -> None:
+    assert one(replace(NEVER, enhanced_code=""))[1].reported[0].status == "5.0.0"
+
+
+def test_last_attempts_are_read_back() -> None:
+    settled, _ = one(LATER)
+    assert LastAttempt.parse(settled.attempt) == LastAttempt(451, "4.3.0", "4.3.0 later", "mx.test", HOUR)
+    for broken in (None, "", "{", "[]", '{"code": "x"}'):
+        assert LastAttempt.parse(broken) == LastAttempt()
+
+
+# Reports
+
+CONFIGURATION = Configuration(1, "gw.test")
+FAILURE = ReportedRecipient(b"u@one.test", Action.FAILED, "5.1.1", code=550, text="no", remote_host="mx.test")
+
+
+def numbers() -> itertools.count[int]:
+    return itertools.count(100)
+
+
+def test_a_report_goes_from_null_to_the_sender_once_a_kind() -> None:
+    next_id = numbers().__next__
+    relayed = replace(FAILURE, address=b"v@one.test", action=Action.RELAYED, status="2.0.0")
+    first, second = reports(CONFIGURATION, next_id, MESSAGE, [FAILURE, relayed, FAILURE], HOUR)
+    for each in (first, second):
+        assert (each.sender, each.kind, each.submission_id) == (b"", Kind.REPORT, None)
+        assert [(one.recipient, one.notify, one.destination) for one in each.deliveries] == [
+            (b"a@sender.test", ("NEVER",), "domain:sender.test")
+        ]
+    assert b"Action: failed" in first.content
+    assert b"Action: relayed" in second.content
+
+
+def test_the_report_follows_an_alias_of_the_sender() -> None:
+    aliases = {b"a@sender.test": Alias("x", b"a@sender.test", (b"b@far.test",))}
+    (report,) = reports(replace(CONFIGURATION, aliases=aliases), numbers().__next__, MESSAGE, [FAILURE], HOUR)
+    assert [each.recipient for each in report.waiting] == [b"b@far.test"]
+
+
+def test_null_sender_mail_is_reported_to_the_postmasters_once_and_to_nobody_else() -> None:
+    null = replace(MESSAGE, sender=b"")
+    assert reports(CONFIGURATION, numbers().__next__, null, [FAILURE], HOUR) == ()
+    with_postmasters = replace(CONFIGURATION, external_postmasters=(b"p@far.test", b"q@far.test"))
+    (report,) = reports(with_postmasters, numbers().__next__, null, [FAILURE], HOUR)
+    assert report.kind is Kind.DOUBLE_BOUNCE
+    assert report.sender == b""
+    assert [each.recipient for each in report.waiting] == [b"p@far.test", b"q@far.test"]
+    delayed = replace(FAILURE, action=Action.DELAYED, status="4.0.0")
+    assert reports(with_postmasters, numbers().__next__, null, [delayed], HOUR) == ()
+    about = QueuedMessage(8, Kind.DOUBLE_BOUNCE, b"", 5, 0, report.content)
+    assert reports(with_postmasters, numbers().__next__, about, [FAILURE], HOUR) == ()
+
+
+def test_no_report_answers_an_automatic_answer() -> None:
+    automatic = MESSAGE.with_content(b"Auto-Submitted: auto-replied\r\n" + (MESSAGE.content or b""))
+    assert reports(CONFIGURATION, numbers().__next__, automatic, [FAILURE], HOUR) == ()
+    relayed = replace(FAILURE, action=Action.RELAYED, status="2.0.0")
+    assert len(reports(CONFIGURATION, numbers().__next__, automatic, [relayed], HOUR)) == 1
