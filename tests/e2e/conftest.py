@@ -8,6 +8,7 @@ import pytest
 
 from tests.e2e import world
 from tests.peers.dns import DnsServer
+from tests.peers.process import until
 from tests.peers.smtp_sink import SmtpSink
 from tests.peers.suite import Suite
 
@@ -26,4 +27,5 @@ def suite(start_suite: Callable[[Suite], Suite], dns_server: DnsServer, far: Smt
     running = start_suite(Suite({"RELAY_MX_PORT": str(far.port)}, nameservers=dns_server.address))
     world.local_domain(running)
     world.account(running)
+    until(lambda: world.reply_to_rcpt(running, world.ALICE)[0] == 250, "policy knows the account")
     return running

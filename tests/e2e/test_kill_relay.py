@@ -45,5 +45,5 @@ def test_200_messages_survive_kill_9(suite: Suite, far: SmtpSink) -> None:
     print(f"in flight at the kill: {len(in_flight)}; delivered twice: {len(twice)}")
     assert twice <= in_flight
     assert max(_numbers(far).values()) <= 2
-    finished = {one["id"]: one for one in world.history(suite)}
+    finished = {one["queue_id"]: one for one in world.history(suite)}
     assert len(finished) == MESSAGES

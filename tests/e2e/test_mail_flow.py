@@ -81,7 +81,7 @@ def test_one_refused_recipient_never_harms_the_others(suite: Suite, far: SmtpSin
 
     def states() -> dict[str, str]:
         found = [one for one in (*world.queued(suite), *world.history(suite)) if one["sender"] == world.ALICE]
-        details = [suite.api.get(f"/v1/queue/messages/{one['id']}").json() for one in found]
+        details = [suite.api.get(f"/v1/queue/messages/{one['queue_id']}").json() for one in found]
         return {one["recipient"]: one["state"] for detail in details for one in detail["deliveries"]}
 
     expected = {
@@ -101,7 +101,7 @@ def test_one_refused_recipient_never_harms_the_others(suite: Suite, far: SmtpSin
     assert b"5.1.1" in report
     # The deferred one goes out when an operator says so.
     (waiting,) = world.queued(suite)
-    assert suite.api.post(f"/v1/queue/messages/{waiting['id']}:retry").status_code == 200
+    assert suite.api.post(f"/v1/queue/messages/{waiting['queue_id']}:retry").status_code == 200
     last = far.wait_for_messages(2)[-1]
     assert last.accepted_recipients == [b"slow@far.test"]
 

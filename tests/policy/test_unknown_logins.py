@@ -13,9 +13,7 @@ from services.policy.rules.model import Account
 HASH = PasswordHasher(time_cost=1, memory_cost=64).hash(b"right")
 
 
-@pytest.mark.parametrize(
-    "accounts", [{}, {"alice": Account("1", "alice", HASH)}], ids=["no account", "another account"]
-)
+@pytest.mark.parametrize("accounts", [{}, {"alice": Account("1", "alice", HASH)}], ids=["none", "another"])
 async def test_an_unknown_login_is_refused(accounts: dict[str, Account]) -> None:
     checker = CredentialChecker(failure_limits("memory://"))
     try:
