@@ -48,6 +48,8 @@ class Verdict:
     enhanced_code: str
     text: str
     possible_duplicate: bool = False
+    # The server takes no more recipients in this transaction; another one may do at once (RFC 5321 4.5.3.1.10).
+    too_many: bool = False
     # The server says that the login is wrong: nothing else will get through to it either (C131).
     bad_login: bool = False
 
@@ -91,8 +93,9 @@ def judge(stage: Stage, reply: Reply) -> Verdict:
     if stage is Stage.AUTH:
         # 535 and the other 5yz of RFC 4954 6, none of which is about the message: 534 mechanism too weak, 538 no TLS.
         return Verdict(Result.DEFERRED, reply.code, _as_temporary(reply, "4.7.0"), text, bad_login=family == 5)
-    if family == 5 and stage is Stage.RCPT and reply.code == 552:
-        return Verdict(Result.DEFERRED, reply.code, "4.5.3", text)
+    if stage is Stage.RCPT and reply.code in (452, 552):
+        status = "4.5.3" if reply.code == 552 else _as_temporary(reply, "4.3.0")
+        return Verdict(Result.DEFERRED, reply.code, status, text, too_many=status == "4.5.3")
     if family == 5 and stage in (Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.END_OF_DATA):
         return Verdict(Result.FAILED, reply.code, enhanced_code(reply, "5.0.0"), text)
     if family in (4, 5):

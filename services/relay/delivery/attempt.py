@@ -76,7 +76,27 @@ class Attempt:
                 break
         if self._undecided():
             await self._through_hosts(tried)
+        await self._the_rest()
         return self._outcomes()
+
+    async def _the_rest(self) -> None:
+        """Those that were too many for one transaction go into others, as long as each serves somebody."""
+        served = 0
+        while True:
+            waiting = [
+                index for index, verdict in enumerate(self._verdicts) if verdict is not None and verdict.too_many
+            ]
+            now_served = sum(verdict is not None and verdict.result is Result.DELIVERED for verdict in self._verdicts)
+            if not waiting or now_served == served:
+                return
+            session = self._means.pool.take(self._key)
+            if session is None:
+                return
+            served, before = now_served, list(self._verdicts)
+            for index in waiting:
+                self._verdicts[index] = None
+            await self._transact(session)
+            self._verdicts = [now or then for now, then in zip(self._verdicts, before, strict=True)]
 
     async def _through_hosts(self, tried: set[tuple[str, int]]) -> None:
         means = self._means

@@ -481,6 +481,31 @@ async def test_a_reader_that_takes_nothing_is_given_up(by_sink: Gateway, smtp_si
     gate.open()
 
 
+# Too many recipients
+
+
+@PIPELINING
+async def test_what_is_too_many_for_one_transaction_goes_into_the_next(
+    by_sink: Gateway, smtp_sink: SmtpSink, pipelining: bool
+) -> None:
+    """RFC 5321 4.5.3.1.10"""
+    offer(smtp_sink, pipelining=pipelining)
+    for address, times in ((FIVE[2], 1), (FIVE[3], 1), (FIVE[4], 2)):
+        answer = "552 Too many recipients" if address == FIVE[4] else "452 4.5.3 Too many recipients"
+        smtp_sink.on(Stage.RCPT, reply(answer), address=address, times=times)
+    outcomes = await by_sink.deliver(*FIVE)
+    assert {outcome.result for outcome in outcomes} == {Result.DELIVERED}
+    assert [message.accepted_recipients for message in smtp_sink.messages] == [FIVE[:2], FIVE[2:4], FIVE[4:]]
+    assert len(smtp_sink.sessions) == 1
+
+
+async def test_too_many_for_ever_waits(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
+    smtp_sink.on(Stage.RCPT, reply("452 4.5.3 Too many recipients"), address=FIVE[1])
+    outcomes = await by_sink.deliver(*FIVE[:2])
+    assert [outcome.result for outcome in outcomes] == [Result.DELIVERED, Result.DEFERRED]
+    assert len(smtp_sink.messages) == 1
+
+
 # BDAT
 
 

@@ -1,0 +1,185 @@
+"""How fast relay's transport delivers prepared messages to smtp-sink, beside plain aiosmtplib in the same run.
+
+`python -m bench.relay_delivery [--messages 6000] [--rounds 3]`; needs smtp-sink. No queue is involved: both have the
+messages in memory, as the dispatcher has those that it just received. Only ratios within one run count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import aiosmtplib
+import uvloop
+
+from bench.report import machine
+from services.relay.configuration import Configuration
+from services.relay.delivery import DeliveryOptions, open_transport
+from services.relay.routing import resolve
+from services.relay.transaction import OutgoingMessage, OutgoingRecipient, Result
+from tests.peers.blackhole import Blackhole
+from tests.peers.dns import DnsServer
+from tests.peers.ports import free_address
+from tests.peers.smtp_tools import CountingSink
+
+_SENDER = b"sender@source.test"
+_CONNECTIONS = 20
+_MANY = 50
+# Over all destinations, as a dispatcher bounds it.
+_IN_FLIGHT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    rate: float
+    cpu_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """So many messages of so many octets, spread over domains."""
+
+    name: str
+    size: int
+    messages: int
+    domains: tuple[str, ...]
+
+    def content(self) -> bytes:
+        head = b"From: sender@source.test\r\nTo: someone@sink.test\r\nSubject: bench\r\n\r\n"
+        line = b"x" * 70 + b"\r\n"
+        return head + line * max(1, (self.size - len(head)) // len(line))
+
+
+async def posthouse(job: Job, nameserver: str, port: int) -> None:
+    """The domains in turn, as many transactions to each as its window allows: what a dispatcher does."""
+    configuration = Configuration(revision=1, hostname="bench.posthouse.test")
+    transport = open_transport(DeliveryOptions(nameservers=(nameserver,), mx_port=port, prohibited=()))
+    message = OutgoingMessage("bench", _SENDER, job.content())
+    left = dict.fromkeys(job.domains, job.messages // len(job.domains))
+    running = dict.fromkeys(job.domains, 0)
+    ended = asyncio.Event()
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def deliver(domain: str) -> None:
+        recipient = OutgoingRecipient(0, f"someone@{domain}".encode())
+        route = resolve(configuration, _SENDER, recipient.address, quarantine=False)
+        (outcome,) = await transport.deliver(configuration, route, message, [recipient])
+        running[domain] -= 1
+        if outcome.result is not Result.DELIVERED:
+            raise SystemExit(f"not delivered: {outcome}")
+        ended.set()
+
+    while any(left.values()) or any(running.values()):
+        progress = True
+        while progress:
+            progress = False
+            for domain in job.domains:
+                room = transport.capacity(f"domain:{domain}", configuration) - running[domain]
+                if left[domain] and room > 0 and sum(running.values()) < _IN_FLIGHT:
+                    left[domain] -= 1
+                    running[domain] += 1
+                    progress = True
+                    task = asyncio.create_task(deliver(domain))
+                    tasks.add(task)
+                    task.add_done_callback(tasks.discard)
+        await ended.wait()
+        ended.clear()
+    await transport.close(1)
+
+
+async def plain_aiosmtplib(job: Job, _nameserver: str, port: int) -> None:
+    """Its client as documented: connections kept, a message after the other over each. It knows no MX."""
+    content = job.content()
+    share = job.messages // len(job.domains)
+    connections = max(1, _CONNECTIONS // len(job.domains))
+
+    async def send(domain: str, messages: int) -> None:
+        client = aiosmtplib.SMTP(hostname="127.0.0.1", port=port, local_hostname="bench.test", start_tls=False)
+        await client.connect()
+        for _ in range(messages):
+            await client.sendmail(_SENDER.decode(), [f"someone@{domain}"], content)
+        await client.quit()
+
+    await asyncio.gather(*(send(domain, share // connections) for domain in job.domains for _ in range(connections)))
+
+
+Contender = Callable[[Job, str, int], Awaitable[None]]
+
+
+def measure(contender: Contender, job: Job, nameserver: str, port: int) -> Figure:
+    began, cpu = time.perf_counter(), time.process_time()
+    uvloop.run(_as_coroutine(contender, job, nameserver, port))
+    seconds, used = time.perf_counter() - began, time.process_time() - cpu
+    return Figure(job.messages / seconds, 1000 * used / job.messages)
+
+
+async def _as_coroutine(contender: Contender, job: Job, nameserver: str, port: int) -> None:
+    await contender(job, nameserver, port)
+
+
+def zone(dns: DnsServer, hole: str) -> None:
+    """one.test and many others have one live MX host; the rest have a second one that refuses or is silent."""
+    dns.add("mx.test", "A", "127.0.0.1")
+    dns.add("dead.test", "A", free_address())
+    dns.add("hole.test", "A", hole)
+    for domain in ("one.test", *(f"d{number}.test" for number in range(_MANY))):
+        dns.add(domain, "MX", "10 mx.test.")
+    dns.add("worse.test", "MX", "5 dead.test.", "10 mx.test.")
+    dns.add("equal.test", "MX", "10 dead.test.", "10 mx.test.")
+    dns.add("silent.test", "MX", "5 hole.test.", "10 mx.test.")
+
+
+def jobs(messages: int) -> Sequence[Job]:
+    many = tuple(f"d{number}.test" for number in range(_MANY))
+    return (
+        Job("4 KB, one destination", 4096, messages, ("one.test",)),
+        Job("50 KB, one destination", 51_200, messages // 2, ("one.test",)),
+        Job(f"4 KB, {_MANY} destinations", 4096, messages, many),
+        Job("4 KB, the first MX of two is dead", 4096, messages, ("worse.test",)),
+        Job("4 KB, one of two equal MX is dead", 4096, messages, ("equal.test",)),
+        Job("4 KB, the first MX of two is silent", 4096, messages * 5, ("silent.test",)),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.relay_delivery", description=__doc__)
+    parser.add_argument("--messages", type=int, default=6000)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    chosen = jobs(arguments.messages)
+    found: dict[tuple[str, str], list[Figure]] = {}
+    with CountingSink() as sink, DnsServer() as dns, Blackhole(free_address(), sink.port) as hole:
+        zone(dns, hole.host)
+        for _ in range(arguments.rounds):
+            # All in turn, so that a slow moment of the machine meets each of them.
+            for job in chosen:
+                for name, contender in contenders(job).items():
+                    figure = measure(contender, job, dns.address, sink.port)
+                    found.setdefault((job.name, name), []).append(figure)
+    print(f"Machine: {machine()}; medians of {arguments.rounds} alternated rounds, smtp-sink on the same machine\n")
+    print("| job | contender | delivered/s (min to max) | CPU ms a message | ratio |\n|---|---|---|---|---|")
+    rates = {key: statistics.median(one.rate for one in figures) for key, figures in found.items()}
+    for (job_name, name), figures in found.items():
+        cpu = statistics.median(one.cpu_ms for one in figures)
+        other = (job_name, "aiosmtplib") if (job_name, "aiosmtplib") in rates else (chosen[0].name, "Posthouse")
+        ratio = ""
+        if name == "Posthouse":
+            versus = "aiosmtplib" if other[1] == "aiosmtplib" else "all alive"
+            ratio = f"{rates[job_name, name] / rates[other]:.2f} of {versus}"
+        least, most = min(one.rate for one in figures), max(one.rate for one in figures)
+        rate = f"{rates[job_name, name]:,.0f} ({least:,.0f} to {most:,.0f})"
+        print(f"| {job_name} | {name} | {rate} | {cpu:.3f} | {ratio} |")
+
+
+def contenders(job: Job) -> dict[str, Contender]:
+    """aiosmtplib looks nothing up: where a host is dead there is nothing to compare but ourselves without it."""
+    healthy = job.domains[0] in ("one.test", "d0.test")
+    return {"Posthouse": posthouse, **({"aiosmtplib": plain_aiosmtplib} if healthy else {})}
+
+
+if __name__ == "__main__":
+    main()
