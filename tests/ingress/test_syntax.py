@@ -194,6 +194,7 @@ async def test_c29_no_parameter_of_dsn_after_helo(ingress: Ingress) -> None:
         (b"EHLO [IPv6:::1]", 250),
         (b"EHLO [300.0.0.1]", 501),
         (b"EHLO localhost", 250),
+        (b"EHLO " + b"a" * 256, 501),
         (b"ehlo Client.Example ", 250),
     ],
 )

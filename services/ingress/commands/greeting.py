@@ -14,6 +14,9 @@ from services.ingress.verdict import Action, Profile
 if TYPE_CHECKING:
     from services.ingress.dialogue import Dialogue
 
+# RFC 5321 4.5.3.1.2.
+MAX_NAME_OCTETS = 255
+
 
 async def helo(dialogue: Dialogue, argument: bytes) -> None:
     await _greeted(dialogue, argument, extended=False)
@@ -27,7 +30,7 @@ async def _greeted(dialogue: Dialogue, argument: bytes, *, extended: bool) -> No
     """RFC 5321 4.1.4: also clears the transaction; login and TLS stay (C18)."""
     session = dialogue.session
     name = parse_helo(argument)
-    if name.kind is HeloKind.MALFORMED:
+    if name.kind is HeloKind.MALFORMED or len(argument) > MAX_NAME_OCTETS:
         dialogue.error(BAD_COMMAND_SYNTAX.with_text("Name or address literal needed"))
         return
     if session.helo_name and await dialogue.junk():
