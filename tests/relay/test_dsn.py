@@ -287,5 +287,6 @@ def _decoded(built: bytes) -> bytes:
     assert isinstance(last, Message)
     inner = last.get_payload()
     if isinstance(inner, list):
+        assert isinstance(inner[0], Message)
         inner = inner[0].get_payload()
     return base64.b64decode(str(inner))

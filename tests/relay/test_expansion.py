@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from services.relay.configuration import Alias, Configuration, LocalDomain
 from services.relay.expansion import MAX_ADDRESSES, MAX_DEPTH, Expanded, expand, expand_one, postmasters
 
 
 def configuration(
-    aliases: dict[bytes, tuple[bytes, ...]] | None = None,
+    aliases: Mapping[bytes, tuple[bytes, ...]] | None = None,
     accounts: tuple[bytes, ...] = (),
     external: tuple[bytes, ...] = (),
     hostname: str = "gw.test",
@@ -75,7 +77,7 @@ def test_size_is_bounded_and_a_wide_web_takes_no_time() -> None:
     assert fault is not None
     assert fault[0] == "5.2.4"
     # 2^15 paths, 16 aliases.
-    web = {
+    web: dict[bytes, tuple[bytes, ...]] = {
         b"%d@local.test" % n: (b"%d@local.test" % (n + 1), b"%d@LOCAL.test" % (n + 1), b"end@far.test")
         for n in range(15)
     }
