@@ -118,7 +118,8 @@ class _Opening:
         self._show("greeting", reply.positive, _shown(reply))
         if not reply.positive:
             raise self._failed(judge(Stage.GREETING, reply))
-        name = reply.text.partition(b" ")[0].decode("ascii", "replace").lower()
+        words = reply.text.split(None, 1)
+        name = words[0].decode("ascii", "replace").lower() if words else ""
         if name == self._hostname and self._endpoint.loop is not Loop.IGNORE:
             loop = f"{self._endpoint.host} greets with this gateway's own name: mail would loop"
             bounce = self._endpoint.loop is Loop.BOUNCE

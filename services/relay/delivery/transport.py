@@ -30,7 +30,7 @@ from services.relay.outcome import Verdict, deferred, of_recipient
 from services.relay.resolver import Resolver
 from services.relay.signing import Signer
 from services.relay.transaction import Outcome, OutgoingMessage, OutgoingRecipient, Result, Route, RouteKind
-from services.relay.window import Windows
+from services.relay.window import Window, Windows
 
 # What a step of a relay host's test may take: somebody is waiting.
 _TEST_SECONDS = 20.0
@@ -92,7 +92,9 @@ class MailTransport:
             if route.kind in (RouteKind.HOLD, RouteKind.FAIL):
                 return _same(recipients, _refused(route))
             if route.mailbox is not None and route.mailbox.kind is MailboxKind.MAILDIR:
-                return await self._store(route.mailbox.path, message, recipients)
+                outcomes = await self._store(route.mailbox.path, message, recipients)
+                self._heed(window, configuration, any(one.result is not Result.DEFERRED for one in outcomes))
+                return outcomes
             return await self._send(configuration, route, message, recipients)
         except Exception:
             # A fault of ours must not cost the message: it stays, and the log has the reason.
@@ -144,11 +146,14 @@ class MailTransport:
             part = recipients[start : start + limit] if len(recipients) > limit else recipients
             attempt = Attempt(self._means, configuration, route, prepared, part)
             outcomes += await attempt.run()
-            if attempt.reached:
-                window.succeeded(configuration.queue.max_concurrency_per_destination)
-            else:
-                window.failed(self._clock())
+            self._heed(window, configuration, attempt.reached)
         return outcomes
+
+    def _heed(self, window: Window, configuration: Configuration, reached: bool) -> None:
+        if reached:
+            window.succeeded(configuration.queue.max_concurrency_per_destination)
+        else:
+            window.failed(self._clock())
 
     async def _store(
         self, path: str, message: OutgoingMessage, recipients: Sequence[OutgoingRecipient]

@@ -30,9 +30,10 @@ def event_loop_policy() -> uvloop.EventLoopPolicy:
     return uvloop.EventLoopPolicy()
 
 
-QUICK = Timeouts(
-    connect=2, greeting=2, ehlo=2, tls=2, auth=2, mail=2, rcpt=2, data=2, block=2, end_of_data=2, reset=2, lookup=1,
-    reach=20,
+# Long enough for a busy machine: no test waits for one of these but those that shorten it.
+PATIENT = Timeouts(
+    connect=10, greeting=10, ehlo=10, tls=10, auth=10, mail=10, rcpt=10, data=10, block=10, end_of_data=10, reset=10,
+    lookup=1, reach=30,
 )  # fmt: skip
 
 
@@ -55,6 +56,9 @@ class Gateway:
     def options_are(self, **changed: object) -> None:
         assert self._transport is None
         self.options = replace(self.options, **changed)  # type: ignore[arg-type]
+
+    def times_out(self, **seconds: float) -> None:
+        self.options_are(timeouts=replace(self.options.timeouts, **seconds))
 
     def configuration_is(self, **changed: object) -> None:
         self.configuration = replace(self.configuration, **changed)  # type: ignore[arg-type]
@@ -92,7 +96,7 @@ class Gateway:
 @pytest.fixture
 async def gateway(dns_server: DnsServer) -> AsyncIterator[Gateway]:
     """Direct delivery asks `dns_server`, and loopback is allowed."""
-    made = Gateway(DeliveryOptions(nameservers=(dns_server.address,), prohibited=(), timeouts=QUICK))
+    made = Gateway(DeliveryOptions(nameservers=(dns_server.address,), prohibited=(), timeouts=PATIENT))
     yield made
     if made._transport is not None:
         await made._transport.close(1)

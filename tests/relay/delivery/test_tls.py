@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import ssl
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from services.relay.configuration import RelayHost
 from services.relay.delivery.tls import BrokenTls, server_name
 from services.relay.transaction import Result
 from tests.peers.dns import DnsServer
@@ -253,6 +255,43 @@ async def test_what_is_said_before_the_handshake_is_forgotten(
     # The peer closes after its injection; what matters is that none of it was taken for an answer.
     assert outcome.result is Result.DEFERRED
     assert b"MAIL" not in sink.sessions[0].octets
+
+
+async def test_after_an_injection_the_session_goes_on_with_what_is_said_under_tls(
+    gateway: Gateway, certificates: trustme.CA
+) -> None:
+    """CVE-2026-55558: the injected answer offers BDAT, a size and a login that the server has not"""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificates.issue_cert("127.0.0.1").configure_cert(context)
+    heard: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 sink.test\r\n")
+        answers = {b"EHLO": b"250-sink.test\r\n250 STARTTLS\r\n", b"DATA": b"354 Go\r\n", b"QUIT": b"221 Bye\r\n"}
+        while line := await reader.readline():
+            heard.append(line)
+            if line == b"STARTTLS\r\n":
+                writer.write(b"220 Go\r\n250-sink.test\r\n250-CHUNKING\r\n250-PIPELINING\r\n250 SIZE 1\r\n")
+                await writer.start_tls(context)
+                answers[b"EHLO"] = b"250-sink.test\r\n250 8BITMIME\r\n"
+                continue
+            if line == b"DATA\r\n":
+                writer.write(answers[b"DATA"])
+                await reader.readuntil(b"\r\n.\r\n")
+                writer.write(b"250 2.0.0 Kept\r\n")
+                continue
+            writer.write(answers.get(line[:4], b"250 2.0.0 Ok\r\n"))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    gateway.options_are(chunking=True)
+    gateway.configuration_is(relay_host=RelayHost("127.0.0.1", port, always_tls=True))
+    outcome = await gateway.deliver_one()
+    assert (outcome.result, outcome.text) == (Result.DELIVERED, "2.0.0 Kept")
+    assert [line.split()[0] for line in heard] == [b"EHLO", b"STARTTLS", b"EHLO", b"MAIL", b"RCPT", b"DATA"]
+    await gateway.transport.close(1)
+    server.close()
 
 
 async def test_capabilities_are_those_said_after_the_handshake(gateway: Gateway, tls_sink: MakeSink) -> None:

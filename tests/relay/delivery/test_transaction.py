@@ -253,6 +253,7 @@ async def test_lost_after_the_dot_is_a_possible_duplicate_and_goes_nowhere_else(
 
 async def test_an_answer_after_our_time_out_changes_nothing(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
     """C120 (b), C121"""
+    by_sink.times_out(end_of_data=0.3)
     gate = smtp_sink.hold(Stage.END_OF_DATA, times=1)
     outcome = await by_sink.deliver_one()
     assert (outcome.result, outcome.possible_duplicate) == (Result.DEFERRED, True)
@@ -276,6 +277,7 @@ async def test_after_a_time_out_a_session_is_never_used_again(
 ) -> None:
     """C121: the answer that comes too late would be taken for the next one's"""
     offer(smtp_sink, pipelining=pipelining)
+    by_sink.times_out(mail=0.3, rcpt=0.3, data=0.3)
     gate = smtp_sink.hold(stage, times=1)
     outcome = await by_sink.deliver_one()
     assert (outcome.result, outcome.possible_duplicate) == (Result.DEFERRED, False)
@@ -475,6 +477,7 @@ async def test_a_slow_reader_is_waited_for(by_sink: Gateway, smtp_sink: SmtpSink
 
 
 async def test_a_reader_that_takes_nothing_is_given_up(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
+    by_sink.times_out(block=0.3)
     gate = smtp_sink.hold(Stage.CONTENT)
     outcome = await by_sink.deliver_one(content=b"x" * 30_000_000 + b"\r\n")
     assert (outcome.result, outcome.possible_duplicate) == (Result.DEFERRED, False)
