@@ -21,8 +21,19 @@ from services.policy.metrics import AUTH_OUTCOMES, OVERLOADED, SNAPSHOT_CREATED,
 from services.policy.rules import authentication, results
 from services.policy.rules.counting import Counter, Operation, operations
 from services.policy.rules.evaluate import Missing, Rulebook, objected
-from services.policy.rules.model import Action, Counts, Facts, Finding, Objection, Question, Snapshot, Stage, Verdict
-from services.policy.rules.profile import session_profile
+from services.policy.rules.model import (
+    Action,
+    Counts,
+    Facts,
+    Finding,
+    Findings,
+    Objection,
+    Question,
+    Snapshot,
+    Stage,
+    Verdict,
+)
+from services.policy.rules.profile import ProfileKey, profile_key, session_profile
 from services.policy.state.store import Store
 from services.policy.verdict_log import VerdictLog
 
@@ -89,11 +100,13 @@ class Engine:
         self._counts = counts
         self._hits = hits
         self._waiting = 0
+        self._profiles: dict[ProfileKey, wire.Profile] = {}
 
     def use(self, snapshot: Snapshot) -> None:
         """Puts a snapshot in force: one reference changes, decisions under way end with the one they began with."""
         self.rulebook = Rulebook(snapshot)
         self._credentials.forget()
+        self._profiles = {}
         SNAPSHOT_REVISION.set(snapshot.revision)
         SNAPSHOT_CREATED.set(snapshot.created_at)
 
@@ -141,30 +154,17 @@ class Engine:
 
     def _judge_or_wait(self, decision: _Decision) -> Coroutine[None, None, None] | None:
         facts, rulebook = decision.facts, decision.rulebook
-        questions = self._questions(facts, rulebook)
-        if questions:
-            self._add_known(facts, questions)
+        facts.findings = Findings(self.lookups.known)
         verdict = rulebook.evaluate(facts)
-        if isinstance(verdict, Missing):
-            return self._waited(decision, self._look_up(decision, verdict))
-        self._finish(decision, verdict)
+        wanted = verdict.questions if isinstance(verdict, Missing) else ()
+        if facts.stage == Stage.END_OF_DATA:
+            knows = facts.findings.knows
+            wanted += tuple(one for one in results.questions(facts, rulebook.snapshot) if not knows(one))
+        if wanted:
+            return self._waited(decision, self._look_up(decision, wanted))
+        if isinstance(verdict, Verdict):
+            self._finish(decision, verdict)
         return None
-
-    @staticmethod
-    def _questions(facts: Facts, rulebook: Rulebook) -> tuple[Question, ...]:
-        stage = facts.stage
-        questions = rulebook.questions(facts) if rulebook.looks_up[stage] else ()
-        if stage == Stage.END_OF_DATA:
-            questions += results.questions(facts, rulebook.snapshot)
-        return questions
-
-    def _add_known(self, facts: Facts, questions: Sequence[Question]) -> None:
-        known = dict(facts.findings)
-        for question in questions:
-            finding = self.lookups.known(question)
-            if finding is not None:
-                known[question] = finding
-        facts.findings = known
 
     async def _waited(self, decision: _Decision, work: Coroutine[None, None, None]) -> None:
         if self._waiting >= MAX_WAITING:
@@ -188,18 +188,11 @@ class Engine:
         if more is not None:
             await more
 
-    async def _look_up(self, decision: _Decision, missing: Missing) -> None:
+    async def _look_up(self, decision: _Decision, wanted: tuple[Question, ...]) -> None:
         """Rounds of look-ups until the rules can be tried to the end."""
         facts, rulebook = decision.facts, decision.rulebook
-        wanted: tuple[Question, ...] = missing.questions
-        if facts.stage == Stage.END_OF_DATA:
-            wanted += tuple(
-                question
-                for question in results.questions(facts, rulebook.snapshot)
-                if question not in facts.findings and question not in wanted
-            )
         for _ in range(_MAX_ROUNDS):
-            facts.findings = {**facts.findings, **await self.lookups.find(wanted)}
+            facts.findings.update(await self.lookups.find(wanted))
             verdict = rulebook.evaluate(facts)
             if not isinstance(verdict, Missing):
                 self._finish(decision, verdict)
@@ -239,7 +232,7 @@ class Engine:
         if decision.opened:
             self._hold(decision, verdict)
         if verdict.action is Action.ACCEPT and (decision.stale or verdict.account or stage == Stage.CONNECT):
-            message.profile.CopyFrom(wire.profile(session_profile(facts, snapshot)))
+            message.profile.CopyFrom(self._profile(facts, snapshot))
         if stage == Stage.END_OF_DATA and verdict.action is Action.ACCEPT:
             message.results.extend(wire.results(results.results(facts, snapshot)))
         if verdict.hits:
@@ -247,6 +240,13 @@ class Engine:
         self._counts.count(stage, verdict)
         self.verdicts.add(facts, verdict, snapshot.revision)
         self.history.add(facts, verdict, snapshot)
+
+    def _profile(self, facts: Facts, snapshot: Snapshot) -> wire.Profile:
+        key = profile_key(facts, snapshot)
+        profile = self._profiles.get(key)
+        if profile is None:
+            profile = self._profiles[key] = wire.profile(session_profile(facts, snapshot))
+        return profile
 
     def _hold(self, decision: _Decision, verdict: Verdict) -> None:
         """A session that was counted as it opened stays counted on its stream, or is given back."""

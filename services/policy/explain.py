@@ -18,6 +18,7 @@ from services.policy.rules.model import (
     DmarcRecord,
     Facts,
     Finding,
+    Findings,
     Lookup,
     Outcome,
     Question,
@@ -80,14 +81,14 @@ class Explainer:
     async def _evaluate(self, facts: Facts, rulebook: Rulebook, assumed: Mapping[str, Outcome]) -> Verdict:
         """Every look-up of the stage is made, also of rules that another decides before."""
         for _ in range(_MAX_ROUNDS):
-            wanted = [question for question in rulebook.questions(facts) if question not in facts.findings]
+            wanted = list(rulebook.questions(facts))
             if facts.stage == Stage.END_OF_DATA:
                 wanted += [one for one in results.questions(facts, rulebook.snapshot) if one not in facts.findings]
             if not wanted:
                 break
             given = {question: _assumed(question, assumed) for question in wanted if _name(question, assumed)}
             asked = [question for question in wanted if question not in given]
-            facts.findings = {**facts.findings, **given, **await self._engine.lookups.find(asked)}
+            facts.findings.update({**given, **await self._engine.lookups.find(asked)})
         verdict = rulebook.evaluate(facts)
         if isinstance(verdict, Missing):
             raise wire.MalformedError("these facts ask for more look-ups than a decision makes")
@@ -102,7 +103,7 @@ def _stages_to(stage: Stage) -> tuple[Stage, ...]:
 
 def _at(stage: Stage, given: Facts, snapshot: Snapshot) -> Facts:
     """The given facts as they were known at an earlier stage."""
-    facts = replace(given, stage=stage, counts=NO_COUNTS, findings={}, allowed_by=None)
+    facts = replace(given, stage=stage, counts=NO_COUNTS, findings=Findings(), allowed_by=None)
     if stage in (Stage.RCPT, Stage.END_OF_DATA) and stage != given.stage:
         # Facts for a later stage name all recipients; the first stands for them.
         if stage is Stage.RCPT and not facts.recipient.wire and facts.recipients:

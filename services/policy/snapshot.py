@@ -163,6 +163,7 @@ def _access(
         recipients=_frozen(by_text[Criterion.RECIPIENT]),
         domains=_frozen(by_text[Criterion.DOMAIN]),
         kinds=frozenset(kinds),
+        has_allow=any(allow for _, allow, _ in kinds),
     )
     return tables, {pattern: tuple(rules) for pattern, rules in by_address.items()}
 

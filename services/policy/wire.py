@@ -40,6 +40,7 @@ from services.policy.state.store import Blocked
 
 Request: TypeAlias = policy_pb2.DecideRequest
 Message: TypeAlias = policy_pb2.Verdict
+Profile: TypeAlias = policy_pb2.SessionProfile
 
 _STAGES = frozenset(stage.value for stage in Stage)
 
@@ -170,8 +171,7 @@ def _shadow(outcome: ShadowOutcome) -> policy_pb2.ShadowOutcome:
     )
 
 
-@lru_cache(maxsize=256)
-def profile(given: SessionProfile) -> policy_pb2.SessionProfile:
+def profile(given: SessionProfile) -> Profile:
     return policy_pb2.SessionProfile(
         revision=given.revision,
         hostname=given.hostname,

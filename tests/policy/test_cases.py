@@ -41,7 +41,7 @@ def test_bare(case: Case) -> None:
             setattr(facts.counts, operation.counter, number)
         verdict = rulebook.evaluate(facts)
         while isinstance(verdict, Missing):
-            facts.findings = {**facts.findings, **{one: case.finding(one) for one in verdict.questions}}
+            facts.findings.update({one: case.finding(one) for one in verdict.questions})
             verdict = rulebook.evaluate(facts)
         wire.fill(message, verdict, rulebook.snapshot.revision)
     assert seen(message, case.wanted) == case.wanted

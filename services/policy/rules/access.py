@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -47,6 +47,7 @@ class AccessTables:
     domains: Mapping[str, tuple[AccessRule, ...]] = field(default_factory=dict)
     # What there is at all: (criterion, allow, mode).
     kinds: frozenset[tuple[Criterion, bool, Mode]] = frozenset()
+    has_allow: bool = False
 
 
 def matching_key(party: Party, local_domains: frozenset[str]) -> str:
@@ -54,19 +55,22 @@ def matching_key(party: Party, local_domains: frozenset[str]) -> str:
     return party.local_key if party.domain in local_domains else party.matching_key
 
 
-def matches(facts: Facts, snapshot: Snapshot) -> Iterable[AccessRule]:
+def matches(facts: Facts, snapshot: Snapshot) -> tuple[AccessRule, ...]:
     """Every rule that the facts match, whatever its mode and end: address, sender, sender's domain, recipient."""
-    yield from facts.client.access
-    tables = snapshot.access
-    if facts.sender.domain:
-        yield from tables.senders.get(matching_key(facts.sender, snapshot.local_domains), ())
-        yield from tables.domains.get(facts.sender.domain, ())
-    if facts.recipient.domain:
-        yield from tables.recipients.get(matching_key(facts.recipient, snapshot.local_domains), ())
+    tables, sender, recipient = snapshot.access, facts.sender, facts.recipient
+    found = facts.client.access
+    if sender.domain:
+        found += tables.senders.get(matching_key(sender, snapshot.local_domains), ())
+        found += tables.domains.get(sender.domain, ())
+    if recipient.domain:
+        found += tables.recipients.get(matching_key(recipient, snapshot.local_domains), ())
+    return found
 
 
 def allow_rules(facts: Facts, snapshot: Snapshot) -> tuple[AccessRule, ...]:
     """The allow rules in force that match."""
+    if not snapshot.access.has_allow:
+        return ()
     if facts.allowed_by is None:
         now = facts.now
         facts.allowed_by = tuple(

@@ -186,7 +186,7 @@ def dmarc_questions(facts: Facts, _snapshot: Snapshot) -> tuple[Question, ...]:
         return ()
     spf = spf_question(facts)
     first = (spf, *(Question(Lookup.DMARC, domain) for domain in domains if not domain.startswith("[")))
-    if any(question not in facts.findings for question in first):
+    if not all(map(facts.findings.knows, first)):
         return first
     return first + dmarc.identifier_questions(facts, spf_result(facts.findings[spf]), spf_domain(facts))
 

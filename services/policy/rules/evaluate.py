@@ -84,7 +84,7 @@ class Missing:
 class Rulebook:
     """A snapshot with the rules that are on under it, by stage."""
 
-    __slots__ = ("_counted", "_counts_allow_hits", "_early", "active", "looks_up", "snapshot")
+    __slots__ = ("_counted", "_early", "_for_postmaster", "active", "snapshot")
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
@@ -95,11 +95,11 @@ class Rulebook:
             )
             for number in range(max(Stage) + 1)
         )
-        # By stage number: whether any rule there needs look-ups.
-        self.looks_up = tuple(any(rule.asks is not None for rule, _ in rules) for rules in self.active)
+        self._for_postmaster = tuple(
+            tuple((rule, mode) for rule, mode in rules if rule.for_postmaster) for rules in self.active
+        )
         self._early = tuple(rule for rules in self.active for rule, _ in rules if rule.early)
         self._counted = frozenset(rule.stage.value for rules in self.active for rule, _ in rules if rule.counted)
-        self._counts_allow_hits = any(allow for _, allow, _ in snapshot.access.kinds)
 
     def counts(self, stage: int) -> bool:
         """Whether any rule at the stage reads a counter."""
@@ -118,18 +118,24 @@ class Rulebook:
 
         The facts must hold the counts of `counting.operations`. Look-ups they lack are named by Missing, all at once.
         """
-        snapshot, findings = self.snapshot, facts.findings
+        snapshot, knows = self.snapshot, facts.findings.knows
         verdict = Verdict()
-        for number, (rule, mode) in enumerate(self.active[facts.stage]):
-            if (facts.for_postmaster and not rule.for_postmaster) or rule.exempt(facts, snapshot):
-                continue
-            if rule.asks is not None:
-                for question in rule.asks(facts, snapshot):
-                    if question not in findings:
+        for number, (rule, mode) in enumerate(self._rules(facts)):
+            judge, exempt, asks = rule.judge, rule.exempt, rule.asks
+            if asks is None:
+                # Most have nothing to object to, which is quicker to see than who is exempt.
+                objection = judge(facts, snapshot)
+                if objection is None or exempt(facts, snapshot):
+                    continue
+            else:
+                if exempt(facts, snapshot):
+                    continue
+                for question in asks(facts, snapshot):
+                    if not knows(question):
                         return Missing(self._questions(facts, number))
-            objection = rule.judge(facts, snapshot)
-            if objection is None:
-                continue
+                objection = judge(facts, snapshot)
+                if objection is None:
+                    continue
             if mode is Mode.SHADOW:
                 verdict.shadow += (ShadowOutcome(rule.reason_id, objection.rule_id, objection.reply),)
             elif objection.quarantine:
@@ -141,19 +147,18 @@ class Rulebook:
         return verdict
 
     def questions(self, facts: Facts) -> tuple[Question, ...]:
-        """Every look-up that rules which are on read at this stage."""
+        """Every look-up that rules which are on read at this stage, as far as it is not known."""
         return self._questions(facts, 0)
 
     def _questions(self, facts: Facts, start: int) -> tuple[Question, ...]:
         found: dict[Question, None] = {}
-        for rule, _ in self.active[facts.stage][start:]:
-            if rule.asks is None or (facts.for_postmaster and not rule.for_postmaster):
-                continue
-            if not rule.exempt(facts, self.snapshot):
-                found.update(
-                    (question, None) for question in rule.asks(facts, self.snapshot) if question not in facts.findings
-                )
+        for rule, _ in self._rules(facts)[start:]:
+            if rule.asks is not None and not rule.exempt(facts, self.snapshot):
+                found.update((one, None) for one in rule.asks(facts, self.snapshot) if not facts.findings.knows(one))
         return tuple(found)
+
+    def _rules(self, facts: Facts) -> tuple[tuple[Rule, Mode], ...]:
+        return self._for_postmaster[facts.stage] if facts.for_postmaster else self.active[facts.stage]
 
     def _complete(self, facts: Facts, verdict: Verdict) -> None:
         """What a verdict carries beyond its decision."""
@@ -162,7 +167,7 @@ class Rulebook:
             hits = tuple(outcome.rule_id for outcome in verdict.shadow if outcome.rule_id)
             if verdict.rule_id:
                 hits += (verdict.rule_id,)
-            if self._counts_allow_hits and not facts.for_postmaster:
+            if self.snapshot.access.has_allow and not facts.for_postmaster:
                 hits += access.hits(facts, self.snapshot)
             verdict.hits = hits
             if verdict.action is Action.ACCEPT:

@@ -123,6 +123,25 @@ class Finding:
 NULL_MX = "null_mx"
 
 
+class Findings(dict[Question, Finding]):
+    """What is known for one decision. `source` knows more; what is taken from it is kept here, to be shown later."""
+
+    __slots__ = ("_source",)
+
+    def __init__(self, source: Callable[[Question], Finding | None] | None = None) -> None:
+        self._source = source
+
+    def knows(self, question: Question) -> bool:
+        """Whether `self[question]` is there, now."""
+        if question in self:
+            return True
+        finding = self._source(question) if self._source is not None else None
+        if finding is None:
+            return False
+        self[question] = finding
+        return True
+
+
 @dataclass(frozen=True, slots=True)
 class DmarcRecord:
     """The DMARC policy that holds for one author domain (RFC 9989 4.10), and what its alignment needs."""
@@ -380,7 +399,7 @@ class Facts:
     for_postmaster: bool = False
     content: Content = NO_CONTENT
     counts: Counts = NO_COUNTS
-    findings: Mapping[Question, Finding] = field(default_factory=dict)
+    findings: Findings = field(default_factory=Findings)
     # Allow rules that hold for this sender, recipient and client; found once by access.allow_rules.
     allowed_by: tuple[AccessRule, ...] | None = None
 

@@ -27,6 +27,23 @@ class SessionProfile:
     ask_stages: tuple[Stage, ...]
 
 
+# What tells one session's profile from another's under a snapshot.
+ProfileKey = tuple[int, bool, bool, bool, bool, bool]
+
+
+def profile_key(facts: Facts, snapshot: Snapshot) -> ProfileKey:
+    """Sessions with the same key have the same profile. Revisions differ: a decision may end under an older one."""
+    client = facts.client
+    return (
+        snapshot.revision,
+        facts.listener != Listener.SMTP,
+        facts.account is not None,
+        client.trusted,
+        client.local,
+        bool(exemptions.allowed_ip(facts, snapshot)),
+    )
+
+
 def session_profile(facts: Facts, snapshot: Snapshot) -> SessionProfile:
     """For the session as it is now; what a login changes comes again with AUTH."""
     profile = snapshot.profile

@@ -90,7 +90,7 @@ def _dkim(facts: Facts) -> list[AuthenticationResult]:
 def _dmarc(facts: Facts, snapshot: Snapshot) -> list[AuthenticationResult]:
     if snapshot.content_checks.dmarc is Mode.OFF or content.dmarc_exempt(facts, snapshot):
         return []
-    if any(question not in facts.findings for question in content.dmarc_questions(facts, snapshot)):
+    if not all(map(facts.findings.knows, content.dmarc_questions(facts, snapshot))):
         return []
     judged = content.dmarc_judgement(facts)
     if judged is None:

@@ -53,7 +53,7 @@ def _try(rule: Rule, facts: Facts, snapshot: Snapshot, *, decided: bool) -> Rule
         skipped_by = Exemption.POSTMASTER
     if skipped_by:
         return RuleReport(rule.reason_id, RuleOutcome.SKIPPED, skipped_by=skipped_by)
-    if rule.asks is not None and any(question not in facts.findings for question in rule.asks(facts, snapshot)):
+    if rule.asks is not None and not all(map(facts.findings.knows, rule.asks(facts, snapshot))):
         # Nobody asked, because a rule before had decided.
         return RuleReport(rule.reason_id, RuleOutcome.NOT_REACHED)
     objection = rule.judge(facts, snapshot)
