@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Callable
 from typing import cast
 
-from aiosmtplib import SMTPServerDisconnected
 from aiosmtplib.protocol import SMTPProtocol
-from aiosmtplib.response import SMTPResponse
 
 from services.relay.delivery.replies import MalformedReplyError, ReplyReader
 from services.relay.delivery.tls import TlsPlan
@@ -50,7 +47,6 @@ class DeliveryProtocol(SMTPProtocol):
         self._upgrading = False
         # More came than was asked for: the answers so far count, the connection isn't used again.
         self._tainted = False
-        self.when_unusable: Callable[[], None] | None = None
 
     @property
     def usable(self) -> bool:
@@ -67,17 +63,17 @@ class DeliveryProtocol(SMTPProtocol):
         self._due += replies
         transport.write(commands)
 
-    async def send_content(self, start: bytes, content: bytes, end: bytes, seconds: float, replies: int) -> None:
+    async def send_content(self, start: bytes, content: bytes, end: bytes, seconds: float, replies: int) -> bool:
         """Writes `start`, content and `end`; `seconds` is how long the peer may take nothing at all.
 
-        Replies may come before the end (a server that refuses half-way); then the rest is not sent and the connection
-        is of no further use. Raises ConnectionFailedError when the peer can't have had all of it.
+        False when a reply came before the end (a server that refuses half-way): the rest is not sent then, and the
+        connection is of no further use. Raises ConnectionFailedError when the peer can't have had all of it.
         """
         transport = self._open()
         self._due += replies
         if len(content) <= _BLOCK:
             transport.writelines((start, content, end) if start else (content, end))
-            return
+            return True
         if start:
             transport.write(start)
         view = memoryview(content)
@@ -90,10 +86,11 @@ class DeliveryProtocol(SMTPProtocol):
                 await asyncio.sleep(0)
             if self._replies:
                 self._tainted = True
-                return
+                return False
             transport = self._open()
         if end:
             transport.write(end)
+        return True
 
     async def reply(self, seconds: float) -> Reply:
         """The next reply that is due. Raises ConnectionFailedError."""
@@ -120,7 +117,7 @@ class DeliveryProtocol(SMTPProtocol):
     async def upgrade(self, context: ssl.SSLContext, server_name: str | None, seconds: float) -> Reply:
         """STARTTLS and, on 220, the handshake. Another reply is returned; the connection goes on in plaintext then.
 
-        Raises ConnectionFailedError, and ssl.SSLError, OSError or SMTPException when the handshake fails.
+        Raises ConnectionFailedError, and ssl.SSLError or OSError when the handshake fails.
         """
         self._upgrading = True
         try:
@@ -186,11 +183,6 @@ class DeliveryProtocol(SMTPProtocol):
         self._fail(ConnectionFailedError("connection lost", reason))
         super().connection_lost(exc)
 
-    async def read_response(self, timeout: float | None = None) -> SMTPResponse:
-        """As in aiosmtplib, whose callers of it aren't used here."""
-        reply = await self.reply(timeout or _QUIT_SECONDS)
-        return SMTPResponse(reply.code, reply.text.decode("utf-8", "surrogateescape"))
-
     @property
     def _reason(self) -> ConnectionFailedError:
         return self._failure or ConnectionFailedError("connection lost", "no reply")
@@ -200,7 +192,7 @@ class DeliveryProtocol(SMTPProtocol):
             raise self._failure
         transport = self.transport
         if transport is None or transport.is_closing():
-            raise ConnectionFailedError("connection lost", "the server closed it") from SMTPServerDisconnected("closed")
+            raise ConnectionFailedError("connection lost", "the server closed it")
         return cast("asyncio.Transport", transport)
 
     async def _arrival(self, seconds: float) -> None:
@@ -239,8 +231,6 @@ class DeliveryProtocol(SMTPProtocol):
     def _fail(self, failure: ConnectionFailedError) -> None:
         if self._failure is None:
             self._failure = failure
-            if self.when_unusable is not None:
-                self.when_unusable()
         self._wake()
 
     def _wake(self) -> None:

@@ -200,7 +200,10 @@ class Transaction:
         """The content and its answers: one for all; in LMTP one for each recipient (RFC 2033 4.2)."""
         self._stage = Stage.DATA
         replies = len(self._accepted) if self._session.endpoint.lmtp else 1
-        await self._protocol.send_content(start, content, end, self._timeouts.block, replies)
+        whole = await self._protocol.send_content(start, content, end, self._timeouts.block, replies)
+        if not whole:
+            await self._cut_short()
+            return
         for number in range(replies):
             concerned = self._accepted if replies == 1 else [self._accepted[number]]
             reply = await self._reply(Stage.END_OF_DATA, self._timeouts.end_of_data)
@@ -209,6 +212,13 @@ class Transaction:
                 self._protocol.abort()
                 self._decide(self._accepted[number:], judge(Stage.END_OF_DATA, reply))
                 return
+
+    async def _cut_short(self) -> None:
+        """The answer came before the end. A refusal is one; what takes half a message is not."""
+        reply = await self._protocol.reply(self._timeouts.block)
+        taken = reply.code // 100 not in (4, 5)
+        verdict = deferred(reply.code, "4.5.0", "answered before the end of the message")
+        self._decide(self._accepted, verdict if taken else judge(Stage.DATA, reply))
 
     async def _lone_dot(self) -> None:
         """The server waits for content though nobody gets it: an empty one ends the wait (RFC 2920 3.1; C118)."""

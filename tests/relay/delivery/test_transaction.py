@@ -309,6 +309,12 @@ async def test_a_session_whose_content_was_cut_short_is_not_used_again(by_sink: 
     assert len(smtp_sink.sessions) == 2
 
 
+async def test_half_a_message_is_never_delivered(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
+    smtp_sink.on(Stage.CONTENT, reply("250 2.0.0 Thanks, enough"), after_octets=100_000, times=1)
+    outcome = await by_sink.deliver_one(content=b"x" * 20_000_000 + b"\r\n")
+    assert (outcome.result, outcome.enhanced_code) == (Result.DEFERRED, "4.5.0")
+
+
 async def test_recipients_refused_before_the_loss_stay_refused(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
     smtp_sink.on(Stage.RCPT, reply("550 5.1.1 No"), address=FIVE[0])
     smtp_sink.on(Stage.DATA, Close())
