@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.relay.configuration import Configuration, MailboxKind
-from services.relay.delivery.targets import Found, TargetFinder
+from services.relay.delivery.mx_security import Found
+from services.relay.delivery.targets import TargetFinder
 from services.relay.delivery.tls import TlsPlan
 from services.relay.mx import Host
 from services.relay.resolver import Lookup
