@@ -18,7 +18,7 @@ from libs.runtime.lifecycle import Background, Shutdown, StartupError
 from libs.runtime.metrics import MetricsServer
 from services.config_api import bootstrap, publisher
 from services.config_api import settings as environment
-from services.config_api.access import Access
+from services.config_api.access import Access, FailureLimit
 from services.config_api.app import create_app
 from services.config_api.audit.repository import AuditLog
 from services.config_api.clients import PolicyClient, RelayClient
@@ -136,7 +136,12 @@ def _parts(
     return Parts(
         store=store,
         editor=Editor(store, Custody(sealer, passwords), look_around),
-        access=Access(feed.replica, store, settings.admin_key.get_secret_value()),
+        access=Access(
+            feed.replica,
+            store,
+            settings.admin_key.get_secret_value(),
+            FailureLimit(settings.failed_keys_per_minute),
+        ),
         audit=AuditLog(store.database, store.identifiers),
         feed=feed,
         policy=policy,

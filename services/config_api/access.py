@@ -17,17 +17,19 @@ from services.config_api.replica import KeyRecord, Replica, key_record
 from services.config_api.revision import Actor
 from services.config_api.store import Store
 
-# Wrong keys of one client in a minute; more are answered 429, so that neither log nor audit log can be flooded.
-_FAILURES_A_MINUTE = 20
 _CLIENTS_REMEMBERED = 10_000
 _LONGEST_KEY = 512
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="posthouse"'}
 
 
 class FailureLimit:
-    """Counts wrong keys per client and minute; the table is bounded, the longest unseen client goes first."""
+    """Counts wrong keys per client and minute, so that neither log nor audit log can be flooded.
 
-    def __init__(self) -> None:
+    The table is bounded; the longest unseen client goes first.
+    """
+
+    def __init__(self, a_minute: int) -> None:
+        self._a_minute = a_minute
         self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def count(self, client: str) -> bool:
@@ -39,17 +41,17 @@ class FailureLimit:
         self._counts[key] = (minute, count)
         if len(self._counts) > _CLIENTS_REMEMBERED:
             self._counts.popitem(last=False)
-        return count <= _FAILURES_A_MINUTE
+        return count <= self._a_minute
 
 
 class Access:
     """Checks keys against the replica in memory; one that is too new for it is looked up."""
 
-    def __init__(self, replica: Replica, store: Store, environment_key: str) -> None:
+    def __init__(self, replica: Replica, store: Store, environment_key: str, failures: FailureLimit) -> None:
         self._replica = replica
         self._store = store
         self._environment_hash = hash_key(environment_key) if environment_key else ""
-        self._failures = FailureLimit()
+        self._failures = failures
         self.uses: dict[str, int] = {}
 
     async def authenticate(self, authorization: str | None, client_address: str, request_id: str) -> Actor:

@@ -16,7 +16,7 @@ from services.config_api.context import needs, parts
 from services.config_api.editing import Changed, Preconditions, time_text
 from services.config_api.entity_tags import not_modified
 from services.config_api.merge_patch import patch_model
-from services.config_api.problems import FieldError, invalid, not_found
+from services.config_api.problems import FieldError, conflict, invalid, not_found
 from services.config_api.resources import Body as StoredBody
 from services.config_api.resources import Collection, Resource, Singleton, shown_body
 from services.config_api.revision import Actor, Answer, Revision
@@ -28,7 +28,8 @@ _ID = re.compile(r"[0-9a-f-]{1,64}")
 Reader = Annotated[Actor, Depends(needs("reader"))]
 Admin = Annotated[Actor, Depends(needs("admin"))]
 IfMatch = Annotated[
-    str | None, Header(description="The ETag of your last GET. Required: 428 without it.", examples=['"42"'])
+    str | None,
+    Header(description="The ETag of your last GET; * is whatever is there. Required: 428 without it.", examples=["*"]),
 ]
 IfNoneMatch = Annotated[str | None, Header(description="`*`: only if it does not exist.")]
 IfNoneMatchGet = Annotated[str | None, Header(description="304 when this is still the version.")]
@@ -39,7 +40,6 @@ IdempotencyKey = Annotated[
         max_length=255,
         pattern=r"^[\x21-\x7e]+$",
         description="Repeating the request with the same key within a day gives the first answer again.",
-        examples=["6b7c9f0e"],
     ),
 ]
 
@@ -131,6 +131,7 @@ def collection_router(resource: Collection) -> APIRouter:
         summary=f"Make a new {resource.label}",
         responses={
             201: {
+                "links": _links(resource),
                 "model": answers.created_model(resource, record),
                 "headers": {
                     **answers.ETAG_HEADER,
@@ -219,6 +220,14 @@ def collection_router(resource: Collection) -> APIRouter:
     return router
 
 
+def _links(resource: Collection) -> dict[str, Any]:
+    """Where the id of a new object leads."""
+    return {
+        operation: {"operationId": f"{operation}{resource.noun}", "parameters": {"path.id": "$response.body#/id"}}
+        for operation in ("get", "replace", "update", "delete")
+    }
+
+
 class Replay(Exception):  # noqa: N818 - no error, but it ends the transaction
     """The request was answered before."""
 
@@ -250,7 +259,7 @@ async def _create(request: Request, resource: Collection, caller: Actor, key: st
         await editor.create(resource, await request.json(), caller, written, begun)
     except Replay as replay:
         if replay.answer.fingerprint != fingerprint:
-            raise invalid(
+            raise conflict(
                 [FieldError("/Idempotency-Key", "key_reused", "This key was used for another request.", "header")]
             ) from None
         body = json.loads(editor.custody.sealer.open(replay.answer.body))

@@ -28,13 +28,21 @@ def patch_model(model: type[BaseModel]) -> type[BaseModel]:
     """The schema of a merge patch of `model`. Only shapes and bounds: the merged whole is validated as a whole."""
     fields: dict[str, Any] = {}
     for name, info in model.model_fields.items():
-        fields[name] = (_patched(info) | None, Field(default=None, description=info.description))
+        patched = _patched(info)
+        # What has no default can't return to it.
+        shape = patched if info.is_required() else patched | None
+        fields[name] = (shape, Field(default=None, description=info.description, json_schema_extra=_without_default))
     return create_model(
         f"{model.__name__}Patch",
         __base__=Model,
         __doc__=f"A merge patch (RFC 7396) of {model.__name__}: what is absent stays, null returns to the default.",
         **fields,
     )
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    """A patch has none: absent means as it is."""
+    schema.pop("default", None)
 
 
 def _patched(info: FieldInfo) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
@@ -30,6 +31,15 @@ TAGS: list[dict[str, Any]] = [
 ]
 
 
+_ENTITY_TAGS = r'^(\*|"[0-9]{1,18}"(, "[0-9]{1,18}")*)$'
+_PARAMETERS = {
+    "id": "The object's id.",
+    "client": "An IPv4 or IPv6 address, or the IPv6 /64 that is blocked.",
+    "name": "The destination's name.",
+    "action": "What to do.",
+}
+
+
 def document(app: FastAPI) -> dict[str, Any]:
     """Made once for an application."""
     if app.openapi_schema:
@@ -50,9 +60,34 @@ def document(app: FastAPI) -> dict[str, Any]:
         made.pop("$defs", None)
         schemas[model.__name__] = made
     schema["components"]["schemas"] = dict(sorted(schemas.items()))
+    for operation in _operations(schema):
+        for parameter in operation.get("parameters", ()):
+            _complete(parameter)
     schema["servers"] = [{"url": "/"}]
     app.openapi_schema = schema
     return schema
+
+
+def _operations(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for path in schema["paths"].values():
+        yield from path.values()
+
+
+def _complete(parameter: dict[str, Any]) -> None:
+    """What FastAPI does not know: no parameter is null, and If-Match is needed (its absence is our 428)."""
+    members = parameter["schema"].pop("anyOf", [])
+    present = [member for member in members if member.get("type") != "null"]
+    if len(present) == 1:
+        parameter["schema"] = {**present[0], **parameter["schema"]}
+    elif present:
+        parameter["schema"]["anyOf"] = present
+    if parameter["name"] in ("if-match", "if-none-match"):
+        parameter["required"] = parameter["name"] == "if-match"
+        parameter["schema"] = {"type": "string", "pattern": _ENTITY_TAGS}
+    description = _PARAMETERS.get(parameter["name"])
+    if description is not None:
+        parameter.setdefault("description", description)
+        parameter["schema"].pop("title", None)
 
 
 def main() -> None:

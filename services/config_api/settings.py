@@ -35,6 +35,8 @@ class Settings(BaseSettings):
     relay_target: str = "127.0.0.1:50052"
     # Reverse proxies whose X-Forwarded-For is believed, CIDR, comma-separated (C82).
     proxy_networks: str = ""
+    # Wrong keys of one client in a minute; more are answered 429.
+    failed_keys_per_minute: int = Field(default=30, ge=1, le=1_000_000)
     # Origins that browsers may call from, comma-separated; empty: none.
     cors_origins: str = ""
     # gRPC over mutual TLS, all three or none.

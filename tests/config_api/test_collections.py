@@ -238,7 +238,7 @@ async def test_a_repeated_request_is_answered_again(service: Service) -> None:
     assert again.headers["idempotency-replayed"] == "true"
     assert len((await service.get("/v1/api-keys"))["items"]) == 1
     other = await service.api.post("/v1/api-keys", json={**body, "name": "x"}, headers=headers)
-    assert other.status_code == 422
+    assert (other.status_code, other.json()["errors"][0]["code"]) == (409, "key_reused")
     assert len((await service.get("/v1/api-keys"))["items"]) == 1
 
 

@@ -72,11 +72,16 @@ class SessionFacts(Model):
         return self
 
 
-class SessionToExplain(Model):
-    """One of the two: facts to try, or a past session while policy keeps it."""
+class PastSession(Model):
+    """A session of the past, while policy keeps it."""
 
-    facts: SessionFacts | None = Field(default=None, description="A session as it might be.")
-    session_id: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$", description="A past session's id.")
+    session_id: str = Field(pattern=r"^[0-9a-f]{32}$", description="Its id, as in the log and the history.")
+
+
+class PossibleSession(Model):
+    """A session as it might be."""
+
+    facts: SessionFacts = Field(description="What is known of it.")
     assumed: dict[
         Annotated[str, Field(max_length=300, pattern=r"^[A-Za-z0-9_./-]+$")], Literal["found", "none", "no_answer"]
     ] = Field(
@@ -86,11 +91,8 @@ class SessionToExplain(Model):
     )
     now: Instant | None = Field(default=None, description="The time to assume; null: now.")
 
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.facts is None) == (self.session_id is None):
-            raise fault("one_of", "give either facts or session_id")
-        return self
+
+SessionToExplain = PossibleSession | PastSession
 
 
 class Reply(Answer):

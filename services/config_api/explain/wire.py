@@ -7,7 +7,7 @@ from typing import Any
 from posthouse.policy.v1 import policy_pb2 as policy
 from posthouse.relay.v1 import relay_pb2 as relay
 
-from services.config_api.explain.schemas import ContentFacts, SessionFacts, SessionToExplain
+from services.config_api.explain.schemas import ContentFacts, PastSession, SessionFacts, SessionToExplain
 from services.config_api.wire import name, text
 
 _LISTENERS = {
@@ -18,11 +18,9 @@ _LISTENERS = {
 
 
 def explain_request(given: SessionToExplain) -> policy.ExplainRequest:
-    request = policy.ExplainRequest()
-    if given.facts is not None:
-        request.facts.CopyFrom(_facts(given.facts))
-    else:
-        request.session_id = given.session_id or ""
+    if isinstance(given, PastSession):
+        return policy.ExplainRequest(session_id=given.session_id)
+    request = policy.ExplainRequest(facts=_facts(given.facts))
     for lookup, outcome in given.assumed.items():
         request.assumed.lookups[lookup] = policy.LookupOutcome.Value(f"LOOKUP_OUTCOME_{outcome.upper()}")
     if given.now is not None:

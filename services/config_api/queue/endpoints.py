@@ -162,7 +162,7 @@ async def list_destinations(request: Request, _: Reader, given: Annotated[PageQu
     "/v1/queue/destinations/{name}:suspend",
     operation_id="suspendDestination",
     summary="Let a destination rest",
-    responses={200: {"model": Destination}, **problem_responses(404, 413, 415)},
+    responses={200: {"model": Destination}, **problem_responses(404, 409, 413, 415)},
 )
 async def suspend(request: Request, caller: Operator, name: str, given: Suspension) -> Response:
     acted(request, f"queue/destinations/{_destination(name)}:suspend")
@@ -174,7 +174,7 @@ async def suspend(request: Request, caller: Operator, name: str, given: Suspensi
     "/v1/queue/destinations/{name}:resume",
     operation_id="resumeDestination",
     summary="Try a destination again",
-    responses={200: {"model": Destination}, **problem_responses(404)},
+    responses={200: {"model": Destination}, **problem_responses(404, 409)},
 )
 async def resume(request: Request, caller: Operator, name: str) -> Response:
     acted(request, f"queue/destinations/{_destination(name)}:resume")

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Self
-
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from services.config_api.answers import Answer
 from services.config_api.delivery.schemas import RelayHost
-from services.config_api.fields import Model, fault
+from services.config_api.fields import Model
 
 
-class RelayHostTrial(Model):
-    """One of the two: a configured relay host, or one as it would be configured."""
+class ConfiguredRelayHost(Model):
+    """A relay host that is configured."""
 
-    rule_id: str | None = Field(
-        default=None,
+    rule_id: str = Field(
+        min_length=1,
         max_length=64,
         pattern=r"^[0-9a-z-]+$",
         description="A relay rule's id, or `delivery` for the relay host of /settings/delivery.",
         examples=["delivery"],
     )
-    relay_host: RelayHost | None = Field(default=None, description="A relay host, its password with it.")
 
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.rule_id is None) == (self.relay_host is None):
-            raise fault("one_of", "give either rule_id or relay_host")
-        return self
+
+class GivenRelayHost(Model):
+    """A relay host as it would be configured."""
+
+    relay_host: RelayHost = Field(description="A relay host, its password with it.")
+
+
+RelayHostTrial = ConfiguredRelayHost | GivenRelayHost
 
 
 class TrialStep(Answer):

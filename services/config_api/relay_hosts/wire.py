@@ -6,13 +6,13 @@ from typing import Any
 
 from posthouse.relay.v1 import relay_pb2 as pb
 
-from services.config_api.relay_hosts.schemas import RelayHostTrial
+from services.config_api.relay_hosts.schemas import ConfiguredRelayHost, RelayHostTrial
 
 
 def request(given: RelayHostTrial) -> pb.TestRelayHostRequest:
+    if isinstance(given, ConfiguredRelayHost):
+        return pb.TestRelayHostRequest(rule_id=given.rule_id)
     host = given.relay_host
-    if host is None:
-        return pb.TestRelayHostRequest(rule_id=given.rule_id or "")
     tried = pb.RelayHostToTest(
         host=host.host,
         port=host.port,

@@ -1,0 +1,87 @@
+"""The OpenAPI document, and the service held against it by generated requests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.config_api import openapi
+from services.config_api.app import describe_app
+from tests.config_api.peers import peers
+from tests.config_api.service import ADMIN_KEY, running
+
+ROOT = Path(__file__).parents[2]
+CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return openapi.document(describe_app())
+
+
+def _operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    return [(path, method, found) for path, methods in document["paths"].items() for method, found in methods.items()]
+
+
+def test_the_committed_document_is_this_one(document: dict[str, Any]) -> None:
+    assert json.loads((ROOT / "openapi.json").read_text()) == json.loads(json.dumps(document))
+
+
+def test_operations_are_named_for_generators(document: dict[str, Any]) -> None:
+    names = [found["operationId"] for _, _, found in _operations(document)]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z]+([A-Z][a-z]*)+", name) for name in names)
+    tags = {tag["name"] for tag in document["tags"]}
+    for path, method, found in _operations(document):
+        assert set(found["tags"]) <= tags, (path, method)
+        assert found["summary"]
+        assert found["security"] == [{"key": []}]
+        for status in ("401", "403", "422", "503"):
+            assert list(found["responses"][status]["content"]) == ["application/problem+json"]
+        for parameter in found.get("parameters", ()):
+            assert parameter.get("description"), (path, parameter["name"])
+
+
+def test_every_setting_is_described(document: dict[str, Any]) -> None:
+    for name, schema in document["components"]["schemas"].items():
+        assert schema.get("description"), name
+        if schema.get("additionalProperties") is False and "Item" not in name:
+            for field, found in schema["properties"].items():
+                described = found.get("description") or "$ref" in found or found.get("title") or found.get("const")
+                assert described, (name, field)
+
+
+def test_secrets_are_write_only_and_have_no_example(document: dict[str, Any]) -> None:
+    found = 0
+    for schema in document["components"]["schemas"].values():
+        password = schema.get("properties", {}).get("password")
+        if password is not None:
+            found += 1
+            assert "writeOnly" in json.dumps(password)
+            assert not re.search(r'"examples?"', json.dumps(password))
+    assert found >= 4
+
+
+async def test_generated_requests_find_nothing(database_url: str, tmp_path: Path, resolver: str) -> None:
+    """schemathesis with all its checks: examples, random requests, and sequences that follow links."""
+    async with (
+        peers() as (_, _, targets),
+        running(database_url, tmp_path, nameservers=resolver, failed_keys_per_minute=100_000, **targets) as service,
+    ):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION), "run"),
+            f"http://127.0.0.1:{service.http_port}/openapi.json",
+            *("--header", f"Authorization: Bearer {ADMIN_KEY}"),
+            *("--phases", "examples,fuzzing,stateful", "--max-examples", "2", "--no-color"),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            cwd=tmp_path,
+        )
+        output, _ = await process.communicate()
+        assert process.returncode == 0, output.decode()[-8000:]
