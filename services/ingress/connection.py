@@ -200,6 +200,11 @@ class Connection(SMTP):
         if self.lost:
             raise GoneError
 
+    @property
+    def waiting(self) -> bool:
+        """Whether it is the client's turn."""
+        return self._waiter is not None and not self._waiter.done()
+
     def check_deadline(self, now: float) -> None:
         """Called every now and then for every connection: ends a wait that lasted too long."""
         if self._deadline <= now:

@@ -207,11 +207,8 @@ class Dialogue:
                     return None
                 await connection.more(deadline)
         except LineTooLongError:
-            if len(connection.pending) > AUTH_LINE_OCTETS:
-                # No end in sight: not worth waiting for (C09).
-                self.end("line_too_long", LINE_TOO_LONG)
-            else:
-                self.error(LINE_TOO_LONG)
+            # Not worth reading on for (C09).
+            self.end("line_too_long", LINE_TOO_LONG)
             return None
         return line
 

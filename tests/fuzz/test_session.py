@@ -1,0 +1,54 @@
+"""Random dialogues: how TCP cuts the stream never changes the outcome, and no exception ever reaches the client."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.fuzz.grammar import cuts, streams
+from tests.fuzz.session import run
+
+BOUNDED = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+
+
+def cut(stream: bytes, places: list[int]) -> list[bytes]:
+    """The stream in segments, each cut at a distance from the one before."""
+    parts, position = [], 0
+    for place in places:
+        parts.append(stream[position : position + place])
+        position += place
+    parts.append(stream[position:])
+    return [part for part in parts if part]
+
+
+@BOUNDED
+@given(stream=streams, places=cuts, normalise=st.booleans())
+def test_segments_change_nothing(stream: bytes, places: list[int], normalise: bool) -> None:
+    whole = run([stream], normalise=normalise)
+    assert run(cut(stream, places), normalise=normalise) == whole
+
+
+@BOUNDED
+@given(stream=streams)
+def test_nor_does_octet_by_octet(stream: bytes) -> None:
+    short = stream[:800]
+    assert run(short[place : place + 1] for place in range(len(short))) == run([short])
+
+
+@BOUNDED
+@given(stream=st.binary(max_size=400))
+def test_noise_is_answered_and_never_breaks_the_session(stream: bytes) -> None:
+    outcome = run([stream])
+    assert outcome.replies[0].startswith(b"220 ")
+    assert not outcome.stored
+
+
+@BOUNDED
+@given(stream=streams)
+def test_nothing_stored_holds_a_bare_cr_or_lf_or_was_not_asked_for(stream: bytes) -> None:
+    for sender, *recipients, content in run([stream]).stored:
+        assert content.count(b"\r\n") == content.count(b"\r") == content.count(b"\n")
+        assert all(recipient and not recipient.startswith(b"bad") for recipient in recipients)
+        assert b"\0" not in sender
