@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from dns.rdtypes.ANY.MX import MX
 
 from services.relay.outcome import Verdict, deferred, failed
-from services.relay.resolver import Finding, Lookup, Resolver
+from services.relay.resolver import Finding, HostsFile, Lookup, Resolver
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -76,8 +76,12 @@ class _Named:
 class Exchangers:
     """Finds servers. One for the process; `chance` shuffles among equals."""
 
-    def __init__(self, resolver: Resolver, chance: random.Random, port: int) -> None:
+    def __init__(
+        self, resolver: Resolver, chance: random.Random, port: int, hosts_file: HostsFile | None = None
+    ) -> None:
+        """`port` is the MX hosts'; `hosts_file` is asked first for hosts that the operator names."""
         self._resolver = resolver
+        self._hosts_file = hosts_file or HostsFile()
         self._chance = chance
         self._port = port
         self._families = Families()
@@ -151,6 +155,9 @@ class Exchangers:
         if bare == "localhost" or bare.endswith(".localhost"):
             # RFC 6761 6.3: never asked of a name server.
             return Targets((Host(0, bare, port, ("127.0.0.1", "::1")),))
+        listed = self._hosts_file.addresses(bare.lower().rstrip("."))
+        if listed:
+            return Targets((Host(0, bare, port, listed[:_ADDRESSES_A_HOST]),))
         lookups: list[Lookup] = []
         (host,) = await self._with_addresses([_Named(0, bare, [()], True)], None, lookups, port)
         if host.addresses:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 from ipaddress import ip_address
+from pathlib import Path
 
 import dns.asyncbackend
 import dns.asyncresolver
@@ -184,6 +185,39 @@ class Resolver:
         stub.flags = dns.flags.RD | dns.flags.AD
         self._stubs[servers] = (now, stub)
         return stub
+
+
+class HostsFile:
+    """The system's table of hosts, read again when it changes (a container's is written at its start)."""
+
+    def __init__(self, path: Path = Path("/etc/hosts")) -> None:
+        self._path = path
+        self._read_at = 0
+        self._addresses: dict[str, tuple[str, ...]] = {}
+
+    def addresses(self, name: str) -> tuple[str, ...]:
+        """Those of a name (lower case), in the file's order; none when there is no such file."""
+        try:
+            changed_at = self._path.stat().st_mtime_ns
+            if changed_at != self._read_at:
+                self._addresses = self._parsed(self._path.read_text("utf-8", "replace"))
+                self._read_at = changed_at
+        except OSError:
+            return ()
+        return self._addresses.get(name, ())
+
+    @staticmethod
+    def _parsed(text: str) -> dict[str, tuple[str, ...]]:
+        found: dict[str, tuple[str, ...]] = {}
+        for line in text.splitlines():
+            address, *names = line.partition("#")[0].split() or ("",)
+            try:
+                ip_address(address)
+            except ValueError:
+                continue
+            for name in names:
+                found[name.lower()] = (*found.get(name.lower(), ()), address)
+        return found
 
 
 def parse_server(text: str) -> tuple[str, int]:

@@ -6,12 +6,13 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 
 from services.relay.delivery.options import PROHIBITED_NETWORKS, networks
 from services.relay.mx import Exchangers, Ourselves, Targets, parse_literal
-from services.relay.resolver import Finding, Resolver, absolute, parse_server
+from services.relay.resolver import Finding, HostsFile, Resolver, absolute, parse_server
 from services.relay.transaction import Result
 from tests.peers.dns import DnsServer
 from tests.peers.dns_misbehaviour import Behaviour
@@ -261,6 +262,22 @@ async def test_named_addresses_need_no_look_up(
     targets = await exchangers.of_named_host(name, 25)
     assert targets.hosts[0].addresses[0] == address
     assert dns_server.queries == ()
+
+
+async def test_the_hosts_file_comes_first_for_named_hosts_and_counts_for_no_mx(
+    dns_server: DnsServer, resolver: Resolver, tmp_path: Path
+) -> None:
+    path = tmp_path / "hosts"
+    path.write_text("# comment\n192.0.2.5 Mailbox other # mailbox2\n::1\tmailbox\nnonsense mailbox3\n\n")
+    exchangers = Exchangers(resolver, random.Random(1), 25, HostsFile(path))
+    targets = await exchangers.of_named_host("mailbox", 24)
+    assert targets.hosts[0].addresses == ("192.0.2.5", "::1")
+    assert dns_server.queries == ()
+    for name in ("mailbox2", "mailbox3"):
+        assert (await exchangers.of_named_host(name, 24)).failure is not None
+    mx(dns_server, "example.net", (10, "mailbox", "192.0.2.1"))
+    assert (await exchangers.of_domain("example.net", OURSELVES)).hosts[0].addresses == ("192.0.2.1",)
+    assert HostsFile(tmp_path / "missing").addresses("mailbox") == ()
 
 
 async def test_a_named_host_without_address_is_deferred(dns_server: DnsServer, exchangers: Exchangers) -> None:

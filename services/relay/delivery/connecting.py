@@ -12,8 +12,10 @@ from services.relay.delivery.protocol import DeliveryProtocol
 from services.relay.outcome import Stage, lost
 
 # An address that hasn't answered in this time gets company from the next; the first to connect is used, so that a
-# dead host or a broken address family costs a moment and not the whole time-out (RFC 8305, across hosts too).
-_STAGGER_SECONDS = 1.5
+# broken address family (RFC 8305) or a dead host costs a moment and not the whole time-out. Another host is less
+# wanted than another address of the same one, and gets its chance later.
+_NEXT_ADDRESS_SECONDS = 0.3
+_NEXT_HOST_SECONDS = 1.0
 
 Observer = Callable[[Endpoint, bool], None]
 
@@ -29,12 +31,12 @@ async def connect_first(
     running: dict[asyncio.Task[DeliveryProtocol], Endpoint] = {}
     try:
         while endpoints or running:
+            patience: float | None = None
             if endpoints:
                 endpoint = endpoints.popleft()
                 running[asyncio.create_task(_connect(endpoint, seconds))] = endpoint
-            done, _ = await asyncio.wait(
-                running, timeout=_STAGGER_SECONDS if endpoints else None, return_when=asyncio.FIRST_COMPLETED
-            )
+                patience = _patience(endpoint, endpoints)
+            done, _ = await asyncio.wait(running, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 endpoint = running.pop(task)
                 error = task.exception()
@@ -51,6 +53,13 @@ async def connect_first(
             observe(endpoint, False)
             task.cancel()
             task.add_done_callback(_close_late)
+
+
+def _patience(endpoint: Endpoint, others: deque[Endpoint]) -> float | None:
+    """Seconds until the next one is tried beside it; None when there is none."""
+    if not others:
+        return None
+    return _NEXT_ADDRESS_SECONDS if others[0].host == endpoint.host else _NEXT_HOST_SECONDS
 
 
 def _close_late(task: asyncio.Task[DeliveryProtocol]) -> None:
