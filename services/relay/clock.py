@@ -54,4 +54,5 @@ class Clock:
     @property
     def settled(self) -> bool:
         """Whether the wall clock has been without a jump for long enough to give up mail by it."""
+        self.now()
         return self.steady() >= self._settled_at

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from sqlalchemy import Connection, delete, exists, literal_column, or_, select
 
 from services.relay.queue.storing import forget
@@ -51,6 +53,9 @@ def shrink(connection: Connection) -> bool:
     if free <= _KEPT_PAGES:
         return False
     step = min(_FREED_PAGES, free - _KEPT_PAGES)
-    # The pragma frees a page for each row it is stepped through.
-    connection.exec_driver_sql(f"PRAGMA incremental_vacuum({step})").fetchall()
+    # The pragma frees one page each time it is stepped, and has no column, for which the driver steps it once.
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)  # noqa: S101
+    for _ in range(step):
+        driver.execute("PRAGMA incremental_vacuum(1)")
     return free - step > _KEPT_PAGES
