@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import statistics
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -73,19 +74,22 @@ async def posthouse(job: Job, nameserver: str, port: int) -> None:
             raise SystemExit(f"not delivered: {outcome}")
         ended.set()
 
+    turn = deque(job.domains)
     while any(left.values()) or any(running.values()):
-        progress = True
-        while progress:
-            progress = False
-            for domain in job.domains:
-                room = transport.capacity(f"domain:{domain}", configuration) - running[domain]
-                if left[domain] and room > 0 and sum(running.values()) < _IN_FLIGHT:
-                    left[domain] -= 1
-                    running[domain] += 1
-                    progress = True
-                    task = asyncio.create_task(deliver(domain))
-                    tasks.add(task)
-                    task.add_done_callback(tasks.discard)
+        idle_turns = 0
+        while idle_turns < len(turn):
+            domain = turn[0]
+            turn.rotate(-1)
+            room = transport.capacity(f"domain:{domain}", configuration) - running[domain]
+            if left[domain] and room > 0 and len(tasks) < _IN_FLIGHT:
+                idle_turns = 0
+                left[domain] -= 1
+                running[domain] += 1
+                task = asyncio.create_task(deliver(domain))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+            else:
+                idle_turns += 1
         await ended.wait()
         ended.clear()
     await transport.close(1)

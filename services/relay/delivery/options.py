@@ -91,7 +91,7 @@ class DeliveryOptions:
     # Seconds that an unused connection is kept.
     idle_seconds: float = 5.0
     # Open and unused, over all destinations.
-    max_idle_connections: int = 200
+    max_idle_connections: int = 400
     # Addresses tried in one attempt.
     max_hosts: int = 6
     # Recipients of one transaction.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Hashable
 
 from services.relay.delivery.session import Session
@@ -16,61 +15,64 @@ class Pool:
         self._idle_seconds = idle_seconds
         self._limit = limit
         self._clock = clock
-        self._idle: dict[Hashable, deque[Session]] = {}
-        self._count = 0
+        self._by_key: dict[Hashable, list[Session]] = {}
+        # All of them, by identity, the one that has waited longest first.
+        self._by_age: dict[int, tuple[Hashable, Session]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
 
     def take(self, key: Hashable) -> Session | None:
         """The session that was used last, which the server is least likely to have given up."""
-        waiting = self._idle.get(key)
+        waiting = self._by_key.get(key)
         while waiting:
-            session = waiting.pop()
-            self._count -= 1
-            if not waiting:
-                del self._idle[key]
+            session = waiting[-1]
+            self._remove(key, session)
             if session.usable:
                 return session
         return None
 
     def give(self, key: Hashable, session: Session) -> None:
-        """Keeps a usable session for later, or closes it."""
-        if self._closed or not session.usable or self._count >= self._limit:
+        """Keeps a usable session for later; when there are too many, the one that has waited longest goes."""
+        if self._closed or not session.usable:
             session.protocol.quit()
             return
         session.idle_since = self._clock()
-        self._idle.setdefault(key, deque()).append(session)
-        self._count += 1
+        self._by_key.setdefault(key, []).append(session)
+        self._by_age[id(session)] = (key, session)
+        if len(self._by_age) > self._limit:
+            self._drop(*next(iter(self._by_age.values())))
         if self._sweeper is None:
             self._sweeper = asyncio.get_running_loop().call_later(self._idle_seconds, self._sweep)
 
-    def drop(self, key: Hashable) -> None:
-        """Closes all that wait under the key."""
-        for session in self._idle.pop(key, ()):
-            self._count -= 1
-            session.protocol.quit()
-
     def close(self) -> None:
+        """Ends all that wait, and from now on every session that is given back."""
         self._closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
-        for key in list(self._idle):
-            self.drop(key)
+        for key, session in list(self._by_age.values()):
+            self._drop(key, session)
 
     def _sweep(self) -> None:
         """Closes what has waited long enough; comes back when the next one has."""
         self._sweeper = None
         now = self._clock()
-        oldest = now
-        for key, waiting in list(self._idle.items()):
-            while waiting and (now - waiting[0].idle_since >= self._idle_seconds or not waiting[0].usable):
-                self._count -= 1
-                waiting.popleft().protocol.quit()
-            if waiting:
-                oldest = min(oldest, waiting[0].idle_since)
-            else:
-                del self._idle[key]
-        if self._idle:
-            delay = max(0.05, oldest + self._idle_seconds - now)
-            self._sweeper = asyncio.get_running_loop().call_later(delay, self._sweep)
+        for key, session in list(self._by_age.values()):
+            left = session.idle_since + self._idle_seconds - now
+            if left > 0:
+                self._sweeper = asyncio.get_running_loop().call_later(left, self._sweep)
+                return
+            self._drop(key, session)
+
+    def _drop(self, key: Hashable, session: Session) -> None:
+        self._remove(key, session)
+        session.protocol.quit()
+
+    def _remove(self, key: Hashable, session: Session) -> None:
+        del self._by_age[id(session)]
+        waiting = self._by_key[key]
+        # Mostly the last one; sessions compare by what they are, not by what they hold.
+        position = next(index for index in range(len(waiting) - 1, -1, -1) if waiting[index] is session)
+        del waiting[position]
+        if not waiting:
+            del self._by_key[key]

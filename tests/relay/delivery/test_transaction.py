@@ -434,6 +434,19 @@ async def test_idle_sessions_are_closed(gateway: Gateway, smtp_sink: SmtpSink) -
     assert session.ending is Ending.QUIT
 
 
+async def test_too_many_idle_sessions_cost_the_one_that_waited_longest(gateway: Gateway) -> None:
+    gateway.options_are(max_idle_connections=2)
+    with SmtpSink() as first, SmtpSink() as second, SmtpSink() as third:
+        for sink in (first, second, first, third):
+            gateway.by_relay_host(sink)
+            assert (await gateway.deliver_one()).result is Result.DELIVERED
+        (session,) = await second.sessions_ended(1)
+        assert session.ending is Ending.QUIT
+        gateway.by_relay_host(first)
+        assert (await gateway.deliver_one()).result is Result.DELIVERED
+        assert (len(first.sessions), len(third.sessions)) == (1, 1)
+
+
 async def test_close_ends_idle_sessions_and_lets_running_ones_finish(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
     """C137"""
     await asyncio.gather(by_sink.deliver_one(), by_sink.deliver_one())
