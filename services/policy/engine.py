@@ -26,7 +26,6 @@ from services.policy.rules.model import (
     Counts,
     Facts,
     Finding,
-    Findings,
     Objection,
     Question,
     Snapshot,
@@ -136,8 +135,8 @@ class Engine:
             return None
         snapshot = rulebook.snapshot
         facts = wire.facts(request, snapshot, self.clock())
-        stale = request.session.profile_revision != snapshot.revision
-        decision = _Decision(request.request_id, facts, rulebook, answer, sessions, stale)
+        facts.findings.source = self.lookups.known
+        decision = _Decision(request.request_id, facts, rulebook, answer, sessions)
         stage = facts.stage
         if stage == Stage.AUTH:
             return self._waited(decision, self._authenticate(decision, wire.credentials(request.credentials)))
@@ -154,7 +153,6 @@ class Engine:
 
     def _judge_or_wait(self, decision: _Decision) -> Coroutine[None, None, None] | None:
         facts, rulebook = decision.facts, decision.rulebook
-        facts.findings = Findings(self.lookups.known)
         verdict = rulebook.evaluate(facts)
         wanted = verdict.questions if isinstance(verdict, Missing) else ()
         if facts.stage == Stage.END_OF_DATA:
@@ -231,7 +229,9 @@ class Engine:
         stage = facts.stage
         if decision.opened:
             self._hold(decision, verdict)
-        if verdict.action is Action.ACCEPT and (decision.stale or verdict.account or stage == Stage.CONNECT):
+        if verdict.action is Action.ACCEPT and (
+            facts.profile_revision != snapshot.revision or verdict.account or stage == Stage.CONNECT
+        ):
             message.profile.CopyFrom(self._profile(facts, snapshot))
         if stage == Stage.END_OF_DATA and verdict.action is Action.ACCEPT:
             message.results.extend(wire.results(results.results(facts, snapshot)))
@@ -296,7 +296,7 @@ class Engine:
 class _Decision:
     """What belongs to one decision on its way."""
 
-    __slots__ = ("answer", "facts", "opened", "request_id", "rulebook", "sessions", "stale")
+    __slots__ = ("answer", "facts", "opened", "request_id", "rulebook", "sessions")
 
     def __init__(
         self,
@@ -305,15 +305,12 @@ class _Decision:
         rulebook: Rulebook,
         answer: Answer,
         sessions: StreamSessions | None,
-        stale: bool,
     ) -> None:
         self.request_id = request_id
         self.facts = facts
         self.rulebook = rulebook
         self.answer = answer
         self.sessions = sessions
-        # ingress holds a profile of another revision.
-        self.stale = stale
         # The session was counted as it opened.
         self.opened = False
 

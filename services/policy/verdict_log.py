@@ -36,10 +36,11 @@ class VerdictLog:
         if second != self._second:
             self._second = second
             self._stamp = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        # What every line has; names of stages, actions, reasons and addresses need no escaping.
         fields = (
-            f'"session_id": {_quoted(facts.session_id)}, "client": "{facts.client.address}", '
-            f'"stage": "{_STAGES[facts.stage]}", "action": "{_ACTIONS[verdict.action]}", '
-            f'"revision": {revision}'
+            f'"timestamp": "{self._stamp}.{int((now - second) * 1e6):06d}Z", "level": "info", "event": "verdict", '
+            f'"service": "policy", "session_id": {_quoted(facts.session_id)}, "client": "{facts.client.address}", '
+            f'"stage": "{_STAGES[facts.stage]}", "action": "{_ACTIONS[verdict.action]}", "revision": {revision}'
         )
         if verdict.reason_id:
             fields += f', "reason_id": "{verdict.reason_id}"'
@@ -58,10 +59,7 @@ class VerdictLog:
             fields += f', "shadow": [{names}]'
         if verdict.quarantine:
             fields += ', "quarantine": true'
-        stamp = f"{self._stamp}.{int((now - second) * 1e6):06d}Z"
-        self._lines.append(
-            f'{{"service": "policy", {fields}, "event": "verdict", "level": "info", "timestamp": "{stamp}"}}\n'
-        )
+        self._lines.append(f"{{{fields}}}\n")
 
     def flush(self) -> None:
         """Writes what gathered."""

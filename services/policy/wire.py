@@ -68,6 +68,7 @@ def facts(request: policy_pb2.DecideRequest, snapshot: Snapshot, now: float) -> 
             session.junk_commands,
             session.junk_commands_uncharged,
             session.pipelining_violation,
+            session.profile_revision,
         )
         if request.HasField("transaction"):
             transaction = request.transaction

@@ -126,16 +126,16 @@ NULL_MX = "null_mx"
 class Findings(dict[Question, Finding]):
     """What is known for one decision. `source` knows more; what is taken from it is kept here, to be shown later."""
 
-    __slots__ = ("_source",)
+    __slots__ = ("source",)
 
-    def __init__(self, source: Callable[[Question], Finding | None] | None = None) -> None:
-        self._source = source
+    def __init__(self) -> None:
+        self.source: Callable[[Question], Finding | None] | None = None
 
     def knows(self, question: Question) -> bool:
         """Whether `self[question]` is there, now."""
         if question in self:
             return True
-        finding = self._source(question) if self._source is not None else None
+        finding = self.source(question) if self.source is not None else None
         if finding is None:
             return False
         self[question] = finding
@@ -390,6 +390,8 @@ class Facts:
     junk_commands: int = 0
     junk_commands_uncharged: int = 0
     pipelining_violation: int = 0
+    # Of the profile that ingress holds for the session.
+    profile_revision: int = 0
     sender: Party = NOBODY
     declared_size: int = 0
     recipient: Party = NOBODY

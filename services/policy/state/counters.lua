@@ -1,6 +1,6 @@
 -- Does a batch of operations on counters, in order, in one step of the server.
--- ARGV: now (seconds), nothing, then per operation: counter, client, ends_at, member, limit.
--- The member of a session's operation is "session owner"; an owner is process/stream.
+-- ARGV: now (seconds), then per operation: counter, client, ends_at, member, limit, owner.
+-- An owner is process/stream.
 -- Answers one number per operation.
 local prefix = KEYS[1]
 local alive = {}
@@ -13,8 +13,7 @@ local function is_alive(process)
 end
 
 -- Sessions of a client: session to owner. Once they are over the limit, those of dead processes are dropped.
-local function open_session(client, member, limit)
-  local session, owner = string.match(member, '^(%S*) (%S*)$')
+local function open_session(client, session, limit, owner)
   local key = prefix .. 'sessions:' .. client
   redis.call('HSET', key, session, owner)
   redis.call('EXPIRE', key, 86400)
@@ -32,8 +31,7 @@ local function open_session(client, member, limit)
 end
 
 -- Only by who holds it: another stream may have taken it over.
-local function close_session(client, member)
-  local session, owner = string.match(member, '^(%S*) (%S*)$')
+local function close_session(client, session, owner)
   local key = prefix .. 'sessions:' .. client
   if redis.call('HGET', key, session) == owner then
     return redis.call('HDEL', key, session)
@@ -72,18 +70,18 @@ local function count_in_minute(counter, client, ends_at)
 end
 
 local answers = {}
-for position = 3, #ARGV, 5 do
+for position = 2, #ARGV, 6 do
   local counter, client, ends_at = ARGV[position], ARGV[position + 1], tonumber(ARGV[position + 2])
-  local member, limit = ARGV[position + 3], tonumber(ARGV[position + 4])
+  local member, limit, owner = ARGV[position + 3], tonumber(ARGV[position + 4]), ARGV[position + 5]
   local answer
   if counter == 'blocked' then
     answer = is_blocked(client)
   elseif counter == 'connections' then
-    answer = open_session(client, member, limit)
+    answer = open_session(client, member, limit, owner)
   elseif counter == 'resume' then
-    answer = open_session(client, member, 0)
+    answer = open_session(client, member, 0, owner)
   elseif counter == 'close' then
-    answer = close_session(client, member)
+    answer = close_session(client, member, owner)
   elseif counter == 'unknown_recipients_today' then
     answer = name_recipient(client, ends_at, member, limit)
   else

@@ -146,8 +146,8 @@ class RedisStore:
             arguments: list[str] = []
             for operation, sessions in (("resume", resuming), ("close", closing)):
                 for client, session, owner in sessions:
-                    arguments += [operation, client, "0", f"{session} {owner}", "0"]
-            await self._script(keys=[_PREFIX], args=["0", "", *arguments])
+                    arguments += [operation, client, "0", session, "0", owner]
+            await self._script(keys=[_PREFIX], args=["0", *arguments])
             del self._resuming[: len(resuming)], self._closing[: len(closing)]
 
     def _away(self, error: BaseException) -> None:
@@ -239,11 +239,9 @@ class RedisStore:
 
 
 def _arguments(batch: Sequence[_Waiting]) -> list[str]:
-    """Of one script call; the session's owner goes with the session."""
-    arguments = [repr(batch[0].now), ""]
+    """Of one script call."""
+    arguments = [repr(batch[0].now)]
     for waiting in batch:
         for counter, client, ends_at, member, limit in waiting.operations:
-            if counter is Counter.CONNECTIONS:
-                member = f"{member} {waiting.owner}"  # noqa: PLW2901
-            arguments += [counter, client, str(ends_at), member, str(limit)]
+            arguments += [counter, client, str(ends_at), member, str(limit), waiting.owner]
     return arguments

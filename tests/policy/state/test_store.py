@@ -1,0 +1,181 @@
+"""Counters and blocked clients: the same tests for memory and for Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.policy.rules.counting import Counter, Operation, minute_end
+from services.policy.state.memory import MemoryStore
+from services.policy.state.redis import RedisStore
+from services.policy.state.store import Blocked, Store
+
+NOW = 1_800_000_030.0
+CLIENT = "192.0.2.10"
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+    made: Store = (
+        MemoryStore() if request.param == "memory" else RedisStore(request.getfixturevalue("redis_url"), "process1")
+    )
+    await made.start()
+    yield made
+    await made.stop()
+
+
+async def apply(store: Store, *operations: Operation, owner: str = "process1/1", now: float = NOW) -> list[int | None]:
+    return await store.apply(operations, owner, now)
+
+
+def message(client: str = CLIENT, now: float = NOW) -> Operation:
+    return Operation(Counter.MESSAGES_THIS_MINUTE, client, minute_end(now))
+
+
+def opening(session: str, client: str = CLIENT, limit: int = 50) -> Operation:
+    return Operation(Counter.CONNECTIONS, client, member=session, limit=limit)
+
+
+def naming(recipient: str, limit: int = 3, client: str = CLIENT, ends_at: int = int(NOW) + 1000) -> Operation:
+    return Operation(Counter.UNKNOWN_RECIPIENTS_TODAY, client, ends_at, recipient, limit)
+
+
+def blocked(client: str = CLIENT) -> Operation:
+    return Operation(Counter.BLOCKED, client)
+
+
+async def until(store: Store, wanted: Sequence[int | None], *operations: Operation) -> None:
+    """What is given back or resumed is counted soon, not at once."""
+    async with asyncio.timeout(10):
+        while await store.peek(operations, NOW) != list(wanted):  # noqa: ASYNC110 - a store tells nobody
+            await asyncio.sleep(0)
+
+
+async def test_counts_go_up_within_a_minute(store: Store) -> None:
+    assert [await apply(store, message()) for _ in range(3)] == [[1], [2], [3]]
+
+
+async def test_counts_begin_anew_with_the_clock_minute(store: Store) -> None:
+    await apply(store, message(now=NOW), message(now=NOW))
+    assert await apply(store, message(now=NOW + 29.9)) == [3]
+    assert await apply(store, message(now=NOW + 30), now=NOW + 30) == [1]
+
+
+async def test_clients_and_counters_do_not_share_counts(store: Store) -> None:
+    await apply(store, message())
+    other = Operation(Counter.CONNECTIONS_THIS_MINUTE, CLIENT, minute_end(NOW))
+    assert await apply(store, message("2001:db8:1:2::/64"), other) == [1, 1]
+
+
+async def test_one_batch_is_done_in_order(store: Store) -> None:
+    assert await apply(store, message(), opening("s1"), message(), blocked(), opening("s2")) == [1, 1, 2, 0, 2]
+
+
+async def test_concurrent_batches_lose_nothing(store: Store) -> None:
+    found = await asyncio.gather(*(apply(store, message()) for _ in range(700)))
+    assert sorted(number for (number,) in found if number is not None) == list(range(1, 701))
+
+
+async def test_open_sessions_are_counted_and_given_back(store: Store) -> None:
+    assert await apply(store, opening("s1"), opening("s2")) == [1, 2]
+    store.close_sessions([(CLIENT, "s1")], "process1/1")
+    await until(store, [2], opening("s3"))
+    store.close_sessions([(CLIENT, "s2")], "process1/1")
+    await until(store, [1], opening("s3"))
+
+
+async def test_a_session_is_counted_once_however_often_it_opens(store: Store) -> None:
+    assert await apply(store, opening("s1"), opening("s1")) == [1, 1]
+
+
+async def test_a_resumed_session_belongs_to_its_new_stream(store: Store) -> None:
+    await apply(store, opening("s1"), owner="process1/1")
+    store.resume_sessions([(CLIENT, "s1")], "process1/2")
+    # The old stream's end, noticed late, must not take it away.
+    store.close_sessions([(CLIENT, "s1")], "process1/1")
+    store.close_sessions([(CLIENT, "never opened")], "process1/1")
+    await until(store, [2], opening("s2"))
+    store.close_sessions([(CLIENT, "s1")], "process1/2")
+    await until(store, [1], opening("s2"))
+
+
+async def test_peeking_counts_nothing(store: Store) -> None:
+    operations = (message(), opening("s1"), naming("a"), blocked())
+    assert await store.peek(operations, NOW) == [1, 1, 1, 0]
+    assert await store.peek(operations, NOW) == [1, 1, 1, 0]
+    assert await apply(store, *operations) == [1, 1, 1, 0]
+
+
+async def test_distinct_recipients_block_a_client(store: Store) -> None:
+    assert await apply(store, naming("a"), naming("b"), naming("a"), blocked()) == [1, 2, 2, 0]
+    assert await apply(store, naming("c"), blocked()) == [3, 1]
+    assert await store.blocked_clients(NOW, after="", limit=10) == [
+        Blocked(CLIENT, "unknown_recipients", 3, NOW, int(NOW) + 1000)
+    ]
+
+
+async def test_a_block_ends_with_its_day() -> None:
+    """Redis drops it by its own clock."""
+    store = MemoryStore()
+    ends_at = int(NOW) + 1000
+    await apply(store, naming("a", limit=1, ends_at=ends_at))
+    assert await apply(store, blocked(), now=ends_at - 0.5) == [1]
+    assert await apply(store, blocked(), now=ends_at) == [0]
+    assert await store.blocked_clients(ends_at, after="", limit=10) == []
+    assert await apply(store, naming("a", limit=2, ends_at=ends_at + 86400), now=ends_at) == [1]
+
+
+async def test_a_block_can_be_lifted_and_is_forgotten(store: Store) -> None:
+    await apply(store, naming("a", limit=1))
+    lifted = await store.unblock(CLIENT, NOW)
+    assert lifted is not None
+    assert lifted.client == CLIENT
+    assert await apply(store, blocked()) == [0]
+    assert await store.blocked_clients(NOW, after="", limit=10) == []
+    assert await store.unblock(CLIENT, NOW) is None
+    # One more unknown recipient is the first again.
+    assert await apply(store, naming("b", limit=2), blocked()) == [1, 0]
+
+
+async def test_blocked_clients_come_in_pages(store: Store) -> None:
+    clients = sorted(f"192.0.2.{number}" for number in range(1, 8))
+    await apply(store, *(naming("a", limit=1, client=client) for client in clients))
+    first = await store.blocked_clients(NOW, after="", limit=3)
+    second = await store.blocked_clients(NOW, after=first[-1].client, limit=10)
+    assert [each.client for each in (*first, *second)] == clients
+
+
+@given(
+    limit=st.integers(1, 5),
+    arrivals=st.lists(st.tuples(st.floats(0, 240), st.sampled_from(["192.0.2.1", "192.0.2.2"])), max_size=60),
+)
+def test_no_window_lets_more_pass_than_its_limit(limit: int, arrivals: list[tuple[float, str]]) -> None:
+    store = MemoryStore()
+    passed: dict[tuple[str, int], int] = {}
+    seen: dict[tuple[str, int], int] = {}
+    for after, client in sorted(arrivals):
+        now = NOW + after
+        key = (client, int(now) // 60)
+        (count,) = store.apply_now([message(client, now)], "", now)
+        seen[key] = seen.get(key, 0) + 1
+        assert count == seen[key]
+        passed[key] = passed.get(key, 0) + (count <= limit)
+    assert all(number <= limit for number in passed.values())
+    assert all(passed[key] == min(limit, seen[key]) for key in passed)
+
+
+async def test_tables_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.policy.state.memory.MAX_CLIENTS", 100)
+    store = MemoryStore()
+    for number in range(150):
+        await apply(store, message(f"c{number}"), naming("a", client=f"c{number}"))
+    assert await apply(store, message("c99"), naming("b", client="c99")) == [2, 2]
+    # No place any more: not counted, and so not limited.
+    assert await apply(store, message("c149"), naming("a", client="c149")) == [None, None]
+    # Yesterday's clients make room.
+    tomorrow = NOW + 86400
+    assert await apply(store, naming("a", client="new", ends_at=int(tomorrow) + 1000), now=tomorrow) == [1]
