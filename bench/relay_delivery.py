@@ -64,27 +64,31 @@ async def posthouse(job: Job, nameserver: str, port: int) -> None:
     running = dict.fromkeys(job.domains, 0)
     ended = asyncio.Event()
     tasks: set[asyncio.Task[None]] = set()
+    in_flight = 0
 
     async def deliver(domain: str) -> None:
+        nonlocal in_flight
         recipient = OutgoingRecipient(0, f"someone@{domain}".encode())
         route = resolve(configuration, _SENDER, recipient.address, quarantine=False)
         (outcome,) = await transport.deliver(configuration, route, message, [recipient])
         running[domain] -= 1
+        in_flight -= 1
         if outcome.result is not Result.DELIVERED:
             raise SystemExit(f"not delivered: {outcome}")
         ended.set()
 
     turn = deque(job.domains)
-    while any(left.values()) or any(running.values()):
+    while any(left.values()) or in_flight:
         idle_turns = 0
         while idle_turns < len(turn):
             domain = turn[0]
             turn.rotate(-1)
             room = transport.capacity(f"domain:{domain}", configuration) - running[domain]
-            if left[domain] and room > 0 and len(tasks) < _IN_FLIGHT:
+            if left[domain] and room > 0 and in_flight < _IN_FLIGHT:
                 idle_turns = 0
                 left[domain] -= 1
                 running[domain] += 1
+                in_flight += 1
                 task = asyncio.create_task(deliver(domain))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
