@@ -1,0 +1,266 @@
+"""The decision stream: answers, sessions that are counted and released, profiles, snapshots that change."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import grpc
+import pytest
+from posthouse.policy.v1 import policy_pb2
+
+from services.policy import engine as engine_module
+from services.policy.state.memory import MemoryStore
+from tests.peers.dns import DnsServer
+from tests.policy.requests import auth, connect, rcpt, replied, request
+from tests.policy.serving import Policy, serving
+from tests.policy.world import LOCAL, STRANGER, TRUSTED, snapshot
+
+TWO = {"connection_policy": {"max_concurrent_connections": 2}}
+
+
+async def released(policy: Policy, sessions: int) -> None:
+    """A stream's end is noticed soon, not at once."""
+    assert isinstance(policy.store, MemoryStore)
+    async with asyncio.timeout(10):
+        while policy.store.open_sessions != sessions:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0)
+
+
+async def test_answers_come_by_id_whatever_waits(dns_server: DnsServer) -> None:
+    rules = snapshot({"sender_policy": {"reject_unknown_sender_domain": "enforce"}})
+    gate = dns_server.hold("slow.test")
+    dns_server.add("quick.test", "A", "203.0.113.1")
+    async with serving(rules, dns=dns_server.address) as policy, policy.stream() as stream:
+        waiting = asyncio.create_task(stream.ask(rcpt("a@relay.test", "joe@slow.test")))
+        await dns_server.query_came("slow.test", "MX")
+        call = policy.stub.DecideStream()
+        await call.write(policy_pb2.DecideFrame(requests=[rcpt("a@relay.test", "joe@quick.test")]))
+        assert replied((await call.read()).verdicts[0]) == "accept"
+        assert not waiting.done()
+        gate.open()
+        assert [replied(verdict) for verdict in await waiting] == ["550 5.1.8"]
+        call.cancel()
+
+
+async def test_many_sessions_share_a_frame() -> None:
+    async with serving(snapshot()) as policy, policy.stream() as stream:
+        verdicts = await stream.ask(
+            connect(), rcpt("alice@local.test"), rcpt("ghost@local.test"), rcpt("x@elsewhere.test"), connect()
+        )
+        assert list(map(replied, verdicts)) == ["accept", "accept", "550 5.1.1", "554 5.7.1", "accept"]
+
+
+async def test_sessions_that_close_make_room() -> None:
+    async with serving(snapshot(TWO)) as policy, policy.stream() as stream:
+        verdicts = await stream.ask(connect("s1"), connect("s2"), connect("s3"))
+        assert list(map(replied, verdicts)) == ["accept", "accept", "421 4.7.0"]
+        # Another client has its own count.
+        assert [replied(verdict) for verdict in await stream.ask(connect("s4", "192.0.2.11"))] == ["accept"]
+        await stream.ask(closed=["s1", "unknown"])
+        assert [replied(verdict) for verdict in await stream.ask(connect("s5"))] == ["accept"]
+        assert [replied(verdict) for verdict in await stream.ask(connect("s6"))] == ["421 4.7.0"]
+
+
+async def test_a_stream_that_ends_or_breaks_gives_its_sessions_back() -> None:
+    async with serving(snapshot(TWO)) as policy:
+        async with policy.stream() as stream:
+            await stream.ask(connect("s1"))
+        await released(policy, 0)
+        call = policy.stub.DecideStream()
+        await call.write(policy_pb2.DecideFrame(requests=[connect("s2"), connect("s3")]))
+        while len((await call.read()).verdicts) == 0:
+            pass
+        await released(policy, 2)
+        call.cancel()
+        await released(policy, 0)
+
+
+async def test_what_one_stream_holds_another_does_not_release() -> None:
+    async with serving(snapshot(TWO)) as policy, policy.stream() as stream:
+        await stream.ask(connect("s1"))
+        async with policy.stream() as other:
+            await other.ask(connect("s2"), closed=["s1"])
+        await released(policy, 1)
+        await stream.ask(closed=["s1"])
+        await released(policy, 0)
+
+
+async def test_resumed_sessions_are_counted_without_a_decision() -> None:
+    async with serving(snapshot(TWO)) as policy, policy.stream() as stream:
+        await stream.ask(resumed=[("s1", STRANGER), ("s2", f"::ffff:{STRANGER}"), ("s3", "no address")])
+        assert [replied(verdict) for verdict in await stream.ask(connect("s4"))] == ["421 4.7.0"]
+        await stream.ask(closed=["s2"])
+        assert [replied(verdict) for verdict in await stream.ask(connect("s4"))] == ["accept"]
+
+
+async def test_a_decision_alone_holds_no_session() -> None:
+    async with serving(snapshot(TWO)) as policy:
+        assert [replied(await policy.decide(connect())) for _ in range(5)] == ["accept"] * 5
+
+
+async def test_ipv6_clients_of_one_64_are_one_client() -> None:
+    """C104: a thousand addresses of one /64, and the mapped forms of one IPv4 address."""
+    async with serving(snapshot(TWO)) as policy, policy.stream() as stream:
+        verdicts = await stream.ask(*(connect("", f"2001:db8:1:2::{number:x}") for number in range(1, 1001)))
+        assert list(map(replied, verdicts)) == ["accept"] * 2 + ["421 4.7.0"] * 998
+        verdicts = await stream.ask(connect("", "2001:db8:1:3::1"), connect("", f"::ffff:{STRANGER}"), connect())
+        assert list(map(replied, verdicts)) == ["accept"] * 3
+        assert [replied(verdict) for verdict in await stream.ask(connect("", f"::ffff:{STRANGER}"))] == ["421 4.7.0"]
+
+
+async def test_one_connection_s_login_serves_no_other() -> None:
+    """C69: from one address, one session logs in and the other does not."""
+    async with serving(snapshot()) as policy, policy.stream() as stream:
+        (verdict,) = await stream.ask(auth("alice", session_id="s1"))
+        assert verdict.account == "alice"
+        verdicts = await stream.ask(
+            rcpt("x@elsewhere.test", "alice@local.test", session_id="s1", account_login="alice"),
+            rcpt("x@elsewhere.test", "joe@sender.test", session_id="s2"),
+        )
+        assert list(map(replied, verdicts)) == ["accept", "554 5.7.1"]
+
+
+async def test_before_the_first_snapshot_nobody_is_served() -> None:
+    async with serving(None) as policy:
+        verdict = await policy.decide(connect())
+        assert (replied(verdict), verdict.close) == ("421 4.3.2", True)
+        assert replied(await policy.decide(rcpt("alice@local.test"))) == "451 4.3.0"
+        policy.engine.use(snapshot())
+        assert replied(await policy.decide(connect())) == "accept"
+
+
+async def test_a_new_snapshot_holds_from_the_next_decision_and_brings_its_profile() -> None:
+    async with serving(snapshot()) as policy, policy.stream() as stream:
+        (verdict,) = await stream.ask(rcpt("alice@local.test"))
+        assert not verdict.HasField("profile")
+        policy.engine.use(snapshot({"revision": 8, "general": {"profile": {"max_recipients": 100}}, "accounts": []}))
+        verdicts = await stream.ask(rcpt("alice@local.test"), rcpt("info@local.test"))
+        assert list(map(replied, verdicts)) == ["550 5.1.1", "accept"]
+        assert verdicts[1].snapshot_revision == 8
+        assert (verdicts[1].profile.revision, verdicts[1].profile.max_recipients) == (8, 100)
+
+
+def _stages(verdict: policy_pb2.Verdict) -> set[str]:
+    return {policy_pb2.Stage.Name(stage).removeprefix("STAGE_") for stage in verdict.profile.ask_stages}
+
+
+async def test_the_profile_says_what_a_session_needs() -> None:
+    async with serving(snapshot()) as policy:
+        profile = (await policy.decide(connect())).profile
+        assert (profile.revision, profile.hostname, profile.banner) == (7, "mx.posthouse.test", "ESMTP")
+        assert (profile.max_message_size, profile.max_recipients, profile.max_hops) == (26_214_400, 1000, 50)
+        assert (profile.max_junk_commands, profile.junk_commands_per_delay) == (100, 10)
+        assert (list(profile.auth_mechanisms_plaintext), list(profile.auth_mechanisms_tls)) == ([], ["PLAIN", "LOGIN"])
+        policy.engine.use(snapshot({"general": {"smtp_auth": {"forbid_plaintext_auth_without_tls": False}}}))
+        profile = (await policy.decide(connect())).profile
+        assert list(profile.auth_mechanisms_plaintext) == ["PLAIN", "LOGIN"]
+        policy.engine.use(snapshot({"general": {"smtp_auth": {"enabled": False}}}))
+        profile = (await policy.decide(connect())).profile
+        assert (list(profile.auth_mechanisms_plaintext), list(profile.auth_mechanisms_tls)) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("changes", "client", "listener", "wanted"),
+    [
+        ({}, STRANGER, 1, set()),
+        ({}, STRANGER, 2, {"MAIL"}),
+        ({}, TRUSTED, 2, set()),
+        ({}, LOCAL, 3, {"MAIL"}),
+        ({"general": {"smtp_auth": {"skip_for_local_networks": True}}}, LOCAL, 3, set()),
+        ({"connection_policy": {"max_messages_per_minute": 5}}, STRANGER, 1, {"MAIL"}),
+        ({"connection_policy": {"max_messages_per_minute": 5}}, TRUSTED, 1, set()),
+        ({"general": {"profile": {"reject_message_over_recipient_limit": True}}}, STRANGER, 1, {"DATA"}),
+        ({"content_checks": {"spf": {"mode": "shadow"}}}, STRANGER, 1, {"END_OF_DATA"}),
+        ({"content_checks": {"dmarc": "enforce"}}, TRUSTED, 1, set()),
+        ({"content_checks": {"antivirus": {"mode": "enforce", "clamd": "c:1"}}}, TRUSTED, 1, {"END_OF_DATA"}),
+    ],
+)
+async def test_only_stages_with_something_to_decide_are_asked_for(
+    changes: dict[str, object], client: str, listener: int, wanted: set[str]
+) -> None:
+    always = {"CONNECT", "AUTH", "RCPT", "JUNK_COMMAND", "PIPELINING"}
+    async with serving(snapshot(changes)) as policy:
+        made = request("connect", client=client, listener=listener)
+        assert _stages(await policy.decide(made)) == always | wanted
+
+
+async def test_switches_that_are_off_are_not_asked_for() -> None:
+    quiet = {"advanced_security": {"reject_unauthorized_pipelining": "off", "max_junk_commands": 0}}
+    async with serving(snapshot(quiet)) as policy:
+        assert _stages(await policy.decide(connect())) == {"CONNECT", "AUTH", "RCPT"}
+
+
+async def test_nonsense_is_answered_451_and_harms_nobody_else() -> None:
+    async with serving(snapshot()) as policy, policy.stream() as stream:
+        no_stage = policy_pb2.DecideRequest()
+        no_stage.session.client_address = STRANGER
+        verdicts = await stream.ask(
+            request("connect", client="not an address"), no_stage, rcpt("a@b@c"), rcpt("alice@local.test")
+        )
+        assert list(map(replied, verdicts)) == ["451 4.3.0"] * 3 + ["accept"]
+
+
+async def test_a_fault_of_ours_is_answered_451_and_harms_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> list[object]:
+        raise RuntimeError("boom")
+
+    async with serving(snapshot(TWO)) as policy, policy.stream() as stream:
+        monkeypatch.setattr(engine_module, "operations", broken)
+        verdicts = await stream.ask(connect(), rcpt("alice@local.test"))
+        assert list(map(replied, verdicts)) == ["451 4.3.0", "accept"]
+        assert "boom" not in str(verdicts)
+
+
+async def test_too_many_waiting_decisions_are_answered_451(
+    dns_server: DnsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "MAX_WAITING", 2)
+    rules = snapshot({"sender_policy": {"reject_unknown_sender_domain": "enforce"}})
+    gate = dns_server.hold("*.slow.test")
+    async with serving(rules, dns=dns_server.address) as policy, policy.stream() as stream:
+        waiting = [asyncio.create_task(policy.decide(rcpt("a@relay.test", f"j@{n}.slow.test"))) for n in range(2)]
+        await dns_server.query_came("1.slow.test", "MX")
+        await dns_server.query_came("0.slow.test", "MX")
+        assert [replied(one) for one in await stream.ask(rcpt("a@relay.test", "j@2.slow.test"))] == ["451 4.3.0"]
+        gate.open()
+        assert [replied(await one) for one in waiting] == ["550 5.1.8"] * 2
+
+
+async def test_every_decision_is_one_line_in_the_log() -> None:
+    async with serving(snapshot(), clock=lambda: 1_800_000_000.25) as policy, policy.stream() as stream:
+        await stream.ask(
+            connect("s1"),
+            rcpt("ghost@local.test", '"a\\"b"@sender.test', session_id="s1"),
+            auth("alice", b"wrong password", session_id="s1"),
+        )
+        lines = [json.loads(line) for line in policy.log.getvalue().splitlines()]
+    assert [(line["stage"], line["action"]) for line in lines] == [
+        ("connect", "accept"),
+        ("rcpt", "reject"),
+        ("auth", "reject"),
+    ]
+    assert lines[1] == {
+        "timestamp": "2027-01-15T08:00:00.250000Z",
+        "level": "info",
+        "event": "verdict",
+        "service": "policy",
+        "session_id": "s1",
+        "client": STRANGER,
+        "stage": "rcpt",
+        "action": "reject",
+        "revision": 7,
+        "reason_id": "unknown_recipient",
+        "code": 550,
+        "enhanced_code": "5.1.1",
+        "sender": '"a\\"b"@sender.test',
+        "recipient": "ghost@local.test",
+    }
+    assert "wrong password" not in policy.log.getvalue()
+
+
+async def test_an_unknown_method_is_no_decision() -> None:
+    async with serving(snapshot()) as policy:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await policy.stub.Explain(policy_pb2.ExplainRequest(session_id="never seen"))
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
