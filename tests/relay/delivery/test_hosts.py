@@ -243,6 +243,20 @@ async def test_routes_that_hold_or_fail_connect_nowhere(gateway: Gateway) -> Non
     assert (await gateway.deliver_one(b"postmaster")).result is Result.DEFERRED
 
 
+async def test_mail_meant_for_a_relay_host_never_goes_by_mx(gateway: Gateway, mx_hosts: MxHosts) -> None:
+    """Fail closed: the relay host is away, refuses, or does not exist, and the domain's own MX would take it."""
+    mx = mx_hosts.add("example.net", 1, "a.test")
+    with SmtpSink() as hub:
+        hub.on(Stage.CONNECT, reply("554 5.7.1 Not you"))
+        gateway.by_relay_host(hub)
+        assert (await gateway.deliver_one()).result is Result.DEFERRED
+    assert (await gateway.deliver_one()).result is Result.DEFERRED
+    gateway.by_relay_host(hub, host="nowhere.test")
+    outcome = await gateway.deliver_one()
+    assert (outcome.result, outcome.enhanced_code) == (Result.DEFERRED, "4.4.4")
+    assert mx.sessions == []
+
+
 # Dead destinations
 
 

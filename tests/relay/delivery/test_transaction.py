@@ -124,6 +124,13 @@ async def test_dots_at_the_border_of_blocks_survive(by_sink: Gateway, smtp_sink:
     assert smtp_sink.messages[0].content == content
 
 
+async def test_no_field_is_added_or_taken_away(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
+    """C145, C147: Bcc, Message-ID and Date are ingress's matter"""
+    content = b"bcc: eve@example.net\r\nBCC:\r\n x@example.net\r\nFrom: a@b.test\r\n\r\nNo Date, no Message-ID.\r\n"
+    await by_sink.deliver_one(content=content)
+    assert smtp_sink.messages[0].content == content
+
+
 async def test_the_null_sender_is_sent_as_such(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
     """C58"""
     assert (await by_sink.deliver_one(sender=b"")).result is Result.DELIVERED
