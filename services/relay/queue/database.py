@@ -330,6 +330,6 @@ def _translated(error: BaseException) -> QueueError:
         or isinstance(cause, OSError | TimeoutError | asyncio.TimeoutError)
         or (isinstance(error, DBAPIError) and error.connection_invalidated)
     )
-    if passing or type(cause).__name__ in ("InterfaceError", "ConnectionDoesNotExistError", "TimeoutError"):
+    if passing:
         return UnavailableError(reason)
     return QueueError(reason)

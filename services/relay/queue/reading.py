@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, func, or_, select
 
+from libs.smtp import header
 from services.relay.queue.filters import MessageFilter, state_of
 from services.relay.queue.tables import attempts, contents, deliveries, events, messages
 from services.relay.states import State
@@ -173,7 +174,7 @@ def whole_message(connection: Connection, message_id: int, now: int, *, with_hea
         head = connection.execute(
             select(func.substr(contents.c.content, 1, _HEADER_OCTETS)).where(contents.c.message_id == message_id)
         ).scalar()
-        found.header = bytes(head or b"")
+        found.header, _ = header.split(bytes(head or b""))
     return found
 
 

@@ -138,7 +138,7 @@ def store_refused(connection: Connection, refused: Sequence[Refused]) -> None:
                     one.refused_at,
                     one.refused_at,
                 ),
-                *(one.refused_at, None, False, 0, one.refused_at, "", b"", False, False, False, origin.session_id),
+                *(None, False, 0, one.refused_at, "", b"", False, False, False, origin.session_id),
                 *(origin.client_address, origin.helo_name, origin.account_login, origin.listener, origin.tls),
                 json.dumps(reply),
             )
