@@ -44,7 +44,9 @@ class SnapshotFile:
     def read(self) -> config_pb2.PolicySnapshotPart | None:
         """None when there is none that can be read."""
         try:
-            return config_pb2.PolicySnapshotPart.FromString(self._path.read_bytes())
+            part = config_pb2.PolicySnapshotPart.FromString(self._path.read_bytes())
+            # An empty file reads as a snapshot in which everything is off.
+            return part if part.last else None
         except FileNotFoundError:
             return None
         except (OSError, DecodeError) as error:
