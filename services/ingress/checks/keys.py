@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -81,12 +82,21 @@ class KeyLookup:
 
 
 def _server(text: str) -> dns.nameserver.Do53Nameserver:
+    """A name server given as host[:port]; a name is looked up once, here. Raises ValueError."""
     host, port = text, _DNS_PORT
-    if text.startswith("[") or text.count(":") == 1:
-        (only,) = targets(text if text.rpartition("]")[2].startswith(":") or "[" not in text else f"{text}:{_DNS_PORT}")
-        host, _, number = only.rpartition(":")
+    if text.count(":") == 1 or "]:" in text:
+        host, _, number = targets(text)[0].rpartition(":")
         port = int(number)
-    return dns.nameserver.Do53Nameserver(str(canonical_ip(host.strip("[]"))), port)
+    host = host.strip("[]")
+    try:
+        return dns.nameserver.Do53Nameserver(str(canonical_ip(host)), port)
+    except ValueError:
+        pass
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    except (OSError, UnicodeError):
+        raise ValueError(f"{host!r} is no address and can't be looked up") from None
+    return dns.nameserver.Do53Nameserver(str(found[0][4][0]), port)
 
 
 def read_key(record: bytes) -> Key | NoKey:

@@ -110,7 +110,12 @@ async def test_name_servers_by_environment(text: str) -> None:
     assert await KeyLookup(text).find([]) == {}
 
 
-@pytest.mark.parametrize("text", ["ns.example", "127.0.0.1:x", "1.2.3"])
+async def test_a_name_server_by_its_name(zone: DnsServer) -> None:
+    lookup = KeyLookup(f"localhost:{zone.port}")
+    assert isinstance((await lookup.find([f"{KEY_NAME}."]))[f"{KEY_NAME}."], Key)
+
+
+@pytest.mark.parametrize("text", ["no name at all", "127.0.0.1:x", "[::1]:x"])
 async def test_a_name_server_that_is_no_address(text: str) -> None:
     with pytest.raises(ValueError, match=r"address|host:port"):
         KeyLookup(text)
