@@ -88,10 +88,14 @@ async def _serve(
     passwords = PasswordHashing()
     background = Background(shutdown)
     ready = _Ready()
-    async with (
-        rpc.channel(rpc.targets(settings.policy_target)[0], settings.tls) as policy,
-        rpc.channel(rpc.targets(settings.relay_target)[0], settings.tls) as relay,
-    ):
+    async with contextlib.AsyncExitStack() as channels:
+        policy, relay = [
+            [
+                await channels.enter_async_context(rpc.channel(target, settings.tls))
+                for target in rpc.targets(of_service)
+            ]
+            for of_service in (settings.policy_target, settings.relay_target)
+        ]
         parts = _parts(settings, store, sealer, feed, passwords, PolicyClient(policy), RelayClient(relay), ready)
         http = _HttpServer(settings, create_app(settings, parts))
         grpc_server = rpc.Server([publisher.SERVICE], publisher.Publisher(feed, hits).register)

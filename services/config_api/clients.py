@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
-from typing import TypeVar
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
 
 import grpc
 from posthouse.policy.v1 import policy_pb2, policy_pb2_grpc
@@ -13,9 +13,10 @@ from libs.runtime import rpc
 from services.config_api.problems import Problem, not_found
 
 _SECONDS = 10.0
-# A relay host is tried with patience; a queue action on many messages reports as it goes.
+# A relay host is tried with patience.
 _LONG_SECONDS = 120.0
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 _WHY = {
@@ -45,84 +46,104 @@ def trouble(service: str, error: grpc.aio.AioRpcError, what: str) -> Problem:
     )
 
 
-class PolicyClient:
-    """policy.v1 as the API uses it."""
+class _Replicas(Generic[S]):
+    """The stubs of a service's replicas: the first that can be reached is asked."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._stub = policy_pb2_grpc.PolicyStub(channel)
+    def __init__(self, service: str, stubs: Sequence[S]) -> None:
+        self._service = service
+        self._stubs = stubs
+
+    async def call(self, what: str, start: Callable[[S], Awaitable[T]]) -> T:
+        """One answer. Raises Problem."""
+        *others, last = self._stubs
+        for stub in others:
+            try:
+                return await start(stub)
+            except grpc.aio.AioRpcError as error:
+                if error.code() != grpc.StatusCode.UNAVAILABLE:
+                    raise trouble(self._service, error, what) from None
+        try:
+            return await start(last)
+        except grpc.aio.AioRpcError as error:
+            raise trouble(self._service, error, what) from None
+
+    async def stream(self, what: str, start: Callable[[S], AsyncIterable[T]]) -> AsyncIterator[T]:
+        """Several answers; another replica is asked only as long as none came. Raises Problem."""
+        for number, stub in enumerate(self._stubs, 1):
+            begun = False
+            try:
+                async for message in start(stub):
+                    begun = True
+                    yield message
+                return
+            except grpc.aio.AioRpcError as error:
+                elsewhere = error.code() == grpc.StatusCode.UNAVAILABLE and number < len(self._stubs)
+                if begun or not elsewhere:
+                    raise trouble(self._service, error, what) from None
+
+
+class PolicyClient:
+    """policy.v1 as the API uses it. Each call raises Problem."""
+
+    def __init__(self, channels: Sequence[grpc.aio.Channel]) -> None:
+        stubs: list[policy_pb2_grpc.PolicyAsyncStub] = [policy_pb2_grpc.PolicyStub(channel) for channel in channels]
+        self._replicas = _Replicas("policy", stubs)
 
     async def explain(self, request: policy_pb2.ExplainRequest) -> policy_pb2.ExplainResponse:
-        return await _call("policy", "session", lambda: self._stub.Explain(request, timeout=_SECONDS))
+        return await self._replicas.call("session", lambda stub: stub.Explain(request, timeout=_SECONDS))
 
     async def blocked(self, page_size: int, page_token: str) -> policy_pb2.ListBlockedClientsResponse:
         request = policy_pb2.ListBlockedClientsRequest(page_size=page_size, page_token=page_token)
-        return await _call("policy", "page", lambda: self._stub.ListBlockedClients(request, timeout=_SECONDS))
+        return await self._replicas.call("page", lambda stub: stub.ListBlockedClients(request, timeout=_SECONDS))
 
     async def unblock(self, client: str) -> policy_pb2.BlockedClient:
         request = policy_pb2.UnblockClientRequest(client=client)
-        answer = await _call("policy", "blocked client", lambda: self._stub.UnblockClient(request, timeout=_SECONDS))
+        answer = await self._replicas.call("blocked client", lambda stub: stub.UnblockClient(request, timeout=_SECONDS))
         return answer.client
 
 
 class RelayClient:
-    """relay.v1 as the API uses it."""
+    """relay.v1 as the API uses it. Each call raises Problem."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._stub = relay_pb2_grpc.RelayStub(channel)
+    def __init__(self, channels: Sequence[grpc.aio.Channel]) -> None:
+        stubs: list[relay_pb2_grpc.RelayAsyncStub] = [relay_pb2_grpc.RelayStub(channel) for channel in channels]
+        self._replicas = _Replicas("relay", stubs)
 
     async def messages(self, request: relay_pb2.ListMessagesRequest) -> relay_pb2.ListMessagesResponse:
-        return await _call("relay", "page", lambda: self._stub.ListMessages(request, timeout=_SECONDS))
+        return await self._replicas.call("page", lambda stub: stub.ListMessages(request, timeout=_SECONDS))
 
     async def message(self, queue_id: str, *, include_header: bool) -> relay_pb2.Message:
         request = relay_pb2.GetMessageRequest(queue_id=queue_id, include_header=include_header)
-        return await _call("relay", "message", lambda: self._stub.GetMessage(request, timeout=_SECONDS))
+        return await self._replicas.call("message", lambda stub: stub.GetMessage(request, timeout=_SECONDS))
 
     async def content(self, queue_id: str) -> AsyncIterator[bytes]:
         """The content's chunks."""
         request = relay_pb2.GetMessageContentRequest(queue_id=queue_id)
-        async for chunk in _stream(
-            "relay", "message content", self._stub.GetMessageContent(request, timeout=_LONG_SECONDS)
+        async for chunk in self._replicas.stream(
+            "message content", lambda stub: stub.GetMessageContent(request, timeout=_LONG_SECONDS)
         ):
             yield chunk.data
 
-    async def act(self, request: relay_pb2.ActOnMessagesRequest) -> AsyncIterator[relay_pb2.ActOnMessagesProgress]:
-        async for progress in _stream("relay", "message", self._stub.ActOnMessages(request)):
-            yield progress
+    def act(self, request: relay_pb2.ActOnMessagesRequest) -> AsyncIterator[relay_pb2.ActOnMessagesProgress]:
+        """Progress, as long as it takes."""
+        return self._replicas.stream("message", lambda stub: stub.ActOnMessages(request))
 
     async def history(self, request: relay_pb2.ListHistoryRequest) -> relay_pb2.ListHistoryResponse:
-        return await _call("relay", "page", lambda: self._stub.ListHistory(request, timeout=_SECONDS))
+        return await self._replicas.call("page", lambda stub: stub.ListHistory(request, timeout=_SECONDS))
 
     async def destinations(self, page_size: int, page_token: str) -> relay_pb2.ListDestinationsResponse:
         request = relay_pb2.ListDestinationsRequest(page_size=page_size, page_token=page_token)
-        return await _call("relay", "page", lambda: self._stub.ListDestinations(request, timeout=_SECONDS))
+        return await self._replicas.call("page", lambda stub: stub.ListDestinations(request, timeout=_SECONDS))
 
     async def suspend(self, request: relay_pb2.SuspendDestinationRequest) -> relay_pb2.Destination:
-        return await _call("relay", "destination", lambda: self._stub.SuspendDestination(request, timeout=_SECONDS))
+        return await self._replicas.call("destination", lambda stub: stub.SuspendDestination(request, timeout=_SECONDS))
 
     async def resume(self, request: relay_pb2.ResumeDestinationRequest) -> relay_pb2.Destination:
-        return await _call("relay", "destination", lambda: self._stub.ResumeDestination(request, timeout=_SECONDS))
+        return await self._replicas.call("destination", lambda stub: stub.ResumeDestination(request, timeout=_SECONDS))
 
     async def resolve_route(self, sender: bytes, recipient: bytes) -> relay_pb2.ResolveRouteResponse:
         request = relay_pb2.ResolveRouteRequest(sender=sender, recipient=recipient)
-        return await _call("relay", "route", lambda: self._stub.ResolveRoute(request, timeout=_LONG_SECONDS))
+        return await self._replicas.call("route", lambda stub: stub.ResolveRoute(request, timeout=_LONG_SECONDS))
 
-    async def test_relay_host(
-        self, request: relay_pb2.TestRelayHostRequest
-    ) -> AsyncIterator[relay_pb2.TestRelayHostStep]:
-        async for step in _stream("relay", "relay rule", self._stub.TestRelayHost(request, timeout=_LONG_SECONDS)):
-            yield step
-
-
-async def _call(service: str, what: str, start: Callable[[], Awaitable[T]]) -> T:
-    try:
-        return await start()
-    except grpc.aio.AioRpcError as error:
-        raise trouble(service, error, what) from None
-
-
-async def _stream(service: str, what: str, call: AsyncIterable[T]) -> AsyncIterator[T]:
-    try:
-        async for message in call:
-            yield message
-    except grpc.aio.AioRpcError as error:
-        raise trouble(service, error, what) from None
+    def test_relay_host(self, request: relay_pb2.TestRelayHostRequest) -> AsyncIterator[relay_pb2.TestRelayHostStep]:
+        return self._replicas.stream("relay rule", lambda stub: stub.TestRelayHost(request, timeout=_LONG_SECONDS))

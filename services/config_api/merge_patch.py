@@ -31,18 +31,13 @@ def patch_model(model: type[BaseModel]) -> type[BaseModel]:
         patched = _patched(info)
         # What has no default can't return to it.
         shape = patched if info.is_required() else patched | None
-        fields[name] = (shape, Field(default=None, description=info.description, json_schema_extra=_without_default))
+        fields[name] = (shape, Field(default=None, description=info.description))
     return create_model(
         f"{model.__name__}Patch",
         __base__=Model,
         __doc__=f"A merge patch (RFC 7396) of {model.__name__}: what is absent stays, null returns to the default.",
         **fields,
     )
-
-
-def _without_default(schema: dict[str, Any]) -> None:
-    """A patch has none: absent means as it is."""
-    schema.pop("default", None)
 
 
 def _patched(info: FieldInfo) -> Any:

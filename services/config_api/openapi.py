@@ -60,6 +60,11 @@ def document(app: FastAPI) -> dict[str, Any]:
         made.pop("$defs", None)
         schemas[model.__name__] = made
     schema["components"]["schemas"] = dict(sorted(schemas.items()))
+    for name, made in schemas.items():
+        if name.endswith("Patch"):
+            for member in made["properties"].values():
+                # A patch has no defaults: what is absent stays as it is.
+                member.pop("default", None)
     for operation in _operations(schema):
         for parameter in operation.get("parameters", ()):
             _complete(parameter)

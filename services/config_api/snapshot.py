@@ -14,7 +14,6 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from posthouse.config.v1 import config_pb2 as pb
 
-from services.config_api.fields import address_key
 from services.config_api.resources import Body
 from services.config_api.sealing import Sealer
 
@@ -155,7 +154,7 @@ def _account(document_id: str, body: Body, _: Sealer) -> Pieces:
     )
     return Pieces(
         pb.PolicySnapshot(accounts=[account]).SerializeToString(),
-        pb.RelaySnapshot(account_addresses=[address_key(a) for a in body["addresses"]]).SerializeToString(),
+        pb.RelaySnapshot(account_addresses=body["addresses"]).SerializeToString(),
     )
 
 

@@ -122,8 +122,10 @@ async def every(connection: AsyncConnection, kinds: Sequence[str]) -> AsyncItera
     """All documents of the kinds, by kind and id, streamed."""
     query = select(documents).where(documents.c.kind.in_(kinds)).order_by(documents.c.kind, documents.c.id)
     async with connection.stream(query, execution_options={"yield_per": _STREAM_ROWS}) as rows:
-        async for row in rows:
-            yield document(row)
+        # By batches: one row at a time would cost a switch to the driver each.
+        async for batch in rows.partitions(_STREAM_ROWS):
+            for row in batch:
+                yield document(row)
 
 
 def document(row: Row[Any]) -> Document:

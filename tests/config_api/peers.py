@@ -67,6 +67,13 @@ class FakePolicy(policy_pb2_grpc.PolicyServicer):
         blocked = policy.BlockedClient(client="2001:db8::/64", reason="unknown_recipients", count=9)
         return policy.ListBlockedClientsResponse(clients=[blocked], next_page_token="more")
 
+    async def Decide(self, request: policy.DecideRequest, context: Any) -> policy.Verdict:  # noqa: N802
+        raise NotImplementedError
+
+    async def DecideStream(self, request_iterator: Any, context: Any) -> AsyncIterator[policy.VerdictFrame]:  # noqa: N802
+        raise NotImplementedError
+        yield policy.VerdictFrame()
+
     async def UnblockClient(  # noqa: N802
         self, request: policy.UnblockClientRequest, context: Any
     ) -> policy.UnblockClientResponse:
@@ -81,6 +88,10 @@ class FakeRelay(relay_pb2_grpc.RelayServicer):
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
+
+    async def Submit(self, request_iterator: Any, context: Any) -> AsyncIterator[relay.SubmitAckFrame]:  # noqa: N802
+        raise NotImplementedError
+        yield relay.SubmitAckFrame()
 
     async def ListMessages(self, request: relay.ListMessagesRequest, _: Any) -> relay.ListMessagesResponse:  # noqa: N802
         self.asked.append(request)

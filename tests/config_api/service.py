@@ -35,8 +35,9 @@ class Service:
     data_dir: Path
 
     @property
-    def watches(self) -> config_pb2_grpc.ConfigurationStub:
-        return config_pb2_grpc.ConfigurationStub(self.channel)
+    def watches(self) -> config_pb2_grpc.ConfigurationAsyncStub:
+        stub: config_pb2_grpc.ConfigurationAsyncStub = config_pb2_grpc.ConfigurationStub(self.channel)
+        return stub
 
     async def policy(self, until: Callable[[pb.PolicySnapshot], object]) -> tuple[pb.PolicySnapshot, bytes]:
         """policy's snapshot, the first for which `until` is true: what was just written is pushed a moment later."""

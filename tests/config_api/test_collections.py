@@ -129,7 +129,7 @@ async def test_c152_pages_of_objects_made_at_one_time(service: Service) -> None:
     seen: list[str] = []
     cursor: str | None = None
     for number in range(100):
-        query = {"limit": 7, **({"cursor": cursor} if cursor else {})}
+        query: dict[str, str | int] = {"limit": 7, **({"cursor": cursor} if cursor else {})}
         answer = await service.api.get("/v1/relay-domains", params=query)
         page = answer.json()
         seen += [item["domain"] for item in page["items"]]

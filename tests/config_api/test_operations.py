@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from posthouse.policy.v1 import policy_pb2 as policy
 from posthouse.relay.v1 import relay_pb2 as relay
 
 from tests.config_api.peers import FakePolicy, FakeRelay, peers
-from tests.config_api.service import Service, running
+from tests.config_api.service import NOWHERE, Service, running
 
 Operated = tuple[Service, FakePolicy, FakeRelay]
 
@@ -22,6 +23,17 @@ async def operated(tmp_path: Path, resolver: str) -> AsyncIterator[Operated]:
         url = f"sqlite:///{tmp_path / 'config.sqlite3'}"
         async with running(url, tmp_path, nameservers=resolver, **targets) as service:
             yield service, fake_policy, fake_relay
+
+
+async def test_a_replica_that_is_down_is_passed_over(tmp_path: Path, resolver: str) -> None:
+    async with peers() as (_, _, targets):
+        several = {name: f"{NOWHERE},{target}" for name, target in targets.items()}
+        url = f"sqlite:///{tmp_path / 'config.sqlite3'}"
+        async with running(url, tmp_path, nameservers=resolver, **several) as service:
+            assert (await service.get("/v1/queue/messages"))["items"]
+            assert (await service.get("/v1/blocked-clients"))["items"]
+            tried = await service.api.post("/v1/relay-hosts:test", json={"rule_id": "delivery"})
+            assert len(tried.json()["steps"]) == 2
 
 
 async def test_queued_mail_is_listed_and_shown(operated: Operated) -> None:
@@ -72,7 +84,8 @@ async def test_actions_on_one_and_on_many(operated: Operated) -> None:
     assert fake_relay.asked[-1].filter.destination == "domain:c.example"
     lines = await service.api.post("/v1/queue/messages:bounce", json=body, headers={"Accept": "application/x-ndjson"})
     assert [json.loads(line)["done"] for line in lines.text.splitlines()] == [False, True]
-    for wrong in ({"filter": {}}, {}, {"filter": {"unknown": 1}}, {"filter": {"sender": "x"}}):
+    refused: list[dict[str, Any]] = [{"filter": {}}, {}, {"filter": {"unknown": 1}}, {"filter": {"sender": "x"}}]
+    for wrong in refused:
         assert (await service.api.post("/v1/queue/messages:bounce", json=wrong)).status_code == 422
     assert (await service.api.post("/v1/queue/messages/q1:explode")).status_code == 422
     entries = (await service.get("/v1/audit-log?action=actOnQueuedMessage"))["items"]

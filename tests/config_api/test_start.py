@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import stat
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,8 @@ async def test_a_machine_without_a_qualified_name_gets_the_documented_one(monkey
         ("box", "Box.Example.org", "box.example.org"),
         ("mail.example.net", "other.example", "mail.example.net"),
     ):
-        monkeypatch.setattr(bootstrap.socket, "gethostname", lambda host=host: host)
-        monkeypatch.setattr(bootstrap.socket, "getfqdn", lambda qualified=qualified: qualified)
+        monkeypatch.setattr(socket, "gethostname", lambda host=host: host)
+        monkeypatch.setattr(socket, "getfqdn", lambda qualified=qualified: qualified)
         assert await bootstrap._hostname() == found
     assert is_host_name(bootstrap.FALLBACK_HOSTNAME)
 

@@ -12,7 +12,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from posthouse.config.v1 import config_pb2 as pb
 
-from services.config_api import replica
+from services.config_api import replica, snapshot
 from tests.config_api.service import Service, policy_snapshot, running
 
 REQUEST = pb.WatchRequest(consumer="test")
@@ -43,7 +43,7 @@ async def test_who_holds_the_present_snapshot_gets_nothing(service: Service) -> 
 
 
 async def test_the_digest_outlives_a_restart(tmp_path: Path, resolver: str) -> None:
-    digests = []
+    digests: list[bytes] = []
     for _ in range(2):
         async with running(f"sqlite:///{tmp_path / 'c.sqlite3'}", tmp_path, nameservers=resolver) as service:
             if not digests:
@@ -95,13 +95,13 @@ async def test_parts_are_bounded_and_merge(on_sqlite: Service, monkeypatch: pyte
 
 async def test_the_parts_are_made_once_for_all_watchers(on_sqlite: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     built = []
-    original = replica.snapshot.parts
+    original = snapshot.parts
 
     def counted(*arguments: Any) -> list[bytes]:
         built.append(arguments[1])
         return original(*arguments)
 
-    monkeypatch.setattr(replica.snapshot, "parts", counted)
+    monkeypatch.setattr(snapshot, "parts", counted)
     calls = [on_sqlite.watches.WatchPolicy(REQUEST) for _ in range(20)]
     await asyncio.gather(*(policy_snapshot(call) for call in calls))
     assert built == []
@@ -178,7 +178,7 @@ async def test_what_each_consumer_is_told(service: Service) -> None:
         (account["id"], "alice", ["Alice@ours.example"])
     ]
     assert list(policy.alias_addresses) == ["Info@ours.example"]
-    assert list(relay.account_addresses) == ["alice@ours.example"]
+    assert list(relay.account_addresses) == ["Alice@ours.example"]
     assert [(a.id, a.address, list(a.targets)) for a in relay.aliases] == [
         (alias["id"], "Info@ours.example", ["alice@ours.example"])
     ]
