@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from dns.rdtypes.ANY.MX import MX
 
+from libs.smtp.address import canonical_domain
 from services.relay.outcome import Verdict, deferred, failed
 from services.relay.resolver import Finding, HostsFile, Lookup, Resolver
 
@@ -152,6 +153,11 @@ class Exchangers:
         literal = _parse_address(bare.removeprefix("IPv6:"))
         if literal is not None:
             return Targets((Host(0, str(literal), port, (str(literal),)),))
+        if not bare.isascii():
+            try:
+                bare = canonical_domain(bare)
+            except ValueError:
+                return Targets(failure=deferred(451, "4.4.4", "the host's name is no domain name"))
         if bare == "localhost" or bare.endswith(".localhost"):
             # RFC 6761 6.3: never asked of a name server.
             return Targets((Host(0, bare, port, ("127.0.0.1", "::1")),))

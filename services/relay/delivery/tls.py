@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
+from libs.smtp.address import canonical_domain
 from services.relay.delivery.dane import TlsaRecord, verify
 
 _BROKEN_SECONDS = 3600.0
@@ -97,7 +98,7 @@ def server_name(host: str) -> str | None:
     try:
         return str(ip_address(bare))
     except ValueError:
-        return bare.encode("idna").decode("ascii") if not bare.isascii() else bare.lower()
+        return bare.lower() if bare.isascii() else canonical_domain(bare)
 
 
 class BrokenTls:
