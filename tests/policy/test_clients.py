@@ -84,7 +84,7 @@ class Served:
         self.port = await self._server.start("127.0.0.1", self.port)
 
     def _register(self, server: grpc.aio.Server) -> None:
-        handlers = {
+        handlers: dict[str, Any] = {
             "WatchPolicy": grpc.unary_stream_rpc_method_handler(
                 self.configuration.watch_policy,
                 request_deserializer=config_pb2.WatchRequest.FromString,

@@ -52,10 +52,15 @@ class BlockLists:
         return ""
 
     def _note(self, zone: str, fault: str) -> None:
-        if self._broken.get(zone, "") != fault:
-            self._broken[zone] = fault
-            DNSBL_ZONE_BROKEN.labels(zone).set(bool(fault))
-            log.warning("dnsbl_zone_broken" if fault else "dnsbl_zone_recovered", zone=zone, reason=fault)
+        known = self._broken.get(zone)
+        if known == fault:
+            return
+        self._broken[zone] = fault
+        DNSBL_ZONE_BROKEN.labels(zone).set(bool(fault))
+        if fault:
+            log.warning("dnsbl_zone_broken", zone=zone, reason=fault)
+        elif known:
+            log.info("dnsbl_zone_recovered", zone=zone)
 
 
 def query_name(address: str, zone: str) -> str:

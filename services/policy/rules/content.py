@@ -93,7 +93,7 @@ def _dnsbl_questions(facts: Facts, snapshot: Snapshot) -> tuple[Question, ...]:
 
 def is_listed(finding: Finding, zone: DnsblZone) -> bool:
     """Only a configured code in 127.0.0.0/8 is a listing; 127.255.255.x and anything else says nothing (C83)."""
-    return any(
+    return finding.outcome is Outcome.FOUND and any(
         low <= int(IPv4Address(record)) <= high and not record.startswith("127.255.255.")
         for record in finding.records
         for low, high in zone.codes
@@ -185,7 +185,7 @@ def dmarc_questions(facts: Facts, _snapshot: Snapshot) -> tuple[Question, ...]:
     if not domains:
         return ()
     spf = spf_question(facts)
-    first = (spf, *(Question(Lookup.DMARC, domain) for domain in domains if not domain.startswith("[")))
+    first = (spf, *(dmarc.question(domain) for domain in domains if not domain.startswith("[")))
     if not all(map(facts.findings.knows, first)):
         return first
     return first + dmarc.identifier_questions(facts, spf_result(facts.findings[spf]), spf_domain(facts))

@@ -143,6 +143,11 @@ class Judgement:
     policy: str = ""
 
 
+def question(domain: str) -> Question:
+    """Asks for the record that holds for a domain, and for its organizational domain."""
+    return Question(Lookup.DMARC, domain)
+
+
 def author_domains(content: Content) -> tuple[str, ...]:
     """The domains of all From mailboxes, each once; none when a From field is missing or can't be read to its end."""
     if content.from_unparsable:
@@ -159,7 +164,7 @@ def identifier_questions(facts: Facts, spf: CheckResult, spf_domain: str) -> tup
             continue
         for identifier in _passed(facts, spf, spf_domain):
             if identifier != author and _within(identifier, record.organizational_domain):
-                questions[Question(Lookup.DMARC, identifier)] = None
+                questions[question(identifier)] = None
     return tuple(questions)
 
 
@@ -230,7 +235,7 @@ def _passed(facts: Facts, spf: CheckResult, spf_domain: str) -> Iterable[str]:
 
 def _record(facts: Facts, domain: str) -> DmarcRecord | None:
     """None: no answer."""
-    finding: Finding | None = facts.findings.get(Question(Lookup.DMARC, domain))
+    finding: Finding | None = facts.findings.get(question(domain))
     return None if finding is None or finding.outcome is Outcome.NO_ANSWER else finding.dmarc
 
 

@@ -1,0 +1,106 @@
+"""DNS block lists (C83, C84; RFC 5782), by whole decisions."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client import REGISTRY
+
+from services.policy.lookups.dnsbl import query_name
+from tests.peers.dns import Behaviour, DnsServer
+from tests.policy.requests import rcpt, replied
+from tests.policy.serving import serving
+from tests.policy.world import STRANGER, STRANGER_V6, snapshot
+
+
+def rules(*zones: str) -> dict[str, object]:
+    return {"content_checks": {"dnsbl": {"mode": "enforce", "zones": [{"zone": zone} for zone in zones]}}}
+
+
+async def decided(dns_server: DnsServer, *zones: str, client: str = STRANGER, seconds: float = 2.0) -> str:
+    async with serving(snapshot(rules(*zones)), dns=dns_server.address, lookup_seconds=seconds) as policy:
+        return replied(await policy.decide(rcpt("alice@local.test", client=client)))
+
+
+def alive(server: DnsServer, *zones: str) -> None:
+    """The entry that every list has (RFC 5782 5)."""
+    for zone in zones:
+        server.add(f"2.0.0.127.{zone}", "A", "127.0.0.2")
+
+
+def broken(zone: str) -> float | None:
+    return REGISTRY.get_sample_value("policy_dnsbl_zone_broken", {"zone": zone})
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("192.0.2.10", "10.2.0.192.list.test"),
+        (
+            "2001:db8:1:2::25",
+            "5.2.0.0.0.0.0.0.0.0.0.0.0.0.0.0.2.0.0.0.1.0.0.0.8.b.d.0.1.0.0.2.list.test",
+        ),
+    ],
+)
+def test_c84_query_names(address: str, name: str) -> None:
+    assert query_name(address, "list.test") == name
+
+
+@pytest.mark.parametrize("answer", ["127.255.255.252", "127.255.255.254", "127.255.255.255", "203.0.113.7"])
+async def test_c83_a_refusal_or_a_foreign_address_is_no_listing(answer: str, dns_server: DnsServer) -> None:
+    zone = f"z{answer.replace('.', '-')}.test"
+    alive(dns_server, zone)
+    dns_server.add(query_name(STRANGER, zone), "A", answer)
+    assert await decided(dns_server, zone) == "accept"
+    assert broken(zone) == 1
+
+
+@pytest.mark.parametrize("behaviour", [Behaviour.SERVFAIL, Behaviour.REFUSED, Behaviour.NODATA, Behaviour.NXDOMAIN])
+async def test_c83_no_answer_and_none_are_no_listing(behaviour: Behaviour, dns_server: DnsServer) -> None:
+    alive(dns_server, "list.test")
+    dns_server.behave(query_name(STRANGER, "list.test"), behaviour)
+    assert await decided(dns_server, "list.test") == "accept"
+
+
+async def test_c83_several_records_of_which_one_is_a_listing(dns_server: DnsServer) -> None:
+    alive(dns_server, "list.test")
+    dns_server.add(query_name(STRANGER, "list.test"), "A", "127.0.0.200", "127.0.0.4")
+    assert await decided(dns_server, "list.test") == "554 5.7.1"
+
+
+async def test_c83_a_list_that_lists_everything_is_ignored(dns_server: DnsServer) -> None:
+    dns_server.add("*.everything.test", "A", "127.0.0.2")
+    assert await decided(dns_server, "everything.test") == "accept"
+    assert broken("everything.test") == 1
+
+
+async def test_c83_a_list_without_its_test_entry_is_ignored(dns_server: DnsServer) -> None:
+    dns_server.add(query_name(STRANGER, "dead.test"), "A", "127.0.0.2")
+    assert await decided(dns_server, "dead.test") == "accept"
+    assert broken("dead.test") == 1
+    alive(dns_server, "dead.test")
+    assert await decided(dns_server, "dead.test") == "554 5.7.1"
+    assert broken("dead.test") == 0
+
+
+async def test_a_silent_list_delays_no_other_past_the_deadline(dns_server: DnsServer) -> None:
+    alive(dns_server, "silent.test", "list.test")
+    dns_server.behave("*.silent.test", Behaviour.SILENT)
+    dns_server.add(query_name(STRANGER, "list.test"), "A", "127.0.0.2")
+    assert await decided(dns_server, "silent.test", "list.test", seconds=0.5) == "554 5.7.1"
+
+
+@pytest.mark.parametrize(
+    "client", ["10.1.2.3", "172.20.0.1", "192.168.1.1", "127.0.0.1", "100.64.0.1", "169.254.1.1", "::1", "fd00::1"]
+)
+async def test_c84_private_clients_are_not_asked_about(client: str, dns_server: DnsServer) -> None:
+    dns_server.add("*.list.test", "A", "127.0.0.2")
+    assert await decided(dns_server, "list.test", client=client) == "accept"
+    assert dns_server.queries == ()
+
+
+async def test_c84_mapped_and_ipv6_clients(dns_server: DnsServer) -> None:
+    alive(dns_server, "list.test")
+    for client in (STRANGER, STRANGER_V6):
+        dns_server.add(query_name(client, "list.test"), "A", "127.0.0.2")
+    assert await decided(dns_server, "list.test", client=f"::ffff:{STRANGER}") == "554 5.7.1"
+    assert await decided(dns_server, "list.test", client=STRANGER_V6) == "554 5.7.1"

@@ -1,0 +1,259 @@
+"""The resolver and the look-ups of names, against a DNS server that answers rightly, wrongly, late or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from services.policy.lookups import names
+from services.policy.lookups.resolver import Resolver, nameservers
+from services.policy.lookups.service import Lookups
+from services.policy.lookups.spf import SpfChecker
+from services.policy.rules.model import NULL_MX, Finding, Lookup, Outcome, Question
+from tests.peers.dns import Behaviour, DnsServer, reverse_name
+from tests.policy.requests import connect, rcpt, replied
+from tests.policy.serving import serving
+from tests.policy.world import STRANGER, snapshot
+
+
+@pytest.fixture
+def resolver(dns_server: DnsServer) -> Resolver:
+    return Resolver(nameservers(dns_server.address), seconds=1.0)
+
+
+async def outcome(resolver: Resolver, name: str, kind: str = "A") -> Outcome:
+    return (await resolver.resolve(name, kind)).outcome
+
+
+# C85 and C86: only NXDOMAIN and NODATA are "does not exist".
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "wanted"),
+    [
+        (Behaviour.NXDOMAIN, Outcome.NONE),
+        (Behaviour.NODATA, Outcome.NONE),
+        (Behaviour.SERVFAIL, Outcome.NO_ANSWER),
+        (Behaviour.REFUSED, Outcome.NO_ANSWER),
+        (Behaviour.FORMERR, Outcome.NO_ANSWER),
+        (Behaviour.NOTIMP, Outcome.NO_ANSWER),
+        (Behaviour.SILENT, Outcome.NO_ANSWER),
+        (Behaviour.SHORT, Outcome.NO_ANSWER),
+        (Behaviour.CUT, Outcome.NO_ANSWER),
+        (Behaviour.POINTER_LOOP, Outcome.NO_ANSWER),
+        (Behaviour.GARBAGE, Outcome.NO_ANSWER),
+        (Behaviour.TRUNCATED_WITHOUT_TCP, Outcome.NO_ANSWER),
+        (Behaviour.TRUNCATED, Outcome.FOUND),
+        (Behaviour.FORGED_FIRST, Outcome.FOUND),
+    ],
+)
+async def test_c85_c86_outcome_of(
+    behaviour: Behaviour, wanted: Outcome, resolver: Resolver, dns_server: DnsServer
+) -> None:
+    dns_server.add("host.test", "A", "203.0.113.1")
+    dns_server.behave("host.test", behaviour)
+    answer = await resolver.resolve("host.test", "A")
+    assert answer.outcome is wanted
+    assert answer.records == (("203.0.113.1",) if wanted is Outcome.FOUND else ())
+
+
+@pytest.mark.parametrize("name", ["a..b.test", "." * 5, "x" * 64 + ".test", ".".join(["abcdefgh"] * 40), "\x00\n"])
+async def test_a_name_that_can_not_exist_does_not(name: str, resolver: Resolver) -> None:
+    assert await outcome(resolver, name) is Outcome.NONE
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds"),
+    # The record's TTL; the SOA's minimum; five seconds for what had no answer.
+    [("host.test", 100), ("none.test", 30), ("broken.test", 5)],
+)
+async def test_answers_are_remembered_for_their_time(name: str, seconds: int, dns_server: DnsServer) -> None:
+    now = 1000.0
+    resolver = Resolver(nameservers(dns_server.address), seconds=1.0, clock=lambda: now)
+    dns_server.add("host.test", "A", "203.0.113.1", ttl=100)
+    dns_server.add("test", "SOA", "ns.test. root.test. 1 3600 600 86400 30", ttl=3600)
+    dns_server.behave("broken.test", Behaviour.SERVFAIL)
+    answer = await resolver.resolve(name, "A")
+    dns_server.forget_queries()
+    now = 1000.0 + seconds - 0.5
+    assert await resolver.resolve(name, "A") is answer
+    assert dns_server.queries == ()
+    now = 1000.0 + seconds + 0.5
+    assert await resolver.resolve(name, "A") is not answer
+    assert dns_server.asked(name, "A")
+
+
+async def test_equal_questions_are_asked_once(resolver: Resolver, dns_server: DnsServer) -> None:
+    dns_server.add("host.test", "A", "203.0.113.1")
+    gate = dns_server.hold("host.test")
+    asking = [asyncio.create_task(resolver.resolve(name, "A")) for name in ("host.test", "HOST.test", "host.test")]
+    await dns_server.query_came("host.test", "A")
+    asking[0].cancel()
+    gate.open()
+    answers = await asyncio.gather(*asking[1:])
+    assert [answer.outcome for answer in answers] == [Outcome.FOUND] * 2
+    assert len(dns_server.asked("host.test")) == 1
+
+
+async def test_the_cache_is_bounded(resolver: Resolver, dns_server: DnsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.policy.lookups.resolver._CACHED", 3)
+    for number in range(5):
+        await resolver.resolve(f"h{number}.test", "A")
+    assert [resolver.cached(f"h{number}.test", "A") is not None for number in range(5)] == [False] * 2 + [True] * 3
+
+
+async def test_too_many_questions_at_once_are_not_asked(
+    resolver: Resolver, dns_server: DnsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.policy.lookups.resolver._CONCURRENT", 1)
+    gate = dns_server.hold("slow.test")
+    asking = asyncio.create_task(resolver.resolve("slow.test", "A"))
+    await dns_server.query_came("slow.test", "A")
+    assert await outcome(resolver, "other.test") is Outcome.NO_ANSWER
+    gate.open()
+    assert (await asking).outcome is Outcome.NONE
+    assert await outcome(resolver, "other.test") is Outcome.NONE
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("127.0.0.1", [("127.0.0.1", 53)]),
+        ("127.0.0.1:5353, 192.0.2.1", [("127.0.0.1", 5353), ("192.0.2.1", 53)]),
+        ("[2001:db8::1]:5353", [("2001:db8::1", 5353)]),
+        ("[2001:db8::1]", [("2001:db8::1", 53)]),
+        ("2001:db8::1", [("2001:db8::1", 53)]),
+        ("", []),
+    ],
+)
+def test_name_servers(text: str, wanted: list[tuple[str, int]]) -> None:
+    assert nameservers(text) == wanted
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:", "127.0.0.1:dns", ":53"])
+def test_name_servers_that_are_none(text: str) -> None:
+    with pytest.raises(ValueError, match="host"):
+        nameservers(text)
+
+
+# Client names.
+
+
+async def client(resolver: Resolver, address: str) -> Finding:
+    return (await names.client_name(resolver, address)).finding
+
+
+async def test_a_client_s_names_that_map_back(resolver: Resolver, dns_server: DnsServer) -> None:
+    dns_server.ptr(STRANGER, "forged.test", "Mail.Sender.test")
+    dns_server.add("mail.sender.test", "A", "203.0.113.9", STRANGER)
+    dns_server.add("forged.test", "A", "203.0.113.9")
+    assert await client(resolver, STRANGER) == Finding(Outcome.FOUND, ("mail.sender.test",))
+    dns_server.host_with_ptr("six.test", "2001:db8::25")
+    assert await client(resolver, "2001:db8::25") == Finding(Outcome.FOUND, ("six.test",))
+
+
+async def test_a_forward_look_up_without_answer_is_no_answer(resolver: Resolver, dns_server: DnsServer) -> None:
+    dns_server.ptr(STRANGER, "forged.test", "broken.test")
+    dns_server.add("forged.test", "A", "203.0.113.9")
+    dns_server.behave("broken.test", Behaviour.SERVFAIL)
+    assert (await client(resolver, STRANGER)).outcome is Outcome.NO_ANSWER
+
+
+async def test_only_the_first_few_reverse_names_are_followed(resolver: Resolver, dns_server: DnsServer) -> None:
+    dns_server.ptr(STRANGER, *(f"n{number}.test" for number in range(50)))
+    assert (await client(resolver, STRANGER)).outcome is Outcome.NONE
+    assert len([query for query in dns_server.queries if query.type == "A"]) == 5
+
+
+# Domains of mail.
+
+
+@pytest.mark.parametrize(
+    ("records", "wanted"),
+    [
+        ([("MX", "10 mx.test.")], Finding(Outcome.FOUND, ("mx.test",))),
+        ([("A", "203.0.113.1")], Finding(Outcome.FOUND, ("203.0.113.1",))),
+        ([("AAAA", "2001:db8::1")], Finding(Outcome.FOUND, ("2001:db8::1",))),
+        ([("TXT", "hello")], Finding(Outcome.NONE)),
+        ([("MX", "0 .")], Finding(Outcome.NONE, detail=NULL_MX)),
+        ([("MX", "0 ."), ("A", "203.0.113.1")], Finding(Outcome.NONE, detail=NULL_MX)),
+        # C107: several MX records of which one is the root are no null MX.
+        ([("MX", "0 ."), ("MX", "10 mx.test.")], Finding(Outcome.FOUND, ("",))),
+    ],
+)
+async def test_mail_domains(
+    records: list[tuple[str, str]], wanted: Finding, resolver: Resolver, dns_server: DnsServer
+) -> None:
+    for kind, text in records:
+        dns_server.add("sender.test", kind, text)
+    found = (await names.mail_domain(resolver, "sender.test")).finding
+    assert (found.outcome, found.detail) == (wanted.outcome, wanted.detail)
+
+
+async def test_a_domain_whose_mx_has_no_answer_but_an_address_exists(resolver: Resolver, dns_server: DnsServer) -> None:
+    dns_server.add("sender.test", "A", "203.0.113.1")
+    dns_server.behave("sender.test", Behaviour.SERVFAIL, "MX")
+    assert (await names.mail_domain(resolver, "sender.test")).finding.outcome is Outcome.FOUND
+    dns_server.behave("other.test", Behaviour.SERVFAIL, "MX")
+    assert (await names.mail_domain(resolver, "other.test")).finding.outcome is Outcome.NO_ANSWER
+
+
+# All of a decision.
+
+
+async def test_a_slow_look_up_holds_a_decision_no_longer_than_its_deadline(dns_server: DnsServer) -> None:
+    resolver = Resolver(nameservers(dns_server.address), seconds=30)
+    spf = SpfChecker(resolver)
+    lookups = Lookups(resolver, spf, seconds=0.2)
+    gate = dns_server.hold("slow.test")
+    dns_server.add("quick.test", "A", "203.0.113.1")
+    slow, quick = (Question(Lookup.SENDER_DOMAIN, name) for name in ("slow.test", "quick.test"))
+    try:
+        found = await lookups.find([slow, quick])
+        assert found[slow].outcome is Outcome.NO_ANSWER
+        assert found[quick].outcome is Outcome.FOUND
+        assert lookups.known(slow) is None
+        # It goes on, and is known when it comes.
+        dns_server.add("slow.test", "A", "203.0.113.1")
+        gate.open()
+        assert (await lookups.find([slow]))[slow].outcome is Outcome.FOUND
+    finally:
+        await lookups.close()
+        spf.close()
+
+
+async def test_what_only_the_address_tells_is_looked_up_from_connect_on(dns_server: DnsServer) -> None:
+    rules = snapshot(
+        {
+            "connection_policy": {"reject_unknown_client_hostname": "enforce"},
+            "content_checks": {"dnsbl": {"mode": "enforce", "zones": [{"zone": "list.test"}]}},
+        }
+    )
+    async with serving(rules, dns=dns_server.address) as policy:
+        await policy.decide(connect())
+        await dns_server.query_came(reverse_name(STRANGER), "PTR")
+        await dns_server.query_came("10.2.0.192.list.test", "A")
+
+
+async def test_off_means_free(dns_server: DnsServer) -> None:
+    """With every look-up's rule off, or the client exempt, nothing is asked."""
+    async with serving(snapshot(), dns=dns_server.address) as policy:
+        await policy.decide(connect())
+        assert replied(await policy.decide(rcpt("alice@local.test"))) == "accept"
+    everything = {
+        "sender_policy": {"reject_unknown_sender_domain": "enforce"},
+        "connection_policy": {"reject_unknown_client_hostname": "enforce"},
+        "advanced_security": {"reject_unknown_helo": "enforce"},
+        "content_checks": {
+            "dnsbl": {"mode": "enforce", "zones": [{"zone": "list.test"}]},
+            "spf": {"mode": "enforce"},
+        },
+        "access_rules": [{"id": "a1", "list": "allow", "criterion": "ip", "value": STRANGER}],
+    }
+    async with serving(snapshot(everything), dns=dns_server.address) as policy:
+        await policy.decide(connect())
+        assert replied(await policy.decide(rcpt("any@relay.test"))) == "accept"
+        # A recipient that is refused anyway waits for no look-up.
+        assert replied(await policy.decide(rcpt("x@elsewhere.test", client="192.0.2.77"))) == "554 5.7.1"
+    assert dns_server.queries == ()
