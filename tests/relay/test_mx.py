@@ -86,7 +86,20 @@ async def test_a_root_entry_among_others_is_passed_over(dns_server: DnsServer, e
     assert tried(await exchangers.of_domain("mixed.test", OURSELVES)) == ["real.test"]
 
 
-@pytest.mark.parametrize("behaviour", [Behaviour.SERVFAIL, Behaviour.REFUSED, Behaviour.SHORT_MX, Behaviour.GARBAGE])
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        Behaviour.SERVFAIL,
+        Behaviour.REFUSED,
+        Behaviour.FORMERR,
+        Behaviour.SILENT,
+        Behaviour.SHORT_MX,
+        Behaviour.CUT,
+        Behaviour.POINTER_LOOP,
+        Behaviour.GARBAGE,
+        Behaviour.TRUNCATED_WITHOUT_TCP,
+    ],
+)
 async def test_no_answer_to_mx_defers_though_an_address_exists(
     dns_server: DnsServer, exchangers: Exchangers, behaviour: Behaviour
 ) -> None:

@@ -16,7 +16,11 @@ _DOT_LINE = re.compile(rb"\n\.")
 
 
 class PreparedMessage:
-    """What one attempt sends. The content is never changed, apart from the dots of DATA (RFC 5321 4.5.2)."""
+    """What one attempt sends. The content is never changed, apart from the dots of DATA (RFC 5321 4.5.2).
+
+    So an 8-bit message goes to a server without 8BITMIME as it is (C63): every server of today takes it, while
+    re-encoding would break signatures and a bounce would help nobody.
+    """
 
     __slots__ = ("_stuffed", "content", "eight_bit", "envelope_id", "fault", "needs_smtputf8", "ret", "sender")
 

@@ -166,6 +166,29 @@ async def test_lmtp_lost_between_two_answers(gateway: Gateway) -> None:
         ]
 
 
+async def test_lmtp_over_a_unix_socket(gateway: Gateway, tmp_path: Path) -> None:
+    heard: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 box.test LMTP\r\n")
+        while line := await reader.readline():
+            heard.append(line)
+            if line == b"DATA\r\n":
+                writer.write(b"354 Go\r\n")
+                await reader.readuntil(b"\r\n.\r\n")
+            writer.write(b"250 2.0.0 Ok\r\n")
+        writer.close()
+
+    path = tmp_path / "lmtp"
+    server = await asyncio.start_unix_server(serve, path)
+    gateway.into_mailbox("local.test", Mailbox(MailboxKind.LMTP, path=str(path)))
+    outcome = await gateway.deliver_one(BOB)
+    assert (outcome.result, outcome.address) == (Result.DELIVERED, str(path))
+    assert heard[0].startswith(b"LHLO ")
+    await gateway.transport.close(1)
+    server.close()
+
+
 async def test_an_smtp_mailbox_is_found_by_name_not_by_mx(gateway: Gateway) -> None:
     with SmtpSink() as sink:
         gateway.into_mailbox("local.test", Mailbox(MailboxKind.SMTP, "localhost", sink.port))
