@@ -18,6 +18,9 @@ from services.ingress.tls import TlsFilter
 _HIGH_WATER = 64 * 1024
 _LOW_WATER = 16 * 1024
 _OUTBOX_OCTETS = 32 * 1024
+# Content is looked at in portions of about this size; well below what stops reading.
+GATHER_OCTETS = 32 * 1024
+END_OF_DATA = b"\r\n.\r\n"
 # After our last word: what is still taken in, and for how long, so that the word arrives.
 _LINGER_OCTETS = 4 * 1024 * 1024
 _LINGER_SECONDS = 3.0
@@ -83,6 +86,10 @@ class Connection(SMTP):
         self.ended = False
         # The connection is no more; nothing can be sent.
         self.lost = False
+        # While content comes: how much of it to wait for, whether up to its dot, and what had come when the wait began.
+        self._gather = 0
+        self._until_dot = False
+        self._seen = 0
         # Ends every wait for the client once past, whatever its own deadline.
         self.session_deadline = _FOREVER
         self.received = 0
@@ -108,7 +115,17 @@ class Connection(SMTP):
                 self._decipher()
         if len(self._buffer) > _HIGH_WATER or (self._tls is not None and self._tls.waiting_octets > _HIGH_WATER):
             self._pause_reading()
-        self._notify()
+        if not self._gather or self._gathered():
+            self._notify()
+
+    def _gathered(self) -> bool:
+        """Whether enough of the content is there to look at, or what may be its end."""
+        buffer = self._buffer
+        if len(buffer) >= self._gather or not self._until_dot or buffer.startswith(b"."):
+            return len(buffer) >= self._gather or self._until_dot
+        found = buffer.find(END_OF_DATA, self._searched) >= 0
+        self._searched = max(0, len(buffer) - len(END_OF_DATA) + 1)
+        return found
 
     def eof_received(self) -> bool:
         self.ended = True
@@ -184,6 +201,19 @@ class Connection(SMTP):
             raise GoneError
         await self._wait(deadline)
 
+    async def more_content(self, deadline: float, octets: int = GATHER_OCTETS, *, until_dot: bool = False) -> None:
+        """As `more`, but lets octets gather first: waking up for each segment costs more than reading it.
+
+        Returns when `octets` are there, with `until_dot` when what may be the end of data is, and at the deadline when
+        anything came at all.
+        """
+        self._gather, self._until_dot = min(octets, GATHER_OCTETS), until_dot
+        self._seen = self.received
+        try:
+            await self.more(deadline)
+        finally:
+            self._gather = self._searched = 0
+
     async def congested(self, deadline: float) -> None:
         """Waits while the client does not read what it is sent. Raises GoneError, TimedOutError."""
         while self._writing_paused and not self.lost:
@@ -210,7 +240,11 @@ class Connection(SMTP):
         if self._deadline <= now:
             waiter = self._waiter
             if waiter is not None and not waiter.done():
-                waiter.set_exception(TimedOutError())
+                if self._gather and self.received > self._seen and self.session_deadline > now:
+                    # Whoever waits decides whether that was fast enough.
+                    waiter.set_result(None)
+                else:
+                    waiter.set_exception(TimedOutError())
             elif self._closing:
                 self._abort()
 

@@ -140,9 +140,9 @@ class DotReader:
             return 3, True
         end = buffer.find(b"\r\n.\r\n", 0, whole)
         if end >= 0:
-            self._take(bytes(buffer[: end + 2]))
+            self._take(_front(buffer, end + 2))
             return end + 5, True
-        self._take(bytes(buffer[:whole]))
+        self._take(_front(buffer, whole))
         return self._enter_long_line(buffer, whole)
 
     def _take(self, part: bytes) -> None:
@@ -170,6 +170,12 @@ class DotReader:
             end = _before_cr(buffer)
         self._lines.skip(bytes(buffer[:end]))
         return end, False
+
+
+def _front(buffer: bytearray, octets: int) -> bytes:
+    """Copied once; a slice of a bytearray would be copied twice."""
+    with memoryview(buffer) as view:
+        return bytes(view[:octets])
 
 
 def _before_cr(buffer: bytearray) -> int:

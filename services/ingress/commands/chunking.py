@@ -114,7 +114,7 @@ async def _read(dialogue: Dialogue, chunks: Chunks, size: int) -> None:
             chunks.reader.feed(part)
             continue
         now = connection.loop.time()
-        await connection.more(limits.data_deadline(now, chunks.began, chunks.octets))
+        await connection.more_content(limits.data_deadline(now, chunks.began, chunks.octets), left)
 
 
 async def _skip(dialogue: Dialogue, size: int) -> bool:
@@ -130,5 +130,5 @@ async def _skip(dialogue: Dialogue, size: int) -> bool:
             connection.drop(waiting)
             left -= waiting
             continue
-        await connection.more(limits.data_deadline(connection.loop.time(), began, size - left))
+        await connection.more_content(limits.data_deadline(connection.loop.time(), began, size - left), left)
     return True

@@ -107,4 +107,4 @@ async def _read(dialogue: Dialogue, lines: LineReader) -> bool:
                 dialogue.services.metrics.data_seconds.observe(connection.loop.time() - began)
                 return True
         now = connection.loop.time()
-        await connection.more(limits.data_deadline(now, began, lines.octets))
+        await connection.more_content(limits.data_deadline(now, began, lines.octets), until_dot=True)
