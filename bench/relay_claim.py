@@ -1,0 +1,129 @@
+"""What a claim costs while the queue grows: `python -m bench.relay_claim [--largest N] [--postgresql] [--sqlite]`.
+
+Half of the queue waits for one dead destination that is suspended; of the rest a share is due. What is measured is the
+claim of 100 deliveries for other destinations, in its own transaction, with their leases given back afterwards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from services.relay.message import NewDelivery, NewMessage
+from services.relay.queue.claiming import Claim, claim
+from services.relay.queue.database import Connection, Database, open_database
+from services.relay.queue.destinations import Suspension, suspend
+from services.relay.queue.settling import Settlement, settle
+from services.relay.queue.storing import store
+from services.relay.settlement import Settled
+from services.relay.states import FOREVER, Kind, State
+from tests.peers.postgres import Postgres
+
+_SECOND = 1_000_000
+_NOW = 1_800_000_000 * _SECOND
+_ME = 7
+_CLAIMED = 100
+_ROUNDS = 40
+_BATCH = 2_000
+_LIVE_DESTINATIONS = 20
+_DEAD = "domain:dead.test"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--largest", type=int, default=1_000_000)
+    parser.add_argument("--sqlite", action="store_true")
+    parser.add_argument("--postgresql", action="store_true")
+    arguments = parser.parse_args()
+    both = not (arguments.sqlite or arguments.postgresql)
+    sizes = [size for size in (1_000, 10_000, 100_000, 1_000_000) if size <= arguments.largest]
+    if arguments.sqlite or both:
+        with tempfile.TemporaryDirectory(prefix="posthouse-bench-", dir=".") as folder:
+            asyncio.run(measure("SQLite", f"sqlite:///{Path(folder).absolute() / 'queue.sqlite3'}", sizes))
+    if arguments.postgresql or both:
+        with Postgres(durable=True) as server:
+            asyncio.run(measure("PostgreSQL", server.create_database(), sizes))
+
+
+async def measure(name: str, url: str, sizes: list[int]) -> None:
+    database = open_database(url)
+    await database.open()
+    try:
+        await database.write(lambda connection: suspend(connection, Suspension(_DEAD, FOREVER, "bench")))
+        sys.stdout.write(f"{name}\n{'queued':>10} {'median ms':>10} {'p90 ms':>8} {'ratio':>6} {'RSS MB':>7}\n")
+        first, stored = 0.0, 0
+        for size in sizes:
+            await fill(database, stored, size)
+            stored = size
+            if not database.exclusive:
+                # As autovacuum does in the time that a queue takes to become so long.
+                await database.write(lambda connection: connection.exec_driver_sql("ANALYZE"))
+            times = [await one_claim(database) for _ in range(_ROUNDS)]
+            median = statistics.median(times)
+            first = first or median
+            p90 = sorted(times)[int(_ROUNDS * 0.9)]
+            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            line = f"{size:>10} {median * 1000:>10.2f} {p90 * 1000:>8.2f} {median / first:>6.2f} {memory:>7.0f}\n"
+            sys.stdout.write(line)
+            sys.stdout.flush()
+    finally:
+        await database.close()
+
+
+async def fill(database: Database, start: int, end: int) -> None:
+    """Messages with one delivery each: every other one for the dead destination, a tenth of the others due later."""
+    for first in range(start, end, _BATCH):
+        new = list(_messages(first, min(first + _BATCH, end)))
+        await database.write(lambda connection: store(connection, new, 0, _NOW))  # noqa: B023 - used at once
+
+
+def _messages(start: int, end: int) -> Iterator[NewMessage]:
+    for number in range(start + 1, end + 1):
+        destination = _DEAD if number % 2 else f"domain:d{number // 2 % _LIVE_DESTINATIONS}.test"
+        recipient = f"u{number}@{destination.partition(':')[2]}".encode()
+        delivery = NewDelivery(number, recipient, State.QUEUED, destination)
+        yield NewMessage(
+            number,
+            Kind.MAIL,
+            b"a@sender.test",
+            b"Subject: x\r\n\r\n" + b"x" * 500,
+            _NOW,
+            (delivery,),
+            f"{number:032x}",
+            sweep_at=_NOW + 4 * 3600 * _SECOND,
+            leased=False,
+        )
+
+
+async def one_claim(database: Database) -> float:
+    """Seconds of one claim; what it took is given back, to be due again behind all others."""
+    began = time.perf_counter()
+    found = await database.write(lambda connection: claim(connection, _ME, _NOW, _CLAIMED, {}, 20, _SECOND))
+    took = time.perf_counter() - began
+    if found.count == 0:
+        raise SystemExit("nothing was claimed")
+    await database.write(lambda connection: _give_back(connection, found))
+    return took
+
+
+def _give_back(connection: Connection, found: Claim) -> None:
+    settlements = [
+        Settlement(
+            message.id,
+            _ME,
+            tuple(Settled(each.id, State.QUEUED, destination, _NOW, 0) for each in deliveries),
+        )
+        for destination, message, deliveries in found.jobs
+    ]
+    settle(connection, settlements, _ME, _NOW)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""relay as a process of its own, which can be killed; configured by the snapshot that it keeps on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from posthouse.config.v1 import config_pb2
+from posthouse.relay.v1 import relay_pb2 as pb
+from posthouse.relay.v1 import relay_pb2_grpc
+
+from libs.runtime import rpc
+from tests.peers.ports import LOOPBACK, free_port
+from tests.peers.process import PeerProcess
+
+ROOT = Path(__file__).parents[2]
+
+
+class RelayProcess:
+    """All mail goes to `next_hop_port` on loopback."""
+
+    def __init__(self, folder: Path, database_url: str, next_hop_port: int, name: str = "relay") -> None:
+        self._folder = folder
+        self._name = name
+        self.port = free_port()
+        snapshot = config_pb2.RelaySnapshot(
+            revision=1,
+            profile=config_pb2.Profile(hostname="gw.test"),
+            delivery=config_pb2.Delivery(
+                mode=config_pb2.Delivery.MODE_RELAY_HOST,
+                relay_host=config_pb2.RelayHost(host=LOOPBACK, port=next_hop_port),
+            ),
+        )
+        snapshot.queue.first_retry.FromSeconds(1)
+        snapshot.queue.max_retry.FromSeconds(2)
+        part = config_pb2.RelaySnapshotPart(snapshot=snapshot, last=True, digest=b"d")
+        kept = folder / f"{name}.snapshot"
+        kept.write_bytes(part.SerializeToString())
+        self._environment = {
+            **os.environ,
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}",
+            "POSTHOUSE_DATA_DIR": str(folder),
+            "RELAY_PORT": str(self.port),
+            "RELAY_METRICS_PORT": "0",
+            "RELAY_CONFIG_TARGET": f"{LOOPBACK}:{free_port()}",
+            "RELAY_DATABASE_URL": database_url,
+            "RELAY_SNAPSHOT_FILE": str(kept),
+            "RELAY_LEASE_SECONDS": "2",
+            "RELAY_DISK_RESERVE_MB": "0",
+        }
+        self._process: PeerProcess | None = None
+
+    async def start(self) -> None:
+        self._process = PeerProcess(
+            [sys.executable, "-m", "services.relay"],
+            self._folder / f"{self._name}.log",
+            folder=ROOT,
+            environment=self._environment,
+        )
+        async with asyncio.timeout(60):
+            while not await self._serving():
+                assert self._process.running, self._process.log_tail()
+                await asyncio.sleep(0.02)
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+
+    def terminate(self) -> int:
+        """SIGTERM, twice; the exit status."""
+        assert self._process is not None
+        self._process.signal(signal.SIGTERM)
+        self._process.signal(signal.SIGTERM)
+        return self._process.wait(40)
+
+    def channel(self) -> grpc.aio.Channel:
+        return rpc.channel(f"{LOOPBACK}:{self.port}")
+
+    async def _serving(self) -> bool:
+        async with grpc.aio.insecure_channel(f"{LOOPBACK}:{self.port}") as channel:
+            try:
+                answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=2)
+            except grpc.aio.AioRpcError:
+                return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def submission(number: int, recipient: bytes) -> pb.Submission:
+    content = b"Subject: test\r\nX-Number: %d\r\n\r\nbody\r\n" % number
+    return pb.Submission(
+        id=uuid.uuid4().hex,
+        envelope=pb.Envelope(sender=b"a@sender.test", recipients=[pb.Recipient(address=recipient)]),
+        content_size=len(content),
+        content=content,
+    )
+
+
+async def submit(relay: RelayProcess, submissions: list[pb.Submission]) -> dict[str, str]:
+    """As ingress does: one stream; what is acknowledged, by submission, until all are or the stream breaks."""
+    stored: dict[str, str] = {}
+    wanted = {one.id for one in submissions}
+    done = asyncio.Event()
+
+    async def frames() -> AsyncIterator[pb.SubmitFrame]:
+        for start in range(0, len(submissions), 20):
+            yield pb.SubmitFrame(submissions=submissions[start : start + 20])
+        await done.wait()
+
+    async with relay.channel() as channel:
+        call = relay_pb2_grpc.RelayStub(channel).Submit(frames())
+        try:
+            async for answer in call:
+                for ack in answer.acks:
+                    wanted.discard(ack.submission_id)
+                    if ack.result == pb.SubmitAck.RESULT_STORED:
+                        stored[ack.submission_id] = ack.queue_id
+                if not wanted:
+                    done.set()
+                    break
+        except grpc.aio.AioRpcError:
+            pass
+        finally:
+            done.set()
+            call.cancel()
+    return stored
+
+
+async def history(relay: RelayProcess) -> dict[str, pb.Message]:
+    """Every finished message, by queue id."""
+    found: dict[str, pb.Message] = {}
+    async with relay.channel() as channel:
+        stub = relay_pb2_grpc.RelayStub(channel)
+        token = ""
+        while True:
+            page = await stub.ListHistory(pb.ListHistoryRequest(page_size=1000, page_token=token))
+            for message in page.messages:
+                assert message.queue_id not in found
+                found[message.queue_id] = message
+            token = page.next_page_token
+            if not token:
+                return found
+
+
+async def until_empty(relay: RelayProcess) -> None:
+    """Waits until the queue is empty."""
+    async with relay.channel() as channel:
+        stub = relay_pb2_grpc.RelayStub(channel)
+        async with asyncio.timeout(90):
+            while (await stub.ListMessages(pb.ListMessagesRequest(page_size=1))).messages:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
