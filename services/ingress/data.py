@@ -101,8 +101,8 @@ class LineReader:
 
     @staticmethod
     def _has_bare_newline(part: bytes) -> bool:
-        ends = part.count(b"\r\n")
-        return part.count(b"\n") != ends or part.count(b"\r") != ends
+        """Whether a CR or LF is not one of a pair: two passes at the speed of C; a pattern takes ten times as long."""
+        return len(part) - len(part.translate(None, b"\r\n")) != 2 * part.count(b"\r\n")
 
 
 def _has_long_line(part: bytes, limit: int) -> bool:
@@ -138,6 +138,12 @@ class DotReader:
             return self._enter_long_line(buffer, 0)
         if buffer.startswith(b".\r\n"):
             return 3, True
+        if whole == len(buffer) and buffer.endswith(b"\r\n.\r\n"):
+            part = _front(buffer, whole - 3)
+            if b"\r\n." not in part:
+                # Nearly every message: nothing behind its end, no dot within.
+                self._lines.lines(part.removeprefix(b"."))
+                return whole, True
         end = buffer.find(b"\r\n.\r\n", 0, whole)
         if end >= 0:
             self._take(_front(buffer, end + 2))
