@@ -5,6 +5,7 @@ Plain ASGI, so that nothing of a request is read or answered before.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 import uuid
@@ -181,7 +182,11 @@ async def _bounded(passage: _Passage, receive: Receive) -> Receive:
                 415, "unsupported-media-type", "The body must be JSON.", "Send Content-Type: application/json."
             )
         if media_type in _JSON:
-            _check_json(body)
+            if is_import:
+                # A whole configuration would hold up everything else.
+                await asyncio.to_thread(_check_json, body)
+            else:
+                _check_json(body)
     return _Replayed(body, receive).receive
 
 

@@ -51,10 +51,8 @@ def test_operations_are_named_for_generators(document: dict[str, Any]) -> None:
 def test_every_setting_is_described(document: dict[str, Any]) -> None:
     for name, schema in document["components"]["schemas"].items():
         assert schema.get("description"), name
-        if schema.get("additionalProperties") is False and "Item" not in name:
-            for field, found in schema["properties"].items():
-                described = found.get("description") or "$ref" in found or found.get("title") or found.get("const")
-                assert described, (name, field)
+        for field, found in schema.get("properties", {}).items():
+            assert found.get("description") or "$ref" in found, (name, field)
 
 
 def test_secrets_are_write_only_and_have_no_example(document: dict[str, Any]) -> None:
@@ -68,6 +66,7 @@ def test_secrets_are_write_only_and_have_no_example(document: dict[str, Any]) ->
     assert found >= 4
 
 
+@pytest.mark.timeout(400)
 async def test_generated_requests_find_nothing(database_url: str, tmp_path: Path, resolver: str) -> None:
     """schemathesis with all its checks: examples, random requests, and sequences that follow links."""
     async with (
@@ -78,7 +77,7 @@ async def test_generated_requests_find_nothing(database_url: str, tmp_path: Path
             *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION), "run"),
             f"http://127.0.0.1:{service.http_port}/openapi.json",
             *("--header", f"Authorization: Bearer {ADMIN_KEY}"),
-            *("--phases", "examples,fuzzing,stateful", "--max-examples", "2", "--no-color"),
+            *("--phases", "examples,fuzzing,stateful", "--max-examples", "1", "--no-color"),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             cwd=tmp_path,

@@ -35,7 +35,13 @@ class AccessRule(Model):
         description="What is compared: the envelope's sender or recipient (full address), the client's ip or network, "
         "or the sender's domain (allow rules only)."
     )
-    value: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]+$")]
+    value: Annotated[
+        str, Field(min_length=1, max_length=512, pattern=r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]+$")
+    ] = Field(
+        description="An address, an IP address, a network (CIDR, or address/netmask where an IPv4 mask may be any bit "
+        "pattern), or a domain; kept in canonical form.",
+        examples=["192.0.2.7", "192.163.1.1/255.100.10.1", "user@example.com"],
+    )
     action: Literal["reject", "discard"] | None = Field(
         default=None,
         description="Block rules only, reject when left out: answer 554 5.7.1, or take the mail and drop it.",

@@ -21,13 +21,13 @@ router = APIRouter(tags=["history"])
 class AuditEntry(Answer):
     """One call that changed something, or was refused."""
 
-    id: str
-    at: Time
+    id: str = Field(description="Its id.")
+    at: Time = Field(description="When.")
     actor: str = Field(description="Name of the API key; empty: no valid key.")
-    role: str
-    client_address: str
+    role: str = Field(description="Role of the API key.")
+    client_address: str = Field(description="Address of the client.")
     action: str = Field(description="The operationId.", examples=["replaceGeneralSettings"])
-    target: str = Field(examples=["settings/general"])
+    target: str = Field(description="What it was about.", examples=["settings/general"])
     status: int = Field(description="The HTTP status of the answer.")
     problem: str = Field(description="Why it was refused; empty: it was done.", examples=["forbidden"])
     revision: int | None = Field(description="The revision that it made.")

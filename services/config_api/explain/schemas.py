@@ -98,43 +98,45 @@ SessionToExplain = PossibleSession | PastSession
 class Reply(Answer):
     """What the client would be told."""
 
-    code: int = Field(examples=[554])
-    enhanced_code: str = Field(examples=["5.7.1"])
-    text: str
+    code: int = Field(description="The reply's code; 0: none.", examples=[554])
+    enhanced_code: str = Field(description="RFC 3463 code; empty: none.", examples=["5.7.1"])
+    text: str = Field(description="The reply's text.")
 
 
 class RuleReport(Answer):
     """One rule, and what became of it."""
 
-    stage: str
+    stage: str = Field(description="The stage of the session.")
     reason_id: str = Field(description="The rule's constant name.", examples=["relay_denied"])
     rule_id: str = Field(description="The access rule's id, where there is one.")
-    outcome: Literal["pass", "decided", "shadow", "off", "skipped", "not_reached", "unknown"]
+    outcome: Literal["pass", "decided", "shadow", "off", "skipped", "not_reached", "unknown"] = Field(
+        description="What became of it."
+    )
     skipped_by: str = Field(description="The allow rule's id, or the exemption's name.")
-    reply: Reply | None
-    explanation: str
+    reply: Reply | None = Field(description="What the client is told; null: nothing.")
+    explanation: str = Field(description="In a sentence.")
 
 
 class LookupReport(Answer):
     """One question to the DNS."""
 
-    name: str
-    outcome: Literal["found", "none", "no_answer", "unknown"]
-    detail: str
+    name: str = Field(description="Its name.")
+    outcome: Literal["found", "none", "no_answer", "unknown"] = Field(description="What became of it.")
+    detail: str = Field(description="What was found.")
     took_us: int = Field(description="Microseconds.")
 
 
 class SessionExplained(Answer):
     """Every rule in order, every look-up, and the reply in the end."""
 
-    rules: list[RuleReport]
-    lookups: list[LookupReport]
-    action: Literal["accept", "reject", "discard", "unknown"]
+    rules: list[RuleReport] = Field(description="Every rule, in order.")
+    lookups: list[LookupReport] = Field(description="Every question to the DNS.")
+    action: Literal["accept", "reject", "discard", "unknown"] = Field(description="What happens in the end.")
     reply: Reply | None = Field(description="null: accepted.")
-    reason_id: str
-    rule_id: str
-    delay_seconds: float
-    snapshot_revision: int
+    reason_id: str = Field(description="The rule's constant name.")
+    rule_id: str = Field(description="The access rule's id; empty: none.")
+    delay_seconds: float = Field(description="How long the answer waits, in seconds.")
+    snapshot_revision: int = Field(description="The configuration's revision that was used.")
 
 
 class MailToRoute(Model):
@@ -148,51 +150,51 @@ class RouteRule(Answer):
     """A rule that was looked at."""
 
     kind: str = Field(description="alias, recipient_rule, local_domain, relay_domain, sender_rule or mode.")
-    rule_id: str
-    name: str
-    won: bool
-    reason: str
+    rule_id: str = Field(description="The access rule's id; empty: none.")
+    name: str = Field(description="Its name.")
+    won: bool = Field(description="Whether it decides.")
+    reason: str = Field(description="Why.")
 
 
 class RouteLookup(Answer):
     """One question to the DNS."""
 
-    query: str
-    outcome: str
-    answers: list[str]
-    name_server: str
+    query: str = Field(description="Name and type.")
+    outcome: str = Field(description="What became of it.")
+    answers: list[str] = Field(description="The records.")
+    name_server: str = Field(description="Who was asked; empty: the system's.")
     took_us: int = Field(description="Microseconds.")
 
 
 class RouteHost(Answer):
     """A host that would be tried, or why not."""
 
-    preference: int
-    host: str
-    port: int
-    addresses: list[str]
-    left_out: str
+    preference: int = Field(description="MX preference.")
+    host: str = Field(description="Its name.")
+    port: int = Field(description="TCP port; 0: none.")
+    addresses: list[str] = Field(description="Its addresses.")
+    left_out: str = Field(description="Why it would not be tried; empty: it would.")
 
 
 class Route(Answer):
     """Where one recipient's mail goes."""
 
-    recipient: str
+    recipient: str = Field(description="A recipient's address.")
     kind: str = Field(description="direct, relay_host, mailbox, held or failed.")
-    destination: str
-    rules: list[RouteRule]
-    hosts: list[RouteHost]
-    lookups: list[RouteLookup]
-    tls_policy: str
-    verify_certificate: bool
-    auth_username: str
-    code: int
-    enhanced_code: str
-    reason: str
+    destination: str = Field(description="Where it goes: domain:NAME, relay:HOST:PORT or mailbox:NAME.")
+    rules: list[RouteRule] = Field(description="Every rule, in order.")
+    hosts: list[RouteHost] = Field(description="Hosts in the order they would be tried.")
+    lookups: list[RouteLookup] = Field(description="Every question to the DNS.")
+    tls_policy: str = Field(description="none, opportunistic, required, implicit, mta-sts or dane.")
+    verify_certificate: bool = Field(description="Whether the certificate must be valid.")
+    auth_username: str = Field(description="Login used; empty: none.")
+    code: int = Field(description="The reply's code; 0: none.")
+    enhanced_code: str = Field(description="RFC 3463 code; empty: none.")
+    reason: str = Field(description="Why.")
 
 
 class RouteExplained(Answer):
     """One route for each recipient after aliases."""
 
-    routes: list[Route]
-    snapshot_revision: int
+    routes: list[Route] = Field(description="One a recipient after aliases.")
+    snapshot_revision: int = Field(description="The configuration's revision that was used.")

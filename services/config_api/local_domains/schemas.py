@@ -18,7 +18,7 @@ def _absolute(path: str) -> str:
 class SmtpMailbox(Model):
     """Handed over by SMTP."""
 
-    kind: Literal["smtp"]
+    kind: Literal["smtp"] = Field(description="Handed over by SMTP.")
     host: Host
     port: Port = Field(default=25, description="TCP port.")
 
@@ -26,7 +26,7 @@ class SmtpMailbox(Model):
 class LmtpMailbox(Model):
     """Handed over by LMTP."""
 
-    kind: Literal["lmtp"]
+    kind: Literal["lmtp"] = Field(description="Handed over by LMTP.")
     host: Host
     port: Port = Field(default=24, description="TCP port.")
 
@@ -34,7 +34,7 @@ class LmtpMailbox(Model):
 class MaildirMailbox(Model):
     """Written to a directory of relay's machine."""
 
-    kind: Literal["maildir"]
+    kind: Literal["maildir"] = Field(description="Written to a directory.")
     path: Annotated[
         str,
         Field(

@@ -29,112 +29,112 @@ OptionalTime = Time | None
 class Attempt(Answer):
     """One try to deliver."""
 
-    started_at: OptionalTime
-    ended_at: OptionalTime
+    started_at: OptionalTime = Field(description="When it began.")
+    ended_at: OptionalTime = Field(description="When it ended.")
     host: str = Field(description="Host connected to; empty: none was.")
     address: str = Field(description="Its address.")
-    port: int
+    port: int = Field(description="TCP port; 0: none.")
     tls: str = Field(description="none, or version and cipher.")
     tls_policy: str = Field(description="opportunistic, required, mta-sts or dane.")
     result: str = Field(description="delivered, deferred or failed.")
     code: int = Field(description="The reply's code; 0: there was no reply.")
-    enhanced_code: str
+    enhanced_code: str = Field(description="RFC 3463 code; empty: none.")
     text: str = Field(description="The reply's text, or our reason.")
     possible_duplicate: bool = Field(description="The connection was lost between the final dot and its answer.")
-    worker: str
+    worker: str = Field(description="The process of relay that did it.")
 
 
 class Delivery(Answer):
     """One recipient of a message."""
 
-    id: str
-    recipient: str
+    id: str = Field(description="Its id.")
+    recipient: str = Field(description="A recipient's address.")
     original_recipient: str = Field(description="As submitted, when an alias replaced it.")
-    state: State
-    destination: str
-    attempts: int
-    due_at: OptionalTime
-    expires_at: OptionalTime
-    finished_at: OptionalTime
-    last_attempt: Attempt | None
-    history: list[Attempt]
-    possible_duplicate: bool
+    state: State = Field(description="Where its delivery stands.")
+    destination: str = Field(description="Where it goes: domain:NAME, relay:HOST:PORT or mailbox:NAME.")
+    attempts: int = Field(description="Attempts so far.")
+    due_at: OptionalTime = Field(description="When the next attempt is due.")
+    expires_at: OptionalTime = Field(description="When it is given up.")
+    finished_at: OptionalTime = Field(description="When it was finished; null: it is not.")
+    last_attempt: Attempt | None = Field(description="The newest attempt; null: none yet.")
+    history: list[Attempt] = Field(description="All attempts, oldest first.")
+    possible_duplicate: bool = Field(description="The recipient may have got it twice.")
 
 
 class TimelineEvent(Answer):
     """Something that happened to a message."""
 
-    at: OptionalTime
-    event: str
-    recipient: str
-    detail: str
+    at: OptionalTime = Field(description="When.")
+    event: str = Field(description="What happened.")
+    recipient: str = Field(description="A recipient's address.")
+    detail: str = Field(description="What was found.")
     actor: str = Field(description="Who, for what an operator did.")
 
 
 class Origin(Answer):
     """Where the message came from."""
 
-    session_id: str
-    client_address: str
-    helo_name: str
-    account_login: str
-    listener: str
-    tls: bool
+    session_id: str = Field(description="The session's id.")
+    client_address: str = Field(description="Address of the client.")
+    helo_name: str = Field(description="The name given with HELO or EHLO.")
+    account_login: str = Field(description="The account that was logged in; empty: none.")
+    listener: str = Field(description="smtp, submission or submissions.")
+    tls: bool = Field(description="Whether TLS was on.")
 
 
 class Message(Answer):
     """A message, queued or finished."""
 
-    queue_id: str
-    submission_id: str
+    queue_id: str = Field(description="Its id in the queue.")
+    submission_id: str = Field(description="Its id between ingress and relay.")
     sender: str = Field(description="Envelope sender; empty: the null sender.")
     size: int = Field(description="Octets.")
-    received_at: OptionalTime
+    received_at: OptionalTime = Field(description="When it was received.")
     origin: Origin
     state: State = Field(description="The least finished state of its deliveries.")
-    deliveries: list[Delivery]
-    delivery_count: int
-    timeline: list[TimelineEvent]
+    deliveries: list[Delivery] = Field(description="One a recipient; in lists the first few.")
+    delivery_count: int = Field(description="Deliveries in all.")
+    timeline: list[TimelineEvent] = Field(description="What happened to it, oldest first; with one message only.")
     header: str = Field(description="The header, when asked for.")
-    envelope_id: str
-    smtputf8: bool
-    quarantine: bool
+    envelope_id: str = Field(description="ENVID of RFC 3461.")
+    smtputf8: bool = Field(description="Whether it needs SMTPUTF8.")
+    quarantine: bool = Field(description="Whether DMARC marked it.")
     code: int = Field(description="Of refused messages: the reply's code.")
-    enhanced_code: str
-    text: str
+    enhanced_code: str = Field(description="RFC 3463 code; empty: none.")
+    text: str = Field(description="The reply's text.")
     reason_id: str = Field(description="Of refused messages: the rule that refused.")
-    rule_id: str
-    stage: str
+    rule_id: str = Field(description="The access rule's id; empty: none.")
+    stage: str = Field(description="The stage of the session.")
 
 
 class MessagePage(Answer):
     """A page of messages."""
 
-    items: list[Message]
+    items: list[Message] = Field(description="The page's items.")
     next_cursor: str | None = Field(description="cursor of the next page; null: this is the last.")
 
 
 class Destination(Answer):
     """Where queued mail goes."""
 
-    name: str = Field(examples=["domain:example.com"])
-    queued: int
-    active: int
-    deferred: int
-    held: int
-    oldest_at: OptionalTime
-    last_error: str
-    last_error_at: OptionalTime
-    suspended: bool
-    suspended_until: OptionalTime
-    suspended_by: str
-    next_due_at: OptionalTime
+    name: str = Field(description="Its name.", examples=["domain:example.com"])
+    queued: int = Field(description="Deliveries in all.")
+    active: int = Field(description="Deliveries due now or being tried.")
+    deferred: int = Field(description="Deliveries that wait for their next attempt.")
+    held: int = Field(description="Deliveries that are held.")
+    oldest_at: OptionalTime = Field(description="When the oldest message was received.")
+    last_error: str = Field(description="The newest failure, in a line.")
+    last_error_at: OptionalTime = Field(description="When that was.")
+    suspended: bool = Field(description="Whether it rests.")
+    suspended_until: OptionalTime = Field(description="Until when; null: until it is resumed.")
+    suspended_by: str = Field(description="Who let it rest.")
+    next_due_at: OptionalTime = Field(description="When the next attempt is due.")
 
 
 class DestinationPage(Answer):
     """A page of destinations."""
 
-    items: list[Destination]
+    items: list[Destination] = Field(description="The page's items.")
     next_cursor: str | None = Field(description="cursor of the next page; null: this is the last.")
 
 
@@ -144,7 +144,7 @@ class ActionProgress(Answer):
     matched: int = Field(description="Deliveries that the selection holds.")
     acted: int = Field(description="Deliveries that were changed.")
     skipped: int = Field(description="Deliveries being tried right now, or in a state that the action is not for.")
-    done: bool
+    done: bool = Field(description="false: more progress follows.")
 
 
 FilterText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\u0000-\u001f\u007f]+$")]

@@ -37,7 +37,7 @@ class TrialStep(Answer):
         description="resolve, connect, greeting, ehlo, starttls, ehlo_tls, auth, mail, reset or quit.",
         examples=["starttls"],
     )
-    ok: bool
+    ok: bool = Field(description="Whether it went well.")
     detail: str = Field(description="The reply or finding, without credentials.")
     took_us: int = Field(description="Microseconds.")
 
@@ -45,5 +45,5 @@ class TrialStep(Answer):
 class TrialResult(Answer):
     """All steps; the relay host is usable when all are ok."""
 
-    ok: bool
-    steps: list[TrialStep]
+    ok: bool = Field(description="Whether it went well.")
+    steps: list[TrialStep] = Field(description="Every step, in order.")

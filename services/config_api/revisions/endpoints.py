@@ -26,11 +26,11 @@ router = APIRouter(tags=["history"])
 class RevisionSummary(Answer):
     """One change of the configuration."""
 
-    number: int
-    created_at: Time
+    number: int = Field(description="The revision's number.")
+    created_at: Time = Field(description="When it was made.")
     actor: str = Field(description="Name of the API key.")
     action: str = Field(description="The operationId.", examples=["updateGeneralSettings"])
-    summary: str
+    summary: str = Field(description="In a line.")
 
 
 class Difference(Answer):
@@ -39,22 +39,24 @@ class Difference(Answer):
     pointer: str = Field(description="JSON pointer; empty: the whole object.")
     before: Any = Field(default=None, description="Absent: there was none.")
     after: Any = Field(default=None, description="Absent: there is none.")
-    secret: Literal["set", "changed", "removed"] | None = None
+    secret: Literal["set", "changed", "removed"] | None = Field(
+        default=None, description="For a secret, what happened to it."
+    )
 
 
 class ObjectChange(Answer):
     """One object's change."""
 
-    kind: str = Field(examples=["relay-rules"])
-    id: str
-    event: Literal["made", "changed", "removed"]
-    differences: list[Difference]
+    kind: str = Field(description="Of what kind it is.", examples=["relay-rules"])
+    id: str = Field(description="Its id.")
+    event: Literal["made", "changed", "removed"] = Field(description="What happened.")
+    differences: list[Difference] = Field(description="Member by member.")
 
 
 class RevisionShown(RevisionSummary):
     """One change of the configuration, with what it changed."""
 
-    changes: list[ObjectChange]
+    changes: list[ObjectChange] = Field(description="The objects that differ.")
 
 
 class RevisionPage(Answer):
@@ -67,14 +69,14 @@ class RevisionPage(Answer):
 class Comparison(Answer):
     """What leads from one revision's state to another's."""
 
-    changes: list[ObjectChange]
+    changes: list[ObjectChange] = Field(description="The objects that differ.")
 
 
 class RolledBack(Answer):
     """A way back that was taken, or with dry_run would be."""
 
     revision: int = Field(description="The newest revision after it.")
-    changes: list[ObjectChange]
+    changes: list[ObjectChange] = Field(description="The objects that differ.")
 
 
 class TwoRevisions(BaseModel):

@@ -113,5 +113,12 @@ async def _way_back(connection: AsyncConnection, number: int, newest: int) -> li
     return [
         Change(change.resource, change.id, change.after, change.before)
         for change in await _between(connection, number, newest)
-        if not (isinstance(change.resource, Collection) and not change.resource.portable)
+        if _goes_back(change)
     ]
+
+
+def _goes_back(change: Change) -> bool:
+    """Keys stay as they are, and settings that a later release brought with it are not taken away."""
+    if isinstance(change.resource, Collection):
+        return change.resource.portable
+    return change.before is not None
