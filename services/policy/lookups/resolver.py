@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -108,19 +109,25 @@ class Resolver:
 
 
 def nameservers(text: str) -> list[tuple[str, int]]:
-    """`host[:port]`, several by commas; an IPv6 host with a port stands in brackets. Raises ValueError."""
-    found = []
-    for part in filter(None, (piece.strip() for piece in text.split(","))):
-        if part.count(":") > 1 and not part.startswith("["):
-            found.append((part, 53))
-            continue
-        host, _, port = part.removeprefix("[").replace("]", "").rpartition(":") if ":" in part else (part, "", "53")
-        if part.startswith("[") and part.endswith("]"):
-            host, port = part[1:-1], "53"
-        if not host or not port.isdigit():
-            raise ValueError(f"name server must be host[:port], not {part!r}")
-        found.append((host, int(port)))
-    return found
+    """`host[:port]`, several by commas; an IPv6 host with a port stands in brackets; a name is looked up once, here.
+
+    Raises ValueError.
+    """
+    return [_nameserver(part) for part in filter(None, (piece.strip() for piece in text.split(",")))]
+
+
+def _nameserver(text: str) -> tuple[str, int]:
+    host, port = text, "53"
+    if text.count(":") == 1 or "]:" in text:
+        host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError(f"name server must be host[:port], not {text!r}")
+    try:
+        found = socket.getaddrinfo(host, int(port), type=socket.SOCK_DGRAM)
+    except (OSError, UnicodeError):
+        raise ValueError(f"name server {host!r} is no address and can't be looked up") from None
+    return str(found[0][4][0]), int(port)
 
 
 def _record(record: Any) -> Any:

@@ -21,7 +21,7 @@ local function open_session(client, session, limit, owner)
   if limit > 0 and count > limit then
     local held = redis.call('HGETALL', key)
     for position = 1, #held, 2 do
-      if not is_alive(string.match(held[position + 1], '^[^/]*')) then
+      if held[position] ~= session and not is_alive(string.match(held[position + 1], '^[^/]*')) then
         redis.call('HDEL', key, held[position])
       end
     end

@@ -26,7 +26,7 @@ from services.policy.state.store import Blocked, StoreAwayError
 log = structlog.get_logger(__name__)
 
 _PREFIX = "posthouse:policy:"
-_TIMEOUT_SECONDS = 0.5
+_TIMEOUT_SECONDS = 1.0
 # After a failure nobody waits again for so long.
 _PAUSE_SECONDS = 1.0
 _HEARTBEAT_SECONDS = 3.0

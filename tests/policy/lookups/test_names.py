@@ -125,15 +125,16 @@ async def test_too_many_questions_at_once_are_not_asked(
         ("[2001:db8::1]", [("2001:db8::1", 53)]),
         ("2001:db8::1", [("2001:db8::1", 53)]),
         ("", []),
+        ("localhost:5353", [("127.0.0.1", 5353)]),
     ],
 )
 def test_name_servers(text: str, wanted: list[tuple[str, int]]) -> None:
     assert nameservers(text) == wanted
 
 
-@pytest.mark.parametrize("text", ["127.0.0.1:", "127.0.0.1:dns", ":53"])
+@pytest.mark.parametrize("text", ["127.0.0.1:", "127.0.0.1:dns", ":53", "127.0.0.1:99999999", "no name at all"])
 def test_name_servers_that_are_none(text: str) -> None:
-    with pytest.raises(ValueError, match="host"):
+    with pytest.raises(ValueError, match="name server"):
         nameservers(text)
 
 

@@ -60,6 +60,11 @@ async def test_a_killed_process_stops_counting(replicas: tuple[RedisStore, Redis
     assert await apply(replicas[1], opening("s3", limit=2), owner="process2/1") == [1]
 
 
+async def test_a_session_without_a_stream_is_held_to_the_limit(replicas: tuple[RedisStore, RedisStore]) -> None:
+    await apply(replicas[0], opening("s1", limit=1))
+    assert await apply(replicas[1], opening("s2", limit=1), owner="") == [2]
+
+
 async def test_what_ingress_resumes_elsewhere_counts_once(replicas: tuple[RedisStore, RedisStore]) -> None:
     await apply(replicas[0], opening("s1"))
     replicas[1].resume_sessions([(CLIENT, "s1")], "process2/1")

@@ -1,0 +1,167 @@
+"""`python -m services.policy` as a process: what it needs to serve, what it keeps, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from posthouse.policy.v1 import policy_pb2, policy_pb2_grpc
+
+from libs.runtime import rpc
+from tests.peers.ports import free_port
+from tests.policy.requests import connect, rcpt, replied
+from tests.policy.test_clients import Served
+from tests.policy.world import settings
+
+ROOT = Path(__file__).parents[2]
+SERVING = health_pb2.HealthCheckResponse.SERVING
+
+
+class Process:
+    """A policy process and a channel to it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, channel: grpc.aio.Channel, metrics: int) -> None:
+        self.process = process
+        self.metrics = f"http://127.0.0.1:{metrics}"
+        self.stub: Any = policy_pb2_grpc.PolicyStub(channel)
+        self._health: Any = health_pb2_grpc.HealthStub(channel)
+
+    async def health(self) -> int:
+        request = health_pb2.HealthCheckRequest(service="posthouse.policy.v1.Policy")
+        answer = await self._health.Check(request, wait_for_ready=True, timeout=20)
+        return int(answer.status)
+
+    async def is_serving(self) -> None:
+        async with asyncio.timeout(20):
+            async for update in self._health.Watch(
+                health_pb2.HealthCheckRequest(service="posthouse.policy.v1.Policy"), wait_for_ready=True
+            ):
+                if update.status == SERVING:
+                    return
+
+
+def environment(folder: Path, **variables: object) -> dict[str, str]:
+    given = {name: str(value) for name, value in variables.items()}
+    return {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}", "POSTHOUSE_DATA_DIR": str(folder), **given}
+
+
+@asynccontextmanager
+async def running(folder: Path, config_port: int, **variables: object) -> AsyncIterator[Process]:
+    port, metrics = free_port(), free_port()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "services.policy",
+        cwd=folder,
+        env=environment(
+            folder,
+            POLICY_PORT=port,
+            POLICY_METRICS_PORT=metrics,
+            POLICY_CONFIG_TARGET=f"127.0.0.1:{config_port}",
+            **variables,
+        ),
+    )
+    try:
+        async with rpc.channel(f"127.0.0.1:{port}") as channel:
+            yield Process(process, channel, metrics)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def refused(folder: Path, variables: Mapping[str, object]) -> str:
+    """What a process says that can't start."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "services.policy",
+        cwd=folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=environment(folder, **{"POLICY_PORT": free_port(), "POLICY_METRICS_PORT": 0, **variables}),
+    )
+    said, _ = await process.communicate()
+    assert process.returncode == 1
+    return said.decode()
+
+
+async def test_it_serves_once_it_has_a_snapshot_and_from_disk_ever_after(tmp_path: Path) -> None:
+    served = Served()
+    await served.start()
+    try:
+        async with running(tmp_path, served.port) as policy:
+            assert await policy.health() != SERVING
+            assert replied(await policy.stub.Decide(connect())) == "421 4.3.2"
+            async with httpx.AsyncClient() as http:
+                unready = await http.get(f"{policy.metrics}/readyz")
+                assert (unready.status_code, "snapshot" in unready.json()["missing"]) == (503, True)
+            await served.configuration.publish(b"d1", settings())
+            await policy.is_serving()
+            assert replied(await policy.stub.Decide(connect())) == "accept"
+            assert replied(await policy.stub.Decide(rcpt("ghost@local.test"))) == "550 5.1.1"
+            async with httpx.AsyncClient() as http:
+                text = (await http.get(f"{policy.metrics}/metrics")).text
+            assert 'policy_decisions_total{action="reject",reason="unknown_recipient",stage="rcpt"} 1.0' in text
+            assert "policy_snapshot_revision 7.0" in text
+            # Twice is harmless (C137).
+            policy.process.send_signal(signal.SIGTERM)
+            policy.process.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(policy.process.wait(), 20) == 0
+    finally:
+        await served.stop()
+    # config_api is away now.
+    async with running(tmp_path, served.port) as policy:
+        await policy.is_serving()
+        assert replied(await policy.stub.Decide(rcpt("alice@local.test"))) == "accept"
+
+
+async def test_its_end_ends_streams_and_counts(tmp_path: Path, redis_url: str) -> None:
+    """Two processes share Redis; one stops, and its sessions count no more."""
+    served = Served()
+    await served.start()
+    await served.configuration.publish(b"d1", settings({"connection_policy": {"max_concurrent_connections": 1}}))
+    try:
+        async with (
+            running(tmp_path, served.port, POLICY_STATE_URL=redis_url) as first,
+            running(tmp_path, served.port, POLICY_STATE_URL=redis_url) as second,
+        ):
+            await first.is_serving()
+            await second.is_serving()
+            call = first.stub.DecideStream()
+            await call.write(policy_pb2.DecideFrame(requests=[connect("s1")]))
+            assert replied((await call.read()).verdicts[0]) == "accept"
+            assert replied(await second.stub.Decide(connect("s2"))) == "421 4.7.0"
+            first.process.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(first.process.wait(), 20) == 0
+            assert replied(await second.stub.Decide(connect("s2"))) == "accept"
+    finally:
+        await served.stop()
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"POLICY_STATE_URL": "sqlite://"}, "POLICY_STATE_URL"),
+        ({"POLICY_CONFIG_TARGET": "config_api"}, "POLICY_CONFIG_TARGET"),
+        ({"POLICY_NAMESERVERS": "127.0.0.1:dns"}, "name server"),
+        ({"POLICY_LOG_LEVEL": "loud"}, "log level"),
+        ({"POLICY_PORT": "port"}, "POLICY_PORT"),
+        ({"POLICY_TLS_CERT": "cert.pem"}, "POLICY_TLS_KEY"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_wrong_settings_are_named(tmp_path: Path, variables: dict[str, object], named: str) -> None:
+    said = await refused(tmp_path, variables)
+    assert named in said
+    assert "Traceback" not in said
