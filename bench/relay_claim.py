@@ -46,35 +46,49 @@ def main() -> None:
     sizes = [size for size in (1_000, 10_000, 100_000, 1_000_000) if size <= arguments.largest]
     if arguments.sqlite or both:
         with tempfile.TemporaryDirectory(prefix="posthouse-bench-", dir=".") as folder:
-            asyncio.run(measure("SQLite", f"sqlite:///{Path(folder).absolute() / 'queue.sqlite3'}", sizes))
+            small, large = (f"sqlite:///{Path(folder).absolute() / name}" for name in ("small", "large"))
+            asyncio.run(measure("SQLite", small, large, sizes))
     if arguments.postgresql or both:
         with Postgres(durable=True) as server:
-            asyncio.run(measure("PostgreSQL", server.create_database(), sizes))
+            asyncio.run(measure("PostgreSQL", server.create_database(), server.create_database(), sizes))
 
 
-async def measure(name: str, url: str, sizes: list[int]) -> None:
-    database = open_database(url)
-    await database.open()
+async def measure(name: str, small_url: str, large_url: str, sizes: list[int]) -> None:
+    """Two queues, one of which grows; claims alternate between them, so that both meet the same machine."""
+    small, large = await _opened(small_url), await _opened(large_url)
     try:
-        await database.write(lambda connection: suspend(connection, Suspension(_DEAD, FOREVER, "bench")))
-        sys.stdout.write(f"{name}\n{'queued':>10} {'median ms':>10} {'p90 ms':>8} {'ratio':>6} {'RSS MB':>7}\n")
-        first, stored = 0.0, 0
+        await fill(small, 0, sizes[0])
+        sys.stdout.write(f"{name}: median of {_ROUNDS} claims of {_CLAIMED}\n")
+        sys.stdout.write(f"{'queued':>10} {'ms':>8} {'ms at ' + str(sizes[0]):>12} {'ratio':>6} {'RSS MB':>7}\n")
+        stored = 0
         for size in sizes:
-            await fill(database, stored, size)
+            await fill(large, stored, size)
             stored = size
-            if not database.exclusive:
-                # As autovacuum does in the time that a queue takes to become so long.
-                await database.write(lambda connection: connection.exec_driver_sql("ANALYZE"))
-            times = [await one_claim(database) for _ in range(_ROUNDS)]
-            median = statistics.median(times)
-            first = first or median
-            p90 = sorted(times)[int(_ROUNDS * 0.9)]
+            for database in (small, large):
+                if not database.exclusive:
+                    # As autovacuum does in the time that a queue takes to become so long.
+                    await database.write(lambda connection: connection.exec_driver_sql("ANALYZE"))
+            few: list[float] = []
+            many: list[float] = []
+            for _ in range(_ROUNDS):
+                few.append(await one_claim(small))
+                many.append(await one_claim(large))
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            line = f"{size:>10} {median * 1000:>10.2f} {p90 * 1000:>8.2f} {median / first:>6.2f} {memory:>7.0f}\n"
-            sys.stdout.write(line)
+            at_first, now = statistics.median(few), statistics.median(many)
+            sys.stdout.write(
+                f"{size:>10} {now * 1000:>8.2f} {at_first * 1000:>12.2f} {now / at_first:>6.2f} {memory:>7.0f}\n"
+            )
             sys.stdout.flush()
     finally:
-        await database.close()
+        await small.close()
+        await large.close()
+
+
+async def _opened(url: str) -> Database:
+    database = open_database(url)
+    await database.open()
+    await database.write(lambda connection: suspend(connection, Suspension(_DEAD, FOREVER, "bench")))
+    return database
 
 
 async def fill(database: Database, start: int, end: int) -> None:

@@ -49,6 +49,8 @@ class ConfigurationWatch:
         """Takes the last good configuration from the disk, if there is one."""
         try:
             part = config_pb2.RelaySnapshotPart.FromString(self._path.read_bytes())
+            if not part.last:
+                raise ValueError("not a whole configuration")
             self._use(part.snapshot, part.digest)
         except FileNotFoundError:
             return
