@@ -1,0 +1,279 @@
+"""The one running suite that all tests of settings share: its world, changing it, and putting it back."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Self
+
+from tests.e2e import world
+from tests.e2e.settings.session import PROXY_NETWORK, Client
+from tests.peers.dns import DnsServer
+from tests.peers.ports import free_address, free_port
+from tests.peers.process import until
+from tests.peers.smtp_records import Transaction
+from tests.peers.smtp_sink import SmtpSink
+from tests.peers.suite import Suite
+
+HOSTNAME = "mx.ours.test"
+FAR = "bob@far.test"
+SETTLE_SECONDS = 10.0
+
+# Which services are handed a new snapshot when these change; all others are policy's alone.
+_RELAYS_ALONE = frozenset({"delivery", "queue", "resolvers", "relay-rules", "dkim-keys"})
+_OF_BOTH = frozenset({"relay-domains", "local-domains", "accounts", "aliases"})
+_OF_BOTH_IN_GENERAL = frozenset({"profile", "external_postmasters"})
+
+_SECONDS_PER_MINUTE = 60
+# What a few connections of a test take at most; a clock minute must not end between them.
+_MINUTE_MARGIN = 8.0
+
+
+class Gateway:
+    """Posthouse with ours.test (alice, carol, an alias) as a local domain, and far.test out there.
+
+    Every change goes through the HTTP API and is in force in policy and relay when the call returns. `restore` rolls
+    back to the revision of the beginning.
+    """
+
+    def __init__(self) -> None:
+        self.dns = DnsServer()
+        # The mailbox server of ours.test, and the MX host of far.test.
+        self.mailbox = SmtpSink()
+        self.mx_port = free_port()
+        self.far = SmtpSink(host=free_address(), port=self.mx_port)
+        self.own_address = free_address()
+        self._stack = ExitStack()
+        self._suite: Suite | None = None
+        self._public = _public_addresses()
+        self._baseline = 0
+        self._newest = 0
+        self._restored = itertools.count(1)
+        self._domains = itertools.count(1)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            for peer in (self.dns, self.mailbox, self.far):
+                stack.enter_context(peer)
+            self._world()
+            environment = {
+                "INGRESS_PROXY_NETWORKS": PROXY_NETWORK,
+                "RELAY_MX_PORT": str(self.mx_port),
+                "CONFIG_API_NAMESERVERS": self.dns.address,
+            }
+            self._suite = stack.enter_context(Suite(environment, nameservers=self.dns.address))
+            self._configure()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def suite(self) -> Suite:
+        assert self._suite is not None
+        return self._suite
+
+    # Configuring
+
+    def patch(self, settings: str, patch: dict[str, Any]) -> dict[str, Any]:
+        """A merge patch onto `/v1/settings/<settings>`; the answer, warnings included."""
+        before = self.read(f"settings/{settings}")
+        changed = world.change(self.suite, f"/v1/settings/{settings}", patch)
+        # What changed nothing is in force already, and no service is handed it.
+        if {**changed, "warnings": None} != {**before, "warnings": None}:
+            self.settle(settings, patch)
+        return changed
+
+    def create(self, collection: str, **fields: Any) -> dict[str, Any]:
+        created = world.create(self.suite, f"/v1/{collection}", fields)
+        self.settle(collection)
+        return created
+
+    def change(self, collection: str, item: str, patch: dict[str, Any]) -> dict[str, Any]:
+        """A merge patch onto one item of a collection."""
+        changed = world.change(self.suite, f"/v1/{collection}/{item}", patch)
+        self.settle(collection)
+        return changed
+
+    def remove(self, collection: str, item: str) -> None:
+        etag = self.suite.api.get(f"/v1/{collection}/{item}").headers["ETag"]
+        assert self.status("DELETE", f"{collection}/{item}", headers={"If-Match": etag}) == 204
+        self.settle(collection)
+
+    def status(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> int:
+        """The status code of one call."""
+        return self.suite.api.request(method, f"/v1/{path}", json=body, headers=headers).status_code
+
+    def read(self, path: str, **query: Any) -> Any:
+        answer = self.suite.api.get(f"/v1/{path}", params=query)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def post(self, path: str, body: Any = None) -> Any:
+        answer = self.suite.api.post(f"/v1/{path}", json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def access(self, kind: str, criterion: str, value: str, **fields: Any) -> dict[str, Any]:
+        """An access rule: `access("allow", "ip", "192.0.2.1")`."""
+        return self.create("access-rules", list=kind, criterion=criterion, value=value, **fields)
+
+    def content_checks(self, **checks: Any) -> None:
+        self.patch("content-checks", checks)
+
+    def settle(self, changed: str, patch: Iterable[str] = ()) -> None:
+        """Returns when the services that read `changed` decide by the newest revision."""
+        newest = self._newest_revision()
+        relays = changed in _RELAYS_ALONE or changed in _OF_BOTH or not _OF_BOTH_IN_GENERAL.isdisjoint(patch)
+        policys = changed not in _RELAYS_ALONE
+        if newest != self._newest:
+            self._newest = newest
+            self._wait(newest, policy=policys, relay=relays)
+
+    def restore(self) -> None:
+        """Settings and the peers' scripts as they were at first; nothing left in the queue."""
+        if self._newest_revision() != self._baseline:
+            self.post(f"revisions/{self._baseline}:rollback")
+            # Whatever the rollback changed or did not, both services are handed this, and all that was before it.
+            banner = f"ESMTP {next(self._restored)}"
+            world.change(self.suite, "/v1/settings/general", {"profile": {"banner": banner}})
+            self._baseline = self._newest = self._newest_revision()
+            self._wait(self._newest, policy=True, relay=True)
+        for one in world.queued(self.suite):
+            self.suite.api.post(f"/v1/queue/messages/{one['queue_id']}:delete")
+        self.mailbox.clear()
+        self.far.clear()
+
+    def _newest_revision(self) -> int:
+        return int(self.read("revisions", limit=1)["items"][0]["number"])
+
+    def _wait(self, revision: int, *, policy: bool, relay: bool) -> None:
+        facts = {"facts": {"stage": "connect", "client_address": "127.0.0.2"}}
+        asked = ((policy, "explain/session", facts), (relay, "explain/route", {"recipient": world.ALICE}))
+        for path, body in [(path, body) for wanted, path, body in asked if wanted]:
+            until(
+                lambda path=path, body=body: self.post(path, body)["snapshot_revision"] >= revision,  # type: ignore[misc]
+                f"{path} answers by revision {revision}",
+                SETTLE_SECONDS,
+            )
+
+    # Clients
+
+    def public_address(self) -> str:
+        """A public IPv4 address that no test had before, so that no counter knows it."""
+        return next(self._public)
+
+    def new_domain(self) -> str:
+        """A domain that no test had before: DNS answers are remembered for their time to live."""
+        return f"x{next(self._domains)}.test"
+
+    def connect(self, address: str = "", **options: Any) -> Client:
+        """A session on the SMTP port, of a new public address unless one is given."""
+        return Client(address or self.public_address(), self.suite.smtp_port, **options)
+
+    def submission(self, address: str = "", *, login: str = world.LOGIN, **options: Any) -> Client:
+        """A session on the submission port after STARTTLS, logged in unless `login` is empty."""
+        client = Client(address or self.public_address(), self.suite.submission_port, **options)
+        assert client.starttls() == "220 2.0.0", client.text
+        if login:
+            assert client.auth_plain(login) == "235 2.7.0", client.text
+        return client
+
+    def attempt(
+        self,
+        recipient: str = world.ALICE,
+        *,
+        sender: str = FAR,
+        address: str = "",
+        helo: str = "client.far.test",
+        content: bytes | None = None,
+    ) -> str:
+        """One transaction in a session of its own: where it was refused and how, or "accepted"."""
+        with self.connect(address, helo=helo) as client:
+            if client.greeting != "220":
+                return f"CONNECT {client.greeting}"
+            return client.transaction(sender, recipient, content=content)
+
+    # What became of it
+
+    def delivered(self, marker: str, sink: SmtpSink | None = None) -> Transaction:
+        """The message with `marker` in it, once the mailbox server (or another peer) has it."""
+        peer = sink or self.mailbox
+
+        def found() -> list[Transaction]:
+            return [one for one in peer.messages if marker.encode() in one.content]
+
+        until(lambda: bool(found()), f"{marker} at {peer.address}; history: {self.states(marker)}", 15)
+        return found()[0]
+
+    def states(self, sender: str) -> dict[str, str]:
+        """Of each recipient of the mail from `sender`: its state."""
+        listed = [*world.queued(self.suite), *world.history(self.suite)]
+        return {
+            delivery["recipient"]: delivery["state"]
+            for one in listed
+            if one["sender"] == sender
+            for delivery in one["deliveries"]
+        }
+
+    def explain(self, **facts: Any) -> dict[str, Any]:
+        """What `/explain/session` says of these facts at RCPT."""
+        explained: dict[str, Any] = self.post("explain/session", {"facts": {"stage": "rcpt", **facts}})
+        return explained
+
+    def metric(self, service: str, name: str, **labels: str) -> float:
+        """The sum of the samples of a metric that carry these labels."""
+        port = self.suite.port(f"{service.upper()}_METRICS_PORT")
+        text = self.suite.api.get(f"http://127.0.0.1:{port}/metrics").text
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        return sum(
+            float(line.rpartition(" ")[2])
+            for line in text.splitlines()
+            if line.partition("{")[0].partition(" ")[0] == name and all(one in line for one in wanted)
+        )
+
+    # The beginning
+
+    def _world(self) -> None:
+        self.dns.add("far.test", "MX", "10 mx.far.test.")
+        self.dns.add("mx.far.test", "A", self.far.host)
+        self.dns.add("client.far.test", "A", "127.0.0.1")
+        self.dns.host_with_ptr(HOSTNAME, self.own_address)
+
+    def _configure(self) -> None:
+        world.change(self.suite, "/v1/settings/general", {"profile": {"hostname": HOSTNAME}})
+        mailbox = {"kind": "smtp", "host": self.mailbox.host, "port": self.mailbox.port}
+        world.create(self.suite, "/v1/local-domains", {"name": "ours.test", "mailbox": mailbox})
+        world.account(self.suite)
+        world.account(self.suite, "carol", "carol@ours.test")
+        world.create(self.suite, "/v1/aliases", {"address": "info@ours.test", "targets": [world.ALICE]})
+        self._baseline = self._newest = self._newest_revision()
+        self._wait(self._newest, policy=True, relay=True)
+
+
+def message(marker: str, *, sender: str = FAR, header: str = "", body: str = "Hello.\r\n") -> bytes:
+    """A message with `marker` as its subject; `header` is more fields, each with its CRLF."""
+    date = "Date: Wed, 25 Nov 2026 09:00:00 +0000\r\n"
+    return f"{header}From: {sender}\r\nTo: {world.ALICE}\r\n{date}Subject: {marker}\r\n\r\n{body}".encode()
+
+
+def within_one_minute() -> None:
+    """Returns at a moment that leaves room for a few connections before the clock minute ends."""
+    left = _SECONDS_PER_MINUTE - time.time() % _SECONDS_PER_MINUTE
+    if left < _MINUTE_MARGIN:
+        until(
+            lambda: _SECONDS_PER_MINUTE - time.time() % _SECONDS_PER_MINUTE > _MINUTE_MARGIN,
+            "the next clock minute",
+            _MINUTE_MARGIN + 1,
+            0.1,
+        )
+
+
+def _public_addresses() -> Iterator[str]:
+    return (f"93.184.{high}.{low}" for high in range(1, 255) for low in range(1, 255))

@@ -1,0 +1,179 @@
+"""An SMTP client that plays any public address over the PROXY protocol and reads replies to the letter."""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import re
+import socket
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
+
+from tests.e2e import world
+from tests.peers.ports import LOOPBACK
+
+# INGRESS_PROXY_NETWORKS; from every other address of 127/8 a client is what its socket says.
+PROXY_NETWORK = "127.77.0.0/16"
+PROXY_ADDRESS = "127.77.0.1"
+
+SECONDS = 30.0
+CLOSED = "closed"
+
+_ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?= |$)")
+
+
+class Client:
+    """One session. Each command answers "250" or, for any other reply, code and enhanced code: "554 5.7.1".
+
+    `address` is the client's own: of 127/8 by socket, any other by a PROXY line. When the server has closed, commands
+    answer "closed". `text` is the whole of the last reply.
+    """
+
+    def __init__(
+        self, address: str, port: int, *, helo: str | None = "client.far.test", tls: bool = False, proxy_line: str = ""
+    ) -> None:
+        real = ipaddress.ip_address(address)
+        self.address = address
+        self.text = ""
+        direct = real.is_loopback and real.version == 4
+        source = address if direct else PROXY_ADDRESS
+        self._socket = socket.create_connection((LOOPBACK, port), timeout=SECONDS, source_address=(source, 0))
+        self._replies = self._socket.makefile("rb")
+        if not direct:
+            kind, here = ("TCP4", LOOPBACK) if real.version == 4 else ("TCP6", "::1")
+            self.send(proxy_line or f"PROXY {kind} {address} {here} 40000 25\r\n")
+        if tls:
+            self.wrap()
+        self.greeting = self.reply()
+        self.extensions: dict[str, str] = {}
+        if helo is not None and self.greeting == "220":
+            self.ehlo(helo)
+
+    @staticmethod
+    def early(address: str, port: int, octets: bytes) -> list[str]:
+        """What a client hears, until the server closes or greets, that sends `octets` before the greeting."""
+        kind = "TCP6" if ":" in address else "TCP4"
+        line = f"PROXY {kind} {address} {'::1' if kind == 'TCP6' else LOOPBACK} 40000 25\r\n"
+        with Client(address, port, helo=None, proxy_line=line + octets.decode()) as client:
+            heard = [client.greeting]
+            while heard[-1] not in (CLOSED, "220"):
+                heard.append(client.reply())
+            return heard
+
+    # One command each
+
+    def ehlo(self, name: str) -> str:
+        codes = self.say(f"EHLO {name}")
+        lines = [line[4:].partition(" ") for line in self.text.splitlines()[1:]]
+        self.extensions = {keyword.upper(): values for keyword, _, values in lines}
+        return codes
+
+    def mail(self, sender: str, parameters: str = "") -> str:
+        return self.say(f"MAIL FROM:<{sender}>{parameters and ' '}{parameters}")
+
+    def rcpt(self, recipient: str) -> str:
+        return self.say(f"RCPT TO:<{recipient}>")
+
+    def data(self, content: bytes) -> str:
+        """DATA, and after 354 the content (CRLF lines) with its dots stuffed; the answer to whichever was last."""
+        begun = self.say("DATA")
+        if begun != "354":
+            return begun
+        stuffed = b"\r\n".join(b"." + line if line.startswith(b".") else line for line in content.split(b"\r\n"))
+        self.send(stuffed + (b"" if stuffed.endswith(b"\r\n") else b"\r\n") + b".\r\n")
+        return self.reply()
+
+    def auth_plain(self, login: str = world.LOGIN, password: str = world.PASSWORD) -> str:
+        return self.say("AUTH PLAIN " + base64.b64encode(f"\0{login}\0{password}".encode()).decode())
+
+    def auth_login(self, login: str = world.LOGIN, password: str = world.PASSWORD) -> str:
+        answer = self.say("AUTH LOGIN")
+        for words in (login, password):
+            if not answer.startswith("334"):
+                break
+            answer = self.say(base64.b64encode(words.encode()).decode())
+        return answer
+
+    def starttls(self, helo: str = "client.far.test") -> str:
+        answer = self.say("STARTTLS")
+        if answer == "220 2.0.0":
+            self.wrap()
+            self.ehlo(helo)
+        return answer
+
+    def transaction(self, sender: str, *recipients: str, content: bytes | None = None) -> str:
+        """MAIL, each RCPT, and DATA when there is content: where it was refused and how, or "accepted"."""
+        answer = self.mail(sender)
+        if answer != "250":
+            return f"MAIL {answer}"
+        for recipient in recipients:
+            answer = self.rcpt(recipient)
+            if answer != "250":
+                return f"RCPT {answer}"
+        if content is not None:
+            answer = self.data(content)
+            if answer != "250":
+                return f"DATA {answer}"
+        return "accepted"
+
+    def say(self, line: str | bytes) -> str:
+        """One line of the client's, and the reply to it."""
+        self.send((line if isinstance(line, bytes) else line.encode()) + b"\r\n")
+        return self.reply()
+
+    def wrap(self) -> None:
+        """The handshake, after a 220 to STARTTLS."""
+        self._replies.close()
+        self._socket = world.no_verify().wrap_socket(self._socket)
+        self._replies = self._socket.makefile("rb")
+
+    # Octets
+
+    def send(self, octets: str | bytes) -> None:
+        try:
+            self._socket.sendall(octets if isinstance(octets, bytes) else octets.encode())
+        except (BrokenPipeError, ConnectionResetError):
+            # The reply that came before is still to be read.
+            return
+
+    def reply(self) -> str:
+        """The next reply."""
+        lines: list[str] = []
+        while True:
+            try:
+                line = self._replies.readline().decode("utf-8", "backslashreplace")
+            except ConnectionResetError:
+                line = ""
+            if not line:
+                self.text = "\n".join(lines)
+                return CLOSED
+            assert line.endswith("\r\n"), line
+            lines.append(line.removesuffix("\r\n"))
+            if line[3:4] != "-":
+                break
+        self.text = "\n".join(lines)
+        code, rest = lines[-1][:3], lines[-1][4:]
+        enhanced = _ENHANCED.match(rest)
+        return code if code == "250" or enhanced is None else f"{code} {enhanced[0]}"
+
+    def ended(self) -> bool:
+        """Whether the server closes now, with nothing more said."""
+        return self.reply() == CLOSED and self.text == ""
+
+    def close(self) -> None:
+        self._replies.close()
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def repeated(action: Callable[[], str], times: int) -> Sequence[str]:
+    """What doing it so often answers, one after the other."""
+    return [action() for _ in range(times)]

@@ -1,0 +1,201 @@
+"""`/settings/queue`: when mail is tried again, given up and told of, and how it is spread over connections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from tests.e2e import world
+from tests.e2e.settings.gateway import FAR, Gateway, message
+from tests.peers.ports import free_address
+from tests.peers.process import until
+from tests.peers.smtp_records import Transaction
+from tests.peers.smtp_sink import SmtpSink, Stage, reply
+
+pytestmark = pytest.mark.e2e
+
+SECONDS_PER_HOUR = 3600
+
+
+def _defer(gateway: Gateway, marker: str, sender: str = world.ALICE) -> None:
+    gateway.far.on(Stage.RCPT, reply("451 4.3.0 Come back later"))
+    _send(gateway, marker, sender)
+    _delivery(gateway, 1)
+
+
+def _send(gateway: Gateway, marker: str, sender: str = world.ALICE, *recipients: str) -> None:
+    with gateway.submission() as client:
+        content = message(marker, sender=world.ALICE)
+        assert client.transaction(sender, *(recipients or (FAR,)), content=content) == "accepted"
+
+
+def _delivery(gateway: Gateway, attempts: int) -> dict[str, Any]:
+    """The only delivery in the queue, once it was tried so often and is at rest."""
+    found: list[dict[str, Any]] = []
+
+    def tried() -> bool:
+        found[:] = [
+            delivery
+            for one in world.queued(gateway.suite)
+            for delivery in one["deliveries"]
+            if delivery["attempts"] >= attempts and delivery["state"] == "deferred"
+        ]
+        return bool(found)
+
+    until(tried, f"{attempts} attempts at the mail", 20)
+    return found[0]
+
+
+def _wait_until_due(delivery: dict[str, Any]) -> float:
+    """Minutes from the last attempt to the next."""
+    due = datetime.fromisoformat(delivery["due_at"])
+    return (due - datetime.fromisoformat(delivery["last_attempt"]["ended_at"])).total_seconds() / 60
+
+
+@pytest.mark.parametrize(
+    ("schedule", "minutes"),
+    [
+        ({}, [5, 7.5, 11.25]),
+        ({"first_minutes": 60, "growth": 1.5, "max_minutes": 120}, [60, 90, 120, 120]),
+        ({"first_minutes": 10, "growth": 3, "max_minutes": 1000}, [10, 30, 90]),
+    ],
+    ids=["at first", "capped", "steep"],
+)
+def test_waits_grow_by_the_schedule(gateway: Gateway, schedule: dict[str, Any], minutes: list[float]) -> None:
+    if schedule:
+        gateway.patch("queue", {"retry_schedule": schedule})
+    _defer(gateway, "schedule")
+    waits = [_wait_until_due(_delivery(gateway, 1))]
+    (waiting,) = world.queued(gateway.suite)
+    for attempts in range(2, len(minutes) + 1):
+        gateway.post(f"queue/messages/{waiting['queue_id']}:retry")
+        waits.append(_wait_until_due(_delivery(gateway, attempts)))
+    # Jitter is a part of the wait that leaves each step apart from the next.
+    for wait, wanted in zip(waits, minutes, strict=True):
+        assert 0.75 * wanted <= wait <= 1.25 * wanted, waits
+
+
+def _report(gateway: Gateway, marker: str, recipient: str = world.ALICE) -> Transaction:
+    """The report about the mail with `marker`, once the mailbox server has it."""
+
+    def found() -> list[Transaction]:
+        return [
+            one
+            for one in gateway.mailbox.messages
+            if b"multipart/report" in one.header and marker.encode() in one.content
+        ]
+
+    until(lambda: bool(found()), f"a report about {marker}; states {gateway.states(world.ALICE)}", 95)
+    (report,) = found()
+    assert report.sender == b""
+    assert report.accepted_recipients == [recipient.encode()]
+    return report
+
+
+def test_mail_that_is_refused_for_good_is_reported_from_the_null_sender(gateway: Gateway) -> None:
+    gateway.far.on(Stage.RCPT, reply("550-5.1.1 No such user", "550 5.1.1 here"))
+    _send(gateway, "refused for good")
+    content = _report(gateway, "refused for good").content
+    for words in (
+        b"Action: failed",
+        b"Status: 5.1.1",
+        b"Final-Recipient: rfc822; bob@far.test",
+        b"Diagnostic-Code: smtp; 550",
+        b"Reporting-MTA: dns; mx.ours.test",
+        b"Auto-Submitted: auto-replied",
+    ):
+        assert words.lower().replace(b"; ", b";") in content.lower().replace(b"; ", b";"), words
+
+
+def test_mail_expires_on_its_own_and_is_reported(gateway: Gateway) -> None:
+    _defer(gateway, "expires")
+    gateway.patch("queue", {"expire_after_hours": 1 / SECONDS_PER_HOUR})
+    _send(gateway, "expires soon")
+    content = _report(gateway, "expires soon").content
+    assert b"Action: failed" in content
+    assert b"Status: 4.4.7" in content or b"Status: 5.4.7" in content
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_the_sweep_ends_held_mail_and_tells_of_delays(gateway: Gateway, torture: bool, held: bool) -> None:
+    if not torture:
+        pytest.skip("the sweep waits a minute, so that an attempt may come first: --torture")
+    setting = "expire_after_hours" if held else "delay_notice_after_hours"
+    gateway.patch("queue", {setting: 3 / SECONDS_PER_HOUR})
+    gateway.far.on(Stage.RCPT, reply("451 4.3.0 Come back later"))
+    _send(gateway, "swept")
+    (waiting,) = world.queued(gateway.suite)
+    if held:
+        gateway.post(f"queue/messages/{waiting['queue_id']}:hold")
+        assert b"Action: failed" in _report(gateway, "swept").content
+        assert world.queued(gateway.suite) == []
+    else:
+        assert b"Action: delayed" in _report(gateway, "swept").content
+        assert [one["state"] for one in world.queued(gateway.suite)] == ["deferred"]
+
+
+def test_a_report_is_never_about_the_null_sender_and_goes_to_the_external_postmasters_once(
+    gateway: Gateway,
+) -> None:
+    gateway.patch("general", {"external_postmasters": ["post@pm.test"]})
+    gateway.dns.replace("pm.test", "MX", "10 mx.far.test.")
+    gateway.far.on(Stage.RCPT, reply("550 5.1.1 No such user"), address=FAR)
+    _send(gateway, "from nobody", "")
+
+    def found() -> list[Transaction]:
+        return [one for one in gateway.far.messages if b"from nobody" in one.content]
+
+    until(lambda: bool(found()), "the external postmaster has the double bounce", 20)
+    (report,) = found()
+    assert (report.sender, report.accepted_recipients) == (b"", [b"post@pm.test"])
+    until(lambda: not world.queued(gateway.suite), "nothing is left", 10)
+    assert len(found()) == 1
+    assert not gateway.mailbox.messages
+    gateway.dns.remove("pm.test")
+
+
+def test_a_report_that_the_postmaster_refuses_ends_there(gateway: Gateway) -> None:
+    gateway.patch("general", {"external_postmasters": ["post@pm.test"]})
+    gateway.dns.replace("pm.test", "MX", "10 mx.far.test.")
+    gateway.far.on(Stage.RCPT, reply("550 5.1.1 No such user"))
+    _send(gateway, "nobody wants it", "")
+    until(lambda: len(gateway.far.transactions) >= 2, "the report was tried", 20)
+    until(lambda: not world.queued(gateway.suite), "nothing is left", 10)
+    assert len(gateway.far.transactions) == 2
+    gateway.dns.remove("pm.test")
+
+
+@pytest.fixture
+def fresh(gateway: Gateway) -> Iterator[tuple[str, SmtpSink]]:
+    """A recipient at a destination to which there is no connection yet, and its mail server."""
+    domain = gateway.new_domain()
+    with SmtpSink(host=free_address(), port=gateway.mx_port) as sink:
+        gateway.dns.add(domain, "A", sink.host)
+        yield f"bob@{domain}", sink
+
+
+def test_so_many_connections_to_a_destination_and_no_more(gateway: Gateway, fresh: tuple[str, SmtpSink]) -> None:
+    recipient, sink = fresh
+    gateway.patch("queue", {"max_concurrency_per_destination": 2})
+    gate = sink.hold(Stage.END_OF_DATA)
+    for number in range(4):
+        _send(gateway, f"spread {number}", world.ALICE, recipient)
+    sink.wait_until(lambda: len([one for one in sink.sessions if one.transactions]) >= 2, "two sessions are under way")
+    # Mail to elsewhere passes the four, so they had their time.
+    _send(gateway, "passes by", world.ALICE, "carol@ours.test")
+    gateway.delivered("passes by")
+    assert len(sink.sessions) == 2
+    gate.open()
+    sink.wait_for_messages(4)
+
+
+def test_so_many_messages_over_a_connection_and_no_more(gateway: Gateway, fresh: tuple[str, SmtpSink]) -> None:
+    recipient, sink = fresh
+    gateway.patch("queue", {"max_messages_per_connection": 2, "max_concurrency_per_destination": 1})
+    for number in range(5):
+        _send(gateway, f"reuse {number}", world.ALICE, recipient)
+    sink.wait_for_messages(5)
+    assert [len(session.transactions) for session in sink.sessions] == [2, 2, 1]

@@ -1,0 +1,141 @@
+"""`/settings/sender-policy`: sender domains that are not fully qualified, and such that do not exist."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e import world
+from tests.e2e.settings.gateway import FAR, Gateway
+from tests.peers.dns import Behaviour
+from tests.peers.process import until
+
+pytestmark = pytest.mark.e2e
+
+# Nobody here, but a recipient all the same.
+UNKNOWN_SENDERS_COUNT_FOR = "anyone@partner.test"
+
+
+@pytest.mark.parametrize(
+    ("sender", "expected"),
+    [
+        ("bob@short", "RCPT 504 5.5.2"),
+        ("bob@localhost", "RCPT 504 5.5.2"),
+        ("bob@far.test", "accepted"),
+        ("bob@[192.0.2.1]", "accepted"),
+        ("bob@[IPv6:2001:db8::1]", "accepted"),
+        ("", "accepted"),
+    ],
+)
+def test_a_sender_domain_must_be_fully_qualified(gateway: Gateway, sender: str, expected: str) -> None:
+    gateway.patch("sender-policy", {"reject_non_fqdn_sender": "enforce"})
+    assert gateway.attempt(sender=sender) == expected
+
+
+@pytest.mark.parametrize("mode", ["off", "shadow"])
+def test_both_rules_refuse_nothing_in_off_and_shadow(gateway: Gateway, mode: str) -> None:
+    gateway.create("relay-domains", name="partner", domain="partner.test")
+    gateway.patch("sender-policy", {"reject_non_fqdn_sender": mode, "reject_unknown_sender_domain": mode})
+    gateway.dns.behave("silent.test", Behaviour.SERVFAIL)
+    for sender in ("bob@short", "bob@no-such.test", "bob@silent.test"):
+        assert gateway.attempt(UNKNOWN_SENDERS_COUNT_FOR, sender=sender) == "accepted"
+
+
+@pytest.fixture
+def unknown_refused(gateway: Gateway) -> Gateway:
+    """A gateway that refuses unknown sender domains, with a relay domain."""
+    gateway.dns.load(
+        {
+            "mx-only.test": {"MX": "10 mx.far.test."},
+            "a-only.test": {"A": "127.0.0.3"},
+            "aaaa-only.test": {"AAAA": "2001:db8::3"},
+            "txt-only.test": {"TXT": "neither"},
+            "null-mx.test": {"MX": "0 .", "A": "127.0.0.3"},
+            "dot-and-mx.test": {"MX": ["10 .", "20 mx.far.test."]},
+            "alias-of.test": {"CNAME": "mx-only.test."},
+            "xn--bcher-kva.test": {"A": "127.0.0.3"},
+            "mx-silent.test": {"A": "127.0.0.3"},
+            "a-silent.test": {"TXT": "x"},
+        }
+    )
+    for name, behaviour, kind in (
+        ("servfail.test", Behaviour.SERVFAIL, None),
+        ("refused.test", Behaviour.REFUSED, None),
+        ("nodata.test", Behaviour.NODATA, None),
+        ("mx-silent.test", Behaviour.SERVFAIL, "MX"),
+        ("a-silent.test", Behaviour.SERVFAIL, "A"),
+    ):
+        gateway.dns.behave(name, behaviour, kind)
+    gateway.create("relay-domains", name="partner", domain="partner.test")
+    gateway.patch("sender-policy", {"reject_unknown_sender_domain": "enforce"})
+    return gateway
+
+
+@pytest.mark.parametrize(
+    ("domain", "expected"),
+    [
+        ("mx-only.test", "accepted"),
+        ("a-only.test", "accepted"),
+        ("aaaa-only.test", "accepted"),
+        ("alias-of.test", "accepted"),
+        ("MX-only.TEST", "accepted"),
+        ("dot-and-mx.test", "accepted"),
+        ("xn--bcher-kva.test", "accepted"),
+        ("ours.test", "accepted"),
+        ("partner.test", "accepted"),
+        ("[192.0.2.1]", "accepted"),
+        ("no-such.test", "RCPT 550 5.1.8"),
+        ("nodata.test", "RCPT 550 5.1.8"),
+        ("txt-only.test", "RCPT 550 5.1.8"),
+        ("null-mx.test", "RCPT 550 5.7.27"),
+        ("servfail.test", "RCPT 450 4.1.8"),
+        ("refused.test", "RCPT 450 4.1.8"),
+        ("mx-silent.test", "accepted-or-450"),
+        ("a-silent.test", "RCPT 450 4.1.8"),
+    ],
+)
+def test_an_unknown_sender_domain(unknown_refused: Gateway, domain: str, expected: str) -> None:
+    got = unknown_refused.attempt(UNKNOWN_SENDERS_COUNT_FOR, sender=f"bob@{domain}")
+    if expected == "accepted-or-450":
+        # An address makes it known, and a missing answer about the MX may still say null MX.
+        assert got in ("accepted", "RCPT 450 4.1.8")
+    else:
+        assert got == expected
+
+
+def test_no_answer_at_all_is_a_temporary_refusal(unknown_refused: Gateway) -> None:
+    unknown_refused.dns.behave("silent.test", Behaviour.SILENT)
+    assert unknown_refused.attempt(UNKNOWN_SENDERS_COUNT_FOR, sender="bob@silent.test") == "RCPT 450 4.1.8"
+
+
+@pytest.mark.parametrize(
+    "recipient", [world.ALICE, "ALICE@ours.test", "info@ours.test", "postmaster@ours.test", "postmaster"]
+)
+def test_an_existing_account_is_written_to_from_anywhere(unknown_refused: Gateway, recipient: str) -> None:
+    for domain in ("no-such.test", "null-mx.test", "servfail.test"):
+        assert unknown_refused.attempt(recipient, sender=f"bob@{domain}") == "accepted"
+
+
+def test_a_relay_domains_listed_recipient_is_no_account_here(unknown_refused: Gateway) -> None:
+    unknown_refused.create("relay-domains", name="listed", domain="listed.test", recipients=["eve@listed.test"])
+    assert unknown_refused.attempt("eve@listed.test", sender="bob@no-such.test") == "RCPT 550 5.1.8"
+    assert unknown_refused.attempt("eve@listed.test", sender="") == "accepted"
+
+
+def test_a_refused_recipient_leaves_the_transaction_as_it_was(unknown_refused: Gateway) -> None:
+    with unknown_refused.connect() as client:
+        client.mail("bob@no-such.test")
+        assert [client.rcpt(UNKNOWN_SENDERS_COUNT_FOR), client.rcpt(world.ALICE)] == ["550 5.1.8", "250"]
+        client.say("RSET")
+        assert client.transaction(FAR, UNKNOWN_SENDERS_COUNT_FOR) == "accepted"
+
+
+def test_shadow_counts_what_it_would_have_done(gateway: Gateway) -> None:
+    gateway.patch("sender-policy", {"reject_non_fqdn_sender": "shadow"})
+    labels = {"reason": "non_fqdn_sender"}
+    before = gateway.metric("policy", "policy_shadow_total", **labels)
+    assert gateway.attempt(sender="bob@short") == "accepted"
+    assert gateway.attempt(sender="bob@far.test") == "accepted"
+    until(lambda: gateway.metric("policy", "policy_shadow_total", **labels) == before + 1, "one more in the counter", 5)
+    explained = gateway.explain(client_address="93.9.9.9", sender="bob@short", recipient=world.ALICE)
+    (report,) = [one for one in explained["rules"] if one["reason_id"] == "non_fqdn_sender"]
+    assert (report["outcome"], report["reply"]["code"], report["reply"]["enhanced_code"]) == ("shadow", 504, "5.5.2")
