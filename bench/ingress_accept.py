@@ -73,10 +73,10 @@ def _peer(kind: str) -> Iterator[tuple[int, int]]:
 
 
 @contextlib.contextmanager
-def targets() -> Iterator[tuple[Target, Target]]:
-    """Ingress and stock aiosmtpd, running."""
+def targets(peers: str = "grpc", **environment_too: str) -> Iterator[tuple[Target, Target]]:
+    """Ingress, beside those `peers` and with this environment, and stock aiosmtpd, running."""
     with (
-        _peer("grpc") as (grpc_port, _),
+        _peer(peers) as (grpc_port, _),
         _peer("stock") as (stock_port, stock_pid),
         tempfile.TemporaryDirectory() as folder,
     ):
@@ -92,6 +92,7 @@ def targets() -> Iterator[tuple[Target, Target]]:
             "INGRESS_MAX_CONNECTIONS": "12000",
             "INGRESS_POLICY_TARGET": f"127.0.0.1:{grpc_port}",
             "INGRESS_RELAY_TARGET": f"127.0.0.1:{grpc_port}",
+            **environment_too,
         }
         with (Path(folder) / "log").open("wb") as log:
             ingress = subprocess.Popen(
@@ -128,9 +129,12 @@ def _until_greeting(port: int) -> None:
     raise SystemExit("ingress does not greet")
 
 
-def load(target: Target, *, messages: int, sessions: int, size: int, reuse: bool) -> Figure:
-    """One run of smtp-source against the target."""
-    command = ["smtp-source", "-s", str(sessions), "-m", str(messages), "-l", str(size)]
+def load(
+    target: Target, *, messages: int, sessions: int, size: int = 0, reuse: bool, content: Path | None = None
+) -> Figure:
+    """One run of smtp-source against the target, with `content` or so many octets of its own."""
+    command = ["smtp-source", "-s", str(sessions), "-m", str(messages)]
+    command += ["-l", str(size)] if content is None else ["-F", str(content)]
     command += ["-f", "sender@example.org", "-t", "recipient@example.com", *(["-d"] if reuse else [])]
     cpu, began = target.cpu_seconds(), time.perf_counter()
     subprocess.run([*command, f"inet:127.0.0.1:{target.port}"], check=True)

@@ -1,6 +1,7 @@
 """The cheapest possible policy and relay, as one process, and stock aiosmtpd as another: what ingress is measured with.
 
-Run as `python -m bench.ingress_peers grpc` or `… stock`; prints its port and serves until its standard input ends.
+Run as `python -m bench.ingress_peers grpc`, `… grpc-dkim` (policy asks for DKIM) or `… stock`; prints its port and
+serves until its standard input ends.
 """
 
 from __future__ import annotations
@@ -27,7 +28,16 @@ _PROFILE = policy_pb2.SessionProfile(
 _OPTIONS = [("grpc.max_receive_message_length", 64 * 1024 * 1024)]
 
 
+_WITH_DKIM = policy_pb2.SessionProfile()
+_WITH_DKIM.CopyFrom(_PROFILE)
+_WITH_DKIM.ask_stages.append(policy_pb2.STAGE_END_OF_DATA)
+_DKIM = policy_pb2.ContentChecks(dkim=True)
+
+
 class _Policy(policy_pb2_grpc.PolicyServicer):
+    def __init__(self, *, dkim: bool) -> None:
+        self._dkim = dkim
+
     async def DecideStream(  # noqa: N802 - the contract's name
         self, request_iterator: AsyncIterator[policy_pb2.DecideFrame], context: object
     ) -> AsyncIterator[policy_pb2.VerdictFrame]:
@@ -37,7 +47,12 @@ class _Policy(policy_pb2_grpc.PolicyServicer):
             for request in frame.requests:
                 verdict = answer.verdicts.add(request_id=request.request_id, action=policy_pb2.ACTION_ACCEPT)
                 if request.stage == policy_pb2.STAGE_CONNECT:
-                    verdict.profile.CopyFrom(_PROFILE)
+                    verdict.profile.CopyFrom(_WITH_DKIM if self._dkim else _PROFILE)
+                elif self._dkim and request.stage == policy_pb2.STAGE_RCPT:
+                    verdict.checks.CopyFrom(_DKIM)
+                elif request.stage == policy_pb2.STAGE_END_OF_DATA:
+                    # A figure for verified messages must not be one for anything else.
+                    assert [each.result for each in request.content.dkim] == [policy_pb2.CHECK_RESULT_PASS]
             if answer.verdicts:
                 yield answer
 
@@ -63,10 +78,10 @@ class _Sink:
         return "250 2.0.0 Ok"
 
 
-async def _serve_grpc() -> int:
+async def _serve_grpc(*, dkim: bool) -> int:
     server = grpc.aio.server(options=_OPTIONS)
-    policy_pb2_grpc.add_PolicyServicer_to_server(_Policy(), server)
-    relay_pb2_grpc.add_RelayServicer_to_server(_Relay(), server)
+    policy_pb2_grpc.add_PolicyServicer_to_server(_Policy(dkim=dkim), server)  # type: ignore[abstract]
+    relay_pb2_grpc.add_RelayServicer_to_server(_Relay(), server)  # type: ignore[abstract]
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     _kept.append(server)
@@ -84,7 +99,7 @@ _kept: list[object] = []
 
 
 async def _main(kind: str) -> None:
-    print(await (_serve_grpc() if kind == "grpc" else _serve_stock()), flush=True)
+    print(await (_serve_stock() if kind == "stock" else _serve_grpc(dkim=kind == "grpc-dkim")), flush=True)
     await asyncio.to_thread(sys.stdin.read)
     for kept in _kept:
         if isinstance(kept, grpc.aio.Server):

@@ -6,7 +6,8 @@ import asyncio
 import base64
 import binascii
 import socket
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import dns.asyncresolver
@@ -27,6 +28,8 @@ _LOOKUP_SECONDS = 5.0
 _RECORD_OCTETS = 4096
 _LOOKUPS_AT_ONCE = 64
 _DNS_PORT = 53
+_KEPT = 10_000
+_LONGEST_KEPT_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +50,16 @@ class NoKey:
 
 
 class KeyLookup:
-    """Asks the DNS. `nameservers`: host[:port], comma-separated; empty: the system's."""
+    """Asks the DNS, and keeps keys as long as their TTL says, at most an hour. `clock`: Unix seconds.
 
-    def __init__(self, nameservers: str) -> None:
+    `nameservers`: host[:port], comma-separated; empty: the system's.
+    """
+
+    def __init__(self, nameservers: str, clock: Callable[[], float] = time.time) -> None:
         """Raises ValueError when a name server is no address."""
+        self._clock = clock
+        # Name to key and the time it is good until, oldest first.
+        self._kept: dict[str, tuple[Key | NoKey, float]] = {}
         self._resolver = dns.asyncresolver.Resolver(configure=not nameservers)
         if nameservers:
             self._resolver.nameservers = [_server(part.strip()) for part in nameservers.split(",") if part.strip()]
@@ -59,11 +68,26 @@ class KeyLookup:
 
     async def find(self, names: Iterable[str]) -> dict[str, Key | NoKey]:
         """The keys at these names (selector._domainkey.domain), asked side by side."""
-        wanted = list(dict.fromkeys(names))
-        found = await asyncio.gather(*(self._one(name) for name in wanted))
-        return dict(zip(wanted, found, strict=True))
+        found: dict[str, Key | NoKey] = {}
+        missing: list[str] = []
+        for name in dict.fromkeys(names):
+            kept = self._kept.get(name)
+            if kept is not None and kept[1] > self._clock():
+                found[name] = kept[0]
+            else:
+                missing.append(name)
+        if missing:
+            found.update(zip(missing, await asyncio.gather(*map(self._ask, missing)), strict=True))
+        return found
 
-    async def _one(self, name: str) -> Key | NoKey:
+    def _keep(self, name: str, key: Key | NoKey, seconds: float) -> Key | NoKey:
+        self._kept.pop(name, None)
+        if len(self._kept) >= _KEPT:
+            del self._kept[next(iter(self._kept))]
+        self._kept[name] = (key, self._clock() + min(seconds, _LONGEST_KEPT_SECONDS))
+        return key
+
+    async def _ask(self, name: str) -> Key | NoKey:
         try:
             wanted = dns.name.from_text(name)
         except (dns.exception.DNSException, UnicodeError):
@@ -78,7 +102,7 @@ class KeyLookup:
                 return NoKey("key could not be looked up", temporary=True)
         records = [b"".join(record.strings) for record in answer]
         chosen = next((one for one in records if one.lstrip().startswith(b"v=DKIM1")), records[0] if records else b"")
-        return read_key(chosen)
+        return self._keep(name, read_key(chosen), answer.rrset.ttl if answer.rrset is not None else 0)
 
 
 def _server(text: str) -> dns.nameserver.Do53Nameserver:

@@ -43,7 +43,7 @@ class CheckRunner:
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Raises ValueError when a name server is no address."""
-        self._keys = KeyLookup(nameservers)
+        self._keys = KeyLookup(nameservers, clock)
         self._scanner = Scanner(clamd_concurrency)
         self._threads = ThreadPoolExecutor(crypto_threads, thread_name_prefix="crypto")
         self._most_waiting = crypto_threads * _WAITING_PER_THREAD

@@ -110,6 +110,21 @@ async def test_name_servers_by_environment(text: str) -> None:
     assert await KeyLookup(text).find([]) == {}
 
 
+async def test_keys_are_kept_for_their_ttl_and_failures_are_not(zone: DnsServer) -> None:
+    now = 1_000.0
+    lookup = KeyLookup(zone.address, lambda: now)
+    zone.replace(KEY_NAME, "TXT", RSA.record, ttl=60)
+    for at in (1_000.0, 1_059.0):
+        now = at
+        assert isinstance((await lookup.find([f"{KEY_NAME}."]))[f"{KEY_NAME}."], Key)
+    assert len(zone.asked(KEY_NAME)) == 1
+    now = 1_061.0
+    zone.behave(KEY_NAME, Behaviour.SERVFAIL)
+    assert (await lookup.find([f"{KEY_NAME}."]))[f"{KEY_NAME}."] == NoKey("key could not be looked up", temporary=True)
+    zone.normal(KEY_NAME)
+    assert isinstance((await lookup.find([f"{KEY_NAME}."]))[f"{KEY_NAME}."], Key)
+
+
 async def test_a_name_server_by_its_name(zone: DnsServer) -> None:
     lookup = KeyLookup(f"localhost:{zone.port}")
     assert isinstance((await lookup.find([f"{KEY_NAME}."]))[f"{KEY_NAME}."], Key)
