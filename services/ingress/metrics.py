@@ -52,7 +52,8 @@ class Metrics:
     messages: defaultdict[str, int] = field(default_factory=_numbers)
     octets_received: int = 0
     octets_sent: int = 0
-    policy_seconds: Histogram = field(default_factory=Histogram)
+    # By stage.
+    policy_seconds: defaultdict[str, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
     policy_failures: defaultdict[str, int] = field(default_factory=_numbers)
     relay_seconds: Histogram = field(default_factory=Histogram)
     relay_failures: int = 0
@@ -81,7 +82,7 @@ class MetricsCollector(Collector):
         yield _by_label("ingress_messages", "Messages at their end.", "outcome", m.messages)
         yield CounterMetricFamily("ingress_received_octets", "Octets from clients.", value=m.octets_received)
         yield CounterMetricFamily("ingress_sent_octets", "Octets to clients.", value=m.octets_sent)
-        yield _histogram("ingress_policy_seconds", "Time until policy's verdict.", m.policy_seconds)
+        yield _histograms("ingress_policy_seconds", "Time until policy's verdict.", "stage", m.policy_seconds)
         yield _by_label("ingress_policy_failures", "Decisions without a verdict.", "stage", m.policy_failures)
         yield _histogram("ingress_relay_seconds", "Time until relay's acknowledgement.", m.relay_seconds)
         yield CounterMetricFamily(
@@ -97,10 +98,7 @@ class MetricsCollector(Collector):
         for labels, count in m.checks.items():
             checks.add_metric(labels, count)
         yield checks
-        seconds = HistogramMetricFamily("ingress_check_seconds", "Time of a content check.", labels=("check",))
-        for check, histogram in m.check_seconds.items():
-            seconds.add_metric((check,), histogram.buckets(), histogram.total)
-        yield seconds
+        yield _histograms("ingress_check_seconds", "Time of a content check.", "check", m.check_seconds)
         gauge = GaugeMetricFamily("ingress_open_sessions", "Connections open now.", labels=("listener", "state"))
         for labels, count in self._open_sessions().items():
             gauge.add_metric(labels, count)
@@ -117,4 +115,11 @@ def _by_label(name: str, text: str, label: str, values: dict[str, int]) -> Metri
 def _histogram(name: str, text: str, histogram: Histogram) -> Metric:
     family = HistogramMetricFamily(name, text)
     family.add_metric((), histogram.buckets(), histogram.total)
+    return family
+
+
+def _histograms(name: str, text: str, label: str, histograms: dict[str, Histogram]) -> Metric:
+    family = HistogramMetricFamily(name, text, labels=(label,))
+    for value, histogram in histograms.items():
+        family.add_metric((value,), histogram.buckets(), histogram.total)
     return family

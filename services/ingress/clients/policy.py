@@ -102,7 +102,7 @@ class PolicyClient:
             message = await question.answer
         finally:
             self._pending.pop(number, None)
-        self._metrics.policy_seconds.observe(time.monotonic() - now)
+        self._metrics.policy_seconds[stage.name].observe(time.monotonic() - now)
         try:
             return wire.verdict(message)
         except NonsenseError as error:

@@ -1,0 +1,62 @@
+"""The figures as Prometheus reads them: names, labels, and that clients can't make more of them."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from services.ingress.metrics import Histogram, MetricsCollector
+from services.ingress.session import Listener
+from tests.ingress.conftest import Ingress
+
+
+def shown(ingress: Ingress) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    registry = CollectorRegistry()
+    registry.register(MetricsCollector(ingress.metrics, ingress.worker.listeners.open_sessions))
+    text = generate_latest(registry).decode()
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def value(ingress: Ingress, name: str, **labels: str) -> float:
+    return shown(ingress).get((name, frozenset(labels.items())), 0.0)
+
+
+async def test_a_message_is_counted_everywhere(ingress: Ingress) -> None:
+    client = await ingress.client()
+    content = b"Subject: x\r\n\r\nbody\r\n"
+    assert (await client.send_mail(content, "a@example.com", "b@example.com")).code == 250
+    assert value(ingress, "ingress_open_sessions", listener="smtp", state="command") == 1
+    assert value(ingress, "ingress_sessions_total", listener="smtp") == 1
+    assert value(ingress, "ingress_commands_total", verb="RCPT") == 2
+    assert value(ingress, "ingress_replies_total", code="354") == 1
+    assert value(ingress, "ingress_messages_total", outcome="accepted") == 1
+    assert value(ingress, "ingress_received_octets_total") == len(content)
+    assert value(ingress, "ingress_sent_octets_total") > 100
+    assert value(ingress, "ingress_policy_seconds_count", stage="RCPT") == 2
+    assert value(ingress, "ingress_relay_seconds_count") == 1
+    assert value(ingress, "ingress_data_seconds_count") == 1
+    await client.command("QUIT")
+    await ingress.until_empty()
+    assert value(ingress, "ingress_sessions_ended_total", reason="quit") == 1
+    assert value(ingress, "ingress_open_sessions", listener="smtp", state="command") == 0
+
+
+async def test_what_clients_send_makes_no_labels(ingress: Ingress) -> None:
+    client = await ingress.client(Listener.SUBMISSION)
+    before = len(shown(ingress))
+    for number in range(15):
+        assert (await client.command(f"XYZZY{number} plugh")).code == 500
+    assert value(ingress, "ingress_commands_total", verb="unknown") == 15
+    assert len(shown(ingress)) - before <= 3
+
+
+def test_histograms_are_cumulative() -> None:
+    histogram = Histogram()
+    for seconds in (0.0001, 0.0005, 0.003, 0.5, 100.0):
+        histogram.observe(seconds)
+    buckets = dict(histogram.buckets())
+    assert (buckets["0.0005"], buckets["0.005"], buckets["0.5"], buckets["30.0"], buckets["+Inf"]) == (2, 3, 4, 4, 5)
