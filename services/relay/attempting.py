@@ -34,6 +34,9 @@ log = structlog.get_logger(__name__)
 _LATER = 5 * MICROSECONDS
 
 
+_COUNTERS = {result: DELIVERIES.labels(result.value) for result in Result}
+
+
 class Attempts:
     """For the life of the process."""
 
@@ -212,7 +215,7 @@ class Attempts:
         done: Settlements,
     ) -> None:
         for delivery, outcome, settled in zip(deliveries, outcomes, done.settled, strict=True):
-            DELIVERIES.labels(outcome.result.value).inc()
+            _COUNTERS[outcome.result].inc()
             log.info(
                 "delivery_attempt",
                 queue_id=queue_id(message.id),

@@ -40,6 +40,8 @@ class Room:
         self._most_octets = octets
         self.deliveries = 0
         self.octets = 0
+        BACKLOG.set_function(lambda: self.deliveries)
+        BACKLOG_OCTETS.set_function(lambda: self.octets)
 
     @property
     def left(self) -> int:
@@ -57,8 +59,6 @@ class Room:
     def add(self, deliveries: int, octets: int) -> None:
         self.deliveries += deliveries
         self.octets += octets
-        BACKLOG.set(self.deliveries)
-        BACKLOG_OCTETS.set(self.octets)
 
     def remove(self, deliveries: int, octets: int) -> None:
         self.add(-deliveries, -octets)

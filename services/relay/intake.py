@@ -35,6 +35,9 @@ class Result(Enum):
     INVALID = "invalid"
 
 
+_COUNTERS = {result: SUBMISSIONS.labels(result.value) for result in Result}
+
+
 @dataclass(frozen=True, slots=True)
 class Ack:
     submission_id: str
@@ -144,7 +147,7 @@ class Stream:
         self._ack(Ack(submission_id, result, reason=reason))
 
     def _ack(self, ack: Ack) -> None:
-        SUBMISSIONS.labels(ack.result.value).inc()
+        _COUNTERS[ack.result].inc()
         self._acks.append(ack)
         self.changed.set()
 
