@@ -77,7 +77,8 @@ class DeliveryProtocol(SMTPProtocol):
         if start:
             transport.write(start)
         view = memoryview(content)
-        for position in range(0, len(view), _BLOCK):
+        last = len(view) - _BLOCK
+        for position in range(0, last, _BLOCK):
             transport.write(view[position : position + _BLOCK])
             if self._paused:
                 await self._progress(seconds)
@@ -88,8 +89,8 @@ class DeliveryProtocol(SMTPProtocol):
                 self._tainted = True
                 return False
             transport = self._open()
-        if end:
-            transport.write(end)
+        # With the last octet the answer may come at any time, and is one to the whole.
+        transport.writelines((view[len(range(0, last, _BLOCK)) * _BLOCK :], end))
         return True
 
     async def reply(self, seconds: float) -> Reply:

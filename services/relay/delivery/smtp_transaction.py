@@ -204,14 +204,15 @@ class Transaction:
         if not whole:
             await self._cut_short()
             return
+        closes = False
         for number in range(replies):
-            concerned = self._accepted if replies == 1 else [self._accepted[number]]
             reply = await self._reply(Stage.END_OF_DATA, self._timeouts.end_of_data)
+            concerned = self._accepted if replies == 1 else [self._accepted[number]]
             self._decide(concerned, judge(Stage.END_OF_DATA, reply))
-            if reply.code == _SERVICE_CLOSES:
-                self._protocol.abort()
-                self._decide(self._accepted[number:], judge(Stage.END_OF_DATA, reply))
-                return
+            # In LMTP it speaks for one recipient; the others may have theirs still, or be lost with the connection.
+            closes = closes or reply.code == _SERVICE_CLOSES
+        if closes:
+            self._protocol.abort()
 
     async def _cut_short(self) -> None:
         """The answer came before the end. A refusal is one; what takes half a message is not."""

@@ -135,7 +135,7 @@ class MailTransport:
         message: OutgoingMessage,
         recipients: Sequence[OutgoingRecipient],
     ) -> list[Outcome]:
-        if route.mailbox is None:
+        if configuration.dkim_keys and route.mailbox is None:
             content = await self._signer.signed(configuration, message)
             message = message if content is message.content else replace(message, content=content)
         prepared = PreparedMessage(message)

@@ -1,0 +1,88 @@
+"""Whatever a next hop does: every recipient has an outcome, and what it says is what happened there."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from services.relay.configuration import Mailbox, MailboxKind
+from services.relay.transaction import Outcome, Result
+from tests.peers.smtp_sink import Close, Offer, Reset, Send, SmtpSink, Stage, Transaction, reply
+from tests.relay.delivery.conftest import Gateway
+
+RECIPIENTS = [f"r{number}@local.test".encode() for number in range(4)]
+STAGES = [
+    Stage.CONNECT, Stage.EHLO, Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.END_OF_DATA, Stage.RSET, Stage.CONTENT,
+    Stage.IDLE,
+]  # fmt: skip
+CODES = [200, 220, 250, 251, 299, 354, 399, 421, 450, 451, 452, 454, 499, 500, 503, 550, 552, 554, 599, 601, 100]
+NONSENSE = [b"\r\n", b"x\r\n", b"250", b"25 0 ok\r\n", b"250-a\r\n250-b\r\n", b"\xff\xfe\r\n", b"99999 x\r\n"]
+
+
+def misbehave(sink: SmtpSink, chance: random.Random) -> None:
+    for _ in range(chance.randint(1, 3)):
+        stage = chance.choice(STAGES)
+        # A yes in the middle can't be told from one at the end when all was sent at once.
+        code = chance.choice([421, 451, 552] if stage is Stage.CONTENT else CODES)
+        answer = reply(f"{code} {chance.choice(['', '4.5.3 ', '5.1.1 ', '2.0.0 '])}said")
+        steps = {
+            "reply": (answer,),
+            "reply and close": (answer, Close()),
+            "close": (Close(),),
+            "reset": (Reset(),),
+            # What is no whole reply is followed by the end, so that nobody waits.
+            "nonsense": (Send(chance.choice(NONSENSE)), Close()),
+        }[chance.choice(["reply", "reply", "reply and close", "close", "reset", "nonsense"])]
+        if stage in (Stage.IDLE, Stage.CONTENT) and not isinstance(steps[-1], Close):
+            # One who refuses in the middle and then takes it all the same can't be told from one who doesn't.
+            steps = (*steps, Close())
+        address = chance.choice(RECIPIENTS) if stage is Stage.RCPT and chance.random() < 0.7 else None
+        times = chance.choice([1, 1, 2, None])
+        sink.on(stage, *steps, address=address, times=times, after_octets=chance.choice([0, 500, 100_000]))
+
+
+def check(outcomes: list[Outcome], transactions: list[Transaction]) -> None:
+    """Delivered once and said so; or not delivered; or unknown and marked as such."""
+    for outcome, address in zip(outcomes, RECIPIENTS, strict=True):
+        copies = sum(
+            (recipient.final_code if transaction.via and recipient.final_code is not None else transaction.code)
+            in _TAKEN
+            for transaction in transactions
+            for recipient in transaction.recipients
+            if recipient.address == address and recipient.accepted and transaction.complete
+        )
+        assert copies <= 1, (outcome, copies)
+        if outcome.result is Result.DELIVERED:
+            assert copies == 1, outcome
+        else:
+            assert copies == 0 or outcome.possible_duplicate, outcome
+        assert outcome.counts
+        assert outcome.text.isprintable()
+
+
+_TAKEN = range(200, 300)
+
+
+@pytest.mark.parametrize("lmtp", [False, True], ids=["smtp", "lmtp"])
+@pytest.mark.parametrize("seed", range(12))
+async def test_outcomes_tell_what_happened(gateway: Gateway, lmtp: bool, seed: int) -> None:
+    chance = random.Random(seed)
+    with SmtpSink() as sink:
+        kind = MailboxKind.LMTP if lmtp else MailboxKind.SMTP
+        gateway.into_mailbox("local.test", Mailbox(kind, sink.host, sink.port))
+        gateway.options_are(chunking=chance.random() < 0.5)
+        for _ in range(25):
+            sink.clear()
+            sink.offer = Offer(lmtp=lmtp, pipelining=chance.random() < 0.6, chunking=chance.random() < 0.5)
+            misbehave(sink, chance)
+            content = b"Subject: x\r\n\r\n" + b"y" * chance.choice([10, 1000, 300_000]) + b"\r\n"
+            outcomes = list(await gateway.deliver(*RECIPIENTS, content=content))
+            assert [outcome.delivery_id for outcome in outcomes] == [0, 1, 2, 3]
+            # Its record is complete once it has nothing open.
+            gateway.transport._pool.close()
+            gateway.transport._pool._closed = False
+            await sink.sessions_ended(len(sink.sessions))
+            check(outcomes, sink.transactions)
+        sink.clear()
+        assert {outcome.result for outcome in await gateway.deliver(*RECIPIENTS)} == {Result.DELIVERED}
