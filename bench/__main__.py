@@ -1,103 +1,161 @@
-"""`make bench`: Posthouse and its peers do the same job in turn; prints medians and ratios."""
+"""`make bench`: Posthouse and its peers do the same job in turn; prints medians and ratios, and keeps a report.
+
+About 20 minutes; `--quick` 3. The report is bench/results/throughput.md and .svg.
+"""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench import report
-from bench.gateways import Gateway, Postfix, Posthouse, free_ports, postfix_is_here
-from bench.load import LoadError, Measured, Workload, run
+import trustme
 
-WORKLOADS = (
-    Workload("4 KB, one a connection", 4096, 4000),
-    Workload("4 KB, many a connection", 4096, 6000, keep_connection=True),
-    Workload("50 KB, one a connection", 50_000, 2500),
-    Workload("50 KB, many a connection", 50_000, 3000, keep_connection=True),
-)
+from bench import haraka, latency, report
+from bench.gateways import DNSBL_ZONE, Gateway, Postfix, Posthouse, Task, postfix_is_here
+from bench.haraka import Haraka
+from bench.load import LoadError, Measured, Sinks, check_counts, drain, run, send
+from bench.processes import MemoryWatch, total_memory
+from bench.workloads import DRAIN, FULL_DRAIN, FURTHER, MAIN, SENDER_DOMAIN, Workload
+from tests.peers.dns import DnsServer
+
 RESULTS = Path(__file__).parent / "results"
+_WARM_UP = 100
+_LATENCY_MESSAGES = 300
+_MEMORY_MESSAGES = 3000
 
 
-async def compare(workloads: Sequence[Workload], runs: int, gateways: Sequence[type[Gateway]]) -> str:
-    """Alternates the gateways run by run and returns the report."""
-    results: dict[str, list[report.Series]] = {}
-    descriptions: dict[str, str] = {}
-    for workload in workloads:
-        found: dict[str, list[Measured]] = {}
-        cpu: dict[str, dict[str, float]] = {}
-        for number in range(runs):
-            for kind in gateways:
-                gateway = kind()
-                descriptions[gateway.name] = gateway.description
-                measured, used = await _one(gateway, workload)
-                found.setdefault(gateway.name, []).append(measured)
-                totals = cpu.setdefault(gateway.name, {})
-                for name, seconds in used.items():
-                    totals[name] = totals.get(name, 0.0) + seconds
-                print(
-                    f"{workload.name}, run {number + 1} of {runs}, {gateway.name}: "
-                    f"{measured.accepted_rate:,.0f} accepted/s, {measured.delivered_rate:,.0f} delivered/s",
-                    flush=True,
-                )
-        results[workload.name] = [
-            report.Series(
-                name,
-                tuple(measured),
-                {part: 1000 * seconds / (runs * workload.messages) for part, seconds in cpu[name].items()},
-            )
-            for name, measured in found.items()
-        ]
-    RESULTS.mkdir(exist_ok=True)
-    report.plot(results, RESULTS / "throughput.svg")
-    text = "\n".join(
-        (
-            f"Machine: {report.machine()}",
-            *(f"{name}: {description}" for name, description in descriptions.items()),
-            f"smtp-source with 20 sessions, smtp-sink; medians of {runs} alternated runs, everything fsynced.",
-            "",
-            report.table(results),
+@contextlib.contextmanager
+def _started(kind: type[Gateway], workload: Workload) -> Iterator[tuple[Gateway, Sinks]]:
+    """A gateway ready for the workload, and its next hops. Afterwards each sink must have got what was sent."""
+    with contextlib.ExitStack() as stack:
+        sinks = stack.enter_context(Sinks(workload.recipient_domains))
+        certificate = trustme.CA().issue_cert("gateway.bench.example") if workload.tls else None
+        gateway = kind()
+        task = Task(
+            sinks.next_hops,
+            certificate=certificate,
+            auth=workload.auth,
+            nameserver=stack.enter_context(_nameserver()) if workload.checks and gateway.checks else None,
+            held=workload.drain,
+            postgresql=workload.postgresql,
+            environment=workload.environment,
         )
-    )
-    (RESULTS / "throughput.md").write_text(text + "\n")
-    return text
+        stopped = False
+        try:
+            gateway.start(task)
+            yield gateway, sinks
+            gateway.stop()
+            stopped = True
+        finally:
+            if not stopped:
+                gateway.stop()
+        check_counts(workload, workload.messages + (0 if workload.drain else _WARM_UP), sinks, gateway.name)
 
 
-async def _one(gateway: Gateway, workload: Workload) -> tuple[Measured, dict[str, float]]:
-    (sink_port,) = free_ports(1)
-    await gateway.start(sink_port)
-    try:
+def _nameserver() -> DnsServer:
+    """SPF passes after an include, and nobody is listed."""
+    server = DnsServer()
+    server.add(SENDER_DOMAIN, "TXT", "v=spf1 include:_spf.source.example -all")
+    server.add("_spf.source.example", "TXT", "v=spf1 ip4:198.51.100.0/24 ip4:100.200.0.0/16 -all")
+    server.add(f"2.0.0.127.{DNSBL_ZONE}", "A", "127.0.0.2")
+    return server
+
+
+def measure(kind: type[Gateway], workload: Workload) -> Measured:
+    """One run. Raises LoadError when it is not comparable."""
+    with _started(kind, workload) as (gateway, sinks):
+        if workload.drain:
+            return drain(workload, gateway, sinks)
         # A few messages first: connections, caches and code are warm in every contender.
-        warm = Workload("warm-up", workload.size, 100, workload.sessions, workload.keep_connection)
-        await run(warm, gateway.port, sink_port)
-        before = gateway.cpu_seconds()
-        measured = await run(workload, gateway.port, sink_port)
-        used = {name: seconds - before.get(name, 0.0) for name, seconds in gateway.cpu_seconds().items()}
-    finally:
-        await gateway.stop()
-    return measured, used
+        send(workload, _WARM_UP, gateway)
+        sinks.wait_for(_WARM_UP)
+        return run(workload, gateway, sinks, _WARM_UP)
+
+
+def memory(kind: type[Gateway], scale: float) -> report.Memory:
+    """50 KB messages, many a connection, while all processes are watched."""
+    workload = Workload("memory", 50_000, _MEMORY_MESSAGES, keep_connection=True).scaled(scale)
+    with _started(kind, workload) as (gateway, sinks):
+        idle = total_memory(gateway.processes())
+        with MemoryWatch(gateway) as watch:
+            send(workload, workload.messages + _WARM_UP, gateway)
+            sinks.wait_for(workload.messages + _WARM_UP)
+        return report.Memory(idle, watch.highest, total_memory(gateway.processes()))
+
+
+def compare(
+    workloads: Sequence[Workload], runs: int, gateways: Sequence[type[Gateway]], found: report.Findings
+) -> None:
+    """Alternates the gateways run by run. A workload that is not comparable is left out, and said to be."""
+    for workload in workloads:
+        measured: dict[str, list[Measured]] = {kind.name: [] for kind in gateways}
+        # The largest is measured once: it averages over more messages than the others in all their runs.
+        times = 1 if workload.drain else runs
+        try:
+            for number in range(times):
+                for kind in gateways:
+                    one = measure(kind, workload)
+                    measured[kind.name].append(one)
+                    print(
+                        f"{workload.name}, run {number + 1} of {times}, {kind.name}: "
+                        f"{one.accepted_rate:,.0f} accepted/s, {one.delivered_rate:,.0f} delivered/s",
+                        flush=True,
+                    )
+        except LoadError as error:
+            print(f"not compared: {workload.name}: {error}", flush=True)
+            found.refused.append(f"{workload.name}: {error}")
+            continue
+        found.throughput[workload.name] = [report.Series(name, tuple(series)) for name, series in measured.items()]
+
+
+def _gateways(arguments: argparse.Namespace) -> list[type[Gateway]]:
+    chosen: list[type[Gateway]] = [Posthouse]
+    wanted = arguments.peers.split(",") if arguments.peers else []
+    if "postfix" in wanted:
+        if postfix_is_here():
+            chosen.append(Postfix)
+        else:
+            print("without Postfix: it is not installed, or this is not root on Linux")
+    if "haraka" in wanted and haraka.is_here():
+        chosen.append(Haraka)
+    return chosen
+
+
+def _workloads(arguments: argparse.Namespace) -> list[Workload]:
+    every = MAIN if arguments.quick else (*MAIN, *FURTHER, FULL_DRAIN if arguments.full else DRAIN)
+    return [workload.scaled(arguments.scale) for workload in every if arguments.only in workload.name]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--runs", type=int, default=3, help="alternated runs of each gateway (3)")
-    parser.add_argument("--only", default="", help="run the workloads whose name holds this text")
-    parser.add_argument("--no-peers", action="store_true", help="Posthouse alone")
-    parser.add_argument("--scale", type=float, default=1.0, help="multiplies the number of messages")
+    parser.add_argument("--runs", type=int, help="alternated runs of each gateway (3; 1 with --quick)")
+    parser.add_argument("--scale", type=float, help="multiplies the number of messages (1; 0.25 with --quick)")
+    parser.add_argument("--only", default="", help="run the workloads whose name holds this text, and nothing else")
+    parser.add_argument("--quick", action="store_true", help="the four main workloads, about 3 minutes")
+    parser.add_argument("--full", action="store_true", help="drain a queue of 100,000, not 10,000: 20 minutes more")
+    parser.add_argument("--peers", default="postfix,haraka", help="who takes part (postfix,haraka); empty: nobody")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the report (bench/results)")
     arguments = parser.parse_args()
-    chosen = [
-        Workload(w.name, w.size, max(100, int(w.messages * arguments.scale)), w.sessions, w.keep_connection)
-        for w in WORKLOADS
-        if arguments.only in w.name
-    ]
-    gateways: list[type[Gateway]] = [Posthouse]
-    if not arguments.no_peers and postfix_is_here():
-        gateways.append(Postfix)
-    try:
-        print("\n" + asyncio.run(compare(chosen, arguments.runs, gateways)))
-    except LoadError as error:
-        raise SystemExit(f"not comparable: {error}") from error
+    arguments.runs = arguments.runs or (1 if arguments.quick else 3)
+    arguments.scale = arguments.scale or (0.25 if arguments.quick else 1.0)
+    gateways = _gateways(arguments)
+    found = report.Findings(arguments.runs)
+    found.descriptions = {kind.name: kind().description for kind in gateways}
+    compare(_workloads(arguments), arguments.runs, gateways, found)
+    if not (arguments.only or arguments.quick):
+        for kind in gateways:
+            found.latency[kind.name] = latency.measure(kind, max(50, round(_LATENCY_MESSAGES * arguments.scale)))
+            found.memory[kind.name] = memory(kind, arguments.scale)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    text = report.markdown(found)
+    (arguments.out / "throughput.md").write_text(text)
+    if found.throughput:
+        report.plot(found.throughput, arguments.out / "throughput.svg")
+    print("\n" + text)
+    if found.refused:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

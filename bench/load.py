@@ -1,44 +1,47 @@
-"""One measured run: Postfix's smtp-source as the client, smtp-sink as the next hop, a gateway between them."""
+"""One measured run: a load generator, a gateway, and smtp-sink as the next hop of each domain."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import os
+import json
 import resource
+import shutil
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
 
-SMTP_SOURCE = "/usr/sbin/smtp-source"
-SMTP_SINK = "/usr/sbin/smtp-sink"
-RUN_SECONDS = 300.0
+from bench.gateways import LOGIN, PASSWORD, Gateway
+from bench.generator import Job
+from bench.processes import cpu_seconds, total_cpu
+from bench.workloads import SENDER_DOMAIN, Workload
+from tests.peers.ports import LOOPBACK, free_address
+from tests.peers.process import PeerError, PeerProcess, until
+from tests.peers.smtp_tools import CountingSink, Load, send_load
+from tests.peers.suite import ROOT
 
-
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """What smtp-source sends."""
-
-    name: str
-    # Octets of the body.
-    size: int
-    messages: int
-    sessions: int = 20
-    # Many messages in each connection, or one.
-    keep_connection: bool = False
-    sender: str = "sender@source.example"
-    recipient: str = "recipient@sink.example"
+RUN_SECONDS = 600.0
+# As many sessions as there are, from addresses that a DNSBL can be asked about.
+CLIENT_ADDRESSES = tuple(f"100.200.{number // 200}.{number % 200 + 1}" for number in range(1000))
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
     """One run's result; seconds from the first connection."""
 
+    messages: int
     accepted_seconds: float
     delivered_seconds: float
-    messages: int
-    # CPU of the load generator and the sink, for the table of where time goes.
-    load_cpu_seconds: float
+    # CPU of the load generator and the sinks, for the table of where time goes.
+    source_cpu_seconds: float
+    sink_cpu_seconds: float
+    # The gateway's, by process.
+    cpu_seconds: dict[str, float]
 
     @property
     def accepted_rate(self) -> float:
@@ -53,65 +56,150 @@ class LoadError(Exception):
     """The run is not comparable; the message says why."""
 
 
-@contextlib.asynccontextmanager
-async def sink(port: int, messages: int, *, host: str = "127.0.0.1") -> AsyncIterator[asyncio.subprocess.Process]:
-    """smtp-sink that ends by itself once it has taken `messages`; yields its process."""
-    process = await asyncio.create_subprocess_exec(
-        SMTP_SINK, *(["-u", "nobody"] if os.geteuid() == 0 else []), "-M", str(messages), f"{host}:{port}", "1024",
-        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        await _listening(host, port)
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+class Sink(CountingSink):
+    """smtp-sink, with its CPU time."""
+
+    @property
+    def cpu_seconds(self) -> float:
+        return 0.0 if self._process is None else cpu_seconds(self._process.pid)
 
 
-async def _listening(host: str, port: int) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            with contextlib.suppress(OSError):
-                _, writer = await asyncio.open_connection(host, port)
-                writer.close()
-                return
-            await asyncio.sleep(0.02)
+class Sinks:
+    """A next hop for each recipient domain: each an address of its own, all on one port."""
+
+    def __init__(self, domains: Sequence[str]) -> None:
+        self.of_domain: dict[str, Sink] = {}
+        with contextlib.ExitStack() as stack:
+            for domain in domains:
+                host = LOOPBACK if len(domains) == 1 else free_address()
+                self.of_domain[domain] = stack.enter_context(Sink(host))
+            self._stack = stack.pop_all()
+
+    @property
+    def next_hops(self) -> dict[str, tuple[str, int]]:
+        return {domain: (sink.host, sink.port) for domain, sink in self.of_domain.items()}
+
+    @property
+    def counts(self) -> list[int]:
+        return [sink.messages for sink in self.of_domain.values()]
+
+    @property
+    def cpu_seconds(self) -> float:
+        return sum(sink.cpu_seconds for sink in self.of_domain.values())
+
+    def wait_for(self, messages: int) -> None:
+        """Until each has so many. Raises LoadError."""
+        try:
+            until(lambda: min(self.counts) >= messages, "all messages", RUN_SECONDS)
+        except PeerError:
+            raise LoadError(f"the sink got {min(self.counts)} of {messages} messages in {RUN_SECONDS:g} s") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
 
 
-async def run(workload: Workload, gateway_port: int, sink_port: int, *, host: str = "127.0.0.1") -> Measured:
-    """Sends the workload through the gateway. Raises LoadError when the sink did not get every message."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    async with sink(sink_port, workload.messages) as receiving:
-        command = [
-            SMTP_SOURCE,
-            *("-s", str(workload.sessions), "-m", str(workload.messages), "-l", str(workload.size)),
-            *("-f", workload.sender, "-t", workload.recipient, "-M", "source.example"),
-            *(["-d"] if workload.keep_connection else []),
-            f"inet:{host}:{gateway_port}",
-        ]
-        began = time.perf_counter()
-        source = await asyncio.create_subprocess_exec(
-            *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+def send(workload: Workload, messages: int, gateway: Gateway) -> tuple[float, float]:
+    """Hands messages of the workload to the gateway; seconds that took, and CPU. Raises LoadError at a refusal."""
+    sender = f"sender@{SENDER_DOMAIN}"
+    if workload.plain:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        load = Load(
+            messages, workload.size, workload.sessions, workload.keep_connection, sender, workload.recipients[0]
         )
         try:
-            async with asyncio.timeout(RUN_SECONDS):
-                _, complaint = await source.communicate()
-                accepted = time.perf_counter() - began
-                if source.returncode:
-                    raise LoadError(f"smtp-source: {complaint.decode(errors='replace').strip()}")
-                await receiving.wait()
-                delivered = time.perf_counter() - began
-        except TimeoutError:
-            raise LoadError(f"{workload.name}: not every message reached the sink in {RUN_SECONDS:g} s") from None
+            seconds = send_load(load, LOOPBACK, gateway.port, RUN_SECONDS)
+        except subprocess.CalledProcessError as error:
+            raise LoadError(f"{gateway.name}: smtp-source: {error.output}") from None
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    job = Job(
+        host=LOOPBACK,
+        port=gateway.port,
+        messages=messages,
+        sessions=workload.sessions,
+        size=workload.size,
+        keep_connection=workload.keep_connection,
+        sender=f"{LOGIN}@{SENDER_DOMAIN}" if workload.auth else sender,
+        recipients=workload.recipients,
+        tls=workload.tls,
+        login=gateway.login if workload.auth else "",
+        password=PASSWORD if workload.auth else "",
+        client_addresses=CLIENT_ADDRESSES if workload.checks and gateway.checks else (),
+    )
+    return _generate(job, gateway.name)
+
+
+def _generate(job: Job, name: str) -> tuple[float, float]:
+    folder = Path(tempfile.mkdtemp(prefix="posthouse-load-"))
+    try:
+        job.write(folder / "job")
+        command: list[str | Path] = [sys.executable, "-m", "bench.generator", folder / "job"]
+        process = PeerProcess(command, folder / "output", folder=ROOT)
+        try:
+            status = process.wait(RUN_SECONDS)
         finally:
-            if source.returncode is None:
-                source.kill()
-                await source.wait()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            process.kill()
+        if status != 0:
+            raise LoadError(f"{name}: {process.log_tail()}")
+        told = json.loads(process.log_tail(1))
+        return float(told["seconds"]), float(told["cpu_seconds"])
+    finally:
+        shutil.rmtree(folder)
+
+
+def run(workload: Workload, gateway: Gateway, sinks: Sinks, already: int) -> Measured:
+    """Sends the workload through the gateway; `already` messages are at the sinks. Raises LoadError."""
+    cpu, sink_cpu = total_cpu(gateway.processes()), sinks.cpu_seconds
+    began = time.monotonic()
+    accepted, source_cpu = send(workload, workload.messages, gateway)
+    # A generator of our own takes a moment to start, which is not the gateway's.
+    starting = max(0.0, time.monotonic() - began - accepted)
+    sinks.wait_for(already + workload.messages)
+    delivered = time.monotonic() - began - starting
     return Measured(
+        messages=workload.messages,
         accepted_seconds=accepted,
         delivered_seconds=delivered,
-        messages=workload.messages,
-        load_cpu_seconds=after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        source_cpu_seconds=source_cpu,
+        sink_cpu_seconds=sinks.cpu_seconds - sink_cpu,
+        cpu_seconds=_spent(gateway, cpu),
     )
+
+
+def drain(workload: Workload, gateway: Gateway, sinks: Sinks) -> Measured:
+    """Fills the queue while nothing is delivered, lets go, and measures from the first delivery to the last."""
+    accepted, source_cpu = send(workload, workload.messages, gateway)
+    if max(sinks.counts):
+        raise LoadError(f"{gateway.name}: delivered while it should not")
+    gateway.release()
+    try:
+        until(lambda: min(sinks.counts) > 0, "the first delivery", RUN_SECONDS)
+    except PeerError:
+        raise LoadError(f"{gateway.name}: nothing is delivered") from None
+    began, first, cpu, sink_cpu = time.monotonic(), min(sinks.counts), total_cpu(gateway.processes()), sinks.cpu_seconds
+    sinks.wait_for(workload.messages)
+    delivered = time.monotonic() - began
+    # The messages of before the clock ran are left out, as a share of the time.
+    return Measured(
+        messages=workload.messages,
+        accepted_seconds=accepted,
+        delivered_seconds=delivered * workload.messages / max(1, workload.messages - first),
+        source_cpu_seconds=source_cpu,
+        sink_cpu_seconds=sinks.cpu_seconds - sink_cpu,
+        cpu_seconds=_spent(gateway, cpu),
+    )
+
+
+def check_counts(workload: Workload, expected: int, sinks: Sinks, name: str) -> None:
+    """After the gateway has stopped: each message once. Raises LoadError."""
+    if set(sinks.counts) != {expected}:
+        raise LoadError(f"{workload.name}, {name}: {expected} messages were sent, the sinks have {sinks.counts}")
+
+
+def _spent(gateway: Gateway, before: dict[str, float]) -> dict[str, float]:
+    return {name: seconds - before.get(name, 0.0) for name, seconds in total_cpu(gateway.processes()).items()}

@@ -1,4 +1,4 @@
-"""The table of a comparison: medians, and the ratio to the best peer in the same run."""
+"""What a comparison found, as Markdown and SVG: medians, ranges, and ratios to the best peer of the same run."""
 
 from __future__ import annotations
 
@@ -6,22 +6,39 @@ import os
 import platform
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.latency import Latency
 from bench.load import Measured
 
 OURS = "Posthouse"
+_MEGABYTE = 1024 * 1024
+_METHOD = """\
+- Every gateway accepts, has the message safely on disk (fsync) before its 250, and relays it; medians of {runs} runs,
+  the gateways alternated in each. smtp-source sends the plain workloads, bench/generator.py the others; both give one
+  command at a time in 20 sessions. smtp-sink receives. A run counts only when each sink got as many messages as were
+  sent, no fewer and no more.
+- SPF and DNSBL are looked up by Posthouse alone, its peers relay without; with PostgreSQL they keep their queue files.
+- Absolute figures move with the machine; the ratio is of medians, in brackets its range over the single runs."""
+_COLUMNS = (
+    "workload",
+    "gateway",
+    "accepted/s",
+    "delivered/s (least to greatest)",
+    "to the best peer",
+    "CPU ms a message",
+    "of it",
+    "load, sink",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """All runs of one gateway at one workload."""
+    """All runs of one gateway at one workload, in the order of the runs."""
 
     gateway: str
     runs: tuple[Measured, ...]
-    # CPU milliseconds a message, by process.
-    cpu_ms: Mapping[str, float]
 
     @property
     def delivered(self) -> float:
@@ -30,6 +47,41 @@ class Series:
     @property
     def accepted(self) -> float:
         return statistics.median(run.accepted_rate for run in self.runs)
+
+    def cpu_ms(self) -> dict[str, float]:
+        """CPU milliseconds a message, by process, over all runs."""
+        messages = sum(run.messages for run in self.runs)
+        names = dict.fromkeys(name for run in self.runs for name in run.cpu_seconds)
+        spent = {name: sum(run.cpu_seconds.get(name, 0.0) for run in self.runs) for name in names}
+        return {name: 1000 * seconds / messages for name, seconds in spent.items()}
+
+    def load_cpu_ms(self) -> tuple[float, float]:
+        """The load generator's and the sinks'."""
+        messages = sum(run.messages for run in self.runs)
+        source = sum(run.source_cpu_seconds for run in self.runs)
+        return 1000 * source / messages, 1000 * sum(run.sink_cpu_seconds for run in self.runs) / messages
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Octets of each process: before any mail, at most under load, and after it."""
+
+    idle: Mapping[str, int]
+    highest: Mapping[str, int]
+    after: Mapping[str, int]
+
+
+@dataclass(slots=True)
+class Findings:
+    """Everything that a run of the benchmark found."""
+
+    runs: int
+    throughput: dict[str, list[Series]] = field(default_factory=dict)
+    latency: dict[str, Latency] = field(default_factory=dict)
+    memory: dict[str, Memory] = field(default_factory=dict)
+    descriptions: dict[str, str] = field(default_factory=dict)
+    # What was not compared, and why.
+    refused: list[str] = field(default_factory=list)
 
 
 def machine() -> str:
@@ -42,44 +94,112 @@ def machine() -> str:
         ),
         platform.machine(),
     )
-    return f"{os.cpu_count()} cores ({model}), Linux {platform.release()}, Python {platform.python_version()}"
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
+    return (
+        f"{os.cpu_count()} cores ({model}), {memory:.0f} GiB, Linux {platform.release()}, "
+        f"Python {platform.python_version()}, load average {os.getloadavg()[0]:.1f} at the end"
+    )
 
 
-def table(results: Mapping[str, Sequence[Series]]) -> str:
-    """A Markdown table, one row a workload and gateway."""
-    lines = [
-        "| workload | gateway | accepted/s | delivered/s (min to max) | ratio to the best peer | CPU ms a message |",
-        "|---|---|---|---|---|---|",
+def markdown(found: Findings) -> str:
+    """The whole report."""
+    parts = [
+        "# Side by side",
+        "",
+        f"- Machine: {machine()}",
+        *(f"- {name}: {description}" for name, description in found.descriptions.items()),
+        _METHOD.format(runs=found.runs),
+        "",
+        "## Throughput",
+        "",
+        throughput_table(found.throughput),
     ]
+    if found.latency:
+        parts += ["", "## Latency at low load: one session, 4 KB, milliseconds", "", latency_table(found.latency)]
+    if found.memory:
+        parts += ["", "## Memory: proportional set size, MB", "", memory_table(found.memory)]
+    if found.refused:
+        parts += ["", "## Not compared", "", *(f"- {reason}" for reason in found.refused)]
+    return "\n".join(parts) + "\n"
+
+
+def throughput_table(results: Mapping[str, Sequence[Series]]) -> str:
+    """One row a workload and gateway."""
+    lines = [f"| {' | '.join(_COLUMNS)} |", "|---" * len(_COLUMNS) + "|"]
     for workload, series in results.items():
-        peers = [one.delivered for one in series if one.gateway != OURS]
-        best = max(peers, default=0.0)
         for one in series:
             rates = sorted(run.delivered_rate for run in one.runs)
-            ratio = f"{one.delivered / best:.2f}" if best and one.gateway == OURS else ""
-            cpu = ", ".join(f"{name} {value:.2f}" for name, value in one.cpu_ms.items())
+            cpu = one.cpu_ms()
+            parts = ", ".join(f"{name} {value:.2f}" for name, value in cpu.items()) if len(cpu) > 1 else ""
+            source, sink = one.load_cpu_ms()
             lines.append(
                 f"| {workload} | {one.gateway} | {one.accepted:,.0f} | {one.delivered:,.0f} "
-                f"({rates[0]:,.0f} to {rates[-1]:,.0f}) | {ratio} | {cpu} |"
+                f"({rates[0]:,.0f} to {rates[-1]:,.0f}) | {_ratio(one, series)} | {sum(cpu.values()):.2f} | {parts} "
+                f"| {source:.2f}, {sink:.2f} |"
             )
     return "\n".join(lines)
 
 
+def _ratio(one: Series, series: Sequence[Series]) -> str:
+    peers = [other for other in series if other.gateway != OURS]
+    if one.gateway != OURS or not peers:
+        return ""
+    best = max(peer.delivered for peer in peers)
+    single = [
+        run.delivered_rate / max(peer.runs[number].delivered_rate for peer in peers)
+        for number, run in enumerate(one.runs)
+    ]
+    return f"{one.delivered / best:.2f} ({min(single):.2f} to {max(single):.2f})"
+
+
+def latency_table(results: Mapping[str, Latency]) -> str:
+    lines = [
+        "| gateway | dot to 250: median | 99 % | 250 to the next hop: median | 99 % |",
+        "|---|---|---|---|---|",
+    ]
+    for name, found in results.items():
+        cells = [
+            f"{1000 * value:.2f}"
+            for times in (found.accepting, found.passing_on)
+            for value in (statistics.median(times), statistics.quantiles(times, n=100)[98])
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def memory_table(results: Mapping[str, Memory]) -> str:
+    lines = ["| gateway | process | idle | under load, at most | after |", "|---|---|---|---|---|"]
+    for gateway, found in results.items():
+        for name, idle in found.idle.items():
+            octets = (idle, found.highest.get(name, 0), found.after.get(name, 0))
+            cells = (f"{value / _MEGABYTE:.0f}" for value in octets)
+            lines.append(f"| {gateway} | {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def plot(results: Mapping[str, Sequence[Series]], path: Path) -> None:
-    """Bars of delivered messages a second, as SVG."""
+    """Bars of delivered messages a second with the range of the runs, as SVG."""
     import matplotlib as mpl
 
     mpl.use("svg")
+    # The same figures give the same file.
+    mpl.rcParams["svg.hashsalt"] = "posthouse"
     from matplotlib import pyplot
 
     names = list(dict.fromkeys(one.gateway for series in results.values() for one in series))
-    figure, axes = pyplot.subplots(figsize=(9, 4.5))
-    width = 0.8 / max(len(names), 1)
+    figure, axes = pyplot.subplots(figsize=(10, 0.8 + 0.8 * len(results)))
+    height = 0.8 / max(len(names), 1)
     for position, name in enumerate(names):
-        found = [next((one.delivered for one in series if one.gateway == name), 0.0) for series in results.values()]
-        axes.bar([index + position * width for index in range(len(results))], found, width, label=name)
-    axes.set_xticks([index + width * (len(names) - 1) / 2 for index in range(len(results))], list(results))
-    axes.set_ylabel("delivered messages a second")
+        found = [(index, one) for index, series in enumerate(results.values()) for one in series if one.gateway == name]
+        medians = [one.delivered for _, one in found]
+        below = [one.delivered - min(run.delivered_rate for run in one.runs) for _, one in found]
+        above = [max(run.delivered_rate for run in one.runs) - one.delivered for _, one in found]
+        places = [index + position * height for index, _ in found]
+        axes.barh(places, medians, height, label=name, xerr=(below, above), error_kw={"elinewidth": 0.8})
+    axes.set_yticks([index + height * (len(names) - 1) / 2 for index in range(len(results))], list(results))
+    axes.invert_yaxis()
+    axes.set_xlabel("delivered messages a second (median; least and greatest of the runs)")
     axes.legend()
     figure.tight_layout()
-    figure.savefig(path)
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)

@@ -1,0 +1,195 @@
+"""The load for what smtp-source can't send: TLS, AUTH, many domains, PROXY headers. The same for every gateway.
+
+`python -m bench.generator JOB.json` prints a JSON object with the seconds that it took and the CPU that it used. One
+command at a time, as smtp-source does; messages differ in nothing. The first refusal ends it with status 1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import ssl
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import cast
+
+import uvloop
+
+# Where connections with a PROXY header come from.
+PROXY_ADDRESS = "127.0.0.2"
+
+_LINE = b"x" * 70 + b"\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is sent, and how."""
+
+    host: str
+    port: int
+    messages: int
+    sessions: int
+    size: int
+    keep_connection: bool
+    sender: str
+    recipients: tuple[str, ...]
+    tls: bool = False
+    # Empty: no AUTH.
+    login: str = ""
+    password: str = ""
+    # Each connection begins with a PROXY header (version 1) that names one of these; empty: none does.
+    client_addresses: tuple[str, ...] = ()
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self)))
+
+    @staticmethod
+    def read(path: Path) -> Job:
+        told = json.loads(path.read_text())
+        return Job(
+            **{
+                **told,
+                "recipients": tuple(told["recipients"]),
+                "client_addresses": tuple(told["client_addresses"]),
+            }
+        )
+
+    def content(self) -> bytes:
+        """Header and body, with the final dot."""
+        head = f"From: <{self.sender}>\r\nTo: <{self.recipients[0]}>\r\nSubject: load\r\n\r\n".encode()
+        lines, rest = divmod(max(0, self.size - len(head)), len(_LINE))
+        return head + _LINE * lines + b"x" * max(0, rest - 2) + b"\r\n.\r\n"
+
+
+class RefusedError(Exception):
+    """The gateway did not take a message; the text is its reply."""
+
+
+class _Client(asyncio.Protocol):
+    """One connection: a command out, a reply in."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._partial = b""
+        self._waiter: asyncio.Future[bytes] | None = None
+        self._reply = b""
+        self._lost = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are of no class of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._partial += data
+        if not self._partial.endswith(b"\r\n"):
+            return
+        last = self._partial[self._partial.rfind(b"\r\n", 0, -2) + 2 if b"\r\n" in self._partial[:-2] else 0 :]
+        if last[3:4] == b"-":
+            return
+        reply, self._partial = self._partial, b""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(reply)
+        else:
+            self._reply = reply
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self._lost = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(RefusedError("the connection was closed"))
+
+    async def reply(self, wanted: bytes) -> None:
+        """The next reply. Raises RefusedError when it does not begin with `wanted`."""
+        if self._reply:
+            got, self._reply = self._reply, b""
+        elif self._lost:
+            raise RefusedError("the connection was closed")
+        else:
+            self._waiter = asyncio.get_running_loop().create_future()
+            got = await self._waiter
+            self._waiter = None
+        if not got.startswith(wanted):
+            raise RefusedError(got.decode(errors="replace").strip())
+
+    async def ask(self, octets: bytes, wanted: bytes) -> None:
+        assert self._transport is not None
+        self._transport.write(octets)
+        await self.reply(wanted)
+
+    async def secure(self, context: ssl.SSLContext) -> None:
+        assert self._transport is not None
+        loop = asyncio.get_running_loop()
+        secured = await loop.start_tls(self._transport, self, context, server_hostname="gateway.bench.example")
+        assert secured is not None
+        self._transport = secured
+
+    def close(self) -> None:
+        assert self._transport is not None
+        self._transport.close()
+
+
+async def send(job: Job) -> None:
+    """Sends it all. Raises RefusedError, OSError."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    content = job.content()
+    envelope = [(b"MAIL FROM:<%b>\r\n" % job.sender.encode(), b"250")]
+    envelope += [(b"RCPT TO:<%b>\r\n" % recipient.encode(), b"250") for recipient in job.recipients]
+    envelope += [(b"DATA\r\n", b"354"), (content, b"250")]
+    left = job.messages
+
+    async def session(number: int) -> None:
+        nonlocal left
+        opened = 0
+        while left > 0:
+            client = await _opened(job, context, number + opened * job.sessions)
+            opened += 1
+            while left > 0:
+                left -= 1
+                for octets, wanted in envelope:
+                    await client.ask(octets, wanted)
+                if not job.keep_connection:
+                    break
+            await client.ask(b"QUIT\r\n", b"221")
+            client.close()
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(min(job.sessions, job.messages)):
+            group.create_task(session(number))
+
+
+async def _opened(job: Job, context: ssl.SSLContext, number: int) -> _Client:
+    loop = asyncio.get_running_loop()
+    origin = (PROXY_ADDRESS, 0) if job.client_addresses else None
+    transport, client = await loop.create_connection(_Client, job.host, job.port, local_addr=origin)
+    if job.client_addresses:
+        address = job.client_addresses[number % len(job.client_addresses)]
+        transport.write(f"PROXY TCP4 {address} {job.host} {40_000 + number % 20_000} {job.port}\r\n".encode())
+    await client.reply(b"220")
+    hello = b"EHLO mail.source.example\r\n"
+    await client.ask(hello, b"250")
+    if job.tls:
+        await client.ask(b"STARTTLS\r\n", b"220")
+        await client.secure(context)
+        await client.ask(hello, b"250")
+    if job.login:
+        token = base64.b64encode(f"\0{job.login}\0{job.password}".encode())
+        await client.ask(b"AUTH PLAIN %b\r\n" % token, b"235")
+    return client
+
+
+def main() -> None:
+    job = Job.read(Path(sys.argv[1]))
+    began, cpu = time.monotonic(), time.process_time()
+    try:
+        uvloop.run(send(job))
+    except* (RefusedError, OSError) as errors:
+        raise SystemExit(f"generator: {errors.exceptions[0]}") from None
+    print(json.dumps({"seconds": time.monotonic() - began, "cpu_seconds": time.process_time() - cpu}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""What processes use: CPU time and memory, read from /proc."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_SAMPLE_SECONDS = 0.5
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process and of its children that it has waited for; 0 when it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(int(fields[index]) for index in (11, 12, 13, 14)) / _TICKS
+
+
+def memory_octets(pid: int) -> int:
+    """The proportional set: its own pages, and its share of those it has in common with others; 0 when it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("Pss:"))
+
+
+def total_cpu(processes: Mapping[str, Sequence[int]]) -> dict[str, float]:
+    return {name: sum(map(cpu_seconds, pids)) for name, pids in processes.items()}
+
+
+def total_memory(processes: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    return {name: sum(map(memory_octets, pids)) for name, pids in processes.items()}
+
+
+class Watched(Protocol):
+    """Something made of processes."""
+
+    def processes(self) -> Mapping[str, Sequence[int]]:
+        """Process ids by the name that the report gives them."""
+        ...
+
+
+class MemoryWatch:
+    """The highest memory of each process while the block runs, looked at every half a second."""
+
+    def __init__(self, gateway: Watched) -> None:
+        self._gateway = gateway
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self.highest: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while True:
+            for name, octets in total_memory(self._gateway.processes()).items():
+                self.highest[name] = max(octets, self.highest.get(name, 0))
+            if self._ended.wait(_SAMPLE_SECONDS):
+                return

@@ -1,0 +1,136 @@
+"""Runs a service under a profiler that signals start and stop: `python -m bench.profiled calls|samples OUT MODULE`.
+
+SIGUSR1 begins, SIGUSR2 ends and writes, so that the start of the process and its idle time are not in the figures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import cProfile
+import json
+import os
+import runpy
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+_SAMPLE_SECONDS = 0.001
+
+
+class _Profiler(Protocol):
+    def begin(self) -> None: ...
+
+    def end(self, out: Path) -> None: ...
+
+
+class Calls:
+    """cProfile in every thread: exact counts of calls, and CPU time that is inflated where many small ones are made.
+
+    Time is the thread's own, so what waits (for the interpreter's lock too) costs nothing.
+    """
+
+    def __init__(self) -> None:
+        self._main = cProfile.Profile(time.thread_time)
+        self._threads: dict[str, cProfile.Profile] = {}
+        self._before: dict[str, dict[str, Row]] = {}
+        threading.setprofile(self._adopt)
+
+    def begin(self) -> None:
+        self._before = {name: _rows(profile) for name, profile in self._threads.items()}
+        self._main.enable()
+
+    def end(self, out: Path) -> None:
+        self._main.disable()
+        found = {"main": _rows(self._main)}
+        for name, profile in self._threads.items():
+            before = self._before.get(name, {})
+            rows = {key: row.since(before[key]) if key in before else row for key, row in _rows(profile).items()}
+            found[name] = {key: row for key, row in rows.items() if row.calls}
+        plain = {name: [(key, *astuple(row)) for key, row in rows.items()] for name, rows in found.items()}
+        out.write_text(json.dumps(plain))
+
+    def _adopt(self, *_event: object) -> None:
+        """The first event of a new thread: from now on it has a profile of its own."""
+        profile = cProfile.Profile(time.thread_time)
+        self._threads[f"{threading.current_thread().name} #{len(self._threads)}"] = profile
+        profile.enable()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A function: how often it was called, CPU seconds in itself, and with all that it called."""
+
+    calls: int
+    own: float
+    total: float
+
+    def since(self, before: Row) -> Row:
+        return Row(self.calls - before.calls, self.own - before.own, self.total - before.total)
+
+
+def _rows(profile: cProfile.Profile) -> dict[str, Row]:
+    rows: dict[str, Row] = {}
+    for entry in profile.getstats():
+        code = entry.code
+        key = code if isinstance(code, str) else f"{code.co_filename}:{code.co_firstlineno} {code.co_qualname}"
+        known = rows.get(key, Row(0, 0.0, 0.0))
+        rows[key] = Row(known.calls + entry.callcount, known.own + entry.inlinetime, known.total + entry.totaltime)
+    return rows
+
+
+class Samples:
+    """The main thread's stack each millisecond of the process's CPU time: true shares, no counts.
+
+    Python sees the signal between two byte codes, so the time of a C function falls on the line that called it.
+    """
+
+    def __init__(self) -> None:
+        self._stacks: Counter[tuple[str, ...]] = Counter()
+
+    def begin(self) -> None:
+        signal.signal(signal.SIGPROF, self._take)
+        signal.setitimer(signal.ITIMER_PROF, _SAMPLE_SECONDS, _SAMPLE_SECONDS)
+
+    def end(self, out: Path) -> None:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        out.write_text(json.dumps([[list(stack), count] for stack, count in self._stacks.items()]))
+
+    def _take(self, _number: int, frame: FrameType | None) -> None:
+        self._stacks[tuple(_named(frame))] += 1
+
+
+def _named(frame: FrameType | None) -> Iterator[str]:
+    """`file:line function` from the innermost frame outwards."""
+    while frame is not None:
+        code = frame.f_code
+        yield f"{code.co_filename}:{frame.f_lineno} {code.co_qualname}"
+        frame = frame.f_back
+
+
+def main() -> None:
+    kind, out, module = sys.argv[1:4]
+    profiler: _Profiler = Calls() if kind == "calls" else Samples()
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        fresh = Path(out + ".new")
+        profiler.end(fresh)
+        fresh.replace(out)
+
+    signal.signal(signal.SIGUSR1, lambda _number, _frame: profiler.begin())
+    signal.signal(signal.SIGUSR2, end)
+    # The readiness of the handlers, for whoever signals.
+    Path(out + ".pid").write_text(str(os.getpid()))
+    sys.argv = [module]
+    with contextlib.suppress(SystemExit):
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

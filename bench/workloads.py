@@ -1,0 +1,73 @@
+"""The jobs that the gateways are compared at. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+SENDER_DOMAIN = "source.example"
+RECIPIENT_DOMAIN = "sink.example"
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What is sent, and what the gateway has to do with it."""
+
+    name: str
+    # Octets of the body.
+    size: int
+    messages: int
+    sessions: int = 20
+    # Many messages in each connection, or one.
+    keep_connection: bool = False
+    # Recipients of each message, each in a domain (and at a next hop) of its own.
+    domains: int = 1
+    # STARTTLS before MAIL.
+    tls: bool = False
+    # AUTH PLAIN before MAIL, from a client that could not relay otherwise.
+    auth: bool = False
+    # SPF and DNSBL, answered by a name server on loopback. Posthouse alone does them, its peers relay without.
+    checks: bool = False
+    # Posthouse's queue and configuration in PostgreSQL; its peers keep their files.
+    postgresql: bool = False
+    # The queue is filled while nothing is delivered, and what is measured is how fast it empties.
+    drain: bool = False
+    # Posthouse's environment beside the defaults.
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def recipient_domains(self) -> tuple[str, ...]:
+        if self.domains == 1:
+            return (RECIPIENT_DOMAIN,)
+        return tuple(f"d{number}.{RECIPIENT_DOMAIN}" for number in range(1, self.domains + 1))
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        return tuple(f"recipient@{domain}" for domain in self.recipient_domains)
+
+    @property
+    def plain(self) -> bool:
+        """smtp-source can send it."""
+        return not (self.domains > 1 or self.tls or self.auth or self.checks)
+
+    def scaled(self, scale: float) -> Workload:
+        return replace(self, messages=max(100, round(self.messages * scale)))
+
+
+# The goal of three times the best peer is about these four.
+MAIN = (
+    Workload("4 KB, one a connection", 4096, 4000),
+    Workload("4 KB, many a connection", 4096, 6000, keep_connection=True),
+    Workload("50 KB, one a connection", 50_000, 2500),
+    Workload("50 KB, many a connection", 50_000, 3000, keep_connection=True),
+)
+FURTHER = (
+    Workload("5 recipients in 5 domains", 4096, 1500, keep_connection=True, domains=5),
+    Workload("STARTTLS, one a connection", 4096, 2000, tls=True),
+    Workload("AUTH, one a connection", 4096, 2000, auth=True),
+    Workload("SPF and DNSBL, one a connection", 4096, 2000, checks=True),
+    Workload("PostgreSQL, many a connection", 4096, 4000, keep_connection=True, postgresql=True),
+    Workload("2 ingress workers, one a connection", 4096, 3000, environment={"INGRESS_WORKERS": "2"}),
+)
+DRAIN = Workload("a queue drained", 4096, 10_000, keep_connection=True, drain=True)
+FULL_DRAIN = Workload("a queue of 100,000 drained", 4096, 100_000, keep_connection=True, drain=True)
