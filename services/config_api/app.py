@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from services.config_api import openapi
 from services.config_api.audit import endpoints as audit
@@ -104,15 +105,26 @@ def _body(error: RequestValidationError) -> Any:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
-    known = {
-        404: Problem(404, "not-found", "There is no such path."),
-        405: Problem(405, "method-not-allowed", "This path does not take this method.", headers=error.headers),
-    }
-    if error.status_code in known:
-        return render(request, known[error.status_code])
+    if error.status_code == 404:
+        return render(request, Problem(404, "not-found", "There is no such path."))
+    if error.status_code == 405:
+        allowed = {"Allow": ", ".join(_methods(request))}
+        return render(
+            request, Problem(405, "method-not-allowed", "This path does not take this method.", headers=allowed)
+        )
     if error.status_code < 500:
         return render(request, malformed("The body can't be parsed."))
     return render(request, Problem(error.status_code, "internal", "Something went wrong here."))
+
+
+def _methods(request: Request) -> list[str]:
+    """All methods of the path: Starlette tells those of the first of its routes."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        match, _ = route.matches(request.scope)
+        if match != Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return sorted(found)
 
 
 async def _internal(request: Request, _: Exception) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from services.config_api.problems import malformed, precondition_required, stale
+from services.config_api.problems import FieldError, invalid, precondition_required, stale
 
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
 # RFC 9110 5.6.1: lists may have empty elements.
@@ -20,7 +20,7 @@ def required_versions(if_match: str | None, if_none_match: str | None, current: 
     """The versions that a write may find, by the request's preconditions.
 
     `*` stands for the current one. Weak tags never match (strong comparison). Raises Problem 428 without If-Match,
-    412 when no tag can match or If-None-Match excludes the present state, 400 when a field is malformed.
+    412 when no tag can match or If-None-Match excludes the present state, 422 when a field is malformed.
     """
     if if_none_match is not None and _matches(if_none_match, current, weak=True):
         raise stale()
@@ -48,6 +48,7 @@ def _matches(field: str, version: int, *, weak: bool) -> bool:
 
 
 def _tags(field: str) -> list[tuple[bool, str]]:
-    if len(field) > _LONGEST_FIELD or not _LIST.fullmatch(field):
-        raise malformed('If-Match and If-None-Match are * or a list of tags such as "12".')
-    return [(bool(is_weak), tag) for is_weak, tag in _TAG.findall(field)]
+    found = [(bool(is_weak), tag) for is_weak, tag in _TAG.findall(field)]
+    if not found or len(field) > _LONGEST_FIELD or not _LIST.fullmatch(field):
+        raise invalid([FieldError("", "entity_tags", 'It is * or a list of tags such as "12".', "header")])
+    return found

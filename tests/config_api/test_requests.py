@@ -245,6 +245,12 @@ async def test_problems_have_their_media_type_and_a_request_id(on_sqlite: Servic
         assert answer.headers["x-request-id"]
 
 
+async def test_a_wrong_method_is_told_the_right_ones(on_sqlite: Service) -> None:
+    for path, methods in (("/v1/accounts", "GET, POST"), ("/v1/accounts/x", "DELETE, GET, PATCH, PUT")):
+        answer = await on_sqlite.api.options(path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, methods)
+
+
 async def test_browsers_are_not_let_in_by_default(tmp_path: Path, resolver: str) -> None:
     preflight = {"Origin": "https://admin.example", "Access-Control-Request-Method": "PUT"}
     url = f"sqlite:///{tmp_path / 'config.sqlite3'}"

@@ -52,7 +52,8 @@ async def test_c150_preconditions(service: Service) -> None:
     assert (await attempt()).status_code == 428
     assert (await attempt(If_Match='"999"')).status_code == 412
     assert (await attempt(If_Match=f"W/{tag}")).status_code == 412
-    assert (await attempt(If_Match="no tag")).status_code == 400
+    assert (await attempt(If_Match="no tag")).status_code == 422
+    assert (await attempt(If_Match="")).status_code == 422
     assert (await attempt(If_Match=tag, If_None_Match="*")).status_code == 412
     assert (await service.get(GENERAL)) == first.json()
     changed = await attempt(If_Match=f'"999", {tag}')
