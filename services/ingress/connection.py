@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 from aiosmtpd.smtp import SMTP
 
 from libs.smtp.reply import Reply
+from services.ingress.interruptions import GoneError, HandshakeError, LineTooLongError, TimedOutError
 from services.ingress.metrics import Metrics
 from services.ingress.session import Peer, Tls
 from services.ingress.tls import TlsFilter
@@ -27,22 +28,6 @@ _LINGER_SECONDS = 3.0
 _FOREVER = float("inf")
 
 T = TypeVar("T")
-
-
-class GoneError(Exception):
-    """The client ended the connection, and nothing that it sent is left unread."""
-
-
-class LineTooLongError(Exception):
-    """More octets than a command may have, with no line end in sight or before it."""
-
-
-class TimedOutError(Exception):
-    """The client let a deadline pass."""
-
-
-class HandshakeError(Exception):
-    """TLS could not be agreed on."""
 
 
 class Connection(SMTP):
@@ -413,6 +398,3 @@ class Connection(SMTP):
         if not remote or not local:
             return None
         return Peer(remote[0], remote[1], local[0], local[1])
-
-
-__all__ = ["Connection", "GoneError", "HandshakeError", "LineTooLongError", "TimedOutError"]

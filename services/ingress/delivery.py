@@ -118,27 +118,10 @@ async def _last_decision(dialogue: Dialogue, content: Content, head: bytes, hops
 async def _hand_over(
     dialogue: Dialogue, content: Content, head: bytes, body_start: int, verdict: Verdict | None
 ) -> None:
-    session, transaction, profile = dialogue.session, dialogue.transaction, dialogue.profile
+    session, transaction = dialogue.session, dialogue.transaction
     assert transaction is not None  # noqa: S101
-    now = time.time_ns()
-    submission_id = os.urandom(16).hex()
-    submitted = session.on_submission_port or bool(session.account)
-    clean = results.without_forged(trace.without_forbidden(head, submission=submitted), profile.authserv_id)
-    added = b""
-    if submitted:
-        added, clean = trace.completion(clean, profile.hostname, submission_id, now)
-    rewritten = Rewritten(
-        (
-            results.field(profile.authserv_id, verdict.results) if verdict is not None and verdict.results else b"",
-            results.QUARANTINE if verdict is not None and verdict.quarantine else b"",
-            trace.received(session, transaction, submission_id, now),
-            added,
-            clean if not clean or clean.endswith(b"\r\n") else clean + b"\r\n",
-            b"\r\n",
-            content.head[body_start:],
-        ),
-        content,
-    )
+    now, submission_id = time.time_ns(), os.urandom(16).hex()
+    rewritten = Rewritten((*_header(dialogue, head, verdict, submission_id, now), content.head[body_start:]), content)
     submission = Submission(
         id=submission_id,
         session=session,
@@ -157,6 +140,28 @@ async def _hand_over(
         dialogue.reply(error.reply if error.reply.is_temporary else TRY_AGAIN)
         return
     _accepted(dialogue, submission, queue_id)
+
+
+def _header(
+    dialogue: Dialogue, head: bytes, verdict: Verdict | None, submission_id: str, now: int
+) -> tuple[bytes, ...]:
+    """The header as it is handed on, with the empty line: our fields first, the client's without what must not pass."""
+    session, transaction, profile = dialogue.session, dialogue.transaction, dialogue.profile
+    assert transaction is not None  # noqa: S101
+    submitted = session.on_submission_port or bool(session.account)
+    clean = results.without_forged(trace.without_forbidden(head, submission=submitted), profile.authserv_id)
+    added = b""
+    if submitted:
+        added, clean = trace.completion(clean, profile.hostname, submission_id, now)
+    ending = b"\r\n" if not clean or clean.endswith(b"\r\n") else b"\r\n\r\n"
+    return (
+        results.field(profile.authserv_id, verdict.results) if verdict is not None and verdict.results else b"",
+        results.QUARANTINE if verdict is not None and verdict.quarantine else b"",
+        trace.received(session, transaction, submission_id, now),
+        added,
+        clean,
+        ending,
+    )
 
 
 def _accepted(dialogue: Dialogue, submission: Submission, queue_id: str) -> None:

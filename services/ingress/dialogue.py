@@ -25,8 +25,9 @@ from libs.smtp.reply import (
 )
 from services.ingress.clients.policy import PolicyError
 from services.ingress.commands import authentication, chunking, content, courtesy, encryption, envelope, greeting
-from services.ingress.connection import Connection, GoneError, HandshakeError, LineTooLongError, TimedOutError
+from services.ingress.connection import Connection
 from services.ingress.findings import Findings
+from services.ingress.interruptions import GoneError, HandshakeError, LineTooLongError, TimedOutError
 from services.ingress.limits import AUTH_LINE_OCTETS, COMMAND_OCTETS
 from services.ingress.services import Services
 from services.ingress.session import Credentials, Listener, Peer, Session, Stage, Transaction, Violation
@@ -69,6 +70,7 @@ class Dialogue:
     """One session. `session` holds what is known of it; `transaction` is there from MAIL to the end of its content."""
 
     __slots__ = (
+        "_counted",
         "_end",
         "chunks",
         "connection",
@@ -84,6 +86,8 @@ class Dialogue:
         self.transaction: Transaction | None = None
         # Content that comes by BDAT, from the first chunk on.
         self.chunks: chunking.Chunks | None = None
+        # policy was asked about the connection and may count it.
+        self._counted = False
         # Why the session ends; empty while it goes on.
         self._end = ""
 
@@ -108,9 +112,8 @@ class Dialogue:
     async def run(self) -> None:
         """Until the session ends; never raises but when cancelled."""
         connection = self.connection
-        asked = False
         try:
-            asked = await self._greet()
+            await self._greet()
             while not self._end:
                 await self._next_command()
         except GoneError:
@@ -126,25 +129,27 @@ class Dialogue:
         finally:
             self.clear_transaction()
             connection.close(linger=self._end != "quit")
-            if asked:
+            if self._counted:
                 self.services.policy.session_closed(self.session)
             self.services.metrics.sessions_ended[self._end or "cancelled"] += 1
 
-    async def _greet(self) -> bool:
-        """Asks policy about the connection and greets; whether policy may count the session."""
+    async def _greet(self) -> None:
+        """Asks policy about the connection, and greets."""
         self.connection.session_deadline = self.connection.loop.time() + self.services.limits.mailless_session_seconds
         if self.services.draining:
             self.end("shutting_down", SHUTTING_DOWN)
-            return False
+            return
+        self._counted = True
         verdict = await self.decide(Stage.CONNECT)
         if self.connection.lost:
             self._end = "client_gone"
-            return True
+            return
         if verdict.action is Action.REJECT or verdict.profile is None:
             if verdict is not _FAILURE:
+                self._counted = False
                 self.report(verdict, Stage.CONNECT, ())
             self.end("refused", verdict.reply or TRY_AGAIN)
-            return verdict is _FAILURE
+            return
         self.services.policy.session_opened(self.session)
         if self.connection.pending:
             await self._early_talker()
@@ -154,7 +159,6 @@ class Dialogue:
             )
             self.services.metrics.replies[220] += 1
             self.connection.flush()
-        return True
 
     async def _early_talker(self) -> None:
         if self._wrong_protocol(bytes(self.connection.pending[:64])):
@@ -306,18 +310,21 @@ class Dialogue:
             self.connection.flush()
             await asyncio.sleep(verdict.delay)
         if verdict.action is Action.REJECT:
-            log.info(
-                "verdict",
-                session_id=session.id,
-                client=session.peer.client_address,
-                stage=stage.name,
-                code=verdict.reply.code if verdict.reply else 0,
-                reason_id=verdict.reason_id,
-                rule_id=verdict.rule_id,
-            )
+            self._log_rejection(stage, verdict)
             if verdict.close:
                 self._end = "closed_by_policy"
         return verdict
+
+    def _log_rejection(self, stage: Stage, verdict: Verdict) -> None:
+        log.info(
+            "verdict",
+            session_id=self.session.id,
+            client=self.session.peer.client_address,
+            stage=stage.name,
+            code=verdict.reply.code if verdict.reply else 0,
+            reason_id=verdict.reason_id,
+            rule_id=verdict.rule_id,
+        )
 
     def report(self, verdict: Verdict, stage: Stage, recipients: tuple[bytes, ...]) -> None:
         """Tells relay's history of a rejection."""

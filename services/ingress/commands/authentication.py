@@ -21,7 +21,7 @@ from libs.smtp.reply import (
     Reply,
 )
 from services.ingress.commands import greeting
-from services.ingress.connection import LineTooLongError
+from services.ingress.interruptions import LineTooLongError
 from services.ingress.limits import AUTH_LINE_OCTETS
 from services.ingress.session import Credentials, Stage
 from services.ingress.verdict import Action
