@@ -9,7 +9,7 @@ import pytest
 from services.relay.configuration import Mailbox, MailboxKind
 from services.relay.transaction import Outcome, Result
 from tests.peers.smtp_sink import Close, Offer, Reset, Send, SmtpSink, Stage, Transaction, reply
-from tests.relay.delivery.conftest import Gateway
+from tests.relay.delivery.conftest import Gateway, MxHosts
 
 RECIPIENTS = [f"r{number}@local.test".encode() for number in range(4)]
 STAGES = [
@@ -86,3 +86,22 @@ async def test_outcomes_tell_what_happened(gateway: Gateway, lmtp: bool, seed: i
             check(outcomes, sink.transactions)
         sink.clear()
         assert {outcome.result for outcome in await gateway.deliver(*RECIPIENTS)} == {Result.DELIVERED}
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_two_hosts_never_get_the_same_message(gateway: Gateway, mx_hosts: MxHosts, seed: int) -> None:
+    chance = random.Random(1000 + seed)
+    sinks = [mx_hosts.add("local.test", preference, f"h{preference}.test") for preference in (1, 2)]
+    for number in range(25):
+        for sink in sinks:
+            sink.clear()
+            sink.offer = Offer(pipelining=chance.random() < 0.6)
+            misbehave(sink, chance)
+        # A name of its own, so that no session of the round before is used.
+        gateway.configuration_is(hostname=f"n{number}.posthouse.test")
+        outcomes = list(await gateway.deliver(*RECIPIENTS))
+        gateway.transport._pool.close()
+        gateway.transport._pool._closed = False
+        for sink in sinks:
+            await sink.sessions_ended(len(sink.sessions))
+        check(outcomes, [transaction for sink in sinks for transaction in sink.transactions])
