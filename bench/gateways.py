@@ -151,9 +151,7 @@ class Posthouse:
             account = {"login": LOGIN, "password": PASSWORD, "addresses": [f"{LOGIN}@{SENDER_DOMAIN}"]}
             host, port = next(iter(task.next_hops.values()))
             mailbox = {"kind": "smtp", "host": host, "port": port}
-            api.post(
-                "/v1/local-domains", json={"name": SENDER_DOMAIN, "domain": SENDER_DOMAIN, "mailbox": mailbox}
-            ).raise_for_status()
+            api.post("/v1/local-domains", json={"name": SENDER_DOMAIN, "mailbox": mailbox}).raise_for_status()
             api.post("/v1/accounts", json=account).raise_for_status()
         elif task.nameserver is None:
             trusted = {"name": "loopback", "networks": ["127.0.0.0/8"]}
