@@ -40,11 +40,11 @@ _GC_THRESHOLDS = (50_000, 20, 50)
 
 async def main(shutdown: Shutdown) -> None:
     settings = read_settings()
+    logging.configure("policy", settings.log_level)
     try:
-        logging.configure("policy", settings.log_level)
         resolver = Resolver(nameservers(settings.nameservers), seconds=settings.lookup_seconds)
     except ValueError as error:
-        raise StartupError(f"policy: {error}") from error
+        raise StartupError(f"POLICY_NAMESERVERS: {error}") from error
     spf = SpfChecker(resolver)
     lookups = Lookups(resolver, spf, seconds=settings.lookup_seconds)
     credentials = CredentialChecker(failure_limits(settings.state_url))
@@ -108,12 +108,8 @@ async def _serve_when_ready(server: rpc.Server, ready: asyncio.Event) -> None:
 
 
 def open_store(url: str, process: str) -> Store:
-    """Raises StartupError for a URL that is neither memory:// nor redis://."""
-    if url == "memory://":
-        return MemoryStore()
-    if url.startswith(("redis://", "rediss://")):
-        return RedisStore(url, process)
-    raise StartupError("POLICY_STATE_URL must be memory:// or redis://…")
+    """For memory:// or redis://."""
+    return MemoryStore() if url == "memory://" else RedisStore(url, process)
 
 
 if __name__ == "__main__":

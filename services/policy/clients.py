@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 from posthouse.config.v1 import config_pb2, config_pb2_grpc
 
 from libs.runtime import rpc
-from libs.runtime.lifecycle import StartupError, write_private
+from libs.runtime.lifecycle import write_private
 from services.policy.hits import HitCounts
 from services.policy.metrics import CONFIGURATION_UP, HITS_UNREPORTED, SNAPSHOT_ERRORS
 from services.policy.rules.model import Snapshot
@@ -186,8 +186,5 @@ def _reports(hits: HitCounts) -> list[config_pb2.ReportRuleHitsRequest]:
 
 
 def config_channels(target: str, tls: rpc.TlsFiles | None) -> list[grpc.aio.Channel]:
-    """One to each of the targets. Raises StartupError when they are none."""
-    try:
-        return [rpc.channel(address, tls) for address in rpc.targets(target)]
-    except ValueError as error:
-        raise StartupError(f"POLICY_CONFIG_TARGET: {error}") from error
+    """One to each of the targets. Raises ValueError when they are none."""
+    return [rpc.channel(address, tls) for address in rpc.targets(target)]

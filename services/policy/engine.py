@@ -43,6 +43,10 @@ MAX_WAITING = 10_000
 # Alignment asks again once the author's policy is known; no decision needs more rounds.
 _MAX_ROUNDS = 4
 
+# Enumerations are slow to reach into for what runs at every decision.
+_CONNECT, _AUTH, _END_OF_DATA = Stage.CONNECT.value, Stage.AUTH.value, Stage.END_OF_DATA.value
+_ACCEPT, _CONNECTIONS = Action.ACCEPT, Counter.CONNECTIONS
+
 _NOT_READY = Objection(NOT_READY, close=True)
 _LATER = Objection(TRY_AGAIN)
 
@@ -131,16 +135,16 @@ class Engine:
     ) -> Coroutine[None, None, None] | None:
         rulebook = self.rulebook
         if rulebook is None:
-            self._plain(request, answer, "no_snapshot", _NOT_READY if int(request.stage) == Stage.CONNECT else _LATER)
+            self._plain(request, answer, "no_snapshot", _NOT_READY if int(request.stage) == _CONNECT else _LATER)
             return None
         snapshot = rulebook.snapshot
         facts = wire.facts(request, snapshot, self.clock())
         facts.findings.source = self.lookups.known
         decision = _Decision(request.request_id, facts, rulebook, answer, sessions)
         stage = facts.stage
-        if stage == Stage.AUTH:
+        if stage == _AUTH:
             return self._waited(decision, self._authenticate(decision, wire.credentials(request.credentials)))
-        if stage == Stage.CONNECT:
+        if stage == _CONNECT:
             self._look_ahead(facts, rulebook)
         if rulebook.counts(stage):
             asked = operations(facts, snapshot)
@@ -155,7 +159,7 @@ class Engine:
         facts, rulebook = decision.facts, decision.rulebook
         verdict = rulebook.evaluate(facts)
         wanted = verdict.questions if isinstance(verdict, Missing) else ()
-        if facts.stage == Stage.END_OF_DATA:
+        if facts.stage == _END_OF_DATA:
             knows = facts.findings.knows
             wanted += tuple(one for one in results.questions(facts, rulebook.snapshot) if not knows(one))
         if wanted:
@@ -204,7 +208,7 @@ class Engine:
         verdict = rulebook.evaluate(facts)
         if isinstance(verdict, Missing):
             raise TypeError("rules at AUTH look nothing up")
-        if verdict.action is Action.ACCEPT:
+        if verdict.action is _ACCEPT:
             outcome, account = await self._credentials.check(given, rulebook.snapshot.accounts, facts.client.key)
             AUTH_OUTCOMES.labels(outcome.value).inc()
             if account is not None:
@@ -229,11 +233,11 @@ class Engine:
         stage = facts.stage
         if decision.opened:
             self._hold(decision, verdict)
-        if verdict.action is Action.ACCEPT and (
-            facts.profile_revision != snapshot.revision or verdict.account or stage == Stage.CONNECT
+        if verdict.action is _ACCEPT and (
+            facts.profile_revision != snapshot.revision or verdict.account or stage == _CONNECT
         ):
             message.profile.CopyFrom(self._profile(facts, snapshot))
-        if stage == Stage.END_OF_DATA and verdict.action is Action.ACCEPT:
+        if stage == _END_OF_DATA and verdict.action is _ACCEPT:
             message.results.extend(wire.results(results.results(facts, snapshot)))
         if verdict.hits:
             self._hits.add(verdict.hits, facts.now)
@@ -251,7 +255,7 @@ class Engine:
     def _hold(self, decision: _Decision, verdict: Verdict) -> None:
         """A session that was counted as it opened stays counted on its stream, or is given back."""
         facts, sessions = decision.facts, decision.sessions
-        if verdict.action is Action.ACCEPT and sessions is not None:
+        if verdict.action is _ACCEPT and sessions is not None:
             sessions.counted[facts.session_id] = facts.client.key
         else:
             self.store.close_sessions([(facts.client.key, facts.session_id)], _owner(sessions))
@@ -323,6 +327,6 @@ def _take_counts(decision: _Decision, asked: Sequence[Operation], numbers: Seque
     counts = Counts()
     for operation, number in zip(asked, numbers, strict=True):
         setattr(counts, operation.counter, number)
-        if operation.counter is Counter.CONNECTIONS and number is not None:
+        if operation.counter is _CONNECTIONS and number is not None:
             decision.opened = True
     decision.facts.counts = counts

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from libs.runtime import rpc
 from libs.runtime.lifecycle import StartupError
 
+_LEVELS = ("debug", "info", "warning", "error", "critical")
+
 
 class Settings(BaseSettings):
-    """`POLICY_…`; see `describe` for the meaning of each."""
+    """`POLICY_…`, and POSTHOUSE_DATA_DIR."""
 
     model_config = SettingsConfigDict(env_prefix="POLICY_", frozen=True, extra="ignore")
 
@@ -35,18 +38,41 @@ class Settings(BaseSettings):
     tls_key: Path | None = None
     tls_ca: Path | None = None
 
+    @field_validator("config_target")
+    @classmethod
+    def _targets(cls, value: str) -> str:
+        rpc.targets(value)
+        return value
+
+    @field_validator("state_url")
+    @classmethod
+    def _known_store(cls, value: str) -> str:
+        if value != "memory://" and not value.startswith(("redis://", "rediss://")):
+            raise ValueError("must be memory:// or redis://…")
+        return value
+
+    @field_validator("log_level")
+    @classmethod
+    def _level(cls, value: str) -> str:
+        if value.lower() not in _LEVELS:
+            raise ValueError(f"must be one of {', '.join(_LEVELS)}")
+        return value.lower()
+
+    @model_validator(mode="after")
+    def _whole_tls(self) -> Self:
+        files = (self.tls_cert, self.tls_key, self.tls_ca)
+        if any(files) and not all(files):
+            raise ValueError("POLICY_TLS_CERT, POLICY_TLS_KEY and POLICY_TLS_CA belong together")
+        return self
+
     @property
     def snapshot_path(self) -> Path:
         return self.snapshot_file or self.data_dir / "policy" / "snapshot"
 
     @property
     def tls(self) -> rpc.TlsFiles | None:
-        """Raises StartupError when only a part of it is given."""
-        files = (self.tls_cert, self.tls_key, self.tls_ca)
-        if all(file is None for file in files):
-            return None
         if self.tls_cert is None or self.tls_key is None or self.tls_ca is None:
-            raise StartupError("POLICY_TLS_CERT, POLICY_TLS_KEY and POLICY_TLS_CA belong together")
+            return None
         return rpc.TlsFiles(self.tls_cert, self.tls_key, self.tls_ca)
 
 
@@ -56,6 +82,9 @@ def read_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         first = error.errors()[0]
+        message = first["msg"].removeprefix("Value error, ")
+        if not first["loc"]:
+            raise StartupError(message) from error
         name = str(first["loc"][0]).upper()
         variable = name if name.startswith("POSTHOUSE_") else f"POLICY_{name}"
-        raise StartupError(f"{variable}: {first['msg']}") from error
+        raise StartupError(f"{variable}: {message}") from error

@@ -14,6 +14,7 @@ from services.policy.rules.model import Action, Facts, Stage, Verdict
 
 _quoted: Callable[[str], str] = encode_basestring_ascii
 _STAGES = {stage.value: stage.name.lower() for stage in Stage}
+_MAIL = Stage.MAIL.value
 _ACTIONS = {action: action.name.lower() for action in Action}
 
 
@@ -50,7 +51,7 @@ class VerdictLog:
                 fields += f', "code": {verdict.reply.code}, "enhanced_code": "{verdict.reply.enhanced}"'
         if facts.account is not None:
             fields += f', "account": {_quoted(facts.account.login)}'
-        if facts.stage >= Stage.MAIL:
+        if facts.stage >= _MAIL:
             fields += f', "sender": {_quoted(facts.sender.wire.decode("utf-8", "replace"))}'
             if facts.recipient.wire:
                 fields += f', "recipient": {_quoted(facts.recipient.wire.decode("utf-8", "replace"))}'

@@ -42,6 +42,7 @@ Request: TypeAlias = policy_pb2.DecideRequest
 Message: TypeAlias = policy_pb2.Verdict
 Profile: TypeAlias = policy_pb2.SessionProfile
 
+_RCPT, _END_OF_DATA = Stage.RCPT.value, Stage.END_OF_DATA.value
 _STAGES = frozenset(stage.value for stage in Stage)
 
 
@@ -74,11 +75,11 @@ def facts(request: policy_pb2.DecideRequest, snapshot: Snapshot, now: float) -> 
             transaction = request.transaction
             known.sender = party(transaction.sender)
             known.declared_size = transaction.declared_size
-            if stage == Stage.RCPT:
+            if stage == _RCPT:
                 known.recipient = recipient = party(transaction.recipient)
                 known.for_postmaster = is_postmaster(recipient, snapshot)
             known.recipients = recipients = tuple(map(party, transaction.recipients))
-            if stage == Stage.END_OF_DATA:
+            if stage == _END_OF_DATA:
                 known.for_postmaster = bool(recipients) and all(is_postmaster(each, snapshot) for each in recipients)
         if request.HasField("content"):
             known.content = content(request.content)

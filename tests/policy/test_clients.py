@@ -12,7 +12,6 @@ import pytest
 from posthouse.config.v1 import config_pb2
 
 from libs.runtime import rpc
-from libs.runtime.lifecycle import StartupError
 from services.policy.clients import ConfigurationWatch, HitReporter, SnapshotFile, config_channels
 from services.policy.hits import HitCounts
 from services.policy.rules.model import Snapshot
@@ -227,8 +226,3 @@ async def test_hits_are_reported_once_whatever_fails(served: Served) -> None:
     assert [(hit.rule_id, hit.hits) for hit in second.hits] == [("r1", 1)]
     for channel in channels:
         await channel.close()
-
-
-def test_a_target_without_a_port_is_named() -> None:
-    with pytest.raises(StartupError, match="POLICY_CONFIG_TARGET"):
-        config_channels("config_api", None)

@@ -38,6 +38,9 @@ EXEMPTS: Mapping[Criterion, frozenset[Check]] = MappingProxyType(
 _BY_ADDRESS = frozenset({Criterion.IP, Criterion.NETWORK})
 
 
+_ENFORCE = Mode.ENFORCE
+
+
 @dataclass(frozen=True, slots=True)
 class AccessTables:
     """Rules by what they match exactly (C103); those on addresses are in `clients.ClientTable`."""
@@ -74,9 +77,7 @@ def allow_rules(facts: Facts, snapshot: Snapshot) -> tuple[AccessRule, ...]:
     if facts.allowed_by is None:
         now = facts.now
         facts.allowed_by = tuple(
-            rule
-            for rule in matches(facts, snapshot)
-            if rule.allow and rule.mode is Mode.ENFORCE and now < rule.expires_at
+            rule for rule in matches(facts, snapshot) if rule.allow and rule.mode is _ENFORCE and now < rule.expires_at
         )
     return facts.allowed_by
 
@@ -143,13 +144,25 @@ def _lifted_by_address(facts: Facts, snapshot: Snapshot) -> str:
     return ""
 
 
-def _candidates(criterion: Criterion, facts: Facts, snapshot: Snapshot) -> tuple[AccessRule, ...]:
-    if criterion in _BY_ADDRESS:
-        return facts.client.access
-    if criterion is Criterion.SENDER:
-        # The null sender has no key.
-        return snapshot.access.senders.get(matching_key(facts.sender, snapshot.local_domains), ())
+def _on_address(facts: Facts, _snapshot: Snapshot) -> tuple[AccessRule, ...]:
+    return facts.client.access
+
+
+def _on_sender(facts: Facts, snapshot: Snapshot) -> tuple[AccessRule, ...]:
+    # The null sender has an empty key, which no rule has.
+    return snapshot.access.senders.get(matching_key(facts.sender, snapshot.local_domains), ())
+
+
+def _on_recipient(facts: Facts, snapshot: Snapshot) -> tuple[AccessRule, ...]:
     return snapshot.access.recipients.get(matching_key(facts.recipient, snapshot.local_domains), ())
+
+
+_CANDIDATES: Mapping[Criterion, Callable[[Facts, Snapshot], tuple[AccessRule, ...]]] = {
+    Criterion.IP: _on_address,
+    Criterion.NETWORK: _on_address,
+    Criterion.SENDER: _on_sender,
+    Criterion.RECIPIENT: _on_recipient,
+}
 
 
 def _objection(rule: AccessRule) -> Objection:
@@ -162,8 +175,10 @@ def _objection(rule: AccessRule) -> Objection:
 def _block(criterion: Criterion, mode: Mode) -> Rule:
     """The rule that tries the block list's entries of one criterion that are in one mode."""
 
+    candidates = _CANDIDATES[criterion]
+
     def judge(facts: Facts, snapshot: Snapshot) -> Objection | None:
-        for rule in _candidates(criterion, facts, snapshot):
+        for rule in candidates(facts, snapshot):
             if not rule.allow and rule.criterion is criterion and rule.mode is mode and facts.now < rule.expires_at:
                 return _objection(rule)
         return None

@@ -53,11 +53,16 @@ _DMARC_QUARANTINE = Objection(None, quarantine=True, explanation="DMARC: the Fro
 _DMARC_TEMPERROR = Objection(DNS_NO_ANSWER, explanation="DMARC: the DNS gives no answer, and nothing else passes.")
 
 
+def any_check(snapshot: Snapshot) -> bool:
+    """Whether ingress may have to look at content at all."""
+    checks = snapshot.content_checks
+    return checks.arc or any(mode is not Mode.OFF for mode in (checks.dkim, checks.dmarc, checks.antivirus.mode))
+
+
 def checks_needed(facts: Facts, snapshot: Snapshot) -> Checks:
     """The checks that ingress must run for this recipient's sake."""
     checks = snapshot.content_checks
-    on = checks.dkim is not Mode.OFF or checks.dmarc is not Mode.OFF
-    if not (on or checks.arc or checks.antivirus.mode is not Mode.OFF) or facts.for_postmaster:
+    if facts.for_postmaster or not any_check(snapshot):
         return NO_CHECKS
     stranger = not exemptions.stranger_checks(facts, snapshot)
     # DMARC judges by DKIM too.

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import NamedTuple
 
-from services.policy.rules import connections, exemptions
-from services.policy.rules.model import Facts, Mode, Snapshot, Stage
+from services.policy.rules import exemptions
+from services.policy.rules.model import Facts, Snapshot, Stage
 from services.policy.rules.recipients import is_postmaster, is_unknown
 
 
@@ -21,6 +21,11 @@ class Counter(StrEnum):
     CONNECTIONS_THIS_MINUTE = "connections_this_minute"
     MESSAGES_THIS_MINUTE = "messages_this_minute"
     UNKNOWN_RECIPIENTS_TODAY = "unknown_recipients_today"
+
+
+# Enumerations are slow to reach into for what runs at every decision.
+_BLOCKED, _CONNECTIONS = Counter.BLOCKED, Counter.CONNECTIONS
+_CONNECTIONS_THIS_MINUTE, _MESSAGES_THIS_MINUTE = Counter.CONNECTIONS_THIS_MINUTE, Counter.MESSAGES_THIS_MINUTE
 
 
 class Operation(NamedTuple):
@@ -60,17 +65,17 @@ def day_end(now: float, timezone: tzinfo) -> int:
 def _at_connect(facts: Facts, snapshot: Snapshot) -> list[Operation]:
     found = []
     client = facts.client.key
-    if connections.blocking(snapshot) is not Mode.OFF and not exemptions.never_blocked(facts, snapshot):
-        found.append(Operation(Counter.BLOCKED, client))
+    if snapshot.advanced.max_unknown_recipients_per_day and not exemptions.never_blocked(facts, snapshot):
+        found.append(Operation(_BLOCKED, client))
     policy = snapshot.connection_policy
     if (policy.max_connections_per_minute or policy.max_concurrent_connections) and not exemptions.connection_policy(
         facts, snapshot
     ):
         if policy.max_connections_per_minute:
-            found.append(Operation(Counter.CONNECTIONS_THIS_MINUTE, client, minute_end(facts.now)))
+            found.append(Operation(_CONNECTIONS_THIS_MINUTE, client, minute_end(facts.now)))
         if policy.max_concurrent_connections:
             found.append(
-                Operation(Counter.CONNECTIONS, client, member=facts.session_id, limit=policy.max_concurrent_connections)
+                Operation(_CONNECTIONS, client, member=facts.session_id, limit=policy.max_concurrent_connections)
             )
     return found
 
@@ -78,7 +83,7 @@ def _at_connect(facts: Facts, snapshot: Snapshot) -> list[Operation]:
 def _at_mail(facts: Facts, snapshot: Snapshot) -> list[Operation]:
     if not snapshot.connection_policy.max_messages_per_minute or exemptions.connection_policy(facts, snapshot):
         return []
-    return [Operation(Counter.MESSAGES_THIS_MINUTE, facts.client.key, minute_end(facts.now))]
+    return [Operation(_MESSAGES_THIS_MINUTE, facts.client.key, minute_end(facts.now))]
 
 
 def _at_rcpt(facts: Facts, snapshot: Snapshot) -> list[Operation]:
@@ -91,9 +96,9 @@ def _at_rcpt(facts: Facts, snapshot: Snapshot) -> list[Operation]:
         or not is_unknown(facts.recipient, snapshot)
         or is_postmaster(facts.recipient, snapshot)
     ):
-        return [Operation(Counter.BLOCKED, client)]
+        return [Operation(_BLOCKED, client)]
     return [
-        Operation(Counter.BLOCKED, client),
+        Operation(_BLOCKED, client),
         Operation(
             Counter.UNKNOWN_RECIPIENTS_TODAY,
             client,

@@ -74,6 +74,11 @@ RULES: tuple[Rule, ...] = (
 )
 
 
+# Enumerations are slow to reach into for what runs at every decision.
+_RCPT, _MAIL = Stage.RCPT.value, Stage.MAIL.value
+_ACCEPT, _SHADOW = Action.ACCEPT, Mode.SHADOW
+
+
 @dataclass(frozen=True, slots=True)
 class Missing:
     """Look-ups that are needed before the rules can be tried to the end."""
@@ -84,7 +89,7 @@ class Missing:
 class Rulebook:
     """A snapshot with the rules that are on under it, by stage."""
 
-    __slots__ = ("_counted", "_early", "_for_postmaster", "active", "snapshot")
+    __slots__ = ("_checks_content", "_counted", "_early", "_for_postmaster", "active", "snapshot")
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
@@ -98,6 +103,7 @@ class Rulebook:
         self._for_postmaster = tuple(
             tuple((rule, mode) for rule, mode in rules if rule.for_postmaster) for rules in self.active
         )
+        self._checks_content = content.any_check(snapshot)
         self._early = tuple(rule for rules in self.active for rule, _ in rules if rule.early)
         self._counted = frozenset(rule.stage.value for rules in self.active for rule, _ in rules if rule.counted)
 
@@ -136,7 +142,7 @@ class Rulebook:
                 objection = judge(facts, snapshot)
                 if objection is None:
                     continue
-            if mode is Mode.SHADOW:
+            if mode is _SHADOW:
                 verdict.shadow += (ShadowOutcome(rule.reason_id, objection.rule_id, objection.reply),)
             elif objection.quarantine:
                 verdict.quarantine = True
@@ -163,16 +169,18 @@ class Rulebook:
     def _complete(self, facts: Facts, verdict: Verdict) -> None:
         """What a verdict carries beyond its decision."""
         stage = facts.stage
-        if stage == Stage.RCPT:
-            hits = tuple(outcome.rule_id for outcome in verdict.shadow if outcome.rule_id)
+        if stage == _RCPT:
+            hits: tuple[str, ...] = ()
+            if verdict.shadow:
+                hits = tuple(outcome.rule_id for outcome in verdict.shadow if outcome.rule_id)
             if verdict.rule_id:
                 hits += (verdict.rule_id,)
             if self.snapshot.access.has_allow and not facts.for_postmaster:
                 hits += access.hits(facts, self.snapshot)
             verdict.hits = hits
-            if verdict.action is Action.ACCEPT:
+            if self._checks_content and verdict.action is _ACCEPT:
                 verdict.checks = content.checks_needed(facts, self.snapshot)
-        elif stage == Stage.MAIL:
+        elif stage == _MAIL:
             verdict.delay = protocol.junk_delay(facts, self.snapshot)
 
 

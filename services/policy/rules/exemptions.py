@@ -8,6 +8,8 @@ from __future__ import annotations
 from services.policy.rules.access import allow_rules
 from services.policy.rules.model import Criterion, Exempt, Exemption, Facts, Listener, Snapshot
 
+_SMTP, _IP = Listener.SMTP.value, Criterion.IP
+
 
 def logged_in(facts: Facts, snapshot: Snapshot) -> str:
     """A login counts only while AUTH is a setting that is on."""
@@ -29,13 +31,13 @@ def any_local_network(facts: Facts, _snapshot: Snapshot) -> str:
 
 
 def submission(facts: Facts, _snapshot: Snapshot) -> str:
-    return Exemption.SUBMISSION if facts.listener != Listener.SMTP else ""
+    return Exemption.SUBMISSION if facts.listener != _SMTP else ""
 
 
 def allowed_ip(facts: Facts, snapshot: Snapshot) -> str:
     """An allow rule on the client's very address."""
     for rule in allow_rules(facts, snapshot):
-        if rule.criterion is Criterion.IP:
+        if rule.criterion is _IP:
             return rule.id
     return ""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 
-from libs.smtp.address import HeloKind, HeloName, parse_helo
+from libs.smtp.address import HeloKind, parse_helo
 from libs.smtp.reply import CLIENT_NAME_UNKNOWN, HELO_UNKNOWN, NON_FQDN_HELO
 from services.policy.rules import exemptions
 from services.policy.rules.model import Facts, Lookup, Objection, Outcome, Question, Rule, Snapshot, Stage
@@ -16,48 +16,70 @@ _NON_FQDN = Objection(NON_FQDN_HELO, explanation="The HELO name is neither a ful
 _UNKNOWN = Objection(HELO_UNKNOWN, explanation="The HELO name has neither MX nor address.")
 _NO_ANSWER = Objection(HELO_UNKNOWN, explanation="The DNS gives no answer about the HELO name.")
 
-_helo: Callable[[bytes], HeloName] = lru_cache(maxsize=8192)(parse_helo)
+_FOUND, _NONE = Outcome.FOUND, Outcome.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class _Helo:
+    """A HELO name as the rules see it."""
+
+    # Canonical; empty where it is a literal or no name.
+    name: str
+    is_literal: bool
+    is_full: bool
+    question: tuple[Question, ...]
+
+
+@lru_cache(maxsize=8192)
+def _helo(raw: bytes) -> _Helo:
+    parsed = parse_helo(raw)
+    name = parsed.name if parsed.kind in (HeloKind.FQDN, HeloKind.NON_FQDN) else ""
+    return _Helo(
+        name=name,
+        is_literal=parsed.kind is HeloKind.LITERAL,
+        is_full=parsed.kind in (HeloKind.FQDN, HeloKind.LITERAL),
+        question=(Question(Lookup.HELO_DOMAIN, name),) if name else (),
+    )
+
+
+@lru_cache(maxsize=8192)
+def _client_name(address: str) -> tuple[Question, ...]:
+    return (Question(Lookup.CLIENT_NAME, address),)
 
 
 def helo_domain(helo_name: bytes) -> str:
     """The canonical HELO name, empty where it is a literal or no name."""
-    helo = _helo(helo_name)
-    return helo.name if helo.kind in (HeloKind.FQDN, HeloKind.NON_FQDN) else ""
+    return _helo(helo_name).name
 
 
 def client_name_question(facts: Facts, _snapshot: Snapshot) -> tuple[Question, ...]:
-    return (Question(Lookup.CLIENT_NAME, facts.client.address),)
+    return _client_name(facts.client.address)
 
 
-def _unknown_client(facts: Facts, snapshot: Snapshot) -> Objection | None:
-    finding = facts.findings[client_name_question(facts, snapshot)[0]]
-    if finding.outcome is Outcome.FOUND:
+def _unknown_client(facts: Facts, _snapshot: Snapshot) -> Objection | None:
+    outcome = facts.findings[_client_name(facts.client.address)[0]].outcome
+    if outcome is _FOUND:
         return None
-    return _NO_NAME if finding.outcome is Outcome.NONE else _NO_NAME_ANSWER
+    return _NO_NAME if outcome is _NONE else _NO_NAME_ANSWER
 
 
 def _non_fqdn(facts: Facts, _snapshot: Snapshot) -> Objection | None:
-    kind = _helo(facts.helo_name).kind
-    return None if kind in (HeloKind.FQDN, HeloKind.LITERAL) else _NON_FQDN
+    return None if _helo(facts.helo_name).is_full else _NON_FQDN
 
 
 def _helo_question(facts: Facts, _snapshot: Snapshot) -> tuple[Question, ...]:
-    helo = _helo(facts.helo_name)
-    if helo.kind in (HeloKind.LITERAL, HeloKind.MALFORMED):
-        return ()
-    return (Question(Lookup.HELO_DOMAIN, helo.name),)
+    return _helo(facts.helo_name).question
 
 
 def _unknown_helo(facts: Facts, _snapshot: Snapshot) -> Objection | None:
     helo = _helo(facts.helo_name)
-    if helo.kind is HeloKind.LITERAL:
+    if not helo.question:
+        # Bytes that are no name exist nowhere.
+        return None if helo.is_literal else _UNKNOWN
+    outcome = facts.findings[helo.question[0]].outcome
+    if outcome is _FOUND:
         return None
-    if helo.kind is HeloKind.MALFORMED:
-        return _UNKNOWN
-    finding = facts.findings[Question(Lookup.HELO_DOMAIN, helo.name)]
-    if finding.outcome is Outcome.FOUND:
-        return None
-    return _UNKNOWN if finding.outcome is Outcome.NONE else _NO_ANSWER
+    return _UNKNOWN if outcome is _NONE else _NO_ANSWER
 
 
 UNKNOWN_CLIENT = Rule(

@@ -341,7 +341,7 @@ class ArcChain:
     sealer_domain: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Content:
     size: int = 0
     hops: int = 0

@@ -6,6 +6,8 @@ from libs.smtp.reply import AUTH_REQUIRED, FROM_LOGIN_MISMATCH, RELAY_DENIED, SE
 from services.policy.rules import exemptions
 from services.policy.rules.model import Exemption, Facts, Listener, Mode, Objection, Rule, Snapshot, Stage, always, when
 
+_SMTP = Listener.SMTP.value
+
 _LOGIN_REQUIRED = Objection(AUTH_REQUIRED, explanation="Submission ports take mail from logged-in clients.")
 _RELAY_DENIED = Objection(
     RELAY_DENIED, explanation="The domain is not ours, and the client is neither logged in nor trusted."
@@ -30,7 +32,7 @@ def is_ours(domain: str, snapshot: Snapshot) -> bool:
 
 
 def _login_required(facts: Facts, snapshot: Snapshot) -> Objection | None:
-    if facts.listener == Listener.SMTP or permission(facts, snapshot):
+    if facts.listener == _SMTP or permission(facts, snapshot):
         return None
     return _LOGIN_REQUIRED
 

@@ -11,6 +11,9 @@ from services.policy.state.store import UNKNOWN_RECIPIENTS, Blocked
 # Clients in one window. When a table is full, who is not in it is not counted.
 MAX_CLIENTS = 500_000
 
+_BLOCKED, _CONNECTIONS = Counter.BLOCKED, Counter.CONNECTIONS
+_UNKNOWN_RECIPIENTS = Counter.UNKNOWN_RECIPIENTS_TODAY
+
 
 class _Window:
     """Counts of one window that ends at a fixed time, the same for all clients."""
@@ -57,11 +60,11 @@ class MemoryStore:
         answers: list[int | None] = []
         for operation in operations:
             counter = operation.counter
-            if counter is Counter.BLOCKED:
+            if counter is _BLOCKED:
                 answers.append(self._is_blocked(operation.client, now))
-            elif counter is Counter.CONNECTIONS:
+            elif counter is _CONNECTIONS:
                 answers.append(self._open(operation.client, operation.member, owner))
-            elif counter is Counter.UNKNOWN_RECIPIENTS_TODAY:
+            elif counter is _UNKNOWN_RECIPIENTS:
                 answers.append(self._name(operation, now))
             else:
                 answers.append(self._minutes[counter].add(operation.client, operation.ends_at))

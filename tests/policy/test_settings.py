@@ -1,0 +1,40 @@
+"""The environment: defaults, and wrong values named by their variable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from libs.runtime.lifecycle import StartupError
+from services.policy.settings import read_settings
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("POLICY_STATE_URL", "sqlite://"),
+        ("POLICY_CONFIG_TARGET", "config_api"),
+        ("POLICY_LOG_LEVEL", "loud"),
+        ("POLICY_PORT", "port"),
+        ("POLICY_METRICS_PORT", "70000"),
+        ("POLICY_LOOKUP_SECONDS", "0"),
+        ("POLICY_TLS_CERT", "cert.pem"),
+    ],
+)
+def test_wrong_values_are_named(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(StartupError, match=variable):
+        read_settings()
+
+
+def test_the_snapshot_lies_in_the_data_folder_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTHOUSE_DATA_DIR", "/data")
+    assert read_settings().snapshot_path == Path("/data/policy/snapshot")
+    monkeypatch.setenv("POLICY_SNAPSHOT_FILE", "/elsewhere/snapshot")
+    assert read_settings().snapshot_path == Path("/elsewhere/snapshot")
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        read_settings().port = 1  # type: ignore[misc]
