@@ -126,7 +126,7 @@ class MtaStsPolicies:
                 body = await self._get(host)
         except TimeoutError:
             raise PolicyFetchError("no answer in time") from None
-        except (httpx.HTTPError, ssl.SSLError, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ssl.SSLError, OSError, ValueError) as error:
             raise PolicyFetchError(f"{type(error).__name__} at {host}") from error
         try:
             return parse(body)
@@ -145,7 +145,7 @@ class MtaStsPolicies:
         raise error or PolicyFetchError(f"{host} has no address")
 
     async def _get_from(self, url: httpx.URL, host: str) -> bytes:
-        headers = {"Host": host, "User-Agent": "posthouse"}
+        headers = {"Host": host, "User-Agent": "posthouse", "Accept-Encoding": "identity"}
         async with (
             httpx.AsyncClient(
                 verify=self._contexts.verifying, trust_env=False, follow_redirects=False, timeout=10
@@ -158,8 +158,11 @@ class MtaStsPolicies:
             media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
             if media_type != "text/plain":
                 raise PolicyFetchError(f"{host} sends no text/plain")
+            if response.headers.get("content-encoding", "identity") != "identity":
+                # What it would unpack to is anybody's guess.
+                raise PolicyFetchError(f"{host} packs what was to come as it is")
             body = b""
-            async for part in response.aiter_bytes():
+            async for part in response.aiter_raw():
                 body += part
                 if len(body) > _BODY_LIMIT:
                     raise PolicyFetchError(f"the policy at {host} is too long")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -255,6 +256,11 @@ async def test_a_fetch_that_fails_means_no_policy_and_is_not_repeated_at_once(
 async def test_a_bad_certificate_of_the_policy_host_means_no_policy(domain: Domain) -> None:
     assert (await domain.deliver()).tls_policy == "opportunistic"
     assert domain.server.requests == []
+
+
+async def test_a_packed_policy_is_not_unpacked(domain: Domain) -> None:
+    domain.server.says(gzip.compress(b"x" * 10_000_000), "200 OK", "Content-Encoding: gzip")
+    assert (await domain.deliver()).tls_policy == "opportunistic"
 
 
 async def test_a_policy_host_that_hangs_means_no_policy(domain: Domain) -> None:
