@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
@@ -55,24 +57,27 @@ def describe_app() -> FastAPI:
         version=openapi.API_VERSION,
         description=openapi.DESCRIPTION,
         openapi_tags=openapi.TAGS,
-        docs_url="/docs",
+        openapi_url=None,
+        docs_url=None,
         redoc_url=None,
         strict_content_type=False,
     )
-    for singleton in SINGLETONS:
-        app.include_router(singleton_router(singleton))
-    for collection in COLLECTIONS:
-        app.include_router(collection_router(collection))
-    for noun in (queue, blocked_clients, explain, relay_hosts, revisions, transfer, audit):
-        app.include_router(noun.router)
+    routers = (
+        *map(singleton_router, SINGLETONS),
+        *map(collection_router, COLLECTIONS),
+        *(noun.router for noun in (queue, blocked_clients, explain, relay_hosts, revisions, transfer, audit)),
+    )
+    for router in routers:
+        app.include_router(router)
+    app.state.routes = [route for router in routers for route in router.routes]
     _add_probes(app)
+    _add_documents(app)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(SQLAlchemyError, _database)
     app.add_exception_handler(OSError, _database)
     app.add_exception_handler(Exception, _internal)
-    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     return app
 
 
@@ -120,7 +125,7 @@ async def _http(request: Request, error: Exception) -> Response:
 def _methods(request: Request) -> list[str]:
     """All methods of the path: Starlette tells those of the first of its routes."""
     found: set[str] = set()
-    for route in request.app.routes:
+    for route in request.app.state.routes:
         match, _ = route.matches(request.scope)
         if match != Match.NONE:
             found |= getattr(route, "methods", None) or set()
@@ -137,6 +142,17 @@ async def _database(request: Request, error: Exception) -> Response:
     if problem is None:
         raise error
     return render(request, problem)
+
+
+def _add_documents(app: FastAPI) -> None:
+    @app.get("/openapi.json", include_in_schema=False)
+    async def document() -> Response:
+        # Making it takes a second or more, the first time.
+        return Response(await asyncio.to_thread(openapi.text, app), media_type="application/json")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return get_swagger_ui_html(openapi_url="/openapi.json", title="Posthouse")
 
 
 def _add_probes(app: FastAPI) -> None:

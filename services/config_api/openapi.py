@@ -73,6 +73,11 @@ def document(app: FastAPI) -> dict[str, Any]:
     return schema
 
 
+def text(app: FastAPI) -> str:
+    """The document as it is committed."""
+    return json.dumps(document(app), indent=2, ensure_ascii=False) + "\n"
+
+
 def _operations(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for path in schema["paths"].values():
         yield from path.values()
@@ -98,8 +103,7 @@ def _complete(parameter: dict[str, Any]) -> None:
 def main() -> None:
     from services.config_api.app import describe_app
 
-    json.dump(document(describe_app()), sys.stdout, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")
+    sys.stdout.write(text(describe_app()))
 
 
 if __name__ == "__main__":
