@@ -117,6 +117,9 @@ class Haraka:
             chain = b"".join(blob.bytes() for blob in task.certificate.cert_chain_pems)
             (self._folder / "config" / "tls_cert.pem").write_bytes(chain)
             (self._folder / "config" / "tls_key.pem").write_bytes(task.certificate.private_key_pem.bytes())
+            # Without the file it would make parameters of its own all through the run; RFC 7919's group costs nothing.
+            group = ("genpkey", "-genparam", "-algorithm", "DH", "-pkeyopt", "group:ffdhe2048")
+            run([program("openssl"), *group, "-out", self._folder / "config" / "dhparams.pem"])
         hops = {domain: list(hop) for domain, hop in task.next_hops.items()}
         plugin = _PLUGIN % {"hops": json.dumps(hops), "trusted": "false" if task.auth else "true"}
         (self._folder / "plugins" / "bench.js").write_text(plugin)
