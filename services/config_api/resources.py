@@ -49,6 +49,15 @@ class Finding:
         return {"pointer": self.pointer, "code": self.code, "detail": self.detail}
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class MailHost:
+    """One host of a domain's MX set, and the name servers that named it (empty: the system's)."""
+
+    preference: int
+    host: str
+    name_servers: tuple[str, ...] = ()
+
+
 class Surroundings(Protocol):
     """What a check may ask about the rest of the configuration and the world, in bounded time."""
 
@@ -61,14 +70,14 @@ class Surroundings(Protocol):
     async def taken(self, scope: str, values: Sequence[str]) -> frozenset[str]:
         """Those of the values that some object has as a unique key of the scope."""
 
-    async def addresses(self, host: str) -> Sequence[str] | None:
+    async def addresses(self, host: str, name_servers: Sequence[str] = ()) -> Sequence[str] | None:
         """A and AAAA of a name: empty when it has none, None when there was no answer."""
 
     async def names(self, address: str) -> Sequence[str] | None:
         """PTR names of an address, likewise."""
 
-    async def mail_hosts(self, domain: str) -> Sequence[tuple[int, str]] | None:
-        """(preference, host) of a domain's MX, likewise."""
+    async def mail_hosts(self, domain: str) -> Sequence[MailHost] | None:
+        """A domain's MX, best first, likewise."""
 
     @property
     def own_addresses(self) -> frozenset[str]: ...

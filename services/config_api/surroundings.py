@@ -16,7 +16,7 @@ import dns.rdatatype
 import dns.resolver
 import dns.reversename
 
-from services.config_api.resources import Body
+from services.config_api.resources import Body, MailHost
 from services.config_api.store import Store
 
 _QUESTION_SECONDS = 1.0
@@ -64,12 +64,12 @@ class StoredSurroundings:
     async def taken(self, scope: str, values: Sequence[str]) -> frozenset[str]:
         return await self._store.taken(scope, values)
 
-    async def addresses(self, host: str) -> Sequence[str] | None:
+    async def addresses(self, host: str, name_servers: Sequence[str] = ()) -> Sequence[str] | None:
         try:
             return [str(ipaddress.ip_address(host))]
         except ValueError:
             pass
-        resolver = self._resolver(())
+        resolver = self._resolver(name_servers)
         answers = await asyncio.gather(_ask(resolver, host, "A"), _ask(resolver, host, "AAAA"))
         found = [text for answer in answers for text in answer or ()]
         return None if not found and None in answers else found
@@ -78,11 +78,15 @@ class StoredSurroundings:
         answer = await _ask(self._resolver(()), str(dns.reversename.from_address(address)), "PTR")
         return None if answer is None else [name.rstrip(".").lower() for name in answer]
 
-    async def mail_hosts(self, domain: str) -> Sequence[tuple[int, str]] | None:
+    async def mail_hosts(self, domain: str) -> Sequence[MailHost] | None:
         configured = await self.settings("settings/resolvers")
-        lists = [configured.get("preferred") or [], *([configured["alternate"]] if configured.get("alternate") else [])]
+        lists = [tuple(configured.get("preferred") or ())]
+        if configured.get("alternate"):
+            lists.append(tuple(configured["alternate"]))
         answers = await asyncio.gather(*(_ask(self._resolver(servers), domain, "MX") for servers in lists))
-        hosts = {_mail_host(text) for answer in answers for text in answer or ()}
+        hosts = {
+            _mail_host(text, servers) for servers, answer in zip(lists, answers, strict=True) for text in answer or ()
+        }
         return None if not hosts and None in answers else sorted(hosts)
 
     def _resolver(self, servers: Sequence[str]) -> dns.asyncresolver.Resolver:
@@ -139,9 +143,9 @@ async def _ask(resolver: dns.asyncresolver.Resolver, name: str, kind: str) -> li
     return [record.to_text() for record in answer]
 
 
-def _mail_host(text: str) -> tuple[int, str]:
+def _mail_host(text: str, name_servers: tuple[str, ...]) -> MailHost:
     preference, _, host = text.partition(" ")
-    return int(preference), host.rstrip(".").lower()
+    return MailHost(int(preference), host.rstrip(".").lower(), name_servers)
 
 
 def _server(text: str) -> tuple[str, int]:

@@ -40,17 +40,29 @@ def expand(configuration: Configuration, recipients: Sequence[bytes]) -> list[Ex
     plain = not configuration.aliases
     for recipient in dict.fromkeys(recipients):
         if plain and not _is_role(recipient):
-            if recipient not in seen:
-                seen.add(recipient)
+            if _is_new(_identity(configuration, recipient), seen):
                 found.append(Expanded(recipient, (recipient,)))
             continue
         expanded = expand_one(configuration, recipient, room)
-        fresh = tuple(target for target in expanded.targets if target not in seen)
-        seen.update(fresh)
+        fresh = tuple(target for target in expanded.targets if _is_new(_identity(configuration, target), seen))
         room -= len(fresh)
         if fresh or expanded.fault or expanded.replaced:
             found.append(Expanded(recipient, fresh, expanded.by, expanded.fault))
     return found
+
+
+def _is_new(key: bytes, seen: set[bytes]) -> bool:
+    """Whether it was not seen; it is from now on."""
+    if key in seen:
+        return False
+    seen.add(key)
+    return True
+
+
+def _identity(configuration: Configuration, address: bytes) -> bytes:
+    """What makes two recipients one: an account's address is compared without case, any other as it is written."""
+    key = address.lower()
+    return key if key in configuration.account_addresses else address
 
 
 def expand_one(configuration: Configuration, recipient: bytes, room: int = MAX_ADDRESSES) -> Expanded:

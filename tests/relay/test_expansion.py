@@ -129,3 +129,14 @@ def test_a_target_that_is_a_recipient_too_gets_one_copy() -> None:
     with_ = configuration({b"all@local.test": (b"x@one.test", b"y@one.test")})
     found = expand(with_, [b"x@one.test", b"all@local.test", b"x@one.test"])
     assert [one.targets for one in found] == [(b"x@one.test",), (b"y@one.test",)]
+
+
+def test_an_accounts_address_in_other_case_is_the_same_recipient() -> None:
+    """C56: only accounts are compared without case; elsewhere Bob and bob may be two people"""
+    with_account = configuration(accounts=(b"alice@ours.test",))
+    given = [b"alice@ours.test", b"Alice@ours.test", b"bob@far.test", b"Bob@far.test"]
+    assert [one.targets for one in expand(with_account, given)] == [
+        (b"alice@ours.test",),
+        (b"bob@far.test",),
+        (b"Bob@far.test",),
+    ]

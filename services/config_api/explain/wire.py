@@ -37,6 +37,8 @@ def _facts(given: SessionFacts) -> policy.DecideRequest:
         esmtp=True,
         account_login=given.account_login,
         junk_commands=given.junk_commands,
+        # None of them was charged yet.
+        junk_commands_uncharged=given.junk_commands,
     )
     if given.tls:
         session.tls.version = "TLSv1.3"

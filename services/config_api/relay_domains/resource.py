@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from libs.smtp.address import canonical_domain
 from services.config_api.filters import boolean, exact
 from services.config_api.relay_domains.schemas import RelayDomain
-from services.config_api.resources import Body, Collection, Finding, Surroundings, UniqueKey, member
+from services.config_api.resources import Body, Collection, Finding, MailHost, Surroundings, UniqueKey, member
 
 
 async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
@@ -20,7 +20,7 @@ async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
             return ()
         return (Finding("/domain", "no_mail_host", "This domain has no MX, A or AAAA: its mail can't be passed on."),)
     own = await _own(hosts, surroundings)
-    if not any(preference < own for preference, _ in hosts):
+    if not any(found.preference < own for found in hosts):
         return (
             Finding(
                 "/domain", "no_better_host", "No MX of this domain is better than this gateway: its mail is deferred."
@@ -29,15 +29,15 @@ async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
     return ()
 
 
-async def _own(hosts: Sequence[tuple[int, str]], surroundings: Surroundings) -> int:
+async def _own(hosts: Sequence[MailHost], surroundings: Surroundings) -> int:
     """The best preference at which this gateway stands; beyond every preference when it stands nowhere."""
     hostname = member(await surroundings.settings("settings/general"), ("profile", "hostname"))
-    for preference, host in sorted(hosts):
-        if host == hostname:
-            return preference
-        addresses = await surroundings.addresses(host)
+    for found in sorted(hosts):
+        if found.host == hostname:
+            return found.preference
+        addresses = await surroundings.addresses(found.host, found.name_servers)
         if addresses and not surroundings.own_addresses.isdisjoint(addresses):
-            return preference
+            return found.preference
     return 65536
 
 
