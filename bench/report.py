@@ -19,7 +19,8 @@ _METHOD = """\
   the gateways alternated in each. smtp-source sends the plain workloads, bench/generator.py the others; both give one
   command at a time in 20 sessions. smtp-sink receives. A run counts only when each sink got as many messages as were
   sent, no fewer and no more.
-- SPF and DNSBL are looked up by Posthouse alone, its peers relay without; with PostgreSQL they keep their queue files.
+- SPF and DNSBL are looked up by Posthouse alone, its peers relay without; Postfix relays without AUTH as well; with
+  PostgreSQL the peers keep their queue files.
 - Absolute figures move with the machine; the ratio is of medians, in brackets its range over the single runs."""
 _COLUMNS = (
     "workload",
