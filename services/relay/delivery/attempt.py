@@ -136,7 +136,7 @@ class Attempt:
         if result.failure is not None and not result.stale:
             self._failure, self._failed_at = result.failure, session.peer
         self.reached = self.reached or result.alive
-        if session.messages < self._configuration.queue.max_messages_per_connection:
+        if not result.stale and session.messages < self._configuration.queue.max_messages_per_connection:
             self._means.pool.give(self._key, session)
         else:
             session.protocol.quit()

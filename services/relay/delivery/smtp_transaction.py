@@ -22,7 +22,8 @@ class Transacted:
     # One a recipient, in their order; None: nothing was decided, and `failure` says why.
     verdicts: list[Verdict | None]
     failure: Verdict | None = None
-    # A reused session turned out to be at its end before the server took anything: not a try at all (C122).
+    # A reused session turned out to be at its end before the server took anything: not a try at all (C122). It is not
+    # to be used again.
     stale: bool = False
     # The server was willing to judge the message.
     alive: bool = False
@@ -154,11 +155,12 @@ class Transaction:
             return True
         if reply.code == _SERVICE_CLOSES:
             self._protocol.abort()
-            self._result.stale = self._reused
         verdict = judge(Stage.MAIL, reply)
         if verdict.result is Result.FAILED:
             self._decide(self._named, verdict)
         else:
+            # On a session used before it may be about that session only: enough messages, or time, for one (C25).
+            self._result.stale = self._reused
             self._result.failure = verdict
         return False
 

@@ -344,6 +344,22 @@ async def test_421_on_a_reused_session_is_no_try(
     assert len(smtp_sink.sessions) == 2
 
 
+@PIPELINING
+async def test_a_session_that_had_enough_messages_is_replaced(
+    by_sink: Gateway, smtp_sink: SmtpSink, pipelining: bool
+) -> None:
+    offer(smtp_sink, pipelining=pipelining)
+    await by_sink.deliver_one()
+    smtp_sink.on(Stage.MAIL, reply("452 4.5.3 Too many messages in this session"), session=1)
+    assert (await by_sink.deliver_one()).result is Result.DELIVERED
+    assert (await by_sink.deliver_one()).result is Result.DELIVERED
+    assert len(smtp_sink.sessions) == 2
+    # Said in a fresh session too, it is meant.
+    smtp_sink.on(Stage.MAIL, reply("452 4.3.1 Disk full"))
+    outcome = await by_sink.deliver_one()
+    assert (outcome.result, outcome.code, len(smtp_sink.sessions)) == (Result.DEFERRED, 452, 3)
+
+
 async def test_421_said_unasked_ends_an_idle_session(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
     smtp_sink.on(Stage.IDLE, reply("421 4.4.2 Idle too long"), times=1)
     await by_sink.deliver_one()
