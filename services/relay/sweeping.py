@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import structlog
 
-from services.relay.addressing import wants_delay, wants_failure
+from services.relay.addressing import hears_of_failure, wants_delay
 from services.relay.clock import MICROSECONDS, Clock
 from services.relay.configuration import Configuration, QueueSettings
 from services.relay.dsn import Action, ReportedRecipient
@@ -39,6 +39,8 @@ _BATCH = 50
 _REMOVED_AT_ONCE = 500
 # A message whose deliveries are being tried just now is looked at again after this.
 _AGAIN = 600 * MICROSECONDS
+# Just after a start, or while the clock is in doubt, nothing expires.
+_UNTIL_EXPIRY_IS_ALLOWED = 10 * MICROSECONDS
 # After the start what is due is tried before what is old is given up.
 _START_SECONDS = 120.0
 
@@ -148,7 +150,8 @@ class Sweeper:
         if now >= expiry(settings, message.stored_at, null_sender=null_sender):
             if may_expire:
                 self._expire(connection, configuration, entry, now)
-            ending.swept(connection, message.id, now + _AGAIN, delay_noticed=noticed)
+            again = _AGAIN if may_expire else _UNTIL_EXPIRY_IS_ALLOWED
+            ending.swept(connection, message.id, now + again, delay_noticed=noticed)
             return
         next_sweep = sweep(settings, message.stored_at, null_sender=null_sender, delay_noticed=noticed)
         if next_sweep <= now and not noticed:
@@ -163,7 +166,7 @@ class Sweeper:
         reported = [
             _reported(row, Action.FAILED, EXPIRED, settings=None)
             for row in entry.waiting
-            if wants_failure(_notify(row))
+            if hears_of_failure(entry.message.kind, _notify(row))
         ]
         made = self._reports(connection, configuration, entry, reported, now)
         ending.end(connection, [(row, State.BOUNCED, "") for row in entry.waiting], now)
