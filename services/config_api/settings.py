@@ -40,9 +40,9 @@ class Settings(BaseSettings):
     # Origins that browsers may call from, comma-separated; empty: none.
     cors_origins: str = ""
     # gRPC over mutual TLS, all three or none.
-    grpc_tls_cert: Path | None = None
-    grpc_tls_key: Path | None = None
-    grpc_tls_ca: Path | None = None
+    grpc_cert: Path | None = None
+    grpc_key: Path | None = None
+    grpc_ca: Path | None = None
     # For the checks of hostnames and domains, host[:port], comma-separated; empty: the system's.
     nameservers: str = ""
     # Where ingress listens, to tell a relay host that is this gateway itself.
@@ -56,8 +56,8 @@ class Settings(BaseSettings):
         targets(self.policy_target)
         targets(self.relay_target)
         _ = self.proxies
-        if len({self.grpc_tls_cert is None, self.grpc_tls_key is None, self.grpc_tls_ca is None}) != 1:
-            raise ValueError("CONFIG_API_GRPC_TLS_CERT, _KEY and _CA are set together or not at all")
+        if len({self.grpc_cert is None, self.grpc_key is None, self.grpc_ca is None}) != 1:
+            raise ValueError("CONFIG_API_GRPC_CERT, _KEY and _CA are set together or not at all")
         return self
 
     @property
@@ -79,9 +79,9 @@ class Settings(BaseSettings):
 
     @property
     def tls(self) -> TlsFiles | None:
-        if self.grpc_tls_cert is None or self.grpc_tls_key is None or self.grpc_tls_ca is None:
+        if self.grpc_cert is None or self.grpc_key is None or self.grpc_ca is None:
             return None
-        return TlsFiles(self.grpc_tls_cert, self.grpc_tls_key, self.grpc_tls_ca)
+        return TlsFiles(self.grpc_cert, self.grpc_key, self.grpc_ca)
 
 
 def load() -> Settings:

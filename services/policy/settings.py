@@ -34,9 +34,9 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default=Path("var"), validation_alias="POSTHOUSE_DATA_DIR")
     lookup_seconds: float = Field(default=8.0, gt=0, le=60, description="All look-ups of one decision together.")
     kept_sessions: int = Field(default=10_000, ge=0, description="Past sessions that Explain can be asked about.")
-    tls_cert: Path | None = Field(default=None, description="PEM chain for gRPC with client certificates.")
-    tls_key: Path | None = None
-    tls_ca: Path | None = None
+    grpc_cert: Path | None = Field(default=None, description="PEM chain for gRPC with client certificates.")
+    grpc_key: Path | None = None
+    grpc_ca: Path | None = None
 
     @field_validator("config_target")
     @classmethod
@@ -60,9 +60,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _whole_tls(self) -> Self:
-        files = (self.tls_cert, self.tls_key, self.tls_ca)
+        files = (self.grpc_cert, self.grpc_key, self.grpc_ca)
         if any(files) and not all(files):
-            raise ValueError("POLICY_TLS_CERT, POLICY_TLS_KEY and POLICY_TLS_CA belong together")
+            raise ValueError("POLICY_GRPC_CERT, POLICY_GRPC_KEY and POLICY_GRPC_CA belong together")
         return self
 
     @property
@@ -71,9 +71,9 @@ class Settings(BaseSettings):
 
     @property
     def tls(self) -> rpc.TlsFiles | None:
-        if self.tls_cert is None or self.tls_key is None or self.tls_ca is None:
+        if self.grpc_cert is None or self.grpc_key is None or self.grpc_ca is None:
             return None
-        return rpc.TlsFiles(self.tls_cert, self.tls_key, self.tls_ca)
+        return rpc.TlsFiles(self.grpc_cert, self.grpc_key, self.grpc_ca)
 
 
 def read_settings() -> Settings:

@@ -184,7 +184,7 @@ async def test_databases_that_can_not_be_used(tmp_path: Path, url: str, message:
         ("CONFIG_API_PORT", "70000"),
         ("CONFIG_API_POLICY_TARGET", "nowhere"),
         ("CONFIG_API_PROXY_NETWORKS", "10.0.0.1/8"),
-        ("CONFIG_API_GRPC_TLS_CERT", "/x"),
+        ("CONFIG_API_GRPC_CERT", "/x"),
     ],
 )
 def test_settings_that_make_no_sense_are_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

@@ -19,7 +19,7 @@ from services.policy.settings import read_settings
         ("POLICY_PORT", "port"),
         ("POLICY_METRICS_PORT", "70000"),
         ("POLICY_LOOKUP_SECONDS", "0"),
-        ("POLICY_TLS_CERT", "cert.pem"),
+        ("POLICY_GRPC_CERT", "cert.pem"),
     ],
 )
 def test_wrong_values_are_named(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,4 +37,4 @@ def test_the_snapshot_lies_in_the_data_folder_unless_told_otherwise(monkeypatch:
 
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        read_settings().port = 1  # type: ignore[misc]
+        read_settings().port = 1
