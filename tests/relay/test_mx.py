@@ -27,7 +27,7 @@ OURSELVES = Ourselves(
 
 @pytest.fixture
 async def resolver(dns_server: DnsServer) -> AsyncIterator[Resolver]:
-    resolver = Resolver((dns_server.address,), seconds=1)
+    resolver = Resolver((dns_server.address,))
     yield resolver
     await resolver.close()
 
@@ -100,10 +100,9 @@ async def test_a_root_entry_among_others_is_passed_over(dns_server: DnsServer, e
         Behaviour.TRUNCATED_WITHOUT_TCP,
     ],
 )
-async def test_no_answer_to_mx_defers_though_an_address_exists(
-    dns_server: DnsServer, exchangers: Exchangers, behaviour: Behaviour
-) -> None:
+async def test_no_answer_to_mx_defers_though_an_address_exists(dns_server: DnsServer, behaviour: Behaviour) -> None:
     """C109, C117"""
+    exchangers = Exchangers(Resolver((dns_server.address,), seconds=1), random.Random(7), 25)
     dns_server.load({"broken.test": {"A": "192.0.2.1"}, "fine.test": {"A": "192.0.2.2"}})
     dns_server.behave("broken.test", behaviour, "MX")
     targets, fine = await asyncio.gather(

@@ -33,7 +33,7 @@ def event_loop_policy() -> uvloop.EventLoopPolicy:
 # Long enough for a busy machine: no test waits for one of these but those that shorten it.
 PATIENT = Timeouts(
     connect=10, greeting=10, ehlo=10, tls=10, auth=10, mail=10, rcpt=10, data=10, block=10, end_of_data=10, reset=10,
-    lookup=1, reach=30,
+    lookup=10, reach=30, policy=10,
 )  # fmt: skip
 
 

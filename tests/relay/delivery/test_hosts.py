@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from services.relay.configuration import Mailbox, MailboxKind, RelayDomain, Resolvers
-from services.relay.delivery import DeliveryOptions, Timeouts, own_addresses
+from services.relay.delivery import DeliveryOptions, own_addresses
 from services.relay.transaction import Result, RouteKind
 from tests.peers.dns import DnsServer
 from tests.peers.dns_misbehaviour import Behaviour
@@ -79,7 +79,7 @@ async def test_a_host_that_swallows_connections_costs_a_moment_only(
         dns_server.add("example.net", "MX", "1 hole.test.")
         dns_server.add("hole.test", "A", address)
         mx_hosts.add("example.net", 10, "b.test")
-        gateway.options_are(timeouts=Timeouts(connect=60))
+        gateway.times_out(connect=60)
         # The wait is bounded far below the connect time-out; which is the point.
         async with asyncio.timeout(20):
             assert (await gateway.deliver_one()).host == "b.test"
@@ -218,6 +218,7 @@ async def test_null_mx_bounces_at_once(gateway: Gateway, dns_server: DnsServer) 
 async def test_dns_without_answer_defers(gateway: Gateway, dns_server: DnsServer) -> None:
     """C109"""
     dns_server.add("example.net", "A", "127.0.0.1")
+    gateway.times_out(lookup=0.5)
     dns_server.behave("example.net", Behaviour.SILENT, "MX")
     outcome = await gateway.deliver_one()
     assert (outcome.result, outcome.enhanced_code) == (Result.DEFERRED, "4.4.3")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from services.relay.delivery import Timeouts, networks
+from services.relay.delivery import networks
 from services.relay.delivery.mta_sts_policy import Policy, parse, record_id
 from services.relay.transaction import Outcome, Result
 from tests.peers.dns import DnsServer
@@ -178,7 +178,7 @@ async def domain(
     sink = mx_hosts.add("example.net", 10, "mx.example.net", certificate=certificates.issue_cert("mx.example.net"))
     now = [1000.0]
     gateway.clock = lambda: now[0]
-    gateway.options_are(ca_file=authority_file, mta_sts_port=port, timeouts=Timeouts(lookup=1, policy=1))
+    gateway.options_are(ca_file=authority_file, mta_sts_port=port)
     yield Domain(gateway, dns_server, mx_hosts, server, sink, now)
     listener.close()
 
@@ -264,6 +264,7 @@ async def test_a_packed_policy_is_not_unpacked(domain: Domain) -> None:
 
 
 async def test_a_policy_host_that_hangs_means_no_policy(domain: Domain) -> None:
+    domain.gateway.times_out(policy=0.5)
     domain.server.hang = True
     outcome = await domain.deliver()
     assert (outcome.result, outcome.tls_policy) == (Result.DELIVERED, "opportunistic")
