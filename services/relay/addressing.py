@@ -11,7 +11,7 @@ from services.relay.dsn import Action, ReportedRecipient
 from services.relay.expansion import Expanded, expand
 from services.relay.message import NewDelivery
 from services.relay.routing import resolve
-from services.relay.states import State
+from services.relay.states import Kind, State
 
 NextId = Callable[[], int]
 
@@ -135,6 +135,11 @@ def _discarded(next_id: NextId, wanted: Wanted) -> NewDelivery:
 def wants_failure(notify: Sequence[str]) -> bool:
     """RFC 3461 4.1: a failure is reported unless something else was asked for."""
     return not notify or "FAILURE" in notify
+
+
+def hears_of_failure(kind: Kind, notify: Sequence[str]) -> bool:
+    """Whether a failure is reported to anybody: of our own reports, which ask for none, the postmasters hear."""
+    return kind is Kind.REPORT or wants_failure(notify)
 
 
 def wants_delay(notify: Sequence[str]) -> bool:

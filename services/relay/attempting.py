@@ -20,7 +20,7 @@ from services.relay.metrics import DELIVERIES, QUARANTINED, REPORTS
 from services.relay.queue.claiming import read_content
 from services.relay.queue.database import Database, QueueError
 from services.relay.queue.quarantine import quarantine
-from services.relay.queue.settling import Settlement
+from services.relay.queue.settling import Event, Settlement
 from services.relay.reporting import reports
 from services.relay.routing import resolve
 from services.relay.settlement import Circumstances, Settled, Settlements, settle
@@ -178,6 +178,9 @@ class Attempts:
                 log.error("report_impossible", queue_id=queue_id(message.id), reason="no identifiers")
                 self.give_back(route.destination, Job(message, deliveries), _LATER)
                 return
+            except Exception:
+                # What became of the mail is known, and must be recorded whatever is wrong with the report.
+                log.exception("report_broke", queue_id=queue_id(message.id))
             for report in made:
                 REPORTS.labels(report.kind.name.lower()).inc()
         for destination in done.suspend:
@@ -188,6 +191,10 @@ class Attempts:
                 deliveries[0].lease_owner,
                 tuple(done.settled),
                 made,
+                tuple(
+                    Event(self._identifiers.next(), message.id, now, "dsn_sent", b"", queue_id(report.id))
+                    for report in made
+                ),
                 errors=((route.destination, done.error),) if done.error else (),
             )
         )

@@ -19,7 +19,7 @@ from services.relay.clock import MICROSECONDS, Clock
 from services.relay.commits import Committer
 from services.relay.configuration import Configuration
 from services.relay.leasing import Leaseholder
-from services.relay.message import NewMessage, queued
+from services.relay.message import NewMessage, queue_id, queued
 from services.relay.queue.claiming import Claim, claim, earliest_wake
 from services.relay.queue.database import Database, QueueError
 from services.relay.suspensions import Suspensions
@@ -34,6 +34,7 @@ _DEFAULT_SHARE = 20
 # The longest sleep between two looks: other relays, and clocks, may have changed what is due.
 _TICK_SECONDS = 1.0
 _PAUSE = 5 * MICROSECONDS
+_BROKEN_DELAY = 300 * MICROSECONDS
 # Settlements that wait for their commit, beyond which nothing new is begun: their outcome could not be recorded.
 _UNSETTLED_LIMIT = 2_000
 
@@ -159,9 +160,18 @@ class Dispatcher:
         assert configuration is not None  # noqa: S101
         share = {lane.destination: self._share(lane, configuration) for lane in self._lanes.values()}
         owner, room = self._holder.id, min(self.room.left, _CLAIMED_AT_ONCE)
-        found = await self._database.write(
-            lambda connection: claim(connection, owner, now, room, share, _DEFAULT_SHARE, _PAUSE)
-        )
+        try:
+            found = await self._database.write(
+                lambda connection: claim(connection, owner, now, room, share, _DEFAULT_SHARE, _PAUSE)
+            )
+        except QueueError as error:
+            if not error.corrupt:
+                raise
+            # One content that can't be read must not keep all others: each is read by itself, and put aside alone.
+            log.error("queue_corrupt", reason=str(error))
+            found = await self._database.write(
+                lambda connection: claim(connection, owner, now, room, share, _DEFAULT_SHARE, _PAUSE, inline=False)
+            )
         await self._put_aside(found)
         for destination, message, deliveries in found.jobs:
             self.room.add(len(deliveries), len(message.content or b""))
@@ -223,6 +233,11 @@ class Dispatcher:
             while True:
                 try:
                     moved = await self._attempts.attempt(lane.destination, job)
+                except Exception:
+                    # A fault of ours: the message stays, and is tried again when others had their turn.
+                    log.exception("attempt_broke", queue_id=queue_id(job.message.id))
+                    self._attempts.give_back(lane.destination, job, _BROKEN_DELAY)
+                    moved = []
                 finally:
                     self._left(job)
                 for destination, rest in moved:
@@ -251,7 +266,7 @@ class Dispatcher:
     def _ended(self, task: asyncio.Task[None]) -> None:
         job = self._tasks.pop(task)
         if not task.cancelled() and task.exception() is not None:
-            log.error("job_broke", queue_id=job.message.id, exc_info=task.exception())
+            log.error("job_broke", queue_id=queue_id(job.message.id), exc_info=task.exception())
         while self._hungry and self._running < self._concurrency:
             lane = self._hungry.popleft()
             lane.hungry = False

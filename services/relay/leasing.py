@@ -70,8 +70,14 @@ class Leaseholder:
                 log.warning("lease_not_renewed", reason=str(error))
 
     async def give_up(self) -> None:
-        """Unregisters; to be called when every lease was settled or given back."""
-        await self._database.write(lambda connection: leases.unregister(connection, self.id))
+        """Unregisters; to be called when everything that was tried is settled. What is left was only claimed."""
+
+        def work(connection: Connection) -> bool:
+            leases.unregister(connection, self.id)
+            return leases.free(connection, self.id, self._clock.now(), untried=True).all
+
+        while not await self._database.write(work):
+            pass
 
     async def renewed_identity(self, lost: int) -> None:
         """Goes on under a new identity, if `lost` is still the present one. Raises QueueError."""

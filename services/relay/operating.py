@@ -8,7 +8,7 @@ from enum import Enum
 
 import structlog
 
-from services.relay.addressing import wants_failure
+from services.relay.addressing import hears_of_failure
 from services.relay.clock import Clock
 from services.relay.configuration import Configuration
 from services.relay.dsn import Action as ReportAction
@@ -148,7 +148,7 @@ class Operator:
         reported = [
             ReportedRecipient(row.recipient, ReportAction.FAILED, "5.0.0", row.orcpt, text=BOUNCED_BY_OPERATOR)
             for row in entry.waiting
-            if wants_failure(tuple(filter(None, row.notify.split(","))))
+            if hears_of_failure(entry.message.kind, tuple(filter(None, row.notify.split(","))))
         ]
         if configuration is None or not reported:
             return []

@@ -95,6 +95,7 @@ class Relay:
         self.watch.on_change.append(self.suspensions.configuration_changed)
         self.watch.on_change.append(lambda _: self.dispatcher.poke())
         poke = self.dispatcher.poke
+        self.suspensions.on_change = poke
         self.operator = Operator(database, clock, self.identifiers, configuration, poke)
         self.sweeper = Sweeper(database, clock, self.identifiers, configuration, poke)
         servicer = RelayServicer(

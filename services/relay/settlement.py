@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from services.relay.addressing import wants_failure
+from services.relay.addressing import hears_of_failure
 from services.relay.configuration import QueueSettings
 from services.relay.dsn import Action, ReportedRecipient
 from services.relay.message import QueuedDelivery, QueuedMessage
@@ -75,7 +75,7 @@ def settle(
         if outcome.result is Result.DELIVERED:
             _delivered(result, circumstances, message, delivery, outcome)
         elif outcome.result is Result.FAILED:
-            _failed(result, circumstances, delivery, outcome)
+            _failed(result, circumstances, message, delivery, outcome)
         else:
             _deferred(result, circumstances, message, delivery, outcome)
         if outcome.suspend_destination:
@@ -97,9 +97,15 @@ def _delivered(
         result.reported.append(_reported(circumstances, delivery, outcome, action, outcome.enhanced_code or "2.0.0"))
 
 
-def _failed(result: Settlements, circumstances: Circumstances, delivery: QueuedDelivery, outcome: Outcome) -> None:
+def _failed(
+    result: Settlements,
+    circumstances: Circumstances,
+    message: QueuedMessage,
+    delivery: QueuedDelivery,
+    outcome: Outcome,
+) -> None:
     result.settled.append(_finished(circumstances, delivery, outcome, State.BOUNCED))
-    if wants_failure(delivery.notify):
+    if hears_of_failure(message.kind, delivery.notify):
         status = outcome.enhanced_code if outcome.enhanced_code[:1] in ("4", "5") else "5.0.0"
         result.reported.append(_reported(circumstances, delivery, outcome, Action.FAILED, status))
 
@@ -116,7 +122,7 @@ def _deferred(
     result.error = _line(outcome)
     if now >= expires_at and circumstances.may_expire:
         result.settled.append(_finished(circumstances, delivery, outcome, State.BOUNCED))
-        if wants_failure(delivery.notify):
+        if hears_of_failure(message.kind, delivery.notify):
             result.reported.append(_reported(circumstances, delivery, outcome, Action.FAILED, EXPIRED))
         return
     uncounted = 0 if outcome.counts else delivery.uncounted + 1

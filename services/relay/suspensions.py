@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
 from services.relay.clock import MICROSECONDS, Clock
 from services.relay.configuration import Configuration
+from services.relay.queue import rerouting
 from services.relay.queue.claiming import wake_held_by_route
 from services.relay.queue.database import Database, QueueError
 from services.relay.queue.destinations import Suspension, resume, suspend, suspensions
+from services.relay.routing import resolve
 
 log = structlog.get_logger(__name__)
 
@@ -20,6 +23,7 @@ BY_OURSELVES = "relay"
 _LOGIN_SECONDS = 1800
 # Other relays suspend too.
 _LOOK_SECONDS = 5.0
+_BATCH = 500
 
 
 class Suspensions:
@@ -29,6 +33,10 @@ class Suspensions:
         self._database = database
         self._clock = clock
         self._known: dict[str, Suspension] = {}
+        # Of those, the ones that the database does not know yet.
+        self._unwritten: dict[str, Suspension] = {}
+        # Called when mail has become due by a change.
+        self.on_change: Callable[[], None] | None = None
         self._changes: asyncio.Queue[Suspension | Configuration] = asyncio.Queue()
 
     def __contains__(self, destination: str) -> bool:
@@ -46,7 +54,8 @@ class Suspensions:
             return
         until = self._clock.now() + _LOGIN_SECONDS * MICROSECONDS
         log.error("destination_suspended", destination=destination, reason=reason, seconds=_LOGIN_SECONDS)
-        suspension = self._known[destination] = Suspension(destination, until, BY_OURSELVES)
+        suspension = Suspension(destination, until, BY_OURSELVES)
+        self._known[destination] = self._unwritten[destination] = suspension
         self._changes.put_nowait(suspension)
 
     def configuration_changed(self, configuration: Configuration) -> None:
@@ -57,6 +66,7 @@ class Suspensions:
         """Raises QueueError."""
         await self._database.write(lambda connection: suspend(connection, suspension))
         self._known[suspension.name] = suspension
+        self._unwritten.pop(suspension.name, None)
 
     async def resume(self, name: str) -> bool:
         """Whether there was such a destination. Raises QueueError."""
@@ -68,7 +78,8 @@ class Suspensions:
     async def look(self) -> None:
         """Learns what other relays did. Raises QueueError."""
         now = self._clock.now()
-        self._known = await self._database.read(lambda connection: suspensions(connection, now))
+        known = await self._database.read(lambda connection: suspensions(connection, now))
+        self._known = known | self._unwritten
 
     async def run(self) -> None:
         """Writes changes down and looks for those of others, for ever."""
@@ -82,7 +93,7 @@ class Suspensions:
                 if isinstance(change, Suspension):
                     await self.suspend(change)
                 elif change is not None:
-                    await self._after_change()
+                    await self._after_change(change)
                 await self.look()
             except QueueError as error:
                 log.warning("suspensions_unknown", reason=str(error))
@@ -90,10 +101,35 @@ class Suspensions:
                     await asyncio.sleep(1.0)
                     self._changes.put_nowait(change)
 
-    async def _after_change(self) -> None:
+    async def _after_change(self, configuration: Configuration) -> None:
         now = self._clock.now()
         woken = await self._database.write(lambda connection: wake_held_by_route(connection, now))
         if woken:
             log.info("held_mail_due", deliveries=woken, reason="the configuration has changed")
         for name in [name for name, each in self._known.items() if each.by == BY_OURSELVES]:
             await self.resume(name)
+        await self._reroute(configuration)
+        if self.on_change is not None:
+            self.on_change()
+
+    async def _reroute(self, configuration: Configuration) -> None:
+        """What waits for a destination that is suspended, or dead, would not learn of its new route by an attempt."""
+
+        def destination(sender: bytes, recipient: bytes, quarantine: bool) -> str:
+            return resolve(configuration, sender, recipient, quarantine=quarantine).destination
+
+        for name in await self._database.read(rerouting.names):
+            if name not in self and not await self._database.write(
+                lambda connection: rerouting.differs(connection, name, destination)  # noqa: B023 - used at once
+            ):
+                continue
+            after: int | None = 0
+            count = 0
+            while after is not None:
+                now, start = self._clock.now(), after
+                moved = await self._database.write(
+                    lambda connection: rerouting.move(connection, name, destination, start, _BATCH, now)  # noqa: B023
+                )
+                count, after = count + moved.count, moved.after
+            if count:
+                log.info("mail_rerouted", destination=name, deliveries=count, revision=configuration.revision)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 from services.relay.addressing import Wanted
 from services.relay.configuration import Alias, Configuration, LocalDomain, Mailbox, MailboxKind, RelayHost
 from services.relay.intake import Result
-from services.relay.states import State
+from services.relay.queue.destinations import Suspension
+from services.relay.states import FOREVER, State
+from services.relay.transaction import Outcome, OutgoingRecipient
 from tests.relay.scripted_transport import ScriptedTransport, deferred, delivered, failed
 from tests.relay.whole_relay import CONTENT, WholeRelay
 
@@ -210,3 +213,97 @@ async def test_a_transaction_broken_off_at_shutdown_is_marked_and_not_counted(
         (row,) = (await relay.message(ack.queue_id)).deliveries
         assert (row.state, row.lease_owner, row.attempts) == (State.QUEUED, None, 0)
         assert row.possible_duplicate
+
+
+async def test_mail_of_a_suspended_destination_follows_a_new_configuration(database_url: str, tmp_path: Path) -> None:
+    old = Configuration(1, "gw.test", relay_host=RelayHost("old.test"))
+    transport = ScriptedTransport({b"u@one.test": [deferred, delivered]})
+    async with WholeRelay(database_url, tmp_path, old, transport) as relay:
+        await relay.submit(b"u@one.test")
+        await relay.settled(1)
+        await relay.relay.suspensions.suspend(Suspension("relay:old.test:25", FOREVER, "anna"))
+        relay.configure(Configuration(2, "gw.test", relay_host=RelayHost("new.test")))
+        await relay.settled(2)
+        assert transport.ended[1].destination == "relay:new.test:25"
+
+
+async def test_a_refused_login_suspends_and_a_new_configuration_resumes(database_url: str, tmp_path: Path) -> None:
+    def refused(recipient: OutgoingRecipient) -> Outcome:
+        return replace(deferred(recipient), code=535, suspend_destination="relay:smart.test:25")
+
+    configuration = Configuration(1, "gw.test", relay_host=RelayHost("smart.test"))
+    transport = ScriptedTransport({b"u@one.test": [refused, delivered]})
+    async with WholeRelay(database_url, tmp_path, configuration, transport) as relay:
+        ack = await relay.submit(b"u@one.test")
+        await relay.settled(1)
+        second = await relay.submit(b"v@one.test")
+        await relay.after(400)
+        await relay.committed()
+        assert len(transport.begun) == 1
+        relay.configure(replace(configuration, revision=2))
+        await relay.settled(3)
+        assert await relay.states(ack.queue_id) == {b"u@one.test": State.DELIVERED}
+        assert await relay.states(second.queue_id) == {b"v@one.test": State.DELIVERED}
+
+
+async def test_a_content_that_was_damaged_is_put_aside_and_the_rest_goes_on(database_url: str, tmp_path: Path) -> None:
+    transport = ScriptedTransport({b"u@one.test": [deferred], b"v@one.test": [deferred, delivered]})
+    async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
+        damaged = await relay.submit(b"u@one.test")
+        whole = await relay.submit(b"v@one.test")
+        await relay.settled(2)
+        number = int(damaged.queue_id, 16)
+        await relay.database.write(
+            lambda connection: connection.exec_driver_sql(f"DELETE FROM contents WHERE message_id = {number}")
+        )
+        await relay.after(400)
+        await relay.settled(3)
+        assert await relay.states(whole.queue_id) == {b"v@one.test": State.DELIVERED}
+        found = await relay.message(damaged.queue_id)
+        assert found.deliveries[0].state == State.QUARANTINED
+        assert found.deliveries[0].last_reply == "quarantined: the content is missing"
+        assert found.row.finished_at is not None
+        assert [each.event for each in found.events] == ["quarantined"]
+
+
+async def test_an_attempt_that_breaks_our_code_keeps_the_message(database_url: str, tmp_path: Path) -> None:
+    def broken(_: OutgoingRecipient) -> Outcome:
+        raise RuntimeError("a fault of ours")
+
+    transport = ScriptedTransport({b"u@one.test": [broken, delivered]})
+    async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
+        ack = await relay.submit(b"u@one.test")
+        await transport.until_begun(1)
+        while (await relay.message(ack.queue_id)).deliveries[0].lease_owner is not None:
+            await relay.committed()
+        await relay.after(301)
+        await relay.settled(1)
+        assert await relay.states(ack.queue_id) == {b"u@one.test": State.DELIVERED}
+
+
+async def test_every_report_is_in_the_timeline_of_its_message(database_url: str, tmp_path: Path) -> None:
+    async with WholeRelay(database_url, tmp_path, transport=ScriptedTransport({b"no@one.test": [failed]})) as relay:
+        ack = await relay.submit(b"no@one.test")
+        await relay.settled(2)
+        report = relay.transport.to(b"a@sender.test")[0]
+        (event,) = (await relay.message(ack.queue_id)).events
+        assert (event.event, event.detail) == ("dsn_sent", report.queue_id)
+
+
+async def test_a_report_that_can_not_be_returned_reaches_the_postmasters_once(
+    database_url: str, tmp_path: Path
+) -> None:
+    configuration = Configuration(1, "gw.test", external_postmasters=(b"chief@far.test",))
+    transport = ScriptedTransport({b"no@one.test": [failed], b"a@sender.test": [failed], b"chief@far.test": [failed]})
+    async with WholeRelay(database_url, tmp_path, configuration, transport) as relay:
+        await relay.submit(b"no@one.test")
+        await relay.settled(3)
+        await relay.committed()
+        assert [each.recipients for each in transport.ended] == [
+            (b"no@one.test",),
+            (b"a@sender.test",),
+            (b"chief@far.test",),
+        ]
+        assert [each.sender for each in transport.ended] == [b"a@sender.test", b"", b""]
+        assert await relay.rows("SELECT kind FROM messages ORDER BY id") == [(0,), (1,), (2,)]
+        assert await relay.rows("SELECT count(*) FROM messages WHERE open > 0") == [(0,)]

@@ -66,7 +66,8 @@ class WholeRelay:
         clock: HandClock | None = None,
         **settings: Any,
     ) -> None:
-        self.settings = Settings(port=0, metrics_port=0, data_dir=folder, database_url=url, **settings)  # type: ignore[arg-type]
+        given: dict[str, Any] = {"port": 0, "metrics_port": 0, "database_url": url, "POSTHOUSE_DATA_DIR": folder}
+        self.settings = Settings(**given, **settings)
         self.transport = transport or ScriptedTransport()
         self.clock = clock or HandClock()
         self.database: Database = open_database(url)

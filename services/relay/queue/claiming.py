@@ -103,12 +103,20 @@ class Claim:
 
 
 def claim(
-    connection: Connection, owner: int, now: int, room: int, share: Mapping[str, int], default_share: int, pause: int
+    connection: Connection,
+    owner: int,
+    now: int,
+    room: int,
+    share: Mapping[str, int],
+    default_share: int,
+    pause: int,
+    *,
+    inline: bool = True,
 ) -> Claim:
     """Leases up to `room` deliveries to `owner`.
 
     `share`: how many a destination may get now, `default_share` where it is not named; 0 puts it off by `pause`
-    microseconds, so that it does not stand in the way of others.
+    microseconds, so that it does not stand in the way of others. `inline`: with the content of small messages.
     """
     awake = connection.execute(_AWAKE, {"now": now}).all()
     taken: list[int] = []
@@ -130,7 +138,7 @@ def claim(
         taken += ids
         wakes.append((_next_wake(connection, name, now, len(ids) == allowed), name))
     _WAKE.run(connection, wakes)
-    result = _read(connection, taken, owner)
+    result = _read(connection, taken, owner, inline=inline)
     result.next_wake = earliest_wake(connection)
     return result
 
@@ -162,12 +170,12 @@ def _next_wake(connection: Connection, name: str, now: int, full: bool) -> int |
     return now if full else now + 1_000_000
 
 
-def _read(connection: Connection, ids: list[int], owner: int) -> Claim:
+def _read(connection: Connection, ids: list[int], owner: int, *, inline: bool) -> Claim:
     claimed = Claim()
     if not ids:
         return claimed
     rows = connection.execute(_CLAIMED, {"ids": ids}).all()
-    small = {row.message_id for row in rows if row.size is not None and row.size <= INLINE_OCTETS}
+    small = {row.message_id for row in rows if inline and row.size is not None and row.size <= INLINE_OCTETS}
     content = {row[0]: row[1] for row in connection.execute(_CONTENT, {"ids": list(small)})} if small else {}
     jobs: dict[tuple[int, str], tuple[QueuedMessage, list[QueuedDelivery]]] = {}
     for row in rows:

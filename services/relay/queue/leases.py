@@ -79,8 +79,11 @@ class Freed:
         return len(self.deliveries) < _FREED_AT_ONCE
 
 
-def free(connection: Connection, owner: int, now: int) -> Freed:
-    """Frees leases of a worker that is dead, up to a number at once; they are due again at once."""
+def free(connection: Connection, owner: int, now: int, *, untried: bool = False) -> Freed:
+    """Frees leases of a worker that is gone, up to a number at once; they are due again at once.
+
+    Unless it is known that they were `untried`, each may have been delivered without a record (C120).
+    """
     query = (
         select(deliveries.c.id, deliveries.c.message_id, deliveries.c.recipient, deliveries.c.destination)
         .where(literal_column("lease_owner IS NOT NULL"), deliveries.c.lease_owner == owner)
@@ -94,7 +97,7 @@ def free(connection: Connection, owner: int, now: int) -> Freed:
         connection.execute(
             update(deliveries)
             .where(deliveries.c.id.in_([row[0] for row in rows]), deliveries.c.state == int(State.QUEUED))
-            .values(lease_owner=null(), due_at=now, possible_duplicate=True)
+            .values({"lease_owner": null(), "due_at": now} | ({} if untried else {"possible_duplicate": True}))
         )
         wake(connection, {row[3]: now for row in rows})
     return freed

@@ -1,0 +1,84 @@
+"""Gives mail that waits for a destination another one, where a new configuration sends it elsewhere (C138)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, literal_column, select, update
+
+from services.relay.queue.destinations import wake
+from services.relay.queue.statements import Many
+from services.relay.queue.tables import deliveries, destinations, messages
+from services.relay.states import State
+
+# Sender, recipient, quarantine to destination.
+Resolve = Callable[[bytes, bytes, bool], str]
+
+_MOVE = Many(
+    update(deliveries)
+    .where(deliveries.c.id == bindparam("delivery"))
+    .values(destination=bindparam("new_destination"), due_at=bindparam("new_due")),
+    ("new_destination", "new_due", "delivery"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """`after`: where the next batch begins; None at the end."""
+
+    count: int
+    after: int | None
+
+
+def names(connection: Connection) -> list[str]:
+    """Destinations that anything waits for."""
+    rows = connection.execute(select(destinations.c.name).order_by(destinations.c.name))
+    return [row[0] for row in rows]
+
+
+def differs(connection: Connection, name: str, resolve: Resolve) -> bool:
+    """Whether the first delivery that waits for a destination would now go elsewhere."""
+    row = connection.execute(_waiting(name, 0, 1)).first()
+    return row is not None and resolve(row.sender, row.recipient, bool(row.quarantine)) != name
+
+
+def move(connection: Connection, name: str, resolve: Resolve, after: int, size: int, now: int) -> Moved:
+    """One batch; what is moved and not held is due at once."""
+    rows = connection.execute(_waiting(name, after, size)).all()
+    moved = []
+    woken: dict[str, int] = {}
+    for row in rows:
+        destination = resolve(row.sender, row.recipient, bool(row.quarantine))
+        if destination == name:
+            continue
+        due_at = None if row.state == State.HELD else now
+        moved.append((destination, due_at, row.id))
+        if due_at is not None:
+            woken[destination] = now
+    _MOVE.run(connection, moved)
+    wake(connection, woken)
+    return Moved(len(moved), rows[-1].id if len(rows) == size else None)
+
+
+def _waiting(name: str, after: int, size: int) -> Any:
+    return (
+        select(
+            deliveries.c.id,
+            deliveries.c.recipient,
+            deliveries.c.state,
+            messages.c.sender,
+            messages.c.quarantine,
+        )
+        .join(messages, messages.c.id == deliveries.c.message_id)
+        .where(
+            literal_column("deliveries.lease_owner IS NULL"),
+            literal_column("deliveries.state <= 3"),
+            deliveries.c.destination == name,
+            deliveries.c.id > after,
+        )
+        .order_by(deliveries.c.id)
+        .limit(size)
+        .with_for_update(of=deliveries, skip_locked=True)
+    )
