@@ -233,9 +233,8 @@ class Engine:
         stage = facts.stage
         if decision.opened:
             self._hold(decision, verdict)
-        if verdict.action is _ACCEPT and (
-            facts.profile_revision != snapshot.revision or verdict.account or stage == _CONNECT
-        ):
+        stale = facts.profile_revision != snapshot.revision
+        if verdict.account or (verdict.action is _ACCEPT if stage == _CONNECT else stale):
             message.profile.CopyFrom(self._profile(facts, snapshot))
         if stage == _END_OF_DATA and verdict.action is _ACCEPT:
             message.results.extend(wire.results(results.results(facts, snapshot)))

@@ -108,7 +108,7 @@ def _at(stage: Stage, given: Facts, snapshot: Snapshot) -> Facts:
         # Facts for a later stage name all recipients; the first stands for them.
         if stage is Stage.RCPT and not facts.recipient.wire and facts.recipients:
             facts.recipient = facts.recipients[0]
-            facts.recipients = ()
+            facts.recipients, facts.recipient_count = (), 0
         facts.for_postmaster = bool(facts.recipient.wire) and is_postmaster(facts.recipient, snapshot)
     elif stage != given.stage:
         facts.for_postmaster = False

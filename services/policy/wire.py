@@ -78,8 +78,9 @@ def facts(request: policy_pb2.DecideRequest, snapshot: Snapshot, now: float) -> 
             if stage == _RCPT:
                 known.recipient = recipient = party(transaction.recipient)
                 known.for_postmaster = is_postmaster(recipient, snapshot)
-            known.recipients = recipients = tuple(map(party, transaction.recipients))
+            known.recipient_count = len(transaction.recipients)
             if stage == _END_OF_DATA:
+                known.recipients = recipients = tuple(map(party, transaction.recipients))
                 known.for_postmaster = bool(recipients) and all(is_postmaster(each, snapshot) for each in recipients)
         if request.HasField("content"):
             known.content = content(request.content)

@@ -138,7 +138,10 @@ async def test_a_new_snapshot_holds_from_the_next_decision_and_brings_its_profil
         verdicts = await stream.ask(rcpt("alice@local.test"), rcpt("info@local.test"))
         assert list(map(replied, verdicts)) == ["550 5.1.1", "accept"]
         assert verdicts[1].snapshot_revision == 8
-        assert (verdicts[1].profile.revision, verdicts[1].profile.max_recipients) == (8, 100)
+        assert [(one.profile.revision, one.profile.max_recipients) for one in verdicts] == [(8, 100)] * 2
+        # Who holds it already is not told again.
+        (verdict,) = await stream.ask(rcpt("info@local.test", revision=8))
+        assert not verdict.HasField("profile")
 
 
 def _stages(verdict: policy_pb2.Verdict) -> set[str]:

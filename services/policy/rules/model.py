@@ -395,7 +395,8 @@ class Facts:
     sender: Party = NOBODY
     declared_size: int = 0
     recipient: Party = NOBODY
-    # Those answered with 250 so far.
+    # Those answered with 250 so far; who they are, at END_OF_DATA.
+    recipient_count: int = 0
     recipients: tuple[Party, ...] = ()
     # At RCPT, this recipient; at DATA and END_OF_DATA, every recipient.
     for_postmaster: bool = False

@@ -49,11 +49,11 @@ def _limit_on(stage: Stage, snapshot: Snapshot) -> Mode:
 
 
 def _excess(facts: Facts, snapshot: Snapshot) -> Objection | None:
-    return _EXCESS if len(facts.recipients) >= snapshot.profile.max_recipients else None
+    return _EXCESS if facts.recipient_count >= snapshot.profile.max_recipients else None
 
 
 def _over_limit(facts: Facts, snapshot: Snapshot) -> Objection | None:
-    return _MESSAGE_OVER_LIMIT if len(facts.recipients) > snapshot.profile.max_recipients else None
+    return _MESSAGE_OVER_LIMIT if facts.recipient_count > snapshot.profile.max_recipients else None
 
 
 UNKNOWN = Rule("unknown_recipient", Stage.RCPT, always, _unknown)

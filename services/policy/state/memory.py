@@ -138,6 +138,8 @@ class MemoryStore:
         if len(named) < operation.limit:
             named.add(operation.member)
         if len(named) >= operation.limit and not self._is_blocked(client, now):
+            if len(self._blocked) >= MAX_CLIENTS:
+                self._drop_ended(now)
             if client not in self._blocked:
                 insort(self._blocked_order, client)
             self._blocked[client] = Blocked(client, UNKNOWN_RECIPIENTS, len(named), now, operation.ends_at)
