@@ -63,6 +63,7 @@ _HTTP = re.compile(
 _TLS_RECORD = (b"\x16\x03", b"\x80")
 WRONG_PROTOCOL = Reply(554, "5.5.0", "This is an SMTP server")
 
+_COMMANDS_PER_TURN = 32
 _FAILURE = Verdict(Action.REJECT, TRY_AGAIN, reason_id="policy_unavailable")
 
 
@@ -72,6 +73,7 @@ class Dialogue:
     __slots__ = (
         "_counted",
         "_end",
+        "_run_on",
         "chunks",
         "connection",
         "services",
@@ -88,6 +90,7 @@ class Dialogue:
         self.chunks: chunking.Chunks | None = None
         # policy was asked about the connection and may count it.
         self._counted = False
+        self._run_on = 0
         # Why the session ends; empty while it goes on.
         self._end = ""
 
@@ -168,6 +171,11 @@ class Dialogue:
 
     async def _next_command(self) -> None:
         connection = self.connection
+        self._run_on += 1
+        if self._run_on >= _COMMANDS_PER_TURN:
+            # Thousands may be waiting in the buffer; other sessions have their turn in between.
+            self._run_on = 0
+            await asyncio.sleep(0)
         line = await self._command_line()
         if line is None:
             return

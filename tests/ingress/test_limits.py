@@ -292,6 +292,15 @@ async def test_a_client_that_does_not_read_its_replies_is_not_fed_for_ever(start
     plain.close()
 
 
+async def test_c32_a_flood_of_commands_does_not_hold_up_the_others(ingress: Ingress) -> None:
+    ingress.policy.profile.max_junk_commands = 0
+    flooding, patient = await ingress.client(), await ingress.client()
+    flooding.send(b"NOOP\r\n" * 8_000)
+    assert (await patient.command("NOOP")).code == 250
+    assert ingress.metrics.commands["NOOP"] < 4_000
+    assert await flooding.codes(8_000) == [250] * 8_000
+
+
 async def test_commands_of_all_listeners_are_told_apart(ingress: Ingress) -> None:
     for listener in Listener:
         client = await ingress.client(listener)
