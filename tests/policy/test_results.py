@@ -1,0 +1,134 @@
+"""What policy gives for Authentication-Results (RFC 8601), at END_OF_DATA."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from posthouse.policy.v1 import policy_pb2
+
+from tests.peers.dns import Behaviour, DnsServer
+from tests.policy.requests import request
+from tests.policy.serving import serving
+from tests.policy.world import STRANGER, TRUSTED, snapshot
+
+EVERYTHING = {
+    "connection_policy": {"reject_unknown_client_hostname": "shadow"},
+    "content_checks": {"spf": {"mode": "shadow"}, "dkim": "shadow", "dmarc": "shadow", "arc": True},
+}
+
+
+def end_of_data(sender: str = "joe@sender.test", author: str = "joe@sender.test", **session: Any) -> Any:
+    made = request("end_of_data", **session)
+    made.transaction.sender = sender.encode()
+    made.transaction.recipients.append(b"alice@local.test")
+    made.content.size = 1000
+    made.content.from_fields = 1
+    made.content.from_addresses.append(author.encode())
+    return made
+
+
+def signed(made: policy_pb2.DecideRequest) -> policy_pb2.DecideRequest:
+    made.content.dkim_checked = True
+    made.content.dkim.add(
+        result=policy_pb2.CHECK_RESULT_FAIL,
+        domain=b"list.test",
+        selector=b"s1",
+        algorithm="rsa-sha256",
+        signature_prefix=b"Abc+/1",
+        reason="body hash did not verify",
+    )
+    made.content.dkim.add(result=policy_pb2.CHECK_RESULT_PASS, domain=b"Sender.test", selector=b"s2")
+    made.content.arc.result = policy_pb2.CHECK_RESULT_PASS
+    made.content.arc.sealer_domain = b"list.test"
+    return made
+
+
+def written(verdict: policy_pb2.Verdict) -> list[str]:
+    """As ingress writes them, roughly."""
+    return [
+        " ".join(
+            [
+                f"{one.method}={policy_pb2.CheckResult.Name(one.result).removeprefix('CHECK_RESULT_').lower()}",
+                *([f"({one.reason})"] if one.reason else []),
+                *(f"{each.type}.{each.name}={each.value.decode()}" for each in one.properties),
+            ]
+        )
+        for one in verdict.results
+    ]
+
+
+async def test_every_method_that_was_looked_at(dns_server: DnsServer) -> None:
+    dns_server.host_with_ptr("mail.sender.test", STRANGER)
+    dns_server.add("sender.test", "TXT", f"v=spf1 ip4:{STRANGER} -all")
+    dns_server.add("_dmarc.sender.test", "TXT", "v=DMARC1; p=reject")
+    async with serving(snapshot(EVERYTHING), dns=dns_server.address) as policy:
+        assert written(await policy.decide(signed(end_of_data()))) == [
+            f"iprev=pass policy.iprev={STRANGER}",
+            "spf=pass smtp.mailfrom=joe@sender.test",
+            "dkim=fail (body hash did not verify) header.d=list.test header.s=s1 header.a=rsa-sha256 header.b=Abc+/1",
+            "dkim=pass header.d=sender.test header.s=s2",
+            "dmarc=pass header.from=sender.test policy.published-domain-policy=reject",
+            "arc=pass header.d=list.test",
+        ]
+
+
+async def test_nothing_found_and_the_null_sender(dns_server: DnsServer) -> None:
+    async with serving(snapshot(EVERYTHING), dns=dns_server.address) as policy:
+        made = end_of_data(sender="")
+        made.content.dkim_checked = True
+        assert written(await policy.decide(made)) == [
+            f"iprev=fail policy.iprev={STRANGER}",
+            "spf=none smtp.helo=mail.sender.test",
+            "dkim=none",
+            "dmarc=none header.from=sender.test",
+        ]
+
+
+async def test_no_answer_is_a_temperror(dns_server: DnsServer) -> None:
+    dns_server.behave("*.test", Behaviour.SERVFAIL)
+    dns_server.behave("10.2.0.192.in-addr.arpa", Behaviour.REFUSED)
+    async with serving(snapshot(EVERYTHING), dns=dns_server.address) as policy:
+        assert written(await policy.decide(end_of_data())) == [
+            f"iprev=temperror policy.iprev={STRANGER}",
+            "spf=temperror smtp.mailfrom=joe@sender.test",
+            "dmarc=temperror header.from=sender.test",
+        ]
+
+
+async def test_a_logged_in_client_and_a_trusted_one_are_not_judged(dns_server: DnsServer) -> None:
+    async with serving(snapshot(EVERYTHING), dns=dns_server.address) as policy:
+        made = end_of_data("alice@local.test", "alice@local.test", account_login="alice")
+        assert written(await policy.decide(signed(made))) == ["auth=pass smtp.auth=alice"]
+        assert written(await policy.decide(signed(end_of_data(client=TRUSTED)))) == []
+    assert dns_server.queries == ()
+
+
+async def test_what_is_off_is_not_told(dns_server: DnsServer) -> None:
+    async with serving(snapshot(), dns=dns_server.address) as policy:
+        assert written(await policy.decide(end_of_data())) == []
+    assert dns_server.queries == ()
+
+
+async def test_a_refused_message_gets_none(dns_server: DnsServer) -> None:
+    rules = snapshot({**EVERYTHING, "general": {"profile": {"max_hops": 1}}})
+    async with serving(rules, dns=dns_server.address) as policy:
+        made = end_of_data()
+        made.content.hops = 2
+        verdict = await policy.decide(made)
+        assert verdict.action == policy_pb2.ACTION_REJECT
+        assert written(verdict) == []
+
+
+async def test_authors_under_one_organization_are_found_by_their_own_walks(dns_server: DnsServer) -> None:
+    """Relaxed alignment asks about the identifiers once the author's policy is known, over two rounds of look-ups."""
+    dns_server.add("_dmarc.bank.test", "TXT", "v=DMARC1; p=reject; psd=y")
+    dns_server.add("_dmarc.a.bank.test", "TXT", "v=DMARC1; p=reject")
+    for sender, wanted in (("joe@mail.a.bank.test", "pass"), ("joe@b.bank.test", "fail")):
+        domain = sender.partition("@")[2]
+        dns_server.add(domain, "TXT", "v=spf1 +all")
+        rules = snapshot({"content_checks": {"dmarc": "enforce"}})
+        async with serving(rules, dns=dns_server.address) as policy:
+            made = end_of_data(sender, "joe@a.bank.test")
+            made.content.dkim_checked = True
+            verdict = await policy.decide(made)
+            assert (verdict.action == policy_pb2.ACTION_ACCEPT) is (wanted == "pass")
