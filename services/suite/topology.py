@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 # Replicas on one machine: each listens this much above the one before it.
@@ -74,6 +74,7 @@ def lay_out(
     for variable, service, port_variable in _TARGETS:
         host = _reachable(hosts[service])
         shared.setdefault(variable, ",".join(f"{host}:{replica[port_variable]}" for replica in ports[service]))
+    shared.setdefault("RELAY_OWN_ADDRESSES", ",".join(_listeners(_reachable(hosts["ingress"]), ports["ingress"])))
     return tuple(
         Process(
             service=service,
@@ -128,6 +129,12 @@ def _ports(environment: Mapping[str, str], service: str, count: int) -> tuple[di
     return tuple(
         {variable: port and port + number * PORT_STEP for variable, port in first.items()} for number in range(count)
     )
+
+
+def _listeners(host: str, replicas: Sequence[Mapping[str, int]]) -> list[str]:
+    """Where ingress takes mail, so that relay sees a loop before it connects."""
+    variables = ("INGRESS_SMTP_PORT", "INGRESS_SUBMISSION_PORT", "INGRESS_SMTPS_PORT")
+    return [f"{host}:{replica[variable]}" for replica in replicas for variable in variables if replica[variable]]
 
 
 def _reachable(host: str) -> str:

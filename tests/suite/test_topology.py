@@ -35,6 +35,11 @@ def test_targets_follow_ports_and_hosts_and_yield_to_the_user() -> None:
     assert environment["POLICY_CONFIG_TARGET"] == "127.0.0.1:50053"
 
 
+def test_relay_is_told_where_the_suite_itself_listens() -> None:
+    environment = lay_out({"INGRESS_SUBMISSION_PORT": "0"}, {"ingress": 2})[0].environment
+    assert environment["RELAY_OWN_ADDRESSES"] == "127.0.0.1:8025,127.0.0.1:8465,127.0.0.1:8035,127.0.0.1:8475"
+
+
 def test_replicas_have_ports_of_their_own_and_all_are_targets() -> None:
     processes = lay_out(
         {"INGRESS_METRICS_PORT": "0"},
