@@ -19,7 +19,9 @@ Network = IPv4Network | IPv6Network
 class Settings(BaseSettings):
     """`INGRESS_*`, and `POSTHOUSE_DATA_DIR`. Ports of 0 are off; sizes are in octets, times in seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="INGRESS_", frozen=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="INGRESS_", env_ignore_empty=True, frozen=True, extra="ignore", populate_by_name=True
+    )
 
     data_dir: Annotated[Path, Field(validation_alias="POSTHOUSE_DATA_DIR")] = Path("var")
     # Addresses to listen on, comma-separated: `0.0.0.0,::` is everywhere.

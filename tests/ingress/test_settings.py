@@ -1,0 +1,75 @@
+"""The environment of ingress: defaults, lists, pairs, what is refused."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from services.ingress.settings import Settings
+
+
+def read(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return Settings()
+
+
+def test_a_newcomer_sets_nothing() -> None:
+    settings = Settings()
+    ports = (settings.smtp_port, settings.submission_port, settings.smtps_port, settings.metrics_port)
+    assert ports == (8025, 8587, 8465, 9101)
+    assert (settings.host, settings.workers, settings.policy_target) == ("127.0.0.1", 1, "127.0.0.1:50051")
+    assert settings.certificate_files == ()
+    assert settings.grpc_tls is None
+
+
+def test_lists_and_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = read(
+        monkeypatch,
+        POSTHOUSE_DATA_DIR="/srv/posthouse",
+        INGRESS_HOST="0.0.0.0, ::",
+        INGRESS_PROXY_NETWORKS="10.0.0.0/8, 2001:db8::/32",
+        INGRESS_TLS_CERT="/a.crt,/b.crt",
+        INGRESS_TLS_KEY="/a.key, /b.key",
+        INGRESS_GRPC_CERT="/c.crt",
+        INGRESS_GRPC_KEY="/c.key",
+        INGRESS_GRPC_CA="/ca.crt",
+        INGRESS_POLICY_TARGET="a:1,b:2",
+    )
+    assert settings.data_dir == Path("/srv/posthouse")
+    assert settings.hosts == ("0.0.0.0", "::")
+    assert settings.proxy_networks == (ip_network("10.0.0.0/8"), ip_network("2001:db8::/32"))
+    assert settings.certificate_files == ((Path("/a.crt"), Path("/a.key")), (Path("/b.crt"), Path("/b.key")))
+    assert settings.grpc_tls is not None
+    assert settings.grpc_tls.authority == Path("/ca.crt")
+
+
+def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = read(monkeypatch, INGRESS_GRPC_CERT="", INGRESS_PROXY_NETWORKS="", INGRESS_SMTP_PORT="")
+    assert (settings.grpc_tls, settings.proxy_networks, settings.smtp_port) == (None, (), 8025)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"INGRESS_TLS_CERT": "/a.crt"},
+        {"INGRESS_TLS_CERT": "/a.crt,/b.crt", "INGRESS_TLS_KEY": "/a.key"},
+        {"INGRESS_GRPC_CERT": "/a.crt"},
+        {"INGRESS_RELAY_TARGET": "nowhere"},
+        {"INGRESS_WORKERS": "0"},
+        {"INGRESS_TLS_MIN_VERSION": "SSLv3"},
+        {"INGRESS_BARE_NEWLINES": "maybe"},
+        {"INGRESS_MAX_LINE_OCTETS": "100"},
+    ],
+)
+def test_what_contradicts_itself_is_refused(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    with pytest.raises(ValidationError):
+        read(monkeypatch, **variables)
+
+
+def test_it_is_frozen() -> None:
+    with pytest.raises(ValidationError):
+        Settings().workers = 2
