@@ -1,0 +1,150 @@
+"""A file system that is full, a database that is read-only: refused, nothing left, recovered alone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from services.relay.incoming import Frame
+from services.relay.intake import Result
+from services.relay.queue.database import Connection, SqliteDatabase
+from services.relay.states import State
+from tests.relay.scripted_transport import ScriptedTransport, deferred, delivered, failed
+from tests.relay.whole_relay import WholeRelay, incoming_of
+
+MEGABYTE = 1024 * 1024
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 32 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip("a file system can only be mounted by root")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def fill(folder: Path, leave: int) -> Path:
+    """Leaves so many octets free."""
+    ballast = folder / "ballast"
+    ballast.write_bytes(b"")
+    free = _free(folder)
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+        file.write(b"\x00" * max(0, free - leave))
+        while leave == 0:
+            file.write(b"\x00" * 4096)
+    return ballast
+
+
+def _free(folder: Path) -> int:
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
+async def test_below_the_reserve_new_mail_is_refused_and_queued_mail_goes_on(small_disk: Path) -> None:
+    transport = ScriptedTransport({b"u@one.test": [deferred, delivered], b"no@one.test": [deferred, failed]})
+    url = f"sqlite:///{small_disk / 'queue.sqlite3'}"
+    async with WholeRelay(url, small_disk, transport=transport, disk_reserve_mb=12) as relay:
+        waiting = await relay.submit(b"u@one.test", b"no@one.test")
+        await relay.settled(1)
+        ballast = fill(small_disk, 10 * MEGABYTE)
+        relay.relay.storage.look()
+        assert (await relay.submit(b"v@one.test")).result is Result.INSUFFICIENT_STORAGE
+        # Delivered, and the report on the other one stored and delivered too.
+        await relay.after(400)
+        await relay.settled(3)
+        assert await relay.states(waiting.queue_id) == {b"u@one.test": State.DELIVERED, b"no@one.test": State.BOUNCED}
+        ballast.unlink()
+        relay.relay.storage.look()
+        assert (await relay.submit(b"v@one.test")).result is Result.STORED
+        await relay.settled(4)
+
+
+async def test_larger_mail_than_fits_is_refused_and_smaller_taken(small_disk: Path) -> None:
+    url = f"sqlite:///{small_disk / 'queue.sqlite3'}"
+    async with WholeRelay(url, small_disk, disk_reserve_mb=20) as relay:
+        available = relay.relay.storage.state.available
+        assert 0 < available < 6 * MEGABYTE
+        ack = await relay.submit(b"u@one.test", content=b"Subject: x\r\n\r\n" + b"y" * available)
+        assert ack.result is Result.INSUFFICIENT_STORAGE
+        assert (await relay.submit(b"u@one.test")).result is Result.STORED
+
+
+async def test_not_an_octet_left(small_disk: Path) -> None:
+    """Nothing is half stored, and an outcome waits for room without a second attempt."""
+    transport = ScriptedTransport({b"u@one.test": [deferred, delivered]})
+    url = f"sqlite:///{small_disk / 'queue.sqlite3'}"
+    async with WholeRelay(url, small_disk, transport=transport, disk_reserve_mb=0) as relay:
+        waiting = await relay.submit(b"u@one.test")
+        await relay.settled(1)
+        ballast = fill(small_disk, 0)
+        large = b"Subject: x\r\n\r\n" + b"y" * 4 * MEGABYTE
+        assert (await relay.submit(b"v@one.test", content=large)).result is Result.INSUFFICIENT_STORAGE
+        ballast.unlink()
+        relay.clock.pass_time(400)
+        relay.relay.storage.look()
+        relay.relay.dispatcher.poke()
+        await relay.settled(2)
+        assert await relay.states(waiting.queue_id) == {b"u@one.test": State.DELIVERED}
+        assert await relay.rows("SELECT count(*) FROM messages") == [(1,)]
+        assert await relay.rows("PRAGMA integrity_check") == [("ok",)]
+        assert len(transport.to(b"u@one.test")) == 2
+
+
+async def test_a_read_only_database_refuses_and_recovers(tmp_path: Path) -> None:
+    async with WholeRelay(f"sqlite:///{tmp_path / 'queue.sqlite3'}", tmp_path) as relay:
+        await relay.database.write(lambda connection: _query_only(connection, "ON"))
+        relay.stream.feed(Frame((incoming_of([b"u@one.test"]),), (), (), ()))
+        relay.clock.steady_seconds += 60
+        (ack,) = await relay.acks(1)
+        assert ack.result is Result.TEMPORARY_FAILURE
+        assert "SQLITE_READONLY" in ack.reason
+        # In the same thread, though not in a transaction: none can begin.
+        assert isinstance(relay.database, SqliteDatabase)
+        connect = relay.database._connection
+        await asyncio.get_running_loop().run_in_executor(relay.database._writer, lambda: _query_only(connect(), "OFF"))
+        assert (await relay.submit(b"v@one.test")).result is Result.STORED
+        await relay.settled(1)
+        assert await relay.rows("SELECT recipient FROM deliveries") == [(b"v@one.test",)]
+
+
+async def test_damaged_pages_of_one_content_cost_one_message(tmp_path: Path) -> None:
+    """Octets of the file itself are overwritten, below everything that SQLite can notice when it opens it."""
+    path = tmp_path / "queue.sqlite3"
+    url = f"sqlite:///{path}"
+    marker = b"DAMAGE-ME-" * 3000
+    transport = ScriptedTransport({b"u@one.test": [deferred, delivered], b"v@one.test": [deferred, delivered]})
+    async with WholeRelay(url, tmp_path, transport=transport) as relay:
+        bad = await relay.submit(b"u@one.test", content=b"Subject: x\r\n\r\n" + marker)
+        good = await relay.submit(b"v@one.test")
+        await relay.settled(2)
+    raw = bytearray(path.read_bytes())
+    at = raw.index(marker[:2000])
+    # The chain of overflow pages leads nowhere.
+    page = (at // 4096 + 1) * 4096
+    raw[page : page + 4] = b"\xff\xff\xff\xff"
+    path.write_bytes(raw)
+    again = ScriptedTransport()
+    async with WholeRelay(url, tmp_path, transport=again) as relay:
+        await relay.after(400)
+        await again.until_ended(1)
+        while relay.relay.room.deliveries:
+            await relay.committed()
+        assert await relay.states(good.queue_id) == {b"v@one.test": State.DELIVERED}
+        rows = await relay.rows(f"SELECT state FROM deliveries WHERE message_id = {int(bad.queue_id, 16)}")
+        assert rows == [(State.QUARANTINED,)]
+
+
+def _query_only(connection: Connection, value: str) -> None:
+    connection.exec_driver_sql(f"PRAGMA query_only={value}")
