@@ -119,6 +119,8 @@ class _Stream:
         self._answers = policy_pb2.VerdictFrame()
         self._ready = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        # No more requests will come, and all are answered.
+        self._ended = False
 
     async def run(self) -> None:
         """Until the client ends the stream, and all that it asked is answered."""
@@ -128,9 +130,9 @@ class _Stream:
                 self._take(frame)
             while self._tasks:
                 await asyncio.wait(self._tasks)
-            if self._answers.verdicts:
-                writer.cancel()
-                await self._context.write(self._answers)
+            self._ended = True
+            self._ready.set()
+            await writer
         finally:
             writer.cancel()
             for task in self._tasks:
@@ -156,11 +158,12 @@ class _Stream:
         return self._answers.verdicts.add()
 
     async def _write(self) -> None:
-        while True:
+        while not (self._ended and not self._answers.verdicts):
             await self._ready.wait()
             # One turn of the loop, so that what is ready joins this frame.
             await asyncio.sleep(0)
             answers, self._answers = self._answers, policy_pb2.VerdictFrame()
             self._ready.clear()
             self._engine.verdicts.flush()
-            await self._context.write(answers)
+            if answers.verdicts:
+                await self._context.write(answers)

@@ -47,7 +47,7 @@ class Operation(NamedTuple):
 def operations(facts: Facts, snapshot: Snapshot) -> list[Operation]:
     """What to count for this decision; nothing where the rule is off or the client exempt."""
     at_stage = _AT_STAGE.get(facts.stage)
-    return at_stage(facts, snapshot) if at_stage is not None else []
+    return at_stage(facts, snapshot, exemptions.may_hold(facts, snapshot)) if at_stage is not None else []
 
 
 def minute_end(now: float) -> int:
@@ -62,14 +62,16 @@ def day_end(now: float, timezone: tzinfo) -> int:
     return int(midnight.timestamp())
 
 
-def _at_connect(facts: Facts, snapshot: Snapshot) -> list[Operation]:
+def _at_connect(facts: Facts, snapshot: Snapshot, may_be_exempt: bool) -> list[Operation]:
     found = []
     client = facts.client.key
-    if snapshot.advanced.max_unknown_recipients_per_day and not exemptions.never_blocked(facts, snapshot):
+    if snapshot.advanced.max_unknown_recipients_per_day and not (
+        may_be_exempt and exemptions.never_blocked(facts, snapshot)
+    ):
         found.append(Operation(_BLOCKED, client))
     policy = snapshot.connection_policy
-    if (policy.max_connections_per_minute or policy.max_concurrent_connections) and not exemptions.connection_policy(
-        facts, snapshot
+    if (policy.max_connections_per_minute or policy.max_concurrent_connections) and not (
+        may_be_exempt and exemptions.connection_policy(facts, snapshot)
     ):
         if policy.max_connections_per_minute:
             found.append(Operation(_CONNECTIONS_THIS_MINUTE, client, minute_end(facts.now)))
@@ -80,15 +82,16 @@ def _at_connect(facts: Facts, snapshot: Snapshot) -> list[Operation]:
     return found
 
 
-def _at_mail(facts: Facts, snapshot: Snapshot) -> list[Operation]:
-    if not snapshot.connection_policy.max_messages_per_minute or exemptions.connection_policy(facts, snapshot):
+def _at_mail(facts: Facts, snapshot: Snapshot, may_be_exempt: bool) -> list[Operation]:
+    limited = snapshot.connection_policy.max_messages_per_minute > 0
+    if not limited or (may_be_exempt and exemptions.connection_policy(facts, snapshot)):
         return []
     return [Operation(_MESSAGES_THIS_MINUTE, facts.client.key, minute_end(facts.now))]
 
 
-def _at_rcpt(facts: Facts, snapshot: Snapshot) -> list[Operation]:
+def _at_rcpt(facts: Facts, snapshot: Snapshot, may_be_exempt: bool) -> list[Operation]:
     limit = snapshot.advanced.max_unknown_recipients_per_day
-    if not limit or exemptions.never_blocked(facts, snapshot):
+    if not limit or (may_be_exempt and exemptions.never_blocked(facts, snapshot)):
         return []
     client = facts.client.key
     if (
@@ -114,7 +117,7 @@ def _digest(address: str) -> str:
     return hashlib.blake2b(address.encode(), digest_size=12).hexdigest()
 
 
-_AT_STAGE: dict[int, Callable[[Facts, Snapshot], list[Operation]]] = {
+_AT_STAGE: dict[int, Callable[[Facts, Snapshot, bool], list[Operation]]] = {
     Stage.CONNECT: _at_connect,
     Stage.MAIL: _at_mail,
     Stage.RCPT: _at_rcpt,

@@ -13,6 +13,7 @@ from services.policy.rules import (
     authentication,
     connections,
     content,
+    exemptions,
     identity,
     protocol,
     recipients,
@@ -125,16 +126,17 @@ class Rulebook:
         The facts must hold the counts of `counting.operations`. Look-ups they lack are named by Missing, all at once.
         """
         snapshot, knows = self.snapshot, facts.findings.knows
+        may_be_exempt = exemptions.may_hold(facts, snapshot)
         verdict = Verdict()
         for number, (rule, mode) in enumerate(self._rules(facts)):
             judge, exempt, asks = rule.judge, rule.exempt, rule.asks
             if asks is None:
                 # Most have nothing to object to, which is quicker to see than who is exempt.
                 objection = judge(facts, snapshot)
-                if objection is None or exempt(facts, snapshot):
+                if objection is None or (may_be_exempt and exempt(facts, snapshot)):
                     continue
             else:
-                if exempt(facts, snapshot):
+                if may_be_exempt and exempt(facts, snapshot):
                     continue
                 for question in asks(facts, snapshot):
                     if not knows(question):

@@ -11,6 +11,18 @@ from services.policy.rules.model import Criterion, Exempt, Exemption, Facts, Lis
 _SMTP, _IP = Listener.SMTP.value, Criterion.IP
 
 
+def may_hold(facts: Facts, snapshot: Snapshot) -> bool:
+    """False for most sessions, strangers on port 25 that no list allows: no rule's exemption holds for them."""
+    client = facts.client
+    return (
+        client.trusted
+        or client.local
+        or facts.listener != _SMTP
+        or facts.account is not None
+        or bool(allow_rules(facts, snapshot))
+    )
+
+
 def logged_in(facts: Facts, snapshot: Snapshot) -> str:
     """A login counts only while AUTH is a setting that is on."""
     return Exemption.LOGGED_IN if facts.account is not None and snapshot.smtp_auth.enabled else ""
