@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 SOURCES := services libs tests bench
 .DEFAULT_GOAL := help
 
-.PHONY: help run demo test check lint format types imports stubs stubs-check openapi openapi-check bench fuzz torture lock clean peers clients
+.PHONY: help run demo test check lint format types imports stubs stubs-check openapi openapi-check bench guard fuzz torture lock clean peers clients
 
 help:
 	@echo "make run       the suite on loopback, data under ./var"
@@ -30,7 +30,7 @@ demo: $(STAMP)
 	@$(BIN)/posthouse demo
 
 test: $(STAMP) peers
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: lint types imports stubs-check openapi-check
 
@@ -65,6 +65,9 @@ clients: $(STAMP)
 
 bench: $(STAMP) peers
 	@$(BIN)/python -m bench
+
+guard: $(STAMP)
+	@$(BIN)/python -m bench.guard
 
 fuzz: $(STAMP)
 	@$(BIN)/python -m tests.fuzz
