@@ -18,7 +18,6 @@ import os
 import pstats
 import signal
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -51,6 +50,7 @@ from tests.peers.redis import Redis
 ACCESS_RULES = 100_000
 CLIENTS = 2_000
 IN_FLIGHT = (1, 20, 100, 1_000)
+NOTHING = "nothing"
 _ENFORCE = config_pb2.MODE_ENFORCE
 _MANY = 1_000_000_000
 
@@ -151,24 +151,24 @@ def requests() -> list[policy_pb2.DecideRequest]:
     return made
 
 
-def serve(ports: Connection, dns: str, state_url: str, profile: bool) -> None:
+def serve(ports: Connection, dns: str, state_url: str, profile: bool, kept: int) -> None:
     """The policy process."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     profiler = cProfile.Profile() if profile else None
     if profiler is not None:
         profiler.enable()
-    uvloop.run(_serve(ports, dns, state_url))
+    uvloop.run(_serve(ports, dns, state_url, kept))
     if profiler is not None:
         profiler.disable()
         pstats.Stats(profiler).sort_stats("tottime").print_stats(35)
 
 
-async def _serve(ports: Connection, dns: str, state_url: str) -> None:
+async def _serve(ports: Connection, dns: str, state_url: str, kept: int) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     resolver = Resolver(nameservers(dns), seconds=5)
     lookups = Lookups(resolver, SpfChecker(resolver), seconds=5)
-    store = open_store(state_url, "bench")
+    store = open_store("memory://" if state_url == NOTHING else state_url, "bench")
     with tempfile.TemporaryFile("w") as log:
         engine = Engine(
             store,
@@ -176,7 +176,7 @@ async def _serve(ports: Connection, dns: str, state_url: str) -> None:
             CredentialChecker(failure_limits("memory://")),
             DecisionCounts(),
             VerdictLog("info", log),
-            History(10_000),
+            History(kept),
             HitCounts(),
         )
         began = time.monotonic()
@@ -185,6 +185,8 @@ async def _serve(ports: Connection, dns: str, state_url: str) -> None:
         gc.set_threshold(50_000, 20, 50)
         gc.freeze()
         print(f"{ACCESS_RULES:,} access rules made and compiled in {time.monotonic() - began:.2f} s", flush=True)
+        if state_url == NOTHING:
+            engine.decide = _accept  # type: ignore[method-assign, assignment]
         servicer = PolicyServicer(engine, Explainer(engine), "bench")
         server = rpc.Server([SERVICE], servicer.register)
         port = await server.start("127.0.0.1", 0)
@@ -195,7 +197,16 @@ async def _serve(ports: Connection, dns: str, state_url: str) -> None:
         await store.stop()
 
 
-async def over_stream(stub: Any, mix: list[policy_pb2.DecideRequest], in_flight: int, seconds: float) -> Figure:
+def _accept(request: policy_pb2.DecideRequest, answer: Callable[[], policy_pb2.Verdict], _: object) -> None:
+    """What remains when nothing is decided: reading, writing, gRPC."""
+    message = answer()
+    message.request_id = request.request_id
+    message.action = policy_pb2.ACTION_ACCEPT
+
+
+async def over_stream(
+    stub: Any, mix: list[policy_pb2.DecideRequest], in_flight: int, seconds: float, at_most: int = 1_000_000_000
+) -> Figure:
     """A new request for each verdict that comes; frames carry what is ready."""
     call = stub.DecideStream()
     asked: dict[int, float] = {}
@@ -207,16 +218,21 @@ async def over_stream(stub: Any, mix: list[policy_pb2.DecideRequest], in_flight:
         frame = policy_pb2.DecideFrame()
         now = time.perf_counter()
         for _ in range(count):
-            request = mix[position % len(mix)]
+            cycle, number = divmod(position, len(mix))
+            request = mix[number]
             position += 1
             request.request_id = position
+            # Each time round it is another session of the same client; the one before ends.
+            request.session.id = f"{cycle:016x}{number // 5:016x}"
+            if request.stage == policy_pb2.STAGE_CONNECT and cycle:
+                frame.closed_session_ids.append(f"{cycle - 1:016x}{number // 5:016x}")
             asked[position] = now
             frame.requests.append(request)
         await call.write(frame)
 
     await ask(in_flight)
     ends = time.perf_counter() + seconds
-    while time.perf_counter() < ends:
+    while time.perf_counter() < ends and len(latencies) < at_most:
         verdicts = (await call.read()).verdicts
         now = time.perf_counter()
         latencies += [now - asked.pop(verdict.request_id) for verdict in verdicts]
@@ -249,7 +265,7 @@ async def measure(port: int, process: int, seconds: float) -> None:
     async with rpc.channel(f"127.0.0.1:{port}") as channel:
         stub = policy_pb2_grpc.PolicyStub(channel)
         # Every client, name and look-up is met once before anything is measured.
-        await over_stream(stub, mix, 100, 3.0)
+        await over_stream(stub, mix, 100, 120.0, at_most=2 * len(mix))
         ways: tuple[tuple[str, Way, tuple[int, ...]], ...] = (
             ("one stream", over_stream, IN_FLIGHT),
             ("unary", by_unary, (1, 20, 100)),
@@ -280,13 +296,13 @@ def zone(server: DnsServer) -> None:
             server.add(name, "A", address, ttl=3600)
 
 
-def run(state_url: str, seconds: float, *, profile: bool) -> None:
+def run(state_url: str, seconds: float, *, profile: bool = False, kept: int = 10_000) -> None:
     """One policy process, started and measured."""
     here, there = multiprocessing.Pipe()
     with DnsServer() as server:
         zone(server)
         child = multiprocessing.get_context("spawn").Process(
-            target=serve, args=(there, server.address, state_url, profile)
+            target=serve, args=(there, server.address, state_url, profile, kept)
         )
         child.start()
         try:
@@ -308,8 +324,12 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="show where policy's time goes, and be slower")
     parser.add_argument("--no-redis", action="store_true")
     arguments = parser.parse_args()
-    print("counters in memory", file=sys.stdout)
+    print("nothing decided: what gRPC alone costs")
+    run(NOTHING, arguments.seconds)
+    print("counters in memory")
     run("memory://", arguments.seconds, profile=arguments.profile)
+    print("counters in memory, no session kept for Explain")
+    run("memory://", arguments.seconds, kept=0)
     if not arguments.no_redis:
         with Redis() as redis:
             print("counters in Redis")
