@@ -15,8 +15,13 @@ def generate(proto_root: Path, out: Path) -> list[Path]:
     """Writes the stubs of every .proto below `proto_root` into `out`; returns their paths relative to it."""
     sources = sorted(str(path.relative_to(proto_root)) for path in proto_root.rglob("*.proto"))
     include = str(Path(protoc.__file__).parent / "_proto")
+    # The plug-ins of this very environment, wherever PATH leads.
+    programs = Path(sys.executable).parent
+    plugins = [f"--plugin={name}={programs / name}" for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")]
     flags = ["--python_out", "--mypy_out", "--grpc_python_out", "--mypy_grpc_out"]
-    status = protoc.main(["protoc", f"-I{proto_root}", f"-I{include}", *(f"{flag}={out}" for flag in flags), *sources])
+    status = protoc.main(
+        ["protoc", f"-I{proto_root}", f"-I{include}", *plugins, *(f"{flag}={out}" for flag in flags), *sources]
+    )
     if status:
         sys.exit(status)
     return sorted(path.relative_to(out) for path in out.rglob("*_pb2*.py*") if path.suffix in {".py", ".pyi"})
