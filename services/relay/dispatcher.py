@@ -213,11 +213,20 @@ class Dispatcher:
             return
         while lane.jobs and lane.running < capacity:
             if self._running >= self._concurrency:
-                if not lane.hungry:
-                    lane.hungry = True
-                    self._hungry.append(lane)
+                self._queue_up(lane)
                 return
             self._begin(lane)
+
+    def _queue_up(self, lane: Lane) -> None:
+        if lane.jobs and not lane.hungry:
+            lane.hungry = True
+            self._hungry.append(lane)
+
+    def _serve_hungry(self) -> None:
+        while self._hungry and self._running < self._concurrency:
+            lane = self._hungry.popleft()
+            lane.hungry = False
+            self._pump(lane)
 
     def _begin(self, lane: Lane) -> None:
         lane.running += 1
@@ -252,6 +261,9 @@ class Dispatcher:
         finally:
             lane.running -= 1
             self._running -= 1
+            # It gave its slot to others, and wants one again after them.
+            self._queue_up(lane)
+            self._serve_hungry()
 
     def _goes_on(self, lane: Lane) -> bool:
         configuration = self._configuration()
@@ -267,10 +279,6 @@ class Dispatcher:
         job = self._tasks.pop(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("job_broke", queue_id=queue_id(job.message.id), exc_info=task.exception())
-        while self._hungry and self._running < self._concurrency:
-            lane = self._hungry.popleft()
-            lane.hungry = False
-            self._pump(lane)
         if self.room.plenty:
             self.poke()
 

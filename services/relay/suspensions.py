@@ -106,7 +106,9 @@ class Suspensions:
         woken = await self._database.write(lambda connection: wake_held_by_route(connection, now))
         if woken:
             log.info("held_mail_due", deliveries=woken, reason="the configuration has changed")
-        for name in [name for name, each in self._known.items() if each.by == BY_OURSELVES]:
+        # What is not written down yet was suspended under this very configuration.
+        old = [name for name, each in self._known.items() if each.by == BY_OURSELVES and name not in self._unwritten]
+        for name in old:
             await self.resume(name)
         await self._reroute(configuration)
         if self.on_change is not None:

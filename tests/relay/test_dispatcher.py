@@ -307,3 +307,18 @@ async def test_a_report_that_can_not_be_returned_reaches_the_postmasters_once(
         assert [each.sender for each in transport.ended] == [b"a@sender.test", b"", b""]
         assert await relay.rows("SELECT kind FROM messages ORDER BY id") == [(0,), (1,), (2,)]
         assert await relay.rows("SELECT count(*) FROM messages WHERE open > 0") == [(0,)]
+
+
+async def test_with_few_slots_destinations_take_turns(database_url: str, tmp_path: Path) -> None:
+    gate = asyncio.Event()
+    transport = ScriptedTransport(gates={b"first@one.test": gate})
+    async with WholeRelay(database_url, tmp_path, transport=transport, concurrency=1) as relay:
+        await relay.submit(b"first@one.test")
+        await transport.until_begun(1)
+        for number in range(6):
+            await relay.submit(b"u%d@one.test" % number)
+        for number in range(6):
+            await relay.submit(b"u%d@two.test" % number)
+        gate.set()
+        await relay.settled(13)
+        assert [each.destination[7:10] for each in transport.ended] == ["one", *(["one", "two"] * 6)]
