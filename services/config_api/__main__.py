@@ -249,15 +249,24 @@ async def _rotate(_: Shutdown) -> None:
     sys.stdout.write(f"{count} secrets are sealed under the new key\n")
 
 
+async def _migrate(_: Shutdown) -> None:
+    settings = environment.load()
+    logging.configure("config_api", settings.log_level)
+    async with _opened(Database(settings.url)):
+        log.info("database_is_current")
+
+
 def command(arguments: list[str]) -> None:
-    """No argument: serve. `rotate-secret-key`: seal all secrets under a new key."""
+    """No argument: serve. `migrate`: only bring the database up to date. `rotate-secret-key`: a new key for secrets."""
     match arguments:
         case []:
             lifecycle.run(main)
+        case ["migrate"]:
+            lifecycle.run(_migrate)
         case ["rotate-secret-key"]:
             lifecycle.run(_rotate)
         case _:
-            sys.exit("usage: python -m services.config_api [rotate-secret-key]")
+            sys.exit("usage: python -m services.config_api [migrate | rotate-secret-key]")
 
 
 if __name__ == "__main__":
