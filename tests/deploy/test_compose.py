@@ -1,0 +1,104 @@
+"""compose.yaml and the Dockerfile say what the services really take, and nothing is more open than it must be."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic_settings import BaseSettings
+
+import services.config_api.settings
+import services.ingress.settings
+import services.policy.settings
+import services.relay.settings
+from services.__main__ import SECRETS
+
+ROOT = Path(__file__).parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+SETTINGS: dict[str, type[BaseSettings]] = {
+    "config_api": services.config_api.settings.Settings,
+    "ingress": services.ingress.settings.Settings,
+    "policy": services.policy.settings.Settings,
+    "relay": services.relay.settings.Settings,
+}
+OURS = {name: service for name, service in COMPOSE["services"].items() if service["image"].startswith("posthouse:")}
+
+
+def _variables(settings: type[BaseSettings]) -> set[str]:
+    prefix = settings.model_config.get("env_prefix") or ""
+    return {str(field.validation_alias or prefix + name).upper() for name, field in settings.model_fields.items()}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_variable_is_one_that_the_service_reads(name: str) -> None:
+    service = OURS[name]
+    known = _variables(SETTINGS[service["command"][0]])
+    for variable in service.get("environment", {}):
+        assert variable in known or variable.removesuffix("_FILE") in SECRETS, variable
+
+
+def test_replicas_are_as_many_as_the_topology_asks() -> None:
+    serving = [service["command"][0] for service in OURS.values() if len(service["command"]) == 1]
+    assert {name: serving.count(name) for name in SETTINGS} == {"config_api": 2, "ingress": 2, "policy": 2, "relay": 3}
+
+
+@pytest.mark.parametrize("name", COMPOSE["services"])
+def test_containers_are_hardened(name: str) -> None:
+    service = COMPOSE["services"][name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+    if name in OURS:
+        assert service["user"] == "10001:10001"
+        if "migrate" not in service["command"]:
+            assert service["healthcheck"]["test"]
+            assert service["deploy"]["resources"]["limits"]["memory"]
+
+
+def test_only_mail_is_published_to_the_world() -> None:
+    published = {name: service["ports"] for name, service in COMPOSE["services"].items() if service.get("ports")}
+    assert published == {"balancer": ["25:25", "587:587", "465:465"], "config-api-1": ["127.0.0.1:8080:8080"]}
+
+
+def test_migrations_run_before_the_replicas() -> None:
+    for name, service in OURS.items():
+        if service["command"] in (["config_api"], ["relay"]):
+            (job,) = service["depends_on"]
+            assert COMPOSE["services"][job]["command"] == [service["command"][0], "migrate"], name
+            assert service["depends_on"][job] == {"condition": "service_completed_successfully"}
+
+
+def test_secrets_are_files_and_every_one_is_declared() -> None:
+    used = {secret for service in COMPOSE["services"].values() for secret in service.get("secrets", [])}
+    assert used == set(COMPOSE["secrets"])
+    assert all(set(secret) == {"file"} for secret in COMPOSE["secrets"].values())
+    for service in COMPOSE["services"].values():
+        for variable, value in service.get("environment", {}).items():
+            assert not re.search("PASSWORD|SECRET|KEY|URL", variable) or str(value).startswith("/run/secrets/"), (
+                variable
+            )
+
+
+def test_the_balancer_sends_to_every_ingress_with_proxy_protocol() -> None:
+    text = (ROOT / "deploy/haproxy/haproxy.cfg").read_text()
+    servers = re.findall(r"^\s+server \S+ (\S+):(\d+) .*send-proxy-v2", text, re.MULTILINE)
+    wanted = {(name, port) for name in ("ingress-1", "ingress-2") for port in ("8025", "8587", "8465")}
+    assert set(servers) == wanted
+    network = COMPOSE["networks"]["inner"]["ipam"]["config"][0]["subnet"]
+    assert OURS["ingress-1"]["environment"]["INGRESS_PROXY_NETWORKS"] == network
+
+
+def test_the_image_is_small_locked_and_runs_as_nobody_special() -> None:
+    lines = (ROOT / "Dockerfile").read_text()
+    stages = re.findall(r"^FROM (\S+)", lines, re.MULTILINE)
+    assert len(stages) == 2
+    assert all(":" in stage and not stage.endswith(":latest") for stage in stages)
+    assert "--require-hashes" in lines
+    final = lines.rsplit("FROM ", 1)[1]
+    assert re.search(r"^USER 10001:10001$", final, re.MULTILINE)
+    assert re.search(r'^ENTRYPOINT \["posthouse"\]$', final, re.MULTILINE)
+    assert "apt-get" not in final
+    assert not re.search(r"^ADD ", lines, re.MULTILINE)
