@@ -19,7 +19,7 @@ from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatc
 
 from services.policy.failures import FailureLimits
 from services.policy.rules.authentication import MECHANISMS, CredentialOutcome
-from services.policy.rules.model import Account
+from services.policy.rules.configuration import Account
 
 log = structlog.get_logger(__name__)
 

@@ -21,17 +21,8 @@ from services.policy.metrics import AUTH_OUTCOMES, OVERLOADED, SNAPSHOT_CREATED,
 from services.policy.rules import authentication, results
 from services.policy.rules.counting import Counter, Operation, operations
 from services.policy.rules.evaluate import Missing, Rulebook, objected
-from services.policy.rules.model import (
-    Action,
-    Counts,
-    Facts,
-    Finding,
-    Objection,
-    Question,
-    Snapshot,
-    Stage,
-    Verdict,
-)
+from services.policy.rules.lookup import Finding, Question
+from services.policy.rules.model import Action, Counts, Facts, Objection, Snapshot, Stage, Verdict
 from services.policy.rules.profile import ProfileKey, profile_key, session_profile
 from services.policy.state.store import Store
 from services.policy.verdict_log import VerdictLog

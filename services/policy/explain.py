@@ -11,21 +11,8 @@ from services.policy.history import PastDecision
 from services.policy.rules import results
 from services.policy.rules.counting import operations
 from services.policy.rules.evaluate import Missing, Rulebook
-from services.policy.rules.model import (
-    NO_COUNTS,
-    Action,
-    Counts,
-    DmarcRecord,
-    Facts,
-    Finding,
-    Findings,
-    Lookup,
-    Outcome,
-    Question,
-    Snapshot,
-    Stage,
-    Verdict,
-)
+from services.policy.rules.lookup import DmarcRecord, Finding, Findings, Lookup, Outcome, Question
+from services.policy.rules.model import NO_COUNTS, Action, Counts, Facts, Snapshot, Stage, Verdict
 from services.policy.rules.recipients import is_postmaster
 
 # The stages before one at which a message is, in their order.

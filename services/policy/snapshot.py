@@ -14,7 +14,7 @@ from libs.smtp.address import parse_address
 from libs.smtp.network import AddressPattern, parse_pattern
 from services.policy.rules.access import AccessTables, matching_key
 from services.policy.rules.clients import ClientTable
-from services.policy.rules.model import (
+from services.policy.rules.configuration import (
     AccessRule,
     Account,
     AdvancedSecurity,
@@ -24,12 +24,11 @@ from services.policy.rules.model import (
     Criterion,
     DnsblZone,
     Mode,
-    Party,
     Profile,
     SenderPolicy,
     SmtpAuth,
-    Snapshot,
 )
+from services.policy.rules.model import Party, Snapshot
 from services.policy.rules.parties import party_of
 
 _CRITERIA = {

@@ -13,6 +13,7 @@ from posthouse.policy.v1 import policy_pb2
 from libs.smtp.reply import Reply
 from services.policy.credentials import Credentials
 from services.policy.history import PastDecision as Step
+from services.policy.rules.lookup import Finding, Outcome, Question
 from services.policy.rules.model import (
     NO_CHECKS,
     NO_CONTENT,
@@ -22,9 +23,6 @@ from services.policy.rules.model import (
     Content,
     DkimSignature,
     Facts,
-    Finding,
-    Outcome,
-    Question,
     ScanOutcome,
     ShadowOutcome,
     Snapshot,

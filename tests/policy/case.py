@@ -16,7 +16,7 @@ from posthouse.policy.v1 import policy_pb2
 from libs.smtp.network import canonical_ip
 from services.policy.lookups.dnsbl import query_name
 from services.policy.rules import dmarc
-from services.policy.rules.model import NULL_MX, Finding, Lookup, Outcome, Question
+from services.policy.rules.lookup import NULL_MX, Finding, Lookup, Outcome, Question
 from tests.peers.dns import Behaviour, DnsServer, reverse_name
 from tests.policy.world import STRANGER
 

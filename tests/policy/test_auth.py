@@ -13,7 +13,7 @@ from services.policy import credentials, failures
 from services.policy.credentials import CredentialChecker, Credentials
 from services.policy.failures import failure_limits
 from services.policy.rules.authentication import CredentialOutcome
-from services.policy.rules.model import Account
+from services.policy.rules.configuration import Account
 from tests.peers.redis import Redis
 from tests.policy.requests import auth, replied
 from tests.policy.serving import serving

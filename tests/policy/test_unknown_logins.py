@@ -8,7 +8,7 @@ from argon2 import PasswordHasher
 from services.policy.credentials import CredentialChecker, Credentials
 from services.policy.failures import failure_limits
 from services.policy.rules.authentication import CredentialOutcome
-from services.policy.rules.model import Account
+from services.policy.rules.configuration import Account
 
 HASH = PasswordHasher(time_cost=1, memory_cost=64).hash(b"right")
 

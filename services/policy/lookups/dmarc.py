@@ -6,7 +6,7 @@ from services.policy.lookups.found import Found
 from services.policy.lookups.names import mail_domain
 from services.policy.lookups.resolver import Answer, Resolver
 from services.policy.rules.dmarc import Published, applying, only_record, stops, walk
-from services.policy.rules.model import Finding, Outcome
+from services.policy.rules.lookup import Finding, Outcome
 
 
 async def record(resolver: Resolver, domain: str) -> Found:

@@ -10,7 +10,7 @@ import structlog
 from services.policy.lookups.found import Found
 from services.policy.lookups.resolver import Answer, Resolver
 from services.policy.metrics import DNSBL_ZONE_BROKEN
-from services.policy.rules.model import Finding, Outcome
+from services.policy.rules.lookup import Finding, Outcome
 
 log = structlog.get_logger(__name__)
 

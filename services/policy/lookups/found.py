@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from services.policy.lookups.resolver import Answer
-from services.policy.rules.model import Finding
+from services.policy.rules.lookup import Finding
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 from services.policy.lookups.found import Found, earliest
 from services.policy.lookups.resolver import Answer, Resolver
-from services.policy.rules.model import NULL_MX, Finding, Outcome
+from services.policy.rules.lookup import NULL_MX, Finding, Outcome
 
 # Whoever controls a reverse zone decides how many names it has.
 _MAX_NAMES = 5

@@ -18,7 +18,7 @@ import dns.rdatatype
 import dns.resolver
 
 from services.policy.metrics import LOOKUPS_REFUSED
-from services.policy.rules.model import Outcome
+from services.policy.rules.lookup import Outcome
 
 _CACHED = 50_000
 _CONCURRENT = 500

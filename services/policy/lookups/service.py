@@ -16,7 +16,7 @@ from services.policy.lookups.found import Found
 from services.policy.lookups.resolver import Resolver
 from services.policy.lookups.spf import SpfChecker
 from services.policy.metrics import LOOKUP_SECONDS, LOOKUPS_REFUSED
-from services.policy.rules.model import Finding, Lookup, Outcome, Question
+from services.policy.rules.lookup import Finding, Lookup, Outcome, Question
 
 log = structlog.get_logger(__name__)
 

@@ -13,7 +13,7 @@ import structlog
 
 from services.policy.lookups.found import Found
 from services.policy.lookups.resolver import Answer, Resolver
-from services.policy.rules.model import Finding, Outcome, Question
+from services.policy.rules.lookup import Finding, Outcome, Question
 
 log = structlog.get_logger(__name__)
 

@@ -7,20 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from libs.smtp.reply import ACCESS_DENIED
-from services.policy.rules.model import (
-    AccessRule,
-    Action,
-    Check,
-    Criterion,
-    Exempt,
-    Facts,
-    Mode,
-    Objection,
-    Party,
-    Rule,
-    Snapshot,
-    Stage,
-)
+from services.policy.rules.configuration import AccessRule, Criterion, Mode
+from services.policy.rules.model import Action, Check, Exempt, Facts, Objection, Party, Rule, Snapshot, Stage
 
 # The allow matrix of the settings: what a match of each criterion lets pass unchecked. An allow rule on `ip` passes
 # every other rule of the security settings too (`exemptions.allowed_ip`).

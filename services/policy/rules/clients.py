@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 
 from libs.smtp.network import AddressPattern, canonical_ip, counter_key, parse_pattern
-from services.policy.rules.model import AccessRule, Client
+from services.policy.rules.configuration import AccessRule
+from services.policy.rules.model import Client
 
 _REMEMBERED = 20_000
 

@@ -10,7 +10,8 @@ from libs.smtp.reply import (
     TOO_MANY_UNKNOWN_RECIPIENTS,
 )
 from services.policy.rules import exemptions
-from services.policy.rules.model import Facts, Mode, Objection, Rule, Snapshot, Stage, when
+from services.policy.rules.configuration import Mode
+from services.policy.rules.model import Facts, Objection, Rule, Snapshot, Stage, when
 
 _BLOCKED = Objection(CLIENT_BLOCKED, close=True, explanation="The client is blocked until the end of the day.")
 _BLOCKED_RECIPIENT = Objection(

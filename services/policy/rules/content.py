@@ -16,21 +16,17 @@ from libs.smtp.reply import (
     VIRUS_FOUND,
 )
 from services.policy.rules import access, dmarc, exemptions
+from services.policy.rules.configuration import DnsblZone, Mode
 from services.policy.rules.identity import helo_domain
+from services.policy.rules.lookup import Finding, Lookup, Outcome, Question
 from services.policy.rules.model import (
     NO_CHECKS,
     Action,
     Check,
     CheckResult,
     Checks,
-    DnsblZone,
     Facts,
-    Finding,
-    Lookup,
-    Mode,
     Objection,
-    Outcome,
-    Question,
     Rule,
     ScanOutcome,
     Snapshot,

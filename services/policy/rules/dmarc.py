@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
-from services.policy.rules.model import CheckResult, Content, DmarcRecord, Facts, Finding, Lookup, Outcome, Question
+from services.policy.rules.lookup import DmarcRecord, Finding, Lookup, Outcome, Question
+from services.policy.rules.model import CheckResult, Content, Facts
 
 # RFC 9989 4.10: a domain of eight labels or more is cut to seven after the first query.
 _LONGEST_WALK_LABELS = 7

@@ -20,18 +20,9 @@ from services.policy.rules import (
     relaying,
     sender,
 )
-from services.policy.rules.model import (
-    Action,
-    Facts,
-    Mode,
-    Objection,
-    Question,
-    Rule,
-    ShadowOutcome,
-    Snapshot,
-    Stage,
-    Verdict,
-)
+from services.policy.rules.configuration import Mode
+from services.policy.rules.lookup import Question
+from services.policy.rules.model import Action, Facts, Objection, Rule, ShadowOutcome, Snapshot, Stage, Verdict
 
 RULES: tuple[Rule, ...] = (
     # CONNECT

@@ -6,7 +6,8 @@ Each returns the exemption's name, or for an allow rule its id; empty when it do
 from __future__ import annotations
 
 from services.policy.rules.access import allow_rules
-from services.policy.rules.model import Criterion, Exempt, Exemption, Facts, Listener, Snapshot
+from services.policy.rules.configuration import Criterion
+from services.policy.rules.model import Exempt, Exemption, Facts, Listener, Snapshot
 
 _SMTP, _IP = Listener.SMTP.value, Criterion.IP
 

@@ -8,7 +8,8 @@ from functools import lru_cache
 from libs.smtp.address import HeloKind, parse_helo
 from libs.smtp.reply import CLIENT_NAME_UNKNOWN, HELO_UNKNOWN, NON_FQDN_HELO
 from services.policy.rules import exemptions
-from services.policy.rules.model import Facts, Lookup, Objection, Outcome, Question, Rule, Snapshot, Stage
+from services.policy.rules.lookup import Lookup, Outcome, Question
+from services.policy.rules.model import Facts, Objection, Rule, Snapshot, Stage
 
 _NO_NAME = Objection(CLIENT_NAME_UNKNOWN, explanation="No reverse name of the client maps back to its address.")
 _NO_NAME_ANSWER = Objection(CLIENT_NAME_UNKNOWN, explanation="The DNS gives no answer about the client's reverse name.")

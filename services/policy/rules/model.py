@@ -10,9 +10,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta, tzinfo
 from enum import Enum, IntEnum, StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from libs.smtp.reply import Reply
+from services.policy.rules.configuration import (
+    AccessRule,
+    Account,
+    AdvancedSecurity,
+    ConnectionPolicy,
+    ContentChecks,
+    Mode,
+    Profile,
+    SenderPolicy,
+    SmtpAuth,
+)
+from services.policy.rules.lookup import Findings, Question
 
 if TYPE_CHECKING:
     from services.policy.rules.access import AccessTables
@@ -37,12 +49,6 @@ class Listener(IntEnum):
     SMTP = 1
     SUBMISSION = 2
     SUBMISSIONS = 3
-
-
-class Mode(IntEnum):
-    OFF = 1
-    SHADOW = 2
-    ENFORCE = 3
 
 
 class Action(IntEnum):
@@ -71,194 +77,7 @@ class ScanOutcome(IntEnum):
     ERROR = 3
 
 
-# Look-ups
-
-
-class Outcome(IntEnum):
-    """A look-up's outcome: a definite yes, a definite no, or no answer at all."""
-
-    FOUND = 1
-    NONE = 2
-    NO_ANSWER = 3
-
-
-class Lookup(StrEnum):
-    CLIENT_NAME = "client_name"
-    HELO_DOMAIN = "helo_domain"
-    SENDER_DOMAIN = "sender_domain"
-    DNSBL = "dnsbl"
-    SPF = "spf"
-    DMARC = "dmarc"
-
-
-class Question(NamedTuple):
-    """One thing to look up. `subject` is the address, the name, or for SPF the identity that is checked."""
-
-    lookup: Lookup
-    subject: str
-    # DNSBL: the zone. SPF: the HELO name, and the client's address.
-    zone: str = ""
-    helo: str = ""
-    client: str = ""
-
-    @property
-    def name(self) -> str:
-        """As reports name it: client_name, dnsbl/ZONE …"""
-        return f"{self.lookup}/{self.zone}" if self.zone else str(self.lookup)
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a look-up brought. `records`: CLIENT_NAME confirmed names; DNSBL the A records; SPF the result."""
-
-    outcome: Outcome
-    records: tuple[str, ...] = ()
-    # In our words; NULL_MX where a domain says that it takes no mail (RFC 7505).
-    detail: str = ""
-    dmarc: DmarcRecord | None = None
-    # Seconds that the look-up took when it was made.
-    took: float = 0.0
-
-
-NULL_MX = "null_mx"
-
-
-class Findings(dict[Question, Finding]):
-    """What is known for one decision. `source` knows more; what is taken from it is kept here, to be shown later."""
-
-    __slots__ = ("source",)
-
-    def __init__(self) -> None:
-        self.source: Callable[[Question], Finding | None] | None = None
-
-    def knows(self, question: Question) -> bool:
-        """Whether `self[question]` is there, now."""
-        if question in self:
-            return True
-        finding = self.source(question) if self.source is not None else None
-        if finding is None:
-            return False
-        self[question] = finding
-        return True
-
-
-@dataclass(frozen=True, slots=True)
-class DmarcRecord:
-    """The DMARC policy that holds for one author domain (RFC 9989 4.10), and what its alignment needs."""
-
-    # Where the record was found, and the disposition that holds for the author domain: none, quarantine or reject.
-    published_at: str
-    policy: str
-    strict_dkim: bool
-    strict_spf: bool
-    # The author domain's organizational domain.
-    organizational_domain: str
-    testing: bool = False
-
-
 # Configuration
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    id: str
-    login: str
-    password_hash: str = field(repr=False)
-    # Keys of the addresses (`Party.local_key`).
-    addresses: frozenset[str] = frozenset()
-
-
-class Criterion(StrEnum):
-    SENDER = "sender"
-    RECIPIENT = "recipient"
-    IP = "ip"
-    NETWORK = "network"
-    DOMAIN = "domain"
-
-
-@dataclass(frozen=True, slots=True)
-class AccessRule:
-    id: str
-    criterion: Criterion
-    allow: bool
-    mode: Mode
-    discard: bool = False
-    # Seconds since the epoch; infinity: never.
-    expires_at: float = float("inf")
-
-
-@dataclass(frozen=True, slots=True)
-class SmtpAuth:
-    enabled: bool = False
-    skip_for_local_networks: bool = False
-    sender_must_match_login: bool = False
-    skip_sender_match_for_trusted_networks: bool = False
-    forbid_plaintext_auth_without_tls: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    hostname: str = ""
-    banner: str = ""
-    # 0 = no limit, for each of these.
-    max_recipients: int = 0
-    max_hops: int = 0
-    max_message_size: int = 0
-    reject_message_over_recipient_limit: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SenderPolicy:
-    reject_non_fqdn_sender: Mode = Mode.OFF
-    reject_unknown_sender_domain: Mode = Mode.OFF
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionPolicy:
-    reject_unknown_client_hostname: Mode = Mode.OFF
-    # 0 = no limit, for each of these.
-    max_concurrent_connections: int = 0
-    max_messages_per_minute: int = 0
-    max_connections_per_minute: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class AdvancedSecurity:
-    reject_unauthorized_pipelining: Mode = Mode.OFF
-    reject_non_fqdn_helo: Mode = Mode.OFF
-    reject_unknown_helo: Mode = Mode.OFF
-    # 0 = off, for each of these.
-    max_unknown_recipients_per_day: int = 0
-    max_junk_commands: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class DnsblZone:
-    zone: str
-    # Inclusive ranges of addresses in 127.0.0.0/8, as numbers.
-    codes: tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Antivirus:
-    mode: Mode = Mode.OFF
-    clamd: str = ""
-    accept_on_error: bool = False
-    discard: bool = False
-    timeout: timedelta = timedelta(0)
-
-
-@dataclass(frozen=True, slots=True)
-class ContentChecks:
-    dnsbl: Mode = Mode.OFF
-    dnsbl_zones: tuple[DnsblZone, ...] = ()
-    spf: Mode = Mode.OFF
-    spf_reject_softfail: bool = False
-    spf_reject_permerror: bool = False
-    dkim: Mode = Mode.OFF
-    dmarc: Mode = Mode.OFF
-    arc: bool = False
-    antivirus: Antivirus = Antivirus()
 
 
 @dataclass(frozen=True, slots=True)

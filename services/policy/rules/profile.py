@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from services.policy.rules import exemptions, protocol, relaying
 from services.policy.rules.authentication import mechanisms
-from services.policy.rules.model import Facts, Listener, Mode, Snapshot, Stage
+from services.policy.rules.configuration import Mode
+from services.policy.rules.model import Facts, Listener, Snapshot, Stage
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from libs.smtp.reply import MESSAGE_TOO_BIG, TOO_MANY_HOPS, TOO_MANY_JUNK_COMMANDS, UNAUTHORISED_PIPELINING
-from services.policy.rules.model import Facts, Mode, Objection, Rule, Snapshot, Stage, when
+from services.policy.rules.configuration import Mode
+from services.policy.rules.model import Facts, Objection, Rule, Snapshot, Stage, when
 
 # Every full so many junk commands delay the answer to the next MAIL by a second.
 JUNK_COMMANDS_PER_DELAY = 10

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from libs.smtp.reply import AUTH_REQUIRED, FROM_LOGIN_MISMATCH, RELAY_DENIED, SENDER_LOGIN_MISMATCH
 from services.policy.rules import exemptions
-from services.policy.rules.model import Exemption, Facts, Listener, Mode, Objection, Rule, Snapshot, Stage, always, when
+from services.policy.rules.configuration import Mode
+from services.policy.rules.model import Exemption, Facts, Listener, Objection, Rule, Snapshot, Stage, always, when
 
 _SMTP = Listener.SMTP.value
 

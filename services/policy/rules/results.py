@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.policy.rules import content, exemptions
+from services.policy.rules.configuration import Mode
 from services.policy.rules.identity import client_name_question
-from services.policy.rules.model import CheckResult, Facts, Mode, Outcome, Question, Snapshot
+from services.policy.rules.lookup import Outcome, Question
+from services.policy.rules.model import CheckResult, Facts, Snapshot
 
 _IPREV = {
     Outcome.FOUND: CheckResult.PASS,

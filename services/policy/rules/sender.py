@@ -7,17 +7,8 @@ from functools import lru_cache
 from libs.smtp.address import is_fqdn
 from libs.smtp.reply import NON_FQDN_SENDER, SENDER_DOMAIN_UNKNOWN, SENDER_DOMAIN_UNKNOWN_NOW, SENDER_NULL_MX
 from services.policy.rules import exemptions
-from services.policy.rules.model import (
-    NULL_MX,
-    Facts,
-    Lookup,
-    Objection,
-    Outcome,
-    Question,
-    Rule,
-    Snapshot,
-    Stage,
-)
+from services.policy.rules.lookup import NULL_MX, Lookup, Outcome, Question
+from services.policy.rules.model import Facts, Objection, Rule, Snapshot, Stage
 from services.policy.rules.recipients import is_account
 from services.policy.rules.relaying import is_ours
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from libs.smtp.reply import Reply
+from services.policy.rules.configuration import Mode
 from services.policy.rules.evaluate import RULES
-from services.policy.rules.model import Exemption, Facts, Mode, Rule, Snapshot
+from services.policy.rules.model import Exemption, Facts, Rule, Snapshot
 
 
 class RuleOutcome(IntEnum):

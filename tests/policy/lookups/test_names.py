@@ -10,7 +10,7 @@ from services.policy.lookups import names
 from services.policy.lookups.resolver import Resolver, nameservers
 from services.policy.lookups.service import Lookups
 from services.policy.lookups.spf import SpfChecker
-from services.policy.rules.model import NULL_MX, Finding, Lookup, Outcome, Question
+from services.policy.rules.lookup import NULL_MX, Finding, Lookup, Outcome, Question
 from tests.peers.dns import Behaviour, DnsServer, reverse_name
 from tests.policy.requests import connect, rcpt, replied
 from tests.policy.serving import serving

@@ -11,7 +11,8 @@ from services.policy.lookups import spf as module
 from services.policy.lookups.resolver import Resolver, nameservers
 from services.policy.lookups.spf import SpfChecker
 from services.policy.rules.content import spf_result
-from services.policy.rules.model import CheckResult, Lookup, Question
+from services.policy.rules.lookup import Lookup, Question
+from services.policy.rules.model import CheckResult
 from tests.peers.dns import DnsServer
 
 

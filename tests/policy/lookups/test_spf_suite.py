@@ -13,7 +13,7 @@ from libs.smtp.network import canonical_ip
 from services.policy.lookups.resolver import Resolver, nameservers
 from services.policy.lookups.spf import SpfChecker
 from services.policy.rules.content import spf_result
-from services.policy.rules.model import Lookup, Question
+from services.policy.rules.lookup import Lookup, Question
 from tests.peers.dns import Behaviour, DnsServer
 
 SUITE = Path(__file__).parents[4] / "shared" / "data" / "spf" / "pyspf" / "rfc7208-tests.yml"

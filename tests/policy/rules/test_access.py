@@ -12,7 +12,8 @@ from posthouse.config.v1 import config_pb2
 
 from libs.smtp.network import canonical_ip, parse_pattern
 from services.policy.rules.access import EXEMPTS, matches
-from services.policy.rules.model import Check, Criterion, Facts, Snapshot, Stage
+from services.policy.rules.configuration import Criterion
+from services.policy.rules.model import Check, Facts, Snapshot, Stage
 from services.policy.rules.parties import party
 from services.policy.snapshot import compile_snapshot
 from tests.policy.world import settings, snapshot

@@ -1,0 +1,115 @@
+"""What operators configured, setting by setting. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import IntEnum, StrEnum
+
+
+class Mode(IntEnum):
+    OFF = 1
+    SHADOW = 2
+    ENFORCE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    id: str
+    login: str
+    password_hash: str = field(repr=False)
+    # Keys of the addresses (`Party.local_key`).
+    addresses: frozenset[str] = frozenset()
+
+
+class Criterion(StrEnum):
+    SENDER = "sender"
+    RECIPIENT = "recipient"
+    IP = "ip"
+    NETWORK = "network"
+    DOMAIN = "domain"
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRule:
+    id: str
+    criterion: Criterion
+    allow: bool
+    mode: Mode
+    discard: bool = False
+    # Seconds since the epoch; infinity: never.
+    expires_at: float = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpAuth:
+    enabled: bool = False
+    skip_for_local_networks: bool = False
+    sender_must_match_login: bool = False
+    skip_sender_match_for_trusted_networks: bool = False
+    forbid_plaintext_auth_without_tls: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    hostname: str = ""
+    banner: str = ""
+    # 0 = no limit, for each of these.
+    max_recipients: int = 0
+    max_hops: int = 0
+    max_message_size: int = 0
+    reject_message_over_recipient_limit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SenderPolicy:
+    reject_non_fqdn_sender: Mode = Mode.OFF
+    reject_unknown_sender_domain: Mode = Mode.OFF
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionPolicy:
+    reject_unknown_client_hostname: Mode = Mode.OFF
+    # 0 = no limit, for each of these.
+    max_concurrent_connections: int = 0
+    max_messages_per_minute: int = 0
+    max_connections_per_minute: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AdvancedSecurity:
+    reject_unauthorized_pipelining: Mode = Mode.OFF
+    reject_non_fqdn_helo: Mode = Mode.OFF
+    reject_unknown_helo: Mode = Mode.OFF
+    # 0 = off, for each of these.
+    max_unknown_recipients_per_day: int = 0
+    max_junk_commands: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DnsblZone:
+    zone: str
+    # Inclusive ranges of addresses in 127.0.0.0/8, as numbers.
+    codes: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Antivirus:
+    mode: Mode = Mode.OFF
+    clamd: str = ""
+    accept_on_error: bool = False
+    discard: bool = False
+    timeout: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class ContentChecks:
+    dnsbl: Mode = Mode.OFF
+    dnsbl_zones: tuple[DnsblZone, ...] = ()
+    spf: Mode = Mode.OFF
+    spf_reject_softfail: bool = False
+    spf_reject_permerror: bool = False
+    dkim: Mode = Mode.OFF
+    dmarc: Mode = Mode.OFF
+    arc: bool = False
+    antivirus: Antivirus = Antivirus()

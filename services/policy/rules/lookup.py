@@ -1,0 +1,90 @@
+"""Questions about the world outside, and what was found. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import NamedTuple
+
+
+class Outcome(IntEnum):
+    """A look-up's outcome: a definite yes, a definite no, or no answer at all."""
+
+    FOUND = 1
+    NONE = 2
+    NO_ANSWER = 3
+
+
+class Lookup(StrEnum):
+    CLIENT_NAME = "client_name"
+    HELO_DOMAIN = "helo_domain"
+    SENDER_DOMAIN = "sender_domain"
+    DNSBL = "dnsbl"
+    SPF = "spf"
+    DMARC = "dmarc"
+
+
+class Question(NamedTuple):
+    """One thing to look up. `subject` is the address, the name, or for SPF the identity that is checked."""
+
+    lookup: Lookup
+    subject: str
+    # DNSBL: the zone. SPF: the HELO name, and the client's address.
+    zone: str = ""
+    helo: str = ""
+    client: str = ""
+
+    @property
+    def name(self) -> str:
+        """As reports name it: client_name, dnsbl/ZONE …"""
+        return f"{self.lookup}/{self.zone}" if self.zone else str(self.lookup)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a look-up brought. `records`: CLIENT_NAME confirmed names; DNSBL the A records; SPF the result."""
+
+    outcome: Outcome
+    records: tuple[str, ...] = ()
+    # In our words; NULL_MX where a domain says that it takes no mail (RFC 7505).
+    detail: str = ""
+    dmarc: DmarcRecord | None = None
+    # Seconds that the look-up took when it was made.
+    took: float = 0.0
+
+
+NULL_MX = "null_mx"
+
+
+class Findings(dict[Question, Finding]):
+    """What is known for one decision. `source` knows more; what is taken from it is kept here, to be shown later."""
+
+    __slots__ = ("source",)
+
+    def __init__(self) -> None:
+        self.source: Callable[[Question], Finding | None] | None = None
+
+    def knows(self, question: Question) -> bool:
+        """Whether `self[question]` is there, now."""
+        if question in self:
+            return True
+        finding = self.source(question) if self.source is not None else None
+        if finding is None:
+            return False
+        self[question] = finding
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class DmarcRecord:
+    """The DMARC policy that holds for one author domain (RFC 9989 4.10), and what its alignment needs."""
+
+    # Where the record was found, and the disposition that holds for the author domain: none, quarantine or reject.
+    published_at: str
+    policy: str
+    strict_dkim: bool
+    strict_spf: bool
+    # The author domain's organizational domain.
+    organizational_domain: str
+    testing: bool = False
