@@ -64,6 +64,8 @@ class FakePolicy(policy_pb2_grpc.PolicyServicer):
         self.closed: list[str] = []
         self.resumed: list[pb.ResumedSession] = []
         self.frames = 0
+        # The frames themselves, in order.
+        self.received: list[pb.DecideFrame] = []
         # Cleared: requests are taken and not answered.
         self.answering = asyncio.Event()
         self.answering.set()
@@ -102,6 +104,7 @@ class FakePolicy(policy_pb2_grpc.PolicyServicer):
                 self.frames += 1
                 self.requests.extend(frame.requests)
                 self.closed.extend(frame.closed_session_ids)
+                self.received.append(frame)
                 self.resumed.extend(frame.resumed_sessions)
                 self._changed.notify_all()
             await self.answering.wait()

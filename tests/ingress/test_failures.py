@@ -85,6 +85,24 @@ async def test_sessions_that_end_are_given_back(ingress: Ingress) -> None:
     await ingress.policy.until(lambda: sorted(ingress.policy.closed) == sorted(ids))
 
 
+async def test_a_client_that_closes_and_comes_again_finds_its_place_free(ingress: Ingress) -> None:
+    """policy decides a frame's requests before it gives back the sessions that the frame closes."""
+    for _ in range(5):
+        client = await ingress.client()
+        await client.command("QUIT")
+        assert await client.until_closed() == b""
+        await ingress.until_empty()
+    connected: list[str] = []
+    closed: set[str] = set()
+    for frame in ingress.policy.received:
+        for request in frame.requests:
+            if request.stage == pb.STAGE_CONNECT:
+                assert set(connected) <= closed
+                connected.append(request.session.id)
+        closed.update(frame.closed_session_ids)
+    assert len(connected) == 5
+
+
 async def test_c93_a_policy_that_does_not_answer_is_451_at_the_deadline(start: Start) -> None:
     ingress = await start(policy_seconds=0.4)
     client = await ingress.client()

@@ -56,7 +56,8 @@ class PolicyClient:
         # By request id, oldest first.
         self._pending: dict[int, _Question] = {}
         self._unsent: list[_Question] = []
-        self._closed: list[str] = []
+        # Sessions that ended and are not given back yet: id to client address.
+        self._closed: dict[str, str] = {}
         # Session id to client address, for the sessions that policy counts.
         self._sessions: dict[str, str] = {}
         self._resume: list[tuple[str, str]] = []
@@ -116,8 +117,8 @@ class PolicyClient:
         """The connection ended, whatever was answered to it."""
         self._sessions.pop(session.id, None)
         if self.connected:
-            # Goes with the next request, ahead of it, or at the next sweep: not worth a frame of its own.
-            self._closed.append(session.id)
+            # Goes with the next request, or at the next sweep: mostly not worth a frame of its own.
+            self._closed[session.id] = session.peer.client_address
 
     # What FrameStream calls.
 
@@ -131,15 +132,25 @@ class PolicyClient:
         unsent = self._unsent
         if not (unsent or self._closed or self._resume):
             return None
-        batch, self._unsent = unsent[:_FRAME_REQUESTS], unsent[_FRAME_REQUESTS:]
-        closed, self._closed = self._closed, []
+        closed, self._closed = self._closed, {}
         resumed, self._resume = self._resume, []
+        if closed and self._comes_again(set(closed.values())):
+            # policy looks at a frame's requests first: a client that closed and comes again must find its place free.
+            return wire.decide_frame([], list(closed), resumed), False
+        batch, self._unsent = unsent[:_FRAME_REQUESTS], unsent[_FRAME_REQUESTS:]
         requests = []
         for question in batch:
             if not question.answer.done():
                 question.sent = True
                 requests.append(question.request)
-        return wire.decide_frame(requests, closed, resumed), bool(requests)
+        return wire.decide_frame(requests, list(closed), resumed), bool(requests)
+
+    def _comes_again(self, addresses: set[str]) -> bool:
+        """Whether one of these clients waits for leave to connect."""
+        return any(
+            question.request.stage == policy_pb2.STAGE_CONNECT and question.request.session.client_address in addresses
+            for question in self._unsent
+        )
 
     def received(self, frame: policy_pb2.VerdictFrame) -> None:
         self._heard_at = time.monotonic()
