@@ -122,6 +122,9 @@ class RedisStore:
                     await self._call(batch)
             except (RedisError, OSError, TimeoutError) as error:
                 self._away(error)
+            except Exception as error:  # whatever it is, nobody may wait for this task for ever
+                log.exception("store_failed")
+                self._away(error)
 
     async def _call(self, batch: list[_Waiting]) -> None:
         try:

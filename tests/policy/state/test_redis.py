@@ -111,6 +111,21 @@ async def test_a_redis_that_hangs_holds_nobody_up(redis_server: Redis) -> None:
         await store.stop()
 
 
+async def test_an_unforeseen_fault_holds_nobody_up_for_ever(
+    replicas: tuple[RedisStore, RedisStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> list[str]:
+        raise ValueError("unforeseen")
+
+    store = replicas[0]
+    with monkeypatch.context() as patch:
+        patch.setattr("services.policy.state.redis._arguments", broken)
+        assert await apply(store, message()) == [None]
+    async with asyncio.timeout(20):
+        while (await apply(store, message()))[0] is None:  # noqa: ASYNC110 - the pause is the store's own
+            await asyncio.sleep(0.05)
+
+
 async def test_names_are_no_part_of_a_command(replicas: tuple[RedisStore, RedisStore]) -> None:
     """C155: a key from outside is an argument, whatever is in it."""
     for client in ("'\"--", "%_*", "a\r\nFLUSHALL\r\n", "{{7*7}}"):
