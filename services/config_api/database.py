@@ -29,6 +29,9 @@ SCHEMA = "config_api"
 VERSION_TABLE = "alembic_version"
 _MIGRATION_LOCK = 0x706F7374_63666731
 _BUSY_SECONDS = 15
+_CONNECT_SECONDS = 5
+# A server that went silent is given up; the longest statement is an import's, of 100,000 rows.
+_STATEMENT_SECONDS = 120
 # Of the drivers, by name: that they are the one or the other is known here alone.
 _OUTAGES = frozenset(
     {
@@ -198,7 +201,11 @@ def _postgresql_engine(url: URL) -> AsyncEngine:
         max_overflow=10,
         hide_parameters=True,
         pool_pre_ping=True,
-        connect_args={"server_settings": {"search_path": SCHEMA, "application_name": "posthouse-config_api"}},
+        connect_args={
+            "server_settings": {"search_path": SCHEMA, "application_name": "posthouse-config_api"},
+            "timeout": _CONNECT_SECONDS,
+            "command_timeout": _STATEMENT_SECONDS,
+        },
     )
 
 
