@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, exists, select
+from sqlalchemy import Row, and_, exists, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.config_api.database import Database
@@ -48,19 +48,25 @@ class Store:
 
     async def page(self, kind: str, filters: Mapping[str, str], after: str | None, limit: int) -> Sequence[Document]:
         """Up to `limit` documents in order of id (that of creation), after the id given (C152)."""
-        conditions: list[ColumnElement[bool]] = [documents.c.kind == kind]
-        if after is not None:
-            conditions.append(documents.c.id > after)
-        conditions.extend(
-            exists().where(
-                terms.c.kind == kind,
-                terms.c.field == field,
-                terms.c.value == value,
-                terms.c.document_id == documents.c.id,
+        query = select(documents).where(documents.c.kind == kind)
+        by = documents.c.id
+        for number, (field, value) in enumerate(filters.items()):
+            term = terms.alias()
+            found = (
+                term.c.kind == kind,
+                term.c.field == field,
+                term.c.value == value,
+                term.c.document_id == documents.c.id,
             )
-            for field, value in filters.items()
-        )
-        query = select(documents).where(*conditions).order_by(documents.c.id).limit(limit)
+            if number == 0:
+                # The terms' primary key holds the ids in order: reading begins after the cursor and ends at the limit.
+                query = query.join(term, and_(*found))
+                by = term.c.document_id
+            else:
+                query = query.where(exists().where(*found))
+        if after is not None:
+            query = query.where(by > after)
+        query = query.order_by(by).limit(limit)
         async with self.database.reading() as connection:
             return [document(row) for row in await connection.execute(query)]
 
