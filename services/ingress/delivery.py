@@ -107,6 +107,7 @@ async def _last_decision(dialogue: Dialogue, content: Content, head: bytes, hops
         hops=hops,
         from_fields=author.field_count,
         from_addresses=author.addresses,
+        from_unparsable=author.unparsable,
         dkim=dkim,
         arc=arc,
         virus=virus,

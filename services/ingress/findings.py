@@ -56,6 +56,8 @@ class Findings:
     hops: int
     from_fields: int
     from_addresses: tuple[Address, ...]
+    # A From field, or a part of one, is no mailbox list (C98).
+    from_unparsable: bool = False
     dkim: tuple[DkimSignature, ...] | None = None
     arc: ArcChain | None = None
     virus: VirusScan | None = None

@@ -96,6 +96,7 @@ def content(facts: Findings) -> policy_pb2.Content:
         hops=facts.hops,
         from_fields=facts.from_fields,
         from_addresses=[address.wire() for address in facts.from_addresses],
+        from_unparsable=facts.from_unparsable,
         dkim_checked=facts.dkim is not None,
         dkim=[
             policy_pb2.DkimSignature(
