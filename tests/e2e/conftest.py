@@ -24,7 +24,9 @@ def far(dns_server: DnsServer, smtp_sink: SmtpSink) -> SmtpSink:
 @pytest.fixture
 def suite(start_suite: Callable[[Suite], Suite], dns_server: DnsServer, far: SmtpSink) -> Suite:
     """Posthouse with ours.test as a local domain and alice in it; far.test is out there."""
-    running = start_suite(Suite({"RELAY_MX_PORT": str(far.port)}, nameservers=dns_server.address))
+    running = start_suite(
+        Suite({"RELAY_MX_PORT": str(far.port), "INGRESS_RELAY_SECONDS": "5"}, nameservers=dns_server.address)
+    )
     world.local_domain(running)
     world.account(running)
     until(lambda: world.reply_to_rcpt(running, world.ALICE)[0] == 250, "policy knows the account")

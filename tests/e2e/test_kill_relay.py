@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from tests.e2e import world
+from tests.peers.process import until
 from tests.peers.smtp_sink import SmtpSink, Stage
 from tests.peers.suite import Suite
 
@@ -23,6 +24,7 @@ def _numbers(far: SmtpSink) -> Counter[bytes]:
 
 def test_200_messages_survive_kill_9(suite: Suite, far: SmtpSink) -> None:
     world.trust_loopback(suite)
+    until(lambda: world.reply_to_rcpt(suite, "bob@far.test")[0] == 250, "loopback is trusted")
     gate = far.hold(Stage.END_OF_DATA)
     with world.smtp(suite) as client:
         for number in range(MESSAGES):

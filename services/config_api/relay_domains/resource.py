@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 
 from libs.smtp.address import canonical_domain
@@ -36,9 +37,13 @@ async def _own(hosts: Sequence[MailHost], surroundings: Surroundings) -> int:
         if found.host == hostname:
             return found.preference
         addresses = await surroundings.addresses(found.host, found.name_servers)
-        if addresses and not surroundings.own_addresses.isdisjoint(addresses):
+        if addresses and any(_is_here(address, surroundings) for address in addresses):
             return found.preference
     return 65536
+
+
+def _is_here(address: str, surroundings: Surroundings) -> bool:
+    return address in surroundings.own_addresses or ipaddress.ip_address(address).is_loopback
 
 
 RELAY_DOMAINS = Collection(

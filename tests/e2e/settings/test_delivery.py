@@ -382,6 +382,7 @@ def test_the_route_is_resolved_anew_at_each_attempt(gateway: Gateway, hosts: dic
     host = {"host": hosts["c"].host, "port": hosts["c"].port}
     fields = {"type": "recipient", "target_type": "domain"}
     gateway.create("relay-rules", name="x", **fields, targets=["sister.test"], relay_host=host)
-    (waiting,) = world.queued(gateway.suite)
-    gateway.post(f"queue/messages/{waiting['queue_id']}:retry")
+    # A new configuration may have sent it on its way by itself.
+    for waiting in world.queued(gateway.suite):
+        gateway.post(f"queue/messages/{waiting['queue_id']}:retry")
     gateway.delivered("anew", hosts["c"])
