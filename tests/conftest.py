@@ -7,7 +7,6 @@ import os
 # gRPC's fork handlers crash children that are started while its threads work; no child here uses gRPC before exec.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
-# ruff: noqa: E402
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
