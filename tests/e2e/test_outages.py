@@ -56,5 +56,13 @@ def test_config_api_down_stops_no_mail_not_even_after_a_restart_of_the_others(su
     suite.restart("policy")
     suite.restart("relay")
     with world.submission(suite) as client:
-        client.sendmail(world.ALICE, ["bob@far.test"], world.message())
+
+        def accepted() -> bool:
+            client.rset()
+            code, _ = client.mail(world.ALICE)
+            assert code in (250, 451)
+            return code == 250 and client.rcpt("bob@far.test")[0] == 250
+
+        until(accepted, "ingress has found both again")
+        assert client.data(world.message())[0] == 250
     far.wait_for_messages(1)
