@@ -30,19 +30,22 @@ _UTF8 = "\u00a0-\u2027\u202a-\U0010ffff"
 # What nearly every address is, as a pattern with the groups local part and domain: a dot-string, and LDH labels of
 # which the last begins with a letter. The caller checks the lengths.
 COMMON_MAILBOX: Final = (
-    rf"([{_ATEXT}]++(?:\.[{_ATEXT}]++)*+)"
+    rf"([{_ATEXT}]++(?:\.[{_ATEXT}]++)*)"
     r"@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)"
 )
 _COMMON_PATH = re.compile(rf"<{COMMON_MAILBOX}>(?: (.*))?".encode(), re.DOTALL).fullmatch
 _COMMON_WIRE = re.compile(COMMON_MAILBOX.encode()).fullmatch
 
-# Where a path ends: angle brackets and spaces may stand inside a quoted string.
-_QUOTED = rf'"(?:[^"\\{_CONTROL}]++|\\[ -~])*+"'
-_BRACKETED = re.compile(rf'<((?:[^<>"\\{_CONTROL}]++|{_QUOTED})*+)>'.encode()).match
-_UNBRACKETED = re.compile(rf'((?:[^ <>"\\{_CONTROL}]++|{_QUOTED})++)'.encode()).match
+# Groups repeat greedily here and elsewhere, never possessively: before Python 3.11.5 a possessive group keeps what its
+# last, failed turn had matched.
 
-_DOT_STRING = rf"[{_UTF8}{_ATEXT}]++(?:\.[{_UTF8}{_ATEXT}]++)*+"
-_QUOTED_STRING = rf'"((?:[ !#-\[\]-~{_UTF8}]++|\\[ -~])*+)"'
+# Where a path ends: angle brackets and spaces may stand inside a quoted string.
+_QUOTED = rf'"(?:[^"\\{_CONTROL}]++|\\[ -~])*"'
+_BRACKETED = re.compile(rf'<((?:[^<>"\\{_CONTROL}]++|{_QUOTED})*)>'.encode()).match
+_UNBRACKETED = re.compile(rf'((?:[^ <>"\\{_CONTROL}]++|{_QUOTED})+)'.encode()).match
+
+_DOT_STRING = rf"[{_UTF8}{_ATEXT}]++(?:\.[{_UTF8}{_ATEXT}]++)*"
+_QUOTED_STRING = rf'"((?:[ !#-\[\]-~{_UTF8}]++|\\[ -~])*)"'
 _LOCAL_PART = re.compile(rf"(?:({_DOT_STRING})|{_QUOTED_STRING})(?=@|\Z)").match
 _IS_DOT_STRING = re.compile(_DOT_STRING).fullmatch
 _QUOTED_PAIR = re.compile(r"\\(.)")

@@ -19,7 +19,7 @@ _NAME = rb"[!-9;-~]++[ \t]*+:"
 # The first line that neither begins nor continues a field. At the very start nothing can be continued (C13).
 _NO_FIELD_FIRST = re.compile(rb"(?!%b)" % _NAME).match
 _NO_FIELD_LATER = re.compile(rb"\r\n(?![ \t]|%b)" % _NAME).search
-_FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:((?:[^\r]++|\r(?!\n)|\r\n[ \t])*+)(?:\r\n|\Z)").match
+_FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:((?:[^\r]++|\r(?!\n)|\r\n[ \t])*)(?:\r\n|\Z)").match
 _FOLD = re.compile(rb"\r\n(?=[ \t])")
 _EMPTY_LINE = re.compile(rb"\r\n\r\n").search
 _BLANKS_AND_COLON = re.compile(rb"[ \t]*+:").match

@@ -28,7 +28,7 @@ MAX_OCTETS: Final = 8_192
 # A name or none, and one common mailbox: what nearly every field is.
 _PLAIN = re.compile(COMMON_MAILBOX.encode()).fullmatch
 _PLAIN_NAMED = re.compile(
-    rb'(?:"(?:[^"\\\x00-\x1f\x7f]++|\\[ -~])*+"|[^"(),:;<>@\[\]\\\x00-\x08\x0a-\x1f\x7f]*+)[ \t]*+<%b>'
+    rb'(?:"(?:[^"\\\x00-\x1f\x7f]++|\\[ -~])*"|[^"(),:;<>@\[\]\\\x00-\x08\x0a-\x1f\x7f]*+)[ \t]*+<%b>'
     % COMMON_MAILBOX.encode()
 ).fullmatch
 
@@ -36,7 +36,7 @@ _TOKEN = re.compile(
     r"""(?P<blank>[ \t\r\n]++)
     |(?P<encoded>=\?[^?\s]++\?[BbQq]\?[^?\s]*+\?=)
     |(?P<atom>[^][ \t\r\n"(),:;<>@\\]++)
-    |(?P<quoted>"(?:[^"\\]++|\\.)*+")
+    |(?P<quoted>"(?:[^"\\]++|\\.)*")
     |(?P<literal>\[[^][\\]*+\])
     |(?P<special>[<>@,;:])
     |(?P<stray>.)""",

@@ -18,7 +18,7 @@ MAX_SIZE: Final = 2**63 - 1
 
 _PARAMETER = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\x80-\xff]+))?").fullmatch
 _DIGITS = re.compile(rb"[0-9]+").fullmatch
-_XTEXT = re.compile(rb"(?:[!-*,-<>-~]++|\+[0-9A-Fa-f]{2})*+").fullmatch
+_XTEXT = re.compile(rb"(?:[!-*,-<>-~]++|\+[0-9A-Fa-f]{2})*").fullmatch
 _HEXCHAR = re.compile(rb"\+([0-9A-Fa-f]{2})")
 _PLAIN_XTEXT = re.compile(rb"[!-*,-<>-~]*").fullmatch
 _PRINTABLE = re.compile(rb"[ -~]*").fullmatch

@@ -96,7 +96,7 @@ def _claimed_id(value: bytes) -> bytes:
         position += 1
     rest = value[position:]
     if rest.startswith(b'"'):
-        quoted = re.match(rb'"((?:[^"\\]|\\.)*+)"', rest, re.DOTALL)
+        quoted = re.match(rb'"((?:[^"\\]|\\.)*)"', rest, re.DOTALL)
         return re.sub(rb"\\(.)", rb"\1", quoted[1]).lower().rstrip(b".") if quoted else b""
     found = re.match(rb"[^ \t\r\n;()/=]+", rest)
     return found[0].lower().rstrip(b".") if found else b""
