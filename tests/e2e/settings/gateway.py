@@ -62,6 +62,7 @@ class Gateway:
             environment = {
                 "INGRESS_PROXY_NETWORKS": PROXY_NETWORK,
                 "RELAY_MX_PORT": str(self.mx_port),
+                "RELAY_OWN_ADDRESSES": self.own_address,
                 "CONFIG_API_NAMESERVERS": self.dns.address,
             }
             self._suite = stack.enter_context(Suite(environment, nameservers=self.dns.address))
