@@ -47,5 +47,6 @@ def test_200_messages_survive_kill_9(suite: Suite, far: SmtpSink) -> None:
     print(f"in flight at the kill: {len(in_flight)}; delivered twice: {len(twice)}")
     assert twice <= in_flight
     assert max(_numbers(far).values()) <= 2
-    finished = {one["queue_id"]: one for one in world.history(suite)}
-    assert len(finished) == MESSAGES
+    # What was refused before loopback was trusted is in the history too.
+    delivered = {one["queue_id"] for one in world.history(suite) if one["state"] == "delivered"}
+    assert len(delivered) == MESSAGES
