@@ -1,0 +1,32 @@
+"""The decorator of value objects: immutable for the type checker, plain slots at run time.
+
+A frozen dataclass sets each field through `object.__setattr__`, a look-up and a call by name: one of eight fields takes
+four times as long to make as the same class without `frozen` (4.1 against 1.1 µs, Python 3.11), and one message passes
+through dozens of them. What `frozen` guards against is an assignment somebody wrote, and that is found where it costs
+nothing: mypy reads `value` as `dataclasses.dataclass` and refuses it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dataclasses import dataclass as value
+else:
+
+    def value(cls=None, /, *, frozen=False, unsafe_hash=False, **options):
+        """`dataclasses.dataclass`, with its arguments and its results but one: `frozen` costs nothing.
+
+        A frozen class that compares by its fields is hashed by them, unless it says itself how. Assigning to a field of
+        one raises nothing at run time; so no value that came from outside may choose the name of an attribute to set.
+        """
+
+        def wrap(cls):
+            by_fields = frozen and options.get("eq", True) and cls.__dict__.get("__hash__") is None
+            return dataclasses.dataclass(unsafe_hash=unsafe_hash or by_fields, **options)(cls)
+
+        return wrap if cls is None else wrap(cls)
+
+
+__all__ = ["value"]

@@ -1,0 +1,97 @@
+"""Value objects: what a frozen dataclass promises, and what is checked by mypy alone."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pickle
+from dataclasses import field, replace
+
+import pytest
+
+from libs.smtp.value import value
+
+
+@value(frozen=True, slots=True)
+class Point:
+    x: int
+    y: int = 0
+    name: str = field(default="", compare=False)
+
+
+@value(frozen=True, slots=True, eq=False)
+class ByIdentity:
+    x: int
+
+
+@value(frozen=True, slots=True)
+class Folded:
+    text: str
+
+    def __hash__(self) -> int:
+        return hash(self.text.lower())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Folded) and self.text.lower() == other.text.lower()
+
+
+@value(slots=True)
+class Counter:
+    seen: int = 0
+
+
+@value
+class Bare:
+    x: int
+
+
+def test_equal_fields_are_equal_and_hash_alike() -> None:
+    assert Point(1, 2) == Point(1, 2)
+    assert Point(1, 2) != Point(2, 1)
+    assert {Point(1, 2): "here"}[Point(1, 2, name="not compared")] == "here"
+
+
+def test_a_class_that_says_itself_how_it_is_hashed_is_left_alone() -> None:
+    assert hash(Folded("A")) == hash(Folded("a"))
+    assert Folded("A") == Folded("a")
+
+
+def test_identity_stays_identity() -> None:
+    one = ByIdentity(1)
+    assert one == one
+    assert one != ByIdentity(1)
+    assert len({one, ByIdentity(1)}) == 2
+
+
+def test_what_can_change_has_no_hash() -> None:
+    counter = Counter()
+    counter.seen += 1
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(counter)
+
+
+def test_replace_copy_and_pickle_make_equal_values() -> None:
+    point = Point(1, 2)
+    assert replace(point, y=3) == Point(1, 3)
+    assert copy.copy(point) == point
+    assert pickle.loads(pickle.dumps(point)) == point
+    assert dataclasses.astuple(point) == (1, 2, "")
+    assert repr(point).endswith("Point(x=1, y=2, name='')")
+
+
+def test_slots_refuse_other_names() -> None:
+    with pytest.raises(AttributeError):
+        Point(1).z = 1  # type: ignore[attr-defined]
+    assert not hasattr(Point(1), "__dict__")
+
+
+def test_without_arguments() -> None:
+    assert Bare(1) == Bare(1)
+
+
+def test_the_type_checker_refuses_assignment_and_construction_does_not_pay_for_it() -> None:
+    """mypy warns of unused ignores: were `value` less to it than a frozen dataclass, the line below would fail."""
+    point = Point(1)
+    point.x = 2  # type: ignore[misc]
+    assert point == Point(2)
+    assert "__setattr__" not in Point.__dict__
