@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
@@ -15,6 +14,7 @@ from typing import Final
 import idna
 
 from libs.smtp.reply import BAD_RECIPIENT_SYNTAX, BAD_SENDER_SYNTAX, UTF8_NOT_ALLOWED, CommandError, Reply
+from libs.smtp.value import value
 
 # RFC 5321 4.5.3.1.3 obliges to take 256; long VERP and token addresses exist (C55). Without brackets and source route.
 MAX_PATH_OCTETS: Final = 512
@@ -60,7 +60,7 @@ _HOST_NAME = re.compile(rf"{_HOST_LABEL}(?:\.{_HOST_LABEL})+").fullmatch
 _HELO_WORD = re.compile(r"[A-Za-z0-9_.:-]+").fullmatch
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Address:
     """A mailbox, the null path, or `postmaster` with no domain. Made by the parsers here, which make it canonical.
 
@@ -122,7 +122,7 @@ class Address:
 NULL_PATH: Final = Address("", "")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ParsedPath:
     """`address`, and `rest`: the parameters after the path, without surrounding blanks. `utf8`: bytes over 127 sent."""
 
@@ -254,7 +254,7 @@ class HeloKind(Enum):
     MALFORMED = "malformed"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class HeloName:
     """`name`: canonical as `Address.domain`; empty when malformed."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
 from libs.smtp.address import Address
+from libs.smtp.value import value
 
 
 class Body(StrEnum):
@@ -32,7 +33,7 @@ class Notify(StrEnum):
     DELAY = "DELAY"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Recipient:
     """`notify`: empty when not given. `original_recipient`: ORCPT as `addr-type;xtext`, ASCII, empty when not given."""
 
@@ -41,7 +42,7 @@ class Recipient:
     original_recipient: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Envelope:
     """`smtputf8`: the keyword was given, which is not yet a need for it (C59): see `needs_smtputf8`.
 

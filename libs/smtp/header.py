@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import overload
 
 from libs.smtp.address import Address
 from libs.smtp.mailbox_list import MAX_MAILBOXES, MAX_OCTETS, parse_mailbox_list
+from libs.smtp.value import value
 
 # Field name, and the colon with the blanks that obsolete syntax has before it (RFC 5322 4.5).
 _NAME = rb"[!-9;-~]++[ \t]*+:"
@@ -25,7 +25,7 @@ _EMPTY_LINE = re.compile(rb"\r\n\r\n").search
 _BLANKS_AND_COLON = re.compile(rb"[ \t]*+:").match
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Boundary:
     """Where header and body part: `content[:header_end]` is the header, `content[body_start:]` the body.
 
@@ -83,7 +83,7 @@ def separated(content: bytes) -> bytes:
     return b"%b%b\r\n%b" % (header, ending, content[where.body_start :])
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Field:
     """`name`: lower case. `raw`: the field as it stands, with its CRLF. `value`: unfolded, without outer blanks."""
 
@@ -137,7 +137,7 @@ def remove_named(header: bytes, name: bytes) -> bytes:
     return b"".join(kept)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class FromHeader:
     """`addresses`: every mailbox of every From field. `unparsable`: a field holds something else or nothing.
 
@@ -155,11 +155,11 @@ def from_mailboxes(header: bytes) -> FromHeader:
     addresses: list[Address] = []
     unparsable = False
     room = MAX_OCTETS
-    for value in found:
-        one = parse_mailbox_list(value[:room])
+    for text in found:
+        one = parse_mailbox_list(text[:room])
         addresses.extend(one.addresses)
-        unparsable |= one.unparsable or len(value) > room
-        room -= min(len(value), room)
+        unparsable |= one.unparsable or len(text) > room
+        room -= min(len(text), room)
     return FromHeader(len(found), tuple(addresses[:MAX_MAILBOXES]), unparsable or len(addresses) > MAX_MAILBOXES)
 
 

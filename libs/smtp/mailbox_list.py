@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
@@ -19,6 +18,7 @@ from libs.smtp.address import (
     Address,
     canonical_domain_or_literal,
 )
+from libs.smtp.value import value
 
 # More is no From field of any honest message, and each domain costs a look-up.
 MAX_MAILBOXES: Final = 100
@@ -57,7 +57,7 @@ class _Kind(Enum):
     STRAY = 4
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class _Token:
     kind: _Kind
     text: str
@@ -71,7 +71,7 @@ _SEMICOLON: Final = _Token(_Kind.SPECIAL, ";")
 _COLON: Final = _Token(_Kind.SPECIAL, ":")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class MailboxList:
     """`addresses`: every mailbox found, in order. `unparsable`: something is left that is no part of any mailbox."""
 

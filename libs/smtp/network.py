@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TypeAlias
+
+from libs.smtp.value import value
 
 # Of one client: an IPv6 site is given a /64 at the least, and one machine may use all of it (C104).
 IPV6_CLIENT_PREFIX = 64
@@ -43,7 +44,7 @@ def counter_key(address: str) -> str:
     return str(IPv6Network((int(client), IPV6_CLIENT_PREFIX), strict=False))
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class AddressPattern:
     """What the criterion `network` of an access rule matches: `client & mask == value`, in the same IP version.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from libs.smtp.address import Address, AddressError, ParsedPath, parse_forward_path, parse_reverse_path
 from libs.smtp.envelope import Body, Notify, Ret
 from libs.smtp.reply import BAD_ARGUMENT, MESSAGE_TOO_BIG, PARAMETER_UNKNOWN, UTF8_NOT_ALLOWED, CommandError
+from libs.smtp.value import value
 
 # RFC 3461 4.4 and 4.2, of the encoded form.
 MAX_ENVID_OCTETS: Final = 100
@@ -27,7 +27,7 @@ _EMBEDDED = re.compile(rb"\\x\{([^}]*)(\}?)")
 _CODE_POINT = re.compile(rb"[0-9A-Fa-f]{2,6}").fullmatch
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Offered:
     """The extensions that the answer to EHLO named in this session; after HELO none. A parameter of another is 555.
 
@@ -45,7 +45,7 @@ class Offered:
 NOTHING_OFFERED: Final = Offered()
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class MailParameters:
     """`size`: octets, 0 when not given (RFC 1870 gives no other meaning to it). `envelope_id`: ENVID as sent (xtext).
 
@@ -60,7 +60,7 @@ class MailParameters:
     envelope_id: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RcptParameters:
     """`notify`: in the RFC's order, empty when not given. `original_recipient`: ORCPT, ASCII, as `type;xtext`."""
 
@@ -105,20 +105,20 @@ def parse_mail_parameters(rest: bytes, offered: Offered) -> MailParameters:
     auth: bytes | None = None
     ret: Ret | None = None
     envelope_id = b""
-    for name, value in given.items():
+    for name, text in given.items():
         if name == b"SIZE" and offered.size:
-            size = _size(value)
+            size = _size(text)
         elif name == b"BODY" and offered.eight_bit_mime:
-            body = _body(value)
+            body = _body(text)
         elif name == b"SMTPUTF8" and offered.smtputf8:
-            if value is not None:
+            if text is not None:
                 _refuse("SMTPUTF8 takes no value")
         elif name == b"AUTH" and offered.auth:
-            auth = _auth(value)
+            auth = _auth(text)
         elif name == b"RET" and offered.dsn:
-            ret = _ret(value)
+            ret = _ret(text)
         elif name == b"ENVID" and offered.dsn:
-            envelope_id = _envelope_id(value)
+            envelope_id = _envelope_id(text)
         else:
             raise ParameterError(PARAMETER_UNKNOWN)
     return MailParameters(size, body, b"SMTPUTF8" in given, auth, ret, envelope_id)
@@ -128,11 +128,11 @@ def parse_rcpt_parameters(rest: bytes, offered: Offered, *, smtputf8: bool = Fal
     """The parameters after RCPT's path. Raises ParameterError (C29)."""
     notify: tuple[Notify, ...] = ()
     original_recipient = b""
-    for name, value in _split(rest, utf8=smtputf8).items():
+    for name, text in _split(rest, utf8=smtputf8).items():
         if name == b"NOTIFY" and offered.dsn:
-            notify = _notify(value)
+            notify = _notify(text)
         elif name == b"ORCPT" and offered.dsn:
-            original_recipient = _original_recipient(value)
+            original_recipient = _original_recipient(text)
         else:
             raise ParameterError(PARAMETER_UNKNOWN)
     return RcptParameters(notify, original_recipient)

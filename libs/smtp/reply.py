@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
+
+from libs.smtp.value import value
 
 # RFC 5321 4.5.3.1.5: a reply line with its code and CRLF.
 MAX_REPLY_LINE_OCTETS: Final = 512
@@ -15,7 +16,7 @@ _ENHANCED = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
 _LEADING_ENHANCED = re.compile(r"([245])\.([0-9]{1,3})\.([0-9]{1,3})(?=\s|$)[ \t]*")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Reply:
     """One reply: `code` (RFC 5321 4.2), `enhanced` (RFC 3463; empty where RFC 2034 has none: 220, 354, EHLO), `text`.
 

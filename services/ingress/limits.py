@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from libs.smtp.value import value
 from services.ingress.settings import Settings
 
 # RFC 5321 4.5.3.1.4 obliges to 512; every parameter offered (1870, 3461, 6531) and long paths come on top.
@@ -12,7 +11,7 @@ COMMAND_OCTETS = 2_048
 AUTH_LINE_OCTETS = 12_288
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Limits:
     """Seconds and octets, as in Settings."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from libs.smtp.address import Address
 from libs.smtp.parameters import NO_RCPT_PARAMETERS, MailParameters, RcptParameters
+from libs.smtp.value import value
 from services.ingress.verdict import NO_CHECKS, Checks, Profile
 
 
@@ -48,7 +49,7 @@ class Violation(enum.IntEnum):
     NOT_OFFERED = 5
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Peer:
     """The ends of a connection. Addresses are canonical text: an IPv4-mapped IPv6 address is IPv4."""
 
@@ -58,7 +59,7 @@ class Peer:
     local_port: int
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Tls:
     """A finished handshake: `version` as TLSv1.3, `cipher` by OpenSSL's name, `server_name` from SNI or empty."""
 
@@ -67,7 +68,7 @@ class Tls:
     server_name: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Credentials:
     """What AUTH brought; handed to policy once and dropped. Never in a representation."""
 
@@ -112,7 +113,7 @@ class Session:
         self.account = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Discard:
     """Answered as accepted, recorded and dropped: by which reason and which rule."""
 
@@ -120,7 +121,7 @@ class Discard:
     rule_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Recipient:
     """One recipient answered with 250. `discard`: None when it is to be delivered."""
 

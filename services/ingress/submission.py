@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 from libs.smtp.reply import Reply
+from libs.smtp.value import value
 from services.ingress.session import Discard, Recipient, Session, Transaction
 
 # Content up to this size travels with its envelope; larger content follows in pieces of this size.
@@ -20,7 +20,7 @@ class Octets(Protocol):
         """From the beginning; each piece of at most INLINE_OCTETS."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Submission:
     """A message that policy accepted. `size` counts the octets of `content`; `received_at` in Unix nanoseconds."""
 
@@ -37,7 +37,7 @@ class Submission:
         return recipient.discard or self.transaction.discard
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Refusal:
     """A message or recipient that was refused, for relay's history. `stage` as MAIL or END_OF_DATA."""
 

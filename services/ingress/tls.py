@@ -6,7 +6,6 @@ import asyncio
 import datetime
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from libs.runtime.lifecycle import StartupError, write_private
+from libs.smtp.value import value
 from services.ingress.metrics import Metrics
 from services.ingress.session import Tls
 
@@ -92,7 +92,7 @@ class TlsFilter:
         return Tls(self._object.version() or "", cipher[0] if cipher else "", name)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class TlsOptions:
     """`minimum`: TLSv1.2 or TLSv1.3. `ciphers`: OpenSSL's notation for TLS 1.2; empty: the library's."""
 

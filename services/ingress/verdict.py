@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
 from libs.smtp.reply import Reply
+from libs.smtp.value import value
 
 
 class Action(enum.IntEnum):
@@ -29,7 +29,7 @@ class CheckResult(enum.IntEnum):
     PERMERROR = 8
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Profile:
     """How to hold the session. `max_message_size` in octets; limits of 0 are none. `ask_stages`: numbers of Stage."""
 
@@ -48,7 +48,7 @@ class Profile:
     authserv_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Checks:
     """The content checks to run before END_OF_DATA. `clamd`: host:port or a socket's path; empty: no scan."""
 
@@ -76,7 +76,7 @@ class Checks:
 NO_CHECKS = Checks()
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class AuthenticationResult:
     """One method's result for Authentication-Results; `properties` are (ptype, property, value) (RFC 8601 2.2)."""
 
@@ -86,7 +86,7 @@ class AuthenticationResult:
     properties: tuple[tuple[str, str, bytes], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Verdict:
     """One answer of policy. `delay` in seconds; `reply` is there when the action is REJECT."""
 

@@ -11,12 +11,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import structlog
 from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
+from libs.smtp.value import value
 from services.policy.failures import FailureLimits
 from services.policy.rules.authentication import MECHANISMS, CredentialOutcome
 from services.policy.rules.configuration import Account
@@ -30,7 +31,7 @@ _REMEMBERED_SECONDS = 60.0
 _REMEMBERED = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Credentials:
     """As the client gave them; never kept, logged, or shown."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass
 
+from libs.smtp.value import value
 from services.policy.rules.model import Facts, Snapshot, Verdict
 
 _DECISIONS_PER_SESSION = 50
@@ -12,7 +12,7 @@ _DECISIONS_PER_SESSION = 50
 _SNAPSHOTS = 3
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class PastDecision:
     facts: Facts
     verdict: Verdict

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from libs.smtp.value import value
 from services.relay.configuration import Configuration
 from services.relay.dsn import Action, ReportedRecipient
 from services.relay.expansion import Expanded, expand
@@ -16,7 +17,7 @@ from services.relay.states import Kind, State
 NextId = Callable[[], int]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Wanted:
     """A recipient as submitted."""
 

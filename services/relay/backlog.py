@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from libs.smtp.value import value
 from services.relay.message import QueuedDelivery, QueuedMessage
 from services.relay.metrics import BACKLOG, BACKLOG_OCTETS
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Job:
     """One message and those of its deliveries that go the same way; leased by this process."""
 

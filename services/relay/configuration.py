@@ -8,8 +8,10 @@ are all things that an operator typed), the keys here are lower-cased as a whole
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
+
+from libs.smtp.value import value
 
 
 class MailboxKind(Enum):
@@ -18,7 +20,7 @@ class MailboxKind(Enum):
     MAILDIR = "maildir"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Mailbox:
     kind: MailboxKind
     host: str = ""
@@ -27,7 +29,7 @@ class Mailbox:
     path: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class LocalDomain:
     id: str
     domain: str
@@ -36,7 +38,7 @@ class LocalDomain:
     quarantine_mailbox: Mailbox | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RelayDomain:
     id: str
     domain: str
@@ -44,14 +46,14 @@ class RelayDomain:
     recipients: frozenset[bytes] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RelayHostAuth:
     username: str
     password: str = field(repr=False)
     allow_without_tls: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RelayHost:
     host: str
     port: int = 25
@@ -71,7 +73,7 @@ class TargetType(Enum):
     DOMAIN = "domain"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RelayRule:
     id: str
     name: str
@@ -83,7 +85,7 @@ class RelayRule:
     position: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RuleTargets:
     """Relay rules of one type, by what they are aimed at; where several have the same target, the first by position."""
 
@@ -128,21 +130,21 @@ class RuleTargets:
         return min(found, key=lambda rule: rule.position, default=None)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Alias:
     id: str
     address: bytes
     targets: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Resolvers:
     # host[:port]
     preferred: tuple[str, ...] = ()
     alternate: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class QueueSettings:
     """Times in seconds."""
 
@@ -158,7 +160,7 @@ class QueueSettings:
     retention: float = 7 * 86400.0
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class DkimKey:
     id: str
     domain: str
@@ -168,7 +170,7 @@ class DkimKey:
     private_key: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Configuration:
     """One revision. Replaced as a whole, never changed."""
 

@@ -10,12 +10,12 @@ import re
 import textwrap
 from base64 import encodebytes
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from enum import Enum
 
 from libs.smtp import header
+from libs.smtp.value import value
 
 # Of the original's header that is returned, octets.
 _HEADER_LIMIT = 64 * 1024
@@ -39,7 +39,7 @@ class Action(Enum):
     EXPANDED = "expanded"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ReportedRecipient:
     """What is told of one recipient. Times in microseconds since 1970."""
 
@@ -58,7 +58,7 @@ class ReportedRecipient:
     will_retry_until: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Report:
     """One notification. Times in microseconds since 1970."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from libs.smtp.value import value
 from services.relay.configuration import Configuration
 
 ROLES = (b"postmaster", b"mailer-daemon")
@@ -14,7 +15,7 @@ MAX_DEPTH = 20
 MAX_ADDRESSES = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Expanded:
     """One recipient after expansion."""
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from libs.smtp.value import value
 from services.relay.configuration import Configuration, MailboxKind
 from services.relay.delivery.mx_security import Found
 from services.relay.delivery.targets import TargetFinder
@@ -16,7 +15,7 @@ from services.relay.transaction import Route, RouteKind
 _KINDS = {RouteKind.HOLD: "held", RouteKind.FAIL: "failed"}
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RouteExplanation:
     """One recipient's route, from the very code that delivers."""
 

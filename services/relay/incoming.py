@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from libs.smtp.value import value
 from services.relay.addressing import Wanted
 from services.relay.message import Origin
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Incoming:
     """An envelope, and the content that came with it; more may follow in chunks. Times in microseconds since 1970."""
 
@@ -27,7 +26,7 @@ class Incoming:
     quarantine: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Refusal:
     """A message that was refused or discarded before it had a content."""
 
@@ -44,7 +43,7 @@ class Refusal:
     discarded: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Chunk:
     """A piece of a submission's content."""
 
@@ -53,7 +52,7 @@ class Chunk:
     last: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Frame:
     """What one frame of the stream holds."""
 

@@ -9,6 +9,7 @@ from enum import Enum
 
 import structlog
 
+from libs.smtp.value import value
 from services.relay.addressing import address
 from services.relay.backlog import Room
 from services.relay.clock import Clock
@@ -38,7 +39,7 @@ class Result(Enum):
 _COUNTERS = {result: SUBMISSIONS.labels(result.value) for result in Result}
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Ack:
     submission_id: str
     result: Result

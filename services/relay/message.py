@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from libs.smtp.value import value
 from services.relay.states import Kind, State
 from services.relay.transaction import OutgoingMessage, OutgoingRecipient
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Origin:
     """Where a message came from."""
 
@@ -24,7 +25,7 @@ class Origin:
 OURSELVES = Origin()
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class NewDelivery:
     """One recipient as it is first stored."""
 
@@ -42,7 +43,7 @@ class NewDelivery:
     reply: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class NewMessage:
     """A message as it is first stored."""
 
@@ -70,7 +71,7 @@ class NewMessage:
         return tuple(each for each in self.deliveries if each.state is State.QUEUED)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Refused:
     """A message that was refused, for the history."""
 
@@ -89,7 +90,7 @@ class Refused:
     discarded: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class QueuedMessage:
     """A message whose deliveries this process has leased."""
 
@@ -126,7 +127,7 @@ class QueuedMessage:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class QueuedDelivery:
     """A delivery that this process has leased."""
 

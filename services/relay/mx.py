@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from dns.rdtypes.ANY.MX import MX
 
 from libs.smtp.address import canonical_domain
+from libs.smtp.value import value
 from services.relay.outcome import Verdict, deferred, failed
 from services.relay.resolver import Finding, HostsFile, Lookup, Resolver
 
@@ -22,7 +23,7 @@ _HOST_LIMIT = 16
 _ADDRESSES_A_HOST = 4
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Host:
     """A server of a destination."""
 
@@ -39,7 +40,7 @@ class Host:
     unanswered: Lookup | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Targets:
     """Every host of a destination, those that are tried first and in order; or why there is none."""
 
@@ -48,7 +49,7 @@ class Targets:
     lookups: tuple[Lookup, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Ourselves:
     """What this gateway is known by: mail sent there would come back (RFC 5321 5.1)."""
 

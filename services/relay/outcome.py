@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
+from libs.smtp.value import value
 from services.relay.transaction import Outcome, Result
 
 # Of a reply's text in an outcome, characters.
@@ -39,7 +39,7 @@ class Stage(Enum):
     END_OF_DATA = "end_of_data"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Verdict:
     """A decision on one or more recipients, before it is known whose."""
 
@@ -54,7 +54,7 @@ class Verdict:
     bad_login: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Peer:
     """The server that was tried, for the record of the attempt."""
 

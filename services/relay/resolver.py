@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from ipaddress import ip_address
 from pathlib import Path
@@ -22,6 +22,8 @@ import dns.rcode
 import dns.rdata
 import dns.rdatatype
 import dns.resolver
+
+from libs.smtp.value import value
 
 _CACHE_ENTRIES = 20_000
 _LONGEST_SECONDS = 3600.0
@@ -46,7 +48,7 @@ class Finding(Enum):
     NO_ANSWER = "no_answer"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Lookup:
     """One question and what came of it."""
 

@@ -8,8 +8,8 @@ host never goes by MX instead.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from libs.smtp.value import value
 from services.relay.configuration import Configuration, LocalDomain, RelayHost, RelayRule, RuleType, TargetType
 from services.relay.transaction import Route, RouteKind
 
@@ -17,7 +17,7 @@ from services.relay.transaction import Route, RouteKind
 _ROLES = (b"postmaster", b"mailer-daemon")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RuleReport:
     """One rule that was looked at, and why it won or lost."""
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from libs.smtp.value import value
 from services.relay.addressing import hears_of_failure
 from services.relay.configuration import QueueSettings
 from services.relay.dsn import Action, ReportedRecipient
@@ -18,7 +19,7 @@ from services.relay.transaction import Outcome, Result
 EXPIRED = "4.4.7"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Settled:
     """What one delivery is to become. `attempt` None: none was made, it is only given back."""
 
@@ -34,7 +35,7 @@ class Settled:
     possible_duplicate: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Circumstances:
     """Of one attempt. Times in microseconds since 1970."""
 
@@ -203,7 +204,7 @@ def record(circumstances: Circumstances, outcome: Outcome, uncounted: int) -> st
     return json.dumps(fields)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class LastAttempt:
     """What reports need of an attempt that was kept."""
 

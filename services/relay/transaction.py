@@ -7,14 +7,14 @@ LMTP, Maildir) meet in these types and in nothing else.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from libs.smtp.value import value
 from services.relay.configuration import Configuration, Mailbox, RelayHost
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class OutgoingMessage:
     """A message at the moment of an attempt. `content` has CRLF lines and no dot stuffing, and is sent unchanged."""
 
@@ -34,7 +34,7 @@ class OutgoingMessage:
     authorized: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class OutgoingRecipient:
     # The queue's row; echoed in the outcome.
     delivery_id: int
@@ -56,7 +56,7 @@ class RouteKind(Enum):
     FAIL = "fail"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Route:
     """Where one recipient's mail goes, from one configuration. Two recipients with equal routes share a transaction."""
 
@@ -80,7 +80,7 @@ class Result(Enum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Outcome:
     """What became of one recipient in one attempt."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+from libs.smtp.value import value
 
 _BLANKS = re.compile(rb"[\t ]+")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class BodyHash:
     """`digest`: SHA-256 of the canonical body, cut where `l=` says. `octets`: of the whole canonical body."""
 

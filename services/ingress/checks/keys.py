@@ -8,7 +8,6 @@ import binascii
 import socket
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 import dns.asyncresolver
 import dns.exception
@@ -23,6 +22,7 @@ from dkim.util import InvalidTagValueList, parse_tag_value
 
 from libs.runtime.rpc import targets
 from libs.smtp.network import canonical_ip
+from libs.smtp.value import value
 
 _LOOKUP_SECONDS = 5.0
 _RECORD_OCTETS = 4096
@@ -32,7 +32,7 @@ _KEPT = 10_000
 _LONGEST_KEPT_SECONDS = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Key:
     """`hashes`, `services`: None where the record allows all. `exact_identity`: i= must be at d= itself (t=s)."""
 
@@ -41,7 +41,7 @@ class Key:
     exact_identity: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class NoKey:
     """`temporary`: nobody answered; else there is none, or none that can be used."""
 

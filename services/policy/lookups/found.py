@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from libs.smtp.value import value
 from services.policy.lookups.resolver import Answer
 from services.policy.rules.lookup import Finding
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Found:
     """A finding, and until when it holds by the monotonic clock."""
 

@@ -7,7 +7,6 @@ import socket
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import dns.asyncresolver
@@ -17,6 +16,7 @@ import dns.name
 import dns.rdatatype
 import dns.resolver
 
+from libs.smtp.value import value
 from services.policy.metrics import LOOKUPS_REFUSED
 from services.policy.rules.lookup import Outcome
 
@@ -29,7 +29,7 @@ _NO_ANSWER_TTL = 5.0
 _ONE_SERVER_SECONDS = 2.0
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Answer:
     """Records of one name and type. `expires_at` by the resolver's clock; `records` by type:
 

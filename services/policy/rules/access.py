@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 
 from libs.smtp.reply import ACCESS_DENIED
+from libs.smtp.value import value
 from services.policy.rules.configuration import AccessRule, Criterion, Mode
 from services.policy.rules.model import Action, Check, Exempt, Facts, Objection, Party, Rule, Snapshot, Stage
 
@@ -29,7 +30,7 @@ _BY_ADDRESS = frozenset({Criterion.IP, Criterion.NETWORK})
 _ENFORCE = Mode.ENFORCE
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class AccessTables:
     """Rules by what they match exactly (C103); those on addresses are in `clients.ClientTable`."""
 

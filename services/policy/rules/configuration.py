@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from enum import IntEnum, StrEnum
+
+from libs.smtp.value import value
 
 
 class Mode(IntEnum):
@@ -13,7 +15,7 @@ class Mode(IntEnum):
     ENFORCE = 3
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Account:
     id: str
     login: str
@@ -30,7 +32,7 @@ class Criterion(StrEnum):
     DOMAIN = "domain"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class AccessRule:
     id: str
     criterion: Criterion
@@ -41,7 +43,7 @@ class AccessRule:
     expires_at: float = float("inf")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class SmtpAuth:
     enabled: bool = False
     skip_for_local_networks: bool = False
@@ -50,7 +52,7 @@ class SmtpAuth:
     forbid_plaintext_auth_without_tls: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Profile:
     hostname: str = ""
     banner: str = ""
@@ -61,13 +63,13 @@ class Profile:
     reject_message_over_recipient_limit: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class SenderPolicy:
     reject_non_fqdn_sender: Mode = Mode.OFF
     reject_unknown_sender_domain: Mode = Mode.OFF
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ConnectionPolicy:
     reject_unknown_client_hostname: Mode = Mode.OFF
     # 0 = no limit, for each of these.
@@ -76,7 +78,7 @@ class ConnectionPolicy:
     max_connections_per_minute: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class AdvancedSecurity:
     reject_unauthorized_pipelining: Mode = Mode.OFF
     reject_non_fqdn_helo: Mode = Mode.OFF
@@ -86,14 +88,14 @@ class AdvancedSecurity:
     max_junk_commands: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class DnsblZone:
     zone: str
     # Inclusive ranges of addresses in 127.0.0.0/8, as numbers.
     codes: tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Antivirus:
     mode: Mode = Mode.OFF
     clamd: str = ""
@@ -102,7 +104,7 @@ class Antivirus:
     timeout: timedelta = timedelta(0)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ContentChecks:
     dnsbl: Mode = Mode.OFF
     dnsbl_zones: tuple[DnsblZone, ...] = ()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import IntEnum
 
+from libs.smtp.value import value
 from services.policy.rules.lookup import DmarcRecord, Finding, Lookup, Outcome, Question
 from services.policy.rules.model import CheckResult, Content, Facts
 
@@ -20,7 +20,7 @@ _TAG = re.compile(r"\s*([A-Za-z][A-Za-z0-9_]*)\s*=\s*(.*?)\s*", re.DOTALL)
 _REPORT_URI = re.compile(r"\s*mailto:[^\s,!]+@[^\s,!]+(?:![0-9]+[kmgt]?)?\s*", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Published:
     """One record as its owner wrote it; tags left out or invalid have their defaults."""
 
@@ -133,7 +133,7 @@ class Disposition(IntEnum):
     REJECT = 3
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Judgement:
     """Of the author domain that fares worst."""
 

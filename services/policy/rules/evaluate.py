@@ -6,8 +6,7 @@ what costs nothing to know, and last what costs a look-up. So a recipient that i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from libs.smtp.value import value
 from services.policy.rules import (
     access,
     authentication,
@@ -71,7 +70,7 @@ _RCPT, _MAIL = Stage.RCPT.value, Stage.MAIL.value
 _ACCEPT, _SHADOW = Action.ACCEPT, Mode.SHADOW
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Missing:
     """Look-ups that are needed before the rules can be tried to the end."""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 from libs.smtp.address import HeloKind, parse_helo
 from libs.smtp.reply import CLIENT_NAME_UNKNOWN, HELO_UNKNOWN, NON_FQDN_HELO
+from libs.smtp.value import value
 from services.policy.rules import exemptions
 from services.policy.rules.lookup import Lookup, Outcome, Question
 from services.policy.rules.model import Facts, Objection, Rule, Snapshot, Stage
@@ -20,7 +20,7 @@ _NO_ANSWER = Objection(HELO_UNKNOWN, explanation="The DNS gives no answer about 
 _FOUND, _NONE = Outcome.FOUND, Outcome.NONE
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class _Helo:
     """A HELO name as the rules see it."""
 

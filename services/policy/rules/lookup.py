@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
+
+from libs.smtp.value import value
 
 
 class Outcome(IntEnum):
@@ -41,7 +42,7 @@ class Question(NamedTuple):
         return f"{self.lookup}/{self.zone}" if self.zone else str(self.lookup)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Finding:
     """What a look-up brought. `records`: CLIENT_NAME confirmed names; DNSBL the A records; SPF the result."""
 
@@ -76,7 +77,7 @@ class Findings(dict[Question, Finding]):
         return True
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class DmarcRecord:
     """The DMARC policy that holds for one author domain (RFC 9989 4.10), and what its alignment needs."""
 

@@ -13,6 +13,7 @@ from enum import Enum, IntEnum, StrEnum
 from typing import TYPE_CHECKING
 
 from libs.smtp.reply import Reply
+from libs.smtp.value import value
 from services.policy.rules.configuration import (
     AccessRule,
     Account,
@@ -80,7 +81,7 @@ class ScanOutcome(IntEnum):
 # Configuration
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Snapshot:
     """What operators configured, compiled for look-ups. Replaced as a whole, never changed."""
 
@@ -110,7 +111,7 @@ class Snapshot:
 # Facts
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Party:
     """A sender, recipient or author: an address with the keys that it is compared by. `<>` has no local part."""
 
@@ -127,7 +128,7 @@ class Party:
 NOBODY = Party(b"", "", "", "", "")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Client:
     """What the address of a client tells under one snapshot."""
 
@@ -142,7 +143,7 @@ class Client:
     access: tuple[AccessRule, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class DkimSignature:
     result: CheckResult
     domain: str
@@ -153,7 +154,7 @@ class DkimSignature:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ArcChain:
     result: CheckResult
     instances: int
@@ -229,7 +230,7 @@ class Facts:
 # Verdicts
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Objection:
     """What a rule answers when it does not let something pass."""
 
@@ -243,14 +244,14 @@ class Objection:
     explanation: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ShadowOutcome:
     reason_id: str
     rule_id: str
     reply: Reply | None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Checks:
     """The content checks that a message still needs."""
 
@@ -312,7 +313,7 @@ def _never(_facts: Facts, _snapshot: Snapshot) -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Rule:
     """One rule at one stage."""
 

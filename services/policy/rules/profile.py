@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from libs.smtp.value import value
 from services.policy.rules import exemptions, protocol, relaying
 from services.policy.rules.authentication import mechanisms
 from services.policy.rules.configuration import Mode
 from services.policy.rules.model import Facts, Listener, Snapshot, Stage
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class SessionProfile:
     """`max_message_size` in octets; limits of 0 are none."""
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from libs.smtp.value import value
 from services.policy.rules import content, exemptions
 from services.policy.rules.configuration import Mode
 from services.policy.rules.identity import client_name_question
@@ -17,7 +16,7 @@ _IPREV = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class AuthenticationResult:
     """One method. `properties`: (ptype, name, value) of RFC 8601 2.2."""
 

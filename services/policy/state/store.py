@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from libs.smtp.value import value
 from services.policy.rules.counting import Operation
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Blocked:
     """A blocked client. Times in seconds since the epoch."""
 

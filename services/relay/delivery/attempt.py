@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 
+from libs.smtp.value import value
 from services.relay.configuration import Configuration
 from services.relay.delivery.endpoint import HostFailedError
 from services.relay.delivery.options import DeliveryOptions
@@ -19,7 +19,7 @@ from services.relay.outcome import NOBODY, Peer, Verdict, deferred, of_recipient
 from services.relay.transaction import Outcome, OutgoingRecipient, Result, Route, RouteKind
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Means:
     """What attempts share, for the life of the process."""
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from aiosmtplib.esmtp import parse_esmtp_extensions
 
+from libs.smtp.value import value
 from services.relay.outcome import Reply
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Capabilities:
     pipelining: bool = False
     # Octets; 0: no limit known (RFC 1870 4).

@@ -6,20 +6,20 @@ import datetime
 import hashlib
 import hmac
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from dns.rdtypes.ANY.TLSA import TLSA
 
+from libs.smtp.value import value
 from services.relay.resolver import Finding, Lookup, Resolver
 
 _TRUST_ANCHOR, _END_ENTITY = 2, 3
 _DIGESTS = {1: "sha256", 2: "sha512"}
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class TlsaRecord:
     # 2 DANE-TA, 3 DANE-EE
     usage: int
@@ -39,7 +39,7 @@ class TlsaRecord:
         return hmac.compare_digest(found, self.data)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Dane:
     """What DNSSEC says of a host's TLS."""
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
+from libs.smtp.value import value
 from services.relay.configuration import RelayHostAuth
 from services.relay.delivery.tls import TlsPlan
 from services.relay.outcome import Peer, Verdict
@@ -21,7 +21,7 @@ class Loop(Enum):
     IGNORE = "ignore"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Endpoint:
     """One address of one host, and what a connection to it must have."""
 

@@ -7,12 +7,12 @@ import ipaddress
 import ssl
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import httpx
 import structlog
 from dns.rdtypes.ANY.TXT import TXT
 
+from libs.smtp.value import value
 from services.relay.delivery.mta_sts_policy import Policy, parse, record_id
 from services.relay.delivery.tls import Contexts
 from services.relay.mx import Network, canonical
@@ -27,14 +27,14 @@ _LIMIT = 10_000
 _ADDRESSES_TRIED = 3
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class _Kept:
     record_id: str
     policy: Policy
     until: float
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Sought:
     """What a search for a policy found: the policy in force, if there is one, and the look-up it began with."""
 

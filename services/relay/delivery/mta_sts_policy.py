@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from libs.smtp.value import value
 
 _RECORD_ID = re.compile(r"[A-Za-z0-9]{1,32}")
 _LONGEST_AGE = 31_557_600
 _PATTERN = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Policy:
     # enforce, testing, none
     mode: str

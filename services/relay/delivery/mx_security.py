@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from libs.smtp.value import value
 from services.relay.delivery.dane import Dane, of_host
 from services.relay.delivery.endpoint import Endpoint, Loop
 from services.relay.delivery.mta_sts import MtaStsPolicies, Sought
@@ -16,7 +17,7 @@ from services.relay.resolver import Finding, Lookup, Resolver
 _MTA_STS = TlsPlan("mta-sts", verify=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Found:
     """Endpoints in the order in which they are tried; `failure` when there is none. The rest is for reports."""
 

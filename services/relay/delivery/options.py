@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
+from libs.smtp.value import value
 from services.relay.mx import Address, Network
 
 # RELAY_PROHIBITED_NETWORKS: where an MX record or a literal in somebody's address must never lead: "this" network,
@@ -37,7 +38,7 @@ def own_addresses(text: str) -> frozenset[tuple[Address, int]]:
     return frozenset(found)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Timeouts:
     """Seconds to wait for the peer, from RFC 5321 4.5.3.2, and for what that section leaves open."""
 
@@ -65,7 +66,7 @@ class Timeouts:
         return Timeouts(**{name.name: min(seconds, getattr(self, name.name)) for name in fields(self)})
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class DeliveryOptions:
     """How this process delivers. Everything an operator changes at run time is in the Configuration instead."""
 

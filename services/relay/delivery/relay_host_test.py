@@ -6,8 +6,8 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
+from libs.smtp.value import value
 from services.relay.configuration import RelayHost
 from services.relay.delivery.endpoint import HostFailedError
 from services.relay.delivery.mx_security import Found
@@ -19,7 +19,7 @@ from services.relay.delivery.targets import TargetFinder
 from services.relay.outcome import sanitised
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Step:
     """One step that was made."""
 

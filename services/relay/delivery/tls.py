@@ -5,18 +5,18 @@ from __future__ import annotations
 import datetime
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
 from libs.smtp.address import canonical_domain
+from libs.smtp.value import value
 from services.relay.delivery.dane import TlsaRecord, verify
 
 _BROKEN_SECONDS = 3600.0
 _BROKEN_LIMIT = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class TlsPlan:
     """What a connection must have."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, case, func, literal_column, null, or_, select, update
 
+from libs.smtp.value import value
 from services.relay.queue.statements import Many, upsert
 from services.relay.queue.tables import deliveries, destinations, messages
 from services.relay.states import FOREVER
@@ -63,7 +63,7 @@ def next_due(connection: Connection, name: str) -> int | None:
     return due
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Suspension:
     """Of one destination, `until` in microseconds since 1970 or FOREVER."""
 
@@ -100,7 +100,7 @@ def suspensions(connection: Connection, now: int) -> dict[str, Suspension]:
     return {row[0]: Suspension(row[0], row[1], row[2]) for row in rows}
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class DestinationView:
     """One destination as operators see it. Times in microseconds since 1970."""
 

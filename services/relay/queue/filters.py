@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, exists, func, or_
 
+from libs.smtp.value import value
 from services.relay.queue.tables import deliveries, messages
 from services.relay.states import Kind, State
 
@@ -16,7 +16,7 @@ ACTIVE, DEFERRED, HELD = 1, 2, 3
 Condition = ColumnElement[bool]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class MessageFilter:
     """Each that is set must match; those about deliveries must match in one and the same delivery."""
 

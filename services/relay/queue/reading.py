@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, func, or_, select
 
 from libs.smtp import header
+from libs.smtp.value import value
 from services.relay.queue.filters import MessageFilter, state_of
 from services.relay.queue.tables import attempts, contents, deliveries, events, messages
 from services.relay.states import State
@@ -21,7 +22,7 @@ _SHOWN = 50
 _HEADER_OCTETS = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Position:
     """Where a page ends: (time, message), as the order of the list has them."""
 
@@ -59,7 +60,7 @@ class StoredMessage:
     header: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Page:
     messages: tuple[StoredMessage, ...]
     next: Position | None

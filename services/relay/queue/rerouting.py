@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, literal_column, select, update
 
+from libs.smtp.value import value
 from services.relay.queue.destinations import wake
 from services.relay.queue.statements import Many
 from services.relay.queue.tables import deliveries, destinations, messages
@@ -24,7 +24,7 @@ _MOVE = Many(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Moved:
     """`after`: where the next batch begins; None at the end."""
 

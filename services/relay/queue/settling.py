@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import BigInteger, Connection, bindparam, case, delete, insert, null, select, update
 
+from libs.smtp.value import value
 from services.relay.message import NewMessage
 from services.relay.queue.destinations import record_errors, wake
 from services.relay.queue.statements import Many, Row
@@ -16,7 +17,7 @@ from services.relay.settlement import Settled
 from services.relay.states import State
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Event:
     """Something in a message's timeline that no other column tells."""
 
@@ -29,7 +30,7 @@ class Event:
     actor: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Settlement:
     """Of one message, for the deliveries of one attempt; the reports that follow from it are stored with it."""
 
