@@ -82,6 +82,8 @@ def facts(request: policy_pb2.DecideRequest, snapshot: Snapshot, now: float) -> 
                 known.for_postmaster = bool(recipients) and all(is_postmaster(each, snapshot) for each in recipients)
         if request.HasField("content"):
             known.content = content(request.content)
+        if request.asked_before:
+            known.asked_before = True
     except ValueError as error:
         raise MalformedError("not canonical") from error
     return known

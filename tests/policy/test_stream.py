@@ -267,3 +267,15 @@ async def test_an_unknown_method_is_no_decision() -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await policy.stub.Explain(policy_pb2.ExplainRequest(session_id="never seen"))
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_question_put_again_elsewhere_brings_no_client_nearer_its_limit() -> None:
+    limits = {"max_messages_per_minute": 1, "max_connections_per_minute": 1}
+    async with serving(snapshot({"connection_policy": limits})) as policy, policy.stream() as stream:
+        for first in (connect(), request("mail")):
+            again = type(first)()
+            again.CopyFrom(first)
+            again.asked_before = True
+            verdicts = await stream.ask(again, first, again, first)
+            assert [replied(verdict)[:3] for verdict in verdicts[:3]] == ["acc"] * 3
+            assert replied(verdicts[3])[0] == "4"

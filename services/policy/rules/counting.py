@@ -28,11 +28,16 @@ _BLOCKED, _CONNECTIONS = Counter.BLOCKED, Counter.CONNECTIONS
 _CONNECTIONS_THIS_MINUTE, _MESSAGES_THIS_MINUTE = Counter.CONNECTIONS_THIS_MINUTE, Counter.MESSAGES_THIS_MINUTE
 
 
+# A `limit` of the counters by the minute.
+READ_ONLY = -1
+
+
 class Operation(NamedTuple):
     """One step on one counter of one client (`Client.key`), answered with a number.
 
     BLOCKED: 1 when blocked. CONNECTIONS: `member` is a session that opens; how many are open then.
-    *_THIS_MINUTE: how many there were in the clock minute, this one included. UNKNOWN_RECIPIENTS_TODAY: `member` stands
+    *_THIS_MINUTE: how many there were in the clock minute, this one included; with the limit READ_ONLY it is not added,
+    since it may have been before. UNKNOWN_RECIPIENTS_TODAY: `member` stands
     for the recipient; how many distinct ones until `ends_at`; the client is blocked until then once they are `limit`.
     """
 
@@ -74,7 +79,7 @@ def _at_connect(facts: Facts, snapshot: Snapshot, may_be_exempt: bool) -> list[O
         may_be_exempt and exemptions.connection_policy(facts, snapshot)
     ):
         if policy.max_connections_per_minute:
-            found.append(Operation(_CONNECTIONS_THIS_MINUTE, client, minute_end(facts.now)))
+            found.append(_in_minute(_CONNECTIONS_THIS_MINUTE, facts))
         if policy.max_concurrent_connections:
             found.append(
                 Operation(_CONNECTIONS, client, member=facts.session_id, limit=policy.max_concurrent_connections)
@@ -86,7 +91,12 @@ def _at_mail(facts: Facts, snapshot: Snapshot, may_be_exempt: bool) -> list[Oper
     limited = snapshot.connection_policy.max_messages_per_minute > 0
     if not limited or (may_be_exempt and exemptions.connection_policy(facts, snapshot)):
         return []
-    return [Operation(_MESSAGES_THIS_MINUTE, facts.client.key, minute_end(facts.now))]
+    return [_in_minute(_MESSAGES_THIS_MINUTE, facts)]
+
+
+def _in_minute(counter: Counter, facts: Facts) -> Operation:
+    """Once for each question, however often it is put: a replica's death must not bring a client nearer its limit."""
+    return Operation(counter, facts.client.key, minute_end(facts.now), limit=READ_ONLY if facts.asked_before else 0)
 
 
 def _at_rcpt(facts: Facts, snapshot: Snapshot, may_be_exempt: bool) -> list[Operation]:

@@ -225,6 +225,8 @@ class Facts:
     findings: Findings = field(default_factory=Findings)
     # Allow rules that hold for this sender, recipient and client; found once by access.allow_rules.
     allowed_by: tuple[AccessRule, ...] | None = None
+    # The question was put before, to a replica that may have counted it and died.
+    asked_before: bool = False
 
 
 # Verdicts

@@ -60,8 +60,12 @@ local function name_recipient(client, ends_at, member, limit)
   return count
 end
 
-local function count_in_minute(counter, client, ends_at)
+-- A limit below 0 only reads.
+local function count_in_minute(counter, client, ends_at, limit)
   local key = prefix .. counter .. ':' .. ends_at .. ':' .. client
+  if limit < 0 then
+    return tonumber(redis.call('GET', key) or 0)
+  end
   local count = redis.call('INCR', key)
   if count == 1 then
     redis.call('EXPIREAT', key, ends_at + 60)
@@ -85,7 +89,7 @@ for position = 2, #ARGV, 6 do
   elseif counter == 'unknown_recipients_today' then
     answer = name_recipient(client, ends_at, member, limit)
   else
-    answer = count_in_minute(counter, client, ends_at)
+    answer = count_in_minute(counter, client, ends_at, limit)
   end
   answers[#answers + 1] = answer
 end

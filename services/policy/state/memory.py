@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Sequence
 
-from services.policy.rules.counting import Counter, Operation
+from services.policy.rules.counting import READ_ONLY, Counter, Operation
 from services.policy.state.store import UNKNOWN_RECIPIENTS, Blocked
 
 # Clients in one window. When a table is full, who is not in it is not counted.
@@ -66,6 +66,8 @@ class MemoryStore:
                 answers.append(self._open(operation.client, operation.member, owner))
             elif counter is _UNKNOWN_RECIPIENTS:
                 answers.append(self._name(operation, now))
+            elif operation.limit == READ_ONLY:
+                answers.append(self._minutes[counter].peek(operation.client, operation.ends_at) - 1)
             else:
                 answers.append(self._minutes[counter].add(operation.client, operation.ends_at))
         return answers

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.policy.rules.counting import Counter, Operation, minute_end
+from services.policy.rules.counting import READ_ONLY, Counter, Operation, minute_end
 from services.policy.state.memory import MemoryStore
 from services.policy.state.redis import RedisStore
 from services.policy.state.store import Blocked, Store
@@ -63,6 +63,14 @@ async def test_counts_begin_anew_with_the_clock_minute(store: Store) -> None:
     await apply(store, message(now=NOW), message(now=NOW))
     assert await apply(store, message(now=NOW + 29.9)) == [3]
     assert await apply(store, message(now=NOW + 30), now=NOW + 30) == [1]
+
+
+async def test_a_question_put_again_is_answered_and_not_counted_again(store: Store) -> None:
+    again = message()._replace(limit=READ_ONLY)
+    assert await apply(store, again) == [0]
+    await apply(store, message(), message())
+    assert await apply(store, again, again, message()) == [2, 2, 3]
+    assert await apply(store, message(now=NOW + 30)._replace(limit=READ_ONLY), now=NOW + 30) == [0]
 
 
 async def test_clients_and_counters_do_not_share_counts(store: Store) -> None:

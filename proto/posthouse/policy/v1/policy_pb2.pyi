@@ -558,9 +558,14 @@ class DecideRequest(_message.Message):
     CREDENTIALS_FIELD_NUMBER: _builtins.int
     TRANSACTION_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
+    ASKED_BEFORE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.int
     """Chosen by ingress, unique among those unanswered on the stream; echoed in the verdict. 0 with Decide."""
     stage: Global___Stage.ValueType
+    asked_before: _builtins.bool
+    """Asked before on a stream that broke before the verdict came: what is counted by the minute is read, not counted
+    again.
+    """
     @_builtins.property
     def session(self) -> Global___Session: ...
     @_builtins.property
@@ -584,10 +589,11 @@ class DecideRequest(_message.Message):
         credentials: Global___Credentials | None = ...,
         transaction: Global___Transaction | None = ...,
         content: Global___Content | None = ...,
+        asked_before: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "credentials", b"credentials", "session", b"session", "transaction", b"transaction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "credentials", b"credentials", "request_id", b"request_id", "session", b"session", "stage", b"stage", "transaction", b"transaction"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_before", b"asked_before", "content", b"content", "credentials", b"credentials", "request_id", b"request_id", "session", b"session", "stage", b"stage", "transaction", b"transaction"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
