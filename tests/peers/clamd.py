@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import signal
 import socket
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from tests.peers.ports import LOOPBACK, free_port
+from tests.peers.lifetime import Daemon
+from tests.peers.ports import LOOPBACK
 from tests.peers.process import PeerProcess, program, unprivileged_user
 
 # What clamd calls it when it finds it.
@@ -26,22 +22,20 @@ def eicar() -> bytes:
     return b"".join((b"X5O!P%@AP[4\\PZX54(P^)7CC)7}", b"$EICAR-STANDARD-", b"ANTIVIRUS-TEST-FILE!", b"$H+H*"))
 
 
-class Clamd:
+class Clamd(Daemon):
     """A daemon on a free loopback TCP port. `settings` are lines of clamd.conf, for example StreamMaxLength: 1M."""
 
     def __init__(self, settings: Mapping[str, str] | None = None) -> None:
-        self.port = free_port()
-        self._folder = Path(tempfile.mkdtemp(prefix="posthouse-clamd-"))
+        super().__init__("clamd")
         self._user = unprivileged_user("clamav")
         self._settings = settings or {}
-        self._process: PeerProcess | None = None
 
     @property
     def address(self) -> str:
         """host:port, as `antivirus.clamd` wants it."""
         return f"{LOOPBACK}:{self.port}"
 
-    def start(self) -> Self:
+    def _launch(self) -> PeerProcess:
         database = self._folder / "database"
         database.mkdir(exist_ok=True)
         name = SIGNATURE.removesuffix(".UNOFFICIAL")
@@ -62,51 +56,12 @@ class Clamd:
         if self._user is not None:
             for path in (self._folder, database):
                 shutil.chown(path, self._user)
-        self._process = PeerProcess(
+        return PeerProcess(
             [program("clamd"), "--config-file", configuration],
             self._folder / "log",
             user=self._user,
             folder=self._folder,
         )
-        self._process.until_ready(self._answers)
-        return self
-
-    def stop(self) -> None:
-        """Ends it for good."""
-        self.kill()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def kill(self) -> None:
-        """kill -9; connections are refused until `start`."""
-        if self._process is not None:
-            self._process.kill()
-
-    def restart(self) -> None:
-        self.kill()
-        self.start()
-
-    def freeze(self) -> None:
-        """Connections are taken by the kernel and nothing is answered until `thaw`."""
-        if self._process is not None:
-            self._process.signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        if self._process is not None:
-            self._process.signal(signal.SIGCONT)
-
-    def ensure_running(self) -> None:
-        """Brings it back when a test left it dead or frozen."""
-        self.thaw()
-        if self._process is None or not self._process.running:
-            self.start()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def command(self, command: bytes, *chunks: bytes, seconds: float = _ASK_SECONDS) -> bytes:
         """Sends one command, and for INSTREAM its chunks; returns the answer without its NUL."""

@@ -10,16 +10,13 @@ with ScriptedClamd() as clamd:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import struct
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
-from tests.peers.background import DEADLINE_SECONDS, Gate, background, wait_for
-from tests.peers.ports import LOOPBACK, free_port, listening_socket
+from tests.peers.background import DEADLINE_SECONDS, Gate, wait_for
+from tests.peers.lifetime import ScriptedServer
+from tests.peers.ports import LOOPBACK
 
 _CLEAN = b"stream: OK"
 
@@ -35,38 +32,18 @@ class _Rule:
     terminated: bool = True
 
 
-class ScriptedClamd:
+class ScriptedClamd(ScriptedServer):
     """Takes zINSTREAM and nINSTREAM as clamd does; without a script every stream is clean. Keeps what it was sent."""
 
     def __init__(self, *, host: str = LOOPBACK, port: int = 0) -> None:
-        self.host = host
-        self.port = port or free_port(host)
-        self._changed = threading.Condition()
+        super().__init__(host, port)
         self._rules: list[_Rule] = []
         self._streams: list[bytes] = []
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def address(self) -> str:
         """host:port, as `antivirus.clamd` wants it."""
         return f"{self.host}:{self.port}"
-
-    def start(self) -> Self:
-        background().call(self._start())
-        return self
-
-    def stop(self) -> None:
-        """Refuses connections and ends those there are; `start` takes the same port again."""
-        background().call(self._stop())
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def answer(self, *parts: bytes, times: int | None = None, terminated: bool = True) -> None:
         """These octets, each part in a packet of its own, in place of `stream: OK`; none closes without an answer.
@@ -112,30 +89,7 @@ class ScriptedClamd:
                     return rule
         return _Rule()
 
-    async def _start(self) -> None:
-        if self._server is None:
-            self._server = await asyncio.start_server(self._session, sock=listening_socket(self.host, self.port))
-
-    async def _stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        try:
-            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-                await self._command(reader, writer)
-        finally:
-            writer.close()
-
-    async def _command(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         mark = await reader.readexactly(1)
         command = (await reader.readuntil(b"\0" if mark == b"z" else b"\n"))[:-1]
         end = b"\0" if mark == b"z" else b"\n"

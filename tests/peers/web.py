@@ -9,19 +9,16 @@ with WebServer(certificate=certificates.issue_cert("mta-sts.far.test")) as web:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from types import TracebackType
-from typing import Self
 
 import trustme
 
-from tests.peers.background import DEADLINE_SECONDS, Gate, background, wait_for
-from tests.peers.ports import LOOPBACK, free_port, listening_socket
+from tests.peers.background import DEADLINE_SECONDS, Gate, wait_for
+from tests.peers.lifetime import ScriptedServer
+from tests.peers.ports import LOOPBACK
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,42 +46,22 @@ class _Answer:
     times: int | None = None
 
 
-class WebServer:
+class WebServer(ScriptedServer):
     """HTTP/1.1, one request a connection; whatever has no answer gets 404. With a certificate it speaks TLS only."""
 
     def __init__(self, certificate: trustme.LeafCert | None = None, *, host: str = LOOPBACK, port: int = 0) -> None:
-        self.host = host
-        self.port = port or free_port(host)
-        self._changed = threading.Condition()
+        context = None
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            certificate.configure_cert(context)
+        super().__init__(host, port, context)
         self._answers: list[tuple[str, _Answer]] = []
         self._requests: list[Request] = []
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._context: ssl.SSLContext | None = None
-        if certificate is not None:
-            self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            certificate.configure_cert(self._context)
 
     @property
     def url(self) -> str:
         """By address; a name in the certificate needs the client's own look-up."""
         return f"{'http' if self._context is None else 'https'}://{self.host}:{self.port}"
-
-    def start(self) -> Self:
-        background().call(self._start())
-        return self
-
-    def stop(self) -> None:
-        """Refuses connections and ends those there are; `start` takes the same port again."""
-        background().call(self._stop())
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def answer(
         self,
@@ -136,32 +113,11 @@ class WebServer:
                     return answer
         return _Answer()
 
-    async def _start(self) -> None:
-        if self._server is None:
-            listener = listening_socket(self.host, self.port)
-            self._server = await asyncio.start_server(self._session, sock=listener, ssl=self._context)
-
-    async def _stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        try:
-            with contextlib.suppress(asyncio.IncompleteReadError, OSError):
-                answer = self._take(await _read_request(reader))
-                if answer.gate is not None:
-                    await answer.gate.passing()
-                await _write_answer(writer, answer)
-        finally:
-            writer.close()
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answer = self._take(await _read_request(reader))
+        if answer.gate is not None:
+            await answer.gate.passing()
+        await _write_answer(writer, answer)
 
 
 async def _read_request(reader: asyncio.StreamReader) -> Request:
