@@ -73,7 +73,7 @@ fuzz: $(STAMP)
 	@$(BIN)/python -m tests.fuzz
 
 torture: $(STAMP) peers
-	@$(BIN)/python -m pytest tests/relay/test_crash.py --torture
+	@$(BIN)/python -m pytest tests/relay/test_crash.py tests/e2e/test_torture.py --torture -s
 
 lock: $(STAMP)
 	@$(BIN)/uv pip compile pyproject.toml --group dev --all-extras --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 --universal --upgrade -o requirements.lock

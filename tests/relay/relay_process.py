@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import grpc
@@ -24,11 +24,19 @@ ROOT = Path(__file__).parents[2]
 
 
 class RelayProcess:
-    """All mail goes to `next_hop_port` on loopback."""
+    """All mail goes to `next_hop_port` on loopback. `command`: the module that runs it, and its arguments."""
 
-    def __init__(self, folder: Path, database_url: str, next_hop_port: int, name: str = "relay") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        database_url: str,
+        next_hop_port: int,
+        name: str = "relay",
+        command: Sequence[str] = ("services.relay",),
+    ) -> None:
         self._folder = folder
         self._name = name
+        self._command = command
         self.port = free_port()
         snapshot = config_pb2.RelaySnapshot(
             revision=1,
@@ -59,7 +67,7 @@ class RelayProcess:
 
     async def start(self) -> None:
         self._process = PeerProcess(
-            [sys.executable, "-m", "services.relay"],
+            [sys.executable, "-m", *self._command],
             self._folder / f"{self._name}.log",
             folder=ROOT,
             environment=self._environment,
@@ -72,6 +80,11 @@ class RelayProcess:
     def kill(self) -> None:
         assert self._process is not None
         self._process.kill()
+
+    async def died(self) -> int:
+        """The exit status of one that ends by itself."""
+        assert self._process is not None
+        return await asyncio.to_thread(self._process.wait, 40)
 
     def terminate(self) -> int:
         """SIGTERM, twice; the exit status."""

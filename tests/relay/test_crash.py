@@ -1,11 +1,12 @@
-"""kill -9 of relay at chosen and at random moments: what was acknowledged arrives, what may be double is marked."""
+"""kill -9 of relay at each point of a message's way: what was acknowledged arrives, what may be double is marked."""
 
 from __future__ import annotations
 
 import asyncio
-import random
 import re
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,17 +14,27 @@ from posthouse.relay.v1 import relay_pb2 as pb
 
 from tests.peers.postgres import Postgres
 from tests.peers.smtp_sink import SmtpSink, Stage, reply
+from tests.relay.contradictions import contradictions
+from tests.relay.dying_relay import Point
 from tests.relay.relay_process import RelayProcess, history, submission, submit, until_empty
 
 pytestmark = pytest.mark.timeout(300)
 
+REFUSED = b"no@one.test"
+
 
 def numbers(sink: SmtpSink) -> Counter[int]:
-    found = (re.search(rb"X-Number: (\d+)\r\n", one.content) for one in sink.messages)
+    found = (re.search(rb"X-Number: (\d+)\r\n", one.content) for one in sink.messages if one.sender)
     return Counter(int(match[1]) for match in found if match)
 
 
-@pytest.mark.parametrize("stage", [Stage.RCPT, Stage.END_OF_DATA])
+def reports(sink: SmtpSink) -> Counter[str]:
+    """How often a report about each message arrived."""
+    found = (re.search(rb"X-Posthouse-Queue-Id: (\w+)\r\n", one.content) for one in sink.messages if not one.sender)
+    return Counter(match[1].decode() for match in found if match)
+
+
+@pytest.mark.parametrize("stage", [Stage.CONNECT, Stage.RCPT, Stage.END_OF_DATA])
 async def test_killed_in_a_transaction(tmp_path: Path, smtp_sink: SmtpSink, stage: Stage) -> None:
     gate = smtp_sink.hold(stage)
     relay = RelayProcess(tmp_path, f"sqlite:///{tmp_path / 'queue.sqlite3'}", smtp_sink.port)
@@ -41,7 +52,7 @@ async def test_killed_in_a_transaction(tmp_path: Path, smtp_sink: SmtpSink, stag
     assert arrived.keys() == set(range(30))
     marked = sum(message.deliveries[0].possible_duplicate for message in found.values())
     assert sum(count - 1 for count in arrived.values()) <= marked
-    if stage is Stage.RCPT:
+    if stage is not Stage.END_OF_DATA:
         assert max(arrived.values()) == 1
     assert relay.terminate() == 0
 
@@ -64,68 +75,74 @@ async def test_terminated_with_a_transaction_under_way(tmp_path: Path, smtp_sink
     relay.kill()
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-async def test_killed_at_random(tmp_path: Path, smtp_sink: SmtpSink, request: pytest.FixtureRequest, kind: str) -> None:
-    """Load goes on meanwhile; a third of it is refused by the next hop and must come back as one report each."""
-    torture = bool(request.config.getoption("--torture"))
-    rounds, messages = (60, 10_000) if torture else (2, 300)
-    chance = random.Random(4)
-    smtp_sink.on(Stage.RCPT, reply("550 5.1.1 no such user"), address="no@one.test")
-    if kind == "postgresql":
-        postgres: Postgres = request.getfixturevalue("postgres")
-        url = postgres.create_database()
-        relays = [RelayProcess(tmp_path, url, smtp_sink.port, name) for name in ("relay", "relay-2")]
-    else:
-        url = f"sqlite:///{tmp_path / 'queue.sqlite3'}"
-        relays = [RelayProcess(tmp_path, url, smtp_sink.port)]
-    await asyncio.gather(*(relay.start() for relay in relays))
-    load = [
-        submission(number, b"no@one.test" if number % 3 == 0 else b"u%d@one.test" % (number % 5))
-        for number in range(messages)
-    ]
-    waiting = {one.id: one for one in load}
-    queue_ids: dict[str, str] = {}
-    for number in range(rounds):
-        victim = relays[number % len(relays)]
-        part = list(waiting.values())[: messages // rounds + 1]
-        sending = asyncio.create_task(submit(victim, part))
-        await asyncio.sleep(chance.uniform(0.01, 0.4))
-        victim.kill()
-        acked = await sending
-        queue_ids |= acked
-        for submission_id in acked:
-            del waiting[submission_id]
-        await victim.start()
-    # What was never acknowledged is handed over again under its id, as ingress does.
-    acked = await submit(relays[0], list(waiting.values()))
-    assert acked.keys() == waiting.keys()
-    queue_ids |= acked
-    await until_empty(relays[0])
-    found = await history(relays[0])
-    await _compare(load, queue_ids, found, smtp_sink)
-    for relay in relays:
-        assert relay.terminate() == 0
+@pytest.mark.parametrize("point", Point)
+async def test_killed_at(tmp_path: Path, smtp_sink: SmtpSink, point: Point) -> None:
+    """On SQLite, where the same relay starts again."""
+    path = tmp_path / "queue.sqlite3"
+    dying = _dying(tmp_path, f"sqlite:///{path}", smtp_sink, point)
+    successor = RelayProcess(tmp_path, f"sqlite:///{path}", smtp_sink.port)
+    await dying.start()
+    await _survives(dying, successor, smtp_sink, point, started=False)
+    with closing(sqlite3.connect(path)) as connection:
+        assert contradictions(lambda sql: int(connection.execute(sql).fetchone()[0])) == {}
 
 
-async def _compare(
-    load: list[pb.Submission], queue_ids: dict[str, str], found: dict[str, pb.Message], sink: SmtpSink
+@pytest.mark.parametrize("point", Point)
+async def test_another_relay_takes_over_from_one_killed_at(
+    tmp_path: Path, smtp_sink: SmtpSink, postgres: Postgres, postgres_url: str, torture: bool, point: Point
 ) -> None:
-    arrived = numbers(sink)
-    duplicates = 0
+    """On PostgreSQL, where nobody starts the dead one again."""
+    if point is not Point.BEFORE_SETTLING_IS_COMMITTED and not torture:
+        pytest.skip("--torture kills at this point on PostgreSQL too")
+    dying = _dying(tmp_path, postgres_url, smtp_sink, point)
+    successor = RelayProcess(tmp_path, postgres_url, smtp_sink.port, "relay-2")
+    await dying.start()
+    await successor.start()
+    await _survives(dying, successor, smtp_sink, point, started=True)
+    name = postgres_url.rpartition("/")[2]
+    assert contradictions(lambda sql: int(postgres.query(sql, name)), "relay.") == {}
+
+
+def _dying(folder: Path, url: str, sink: SmtpSink, point: Point) -> RelayProcess:
+    sink.on(Stage.RCPT, reply("550 5.1.1 no such user"), address=REFUSED)
+    if point is Point.CLAIMED:
+        # Fresh mail is leased as it is stored; claimed is what waited.
+        sink.on(Stage.RCPT, reply("451 4.3.0 later"), address="u@one.test", times=4)
+    return RelayProcess(folder, url, sink.port, "dying", ("tests.relay.dying_relay", point.name))
+
+
+async def _survives(
+    dying: RelayProcess, successor: RelayProcess, sink: SmtpSink, point: Point, *, started: bool
+) -> None:
+    load = [submission(number, REFUSED if number % 4 == 0 else b"u@one.test") for number in range(12)]
+    acknowledged = await submit(dying, load)
+    assert await dying.died() == -9
+    if not started:
+        await successor.start()
+    storing = point in (Point.BEFORE_STORING_IS_COMMITTED, Point.STORED_AND_NOT_ACKNOWLEDGED)
+    assert not (acknowledged and storing)
+    # What was never acknowledged is handed over again under its id, as ingress does.
+    acknowledged |= await submit(successor, [one for one in load if one.id not in acknowledged])
+    assert len(set(acknowledged.values())) == len(load)
+    await until_empty(successor)
+    found = await history(successor)
+    arrived, reported = numbers(sink), reports(sink)
+    by_submission = {message.submission_id: message for message in found.values() if message.submission_id}
+    assert len(found) == len(load) + len(reported), "one report each, and each message once"
+    twice = 0
     for number, one in enumerate(load):
-        message = found[queue_ids[one.id]]
+        message = by_submission[one.id]
+        assert message.queue_id == acknowledged[one.id]
         (delivery,) = message.deliveries
-        if number % 3 == 0:
+        if number % 4 == 0:
             assert delivery.state == pb.DELIVERY_STATE_BOUNCED
+            assert reported[message.queue_id] >= 1
             continue
         assert delivery.state == pb.DELIVERY_STATE_DELIVERED
-        assert arrived[number] >= 1
-        if arrived[number] > 1:
-            duplicates += 1
-            assert delivery.possible_duplicate
-    by_submission = Counter(message.submission_id for message in found.values() if message.submission_id)
-    assert max(by_submission.values()) == 1
-    # One report each, in the same transaction as the failure that it reports.
-    reports = [message for message in found.values() if not message.submission_id]
-    assert len(reports) == sum(number % 3 == 0 for number in range(len(load)))
-    print(f"{len(load)} messages, {duplicates} delivered twice, each marked")
+        assert arrived[number] == 1 or (arrived[number] > 1 and delivery.possible_duplicate)
+        twice += arrived[number] - 1
+    if point is Point.BEFORE_SETTLING_IS_COMMITTED:
+        assert twice > 0, "the next hop had said 250"
+    if storing or point is Point.CLAIMED:
+        assert twice == 0
+    assert successor.terminate() == 0

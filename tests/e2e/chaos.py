@@ -1,0 +1,262 @@
+"""Load by clients that try again as mail servers do, kill -9 under it, and what came out compared with what went in.
+
+Each try of a message is a message of its own to the gateway, and has an envelope sender of its own, by which it is
+found again at the next hop, in the history, and as the recipient of its report.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import smtplib
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+import grpc
+from posthouse.relay.v1 import relay_pb2 as pb
+from posthouse.relay.v1 import relay_pb2_grpc
+
+from tests.peers.smtp_sink import SmtpSink
+from tests.peers.suite import Suite
+
+# The next hop refuses this one for good.
+REFUSED = "no@far.test"
+_CLIENTS = 6
+_PAUSE_SECONDS = 0.05
+_SESSION_MESSAGES = 20
+
+
+def recipients_of(number: int) -> list[str]:
+    """A fifth is refused and reported, a tenth has two recipients at different domains."""
+    if number % 5 == 0:
+        return [REFUSED]
+    return [f"u{number % 7}@far.test"] + (["v@further.test"] if number % 10 == 1 else [])
+
+
+def sender_of(number: int, attempt: int) -> str:
+    return f"n{number}.t{attempt}@sender.test"
+
+
+@dataclass(slots=True)
+class Fates:
+    """What the clients know of their tries, by envelope sender."""
+
+    # Answered with 250: the queue id that was named.
+    accepted: dict[str, str] = field(default_factory=dict)
+    # Answered with another code, or never sent whole.
+    refused: set[str] = field(default_factory=set)
+    # The connection ended between the final dot and the answer.
+    unknown: set[str] = field(default_factory=set)
+    numbers: dict[str, int] = field(default_factory=dict)
+
+
+class Load:
+    """`total` messages from several clients at once, each sent again until it is accepted."""
+
+    def __init__(self, suite: Suite, total: int) -> None:
+        self._suite = suite
+        self._total = total
+        self._waiting = iter(range(total))
+        self._changed = threading.Condition()
+        self._stopping = threading.Event()
+        self._faults: list[BaseException] = []
+        self.fates = Fates()
+        self._threads = [threading.Thread(target=self._run, name=f"client-{n}", daemon=True) for n in range(_CLIENTS)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(60)
+
+    def wait_for(self, accepted: int, seconds: float = 120) -> None:
+        """Blocks until so many messages were accepted."""
+        with self._changed:
+            reached = self._changed.wait_for(lambda: len(self.fates.accepted) >= accepted or self._faults, seconds)
+        if self._faults:
+            raise self._faults[0]
+        assert reached, f"{len(self.fates.accepted)} of {self._total} accepted, {accepted} awaited"
+
+    def pause(self, seconds: float) -> None:
+        """Lets the clients go on for so long."""
+        self._stopping.wait(seconds)
+
+    def _next(self) -> int | None:
+        with self._changed:
+            return next(self._waiting, None)
+
+    def _run(self) -> None:
+        try:
+            number, attempt = self._next(), 0
+            while number is not None and not self._stopping.is_set():
+                attempt, number = self._session(number, attempt)
+        except BaseException as fault:  # noqa: BLE001 - raised by `wait_for`
+            with self._changed:
+                self._faults.append(fault)
+                self._changed.notify_all()
+
+    def _session(self, number: int, attempt: int) -> tuple[int, int | None]:
+        """Some messages over one connection; the next try's number of the message that did not get through, and it."""
+        following: int | None = number
+        try:
+            with smtplib.SMTP(self._suite.host, self._suite.smtp_port, "client.test", timeout=90) as client:
+                client.ehlo()
+                for _ in range(_SESSION_MESSAGES):
+                    if following is None:
+                        break
+                    if not self._try(client, following, attempt):
+                        attempt += 1
+                        client.rset()
+                        self.pause(_PAUSE_SECONDS)
+                        continue
+                    following, attempt = self._next(), 0
+        except (smtplib.SMTPException, OSError):
+            # What became of this try was noted before; another number, so that no two tries share a sender.
+            attempt += 1
+            self.pause(_PAUSE_SECONDS)
+        return attempt, following
+
+    def _try(self, client: smtplib.SMTP, number: int, attempt: int) -> bool:
+        sender = sender_of(number, attempt)
+        fates = self.fates
+        with self._changed:
+            fates.numbers[sender] = number
+            fates.refused.add(sender)
+        if client.mail(sender)[0] != 250:
+            return False
+        if any(client.rcpt(each)[0] != 250 for each in recipients_of(number)):
+            return False
+        if client.docmd("DATA")[0] != 354:
+            return False
+        with self._changed:
+            fates.refused.remove(sender)
+            fates.unknown.add(sender)
+        client.send(b"From: <%b>\r\nSubject: number %d\r\n\r\nbody\r\n.\r\n" % (sender.encode(), number))
+        code, text = client.getreply()
+        with self._changed:
+            if code == -1:
+                raise smtplib.SMTPServerDisconnected
+            fates.unknown.remove(sender)
+            if code != 250:
+                fates.refused.add(sender)
+                return False
+            fates.accepted[sender] = text.split()[-1].decode()
+            self._changed.notify_all()
+        return True
+
+
+def kill_at_random(
+    load: Load,
+    total: int,
+    victims: Sequence[str],
+    times: int,
+    chance: random.Random,
+    kill: Callable[[str], None],
+    start: Callable[[str], None],
+) -> Counter[str]:
+    """kill -9 at random amounts of accepted mail, each victim at least once; how often each was killed."""
+    thresholds = sorted(chance.sample(range(1, total * 9 // 10), times))
+    order = [*victims, *chance.choices(victims, k=times - len(victims))]
+    chance.shuffle(order)
+    for threshold, victim in zip(thresholds, order, strict=True):
+        load.wait_for(threshold)
+        kill(victim)
+        load.pause(chance.uniform(0, 0.5))
+        start(victim)
+    load.wait_for(total)
+    return Counter(order)
+
+
+def history(suite: Suite) -> dict[str, pb.Message]:
+    """Every finished message by its queue id; none is there twice, and none is in the queue as well."""
+    found: dict[str, pb.Message] = {}
+    with grpc.insecure_channel(f"{suite.host}:{suite.port('RELAY_PORT')}") as channel:
+        stub = relay_pb2_grpc.RelayStub(channel)
+        token = ""
+        while True:
+            page = stub.ListHistory(pb.ListHistoryRequest(page_size=1000, page_token=token))
+            for message in page.messages:
+                assert message.queue_id not in found
+                found[message.queue_id] = message
+            token = page.next_page_token
+            if not token:
+                break
+        assert not stub.ListMessages(pb.ListMessagesRequest(page_size=1)).messages
+    return found
+
+
+@dataclass(slots=True)
+class Comparison:
+    """The figures of a run."""
+
+    accepted: int = 0
+    refused: int = 0
+    unknown: int = 0
+    unknown_stored: int = 0
+    delivered: int = 0
+    reports: int = 0
+    marked: int = 0
+    twice: int = 0
+
+
+def compare(fates: Fates, found: dict[str, pb.Message], far: SmtpSink) -> Comparison:
+    """Every accepted message arrived, nothing else did, and what arrived twice is marked."""
+    arrived = Counter(
+        (transaction.sender.decode(), address.decode())
+        for transaction in far.messages
+        for address in transaction.accepted_recipients
+    )
+    # A report arrives at the sender of what it is about, and names that.
+    reports = Counter(
+        match[1].decode()
+        for transaction in far.messages
+        if not transaction.sender and (match := re.search(rb"X-Posthouse-Queue-Id: (\w+)\r\n", transaction.content))
+    )
+    # Refusals are in the history too, without a submission.
+    mail = [message for message in found.values() if message.submission_id]
+    by_sender = {message.sender.decode(): message for message in mail if message.sender.endswith(b"@sender.test")}
+    assert len(by_sender) == len(mail), "one message for each try"
+    figures = Comparison(len(fates.accepted), len(fates.refused), len(fates.unknown))
+    for sender, queue_id in fates.accepted.items():
+        assert by_sender[sender].queue_id == queue_id, sender
+    assert not fates.refused & by_sender.keys(), "kept, though its client was told otherwise"
+    figures.unknown_stored = len(fates.unknown & by_sender.keys())
+    made = [message for message in found.values() if not message.submission_id and not message.code]
+    report_of = {message.deliveries[0].recipient.decode(): message for message in made}
+    assert len(report_of) == len(made), "one report, stored with the failure that it is about"
+    for sender, message in by_sender.items():
+        assert sorted(each.recipient.decode() for each in message.deliveries) == sorted(
+            recipients_of(fates.numbers[sender])
+        )
+        for delivery in message.deliveries:
+            recipient = delivery.recipient.decode()
+            figures.marked += delivery.possible_duplicate
+            if recipient == REFUSED:
+                assert delivery.state == pb.DELIVERY_STATE_BOUNCED
+                report = report_of[sender].deliveries[0]
+                assert report.state == pb.DELIVERY_STATE_DELIVERED
+                figures.reports += 1
+                figures.marked += report.possible_duplicate
+                figures.twice += _arrivals(reports[message.queue_id], marked=report.possible_duplicate)
+            else:
+                assert delivery.state == pb.DELIVERY_STATE_DELIVERED
+                figures.delivered += 1
+                count = arrived[sender, recipient]
+                figures.twice += _arrivals(count, marked=delivery.possible_duplicate)
+    assert {sender for sender, _ in arrived if sender} <= by_sender.keys()
+    assert len(made) == figures.reports
+    return figures
+
+
+def _arrivals(count: int, *, marked: bool) -> int:
+    """How often too many."""
+    assert count >= 1, "lost"
+    assert count == 1 or marked, "twice, and nobody would know"
+    return count - 1

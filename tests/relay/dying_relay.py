@@ -1,0 +1,93 @@
+"""relay that kills itself with -9 at one moment of one transaction: `python -m tests.relay.dying_relay POINT`.
+
+The moment is told by what the transaction has put into the tables, so it is the same whatever the code is like.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import signal
+import sys
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+
+from libs.runtime import lifecycle
+from services.relay import __main__ as relay
+from services.relay.queue.database import (
+    Connection,
+    Database,
+    PostgresqlDatabase,
+    SqliteDatabase,
+    T,
+    Work,
+    open_database,
+)
+from services.relay.states import Kind, State
+
+_STORED = "SELECT count(*) FROM messages WHERE submission_id IS NOT NULL"
+_CLAIMED = "SELECT count(*) FROM deliveries WHERE lease_owner IS NOT NULL AND attempts > 0"
+_SETTLED = f"SELECT count(*) FROM deliveries WHERE state = {State.DELIVERED:d}"
+_REPORTED = f"SELECT count(*) FROM messages WHERE kind = {Kind.REPORT:d}"
+
+
+class Point(enum.Enum):
+    """What is in the tables for the first time; and whether it was committed by then."""
+
+    BEFORE_STORING_IS_COMMITTED = _STORED, False
+    STORED_AND_NOT_ACKNOWLEDGED = _STORED, True
+    CLAIMED = _CLAIMED, True
+    BEFORE_SETTLING_IS_COMMITTED = _SETTLED, False
+    SETTLED = _SETTLED, True
+    BEFORE_THE_REPORT_IS_COMMITTED = _REPORTED, False
+    REPORTED = _REPORTED, True
+
+
+class _Dying:
+    """In front of a database."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._sql, self._committed = Point[sys.argv[1]].value
+
+    async def write(self, work: Work[T]) -> T:
+        reached = False
+
+        def watched(connection: Connection) -> T:
+            nonlocal reached
+            result = work(connection)
+            reached = bool(connection.execute(text(self._sql)).scalar())
+            if reached and not self._committed:
+                _die()
+            return result
+
+        result: T = await super().write(watched)  # type: ignore[misc]
+        if reached:
+            _die()
+        return result
+
+
+class _DyingSqlite(_Dying, SqliteDatabase):
+    pass
+
+
+class _DyingPostgresql(_Dying, PostgresqlDatabase):
+    pass
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _open(url: str) -> Database:
+    whole = open_database(url)
+    if isinstance(whole, SqliteDatabase):
+        return _DyingSqlite(whole.path)
+    return _DyingPostgresql(make_url(url))
+
+
+if __name__ == "__main__":
+    vars(relay)["open_database"] = _open
+    lifecycle.run(relay.main)
