@@ -5,11 +5,39 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
 _LEVELS = ("debug", "info", "warning", "error", "critical")
+
+
+class _Unfailing:
+    """A stream that loses lines where it can't write them, and says how many once it can again.
+
+    What a line tells of has happened: a full disk must not make a delivered message look like one that broke (C133).
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lost = 0
+
+    def write(self, text: str) -> int:
+        try:
+            if self._lost:
+                self._stream.write(f'{{"event": "log_lines_lost", "level": "error", "count": {self._lost}}}\n')
+                self._lost = 0
+            return self._stream.write(text)
+        except (OSError, ValueError):
+            self._lost += 1
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            # The stream keeps what it has, as far as its buffer goes.
+            return
 
 
 def configure(service: str, level: str) -> None:
@@ -32,7 +60,8 @@ def configure(service: str, level: str) -> None:
     renderer: Any = structlog.processors.JSONRenderer(default=_render)
     if os.environ.get("POSTHOUSE_LOG_FORMAT") == "console":
         renderer = structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"])
-    handler = logging.StreamHandler(sys.stderr)
+    stream: Any = _Unfailing(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -45,7 +74,7 @@ def configure(service: str, level: str) -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, name.upper())),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=stream),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)
