@@ -180,9 +180,8 @@ async def test_postmasters_that_get_no_mail(checked: Service) -> None:
     await checked.make("aliases", {"address": "postmaster@ours.example", "targets": ["x@b.example"]})
     account = {"login": "a", "addresses": ["Mailer-Daemon@ours.example", "a@elsewhere.example"]}
     assert _codes(await checked.make("accounts", account)) == [("/addresses/1", "domain_not_local")]
-    assert _codes(await checked.change(GENERAL, {"profile": {"max_hops": 9}})) == []
+    missing = ("/external_postmasters", "postmaster_missing")
+    assert missing not in _codes(await checked.change(GENERAL, {"profile": {"max_hops": 9}}))
     await checked.make("local-domains", {"name": "more.example", "mailbox": {"kind": "maildir", "path": "/x"}})
-    assert _codes(await checked.change(GENERAL, {"profile": {"max_hops": 8}})) == [
-        ("/external_postmasters", "postmaster_missing")
-    ]
-    assert _codes(await checked.change(GENERAL, {"external_postmasters": ["boss@b.example"]})) == []
+    assert missing in _codes(await checked.change(GENERAL, {"profile": {"max_hops": 8}}))
+    assert missing not in _codes(await checked.change(GENERAL, {"external_postmasters": ["boss@b.example"]}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import socket
 import ssl
@@ -161,7 +162,9 @@ class Wire(asyncio.Protocol):
 
     async def abort(self) -> None:
         """Breaks off whatever is going on, and returns when it has ended."""
-        self.transport.abort()
+        # asyncio's TLS transport in Python 3.11 has forgotten its protocol when it was closed twice before.
+        with contextlib.suppress(AttributeError):
+            self.transport.abort()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
