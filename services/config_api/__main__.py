@@ -83,7 +83,7 @@ async def _serve(
         await feed.replica.load()
     except SealError as error:
         raise StartupError(f"stored secrets can't be opened: {error}") from error
-    await feed.refresh()
+    feed.refresh()
     hits = HitStore(store.database)
     passwords = PasswordHashing()
     background = Background(shutdown)

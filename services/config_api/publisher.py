@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -22,6 +21,9 @@ SERVICE = pb.DESCRIPTOR.services_by_name["Configuration"].full_name
 POLL_SECONDS = 0.25
 _LONGEST_REPORT_ID = 128
 _LARGEST_REPORT = 200_000
+
+# What goes out is serialised already.
+Stream = grpc.aio.ServicerContext[pb.WatchRequest, bytes]
 
 
 class Publisher:
@@ -48,15 +50,13 @@ class Publisher:
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
 
-    async def _watch_policy(self, request: pb.WatchRequest, _: object) -> AsyncIterator[bytes]:
-        async for part in self._watch(request, of_policy=True):
-            yield part
+    async def _watch_policy(self, request: pb.WatchRequest, context: Stream) -> None:
+        await self._watch(request, context, of_policy=True)
 
-    async def _watch_relay(self, request: pb.WatchRequest, _: object) -> AsyncIterator[bytes]:
-        async for part in self._watch(request, of_policy=False):
-            yield part
+    async def _watch_relay(self, request: pb.WatchRequest, context: Stream) -> None:
+        await self._watch(request, context, of_policy=False)
 
-    async def _watch(self, request: pb.WatchRequest, *, of_policy: bool) -> AsyncIterator[bytes]:
+    async def _watch(self, request: pb.WatchRequest, context: Stream, *, of_policy: bool) -> None:
         consumer = "policy" if of_policy else "relay"
         held = request.digest
         log.info("watch_opened", consumer=consumer, process=request.consumer[:100])
@@ -64,9 +64,12 @@ class Publisher:
         try:
             while (snapshot := await self._feed.next(of_policy=of_policy, held=held)) is not None:
                 for part in snapshot.parts:
-                    yield part
+                    await context.write(part)
                 held = snapshot.digest
                 log.info("snapshot_sent", consumer=consumer, process=request.consumer[:100], revision=snapshot.revision)
+        except grpc.aio.InternalError:
+            # It went while it was being sent to.
+            log.info("watch_broken", consumer=consumer, process=request.consumer[:100])
         finally:
             WATCHERS.labels(consumer).dec()
 
@@ -91,7 +94,7 @@ async def follow(feed: Feed, wake: asyncio.Event) -> None:
         wake.clear()
         try:
             if await feed.replica.catch_up():
-                await feed.refresh()
+                feed.refresh()
             if ailing:
                 log.info("database_back")
             ailing = False

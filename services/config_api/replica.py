@@ -1,26 +1,25 @@
-"""The whole configuration in memory, as pieces of the consumers' snapshots, kept in step with the database."""
+"""The whole configuration in memory, as the consumers' snapshots ready to send, kept in step with the database."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import select
 
 from services.config_api import snapshot
-from services.config_api.access_rules.resource import expired
 from services.config_api.catalogue import RESOURCES
 from services.config_api.diff import load
+from services.config_api.pages import Pages
 from services.config_api.resources import Body
 from services.config_api.sealing import Sealer
 from services.config_api.store import Store, every
 from services.config_api.tables import changes, head
 
-# A part is closed when the next piece would pass this.
-PART_OCTETS = 1024 * 1024
+# Of one part, unless a single object is larger. A change makes one part anew; each costs the watchers a message.
+PART_OCTETS = 256 * 1024
 # So many changed objects are encoded before the event loop gets a turn.
 _TURN = 500
 
@@ -54,8 +53,12 @@ class Replica:
         self.keys: dict[str, KeyRecord] = {}
         self._store = store
         self._sealer = sealer
-        self._pieces: dict[str, dict[str, snapshot.Pieces]] = {kind: {} for kind in RESOURCES}
-        self._expiring: dict[str, Body] = {}
+        self._of_policy = Pages(PART_OCTETS, snapshot.framed)
+        self._of_relay = Pages(PART_OCTETS, snapshot.framed)
+        # In the order in which the database gives them at the start.
+        self._ranks = {kind: f"{rank:02}" for rank, kind in enumerate(sorted(RESOURCES))}
+        # Place in policy's snapshot to the end of the access rule there.
+        self._ends: dict[str, datetime] = {}
         self._key_prefixes: dict[str, str] = {}
 
     async def load(self) -> None:
@@ -89,36 +92,33 @@ class Replica:
         self.revision = newest
         return True
 
-    async def assemble(self, *, of_policy: bool, now: datetime) -> Snapshot:
-        """The snapshot of now; joining and hashing run in a thread."""
-        found = list(self._of(of_policy=of_policy, now=now))
-        return await asyncio.to_thread(_build, of_policy, self.revision, found)
+    def assemble(self, *, of_policy: bool, now: datetime) -> Snapshot:
+        """The snapshot of now. Only parts that changed are made anew."""
+        if of_policy:
+            self._drop_ended(now)
+        pages = self._of_policy if of_policy else self._of_relay
+        digest = pages.digest()
+        ending = snapshot.ending(self.revision, digest, of_policy=of_policy)
+        return Snapshot(self.revision, digest, (*pages.parts(), ending))
 
-    def _of(self, *, of_policy: bool, now: datetime) -> Iterator[bytes]:
-        ended = {rule_id for rule_id, body in self._expiring.items() if expired(body, now)}
-        for of_kind in self._pieces.values():
-            for document_id in sorted(of_kind):
-                if document_id in ended:
-                    continue
-                piece = of_kind[document_id]
-                if of_policy and piece.policy:
-                    yield piece.policy
-                elif not of_policy and piece.relay:
-                    yield piece.relay
+    def _drop_ended(self, now: datetime) -> None:
+        for place in [place for place, end in self._ends.items() if end <= now]:
+            del self._ends[place]
+            self._of_policy.put(place, b"")
 
     def _take(self, kind: str, document_id: str, body: Body | None) -> None:
         if kind not in RESOURCES:
             return
-        self._expiring.pop(document_id, None)
         if kind == "api-keys":
             self._take_key(document_id, body)
             return
-        if body is None:
-            self._pieces[kind].pop(document_id, None)
-            return
-        self._pieces[kind][document_id] = snapshot.pieces(kind, document_id, body, self._sealer)
-        if kind == "access-rules" and body["expires_at"] is not None:
-            self._expiring[document_id] = {"expires_at": body["expires_at"]}
+        place = self._ranks[kind] + document_id
+        made = snapshot.NOTHING if body is None else snapshot.pieces(kind, document_id, body, self._sealer)
+        self._of_policy.put(place, made.policy)
+        self._of_relay.put(place, made.relay)
+        self._ends.pop(place, None)
+        if made.policy and kind == "access-rules" and body is not None and body["expires_at"] is not None:
+            self._ends[place] = datetime.fromisoformat(body["expires_at"])
 
     def _take_key(self, key_id: str, body: Body | None) -> None:
         prefix = self._key_prefixes.pop(key_id, None)
@@ -136,22 +136,6 @@ def key_record(key_id: str, body: Body) -> KeyRecord:
     )
 
 
-def _build(of_policy: bool, revision: int, found: list[bytes]) -> Snapshot:
-    digest = hashlib.sha256()
-    chunks: list[bytes] = []
-    gathered: list[bytes] = []
-    size = 0
-    for piece in found:
-        digest.update(piece)
-        if gathered and size + len(piece) > PART_OCTETS:
-            chunks.append(b"".join(gathered))
-            gathered, size = [], 0
-        gathered.append(piece)
-        size += len(piece)
-    chunks.append(b"".join(gathered))
-    return Snapshot(revision, digest.digest(), tuple(snapshot.parts(of_policy, revision, chunks, digest.digest())))
-
-
 class Feed:
     """The current snapshots, and the waiting for the next. One per process, shared by all watchers."""
 
@@ -162,12 +146,12 @@ class Feed:
         self._changed = asyncio.Event()
         self.closed = False
 
-    async def refresh(self) -> None:
-        """Builds both snapshots anew; watchers whose snapshot has a new digest are woken."""
+    def refresh(self) -> None:
+        """Brings both snapshots up to date; watchers whose snapshot has a new digest are woken."""
         now = self._clock()
         changed = False
         for of_policy in (True, False):
-            built = await self.replica.assemble(of_policy=of_policy, now=now)
+            built = self.replica.assemble(of_policy=of_policy, now=now)
             held = self._current.get(of_policy)
             if held is None or held.digest != built.digest:
                 self._current[of_policy] = built

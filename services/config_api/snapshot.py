@@ -6,7 +6,7 @@ concatenation of its objects' pieces, and a change re-encodes the one object tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -29,7 +29,7 @@ class Pieces:
     relay: bytes = b""
 
 
-_NOTHING = Pieces()
+NOTHING = Pieces()
 Encode = Callable[[str, Body, Sealer], Pieces]
 
 
@@ -37,27 +37,36 @@ def pieces(kind: str, document_id: str, body: Body, sealer: Sealer) -> Pieces:
     """The pieces of an object. Raises SealError when a secret in it can't be opened."""
     encode = _ENCODERS.get(kind)
     if encode is None or body.get("enabled") is False:
-        return _NOTHING
+        return NOTHING
     return encode(document_id, body, sealer)
 
 
-def parts(of_policy: bool, revision: int, serialised: Iterable[bytes], digest: bytes) -> list[bytes]:
-    """Serialised PolicySnapshotPart or RelaySnapshotPart messages, the last one marked."""
-    Snapshot = pb.PolicySnapshot if of_policy else pb.RelaySnapshot  # noqa: N806 - a class
-    Part = pb.PolicySnapshotPart if of_policy else pb.RelaySnapshotPart  # noqa: N806
+def framed(content: bytes) -> bytes:
+    """A PolicySnapshotPart or RelaySnapshotPart with this much of the snapshot, which is serialised already.
+
+    It is field 1 of both, length-delimited (https://protobuf.dev/programming-guides/encoding/).
+    """
+    header = bytearray(b"\x0a")
+    length = len(content)
+    while length > 0x7F:
+        header.append(length & 0x7F | 0x80)
+        length >>= 7
+    header.append(length)
+    return bytes(header) + content
+
+
+def ending(revision: int, digest: bytes, *, of_policy: bool) -> bytes:
+    """The last part: revision and digest of what the parts before it hold."""
     created = Timestamp()
     created.GetCurrentTime()
-    heading = Snapshot(revision=revision, created_at=created).SerializeToString()
-    chunks = list(serialised) or [b""]
-    chunks[0] = heading + chunks[0]
-    built = []
-    for number, chunk in enumerate(chunks, 1):
-        part = Part(snapshot=Snapshot.FromString(chunk))  # type: ignore[arg-type]
-        if number == len(chunks):
-            part.last = True
-            part.digest = digest
-        built.append(part.SerializeToString())
-    return built
+    part: pb.PolicySnapshotPart | pb.RelaySnapshotPart
+    if of_policy:
+        part = pb.PolicySnapshotPart(snapshot=pb.PolicySnapshot(revision=revision, created_at=created))
+    else:
+        part = pb.RelaySnapshotPart(snapshot=pb.RelaySnapshot(revision=revision, created_at=created))
+    part.last = True
+    part.digest = digest
+    return part.SerializeToString()
 
 
 def _general(_: str, body: Body, __: Sealer) -> Pieces:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from posthouse.config.v1 import config_pb2 as pb
 
 from services.config_api import replica, snapshot
+from services.config_api.catalogue import RESOURCES
+from services.config_api.database import Database
+from services.config_api.replica import Replica
+from services.config_api.revision import Actor, Write
+from services.config_api.sealing import Sealer
+from services.config_api.store import Store
 from tests.config_api.service import Service, policy_snapshot, running
 
 REQUEST = pb.WatchRequest(consumer="test")
@@ -76,38 +83,77 @@ async def test_every_replica_pushes_every_change(postgres_url: str, tmp_path: Pa
         assert (await replicas[1].api.get("/v1/accounts", headers=headers)).status_code == 200
 
 
-async def test_parts_are_bounded_and_merge(on_sqlite: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_parts_are_bounded_and_merge(tmp_path: Path, resolver: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replica, "PART_OCTETS", 500)
-    for number in range(12):
-        networks = [f"10.{number}.{other}.0/24" for other in range(10)]
-        await on_sqlite.make("trusted-networks", {"name": f"n{number}", "networks": networks})
-    sizes = []
-    merged = pb.PolicySnapshot()
-    async for part in on_sqlite.watches.WatchPolicy(REQUEST):
-        sizes.append(part.snapshot.ByteSize())
-        merged.MergeFrom(part.snapshot)
-        if part.last:
-            break
-    assert len(sizes) > 3
-    assert max(sizes) <= 500 + 50
+    async with running(f"sqlite:///{tmp_path / 'c.sqlite3'}", tmp_path, nameservers=resolver) as service:
+        for number in range(12):
+            networks = [f"10.{number}.{other}.0/24" for other in range(10)]
+            await service.make("trusted-networks", {"name": f"n{number}", "networks": networks})
+        await service.policy(lambda found: len(found.trusted_networks) == 12)
+        sizes = []
+        merged = pb.PolicySnapshot()
+        async for part in service.watches.WatchPolicy(REQUEST):
+            sizes.append(part.snapshot.ByteSize())
+            merged.MergeFrom(part.snapshot)
+            if part.last:
+                break
+    assert len(sizes) > 4
+    assert max(sizes) <= 500
     assert [network.name for network in merged.trusted_networks] == [f"n{number}" for number in range(12)]
 
 
 async def test_the_parts_are_made_once_for_all_watchers(on_sqlite: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    built = []
-    original = snapshot.parts
+    """And of a change only the part that holds it."""
+    made: list[str] = []
+    original = {name: getattr(snapshot, name) for name in ("framed", "ending")}
+    for name in original:
+        monkeypatch.setattr(snapshot, name, lambda *given, _name=name, **more: _counted(_name, *given, **more))
 
-    def counted(*arguments: Any) -> list[bytes]:
-        built.append(arguments[1])
-        return original(*arguments)
+    def _counted(name: str, *given: Any, **more: Any) -> bytes:
+        made.append(name)
+        found: bytes = original[name](*given, **more)
+        return found
 
-    monkeypatch.setattr(snapshot, "parts", counted)
     calls = [on_sqlite.watches.WatchPolicy(REQUEST) for _ in range(20)]
     await asyncio.gather(*(policy_snapshot(call) for call in calls))
-    assert built == []
+    assert made == []
     await on_sqlite.make("trusted-networks", {"name": "office", "networks": ["192.0.2.0/24"]})
     await asyncio.gather(*(policy_snapshot(call) for call in calls))
-    assert len(built) == 2  # one of policy, one of relay
+    # One of policy, one of relay.
+    assert made.count("ending") == 2
+
+
+async def test_a_rule_that_ended_is_in_no_later_snapshot(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'c.sqlite3'}")
+    await database.open()
+    try:
+        store = Store(database)
+        body = {
+            "name": "",
+            "list": "allow",
+            "criterion": "ip",
+            "value": "192.0.2.9",
+            "action": None,
+            "mode": "enforce",
+            "expires_at": "2030-01-01T00:00:00Z",
+        }
+        async with store.revision(Actor("test", "admin"), "test") as revision:
+            await revision.apply([Write(RESOURCES["access-rules"], store.identifiers.new(), None, body)])
+        found = Replica(store, Sealer(["a key for the tests of the watch"]))
+        await found.load()
+    finally:
+        await database.close()
+    before, after = (
+        found.assemble(of_policy=True, now=datetime(year, 1, 1, 0, 0, 0, tzinfo=UTC)) for year in (2029, 2030)
+    )
+    rules = []
+    for assembled in (before, after):
+        merged = pb.PolicySnapshot()
+        for part in assembled.parts:
+            merged.MergeFrom(pb.PolicySnapshotPart.FromString(part).snapshot)
+        rules.append([rule.value for rule in merged.access_rules])
+    assert rules == [["192.0.2.9"], []]
+    assert before.digest != after.digest
 
 
 RELAY_HOST = {

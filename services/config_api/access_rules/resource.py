@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from pydantic import Field
 
 from services.config_api.access_rules.schemas import AccessRule
@@ -43,9 +41,3 @@ ACCESS_RULES = Collection(
         "mode": exact("mode", "off, shadow or enforce.", choices=("off", "shadow", "enforce")),
     },
 )
-
-
-def expired(body: Body, now: datetime) -> bool:
-    """Whether the rule has ended."""
-    ends = body.get("expires_at")
-    return ends is not None and datetime.fromisoformat(ends) <= now
