@@ -71,7 +71,9 @@ class Received:
     login: str
 
 
-@dataclass(slots=True)
+# Without slots: aiosmtpd reads every member of its handler, and in Python 3.11.2 reading `__weakref__` of a dataclass
+# that was made anew for its slots is a TypeError.
+@dataclass
 class MailServer:
     """A mail server that keeps what it takes; with a certificate and login it wants TLS and AUTH first."""
 
