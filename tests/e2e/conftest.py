@@ -1,8 +1,8 @@
-"""A running suite with a domain, an account and the outside world on loopback."""
+"""A running suite with a domain, an account and the outside world on loopback, one for each module of tests."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import pytest
 
@@ -13,21 +13,40 @@ from tests.peers.smtp_sink import SmtpSink
 from tests.peers.suite import Suite
 
 
-@pytest.fixture
-def far(dns_server: DnsServer, smtp_sink: SmtpSink) -> SmtpSink:
-    """The mail server of far.test, found by MX."""
-    dns_server.add("far.test", "MX", "10 mx.far.test.")
-    dns_server.add("mx.far.test", "A", smtp_sink.host)
-    return smtp_sink
+@pytest.fixture(scope="module")
+def outside() -> Iterator[DnsServer]:
+    """The name server that knows far.test; a module's tests may add names of their own."""
+    with DnsServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def _far(outside: DnsServer) -> Iterator[SmtpSink]:
+    with SmtpSink() as sink:
+        outside.add("far.test", "MX", "10 mx.far.test.")
+        outside.add("mx.far.test", "A", sink.host)
+        yield sink
 
 
 @pytest.fixture
-def suite(start_suite: Callable[[Suite], Suite], dns_server: DnsServer, far: SmtpSink) -> Suite:
-    """Posthouse with ours.test as a local domain and alice in it; far.test is out there."""
-    running = start_suite(
-        Suite({"RELAY_MX_PORT": str(far.port), "INGRESS_RELAY_SECONDS": "5"}, nameservers=dns_server.address)
-    )
-    world.local_domain(running)
-    world.account(running)
-    until(lambda: world.reply_to_rcpt(running, world.ALICE)[0] == 250, "policy knows the account")
-    return running
+def far(_far: SmtpSink) -> SmtpSink:
+    """The mail server of far.test, found by MX, with no script and no records of earlier tests."""
+    _far.clear()
+    return _far
+
+
+@pytest.fixture(scope="module")
+def _suite(outside: DnsServer, _far: SmtpSink) -> Iterator[Suite]:
+    environment = {"RELAY_MX_PORT": str(_far.port), "INGRESS_RELAY_SECONDS": "5"}
+    with Suite(environment, nameservers=outside.address) as running:
+        world.local_domain(running)
+        world.account(running)
+        until(lambda: world.reply_to_rcpt(running, world.ALICE)[0] == 250, "policy knows the account")
+        yield running
+        print(running.logs[-20_000:])
+
+
+@pytest.fixture
+def suite(_suite: Suite, far: SmtpSink) -> Suite:
+    """Posthouse with ours.test as a local domain and alice in it, and mail of earlier tests; far.test is out there."""
+    return _suite

@@ -42,11 +42,16 @@ def test_each_way_in_reaches_the_next_hop_found_by_mx(suite: Suite, far: SmtpSin
 
 def test_plain_smtp_brings_mail_for_our_own_domain_into_the_maildir(suite: Suite) -> None:
     with world.smtp(suite) as client:
-        client.sendmail("bob@far.test", [world.ALICE], world.message("bob@far.test", [world.ALICE]))
+        client.sendmail("bob@far.test", [world.ALICE], world.message("bob@far.test", [world.ALICE], "For the maildir."))
     new = suite.folder / "mail" / "alice" / "new"
-    until(lambda: new.is_dir() and len(list(new.iterdir())) == 1, "one message in alice's maildir")
-    (kept,) = new.iterdir()
-    assert kept.read_bytes().startswith(b"Return-Path: <bob@far.test>")
+
+    def kept() -> list[bytes]:
+        found = [path.read_bytes() for path in new.iterdir()] if new.is_dir() else []
+        return [one for one in found if b"For the maildir." in one]
+
+    until(lambda: bool(kept()), "the message in alice's maildir")
+    (only,) = kept()
+    assert only.startswith(b"Return-Path: <bob@far.test>")
 
 
 def test_a_stranger_cannot_relay_and_unknown_recipients_are_refused(suite: Suite, far: SmtpSink) -> None:
@@ -73,19 +78,20 @@ def test_submission_wants_a_login_and_the_logins_own_address(suite: Suite) -> No
 def test_one_refused_recipient_never_harms_the_others(suite: Suite, far: SmtpSink) -> None:
     far.on(Stage.RCPT, reply("550 5.1.1 No such user"), address="gone@far.test")
     far.on(Stage.RCPT, reply("451 4.7.1 Later"), address="slow@far.test", times=1)
-    recipients = ["bob@far.test", "gone@far.test", "slow@far.test", world.ALICE, "x@no-such-domain.test"]
+    recipients = ["bill@far.test", "gone@far.test", "slow@far.test", world.ALICE, "x@no-such-domain.test"]
     with world.submission(suite) as client:
         client.sendmail(world.ALICE, recipients, world.message(recipients=recipients))
     (first,) = far.wait_for_messages(1)
-    assert first.accepted_recipients == [b"bob@far.test"]
+    assert first.accepted_recipients == [b"bill@far.test"]
 
     def states() -> dict[str, str]:
         found = [one for one in (*world.queued(suite), *world.history(suite)) if one["sender"] == world.ALICE]
         details = [suite.api.get(f"/v1/queue/messages/{one['queue_id']}").json() for one in found]
-        return {one["recipient"]: one["state"] for detail in details for one in detail["deliveries"]}
+        deliveries = ({one["recipient"]: one["state"] for one in detail["deliveries"]} for detail in details)
+        return next((found for found in deliveries if "bill@far.test" in found), {})
 
     expected = {
-        "bob@far.test": "delivered",
+        "bill@far.test": "delivered",
         "gone@far.test": "bounced",
         "slow@far.test": "deferred",
         world.ALICE: "delivered",
@@ -111,9 +117,9 @@ def test_one_refused_recipient_never_harms_the_others(suite: Suite, far: SmtpSin
 
 
 def test_a_relay_rule_takes_its_mail_over_tls_with_a_login(
-    suite: Suite, dns_server: DnsServer, certificates: trustme.CA
+    suite: Suite, outside: DnsServer, certificates: trustme.CA
 ) -> None:
-    dns_server.add("smart.test", "A", "127.0.0.1")
+    outside.add("smart.test", "A", "127.0.0.1")
     leaf = certificates.issue_cert("smart.test")
     offer = Offer(logins={"gateway": "not to be seen"}, auth_required=True, tls_required=True)
     with SmtpSink(offer, certificate=leaf) as smarthost:
@@ -146,5 +152,13 @@ def test_a_changed_setting_decides_a_running_sessions_next_command(suite: Suite,
     with world.smtp(suite) as client:
         client.mail("someone@far.test")
         assert client.rcpt("bob@far.test")[0] == 554
-        world.trust_loopback(suite)
+        trusted = world.trust_loopback(suite)
         until(lambda: client.rcpt("bob@far.test")[0] == 250, "the running session may relay", seconds=2)
+        world.remove(suite, f"/v1/trusted-networks/{trusted['id']}")
+
+        def refused() -> bool:
+            client.rset()
+            client.mail("someone@far.test")
+            return client.rcpt("bob@far.test")[0] == 554
+
+        until(refused, "and no longer", seconds=2)

@@ -66,3 +66,4 @@ def test_config_api_down_stops_no_mail_not_even_after_a_restart_of_the_others(su
         until(accepted, "ingress has found both again")
         assert client.data(world.message())[0] == 250
     far.wait_for_messages(1)
+    suite.start_service("config_api")

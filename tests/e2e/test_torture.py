@@ -25,10 +25,10 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture
-def everywhere(far: SmtpSink, dns_server: DnsServer) -> SmtpSink:
+def everywhere(far: SmtpSink, outside: DnsServer) -> SmtpSink:
     """One next hop for all domains, which refuses one recipient."""
     for domain in ("further.test", "sender.test"):
-        dns_server.add(domain, "MX", "10 mx.far.test.")
+        outside.add(domain, "MX", "10 mx.far.test.")
     far.on(Stage.RCPT, reply("550 5.1.1 no such user"), address=chaos.REFUSED)
     return far
 
@@ -39,9 +39,9 @@ def environment(far: SmtpSink) -> dict[str, str]:
 
 
 def test_on_sqlite(
-    start_suite: Callable[[Suite], Suite], everywhere: SmtpSink, dns_server: DnsServer, torture: bool
+    start_suite: Callable[[Suite], Suite], everywhere: SmtpSink, outside: DnsServer, torture: bool
 ) -> None:
-    suite = start_suite(Suite(environment(everywhere), nameservers=dns_server.address))
+    suite = start_suite(Suite(environment(everywhere), nameservers=outside.address))
 
     def query(sql: str) -> int:
         path = suite.folder / "relay" / "queue.sqlite3"
@@ -58,7 +58,7 @@ def test_on_sqlite(
 def test_on_postgresql_with_two_relays(
     start_suite: Callable[[Suite], Suite],
     everywhere: SmtpSink,
-    dns_server: DnsServer,
+    outside: DnsServer,
     postgres: Postgres,
     postgres_url: str,
     torture: bool,
@@ -66,7 +66,7 @@ def test_on_postgresql_with_two_relays(
     suite = start_suite(
         Suite(
             environment(everywhere),
-            nameservers=dns_server.address,
+            nameservers=outside.address,
             replicas={"relay": 2},
             postgres_url=postgres_url,
         )

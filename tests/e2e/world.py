@@ -45,8 +45,13 @@ def account(suite: Suite, login: str = LOGIN, address: str = ALICE) -> None:
     create(suite, "/v1/accounts", {"login": login, "password": PASSWORD, "addresses": [address]})
 
 
-def trust_loopback(suite: Suite) -> None:
-    create(suite, "/v1/trusted-networks", {"name": "loopback", "networks": ["127.0.0.0/8"]})
+def remove(suite: Suite, path: str) -> None:
+    etag = suite.api.get(path).headers["ETag"]
+    assert suite.api.delete(path, headers={"If-Match": etag}).status_code == 204
+
+
+def trust_loopback(suite: Suite) -> dict[str, Any]:
+    return create(suite, "/v1/trusted-networks", {"name": "loopback", "networks": ["127.0.0.0/8"]})
 
 
 def relay_everything_to(suite: Suite, port: int) -> None:
