@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import subprocess
@@ -112,8 +111,8 @@ async def test_a_read_only_database_refuses_and_recovers(tmp_path: Path) -> None
         assert "SQLITE_READONLY" in ack.reason
         # In the same thread, though not in a transaction: none can begin.
         assert isinstance(relay.database, SqliteDatabase)
-        connect = relay.database._connection
-        await asyncio.get_running_loop().run_in_executor(relay.database._writer, lambda: _query_only(connect(), "OFF"))
+        assert relay.database._writer is not None
+        await relay.database._writer.run(lambda own: _query_only(own.connection(), "OFF"))
         assert (await relay.submit(b"v@one.test")).result is Result.STORED
         await relay.settled(1)
         assert await relay.rows("SELECT recipient FROM deliveries") == [(b"v@one.test",)]

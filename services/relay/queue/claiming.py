@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, literal_column, null, select, update
 
 from services.relay.message import QueuedDelivery, QueuedMessage
 from services.relay.queue.destinations import next_due, wake
-from services.relay.queue.statements import Many
+from services.relay.queue.statements import Many, Once, among, listed
 from services.relay.queue.tables import contents, deliveries, destinations, messages
 from services.relay.states import HELD_BY_ROUTE, Kind, State
 
@@ -25,14 +25,21 @@ INLINE_OCTETS = 64 * 1024
 # Destinations looked at in one claim.
 _DESTINATIONS = 64
 
-_AWAKE = (
+_AWAKE = Once(
     select(destinations.c.name, destinations.c.suspended_until)
     .where(destinations.c.wake_at <= bindparam("now"), literal_column("wake_at IS NOT NULL"))
     .order_by(destinations.c.wake_at)
-    .limit(_DESTINATIONS)
-    .with_for_update(skip_locked=True)
+    .limit(literal_column(str(_DESTINATIONS)))
+    .with_for_update(skip_locked=True),
+    ("now",),
 )
-_DUE = (
+_EARLIEST = Once(
+    select(destinations.c.wake_at)
+    .where(literal_column("wake_at IS NOT NULL"))
+    .order_by(destinations.c.wake_at)
+    .limit(literal_column("1"))
+)
+_DUE = Once(
     select(deliveries.c.id)
     .where(
         literal_column("deliveries.lease_owner IS NULL"),
@@ -42,7 +49,8 @@ _DUE = (
     )
     .order_by(deliveries.c.due_at)
     .limit(bindparam("count"))
-    .with_for_update(skip_locked=True)
+    .with_for_update(skip_locked=True),
+    ("destination", "now", "count"),
 )
 _LEASE = Many(
     update(deliveries).where(deliveries.c.id == bindparam("delivery")).values(lease_owner=bindparam("owner")),
@@ -54,36 +62,75 @@ _WAKE = Many(
     .values(wake_at=bindparam("at"), suspended_until=null(), suspended_by=""),
     ("at", "destination"),
 )
-_CLAIMED = (
-    select(
-        deliveries.c.id,
-        deliveries.c.message_id,
-        deliveries.c.recipient,
-        deliveries.c.submitted_recipient,
-        deliveries.c.notify,
-        deliveries.c.orcpt,
-        deliveries.c.attempts,
-        deliveries.c.last_attempt,
-        deliveries.c.possible_duplicate,
-        deliveries.c.destination,
-        messages.c.kind,
-        messages.c.sender,
-        messages.c.size,
-        messages.c.stored_at,
-        messages.c.ret,
-        messages.c.envelope_id,
-        messages.c.smtputf8,
-        messages.c.body_8bitmime,
-        messages.c.quarantine,
-        messages.c.account_login,
-        messages.c.helo_name,
-    )
-    .join(messages, messages.c.id == deliveries.c.message_id, isouter=True)
-    .where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
-    .order_by(deliveries.c.message_id, deliveries.c.id)
+_COLUMNS = (
+    deliveries.c.id,
+    deliveries.c.message_id,
+    deliveries.c.recipient,
+    deliveries.c.submitted_recipient,
+    deliveries.c.notify,
+    deliveries.c.orcpt,
+    deliveries.c.attempts,
+    deliveries.c.last_attempt,
+    deliveries.c.possible_duplicate,
+    deliveries.c.destination,
+    messages.c.kind,
+    messages.c.sender,
+    messages.c.size,
+    messages.c.stored_at,
+    messages.c.ret,
+    messages.c.envelope_id,
+    messages.c.smtputf8,
+    messages.c.body_8bitmime,
+    messages.c.quarantine,
+    messages.c.account_login,
+    messages.c.helo_name,
 )
-_CONTENT = select(contents.c.message_id, contents.c.content).where(
-    contents.c.message_id.in_(bindparam("ids", expanding=True))
+_CLAIMED = Once(
+    lambda dialect: (
+        select(*_COLUMNS)
+        .join(messages, messages.c.id == deliveries.c.message_id, isouter=True)
+        .where(among(dialect, deliveries.c.id, "ids"))
+        .order_by(deliveries.c.message_id, deliveries.c.id)
+    ),
+    ("ids",),
+)
+
+
+class _Row(NamedTuple):
+    """The columns of _CLAIMED. In a damaged file anything may stand in them."""
+
+    id: Any
+    message_id: Any
+    recipient: Any
+    submitted_recipient: Any
+    notify: Any
+    orcpt: Any
+    attempts: Any
+    last_attempt: Any
+    possible_duplicate: Any
+    destination: Any
+    kind: Any
+    sender: Any
+    size: Any
+    stored_at: Any
+    ret: Any
+    envelope_id: Any
+    smtputf8: Any
+    body_8bitmime: Any
+    quarantine: Any
+    account_login: Any
+    helo_name: Any
+
+
+_CONTENTS = Once(
+    lambda dialect: select(contents.c.message_id, contents.c.content).where(
+        among(dialect, contents.c.message_id, "ids")
+    ),
+    ("ids",),
+)
+_CONTENT = Once(
+    select(contents.c.content).where(contents.c.message_id == bindparam("message")),
+    ("message",),
 )
 
 
@@ -118,7 +165,7 @@ def claim(
     `share`: how many a destination may get now, `default_share` where it is not named; 0 puts it off by `pause`
     microseconds, so that it does not stand in the way of others. `inline`: with the content of small messages.
     """
-    awake = connection.execute(_AWAKE, {"now": now}).all()
+    awake = _AWAKE.rows(connection, now)
     taken: list[int] = []
     wakes: list[tuple[int | None, str]] = []
     for name, suspended_until in awake:
@@ -133,7 +180,7 @@ def claim(
         if allowed <= 0:
             wakes.append((now + pause, name))
             continue
-        ids = [row[0] for row in connection.execute(_DUE, {"destination": name, "now": now, "count": allowed})]
+        ids = [row[0] for row in _DUE.rows(connection, name, now, allowed)]
         _LEASE.run(connection, [(owner, each) for each in ids])
         taken += ids
         wakes.append((_next_wake(connection, name, now, len(ids) == allowed), name))
@@ -145,20 +192,13 @@ def claim(
 
 def earliest_wake(connection: Connection) -> int | None:
     """The first time at which a destination wants to be looked at."""
-    found: int | None = connection.execute(
-        select(destinations.c.wake_at)
-        .where(literal_column("wake_at IS NOT NULL"))
-        .order_by(destinations.c.wake_at)
-        .limit(1)
-    ).scalar()
+    found: int | None = _EARLIEST.value(connection)
     return found
 
 
 def read_content(connection: Connection, message_id: int) -> bytes | None:
     """A message's content; None when it is gone."""
-    content: bytes | None = connection.execute(
-        select(contents.c.content).where(contents.c.message_id == message_id)
-    ).scalar()
+    content: bytes | None = _CONTENT.value(connection, message_id)
     return content
 
 
@@ -174,9 +214,9 @@ def _read(connection: Connection, ids: list[int], owner: int, *, inline: bool) -
     claimed = Claim()
     if not ids:
         return claimed
-    rows = connection.execute(_CLAIMED, {"ids": ids}).all()
+    rows = [_Row._make(row) for row in _CLAIMED.rows(connection, listed(connection, ids))]
     small = {row.message_id for row in rows if inline and row.size is not None and row.size <= INLINE_OCTETS}
-    content = {row[0]: row[1] for row in connection.execute(_CONTENT, {"ids": list(small)})} if small else {}
+    content = {row[0]: row[1] for row in _CONTENTS.rows(connection, listed(connection, small))} if small else {}
     jobs: dict[tuple[int, str], tuple[QueuedMessage, list[QueuedDelivery]]] = {}
     for row in rows:
         try:

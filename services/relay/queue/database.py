@@ -10,9 +10,7 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -28,6 +26,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from libs.runtime.lifecycle import StartupError
+from services.relay.queue.threads import Threads
 
 log = structlog.get_logger(__name__)
 
@@ -124,10 +123,8 @@ class SqliteDatabase:
         self._path = path
         self._lock_file = -1
         self._engine: Engine | None = None
-        self._writer = ThreadPoolExecutor(1, "queue-writer")
-        self._readers = ThreadPoolExecutor(_READERS, "queue-reader")
-        self._connections = threading.local()
-        self._opened: list[Connection] = []
+        self._writer: Threads[_SqliteConnection] | None = None
+        self._readers: Threads[_SqliteConnection] | None = None
 
     @property
     def path(self) -> Path:
@@ -135,56 +132,31 @@ class SqliteDatabase:
 
     async def open(self) -> None:
         self._lock()
-        self._engine = _sqlite_engine(self._path)
+        engine = self._engine = _sqlite_engine(self._path)
+        self._writer = Threads("queue-writer", 1, lambda: _SqliteConnection(engine, "BEGIN IMMEDIATE"))
+        self._readers = Threads("queue-reader", _READERS, lambda: _SqliteConnection(engine, "BEGIN"))
         try:
-            await self._run(self._writer, "BEGIN IMMEDIATE", upgrade)
+            await self.write(upgrade)
         except QueueError as error:
             raise StartupError(f"the queue's database {self._path} can't be used: {error}") from error
 
     async def write(self, work: Work[T]) -> T:
-        return await self._run(self._writer, "BEGIN IMMEDIATE", work)
+        assert self._writer is not None  # noqa: S101
+        return await self._writer.run(lambda connection: connection.transact(work))
 
     async def read(self, work: Work[T]) -> T:
-        return await self._run(self._readers, "BEGIN", work)
+        assert self._readers is not None  # noqa: S101
+        return await self._readers.run(lambda connection: connection.transact(work))
 
     async def close(self) -> None:
-        self._writer.shutdown(wait=True)
-        self._readers.shutdown(wait=True)
-        for connection in self._opened:
-            connection.close()
+        for threads in (self._writer, self._readers):
+            if threads is not None:
+                threads.close()
         if self._engine is not None:
             self._engine.dispose()
         if self._lock_file >= 0:
             os.close(self._lock_file)
             self._lock_file = -1
-
-    async def _run(self, executor: ThreadPoolExecutor, begin: str, work: Work[T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(executor, self._transact, begin, work)
-
-    def _transact(self, begin: str, work: Work[T]) -> T:
-        try:
-            connection = self._connection()
-            connection.exec_driver_sql(begin)
-            try:
-                result = work(connection)
-                connection.exec_driver_sql("COMMIT")
-            except BaseException:
-                _roll_back(connection)
-                raise
-        except SQLAlchemyError as error:
-            raise _translated(error) from error
-        return result
-
-    def _connection(self) -> Connection:
-        """This thread's own, for as long as the thread lives."""
-        connection: Connection | None = getattr(self._connections, "connection", None)
-        if connection is None:
-            assert self._engine is not None  # noqa: S101
-            # Transactions are begun and ended by _transact: no statement of SQLAlchemy's own comes in between.
-            connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-            self._connections.connection = connection
-            self._opened.append(connection)
-        return connection
 
     def _lock(self) -> None:
         path = self._path
@@ -200,6 +172,45 @@ class SqliteDatabase:
             ) from None
         except OSError as error:
             raise StartupError(f"{error.filename or path}: {error.strerror}") from error
+
+
+class _SqliteConnection:
+    """One thread's own."""
+
+    def __init__(self, engine: Engine, begin: str) -> None:
+        self._engine = engine
+        self._begin = begin
+        self._connection: Connection | None = None
+
+    def transact(self, work: Work[T]) -> T:
+        """Runs `work` in a transaction. Raises QueueError, and whatever `work` raises."""
+        try:
+            connection = self.connection()
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, sqlite3.Connection)  # noqa: S101
+            try:
+                driver.execute(self._begin)
+                result = work(connection)
+                driver.execute("COMMIT")
+            except BaseException:
+                # A failed COMMIT, or a full disk, may have ended the transaction already.
+                if driver.in_transaction:
+                    driver.rollback()
+                raise
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            raise _translated(error) from error
+        return result
+
+    def connection(self) -> Connection:
+        """Opened when it is first needed, and then kept."""
+        if self._connection is None:
+            # Transactions are begun and ended by `transact`: no statement of SQLAlchemy's own comes in between.
+            self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        return self._connection
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
 
 
 class PostgresqlDatabase:
@@ -303,13 +314,6 @@ def _sqlite_engine(path: Path) -> Engine:
         cursor.close()
 
     return engine
-
-
-def _roll_back(connection: Connection) -> None:
-    """A failed COMMIT, or a full disk, may have ended the transaction already."""
-    driver = connection.connection.driver_connection
-    if isinstance(driver, sqlite3.Connection) and driver.in_transaction:
-        driver.rollback()
 
 
 _SQLITE_PASSING = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, func, literal_column, null, or_, select, update
+from sqlalchemy import Connection, Insert, bindparam, case, func, literal_column, null, or_, select, update
 
 from libs.smtp.value import value
-from services.relay.queue.statements import Many, upsert
+from services.relay.queue.statements import Many, Once, upsert
 from services.relay.queue.tables import deliveries, destinations, messages
 from services.relay.states import FOREVER
 
@@ -18,7 +18,7 @@ _LAST_ERROR = Many(
     .where(destinations.c.name == bindparam("destination")),
     ("error", "at", "destination"),
 )
-_NEXT_DUE = (
+_NEXT_DUE = Once(
     select(deliveries.c.due_at)
     .where(
         literal_column("deliveries.lease_owner IS NULL"),
@@ -27,17 +27,15 @@ _NEXT_DUE = (
         deliveries.c.due_at.is_not(None),
     )
     .order_by(deliveries.c.due_at)
-    .limit(1)
+    .limit(literal_column("1")),
+    ("destination",),
 )
 
 
-def wake(connection: Connection, due: Mapping[str, int]) -> None:
-    """Makes sure that each destination is looked at by its time at the latest; a suspended one when that ends."""
-    if not due:
-        return
-    insertion = upsert(connection, destinations)
+def _waking(dialect: str) -> Insert:
+    insertion = upsert(dialect, destinations)
     new = insertion.excluded.wake_at
-    statement = insertion.on_conflict_do_update(
+    found: Insert = insertion.on_conflict_do_update(
         index_elements=[destinations.c.name],
         set_={
             "wake_at": case(
@@ -47,9 +45,18 @@ def wake(connection: Connection, due: Mapping[str, int]) -> None:
             )
         },
     )
+    return found
+
+
+_WAKE = Many(_waking, ("name", "wake_at", "suspended_by", "last_error"))
+
+
+def wake(connection: Connection, due: Mapping[str, int]) -> None:
+    """Makes sure that each destination is looked at by its time at the latest; a suspended one when that ends."""
+    if not due:
+        return
     # In order: two relays that wake the same ones must not wait for each other.
-    rows = [{"name": name, "wake_at": at, "suspended_by": "", "last_error": ""} for name, at in sorted(due.items())]
-    connection.execute(statement, rows)
+    _WAKE.run(connection, [(name, at, "", "") for name, at in sorted(due.items())])
 
 
 def record_errors(connection: Connection, errors: Mapping[str, tuple[str, int]]) -> None:
@@ -59,7 +66,7 @@ def record_errors(connection: Connection, errors: Mapping[str, tuple[str, int]])
 
 def next_due(connection: Connection, name: str) -> int | None:
     """When the first delivery that waits for a destination is due."""
-    due: int | None = connection.execute(_NEXT_DUE, {"destination": name}).scalar()
+    due: int | None = _NEXT_DUE.value(connection, name)
     return due
 
 
@@ -76,7 +83,7 @@ def suspend(connection: Connection, suspension: Suspension) -> None:
     """Nothing is claimed for the destination until then. What is being tried goes on to its end."""
     wake_at = None if suspension.until >= FOREVER else suspension.until
     values = {"suspended_until": suspension.until, "suspended_by": suspension.by, "wake_at": wake_at}
-    statement = upsert(connection, destinations).values(name=suspension.name, last_error="", **values)
+    statement = upsert(connection.dialect.name, destinations).values(name=suspension.name, last_error="", **values)
     connection.execute(statement.on_conflict_do_update(index_elements=[destinations.c.name], set_=values))
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import BigInteger, Connection, bindparam, case, delete, insert, null, select, update
+from sqlalchemy import BigInteger, Connection, bindparam, case, delete, insert, literal_column, null, select, update
 
 from libs.smtp.value import value
 from services.relay.message import NewMessage
 from services.relay.queue.destinations import record_errors, wake
-from services.relay.queue.statements import Many, Row
+from services.relay.queue.statements import Many, Once, Row, among, listed
 from services.relay.queue.storing import store
 from services.relay.queue.tables import attempts, contents, deliveries, events, messages
 from services.relay.settlement import Settled
@@ -50,7 +50,16 @@ class Settling:
     dropped_reports: set[int] = field(default_factory=set)
 
 
-_MINE = select(deliveries.c.id, deliveries.c.lease_owner).where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
+# On PostgreSQL the rows are locked, in the order of their identifiers.
+_LEASES = Once(
+    lambda dialect: (
+        select(deliveries.c.id, deliveries.c.lease_owner)
+        .where(among(dialect, deliveries.c.id, "ids"))
+        .order_by(deliveries.c.id)
+        .with_for_update()
+    ),
+    ("ids",),
+)
 _SETTLE = Many(
     update(deliveries)
     .where(deliveries.c.id == bindparam("delivery"))
@@ -96,10 +105,13 @@ _CLOSE = Many(
     ),
     ("message", "count", "count_again", "now"),
 )
-_DROP_CONTENT = delete(contents).where(
-    contents.c.message_id.in_(
-        select(messages.c.id).where(messages.c.id.in_(bindparam("ids", expanding=True)), messages.c.open <= 0)
-    )
+_DROP_CONTENT = Once(
+    lambda dialect: delete(contents).where(
+        contents.c.message_id.in_(
+            select(messages.c.id).where(among(dialect, messages.c.id, "ids"), messages.c.open <= literal_column("0"))
+        )
+    ),
+    ("ids",),
 )
 
 
@@ -146,7 +158,7 @@ def close(connection: Connection, closed: dict[int, int], now: int, *, keep_cont
     # In order: two relays that finish deliveries of the same messages must not wait for each other.
     _CLOSE.run(connection, [(message, count, count, now) for message, count in sorted(closed.items())])
     if not keep_content:
-        connection.execute(_DROP_CONTENT, {"ids": list(closed)})
+        _DROP_CONTENT.run(connection, listed(connection, closed))
 
 
 def record_events(connection: Connection, new: Iterable[Event]) -> None:
@@ -157,12 +169,11 @@ def record_events(connection: Connection, new: Iterable[Event]) -> None:
 
 
 def _leases(connection: Connection, settlements: Sequence[Settlement]) -> dict[int, int]:
-    """Delivery to the owner of its lease. On PostgreSQL the rows are locked, in the order of their identifiers."""
+    """Delivery to the owner of its lease."""
     wanted = [each.delivery_id for settlement in settlements for each in settlement.deliveries]
     if not wanted:
         return {}
-    statement = _MINE.order_by(deliveries.c.id).with_for_update() if connection.dialect.name == "postgresql" else _MINE
-    return {row[0]: row[1] for row in connection.execute(statement, {"ids": wanted})}
+    return {row[0]: row[1] for row in _LEASES.rows(connection, listed(connection, wanted))}
 
 
 def _rows_of(each: Settled, now: int, settle_rows: list[Row], back_rows: list[Row], attempt_rows: list[Row]) -> None:

@@ -1,55 +1,138 @@
-"""Statements that run for many rows at once: compiled once a dialect, their rows handed to the driver as they are."""
+"""Statements that run for each message: compiled once a dialect, and handed to the driver as they are.
+
+SQLAlchemy's own execution costs several times SQLite's work on such a statement: cache keys, bind processors, a
+cursor's result for each. Here its expression language makes the text, and the driver runs it. Parameters and columns
+hold nothing but what both drivers take and give: int, str, bytes, bool, None.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import sqlite3
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Insert, UpdateBase
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    Insert,
+    UpdateBase,
+    bindparam,
+    column,
+    func,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 Row = tuple[Any, ...]
+# An expression, or what makes it for a dialect that is named.
+Clause = Any | Callable[[str], Any]
 
 
-class Many:
-    """An INSERT, UPDATE or DELETE with parameters in the order of `names`.
+class _Text:
+    """The SQL of a clause in each dialect."""
 
-    SQLAlchemy's own executemany handles each row once more (bind processors, dictionaries), which costs more than
-    SQLite's work on it. The rows here hold nothing but what both drivers take: int, str, bytes, bool, None.
-    """
-
-    def __init__(self, clause: UpdateBase, names: Sequence[str]) -> None:
+    def __init__(self, clause: Clause, names: Sequence[str]) -> None:
         self._clause = clause
         self._names = tuple(names)
         # SQL, and where each of its parameters is found in a row with the constants behind it; None: in the same order.
         self._compiled: dict[str, tuple[str, Row, tuple[int, ...] | None]] = {}
 
+    def of(self, connection: Connection) -> tuple[str, Row, tuple[int, ...] | None]:
+        return self._compiled.get(connection.dialect.name) or self._compile(connection)
+
+    def _compile(self, connection: Connection) -> tuple[str, Row, tuple[int, ...] | None]:
+        dialect, clause = connection.dialect, self._clause
+        if not hasattr(clause, "compile"):
+            clause = clause(dialect.name)
+        columns = list(self._names) if isinstance(clause, Insert) else None
+        compiled: Any = clause.compile(dialect=dialect, column_keys=columns)
+        positions: list[str] = list(compiled.positiontup or ())
+        constant = [name for name in positions if name not in self._names]
+        known = [*self._names, *constant]
+        order = tuple(known.index(name) for name in positions)
+        in_order = order == tuple(range(len(self._names)))
+        values = tuple(compiled.params[name] for name in constant)
+        found = self._compiled[dialect.name] = str(compiled), values, None if in_order else order
+        return found
+
+
+class Many:
+    """An INSERT, UPDATE or DELETE that runs for many rows at once, with parameters in the order of `names`."""
+
+    def __init__(self, clause: UpdateBase | Callable[[str], UpdateBase], names: Sequence[str]) -> None:
+        self._text = _Text(clause, names)
+
     def run(self, connection: Connection, rows: Sequence[Row]) -> None:
         """Runs it for each row; nothing for none."""
         if not rows:
             return
-        text, constants, order = self._of(connection)
+        text, constants, order = self._text.of(connection)
         if order is not None:
             whole = (row + constants for row in rows)
             rows = [tuple(row[index] for index in order) for row in whole]
-        connection.exec_driver_sql(text, list(rows))
+        driver = connection.connection.driver_connection
+        if isinstance(driver, sqlite3.Connection):
+            driver.executemany(text, rows)
+        else:
+            connection.exec_driver_sql(text, list(rows))
 
-    def _of(self, connection: Connection) -> tuple[str, Row, tuple[int, ...] | None]:
-        dialect = connection.dialect
-        found = self._compiled.get(dialect.name)
-        if found is None:
-            columns = list(self._names) if isinstance(self._clause, Insert) else None
-            compiled: Any = self._clause.compile(dialect=dialect, column_keys=columns)
-            positions: list[str] = list(compiled.positiontup or ())
-            constant = [name for name in positions if name not in self._names]
-            known = [*self._names, *constant]
-            order = tuple(known.index(name) for name in positions)
-            in_order = order == tuple(range(len(self._names)))
-            values = tuple(compiled.params[name] for name in constant)
-            found = self._compiled[dialect.name] = str(compiled), values, None if in_order else order
+
+class Once:
+    """A statement that runs once, with parameters in the order of `names`."""
+
+    def __init__(self, clause: Clause, names: Sequence[str] = ()) -> None:
+        self._text = _Text(clause, names)
+
+    def run(self, connection: Connection, *parameters: Any) -> None:
+        """Runs it, for what it does."""
+        self._execute(connection, parameters)
+
+    def rows(self, connection: Connection, *parameters: Any) -> Sequence[Any]:
+        """Runs it; its rows as the driver has them."""
+        found: Sequence[Any] = self._execute(connection, parameters).fetchall()
         return found
 
+    def value(self, connection: Connection, *parameters: Any) -> Any:
+        """The first column of its first row; None when there is none."""
+        found = self._execute(connection, parameters).fetchone()
+        return None if found is None else found[0]
 
-def upsert(connection: Connection, table: Any) -> Any:
+    def _execute(self, connection: Connection, parameters: Row) -> Any:
+        text, constants, order = self._text.of(connection)
+        if order is not None:
+            whole = parameters + constants
+            parameters = tuple(whole[index] for index in order)
+        driver = connection.connection.driver_connection
+        if isinstance(driver, sqlite3.Connection):
+            return driver.execute(text, parameters)
+        return connection.exec_driver_sql(text, parameters)
+
+
+def among(dialect: str, of: Any, parameter: str) -> ColumnElement[bool]:
+    """Whether a column is one of the values of a parameter made by `listed`.
+
+    SQLAlchemy's IN has as many parameters as values: another text for each number of them, which is put together,
+    parsed and planned anew. This is one text.
+    """
+    found: ColumnElement[bool]
+    if dialect == "postgresql":
+        found = of == func.any(bindparam(parameter, type_=ARRAY(of.type)))
+    else:
+        found = of.in_(select(column("value")).select_from(func.json_each(bindparam(parameter))))
+    return found
+
+
+def listed(connection: Connection, values: Collection[int] | Collection[str]) -> Any:
+    """Values as one parameter for `among`."""
+    found = list(values)
+    if connection.dialect.name != "sqlite":
+        return found
+    # Of numbers Python's own text is JSON, at a tenth of the price.
+    return json.dumps(found) if found and isinstance(found[0], str) else str(found)
+
+
+def upsert(dialect: str, table: Any) -> Any:
     """An INSERT that knows ON CONFLICT, which each dialect has of its own."""
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)

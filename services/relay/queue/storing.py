@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from services.relay.message import NewMessage, Refused, domain_of
 from services.relay.queue.destinations import wake
-from services.relay.queue.statements import Many, Row
+from services.relay.queue.statements import Many, Once, Row, among, listed
 from services.relay.queue.tables import attempts, contents, deliveries, events, messages
 from services.relay.states import Kind, State
 
 _INSERT_MESSAGE = Many(insert(messages), messages.c.keys())
 _INSERT_CONTENT = Many(insert(contents), contents.c.keys())
 _INSERT_DELIVERY = Many(insert(deliveries), deliveries.c.keys())
-_BY_SUBMISSION = select(messages.c.submission_id, messages.c.id).where(
-    messages.c.submission_id.in_(bindparam("submissions", expanding=True))
+_BY_SUBMISSION = Once(
+    lambda dialect: select(messages.c.submission_id, messages.c.id).where(
+        among(dialect, messages.c.submission_id, "submissions")
+    ),
+    ("submissions",),
 )
 
 
@@ -30,7 +33,7 @@ def store(connection: Connection, new: Sequence[NewMessage], owner: int, now: in
     submissions = [message.submission_id for message in new if message.submission_id is not None]
     known: dict[str, int] = {}
     if submissions:
-        known = {row[0]: row[1] for row in connection.execute(_BY_SUBMISSION, {"submissions": submissions})}
+        known = {row[0]: row[1] for row in _BY_SUBMISSION.rows(connection, listed(connection, submissions))}
         if known:
             new = [message for message in new if message.submission_id not in known]
     message_rows: list[Row] = []
