@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import grpc
+import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
 from libs.runtime.lifecycle import StartupError
 
-# Above the largest message (profile.max_message_size_mb is streamed in chunks) and the largest snapshot part.
+log = structlog.get_logger(__name__)
+
+# Of one gRPC message. Mail of any size is streamed in chunks, and so are snapshots; frames that gather many requests
+# are closed well below this by those who make them.
 MAX_MESSAGE_OCTETS = 64 * 1024 * 1024
 
 _OPTIONS: list[tuple[str, int | str]] = [
@@ -37,6 +45,8 @@ _CLIENT_OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.enable_retries", 0),
 ]
+# For the calls that are under way when certificates change.
+_LONGEST_CALL_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +63,56 @@ class TlsFiles:
             return self.key.read_bytes(), self.certificate.read_bytes(), self.authority.read_bytes()
         except OSError as error:
             raise StartupError(f"gRPC TLS: {error.filename}: {error.strerror}") from error
+
+    def check(self) -> None:
+        """Raises StartupError when the files can't be read, or certificate and key are no pair."""
+        self.read()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            context.load_cert_chain(self.certificate, self.key)
+            context.load_verify_locations(self.authority)
+        except (ssl.SSLError, OSError) as error:
+            reason = getattr(error, "reason", "") or type(error).__name__
+            raise StartupError(f"gRPC TLS: {self.certificate}, {self.key} and {self.authority}: {reason}") from error
+
+    def state(self) -> tuple[tuple[int, int, int], ...]:
+        """Changes whenever one of the files does; empty while one is missing."""
+        try:
+            found = [path.stat() for path in (self.certificate, self.key, self.authority)]
+        except OSError:
+            return ()
+        return tuple((each.st_ino, each.st_mtime_ns, each.st_size) for each in found)
+
+
+class _ServerCredentials:
+    """What a server shows and demands at each handshake: the files as they are then; the last good ones when they
+    are no pair, which they are not while they are being replaced one by one.
+    """
+
+    def __init__(self, files: TlsFiles) -> None:
+        files.check()
+        self._files = files
+        self._state = files.state()
+        self._current = self._read()
+
+    def credentials(self) -> grpc.ServerCredentials:
+        return grpc.dynamic_ssl_server_credentials(self._current, self._fetch, require_client_authentication=True)
+
+    def _read(self) -> grpc.ServerCertificateConfiguration:
+        key, chain, authority = self._files.read()
+        return grpc.ssl_server_certificate_configuration([(key, chain)], root_certificates=authority)
+
+    def _fetch(self) -> grpc.ServerCertificateConfiguration:
+        """At each handshake, in one of gRPC's own threads."""
+        state = self._files.state()
+        if state != self._state:
+            try:
+                self._files.check()
+                self._current, self._state = self._read(), state
+                log.info("grpc_certificates_reloaded", certificate=str(self._files.certificate))
+            except StartupError as error:
+                log.error("grpc_certificates_unusable", reason=str(error))
+        return self._current
 
 
 class Server:
@@ -74,9 +134,7 @@ class Server:
             if tls is None:
                 bound = self._server.add_insecure_port(address)
             else:
-                key, chain, authority = tls.read()
-                credentials = grpc.ssl_server_credentials([(key, chain)], authority, require_client_auth=True)
-                bound = self._server.add_secure_port(address, credentials)
+                bound = self._server.add_secure_port(address, _ServerCredentials(tls).credentials())
         except RuntimeError as error:
             await self._server.stop(0)
             raise StartupError(f"can't listen on {address}: is something else there?") from error
@@ -96,13 +154,65 @@ class Server:
         await self._server.stop(grace_seconds)
 
 
-def channel(target: str, tls: TlsFiles | None = None) -> grpc.aio.Channel:
-    """A channel to `host:port`, reconnecting by itself within 2 s at most. An IPv6 host stands in brackets."""
+def channel(target: str, tls: TlsFiles | None = None, name: str = "") -> grpc.aio.Channel:
+    """A channel to `host:port`, reconnecting by itself within 2 s at most. An IPv6 host stands in brackets.
+
+    `name`: whose certificate the server must have, when that is not the target's host. The files are read now, so
+    a channel goes on with what they held. Raises StartupError when they can't be read.
+    """
     if tls is None:
         return grpc.aio.insecure_channel(target, options=_CLIENT_OPTIONS)
     key, chain, authority = tls.read()
     credentials = grpc.ssl_channel_credentials(authority, key, chain)
-    return grpc.aio.secure_channel(target, credentials, options=_CLIENT_OPTIONS)
+    options = [*_CLIENT_OPTIONS, ("grpc.ssl_target_name_override", name)] if name else _CLIENT_OPTIONS
+    return grpc.aio.secure_channel(target, credentials, options=options)
+
+
+class Dialer:
+    """The channel to a target for calls now and then: made anew when the certificates have changed."""
+
+    def __init__(self, target: str, tls: TlsFiles | None) -> None:
+        self.target = target
+        self._tls = tls
+        self._state = tls.state() if tls is not None else ()
+        self._current: grpc.aio.Channel | None = None
+        # Former channels, closed when the calls on them have ended.
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def channel(self) -> grpc.aio.Channel:
+        """Raises StartupError when the certificates can't be read at the first call."""
+        state = self._tls.state() if self._tls is not None else ()
+        if self._current is None:
+            self._current, self._state = channel(self.target, self._tls), state
+        elif state != self._state and self._tls is not None:
+            try:
+                self._tls.check()
+                fresh = channel(self.target, self._tls)
+            except StartupError as error:
+                # Half replaced, maybe: the next call looks again.
+                log.error("grpc_certificates_unusable", reason=str(error))
+                return self._current
+            task = asyncio.get_running_loop().create_task(self._current.close(_LONGEST_CALL_SECONDS))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+            self._current, self._state = fresh, state
+        return self._current
+
+    async def close(self) -> None:
+        for task in self._closing:
+            task.cancel()
+        await asyncio.gather(*self._closing, return_exceptions=True)
+        if self._current is not None:
+            await self._current.close()
+            self._current = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
 
 
 def targets(text: str) -> tuple[str, ...]:

@@ -153,7 +153,6 @@ class Dialogue:
                 self.report(verdict, Stage.CONNECT, ())
             self.end("refused", verdict.reply or TRY_AGAIN)
             return
-        self.services.policy.session_opened(self.session)
         if self.connection.pending:
             await self._early_talker()
         if not self._end:

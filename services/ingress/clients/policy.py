@@ -1,4 +1,4 @@
-"""Asks policy: one decision stream, requests matched to verdicts by id, each with a deadline."""
+"""Asks policy: a decision stream to each replica, requests matched to verdicts by id, each with a deadline."""
 
 from __future__ import annotations
 
@@ -6,70 +6,78 @@ import asyncio
 import itertools
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import structlog
 from posthouse.policy.v1 import policy_pb2, policy_pb2_grpc
 
 from libs.runtime import rpc
+from libs.runtime.endpoints import Endpoint
 from services.ingress.clients import wire
+from services.ingress.clients.policy_lane import Lane, Question
+from services.ingress.clients.replicas import Replicas
 from services.ingress.clients.stream import FrameStream
 from services.ingress.findings import Findings
 from services.ingress.metrics import Metrics
 from services.ingress.session import Credentials, Session, Stage, Transaction
-from services.ingress.verdict import NonsenseError, Verdict
+from services.ingress.verdict import Action, NonsenseError, Verdict
 
 log = structlog.get_logger(__name__)
 
-# How long a question waits for a broken stream to come back, before it fails.
+# How long a question waits while no replica can be asked, before it fails.
 _GRACE_SECONDS = 1.0
 _SWEEP_SECONDS = 0.1
-# Requests that fit one frame; the rest goes with the next.
-_FRAME_REQUESTS = 512
+# Without a word from a replica for so long after a question, it is asked for a sign of life.
+_SILENCE_SECONDS = 1.5
+# A question that takes replicas down with it must not take them all.
+_MOST_LOSSES = 3
+# A session that moved is given back where it was counted when it surely is counted where it went.
+_MOVED_SECONDS = 1.0
 
 
 class PolicyError(Exception):
     """policy gave no usable answer: unreachable, too slow, or nonsense. The text says which, in a word."""
 
 
-class _Question:
-    __slots__ = ("answer", "asked_at", "deadline", "request", "sent")
-
-    def __init__(self, request: policy_pb2.DecideRequest, answer: asyncio.Future[Any], now: float, deadline: float):
-        self.request = request
-        self.answer = answer
-        self.asked_at = now
-        self.deadline = deadline
-        self.sent = False
-
-
 class PolicyClient:
-    """Decisions of one worker. `deadline` in seconds, from asking to the verdict."""
+    """Decisions of one worker. `deadline` in seconds, from asking to the verdict.
+
+    A session is asked about at one replica, which counts it. When that one stops or dies, the session is counted at
+    another, and what it had not answered is asked there again: a request holds all that is needed, and one that was
+    asked before is not counted again. When a replica comes back it is given its share of the sessions.
+    """
 
     def __init__(self, targets: Sequence[str], tls: rpc.TlsFiles | None, metrics: Metrics, *, deadline: float) -> None:
-        self._stream = FrameStream(
-            "policy", targets, tls, lambda channel: policy_pb2_grpc.PolicyStub(channel).DecideStream, self
-        )
+        self._tls = tls
         self._metrics = metrics
         self._deadline = deadline
+        self._replicas = Replicas("policy", targets, self._join)
+        self._lanes: list[Lane] = []
+        # Those that can be asked, and whose turn it is to get the next session.
+        self._usable: list[Lane] = []
+        self._turn = 0
         self._numbers = itertools.count(1)
         # By request id, oldest first.
-        self._pending: dict[int, _Question] = {}
-        self._unsent: list[_Question] = []
-        # Sessions that ended and are not given back yet: id to client address.
-        self._closed: dict[str, str] = {}
-        # Session id to client address, for the sessions that policy counts.
-        self._sessions: dict[str, str] = {}
-        self._resume: list[tuple[str, str]] = []
-        self.connected = False
+        self._pending: dict[int, Question] = {}
+        # Of those, the ones that nobody can be asked.
+        self._waiting: list[Question] = []
+        # Session id to the replica that counts it.
+        self._homes: dict[str, Lane] = {}
+        # Session id to client address, of those that no replica counts now.
+        self._homeless: dict[str, str] = {}
+        # Client address to the replica that is yet to be told that a session of it ended.
+        self._closing: dict[str, Lane] = {}
         self._down_since = time.monotonic()
-        self._heard_at = 0.0
+
+    @property
+    def connected(self) -> bool:
+        """Whether any replica can be asked."""
+        return bool(self._usable)
 
     async def run(self) -> None:
-        """Keeps the stream open and deadlines held, until cancelled."""
+        """Keeps the streams open and deadlines held, until cancelled."""
         sweeper = asyncio.create_task(self._sweep())
         try:
-            await self._stream.run()
+            await self._replicas.run()
         finally:
             sweeper.cancel()
 
@@ -86,7 +94,10 @@ class PolicyClient:
         """One decision. Raises PolicyError."""
         now = time.monotonic()
         deadline = now + self._deadline
-        if not self.connected:
+        lane = self._homes.get(session.id)
+        if lane is None and self._usable:
+            lane = self._next(session.peer.client_address)
+        if lane is None:
             if now - self._down_since > _GRACE_SECONDS:
                 raise PolicyError("unreachable")
             deadline = now + min(self._deadline, _GRACE_SECONDS)
@@ -94,92 +105,212 @@ class PolicyClient:
             stage, session, transaction, recipient=recipient, credentials=credentials, findings=findings
         )
         request.request_id = number = next(self._numbers)
-        question = _Question(request, asyncio.get_running_loop().create_future(), now, deadline)
+        addresses = len(transaction.recipients) if transaction is not None else 0
+        if findings is not None:
+            addresses += len(findings.from_addresses)
+        question = Question(request, addresses, asyncio.get_running_loop().create_future(), now, deadline)
         self._pending[number] = question
-        self._unsent.append(question)
-        if self.connected:
-            self._stream.wake()
+        if lane is None:
+            self._waiting.append(question)
+        else:
+            lane.ask(question)
         try:
             message = await question.answer
         finally:
             self._pending.pop(number, None)
         self._metrics.policy_seconds[stage.name].observe(time.monotonic() - now)
         try:
-            return wire.verdict(message)
+            verdict = wire.verdict(message)
         except NonsenseError as error:
             raise PolicyError(f"nonsense: {error}") from error
-
-    def session_opened(self, session: Session) -> None:
-        """policy accepted the connection and counts it."""
-        self._sessions[session.id] = session.peer.client_address
+        if stage is Stage.CONNECT and verdict.action is Action.ACCEPT and verdict.profile is not None:
+            self._opened(session.id, session.peer.client_address, question.lane)
+        return verdict
 
     def session_closed(self, session: Session) -> None:
         """The connection ended, whatever was answered to it."""
-        self._sessions.pop(session.id, None)
-        if self.connected:
+        self._homeless.pop(session.id, None)
+        lane = self._homes.pop(session.id, None)
+        if lane is not None:
             # Goes with the next request, or at the next sweep: mostly not worth a frame of its own.
-            self._closed[session.id] = session.peer.client_address
+            lane.closed[session.id] = lane.sessions.pop(session.id)
+            if len(self._usable) > 1:
+                self._closing[session.peer.client_address] = lane
 
-    # What FrameStream calls.
+    def _next(self, address: str) -> Lane:
+        """Who is asked about a new session: each in turn; but a client that closed and comes again is asked about
+        where its place is yet to be given back, or it would not find it free.
+        """
+        usable = self._usable
+        if len(usable) == 1:
+            return usable[0]
+        lane = self._closing.get(address)
+        if lane is not None and lane.usable:
+            return lane
+        self._turn = (self._turn + 1) % len(usable)
+        return usable[self._turn]
 
-    def opened(self) -> None:
-        self.connected = True
-        self._heard_at = time.monotonic()
-        self._closed.clear()
-        self._resume = list(self._sessions.items())
+    def _opened(self, session_id: str, address: str, lane: Lane | None) -> None:
+        """A replica accepted the connection and counts it."""
+        if lane is not None and lane.usable:
+            self._homes[session_id] = lane
+            lane.sessions[session_id] = address
+        else:
+            # It broke, or is told to stop, between its answer and now.
+            self._homeless[session_id] = address
+            self._house()
 
-    def next_frame(self) -> tuple[policy_pb2.DecideFrame, bool] | None:
-        unsent = self._unsent
-        if not (unsent or self._closed or self._resume):
-            return None
-        closed, self._closed = self._closed, {}
-        resumed, self._resume = self._resume, []
-        if closed and self._comes_again(set(closed.values())):
-            # policy looks at a frame's requests first: a client that closed and comes again must find its place free.
-            return wire.decide_frame([], list(closed), resumed), False
-        batch, self._unsent = unsent[:_FRAME_REQUESTS], unsent[_FRAME_REQUESTS:]
-        requests = []
-        for question in batch:
-            if not question.answer.done():
-                question.sent = True
-                requests.append(question.request)
-        return wire.decide_frame(requests, list(closed), resumed), bool(requests)
+    # Replicas come and go.
 
-    def _comes_again(self, addresses: set[str]) -> bool:
-        """Whether one of these clients waits for leave to connect."""
-        return any(
-            question.request.stage == policy_pb2.STAGE_CONNECT and question.request.session.client_address in addresses
-            for question in self._unsent
+    def _join(self, endpoint: Endpoint) -> FrameStream:
+        lane = Lane(self)
+        lane.stream = FrameStream(
+            "policy",
+            endpoint,
+            self._tls,
+            lambda channel: policy_pb2_grpc.PolicyStub(channel).DecideStream,
+            lane,
         )
+        self._lanes.append(lane)
+        return lane.stream
 
-    def received(self, frame: policy_pb2.VerdictFrame) -> None:
-        self._heard_at = time.monotonic()
+    def changed(self, lost: Lane | None = None, reason: str = "") -> None:
+        """A replica came, went, or said otherwise of itself: work goes to those that can do it. One that is told to
+        stop, or has no configuration, is asked only while there is no other. `lost`: its stream broke, for `reason`.
+        """
+        self._lanes = [lane for lane in self._lanes if lane.connected or not lane.stream.retired]
+        connected = [lane for lane in self._lanes if lane.connected and not lane.ending]
+        usable = [lane for lane in connected if lane.willing] or connected
+        came = [lane for lane in usable if not lane.usable]
+        went = [lane for lane in self._usable if lane not in usable]
+        if went and not usable:
+            self._down_since = time.monotonic()
+        self._usable = usable
+        for lane in came:
+            lane.usable = True
+        waiting, self._waiting = self._waiting, []
+        for lane in went:
+            lane.usable = False
+            waiting += self._leave(lane)
+        if lost is not None:
+            # What it was asked is asked again, too.
+            asked = [question for question in self._pending.values() if question.lane is lost and question.sent_at]
+            if asked:
+                log.warning("decisions_unanswered", count=len(asked), reason=reason)
+            waiting += asked
+            self._closing = {address: lane for address, lane in self._closing.items() if lane is not lost}
+        self._house()
+        for lane in came:
+            self._share_with(lane)
+        for question in waiting:
+            self._ask_again(question)
+
+    def _leave(self, lane: Lane) -> list[Question]:
+        """Takes a replica's sessions away, and what it was not asked yet."""
+        until = time.monotonic() + _MOVED_SECONDS
+        for session_id in lane.sessions:
+            del self._homes[session_id]
+            lane.moved[session_id] = until
+        self._homeless |= lane.sessions
+        lane.sessions = {}
+        lane.resume.clear()
+        unsent, lane.unsent = lane.unsent, []
+        return unsent
+
+    def _ask_again(self, question: Question) -> None:
+        """At another replica; or by whoever comes first, for a moment."""
+        if question.answer.done():
+            return
+        if question.sent_at:
+            question.request.asked_before = True
+            question.sent_at = 0.0
+            question.losses += 1
+            if question.losses >= _MOST_LOSSES:
+                question.answer.set_exception(PolicyError("streams broken"))
+                return
+        if self._usable:
+            session = question.request.session
+            (self._homes.get(session.id) or self._next(session.client_address)).ask(question)
+        else:
+            question.lane = None
+            question.deadline = min(question.deadline, self._down_since + _GRACE_SECONDS)
+            self._waiting.append(question)
+
+    def _house(self) -> None:
+        """Spreads the sessions that no replica counts."""
+        if not self._usable:
+            return
+        homeless, self._homeless = self._homeless, {}
+        for number, (session_id, address) in enumerate(homeless.items()):
+            self._move(session_id, address, self._usable[number % len(self._usable)])
+
+    def _share_with(self, newcomer: Lane) -> None:
+        """Moves sessions, so that each replica has about as many."""
+        share = sum(len(lane.sessions) for lane in self._usable) // len(self._usable)
+        until = time.monotonic() + _MOVED_SECONDS
+        for lane in self._usable:
+            surplus = min(len(lane.sessions) - share, share - len(newcomer.sessions))
+            for session_id, address in list(itertools.islice(lane.sessions.items(), max(0, surplus))):
+                del lane.sessions[session_id]
+                lane.moved[session_id] = until
+                self._move(session_id, address, newcomer)
+
+    def _move(self, session_id: str, address: str, lane: Lane) -> None:
+        lane.moved.pop(session_id, None)
+        lane.sessions[session_id] = address
+        lane.resume.append((session_id, address))
+        self._homes[session_id] = lane
+        lane.stream.wake()
+
+    # What a stream brings.
+
+    def take(self, frame: policy_pb2.VerdictFrame, lane: Lane) -> None:
         for message in frame.verdicts:
             question = self._pending.get(message.request_id)
             if question is not None and not question.answer.done():
                 question.answer.set_result(message)
+            elif lane.given_up:
+                session = lane.given_up.pop(message.request_id, None)
+                if session is not None and message.action == policy_pb2.ACTION_ACCEPT:
+                    # Counted after all, when nobody waited for it any more.
+                    lane.closed[session.id] = session.client_address
 
-    def broken(self, reason: str) -> None:
-        self.connected = False
-        self._down_since = time.monotonic()
-        for question in self._pending.values():
-            question.deadline = min(question.deadline, self._down_since + _GRACE_SECONDS)
-            if question.sent and not question.answer.done():
-                question.answer.set_exception(PolicyError(f"stream broken: {reason}"))
+    def told_of(self, closed: dict[str, str]) -> None:
+        """Sessions of these addresses are given back with the frame that goes now."""
+        if self._closing:
+            for address in closed.values():
+                self._closing.pop(address, None)
 
     async def _sweep(self) -> None:
-        """Fails questions past their deadline, and gives up a stream on which nothing is heard any more."""
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             now = time.monotonic()
-            if self._closed:
-                self._stream.wake()
-            late = [question for question in self._pending.values() if question.deadline <= now]
-            for question in late:
-                if not question.answer.done():
-                    question.answer.set_exception(PolicyError("too slow" if question.sent else "unreachable"))
-            if late:
-                self._unsent = [question for question in self._unsent if not question.answer.done()]
-            if self.connected and any(question.sent and question.asked_at > self._heard_at for question in late):
-                log.warning("policy_silent", seconds=round(now - self._heard_at, 1))
-                self._stream.recycle()
+            self._hold_deadlines(now)
+            for lane in self._lanes:
+                lane.sweep(now)
+                if lane.draining and not (lane.ending or lane.usable or self._asked(lane)):
+                    lane.ending = True
+                    lane.stream.finish()
+
+    def _asked(self, lane: Lane) -> bool:
+        return any(question.lane is lane for question in self._pending.values())
+
+    def _hold_deadlines(self, now: float) -> None:
+        """Fails questions past their deadline, and doubts a stream on which nothing is heard any more."""
+        late: list[Question] = []
+        for question in self._pending.values():
+            if question.deadline <= now:
+                late.append(question)
+            elif question.lane is not None and 0 < question.sent_at < now - _SILENCE_SECONDS:
+                question.lane.doubt(question.sent_at)
+        for question in late:
+            if question.answer.done():
+                continue
+            lane = question.lane
+            question.answer.set_exception(PolicyError("too slow" if question.sent_at else "unreachable"))
+            if lane is not None and question.sent_at and question.request.stage == policy_pb2.STAGE_CONNECT:
+                lane.given_up[question.request.request_id] = question.request.session
+        if late:
+            self._waiting = [question for question in self._waiting if not question.answer.done()]
+            for lane in {question.lane for question in late if question.lane is not None}:
+                lane.disappointed(late)

@@ -1,4 +1,4 @@
-"""Hands messages to relay: one submission stream, acknowledged by submission id after the commit."""
+"""Hands messages to relay: a submission stream to each replica, acknowledged by submission id after the commit."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import structlog
 from posthouse.relay.v1 import relay_pb2, relay_pb2_grpc
 
 from libs.runtime import rpc
+from libs.runtime.endpoints import Endpoint
 from libs.smtp.reply import STORAGE, TRY_AGAIN
 from services.ingress.clients import wire
+from services.ingress.clients.replicas import Replicas
 from services.ingress.clients.stream import FrameStream
 from services.ingress.metrics import Metrics
 from services.ingress.submission import INLINE_OCTETS, HandoverError, Refusal, Submission
@@ -21,8 +23,13 @@ log = structlog.get_logger(__name__)
 
 _GRACE_SECONDS = 1.0
 _SWEEP_SECONDS = 0.25
-# A frame is closed when it holds this much content.
+# Without a word from a replica for so long after a submission, it is asked for a sign of life.
+_SILENCE_SECONDS = 3.0
+# A submission that takes replicas down with it must not go on doing so.
+_MOST_LOSSES = 5
+# A frame is closed when it holds this much; a recipient counts as the longest address does.
 _FRAME_OCTETS = 1024 * 1024
+_RECIPIENT_OCTETS = 320
 _REFUSALS_KEPT = 2_000
 _REFUSALS_PER_FRAME = 200
 
@@ -30,54 +37,62 @@ _REFUSALS_PER_FRAME = 200
 class _Pending:
     """A submission without its acknowledgement. `pieces`: what is not yet written of large content."""
 
-    __slots__ = ("acknowledged", "deadline", "pieces", "sent", "submission")
+    __slots__ = ("acknowledged", "deadline", "lane", "losses", "pieces", "sent_at", "submission")
 
     def __init__(self, submission: Submission, acknowledged: asyncio.Future[relay_pb2.SubmitAck], deadline: float):
         self.submission = submission
         self.acknowledged = acknowledged
         self.deadline = deadline
         self.pieces: Iterator[bytes] | None = None
-        self.sent = False
+        # To whom it is handed; None while there is nobody.
+        self.lane: _Lane | None = None
+        # When its beginning left, on the monotonic clock; 0 before. It stays once a stream broke under it.
+        self.sent_at = 0.0
+        # Streams that did.
+        self.losses = 0
 
 
 class RelayClient:
     """Submissions of one worker. `deadline` in seconds, from handing over to the acknowledgement.
 
-    A submission whose stream broke is written again, under its id, to the next stream: relay keeps one message of it.
+    Each goes to the replica that has the fewest. One whose stream broke is written again, under its id, to another or
+    to the next stream: relay keeps one message of it.
     """
 
     def __init__(self, targets: Sequence[str], tls: rpc.TlsFiles | None, metrics: Metrics, *, deadline: float) -> None:
-        self._stream = FrameStream(
-            "relay", targets, tls, lambda channel: relay_pb2_grpc.RelayStub(channel).Submit, self
-        )
+        self._tls = tls
         self._metrics = metrics
         self._deadline = deadline
+        self._replicas = Replicas("relay", targets, self._join)
+        self._lanes: list[_Lane] = []
+        # Those that mail is handed to.
+        self._usable: list[_Lane] = []
         # By submission id, oldest first.
         self._pending: dict[str, _Pending] = {}
-        self._unsent: deque[_Pending] = deque()
-        self._in_pieces: deque[_Pending] = deque()
-        self._abandoned: list[str] = []
+        # Of those, the ones that there is nobody for.
+        self._waiting: list[_Pending] = []
         self._refusals: deque[Refusal] = deque()
-        self.connected = False
         self._down_since = time.monotonic()
-        # Octets that relay would take; None while it has not said.
-        self._available: int | None = None
-        self._accepting = True
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is any replica to hand mail to."""
+        return bool(self._usable)
 
     async def run(self) -> None:
-        """Keeps the stream open and deadlines held, until cancelled."""
+        """Keeps the streams open and deadlines held, until cancelled."""
         sweeper = asyncio.create_task(self._sweep())
         try:
-            await self._stream.run()
+            await self._replicas.run()
         finally:
             sweeper.cancel()
 
     def refusal(self, octets: int) -> HandoverError | None:
         """Why a message of so many octets (0: unknown) could not be taken now; None when it could."""
-        if not self.connected:
+        if not self._usable:
             down = time.monotonic() - self._down_since > _GRACE_SECONDS
             return HandoverError(TRY_AGAIN, "relay unreachable") if down else None
-        if not self._accepting or (self._available is not None and octets > self._available):
+        if not any(lane.takes(octets) for lane in self._usable):
             return HandoverError(STORAGE, "relay is short of storage")
         return None
 
@@ -87,16 +102,15 @@ class RelayClient:
         if refusal is not None:
             raise refusal
         now = time.monotonic()
-        deadline = now + self._deadline
-        pending = _Pending(submission, asyncio.get_running_loop().create_future(), deadline)
+        pending = _Pending(submission, asyncio.get_running_loop().create_future(), now + self._deadline)
         self._pending[submission.id] = pending
-        self._unsent.append(pending)
-        if self.connected:
-            self._stream.wake()
+        self._hand(pending)
         try:
             ack = await pending.acknowledged
         finally:
             self._pending.pop(submission.id, None)
+            if pending.lane is not None:
+                pending.lane.load -= 1
         self._metrics.relay_seconds.observe(time.monotonic() - now)
         if ack.result == relay_pb2.SubmitAck.RESULT_STORED:
             return str(ack.queue_id)
@@ -112,19 +126,178 @@ class RelayClient:
             self._metrics.refusals_dropped += 1
             return
         self._refusals.append(refusal)
-        if self.connected:
-            self._stream.wake()
+        if self._usable:
+            self._usable[0].stream.wake()
+
+    def _hand(self, pending: _Pending) -> None:
+        usable = self._usable
+        if len(usable) == 1:
+            usable[0].take(pending)
+        elif usable:
+            size = pending.submission.size
+            min([lane for lane in usable if lane.takes(size)] or usable, key=_load).take(pending)
+        else:
+            pending.lane = None
+            self._waiting.append(pending)
+
+    # Replicas come and go.
+
+    def _join(self, endpoint: Endpoint) -> FrameStream:
+        lane = _Lane(self)
+        lane.stream = FrameStream(
+            "relay", endpoint, self._tls, lambda channel: relay_pb2_grpc.RelayStub(channel).Submit, lane
+        )
+        self._lanes.append(lane)
+        return lane.stream
+
+    def changed(self, lost: _Lane | None = None) -> None:
+        """A replica came, went, or said otherwise of itself. One that is told to stop, or has no configuration, gets
+        mail only while there is no other. `lost`: its stream broke.
+        """
+        self._lanes = [lane for lane in self._lanes if lane.connected or not lane.stream.retired]
+        connected = [lane for lane in self._lanes if lane.connected and not lane.ending]
+        usable = [lane for lane in connected if lane.willing] or connected
+        went = [lane for lane in self._usable if lane not in usable]
+        if went and not usable:
+            self._down_since = time.monotonic()
+        self._usable = usable
+        for lane in self._lanes:
+            lane.usable = lane in usable
+        moving, self._waiting = self._waiting, []
+        for lane in went:
+            if lane is not lost:
+                moving += lane.give_back()
+        if lost is not None:
+            moving += self._orphans(lost)
+        for pending in moving:
+            if not pending.acknowledged.done():
+                self._hand(pending)
+        if usable and self._refusals:
+            usable[0].stream.wake()
+
+    def _orphans(self, lost: _Lane) -> list[_Pending]:
+        """What a replica was handed and did not acknowledge before its stream broke; begun anew."""
+        orphans = [pending for pending in self._pending.values() if pending.lane is lost]
+        for pending in orphans:
+            pending.lane = None
+            pending.pieces = None
+            if pending.sent_at:
+                pending.losses += 1
+                if pending.losses >= _MOST_LOSSES and not pending.acknowledged.done():
+                    pending.acknowledged.set_exception(HandoverError(TRY_AGAIN, "relay's streams broke"))
+        lost.load = 0
+        return orphans
+
+    # What a stream brings and takes.
+
+    def acknowledge(self, ack: relay_pb2.SubmitAck) -> None:
+        pending = self._pending.get(ack.submission_id)
+        if pending is not None and not pending.acknowledged.done():
+            pending.acknowledged.set_result(ack)
+
+    def take_refusals(self) -> list[relay_pb2.RefusedMessage]:
+        """For one frame."""
+        taken: list[relay_pb2.RefusedMessage] = []
+        octets = 0
+        while self._refusals and len(taken) < _REFUSALS_PER_FRAME and octets < _FRAME_OCTETS:
+            refusal = self._refusals.popleft()
+            octets += _RECIPIENT_OCTETS * len(refusal.recipients)
+            taken.append(wire.refused(refusal))
+        return taken
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            now = time.monotonic()
+            down = not self._usable and now - self._down_since > _GRACE_SECONDS
+            for pending in list(self._pending.values()):
+                if pending.acknowledged.done():
+                    continue
+                if pending.deadline <= now or (down and not pending.sent_at):
+                    self._abandon(pending)
+                elif pending.lane is not None and 0 < pending.sent_at < now - _SILENCE_SECONDS:
+                    pending.lane.doubt(pending.sent_at)
+            for lane in self._lanes:
+                if lane.draining and not (lane.ending or lane.usable or lane.load):
+                    lane.ending = True
+                    lane.stream.finish()
+
+    def _abandon(self, pending: _Pending) -> None:
+        """No acknowledgement came; 451, and what relay has of an unfinished one is void."""
+        if pending.sent_at:
+            log.warning("submission_unconfirmed", submission_id=pending.submission.id)
+        if pending.lane is not None:
+            pending.lane.void(pending)
+        pending.acknowledged.set_exception(HandoverError(TRY_AGAIN, "relay did not acknowledge in time"))
+
+
+class _Lane:
+    """One replica: the stream to it, and what is to be written."""
+
+    def __init__(self, client: RelayClient) -> None:
+        self._client = client
+        self.stream: FrameStream
+        # Submissions handed to it and not acknowledged yet.
+        self.load = 0
+        self._unsent: deque[_Pending] = deque()
+        self._in_pieces: deque[_Pending] = deque()
+        self._abandoned: list[str] = []
+        self.connected = False
+        # It says that it can work.
+        self.willing = False
+        # Among those that mail is handed to.
+        self.usable = False
+        # It did work, or was a target, and is not to get any more.
+        self.draining = False
+        # We have said our last on this stream.
+        self.ending = False
+        # Octets that it would take; None while it has not said.
+        self._available: int | None = None
+        self._accepting = True
+        self._heard_at = 0.0
+
+    def takes(self, octets: int) -> bool:
+        return self._accepting and (self._available is None or octets <= self._available)
+
+    def take(self, pending: _Pending) -> None:
+        pending.lane = self
+        self.load += 1
+        self._unsent.append(pending)
+        self.stream.wake()
+
+    def give_back(self) -> list[_Pending]:
+        """What has not left yet."""
+        unsent, self._unsent = self._unsent, deque()
+        for pending in unsent:
+            pending.lane = None
+        self.load -= len(unsent)
+        return list(unsent)
+
+    def doubt(self, since: float) -> None:
+        """A submission that left at `since` is not acknowledged yet."""
+        if self.connected and self._heard_at < since:
+            self.stream.probe()
+
+    def void(self, pending: _Pending) -> None:
+        """It is given up: what the replica has of it is void."""
+        if pending in self._in_pieces:
+            self._in_pieces.remove(pending)
+            self._abandoned.append(pending.submission.id)
+            self.stream.wake()
 
     # What FrameStream calls.
 
+    def serving(self, yes: bool) -> None:
+        self.willing = yes
+        self.draining = self.connected and not yes
+        self._client.changed()
+
     def opened(self) -> None:
         self.connected = True
-        self._abandoned.clear()
-        self._in_pieces.clear()
-        for pending in self._pending.values():
-            pending.sent = False
-            pending.pieces = None
-        self._unsent = deque(self._pending.values())
+        self.draining = self.ending = False
+        self._available, self._accepting = None, True
+        self._heard_at = time.monotonic()
+        self._client.changed()
 
     def next_frame(self) -> tuple[relay_pb2.SubmitFrame, bool] | None:
         submissions: list[relay_pb2.Submission] = []
@@ -135,14 +308,13 @@ class RelayClient:
             if not pending.acknowledged.done():
                 submissions.append(self._envelope(pending))
                 octets += pending.submission.size if pending.pieces is None else 0
+                octets += _RECIPIENT_OCTETS * len(pending.submission.transaction.recipients)
         while self._in_pieces and octets < _FRAME_OCTETS:
             # Round-robin, so that a large message does not hold up the others.
             pending = self._in_pieces.popleft()
             if (written := self._piece(pending, chunks)) >= 0:
                 octets += written
-        refusals = [
-            wire.refused(self._refusals.popleft()) for _ in range(min(len(self._refusals), _REFUSALS_PER_FRAME))
-        ]
+        refusals = self._client.take_refusals()
         abandoned, self._abandoned = self._abandoned, []
         if not (submissions or chunks or abandoned or refusals):
             return None
@@ -150,7 +322,7 @@ class RelayClient:
         return wire.submit_frame(submissions, chunks, abandoned, refusals), answered
 
     def _envelope(self, pending: _Pending) -> relay_pb2.Submission:
-        pending.sent = True
+        pending.sent_at = time.monotonic()
         submission = pending.submission
         if submission.size <= INLINE_OCTETS:
             return wire.submission(submission, b"".join(submission.content.pieces()))
@@ -169,38 +341,22 @@ class RelayClient:
         return len(piece)
 
     def received(self, frame: relay_pb2.SubmitAckFrame) -> None:
+        self._heard_at = time.monotonic()
         for ack in frame.acks:
-            pending = self._pending.get(ack.submission_id)
-            if pending is not None and not pending.acknowledged.done():
-                pending.acknowledged.set_result(ack)
+            self._client.acknowledge(ack)
         if frame.HasField("storage"):
             self._accepting = frame.storage.accepting
             self._available = frame.storage.available
 
     def broken(self, reason: str) -> None:
-        self.connected = False
-        self._down_since = time.monotonic()
-        if self._pending:
-            log.warning("submissions_unacknowledged", count=len(self._pending), reason=reason)
+        self.connected = self.draining = self.ending = False
+        if self.load:
+            log.warning("submissions_unacknowledged", count=self.load, reason=reason)
+        self._unsent.clear()
+        self._in_pieces.clear()
+        self._abandoned.clear()
+        self._client.changed(lost=self)
 
-    async def _sweep(self) -> None:
-        while True:
-            await asyncio.sleep(_SWEEP_SECONDS)
-            now = time.monotonic()
-            for pending in list(self._pending.values()):
-                if pending.acknowledged.done():
-                    continue
-                never_left = not pending.sent and not self.connected and now - self._down_since > _GRACE_SECONDS
-                if pending.deadline <= now or never_left:
-                    self._abandon(pending)
 
-    def _abandon(self, pending: _Pending) -> None:
-        """No acknowledgement came; 451, and what relay has of an unfinished one is void."""
-        submission_id = pending.submission.id
-        if pending.sent:
-            log.warning("submission_unconfirmed", submission_id=submission_id)
-            if pending in self._in_pieces:
-                self._in_pieces.remove(pending)
-                self._abandoned.append(submission_id)
-                self._stream.wake()
-        pending.acknowledged.set_exception(HandoverError(TRY_AGAIN, "relay did not acknowledge in time"))
+def _load(lane: _Lane) -> int:
+    return lane.load

@@ -1,26 +1,41 @@
-"""One bidirectional gRPC stream that is kept open: reconnects by itself, and joins what is ready into one frame."""
+"""One bidirectional gRPC stream to one replica that is kept open: reconnects by itself, joins what is ready into one
+frame, and knows whether the replica says that it can work.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import grpc
 import structlog
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from libs.runtime import rpc
+from libs.runtime.endpoints import Endpoint
+from libs.runtime.lifecycle import StartupError
 
 log = structlog.get_logger(__name__)
 
 _READY_SECONDS = 2.0
 _PAUSE_SECONDS = 0.1
 _GAP_SECONDS = 0.002
+_PROBE_SECONDS = 1.5
+# A stream that we have finished and the replica has not is given up then.
+_FAREWELL_SECONDS = 5.0
+
+_SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
 class Peer(Protocol):
     """What runs over the stream: makes frames and takes them."""
+
+    def serving(self, yes: bool) -> None:
+        """What the replica says of itself: before `opened`, and whenever it changes. It says no while it has no
+        configuration yet, and from the moment when it was told to stop; what it has been asked it still answers.
+        """
 
     def opened(self) -> None:
         """A stream is up; nothing was written to it yet."""
@@ -36,18 +51,18 @@ class Peer(Protocol):
 
 
 class FrameStream:
-    """Calls one streaming method over and over, on the first of `targets` that answers, starting at a random one."""
+    """Calls one streaming method of one replica over and over."""
 
     def __init__(
         self,
         name: str,
-        targets: Sequence[str],
+        endpoint: Endpoint,
         tls: rpc.TlsFiles | None,
         method: Callable[[grpc.aio.Channel], Callable[[], Any]],
         peer: Peer,
     ) -> None:
         self._name = name
-        self._targets = tuple(targets)
+        self._endpoint = endpoint
         self._tls = tls
         self._method = method
         self._peer = peer
@@ -55,6 +70,11 @@ class FrameStream:
         # Whether the next frame may go.
         self._turn = asyncio.Event()
         self._call: Any = None
+        self._channel: grpc.aio.Channel | None = None
+        self._probe: asyncio.Task[None] | None = None
+        self._finished = False
+        # The replica is no target any more.
+        self.retired = False
 
     def wake(self) -> None:
         """There is something to write."""
@@ -65,32 +85,72 @@ class FrameStream:
         if self._call is not None:
             self._call.cancel()
 
+    def finish(self) -> None:
+        """Writes what is ready and nothing more: the replica ends the stream when it has answered everything."""
+        if self._call is not None and not self._finished:
+            self._finished = True
+            self._wake.set()
+            self._turn.set()
+            asyncio.get_running_loop().call_later(_FAREWELL_SECONDS, self._call.cancel)
+
+    def retire(self) -> None:
+        """The replica is no target any more: its peer hears that it does not serve, and finishes the stream in time;
+        then `run` returns.
+        """
+        self.retired = True
+        self._peer.serving(False)
+
+    def probe(self) -> None:
+        """Asks the replica for a sign of life, and gives the stream up when none comes: a machine that is gone says
+        nothing, and neither does a process that hangs.
+        """
+        if self._channel is not None and (self._probe is None or self._probe.done()):
+            self._probe = asyncio.create_task(self._ask(self._channel, self._call))
+
     async def run(self) -> None:
-        """Until cancelled."""
-        number = random.randrange(len(self._targets))  # noqa: S311 - spreads workers over replicas
+        """Until cancelled, or retired and finished."""
         reported = ""
-        while True:
-            target = self._targets[number % len(self._targets)]
-            async with rpc.channel(target, self._tls) as channel:
-                reason = await self._serve(channel, target)
+        while not self.retired:
+            try:
+                channel = rpc.channel(self._endpoint.address, self._tls, self._endpoint.name)
+            except StartupError as error:
+                reason = str(error)
+            else:
+                async with channel:
+                    reason = await self._serve(channel)
             if reason != reported:
-                log.warning("stream_broken", service=self._name, target=target, reason=reason)
+                log.warning("stream_broken", service=self._name, target=self._endpoint.address, reason=reason)
             reported = reason
-            number += 1
             await asyncio.sleep(_PAUSE_SECONDS)
 
-    async def _serve(self, channel: grpc.aio.Channel, target: str) -> str:
+    async def _serve(self, channel: grpc.aio.Channel) -> str:
         """One stream from its beginning to its end; returns why it ended."""
+        health = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
         try:
             async with asyncio.timeout(_READY_SECONDS):
                 await channel.channel_ready()
+                serving = await _first_status(health)
         except TimeoutError:
+            health.cancel()
             return "unreachable"
-        self._call = call = self._method(channel)()
+        except grpc.aio.AioRpcError as error:
+            return rpc.caught(error)
+        self._channel, self._call, self._finished = channel, self._method(channel)(), False
+        self._peer.serving(serving and not self.retired)
         self._peer.opened()
         self._wake.set()
         self._turn.set()
-        log.info("stream_open", service=self._name, target=target)
+        log.info("stream_open", service=self._name, target=self._endpoint.address)
+        follower = asyncio.create_task(self._follow(health))
+        try:
+            return await self._read(self._call)
+        finally:
+            self._channel = self._call = None
+            follower.cancel()
+            health.cancel()
+            await asyncio.gather(follower, return_exceptions=True)
+
+    async def _read(self, call: Any) -> str:
         writer = asyncio.create_task(self._write(call))
         reason = "ended"
         try:
@@ -124,15 +184,43 @@ class FrameStream:
             await asyncio.sleep(0)
             self._wake.clear()
             ready = self._peer.next_frame()
-            if ready is None:
-                continue
-            frame, answered = ready
-            self._wake.set()
-            if answered:
-                self._turn.clear()
-                loop.call_later(_GAP_SECONDS, self._turn.set)
             try:
+                if ready is None:
+                    if self._finished:
+                        await call.done_writing()
+                        return
+                    continue
+                frame, answered = ready
+                self._wake.set()
+                if answered:
+                    self._turn.clear()
+                    loop.call_later(_GAP_SECONDS, self._turn.set)
                 await call.write(frame)
             except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
                 # The reader sees why and ends the stream.
                 return
+
+    async def _follow(self, health: Any) -> None:
+        """Hands on what the replica says of itself, until the stream ends."""
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            while (answer := await health.read()) is not grpc.aio.EOF:
+                self._peer.serving(answer.status == _SERVING and not self.retired)
+
+    async def _ask(self, channel: grpc.aio.Channel, call: Any) -> None:
+        try:
+            await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=_PROBE_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            if error.code() != grpc.StatusCode.UNIMPLEMENTED:
+                log.warning("replica_silent", service=self._name, target=self._endpoint.address)
+                call.cancel()
+
+
+async def _first_status(health: Any) -> bool:
+    """A server without the health service is taken at its word. Raises AioRpcError when the replica is away."""
+    try:
+        answer = await health.read()
+    except grpc.aio.AioRpcError as error:
+        if error.code() != grpc.StatusCode.UNIMPLEMENTED:
+            raise
+        return True
+    return bool(answer is not grpc.aio.EOF and answer.status == _SERVING)

@@ -1,0 +1,177 @@
+"""One replica of policy as a worker of ingress sees it: what it is asked, and the sessions that it counts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import structlog
+from posthouse.policy.v1 import policy_pb2
+
+from services.ingress.clients import wire
+from services.ingress.clients.stream import FrameStream
+
+log = structlog.get_logger(__name__)
+
+# Requests that fit one frame, and addresses in them, of at most 320 octets each; the rest goes with the next.
+_FRAME_REQUESTS = 512
+_FRAME_ADDRESSES = 50_000
+
+
+class Question:
+    __slots__ = ("addresses", "answer", "asked_at", "deadline", "lane", "losses", "request", "sent_at")
+
+    def __init__(
+        self,
+        request: policy_pb2.DecideRequest,
+        addresses: int,
+        answer: asyncio.Future[Any],
+        now: float,
+        deadline: float,
+    ) -> None:
+        self.request = request
+        # How many it holds.
+        self.addresses = addresses
+        self.answer = answer
+        self.asked_at = now
+        self.deadline = deadline
+        # Where it is asked; None while nobody can be.
+        self.lane: Lane | None = None
+        # When it left, on the monotonic clock; 0 before.
+        self.sent_at = 0.0
+        # Streams that broke under it.
+        self.losses = 0
+
+
+class Client(Protocol):
+    """Who asks."""
+
+    def changed(self, lost: Lane | None = None, reason: str = "") -> None:
+        """A replica came, went, or said otherwise of itself. `lost`: its stream broke, for `reason`."""
+
+    def take(self, frame: policy_pb2.VerdictFrame, lane: Lane) -> None:
+        """Verdicts came."""
+
+    def told_of(self, closed: dict[str, str]) -> None:
+        """Sessions of these addresses are given back with the frame that goes now."""
+
+
+class Lane:
+    """One replica: the stream to it, what is to be written, and the sessions that it counts."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.stream: FrameStream
+        self.unsent: list[Question] = []
+        # Session id to client address, of the sessions that this replica counts.
+        self.sessions: dict[str, str] = {}
+        # Of those that ended and are not given back yet.
+        self.closed: dict[str, str] = {}
+        # Sessions that another replica counts from now on, and when they are given back here.
+        self.moved: dict[str, float] = {}
+        # (session id, client address) of those to be counted here from now on.
+        self.resume: list[tuple[str, str]] = []
+        # Questions about connections that were given up without an answer.
+        self.given_up: dict[int, policy_pb2.Session] = {}
+        self.connected = False
+        # It says that it can work.
+        self.willing = False
+        # Among those that are asked.
+        self.usable = False
+        # It did work, or was a target, and is not to be asked any more.
+        self.draining = False
+        # We have said our last on this stream.
+        self.ending = False
+        self.heard_at = 0.0
+
+    def ask(self, question: Question) -> None:
+        question.lane = self
+        self.unsent.append(question)
+        self.stream.wake()
+
+    def doubt(self, since: float) -> None:
+        """A question that left at `since` has no answer yet."""
+        if self.connected and self.heard_at < since:
+            self.stream.probe()
+
+    def disappointed(self, late: Sequence[Question]) -> None:
+        """Questions ran out; a stream on which nothing came since they were asked is given up."""
+        self.unsent = [question for question in self.unsent if not question.answer.done()]
+        if self.connected and any(
+            each.lane is self and each.sent_at and each.asked_at > self.heard_at for each in late
+        ):
+            log.warning("policy_silent", seconds=round(time.monotonic() - self.heard_at, 1))
+            self.stream.recycle()
+
+    def sweep(self, now: float) -> None:
+        if self.moved:
+            for session_id in [session_id for session_id, until in self.moved.items() if until <= now]:
+                del self.moved[session_id]
+                # Without the client's address: its place is kept.
+                self.closed[session_id] = ""
+        if self.closed and self.connected:
+            self.stream.wake()
+
+    # What FrameStream calls.
+
+    def serving(self, yes: bool) -> None:
+        self.willing = yes
+        self.draining = self.connected and not yes
+        self._client.changed()
+
+    def opened(self) -> None:
+        self.connected = True
+        self.draining = self.ending = False
+        self.heard_at = time.monotonic()
+        self._client.changed()
+
+    def next_frame(self) -> tuple[policy_pb2.DecideFrame, bool] | None:
+        unsent = self.unsent
+        if not (unsent or self.closed or self.resume):
+            return None
+        closed, self.closed = self.closed, {}
+        resumed, self.resume = self.resume, []
+        if closed:
+            self._client.told_of(closed)
+            if self._comes_again(set(closed.values())):
+                # policy looks at a frame's requests first: a client that closed and comes again must find its place
+                # free.
+                return wire.decide_frame([], list(closed), resumed), False
+        requests = self._requests()
+        return wire.decide_frame(requests, list(closed), resumed), bool(requests)
+
+    def _requests(self) -> list[policy_pb2.DecideRequest]:
+        """What is asked with the next frame."""
+        now = time.monotonic()
+        requests: list[policy_pb2.DecideRequest] = []
+        addresses = taken = 0
+        for question in self.unsent:
+            if len(requests) >= _FRAME_REQUESTS or addresses >= _FRAME_ADDRESSES:
+                break
+            taken += 1
+            if not question.answer.done():
+                question.sent_at = now
+                requests.append(question.request)
+                addresses += question.addresses
+        self.unsent = self.unsent[taken:]
+        return requests
+
+    def _comes_again(self, addresses: set[str]) -> bool:
+        """Whether one of these clients waits for leave to connect."""
+        return any(
+            question.request.stage == policy_pb2.STAGE_CONNECT and question.request.session.client_address in addresses
+            for question in self.unsent
+        )
+
+    def received(self, frame: policy_pb2.VerdictFrame) -> None:
+        self.heard_at = time.monotonic()
+        self._client.take(frame, self)
+
+    def broken(self, reason: str) -> None:
+        self.connected = self.draining = self.ending = False
+        self._client.changed(lost=self, reason=reason)
+        self.closed.clear()
+        self.moved.clear()
+        self.given_up.clear()

@@ -1,0 +1,446 @@
+"""Several replicas of policy and relay: work is spread, goes elsewhere when one stops or dies, and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from posthouse.policy.v1 import policy_pb2 as pb
+from posthouse.policy.v1 import policy_pb2_grpc
+from posthouse.relay.v1 import relay_pb2, relay_pb2_grpc
+
+from libs.runtime import endpoints, rpc
+from libs.smtp.reply import Reply
+from services.ingress.clients import policy as policy_client
+from services.ingress.clients import policy_lane, stream, wire
+from services.ingress.clients.policy_lane import Lane, Question
+from services.ingress.clients.relay import RelayClient
+from services.ingress.metrics import Metrics
+from services.ingress.submission import Refusal
+from tests.fakes.policy import FakePolicy, reject
+from tests.fakes.relay import FakeRelay
+from tests.ingress.client import Client
+from tests.ingress.conftest import Ingress, Start
+from tests.peers.ports import free_port
+
+
+class Policy(FakePolicy):
+    """Served as a real one is, with the health that it tells."""
+
+    def __init__(self, *, serving: bool = True) -> None:
+        super().__init__()
+        self.port = free_port()
+        self._serving = serving
+
+    async def start(self, port: int = 0) -> None:
+        self._rpc = rpc.Server([], lambda server: policy_pb2_grpc.add_PolicyServicer_to_server(self, server))
+        await self._rpc.start("127.0.0.1", port or self.port)
+        await self._rpc.serving(self._serving)
+
+    async def stop(self, grace: float = 0) -> None:
+        await self._rpc.stop(grace)
+
+    async def say(self, *, serving: bool) -> None:
+        await self._rpc.serving(serving)
+
+
+class Relay(FakeRelay):
+    """Served as a real one is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.port = free_port()
+
+    async def start(self, port: int = 0) -> None:
+        self._rpc = rpc.Server([], lambda server: relay_pb2_grpc.add_RelayServicer_to_server(self, server))
+        await self._rpc.start("127.0.0.1", port or self.port)
+        await self._rpc.serving(True)
+
+    async def stop(self, grace: float = 0) -> None:
+        await self._rpc.stop(grace)
+
+
+@pytest.fixture
+async def policies() -> AsyncIterator[tuple[Policy, Policy]]:
+    pair = Policy(), Policy()  # type: ignore[abstract]
+    for each in pair:
+        await each.start()
+    yield pair
+    for each in pair:
+        each.answering.set()
+        await each.stop()
+
+
+@pytest.fixture
+async def relays() -> AsyncIterator[tuple[Relay, Relay]]:
+    pair = Relay(), Relay()  # type: ignore[abstract]
+    for each in pair:
+        await each.start()
+    yield pair
+    for each in pair:
+        each.acknowledging.set()
+        await each.stop()
+
+
+def targets(pair: tuple[Any, Any]) -> str:
+    return ",".join(f"127.0.0.1:{each.port}" for each in pair)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - streams of the worker are asked
+            await asyncio.sleep(0.005)
+
+
+def lanes(client: Any) -> int:
+    """How many replicas are asked."""
+    return len(client._usable)
+
+
+@pytest.fixture
+async def two_policies(start: Start, policies: tuple[Policy, Policy]) -> Ingress:
+    ingress = await start(policy_target=targets(policies))
+    await until(lambda: lanes(ingress.worker.policy) == 2)
+    return ingress
+
+
+@pytest.fixture
+async def two_relays(start: Start, relays: tuple[Relay, Relay]) -> Ingress:
+    ingress = await start(relay_target=targets(relays))
+    await until(lambda: lanes(ingress.worker.relay) == 2)
+    return ingress
+
+
+def accepted(policy: Policy) -> set[str]:
+    """The sessions that it was asked about and counts, or was told to count."""
+    opened = {request.session.id for request in policy.asked(pb.STAGE_CONNECT)}
+    return (opened | {each.session_id for each in policy.resumed}) - set(policy.closed)
+
+
+async def test_sessions_are_spread_and_each_stays_where_it_is_counted(
+    two_policies: Ingress, policies: tuple[Policy, Policy]
+) -> None:
+    clients = [await two_policies.client() for _ in range(6)]
+    assert [len(accepted(policy)) for policy in policies] == [3, 3]
+    for client in clients:
+        assert (await client.send_mail()).code == 250
+    for policy in policies:
+        assert {request.session.id for request in policy.requests} == accepted(policy)
+    for client in clients:
+        await client.command("QUIT")
+    for policy in policies:
+        await policy.until(lambda policy=policy: not accepted(policy))  # type: ignore[misc]
+
+
+async def hold_at(policies: tuple[Policy, Policy], client: Client, command: str) -> tuple[Policy, Policy, Any]:
+    """(who was asked and does not answer, the other, the reply to come)."""
+    for policy in policies:
+        policy.answering.clear()
+    before = [len(policy.requests) for policy in policies]
+    reply = asyncio.create_task(client.command(command))
+    await until(lambda: [len(policy.requests) for policy in policies] != before)
+    asked = int(len(policies[1].requests) != before[1])
+    policies[1 - asked].answering.set()
+    return policies[asked], policies[1 - asked], reply
+
+
+@pytest.mark.parametrize("command", ["RCPT TO:<b@example.com>", "MAIL FROM:<a@example.org>"])
+async def test_what_a_dead_replica_did_not_answer_is_asked_elsewhere_and_not_counted_again(
+    two_policies: Ingress, policies: tuple[Policy, Policy], command: str
+) -> None:
+    for policy in policies:
+        policy.profile.ask_stages.append(pb.STAGE_MAIL)
+    client = await two_policies.client()
+    if command.startswith("RCPT"):
+        assert (await client.command("MAIL FROM:<a@example.org>")).code == 250
+    dead, other, reply = await hold_at(policies, client, command)
+    session_id = dead.requests[-1].session.id
+    await dead.stop()
+    assert (await reply).code == 250
+    again = other.requests[-1]
+    assert again.asked_before
+    assert (again.session, again.transaction) == (dead.requests[-1].session, dead.requests[-1].transaction)
+    # The other counts the session from now on, and only it is told when it ends.
+    assert [each.session_id for each in other.resumed] == [session_id]
+    await client.command("QUIT")
+    await other.until(lambda: session_id in other.closed)
+    dead.answering.set()
+    await dead.start()
+    await until(lambda: lanes(two_policies.worker.policy) == 2)
+
+
+async def test_a_connection_asked_about_at_a_dead_replica_is_counted_where_it_is_asked_again(
+    two_policies: Ingress, policies: tuple[Policy, Policy]
+) -> None:
+    for policy in policies:
+        policy.answering.clear()
+    client = await two_policies.connect()
+    await until(lambda: any(policy.requests for policy in policies))
+    dead, other = policies if policies[0].requests else policies[::-1]
+    other.answering.set()
+    await dead.stop()
+    assert (await client.reply()).code == 220
+    assert other.requests[0].asked_before
+    client.close()
+    await other.until(lambda: other.requests[0].session.id in other.closed)
+    await dead.start()
+
+
+async def test_a_question_that_kills_whom_it_is_put_to_is_given_up(
+    two_policies: Ingress, policies: tuple[Policy, Policy]
+) -> None:
+    def deadly(_: pb.DecideRequest) -> pb.Verdict:
+        raise RuntimeError("a fault of policy")
+
+    for policy in policies:
+        policy.on(pb.STAGE_RCPT, deadly)
+    client = await two_policies.client()
+    assert (await client.command("MAIL FROM:<a@example.org>")).code == 250
+    reply = await client.command("RCPT TO:<b@example.com>")
+    assert (reply.code, reply.enhanced) == (451, "4.3.0")
+    asked = sum(len(policy.asked(pb.STAGE_RCPT)) for policy in policies)
+    assert asked <= policy_client._MOST_LOSSES
+
+
+async def test_a_replica_told_to_stop_answers_what_it_was_asked_and_is_asked_no_more(
+    two_policies: Ingress, policies: tuple[Policy, Policy]
+) -> None:
+    client = await two_policies.client()
+    bystander = await two_policies.client()
+    assert (await client.command("MAIL FROM:<a@example.org>")).code == 250
+    leaving, other, reply = await hold_at(policies, client, "RCPT TO:<b@example.com>")
+    asked = len(leaving.requests)
+    stopping = asyncio.create_task(leaving.stop(grace=30))
+    # Its sessions are counted at the other before it is gone.
+    await other.until(lambda: bool(other.resumed))
+    assert (await bystander.send_mail()).code == 250
+    leaving.answering.set()
+    assert (await reply).code == 250
+    # Nothing is left to do there: the stream ends, and so does the server, long before the grace is over.
+    await stopping
+    assert len(leaving.requests) == asked
+    assert not any(request.asked_before for request in other.requests)
+    assert (await client.command("RCPT TO:<c@example.com>")).code == 250
+    await leaving.start()
+
+
+async def test_a_replica_that_comes_back_gets_its_share_of_the_sessions(
+    two_policies: Ingress, policies: tuple[Policy, Policy]
+) -> None:
+    first, second = policies
+    await first.stop()
+    await until(lambda: lanes(two_policies.worker.policy) == 1)
+    clients = [await two_policies.client() for _ in range(4)]
+    first.resumed.clear()
+    first.requests.clear()
+    await first.start()
+    await first.until(lambda: len(first.resumed) == 2)
+    moved = {each.session_id for each in first.resumed}
+    # They are given back where they were only when they surely are counted where they are.
+    await second.until(lambda: set(second.closed) == moved)
+    for client in clients:
+        assert (await client.send_mail()).code == 250
+    assert {request.session.id for request in first.requests} == moved
+    for client in clients:
+        await client.command("QUIT")
+    await first.until(lambda: set(first.closed) == moved)
+    await second.until(lambda: len(set(second.closed)) == 4)
+
+
+async def test_a_replica_without_a_configuration_is_asked_only_while_there_is_no_other(start: Start) -> None:
+    unready, ready = Policy(serving=False), Policy()  # type: ignore[abstract]
+    await unready.start()
+    unready.on(pb.STAGE_CONNECT, reject(421, "4.3.2", "No configuration yet", close=True))
+    ingress = await start(policy_target=targets((unready, ready)))
+    client = await ingress.connect()
+    assert (await client.reply()).code == 421
+    await ready.start()
+    await until(lambda: lanes(ingress.worker.policy) == 1 and ingress.worker.policy._usable[0].willing)
+    for _ in range(3):
+        assert (await ingress.client()) is not None
+    assert len(unready.requests) == 1
+    await unready.say(serving=True)
+    await until(lambda: lanes(ingress.worker.policy) == 2)
+    await unready.stop()
+    await ready.stop()
+
+
+class Hanging(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
+    """The health of a process that hangs once it was told to."""
+
+    def __init__(self) -> None:
+        self.hangs = asyncio.Event()
+
+    async def Check(self, request: object, context: object) -> object:  # noqa: N802 - the contract's name
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def Watch(self, request: object, context: Any) -> AsyncIterator[object]:  # noqa: N802
+        yield health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
+        await asyncio.Event().wait()
+
+
+async def test_a_replica_that_gives_no_sign_of_life_is_left_within_the_deadline(
+    start: Start, policies: tuple[Policy, Policy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy_client, "_SILENCE_SECONDS", 0.1)
+    monkeypatch.setattr(stream, "_PROBE_SECONDS", 0.2)
+    silent = FakePolicy()  # type: ignore[abstract]
+    server = grpc.aio.server()
+    policy_pb2_grpc.add_PolicyServicer_to_server(silent, server)
+    health_pb2_grpc.add_HealthServicer_to_server(Hanging(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    silent.answering.clear()
+    ingress = await start(policy_target=f"127.0.0.1:{port},127.0.0.1:{policies[0].port}", policy_seconds=60)
+    await until(lambda: lanes(ingress.worker.policy) == 2)
+    for _ in range(2):
+        assert (await ingress.client()) is not None
+    assert silent.requests
+    assert any(request.asked_before for request in policies[0].requests)
+    silent.answering.set()
+    await server.stop(0)
+
+
+async def test_names_that_come_to_mean_others_are_followed(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port("127.0.0.1", "127.0.0.2")
+    table = ["127.0.0.1"]
+
+    async def addresses(_: str) -> list[str]:
+        return list(table)
+
+    monkeypatch.setattr(endpoints, "addresses", addresses)
+    monkeypatch.setattr("services.ingress.clients.replicas._LOOK_SECONDS", 0.02)
+    first, second = FakePolicy(), FakePolicy()  # type: ignore[abstract]
+    servers = []
+    for host, fake in (("127.0.0.1", first), ("127.0.0.2", second)):
+        server = rpc.Server([], lambda server, fake=fake: policy_pb2_grpc.add_PolicyServicer_to_server(fake, server))  # type: ignore[misc]
+        await server.start(host, port)
+        await server.serving(True)
+        servers.append(server)
+    ingress = await start(policy_target=f"policy.test:{port}")
+    client = await ingress.client()
+    session_id = first.requests[0].session.id
+    table[:] = ["127.0.0.2"]
+    await second.until(lambda: [each.session_id for each in second.resumed] == [session_id])
+    assert (await client.send_mail()).code == 250
+    assert second.asked(pb.STAGE_RCPT)
+    assert not first.asked(pb.STAGE_RCPT)
+    # Nothing holds the one that is no target any more: it can stop at once.
+    await servers[0].stop(30)
+    await servers[1].stop(0)
+
+
+async def test_submissions_are_spread(two_relays: Ingress, relays: tuple[Relay, Relay]) -> None:
+    for relay in relays:
+        relay.acknowledging.clear()
+    clients = [await two_relays.client() for _ in range(4)]
+    replies = [asyncio.create_task(client.send_mail()) for client in clients]
+    await until(lambda: sum(lane.load for lane in two_relays.worker.relay._lanes) == 4)
+    assert [lane.load for lane in two_relays.worker.relay._lanes] == [2, 2]
+    for relay in relays:
+        relay.acknowledging.set()
+    assert [(await reply).code for reply in replies] == [250] * 4
+
+
+@pytest.mark.parametrize("octets", [100, 700_000])
+async def test_what_a_dead_relay_did_not_acknowledge_is_handed_to_another_under_its_id(
+    two_relays: Ingress, relays: tuple[Relay, Relay], octets: int
+) -> None:
+    for relay in relays:
+        relay.acknowledging.clear()
+    client = await two_relays.client()
+    content = b"Subject: x\r\n\r\n" + (b"y" * 68 + b"\r\n") * (octets // 70)
+    await client.envelope()
+    reply = asyncio.create_task(client.data(content))
+    await until(lambda: any(relay.frames for relay in relays))
+    dead, other = relays if relays[0].frames else relays[::-1]
+    await dead.stop()
+    other.acknowledging.set()
+    assert (await reply).code == 250
+    (kept,) = other.messages
+    assert kept.content.endswith(content)
+    dead.acknowledging.set()
+    await dead.start()
+
+
+async def test_a_relay_told_to_stop_acknowledges_what_it_has_and_gets_no_more(
+    two_relays: Ingress, relays: tuple[Relay, Relay]
+) -> None:
+    for relay in relays:
+        relay.acknowledging.clear()
+    first = await two_relays.client()
+    reply = asyncio.create_task(first.send_mail())
+    await until(lambda: any(relay.frames for relay in relays))
+    leaving, other = relays if relays[0].frames else relays[::-1]
+    stopping = asyncio.create_task(leaving.stop(grace=30))
+    await until(lambda: lanes(two_relays.worker.relay) == 1)
+    other.acknowledging.set()
+    second = await two_relays.client()
+    for _ in range(3):
+        assert (await second.send_mail()).code == 250
+    leaving.acknowledging.set()
+    assert (await reply).code == 250
+    await stopping
+    assert (len(leaving.messages), len(other.messages)) == (1, 3)
+    await leaving.start()
+
+
+async def test_a_relay_short_of_storage_is_passed_over(two_relays: Ingress, relays: tuple[Relay, Relay]) -> None:
+    short, roomy = relays
+    await short.tell_storage(relay_pb2.StorageState(accepting=False))
+    await until(lambda: not all(lane.takes(0) for lane in two_relays.worker.relay._lanes))
+    client = await two_relays.client()
+    for _ in range(3):
+        assert (await client.send_mail()).code == 250
+    assert (len(short.messages), len(roomy.messages)) == (0, 3)
+    await roomy.tell_storage(relay_pb2.StorageState(accepting=False))
+    await until(lambda: not any(lane.takes(0) for lane in two_relays.worker.relay._lanes))
+    assert (await client.command("MAIL FROM:<a@example.org>")).code == 452
+
+
+class Asker:
+    """What a lane tells its client here does not matter."""
+
+    def changed(self, lost: Lane | None = None, reason: str = "") -> None: ...
+
+    def take(self, frame: pb.VerdictFrame, lane: Lane) -> None: ...
+
+    def told_of(self, closed: dict[str, str]) -> None: ...
+
+
+class NoStream:
+    def wake(self) -> None: ...
+
+
+async def test_no_frame_of_questions_outgrows_a_message() -> None:
+    lane = Lane(Asker())
+    lane.stream = NoStream()  # type: ignore[assignment]
+    longest = [b"r" * 318 + b"%d" % (number % 10) for number in range(1000)]
+    request = pb.DecideRequest(stage=pb.STAGE_RCPT, transaction=pb.Transaction(recipients=longest))
+    for _ in range(policy_lane._FRAME_REQUESTS):
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        lane.ask(Question(request, len(longest), answer, 0.0, 10.0))
+    sizes = []
+    while (ready := lane.next_frame()) is not None:
+        sizes.append(ready[0].ByteSize())
+    assert len(sizes) > 2
+    assert max(sizes) < rpc.MAX_MESSAGE_OCTETS / 2
+
+
+async def test_no_frame_of_refusals_outgrows_a_message() -> None:
+    client = RelayClient(("127.0.0.1:1",), None, Metrics(), deadline=1)
+    recipients = tuple(b"r" * 320 for _ in range(1000))
+    for _ in range(400):
+        client.report(
+            Refusal("s", "192.0.2.1", b"", "", b"", recipients, Reply(550, "5.1.1", "no"), "r", "", "RCPT", 0)
+        )
+    sizes = []
+    while refused := client.take_refusals():
+        sizes.append(wire.submit_frame((), (), (), refused).ByteSize())
+    assert sum(1 for _ in sizes) > 2
+    assert max(sizes) < rpc.MAX_MESSAGE_OCTETS / 2

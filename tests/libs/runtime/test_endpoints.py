@@ -1,0 +1,56 @@
+"""From targets to replicas: addresses stay, names are looked up, and an outage of the name server changes nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from libs.runtime import endpoints
+from libs.runtime.endpoints import Endpoint, Endpoints
+
+
+class Names:
+    """A name server's table; a name that it does not hold is an error, as the system's resolver has it."""
+
+    def __init__(self) -> None:
+        self.table: dict[str, list[str]] = {}
+
+    async def addresses(self, host: str) -> list[str]:
+        if host not in self.table:
+            raise OSError("no such name")
+        return self.table[host]
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Names:
+    found = Names()
+    monkeypatch.setattr(endpoints, "addresses", found.addresses)
+    return found
+
+
+async def test_addresses_are_replicas_themselves() -> None:
+    found = Endpoints(("192.0.2.1:5", "[2001:db8::1]:6", "192.0.2.1:5"))
+    assert not found.named
+    assert await found.look() == (Endpoint("192.0.2.1:5", "192.0.2.1"), Endpoint("[2001:db8::1]:6", "2001:db8::1"))
+
+
+async def test_a_name_stands_for_every_address_it_has_now(names: Names) -> None:
+    names.table = {"relay": ["192.0.2.1", "192.0.2.2", "192.0.2.1"], "other": ["2001:db8::1"]}
+    found = Endpoints(("relay:5", "other:6"))
+    assert found.named
+    assert [each.address for each in await found.look()] == ["192.0.2.1:5", "192.0.2.2:5", "[2001:db8::1]:6"]
+    assert {each.name for each in await found.look()} == {"relay", "other"}
+    names.table["relay"] = ["192.0.2.2", "192.0.2.3"]
+    assert [each.address for each in await found.look()] == ["192.0.2.2:5", "192.0.2.3:5", "[2001:db8::1]:6"]
+
+
+async def test_a_name_that_is_not_found_keeps_what_it_had(names: Names) -> None:
+    found = Endpoints(("relay:5", "192.0.2.9:5"))
+    assert [each.address for each in await found.look()] == ["192.0.2.9:5"]
+    names.table = {"relay": ["192.0.2.1"]}
+    assert [each.address for each in await found.look()] == ["192.0.2.9:5", "192.0.2.1:5"]
+    names.table = {}
+    assert [each.address for each in await found.look()] == ["192.0.2.9:5", "192.0.2.1:5"]
+
+
+async def test_the_systems_resolver_knows_localhost() -> None:
+    assert "127.0.0.1:5" in [each.address for each in await Endpoints(("localhost:5",)).look()]
