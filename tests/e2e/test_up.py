@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -89,12 +90,10 @@ def test_the_death_of_one_ends_all_with_the_reason(empty_folder_suite: Suite) ->
 
 def test_a_taken_port_is_said_in_one_line(empty_folder_suite: Suite) -> None:
     suite = empty_folder_suite
-    with suite:
-        twin = Suite(suite.environment | {"POSTHOUSE_DATA_DIR": str(suite.folder / "other")})
-        with _up(twin) as process:
-            output, _ = process.communicate()
-        assert process.returncode == 1
-        assert "can't listen" in output
+    with socket.create_server((suite.host, suite.smtp_port)), _up(suite) as process:
+        output, _ = process.communicate()
+    assert process.returncode == 1
+    assert "can't listen" in output
 
 
 def test_no_child_outlives_a_killed_parent(empty_folder_suite: Suite) -> None:
