@@ -4,25 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 
 from libs.runtime.lifecycle import StartupError
 
-# Name of a dependency to what is missing of it; empty text: nothing.
+# Name of a dependency to what is missing of it; empty text: nothing. Told to anyone who asks: never an address, an
+# error's own text or a secret.
 Readiness = Callable[[], Mapping[str, str]]
 
 _REQUEST_LIMIT = 8192
 _REQUEST_SECONDS = 10
 
 
+def report(readiness: Readiness, optional: Collection[str] = ()) -> tuple[int, dict[str, Any]]:
+    """The HTTP status of /readyz and its body: `status` ready, degraded or unready, and what is `missing` by name.
+
+    Without an `optional` dependency the work goes on (degraded, 200): who balances load must not turn away from it.
+    """
+    missing = {name: text for name, text in readiness().items() if text}
+    if not missing:
+        return 200, {"status": "ready", "missing": missing}
+    if missing.keys() <= set(optional):
+        return 200, {"status": "degraded", "missing": missing}
+    return 503, {"status": "unready", "missing": missing}
+
+
 class MetricsServer:
     """GET /metrics, /healthz (the process answers) and /readyz (503 and which dependency, when one is missing)."""
 
-    def __init__(self, readiness: Readiness, registry: CollectorRegistry = REGISTRY) -> None:
+    def __init__(
+        self, readiness: Readiness, registry: CollectorRegistry = REGISTRY, *, optional: Collection[str] = ()
+    ) -> None:
+        """`optional`: dependencies without which the work goes on."""
         self._readiness = readiness
         self._registry = registry
+        self._optional = optional
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> None:
@@ -66,7 +85,7 @@ class MetricsServer:
         if name == b"/healthz":
             return "200 OK", "application/json", b'{"status":"ok"}\n'
         if name == b"/readyz":
-            missing = {key: text for key, text in self._readiness().items() if text}
-            body = json.dumps({"status": "unready" if missing else "ready", "missing": missing}).encode() + b"\n"
-            return ("503 Service Unavailable" if missing else "200 OK"), "application/json", body
+            status, found = report(self._readiness, self._optional)
+            body = json.dumps(found).encode() + b"\n"
+            return ("200 OK" if status == 200 else "503 Service Unavailable"), "application/json", body
         return "404 Not Found", "text/plain", b"/metrics, /healthz or /readyz\n"

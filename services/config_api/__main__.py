@@ -27,7 +27,7 @@ from services.config_api.custody import Custody
 from services.config_api.database import Database
 from services.config_api.editing import Editor
 from services.config_api.hits import HitStore
-from services.config_api.metrics import REVISION
+from services.config_api.metrics import DATABASE_UP, REVISION
 from services.config_api.passwords import PasswordHashing
 from services.config_api.replica import Feed, Replica
 from services.config_api.resources import Surroundings
@@ -103,8 +103,8 @@ async def _serve(
         grpc_port = await grpc_server.start(settings.host, settings.grpc_port, settings.tls)
         await metrics.start(settings.host, settings.metrics_port)
         background.start(http.run(), "http")
-        background.start(publisher.follow(feed, wake), "follow")
-        background.start(_keep_house(feed, hits, parts.access, ready), "housekeeping")
+        background.start(publisher.follow(feed, wake, ready.database_is), "follow")
+        background.start(_keep_house(feed, hits, parts.access), "housekeeping")
         await grpc_server.serving(True)
         ready.serving = True
         announce(http.port, grpc_port)
@@ -160,10 +160,15 @@ class _Ready:
 
     def __init__(self) -> None:
         self.serving = False
-        self.database = ""
+        self._database = ""
+
+    def database_is(self, trouble: str) -> None:
+        """What is wrong with the database; empty: it answers."""
+        self._database = trouble
+        DATABASE_UP.set(not trouble)
 
     def report(self) -> dict[str, str]:
-        return {"start": "" if self.serving else "starting or stopping", "database": self.database}
+        return {"start": "" if self.serving else "starting or stopping", "database": self._database}
 
 
 class _Uvicorn(uvicorn.Server):
@@ -216,20 +221,18 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def _keep_house(feed: Feed, hits: HitStore, access: Access, ready: _Ready) -> None:
-    """Writes down the keys' uses, drops what is a day old, and watches whether the database answers."""
+async def _keep_house(feed: Feed, hits: HitStore, access: Access) -> None:
+    """Writes down the keys' uses, and drops what is a day old."""
     rounds = 0
     while True:
         REVISION.set(feed.replica.revision)
-        try:
+        # An outage is told by who follows the database all the time.
+        with contextlib.suppress(SQLAlchemyError, OSError):
             uses = dict(access.uses)
             access.uses.clear()
             await hits.record_uses(uses)
             if rounds % _FORGET_EVERY == 0:
                 await hits.forget_old()
-            ready.database = ""
-        except (SQLAlchemyError, OSError) as error:
-            ready.database = f"does not answer ({type(error).__name__})"
         rounds += 1
         await asyncio.sleep(_HOUSEKEEPING_SECONDS)
 

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from libs.runtime.metrics import report
 from services.config_api import openapi
 from services.config_api.audit import endpoints as audit
 from services.config_api.blocked_clients import endpoints as blocked_clients
@@ -162,8 +163,8 @@ def _add_probes(app: FastAPI) -> None:
 
     @app.get("/readyz", include_in_schema=False)
     async def readyz(request: Request) -> Response:
-        missing = {name: text for name, text in parts(request).readiness().items() if text}
-        return JSONResponse({"status": "unready" if missing else "ready", "missing": missing}, 503 if missing else 200)
+        status, found = report(parts(request).readiness)
+        return JSONResponse(found, status)
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -87,8 +88,11 @@ class Publisher:
         return pb.ReportRuleHitsResponse()
 
 
-async def follow(feed: Feed, wake: asyncio.Event) -> None:
-    """Keeps the feed at the database's newest revision, for ever; an outage of the database is sat out."""
+async def follow(feed: Feed, wake: asyncio.Event, on_database: Callable[[str], None]) -> None:
+    """Keeps the feed at the database's newest revision, for ever; an outage of the database is sat out.
+
+    `on_database` is told after each look: what is wrong with the database, or nothing.
+    """
     ailing = False
     while True:
         wake.clear()
@@ -98,7 +102,9 @@ async def follow(feed: Feed, wake: asyncio.Event) -> None:
             if ailing:
                 log.info("database_back")
             ailing = False
+            on_database("")
         except (SQLAlchemyError, OSError) as error:
+            on_database(f"does not answer ({type(error).__name__})")
             if not ailing:
                 log.warning("database_unavailable", error=type(error).__name__)
             ailing = True

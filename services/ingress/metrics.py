@@ -66,43 +66,72 @@ class Metrics:
 
 
 class MetricsCollector(Collector):
-    """Shows `metrics`, and by `open_sessions` the sessions by listener and state right now, to prometheus_client."""
+    """Shows `metrics` to prometheus_client, and what is so right now.
 
-    def __init__(self, metrics: Metrics, open_sessions: Callable[[], dict[tuple[str, str], int]]) -> None:
+    `open_sessions`: how many by listener and state. `streams`: whether the one to policy and the one to relay is open.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        open_sessions: Callable[[], dict[tuple[str, str], int]],
+        streams: Callable[[], dict[str, bool]],
+    ) -> None:
         self._metrics = metrics
         self._open_sessions = open_sessions
+        self._streams = streams
 
     def collect(self) -> Iterator[Metric]:
         m = self._metrics
-        yield _by_label("ingress_sessions", "Connections taken.", "listener", m.sessions)
-        yield _by_label("ingress_sessions_refused", "Connections refused before policy.", "reason", m.sessions_refused)
-        yield _by_label("ingress_sessions_ended", "Connections ended.", "reason", m.sessions_ended)
-        yield _by_label("ingress_commands", "Commands.", "verb", m.commands)
-        yield _by_label("ingress_replies", "Replies.", "code", {str(code): count for code, count in m.replies.items()})
-        yield _by_label("ingress_messages", "Messages at their end.", "outcome", m.messages)
-        yield CounterMetricFamily("ingress_received_octets", "Octets from clients.", value=m.octets_received)
-        yield CounterMetricFamily("ingress_sent_octets", "Octets to clients.", value=m.octets_sent)
-        yield _histograms("ingress_policy_seconds", "Time until policy's verdict.", "stage", m.policy_seconds)
-        yield _by_label("ingress_policy_failures", "Decisions without a verdict.", "stage", m.policy_failures)
-        yield _histogram("ingress_relay_seconds", "Time until relay's acknowledgement.", m.relay_seconds)
-        yield CounterMetricFamily(
-            "ingress_relay_failures", "Messages that relay did not store.", value=m.relay_failures
+        yield _by_label("posthouse_ingress_sessions", "Connections taken.", "listener", m.sessions)
+        yield _by_label(
+            "posthouse_ingress_sessions_refused", "Connections refused before policy.", "reason", m.sessions_refused
         )
-        yield CounterMetricFamily("ingress_refusals_dropped", "Refusals not recorded.", value=m.refusals_dropped)
-        yield _histogram("ingress_data_seconds", "Time from 354 or the first BDAT to the end of data.", m.data_seconds)
-        yield CounterMetricFamily(
-            "ingress_certificate_failures", "Certificate pairs that could not be loaded.", value=m.certificate_failures
+        yield _by_label("posthouse_ingress_sessions_ended", "Connections ended.", "reason", m.sessions_ended)
+        yield _by_label("posthouse_ingress_commands", "Commands.", "verb", m.commands)
+        yield _by_label(
+            "posthouse_ingress_replies", "Replies.", "code", {str(code): count for code, count in m.replies.items()}
         )
-        yield CounterMetricFamily("ingress_handshake_failures", "TLS handshakes failed.", value=m.handshake_failures)
-        checks = CounterMetricFamily("ingress_checks", "Content checks.", labels=("check", "outcome"))
+        yield _by_label("posthouse_ingress_messages", "Messages at their end.", "outcome", m.messages)
+        yield CounterMetricFamily("posthouse_ingress_received_bytes", "Octets from clients.", value=m.octets_received)
+        yield CounterMetricFamily("posthouse_ingress_sent_bytes", "Octets to clients.", value=m.octets_sent)
+        yield _histograms("posthouse_ingress_policy_seconds", "Time until policy's verdict.", "stage", m.policy_seconds)
+        yield _by_label("posthouse_ingress_policy_failures", "Decisions without a verdict.", "stage", m.policy_failures)
+        yield _histogram("posthouse_ingress_relay_seconds", "Time until relay's acknowledgement.", m.relay_seconds)
+        yield CounterMetricFamily(
+            "posthouse_ingress_relay_failures", "Messages that relay did not store.", value=m.relay_failures
+        )
+        yield CounterMetricFamily(
+            "posthouse_ingress_refusals_dropped", "Refusals not recorded.", value=m.refusals_dropped
+        )
+        yield _histogram(
+            "posthouse_ingress_data_seconds", "Time from 354 or the first BDAT to the end of data.", m.data_seconds
+        )
+        yield CounterMetricFamily(
+            "posthouse_ingress_certificate_failures",
+            "Certificate pairs that could not be loaded.",
+            value=m.certificate_failures,
+        )
+        yield CounterMetricFamily(
+            "posthouse_ingress_handshake_failures", "TLS handshakes failed.", value=m.handshake_failures
+        )
+        checks = CounterMetricFamily("posthouse_ingress_checks", "Content checks.", labels=("check", "outcome"))
         for labels, count in m.checks.items():
             checks.add_metric(labels, count)
         yield checks
-        yield _histograms("ingress_check_seconds", "Time of a content check.", "check", m.check_seconds)
-        gauge = GaugeMetricFamily("ingress_open_sessions", "Connections open now.", labels=("listener", "state"))
+        yield _histograms("posthouse_ingress_check_seconds", "Time of a content check.", "check", m.check_seconds)
+        gauge = GaugeMetricFamily(
+            "posthouse_ingress_open_sessions", "Connections open now.", labels=("listener", "state")
+        )
         for labels, count in self._open_sessions().items():
             gauge.add_metric(labels, count)
         yield gauge
+        streams = GaugeMetricFamily(
+            "posthouse_ingress_stream_up", "1: the stream to this service is open.", labels=("service",)
+        )
+        for service, is_open in self._streams().items():
+            streams.add_metric((service,), int(is_open))
+        yield streams
 
 
 def _by_label(name: str, text: str, label: str, values: dict[str, int]) -> Metric:

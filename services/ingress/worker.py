@@ -57,7 +57,7 @@ class Worker:
             max_per_client=settings.max_connections_per_client,
             proxy_networks=settings.proxy_networks,
         )
-        registry.register(MetricsCollector(self.metrics, self.listeners.open_sessions))
+        registry.register(MetricsCollector(self.metrics, self.listeners.open_sessions, self._streams))
         self._exposition = MetricsServer(self._missing, registry)
         self._background = Background(shutdown)
 
@@ -96,12 +96,12 @@ class Worker:
         """What a background task died of."""
         return self._background.failure
 
+    def _streams(self) -> dict[str, bool]:
+        return {"policy": self.policy.connected, "relay": self.relay.connected}
+
     def _missing(self) -> dict[str, str]:
-        """For /readyz."""
-        return {
-            "policy": "" if self.policy.connected else "unreachable",
-            "relay": "" if self.relay.connected else "unreachable",
-        }
+        """For /readyz: without either of them no mail can be accepted."""
+        return {service: "" if is_open else "unreachable" for service, is_open in self._streams().items()}
 
 
 async def serve(settings: Settings, shutdown: Shutdown, number: int) -> None:

@@ -17,6 +17,7 @@ from services.policy.credentials import CredentialChecker
 from services.policy.engine import Engine
 from services.policy.explain import Explainer
 from services.policy.failures import failure_limits
+from services.policy.figures import keep_figures
 from services.policy.history import History
 from services.policy.hits import HitCounts
 from services.policy.lookups.resolver import Resolver, nameservers
@@ -71,9 +72,10 @@ async def main(shutdown: Shutdown) -> None:
     server = rpc.Server([SERVICE], servicer.register)
 
     def readiness() -> Mapping[str, str]:
-        return {"snapshot": "" if ready.is_set() else "no configuration yet"}
+        return {"snapshot": "" if ready.is_set() else "no configuration yet", "redis": store.trouble}
 
-    metrics = MetricsServer(readiness)
+    # Without Redis mail flows; only what is counted there is not.
+    metrics = MetricsServer(readiness, optional=("redis",))
     background = Background(shutdown)
     await store.start()
     await watch.start_from_file()
@@ -82,6 +84,7 @@ async def main(shutdown: Shutdown) -> None:
     background.start(watch.run(), "configuration watch")
     background.start(reporter.run(), "hit reports")
     background.start(_serve_when_ready(server, ready), "readiness")
+    background.start(keep_figures(store), "figures")
     log.info("policy_started", host=settings.host, port=settings.port)
 
     await shutdown.wait()

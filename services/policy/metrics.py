@@ -12,28 +12,41 @@ from prometheus_client.registry import REGISTRY, Collector, CollectorRegistry
 from services.policy.rules.model import Action, ShadowOutcome, Stage, Verdict
 
 STORE_FAILURES = Counter(
-    "policy_store_failures_total", "Counters that could not be asked; the rules on them were skipped.", ["counter"]
+    "posthouse_policy_store_failures_total",
+    "Counters that could not be asked; the rules on them were skipped.",
+    ["counter"],
 )
-STORE_UP = Gauge("policy_store_up", "0: the store of counters is away, and rate rules are skipped.")
+STORE_UP = Gauge("posthouse_policy_store_up", "0: the store of counters is away, and rate rules are skipped.")
 STORE_UP.set(1)
 LOOKUP_SECONDS = Histogram(
-    "policy_lookup_seconds",
+    "posthouse_policy_lookup_seconds",
     "Time of look-ups that were not known already.",
     ["lookup", "outcome"],
     buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 1, 2, 4, 8, 20),
 )
-LOOKUPS_REFUSED = Counter("policy_lookups_refused_total", "Look-ups not made because too many were under way.")
-DNSBL_ZONE_BROKEN = Gauge(
-    "policy_dnsbl_zone_broken", "1: the zone fails its test entries or answers oddly, and is ignored.", ["zone"]
+LOOKUPS_REFUSED = Counter(
+    "posthouse_policy_lookups_refused_total", "Look-ups not made because too many were under way."
 )
-SNAPSHOT_REVISION = Gauge("policy_snapshot_revision", "Revision of the configuration in force.")
-SNAPSHOT_CREATED = Gauge("policy_snapshot_created_timestamp_seconds", "When that revision was made.")
-SNAPSHOT_ERRORS = Counter("policy_snapshot_errors_total", "Snapshots that were refused; the one before stays in force.")
-CONFIGURATION_UP = Gauge("policy_configuration_up", "1: config_api's watch is open.")
-STREAMS = Gauge("policy_streams", "Open decision streams.")
-HITS_UNREPORTED = Gauge("policy_rule_hits_unreported", "Rules with hits that config_api does not know of yet.")
-AUTH_OUTCOMES = Counter("policy_auth_total", "Logins tried.", ["outcome"])
-OVERLOADED = Counter("policy_overloaded_total", "Decisions answered 451 because too many were waiting.")
+DNSBL_ZONE_BROKEN = Gauge(
+    "posthouse_policy_dnsbl_zone_broken",
+    "1: the zone fails its test entries or answers oddly, and is ignored.",
+    ["zone"],
+)
+SNAPSHOT_REVISION = Gauge("posthouse_policy_snapshot_revision", "Revision of the configuration in force.")
+SNAPSHOT_CREATED = Gauge("posthouse_policy_snapshot_created_timestamp_seconds", "When that revision was made.")
+SNAPSHOT_ERRORS = Counter(
+    "posthouse_policy_snapshot_errors_total", "Snapshots that were refused; the one before stays in force."
+)
+CONFIGURATION_UP = Gauge("posthouse_policy_configuration_up", "1: config_api's watch is open.")
+BLOCKED_CLIENTS = Gauge(
+    "posthouse_policy_blocked_clients", "Clients blocked now; replicas with one Redis show the same. Counted to 1000."
+)
+STREAMS = Gauge("posthouse_policy_streams", "Open decision streams.")
+HITS_UNREPORTED = Gauge(
+    "posthouse_policy_rule_hits_unreported", "Rules with hits that config_api does not know of yet."
+)
+AUTH_OUTCOMES = Counter("posthouse_policy_auth_total", "Logins tried.", ["outcome"])
+OVERLOADED = Counter("posthouse_policy_overloaded_total", "Decisions answered 451 because too many were waiting.")
 
 
 class DecisionCounts(Collector):
@@ -58,11 +71,15 @@ class DecisionCounts(Collector):
         return lambda: registry.unregister(self)
 
     def collect(self) -> Iterator[Metric]:
-        decisions = CounterMetricFamily("policy_decisions", "Decisions.", labels=["stage", "action", "reason"])
+        decisions = CounterMetricFamily(
+            "posthouse_policy_decisions", "Decisions.", labels=["stage", "action", "reason"]
+        )
         for (stage, action, reason), count in list(self._decisions.items()):
             decisions.add_metric([Stage(stage).name.lower(), action.name.lower(), reason], count)
         yield decisions
-        shadow = CounterMetricFamily("policy_shadow", "What rules in shadow mode would have done.", labels=["reason"])
+        shadow = CounterMetricFamily(
+            "posthouse_policy_shadow", "What rules in shadow mode would have done.", labels=["reason"]
+        )
         for reason, count in list(self._shadow.items()):
             shadow.add_metric([reason], count)
         yield shadow

@@ -16,7 +16,7 @@ from services.relay.configuration import Configuration
 from services.relay.identifiers import ExhaustedError, Identifiers
 from services.relay.leasing import Leaseholder
 from services.relay.message import NewMessage, QueuedDelivery, QueuedMessage, queue_id
-from services.relay.metrics import DELIVERIES, QUARANTINED, REPORTS
+from services.relay.metrics import ATTEMPTS, DELIVERY_SECONDS, QUARANTINED, REPORTS
 from services.relay.queue.claiming import read_content
 from services.relay.queue.database import Database, QueueError
 from services.relay.queue.quarantine import quarantine
@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 _LATER = 5 * MICROSECONDS
 
 
-_COUNTERS = {result: DELIVERIES.labels(result.value) for result in Result}
+_COUNTERS = {result: ATTEMPTS.labels(result.value) for result in Result}
 
 
 class Attempts:
@@ -198,7 +198,7 @@ class Attempts:
                 errors=((route.destination, done.error),) if done.error else (),
             )
         )
-        self._log(message, route, deliveries, outcomes, done)
+        self._log(message, route, deliveries, outcomes, done, now)
 
     def _hold(self, route: Route, message: QueuedMessage, deliveries: tuple[QueuedDelivery, ...]) -> None:
         """No route takes it: it waits for another configuration, or an operator."""
@@ -220,9 +220,12 @@ class Attempts:
         deliveries: tuple[QueuedDelivery, ...],
         outcomes: Sequence[Outcome],
         done: Settlements,
+        now: int,
     ) -> None:
         for delivery, outcome, settled in zip(deliveries, outcomes, done.settled, strict=True):
             _COUNTERS[outcome.result].inc()
+            if outcome.result is Result.DELIVERED:
+                DELIVERY_SECONDS.observe(max(0, now - message.stored_at) / MICROSECONDS)
             log.info(
                 "delivery_attempt",
                 queue_id=queue_id(message.id),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from libs.smtp.value import value
 from services.relay.message import QueuedDelivery, QueuedMessage
-from services.relay.metrics import BACKLOG, BACKLOG_OCTETS
+from services.relay.metrics import BACKLOG, BACKLOG_BYTES
 
 
 @value(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Room:
         self.deliveries = 0
         self.octets = 0
         BACKLOG.set_function(lambda: self.deliveries)
-        BACKLOG_OCTETS.set_function(lambda: self.octets)
+        BACKLOG_BYTES.set_function(lambda: self.octets)
 
     @property
     def left(self) -> int:

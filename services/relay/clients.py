@@ -13,17 +13,14 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError
 from posthouse.config.v1 import config_pb2, config_pb2_grpc
-from prometheus_client import Counter, Gauge
 
 from libs.runtime import rpc
 from libs.runtime.lifecycle import write_private
 from services.relay.configuration import Configuration
+from services.relay.metrics import CONFIGURATION_UP, SNAPSHOT_CREATED, SNAPSHOT_ERRORS, SNAPSHOT_REVISION
 from services.relay.snapshot import configuration
 
 log = structlog.get_logger(__name__)
-
-REVISION = Gauge("posthouse_relay_configuration_revision", "Revision of the configuration in use.")
-REFUSED_SNAPSHOTS = Counter("posthouse_relay_snapshots_refused", "Configurations that could not be used.")
 
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
@@ -78,7 +75,7 @@ class ConfigurationWatch:
                 reason = rpc.caught(error)
             if self.connected or pause == _FIRST_PAUSE:
                 log.warning("configuration_watch_lost", target=target, reason=reason)
-            self.connected = False
+            self._set_connected(False)
             pause = _FIRST_PAUSE if loop.time() - began > _GOOD_SECONDS else min(pause * 2, _LONGEST_PAUSE)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load
             number += 1
@@ -88,7 +85,7 @@ class ConfigurationWatch:
         request = config_pb2.WatchRequest(digest=self._digest, consumer=f"relay@{socket.gethostname()}")
         call = stub.WatchRelay(request)
         await call.wait_for_connection()
-        self.connected = True
+        self._set_connected(True)
         whole = config_pb2.RelaySnapshot()
         async for part in call:
             whole.MergeFrom(part.snapshot)
@@ -101,7 +98,7 @@ class ConfigurationWatch:
             self._use(snapshot, digest)
         except ValueError as error:
             # The old one stays (C138).
-            REFUSED_SNAPSHOTS.inc()
+            SNAPSHOT_ERRORS.inc()
             log.error("configuration_refused", revision=snapshot.revision, reason=str(error)[:200])
             return
         kept = config_pb2.RelaySnapshotPart(snapshot=snapshot, last=True, digest=digest).SerializeToString()
@@ -114,12 +111,17 @@ class ConfigurationWatch:
     def _use(self, snapshot: config_pb2.RelaySnapshot, digest: bytes) -> None:
         self.adopt(configuration(snapshot))
         self._digest = digest
+        SNAPSHOT_CREATED.set(snapshot.created_at.seconds)
+
+    def _set_connected(self, connected: bool) -> None:
+        self.connected = connected
+        CONFIGURATION_UP.set(connected)
 
     def adopt(self, new: Configuration) -> None:
         """From now on this is the configuration, and whom it concerns is told."""
         self.current = new
         self._first.set()
-        REVISION.set(new.revision)
+        SNAPSHOT_REVISION.set(new.revision)
         for tell in self.on_change:
             tell(new)
 

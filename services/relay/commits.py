@@ -116,6 +116,11 @@ class Committer:
         """Settlements that are not committed yet."""
         return len(self._settlements)
 
+    def database_answers(self) -> None:
+        """Somebody else had an answer from it: an old trouble is none any more, unless a commit still fails."""
+        if self._idle.is_set():
+            self.trouble = ""
+
     def submit(self, message: NewMessage, submitter: Submitter, followers: tuple[NewMessage, ...] = ()) -> None:
         self._stores.append(_Store(message, submitter, followers, self._clock.steady() + _STORE_SECONDS))
         self._rouse()

@@ -18,7 +18,7 @@ from services.relay.configuration import Configuration
 from services.relay.identifiers import ExhaustedError, Identifiers
 from services.relay.incoming import Frame, Incoming, Refusal
 from services.relay.message import NewMessage, Refused, queue_id, queued
-from services.relay.metrics import REFUSALS_DROPPED, SUBMISSIONS
+from services.relay.metrics import REFUSALS_DROPPED, REPORTS, SUBMISSIONS
 from services.relay.reporting import reports
 from services.relay.schedule import sweep
 from services.relay.states import Kind, State
@@ -275,7 +275,10 @@ class Intake:
         if not addressed.reported:
             return message, ()
         about, _ = queued(message, now, 0)
-        return message, reports(configuration, self._identifiers.next, about, addressed.reported, now)
+        made = reports(configuration, self._identifiers.next, about, addressed.reported, now)
+        for report in made:
+            REPORTS.labels(report.kind.name.lower()).inc()
+        return message, made
 
 
 def _fault(incoming: Incoming) -> str:

@@ -47,6 +47,10 @@ class Leaseholder:
         self.on_lost: Callable[[int], None] | None = None
         # Called when deliveries became free.
         self.on_freed: Callable[[], None] | None = None
+        # Called after each beat: the database answers.
+        self.on_beat: Callable[[], None] | None = None
+        # Why the last beat failed; empty when it did not.
+        self.trouble = ""
 
     async def open(self) -> None:
         """Registers; frees what nobody can hold any more. Raises QueueError."""
@@ -67,7 +71,12 @@ class Leaseholder:
                 if beats % _ORPHAN_BEATS == 0 and not self._database.exclusive:
                     await self._free_orphans()
             except QueueError as error:
-                log.warning("lease_not_renewed", reason=str(error))
+                self.trouble = str(error)
+                log.warning("lease_not_renewed", reason=self.trouble)
+            else:
+                self.trouble = ""
+                if self.on_beat is not None:
+                    self.on_beat()
 
     async def give_up(self) -> None:
         """Unregisters; to be called when everything that was tried is settled. What is left was only claimed."""

@@ -16,13 +16,36 @@ COMMIT_SIZE = Histogram(
     buckets=(1, 2, 5, 10, 20, 50, 100, 500),
 )
 COMMIT_FAILURES = Counter("posthouse_relay_commit_failures", "Commits that failed.", ["reason"])
-DELIVERIES = Counter("posthouse_relay_deliveries", "Attempts at a recipient, by their result.", ["result"])
+ATTEMPTS = Counter("posthouse_relay_attempts", "Attempts at a recipient, by their result.", ["result"])
+DELIVERY_SECONDS = Histogram(
+    "posthouse_relay_delivery_seconds",
+    "Time from storing a message to its delivery to a recipient.",
+    buckets=(0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 300.0, 1800.0, 7200.0, 43200.0, 172800.0),
+)
+LOOKUPS = Counter("posthouse_relay_lookups", "DNS look-ups that were not known already.", ["kind", "outcome"])
 LEASES_LOST = Counter("posthouse_relay_leases_lost", "Deliveries that could not be settled since their lease was lost.")
 LEASES_FREED = Counter("posthouse_relay_leases_freed", "Deliveries freed from a worker that died.")
 REPORTS = Counter("posthouse_relay_reports", "Delivery status notifications made.", ["kind"])
 REFUSALS_DROPPED = Counter("posthouse_relay_refusals_dropped", "Refused messages that the history has no record of.")
 QUARANTINED = Counter("posthouse_relay_quarantined", "Deliveries put aside since their row or content can't be read.")
 BACKLOG = Gauge("posthouse_relay_backlog", "Deliveries in memory: being tried, or next.")
-BACKLOG_OCTETS = Gauge("posthouse_relay_backlog_octets", "Content of those.")
-STORAGE_AVAILABLE = Gauge("posthouse_relay_storage_available_octets", "Space for mail above the reserve.")
+BACKLOG_BYTES = Gauge("posthouse_relay_backlog_bytes", "Content of those.")
+QUEUE_DELIVERIES = Gauge(
+    "posthouse_relay_queue_deliveries",
+    "Deliveries in the whole queue, by what they wait for; relays with one database show the same.",
+    ["state"],
+)
+QUEUE_OLDEST_AGE = Gauge(
+    "posthouse_relay_queue_oldest_age_seconds", "Age of the oldest message in the whole queue; 0 when it is empty."
+)
+STORAGE_AVAILABLE = Gauge(
+    "posthouse_relay_storage_available_bytes", "Space for mail above the reserve; +Inf where it can't be measured."
+)
+STORAGE_ACCEPTING = Gauge("posthouse_relay_storage_accepting", "0: below the reserve, and mail is refused with 452.")
+CONFIGURATION_UP = Gauge("posthouse_relay_configuration_up", "1: config_api's watch is open.")
+SNAPSHOT_REVISION = Gauge("posthouse_relay_snapshot_revision", "Revision of the configuration in force.")
+SNAPSHOT_CREATED = Gauge("posthouse_relay_snapshot_created_timestamp_seconds", "When that revision was made.")
+SNAPSHOT_ERRORS = Counter(
+    "posthouse_relay_snapshot_errors", "Snapshots that were refused; the one before stays in force."
+)
 SWEPT = Counter("posthouse_relay_swept", "Done since its time had come.", ["what"])

@@ -16,6 +16,7 @@ from services.relay.clients import ConfigurationWatch
 from services.relay.clock import Clock
 from services.relay.commits import Committer
 from services.relay.dispatcher import Dispatcher
+from services.relay.figures import QueueFigures
 from services.relay.identifiers import Identifiers
 from services.relay.intake import Intake
 from services.relay.leasing import Leaseholder
@@ -92,6 +93,7 @@ class Relay:
         self.committer.receiver = self.dispatcher
         self.holder.on_lost = self.dispatcher.drop
         self.holder.on_freed = self.dispatcher.poke
+        self.holder.on_beat = self.committer.database_answers
         self.watch.on_change.append(self.suspensions.configuration_changed)
         self.watch.on_change.append(lambda _: self.dispatcher.poke())
         poke = self.dispatcher.poke
@@ -136,6 +138,7 @@ class Relay:
         background.start(self.sweeper.run(), "sweeps")
         background.start(self.sweeper.run_retention(), "retention")
         background.start(self.storage.run(), "storage")
+        background.start(QueueFigures(self.database, self.clock).run(), "figures")
         background.start(self.watch.run(), "configuration")
         self._until_configured()
         log.info("ready", port=port, worker=self.holder.name)
@@ -172,6 +175,7 @@ class Relay:
 
     def _readiness(self) -> dict[str, str]:
         return {
-            "configuration": "" if self.watch.current is not None else "none yet",
-            "database": self.committer.trouble,
+            "snapshot": "" if self.watch.current is not None else "no configuration yet",
+            "database": "can't be used" if self.committer.trouble or self.holder.trouble else "",
+            "disk": "" if self.storage.state.accepting else "below the reserve, or full",
         }

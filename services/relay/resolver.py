@@ -24,6 +24,7 @@ import dns.rdatatype
 import dns.resolver
 
 from libs.smtp.value import value
+from services.relay.metrics import LOOKUPS
 
 _CACHE_ENTRIES = 20_000
 _LONGEST_SECONDS = 3600.0
@@ -127,6 +128,7 @@ class Resolver:
         lookup, lifetime = await self._resolve(name, kind, servers)
         now = self._clock()
         lookup = replace(lookup, took_seconds=now - started)
+        LOOKUPS.labels(kind, lookup.finding.value).inc()
         if lookup.finding is not Finding.NO_ANSWER and lifetime > 0:
             self._cache[(servers, name, kind)] = (now + lifetime, lookup)
             if len(self._cache) > _CACHE_ENTRIES:

@@ -10,7 +10,7 @@ from pathlib import Path
 import structlog
 
 from libs.smtp.value import value
-from services.relay.metrics import STORAGE_AVAILABLE
+from services.relay.metrics import STORAGE_ACCEPTING, STORAGE_AVAILABLE
 
 log = structlog.get_logger(__name__)
 
@@ -65,7 +65,8 @@ class Storage:
         if self._steady() < self._full_until:
             available = 0
         self._state = StorageState(available > 0, available)
-        STORAGE_AVAILABLE.set(available)
+        STORAGE_AVAILABLE.set(available if available < UNKNOWN else float("inf"))
+        STORAGE_ACCEPTING.set(available > 0)
         told = self._told
         near = min(available, told.available)
         if told.accepting != self._state.accepting or (

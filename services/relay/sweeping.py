@@ -16,7 +16,7 @@ from services.relay.configuration import Configuration, QueueSettings
 from services.relay.dsn import Action, ReportedRecipient
 from services.relay.identifiers import Identifiers
 from services.relay.message import NewMessage, queue_id
-from services.relay.metrics import SWEPT
+from services.relay.metrics import REPORTS, SWEPT
 from services.relay.queue import ending
 from services.relay.queue.database import Connection, Database, QueueError
 from services.relay.queue.due_times import pull_back
@@ -213,7 +213,10 @@ class Sweeper:
         if not reported:
             return []
         message = ending.with_content(connection, entry.message)
-        return [waiting_copy(each) for each in reports(configuration, self._identifiers.next, message, reported, now)]
+        made = [waiting_copy(each) for each in reports(configuration, self._identifiers.next, message, reported, now)]
+        for report in made:
+            REPORTS.labels(report.kind.name.lower()).inc()
+        return made
 
 
 def _notify(row: object) -> tuple[str, ...]:

@@ -12,7 +12,9 @@ from tests.ingress.conftest import Ingress
 
 def shown(ingress: Ingress) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     registry = CollectorRegistry()
-    registry.register(MetricsCollector(ingress.metrics, ingress.worker.listeners.open_sessions))
+    registry.register(
+        MetricsCollector(ingress.metrics, ingress.worker.listeners.open_sessions, lambda: {"policy": True})
+    )
     text = generate_latest(registry).decode()
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
@@ -29,20 +31,20 @@ async def test_a_message_is_counted_everywhere(ingress: Ingress) -> None:
     client = await ingress.client()
     content = b"Subject: x\r\n\r\nbody\r\n"
     assert (await client.send_mail(content, "a@example.com", "b@example.com")).code == 250
-    assert value(ingress, "ingress_open_sessions", listener="smtp", state="command") == 1
-    assert value(ingress, "ingress_sessions_total", listener="smtp") == 1
-    assert value(ingress, "ingress_commands_total", verb="RCPT") == 2
-    assert value(ingress, "ingress_replies_total", code="354") == 1
-    assert value(ingress, "ingress_messages_total", outcome="accepted") == 1
-    assert value(ingress, "ingress_received_octets_total") == len(content)
-    assert value(ingress, "ingress_sent_octets_total") > 100
-    assert value(ingress, "ingress_policy_seconds_count", stage="RCPT") == 2
-    assert value(ingress, "ingress_relay_seconds_count") == 1
-    assert value(ingress, "ingress_data_seconds_count") == 1
+    assert value(ingress, "posthouse_ingress_open_sessions", listener="smtp", state="command") == 1
+    assert value(ingress, "posthouse_ingress_sessions_total", listener="smtp") == 1
+    assert value(ingress, "posthouse_ingress_commands_total", verb="RCPT") == 2
+    assert value(ingress, "posthouse_ingress_replies_total", code="354") == 1
+    assert value(ingress, "posthouse_ingress_messages_total", outcome="accepted") == 1
+    assert value(ingress, "posthouse_ingress_received_bytes_total") == len(content)
+    assert value(ingress, "posthouse_ingress_sent_bytes_total") > 100
+    assert value(ingress, "posthouse_ingress_policy_seconds_count", stage="RCPT") == 2
+    assert value(ingress, "posthouse_ingress_relay_seconds_count") == 1
+    assert value(ingress, "posthouse_ingress_data_seconds_count") == 1
     await client.command("QUIT")
     await ingress.until_empty()
-    assert value(ingress, "ingress_sessions_ended_total", reason="quit") == 1
-    assert value(ingress, "ingress_open_sessions", listener="smtp", state="command") == 0
+    assert value(ingress, "posthouse_ingress_sessions_ended_total", reason="quit") == 1
+    assert value(ingress, "posthouse_ingress_open_sessions", listener="smtp", state="command") == 0
 
 
 async def test_what_clients_send_makes_no_labels(ingress: Ingress) -> None:
@@ -50,7 +52,7 @@ async def test_what_clients_send_makes_no_labels(ingress: Ingress) -> None:
     before = len(shown(ingress))
     for number in range(15):
         assert (await client.command(f"XYZZY{number} plugh")).code == 500
-    assert value(ingress, "ingress_commands_total", verb="unknown") == 15
+    assert value(ingress, "posthouse_ingress_commands_total", verb="unknown") == 15
     assert len(shown(ingress)) - before <= 3
 
 

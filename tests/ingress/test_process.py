@@ -114,7 +114,7 @@ async def test_it_starts_on_an_empty_folder_and_ends_on_sigterm(run: Run) -> Non
     key = ingress.folder / "tls" / "ingress.key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     assert b" 200 " in await ingress.get("/readyz")
-    assert b'ingress_sessions_total{listener="smtp"}' in await ingress.get("/metrics")
+    assert b'posthouse_ingress_sessions_total{listener="smtp"}' in await ingress.get("/metrics")
     ingress.process.signal(signal.SIGTERM)
     assert (await client.reply()).code == 421
     client.close()

@@ -111,8 +111,10 @@ async def test_it_serves_once_it_has_a_snapshot_and_from_disk_ever_after(tmp_pat
             assert replied(await policy.stub.Decide(rcpt("ghost@local.test"))) == "550 5.1.1"
             async with httpx.AsyncClient() as http:
                 text = (await http.get(f"{policy.metrics}/metrics")).text
-            assert 'policy_decisions_total{action="reject",reason="unknown_recipient",stage="rcpt"} 1.0' in text
-            assert "policy_snapshot_revision 7.0" in text
+            assert (
+                'posthouse_policy_decisions_total{action="reject",reason="unknown_recipient",stage="rcpt"} 1.0' in text
+            )
+            assert "posthouse_policy_snapshot_revision 7.0" in text
             # Twice is harmless (C137).
             policy.process.send_signal(signal.SIGTERM)
             policy.process.send_signal(signal.SIGTERM)

@@ -41,6 +41,8 @@ class _Window:
 class MemoryStore:
     """A `Store` that never waits."""
 
+    trouble = ""
+
     def __init__(self) -> None:
         # Client to its open sessions, each with its owner.
         self._sessions: dict[str, dict[str, str]] = {}

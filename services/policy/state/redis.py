@@ -61,11 +61,14 @@ class RedisStore:
         self._closing: list[tuple[str, str, str]] = []
         self._wake = asyncio.Event()
         self._away_until = 0.0
+        self.trouble = ""
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        with contextlib.suppress(RedisError, OSError):
+        try:
             await self._beat()
+        except (RedisError, OSError, TimeoutError) as error:
+            self._away(error)
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._keep_beating())]
 
     async def stop(self) -> None:
@@ -140,7 +143,7 @@ class RedisStore:
             if not waiting.answer.done():
                 waiting.answer.set_result(numbers[position:end])
             position = end
-        STORE_UP.set(1)
+        self._back()
 
     async def _flush_sessions(self) -> None:
         """Gives sessions back and counts resumed ones; kept for the next time when Redis is away."""
@@ -156,6 +159,7 @@ class RedisStore:
     def _away(self, error: BaseException) -> None:
         """Nobody waits for a while; what waits is answered."""
         self._away_until = time.monotonic() + _PAUSE_SECONDS
+        self.trouble = f"away ({type(error).__name__})"
         STORE_UP.set(0)
         log.error("store_away", reason=type(error).__name__)
         waiting, self._waiting = self._waiting, []
@@ -164,12 +168,16 @@ class RedisStore:
                 one.answer.set_result(self._skipped(one.operations))
         del self._closing[:-_MAX_KEPT], self._resuming[:-_MAX_KEPT]
 
+    def _back(self) -> None:
+        self.trouble = ""
+        STORE_UP.set(1)
+
     async def _keep_beating(self) -> None:
         while True:
             await asyncio.sleep(_HEARTBEAT_SECONDS)
             try:
                 await self._beat()
-                STORE_UP.set(1)
+                self._back()
             except (RedisError, OSError, TimeoutError) as error:
                 self._away(error)
             else:

@@ -50,6 +50,10 @@ class Store(Protocol):
     async def unblock(self, client: str, now: float) -> Blocked | None:
         """Lifts the block and forgets what led to it; None when there is none. Raises StoreAwayError."""
 
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be counted now, in our words; empty when all is well."""
+
     async def start(self) -> None: ...
 
     async def stop(self) -> None: ...

@@ -132,10 +132,14 @@ def test_a_refused_recipient_leaves_the_transaction_as_it_was(unknown_refused: G
 def test_shadow_counts_what_it_would_have_done(gateway: Gateway) -> None:
     gateway.patch("sender-policy", {"reject_non_fqdn_sender": "shadow"})
     labels = {"reason": "non_fqdn_sender"}
-    before = gateway.metric("policy", "policy_shadow_total", **labels)
+    before = gateway.metric("policy", "posthouse_policy_shadow_total", **labels)
     assert gateway.attempt(sender="bob@short") == "accepted"
     assert gateway.attempt(sender="bob@far.test") == "accepted"
-    until(lambda: gateway.metric("policy", "policy_shadow_total", **labels) == before + 1, "one more in the counter", 5)
+    until(
+        lambda: gateway.metric("policy", "posthouse_policy_shadow_total", **labels) == before + 1,
+        "one more in the counter",
+        5,
+    )
     explained = gateway.explain(client_address="93.9.9.9", sender="bob@short", recipient=world.ALICE)
     (report,) = [one for one in explained["rules"] if one["reason_id"] == "non_fqdn_sender"]
     assert (report["outcome"], report["reply"]["code"], report["reply"]["enhanced_code"]) == ("shadow", 504, "5.5.2")

@@ -28,7 +28,7 @@ def alive(server: DnsServer, *zones: str) -> None:
 
 
 def broken(zone: str) -> float | None:
-    return REGISTRY.get_sample_value("policy_dnsbl_zone_broken", {"zone": zone})
+    return REGISTRY.get_sample_value("posthouse_policy_dnsbl_zone_broken", {"zone": zone})
 
 
 @pytest.mark.parametrize(

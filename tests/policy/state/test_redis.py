@@ -82,7 +82,7 @@ async def test_away_means_not_counted_and_back_means_counted(redis_server: Redis
         redis_server.kill()
         assert await apply(store, message(), blocked()) == [None, None]
         assert _skipped() == skipped + 1
-        assert REGISTRY.get_sample_value("policy_store_up") == 0
+        assert REGISTRY.get_sample_value("posthouse_policy_store_up") == 0
         # Nobody waits for it again at once.
         assert store.apply_now([message()], "process1/1", NOW) == [None]
         with pytest.raises(StoreAwayError):
@@ -94,7 +94,7 @@ async def test_away_means_not_counted_and_back_means_counted(redis_server: Redis
         async with asyncio.timeout(20):
             while (await apply(store, message()))[0] is None:  # noqa: ASYNC110 - the pause is the store's own
                 await asyncio.sleep(0.05)
-        assert REGISTRY.get_sample_value("policy_store_up") == 1
+        assert REGISTRY.get_sample_value("posthouse_policy_store_up") == 1
     finally:
         await store.stop()
 
@@ -134,5 +134,5 @@ async def test_names_are_no_part_of_a_command(replicas: tuple[RedisStore, RedisS
 
 
 def _skipped() -> float:
-    value = REGISTRY.get_sample_value("policy_store_failures_total", {"counter": "messages_this_minute"})
+    value = REGISTRY.get_sample_value("posthouse_policy_store_failures_total", {"counter": "messages_this_minute"})
     return value or 0.0

@@ -1,0 +1,39 @@
+"""How much waits in the whole queue, and since when; read from the indexes of open mail alone."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, func, literal_column, select
+
+from libs.smtp.value import value
+from services.relay.queue.tables import deliveries, messages
+
+
+@value(frozen=True, slots=True)
+class Depth:
+    """Deliveries that are `leased` by some relay, `due`, `deferred` to a later time, or `held`."""
+
+    leased: int
+    due: int
+    deferred: int
+    held: int
+    # When the oldest message was stored, in microseconds since 1970; None when the queue is empty.
+    oldest_at: int | None
+
+
+def depth(connection: Connection, now: int) -> Depth:
+    leased: int = connection.execute(
+        select(func.count()).select_from(deliveries).where(literal_column("lease_owner IS NOT NULL"))
+    ).scalar_one()
+    waiting, due, held = connection.execute(
+        select(
+            func.count(),
+            func.count().filter(deliveries.c.due_at <= now),
+            func.count().filter(deliveries.c.due_at.is_(None)),
+        )
+        .select_from(deliveries)
+        .where(literal_column("lease_owner IS NULL"), literal_column("state <= 3"))
+    ).one()
+    oldest = connection.execute(
+        select(messages.c.stored_at).where(literal_column("open > 0")).order_by(messages.c.stored_at).limit(1)
+    ).scalar()
+    return Depth(leased, due, waiting - due - held, held, oldest)

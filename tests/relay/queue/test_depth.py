@@ -1,0 +1,47 @@
+"""The depth of the whole queue: what waits for what, and since when."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+
+from services.relay.clock import Clock
+from services.relay.figures import QueueFigures
+from services.relay.metrics import QUEUE_DELIVERIES, QUEUE_OLDEST_AGE
+from services.relay.queue.database import Database
+from services.relay.queue.depth import Depth, depth
+from tests.relay.queue.test_claiming import NOW, SECOND, claimed, database, put, waiting
+
+__all__ = ["database"]
+
+
+async def found(database: Database, now: int = NOW) -> Depth:
+    return await database.read(lambda connection: depth(connection, now))
+
+
+async def test_each_delivery_waits_for_one_thing(database: Database) -> None:
+    assert await found(database) == Depth(0, 0, 0, 0, None)
+    await put(database, waiting(1, "domain:a.test", 3), waiting(2, "domain:b.test", 4), at=NOW)
+    await put(database, waiting(3, "domain:c.test", leased=True), at=NOW + SECOND)
+    await claimed(database, share={"domain:b.test": 0})
+
+    def defer_and_hold(connection: object) -> None:
+        connection.execute(text("UPDATE deliveries SET due_at = :at WHERE id = 200"), {"at": NOW + 9 * SECOND})  # type: ignore[attr-defined]
+        connection.execute(text("UPDATE deliveries SET due_at = NULL, state = 3 WHERE id = 201"))  # type: ignore[attr-defined]
+        connection.execute(text("UPDATE deliveries SET due_at = NULL, state = 4 WHERE id = 202"))  # type: ignore[attr-defined]
+
+    await database.write(defer_and_hold)
+    assert await found(database) == Depth(leased=4, due=1, deferred=1, held=1, oldest_at=NOW)
+
+
+async def test_figures_of_the_queue_are_shown(database: Database) -> None:
+    figures = QueueFigures(database, Clock(wall=lambda: NOW + 90 * SECOND))
+    await put(database, waiting(1, "domain:a.test", 2))
+    await figures.look()
+    assert QUEUE_DELIVERIES.labels("due")._value.get() == 2
+    assert QUEUE_DELIVERIES.labels("held")._value.get() == 0
+    assert QUEUE_OLDEST_AGE._value.get() == 90
+    await database.write(lambda connection: connection.execute(text("UPDATE messages SET open = 0")))
+    await database.write(lambda connection: connection.execute(text("UPDATE deliveries SET state = 4")))
+    await figures.look()
+    assert QUEUE_DELIVERIES.labels("due")._value.get() == 0
+    assert QUEUE_OLDEST_AGE._value.get() == 0
