@@ -20,8 +20,9 @@ from services.relay.commits import Committer
 from services.relay.configuration import Configuration
 from services.relay.leasing import Leaseholder
 from services.relay.message import NewMessage, queue_id, queued
+from services.relay.queue import leases
 from services.relay.queue.claiming import Claim, claim, earliest_wake
-from services.relay.queue.database import Database, QueueError
+from services.relay.queue.database import Connection, Database, QueueError
 from services.relay.suspensions import Suspensions
 from services.relay.transaction import Transport
 
@@ -71,6 +72,8 @@ class Dispatcher:
         self._running = 0
         self._poked = asyncio.Event()
         self._stopping = False
+        # Owner and deliveries of a claim that may have been committed, and is not taken in.
+        self._unsure: tuple[int, list[int]] | None = None
 
     @property
     def running(self) -> int:
@@ -152,6 +155,7 @@ class Dispatcher:
         )
 
     async def _claim(self) -> int:
+        await self._let_go()
         now = self._clock.now()
         wake_at = await self._database.read(earliest_wake)
         if wake_at is None or wake_at > now:
@@ -159,24 +163,39 @@ class Dispatcher:
         configuration = self._configuration()
         assert configuration is not None  # noqa: S101
         share = {lane.destination: self._share(lane, configuration) for lane in self._lanes.values()}
-        owner, room = self._holder.id, min(self.room.left, _CLAIMED_AT_ONCE)
+        room = min(self.room.left, _CLAIMED_AT_ONCE)
         try:
-            found = await self._database.write(
-                lambda connection: claim(connection, owner, now, room, share, _DEFAULT_SHARE, _PAUSE)
-            )
+            found = await self._take_leases(now, room, share, inline=True)
         except QueueError as error:
             if not error.corrupt:
                 raise
             # One content that can't be read must not keep all others: each is read by itself, and put aside alone.
             log.error("queue_corrupt", reason=str(error))
-            found = await self._database.write(
-                lambda connection: claim(connection, owner, now, room, share, _DEFAULT_SHARE, _PAUSE, inline=False)
-            )
+            found = await self._take_leases(now, room, share, inline=False)
         await self._put_aside(found)
+        self._unsure = None
         for destination, message, deliveries in found.jobs:
             self.room.add(len(deliveries), len(message.content or b""))
             self._enqueue(destination, Job(message, deliveries))
         return found.count + len(found.corrupt)
+
+    async def _take_leases(self, now: int, room: int, share: dict[str, int], *, inline: bool) -> Claim:
+        owner = self._holder.id
+
+        def work(connection: Connection) -> Claim:
+            found = claim(connection, owner, now, room, share, _DEFAULT_SHARE, _PAUSE, inline=inline)
+            self._unsure = owner, found.deliveries
+            return found
+
+        return await self._database.write(work)
+
+    async def _let_go(self) -> None:
+        """Of what a claim took that failed at its very end: leased or not, nobody here would ever try it."""
+        if self._unsure is None:
+            return
+        (owner, deliveries), now = self._unsure, self._clock.now()
+        await self._database.write(lambda connection: leases.let_go(connection, owner, deliveries, now))
+        self._unsure = None
 
     def _share(self, lane: Lane, configuration: Configuration) -> int:
         capacity = self._transport.capacity(lane.destination, configuration)

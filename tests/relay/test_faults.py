@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
 from services.relay.incoming import Frame
 from services.relay.intake import Result
-from services.relay.queue.database import Connection, SqliteDatabase
+from services.relay.queue.claiming import Claim
+from services.relay.queue.database import Connection, Database, SqliteDatabase, UnavailableError, Work
 from services.relay.states import State
 from tests.relay.scripted_transport import ScriptedTransport, deferred, delivered, failed
 from tests.relay.whole_relay import WholeRelay, incoming_of
 
 MEGABYTE = 1024 * 1024
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -147,3 +151,57 @@ async def test_damaged_pages_of_one_content_cost_one_message(tmp_path: Path) -> 
 
 def _query_only(connection: Connection, value: str) -> None:
     connection.exec_driver_sql(f"PRAGMA query_only={value}")
+
+
+async def test_a_claim_whose_commit_lost_its_answer_leaves_nothing_behind(database_url: str, tmp_path: Path) -> None:
+    """What it took is leased to this relay, which does not know of it: it must not wait for the next start."""
+    transport = ScriptedTransport({b"u@one.test": [deferred, delivered]})
+    async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
+        waiting = await relay.submit(b"u@one.test")
+        await relay.settled(1)
+        write, broken = relay.database.write, asyncio.Event()
+
+        async def write_and_break(work: Work[T]) -> T:
+            result = await write(work)
+            if isinstance(result, Claim) and result.count and not broken.is_set():
+                broken.set()
+                raise UnavailableError("connection lost in COMMIT")
+            return result
+
+        relay.relay.dispatcher._database = _With(relay.database, write_and_break)  # type: ignore[assignment]
+        await relay.after(400)
+        async with asyncio.timeout(30):
+            await broken.wait()
+        await relay.settled(2)
+        (row,) = (await relay.message(waiting.queue_id)).deliveries
+        assert (row.state, row.possible_duplicate) == (State.DELIVERED, False)
+
+
+async def test_a_report_whose_commit_lost_its_answer_is_sent_once(database_url: str, tmp_path: Path) -> None:
+    transport = ScriptedTransport({b"u@one.test": [failed]})
+    async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
+        write, broken = relay.database.write, asyncio.Event()
+
+        async def write_and_break(work: Work[T]) -> T:
+            result = await write(work)
+            if relay.transport.ended and not broken.is_set():
+                broken.set()
+                raise UnavailableError("connection lost in COMMIT")
+            return result
+
+        relay.relay.committer._database = _With(relay.database, write_and_break)  # type: ignore[assignment]
+        refused = await relay.submit(b"u@one.test")
+        await relay.settled(2)
+        assert broken.is_set()
+        assert await relay.states(refused.queue_id) == {b"u@one.test": State.BOUNCED}
+        assert len(transport.to(b"a@sender.test")) == 1
+        assert await relay.rows("SELECT count(*) FROM deliveries WHERE lease_owner IS NOT NULL") == [(0,)]
+
+
+class _With:
+    """A database with another way to write."""
+
+    def __init__(self, database: Database, write: Callable[[Any], Awaitable[Any]]) -> None:
+        self.exclusive = database.exclusive
+        self.read = database.read
+        self.write = write

@@ -148,6 +148,11 @@ class Claim:
     def count(self) -> int:
         return sum(len(job[2]) for job in self.jobs)
 
+    @property
+    def deliveries(self) -> list[int]:
+        """All that is leased by it."""
+        return [each.id for job in self.jobs for each in job[2]] + [entry[0] for entry in self.corrupt]
+
 
 def claim(
     connection: Connection,

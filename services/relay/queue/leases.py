@@ -6,6 +6,7 @@ machine can end a lease (C134). `lease_until` is written down for people.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, delete, insert, literal_column, null, select, update
@@ -101,3 +102,21 @@ def free(connection: Connection, owner: int, now: int, *, untried: bool = False)
         )
         wake(connection, {row[3]: now for row in rows})
     return freed
+
+
+def let_go(connection: Connection, owner: int, delivery_ids: Sequence[int], now: int) -> None:
+    """Ends leases of deliveries that were only claimed, those that `owner` has; they are due again at once."""
+    query = (
+        select(deliveries.c.id, deliveries.c.destination)
+        .where(deliveries.c.id.in_(delivery_ids), deliveries.c.lease_owner == owner)
+        .order_by(deliveries.c.id)
+        .with_for_update()
+    )
+    rows = connection.execute(query).all()
+    if rows:
+        connection.execute(
+            update(deliveries)
+            .where(deliveries.c.id.in_([row[0] for row in rows]))
+            .values(lease_owner=null(), due_at=now)
+        )
+        wake(connection, {row[1]: now for row in rows})

@@ -125,13 +125,14 @@ def settle(connection: Connection, settlements: Sequence[Settlement], worker: in
     closed: dict[int, int] = {}
     woken: dict[str, int] = {}
     reports: list[NewMessage] = []
+    not_mine: list[NewMessage] = []
     for settlement in settlements:
         mine = [each for each in settlement.deliveries if held.get(each.delivery_id) == settlement.owner]
         if len(mine) < len(settlement.deliveries):
             result.lost.update(each.delivery_id for each in settlement.deliveries)
             result.lost.difference_update(each.delivery_id for each in mine)
         if not mine:
-            result.dropped_reports.update(report.id for report in settlement.reports)
+            not_mine += settlement.reports
             continue
         reports += settlement.reports
         for each in mine:
@@ -148,7 +149,17 @@ def settle(connection: Connection, settlements: Sequence[Settlement], worker: in
     if reports:
         store(connection, reports, worker, now)
     wake(connection, woken)
+    if not_mine:
+        result.dropped_reports = {report.id for report in not_mine} - _stored_before(connection, not_mine, worker)
     return result
+
+
+def _stored_before(connection: Connection, reports: Sequence[NewMessage], worker: int) -> set[int]:
+    """Reports that are there, and this worker's to send: the commit that stored them lost only its answer."""
+    query = select(deliveries.c.message_id).where(
+        deliveries.c.message_id.in_([report.id for report in reports]), deliveries.c.lease_owner == worker
+    )
+    return set(connection.execute(query).scalars())
 
 
 def close(connection: Connection, closed: dict[int, int], now: int, *, keep_content: bool = False) -> None:
