@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import NamedTuple
 
@@ -10,6 +11,8 @@ from services.relay.transaction import Outcome, Result
 
 # Of a reply's text in an outcome, characters.
 _TEXT_LIMIT = 2000
+# RFC 3463 2, at the very start, with nothing but a space, a new line or the end behind it.
+_ENHANCED = re.compile(rb"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}(?![^ \n])").match
 
 
 class Reply(NamedTuple):
@@ -118,11 +121,10 @@ def lost(stage: Stage, what: str, error: str) -> Verdict:
 
 def enhanced_code(reply: Reply, default: str) -> str:
     """The reply's RFC 3463 code if it has one of its own class, else `default`."""
-    head = reply.text[:12].partition(b"\n")[0].partition(b" ")[0]
-    parts = head.split(b".")
-    if len(parts) != 3 or not all(part.isdigit() and len(part) <= 3 for part in parts):
+    found = _ENHANCED(reply.text)
+    if found is None or reply.text[0] - 0x30 != reply.code // 100:
         return default
-    return head.decode("ascii") if parts[0] == b"%d" % (reply.code // 100) else default
+    return found[0].decode("ascii")
 
 
 def _as_temporary(reply: Reply, default: str) -> str:
@@ -154,18 +156,18 @@ def of_recipient(
 ) -> Outcome:
     """One recipient's outcome of a verdict."""
     return Outcome(
-        delivery_id=delivery_id,
-        result=verdict.result,
-        code=verdict.code,
-        enhanced_code=verdict.enhanced_code,
-        text=verdict.text,
-        host=peer.host,
-        address=peer.address,
-        port=peer.port,
-        tls=peer.tls,
-        tls_policy=peer.tls_policy,
-        possible_duplicate=verdict.possible_duplicate,
-        counts=counts,
-        dsn_passed_on=dsn_passed_on,
-        suspend_destination=suspend_destination,
+        delivery_id,
+        verdict.result,
+        verdict.code,
+        verdict.enhanced_code,
+        verdict.text,
+        peer.host,
+        peer.address,
+        peer.port,
+        peer.tls,
+        peer.tls_policy,
+        verdict.possible_duplicate,
+        counts,
+        dsn_passed_on,
+        suspend_destination,
     )

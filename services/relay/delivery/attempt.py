@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 
 from libs.smtp.value import value
 from services.relay.configuration import Configuration
@@ -13,10 +13,12 @@ from services.relay.delivery.pool import Pool
 from services.relay.delivery.prepared import PreparedMessage
 from services.relay.delivery.reaching import Reacher
 from services.relay.delivery.session import Session
-from services.relay.delivery.smtp_transaction import Transacted, Transaction
+from services.relay.delivery.smtp_transaction import Transaction
 from services.relay.delivery.targets import TargetFinder
 from services.relay.outcome import NOBODY, Peer, Verdict, deferred, of_recipient
 from services.relay.transaction import Outcome, OutgoingRecipient, Result, Route, RouteKind
+
+_UNREACHED = deferred(451, "4.4.1", "no mail server could be reached")
 
 
 @value(frozen=True, slots=True)
@@ -51,13 +53,14 @@ class Attempt:
         self._message = message
         self._recipients = recipients
         self._verdicts: list[Verdict | None] = [None] * len(recipients)
-        self._peers: list[Peer] = [NOBODY] * len(recipients)
-        self._passed_on = [False] * len(recipients)
+        # By recipient, and of use only beside a verdict.
+        self._peers: list[Peer] = []
+        self._passed_on: list[bool] = []
         self._failure: Verdict | None = None
         self._failed_at = NOBODY
         # The last host was this gateway itself.
         self._looped = False
-        self._key: Hashable = (
+        self._key = (
             route.destination,
             route.relay_host,
             route.mailbox,
@@ -70,13 +73,15 @@ class Attempt:
     async def run(self) -> list[Outcome]:
         tried: set[tuple[str, int]] = set()
         while (session := self._means.pool.take(self._key)) is not None:
-            result = await self._transact(session)
-            if not result.stale:
+            if not await self._transact(session):
                 tried.add((session.endpoint.address, session.endpoint.port))
                 break
-        if self._undecided():
+        if None in self._verdicts:
             await self._through_hosts(tried)
-        await self._the_rest()
+        for verdict in self._verdicts:
+            if verdict is not None and verdict.too_many:
+                await self._the_rest()
+                break
         return self._outcomes()
 
     async def _the_rest(self) -> None:
@@ -108,7 +113,7 @@ class Attempt:
             return
         untried = tuple(one for one in found.endpoints if (one.address, one.port) not in tried)
         endpoints = deque(means.reacher.in_order(untried)[: means.options.max_hosts])
-        while endpoints and self._undecided() and means.clock() < deadline:
+        while endpoints and None in self._verdicts and means.clock() < deadline:
             failures: list[HostFailedError] = []
             session = await means.reacher.session(endpoints, self._configuration.hostname, failures)
             for failure in failures:
@@ -118,29 +123,35 @@ class Attempt:
             elif self._looped:
                 return
 
-    async def _transact(self, session: Session) -> Transacted:
-        """One transaction with those not decided yet. The session goes back to the pool if it may."""
-        indexes = [index for index, verdict in enumerate(self._verdicts) if verdict is None]
-        recipients = (
-            [self._recipients[index] for index in indexes]
-            if len(indexes) < len(self._recipients)
-            else (self._recipients)
-        )
-        timeouts = self._means.options.timeouts
-        result = await Transaction(session, self._message, recipients, timeouts).run()
-        for index, verdict in zip(indexes, result.verdicts, strict=True):
-            if verdict is not None:
-                self._verdicts[index] = verdict
-                self._peers[index] = session.peer
-                self._passed_on[index] = session.capabilities.dsn
-        if result.failure is not None and not result.stale:
-            self._failure, self._failed_at = result.failure, session.peer
-        self.reached = self.reached or result.alive
-        if not result.stale and session.messages < self._configuration.queue.max_messages_per_connection:
-            self._means.pool.give(self._key, session)
+    async def _transact(self, session: Session) -> bool:
+        """One transaction with those not decided yet. The session goes back to the pool if it may.
+
+        True: the session had come to its end before, and this was no try.
+        """
+        means, undecided = self._means, self._verdicts.count(None)
+        everybody = undecided == len(self._recipients)
+        indexes: Sequence[int] = () if everybody else [i for i, each in enumerate(self._verdicts) if each is None]
+        recipients = self._recipients if everybody else [self._recipients[index] for index in indexes]
+        transaction = Transaction(session, self._message, recipients, means.options.timeouts)
+        await transaction.run()
+        if everybody:
+            self._verdicts = transaction.verdicts
+            self._peers = [session.peer] * undecided
+            self._passed_on = [session.capabilities.dsn] * undecided
+        else:
+            for index, verdict in zip(indexes, transaction.verdicts, strict=True):
+                if verdict is not None:
+                    self._verdicts[index] = verdict
+                    self._peers[index] = session.peer
+                    self._passed_on[index] = session.capabilities.dsn
+        if transaction.failure is not None and not transaction.stale:
+            self._failure, self._failed_at = transaction.failure, session.peer
+        self.reached = self.reached or transaction.alive
+        if not transaction.stale and session.messages < self._configuration.queue.max_messages_per_connection:
+            means.pool.give(self._key, session)
         else:
             session.protocol.quit()
-        return result
+        return transaction.stale
 
     def _note(self, error: HostFailedError) -> None:
         """The reason that is given if nothing better comes: the last, but a loop behind a host that is only away."""
@@ -149,25 +160,23 @@ class Attempt:
             return
         self._failure, self._failed_at = error.verdict, error.peer
 
-    def _undecided(self) -> bool:
-        return None in self._verdicts
-
     def _outcomes(self) -> list[Outcome]:
-        otherwise = self._failure or deferred(451, "4.4.1", "no mail server could be reached")
-        suspend = self._route.destination if self._route.kind is RouteKind.RELAY_HOST else ""
+        is_relay_host = self._route.kind is RouteKind.RELAY_HOST
         outcomes = []
         for index, recipient in enumerate(self._recipients):
             verdict = self._verdicts[index]
-            peer = self._peers[index]
             if verdict is None:
-                verdict, peer = otherwise, self._failed_at
+                verdict = self._failure or _UNREACHED
+                peer, passed_on = self._failed_at, False
+            else:
+                peer, passed_on = self._peers[index], self._passed_on[index]
             outcomes.append(
                 of_recipient(
                     recipient.delivery_id,
                     verdict,
                     peer,
-                    dsn_passed_on=self._passed_on[index] and verdict.result is Result.DELIVERED,
-                    suspend_destination=suspend if verdict.bad_login else "",
+                    dsn_passed_on=passed_on and verdict.result is Result.DELIVERED,
+                    suspend_destination=self._route.destination if is_relay_host and verdict.bad_login else "",
                 )
             )
         return outcomes

@@ -13,6 +13,10 @@ from services.relay.transaction import OutgoingMessage, OutgoingRecipient
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 # Found, or not, in half the time that bytes.replace takes to find nothing.
 _DOT_LINE = re.compile(rb"\n\.")
+# So much is searched with the pattern; behind it, where an attachment has no dot at all, one look at each of the next
+# dots is six times as fast as a look at every line.
+_HEAD = 8192
+_DOTS_TRIED = 8
 
 
 class PreparedMessage:
@@ -36,14 +40,14 @@ class PreparedMessage:
         self.needs_smtputf8 = not message.sender.isascii() or (
             message.smtputf8 and self.eight_bit and not content[: content.find(b"\r\n\r\n") + 1].isascii()
         )
-        self.fault = _fault(message)
+        self.fault = _fault(message.sender, message.envelope_id)
         self._stuffed: bytes | None = None
 
     def stuffed(self) -> bytes:
         """The content for DATA, up to the line of the final dot."""
         if self._stuffed is None:
             stuffed = self.content
-            if _DOT_LINE.search(stuffed):
+            if _has_dot_line(stuffed):
                 stuffed = stuffed.replace(b"\n.", b"\n..")
             if stuffed.startswith(b"."):
                 stuffed = b"." + stuffed
@@ -81,7 +85,7 @@ class PreparedMessage:
 def rcpt(recipient: OutgoingRecipient, offered: Capabilities) -> bytes:
     """The RCPT command."""
     line = b"RCPT TO:<%b>" % recipient.address
-    if offered.dsn:
+    if offered.dsn and (recipient.notify or recipient.original_recipient):
         if recipient.notify:
             line += b" NOTIFY=" + ",".join(recipient.notify).encode("ascii")
         if recipient.original_recipient:
@@ -91,15 +95,32 @@ def rcpt(recipient: OutgoingRecipient, offered: Capabilities) -> bytes:
 
 def recipient_refusal(recipient: OutgoingRecipient, offered: Capabilities) -> Verdict | None:
     """Why this recipient can't be named to this server."""
-    if _CONTROL.search(recipient.address) or _CONTROL.search(recipient.original_recipient):
+    address, original = recipient.address, recipient.original_recipient
+    if _CONTROL.search(address) or (original and _CONTROL.search(original)):
         return failed(553, "5.1.3", "the address holds control characters")
-    if not offered.smtputf8 and not recipient.address.isascii():
+    if not offered.smtputf8 and not address.isascii():
         return failed(553, "5.6.7", "the address needs SMTPUTF8 and the server does not offer it")
     return None
 
 
-def _fault(message: OutgoingMessage) -> Verdict | None:
+def _fault(sender: bytes, envelope_id: bytes) -> Verdict | None:
     """What must not get into a command."""
-    if _CONTROL.search(message.sender) or _CONTROL.search(message.envelope_id):
+    if _CONTROL.search(sender) or (envelope_id and _CONTROL.search(envelope_id)):
         return failed(553, "5.1.7", "the sender's address holds control characters")
     return None
+
+
+def _has_dot_line(content: bytes) -> bool:
+    """Whether a line but the first begins with a dot."""
+    if _DOT_LINE.search(content, 0, _HEAD + 1):
+        return True
+    if len(content) <= _HEAD:
+        return False
+    at = _HEAD
+    for _ in range(_DOTS_TRIED):
+        at = content.find(b".", at + 1)
+        if at < 0:
+            return False
+        if content[at - 1] == 0x0A:
+            return True
+    return _DOT_LINE.search(content, at) is not None

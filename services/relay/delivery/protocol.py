@@ -42,6 +42,11 @@ class DeliveryProtocol(SMTPProtocol):
         # Replies that are owed to us; the greeting is the first.
         self._due = 1
         self._waiter: asyncio.Future[None] | None = None
+        # When, by the loop's clock, the answer that is waited for is too late; 0: none is waited for.
+        self._deadline = 0.0
+        # One timer a connection: it rings at the deadline or before, and then sets itself anew (see `_alarm`).
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
         self._failure: ConnectionFailedError | None = None
         # From STARTTLS until the handshake is over.
         self._upgrading = False
@@ -51,8 +56,9 @@ class DeliveryProtocol(SMTPProtocol):
     @property
     def usable(self) -> bool:
         """Open, with nothing outstanding and nothing odd heard."""
-        idle = self._due == 0 and not self._replies
-        return idle and self._failure is None and not self._tainted and self.is_connected
+        if self._due or self._replies or self._tainted or self._failure is not None:
+            return False
+        return self.transport is not None and not self.transport.is_closing()
 
     def send(self, commands: bytes, replies: int) -> None:
         """Writes one or more whole command lines that will be answered by so many replies.
@@ -63,6 +69,18 @@ class DeliveryProtocol(SMTPProtocol):
         self._due += replies
         transport.write(commands)
 
+    def send_short(self, start: bytes, content: bytes, end: bytes, replies: int) -> bool:
+        """Writes it all at once, without a copy and without a wait; False when it is too long for that.
+
+        Raises ConnectionFailedError.
+        """
+        if len(content) > _BLOCK:
+            return False
+        transport = self._open()
+        self._due += replies
+        transport.writelines((start, content, end) if start else (content, end))
+        return True
+
     async def send_content(self, start: bytes, content: bytes, end: bytes, seconds: float, replies: int) -> bool:
         """Writes `start`, content and `end`; `seconds` is how long the peer may take nothing at all.
 
@@ -71,9 +89,6 @@ class DeliveryProtocol(SMTPProtocol):
         """
         transport = self._open()
         self._due += replies
-        if len(content) <= _BLOCK:
-            transport.writelines((start, content, end) if start else (content, end))
-            return True
         if start:
             transport.write(start)
         view = memoryview(content)
@@ -98,6 +113,10 @@ class DeliveryProtocol(SMTPProtocol):
         if not self._replies:
             await self._arrival(seconds)
         return self._replies.popleft()
+
+    def ready(self) -> Reply | None:
+        """The next reply if it has come: those to one flight mostly come together, and need no waiting each."""
+        return self._replies.popleft() if self._replies else None
 
     def abort(self, what: str = "connection closed", error: str = "given up") -> None:
         """Closes without a word."""
@@ -167,10 +186,10 @@ class DeliveryProtocol(SMTPProtocol):
             return
         if not replies:
             return
-        extra = len(replies) > self._due
-        self._replies.extend(replies[: self._due])
-        self._due = max(0, self._due - len(replies))
-        if self._due == 0 and (extra or not self._reader.empty):
+        left = self._due - len(replies)
+        self._replies.extend(replies if left >= 0 else replies[:left])
+        self._due = max(0, left)
+        if left <= 0 and (left < 0 or not self._reader.empty):
             self._reader.clear()
             self._tainted = not self._upgrading
         self._wake()
@@ -180,6 +199,9 @@ class DeliveryProtocol(SMTPProtocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         reason = str(exc) or type(exc).__name__ if exc else "the server closed it"
         self._fail(ConnectionFailedError("connection lost", reason))
         super().connection_lost(exc)
@@ -200,15 +222,30 @@ class DeliveryProtocol(SMTPProtocol):
         """Waits until a reply is there."""
         if self._failure is not None:
             raise self._failure
-        self._waiter = self._loop.create_future()
-        timer = self._loop.call_later(seconds, self._time_out)
+        self._deadline = deadline = self._loop.time() + seconds
+        if self._timer is None or self._timer_at > deadline:
+            self._set_timer(deadline)
+        self._waiter = waiter = self._loop.create_future()
         try:
-            await self._waiter
+            await waiter
         finally:
-            timer.cancel()
+            self._deadline = 0.0
             self._waiter = None
         if not self._replies:
             raise self._reason
+
+    def _set_timer(self, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._timer_at = self._loop.call_at(at, self._alarm), at
+
+    def _alarm(self) -> None:
+        """The deadline, or that of an answer that has come long ago: most waits need no timer of their own."""
+        self._timer = None
+        if self._deadline > self._timer_at:
+            self._set_timer(self._deadline)
+        elif self._deadline:
+            self._time_out()
 
     async def _progress(self, seconds: float) -> None:
         """Waits until the peer has taken enough of what was written."""

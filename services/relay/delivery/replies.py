@@ -9,6 +9,9 @@ _LINE_LIMIT = 8192
 # Text that is kept of one reply, and all that is read of it before the peer is given up (endless multi-line replies).
 _KEPT = 16_384
 _REPLY_LIMIT = 131_072
+# Most replies say the same words again and again ("250 2.1.5 Ok"): so many lines of at most so many octets are kept.
+_KNOWN_LINES = 500
+_KNOWN_OCTETS = 80
 
 
 class MalformedReplyError(Exception):
@@ -41,24 +44,26 @@ class ReplyReader:
         if self._partial:
             data = self._partial + data
         replies: list[Reply] = []
-        start = 0
-        while (end := data.find(b"\n", start)) >= 0:
-            line = data[start:end].rstrip(b"\r")
-            start = end + 1
-            reply = self._line(line)
+        lines = data.split(b"\n")
+        self._partial = lines.pop()
+        for line in lines:
+            reply = self._line(line) if self._lines else _known.get(line) or self._line(line)
             if reply is not None:
                 replies.append(reply)
-        self._partial = data[start:]
         if len(self._partial) > _LINE_LIMIT:
             raise MalformedReplyError("a reply line without an end")
         return replies
 
-    def _line(self, line: bytes) -> Reply | None:
+    def _line(self, raw: bytes) -> Reply | None:
+        line = raw.rstrip(b"\r")
         code, mark = line[:3], line[3:4]
         if len(code) != 3 or not code.isdigit() or mark not in (b" ", b"-", b"") or len(line) > _LINE_LIMIT:
             raise MalformedReplyError("a line that is no reply")
         if mark != b"-" and not self._lines:
-            return Reply(int(code), line[4:])
+            reply = Reply(int(code), line[4:])
+            if len(raw) <= _KNOWN_OCTETS:
+                _remember(raw, reply)
+            return reply
         self._size += len(line)
         if self._size <= _KEPT:
             self._lines.append(line[4:])
@@ -70,3 +75,13 @@ class ReplyReader:
         reply = Reply(int(code), b"\n".join(self._lines))
         self._lines, self._size = [], 0
         return reply
+
+
+# Single-line replies by their whole line without LF; for all connections.
+_known: dict[bytes, Reply] = {}
+
+
+def _remember(line: bytes, reply: Reply) -> None:
+    if len(_known) >= _KNOWN_LINES:
+        _known.clear()
+    _known[line] = reply

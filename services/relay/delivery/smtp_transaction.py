@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from services.relay.delivery.options import Timeouts
 from services.relay.delivery.prepared import PreparedMessage, rcpt, recipient_refusal
@@ -15,22 +14,25 @@ from services.relay.transaction import OutgoingRecipient, Result
 _SERVICE_CLOSES = 421
 
 
-@dataclass(slots=True)
-class Transacted:
-    """What a transaction came to."""
-
-    # One a recipient, in their order; None: nothing was decided, and `failure` says why.
-    verdicts: list[Verdict | None]
-    failure: Verdict | None = None
-    # A reused session turned out to be at its end before the server took anything: not a try at all (C122). It is not
-    # to be used again.
-    stale: bool = False
-    # The server was willing to judge the message.
-    alive: bool = False
-
-
 class Transaction:
-    """Runs once."""
+    """Runs once; its public attributes say what it came to."""
+
+    __slots__ = (
+        "_accepted",
+        "_message",
+        "_named",
+        "_offered",
+        "_protocol",
+        "_recipients",
+        "_reused",
+        "_session",
+        "_stage",
+        "_timeouts",
+        "alive",
+        "failure",
+        "stale",
+        "verdicts",
+    )
 
     def __init__(
         self,
@@ -46,23 +48,29 @@ class Transaction:
         self._recipients = recipients
         self._timeouts = timeouts
         self._reused = session.messages > 0
-        self._result = Transacted([None] * len(recipients))
         # Indexes of recipients that are named to the server; of those, the ones it took.
         self._named: list[int] = []
         self._accepted: list[int] = []
         self._stage = Stage.RESET if self._reused else Stage.MAIL
+        # One a recipient, in their order; None: nothing was decided, and `failure` says why.
+        self.verdicts: list[Verdict | None] = [None] * len(recipients)
+        self.failure: Verdict | None = None
+        # A reused session turned out to be at its end before the server took anything: not a try at all (C122). It is
+        # not to be used again.
+        self.stale = False
+        # The server was willing to judge the message.
+        self.alive = False
 
-    async def run(self) -> Transacted:
+    async def run(self) -> None:
         """Never raises but for cancellation. The session is closed when it can't be used again."""
-        verdicts = self._result.verdicts
         refusal = self._message.refusal(self._offered)
         for index, recipient in enumerate(self._recipients):
-            verdicts[index] = refusal or recipient_refusal(recipient, self._offered)
-            if verdicts[index] is None:
+            verdict = self.verdicts[index] = refusal or recipient_refusal(recipient, self._offered)
+            if verdict is None:
                 self._named.append(index)
         if not self._named:
-            self._result.alive = True
-            return self._result
+            self.alive = True
+            return
         self._session.messages += 1
         try:
             if self._offered.pipelining:
@@ -75,50 +83,58 @@ class Transaction:
         except BaseException:
             self._protocol.abort()
             raise
-        return self._result
 
     def _lost(self, verdict: Verdict) -> None:
         if self._stage is Stage.END_OF_DATA:
             # Decided, for this attempt: no other host gets what this one may have (C120).
-            self._decide([one for one in self._accepted if self._result.verdicts[one] is None], verdict)
-        if self._result.failure is None:
-            self._result.failure = verdict
-            self._result.stale = self._reused and self._stage in (Stage.RESET, Stage.MAIL)
+            self._decide([one for one in self._accepted if self.verdicts[one] is None], verdict)
+        if self.failure is None:
+            self.failure = verdict
+            self.stale = self._reused and self._stage in (Stage.RESET, Stage.MAIL)
 
     async def _pipelined(self) -> None:
-        """Everything up to DATA in one flight (RFC 2920 3.1)."""
-        offered = self._offered
-        commands = [b"RSET\r\n"] if self._reused else []
-        recipients = [self._recipients[index] for index in self._named]
-        commands.append(self._message.mail(recipients, offered))
-        commands += [rcpt(recipient, offered) for recipient in recipients]
-        if not offered.chunking:
-            commands.append(b"DATA\r\n")
-        self._protocol.send(b"".join(commands), len(commands))
-        if self._reused and not await self._reset():
+        """Everything up to DATA in one flight (RFC 2920 3.1); answers that came together are taken without a wait."""
+        offered, protocol, timeouts, named = self._offered, self._protocol, self._timeouts, self._named
+        protocol.send(*self._flight())
+        if self._reused and not self._fresh(protocol.ready() or await protocol.reply(timeouts.reset)):
             return
-        mail = await self._reply(Stage.MAIL, self._timeouts.mail)
+        self._stage = Stage.MAIL
+        mail = protocol.ready() or await protocol.reply(timeouts.mail)
         if not self._sender_taken(mail):
             if mail.code != _SERVICE_CLOSES:
-                await self._wind_up(len(self._named))
+                await self._wind_up(len(named))
             return
-        for index in self._named:
-            if not self._recipient_judged(index, await self._reply(Stage.RCPT, self._timeouts.rcpt)):
+        self._stage = Stage.RCPT
+        for index in named:
+            if not self._recipient_judged(index, protocol.ready() or await protocol.reply(timeouts.rcpt)):
                 return
         if offered.chunking:
             await self._chunk()
             return
-        data = await self._reply(Stage.DATA, self._timeouts.data)
-        if self._accepted:
-            await self._content(data)
-        elif data.code == 354:
-            await self._lone_dot()
+        self._stage = Stage.DATA
+        data = protocol.ready() or await protocol.reply(timeouts.data)
+        if not self._accepted:
+            if data.code == 354:
+                await self._lone_dot()
+        elif self._content_wanted(data):
+            await self._send(b"", self._message.stuffed(), b".\r\n")
+
+    def _flight(self) -> tuple[bytes, int]:
+        """RSET where it is due, MAIL, RCPTs and DATA; and how many commands these are."""
+        offered = self._offered
+        recipients = [self._recipients[index] for index in self._named]
+        commands = [b"RSET\r\n"] if self._reused else []
+        commands.append(self._message.mail(recipients, offered))
+        commands += [rcpt(recipient, offered) for recipient in recipients]
+        if not offered.chunking:
+            commands.append(b"DATA\r\n")
+        return b"".join(commands), len(commands)
 
     async def _step_by_step(self) -> None:
         offered = self._offered
         if self._reused:
             self._protocol.send(b"RSET\r\n", 1)
-            if not await self._reset():
+            if not self._fresh(await self._reply(Stage.RESET, self._timeouts.reset)):
                 return
         self._stage = Stage.MAIL
         recipients = [self._recipients[index] for index in self._named]
@@ -137,20 +153,20 @@ class Transaction:
             return
         self._stage = Stage.DATA
         self._protocol.send(b"DATA\r\n", 1)
-        await self._content(await self._reply(Stage.DATA, self._timeouts.data))
+        if self._content_wanted(await self._reply(Stage.DATA, self._timeouts.data)):
+            await self._send(b"", self._message.stuffed(), b".\r\n")
 
-    async def _reset(self) -> bool:
-        """RSET on a session used before; whatever isn't 2yz means that it is over."""
-        reply = await self._reply(Stage.RESET, self._timeouts.reset)
+    def _fresh(self, reply: Reply) -> bool:
+        """After RSET on a session used before; whatever isn't 2yz means that it is over."""
         if reply.positive:
             return True
-        self._result.stale = True
-        self._result.failure = judge(Stage.RESET, reply)
+        self.stale = True
+        self.failure = judge(Stage.RESET, reply)
         self._protocol.abort()
         return False
 
     def _sender_taken(self, reply: Reply) -> bool:
-        self._result.alive = reply.code != _SERVICE_CLOSES
+        self.alive = reply.code != _SERVICE_CLOSES
         if reply.positive:
             return True
         if reply.code == _SERVICE_CLOSES:
@@ -160,8 +176,8 @@ class Transaction:
             self._decide(self._named, verdict)
         else:
             # On a session used before it may be about that session only: enough messages, or time, for one (C25).
-            self._result.stale = self._reused
-            self._result.failure = verdict
+            self.stale = self._reused
+            self.failure = verdict
         return False
 
     def _recipient_judged(self, index: int, reply: Reply) -> bool:
@@ -172,25 +188,25 @@ class Transaction:
         verdict = judge(Stage.RCPT, reply)
         if reply.code == _SERVICE_CLOSES:
             self._protocol.abort()
-            self._result.failure = verdict
-            self._decide([one for one in self._named if self._result.verdicts[one] is None], verdict)
+            self.failure = verdict
+            self._decide([one for one in self._named if self.verdicts[one] is None], verdict)
             return False
-        self._result.verdicts[index] = verdict
+        self.verdicts[index] = verdict
         return True
 
-    async def _content(self, data: Reply) -> None:
-        """Sends the content to the recipients that were accepted, if DATA was answered with 354."""
-        if data.code != 354:
-            if data.code // 100 in (4, 5):
-                self._decide(self._accepted, judge(Stage.DATA, data))
-            else:
-                # Nobody knows what the server waits for now.
-                self._decide(self._accepted, deferred(data.code, "4.5.0", "unexpected reply to DATA"))
-                self._protocol.abort()
-            if data.code == _SERVICE_CLOSES:
-                self._protocol.abort()
-            return
-        await self._send(b"", self._message.stuffed(), b".\r\n")
+    def _content_wanted(self, data: Reply) -> bool:
+        """Whether DATA was answered with 354; else what it was answered with is for the recipients that were taken."""
+        if data.code == 354:
+            return True
+        if data.code // 100 in (4, 5):
+            self._decide(self._accepted, judge(Stage.DATA, data))
+        else:
+            # Nobody knows what the server waits for now.
+            self._decide(self._accepted, deferred(data.code, "4.5.0", "unexpected reply to DATA"))
+            self._protocol.abort()
+        if data.code == _SERVICE_CLOSES:
+            self._protocol.abort()
+        return False
 
     async def _chunk(self) -> None:
         """The content in one piece and as it is (RFC 3030), if anybody gets it."""
@@ -201,20 +217,24 @@ class Transaction:
     async def _send(self, start: bytes, content: bytes, end: bytes) -> None:
         """The content and its answers: one for all; in LMTP one for each recipient (RFC 2033 4.2)."""
         self._stage = Stage.DATA
-        replies = len(self._accepted) if self._session.endpoint.lmtp else 1
-        whole = await self._protocol.send_content(start, content, end, self._timeouts.block, replies)
-        if not whole:
+        protocol, accepted = self._protocol, self._accepted
+        replies = len(accepted) if self._session.endpoint.lmtp else 1
+        if not (
+            protocol.send_short(start, content, end, replies)
+            or await protocol.send_content(start, content, end, self._timeouts.block, replies)
+        ):
             await self._cut_short()
             return
+        self._stage = Stage.END_OF_DATA
         closes = False
         for number in range(replies):
-            reply = await self._reply(Stage.END_OF_DATA, self._timeouts.end_of_data)
-            concerned = self._accepted if replies == 1 else [self._accepted[number]]
+            reply = protocol.ready() or await protocol.reply(self._timeouts.end_of_data)
+            concerned = accepted if replies == 1 else [accepted[number]]
             self._decide(concerned, judge(Stage.END_OF_DATA, reply))
             # In LMTP it speaks for one recipient; the others may have theirs still, or be lost with the connection.
             closes = closes or reply.code == _SERVICE_CLOSES
         if closes:
-            self._protocol.abort()
+            protocol.abort()
 
     async def _cut_short(self) -> None:
         """The answer came before the end. A refusal is one; what takes half a message is not."""
@@ -244,4 +264,4 @@ class Transaction:
 
     def _decide(self, indexes: Sequence[int], verdict: Verdict) -> None:
         for index in indexes:
-            self._result.verdicts[index] = verdict
+            self.verdicts[index] = verdict
