@@ -19,10 +19,10 @@ from services.policy.history import History
 from services.policy.hits import HitCounts
 from services.policy.metrics import AUTH_OUTCOMES, OVERLOADED, SNAPSHOT_CREATED, SNAPSHOT_REVISION, DecisionCounts
 from services.policy.rules import authentication, results
-from services.policy.rules.counting import Counter, Operation, operations
+from services.policy.rules.counting import Operation, counted, operations
 from services.policy.rules.evaluate import Missing, Rulebook, objected
-from services.policy.rules.lookup import Finding, Question
-from services.policy.rules.model import Action, Counts, Facts, Objection, Snapshot, Stage, Verdict
+from services.policy.rules.lookup import Finding, Findings, Question
+from services.policy.rules.model import NO_FINDINGS, Action, Facts, Objection, Snapshot, Stage, Verdict
 from services.policy.rules.profile import ProfileKey, profile_key, session_profile
 from services.policy.state.store import Store
 from services.policy.verdict_log import VerdictLog
@@ -36,7 +36,7 @@ _MAX_ROUNDS = 4
 
 # Enumerations are slow to reach into for what runs at every decision.
 _CONNECT, _AUTH, _END_OF_DATA = Stage.CONNECT.value, Stage.AUTH.value, Stage.END_OF_DATA.value
-_ACCEPT, _CONNECTIONS = Action.ACCEPT, Counter.CONNECTIONS
+_ACCEPT = Action.ACCEPT
 
 _NOT_READY = Objection(NOT_READY, close=True)
 _LATER = Objection(TRY_AGAIN)
@@ -129,21 +129,22 @@ class Engine:
             self._plain(request, answer, "no_snapshot", _NOT_READY if int(request.stage) == _CONNECT else _LATER)
             return None
         snapshot = rulebook.snapshot
-        facts = wire.facts(request, snapshot, self.clock())
-        facts.findings.source = self.lookups.known
-        decision = _Decision(request.request_id, facts, rulebook, answer, sessions)
+        facts = wire.facts(request, snapshot, self.clock(), NO_FINDINGS)
         stage = facts.stage
+        if rulebook.looks_up[stage]:
+            facts.findings = Findings(self.lookups.known)
+        decision = _Decision(request.request_id, facts, rulebook, answer, sessions)
         if stage == _AUTH:
             return self._waited(decision, self._authenticate(decision, wire.credentials(request.credentials)))
         if stage == _CONNECT:
             self._look_ahead(facts, rulebook)
-        if rulebook.counts(stage):
+        if rulebook.counts[stage]:
             asked = operations(facts, snapshot)
             if asked:
                 numbers = self.store.apply_now(asked, _owner(sessions), facts.now)
                 if numbers is None:
                     return self._waited(decision, self._count(decision, asked))
-                _take_counts(decision, asked, numbers)
+                facts.counts = counted(asked, numbers)
         return self._judge_or_wait(decision)
 
     def _judge_or_wait(self, decision: _Decision) -> Coroutine[None, None, None] | None:
@@ -151,8 +152,9 @@ class Engine:
         verdict = rulebook.evaluate(facts)
         wanted = verdict.questions if isinstance(verdict, Missing) else ()
         if facts.stage == _END_OF_DATA:
-            knows = facts.findings.knows
-            wanted += tuple(one for one in results.questions(facts, rulebook.snapshot) if not knows(one))
+            for question in results.questions(facts, rulebook.snapshot):
+                if not facts.findings.knows(question):
+                    wanted += (question,)
         if wanted:
             return self._waited(decision, self._look_up(decision, wanted))
         if isinstance(verdict, Verdict):
@@ -174,9 +176,9 @@ class Engine:
         finally:
             self._waiting -= 1
 
-    async def _count(self, decision: _Decision, asked: list[Operation]) -> None:
+    async def _count(self, decision: _Decision, asked: Sequence[Operation]) -> None:
         numbers = await self.store.apply(asked, _owner(decision.sessions), decision.facts.now)
-        _take_counts(decision, asked, numbers)
+        decision.facts.counts = counted(asked, numbers)
         more = self._judge_or_wait(decision)
         if more is not None:
             await more
@@ -204,7 +206,7 @@ class Engine:
             AUTH_OUTCOMES.labels(outcome.value).inc()
             if account is not None:
                 facts.account = account
-                verdict.account = account.login
+                verdict = Verdict(account=account.login)
             else:
                 verdict = objected(*authentication.OUTCOMES[outcome])
         self._finish(decision, verdict)
@@ -222,13 +224,13 @@ class Engine:
         message.request_id = decision.request_id
         wire.fill(message, verdict, snapshot.revision)
         stage = facts.stage
-        if decision.opened:
+        if facts.counts.connections is not None:
             self._hold(decision, verdict)
         stale = facts.profile_revision != snapshot.revision
         if verdict.account or (verdict.action is _ACCEPT if stage == _CONNECT else stale):
             message.profile.CopyFrom(self._profile(facts, snapshot))
         if stage == _END_OF_DATA and verdict.action is _ACCEPT:
-            message.results.extend(wire.results(results.results(facts, snapshot)))
+            wire.add_results(message, results.results(facts, snapshot))
         if verdict.hits:
             self._hits.add(verdict.hits, facts.now)
         self._counts.count(stage, verdict)
@@ -290,7 +292,7 @@ class Engine:
 class _Decision:
     """What belongs to one decision on its way."""
 
-    __slots__ = ("answer", "facts", "opened", "request_id", "rulebook", "sessions")
+    __slots__ = ("answer", "facts", "request_id", "rulebook", "sessions")
 
     def __init__(
         self,
@@ -305,18 +307,7 @@ class _Decision:
         self.rulebook = rulebook
         self.answer = answer
         self.sessions = sessions
-        # The session was counted as it opened.
-        self.opened = False
 
 
 def _owner(sessions: StreamSessions | None) -> str:
     return sessions.owner if sessions is not None else ""
-
-
-def _take_counts(decision: _Decision, asked: Sequence[Operation], numbers: Sequence[int | None]) -> None:
-    counts = Counts()
-    for operation, number in zip(asked, numbers, strict=True):
-        setattr(counts, operation.counter, number)
-        if operation.counter is _CONNECTIONS and number is not None:
-            decision.opened = True
-    decision.facts.counts = counts

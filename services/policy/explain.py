@@ -9,7 +9,7 @@ from services.policy import wire
 from services.policy.engine import Engine
 from services.policy.history import PastDecision
 from services.policy.rules import results
-from services.policy.rules.counting import operations
+from services.policy.rules.counting import counted, operations
 from services.policy.rules.evaluate import Missing, Rulebook
 from services.policy.rules.lookup import DmarcRecord, Finding, Findings, Lookup, Outcome, Question
 from services.policy.rules.model import NO_COUNTS, Action, Counts, Facts, Snapshot, Stage, Verdict
@@ -60,10 +60,7 @@ class Explainer:
 
     async def _peek(self, facts: Facts, snapshot: Snapshot) -> Counts:
         asked = operations(facts, snapshot)
-        counts = Counts()
-        for operation, number in zip(asked, await self._engine.store.peek(asked, facts.now), strict=True):
-            setattr(counts, operation.counter, number)
-        return counts
+        return counted(asked, await self._engine.store.peek(asked, facts.now))
 
     async def _evaluate(self, facts: Facts, rulebook: Rulebook, assumed: Mapping[str, Outcome]) -> Verdict:
         """Every look-up of the stage is made, also of rules that another decides before."""
@@ -90,7 +87,8 @@ def _stages_to(stage: Stage) -> tuple[Stage, ...]:
 
 def _at(stage: Stage, given: Facts, snapshot: Snapshot) -> Facts:
     """The given facts as they were known at an earlier stage."""
-    facts = replace(given, stage=stage, counts=NO_COUNTS, findings=Findings(), allowed_by=None)
+    facts = replace(given, stage=stage, counts=NO_COUNTS, findings=Findings(), listed=None, allowed_by=None)
+    facts.may_be_exempt = True
     if stage in (Stage.RCPT, Stage.END_OF_DATA) and stage != given.stage:
         # Facts for a later stage name all recipients; the first stands for them.
         if stage is Stage.RCPT and not facts.recipient.wire and facts.recipients:

@@ -13,7 +13,8 @@ from posthouse.policy.v1 import policy_pb2
 from libs.smtp.reply import Reply
 from services.policy.credentials import Credentials
 from services.policy.history import PastDecision as Step
-from services.policy.rules.lookup import Finding, Outcome, Question
+from services.policy.rules.exemptions import may_hold
+from services.policy.rules.lookup import Finding, Findings, Outcome, Question
 from services.policy.rules.model import (
     NO_CHECKS,
     NO_CONTENT,
@@ -40,7 +41,8 @@ Request: TypeAlias = policy_pb2.DecideRequest
 Message: TypeAlias = policy_pb2.Verdict
 Profile: TypeAlias = policy_pb2.SessionProfile
 
-_RCPT, _END_OF_DATA = Stage.RCPT.value, Stage.END_OF_DATA.value
+_MAIL, _RCPT, _END_OF_DATA = Stage.MAIL.value, Stage.RCPT.value, Stage.END_OF_DATA.value
+_WITHOUT_TRANSACTION = frozenset(stage.value for stage in (Stage.CONNECT, Stage.HELO, Stage.AUTH))
 _STAGES = frozenset(stage.value for stage in Stage)
 
 
@@ -48,8 +50,11 @@ class MalformedError(ValueError):
     """A request that the contract does not know; the text is ours."""
 
 
-def facts(request: policy_pb2.DecideRequest, snapshot: Snapshot, now: float) -> Facts:
-    """The facts of a request under a snapshot. Raises MalformedError."""
+def facts(request: policy_pb2.DecideRequest, snapshot: Snapshot, now: float, findings: Findings | None = None) -> Facts:
+    """The facts of a request under a snapshot; of each stage what its rules read. `findings`: where they go to.
+
+    Raises MalformedError.
+    """
     stage: int = request.stage
     if stage not in _STAGES:
         raise MalformedError("unknown stage")
@@ -68,25 +73,35 @@ def facts(request: policy_pb2.DecideRequest, snapshot: Snapshot, now: float) -> 
             session.junk_commands_uncharged,
             session.pipelining_violation,
             session.profile_revision,
+            findings=findings if findings is not None else Findings(),
         )
-        if request.HasField("transaction"):
-            transaction = request.transaction
-            known.sender = party(transaction.sender)
-            known.declared_size = transaction.declared_size
-            if stage == _RCPT:
-                known.recipient = recipient = party(transaction.recipient)
-                known.for_postmaster = is_postmaster(recipient, snapshot)
-            known.recipient_count = len(transaction.recipients)
-            if stage == _END_OF_DATA:
-                known.recipients = recipients = tuple(map(party, transaction.recipients))
-                known.for_postmaster = bool(recipients) and all(is_postmaster(each, snapshot) for each in recipients)
-        if request.HasField("content"):
-            known.content = content(request.content)
+        if stage not in _WITHOUT_TRANSACTION:
+            _add_transaction(known, request, snapshot)
         if request.asked_before:
             known.asked_before = True
     except ValueError as error:
         raise MalformedError("not canonical") from error
+    known.may_be_exempt = may_hold(known, snapshot)
     return known
+
+
+def _add_transaction(known: Facts, request: policy_pb2.DecideRequest, snapshot: Snapshot) -> None:
+    stage = known.stage
+    transaction = request.transaction
+    known.sender = party(transaction.sender)
+    known.declared_size = transaction.declared_size
+    if stage == _RCPT:
+        known.recipient = recipient = party(transaction.recipient)
+        known.for_postmaster = is_postmaster(recipient, snapshot)
+        known.recipient_count = len(transaction.recipients)
+    elif stage != _MAIL:
+        recipients = transaction.recipients
+        known.recipient_count = len(recipients)
+        if stage == _END_OF_DATA:
+            known.recipients = parties = tuple(map(party, recipients))
+            known.for_postmaster = bool(parties) and all(is_postmaster(each, snapshot) for each in parties)
+            if request.HasField("content"):
+                known.content = content(request.content)
 
 
 def content(message: policy_pb2.Content) -> Content:
@@ -192,19 +207,11 @@ def profile(given: SessionProfile) -> Profile:
     )
 
 
-def results(found: Iterable[AuthenticationResult]) -> list[policy_pb2.AuthenticationResult]:
-    return [
-        policy_pb2.AuthenticationResult(
-            method=one.method,
-            result=_enum(one.result),
-            reason=one.reason,
-            properties=[
-                policy_pb2.AuthenticationResult.Property(type=kind, name=name, value=value)
-                for kind, name, value in one.properties
-            ],
-        )
-        for one in found
-    ]
+def add_results(message: policy_pb2.Verdict, found: Iterable[AuthenticationResult]) -> None:
+    for one in found:
+        result = message.results.add(method=one.method, result=_enum(one.result), reason=one.reason)
+        for kind, name, value in one.properties:
+            result.properties.add(type=kind, name=name, value=value)
 
 
 def blocked(client: Blocked) -> policy_pb2.BlockedClient:

@@ -9,9 +9,8 @@ import pytest
 from posthouse.policy.v1 import policy_pb2
 
 from services.policy import wire
-from services.policy.rules.counting import operations
+from services.policy.rules.counting import counted, operations
 from services.policy.rules.evaluate import Missing, Rulebook
-from services.policy.rules.model import Counts
 from services.policy.snapshot import compile_snapshot
 from services.policy.state.memory import MemoryStore
 from tests.peers.dns import DnsServer
@@ -36,9 +35,7 @@ def test_bare(case: Case) -> None:
         message = policy_pb2.Verdict()
         facts = wire.facts(case.request(), rulebook.snapshot, NOW)
         asked = operations(facts, rulebook.snapshot)
-        facts.counts = Counts()
-        for operation, number in zip(asked, store.apply_now(asked, "stream", NOW), strict=True):
-            setattr(facts.counts, operation.counter, number)
+        facts.counts = counted(asked, store.apply_now(asked, "stream", NOW))
         verdict = rulebook.evaluate(facts)
         while isinstance(verdict, Missing):
             facts.findings.update({one: case.finding(one) for one in verdict.questions})

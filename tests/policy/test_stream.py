@@ -272,10 +272,9 @@ async def test_an_unknown_method_is_no_decision() -> None:
 async def test_a_question_put_again_elsewhere_brings_no_client_nearer_its_limit() -> None:
     limits = {"max_messages_per_minute": 1, "max_connections_per_minute": 1}
     async with serving(snapshot({"connection_policy": limits})) as policy, policy.stream() as stream:
-        for first in (connect(), request("mail")):
-            again = type(first)()
-            again.CopyFrom(first)
-            again.asked_before = True
-            verdicts = await stream.ask(again, first, again, first)
+        for made in (connect, lambda: request("mail")):
+            first, again, more, last = made(), made(), made(), made()
+            again.asked_before = more.asked_before = True
+            verdicts = await stream.ask(again, first, more, last)
             assert [replied(verdict)[:3] for verdict in verdicts[:3]] == ["acc"] * 3
             assert replied(verdicts[3])[0] == "4"

@@ -49,26 +49,31 @@ def matching_key(party: Party, local_domains: frozenset[str]) -> str:
 
 def matches(facts: Facts, snapshot: Snapshot) -> tuple[AccessRule, ...]:
     """Every rule that the facts match, whatever its mode and end: address, sender, sender's domain, recipient."""
-    tables, sender, recipient = snapshot.access, facts.sender, facts.recipient
-    found = facts.client.access
-    if sender.domain:
-        found += tables.senders.get(matching_key(sender, snapshot.local_domains), ())
-        found += tables.domains.get(sender.domain, ())
-    if recipient.domain:
-        found += tables.recipients.get(matching_key(recipient, snapshot.local_domains), ())
+    found = facts.listed
+    if found is None:
+        tables, local_domains = snapshot.access, snapshot.local_domains
+        found = facts.client.access
+        sender, recipient = facts.sender, facts.recipient
+        # The null sender has no domain, and no rule is on it.
+        if sender.domain:
+            found += tables.senders.get(matching_key(sender, local_domains), ())
+            found += tables.domains.get(sender.domain, ())
+        if recipient.domain:
+            found += tables.recipients.get(matching_key(recipient, local_domains), ())
+        facts.listed = found
     return found
 
 
 def allow_rules(facts: Facts, snapshot: Snapshot) -> tuple[AccessRule, ...]:
     """The allow rules in force that match."""
-    if not snapshot.access.has_allow:
-        return ()
-    if facts.allowed_by is None:
-        now = facts.now
-        facts.allowed_by = tuple(
-            rule for rule in matches(facts, snapshot) if rule.allow and rule.mode is _ENFORCE and now < rule.expires_at
-        )
-    return facts.allowed_by
+    found = facts.allowed_by
+    if found is None:
+        found = matches(facts, snapshot) if snapshot.access.has_allow else ()
+        if found:
+            now = facts.now
+            found = tuple(rule for rule in found if rule.allow and rule.mode is _ENFORCE and now < rule.expires_at)
+        facts.allowed_by = found
+    return found
 
 
 def hits(facts: Facts, snapshot: Snapshot) -> tuple[str, ...]:
@@ -133,27 +138,6 @@ def _lifted_by_address(facts: Facts, snapshot: Snapshot) -> str:
     return ""
 
 
-def _on_address(facts: Facts, _snapshot: Snapshot) -> tuple[AccessRule, ...]:
-    return facts.client.access
-
-
-def _on_sender(facts: Facts, snapshot: Snapshot) -> tuple[AccessRule, ...]:
-    # The null sender has an empty key, which no rule has.
-    return snapshot.access.senders.get(matching_key(facts.sender, snapshot.local_domains), ())
-
-
-def _on_recipient(facts: Facts, snapshot: Snapshot) -> tuple[AccessRule, ...]:
-    return snapshot.access.recipients.get(matching_key(facts.recipient, snapshot.local_domains), ())
-
-
-_CANDIDATES: Mapping[Criterion, Callable[[Facts, Snapshot], tuple[AccessRule, ...]]] = {
-    Criterion.IP: _on_address,
-    Criterion.NETWORK: _on_address,
-    Criterion.SENDER: _on_sender,
-    Criterion.RECIPIENT: _on_recipient,
-}
-
-
 def _objection(rule: AccessRule) -> Objection:
     kind = f"A block rule on the {rule.criterion} matches."
     if rule.discard:
@@ -164,10 +148,8 @@ def _objection(rule: AccessRule) -> Objection:
 def _block(criterion: Criterion, mode: Mode) -> Rule:
     """The rule that tries the block list's entries of one criterion that are in one mode."""
 
-    candidates = _CANDIDATES[criterion]
-
     def judge(facts: Facts, snapshot: Snapshot) -> Objection | None:
-        for rule in candidates(facts, snapshot):
+        for rule in matches(facts, snapshot):
             if not rule.allow and rule.criterion is criterion and rule.mode is mode and facts.now < rule.expires_at:
                 return _objection(rule)
         return None
@@ -176,7 +158,7 @@ def _block(criterion: Criterion, mode: Mode) -> Rule:
         return mode if (criterion, False, mode) in snapshot.access.kinds else Mode.OFF
 
     lifted: Callable[[Facts, Snapshot], str] = _lifted_by_address if criterion in _BY_ADDRESS else _lifted_by_any
-    return Rule(f"blocked_{criterion}", Stage.RCPT, on, judge, exempt=lifted)
+    return Rule(f"blocked_{criterion}", Stage.RCPT, on, judge, exempt=lifted, by_lists=True)
 
 
 RULES = tuple(

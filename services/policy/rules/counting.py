@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, tzinfo
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from services.policy.rules import exemptions
-from services.policy.rules.model import Facts, Snapshot, Stage
+from services.policy.rules.model import Counts, Facts, Snapshot, Stage
 from services.policy.rules.recipients import is_postmaster, is_unknown
 
 
@@ -49,10 +50,18 @@ class Operation(NamedTuple):
     limit: int = 0
 
 
-def operations(facts: Facts, snapshot: Snapshot) -> list[Operation]:
+def operations(facts: Facts, snapshot: Snapshot) -> Sequence[Operation]:
     """What to count for this decision; nothing where the rule is off or the client exempt."""
     at_stage = _AT_STAGE.get(facts.stage)
-    return at_stage(facts, snapshot, exemptions.may_hold(facts, snapshot)) if at_stage is not None else []
+    return at_stage(facts, snapshot) if at_stage is not None else ()
+
+
+def counted(asked: Sequence[Operation], numbers: Sequence[int | None]) -> Counts:
+    """The numbers that these operations were answered with."""
+    counts = Counts()
+    for operation, number in zip(asked, numbers, strict=True):
+        setattr(counts, _FIELDS[operation.counter], number)
+    return counts
 
 
 def minute_end(now: float) -> int:
@@ -67,13 +76,13 @@ def day_end(now: float, timezone: tzinfo) -> int:
     return int(midnight.timestamp())
 
 
-def _at_connect(facts: Facts, snapshot: Snapshot, may_be_exempt: bool) -> list[Operation]:
-    found = []
-    client = facts.client.key
+def _at_connect(facts: Facts, snapshot: Snapshot) -> Sequence[Operation]:
+    found: list[Operation] = []
+    client, may_be_exempt = facts.client.key, facts.may_be_exempt
     if snapshot.advanced.max_unknown_recipients_per_day and not (
         may_be_exempt and exemptions.never_blocked(facts, snapshot)
     ):
-        found.append(Operation(_BLOCKED, client))
+        found += _blocked(client)
     policy = snapshot.connection_policy
     if (policy.max_connections_per_minute or policy.max_concurrent_connections) and not (
         may_be_exempt and exemptions.connection_policy(facts, snapshot)
@@ -87,11 +96,11 @@ def _at_connect(facts: Facts, snapshot: Snapshot, may_be_exempt: bool) -> list[O
     return found
 
 
-def _at_mail(facts: Facts, snapshot: Snapshot, may_be_exempt: bool) -> list[Operation]:
+def _at_mail(facts: Facts, snapshot: Snapshot) -> Sequence[Operation]:
     limited = snapshot.connection_policy.max_messages_per_minute > 0
-    if not limited or (may_be_exempt and exemptions.connection_policy(facts, snapshot)):
-        return []
-    return [_in_minute(_MESSAGES_THIS_MINUTE, facts)]
+    if not limited or (facts.may_be_exempt and exemptions.connection_policy(facts, snapshot)):
+        return ()
+    return (_in_minute(_MESSAGES_THIS_MINUTE, facts),)
 
 
 def _in_minute(counter: Counter, facts: Facts) -> Operation:
@@ -99,19 +108,19 @@ def _in_minute(counter: Counter, facts: Facts) -> Operation:
     return Operation(counter, facts.client.key, minute_end(facts.now), limit=READ_ONLY if facts.asked_before else 0)
 
 
-def _at_rcpt(facts: Facts, snapshot: Snapshot, may_be_exempt: bool) -> list[Operation]:
+def _at_rcpt(facts: Facts, snapshot: Snapshot) -> Sequence[Operation]:
     limit = snapshot.advanced.max_unknown_recipients_per_day
-    if not limit or (may_be_exempt and exemptions.never_blocked(facts, snapshot)):
-        return []
+    if not limit or (facts.may_be_exempt and exemptions.never_blocked(facts, snapshot)):
+        return ()
     client = facts.client.key
     if (
-        exemptions.logged_in(facts, snapshot)
-        or not is_unknown(facts.recipient, snapshot)
+        not is_unknown(facts.recipient, snapshot)
+        or exemptions.logged_in(facts, snapshot)
         or is_postmaster(facts.recipient, snapshot)
     ):
-        return [Operation(_BLOCKED, client)]
-    return [
-        Operation(_BLOCKED, client),
+        return _blocked(client)
+    return (
+        *_blocked(client),
         Operation(
             Counter.UNKNOWN_RECIPIENTS_TODAY,
             client,
@@ -119,7 +128,12 @@ def _at_rcpt(facts: Facts, snapshot: Snapshot, may_be_exempt: bool) -> list[Oper
             member=_digest(facts.recipient.local_key),
             limit=limit,
         ),
-    ]
+    )
+
+
+@lru_cache(maxsize=16_384)
+def _blocked(client: str) -> tuple[Operation, ...]:
+    return (Operation(_BLOCKED, client),)
 
 
 def _digest(address: str) -> str:
@@ -127,7 +141,8 @@ def _digest(address: str) -> str:
     return hashlib.blake2b(address.encode(), digest_size=12).hexdigest()
 
 
-_AT_STAGE: dict[int, Callable[[Facts, Snapshot, bool], list[Operation]]] = {
+_FIELDS = {counter: counter.value for counter in Counter}
+_AT_STAGE: dict[int, Callable[[Facts, Snapshot], Sequence[Operation]]] = {
     Stage.CONNECT: _at_connect,
     Stage.MAIL: _at_mail,
     Stage.RCPT: _at_rcpt,

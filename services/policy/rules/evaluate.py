@@ -6,13 +6,14 @@ what costs nothing to know, and last what costs a look-up. So a recipient that i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from libs.smtp.value import value
 from services.policy.rules import (
     access,
     authentication,
     connections,
     content,
-    exemptions,
     identity,
     protocol,
     recipients,
@@ -21,7 +22,20 @@ from services.policy.rules import (
 )
 from services.policy.rules.configuration import Mode
 from services.policy.rules.lookup import Question
-from services.policy.rules.model import Action, Facts, Objection, Rule, ShadowOutcome, Snapshot, Stage, Verdict
+from services.policy.rules.model import (
+    ACCEPTED,
+    Action,
+    Asks,
+    Exempt,
+    Facts,
+    Judge,
+    Objection,
+    Rule,
+    ShadowOutcome,
+    Snapshot,
+    Stage,
+    Verdict,
+)
 
 RULES: tuple[Rule, ...] = (
     # CONNECT
@@ -66,8 +80,9 @@ RULES: tuple[Rule, ...] = (
 
 
 # Enumerations are slow to reach into for what runs at every decision.
-_RCPT, _MAIL = Stage.RCPT.value, Stage.MAIL.value
-_ACCEPT, _SHADOW = Action.ACCEPT, Mode.SHADOW
+_RCPT, _MAIL, _END_OF_DATA = Stage.RCPT.value, Stage.MAIL.value, Stage.END_OF_DATA.value
+_NUMBERS = range(max(Stage) + 1)
+_ACCEPT = Action.ACCEPT
 
 
 @value(frozen=True, slots=True)
@@ -77,36 +92,46 @@ class Missing:
     questions: tuple[Question, ...]
 
 
-class Rulebook:
-    """A snapshot with the rules that are on under it, by stage."""
+# What the loop over the rules needs of one: `judge`, `exempt`, `asks`, whether it is in shadow mode, and `reason_id`.
+_Step = tuple[Judge, Exempt, Asks | None, bool, str]
+_Steps = tuple[_Step, ...]
 
-    __slots__ = ("_checks_content", "_counted", "_early", "_for_postmaster", "active", "snapshot")
+
+class Rulebook:
+    """A snapshot with the rules that are on under it, by stage; what the snapshot alone tells is settled here."""
+
+    __slots__ = (
+        "_checks_content",
+        "_early",
+        "_for_postmaster",
+        "_steps",
+        "_unlisted",
+        "counts",
+        "looks_up",
+        "snapshot",
+    )
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
-        # By stage number.
-        self.active: tuple[tuple[tuple[Rule, Mode], ...], ...] = tuple(
-            tuple(
-                (rule, mode) for rule in RULES if rule.stage == number and (mode := rule.mode(snapshot)) is not Mode.OFF
-            )
-            for number in range(max(Stage) + 1)
-        )
-        self._for_postmaster = tuple(
-            tuple((rule, mode) for rule, mode in rules if rule.for_postmaster) for rules in self.active
-        )
+        on = [(rule, mode) for rule in RULES if (mode := rule.mode(snapshot)) is not Mode.OFF]
+        self._steps = _by_stage(on)
+        self._for_postmaster = _by_stage([(rule, mode) for rule, mode in on if rule.for_postmaster])
+        # For facts that no access rule matches.
+        self._unlisted = _by_stage([(rule, mode) for rule, mode in on if not rule.by_lists])
         self._checks_content = content.any_check(snapshot)
-        self._early = tuple(rule for rules in self.active for rule, _ in rules if rule.early)
-        self._counted = frozenset(rule.stage.value for rules in self.active for rule, _ in rules if rule.counted)
-
-    def counts(self, stage: int) -> bool:
-        """Whether any rule at the stage reads a counter."""
-        return stage in self._counted
+        self._early = tuple(rule for rule, _ in on if rule.early)
+        # By stage number: whether any rule there reads a counter, and whether one looks anything up.
+        self.counts = tuple(any(rule.counted and rule.stage == number for rule, _ in on) for number in _NUMBERS)
+        self.looks_up = tuple(
+            number == _END_OF_DATA or any(rule.asks is not None and rule.stage == number for rule, _ in on)
+            for number in _NUMBERS
+        )
 
     def early_questions(self, facts: Facts) -> tuple[Question, ...]:
         """At CONNECT: the look-ups of later stages for which the client's address is enough."""
         found: tuple[Question, ...] = ()
         for rule in self._early:
-            if rule.asks is not None and not rule.exempt(facts, self.snapshot):
+            if rule.asks is not None and not (facts.may_be_exempt and rule.exempt(facts, self.snapshot)):
                 found += rule.asks(facts, self.snapshot)
         return found
 
@@ -115,11 +140,9 @@ class Rulebook:
 
         The facts must hold the counts of `counting.operations`. Look-ups they lack are named by Missing, all at once.
         """
-        snapshot, knows = self.snapshot, facts.findings.knows
-        may_be_exempt = exemptions.may_hold(facts, snapshot)
-        verdict = Verdict()
-        for number, (rule, mode) in enumerate(self._rules(facts)):
-            judge, exempt, asks = rule.judge, rule.exempt, rule.asks
+        snapshot, findings, may_be_exempt = self.snapshot, facts.findings, facts.may_be_exempt
+        verdict: Verdict | None = None
+        for judge, exempt, asks, in_shadow, reason_id in self._steps_for(facts):
             if asks is None:
                 # Most have nothing to object to, which is quicker to see than who is exempt.
                 objection = judge(facts, snapshot)
@@ -129,51 +152,81 @@ class Rulebook:
                 if may_be_exempt and exempt(facts, snapshot):
                     continue
                 for question in asks(facts, snapshot):
-                    if not knows(question):
-                        return Missing(self._questions(facts, number))
+                    if question not in findings and not findings.knows(question):
+                        return Missing(self._questions(facts, after=reason_id))
                 objection = judge(facts, snapshot)
                 if objection is None:
                     continue
-            if mode is _SHADOW:
-                verdict.shadow += (ShadowOutcome(rule.reason_id, objection.rule_id, objection.reply),)
+            if verdict is None:
+                verdict = Verdict()
+            if in_shadow:
+                verdict.shadow += (ShadowOutcome(reason_id, objection.rule_id, objection.reply),)
             elif objection.quarantine:
                 verdict.quarantine = True
             else:
-                _decide(verdict, rule.reason_id, objection)
+                _decide(verdict, reason_id, objection)
                 break
-        self._complete(facts, verdict)
-        return verdict
+        return self._completed(facts, verdict)
 
     def questions(self, facts: Facts) -> tuple[Question, ...]:
         """Every look-up that rules which are on read at this stage, as far as it is not known."""
-        return self._questions(facts, 0)
+        return self._questions(facts)
 
-    def _questions(self, facts: Facts, start: int) -> tuple[Question, ...]:
+    def _questions(self, facts: Facts, after: str = "") -> tuple[Question, ...]:
+        """Those of the rule `after`, which ends the rules that are tried already, and of all that follow it."""
         found: dict[Question, None] = {}
-        for rule, _ in self._rules(facts)[start:]:
-            if rule.asks is not None and not rule.exempt(facts, self.snapshot):
-                found.update((one, None) for one in rule.asks(facts, self.snapshot) if not facts.findings.knows(one))
+        reached = not after
+        for _, exempt, asks, _, reason_id in self._steps_for(facts):
+            reached = reached or reason_id == after
+            if reached and asks is not None and not exempt(facts, self.snapshot):
+                found.update((one, None) for one in asks(facts, self.snapshot) if not facts.findings.knows(one))
         return tuple(found)
 
-    def _rules(self, facts: Facts) -> tuple[tuple[Rule, Mode], ...]:
-        return self._for_postmaster[facts.stage] if facts.for_postmaster else self.active[facts.stage]
+    def _steps_for(self, facts: Facts) -> _Steps:
+        stage = facts.stage
+        if facts.for_postmaster:
+            return self._for_postmaster[stage]
+        if stage == _RCPT and not access.matches(facts, self.snapshot):
+            return self._unlisted[stage]
+        return self._steps[stage]
 
-    def _complete(self, facts: Facts, verdict: Verdict) -> None:
-        """What a verdict carries beyond its decision."""
+    def _completed(self, facts: Facts, verdict: Verdict | None) -> Verdict:
+        """With what a verdict carries beyond its decision."""
         stage = facts.stage
         if stage == _RCPT:
-            hits: tuple[str, ...] = ()
-            if verdict.shadow:
-                hits = tuple(outcome.rule_id for outcome in verdict.shadow if outcome.rule_id)
-            if verdict.rule_id:
-                hits += (verdict.rule_id,)
-            if self.snapshot.access.has_allow and not facts.for_postmaster:
-                hits += access.hits(facts, self.snapshot)
-            verdict.hits = hits
-            if self._checks_content and verdict.action is _ACCEPT:
+            if facts.listed and not facts.for_postmaster:
+                hits = _hits(facts, verdict, self.snapshot)
+                if hits:
+                    verdict = verdict or Verdict()
+                    verdict.hits = hits
+            if self._checks_content and (verdict is None or verdict.action is _ACCEPT):
+                verdict = verdict or Verdict()
                 verdict.checks = content.checks_needed(facts, self.snapshot)
-        elif stage == _MAIL:
+        elif stage == _MAIL and facts.junk_commands_uncharged:
+            verdict = verdict or Verdict()
             verdict.delay = protocol.junk_delay(facts, self.snapshot)
+        return verdict or ACCEPTED
+
+
+def _by_stage(rules: Sequence[tuple[Rule, Mode]]) -> tuple[_Steps, ...]:
+    return tuple(
+        tuple(
+            (rule.judge, rule.exempt, rule.asks, mode is Mode.SHADOW, rule.reason_id)
+            for rule, mode in rules
+            if rule.stage == number
+        )
+        for number in _NUMBERS
+    )
+
+
+def _hits(facts: Facts, verdict: Verdict | None, snapshot: Snapshot) -> tuple[str, ...]:
+    """The access rules whose hit counters this decision moves."""
+    hits: tuple[str, ...] = ()
+    if verdict is not None:
+        hits = tuple(outcome.rule_id for outcome in verdict.shadow if outcome.rule_id)
+        if verdict.rule_id:
+            hits += (verdict.rule_id,)
+    return hits + access.hits(facts, snapshot) if snapshot.access.has_allow else hits
 
 
 def objected(reason_id: str, objection: Objection) -> Verdict:

@@ -20,7 +20,7 @@ def may_hold(facts: Facts, snapshot: Snapshot) -> bool:
         or client.local
         or facts.listener != _SMTP
         or facts.account is not None
-        or bool(allow_rules(facts, snapshot))
+        or (snapshot.access.has_allow and bool(allow_rules(facts, snapshot)))
     )
 
 

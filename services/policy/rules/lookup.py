@@ -63,8 +63,8 @@ class Findings(dict[Question, Finding]):
 
     __slots__ = ("source",)
 
-    def __init__(self) -> None:
-        self.source: Callable[[Question], Finding | None] | None = None
+    def __init__(self, source: Callable[[Question], Finding | None] | None = None) -> None:
+        self.source = source
 
     def knows(self, question: Question) -> bool:
         """Whether `self[question]` is there, now."""

@@ -191,6 +191,8 @@ class Counts:
 
 
 NO_COUNTS = Counts()
+# Of stages at which no rule looks anything up; nothing is ever put into it.
+NO_FINDINGS = Findings()
 
 
 @dataclass(slots=True)
@@ -223,8 +225,11 @@ class Facts:
     content: Content = NO_CONTENT
     counts: Counts = NO_COUNTS
     findings: Findings = field(default_factory=Findings)
-    # Allow rules that hold for this sender, recipient and client; found once by access.allow_rules.
+    # Access rules that match, and the allow rules in force among them; found once by access.matches and allow_rules.
+    listed: tuple[AccessRule, ...] | None = None
     allowed_by: tuple[AccessRule, ...] | None = None
+    # False: no rule's exemption holds (exemptions.may_hold), and none need be asked.
+    may_be_exempt: bool = True
     # The question was put before, to a replica that may have counted it and died.
     asked_before: bool = False
 
@@ -268,6 +273,8 @@ NO_CHECKS = Checks()
 
 @dataclass(slots=True)
 class Verdict:
+    """What the rules decided. Most decisions share one object, ACCEPTED: nothing changes a verdict that was given."""
+
     action: Action = Action.ACCEPT
     reply: Reply | None = None
     close: bool = False
@@ -282,6 +289,10 @@ class Verdict:
     account: str = ""
     # Access rules that matched.
     hits: tuple[str, ...] = ()
+
+
+# Nobody has anything to say.
+ACCEPTED = Verdict()
 
 
 # Rules
@@ -332,6 +343,8 @@ class Rule:
     counted: bool = False
     # Tried for postmaster too.
     for_postmaster: bool = False
+    # `judge` can only object where access rules match.
+    by_lists: bool = False
 
 
 def always(_snapshot: Snapshot) -> Mode:

@@ -27,6 +27,8 @@ class SessionProfile:
     ask_stages: tuple[Stage, ...]
 
 
+_SMTP = Listener.SMTP.value
+
 # What tells one session's profile from another's under a snapshot.
 ProfileKey = tuple[int, bool, bool, bool, bool, bool]
 
@@ -36,11 +38,11 @@ def profile_key(facts: Facts, snapshot: Snapshot) -> ProfileKey:
     client = facts.client
     return (
         snapshot.revision,
-        facts.listener != Listener.SMTP,
+        facts.listener != _SMTP,
         facts.account is not None,
         client.trusted,
         client.local,
-        bool(exemptions.allowed_ip(facts, snapshot)),
+        facts.may_be_exempt and bool(exemptions.allowed_ip(facts, snapshot)),
     )
 
 
@@ -90,7 +92,7 @@ def _asked_at_mail(facts: Facts, snapshot: Snapshot) -> bool:
     limited = snapshot.connection_policy.max_messages_per_minute > 0
     if limited and not exemptions.connection_policy(facts, snapshot):
         return True
-    return facts.listener != Listener.SMTP and not relaying.permission(facts, snapshot)
+    return facts.listener != _SMTP and not relaying.permission(facts, snapshot)
 
 
 def _asked_at_end(facts: Facts, snapshot: Snapshot) -> bool:

@@ -28,7 +28,7 @@ class AuthenticationResult:
 
 def questions(facts: Facts, snapshot: Snapshot) -> tuple[Question, ...]:
     """Look-ups that the results read; they were made for rules at RCPT, and are remembered since."""
-    if exemptions.stranger_checks(facts, snapshot):
+    if facts.may_be_exempt and exemptions.stranger_checks(facts, snapshot):
         return ()
     found: tuple[Question, ...] = ()
     if snapshot.connection_policy.reject_unknown_client_hostname is not Mode.OFF:
@@ -45,7 +45,7 @@ def results(facts: Facts, snapshot: Snapshot) -> tuple[AuthenticationResult, ...
         found.append(
             AuthenticationResult("auth", CheckResult.PASS, "", (("smtp", "auth", facts.account.login.encode()),))
         )
-    if exemptions.stranger_checks(facts, snapshot):
+    if facts.may_be_exempt and exemptions.stranger_checks(facts, snapshot):
         return tuple(found)
     name = facts.findings.get(client_name_question(facts, snapshot)[0])
     if name is not None:
