@@ -136,9 +136,13 @@ class Editor:
             # What was validated is a change of what was seen; had that changed meanwhile, `expected` fails here.
             expected &= {seen.version}
             stored = _joined(resource, body, kept, given if named is None else named, before.body)
-            await revision.apply([Write(resource, document_id, before.body, stored, expected)])
             describe(revision, resource, document_id, 200)
-            document = Document(resource.kind, document_id, stored, revision.number, before.created_at, revision.at)
+            if stored == before.body and before.version in expected:
+                # Nothing to write: no revision, and the tag stays. A secret that is given is always written.
+                document = before
+            else:
+                await revision.apply([Write(resource, document_id, before.body, stored, expected)])
+                document = Document(resource.kind, document_id, stored, revision.number, before.created_at, revision.at)
         return Changed(document, findings)
 
     async def _present(self, revision: Revision, resource: Resource, document_id: str) -> Document:

@@ -13,7 +13,13 @@ from tests.config_api.service import Service
 GENERAL = "/v1/settings/general"
 
 
-async def test_what_get_shows_can_be_put_back(service: Service) -> None:
+async def _newest(service: Service) -> int:
+    found: int = (await service.get("/v1/revisions?limit=1"))["items"][0]["number"]
+    return found
+
+
+async def test_what_get_shows_can_be_put_back_and_is_no_change(service: Service) -> None:
+    newest = await _newest(service)
     for path in (f"/v1/{singleton.kind}" for singleton in SINGLETONS):
         before = await service.api.get(path)
         answer = await service.api.put(path, json=before.json(), headers={"If-Match": before.headers["etag"]})
@@ -21,7 +27,32 @@ async def test_what_get_shows_can_be_put_back(service: Service) -> None:
         assert {name: value for name, value in answer.json().items() if name != "warnings"} == before.json()
         after = await service.api.get(path)
         assert after.json() == before.json()
-        assert after.headers["etag"] == answer.headers["etag"] != before.headers["etag"]
+        assert after.headers["etag"] == answer.headers["etag"] == before.headers["etag"]
+    assert await _newest(service) == newest
+
+
+async def test_what_changes_nothing_is_no_revision_but_is_checked_and_recorded(service: Service) -> None:
+    await service.change(GENERAL, {"external_postmasters": ["Post@b.example"], "profile": {"banner": "x"}})
+    newest, tag = await _newest(service), (await service.api.get(GENERAL)).headers["etag"]
+    for patch in (
+        {},
+        {"profile": {}},
+        {"profile": {"banner": "x", "max_hops": None}},
+        # Another way to write the same.
+        {"external_postmasters": ["Post@B.EXAMPLE.", "Post@b.example"]},
+    ):
+        answer = await service.api.patch(GENERAL, json=patch, headers={"If-Match": tag})
+        assert (answer.status_code, answer.headers["etag"]) == (200, tag), patch
+    # Nobody's change is lost by it, so all of them win.
+    answers = await asyncio.gather(*(service.api.patch(GENERAL, json={}, headers={"If-Match": tag}) for _ in range(16)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert (await service.api.patch(GENERAL, json={}, headers={"If-Match": '"0"'})).status_code == 412
+    assert (await service.api.patch(GENERAL, json={})).status_code == 428
+    assert await _newest(service) == newest
+    entry = (await service.get("/v1/audit-log?status=200&limit=1"))["items"][0]
+    assert (entry["action"], entry["revision"]) == ("updateGeneralSettings", None)
+    await service.change(GENERAL, {"profile": {"banner": "y"}})
+    assert await _newest(service) == newest + 1
 
 
 async def test_patch_tells_null_from_absent(service: Service) -> None:
