@@ -88,12 +88,9 @@ async def _serve(
     passwords = PasswordHashing()
     background = Background(shutdown)
     ready = _Ready()
-    async with contextlib.AsyncExitStack() as channels:
+    async with contextlib.AsyncExitStack() as dialers:
         policy, relay = [
-            [
-                await channels.enter_async_context(rpc.channel(target, settings.tls))
-                for target in rpc.targets(of_service)
-            ]
+            [await dialers.enter_async_context(rpc.Dialer(target, settings.tls)) for target in rpc.targets(of_service)]
             for of_service in (settings.policy_target, settings.relay_target)
         ]
         parts = _parts(settings, store, sealer, feed, passwords, PolicyClient(policy), RelayClient(relay), ready)

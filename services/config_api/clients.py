@@ -47,37 +47,44 @@ def trouble(service: str, error: grpc.aio.AioRpcError, what: str) -> Problem:
 
 
 class _Replicas(Generic[S]):
-    """The stubs of a service's replicas: the first that can be reached is asked."""
+    """A service's replicas: the first that can be reached is asked."""
 
-    def __init__(self, service: str, stubs: Sequence[S]) -> None:
+    def __init__(self, service: str, dialers: Sequence[rpc.Dialer], stub: Callable[[grpc.aio.Channel], S]) -> None:
         self._service = service
-        self._stubs = stubs
+        self._dialers = dialers
+        self._stub = stub
 
-    async def call(self, what: str, start: Callable[[S], Awaitable[T]]) -> T:
-        """One answer. Raises Problem."""
-        *others, last = self._stubs
-        for stub in others:
+    async def call(self, what: str, start: Callable[[S], Awaitable[T]], *, of_one: bool = False) -> T:
+        """One answer. `of_one`: only one of the replicas knows, so each is asked until one does. Raises Problem."""
+        elsewhere = {grpc.StatusCode.UNAVAILABLE} | ({grpc.StatusCode.NOT_FOUND} if of_one else set())
+        unreached: grpc.aio.AioRpcError | None = None
+        *others, last = self._dialers
+        for dialer in others:
             try:
-                return await start(stub)
+                return await start(self._stub(dialer.channel()))
             except grpc.aio.AioRpcError as error:
-                if error.code() != grpc.StatusCode.UNAVAILABLE:
+                if error.code() not in elsewhere:
                     raise trouble(self._service, error, what) from None
+                if error.code() == grpc.StatusCode.UNAVAILABLE:
+                    unreached = error
         try:
-            return await start(last)
+            return await start(self._stub(last.channel()))
         except grpc.aio.AioRpcError as error:
-            raise trouble(self._service, error, what) from None
+            # Who could not be reached might have known.
+            told = unreached if of_one and unreached is not None else error
+            raise trouble(self._service, told, what) from None
 
     async def stream(self, what: str, start: Callable[[S], AsyncIterable[T]]) -> AsyncIterator[T]:
         """Several answers; another replica is asked only as long as none came. Raises Problem."""
-        for number, stub in enumerate(self._stubs, 1):
+        for number, dialer in enumerate(self._dialers, 1):
             begun = False
             try:
-                async for message in start(stub):
+                async for message in start(self._stub(dialer.channel())):
                     begun = True
                     yield message
                 return
             except grpc.aio.AioRpcError as error:
-                elsewhere = error.code() == grpc.StatusCode.UNAVAILABLE and number < len(self._stubs)
+                elsewhere = error.code() == grpc.StatusCode.UNAVAILABLE and number < len(self._dialers)
                 if begun or not elsewhere:
                     raise trouble(self._service, error, what) from None
 
@@ -85,12 +92,18 @@ class _Replicas(Generic[S]):
 class PolicyClient:
     """policy.v1 as the API uses it. Each call raises Problem."""
 
-    def __init__(self, channels: Sequence[grpc.aio.Channel]) -> None:
-        stubs: list[policy_pb2_grpc.PolicyAsyncStub] = [policy_pb2_grpc.PolicyStub(channel) for channel in channels]
-        self._replicas = _Replicas("policy", stubs)
+    def __init__(self, dialers: Sequence[rpc.Dialer]) -> None:
+        self._replicas: _Replicas[policy_pb2_grpc.PolicyAsyncStub] = _Replicas(
+            "policy", dialers, policy_pb2_grpc.PolicyStub
+        )
 
     async def explain(self, request: policy_pb2.ExplainRequest) -> policy_pb2.ExplainResponse:
-        return await self._replicas.call("session", lambda stub: stub.Explain(request, timeout=_SECONDS))
+        # A past session is kept by the replica that decided it.
+        return await self._replicas.call(
+            "session",
+            lambda stub: stub.Explain(request, timeout=_SECONDS),
+            of_one=request.HasField("session_id"),
+        )
 
     async def blocked(self, page_size: int, page_token: str) -> policy_pb2.ListBlockedClientsResponse:
         request = policy_pb2.ListBlockedClientsRequest(page_size=page_size, page_token=page_token)
@@ -105,9 +118,8 @@ class PolicyClient:
 class RelayClient:
     """relay.v1 as the API uses it. Each call raises Problem."""
 
-    def __init__(self, channels: Sequence[grpc.aio.Channel]) -> None:
-        stubs: list[relay_pb2_grpc.RelayAsyncStub] = [relay_pb2_grpc.RelayStub(channel) for channel in channels]
-        self._replicas = _Replicas("relay", stubs)
+    def __init__(self, dialers: Sequence[rpc.Dialer]) -> None:
+        self._replicas: _Replicas[relay_pb2_grpc.RelayAsyncStub] = _Replicas("relay", dialers, relay_pb2_grpc.RelayStub)
 
     async def messages(self, request: relay_pb2.ListMessagesRequest) -> relay_pb2.ListMessagesResponse:
         return await self._replicas.call("page", lambda stub: stub.ListMessages(request, timeout=_SECONDS))

@@ -12,7 +12,7 @@ import structlog
 from libs.runtime import logging, rpc
 from libs.runtime.lifecycle import Background, Shutdown, StartupError, run
 from libs.runtime.metrics import MetricsServer
-from services.policy.clients import ConfigurationWatch, HitReporter, SnapshotFile, config_channels
+from services.policy.clients import ConfigurationWatch, HitReporter, SnapshotFile, config_dialers
 from services.policy.credentials import CredentialChecker
 from services.policy.engine import Engine
 from services.policy.explain import Explainer
@@ -64,10 +64,10 @@ async def main(shutdown: Shutdown) -> None:
         gc.freeze()
 
     gc.set_threshold(*_GC_THRESHOLDS)
-    channels = config_channels(settings.config_target, settings.tls)
+    dialers = config_dialers(settings.config_target, settings.tls)
     ready = asyncio.Event()
-    watch = ConfigurationWatch(channels, SnapshotFile(settings.snapshot_path), use, ready)
-    reporter = HitReporter(channels, hits)
+    watch = ConfigurationWatch(dialers, SnapshotFile(settings.snapshot_path), use, ready)
+    reporter = HitReporter(dialers, hits)
     servicer = PolicyServicer(engine, Explainer(engine), process)
     server = rpc.Server([SERVICE], servicer.register)
 
@@ -94,8 +94,8 @@ async def main(shutdown: Shutdown) -> None:
     await lookups.close()
     await store.stop()
     await metrics.stop()
-    for channel in channels:
-        await channel.close()
+    for dialer in dialers:
+        await dialer.close()
     spf.close()
     credentials.close()
     verdicts.flush()

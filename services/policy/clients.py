@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 from posthouse.config.v1 import config_pb2, config_pb2_grpc
 
 from libs.runtime import rpc
-from libs.runtime.lifecycle import write_private
+from libs.runtime.lifecycle import StartupError, write_private
 from services.policy.hits import HitCounts
 from services.policy.metrics import CONFIGURATION_UP, HITS_UNREPORTED, SNAPSHOT_ERRORS
 from services.policy.rules.model import Snapshot
@@ -67,12 +67,12 @@ class ConfigurationWatch:
 
     def __init__(
         self,
-        channels: Sequence[grpc.aio.Channel],
+        dialers: Sequence[rpc.Dialer],
         file: SnapshotFile,
         use: Callable[[Snapshot], None],
         ready: asyncio.Event,
     ) -> None:
-        self._stubs = deque(config_pb2_grpc.ConfigurationStub(channel) for channel in channels)
+        self._dialers = deque(dialers)
         self._file = file
         self._use = use
         self._ready = ready
@@ -99,15 +99,17 @@ class ConfigurationWatch:
                 reason = rpc.caught(error)
             except TimeoutError:
                 reason = "timeout"
+            except StartupError as error:
+                reason = str(error)
             if self.connected:
                 log.warning("watch_broken", reason=reason)
             self._set_connected(False)
-            self._stubs.rotate(-1)
+            self._dialers.rotate(-1)
             await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - spreads reconnects
             wait = min(wait * 2, _LONGEST_WAIT)
 
     async def _parts(self) -> AsyncIterator[config_pb2.PolicySnapshotPart]:
-        call = self._stubs[0].WatchPolicy(
+        call = config_pb2_grpc.ConfigurationStub(self._dialers[0].channel()).WatchPolicy(
             config_pb2.WatchRequest(digest=self._digest, consumer=f"{socket.gethostname()}/{os.getpid()}")
         )
         async with asyncio.timeout(_CONNECT_SECONDS):
@@ -146,8 +148,8 @@ class ConfigurationWatch:
 class HitReporter:
     """Reports rule hits every second or two; what could not be reported is reported again under the same id."""
 
-    def __init__(self, channels: Sequence[grpc.aio.Channel], hits: HitCounts) -> None:
-        self._stubs = deque(config_pb2_grpc.ConfigurationStub(channel) for channel in channels)
+    def __init__(self, dialers: Sequence[rpc.Dialer], hits: HitCounts) -> None:
+        self._dialers = deque(dialers)
         self._hits = hits
         self._unsent: list[config_pb2.ReportRuleHitsRequest] = []
 
@@ -163,11 +165,13 @@ class HitReporter:
             self._unsent = _reports(self._hits)
         try:
             while self._unsent:
-                await self._stubs[0].ReportRuleHits(self._unsent[0], timeout=_REPORT_DEADLINE)
+                stub = config_pb2_grpc.ConfigurationStub(self._dialers[0].channel())
+                await stub.ReportRuleHits(self._unsent[0], timeout=_REPORT_DEADLINE)
                 del self._unsent[0]
-        except grpc.aio.AioRpcError as error:
-            self._stubs.rotate(-1)
-            log.warning("rule_hits_unreported", reason=rpc.caught(error), reports=len(self._unsent))
+        except (grpc.aio.AioRpcError, StartupError) as error:
+            self._dialers.rotate(-1)
+            reason = rpc.caught(error) if isinstance(error, grpc.aio.AioRpcError) else str(error)
+            log.warning("rule_hits_unreported", reason=reason, reports=len(self._unsent))
         HITS_UNREPORTED.set(len(self._hits) + sum(len(report.hits) for report in self._unsent))
 
 
@@ -185,6 +189,6 @@ def _reports(hits: HitCounts) -> list[config_pb2.ReportRuleHitsRequest]:
     ]
 
 
-def config_channels(target: str, tls: rpc.TlsFiles | None) -> list[grpc.aio.Channel]:
+def config_dialers(target: str, tls: rpc.TlsFiles | None) -> list[rpc.Dialer]:
     """One to each of the targets. Raises ValueError when they are none."""
-    return [rpc.channel(address, tls) for address in rpc.targets(target)]
+    return [rpc.Dialer(address, tls) for address in rpc.targets(target)]

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from posthouse.config.v1 import config_pb2, config_pb2_grpc
 
 from libs.runtime import rpc
-from libs.runtime.lifecycle import write_private
+from libs.runtime.lifecycle import StartupError, write_private
 from services.relay.configuration import Configuration
 from services.relay.metrics import CONFIGURATION_UP, SNAPSHOT_CREATED, SNAPSHOT_ERRORS, SNAPSHOT_REVISION
 from services.relay.snapshot import configuration
@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
+_CONNECT_SECONDS = 5.0
 # A watch that was open for so long was a good one: the pauses begin anew.
 _GOOD_SECONDS = 30.0
 
@@ -73,6 +74,10 @@ class ConfigurationWatch:
                 reason = "ended"
             except grpc.aio.AioRpcError as error:
                 reason = rpc.caught(error)
+            except TimeoutError:
+                reason = "timeout"
+            except StartupError as error:
+                reason = str(error)
             if self.connected or pause == _FIRST_PAUSE:
                 log.warning("configuration_watch_lost", target=target, reason=reason)
             self._set_connected(False)
@@ -84,7 +89,8 @@ class ConfigurationWatch:
         stub = config_pb2_grpc.ConfigurationStub(channel)
         request = config_pb2.WatchRequest(digest=self._digest, consumer=f"relay@{socket.gethostname()}")
         call = stub.WatchRelay(request)
-        await call.wait_for_connection()
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            await call.wait_for_connection()
         self._set_connected(True)
         whole = config_pb2.RelaySnapshot()
         async for part in call:

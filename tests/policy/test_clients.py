@@ -12,7 +12,7 @@ import pytest
 from posthouse.config.v1 import config_pb2
 
 from libs.runtime import rpc
-from services.policy.clients import ConfigurationWatch, HitReporter, SnapshotFile, config_channels
+from services.policy.clients import ConfigurationWatch, HitReporter, SnapshotFile, config_dialers
 from services.policy.hits import HitCounts
 from services.policy.rules.model import Snapshot
 from tests.policy.world import settings
@@ -117,8 +117,8 @@ class Watching:
     def __init__(self, port: int, file: Path) -> None:
         self.used: asyncio.Queue[Snapshot] = asyncio.Queue()
         self.ready = asyncio.Event()
-        self._channels = config_channels(f"127.0.0.1:{port}", None)
-        self.watch = ConfigurationWatch(self._channels, SnapshotFile(file), self.used.put_nowait, self.ready)
+        self._dialers = config_dialers(f"127.0.0.1:{port}", None)
+        self.watch = ConfigurationWatch(self._dialers, SnapshotFile(file), self.used.put_nowait, self.ready)
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -130,8 +130,8 @@ class Watching:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        for channel in self._channels:
-            await channel.close()
+        for dialer in self._dialers:
+            await dialer.close()
 
     async def next(self) -> Snapshot:
         async with asyncio.timeout(15):
@@ -207,8 +207,8 @@ async def test_a_broken_watch_comes_back(served: Served, tmp_path: Path) -> None
 
 async def test_hits_are_reported_once_whatever_fails(served: Served) -> None:
     hits = HitCounts()
-    channels = config_channels(f"127.0.0.1:{served.port}", None)
-    reporter = HitReporter(channels, hits)
+    dialers = config_dialers(f"127.0.0.1:{served.port}", None)
+    reporter = HitReporter(dialers, hits)
     hits.add(["r1", "r2"], 100.5)
     hits.add(["r1"], 101.5)
     served.configuration.failures = 1
@@ -224,5 +224,5 @@ async def test_hits_are_reported_once_whatever_fails(served: Served) -> None:
     found = {hit.rule_id: (hit.hits, hit.last_hit_at.seconds) for hit in first.hits}
     assert found == {"r1": (2, 101), "r2": (1, 100)}
     assert [(hit.rule_id, hit.hits) for hit in second.hits] == [("r1", 1)]
-    for channel in channels:
-        await channel.close()
+    for dialer in dialers:
+        await dialer.close()

@@ -1,0 +1,68 @@
+"""Calls to several replicas: who is away is passed over, and what only one of them knows is found."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any
+
+import grpc
+import pytest
+from posthouse.policy.v1 import policy_pb2, policy_pb2_grpc
+
+from libs.runtime import rpc
+from services.config_api.clients import PolicyClient
+from services.config_api.problems import Problem
+from tests.config_api.peers import FakePolicy
+from tests.peers.ports import free_port
+
+
+class Remembering(FakePolicy):
+    """Keeps one past session."""
+
+    async def Explain(self, request: policy_pb2.ExplainRequest, context: Any) -> policy_pb2.ExplainResponse:  # noqa: N802
+        if request.session_id != "known":
+            await context.abort(grpc.StatusCode.NOT_FOUND, "not kept")
+        return policy_pb2.ExplainResponse(snapshot_revision=3)
+
+
+@pytest.fixture
+async def replicas() -> AsyncIterator[tuple[str, str, str]]:
+    """One that is away, one that knows nothing, and one that remembers."""
+    away = f"127.0.0.1:{free_port()}"
+    found = [away]
+    async with AsyncExitStack() as stack:
+        for fake in (FakePolicy(), Remembering()):
+            server = rpc.Server([], partial(policy_pb2_grpc.add_PolicyServicer_to_server, fake))
+            found.append(f"127.0.0.1:{await server.start('127.0.0.1', 0)}")
+            stack.push_async_callback(server.stop, 0)
+        yield found[0], found[1], found[2]
+
+
+async def explain(session_id: str, *targets: str) -> int:
+    """The revision, or the status of the problem."""
+    dialers = [rpc.Dialer(target, None) for target in targets]
+    try:
+        answer = await PolicyClient(dialers).explain(policy_pb2.ExplainRequest(session_id=session_id))
+    except Problem as problem:
+        return problem.status
+    finally:
+        for dialer in dialers:
+            await dialer.close()
+    return int(answer.snapshot_revision)
+
+
+async def test_a_past_session_is_found_wherever_it_is_kept(replicas: tuple[str, str, str]) -> None:
+    away, forgetful, remembering = replicas
+    assert await explain("known", away, forgetful, remembering) == 3
+    assert await explain("known", remembering, forgetful) == 3
+    assert await explain("unknown", forgetful, remembering) == 404
+
+
+async def test_a_session_that_a_replica_out_of_reach_may_know_is_not_called_unknown(
+    replicas: tuple[str, str, str],
+) -> None:
+    away, forgetful, _ = replicas
+    assert await explain("known", away, forgetful) == 503
+    assert await explain("known", forgetful, away) == 503
