@@ -13,7 +13,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from libs.runtime import rpc
 from libs.runtime.lifecycle import StartupError
 
-
 SERVING = int(health_pb2.HealthCheckResponse.SERVING)
 
 
