@@ -16,6 +16,15 @@ import uvloop
 log = structlog.get_logger(__name__)
 
 
+# Called when the process ends, whatever ends it.
+_at_end: list[Callable[[], None]] = []
+
+
+def at_end(end: Callable[[], None]) -> None:
+    """`end` is called when `run` ends."""
+    _at_end.append(end)
+
+
 class StartupError(Exception):
     """The process can't start; the message says why in one line for the operator."""
 
@@ -55,6 +64,9 @@ def run(main: Callable[[Shutdown], Coroutine[Any, Any, None]]) -> None:
     except StartupError as error:
         log.error("startup_failed", reason=str(error))
         sys.exit(1)
+    finally:
+        for end in _at_end:
+            end()
 
 
 class Background:

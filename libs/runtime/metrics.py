@@ -7,7 +7,13 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    disable_created_metrics,
+    generate_latest,
+)
 
 from libs.runtime.lifecycle import StartupError
 
@@ -48,6 +54,8 @@ class MetricsServer:
         """Listens; port 0 is off. Raises StartupError when the address is taken."""
         if port == 0:
             return
+        # A second series for each counter, which nobody asks for.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         try:
             self._server = await asyncio.start_server(self._answer, host, port, limit=_REQUEST_LIMIT)
         except OSError as error:

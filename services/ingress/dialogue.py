@@ -23,6 +23,7 @@ from libs.smtp.reply import (
     UNAUTHORISED_PIPELINING,
     Reply,
 )
+from services.ingress import spans
 from services.ingress.clients.policy import PolicyError
 from services.ingress.commands import authentication, chunking, content, courtesy, encryption, envelope, greeting
 from services.ingress.connection import Connection
@@ -115,6 +116,8 @@ class Dialogue:
     async def run(self) -> None:
         """Until the session ends; never raises but when cancelled."""
         connection = self.connection
+        if spans.current is not None:
+            spans.current.session_began(self.session)
         try:
             await self._greet()
             while not self._end:
@@ -135,6 +138,8 @@ class Dialogue:
             if self._counted:
                 self.services.policy.session_closed(self.session)
             self.services.metrics.sessions_ended[self._end or "cancelled"] += 1
+            if spans.current is not None:
+                spans.current.session_ended(self.session, self._end or "cancelled")
 
     async def _greet(self) -> None:
         """Asks policy about the connection, and greets."""
@@ -256,6 +261,8 @@ class Dialogue:
     def clear_transaction(self) -> None:
         """After every end of a message, whatever its outcome; and at RSET, EHLO, STARTTLS (C15, C16)."""
         self.transaction = None
+        if spans.current is not None:
+            spans.current.message_ended(self.session.id)
         if self.chunks is not None:
             self.chunks.content.close()
             self.chunks = None

@@ -87,12 +87,22 @@ class MetricsCollector(Collector):
         yield _by_label(
             "posthouse_ingress_sessions_refused", "Connections refused before policy.", "reason", m.sessions_refused
         )
-        yield _by_label("posthouse_ingress_sessions_ended", "Connections ended.", "reason", m.sessions_ended)
-        yield _by_label("posthouse_ingress_commands", "Commands.", "verb", m.commands)
+        yield _by_label("posthouse_ingress_sessions_ended", "Connections ended, by why.", "reason", m.sessions_ended)
         yield _by_label(
-            "posthouse_ingress_replies", "Replies.", "code", {str(code): count for code, count in m.replies.items()}
+            "posthouse_ingress_commands", "Commands by verb; all that are none count as one.", "verb", m.commands
         )
-        yield _by_label("posthouse_ingress_messages", "Messages at their end.", "outcome", m.messages)
+        yield _by_label(
+            "posthouse_ingress_replies",
+            "Replies by their code.",
+            "code",
+            {str(code): count for code, count in m.replies.items()},
+        )
+        yield _by_label(
+            "posthouse_ingress_messages",
+            "Messages at the end of their content, by what became of them.",
+            "outcome",
+            m.messages,
+        )
         yield CounterMetricFamily("posthouse_ingress_received_bytes", "Octets from clients.", value=m.octets_received)
         yield CounterMetricFamily("posthouse_ingress_sent_bytes", "Octets to clients.", value=m.octets_sent)
         yield _histograms("posthouse_ingress_policy_seconds", "Time until policy's verdict.", "stage", m.policy_seconds)
@@ -115,7 +125,9 @@ class MetricsCollector(Collector):
         yield CounterMetricFamily(
             "posthouse_ingress_handshake_failures", "TLS handshakes failed.", value=m.handshake_failures
         )
-        checks = CounterMetricFamily("posthouse_ingress_checks", "Content checks.", labels=("check", "outcome"))
+        checks = CounterMetricFamily(
+            "posthouse_ingress_checks", "Content checks by what they found.", labels=("check", "outcome")
+        )
         for labels, count in m.checks.items():
             checks.add_metric(labels, count)
         yield checks

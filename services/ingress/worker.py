@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from libs.runtime import rpc
 from libs.runtime.lifecycle import Background, Shutdown, StartupError
 from libs.runtime.metrics import MetricsServer
-from services.ingress import limits
+from services.ingress import limits, spans
 from services.ingress.checks.runner import CheckRunner
 from services.ingress.clients.policy import PolicyClient
 from services.ingress.clients.relay import RelayClient
@@ -106,6 +106,7 @@ class Worker:
 
 async def serve(settings: Settings, shutdown: Shutdown, number: int) -> None:
     """Runs worker `number` until shutdown is requested and its sessions are gone. Raises StartupError."""
+    spans.configure()
     worker = Worker(settings, shutdown, number, REGISTRY)
     if settings.workers > 1:
         _end_with_supervisor(shutdown)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import structlog
 
-from libs.runtime import logging, rpc
+from libs.runtime import logging, rpc, tracing
 from libs.runtime.lifecycle import Background, Shutdown, StartupError, run
 from libs.runtime.metrics import MetricsServer
 from services.policy.clients import ConfigurationWatch, HitReporter, SnapshotFile, config_dialers
@@ -42,6 +42,7 @@ _GC_THRESHOLDS = (50_000, 20, 50)
 async def main(shutdown: Shutdown) -> None:
     settings = read_settings()
     logging.configure("policy", settings.log_level)
+    tracing.configure("policy")
     try:
         resolver = Resolver(nameservers(settings.nameservers), seconds=settings.lookup_seconds)
     except ValueError as error:

@@ -72,7 +72,9 @@ class DecisionCounts(Collector):
 
     def collect(self) -> Iterator[Metric]:
         decisions = CounterMetricFamily(
-            "posthouse_policy_decisions", "Decisions.", labels=["stage", "action", "reason"]
+            "posthouse_policy_decisions",
+            "Decisions by the rule that made them; no reason: nothing objected.",
+            labels=["stage", "action", "reason"],
         )
         for (stage, action, reason), count in list(self._decisions.items()):
             decisions.add_metric([Stage(stage).name.lower(), action.name.lower(), reason], count)

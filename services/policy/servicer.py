@@ -10,11 +10,13 @@ import grpc
 import structlog
 from posthouse.policy.v1 import policy_pb2, policy_pb2_grpc
 
+from libs.runtime import tracing
 from libs.smtp.network import counter_key
 from services.policy import wire
 from services.policy.engine import Engine, StreamSessions
 from services.policy.explain import Explainer, UnknownSessionError
 from services.policy.metrics import STREAMS
+from services.policy.spans import traced
 from services.policy.state.store import StoreAwayError
 
 log = structlog.get_logger(__name__)
@@ -143,7 +145,7 @@ class _Stream:
         engine, sessions, answer = self._engine, self._sessions, self._answer
         if frame.resumed_sessions:
             engine.resume_sessions([(one.session_id, one.client_address) for one in frame.resumed_sessions], sessions)
-        decide = engine.decide
+        decide = engine.decide if tracing.tracer is None else traced(tracing.tracer, engine.decide)
         for request in frame.requests:
             waiting = decide(request, answer, sessions)
             if waiting is not None:

@@ -6,7 +6,7 @@ import gc
 import random
 import sys
 
-from libs.runtime import lifecycle, logging
+from libs.runtime import lifecycle, logging, tracing
 from libs.runtime.lifecycle import Shutdown, StartupError
 from services.relay import settings as environment
 from services.relay.clock import Clock
@@ -21,6 +21,7 @@ async def main(shutdown: Shutdown) -> None:
         logging.configure("relay", settings.log_level)
     except ValueError as error:
         raise StartupError(f"RELAY_LOG_LEVEL: {error}") from None
+    tracing.configure("relay")
     database = open_database(settings.url)
     try:
         await database.open()

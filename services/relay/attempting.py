@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from libs.runtime import tracing
 from services.relay.backlog import Job
 from services.relay.clock import MICROSECONDS, Clock
 from services.relay.commits import Committer
@@ -138,6 +139,7 @@ class Attempts:
         deliveries: tuple[QueuedDelivery, ...],
     ) -> None:
         started_at = self._clock.now()
+        span = None if tracing.tracer is None else _span(tracing.tracer, route, message, deliveries)
         try:
             outcomes = await self._transport.deliver(
                 configuration, route, message.outgoing(), [each.outgoing() for each in deliveries]
@@ -145,7 +147,11 @@ class Attempts:
         except asyncio.CancelledError:
             # Broken off, perhaps after the final dot: nobody knows (C120).
             self._record(configuration, route, message, deliveries, _broken_off(deliveries), started_at)
+            if span is not None:
+                span.end(error="broken off")
             raise
+        if span is not None:
+            _end(span, outcomes)
         self._record(configuration, route, message, deliveries, outcomes, started_at)
 
     def _record(
@@ -229,6 +235,7 @@ class Attempts:
             log.info(
                 "delivery_attempt",
                 queue_id=queue_id(message.id),
+                session_id=message.session_id,
                 sender=message.sender,
                 recipient=delivery.recipient,
                 destination=route.destination,
@@ -240,6 +247,28 @@ class Attempts:
                 text=outcome.text[:300],
                 possible_duplicate=settled.possible_duplicate,
             )
+
+
+def _span(
+    tracer: tracing.Tracer, route: Route, message: QueuedMessage, deliveries: Sequence[QueuedDelivery]
+) -> tracing.Span:
+    return tracer.start(
+        "relay.attempt",
+        message.traceparent,
+        kind="client",
+        queue_id=queue_id(message.id),
+        session_id=message.session_id,
+        destination=route.destination,
+        recipients=len(deliveries),
+        attempt=1 + max(each.attempts for each in deliveries),
+    )
+
+
+def _end(span: tracing.Span, outcomes: Sequence[Outcome]) -> None:
+    """The worst outcome speaks for all; none of the next hop's text, which may hold addresses."""
+    worst = next((each for each in outcomes if each.result is not Result.DELIVERED), outcomes[0])
+    span.set(result=worst.result.value, host=worst.host, code=worst.code, enhanced_code=worst.enhanced_code)
+    span.end("" if worst.result is Result.DELIVERED else worst.result.value)
 
 
 def _broken_off(deliveries: Sequence[QueuedDelivery]) -> list[Outcome]:

@@ -24,6 +24,7 @@ class Incoming:
     smtputf8: bool = False
     body_8bitmime: bool = False
     quarantine: bool = False
+    traceparent: str = ""
 
 
 @value(frozen=True, slots=True)

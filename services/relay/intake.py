@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import structlog
 
+from libs.runtime import tracing
 from libs.smtp.value import value
 from services.relay.addressing import address
 from services.relay.backlog import Room
@@ -63,6 +64,8 @@ class Stream:
         self._intake = intake
         self._open: dict[str, _Open] = {}
         self._acks: list[Ack] = []
+        # While traces are on: by submission id, the whole and the commit.
+        self._spans: dict[str, tuple[tracing.Span, tracing.Span]] = {}
         # Submissions that the committer has.
         self.pending = 0
         self.changed = asyncio.Event()
@@ -100,11 +103,15 @@ class Stream:
 
     def stored(self, message: NewMessage, message_id: int) -> None:
         self.pending -= 1
+        if self._spans:
+            self._end_spans(message.submission_id, queue_id=queue_id(message_id))
         self._intake.done(message, kept=message_id == message.id)
         self._ack(Ack(message.submission_id or "", Result.STORED, queue_id(message_id)))
 
     def not_stored(self, message: NewMessage, reason: str, *, full: bool) -> None:
         self.pending -= 1
+        if self._spans:
+            self._end_spans(message.submission_id, error=reason)
         self._intake.done(message, kept=False)
         if full:
             self._intake.storage.ran_full()
@@ -132,11 +139,36 @@ class Stream:
         if len(content) != incoming.size:
             self._refuse(incoming.id, Result.INVALID, f"{len(content)} octets of {incoming.size}")
             return
+        if tracing.tracer is not None:
+            incoming = self._begin_spans(tracing.tracer, incoming)
         refused = self._intake.accept(incoming, content, self)
         if not refused:
             self.pending += 1
         else:
+            if self._spans:
+                self._end_spans(incoming.id, error=refused)
             self._refuse(incoming.id, Result.TEMPORARY_FAILURE, refused)
+
+    def _begin_spans(self, tracer: tracing.Tracer, incoming: Incoming) -> Incoming:
+        """What becomes of the message belongs below the span of its being taken in."""
+        whole = tracer.start(
+            "relay.submit",
+            incoming.traceparent,
+            kind="server",
+            session_id=incoming.origin.session_id,
+            submission_id=incoming.id,
+            size=incoming.size,
+        )
+        self._spans[incoming.id] = whole, tracer.start("relay.commit", whole.traceparent)
+        return replace(incoming, traceparent=whole.traceparent)
+
+    def _end_spans(self, submission_id: str | None, *, queue_id: str = "", error: str = "") -> None:
+        found = self._spans.pop(submission_id or "", None)
+        if found is not None:
+            whole, commit = found
+            commit.end(error)
+            whole.set(queue_id=queue_id)
+            whole.end(error)
 
     def _drop(self, submission_id: str) -> None:
         entry = self._open.pop(submission_id, None)
@@ -271,6 +303,7 @@ class Intake:
             quarantine=incoming.quarantine,
             sweep_at=sweep(configuration.queue, now, null_sender=not incoming.sender, delay_noticed=False),
             leased=self._room.fits(waiting, len(content)),
+            traceparent=incoming.traceparent,
         )
         if not addressed.reported:
             return message, ()

@@ -64,6 +64,8 @@ class NewMessage:
     sweep_at: int | None = None
     # False: its deliveries wait in the database, since there is no room for them in memory.
     leased: bool = True
+    # W3C trace context that attempts belong to; empty: none.
+    traceparent: str = ""
 
     @property
     def waiting(self) -> tuple[NewDelivery, ...]:
@@ -108,6 +110,8 @@ class QueuedMessage:
     quarantine: bool = False
     account_login: str = ""
     helo_name: bytes = b""
+    session_id: str = ""
+    traceparent: str = ""
 
     def with_content(self, content: bytes) -> QueuedMessage:
         return replace(self, content=content)
@@ -165,6 +169,8 @@ def queued(message: NewMessage, stored_at: int, owner: int) -> tuple[QueuedMessa
             message.quarantine,
             message.origin.account_login,
             message.origin.helo_name,
+            message.origin.session_id,
+            message.traceparent,
         ),
         tuple(
             QueuedDelivery(each.id, each.recipient, owner, each.submitted_recipient, each.notify, each.orcpt)

@@ -94,6 +94,7 @@ def _report(
         smtputf8=not all(each.isascii() for each in to),
         body_8bitmime=not content.isascii(),
         sweep_at=sweep(configuration.queue, now, null_sender=True, delay_noticed=False),
+        traceparent=message.traceparent,
     )
 
 

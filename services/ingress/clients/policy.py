@@ -12,6 +12,7 @@ from posthouse.policy.v1 import policy_pb2, policy_pb2_grpc
 
 from libs.runtime import rpc
 from libs.runtime.endpoints import Endpoint
+from services.ingress import spans
 from services.ingress.clients import wire
 from services.ingress.clients.policy_lane import Lane, Question
 from services.ingress.clients.replicas import Replicas
@@ -105,6 +106,8 @@ class PolicyClient:
             stage, session, transaction, recipient=recipient, credentials=credentials, findings=findings
         )
         request.request_id = number = next(self._numbers)
+        if spans.current is not None:
+            request.traceparent = spans.current.traceparent(session.id)
         addresses = len(transaction.recipients) if transaction is not None else 0
         if findings is not None:
             addresses += len(findings.from_addresses)

@@ -13,6 +13,7 @@ from posthouse.relay.v1 import relay_pb2, relay_pb2_grpc
 from libs.runtime import rpc
 from libs.runtime.endpoints import Endpoint
 from libs.smtp.reply import STORAGE, TRY_AGAIN
+from services.ingress import spans
 from services.ingress.clients import wire
 from services.ingress.clients.replicas import Replicas
 from services.ingress.clients.stream import FrameStream
@@ -113,6 +114,8 @@ class RelayClient:
                 pending.lane.load -= 1
         self._metrics.relay_seconds.observe(time.monotonic() - now)
         if ack.result == relay_pb2.SubmitAck.RESULT_STORED:
+            if spans.current is not None:
+                spans.current.stored(submission.session.id, ack.queue_id, submission.size)
             return str(ack.queue_id)
         if ack.result == relay_pb2.SubmitAck.RESULT_INSUFFICIENT_STORAGE:
             raise HandoverError(STORAGE, "insufficient storage")
@@ -225,7 +228,8 @@ class RelayClient:
     def _abandon(self, pending: _Pending) -> None:
         """No acknowledgement came; 451, and what relay has of an unfinished one is void."""
         if pending.sent_at:
-            log.warning("submission_unconfirmed", submission_id=pending.submission.id)
+            submission = pending.submission
+            log.warning("submission_unconfirmed", session_id=submission.session.id, submission_id=submission.id)
         if pending.lane is not None:
             pending.lane.void(pending)
         pending.acknowledged.set_exception(HandoverError(TRY_AGAIN, "relay did not acknowledge in time"))
@@ -325,10 +329,14 @@ class _Lane:
         pending.sent_at = time.monotonic()
         submission = pending.submission
         if submission.size <= INLINE_OCTETS:
-            return wire.submission(submission, b"".join(submission.content.pieces()))
-        pending.pieces = submission.content.pieces()
-        self._in_pieces.append(pending)
-        return wire.submission(submission, b"")
+            message = wire.submission(submission, b"".join(submission.content.pieces()))
+        else:
+            pending.pieces = submission.content.pieces()
+            self._in_pieces.append(pending)
+            message = wire.submission(submission, b"")
+        if spans.current is not None:
+            message.traceparent = spans.current.traceparent(submission.session.id)
+        return message
 
     def _piece(self, pending: _Pending, chunks: list[relay_pb2.SubmissionChunk]) -> int:
         """Adds the next piece; its octets. Once the content is whole, the last chunk is an empty one."""

@@ -15,6 +15,7 @@ from libs.smtp.reply import (
     TOO_MANY_RECIPIENTS,
     CommandError,
 )
+from services.ingress import spans
 from services.ingress.commands import greeting
 from services.ingress.session import Discard, Recipient, Stage, Transaction
 from services.ingress.verdict import Action
@@ -50,7 +51,10 @@ async def mail(dialogue: Dialogue, argument: bytes) -> None:
     if short is not None:
         dialogue.reply(short.reply)
         return
+    if spans.current is not None:
+        spans.current.message_began(session)
     if not await _mail_permitted(dialogue, transaction):
+        dialogue.clear_transaction()
         return
     dialogue.transaction = transaction
     dialogue.reply(SENDER_OK)

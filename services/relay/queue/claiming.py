@@ -84,6 +84,8 @@ _COLUMNS = (
     messages.c.quarantine,
     messages.c.account_login,
     messages.c.helo_name,
+    messages.c.session_id,
+    messages.c.traceparent,
 )
 _CLAIMED = Once(
     lambda dialect: (
@@ -120,6 +122,8 @@ class _Row(NamedTuple):
     quarantine: Any
     account_login: Any
     helo_name: Any
+    session_id: Any
+    traceparent: Any
 
 
 _CONTENTS = Once(
@@ -259,6 +263,8 @@ def _message(row: Any, content: bytes | None, inline: bool) -> QueuedMessage:
         bool(row.quarantine),
         row.account_login,
         row.helo_name,
+        row.session_id,
+        row.traceparent or "",
     )
 
 

@@ -130,4 +130,6 @@ def _message(row: Any) -> QueuedMessage:
         bool(row.quarantine),
         row.account_login,
         row.helo_name,
+        row.session_id,
+        row.traceparent or "",
     )

@@ -79,6 +79,7 @@ def _message_row(message: NewMessage, open_ones: int, now: int) -> Row:
         origin.listener,
         origin.tls,
         None,
+        message.traceparent or None,
     )
 
 
@@ -144,6 +145,7 @@ def store_refused(connection: Connection, refused: Sequence[Refused]) -> None:
                 *(None, False, 0, one.refused_at, "", b"", False, False, False, origin.session_id),
                 *(origin.client_address, origin.helo_name, origin.account_login, origin.listener, origin.tls),
                 json.dumps(reply),
+                None,
             )
         )
         state = State.DISCARDED if one.discarded else State.REJECTED

@@ -56,6 +56,8 @@ messages = Table(
     Column("tls", Boolean, nullable=False),
     # REFUSED: the reply and the rule, as JSON.
     Column("refusal", Text),
+    # The trace that every attempt joins (W3C traceparent). NULL: none.
+    Column("traceparent", String(55)),
 )
 Index("messages_submission", messages.c.submission_id, unique=True)
 _IS_OPEN = text("open > 0")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from posthouse.relay.v1 import relay_pb2 as pb
 
+from libs.runtime.tracing import well_formed
 from services.relay.addressing import Wanted
 from services.relay.incoming import Chunk, Frame, Incoming, Refusal
 from services.relay.intake import Ack, Result
@@ -67,6 +68,7 @@ def _incoming(of: pb.Submission) -> Incoming:
         smtputf8=envelope.smtputf8,
         body_8bitmime=envelope.body_8bitmime,
         quarantine=of.quarantine,
+        traceparent=well_formed(of.traceparent) if of.traceparent else "",
     )
 
 

@@ -559,6 +559,7 @@ class DecideRequest(_message.Message):
     TRANSACTION_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
     ASKED_BEFORE_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.int
     """Chosen by ingress, unique among those unanswered on the stream; echoed in the verdict. 0 with Decide."""
     stage: Global___Stage.ValueType
@@ -566,6 +567,8 @@ class DecideRequest(_message.Message):
     """Asked before on a stream that broke before the verdict came: what is counted by the minute is read, not counted
     again.
     """
+    traceparent: _builtins.str
+    """W3C trace context of the session, or of its message; empty when tracing is off."""
     @_builtins.property
     def session(self) -> Global___Session: ...
     @_builtins.property
@@ -590,10 +593,11 @@ class DecideRequest(_message.Message):
         transaction: Global___Transaction | None = ...,
         content: Global___Content | None = ...,
         asked_before: _builtins.bool = ...,
+        traceparent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "credentials", b"credentials", "session", b"session", "transaction", b"transaction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_before", b"asked_before", "content", b"content", "credentials", b"credentials", "request_id", b"request_id", "session", b"session", "stage", b"stage", "transaction", b"transaction"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_before", b"asked_before", "content", b"content", "credentials", b"credentials", "request_id", b"request_id", "session", b"session", "stage", b"stage", "traceparent", b"traceparent", "transaction", b"transaction"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

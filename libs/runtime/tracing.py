@@ -1,0 +1,155 @@
+"""Traces: spans that go to an OpenTelemetry collector. Off unless the environment names one, and free of cost then.
+
+`tracer` is None while traces are off: who makes spans looks at it, and does nothing else. Spans say what the log says
+and less: no mail content, no mail address, no credentials.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import threading
+from typing import TYPE_CHECKING, Literal
+
+import structlog
+
+from libs.runtime.lifecycle import StartupError, at_end
+
+if TYPE_CHECKING:
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+
+log = structlog.get_logger(__name__)
+
+Kind = Literal["internal", "server", "client"]
+Attribute = str | int | bool
+
+# The standard names, so that one variable serves all processes, and headers, TLS and sampling have theirs as well.
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+# At the end of the process what is not sent yet gets so much time.
+_FLUSH_SECONDS = 3.0
+# W3C Trace Context, section 3.2: version, trace, span, flags. All zeros are no identifiers.
+_TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})").fullmatch
+
+
+class Span:
+    """Something that takes time. `traceparent` names it to those who make spans below it, in other processes too."""
+
+    __slots__ = ("_span", "traceparent")
+
+    def __init__(self, span: trace.Span) -> None:
+        self._span = span
+        context = span.get_span_context()
+        self.traceparent = f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
+
+    def set(self, **attributes: Attribute) -> None:
+        """Adds attributes; their names are put under `posthouse.`."""
+        self._span.set_attributes(_named(attributes))
+
+    def end(self, error: str = "") -> None:
+        """Once; `error` in our words when it came to nothing."""
+        if error:
+            from opentelemetry.trace import Status, StatusCode
+
+            self._span.set_status(Status(StatusCode.ERROR, error))
+        self._span.end()
+
+
+class Tracer:
+    """Makes spans."""
+
+    def __init__(self, tracer: trace.Tracer, provider: TracerProvider) -> None:
+        self._tracer = tracer
+        self._provider = provider
+
+    def start(
+        self, name: str, parent: str = "", *, kind: Kind = "internal", link: str = "", **attributes: Attribute
+    ) -> Span:
+        """A span that has begun now. `parent` and `link` are traceparents; without a parent it begins a trace."""
+        from opentelemetry import context, trace
+
+        above = _remote(parent)
+        linked = _remote(link)
+        return Span(
+            self._tracer.start_span(
+                name,
+                # An empty context, not the current one: nothing is ever current here.
+                context.Context() if above is None else trace.set_span_in_context(above, context.Context()),
+                trace.SpanKind[kind.upper()],
+                _named(attributes),
+                None if linked is None else [trace.Link(linked.get_span_context())],
+            )
+        )
+
+    def close(self) -> None:
+        """Sends what is left, for at most a few seconds."""
+        # The exporter tries a collector that is away for longer than an end of the process may take.
+        closing = threading.Thread(target=self._provider.shutdown, daemon=True)
+        closing.start()
+        closing.join(_FLUSH_SECONDS)
+
+
+# Of the process, as its metrics and its log are.
+tracer: Tracer | None = None
+
+
+def configure(service: str) -> None:
+    """Makes the process's `tracer`, if the environment asks for one. Raises StartupError."""
+    global tracer  # noqa: PLW0603 - as above
+    endpoint = next(filter(None, map(os.environ.get, _ENDPOINTS)), "")
+    if not endpoint or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return
+    protocol = next(filter(None, map(os.environ.get, _PROTOCOLS)), "grpc")
+    if protocol != "grpc":
+        raise StartupError("traces are sent by OTLP over gRPC: OTEL_EXPORTER_OTLP_PROTOCOL must be grpc")
+    try:
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError:
+        raise StartupError(
+            "OTEL_EXPORTER_OTLP_ENDPOINT is set, and OpenTelemetry is not installed: pip install posthouse[tracing]"
+        ) from None
+    resource = Resource.create(
+        {
+            "service.namespace": "posthouse",
+            "service.name": service,
+            "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
+        }
+    )
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    tracer = Tracer(provider.get_tracer("posthouse"), provider)
+    at_end(shutdown)
+    log.info("traces_on")
+
+
+def shutdown() -> None:
+    """Sends what is left, and turns traces off."""
+    global tracer
+    closing, tracer = tracer, None
+    if closing is not None:
+        closing.close()
+
+
+def well_formed(traceparent: str) -> str:
+    """The same, or nothing when it is no traceparent: what another process sent is kept only as one."""
+    return traceparent if _TRACEPARENT(traceparent) else ""
+
+
+def _named(attributes: dict[str, Attribute]) -> dict[str, Attribute]:
+    return {f"posthouse.{name}": value for name, value in attributes.items()}
+
+
+def _remote(traceparent: str) -> trace.Span | None:
+    found = _TRACEPARENT(traceparent) if traceparent else None
+    if found is None:
+        return None
+    from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
+
+    return NonRecordingSpan(
+        SpanContext(int(found[1], 16), int(found[2], 16), is_remote=True, trace_flags=TraceFlags(int(found[3], 16)))
+    )

@@ -1,0 +1,66 @@
+"""The spans of a worker's sessions and messages, while traces are on: a trace for each session, and one a message."""
+
+from __future__ import annotations
+
+from libs.runtime import tracing
+from libs.runtime.tracing import Span, Tracer
+from services.ingress.session import Session
+
+
+class Spans:
+    """By session id. A message's span begins at MAIL, is linked to its session's, and ends with its transaction."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+        self._sessions: dict[str, Span] = {}
+        self._messages: dict[str, Span] = {}
+
+    def session_began(self, session: Session) -> None:
+        self._sessions[session.id] = self._tracer.start(
+            "ingress.session", kind="server", session_id=session.id, listener=session.listener.label
+        )
+
+    def session_ended(self, session: Session, reason: str) -> None:
+        self.message_ended(session.id)
+        span = self._sessions.pop(session.id, None)
+        if span is not None:
+            span.set(reason=reason, messages=session.messages, tls=session.tls is not None)
+            span.end()
+
+    def message_began(self, session: Session) -> None:
+        self.message_ended(session.id)
+        of_session = self._sessions.get(session.id)
+        self._messages[session.id] = self._tracer.start(
+            "ingress.message",
+            kind="server",
+            link=of_session.traceparent if of_session is not None else "",
+            session_id=session.id,
+            listener=session.listener.label,
+        )
+
+    def stored(self, session_id: str, queue_id: str, octets: int) -> None:
+        """relay has the message."""
+        span = self._messages.get(session_id)
+        if span is not None:
+            span.set(queue_id=queue_id, size=octets)
+
+    def message_ended(self, session_id: str) -> None:
+        span = self._messages.pop(session_id, None)
+        if span is not None:
+            span.end()
+
+    def traceparent(self, session_id: str) -> str:
+        """Of what the session is at: its message, or itself."""
+        span = self._messages.get(session_id) or self._sessions.get(session_id)
+        return span.traceparent if span is not None else ""
+
+
+# Of the process, as its tracer is; None while traces are off.
+current: Spans | None = None
+
+
+def configure() -> None:
+    """Begins to make spans if traces are on. Raises StartupError."""
+    global current  # noqa: PLW0603 - as above
+    tracing.configure("ingress")
+    current = Spans(tracing.tracer) if tracing.tracer is not None else None

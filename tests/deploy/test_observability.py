@@ -1,0 +1,350 @@
+"""What a running suite shows of itself: traces, log lines that belong together, figures, and what it misses."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.e2e import world
+from tests.peers.dns import DnsServer
+from tests.peers.otlp import Collector, Span
+from tests.peers.postgres import Postgres
+from tests.peers.process import until
+from tests.peers.redis import Redis
+from tests.peers.smtp_sink import SmtpSink, Stage, reply
+from tests.peers.suite import Suite
+
+pytestmark = pytest.mark.e2e
+
+SERVICES = ("config_api", "ingress", "policy", "relay")
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    with Collector() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def far() -> Iterator[SmtpSink]:
+    with SmtpSink() as sink:
+        yield sink
+
+
+@pytest.fixture(scope="module")
+def queue_database(_postgres: Postgres) -> Iterator[Postgres]:
+    _postgres.ensure_running()
+    yield _postgres
+    _postgres.ensure_running()
+
+
+@pytest.fixture(scope="module")
+def counters(_redis: Redis) -> Iterator[Redis]:
+    _redis.ensure_running()
+    _redis.flush()
+    yield _redis
+    _redis.ensure_running()
+
+
+@pytest.fixture(scope="module")
+def suite(collector: Collector, far: SmtpSink, queue_database: Postgres, counters: Redis) -> Iterator[Suite]:
+    """Traces are on, and its stores are those of the test."""
+    environment = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+        "RELAY_MX_PORT": str(far.port),
+        "RELAY_LEASE_SECONDS": "3",
+    }
+    with DnsServer() as outside:
+        outside.add("far.test", "MX", "10 mx.far.test.")
+        outside.add("mx.far.test", "A", far.host)
+        url = queue_database.create_database()
+        with Suite(environment, nameservers=outside.address, postgres_url=url, redis_url=counters.url) as running:
+            world.local_domain(running)
+            world.account(running)
+            until(lambda: world.reply_to_rcpt(running, world.ALICE)[0] == 250, "policy knows the account")
+            yield running
+            print(running.logs[-20_000:])
+        queue_database.ensure_running()
+        queue_database.drop_database(url)
+
+
+def send(suite: Suite, *recipients: str) -> str:
+    """From alice, logged in; the queue id that she was told."""
+    with world.submission(suite) as client:
+        client.mail(world.ALICE)
+        for recipient in recipients:
+            client.rcpt(recipient)
+        code, text = client.data(world.message(recipients=recipients))
+    assert code == 250, text
+    return text.decode().rpartition(" ")[2]
+
+
+def log_lines(suite: Suite, service: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in suite.log(service).splitlines() if line.startswith("{")]
+
+
+# Traces
+
+
+def of_queue_id(spans: Sequence[Span], name: str, queue_id: str) -> list[Span]:
+    return [span for span in spans if span.name == name and span.attributes.get("posthouse.queue_id") == queue_id]
+
+
+def test_a_message_is_one_trace_through_all_services_and_attempts(
+    suite: Suite, collector: Collector, far: SmtpSink
+) -> None:
+    far.on(Stage.RCPT, reply("451 4.2.0 Later"), address="bob@far.test", times=1)
+    queue_id = send(suite, "bob@far.test")
+    first = collector.wait_for(
+        lambda spans: bool(
+            of_queue_id(spans, "relay.attempt", queue_id) and of_queue_id(spans, "ingress.message", queue_id)
+        ),
+        "the first attempt",
+    )
+    (root,) = of_queue_id(first, "ingress.message", queue_id)
+    assert (root.parent, root.service, root.kind) == ("", "ingress", "server")
+    # It waits in the database now, and comes back with what was stored there.
+    until(lambda: len(world.queued(suite)) == 1, "the deferral is committed")
+    assert suite.api.post(f"/v1/queue/messages/{queue_id}:retry").status_code == 200
+    collector.wait_for(lambda spans: len(of_queue_id(spans, "relay.attempt", queue_id)) == 2, "the second attempt")
+    trace = collector.trace(root.trace)
+    by_id = {span.id: span for span in trace}
+    tree = [(span.service, span.name, by_id[span.parent].name if span.parent else "") for span in trace]
+    assert sorted(set(tree)) == [
+        ("ingress", "ingress.message", ""),
+        ("policy", "policy.decide", "ingress.message"),
+        ("relay", "relay.attempt", "relay.submit"),
+        ("relay", "relay.commit", "relay.submit"),
+        ("relay", "relay.submit", "ingress.message"),
+    ]
+    assert [name for _, name, _ in tree].count("relay.submit") == 1
+    decisions = [span for span in trace if span.name == "policy.decide"]
+    assert "rcpt" in [span["stage"] for span in decisions]
+    assert {span["action"] for span in decisions} == {"accept"}
+    (submit,) = [span for span in trace if span.name == "relay.submit"]
+    assert submit["queue_id"] == queue_id
+    deferred, delivered = [span for span in trace if span.name == "relay.attempt"]
+    assert (deferred["result"], deferred["code"], deferred["attempt"], deferred.failed) == ("deferred", 451, 1, True)
+    assert (delivered["result"], delivered["code"], delivered["attempt"]) == ("delivered", 250, 2)
+    assert delivered["host"] == "mx.far.test"
+    assert not delivered.failed
+    assert all(span.began <= span.ended and root.began <= span.began for span in trace)
+    assert {span["session_id"] for span in trace if "posthouse.session_id" in span.attributes} == {root["session_id"]}
+
+
+def test_a_session_is_a_trace_of_its_own_to_which_its_messages_are_linked(
+    suite: Suite, collector: Collector, far: SmtpSink
+) -> None:
+    with world.submission(suite) as client:
+        queue_ids = []
+        for _ in range(2):
+            client.mail(world.ALICE)
+            client.rcpt("bob@far.test")
+            queue_ids.append(client.data(world.message())[1].decode().rpartition(" ")[2])
+    spans = collector.wait_for(
+        lambda spans: (
+            all(of_queue_id(spans, "relay.attempt", one) for one in queue_ids)
+            and any(span.name == "ingress.session" and span["messages"] == 2 for span in spans)
+        ),
+        "two messages and their session",
+    )
+    messages = [of_queue_id(spans, "ingress.message", one)[0] for one in queue_ids]
+    assert messages[0].trace != messages[1].trace
+    (session,) = {link for message in messages for link in message.links}
+    of_session = collector.trace(session)
+    (root,) = [span for span in of_session if span.name == "ingress.session"]
+    assert (root["listener"], root["tls"], root["reason"]) == ("submission", True, "quit")
+    decided = {span["stage"] for span in of_session if span.name == "policy.decide"}
+    assert {"connect", "auth"} <= decided
+    assert not {"rcpt", "end_of_data"} & decided
+
+
+def test_a_refused_message_ends_its_trace_with_the_verdict(suite: Suite, collector: Collector) -> None:
+    with world.smtp(suite) as client:
+        client.mail("someone@far.test")
+        assert client.rcpt("nobody@ours.test")[0] == 550
+    spans = collector.wait_for(
+        lambda spans: any(span.attributes.get("posthouse.reason_id") == "unknown_recipient" for span in spans),
+        "the verdict",
+    )
+    verdict = next(span for span in spans if span.attributes.get("posthouse.reason_id") == "unknown_recipient")
+    assert (verdict["stage"], verdict["action"]) == ("rcpt", "reject")
+    collector.wait_for(lambda spans: any(span.id == verdict.parent for span in spans), "the message's span")
+    assert not [span for span in collector.trace(verdict.trace) if span.service == "relay"]
+
+
+def test_a_report_joins_the_trace_of_the_message_that_failed(suite: Suite, collector: Collector, far: SmtpSink) -> None:
+    far.on(Stage.RCPT, reply("550 5.1.1 Nobody here"), address="gone@far.test", times=1)
+    queue_id = send(suite, "gone@far.test")
+    spans = collector.wait_for(lambda spans: bool(of_queue_id(spans, "relay.attempt", queue_id)), "the attempt")
+    trace = of_queue_id(spans, "relay.attempt", queue_id)[0].trace
+    collector.wait_for(
+        lambda spans: (
+            [span["destination"] for span in spans if span.name == "relay.attempt" and span.trace == trace]
+            == ["domain:far.test", "mailbox:ours.test"]
+        ),
+        "the report's delivery",
+    )
+
+
+def test_spans_hold_no_mail_and_no_mail_address(suite: Suite, collector: Collector, far: SmtpSink) -> None:
+    queue_id = send(suite, "bob@far.test")
+    spans = collector.wait_for(lambda spans: bool(of_queue_id(spans, "relay.attempt", queue_id)), "the attempt")
+    shown = json.dumps([span.attributes for span in spans])
+    assert "@" not in shown
+    for secret in ("Hello.", "A test", world.PASSWORD, world.LOGIN, suite.admin_key):
+        assert secret not in shown
+
+
+# Log lines
+
+# Those that concern one session, and those that concern one message of the queue.
+OF_A_SESSION = {
+    "verdict",
+    "submission_stored",
+    "submission_not_stored",
+    "content_refused",
+    "handshake_failed",
+    "policy_gave_no_verdict",
+    "delivery_attempt",
+}
+OF_A_MESSAGE = {"submission_stored", "delivery_attempt", "delivery_held", "deliveries_expired"}
+
+
+def test_log_lines_of_one_message_are_found_by_its_session_and_its_queue_id(suite: Suite, far: SmtpSink) -> None:
+    queue_id = send(suite, "bob@far.test")
+    far.wait_for_messages(1)
+
+    def of_message(service: str, event: str) -> list[dict[str, Any]]:
+        lines = log_lines(suite, service)
+        return [line for line in lines if line["event"] == event and line.get("queue_id") == queue_id]
+
+    until(lambda: bool(of_message("relay", "delivery_attempt")), "relay tells of the attempt")
+    (stored,) = of_message("ingress", "submission_stored")
+    (attempt,) = of_message("relay", "delivery_attempt")
+    assert attempt["session_id"] == stored["session_id"]
+    decided = [line for line in log_lines(suite, "policy") if line.get("session_id") == stored["session_id"]]
+    assert decided[0]["stage"] == "connect"
+    assert "rcpt" in [line["stage"] for line in decided]
+
+
+def test_every_line_of_a_session_or_message_has_its_id(suite: Suite) -> None:
+    seen = set()
+    for service in SERVICES:
+        for line in log_lines(suite, service):
+            seen.add(line["event"])
+            if line["event"] in OF_A_SESSION and not (line["event"] == "delivery_attempt" and line["sender"] == ""):
+                assert re.fullmatch("[0-9a-f]{32}", line["session_id"]), line
+            if line["event"] in OF_A_MESSAGE:
+                assert re.fullmatch("[0-9A-F]+", line["queue_id"]), line
+    assert {"verdict", "submission_stored", "delivery_attempt"} <= seen
+
+
+# Figures
+
+
+def scraped(suite: Suite, service: str) -> list[Metric]:
+    port = suite.port(f"{service.upper()}_METRICS_PORT")
+    text = httpx.get(f"http://{suite.host}:{port}/metrics", timeout=10).text
+    return list(text_string_to_metric_families(text))
+
+
+NAME = re.compile(r"posthouse_(?:config_api|ingress|policy|relay)_[a-z]+(?:_[a-z]+)*").fullmatch
+# What a name may end in, by the kind of metric; the parser has taken a counter's `_total` off.
+HISTOGRAM_UNITS = ("_seconds", "_messages")
+NO_UNITS = ("_octets", "_ms", "_milliseconds", "_mb", "_count", "_sum", "_bucket", "_total", "_minutes")
+# Every label there may be, with what may stand in it: never what a client or another server chose.
+LABELS = {
+    "listener": r"smtp|submission|submissions",
+    "reason": r"[a-z_]*",
+    "verb": r"[A-Z]{3,8}|unknown|pipelining_[a-z_]+",
+    "code": r"[2-5][0-9]{2}",
+    "outcome": r"[a-z_]+",
+    "stage": r"[A-Z_]+|[a-z_]+",
+    "check": r"dkim|arc|virus|signatures",
+    "state": r"greeting|command|transaction|leased|due|deferred|held",
+    "service": r"policy|relay",
+    "action": r"accept|reject|discard",
+    "counter": r"[a-z_]+",
+    "lookup": r"client_name|helo_domain|sender_domain|dnsbl|spf|dmarc",
+    # Configured, not found: as many as there are block lists.
+    "zone": r"[a-z0-9.-]+",
+    "result": r"[a-z_]+",
+    "kind": r"A|AAAA|MX|TXT|TLSA|report|double_bounce",
+    "what": r"retired|expired|delay_notice",
+    "direction": r"forward|back",
+    "consumer": r"policy|relay",
+    "operation": r"[A-Za-z_]+",
+    "status": r"[1-5][0-9]{2}",
+    "le": r"[0-9.e+-]+|\+Inf",
+}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_metric_is_named_by_convention_explained_and_bounded(suite: Suite, service: str) -> None:
+    with world.smtp(suite) as client:
+        for number in range(5):
+            client.docmd(f"XYZZY{number}", "alice@ours.test")
+    assert suite.api.get("/v1/no-such-path-1").status_code == 404
+    found = [metric for metric in scraped(suite, service) if not metric.name.startswith(("python_", "process_"))]
+    assert len(found) > 5
+    for metric in found:
+        assert NAME(metric.name), metric.name
+        assert metric.name.startswith(f"posthouse_{service}_")
+        assert not metric.name.endswith(NO_UNITS), metric.name
+        assert len(metric.documentation) > 10, metric.name
+        assert metric.documentation.endswith("."), metric.name
+        assert metric.type in ("counter", "gauge", "histogram"), metric.name
+        if metric.type == "histogram":
+            assert metric.name.endswith(HISTOGRAM_UNITS), metric.name
+        series = set()
+        for sample in metric.samples:
+            assert (metric.type == "counter") == sample.name.endswith("_total"), sample.name
+            for label, value in sample.labels.items():
+                assert re.fullmatch(LABELS[label], value), (sample.name, label, value)
+            series.add(frozenset((label, value) for label, value in sample.labels.items() if label != "le"))
+        assert len(series) < 300, metric.name
+
+
+# Readiness, last: it takes the stores away.
+
+
+def readiness(suite: Suite, service: str) -> tuple[int, dict[str, Any]]:
+    port = suite.port("CONFIG_API_PORT" if service == "config_api" else f"{service.upper()}_METRICS_PORT")
+    answer = httpx.get(f"http://{suite.host}:{port}/readyz", timeout=10)
+    return answer.status_code, answer.json()
+
+
+def missing(suite: Suite, service: str) -> tuple[int, set[str]]:
+    status, body = readiness(suite, service)
+    return status, set(body["missing"])
+
+
+def test_readyz_tells_which_dependency_is_missing(suite: Suite, queue_database: Postgres, counters: Redis) -> None:
+    for service in SERVICES:
+        until(lambda: readiness(suite, service) == (200, {"status": "ready", "missing": {}}), f"{service} is ready")  # noqa: B023
+    counters.kill()
+    until(lambda: missing(suite, "policy") == (200, {"redis"}), "policy says that Redis is away, and goes on")
+    assert readiness(suite, "policy")[1]["status"] == "degraded"
+    queue_database.kill()
+    until(lambda: missing(suite, "config_api") == (503, {"database"}), "config_api says that the database is away")
+    until(lambda: missing(suite, "relay") == (503, {"database"}), "relay says that the database is away")
+    assert readiness(suite, "relay")[1]["status"] == "unready"
+    suite.kill("policy")
+    until(lambda: missing(suite, "ingress") == (503, {"policy"}), "ingress says that policy is away")
+    suite.kill("relay")
+    until(lambda: missing(suite, "ingress") == (503, {"policy", "relay"}), "ingress says that both are away")
+    queue_database.start()
+    counters.start()
+    for service in ("policy", "relay"):
+        suite.start_service(service)
+    for service in SERVICES:
+        until(lambda: missing(suite, service) == (200, set()), f"{service} is ready again")  # noqa: B023
