@@ -118,7 +118,11 @@ class Suspensions:
         """What waits for a destination that is suspended, or dead, would not learn of its new route by an attempt."""
 
         def destination(sender: bytes, recipient: bytes, quarantine: bool) -> str:
-            return resolve(configuration, sender, recipient, quarantine=quarantine).destination
+            try:
+                return resolve(configuration, sender, recipient, quarantine=quarantine).destination
+            except (ValueError, TypeError, AttributeError):
+                # A row that makes no sense stays where it is, for the claim to put it aside (C140).
+                return name
 
         for name in await self._database.read(rerouting.names):
             if name not in self and not await self._database.write(

@@ -16,11 +16,12 @@ from services.relay.configuration import Configuration, QueueSettings
 from services.relay.dsn import Action, ReportedRecipient
 from services.relay.identifiers import Identifiers
 from services.relay.message import NewMessage, queue_id
-from services.relay.metrics import REPORTS, SWEPT
+from services.relay.metrics import QUARANTINED, REPORTS, SWEPT
 from services.relay.queue import ending
 from services.relay.queue.database import Connection, Database, QueueError
 from services.relay.queue.due_times import pull_back
 from services.relay.queue.ending import Open
+from services.relay.queue.quarantine import quarantine_message
 from services.relay.queue.retention import forget_destinations, remove_old, shrink
 from services.relay.queue.settling import Event, record_events
 from services.relay.queue.storing import store
@@ -40,7 +41,7 @@ _REMOVED_AT_ONCE = 500
 # A message whose deliveries are being tried just now is looked at again after this.
 _AGAIN = 600 * MICROSECONDS
 # Just after a start, or while the clock is in doubt, nothing expires.
-_UNTIL_EXPIRY_IS_ALLOWED = 10 * MICROSECONDS
+_WHILE_IN_DOUBT = 10 * MICROSECONDS
 # After the start what is due is tried before what is old is given up.
 _START_SECONDS = 120.0
 
@@ -95,17 +96,43 @@ class Sweeper:
             return False
         may_expire = self._clock.settled and self._clock.steady() >= self._may_expire_at
 
-        def work(connection: Connection) -> int:
+        def work(connection: Connection, only: int | None = None) -> int:
             now = self._clock.now()
-            found = ending.due_for_sweep(connection, now, _BATCH)
+            found = ending.due_for_sweep(connection, now, _BATCH, only)
             for entry in found:
                 self._sweep_one(connection, configuration, entry, now, may_expire)
             return len(found)
 
-        count = await self._database.write(work)
+        try:
+            count = await self._database.write(work)
+        except Exception as error:
+            if isinstance(error, QueueError) and not error.corrupt:
+                raise
+            count = await self._sweep_one_by_one(work)
         if count:
             self._poke()
         return count == _BATCH
+
+    async def _sweep_one_by_one(self, work: Callable[[Connection, int], int]) -> int:
+        """One that can't be read must not keep all others waiting: it is put aside (C140)."""
+        due = self._clock.now()
+        found = await self._database.read(lambda connection: ending.ids_due_for_sweep(connection, due, _BATCH))
+        for message_id in found:
+            try:
+                await self._database.write(lambda connection: work(connection, message_id))  # noqa: B023 - used at once
+            except Exception as error:
+                if isinstance(error, QueueError) and not error.corrupt:
+                    raise
+                await self._put_aside(message_id, str(error)[:200])
+        return len(found)
+
+    async def _put_aside(self, message_id: int, reason: str) -> None:
+        now, event = self._clock.now(), self._identifiers.next()
+        count = await self._database.write(
+            lambda connection: quarantine_message(connection, event, message_id, reason, now, now + _AGAIN)
+        )
+        QUARANTINED.inc(count)
+        log.error("message_quarantined", queue_id=queue_id(message_id), deliveries=count, reason=reason)
 
     async def pull_back(self) -> None:
         """One batch of due times that no schedule can have given. Raises QueueError."""
@@ -135,26 +162,48 @@ class Sweeper:
                 forget_destinations(connection, before)
             return removed
 
-        removed = await self._database.write(work)
+        try:
+            removed = await self._database.write(work)
+            more = removed == _REMOVED_AT_ONCE
+        except QueueError as error:
+            if not error.corrupt:
+                raise
+            removed, more = await self._retire_one(before), True
         if removed:
             SWEPT.labels("retired").inc(removed)
         freed = await self._database.write(shrink)
-        return removed == _REMOVED_AT_ONCE or freed
+        return more or freed
+
+    async def _retire_one(self, before: int) -> int:
+        """Where a content can't even be removed: the oldest message by itself, without its content if need be."""
+        try:
+            return await self._database.write(lambda connection: remove_old(connection, before, 1))
+        except QueueError as error:
+            if not error.corrupt:
+                raise
+            log.error("content_not_removed", reason=str(error))
+        return await self._database.write(lambda connection: remove_old(connection, before, 1, contents_too=False))
 
     def _sweep_one(
         self, connection: Connection, configuration: Configuration, entry: Open, now: int, may_expire: bool
     ) -> None:
+        if not entry.waiting and not entry.others:
+            raise ValueError("the message is open and none of its deliveries is")
         settings, message = configuration.queue, entry.message
         null_sender = not message.sender
         noticed = entry.delay_noticed
         if now >= expiry(settings, message.stored_at, null_sender=null_sender):
             if may_expire:
                 self._expire(connection, configuration, entry, now)
-            again = _AGAIN if may_expire else _UNTIL_EXPIRY_IS_ALLOWED
+            again = _AGAIN if may_expire else _WHILE_IN_DOUBT
             ending.swept(connection, message.id, now + again, delay_noticed=noticed)
             return
         next_sweep = sweep(settings, message.stored_at, null_sender=null_sender, delay_noticed=noticed)
         if next_sweep <= now and not noticed:
+            if not self._clock.settled:
+                # A clock that has just jumped is no reason to tell anybody of a delay.
+                ending.swept(connection, message.id, now + _WHILE_IN_DOUBT, delay_noticed=False)
+                return
             self._notice(connection, configuration, entry, now)
             noticed = True
             next_sweep = sweep(settings, message.stored_at, null_sender=null_sender, delay_noticed=True)
@@ -213,10 +262,17 @@ class Sweeper:
         if not reported:
             return []
         message = ending.with_content(connection, entry.message)
-        made = [waiting_copy(each) for each in reports(configuration, self._identifiers.next, message, reported, now)]
+        try:
+            made = reports(configuration, self._identifiers.next, message, reported, now)
+        except QueueError:
+            raise
+        except Exception:
+            # What became of the mail is recorded whatever is wrong with the report.
+            log.exception("report_broke", queue_id=queue_id(message.id))
+            return []
         for report in made:
             REPORTS.labels(report.kind.name.lower()).inc()
-        return made
+        return [waiting_copy(each) for each in made]
 
 
 def _notify(row: object) -> tuple[str, ...]:

@@ -7,20 +7,27 @@ import contextlib
 import os
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from posthouse.relay.v1 import relay_pb2 as pb
+from posthouse.relay.v1 import relay_pb2_grpc
 
+from libs.runtime import rpc
 from services.relay.incoming import Frame
 from services.relay.intake import Result
+from services.relay.operating import Action
 from services.relay.queue.claiming import Claim
 from services.relay.queue.database import Connection, Database, SqliteDatabase, UnavailableError, Work
+from services.relay.queue.filters import MessageFilter
 from services.relay.states import State
 from tests.relay.scripted_transport import ScriptedTransport, deferred, delivered, failed
-from tests.relay.whole_relay import WholeRelay, incoming_of
+from tests.relay.whole_relay import CONFIGURATION, WholeRelay, incoming_of
 
 MEGABYTE = 1024 * 1024
+HOUR = 3600.0
 T = TypeVar("T")
 
 
@@ -122,22 +129,27 @@ async def test_a_read_only_database_refuses_and_recovers(tmp_path: Path) -> None
         assert await relay.rows("SELECT recipient FROM deliveries") == [(b"v@one.test",)]
 
 
-async def test_damaged_pages_of_one_content_cost_one_message(tmp_path: Path) -> None:
+MARKER = b"DAMAGE-ME-" * 3000
+
+
+def damage(path: Path) -> None:
     """Octets of the file itself are overwritten, below everything that SQLite can notice when it opens it."""
-    path = tmp_path / "queue.sqlite3"
-    url = f"sqlite:///{path}"
-    marker = b"DAMAGE-ME-" * 3000
-    transport = ScriptedTransport({b"u@one.test": [deferred, delivered], b"v@one.test": [deferred, delivered]})
-    async with WholeRelay(url, tmp_path, transport=transport) as relay:
-        bad = await relay.submit(b"u@one.test", content=b"Subject: x\r\n\r\n" + marker)
-        good = await relay.submit(b"v@one.test")
-        await relay.settled(2)
     raw = bytearray(path.read_bytes())
-    at = raw.index(marker[:2000])
     # The chain of overflow pages leads nowhere.
-    page = (at // 4096 + 1) * 4096
+    page = (raw.index(MARKER[:2000]) // 4096 + 1) * 4096
     raw[page : page + 4] = b"\xff\xff\xff\xff"
     path.write_bytes(raw)
+
+
+async def test_damaged_pages_of_one_content_cost_one_message(tmp_path: Path) -> None:
+    path = tmp_path / "queue.sqlite3"
+    url = f"sqlite:///{path}"
+    transport = ScriptedTransport({b"u@one.test": [deferred, delivered], b"v@one.test": [deferred, delivered]})
+    async with WholeRelay(url, tmp_path, transport=transport) as relay:
+        bad = await relay.submit(b"u@one.test", content=b"Subject: x\r\n\r\n" + MARKER)
+        good = await relay.submit(b"v@one.test")
+        await relay.settled(2)
+    damage(path)
     again = ScriptedTransport()
     async with WholeRelay(url, tmp_path, transport=again) as relay:
         await relay.after(400)
@@ -147,6 +159,94 @@ async def test_damaged_pages_of_one_content_cost_one_message(tmp_path: Path) -> 
         assert await relay.states(good.queue_id) == {b"v@one.test": State.DELIVERED}
         rows = await relay.rows(f"SELECT state FROM deliveries WHERE message_id = {int(bad.queue_id, 16)}")
         assert rows == [(State.QUARANTINED,)]
+
+
+async def test_damaged_pages_stop_neither_expiry_nor_the_end_of_the_history(tmp_path: Path) -> None:
+    """C140: of mail that was held, which nobody reads before its time is over."""
+    path = tmp_path / "queue.sqlite3"
+    url = f"sqlite:///{path}"
+    transport = ScriptedTransport({b"u@one.test": [deferred], b"v@one.test": [deferred]})
+    async with WholeRelay(url, tmp_path, transport=transport) as relay:
+        bad = await relay.submit(b"u@one.test", content=b"Subject: x\r\n\r\n" + MARKER)
+        good = await relay.submit(b"v@one.test")
+        await relay.settled(2)
+        for number in (bad.queue_id, good.queue_id):
+            async for _ in relay.relay.operator.act(Action.HOLD, MessageFilter(), int(number, 16), "a", dry_run=False):
+                pass
+    damage(path)
+    async with WholeRelay(url, tmp_path) as relay:
+        relay.clock.pass_time(121 * HOUR)
+        while await relay.relay.sweeper.sweep():
+            pass
+        assert await relay.states(good.queue_id) == {b"v@one.test": State.BOUNCED}
+        async with rpc.channel(f"127.0.0.1:{relay.port}") as channel:
+            request = pb.GetMessageRequest(queue_id=bad.queue_id, include_header=True)
+            shown = await relay_pb2_grpc.RelayStub(channel).GetMessage(request)
+        assert shown.state == pb.DELIVERY_STATE_QUARANTINED
+        await relay.settled(1)
+        relay.clock.pass_time(8 * 24 * HOUR)
+        while await relay.relay.sweeper.retire():
+            pass
+        assert await relay.rows("SELECT count(*) FROM messages") == [(0,)]
+
+
+# A column of a queued message or its delivery, and what stands there instead.
+GARBAGE = (
+    ("messages", "kind", "77"),
+    ("messages", "sender", "'text'"),
+    ("messages", "sender", "12"),
+    ("messages", "size", "'x'"),
+    ("messages", "stored_at", "'x'"),
+    ("messages", "envelope_id", "'x'"),
+    ("messages", "helo_name", "'x'"),
+    ("messages", "open", "5"),
+    ("deliveries", "recipient", "'text'"),
+    ("deliveries", "recipient", "x''"),
+    ("deliveries", "notify", "x'ff'"),
+    ("deliveries", "orcpt", "'text'"),
+    ("deliveries", "state", "99"),
+    ("deliveries", "attempts", "'q'"),
+    ("deliveries", "last_attempt", "'{'"),
+    ("deliveries", "due_at", "'q'"),
+    ("contents", "content", "x''"),
+    ("contents", "content", "'text'"),
+    ("contents", "content", "5"),
+)
+
+
+@pytest.mark.parametrize("swept_first", [False, True])
+async def test_whatever_stands_in_a_row_the_rest_goes_on(tmp_path: Path, swept_first: bool) -> None:
+    """C140: to the claim, the sweep, a new configuration and the lists; every message ends."""
+    recipients = [b"u%d@one.test" % number for number in range(len(GARBAGE) + 1)]
+    transport = ScriptedTransport({recipient: [deferred, delivered] for recipient in recipients})
+    async with WholeRelay(f"sqlite:///{tmp_path / 'queue.sqlite3'}", tmp_path, transport=transport) as relay:
+        acks = [await relay.submit(recipient) for recipient in recipients]
+        await relay.settled(len(acks))
+        for ack, (table, column, garbage) in zip(acks, GARBAGE, strict=False):
+            key = "id" if table == "messages" else "message_id"
+            sql = f"UPDATE {table} SET {column}={garbage} WHERE {key}={int(ack.queue_id, 16)}"
+            await relay.database.write(lambda connection: connection.exec_driver_sql(sql))  # noqa: B023 - used at once
+        relay.clock.pass_time(4.1 * HOUR)
+        if swept_first:
+            while await relay.relay.sweeper.sweep():
+                pass
+        async with rpc.channel(f"127.0.0.1:{relay.port}") as channel:
+            stub = relay_pb2_grpc.RelayStub(channel)
+            listed = await stub.ListMessages(pb.ListMessagesRequest(page_size=100))
+            assert acks[-1].queue_id in {message.queue_id for message in listed.messages}
+            await relay.relay.sweeper.pull_back()
+            relay.configure(replace(CONFIGURATION, revision=2))
+            relay.relay.dispatcher.poke()
+            await transport.until(lambda: len(transport.to(recipients[-1])) == 2)
+            await relay.committed()
+            assert await relay.states(acks[-1].queue_id) == {recipients[-1]: State.DELIVERED}
+            relay.clock.pass_time(121 * HOUR)
+            while await relay.relay.sweeper.sweep():
+                pass
+            await relay.committed()
+            assert await relay.rows("SELECT m.*, d.* FROM messages AS m LEFT JOIN deliveries AS d ON d.message_id = m.id WHERE open > 0") == []
+            finished = await stub.ListHistory(pb.ListHistoryRequest(page_size=100))
+            assert {ack.queue_id for ack in acks} <= {message.queue_id for message in finished.messages}
 
 
 def _query_only(connection: Connection, value: str) -> None:

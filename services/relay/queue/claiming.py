@@ -224,7 +224,7 @@ def _read(connection: Connection, ids: list[int], owner: int, *, inline: bool) -
     if not ids:
         return claimed
     rows = [_Row._make(row) for row in _CLAIMED.rows(connection, listed(connection, ids))]
-    small = {row.message_id for row in rows if inline and row.size is not None and row.size <= INLINE_OCTETS}
+    small = {row.message_id for row in rows if inline and isinstance(row.size, int) and row.size <= INLINE_OCTETS}
     content = {row[0]: row[1] for row in _CONTENTS.rows(connection, listed(connection, small))} if small else {}
     jobs: dict[tuple[int, str], tuple[QueuedMessage, list[QueuedDelivery]]] = {}
     for row in rows:
@@ -249,6 +249,8 @@ def _message(row: Any, content: bytes | None, inline: bool) -> QueuedMessage:
         raise ValueError(f"the content has {len(content)} octets and {row.size} were stored")
     if not isinstance(row.sender, bytes) or not isinstance(row.ret, str) or not isinstance(row.envelope_id, bytes):
         raise ValueError("the envelope can't be read")
+    if not isinstance(row.size, int) or not isinstance(row.stored_at, int) or not isinstance(row.helo_name, bytes):
+        raise ValueError("the message's row can't be read")
     return QueuedMessage(
         row.message_id,
         Kind(row.kind),

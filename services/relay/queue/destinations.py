@@ -66,8 +66,9 @@ def record_errors(connection: Connection, errors: Mapping[str, tuple[str, int]])
 
 def next_due(connection: Connection, name: str) -> int | None:
     """When the first delivery that waits for a destination is due."""
-    due: int | None = _NEXT_DUE.value(connection, name)
-    return due
+    due: object = _NEXT_DUE.value(connection, name)
+    # SQLite keeps whatever got into the column, and sorts it behind every time (C140).
+    return due if isinstance(due, int) else None
 
 
 @value(frozen=True, slots=True)

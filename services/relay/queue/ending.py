@@ -53,11 +53,23 @@ def chosen(connection: Connection, message_ids: Sequence[int], wanted: MessageFi
     return lock(connection, rows, wanted.of_deliveries(now))
 
 
-def due_for_sweep(connection: Connection, now: int, size: int) -> list[Open]:
-    """Messages for which time alone has made something due."""
+def ids_due_for_sweep(connection: Connection, now: int, size: int) -> list[int]:
+    """The identifiers of what `due_for_sweep` finds."""
+    query = (
+        select(messages.c.id)
+        .where(literal_column("messages.open > 0"), messages.c.sweep_at <= now)
+        .order_by(messages.c.sweep_at)
+        .limit(size)
+    )
+    return list(connection.execute(query).scalars())
+
+
+def due_for_sweep(connection: Connection, now: int, size: int, only: int | None = None) -> list[Open]:
+    """Messages for which time alone has made something due; `only` the one with this identifier."""
+    one = [] if only is None else [messages.c.id == only]
     rows = connection.execute(
         select(messages)
-        .where(literal_column("messages.open > 0"), messages.c.sweep_at <= now)
+        .where(literal_column("messages.open > 0"), messages.c.sweep_at <= now, *one)
         .order_by(messages.c.sweep_at)
         .limit(size)
         .with_for_update(skip_locked=True)

@@ -15,6 +15,8 @@ ACTIVE, DEFERRED, HELD = 1, 2, 3
 
 Condition = ColumnElement[bool]
 
+_STATES = frozenset(map(int, State))
+
 
 @value(frozen=True, slots=True)
 class MessageFilter:
@@ -107,10 +109,10 @@ def in_state(state: int, now: int) -> Condition:
 def state_of(state: int, lease_owner: int | None, due_at: int | None, now: int) -> int:
     """The contract's DeliveryState of a row."""
     if state != State.QUEUED:
-        return state
+        return state if state in _STATES else State.QUARANTINED
     if lease_owner is not None:
         return ACTIVE
-    if due_at is None:
+    if not isinstance(due_at, int):
         return HELD
     return ACTIVE if due_at <= now else DEFERRED
 

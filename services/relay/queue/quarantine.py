@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, null, select, update
+from sqlalchemy import Connection, func, null, select, update
 
 from services.relay.queue.settling import Event, close, record_events
 from services.relay.queue.tables import deliveries, messages
 from services.relay.states import State
+
+_FINISHED = [int(state) for state in State if not state.open]
 
 
 def quarantine(connection: Connection, rows: Sequence[tuple[int, int, int, str]], now: int) -> None:
@@ -31,3 +33,27 @@ def quarantine(connection: Connection, rows: Sequence[tuple[int, int, int, str]]
         if connection.execute(select(messages.c.id).where(messages.c.id == message)).scalar() is not None:
             # What is left of the content stays for whoever looks into it: it goes with the history.
             close(connection, {message: 1}, now, keep_content=True)
+
+
+def quarantine_message(connection: Connection, event: int, message: int, reason: str, now: int, again: int) -> int:
+    """Puts aside all of a message that is not finished and not being tried, whatever state it claims to be in.
+
+    How many deliveries that is. Those that are being tried are looked at again at `again`.
+    """
+    found = connection.execute(
+        update(deliveries)
+        .where(
+            deliveries.c.message_id == message, deliveries.c.lease_owner.is_(None), deliveries.c.state.not_in(_FINISHED)
+        )
+        .values(state=int(State.QUARANTINED), due_at=null(), finished_at=now, last_reply=f"quarantined: {reason}")
+    )
+    tried: int = connection.execute(
+        select(func.count()).where(deliveries.c.message_id == message, deliveries.c.lease_owner.is_not(None))
+    ).scalar_one()
+    connection.execute(
+        update(messages)
+        .where(messages.c.id == message)
+        .values(open=tried, finished_at=None if tried else now, sweep_at=again if tried else None)
+    )
+    record_events(connection, [Event(event, message, now, "quarantined", b"", reason)])
+    return int(found.rowcount)

@@ -172,10 +172,10 @@ def whole_message(connection: Connection, message_id: int, now: int, *, with_hea
         ).all()
     )
     if with_header:
-        head = connection.execute(
+        head: object = connection.execute(
             select(func.substr(contents.c.content, 1, _HEADER_OCTETS)).where(contents.c.message_id == message_id)
         ).scalar()
-        found.header, _ = header.split(bytes(head or b""))
+        found.header, _ = header.split(head if isinstance(head, bytes) else b"")
     return found
 
 

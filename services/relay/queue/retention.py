@@ -14,8 +14,8 @@ _KEPT_PAGES = 4_000
 _FREED_PAGES = 2_000
 
 
-def remove_old(connection: Connection, before: int, size: int) -> int:
-    """Removes messages finished before a time; how many, up to `size`."""
+def remove_old(connection: Connection, before: int, size: int, *, contents_too: bool = True) -> int:
+    """Removes messages finished before a time; how many, up to `size`. See `forget`."""
     query = (
         select(messages.c.id)
         .where(literal_column("finished_at IS NOT NULL"), messages.c.finished_at < before)
@@ -24,7 +24,7 @@ def remove_old(connection: Connection, before: int, size: int) -> int:
         .with_for_update(skip_locked=True)
     )
     found = [row[0] for row in connection.execute(query)]
-    forget(connection, found)
+    forget(connection, found, contents_too=contents_too)
     return len(found)
 
 

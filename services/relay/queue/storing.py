@@ -160,13 +160,14 @@ def store_refused(connection: Connection, refused: Sequence[Refused]) -> None:
     _INSERT_DELIVERY.run(connection, delivery_rows)
 
 
-def forget(connection: Connection, message_ids: Sequence[int]) -> None:
-    """Removes every trace of messages, whatever their state."""
+def forget(connection: Connection, message_ids: Sequence[int], *, contents_too: bool = True) -> None:
+    """Removes every trace of messages, whatever their state; but for the contents, where those can't be touched."""
     if not message_ids:
         return
     of_them = select(deliveries.c.id).where(deliveries.c.message_id.in_(message_ids))
     connection.execute(delete(attempts).where(attempts.c.delivery_id.in_(of_them)))
     connection.execute(delete(deliveries).where(deliveries.c.message_id.in_(message_ids)))
     connection.execute(delete(events).where(events.c.message_id.in_(message_ids)))
-    connection.execute(delete(contents).where(contents.c.message_id.in_(message_ids)))
+    if contents_too:
+        connection.execute(delete(contents).where(contents.c.message_id.in_(message_ids)))
     connection.execute(delete(messages).where(messages.c.id.in_(message_ids)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -20,7 +21,15 @@ _NO_ATTEMPT = ("held", "discarded")
 
 
 def message(of: StoredMessage, now: int) -> pb.Message:
-    """A message with those of its deliveries that were read."""
+    """A message with those of its deliveries that were read; of rows that make no sense, that they do not (C140)."""
+    try:
+        return _message(of, now)
+    except (ValueError, TypeError, AttributeError, LookupError):
+        unreadable = pb.DELIVERY_STATE_QUARANTINED
+        return pb.Message(queue_id=queue_id(of.row.id), state=unreadable, text="the message's rows can't be read")
+
+
+def _message(of: StoredMessage, now: int) -> pb.Message:
     row = of.row
     shown = pb.Message(
         queue_id=queue_id(row.id),
@@ -62,8 +71,9 @@ def message(of: StoredMessage, now: int) -> pb.Message:
 def whole(of: StoredMessage, now: int) -> pb.Message:
     """With the timeline."""
     shown = message(of, now)
-    for entry in sorted(_timeline(of), key=lambda entry: (entry.at.seconds, entry.at.nanos)):
-        shown.timeline.append(entry)
+    with contextlib.suppress(ValueError, TypeError, AttributeError, LookupError):
+        for entry in sorted(_timeline(of), key=lambda entry: (entry.at.seconds, entry.at.nanos)):
+            shown.timeline.append(entry)
     return shown
 
 
