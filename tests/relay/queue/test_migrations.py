@@ -1,0 +1,44 @@
+"""The queue's schema grows under mail that is in it already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import text
+
+from services.relay.message import NewMessage
+from services.relay.queue import database as schema
+from services.relay.queue.claiming import Claim, claim
+from services.relay.queue.database import Connection, open_database
+from services.relay.queue.storing import store
+from tests.relay.queue.test_claiming import NOW, SECOND, waiting
+
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def traced(message: NewMessage) -> NewMessage:
+    object.__setattr__(message, "traceparent", PARENT)
+    return message
+
+
+async def test_mail_of_before_is_claimed_after(database_url: str, tmp_path: Path) -> None:
+    """The column of the trace came later: NULL for what was stored before it, and by a release before it."""
+    opened = open_database(database_url)
+    await opened.open()
+    try:
+
+        def as_before(connection: Connection) -> None:
+            store(connection, [waiting(1, "domain:a.test", leased=False)], 0, NOW)
+            connection.execute(text("ALTER TABLE messages DROP COLUMN traceparent"))
+            connection.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0001'"))
+
+        def upgraded(connection: Connection) -> Claim:
+            schema.upgrade(connection)
+            store(connection, [traced(waiting(2, "domain:b.test", leased=False))], 0, NOW)
+            return claim(connection, 7, NOW + SECOND, 10, {}, 10, 5 * SECOND)
+
+        await opened.write(as_before)
+        found = await opened.write(upgraded)
+    finally:
+        await opened.close()
+    assert {message.id: message.traceparent for _, message, _ in found.jobs} == {1: "", 2: PARENT}
