@@ -173,6 +173,8 @@ async def test_refused_messages_are_in_the_history(relay: WholeRelay, stub: rela
         rule_id="r9",
         stage="RCPT",
         refused_at=Timestamp(seconds=1_800_000_000),
+        listener="submission",
+        tls=True,
     )
     no_recipient = pb.RefusedMessage(
         session_id="s8", code=421, stage="CONNECT", refused_at=Timestamp(seconds=1_700_000_000)
@@ -191,6 +193,7 @@ async def test_refused_messages_are_in_the_history(relay: WholeRelay, stub: rela
     assert [each.recipient for each in one.deliveries] == [b"u@local.test", b"v@local.test"]
     whole = await stub.GetMessage(pb.GetMessageRequest(queue_id=one.queue_id))
     assert [each.event for each in whole.timeline] == ["refused"]
+    assert (whole.origin.listener, whole.origin.tls) == ("submission", True)
 
 
 # What operators see

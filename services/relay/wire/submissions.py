@@ -103,6 +103,8 @@ def _refusal(of: pb.RefusedMessage) -> Refusal:
             clean(of.client_address, _ADDRESS_LIMIT),
             of.helo_name,
             clean(of.account_login),
+            clean(of.listener, 16),
+            of.tls,
         ),
         sender=of.sender,
         recipients=tuple(of.recipients),

@@ -298,6 +298,8 @@ class RefusedMessage(_message.Message):
     STAGE_FIELD_NUMBER: _builtins.int
     REFUSED_AT_FIELD_NUMBER: _builtins.int
     DISCARDED_FIELD_NUMBER: _builtins.int
+    LISTENER_FIELD_NUMBER: _builtins.int
+    TLS_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     client_address: _builtins.str
     helo_name: _builtins.bytes
@@ -312,6 +314,10 @@ class RefusedMessage(_message.Message):
     """CONNECT, MAIL, RCPT, END_OF_DATA …"""
     discarded: _builtins.bool
     """true: answered as accepted and dropped."""
+    listener: _builtins.str
+    """smtp, submission or submissions"""
+    tls: _builtins.bool
+    """TLS was on."""
     @_builtins.property
     def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     @_builtins.property
@@ -333,10 +339,12 @@ class RefusedMessage(_message.Message):
         stage: _builtins.str = ...,
         refused_at: _timestamp_pb2.Timestamp | None = ...,
         discarded: _builtins.bool = ...,
+        listener: _builtins.str = ...,
+        tls: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["refused_at", b"refused_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_login", b"account_login", "client_address", b"client_address", "code", b"code", "discarded", b"discarded", "enhanced_code", b"enhanced_code", "helo_name", b"helo_name", "reason_id", b"reason_id", "recipients", b"recipients", "refused_at", b"refused_at", "rule_id", b"rule_id", "sender", b"sender", "session_id", b"session_id", "stage", b"stage", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_login", b"account_login", "client_address", b"client_address", "code", b"code", "discarded", b"discarded", "enhanced_code", b"enhanced_code", "helo_name", b"helo_name", "listener", b"listener", "reason_id", b"reason_id", "recipients", b"recipients", "refused_at", b"refused_at", "rule_id", b"rule_id", "sender", b"sender", "session_id", b"session_id", "stage", b"stage", "text", b"text", "tls", b"tls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
