@@ -34,7 +34,7 @@ class Connection(SMTP):
     """A server's end of one TCP connection, with what `serve` does with it as its task.
 
     Of aiosmtpd's SMTP it keeps the place in the event loop and the shape: a protocol object that is also the reader
-    and writer of one coroutine, `_handle_client`. Replaced is what was found wanting (CASES.md, section C): the
+    and writer of one coroutine. Replaced is what was found wanting (CASES.md, section C): the
     line-wise StreamReader by one buffer that is searched in bulk and never grows without bounds (P1), bare LF as a line
     end (P13), cancelling what runs when the client leaves (P3), a timer that also cuts off our own work (P2), TLS that
     forgets the peer (P4), inspection of handler and methods at every connection.
@@ -52,38 +52,41 @@ class Connection(SMTP):
         self._metrics = metrics
         self._serve = serve
         self._on_lost = lost
-        self._socket: asyncio.Transport | None = None
-        self._buffer = bytearray()
-        self._searched = 0
+        # What was received and not taken yet; to look at. Always the same object.
+        self.pending = bytearray()
         self._outbox: list[bytes] = []
-        self._outbox_octets = 0
-        self._waiter: asyncio.Future[None] | None = None
-        self._deadline = _FOREVER
-        self._tls: TlsFilter | None = None
-        self._handshaking = False
-        self._reading_paused = False
-        self._writing_paused = False
-        self._closing = False
-        self._lingered = 0
-        self.task: asyncio.Task[None] | None = None
-        self._work: asyncio.Task[Any] | None = None
-        # No more will come: the client ended its side. It may still read.
-        self.ended = False
-        # The connection is no more; nothing can be sent.
-        self.lost = False
-        # While content comes: how much of it to wait for, whether up to its dot, and what had come when the wait began.
-        self._gather = 0
-        self._until_dot = False
-        self._seen = 0
-        # Ends every wait for the client once past, whatever its own deadline.
-        self.session_deadline = _FOREVER
-        self.received = 0
+
+    # Where every connection starts; in the class, since most never leave it.
+    _socket: asyncio.Transport | None = None
+    _searched = 0
+    _outbox_octets = 0
+    _waiter: asyncio.Future[None] | None = None
+    _deadline = _FOREVER
+    _tls: TlsFilter | None = None
+    _handshaking = False
+    _reading_paused = False
+    _writing_paused = False
+    _closing = False
+    _lingered = 0
+    task: asyncio.Task[None] | None = None
+    _work: asyncio.Task[Any] | None = None
+    # No more will come: the client ended its side. It may still read.
+    ended = False
+    # The connection is no more; nothing can be sent.
+    lost = False
+    # While content comes: how much of it to wait for, whether up to its dot, and what had come when the wait began.
+    _gather = 0
+    _until_dot = False
+    _seen = 0
+    # Ends every wait for the client once past, whatever its own deadline.
+    session_deadline = _FOREVER
+    received = 0
 
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._socket = cast("asyncio.Transport", transport)
-        self.task = self.loop.create_task(self._handle_client())
+        self.task = self.loop.create_task(self._serve(self))
 
     def data_received(self, data: bytes) -> None:
         self.received += len(data)
@@ -93,19 +96,21 @@ class Connection(SMTP):
                 self._abort()
             return
         if self._tls is None:
-            self._buffer += data
+            self.pending += data
         else:
             self._tls.take_in(data)
             if not self._handshaking:
                 self._decipher()
-        if len(self._buffer) > _HIGH_WATER or (self._tls is not None and self._tls.waiting_octets > _HIGH_WATER):
+        if len(self.pending) > _HIGH_WATER or (self._tls is not None and self._tls.waiting_octets > _HIGH_WATER):
             self._pause_reading()
         if not self._gather or self._gathered():
-            self._notify()
+            waiter = self._waiter
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
 
     def _gathered(self) -> bool:
         """Whether enough of the content is there to look at, or what may be its end."""
-        buffer = self._buffer
+        buffer = self.pending
         if len(buffer) >= self._gather or not self._until_dot or buffer.startswith(b"."):
             return len(buffer) >= self._gather or self._until_dot
         found = buffer.find(END_OF_DATA, self._searched) >= 0
@@ -136,9 +141,6 @@ class Connection(SMTP):
         self._writing_paused = False
         self._notify()
 
-    async def _handle_client(self) -> None:
-        await self._serve(self)
-
     def _notify(self) -> None:
         waiter = self._waiter
         if waiter is not None and not waiter.done():
@@ -146,17 +148,12 @@ class Connection(SMTP):
 
     # Reading.
 
-    @property
-    def pending(self) -> bytearray:
-        """What was received and not taken yet; to look at."""
-        return self._buffer
-
     def take_line(self, limit: int) -> bytes | None:
         """The next line without its CRLF; None when it is not whole yet. Raises LineTooLongError above `limit` octets.
 
         Only CRLF ends a line (P13). Of an over-long line that is whole, nothing is left behind.
         """
-        buffer = self._buffer
+        buffer = self.pending
         end = buffer.find(b"\r\n", self._searched)
         if end < 0:
             self._searched = max(0, len(buffer) - 1)
@@ -164,16 +161,19 @@ class Connection(SMTP):
                 raise LineTooLongError
             return None
         line = bytes(buffer[:end])
-        self.drop(end + 2)
+        del buffer[: end + 2]
+        self._searched = 0
+        if self._reading_paused and len(buffer) < _LOW_WATER:
+            self._resume_reading()
         if end > limit:
             raise LineTooLongError
         return line
 
     def drop(self, octets: int) -> None:
         """Takes octets off the front of `pending`."""
-        del self._buffer[:octets]
+        del self.pending[:octets]
         self._searched = 0
-        if self._reading_paused and len(self._buffer) < _LOW_WATER:
+        if self._reading_paused and len(self.pending) < _LOW_WATER:
             self._resume_reading()
 
     async def more(self, deadline: float) -> None:
@@ -181,12 +181,26 @@ class Connection(SMTP):
 
         `deadline` in the loop's time. Raises GoneError when nothing more can come, TimedOutError.
         """
-        self.flush()
-        if self.ended:
+        # As `_wait`, which would be one more coroutine to walk through at each wake-up.
+        try:
+            if self._outbox:
+                self.flush()
+            if self.ended:
+                raise GoneError
+            self._deadline = min(deadline, self.session_deadline)
+            self._waiter = waiter = self.loop.create_future()
+            await waiter
+        finally:
+            self._waiter = None
+            self._deadline = _FOREVER
+            if self._gather:
+                self._gather = self._searched = 0
+        if self.lost:
             raise GoneError
-        await self._wait(deadline)
 
-    async def more_content(self, deadline: float, octets: int = GATHER_OCTETS, *, until_dot: bool = False) -> None:
+    def more_content(
+        self, deadline: float, octets: int = GATHER_OCTETS, *, until_dot: bool = False
+    ) -> Coroutine[Any, Any, None]:
         """As `more`, but lets octets gather first: waking up for each segment costs more than reading it.
 
         Returns when `octets` are there, with `until_dot` when what may be the end of data is, and at the deadline when
@@ -194,13 +208,15 @@ class Connection(SMTP):
         """
         self._gather, self._until_dot = min(octets, GATHER_OCTETS), until_dot
         self._seen = self.received
-        try:
-            await self.more(deadline)
-        finally:
-            self._gather = self._searched = 0
+        return self.more(deadline)
 
-    async def congested(self, deadline: float) -> None:
-        """Waits while the client does not read what it is sent. Raises GoneError, TimedOutError."""
+    @property
+    def congested(self) -> bool:
+        """Whether the client does not read what it is sent."""
+        return self._writing_paused
+
+    async def decongested(self, deadline: float) -> None:
+        """Waits until the client reads what it is sent. Raises GoneError, TimedOutError."""
         while self._writing_paused and not self.lost:
             await self._wait(deadline)
 
@@ -268,7 +284,11 @@ class Connection(SMTP):
     def reply(self, reply: Reply) -> None:
         """Puts a reply behind those that wait to be sent together (RFC 2920 3.2)."""
         self._metrics.replies[reply.code] += 1
-        self.send(reply.line())
+        octets = reply.line()
+        self._outbox.append(octets)
+        self._outbox_octets += len(octets)
+        if self._outbox_octets > _OUTBOX_OCTETS:
+            self.flush()
 
     def send(self, octets: bytes) -> None:
         """Puts octets behind those that wait to be sent."""
@@ -307,7 +327,7 @@ class Connection(SMTP):
             return
         self.flush()
         self._closing = True
-        self._buffer.clear()
+        self.pending.clear()
         if self._socket is None or self.lost:
             return
         if self._tls is not None and not self._handshaking:
@@ -338,7 +358,7 @@ class Connection(SMTP):
         before the handshake must never be taken for a part of it (C74).
         """
         self.flush()
-        self._buffer.clear()
+        self.pending.clear()
         self._searched = 0
         self._tls = tls = TlsFilter(context)
         self._handshaking = True
@@ -370,7 +390,7 @@ class Connection(SMTP):
         except ssl.SSLError:
             self._fail()
             return
-        self._buffer += plaintext
+        self.pending += plaintext
         self._send_ciphertext()
         if ended:
             self.ended = True
@@ -390,11 +410,11 @@ class Connection(SMTP):
         if self._socket is not None and not self.lost and not self._closing:
             self._socket.resume_reading()
 
-    def peer(self) -> Peer | None:
-        """The ends of the TCP connection; None when it is gone already."""
+    def peer(self, canonical: Callable[[str], str]) -> Peer | None:
+        """The ends of the TCP connection, their addresses made canonical; None when it is gone already."""
         if self._socket is None:
             return None
         remote, local = self._socket.get_extra_info("peername"), self._socket.get_extra_info("sockname")
         if not remote or not local:
             return None
-        return Peer(remote[0], remote[1], local[0], local[1])
+        return Peer(canonical(remote[0]), remote[1], canonical(local[0]), local[1])

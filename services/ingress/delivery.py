@@ -85,7 +85,7 @@ async def refuse(dialogue: Dialogue, reply: Reply, reason_id: str) -> None:
 
 
 def _recipients(transaction: Transaction) -> tuple[bytes, ...]:
-    return tuple(each.address.wire() for each in transaction.recipients.values())
+    return tuple(each.address for each in transaction.recipients.values())
 
 
 async def _last_decision(dialogue: Dialogue, content: Content, head: bytes, hops: int) -> Verdict | None:
@@ -137,9 +137,11 @@ async def _hand_over(
     except HandoverError as error:
         dialogue.services.metrics.relay_failures += 1
         dialogue.services.metrics.messages["not_stored"] += 1
-        log.warning("submission_not_stored", session_id=session.id, submission_id=submission_id, reason=error.reason)
+        dialogue.services.relay_outage.failed(session_id=session.id, submission_id=submission_id, reason=error.reason)
         dialogue.reply(error.reply if error.reply.is_temporary else TRY_AGAIN)
         return
+    if dialogue.services.relay_outage.lasts:
+        dialogue.services.relay_outage.succeeded()
     _accepted(dialogue, submission, queue_id)
 
 
@@ -174,16 +176,5 @@ def _accepted(dialogue: Dialogue, submission: Submission, queue_id: str) -> None
         connection.session_deadline += limits.session_seconds - limits.mailless_session_seconds
     discarded = submission.transaction.all_discarded
     dialogue.services.metrics.messages["discarded" if discarded else "accepted"] += 1
-    log.info(
-        "submission_stored",
-        session_id=session.id,
-        submission_id=submission.id,
-        queue_id=queue_id,
-        client=session.peer.client_address,
-        sender=str(submission.transaction.sender),
-        recipients=len(submission.transaction.recipients),
-        size=submission.size,
-        # false: the client left before it could be told, and may send it again (C34).
-        answered=not connection.lost,
-    )
+    dialogue.services.mail_log.stored(submission, queue_id, answered=not connection.lost)
     dialogue.reply(MESSAGE_ACCEPTED.with_text(f"Message accepted as {queue_id}"))

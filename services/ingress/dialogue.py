@@ -39,22 +39,26 @@ log = structlog.get_logger(__name__)
 
 Command: TypeAlias = Callable[["Dialogue", bytes], Awaitable[None]]
 
-COMMANDS: dict[bytes, Command] = {
-    b"HELO": greeting.helo,
-    b"EHLO": greeting.ehlo,
-    b"MAIL": envelope.mail,
-    b"RCPT": envelope.rcpt,
-    b"DATA": content.data,
-    b"BDAT": chunking.bdat,
-    b"AUTH": authentication.auth,
-    b"STARTTLS": encryption.starttls,
-    b"RSET": courtesy.rset,
-    b"NOOP": courtesy.noop,
-    b"VRFY": courtesy.vrfy,
-    b"EXPN": courtesy.expn,
-    b"ETRN": courtesy.etrn,
-    b"HELP": courtesy.help_,
-    b"QUIT": courtesy.quit_,
+# By verb, with the label of the figures.
+COMMANDS: dict[bytes, tuple[str, Command]] = {
+    verb: (verb.decode("ascii"), command)
+    for verb, command in {
+        b"HELO": greeting.helo,
+        b"EHLO": greeting.ehlo,
+        b"MAIL": envelope.mail,
+        b"RCPT": envelope.rcpt,
+        b"DATA": content.data,
+        b"BDAT": chunking.bdat,
+        b"AUTH": authentication.auth,
+        b"STARTTLS": encryption.starttls,
+        b"RSET": courtesy.rset,
+        b"NOOP": courtesy.noop,
+        b"VRFY": courtesy.vrfy,
+        b"EXPN": courtesy.expn,
+        b"ETRN": courtesy.etrn,
+        b"HELP": courtesy.help_,
+        b"QUIT": courtesy.quit_,
+    }.items()
 }
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
 # Another protocol, made to talk to us by a browser (C31); and a TLS record.
@@ -63,6 +67,12 @@ _HTTP = re.compile(
 ).match
 _TLS_RECORD = (b"\x16\x03", b"\x80")
 WRONG_PROTOCOL = Reply(554, "5.5.0", "This is an SMTP server")
+# What the PROXY protocol's header is to somebody who reads lines: version 1's verb, and of version 2's signature the
+# line that no SMTP client sends. From a peer that is no proxy of ours it is an attempt to be somebody else (C80).
+_PROXY_VERB = b"PROXY"
+_PROXY_2_LINE = b"\x00"
+_PROXY_2 = b"\r\n\r\n\x00\r\n"
+NOT_A_PROXY = Reply(554, "5.7.1", "Not a trusted proxy")
 
 _COMMANDS_PER_TURN = 32
 _FAILURE = Verdict(Action.REJECT, TRY_AGAIN, reason_id="policy_unavailable")
@@ -74,16 +84,20 @@ class Dialogue:
     __slots__ = (
         "_counted",
         "_end",
-        "_run_on",
         "chunks",
         "connection",
+        "proxied",
         "services",
         "session",
         "transaction",
     )
 
-    def __init__(self, connection: Connection, services: Services, listener: Listener, peer: Peer) -> None:
+    def __init__(
+        self, connection: Connection, services: Services, listener: Listener, peer: Peer, *, proxied: bool = False
+    ) -> None:
+        """`proxied`: the client came by a proxy of ours, whose header was read."""
         self.connection = connection
+        self.proxied = proxied
         self.services = services
         self.session = Session(os.urandom(16).hex(), peer, listener, time.time_ns())
         self.transaction: Transaction | None = None
@@ -91,7 +105,6 @@ class Dialogue:
         self.chunks: chunking.Chunks | None = None
         # policy was asked about the connection and may count it.
         self._counted = False
-        self._run_on = 0
         # Why the session ends; empty while it goes on.
         self._end = ""
 
@@ -120,8 +133,10 @@ class Dialogue:
             spans.current.session_began(self.session)
         try:
             await self._greet()
-            while not self._end:
-                await self._next_command()
+            await self._commands()
+        except LineTooLongError:
+            # Not worth reading on for (C09).
+            self.end("line_too_long", LINE_TOO_LONG)
         except GoneError:
             self._end = "client_gone"
         except TimedOutError:
@@ -161,72 +176,97 @@ class Dialogue:
         if self.connection.pending:
             await self._early_talker()
         if not self._end:
-            self.connection.send(
-                f"220 {self.profile.hostname} {self.profile.banner}".rstrip().encode("ascii") + b"\r\n"
-            )
+            self.connection.send(greeting.banner(self.profile))
             self.services.metrics.replies[220] += 1
             self.connection.flush()
 
     async def _early_talker(self) -> None:
-        if self._wrong_protocol(bytes(self.connection.pending[:64])):
+        first = bytes(self.connection.pending[:64])
+        if self._wrong_protocol(first):
             self.end("wrong_protocol", WRONG_PROTOCOL)
+            return
+        if not self.proxied and (first[:6].upper() == _PROXY_VERB + b" " or first.startswith(_PROXY_2)):
+            self._unexpected_proxy_header()
             return
         await self.violation(Violation.BEFORE_GREETING)
 
-    async def _next_command(self) -> None:
-        connection = self.connection
-        self._run_on += 1
-        if self._run_on >= _COMMANDS_PER_TURN:
-            # Thousands may be waiting in the buffer; other sessions have their turn in between.
-            self._run_on = 0
-            await asyncio.sleep(0)
-        line = await self._command_line()
-        if line is None:
-            return
-        space = line.find(b" ")
-        verb = (line if space < 0 else line[:space]).upper()
-        command = COMMANDS.get(verb)
-        metrics = self.services.metrics
-        if command is None:
-            metrics.commands["unknown"] += 1
+    async def _commands(self) -> None:
+        """Runs commands until the session ends. Raises LineTooLongError, GoneError, TimedOutError."""
+        connection, session = self.connection, self.session
+        run_on = 0
+        while not self._end:
+            run_on += 1
+            if run_on >= _COMMANDS_PER_TURN:
+                # Thousands may be waiting in the buffer; other sessions have their turn in between.
+                run_on = 0
+                await asyncio.sleep(0)
+            line = None
+            if connection.pending and not connection.congested:
+                line = connection.take_line(AUTH_LINE_OCTETS)
+            if line is None:
+                line = await self._awaited_line()
+                if line is None:
+                    continue
+            verb, _, argument = line.partition(b" ")
+            command = self._command(verb.upper(), line)
+            if command is None:
+                continue
+            if connection.pending and not session.esmtp and session.helo_name:
+                await self.violation(Violation.NOT_OFFERED)
+                if self._end:
+                    return
+            await command(self, argument.strip(b" \t") if argument else argument)
+
+    def _command(self, verb: bytes, line: bytes) -> Command | None:
+        """What runs the line; None when it was answered already, since nothing does."""
+        known = COMMANDS.get(verb)
+        if known is None:
+            self.services.metrics.commands["unknown"] += 1
             if self._wrong_protocol(line):
                 self.end("wrong_protocol", WRONG_PROTOCOL)
+            elif verb == _PROXY_VERB or line == _PROXY_2_LINE:
+                self._unexpected_proxy_header()
             else:
                 self.error(COMMAND_UNRECOGNISED)
-            return
-        metrics.commands[verb.decode("ascii")] += 1
+            return None
+        label, command = known
+        self.services.metrics.commands[label] += 1
         if len(line) > COMMAND_OCTETS and command is not authentication.auth:
             self.error(LINE_TOO_LONG)
-            return
+            return None
         if _CONTROL(line):
             # NUL, CR, LF and their like belong in no command, and must reach no header, log or database (C38, C39).
             self.error(BAD_COMMAND_SYNTAX)
-            return
-        if connection.pending and not self.session.esmtp and self.session.helo_name:
-            await self.violation(Violation.NOT_OFFERED)
-            if self._end:
-                return
-        await command(self, b"" if space < 0 else line[space + 1 :].strip(b" \t"))
+            return None
+        return command
 
-    async def _command_line(self) -> bytes | None:
+    async def _awaited_line(self) -> bytes | None:
         """The next line; None when there is none to run and the session is to look at itself again."""
         connection = self.connection
         deadline = connection.loop.time() + self.services.limits.command_seconds
-        try:
-            await connection.congested(deadline)
-            while (line := connection.take_line(AUTH_LINE_OCTETS)) is None:
-                if self.services.draining and self.transaction is None:
-                    self.end("shutting_down", SHUTTING_DOWN)
-                    return None
-                if connection.pending.startswith(_TLS_RECORD):
-                    self.end("wrong_protocol", WRONG_PROTOCOL)
-                    return None
-                await connection.more(deadline)
-        except LineTooLongError:
-            # Not worth reading on for (C09).
-            self.end("line_too_long", LINE_TOO_LONG)
-            return None
+        line = None
+        if connection.congested:
+            await connection.decongested(deadline)
+            line = connection.take_line(AUTH_LINE_OCTETS)
+        while line is None:
+            if self.services.draining and self.transaction is None:
+                self.end("shutting_down", SHUTTING_DOWN)
+                return None
+            if connection.pending.startswith(_TLS_RECORD):
+                self.end("wrong_protocol", WRONG_PROTOCOL)
+                return None
+            await connection.more(deadline)
+            line = connection.take_line(AUTH_LINE_OCTETS)
         return line
+
+    def _unexpected_proxy_header(self) -> None:
+        """A second one from a proxy of ours is a wrong command; from anybody else the first one is the last word."""
+        if self.proxied:
+            self.error(COMMAND_UNRECOGNISED)
+            return
+        self.services.metrics.sessions_refused["proxy"] += 1
+        log.info("proxy_header_refused", session_id=self.session.id, peer=self.session.peer.client_address)
+        self.end("proxy_header", NOT_A_PROXY)
 
     @staticmethod
     def _wrong_protocol(line: bytes) -> bool:
@@ -316,29 +356,20 @@ class Dialogue:
             )
         except PolicyError as error:
             self.services.metrics.policy_failures[stage.name] += 1
-            log.warning("policy_gave_no_verdict", session_id=session.id, stage=stage.name, reason=str(error))
+            self.services.policy_outage.failed(session_id=session.id, stage=stage.name, reason=str(error))
             return _FAILURE
+        if self.services.policy_outage.lasts:
+            self.services.policy_outage.succeeded()
         if verdict.profile is not None:
             session.profile = verdict.profile
         if verdict.delay:
             self.connection.flush()
             await asyncio.sleep(verdict.delay)
         if verdict.action is Action.REJECT:
-            self._log_rejection(stage, verdict)
+            self.services.mail_log.rejected(session, stage, verdict)
             if verdict.close:
                 self._end = "closed_by_policy"
         return verdict
-
-    def _log_rejection(self, stage: Stage, verdict: Verdict) -> None:
-        log.info(
-            "verdict",
-            session_id=self.session.id,
-            client=self.session.peer.client_address,
-            stage=stage.name,
-            code=verdict.reply.code if verdict.reply else 0,
-            reason_id=verdict.reason_id,
-            rule_id=verdict.rule_id,
-        )
 
     def report(self, verdict: Verdict, stage: Stage, recipients: tuple[bytes, ...]) -> None:
         """Tells relay's history of a rejection."""
@@ -353,12 +384,14 @@ class Dialogue:
                 client_address=session.peer.client_address,
                 helo_name=session.helo_sent,
                 account=session.account,
-                sender=transaction.sender.wire() if transaction is not None else b"",
+                sender=transaction.sender if transaction is not None else b"",
                 recipients=recipients,
                 reply=reply,
                 reason_id=reason_id,
                 rule_id=rule_id,
                 stage=stage.name,
                 refused_at=time.time_ns(),
+                listener=session.listener.label,
+                tls=session.tls is not None,
             )
         )

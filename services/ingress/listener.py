@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
+from typing import Any
 
 import structlog
 
@@ -63,7 +64,8 @@ class Listeners:
         self._proxy_networks = tuple(proxy_networks)
         self._servers: list[asyncio.Server] = []
         self._connections: set[Connection] = set()
-        self._dialogues: dict[Connection, Dialogue] = {}
+        # A dialogue may outlive its connection: what was handed to relay is waited for.
+        self._dialogues: set[Dialogue] = set()
         self._per_client: Counter[str] = Counter()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -73,13 +75,13 @@ class Listeners:
         """Opens a port on each address; 0 picks one. `shared`: other workers listen there too. Raises StartupError."""
         loop = asyncio.get_running_loop()
 
+        metrics, lost = self._services.metrics, self._lost
+
+        def serve(made: Connection) -> Coroutine[Any, Any, None]:
+            return self._serve(made, kind)
+
         def connection() -> Connection:
-            return Connection(
-                loop,
-                self._services.metrics,
-                lambda made: self._serve(made, kind),
-                self._lost,
-            )
+            return Connection(loop, metrics, serve, lost)
 
         try:
             server = await loop.create_server(
@@ -101,7 +103,7 @@ class Listeners:
     def open_sessions(self) -> dict[tuple[str, str], int]:
         """Sessions open now, by listener and state."""
         counts: dict[tuple[str, str], int] = {}
-        for dialogue in self._dialogues.values():
+        for dialogue in self._dialogues:
             labels = (dialogue.session.listener.label, dialogue.state)
             counts[labels] = counts.get(labels, 0) + 1
         return counts
@@ -146,41 +148,49 @@ class Listeners:
 
     async def _serve(self, connection: Connection, kind: Listener) -> None:
         """One connection, from its first octet to its end."""
+        if not self._connections:
+            self._empty.clear()
         self._connections.add(connection)
-        self._empty.clear()
         metrics = self._services.metrics
         metrics.sessions[kind.label] += 1
-        peer = connection.peer()
+        peer = connection.peer(_canonical)
         if peer is None:
             connection.close()
             return
         if len(self._connections) > self._max_connections:
             self._turn_away(connection, "too_many", NOT_READY)
             return
-        try:
-            peer = await self._client(connection, peer)
-        except (proxy.ProxyError, GoneError, TimedOutError) as error:
-            metrics.sessions_refused["proxy"] += 1
-            log.info("proxy_header_refused", peer=peer.client_address, reason=str(error) or type(error).__name__)
-            connection.close()
+        proxied = False
+        if self._is_proxy(peer):
+            proxied = True
+            try:
+                peer = await self._client(connection, peer)
+            except (proxy.ProxyError, GoneError, TimedOutError) as error:
+                metrics.sessions_refused["proxy"] += 1
+                log.info("proxy_header_refused", peer=peer.client_address, reason=str(error) or type(error).__name__)
+                connection.close()
+                return
+        dialogue = Dialogue(connection, self._services, kind, peer, proxied=proxied)
+        if not self._max_per_client:
+            await self._converse(dialogue)
             return
         client = peer.client_address
-        if self._max_per_client and self._per_client[client] >= self._max_per_client:
+        if self._per_client[client] >= self._max_per_client:
             self._turn_away(connection, "too_many_of_client", TOO_MANY_CONNECTIONS)
             return
         self._per_client[client] += 1
         try:
-            await self._converse(connection, kind, peer)
+            await self._converse(dialogue)
         finally:
             self._per_client[client] -= 1
             if not self._per_client[client]:
                 del self._per_client[client]
 
-    async def _converse(self, connection: Connection, kind: Listener, peer: Peer) -> None:
-        dialogue = Dialogue(connection, self._services, kind, peer)
-        self._dialogues[connection] = dialogue
+    async def _converse(self, dialogue: Dialogue) -> None:
+        connection = dialogue.connection
+        self._dialogues.add(dialogue)
         try:
-            if kind is Listener.SUBMISSIONS:
+            if dialogue.session.listener is Listener.SUBMISSIONS:
                 deadline = connection.loop.time() + self._services.limits.handshake_seconds
                 leftover = bytes(connection.pending)
                 context = self._services.certificates.context()
@@ -191,21 +201,23 @@ class Listeners:
             log.info("handshake_failed", session_id=dialogue.session.id, reason=str(error) or type(error).__name__)
             connection.close()
         finally:
-            del self._dialogues[connection]
+            self._dialogues.discard(dialogue)
 
     def _turn_away(self, connection: Connection, reason: str, reply: Reply) -> None:
         self._services.metrics.sessions_refused[reason] += 1
         connection.reply(reply)
         connection.close()
 
-    async def _client(self, connection: Connection, peer: Peer) -> Peer:
-        """The real ends of the connection: those of the PROXY header where the peer is a proxy."""
-        peer = Peer(_canonical(peer.client_address), peer.client_port, _canonical(peer.local_address), peer.local_port)
-        address = ip_address(peer.client_address) if self._proxy_networks else None
-        if address is None or not any(address in network for network in self._proxy_networks):
-            return peer
+    def _is_proxy(self, peer: Peer) -> bool:
+        if not self._proxy_networks:
+            return False
+        address = ip_address(peer.client_address)
+        return any(address in network for network in self._proxy_networks)
+
+    async def _client(self, connection: Connection, proxy_itself: Peer) -> Peer:
+        """The real ends of the connection, from the header that a proxy sends. Raises ProxyError and as `more`."""
         deadline = connection.loop.time() + self._services.limits.proxy_seconds
         while (header := proxy.parse(bytes(connection.pending[:4096]))) is None:
             await connection.more(deadline)
         connection.drop(header.octets)
-        return header.peer or peer
+        return header.peer or proxy_itself

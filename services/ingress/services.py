@@ -12,7 +12,9 @@ from services.ingress.clients.relay import RelayClient
 from services.ingress.content import Content
 from services.ingress.findings import ArcChain, DkimSignature, VirusScan
 from services.ingress.limits import Limits
+from services.ingress.mail_log import MailLog
 from services.ingress.metrics import Metrics
+from services.ingress.outage import Outage
 from services.ingress.tls import Certificates
 from services.ingress.verdict import Checks
 
@@ -36,7 +38,10 @@ class Services:
     checker: ContentChecker
     limits: Limits
     metrics: Metrics
+    mail_log: MailLog
     spool: Path
     # Set at shutdown: idle sessions are sent away, and no transaction begins.
     draining: bool = False
+    policy_outage: Outage = field(default_factory=lambda: Outage("policy_gave_no_verdict", "policy_gives_verdicts"))
+    relay_outage: Outage = field(default_factory=lambda: Outage("submission_not_stored", "submissions_stored"))
     tasks: set[asyncio.Task[None]] = field(default_factory=set)

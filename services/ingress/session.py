@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
-from libs.smtp.address import Address
 from libs.smtp.parameters import NO_RCPT_PARAMETERS, MailParameters, RcptParameters
 from libs.smtp.value import value
 from services.ingress.verdict import NO_CHECKS, Checks, Profile
@@ -35,7 +34,10 @@ class Listener(enum.IntEnum):
     @property
     def label(self) -> str:
         """smtp, submission or submissions."""
-        return self.name.lower()
+        return _LABELS[self]
+
+
+_LABELS = {listener: listener.name.lower() for listener in Listener}
 
 
 class Violation(enum.IntEnum):
@@ -100,6 +102,8 @@ class Session:
     messages: int = 0
     auth_failures: int = 0
     errors: int = 0
+    # Of clients.wire: the facts that policy was told last, and the request that told them, encoded.
+    told: tuple[tuple[object, ...], bytes] | None = field(default=None, repr=False)
 
     @property
     def on_submission_port(self) -> bool:
@@ -125,7 +129,8 @@ class Discard:
 class Recipient:
     """One recipient answered with 250. `discard`: None when it is to be delivered."""
 
-    address: Address
+    # As the contracts have it, which is also what goes between angle brackets.
+    address: bytes
     parameters: RcptParameters = NO_RCPT_PARAMETERS
     discard: Discard | None = None
 
@@ -134,7 +139,8 @@ class Recipient:
 class Transaction:
     """From an accepted MAIL to the answer after the content."""
 
-    sender: Address
+    # As a recipient's address; empty for the null sender.
+    sender: bytes
     parameters: MailParameters
     # By matching key: each mailbox once (C56).
     recipients: dict[str, Recipient] = field(default_factory=dict)

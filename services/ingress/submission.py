@@ -52,6 +52,8 @@ class Refusal:
     rule_id: str
     stage: str
     refused_at: int
+    listener: str
+    tls: bool
     discarded: bool = False
 
 

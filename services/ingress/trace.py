@@ -12,9 +12,9 @@ _NANOSECONDS = 1_000_000_000
 
 
 @lru_cache(maxsize=8)
-def _date(second: int) -> str:
+def _date(second: int) -> bytes:
     """RFC 5322 3.3, in UTC with its offset."""
-    return formatdate(second, localtime=False).replace("-0000", "+0000")
+    return formatdate(second, localtime=False).replace("-0000", "+0000").encode("ascii")
 
 
 def protocol_keyword(session: Session, *, smtputf8: bool) -> str:
@@ -34,16 +34,20 @@ def received(session: Session, transaction: Transaction, submission_id: str, now
     literal = f"IPv6:{address}" if ":" in address else address
     profile = session.profile
     host = profile.hostname if profile is not None else "localhost"
-    parts = [f"Received: from {session.helo_name} ([{literal}])\r\n"]
+    using = ""
     if session.tls is not None:
-        parts.append(f"\t(using {session.tls.version} with cipher {session.tls.cipher})\r\n")
+        using = f"\t(using {session.tls.version} with cipher {session.tls.cipher})\r\n"
     keyword = protocol_keyword(session, smtputf8=transaction.parameters.smtputf8)
-    parts.append(f"\tby {host} with {keyword} id {submission_id}")
+    recipient = b""
     if len(transaction.recipients) == 1:
-        (recipient,) = transaction.recipients.values()
-        parts.append(f"\r\n\tfor <{recipient.address}>")
-    parts.append(f";\r\n\t{_date(now // _NANOSECONDS)}\r\n")
-    return "".join(parts).encode()
+        (only,) = transaction.recipients.values()
+        recipient = b"\r\n\tfor <%b>" % only.address
+    return b"%b%b;\r\n\t%b\r\n" % (
+        f"Received: from {session.helo_name} ([{literal}])\r\n{using}"
+        f"\tby {host} with {keyword} id {submission_id}".encode(),
+        recipient,
+        _date(now // _NANOSECONDS),
+    )
 
 
 def without_forbidden(head: bytes, *, submission: bool) -> bytes:
@@ -59,9 +63,9 @@ def completion(head: bytes, host: str, submission_id: str, now: int) -> tuple[by
     added = []
     for name, value in (
         (b"Date", _date(now // _NANOSECONDS)),
-        (b"Message-ID", f"<{submission_id}@{host}>"),
+        (b"Message-ID", f"<{submission_id}@{host}>".encode("ascii")),
     ):
         if not any(header.values(head, name)):
             head = header.remove_named(head, name)
-            added.append(b"%b: %b\r\n" % (name, value.encode("ascii")))
+            added.append(b"%b: %b\r\n" % (name, value))
     return b"".join(added), head

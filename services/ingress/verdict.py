@@ -29,9 +29,12 @@ class CheckResult(enum.IntEnum):
     PERMERROR = 8
 
 
-@value(frozen=True, slots=True)
+@value(frozen=True, slots=True, eq=False)
 class Profile:
-    """How to hold the session. `max_message_size` in octets; limits of 0 are none. `ask_stages`: numbers of Stage."""
+    """How to hold the session. `max_message_size` in octets; limits of 0 are none. `ask_stages`: numbers of Stage.
+
+    Compared and hashed by identity, since what is made of a profile once is looked up by it in every session.
+    """
 
     revision: int
     hostname: str

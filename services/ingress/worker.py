@@ -19,6 +19,7 @@ from services.ingress.checks.runner import CheckRunner
 from services.ingress.clients.policy import PolicyClient
 from services.ingress.clients.relay import RelayClient
 from services.ingress.listener import Listeners, usable_connections
+from services.ingress.mail_log import MailLog
 from services.ingress.metrics import Metrics, MetricsCollector
 from services.ingress.services import Services
 from services.ingress.session import Listener
@@ -49,6 +50,7 @@ class Worker:
             checker=self._checker,
             limits=limits.of(settings),
             metrics=self.metrics,
+            mail_log=MailLog(settings.log_level),
             spool=_spool(settings),
         )
         self.listeners = Listeners(
@@ -90,6 +92,7 @@ class Worker:
         await self._background.stop()
         await self._exposition.stop()
         self._checker.close()
+        self.services.mail_log.flush()
 
     @property
     def failure(self) -> BaseException | None:

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from posthouse.policy.v1 import policy_pb2 as pb
 from posthouse.relay.v1 import relay_pb2
+from structlog.testing import capture_logs
 
 from services.ingress.session import Listener
 from tests.fakes.policy import FakePolicy, accept, profile, reject
@@ -34,9 +35,14 @@ async def until_served(ingress: Ingress) -> Client:
 async def test_policy_unreachable_at_connect_is_451_and_is_recovered_from(start: Start, policy: FakePolicy) -> None:
     await policy.stop()
     ingress = await start(connected=False)
-    client = await ingress.connect()
-    assert temporary(await client.reply())
-    assert await client.until_closed() == b""
+    with capture_logs() as lines:
+        for _ in range(3):
+            client = await ingress.connect()
+            assert temporary(await client.reply())
+            assert await client.until_closed() == b""
+    # Every client of an outage is counted, but does not get a line.
+    assert [line["stage"] for line in lines if line["event"] == "policy_gave_no_verdict"] == ["CONNECT"]
+    assert ingress.metrics.policy_failures["CONNECT"] == 3
     await policy.start()
     assert (await (await until_served(ingress)).send_mail()).code == 250
 

@@ -26,6 +26,33 @@ async def test_c25_recipients_over_the_limit_are_deferred_and_the_rest_goes_on(i
     assert len(ingress.relay.messages[0].recipients) == 1000
 
 
+@pytest.mark.parametrize("reject_message", [False, True])
+async def test_c25_a_postmaster_is_taken_over_the_limit(ingress: Ingress, reject_message: bool) -> None:
+    """RFC 5321 4.5.1: always; yet not without bounds, since the domain and the case can be varied."""
+    ingress.policy.profile.max_recipients = 2
+    ingress.policy.profile.reject_message_over_recipient_limit = reject_message
+    client = await ingress.client()
+    await client.envelope("a@example.org", "1@example.com", "2@example.com")
+    postmasters = ["Postmaster", "postmaster@example.com", "MAILER-DAEMON@example.com"]
+    for address in postmasters:
+        assert (await client.command(f"RCPT TO:<{address}>")).code == 250
+    assert (await client.data(b"x: y\r\n\r\n")).code == 250
+    assert len(ingress.relay.messages[0].recipients) == 5
+    await client.envelope("a@example.org", "1@example.com", "2@example.com")
+    codes = [(await client.command(f"RCPT TO:<postmaster@d{number}.example>")).code for number in range(12)]
+    assert codes == [250] * 10 + [452] * 2
+
+
+async def test_c25_a_postmaster_over_the_limit_is_still_policy_s_to_refuse(ingress: Ingress) -> None:
+    ingress.policy.profile.max_recipients = 1
+    denied = reject(554, "5.7.1", "Relay access denied")
+    ingress.policy.on(pb.STAGE_RCPT, lambda asked: denied if b"elsewhere" in asked.transaction.recipient else accept())
+    client = await ingress.client()
+    await client.envelope("a@example.org", "1@example.com")
+    assert (await client.command("RCPT TO:<postmaster@elsewhere.example>")).code == 554
+    assert (await client.command("RCPT TO:<postmaster@example.com>")).code == 250
+
+
 async def test_c25_or_the_whole_message_is_refused(ingress: Ingress) -> None:
     ingress.policy.profile.max_recipients = 2
     ingress.policy.profile.reject_message_over_recipient_limit = True
@@ -244,6 +271,7 @@ async def test_a_rejection_at_any_stage_is_answered_and_reported_and_the_session
         assert (refused.code, refused.enhanced_code, refused.text) == (550, "5.7.1", "Not today")
         assert (refused.reason_id, refused.stage) == ("a_rule", Stage(stage).name)
         assert refused.sender == b"a@example.org"
+        assert (refused.listener, refused.tls) == ("smtp", False)
 
 
 async def test_a_verdict_that_closes_closes(ingress: Ingress) -> None:

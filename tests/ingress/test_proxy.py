@@ -135,13 +135,35 @@ async def test_c80_a_second_header_at_once_is_an_early_talker(proxied: Ingress) 
     assert proxied.policy.asked(pb.STAGE_RCPT)[0].session.pipelining_violation == 1
 
 
-async def test_c80_from_anybody_else_it_is_no_command_and_changes_nothing(ingress: Ingress) -> None:
+@pytest.mark.parametrize("after", ["nothing", "greeting", "EHLO", "STARTTLS", "MAIL"])
+async def test_c80_from_anybody_else_it_is_refused_and_the_connection_closed(start: Start, after: str) -> None:
+    """Whoever else is a proxy; and nothing that came behind the header is run."""
+    ingress = await start(proxy_networks="198.51.100.0/24")
+    headers = (V1, v2(), b"PROXY UNKNOWN\r\n", b"proxy TCP4 nonsense\r\n")
+    for header in headers:
+        await _refused_header(ingress, header, after)
+    assert ingress.metrics.sessions_refused["proxy"] == len(headers)
+    assert {each.session.client_address for each in ingress.policy.requests} == {"127.0.0.1"}
+
+
+async def _refused_header(ingress: Ingress, header: bytes, after: str) -> None:
     client = await ingress.connect()
-    assert (await client.reply()).code == 220
-    assert (await client.command(V1[:-2])).code == 500
-    await client.command("EHLO client.example")
-    await client.envelope()
-    assert ingress.policy.asked(pb.STAGE_RCPT)[0].session.client_address == "127.0.0.1"
+    if after != "nothing":
+        assert (await client.reply()).code == 220
+    if after in ("EHLO", "STARTTLS", "MAIL"):
+        assert (await client.command("EHLO client.example")).code == 250
+    if after == "STARTTLS":
+        await client.starttls()
+    if after == "MAIL":
+        await client.envelope()
+    asked = len(ingress.policy.asked(pb.STAGE_RCPT))
+    client.send(header + b"EHLO client.example\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\n")
+    said = await client.until_closed()
+    # A binary header begins with two empty lines.
+    codes = [line[:3] for line in said.splitlines()]
+    assert codes[-1] == b"554"
+    assert set(codes[:-1]) <= {b"220", b"500"}
+    assert len(ingress.policy.asked(pb.STAGE_RCPT)) == asked
 
 
 @pytest.mark.parametrize("octets", [b"EHLO client.example\r\n", b"PROXY nonsense\r\n", b"\r\n\r\n\0\r\nQUIX\n"])

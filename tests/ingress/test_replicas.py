@@ -437,7 +437,9 @@ async def test_no_frame_of_refusals_outgrows_a_message() -> None:
     recipients = tuple(b"r" * 320 for _ in range(1000))
     for _ in range(400):
         client.report(
-            Refusal("s", "192.0.2.1", b"", "", b"", recipients, Reply(550, "5.1.1", "no"), "r", "", "RCPT", 0)
+            Refusal(
+                "s", "192.0.2.1", b"", "", b"", recipients, Reply(550, "5.1.1", "no"), "r", "", "RCPT", 0, "smtp", False
+            )
         )
     sizes = []
     while refused := client.take_refusals():

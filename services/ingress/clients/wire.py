@@ -13,7 +13,7 @@ from posthouse.policy.v1 import policy_pb2
 from posthouse.relay.v1 import relay_pb2
 
 from libs.smtp.envelope import Body
-from libs.smtp.parameters import NO_RCPT_PARAMETERS
+from libs.smtp.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS
 from libs.smtp.reply import Reply
 from services.ingress.findings import Findings
 from services.ingress.session import Credentials, Discard, Recipient, Session, Stage, Transaction
@@ -34,8 +34,8 @@ _LONGEST_DELAY_SECONDS = 60.0
 _STAGES_THAT_HAPPEN = frozenset({Stage.CONNECT, Stage.AUTH, Stage.RCPT})
 
 
-def _timestamp(nanoseconds: int) -> Timestamp:
-    return Timestamp(seconds=nanoseconds // _NANOSECONDS, nanos=nanoseconds % _NANOSECONDS)
+def _stamp(message: Timestamp, nanoseconds: int) -> None:
+    message.seconds, message.nanos = divmod(nanoseconds, _NANOSECONDS)
 
 
 def _seconds(duration: Duration) -> float:
@@ -44,31 +44,55 @@ def _seconds(duration: Duration) -> float:
 
 def _number(value: enum.IntEnum) -> Any:
     """Our enumerations have the contract's numbers."""
-    return value.value
+    return value
 
 
-def session(facts: Session) -> policy_pb2.Session:
-    peer = facts.peer
-    message = policy_pb2.Session(
-        id=facts.id,
-        client_address=peer.client_address,
-        client_port=peer.client_port,
-        local_address=peer.local_address,
-        local_port=peer.local_port,
-        listener=_number(facts.listener),
-        helo_name=facts.helo_sent,
-        esmtp=facts.esmtp,
-        account_login=facts.account,
-        junk_commands=facts.junk_commands,
-        junk_commands_uncharged=facts.junk_commands_uncharged,
-        pipelining_violation=_number(facts.violation),
-        profile_revision=0 if facts.profile is None else facts.profile.revision,
-        connected_at=_timestamp(facts.connected_at),
+def _about(who: Session) -> policy_pb2.DecideRequest:
+    """A request with the session's facts and nothing else.
+
+    Most of them never change, and a request that is copied costs a tenth of one that is put together: the encoding of
+    the last one is kept with the session, and only what is new is changed in it.
+    """
+    facts = (
+        who.helo_sent,
+        who.esmtp,
+        who.account,
+        who.junk_commands,
+        who.junk_commands_uncharged,
+        who.violation,
+        who.profile,
+        who.tls,
     )
-    if facts.tls is not None:
-        message.tls.version = facts.tls.version
-        message.tls.cipher = facts.tls.cipher
-        message.tls.server_name = facts.tls.server_name
+    if who.told is not None and who.told[0] == facts:
+        return policy_pb2.DecideRequest.FromString(who.told[1])
+    message = _opened(who) if who.told is None else policy_pb2.DecideRequest.FromString(who.told[1])
+    session = message.session
+    session.helo_name = who.helo_sent
+    session.esmtp = who.esmtp
+    session.account_login = who.account
+    session.junk_commands = who.junk_commands
+    session.junk_commands_uncharged = who.junk_commands_uncharged
+    session.pipelining_violation = _number(who.violation)
+    session.profile_revision = 0 if who.profile is None else who.profile.revision
+    if who.tls is not None:
+        session.tls.version = who.tls.version
+        session.tls.cipher = who.tls.cipher
+        session.tls.server_name = who.tls.server_name
+    who.told = (facts, message.SerializeToString())
+    return message
+
+
+def _opened(who: Session) -> policy_pb2.DecideRequest:
+    """What is so from the beginning of the session to its end."""
+    message = policy_pb2.DecideRequest()
+    session, peer = message.session, who.peer
+    session.id = who.id
+    session.client_address = peer.client_address
+    session.client_port = peer.client_port
+    session.local_address = peer.local_address
+    session.local_port = peer.local_port
+    session.listener = _number(who.listener)
+    _stamp(session.connected_at, who.connected_at)
     return message
 
 
@@ -79,15 +103,18 @@ _BODY = {
 }
 
 
-def transaction(facts: Transaction, recipient: bytes) -> policy_pb2.Transaction:
-    return policy_pb2.Transaction(
-        sender=facts.sender.wire(),
-        declared_size=facts.parameters.size,
-        body=_BODY[facts.parameters.body],
-        smtputf8=facts.parameters.smtputf8,
-        recipient=recipient,
-        recipients=[each.address.wire() for each in facts.recipients.values()],
-    )
+def _describe(message: policy_pb2.Transaction, facts: Transaction, recipient: bytes) -> None:
+    parameters = facts.parameters
+    # Present even if all is as when not given.
+    message.SetInParent()
+    message.sender = facts.sender
+    message.recipient = recipient
+    if parameters is not NO_MAIL_PARAMETERS:
+        message.declared_size = parameters.size
+        message.body = _BODY[parameters.body]
+        message.smtputf8 = parameters.smtputf8
+    if facts.recipients:
+        message.recipients.extend([each.address for each in facts.recipients.values()])
 
 
 def content(facts: Findings) -> policy_pb2.Content:
@@ -131,9 +158,10 @@ def request(
     credentials: Credentials | None = None,
     findings: Findings | None = None,
 ) -> policy_pb2.DecideRequest:
-    message = policy_pb2.DecideRequest(stage=_number(stage), session=session(who))
+    message = _about(who)
+    message.stage = _number(stage)
     if what is not None:
-        message.transaction.CopyFrom(transaction(what, recipient))
+        _describe(message.transaction, what, recipient)
     if credentials is not None:
         message.credentials.mechanism = credentials.mechanism
         message.credentials.authorization_identity = credentials.authorization_identity
@@ -144,15 +172,19 @@ def request(
     return message
 
 
-_PLAIN_ACCEPT = Verdict(Action.ACCEPT)
-_ACCEPT = policy_pb2.ACTION_ACCEPT
+def verdict(message: policy_pb2.Verdict) -> Verdict:
+    """Raises NonsenseError for an answer that the contract does not know. `message` is of no further use."""
+    # Without its number, an answer is mostly one that was given before.
+    message.request_id = 0
+    return _verdict(message.SerializeToString())
+
+
 _REJECT = policy_pb2.ACTION_REJECT
 
 
-def verdict(message: policy_pb2.Verdict) -> Verdict:
-    """Raises NonsenseError for an answer that the contract does not know."""
-    if message.action == _ACCEPT and not _says_more(message):
-        return _PLAIN_ACCEPT
+@lru_cache(maxsize=1024)
+def _verdict(serialised: bytes) -> Verdict:
+    message = policy_pb2.Verdict.FromString(serialised)
     delay = _seconds(message.delay) if message.HasField("delay") else 0.0
     if not 0.0 <= delay <= _LONGEST_DELAY_SECONDS:
         raise NonsenseError("delay out of range")
@@ -172,19 +204,6 @@ def verdict(message: policy_pb2.Verdict) -> Verdict:
         account=message.account,
         results=tuple(_result(each) for each in message.results),
         quarantine=message.quarantine,
-    )
-
-
-def _says_more(message: policy_pb2.Verdict) -> bool:
-    """Whether an ACCEPT says anything more than that."""
-    return bool(
-        message.HasField("profile")
-        or message.HasField("checks")
-        or message.HasField("delay")
-        or message.account
-        or message.results
-        or message.quarantine
-        or message.close
     )
 
 
@@ -239,9 +258,9 @@ def _profile(serialised: bytes) -> Profile:
     )
 
 
-def _recipient(recipient: Recipient, discard: Discard | None) -> relay_pb2.Recipient:
+def _add_recipient(envelope: relay_pb2.Envelope, recipient: Recipient, discard: Discard | None) -> None:
     parameters = recipient.parameters
-    message = relay_pb2.Recipient(address=recipient.address.wire())
+    message = envelope.recipients.add(address=recipient.address)
     if parameters is not NO_RCPT_PARAMETERS:
         message.notify.extend(parameters.notify)
         message.original_recipient = parameters.original_recipient
@@ -249,38 +268,33 @@ def _recipient(recipient: Recipient, discard: Discard | None) -> relay_pb2.Recip
         message.discarded = True
         message.discard_reason = discard.reason_id
         message.discard_rule_id = discard.rule_id
-    return message
 
 
 def submission(handed: Submission, inline: bytes) -> relay_pb2.Submission:
     who, what = handed.session, handed.transaction
-    return relay_pb2.Submission(
-        id=handed.id,
-        envelope=relay_pb2.Envelope(
-            sender=what.sender.wire(),
-            recipients=[_recipient(each, handed.discard_of(each)) for each in what.recipients.values()],
-            smtputf8=what.parameters.smtputf8,
-            body_8bitmime=what.parameters.body is Body.EIGHT_BIT_MIME,
-            ret=what.parameters.ret or "",
-            envelope_id=what.parameters.envelope_id,
-        ),
-        origin=relay_pb2.Origin(
-            session_id=who.id,
-            client_address=who.peer.client_address,
-            helo_name=who.helo_sent,
-            account_login=who.account,
-            listener=who.listener.label,
-            tls=who.tls is not None,
-        ),
-        content_size=handed.size,
-        content=inline,
-        quarantine=handed.quarantine,
-        received_at=_timestamp(handed.received_at),
-    )
+    message = relay_pb2.Submission(id=handed.id, content_size=handed.size, content=inline, quarantine=handed.quarantine)
+    _stamp(message.received_at, handed.received_at)
+    envelope, parameters = message.envelope, what.parameters
+    envelope.sender = what.sender
+    for each in what.recipients.values():
+        _add_recipient(envelope, each, handed.discard_of(each))
+    if parameters is not NO_MAIL_PARAMETERS:
+        envelope.smtputf8 = parameters.smtputf8
+        envelope.body_8bitmime = parameters.body is Body.EIGHT_BIT_MIME
+        envelope.ret = parameters.ret or ""
+        envelope.envelope_id = parameters.envelope_id
+    origin = message.origin
+    origin.session_id = who.id
+    origin.client_address = who.peer.client_address
+    origin.helo_name = who.helo_sent
+    origin.account_login = who.account
+    origin.listener = who.listener.label
+    origin.tls = who.tls is not None
+    return message
 
 
 def refused(refusal: Refusal) -> relay_pb2.RefusedMessage:
-    return relay_pb2.RefusedMessage(
+    message = relay_pb2.RefusedMessage(
         session_id=refusal.session_id,
         client_address=refusal.client_address,
         helo_name=refusal.helo_name,
@@ -293,9 +307,12 @@ def refused(refusal: Refusal) -> relay_pb2.RefusedMessage:
         reason_id=refusal.reason_id,
         rule_id=refusal.rule_id,
         stage=refusal.stage,
-        refused_at=_timestamp(refusal.refused_at),
         discarded=refusal.discarded,
+        listener=refusal.listener,
+        tls=refusal.tls,
     )
+    _stamp(message.refused_at, refusal.refused_at)
+    return message
 
 
 def decide_frame(

@@ -57,7 +57,7 @@ async def refuse_content(dialogue: Dialogue) -> Reply | None:
     if transaction is None:
         return BAD_SEQUENCE.with_text("Send MAIL first")
     if transaction.over_recipient_limit:
-        recipients = tuple(each.address.wire() for each in transaction.recipients.values())
+        recipients = tuple(each.address for each in transaction.recipients.values())
         dialogue.record(MESSAGE_OVER_RECIPIENT_LIMIT, Stage.DATA, recipients, "recipients_over_limit", "")
         dialogue.clear_transaction()
         return MESSAGE_OVER_RECIPIENT_LIMIT
@@ -66,7 +66,7 @@ async def refuse_content(dialogue: Dialogue) -> Reply | None:
     if Stage.DATA in dialogue.profile.ask_stages and not transaction.all_discarded:
         verdict = await dialogue.decide(Stage.DATA)
         if verdict.action is Action.REJECT and verdict.reply is not None:
-            recipients = tuple(each.address.wire() for each in transaction.recipients.values())
+            recipients = tuple(each.address for each in transaction.recipients.values())
             dialogue.report(verdict, Stage.DATA, recipients)
             dialogue.clear_transaction()
             return verdict.reply

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from libs.smtp.parameters import parse_mail, parse_rcpt
+from libs.smtp.parameters import MailParameters, Offered, RcptParameters, parse_mail, parse_rcpt
 from libs.smtp.reply import (
     BAD_COMMAND_SYNTAX,
     BAD_SEQUENCE,
@@ -24,6 +25,34 @@ if TYPE_CHECKING:
     from services.ingress.dialogue import Dialogue
 
 
+# Always valid recipients (RFC 5321 4.5.1), which no limit on recipients turns away; whether the domain is one of ours
+# policy says. So many above the limit, since case and domain can be varied.
+_POSTMASTERS = frozenset({"postmaster", "mailer-daemon"})
+_POSTMASTERS_OVER_LIMIT = 10
+
+# What a client says of its message it mostly says again of the next one, and others say it too.
+_KEPT = 1024
+
+
+@lru_cache(maxsize=_KEPT)
+def _sender(argument: bytes, offered: Offered, *, lenient: bool) -> tuple[bytes, MailParameters]:
+    """The address as the contracts have it, and the parameters. Raises CommandError."""
+    address, parameters = parse_mail(argument, offered, lenient=lenient)
+    return address.wire(), parameters
+
+
+@lru_cache(maxsize=_KEPT)
+def _recipient(
+    argument: bytes, offered: Offered, *, smtputf8: bool, lenient: bool
+) -> tuple[str, bytes, RcptParameters, bool]:
+    """The address, for matching and as the contracts have it, the parameters, and whether it may be a postmaster's.
+
+    Raises CommandError.
+    """
+    address, parameters = parse_rcpt(argument, offered, smtputf8=smtputf8, lenient=lenient)
+    return address.matching_key(), address.wire(), parameters, address.local.lower() in _POSTMASTERS
+
+
 async def mail(dialogue: Dialogue, argument: bytes) -> None:
     session, profile = dialogue.session, dialogue.profile
     if not session.helo_name:
@@ -36,7 +65,7 @@ async def mail(dialogue: Dialogue, argument: bytes) -> None:
         dialogue.error(BAD_COMMAND_SYNTAX.with_text("Syntax: MAIL FROM:<address>"))
         return
     try:
-        sender, parameters = parse_mail(argument[5:], greeting.offered(dialogue), lenient=session.on_submission_port)
+        sender, parameters = _sender(argument[5:], greeting.offered(dialogue), lenient=session.on_submission_port)
     except CommandError as error:
         dialogue.error(error.reply)
         return
@@ -90,7 +119,7 @@ async def rcpt(dialogue: Dialogue, argument: bytes) -> None:
         dialogue.error(BAD_COMMAND_SYNTAX.with_text("Syntax: RCPT TO:<address>"))
         return
     try:
-        address, parameters = parse_rcpt(
+        key, address, parameters, postmaster = _recipient(
             argument[3:],
             greeting.offered(dialogue),
             smtputf8=transaction.parameters.smtputf8,
@@ -99,20 +128,20 @@ async def rcpt(dialogue: Dialogue, argument: bytes) -> None:
     except CommandError as error:
         dialogue.error(error.reply)
         return
-    key = address.matching_key()
     if key in transaction.recipients:
         dialogue.reply(RECIPIENT_OK)
         return
     profile = dialogue.profile
-    if profile.max_recipients and len(transaction.recipients) >= profile.max_recipients:
+    limit = profile.max_recipients and profile.max_recipients + (_POSTMASTERS_OVER_LIMIT if postmaster else 0)
+    if limit and len(transaction.recipients) >= limit:
         transaction.over_recipient_limit = profile.reject_over_recipient_limit
         dialogue.reply(TOO_MANY_RECIPIENTS)
         return
     discard = transaction.discard
     if discard is None:
-        verdict = await dialogue.decide(Stage.RCPT, recipient=address.wire())
+        verdict = await dialogue.decide(Stage.RCPT, recipient=address)
         if verdict.action is Action.REJECT and verdict.reply is not None:
-            dialogue.report(verdict, Stage.RCPT, (address.wire(),))
+            dialogue.report(verdict, Stage.RCPT, (address,))
             dialogue.reply(verdict.reply)
             return
         if verdict.action is Action.DISCARD:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from libs.smtp.address import HeloKind, parse_helo
+from libs.smtp.address import HeloKind, HeloName, parse_helo
 from libs.smtp.parameters import NOTHING_OFFERED, Offered
 from libs.smtp.reply import BAD_COMMAND_SYNTAX, Reply
 from services.ingress.session import Stage, Violation
@@ -29,7 +29,7 @@ async def ehlo(dialogue: Dialogue, argument: bytes) -> None:
 async def _greeted(dialogue: Dialogue, argument: bytes, *, extended: bool) -> None:
     """RFC 5321 4.1.4: also clears the transaction; login and TLS stay (C18)."""
     session = dialogue.session
-    name = parse_helo(argument)
+    name = _name(argument)
     if name.kind is HeloKind.MALFORMED or len(argument) > MAX_NAME_OCTETS:
         dialogue.error(BAD_COMMAND_SYNTAX.with_text("Name or address literal needed"))
         return
@@ -60,6 +60,11 @@ async def _greeted(dialogue: Dialogue, argument: bytes, *, extended: bool) -> No
         dialogue.reply(Reply(250, "", profile.hostname))
 
 
+@lru_cache(maxsize=1024)
+def _name(argument: bytes) -> HeloName:
+    return parse_helo(argument)
+
+
 async def _piled_up(dialogue: Dialogue) -> bool:
     """Whether the session is over because octets came after HELO or EHLO, before its answer (C20)."""
     pending = dialogue.connection.pending
@@ -80,9 +85,10 @@ def mechanisms(dialogue: Dialogue) -> tuple[str, ...]:
     return profile.auth_tls if dialogue.session.tls is not None else profile.auth_plaintext
 
 
-@lru_cache(maxsize=256)
-def _offered(*, auth: bool) -> Offered:
-    return Offered(size=True, eight_bit_mime=True, smtputf8=True, auth=auth, dsn=True, chunking=True)
+_OFFERED = {
+    auth: Offered(size=True, eight_bit_mime=True, smtputf8=True, auth=auth, dsn=True, chunking=True)
+    for auth in (False, True)
+}
 
 
 def offered(dialogue: Dialogue) -> Offered:
@@ -90,7 +96,13 @@ def offered(dialogue: Dialogue) -> Offered:
     if not dialogue.session.esmtp:
         return NOTHING_OFFERED
     profile = dialogue.profile
-    return _offered(auth=bool(profile.auth_tls or profile.auth_plaintext))
+    return _OFFERED[bool(profile.auth_tls or profile.auth_plaintext)]
+
+
+@lru_cache(maxsize=256)
+def banner(profile: Profile) -> bytes:
+    """The greeting of the connection."""
+    return f"220 {profile.hostname} {profile.banner}".rstrip().encode("ascii") + b"\r\n"
 
 
 @lru_cache(maxsize=256)
