@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from libs.runtime import tracing
+from services.relay.attempt_log import AttemptLog
 from services.relay.backlog import Job
 from services.relay.clock import MICROSECONDS, Clock
 from services.relay.commits import Committer
@@ -24,7 +25,7 @@ from services.relay.queue.quarantine import quarantine
 from services.relay.queue.settling import Event, Settlement
 from services.relay.reporting import reports
 from services.relay.routing import resolve
-from services.relay.settlement import Circumstances, Settled, Settlements, settle
+from services.relay.settlement import Circumstances, Settled, settle
 from services.relay.states import State
 from services.relay.suspensions import Suspensions
 from services.relay.transaction import Outcome, Result, Route, RouteKind, Transport
@@ -36,6 +37,7 @@ _LATER = 5 * MICROSECONDS
 
 
 _COUNTERS = {result: ATTEMPTS.labels(result.value) for result in Result}
+_DELIVERED = _COUNTERS[Result.DELIVERED]
 
 
 class Attempts:
@@ -62,6 +64,7 @@ class Attempts:
         self._suspensions = suspensions
         self._configuration = configuration
         self._chance = chance
+        self._attempt_log = AttemptLog()
 
     async def attempt(self, destination: str, job: Job) -> list[tuple[str, Job]]:
         """Tries the job, and settles it. What goes another way by now is returned, to be tried there."""
@@ -76,7 +79,7 @@ class Attempts:
                 return []
             message = loaded
         moved: list[tuple[str, Job]] = []
-        for route, deliveries in self._routes(configuration, message, job.deliveries):
+        for route, deliveries in _routes(configuration, message, job.deliveries):
             if route.destination != destination:
                 moved.append((route.destination, Job(job.message, deliveries)))
             elif route.kind is RouteKind.HOLD:
@@ -117,20 +120,6 @@ class Attempts:
             return None
         return message.with_content(content)
 
-    def _routes(
-        self, configuration: Configuration, message: QueuedMessage, deliveries: tuple[QueuedDelivery, ...]
-    ) -> list[tuple[Route, tuple[QueuedDelivery, ...]]]:
-        """The deliveries by their present routes (C138)."""
-        sender, quarantined = message.sender, message.quarantine
-        if len(deliveries) == 1:
-            route = resolve(configuration, sender, deliveries[0].recipient, quarantine=quarantined)
-            return [(route, deliveries)]
-        groups: dict[Route, list[QueuedDelivery]] = {}
-        for each in deliveries:
-            route = resolve(configuration, sender, each.recipient, quarantine=quarantined)
-            groups.setdefault(route, []).append(each)
-        return [(route, tuple(group)) for route, group in groups.items()]
-
     async def _try(
         self,
         configuration: Configuration,
@@ -170,7 +159,8 @@ class Attempts:
             is_mailbox=route.kind is RouteKind.MAILBOX,
             started_at=started_at,
             now=now,
-            may_expire=self._clock.settled,
+            # Asked of what was deferred alone.
+            may_expire=_any_deferred(outcomes) and self._clock.settled,
             worker=self._holder.name,
             chance=self._chance.random,
         )
@@ -197,14 +187,21 @@ class Attempts:
                 deliveries[0].lease_owner,
                 tuple(done.settled),
                 made,
-                tuple(
-                    Event(self._identifiers.next(), message.id, now, "dsn_sent", b"", queue_id(report.id))
-                    for report in made
-                ),
-                errors=((route.destination, done.error),) if done.error else (),
+                tuple([self._report_sent(message, report, now) for report in made]) if made else (),
+                ((route.destination, done.error),) if done.error else (),
             )
         )
-        self._log(message, route, deliveries, outcomes, done, now)
+        for delivery, outcome, settled in zip(deliveries, outcomes, done.settled, strict=True):
+            if outcome.result is Result.DELIVERED:
+                _DELIVERED.inc()
+                DELIVERY_SECONDS.observe(max(0, now - message.stored_at) / MICROSECONDS)
+            else:
+                _COUNTERS[outcome.result].inc()
+            if self._attempt_log.enabled:
+                self._attempt_log.add(now, message, route, delivery, outcome, settled)
+
+    def _report_sent(self, message: QueuedMessage, report: NewMessage, now: int) -> Event:
+        return Event(self._identifiers.next(), message.id, now, "dsn_sent", b"", queue_id(report.id))
 
     def _hold(self, route: Route, message: QueuedMessage, deliveries: tuple[QueuedDelivery, ...]) -> None:
         """No route takes it: it waits for another configuration, or an operator."""
@@ -219,34 +216,23 @@ class Attempts:
         self._committer.settle(Settlement(message.id, deliveries[0].lease_owner, settled))
         log.warning("delivery_held", queue_id=queue_id(message.id), reason=route.reason, recipients=len(deliveries))
 
-    def _log(
-        self,
-        message: QueuedMessage,
-        route: Route,
-        deliveries: tuple[QueuedDelivery, ...],
-        outcomes: Sequence[Outcome],
-        done: Settlements,
-        now: int,
-    ) -> None:
-        for delivery, outcome, settled in zip(deliveries, outcomes, done.settled, strict=True):
-            _COUNTERS[outcome.result].inc()
-            if outcome.result is Result.DELIVERED:
-                DELIVERY_SECONDS.observe(max(0, now - message.stored_at) / MICROSECONDS)
-            log.info(
-                "delivery_attempt",
-                queue_id=queue_id(message.id),
-                session_id=message.session_id,
-                sender=message.sender,
-                recipient=delivery.recipient,
-                destination=route.destination,
-                result=outcome.result.value,
-                state=settled.state.name.lower(),
-                attempts=settled.attempts,
-                host=outcome.host,
-                code=outcome.code,
-                text=outcome.text[:300],
-                possible_duplicate=settled.possible_duplicate,
-            )
+
+def _routes(
+    configuration: Configuration, message: QueuedMessage, deliveries: tuple[QueuedDelivery, ...]
+) -> list[tuple[Route, tuple[QueuedDelivery, ...]]]:
+    """The deliveries by their present routes (C138)."""
+    sender, quarantined = message.sender, message.quarantine
+    if len(deliveries) == 1:
+        return [(resolve(configuration, sender, deliveries[0].recipient, quarantine=quarantined), deliveries)]
+    groups: dict[Route, list[QueuedDelivery]] = {}
+    for each in deliveries:
+        route = resolve(configuration, sender, each.recipient, quarantine=quarantined)
+        groups.setdefault(route, []).append(each)
+    return [(route, tuple(group)) for route, group in groups.items()]
+
+
+def _any_deferred(outcomes: Sequence[Outcome]) -> bool:
+    return Result.DEFERRED in [outcome.result for outcome in outcomes]
 
 
 def _span(

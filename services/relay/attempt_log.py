@@ -1,0 +1,50 @@
+"""The `delivery_attempt` line: one a recipient and attempt, the one log line of relay that every message has."""
+
+from __future__ import annotations
+
+from libs.runtime.logging import FrequentEvent, quoted
+from services.relay.message import QueuedDelivery, QueuedMessage, queue_id
+from services.relay.settlement import Settled
+from services.relay.states import State
+from services.relay.transaction import Outcome, Result, Route
+
+# Of a reply's text, characters.
+_TEXT = 300
+# By number: hashing a member of an Enum is a call into Python.
+_STATES = tuple(
+    State(number).name.lower() if number in State.__members__.values() else "" for number in range(max(State) + 1)
+)
+_RESULTS = {result: result.value for result in Result}
+
+
+class AttemptLog:
+    """To be made when the log is configured. The lines stand in the order in which the outcomes became known."""
+
+    def __init__(self) -> None:
+        self._event = FrequentEvent("relay", "delivery_attempt")
+        self.enabled = self._event.enabled
+
+    def add(
+        self,
+        now: int,
+        message: QueuedMessage,
+        route: Route,
+        delivery: QueuedDelivery,
+        outcome: Outcome,
+        settled: Settled,
+    ) -> None:
+        """`now`: microseconds since 1970. Addresses that are no ASCII have each odd byte escaped."""
+        result = "delivered" if outcome.result is Result.DELIVERED else _RESULTS[outcome.result]
+        self._event.tell(
+            now,
+            f'"queue_id": "{queue_id(message.id)}", "session_id": {quoted(message.session_id)}, '
+            f'"sender": {_address(message.sender)}, '
+            f'"recipient": {_address(delivery.recipient)}, "destination": {quoted(route.destination)}, '
+            f'"result": "{result}", "state": "{_STATES[settled.state]}", "attempts": {settled.attempts}, '
+            f'"host": {quoted(outcome.host)}, "code": {outcome.code}, "text": {quoted(outcome.text[:_TEXT])}, '
+            f'"possible_duplicate": {"true" if settled.possible_duplicate else "false"}',
+        )
+
+
+def _address(address: bytes) -> str:
+    return quoted(address.decode("ascii", "backslashreplace"))
