@@ -1,7 +1,4 @@
-"""Clients that others wrote: swaks, Python's smtplib, and a Postfix that relays through ingress.
-
-Neither of them sends BDAT; CHUNKING is spoken by the client of test_bdat.py alone.
-"""
+"""Clients that others wrote: swaks, smtplib, Perl's Net::SMTP for BDAT, and a Postfix that relays through ingress."""
 
 from __future__ import annotations
 
@@ -63,6 +60,36 @@ async def test_swaks(ingress: Ingress, listener: Listener, options: tuple[str, .
     assert b"This is a test mailing" in stored.content
     # An honest client is never taken for one that jumps the queue.
     assert not ingress.policy.asked(pb.STAGE_PIPELINING)
+
+
+# Net::SMTP takes BDAT for BINARYMIME only, which is not offered here; how it sends it does not depend on that.
+_BDAT_BY_PERL = r"""
+use strict; use warnings; use Net::SMTP;
+my $smtp = Net::SMTP->new('127.0.0.1', Port => $ARGV[0], Hello => 'perl.example', Timeout => 15) or die 'connect';
+die 'CHUNKING is not offered' unless defined $smtp->supports('CHUNKING');
+${*$smtp}{net_smtp_chunking} = 1;
+$smtp->mail('sender@example.org') && $smtp->to('recipient@example.com') or die $smtp->message;
+$smtp->bdat("Subject: in three\r\n\r\none\r") or die $smtp->message;
+$smtp->bdat("\n.\r\n..two") or die $smtp->message;
+$smtp->bdatlast("\r\nthree\r\n") or die $smtp->message;
+$smtp->mail('sender@example.org') && $smtp->to('recipient@example.com') or die $smtp->message;
+$smtp->bdatlast("Subject: in one\r\n\r\n" . ("x" x 70 . "\r\n") x 20000) or die $smtp->message;
+$smtp->quit or die $smtp->message;
+"""
+
+
+@pytest.mark.skipif(shutil.which("perl") is None, reason="Perl is not installed")
+async def test_bdat_by_net_smtp(ingress: Ingress) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *("perl", "-e", _BDAT_BY_PERL, str(ingress.port())), stderr=asyncio.subprocess.PIPE
+    )
+    _, complaints = await process.communicate()
+    assert (process.returncode, complaints) == (0, b"")
+    assert [stored.content.partition(b"Subject: ")[2][:40] for stored in ingress.relay.messages] == [
+        b"in three\r\n\r\none\r\n.\r\n..two\r\nthree\r\n",
+        b"in one\r\n\r\n" + b"x" * 30,
+    ]
+    assert len(ingress.relay.messages[1].content) > 20_000 * 72
 
 
 async def test_smtplib_with_smtputf8(ingress: Ingress) -> None:
