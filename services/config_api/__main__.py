@@ -30,7 +30,6 @@ from services.config_api.hits import HitStore
 from services.config_api.metrics import DATABASE_UP, REVISION
 from services.config_api.passwords import PasswordHashing
 from services.config_api.replica import Feed, Replica
-from services.config_api.resources import Surroundings
 from services.config_api.rotation import rotate
 from services.config_api.sealing import Sealer, SealError, load_sealer
 from services.config_api.settings import Settings
@@ -131,7 +130,7 @@ def _parts(
 ) -> Parts:
     machine = read_machine(settings.ingress_ports)
 
-    def look_around(document_id: str) -> Surroundings:
+    def look_around(document_id: str) -> StoredSurroundings:
         return StoredSurroundings(store, machine, settings.name_servers, document_id)
 
     return Parts(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from fastapi import Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from services.config_api.editing import Changed, time_text
 from services.config_api.entity_tags import entity_tag
 from services.config_api.problems import MEDIA_TYPE
+from services.config_api.repeats import Kept
 from services.config_api.resources import Body, Collection, Resource, shown_body
 from services.config_api.store import Document
 
@@ -151,3 +153,14 @@ def changed(resource: Resource, result: Changed, extra: Body, status: int = 200)
     )
     content = {**body, **(result.shown_once or {}), "warnings": [finding.as_json() for finding in result.findings]}
     return JSONResponse(content, status, etag(document))
+
+
+def kept(answer: Kept, *, again: bool = False) -> Response:
+    """An answer that is kept for a repetition of its request; `again`: this is one."""
+    more = {"Idempotency-Replayed": "true"} if again else {}
+    headers = {"Content-Type": "application/json", **answer.headers, **more}
+    return Response(answer.body, answer.status, headers)
+
+
+def as_kept(response: JSONResponse) -> Kept:
+    return Kept(response.status_code, bytes(response.body).decode())

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from libs.runtime.metrics import report
-from services.config_api import openapi
+from services.config_api import answers, openapi
 from services.config_api.audit import endpoints as audit
 from services.config_api.blocked_clients import endpoints as blocked_clients
 from services.config_api.catalogue import COLLECTIONS, SINGLETONS
@@ -30,6 +30,7 @@ from services.config_api.gate import App, Gate
 from services.config_api.problems import MEDIA_TYPE, Problem, from_pydantic, malformed
 from services.config_api.queue import endpoints as queue
 from services.config_api.relay_hosts import endpoints as relay_hosts
+from services.config_api.repeats import Replay
 from services.config_api.revisions import endpoints as revisions
 from services.config_api.settings import Settings
 from services.config_api.transfer import endpoints as transfer
@@ -74,6 +75,7 @@ def describe_app() -> FastAPI:
     _add_probes(app)
     _add_documents(app)
     app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(Replay, _replay)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(SQLAlchemyError, _database)
@@ -90,6 +92,13 @@ def render(request: Request, problem: Problem) -> Response:
 async def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)  # noqa: S101 - registered for it
     return render(request, error)
+
+
+async def _replay(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Replay)  # noqa: S101 - registered for it
+    # The first request has its entry in the audit log.
+    request.scope["posthouse.acted"] = False
+    return answers.kept(error.answer, again=True)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request, Security
+from fastapi import Header, Request, Security
 from fastapi.security import HTTPBearer
 
 from libs.runtime.metrics import Readiness
@@ -14,10 +15,11 @@ from services.config_api.access import Access, demand
 from services.config_api.audit.repository import AuditLog
 from services.config_api.clients import PolicyClient, RelayClient
 from services.config_api.editing import Editor
+from services.config_api.repeats import Repeat
 from services.config_api.replica import Feed
-from services.config_api.resources import Surroundings
 from services.config_api.revision import Actor
 from services.config_api.store import Store
+from services.config_api.surroundings import StoredSurroundings
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Parts:
     feed: Feed
     policy: PolicyClient
     relay: RelayClient
-    look_around: Callable[[str], Surroundings]
+    look_around: Callable[[str], StoredSurroundings]
     readiness: Readiness
 
 
@@ -57,6 +59,28 @@ def needs(role: str) -> Callable[..., Coroutine[Any, Any, Actor]]:
         return found
 
     return caller
+
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7e]+$",
+        description="Repeating the request with the same key within a day gives the first answer again, and does "
+        "nothing. With dry_run it has no meaning.",
+    ),
+]
+
+
+async def repetition(request: Request, caller: Actor, key: str | None) -> Repeat | None:
+    """The request as one that may come again; None without a key."""
+    if key is None:
+        return None
+    what = request.url.path.removeprefix("/v1/") + ("?" + request.url.query if request.url.query else "")
+    fingerprint = hashlib.sha256(what.encode() + b"\0" + await request.body()).digest()
+    found = parts(request)
+    return Repeat(found.store.database, found.editor.custody.sealer, caller.name, key, fingerprint)
 
 
 def acted(request: Request, target: str) -> None:

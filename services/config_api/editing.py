@@ -15,6 +15,7 @@ from services.config_api.custody import Custody, join
 from services.config_api.entity_tags import required_versions
 from services.config_api.merge_patch import merge
 from services.config_api.problems import from_pydantic, invalid_field, not_found
+from services.config_api.repeats import Kept, Repeat
 from services.config_api.resources import (
     Body,
     Collection,
@@ -62,10 +63,10 @@ class Editor:
         resource: Collection,
         given: object,
         actor: Actor,
-        on_written: Callable[[Revision, Changed], Awaitable[None]],
-        on_begun: Callable[[Revision], Awaitable[None]],
-    ) -> Changed:
-        """Makes an object. `on_begun` and `on_written` run inside the transaction, for repeated requests."""
+        repeat: Repeat | None,
+        answer: Callable[[Changed], Awaitable[Kept]],
+    ) -> Kept:
+        """Makes an object; its answer, which is kept in the same transaction for a repetition of the request."""
         model = validate(resource, given)
         body, kept = await self.custody.take_in(resource, model)
         created = await resource.create(body) if resource.create is not None else Created()
@@ -73,15 +74,13 @@ class Editor:
         surroundings = self._look_around(document_id)
         await resource.refuse(body, surroundings)
         findings = await self._findings(resource, body, surroundings)
-        async with self.store.revision(actor, f"create{resource.noun}") as revision:
-            await on_begun(revision)
+        async with self.store.revision(actor, f"create{resource.noun}", repeat) as revision:
             stored = join(resource, body, kept, given, None) | self.custody.seal_hidden(resource, created.hidden)
             await revision.apply([Write(resource, document_id, None, stored)])
             describe(revision, resource, document_id, 201)
             document = Document(resource.kind, document_id, stored, revision.number, revision.at, revision.at)
-            changed = Changed(document, findings, created.shown_once)
-            await on_written(revision, changed)
-        return changed
+            revision.answer = made = await answer(Changed(document, findings, created.shown_once))
+        return made
 
     async def replace(
         self, resource: Resource, document_id: str, given: object, preconditions: Preconditions, actor: Actor

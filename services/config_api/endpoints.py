@@ -2,8 +2,6 @@
 
 # No postponed annotations here: FastAPI reads the parameters' types, which are made per resource.
 
-import hashlib
-import json
 import re
 from typing import Annotated, Any, Literal
 
@@ -12,14 +10,15 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from services.config_api import answers, pagination
-from services.config_api.context import needs, parts
+from services.config_api.context import IdempotencyKey, needs, parts, repetition
 from services.config_api.editing import Changed, Preconditions, time_text
 from services.config_api.entity_tags import not_modified
 from services.config_api.merge_patch import patch_model
-from services.config_api.problems import FieldError, conflict, invalid, not_found
+from services.config_api.problems import FieldError, invalid, not_found
+from services.config_api.repeats import Kept
 from services.config_api.resources import Body as StoredBody
 from services.config_api.resources import Collection, Resource, Singleton, shown_body
-from services.config_api.revision import Actor, Answer, Revision
+from services.config_api.revision import Actor
 from services.config_api.store import Document
 
 MERGE_PATCH = "application/merge-patch+json"
@@ -33,15 +32,6 @@ IfMatch = Annotated[
 ]
 IfNoneMatch = Annotated[str | None, Header(description="`*`: only if it does not exist.")]
 IfNoneMatchGet = Annotated[str | None, Header(description="304 when this is still the version.")]
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        min_length=1,
-        max_length=255,
-        pattern=r"^[\x21-\x7e]+$",
-        description="Repeating the request with the same key within a day gives the first answer again.",
-    ),
-]
 
 
 def singleton_router(resource: Singleton) -> APIRouter:
@@ -228,44 +218,15 @@ def _links(resource: Collection) -> dict[str, Any]:
     }
 
 
-class Replay(Exception):  # noqa: N818 - no error, but it ends the transaction
-    """The request was answered before."""
-
-    def __init__(self, answer: Answer) -> None:
-        super().__init__()
-        self.answer = answer
-
-
 async def _create(request: Request, resource: Collection, caller: Actor, key: str | None) -> Response:
-    editor = parts(request).editor
-    fingerprint = hashlib.sha256(resource.kind.encode() + b"\0" + await request.body()).digest()
-    response = JSONResponse({})
+    async def answer(result: Changed) -> Kept:
+        made = await _changed(request, resource, result, 201)
+        location = f"/v1/{resource.kind}/{result.document.id}"
+        return Kept(201, bytes(made.body).decode(), {"ETag": made.headers["ETag"], "Location": location})
 
-    async def begun(revision: Revision) -> None:
-        kept = await revision.recall(key) if key is not None else None
-        if kept is not None:
-            raise Replay(kept)
-
-    async def written(revision: Revision, result: Changed) -> None:
-        nonlocal response
-        response = await _changed(request, resource, result, 201)
-        response.headers["Location"] = f"/v1/{resource.kind}/{result.document.id}"
-        if key is not None:
-            headers = {name: response.headers[name] for name in ("ETag", "Location")}
-            body = editor.custody.sealer.seal(bytes(response.body).decode())
-            await revision.remember(key, Answer(fingerprint, 201, headers, body))
-
-    try:
-        await editor.create(resource, await request.json(), caller, written, begun)
-    except Replay as replay:
-        if replay.answer.fingerprint != fingerprint:
-            raise conflict(
-                [FieldError("/Idempotency-Key", "key_reused", "This key was used for another request.", "header")]
-            ) from None
-        body = json.loads(editor.custody.sealer.open(replay.answer.body))
-        headers = {**replay.answer.headers, "Idempotency-Replayed": "true"}
-        return JSONResponse(body, replay.answer.status, headers)
-    return response
+    repeat = await repetition(request, caller, key)
+    made = await parts(request).editor.create(resource, await request.json(), caller, repeat, answer)
+    return answers.kept(made)
 
 
 # As new objects show them.

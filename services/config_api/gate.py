@@ -126,7 +126,7 @@ class _Passage:
     @property
     def route(self) -> str:
         """The path's template: what stands in for the ids is the client's text."""
-        return str(getattr(self.scope.get("route"), "path", ""))
+        return str(getattr(self.scope.get("route"), "path_format", ""))
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":

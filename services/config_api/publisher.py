@@ -13,13 +13,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from services.config_api.hits import Hits, HitStore
 from services.config_api.metrics import WATCHERS
-from services.config_api.replica import Feed
+from services.config_api.replica import Feed, Replica
 
 log = structlog.get_logger(__name__)
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Configuration"].full_name
 # A change made through another replica is looked for this often; one made here is published at once.
 POLL_SECONDS = 0.25
+# A database that is silent for so long is said to be lost.
+_ANSWER_SECONDS = 2.0
 _LONGEST_REPORT_ID = 128
 _LARGEST_REPORT = 200_000
 
@@ -97,7 +99,7 @@ async def follow(feed: Feed, wake: asyncio.Event, on_database: Callable[[str], N
     while True:
         wake.clear()
         try:
-            if await feed.replica.catch_up():
+            if await _behind(feed.replica, on_database) and await feed.replica.catch_up():
                 feed.refresh()
             if ailing:
                 log.info("database_back")
@@ -113,3 +115,14 @@ async def follow(feed: Feed, wake: asyncio.Event, on_database: Callable[[str], N
                 await wake.wait()
         except TimeoutError:
             pass
+
+
+async def _behind(replica: Replica, on_database: Callable[[str], None]) -> bool:
+    looking = asyncio.ensure_future(replica.behind())
+    try:
+        if not (await asyncio.wait({looking}, timeout=_ANSWER_SECONDS))[0]:
+            # It is not broken off: that would wait for the same silent server.
+            on_database("does not answer in time")
+        return await looking
+    finally:
+        looking.cancel()

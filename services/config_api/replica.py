@@ -73,6 +73,10 @@ class Replica:
                     await asyncio.sleep(0)
         self.revision = revision
 
+    async def behind(self) -> bool:
+        """Whether the database has a newer revision."""
+        return await self._store.newest() != self.revision
+
     async def catch_up(self) -> bool:
         """Takes the changes since; false when there were none."""
         async with self._store.database.reading() as connection:

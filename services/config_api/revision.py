@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,13 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.config_api.diff import dump
 from services.config_api.identifiers import Identifiers, now_us
 from services.config_api.problems import FieldError, conflict, stale
+from services.config_api.repeats import Kept
 from services.config_api.resources import Body, Collection, Resource
 from services.config_api.tables import (
     audit_log,
     changes,
     documents,
     head,
-    idempotency,
     revisions,
     terms,
     unique_keys,
@@ -54,16 +53,6 @@ class Write:
     expected: frozenset[int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A response as it is kept for a repeated request."""
-
-    fingerprint: bytes
-    status: int
-    headers: dict[str, str]
-    body: str
-
-
 class Revision:
     """The open transaction of one change. Made by Store.revision."""
 
@@ -76,6 +65,8 @@ class Revision:
         self.summary = ""
         self.target = ""
         self.status = 200
+        # For a repetition of the request.
+        self.answer: Kept | None = None
         self._ids = ids
         self._changed = False
 
@@ -137,25 +128,6 @@ class Revision:
                     "",
                     self.number if self._changed else None,
                 )
-            )
-        )
-
-    async def recall(self, key: str) -> Answer | None:
-        """The answer kept for this actor's Idempotency-Key."""
-        query = select(idempotency).where(idempotency.c.actor == self.actor.name, idempotency.c.key == key)
-        row = (await self.connection.execute(query)).one_or_none()
-        return None if row is None else Answer(row.fingerprint, row.status, json.loads(row.headers), row.body)
-
-    async def remember(self, key: str, answer: Answer) -> None:
-        await self.connection.execute(
-            insert(idempotency).values(
-                actor=self.actor.name,
-                key=key,
-                fingerprint=answer.fingerprint,
-                status=answer.status,
-                headers=json.dumps(answer.headers),
-                body=answer.body,
-                created_at=self.at,
             )
         )
 

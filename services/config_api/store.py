@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.config_api.database import Database
 from services.config_api.diff import load
 from services.config_api.identifiers import Identifiers
+from services.config_api.repeats import Repeat
 from services.config_api.resources import Body
 from services.config_api.revision import Actor, Revision
 from services.config_api.tables import documents, head, key_uses, rule_hits, terms, unique_keys
@@ -106,14 +107,20 @@ class Store:
             return int((await connection.execute(select(head.c.revision))).scalar_one())
 
     @asynccontextmanager
-    async def revision(self, actor: Actor, action: str) -> AsyncIterator[Revision]:
+    async def revision(self, actor: Actor, action: str, repeat: Repeat | None = None) -> AsyncIterator[Revision]:
         """A new revision, committed with its audit entry at the end; an exception leaves nothing of it.
+
+        With `repeat` its answer is kept with it; raises as `Repeat.recall` does.
 
         Writers wait for each other here, so everything read through the revision stays true until the commit.
         """
         async with self.database.writing() as connection:
             revision = await Revision.begin(connection, actor, action, self.identifiers)
+            if repeat is not None:
+                await repeat.recall(connection)
             yield revision
+            if repeat is not None and revision.answer is not None:
+                await repeat.remember(connection, revision.answer)
             await revision.finish()
         self._on_change()
 

@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +41,11 @@ class StoredSurroundings:
         self._machine = machine
         self._nameservers = nameservers
         self._document_id = document_id
+
+    @property
+    def place(self) -> tuple[Store, Machine, Sequence[str]]:
+        """What it was made with, for another that asks from the same place."""
+        return self._store, self._machine, self._nameservers
 
     @property
     def own_addresses(self) -> frozenset[str]:
@@ -97,6 +102,32 @@ class StoredSurroundings:
             resolver.nameserver_ports = dict(chosen)
         resolver.lifetime = _QUESTION_SECONDS
         return resolver
+
+
+class DocumentSurroundings(StoredSurroundings):
+    """Surroundings in a whole configuration that is not stored yet; `about` is the body that is being checked."""
+
+    def __init__(
+        self,
+        stored: StoredSurroundings,
+        settings: Mapping[str, Body],
+        collections: Mapping[str, Sequence[Body]],
+        taken: frozenset[tuple[str, str]],
+    ) -> None:
+        super().__init__(*stored.place)
+        self._settings = settings
+        self._collections = collections
+        self._taken = taken
+        self.about: Body | None = None
+
+    async def settings(self, kind: str) -> Body:
+        return self._settings[kind]
+
+    async def others(self, kind: str) -> Sequence[Body]:
+        return [body for body in self._collections[kind] if body is not self.about]
+
+    async def taken(self, scope: str, values: Sequence[str]) -> frozenset[str]:
+        return frozenset(value for value in values if (scope, value) in self._taken)
 
 
 def read_machine(ports: Sequence[int]) -> Machine:

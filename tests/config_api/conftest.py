@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.config_api.service import Service, running
+from services.config_api import bootstrap
+from services.config_api.database import Database
+from services.config_api.sealing import load_sealer
+from services.config_api.store import Store
+from tests.config_api.service import ADMIN_KEY, Service, running
 from tests.peers.dns import DnsServer
+from tests.peers.postgres import Postgres
+
+_COPIES = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
@@ -18,15 +28,67 @@ def resolver() -> Iterator[str]:
         yield server.address
 
 
+@pytest.fixture(scope="session")
+def beginning(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder as the first start leaves it: secret key, and `config.sqlite3` migrated and filled.
+
+    Copies of it spare most tests the migrations; those about starting begin with nothing.
+    """
+    folder = tmp_path_factory.mktemp("beginning")
+    asyncio.run(_begin(f"sqlite:///{folder / 'config.sqlite3'}", folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def postgres_beginning(_postgres: Postgres, beginning: Path) -> str:
+    """Name of a PostgreSQL database that is as far, to be copied."""
+    _postgres.ensure_running()
+    url = _postgres.create_database()
+    asyncio.run(_begin(url, beginning))
+    return url.rpartition("/")[2]
+
+
+async def _begin(url: str, folder: Path) -> None:
+    database = Database(url)
+    await database.open()
+    try:
+        await bootstrap.prepare(Store(database), load_sealer("", folder), folder, ADMIN_KEY)
+    finally:
+        await database.close()
+
+
 @pytest.fixture
-async def service(database_url: str, tmp_path: Path, resolver: str) -> AsyncIterator[Service]:
-    """On a fresh database, once with SQLite and once with PostgreSQL."""
-    async with running(database_url, tmp_path, nameservers=resolver) as found:
+def begun(beginning: Path, tmp_path: Path) -> Path:
+    """A data folder after the first start."""
+    for name in ("secret-key", "config.sqlite3"):
+        shutil.copy2(beginning / name, tmp_path / name)
+    return tmp_path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def begun_url(request: pytest.FixtureRequest, begun: Path) -> Iterator[str]:
+    """A database after the first start, of the secret key in `begun`."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{begun / 'config.sqlite3'}"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    template = request.getfixturevalue("postgres_beginning")
+    url = server.url(f"{template}_{next(_COPIES)}")
+    server.query(f"CREATE DATABASE {url.rpartition('/')[2]} TEMPLATE {template}")
+    yield url
+    server.ensure_running()
+    server.drop_database(url)
+
+
+@pytest.fixture
+async def service(begun_url: str, begun: Path, resolver: str) -> AsyncIterator[Service]:
+    """As it is after the first start, once with SQLite and once with PostgreSQL."""
+    async with running(begun_url, begun, nameservers=resolver) as found:
         yield found
 
 
 @pytest.fixture
-async def on_sqlite(tmp_path: Path, resolver: str) -> AsyncIterator[Service]:
-    """On a fresh SQLite file, for what has nothing to do with the database."""
-    async with running(f"sqlite:///{tmp_path / 'config.sqlite3'}", tmp_path, nameservers=resolver) as found:
+async def on_sqlite(begun: Path, resolver: str) -> AsyncIterator[Service]:
+    """On a SQLite file, for what has nothing to do with the database."""
+    async with running(f"sqlite:///{begun / 'config.sqlite3'}", begun, nameservers=resolver) as found:
         yield found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -88,6 +89,10 @@ class FakeRelay(relay_pb2_grpc.RelayServicer):
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
+        # A suspension waits for it.
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+        self.suspending = asyncio.Event()
 
     async def Submit(self, request_iterator: Any, context: Any) -> AsyncIterator[relay.SubmitAckFrame]:  # noqa: N802
         raise NotImplementedError
@@ -130,6 +135,8 @@ class FakeRelay(relay_pb2_grpc.RelayServicer):
 
     async def SuspendDestination(self, request: relay.SuspendDestinationRequest, _: Any) -> relay.Destination:  # noqa: N802
         self.asked.append(request)
+        self.suspending.set()
+        await self.go_on.wait()
         found = relay.Destination(name=request.name, suspended=True, suspended_by=request.actor)
         if request.HasField("until"):
             found.suspended_until.CopyFrom(request.until)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,10 +14,12 @@ import grpc
 import httpx
 from posthouse.config.v1 import config_pb2 as pb
 from posthouse.config.v1 import config_pb2_grpc
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.runtime import rpc
 from libs.runtime.lifecycle import Shutdown
 from services.config_api.__main__ import run
+from services.config_api.database import Database
 from services.config_api.settings import Settings
 
 ADMIN_KEY = "an-admin-key-for-tests-of-config-api"
@@ -33,6 +36,7 @@ class Service:
     http_port: int
     grpc_port: int
     data_dir: Path
+    url: str
 
     @property
     def watches(self) -> config_pb2_grpc.ConfigurationAsyncStub:
@@ -109,13 +113,28 @@ async def running(url: str, data_dir: Path, **more: Any) -> AsyncIterator[Servic
         async with (
             rpc.channel(f"127.0.0.1:{grpc_port}") as channel,
             httpx.AsyncClient(
-                base_url=f"http://127.0.0.1:{http_port}", headers={"Authorization": f"Bearer {key}"}, timeout=30
+                base_url=f"http://127.0.0.1:{http_port}",
+                headers={"Authorization": f"Bearer {key}"},
+                timeout=30,
+                # There is no TLS on loopback, and reading the system's certificates takes longer than most tests.
+                verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             ) as api,
         ):
-            yield Service(api, channel, http_port, grpc_port, data_dir)
+            yield Service(api, channel, http_port, grpc_port, data_dir, url)
     finally:
         shutdown.request("end of test")
         await work
+
+
+@asynccontextmanager
+async def writing(service: Service) -> AsyncIterator[AsyncConnection]:
+    """A transaction in the service's database, past the service."""
+    database = Database(service.url)
+    try:
+        async with database.writing() as connection:
+            yield connection
+    finally:
+        await database.close()
 
 
 async def whole(call: Any, message: Any) -> tuple[Any, bytes]:

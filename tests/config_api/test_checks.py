@@ -16,7 +16,7 @@ GENERAL = "/v1/settings/general"
 
 
 @pytest.fixture
-async def checked(tmp_path: Path, dns_server: DnsServer) -> AsyncIterator[Service]:
+async def checked(begun: Path, dns_server: DnsServer) -> AsyncIterator[Service]:
     """Against a DNS of its own, which knows the gateway and some others."""
     dns_server.load(
         {
@@ -31,8 +31,8 @@ async def checked(tmp_path: Path, dns_server: DnsServer) -> AsyncIterator[Servic
             "bare.example": {"A": "192.0.2.9"},
         }
     )
-    url = f"sqlite:///{tmp_path / 'config.sqlite3'}"
-    async with running(url, tmp_path, nameservers=dns_server.address) as service:
+    url = f"sqlite:///{begun / 'config.sqlite3'}"
+    async with running(url, begun, nameservers=dns_server.address) as service:
         await service.change(GENERAL, {"profile": {"hostname": "gateway.example"}})
         yield service
 
@@ -50,10 +50,10 @@ async def test_the_hostname_is_looked_up(checked: Service) -> None:
         assert _codes(await checked.change(GENERAL, {"profile": {"hostname": name}})) == found
 
 
-async def test_a_silent_dns_does_not_hold_a_change_up(tmp_path: Path, dns_server: DnsServer) -> None:
+async def test_a_silent_dns_does_not_hold_a_change_up(begun: Path, dns_server: DnsServer) -> None:
     dns_server.behave("silent.example", Behaviour.SILENT)
-    url = f"sqlite:///{tmp_path / 'config.sqlite3'}"
-    async with running(url, tmp_path, nameservers=dns_server.address) as service:
+    url = f"sqlite:///{begun / 'config.sqlite3'}"
+    async with running(url, begun, nameservers=dns_server.address) as service:
         answer = await service.change(GENERAL, {"profile": {"hostname": "silent.example"}})
         assert _codes(answer) == [("/profile/hostname", "hostname_unknown")]
 
@@ -141,10 +141,10 @@ async def test_c158_ranges_that_trust_too_many(checked: Service, monkeypatch: py
 
 
 async def test_ranges_that_hold_the_gateway_of_this_host(
-    tmp_path: Path, resolver: str, monkeypatch: pytest.MonkeyPatch
+    begun: Path, resolver: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(surroundings, "_gateways", lambda: ["172.17.0.1"])
-    async with running(f"sqlite:///{tmp_path / 'c.sqlite3'}", tmp_path, nameservers=resolver) as service:
+    async with running(f"sqlite:///{begun / 'config.sqlite3'}", begun, nameservers=resolver) as service:
         made = await service.make("trusted-networks", {"name": "n", "networks": ["192.0.2.0/24", "172.16.0.0/12"]})
         assert _codes(made) == [("/networks/1", "gateway_in_range")]
         answer = await service.change(GENERAL, {"smtp_auth": {"skip_for_local_networks": True}})
@@ -185,3 +185,37 @@ async def test_postmasters_that_get_no_mail(checked: Service) -> None:
     await checked.make("local-domains", {"name": "more.example", "mailbox": {"kind": "maildir", "path": "/x"}})
     assert missing in _codes(await checked.change(GENERAL, {"profile": {"max_hops": 8}}))
     assert missing not in _codes(await checked.change(GENERAL, {"external_postmasters": ["boss@b.example"]}))
+
+
+async def test_an_import_finds_the_same_doubts_in_what_it_would_be(checked: Service) -> None:
+    document = await checked.get("/v1/config:export")
+    document["settings"]["general"]["profile"]["hostname"] = "odd.example"
+    document["trusted-networks"] = [{"name": "all", "networks": ["192.0.2.0/24", "0.0.0.0/0"]}]
+    document["relay-domains"] = [{"domain": "good.example"}, {"domain": "bad.example"}]
+    document["local-domains"] = [{"name": "ours.example", "mailbox": {"kind": "maildir", "path": "/x"}}]
+    document["accounts"] = [{"login": "a", "addresses": ["a@ours.example", "a@elsewhere.example"]}]
+    rule = {"type": "sender", "target_type": "domain", "relay_host": {"host": "mx.good.example"}}
+    document["relay-rules"] = [
+        {**rule, "name": name, "targets": ["a.example"], "position": n} for n, name in enumerate("xy")
+    ]
+    found = {
+        ("/settings/general/profile/hostname", "hostname_reverse"),
+        ("/settings/general/external_postmasters", "postmaster_missing"),
+        ("/trusted-networks/0/networks/1", "everyone"),
+        # With the new hostname it stands in none of the MX of bad.example.
+        ("/local-domains/0/name", "postmaster_missing"),
+        # That ours.example is local is in the document alone.
+        ("/accounts/0/addresses/1", "domain_not_local"),
+        ("/relay-rules/1/targets/0", "unreachable"),
+    }
+    for query in ("?dry_run=true", ""):
+        answer = await checked.api.post(f"/v1/config:import{query}", json=document)
+        assert answer.status_code == 200, answer.text
+        assert {pair for pair in _codes(answer.json()) if pair[1] != "gateway_in_range"} == found
+    # What is there already is not doubted again.
+    assert (await checked.api.post("/v1/config:import", json=document)).json()["warnings"] == []
+    # A relay host that is the gateway by its new name.
+    document["settings"]["general"]["profile"]["hostname"] = "mx.good.example"
+    document["relay-rules"][0]["position"] = 7
+    refused = await checked.api.post("/v1/config:import", json=document)
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/relay-rules/0/relay_host/host")

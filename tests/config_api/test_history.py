@@ -155,7 +155,14 @@ async def test_import_of_an_export_is_no_change(service: Service, written: str) 
     for query in ("?dry_run=true", ""):
         answer = await service.api.post(f"/v1/config:import{query}", content=text, headers=headers)
         assert answer.status_code == 200, answer.text
-        assert answer.json() == {"revision": newest, "made": 0, "changed": 0, "removed": 0, "changes": []}
+        assert answer.json() == {
+            "revision": newest,
+            "made": 0,
+            "changed": 0,
+            "removed": 0,
+            "changes": [],
+            "warnings": [],
+        }
     assert await _newest(service) == newest
     assert (await service.api.get(f"/v1/config:export?format={written}")).text == text
     relay, _ = await service.relay(lambda found: len(found.relay_rules) == 3)

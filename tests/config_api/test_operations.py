@@ -18,18 +18,18 @@ Operated = tuple[Service, FakePolicy, FakeRelay]
 
 
 @pytest.fixture
-async def operated(tmp_path: Path, resolver: str) -> AsyncIterator[Operated]:
+async def operated(begun: Path, resolver: str) -> AsyncIterator[Operated]:
     async with peers() as (fake_policy, fake_relay, targets):
-        url = f"sqlite:///{tmp_path / 'config.sqlite3'}"
-        async with running(url, tmp_path, nameservers=resolver, **targets) as service:
+        url = f"sqlite:///{begun / 'config.sqlite3'}"
+        async with running(url, begun, nameservers=resolver, **targets) as service:
             yield service, fake_policy, fake_relay
 
 
-async def test_a_replica_that_is_down_is_passed_over(tmp_path: Path, resolver: str) -> None:
+async def test_a_replica_that_is_down_is_passed_over(begun: Path, resolver: str) -> None:
     async with peers() as (_, _, targets):
         several = {name: f"{NOWHERE},{target}" for name, target in targets.items()}
-        url = f"sqlite:///{tmp_path / 'config.sqlite3'}"
-        async with running(url, tmp_path, nameservers=resolver, **several) as service:
+        url = f"sqlite:///{begun / 'config.sqlite3'}"
+        async with running(url, begun, nameservers=resolver, **several) as service:
             assert (await service.get("/v1/queue/messages"))["items"]
             assert (await service.get("/v1/blocked-clients"))["items"]
             tried = await service.api.post("/v1/relay-hosts:test", json={"rule_id": "delivery"})

@@ -134,12 +134,12 @@ def test_c82_whose_request_it_is(peer: str, fields: list[str], found: str) -> No
     assert client_address(peer, fields, PROXIES) == found
 
 
-async def test_c82_forwarded_addresses_count_only_from_proxies(tmp_path: Path, resolver: str) -> None:
-    url = f"sqlite:///{tmp_path / 'config.sqlite3'}"
+async def test_c82_forwarded_addresses_count_only_from_proxies(begun: Path, resolver: str) -> None:
+    url = f"sqlite:///{begun / 'config.sqlite3'}"
     forwarded = {"X-Forwarded-For": "203.0.113.5", "Authorization": "Bearer wrong"}
     seen = []
     for proxies in ("", "127.0.0.0/8"):
-        async with running(url, tmp_path, nameservers=resolver, proxy_networks=proxies) as service:
+        async with running(url, begun, nameservers=resolver, proxy_networks=proxies) as service:
             await service.api.get(GENERAL, headers=forwarded)
             seen.append((await service.get("/v1/audit-log?limit=1"))["items"][0]["client_address"])
     assert seen == ["127.0.0.1", "203.0.113.5"]
@@ -246,17 +246,26 @@ async def test_problems_have_their_media_type_and_a_request_id(on_sqlite: Servic
 
 
 async def test_a_wrong_method_is_told_the_right_ones(on_sqlite: Service) -> None:
-    for path, methods in (("/v1/accounts", "GET, POST"), ("/v1/accounts/x", "DELETE, GET, PATCH, PUT")):
+    for path, methods in (
+        ("/v1/accounts", "GET, POST"),
+        ("/v1/accounts/x", "DELETE, GET, PATCH, PUT"),
+        # What follows the colon is no part of an id.
+        ("/v1/revisions/1:rollback", "POST"),
+        ("/v1/queue/messages/q1:retry", "POST"),
+        ("/v1/config:export", "GET"),
+    ):
         answer = await on_sqlite.api.options(path)
         assert (answer.status_code, answer.headers["allow"]) == (405, methods)
+    assert (await on_sqlite.api.get("/v1/revisions/1:rollback")).status_code == 405
+    assert (await on_sqlite.api.get("/v1/queue/messages/q1:retry")).status_code == 405
 
 
-async def test_browsers_are_not_let_in_by_default(tmp_path: Path, resolver: str) -> None:
+async def test_browsers_are_not_let_in_by_default(begun: Path, resolver: str) -> None:
     preflight = {"Origin": "https://admin.example", "Access-Control-Request-Method": "PUT"}
-    url = f"sqlite:///{tmp_path / 'config.sqlite3'}"
+    url = f"sqlite:///{begun / 'config.sqlite3'}"
     allowed = []
     for origins in ("", "https://admin.example"):
-        async with running(url, tmp_path, nameservers=resolver, cors_origins=origins) as service:
+        async with running(url, begun, nameservers=resolver, cors_origins=origins) as service:
             answer = await service.api.options(GENERAL, headers=preflight)
             allowed.append(answer.headers.get("access-control-allow-origin"))
     assert allowed == [None, "https://admin.example"]

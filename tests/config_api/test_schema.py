@@ -67,11 +67,11 @@ def test_secrets_are_write_only_and_have_no_example(document: dict[str, Any]) ->
 
 
 @pytest.mark.timeout(400)
-async def test_generated_requests_find_nothing(database_url: str, tmp_path: Path, resolver: str) -> None:
+async def test_generated_requests_find_nothing(begun_url: str, begun: Path, resolver: str) -> None:
     """schemathesis with all its checks: examples, random requests, and sequences that follow links."""
     async with (
         peers() as (_, _, targets),
-        running(database_url, tmp_path, nameservers=resolver, failed_keys_per_minute=100_000, **targets) as service,
+        running(begun_url, begun, nameservers=resolver, failed_keys_per_minute=100_000, **targets) as service,
     ):
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION), "run"),
@@ -82,7 +82,7 @@ async def test_generated_requests_find_nothing(database_url: str, tmp_path: Path
             *("--request-timeout", "60"),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            cwd=tmp_path,
+            cwd=begun,
         )
         output, _ = await process.communicate()
         assert process.returncode == 0, output.decode()[-8000:]

@@ -34,13 +34,14 @@ async def test_what_get_shows_can_be_put_back_and_is_no_change(service: Service)
 async def test_what_changes_nothing_is_no_revision_but_is_checked_and_recorded(service: Service) -> None:
     await service.change(GENERAL, {"external_postmasters": ["Post@b.example"], "profile": {"banner": "x"}})
     newest, tag = await _newest(service), (await service.api.get(GENERAL)).headers["etag"]
-    for patch in (
+    same: list[dict[str, Any]] = [
         {},
         {"profile": {}},
         {"profile": {"banner": "x", "max_hops": None}},
         # Another way to write the same.
         {"external_postmasters": ["Post@B.EXAMPLE.", "Post@b.example"]},
-    ):
+    ]
+    for patch in same:
         answer = await service.api.patch(GENERAL, json=patch, headers={"If-Match": tag})
         assert (answer.status_code, answer.headers["etag"]) == (200, tag), patch
     # Nobody's change is lost by it, so all of them win.

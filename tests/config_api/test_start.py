@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import stat
 from pathlib import Path
@@ -14,11 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.runtime.lifecycle import StartupError
 from libs.smtp.address import is_host_name
-from services.config_api import bootstrap, database, tables
+from services.config_api import bootstrap, database, publisher, tables
 from services.config_api.bootstrap import ADMIN_KEY_FILE
 from services.config_api.database import Database
 from services.config_api.settings import load
-from tests.config_api.service import running, settings
+from tests.config_api.service import START_SECONDS, running, settings
+from tests.peers.postgres import Postgres
 
 
 async def test_the_first_run_needs_no_configuration(
@@ -74,6 +76,27 @@ async def test_replicas_that_start_together_make_one_beginning(
     ):
         assert await first.get("/v1/revisions") == await second.get("/v1/revisions")
         assert len((await first.get("/v1/revisions"))["items"]) == 1
+
+
+async def test_a_database_that_went_silent_is_told(
+    postgres: Postgres, postgres_url: str, tmp_path: Path, resolver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher, "_ANSWER_SECONDS", 0.3)
+
+    async def until(status: int) -> dict[str, Any]:
+        async with asyncio.timeout(START_SECONDS):
+            while (answer := await service.api.get("/readyz")).status_code != status:
+                pass
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async with running(postgres_url, tmp_path, nameservers=resolver) as service:
+        postgres.freeze()
+        assert list((await until(503))["missing"]) == ["database"]
+        postgres.thaw()
+        await until(200)
+        await service.make("trusted-networks", {"name": "n", "networks": ["192.0.2.0/24"]})
+        await service.policy(lambda found: found.trusted_networks)
 
 
 REVISIONS = [script.revision for script in database.scripts().walk_revisions()][::-1]

@@ -49,10 +49,10 @@ async def test_who_holds_the_present_snapshot_gets_nothing(service: Service) -> 
     assert found.trusted_networks[0].networks == ["192.0.2.0/24"]
 
 
-async def test_the_digest_outlives_a_restart(tmp_path: Path, resolver: str) -> None:
+async def test_the_digest_outlives_a_restart(begun: Path, resolver: str) -> None:
     digests: list[bytes] = []
     for _ in range(2):
-        async with running(f"sqlite:///{tmp_path / 'c.sqlite3'}", tmp_path, nameservers=resolver) as service:
+        async with running(f"sqlite:///{begun / 'config.sqlite3'}", begun, nameservers=resolver) as service:
             if not digests:
                 await service.make("relay-rules", RULE)
             digests.append((await service.relay(lambda found: found.relay_rules))[1])
@@ -83,9 +83,9 @@ async def test_every_replica_pushes_every_change(postgres_url: str, tmp_path: Pa
         assert (await replicas[1].api.get("/v1/accounts", headers=headers)).status_code == 200
 
 
-async def test_parts_are_bounded_and_merge(tmp_path: Path, resolver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_parts_are_bounded_and_merge(begun: Path, resolver: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replica, "PART_OCTETS", 500)
-    async with running(f"sqlite:///{tmp_path / 'c.sqlite3'}", tmp_path, nameservers=resolver) as service:
+    async with running(f"sqlite:///{begun / 'config.sqlite3'}", begun, nameservers=resolver) as service:
         for number in range(12):
             networks = [f"10.{number}.{other}.0/24" for other in range(10)]
             await service.make("trusted-networks", {"name": f"n{number}", "networks": networks})
@@ -283,8 +283,8 @@ async def test_health(on_sqlite: Service) -> None:
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
-async def test_watches_end_cleanly_when_the_service_stops(tmp_path: Path, resolver: str) -> None:
-    async with running(f"sqlite:///{tmp_path / 'c.sqlite3'}", tmp_path, nameservers=resolver) as service:
+async def test_watches_end_cleanly_when_the_service_stops(begun: Path, resolver: str) -> None:
+    async with running(f"sqlite:///{begun / 'config.sqlite3'}", begun, nameservers=resolver) as service:
         call = service.watches.WatchPolicy(REQUEST)
         await policy_snapshot(call)
         rest = asyncio.create_task(_rest(call))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from services.config_api.answers import problem_responses
-from services.config_api.context import acted, needs, parts
+from services.config_api.answers import as_kept, problem_responses
+from services.config_api.context import IdempotencyKey, acted, needs, parts, repetition
+from services.config_api.paths import BEFORE_COLON
 from services.config_api.problems import invalid_field, not_found
 from services.config_api.queue import wire
 from services.config_api.queue.schemas import (
@@ -62,7 +63,7 @@ async def list_history(request: Request, _: Reader, given: Annotated[MessageQuer
 
 
 @router.get(
-    "/v1/queue/messages/{id}",
+    f"/v1/queue/messages/{{id:{BEFORE_COLON}}}",
     operation_id="getQueuedMessage",
     summary="One message with its attempts and timeline",
     responses={200: {"model": Message}, **problem_responses(404)},
@@ -105,17 +106,24 @@ async def get_content(request: Request, _: Admin, id: str) -> Response:  # noqa:
 
 
 @router.post(
-    "/v1/queue/messages/{id}:{action}",
+    f"/v1/queue/messages/{{id:{BEFORE_COLON}}}:{{action}}",
     operation_id="actOnQueuedMessage",
     summary="Retry, hold, release, bounce or delete one message",
     responses={200: {"model": ActionProgress}, **problem_responses(404, 409)},
 )
-async def act_on_one(request: Request, caller: Operator, id: str, action: QueueActionName) -> Response:  # noqa: A002
+async def act_on_one(
+    request: Request,
+    caller: Operator,
+    id: str,  # noqa: A002
+    action: QueueActionName,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
     acted(request, f"queue/messages/{_queue_id(id)}:{action}")
-    last: dict[str, Any] = {"matched": 0, "acted": 0, "skipped": 0, "done": True}
-    async for progress in parts(request).relay.act(wire.act_on_one(action, id, caller.name)):
-        last = wire.progress(progress)
-    return JSONResponse(last)
+
+    async def act() -> JSONResponse:
+        return await _last(parts(request).relay.act(wire.act_on_one(action, id, caller.name)))
+
+    return await _once(request, caller, idempotency_key, act)
 
 
 @router.post(
@@ -124,27 +132,36 @@ async def act_on_one(request: Request, caller: Operator, id: str, action: QueueA
     summary="Retry, hold, release, bounce or delete all messages that match",
     responses={
         200: {
-            "description": "The result; with Accept: application/x-ndjson a line of progress after each batch.",
+            "description": "The result; with Accept: application/x-ndjson, and without Idempotency-Key, a line of "
+            "progress after each batch.",
             "model": ActionProgress,
             "content": {NDJSON: {"schema": {"type": "string"}}},
         },
         **problem_responses(409, 413, 415),
     },
 )
-async def act_on_many(request: Request, caller: Operator, action: QueueActionName, given: ManyMessages) -> Response:
+async def act_on_many(
+    request: Request,
+    caller: Operator,
+    action: QueueActionName,
+    given: ManyMessages,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
     if not given.filter.model_dump(exclude_none=True):
         raise invalid_field("/filter", "empty_filter", "At least one member must be given.")
     acted(request, f"queue/messages:{action}" + (" (dry run)" if given.dry_run else ""))
     asked = wire.act_on_many(action, given.filter, caller.name, dry_run=given.dry_run)
-    steps = parts(request).relay.act(asked)
-    if NDJSON in request.headers.get("accept", ""):
+    key = None if given.dry_run else idempotency_key
+    if key is None and NDJSON in request.headers.get("accept", ""):
+        steps = parts(request).relay.act(asked)
         first = await anext(steps, None)
         lines = [] if first is None else [wire.progress(first)]
         return StreamingResponse(_lines(lines, steps), media_type=NDJSON)
-    last: dict[str, Any] = {"matched": 0, "acted": 0, "skipped": 0, "done": True}
-    async for progress in steps:
-        last = wire.progress(progress)
-    return JSONResponse(last)
+
+    async def act() -> JSONResponse:
+        return await _last(parts(request).relay.act(asked))
+
+    return await _once(request, caller, key, act)
 
 
 @router.get(
@@ -164,10 +181,16 @@ async def list_destinations(request: Request, _: Reader, given: Annotated[PageQu
     summary="Let a destination rest",
     responses={200: {"model": Destination}, **problem_responses(404, 409, 413, 415)},
 )
-async def suspend(request: Request, caller: Operator, name: str, given: Suspension) -> Response:
+async def suspend(
+    request: Request, caller: Operator, name: str, given: Suspension, idempotency_key: IdempotencyKey = None
+) -> Response:
     acted(request, f"queue/destinations/{_destination(name)}:suspend")
-    found = await parts(request).relay.suspend(wire.suspend_request(name, given.until, caller.name))
-    return JSONResponse(wire.destination(found))
+
+    async def act() -> JSONResponse:
+        found = await parts(request).relay.suspend(wire.suspend_request(name, given.until, caller.name))
+        return JSONResponse(wire.destination(found))
+
+    return await _once(request, caller, idempotency_key, act)
 
 
 @router.post(
@@ -176,9 +199,33 @@ async def suspend(request: Request, caller: Operator, name: str, given: Suspensi
     summary="Try a destination again",
     responses={200: {"model": Destination}, **problem_responses(404, 409)},
 )
-async def resume(request: Request, caller: Operator, name: str) -> Response:
+async def resume(request: Request, caller: Operator, name: str, idempotency_key: IdempotencyKey = None) -> Response:
     acted(request, f"queue/destinations/{_destination(name)}:resume")
-    return JSONResponse(wire.destination(await parts(request).relay.resume(wire.resume_request(name, caller.name))))
+
+    async def act() -> JSONResponse:
+        return JSONResponse(wire.destination(await parts(request).relay.resume(wire.resume_request(name, caller.name))))
+
+    return await _once(request, caller, idempotency_key, act)
+
+
+async def _once(
+    request: Request, caller: Actor, key: str | None, act: Callable[[], Awaitable[JSONResponse]]
+) -> Response:
+    """With an Idempotency-Key the work is done once; relay's own answer is kept."""
+    repeat = await repetition(request, caller, key)
+    if repeat is None:
+        return await act()
+    async with repeat.claimed() as answers:
+        answer = await act()
+        answers.append(as_kept(answer))
+        return answer
+
+
+async def _last(steps: AsyncIterator[Any]) -> JSONResponse:
+    last: dict[str, Any] = {"matched": 0, "acted": 0, "skipped": 0, "done": True}
+    async for progress in steps:
+        last = wire.progress(progress)
+    return JSONResponse(last)
 
 
 def _page(items: list[dict[str, Any]], token: str) -> Response:

@@ -9,9 +9,10 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.config_api import pagination
-from services.config_api.answers import Answer, Time, problem_responses
-from services.config_api.context import needs, parts
+from services.config_api.answers import Answer, Time, as_kept, kept, problem_responses
+from services.config_api.context import IdempotencyKey, needs, parts, repetition
 from services.config_api.editing import time_text
+from services.config_api.paths import BEFORE_COLON
 from services.config_api.queue.schemas import PageQuery
 from services.config_api.revision import Actor
 from services.config_api.revisions.repository import Change, Revisions
@@ -119,7 +120,7 @@ async def compare(request: Request, _: Reader, given: Annotated[TwoRevisions, Qu
 
 
 @router.get(
-    "/v1/revisions/{number}",
+    f"/v1/revisions/{{number:{BEFORE_COLON}}}",
     operation_id="getRevision",
     summary="One change, with what it changed",
     responses={200: {"model": RevisionShown}, **problem_responses(404)},
@@ -130,7 +131,7 @@ async def get(request: Request, _: Reader, number: Number) -> Response:
 
 
 @router.post(
-    "/v1/revisions/{number}:rollback",
+    f"/v1/revisions/{{number:{BEFORE_COLON}}}:rollback",
     operation_id="rollBackRevision",
     summary="Make everything as it was after that revision, API keys aside; itself a revision",
     responses={200: {"model": RolledBack}, **problem_responses(404, 409)},
@@ -140,8 +141,16 @@ async def roll_back(
     caller: Annotated[Actor, Depends(needs("admin"))],
     number: Number,
     dry_run: Annotated[bool, Query(description="Only show what would change.")] = False,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    revision, found = await Revisions(parts(request).store).roll_back(number, caller, dry_run=dry_run)
+    revisions = Revisions(parts(request).store)
+    if dry_run:
+        return _rolled_back(*await revisions.way_back(number))
+    repeat = await repetition(request, caller, idempotency_key)
+    return kept(await revisions.roll_back(number, caller, repeat, lambda *done: as_kept(_rolled_back(*done))))
+
+
+def _rolled_back(revision: int, found: list[Change]) -> JSONResponse:
     return JSONResponse({"revision": revision, "changes": _changes(found)})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.config_api.catalogue import RESOURCES
 from services.config_api.diff import difference, load
 from services.config_api.problems import not_found
+from services.config_api.repeats import Kept, Repeat
 from services.config_api.resources import Body, Collection, Resource
 from services.config_api.revision import Actor, Write
 from services.config_api.store import Store
@@ -69,20 +70,25 @@ class Revisions:
             return found
         return [Change(change.resource, change.id, change.after, change.before) for change in found]
 
-    async def roll_back(self, number: int, actor: Actor, *, dry_run: bool) -> tuple[int, list[Change]]:
-        """Makes everything portable as it was after that revision; (the new revision, what it changed)."""
-        if dry_run:
-            async with self._store.database.reading() as connection:
-                await _known(connection, number)
-                newest = int((await connection.execute(select(head.c.revision))).scalar_one())
-                return newest, await _way_back(connection, number, newest)
-        async with self._store.revision(actor, "rollBackRevision") as revision:
+    async def way_back(self, number: int) -> tuple[int, list[Change]]:
+        """(the newest revision, what going back would change). Raises Problem 404."""
+        async with self._store.database.reading() as connection:
+            await _known(connection, number)
+            newest = int((await connection.execute(select(head.c.revision))).scalar_one())
+            return newest, await _way_back(connection, number, newest)
+
+    async def roll_back(
+        self, number: int, actor: Actor, repeat: Repeat | None, answer: Callable[[int, list[Change]], Kept]
+    ) -> Kept:
+        """Makes everything portable as it was after that revision; the answer to the new revision and its changes."""
+        async with self._store.revision(actor, "rollBackRevision", repeat) as revision:
             await _known(revision.connection, number)
             found = await _way_back(revision.connection, number, revision.number)
             await revision.apply([Write(change.resource, change.id, change.before, change.after) for change in found])
             revision.target = f"revisions/{number}"
             revision.summary = f"back to revision {number}"
-            return revision.number if found else revision.number - 1, found
+            revision.answer = made = answer(revision.number if found else revision.number - 1, found)
+        return made
 
 
 async def _known(connection: AsyncConnection, number: int) -> None:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from services.config_api.answers import Answer, problem_responses
+from services.config_api.answers import Answer, FoundDoubt, as_kept, kept, problem_responses
 from services.config_api.catalogue import SINGLETONS
-from services.config_api.context import needs, parts
+from services.config_api.context import IdempotencyKey, needs, parts, repetition
 from services.config_api.gate import JSON_DEPTH
 from services.config_api.problems import malformed
+from services.config_api.repeats import Kept
+from services.config_api.resources import Finding
 from services.config_api.revision import Actor
 from services.config_api.revisions.endpoints import ObjectChange
+from services.config_api.revisions.repository import Change
 from services.config_api.store import Document, every
 from services.config_api.transfer import yaml_text
 from services.config_api.transfer.document import PORTABLE, ConfigurationDocument, Item, export, read
@@ -37,6 +41,10 @@ class Imported(Answer):
     changed: int = Field(description="Objects that were different.")
     removed: int = Field(description="Objects that the document does not have.")
     changes: list[ObjectChange] = Field(description="The first 1000 of them.")
+    warnings: list[FoundDoubt] = Field(
+        description="Doubts about the objects that are made or changed; pointers are into the document. They are "
+        "looked for during a few seconds, and of many objects not in all."
+    )
 
 
 @router.get(
@@ -77,17 +85,23 @@ async def import_configuration(
     request: Request,
     caller: Annotated[Actor, Depends(needs("admin"))],
     dry_run: Annotated[bool, Query(description="Only show what would change.")] = False,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     is_yaml = "yaml" in request.headers.get("content-type", "")
     items = await asyncio.to_thread(_parsed, await request.body(), is_yaml=is_yaml)
     found = parts(request)
     importer = Importer(found.store, found.editor.custody, found.look_around(""))
-    revision, changes = await importer.run(items, caller, dry_run=dry_run)
+    repeat = None if dry_run else await repetition(request, caller, idempotency_key)
+    return kept(await importer.run(items, caller, repeat, _imported, dry_run=dry_run))
+
+
+def _imported(revision: int, changes: Sequence[Change], doubts: Sequence[Finding]) -> Kept:
     counts = {"made": 0, "changed": 0, "removed": 0}
     for change in changes:
         counts["made" if change.before is None else "removed" if change.after is None else "changed"] += 1
     shown = [change.as_json() for change in changes[:_SHOWN_CHANGES]]
-    return JSONResponse({"revision": revision, **counts, "changes": shown})
+    warnings = [doubt.as_json() for doubt in doubts]
+    return as_kept(JSONResponse({"revision": revision, **counts, "changes": shown, "warnings": warnings}))
 
 
 def _written(found: dict[str, list[Document]], format: str) -> Response:  # noqa: A002

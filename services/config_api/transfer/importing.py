@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.config_api.catalogue import SINGLETONS
 from services.config_api.custody import Custody, join
 from services.config_api.problems import FieldError, Problem, conflict, invalid
-from services.config_api.resources import Body, Collection, Resource, Secret, Surroundings
+from services.config_api.repeats import Kept, Repeat
+from services.config_api.resources import Body, Collection, Finding, Resource, Secret, shown_body
 from services.config_api.revision import Actor, Revision, Write
 from services.config_api.revisions.repository import Change
 from services.config_api.store import Document, Store, every
+from services.config_api.surroundings import DocumentSurroundings, StoredSurroundings
 from services.config_api.transfer.document import PORTABLE, Item
 
 # So many objects are worked on before the event loop gets a turn.
 _TURN = 500
 _MOST_ERRORS = 50
+# Doubts are a help: an import does not wait for all of them.
+_CHECK_SECONDS = 4
+_MOST_CHECKS = 500
+_MOST_DOUBTS = 100
+
+AnswerOf = Callable[[int, Sequence[Change], Sequence[Finding]], Kept]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,39 +39,68 @@ class _Wanted:
 class Importer:
     """Made per import."""
 
-    def __init__(self, store: Store, custody: Custody, surroundings: Surroundings) -> None:
+    def __init__(self, store: Store, custody: Custody, stored: StoredSurroundings) -> None:
         self._store = store
         self._custody = custody
-        self._surroundings = surroundings
+        self._stored_surroundings = stored
 
-    async def run(self, items: Sequence[Item], actor: Actor, *, dry_run: bool) -> tuple[int, list[Change]]:
-        """(the newest revision after it, what it changed or would change). Raises Problem 409 and 422.
+    async def run(
+        self, items: Sequence[Item], actor: Actor, repeat: Repeat | None, answer: AnswerOf, *, dry_run: bool
+    ) -> Kept:
+        """Its answer, to the newest revision after it, what it changed or would change, and doubts about that.
 
-        A dry run is the whole import, taken back: it finds what the real one would.
+        A dry run is the whole import, taken back: it finds what the real one would. Raises Problem 409 and 422.
         """
         wanted = [await self._take_in(item) for item in items]
-        found: list[Change] = []
-        number = 0
+        surroundings = _document_surroundings(self._stored_surroundings, wanted)
+        doubts = await self._doubts(wanted, surroundings)
+        changes: list[Change] = []
         try:
-            async with self._store.revision(actor, "importConfiguration") as revision:
-                changes = await self._changes(revision, wanted)
+            async with self._store.revision(actor, "importConfiguration", repeat) as revision:
+                changes = await self._changes(revision, wanted, surroundings)
                 await revision.apply(
                     [Write(change.resource, change.id, change.before, change.after) for change in changes]
                 )
                 revision.target = "config:import"
                 revision.summary = f"import: {len(changes)} objects"
-                found, number = changes, revision.number if changes else revision.number - 1
                 if dry_run:
                     raise _TakenBack
+                number = revision.number if changes else revision.number - 1
+                revision.answer = made = answer(number, changes, doubts)
         except _TakenBack:
-            number = await self._store.newest()
-        return number, found
+            made = answer(await self._store.newest(), changes, doubts)
+        return made
+
+    async def _doubts(self, wanted: Sequence[_Wanted], surroundings: DocumentSurroundings) -> list[Finding]:
+        """About objects that are not there as they are wanted; before the transaction, since the DNS may be slow."""
+        kinds = [resource.kind for resource in (*SINGLETONS, *PORTABLE)]
+        async with self._store.database.reading() as connection:
+            present = {(found.kind, found.id): found async for found in every(connection, kinds)}
+        by_key = _natural_keys(present)
+        doubts: list[Finding] = []
+        checked = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CHECK_SECONDS):
+                for want in wanted:
+                    document = _match(want, present, by_key)
+                    if document is not None and shown_body(want.item.resource, document.body) == want.body:
+                        continue
+                    surroundings.about = want.body
+                    found = await want.item.resource.check(want.body, surroundings)
+                    doubts += [Finding(want.item.pointer + doubt.pointer, doubt.code, doubt.detail) for doubt in found]
+                    checked += 1
+                    if checked == _MOST_CHECKS or len(doubts) >= _MOST_DOUBTS:
+                        break
+                    await asyncio.sleep(0)
+        return doubts
 
     async def _take_in(self, item: Item) -> _Wanted:
         body, kept = await self._custody.take_in(item.resource, item.model)
         return _Wanted(item, body, kept)
 
-    async def _changes(self, revision: Revision, wanted: Sequence[_Wanted]) -> list[Change]:
+    async def _changes(
+        self, revision: Revision, wanted: Sequence[_Wanted], surroundings: DocumentSurroundings
+    ) -> list[Change]:
         kinds = [resource.kind for resource in (*SINGLETONS, *PORTABLE)]
         present = {(found.kind, found.id): found async for found in every(revision.connection, kinds)}
         by_key = _natural_keys(present)
@@ -81,7 +119,8 @@ class Importer:
             matched.add((resource.kind, document_id))
             before = document.body if document is not None else None
             try:
-                after = await self._stored(resource, want, before)
+                surroundings.about = want.body
+                after = await self._stored(resource, want, before, surroundings)
             except Problem as problem:
                 errors += [FieldError(want.item.pointer + e.pointer, e.code, e.detail) for e in problem.errors]
                 continue
@@ -97,7 +136,9 @@ class Importer:
         ]
         return changes
 
-    async def _stored(self, resource: Resource, want: _Wanted, before: Body | None) -> Body:
+    async def _stored(
+        self, resource: Resource, want: _Wanted, before: Body | None, surroundings: DocumentSurroundings
+    ) -> Body:
         stored = join(resource, want.body, want.kept, want.item.given, before)
         if isinstance(resource, Collection):
             if before is not None:
@@ -108,8 +149,22 @@ class Importer:
             elif resource.create is not None:
                 stored |= self._custody.seal_hidden(resource, (await resource.create(want.body)).hidden)
         if stored != before:
-            await resource.refuse(stored, self._surroundings)
+            await resource.refuse(stored, surroundings)
         return stored
+
+
+def _document_surroundings(stored: StoredSurroundings, wanted: Sequence[_Wanted]) -> DocumentSurroundings:
+    settings: dict[str, Body] = {}
+    collections: dict[str, list[Body]] = {collection.kind: [] for collection in PORTABLE}
+    taken: set[tuple[str, str]] = set()
+    for want in wanted:
+        resource = want.item.resource
+        if isinstance(resource, Collection):
+            collections[resource.kind].append(want.body)
+            taken |= {(key.scope, key.value) for key in resource.unique(want.body)}
+        else:
+            settings[resource.kind] = want.body
+    return DocumentSurroundings(stored, settings, collections, frozenset(taken))
 
 
 class _TakenBack(Exception):  # noqa: N818 - no error, but it ends the transaction

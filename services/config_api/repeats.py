@@ -1,0 +1,113 @@
+"""Idempotency-Key: a POST that is sent again with its key is answered as the first time, and done once."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from sqlalchemy import ColumnElement, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.config_api.database import Database
+from services.config_api.identifiers import now_us
+from services.config_api.problems import FieldError, Problem, conflict
+from services.config_api.sealing import Sealer
+from services.config_api.tables import idempotency
+
+# Of a request that was begun and has no answer yet.
+_BEGUN = 0
+# Longer than any call to another service: who began it is gone.
+_ABANDONED_US = 10 * 60 * 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An answer as it is kept."""
+
+    status: int
+    body: str = field(repr=False)
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Replay(Exception):  # noqa: N818 - no error, but it ends the request
+    """The request was answered before."""
+
+    def __init__(self, answer: Kept) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+class Repeat:
+    """A request that came with a key. Keys are of one caller each; `fingerprint` tells requests apart."""
+
+    def __init__(self, database: Database, sealer: Sealer, actor: str, key: str, fingerprint: bytes) -> None:
+        self._database = database
+        self._sealer = sealer
+        self._row = {"actor": actor, "key": key, "fingerprint": fingerprint}
+
+    async def recall(self, connection: AsyncConnection) -> None:
+        """Raises Replay when it was answered, Problem 409 when the key stands for another request or is at work."""
+        row = (await connection.execute(select(idempotency).where(*self._mine()))).one_or_none()
+        if row is None:
+            return
+        if row.fingerprint != self._row["fingerprint"]:
+            raise conflict(
+                [FieldError("/Idempotency-Key", "key_reused", "This key was used for another request.", "header")]
+            )
+        if row.status == _BEGUN:
+            raise Problem(
+                409,
+                "in-progress",
+                "The first request with this Idempotency-Key is still at work.",
+                headers={"Retry-After": "2"},
+            )
+        raise Replay(Kept(row.status, self._sealer.open(row.body), json.loads(row.headers)))
+
+    async def remember(self, connection: AsyncConnection, answer: Kept) -> None:
+        """In the transaction that does the work. The body is sealed: it may show a new key."""
+        await connection.execute(insert(idempotency).values(**self._row, **self._kept(answer), created_at=now_us()))
+
+    @contextlib.asynccontextmanager
+    async def claimed(self) -> AsyncIterator[list[Kept]]:
+        """For work that is no transaction of ours: put the answer into the list; without one the key is free again.
+
+        Raises as `recall` does.
+        """
+        await self._claim()
+        answers: list[Kept] = []
+        try:
+            yield answers
+        finally:
+            statement = update(idempotency).values(**self._kept(answers[0])) if answers else delete(idempotency)
+            # What was done is done: an answer that can't be kept is no fault of the request.
+            with contextlib.suppress(SQLAlchemyError, OSError):
+                async with self._database.writing() as connection:
+                    await connection.execute(statement.where(*self._mine()))
+
+    async def _claim(self) -> None:
+        added = (sqlite.insert if self._database.is_sqlite else postgresql.insert)(idempotency)
+        begun = self._kept(Kept(_BEGUN, ""))
+        async with self._database.writing() as connection:
+            abandoned = (
+                *self._mine(),
+                idempotency.c.status == _BEGUN,
+                idempotency.c.created_at < now_us() - _ABANDONED_US,
+            )
+            await connection.execute(delete(idempotency).where(*abandoned))
+            values = {**self._row, **begun, "created_at": now_us()}
+            if (await connection.execute(added.values(values).on_conflict_do_nothing())).rowcount == 0:
+                await self.recall(connection)
+
+    def _mine(self) -> tuple[ColumnElement[bool], ...]:
+        return idempotency.c.actor == self._row["actor"], idempotency.c.key == self._row["key"]
+
+    def _kept(self, answer: Kept) -> dict[str, object]:
+        return {
+            "status": answer.status,
+            "headers": json.dumps(answer.headers),
+            "body": self._sealer.seal(answer.body),
+        }
