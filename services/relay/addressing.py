@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from libs.smtp.value import value
 from services.relay.configuration import Configuration
 from services.relay.dsn import Action, ReportedRecipient
-from services.relay.expansion import Expanded, expand
+from services.relay.expansion import Expanded, expand, stands_for_itself
 from services.relay.message import NewDelivery
 from services.relay.routing import resolve
 from services.relay.states import Kind, State
@@ -42,6 +42,9 @@ def address(
     configuration: Configuration, next_id: NextId, sender: bytes, recipients: Sequence[Wanted], *, quarantine: bool
 ) -> Addressed:
     """Deliveries for all recipients: each exact address once (C56)."""
+    # Most mail.
+    if len(recipients) == 1 and _is_plain(configuration, recipients[0]):
+        return Addressed([_delivery(configuration, next_id, sender, recipients[0], quarantine)])
     result = Addressed()
     by_address: dict[bytes, Wanted] = {}
     for each in recipients:
@@ -58,6 +61,10 @@ def address(
         else:
             _replaced(result, configuration, next_id, sender, wanted, expanded, quarantine)
     return result
+
+
+def _is_plain(configuration: Configuration, wanted: Wanted) -> bool:
+    return not wanted.discarded and stands_for_itself(configuration, wanted.address)
 
 
 def _delivery(

@@ -15,6 +15,8 @@ JUMPS = Counter("posthouse_relay_clock_jumps", "Steps of the wall clock by more 
 MICROSECONDS = 1_000_000
 # A step of the wall clock against the steady one that counts as a jump, and not as somebody's slow correction.
 JUMP_SECONDS = 60.0
+# How long the wall clock may go on, by itself, until it is compared with the steady one again.
+_COMPARED_EVERY = MICROSECONDS
 # After a jump nothing is given up for being too old, for so long: who set the clock has this time to set it right.
 SETTLING_SECONDS = 3600.0
 
@@ -29,14 +31,23 @@ class Clock:
     def __init__(self, wall: Callable[[], int] = _wall, steady: Callable[[], float] = time.monotonic) -> None:
         self._wall = wall
         self.steady = steady
-        self._offset = wall() - int(steady() * MICROSECONDS)
+        self._compared_at = wall()
+        self._offset = self._compared_at - int(steady() * MICROSECONDS)
         self._settled_at = -1.0
         # Called with the jump in seconds.
         self.on_jump: Callable[[float], None] | None = None
 
     def now(self) -> int:
         """Microseconds since 1970."""
-        wall, steady = self._wall(), self.steady()
+        wall = self._wall()
+        # A jump shows in the wall clock alone: it would have to end within this second to go unseen.
+        if not 0 <= wall - self._compared_at < _COMPARED_EVERY:
+            self._compare(wall)
+        return wall
+
+    def _compare(self, wall: int) -> None:
+        steady = self.steady()
+        self._compared_at = wall
         offset = wall - int(steady * MICROSECONDS)
         moved = (offset - self._offset) / MICROSECONDS
         if abs(moved) >= JUMP_SECONDS:
@@ -49,7 +60,6 @@ class Clock:
         else:
             # Drift and slewing are followed.
             self._offset = offset
-        return wall
 
     @property
     def settled(self) -> bool:

@@ -151,8 +151,9 @@ class Committer:
             self._idle.set()
 
     def _rouse(self) -> None:
-        self._idle.clear()
-        self._wake.set()
+        if not self._wake.is_set():
+            self._idle.clear()
+            self._wake.set()
 
     def _gather(self) -> _Batch:
         batch = _Batch()

@@ -96,8 +96,8 @@ class Dispatcher:
             if message.submission_id is None:
                 # Intake counted the others when they came in.
                 self.room.add(len(deliveries), whole.size)
-            destinations = {each.destination for each in waiting}
-            if len(destinations) == 1:
+            destinations = {each.destination for each in waiting} if len(waiting) > 1 else ()
+            if len(destinations) <= 1:
                 self._enqueue(waiting[0].destination, Job(whole, deliveries))
                 continue
             # The content is in memory once, and counted once: with the first job.

@@ -33,6 +33,11 @@ class Expanded:
         return bool(self.by)
 
 
+def stands_for_itself(configuration: Configuration, recipient: bytes) -> bool:
+    """Whether that is known at once: there are no aliases, and it is no role."""
+    return not configuration.aliases and not _is_role(recipient)
+
+
 def expand(configuration: Configuration, recipients: Sequence[bytes]) -> list[Expanded]:
     """Each recipient, once, in order; a target that another one brought already is left out (C56)."""
     seen: set[bytes] = set()

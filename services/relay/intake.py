@@ -72,6 +72,14 @@ class Stream:
 
     def take_acks(self) -> list[Ack]:
         acks, self._acks = self._acks, []
+        stored = 0
+        for ack in acks:
+            if ack.result is Result.STORED:
+                stored += 1
+            else:
+                _COUNTERS[ack.result].inc()
+        if stored:
+            _COUNTERS[Result.STORED].inc(stored)
         return acks
 
     def feed(self, frame: Frame) -> None:
@@ -180,7 +188,6 @@ class Stream:
         self._ack(Ack(submission_id, result, reason=reason))
 
     def _ack(self, ack: Ack) -> None:
-        _COUNTERS[ack.result].inc()
         self._acks.append(ack)
         self.changed.set()
 

@@ -70,7 +70,10 @@ class NewMessage:
     @property
     def waiting(self) -> tuple[NewDelivery, ...]:
         """Those that are to be delivered."""
-        return tuple(each for each in self.deliveries if each.state is State.QUEUED)
+        for each in self.deliveries:
+            if each.state is not State.QUEUED:
+                return tuple(each for each in self.deliveries if each.state is State.QUEUED)
+        return self.deliveries
 
 
 @value(frozen=True, slots=True)

@@ -23,6 +23,8 @@ BY_OURSELVES = "relay"
 _LOGIN_SECONDS = 1800
 # Other relays suspend too.
 _LOOK_SECONDS = 5.0
+# A change that could not be written down.
+_RETRY_SECONDS = 1.0
 _BATCH = 500
 
 
@@ -38,6 +40,8 @@ class Suspensions:
         # Called when mail has become due by a change.
         self.on_change: Callable[[], None] | None = None
         self._changes: asyncio.Queue[Suspension | Configuration] = asyncio.Queue()
+        # The database did not answer the last time.
+        self._unknown = False
 
     def __contains__(self, destination: str) -> bool:
         if not self._known:
@@ -95,11 +99,23 @@ class Suspensions:
                 elif change is not None:
                     await self._after_change(change)
                 await self.look()
+                self._answers()
             except QueueError as error:
-                log.warning("suspensions_unknown", reason=str(error))
+                self._fails(error)
                 if change is not None:
-                    await asyncio.sleep(1.0)
+                    await asyncio.sleep(_RETRY_SECONDS)
                     self._changes.put_nowait(change)
+
+    def _answers(self) -> None:
+        if self._unknown:
+            self._unknown = False
+            log.info("suspensions_known", reason="the database answers again")
+
+    def _fails(self, error: QueueError) -> None:
+        """Told when it begins, not each time that it goes on."""
+        if not self._unknown:
+            self._unknown = True
+            log.warning("suspensions_unknown", reason=str(error))
 
     async def _after_change(self, configuration: Configuration) -> None:
         now = self._clock.now()
