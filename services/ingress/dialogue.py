@@ -61,10 +61,15 @@ COMMANDS: dict[bytes, tuple[str, Command]] = {
     }.items()
 }
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
-# Another protocol, made to talk to us by a browser (C31); and a TLS record.
-_HTTP = re.compile(
-    rb"(?:[A-Z]{3,10} [^ ]* HTTP/[0-9]|(?:GET|POST|PUT|HEAD|OPTIONS|CONNECT|Host:|User-Agent:)[ /])"
+# Another protocol, mostly HTTP that a browser was made to send (C31): a request, whose method a script may choose, an
+# answer, a field of a header; and a TLS record.
+_FOREIGN = re.compile(
+    rb"[^\r\n]* (?:HTTP|RTSP|SIP|ICAP)/[0-9](?:\.[0-9])?\Z|(?:HTTP|RTSP|SIP|ICAP)/[0-9]|SSH-[0-9]"
+    rb"|(?:GET|POST|PUT|HEAD|OPTIONS|CONNECT|DELETE|PATCH|TRACE) "
+    rb"|(?:Host|User-Agent|Referer|Origin|Accept|Content-Length|Cookie|Connection|Sec-Fetch-[a-z]+|Via):",
+    re.IGNORECASE,
 ).match
+_HTTP_VERSION = (b" HTTP/1.1", b" HTTP/1.0", b" HTTP/2.0")
 _TLS_RECORD = (b"\x16\x03", b"\x80")
 WRONG_PROTOCOL = Reply(554, "5.5.0", "This is an SMTP server")
 # What the PROXY protocol's header is to somebody who reads lines: version 1's verb, and of version 2's signature the
@@ -181,11 +186,12 @@ class Dialogue:
             self.connection.flush()
 
     async def _early_talker(self) -> None:
-        first = bytes(self.connection.pending[:64])
-        if self._wrong_protocol(first):
+        early = bytes(self.connection.pending[:COMMAND_OCTETS])
+        line, _, _ = early.partition(b"\r\n")
+        if self._wrong_protocol(line):
             self.end("wrong_protocol", WRONG_PROTOCOL)
             return
-        if not self.proxied and (first[:6].upper() == _PROXY_VERB + b" " or first.startswith(_PROXY_2)):
+        if not self.proxied and (line[:6].upper() == _PROXY_VERB + b" " or early.startswith(_PROXY_2)):
             self._unexpected_proxy_header()
             return
         await self.violation(Violation.BEFORE_GREETING)
@@ -220,7 +226,7 @@ class Dialogue:
     def _command(self, verb: bytes, line: bytes) -> Command | None:
         """What runs the line; None when it was answered already, since nothing does."""
         known = COMMANDS.get(verb)
-        if known is None:
+        if known is None or line.endswith(_HTTP_VERSION):
             self.services.metrics.commands["unknown"] += 1
             if self._wrong_protocol(line):
                 self.end("wrong_protocol", WRONG_PROTOCOL)
@@ -270,7 +276,7 @@ class Dialogue:
 
     @staticmethod
     def _wrong_protocol(line: bytes) -> bool:
-        return line.startswith(_TLS_RECORD) or _HTTP(line) is not None
+        return line.startswith(_TLS_RECORD) or _FOREIGN(line) is not None
 
     # What the commands do with a session.
 

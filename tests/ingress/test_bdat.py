@@ -120,6 +120,17 @@ async def test_c48_bdat_0_last(ingress: Ingress) -> None:
         (b"BDAT 5LAST\r\n", [501]),
         (b"BDAT \xef\xbc\x95\r\n", [501]),
         (b"bdat 5 last\r\nhi\r\nx", [250]),
+        # Leading zeros are no reason to lose count.
+        (b"BDAT %026d LAST\r\nhi\r\nx" % 5, [250]),
+        # The size is clear, so what follows is no command.
+        (b"BDAT 6, LAST\r\nRSET\r\n", [501]),
+        (b"BDAT 6.0 LAST\r\nRSET\r\n", [501]),
+        (b"BDAT +6 LAST\r\nRSET\r\n", [501]),
+        (b"BDAT 6;LAST\r\nRSET\r\n", [501]),
+        (b"BDAT 6 LAST LAST\r\nRSET\r\n", [501]),
+        # It is not.
+        (b"BDAT 0x6 LAST\r\n", [501]),
+        (b"BDAT LAST 6\r\n", [501]),
     ],
 )
 async def test_c48_syntax_of_bdat(ingress: Ingress, command: bytes, codes: list[int]) -> None:

@@ -73,8 +73,17 @@ async def test_c25_or_the_whole_message_is_refused(ingress: Ingress) -> None:
         b"GET /index.html HTTP/1.0\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x55" * 500,
         b"CONNECT example.net:25 HTTP/1.1\r\n\r\n",
+        b"get / http/1.1\r\n\r\n",
+        b"PATCH /a path with blanks HTTP/1.1\r\n",
+        b"M-SEARCH * HTTP/1.1\r\n",
+        # A script may choose the method.
+        b"NOOP /%b HTTP/1.1\r\nHost: localhost\r\n\r\nEHLO x\r\n" % (b"x" * 900),
+        b"host: localhost\r\n",
+        b"HTTP/1.1 200 OK\r\n",
+        b"INVITE sip:joe@example.net SIP/2.0\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
     ],
-    ids=["post", "get", "client hello", "connect"],
+    ids=["post", "get", "client hello", "connect", "small", "blanks", "dash", "noop", "field", "answer", "sip", "ssh"],
 )
 @pytest.mark.parametrize("early", [True, False], ids=["before the greeting", "after it"])
 async def test_c31_another_protocol_is_closed_at_once_and_nothing_is_run(

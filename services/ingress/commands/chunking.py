@@ -23,8 +23,9 @@ from services.ingress.session import Stage
 if TYPE_CHECKING:
     from services.ingress.dialogue import Dialogue
 
-_ARGUMENT = re.compile(rb"([0-9]{1,20})(?:[ \t]+(LAST))?", re.IGNORECASE).fullmatch
-_LEADING_NUMBER = re.compile(rb"([0-9]{1,20})(?=[ \t]|\Z)").match
+_ARGUMENT = re.compile(rb"([0-9]+)(?:[ \t]+(LAST))?", re.IGNORECASE).fullmatch
+# A size that is clear, whatever else is wrong: `BDAT +9`, `BDAT 9, LAST`, `BDAT 9 FIRST`.
+_LEADING_NUMBER = re.compile(rb"\+?([0-9]+)(?![0-9A-Za-z])").match
 # Chunks beyond this many must hold this many octets on the average: thousands of tiny ones are an attack (C45).
 _CHUNKS_FREE = 1_000
 _CHUNK_OCTETS = 256
