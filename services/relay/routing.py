@@ -15,6 +15,8 @@ from services.relay.transaction import Route, RouteKind
 
 # Never judged by existence at ingress (SETTINGS, ground rules), so they can name no account here.
 _ROLES = (b"postmaster", b"mailer-daemon")
+_ANSWERS_KEPT = 10_000
+_answers: tuple[Configuration | None, dict[tuple[bytes, bytes, bool], Route]] = (None, {})
 
 
 @value(frozen=True, slots=True)
@@ -30,7 +32,24 @@ class RuleReport:
 
 
 def resolve(configuration: Configuration, sender: bytes, recipient: bytes, *, quarantine: bool) -> Route:
-    """The route of one recipient. Addresses are canonical; an empty sender is `<>`."""
+    """The route of one recipient. Addresses are canonical; an empty sender is `<>`.
+
+    The same question about the same configuration (at intake and again at the attempt, to the same people every day)
+    has the very same answer.
+    """
+    global _answers  # noqa: PLW0603 - forgotten at any time, it changes nothing but the time that an answer takes
+    known = _answers
+    if known[0] is not configuration or len(known[1]) >= _ANSWERS_KEPT:
+        # Replaced as one: this runs in threads too, each with another configuration perhaps.
+        known = _answers = (configuration, {})
+    question = (sender, recipient, quarantine)
+    route = known[1].get(question)
+    if route is None:
+        route = known[1][question] = _resolve(configuration, sender, recipient, quarantine)
+    return route
+
+
+def _resolve(configuration: Configuration, sender: bytes, recipient: bytes, quarantine: bool) -> Route:
     address = recipient.lower()
     local_part, domain = _split(address)
     if not domain:

@@ -217,3 +217,13 @@ def test_aliases_are_not_looked_at_here() -> None:
     alias = Alias("a", b"ann@local.test", (b"bob@example.net",))
     configured = replace(configuration(), aliases={b"ann@local.test": alias})
     assert route(configured, b"", b"ann@local.test").kind is RouteKind.MAILBOX
+
+
+def test_the_same_question_has_the_very_same_answer_until_the_configuration_is_another() -> None:
+    before = Configuration(revision=1, hostname="gw.test")
+    route = resolve(before, b"a@one.test", b"u@two.test", quarantine=False)
+    assert resolve(before, b"a@one.test", b"u@two.test", quarantine=False) is route
+    assert resolve(before, b"a@one.test", b"u@three.test", quarantine=False).destination == "domain:three.test"
+    after = Configuration(revision=2, hostname="gw.test", relay_host=RelayHost("smart.test"))
+    assert resolve(after, b"a@one.test", b"u@two.test", quarantine=False).kind is RouteKind.RELAY_HOST
+    assert resolve(before, b"a@one.test", b"u@two.test", quarantine=False) == route

@@ -111,7 +111,20 @@ class DeliveryProtocol(SMTPProtocol):
     async def reply(self, seconds: float) -> Reply:
         """The next reply that is due. Raises ConnectionFailedError."""
         if not self._replies:
-            await self._arrival(seconds)
+            if self._failure is not None:
+                raise self._failure
+            loop = self._loop
+            self._deadline = deadline = loop.time() + seconds
+            if self._timer is None or self._timer_at > deadline:
+                self._set_timer(deadline)
+            self._waiter = waiter = loop.create_future()
+            try:
+                await waiter
+            finally:
+                self._deadline = 0.0
+                self._waiter = None
+            if not self._replies:
+                raise self._reason
         return self._replies.popleft()
 
     def ready(self) -> Reply | None:
@@ -217,22 +230,6 @@ class DeliveryProtocol(SMTPProtocol):
         if transport is None or transport.is_closing():
             raise ConnectionFailedError("connection lost", "the server closed it")
         return cast("asyncio.Transport", transport)
-
-    async def _arrival(self, seconds: float) -> None:
-        """Waits until a reply is there."""
-        if self._failure is not None:
-            raise self._failure
-        self._deadline = deadline = self._loop.time() + seconds
-        if self._timer is None or self._timer_at > deadline:
-            self._set_timer(deadline)
-        self._waiter = waiter = self._loop.create_future()
-        try:
-            await waiter
-        finally:
-            self._deadline = 0.0
-            self._waiter = None
-        if not self._replies:
-            raise self._reason
 
     def _set_timer(self, at: float) -> None:
         if self._timer is not None:

@@ -95,7 +95,18 @@ class MailTransport:
                 outcomes = await self._store(route.mailbox.path, message, recipients)
                 self._heed(window, configuration, any(one.result is not Result.DEFERRED for one in outcomes))
                 return outcomes
-            return await self._send(configuration, route, message, recipients)
+            if configuration.dkim_keys and route.mailbox is None:
+                content = await self._signer.signed(configuration, message)
+                message = message if content is message.content else replace(message, content=content)
+            prepared = PreparedMessage(message)
+            limit = self._means.options.max_recipients
+            if len(recipients) <= limit:
+                return await self._attempt(window, configuration, route, prepared, recipients)
+            outcomes = []
+            for start in range(0, len(recipients), limit):
+                part = recipients[start : start + limit]
+                outcomes += await self._attempt(window, configuration, route, prepared, part)
+            return outcomes
         except Exception:
             # A fault of ours must not cost the message: it stays, and the log has the reason.
             log.exception("delivery_broke", queue_id=message.queue_id, destination=route.destination)
@@ -128,25 +139,17 @@ class MailTransport:
         await self._policies.close()
         await self.resolver.close()
 
-    async def _send(
+    async def _attempt(
         self,
+        window: Window,
         configuration: Configuration,
         route: Route,
-        message: OutgoingMessage,
+        prepared: PreparedMessage,
         recipients: Sequence[OutgoingRecipient],
     ) -> list[Outcome]:
-        if configuration.dkim_keys and route.mailbox is None:
-            content = await self._signer.signed(configuration, message)
-            message = message if content is message.content else replace(message, content=content)
-        prepared = PreparedMessage(message)
-        outcomes: list[Outcome] = []
-        window = self._windows.of(route.destination)
-        limit = self._means.options.max_recipients
-        for start in range(0, len(recipients), limit):
-            part = recipients[start : start + limit] if len(recipients) > limit else recipients
-            attempt = Attempt(self._means, configuration, route, prepared, part)
-            outcomes += await attempt.run()
-            self._heed(window, configuration, attempt.reached)
+        attempt = Attempt(self._means, configuration, route, prepared, recipients)
+        outcomes = await attempt.run()
+        self._heed(window, configuration, attempt.reached)
         return outcomes
 
     def _heed(self, window: Window, configuration: Configuration, reached: bool) -> None:
