@@ -131,6 +131,8 @@ class QueuedMessage:
             self.envelope_id,
             self.account_login,
             self.quarantine,
+            # What this gateway wrote itself is its own to sign.
+            self.kind is not Kind.MAIL,
         )
 
 

@@ -14,7 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from services.relay.configuration import Configuration, DkimKey
+from services.relay.message import QueuedMessage
 from services.relay.signing import Signer, signatures
+from services.relay.states import Kind
 from services.relay.transaction import OutgoingMessage
 from tests.peers.dns import DnsServer
 
@@ -196,6 +198,16 @@ async def test_mail_from_outside_is_never_signed() -> None:
     assert await Signer(lambda: NOW).signed(configured(key(RSA)), message(MAIL, login="")) == MAIL
     allowed = await Signer(lambda: NOW).signed(configured(key(RSA)), message(MAIL, login="", authorized=True))
     assert verified(allowed, RSA)
+
+
+@pytest.mark.parametrize("kind", [Kind.REPORT, Kind.DOUBLE_BOUNCE])
+async def test_what_this_gateway_writes_itself_is_signed(kind: Kind) -> None:
+    report = MAIL.replace(b"Ann <ann@example.org>", b"Mail Delivery System <mailer-daemon@example.org>")
+    signer = Signer(lambda: NOW)
+    own = QueuedMessage(1, kind, b"", len(report), 1, report)
+    assert verified(await signer.signed(configured(key(RSA)), own.outgoing()), RSA)
+    foreign = QueuedMessage(2, Kind.MAIL, b"", len(report), 1, report)
+    assert await signer.signed(configured(key(RSA)), foreign.outgoing()) == report
 
 
 @pytest.mark.parametrize(
