@@ -11,6 +11,9 @@ from prometheus_client import Counter
 log = structlog.get_logger(__name__)
 
 JUMPS = Counter("posthouse_relay_clock_jumps", "Steps of the wall clock by more than a minute.", ["direction"])
+# Shown from the start: what rises from nothing at all does not rise for Prometheus.
+for _direction in ("forward", "back"):
+    JUMPS.labels(_direction)
 
 MICROSECONDS = 1_000_000
 # A step of the wall clock against the steady one that counts as a jump, and not as somebody's slow correction.

@@ -25,6 +25,9 @@ DELIVERY_SECONDS = Histogram(
 LOOKUPS = Counter("posthouse_relay_lookups", "DNS look-ups that were not known already.", ["kind", "outcome"])
 LEASES_LOST = Counter("posthouse_relay_leases_lost", "Deliveries that could not be settled since their lease was lost.")
 LEASES_FREED = Counter("posthouse_relay_leases_freed", "Deliveries freed from a worker that died.")
+# Shown from the start: what rises from nothing at all does not rise for Prometheus.
+for _reason in ("full", "unavailable", "error"):
+    COMMIT_FAILURES.labels(_reason)
 REPORTS = Counter("posthouse_relay_reports", "Delivery status notifications made.", ["kind"])
 REFUSALS_DROPPED = Counter("posthouse_relay_refusals_dropped", "Refused messages that the history has no record of.")
 QUARANTINED = Counter("posthouse_relay_quarantined", "Deliveries put aside since their row or content can't be read.")
