@@ -31,6 +31,13 @@ class Lane:
     running: int = 0
     # In the queue of lanes that wait for a slot.
     hungry: bool = False
+    # More waits in the database, and is to be claimed when this comes to an end.
+    more: bool = False
+
+    @property
+    def full(self) -> bool:
+        """It has enough for now: what is claimed in few steps costs less."""
+        return self.more and len(self.jobs) > self.running
 
 
 class Room:

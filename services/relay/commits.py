@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -62,6 +62,9 @@ class Receiver(Protocol):
     def take(self, messages: Sequence[NewMessage], stored_at: int, owner: int) -> None:
         """Messages whose deliveries are leased to `owner`; or not leased, and waiting in the database."""
 
+    def due(self, woken: Mapping[str, int]) -> None:
+        """Something waits in the database for these destinations, and is due at these times."""
+
 
 @dataclass(slots=True)
 class _Store:
@@ -88,6 +91,7 @@ class _Committed:
     known: dict[str, int]
     lost: set[int]
     dropped_reports: set[int]
+    woken: dict[str, int]
     at: int
     owner: int
 
@@ -224,7 +228,7 @@ class Committer:
             if followers:
                 store(connection, followers, owner, now)
             store_refused(connection, batch.refused)
-            return _Committed(known, settling.lost, settling.dropped_reports, now, owner)
+            return _Committed(known, settling.lost, settling.dropped_reports, settling.woken, now, owner)
 
         try:
             done = await self._database.write(work)
@@ -250,8 +254,12 @@ class Committer:
         if done.lost:
             LEASES_LOST.inc(len(done.lost))
             log.warning("settlements_lost", deliveries=len(done.lost), reason="their leases had been freed")
-        if fresh and self.receiver is not None:
+        if self.receiver is None:
+            return
+        if fresh:
             self.receiver.take(fresh, done.at, done.owner)
+        if done.woken:
+            self.receiver.due(done.woken)
 
     def _failed(self, reason: str, error: Exception) -> None:
         COMMIT_FAILURES.labels(reason).inc()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -72,6 +72,15 @@ class Dispatcher:
         self._running = 0
         self._poked = asyncio.Event()
         self._stopping = False
+        # When something is due in the database; None: nothing that we know of.
+        self._wake_at: int | None = None
+        # Of that, what was heard while a claim was under way.
+        self._heard_at: int | None = None
+        # The database knows more than we do; and by our steady clock, when we asked it.
+        self._ask = True
+        self._asked_at = 0.0
+        # A claim was put off for lack of room.
+        self._turned_away = False
         # Owner and deliveries of a claim that may have been committed, and is not taken in.
         self._unsure: tuple[int, list[int]] | None = None
 
@@ -81,14 +90,21 @@ class Dispatcher:
         return self._running
 
     def poke(self) -> None:
-        """Something may have become due."""
+        """Something may have become due, and only the database knows what."""
+        self._ask = True
         self._poked.set()
+
+    def due(self, woken: Mapping[str, int]) -> None:
+        for destination, at in woken.items():
+            if (self._heard_at is None or at < self._heard_at) and destination not in self._suspensions:
+                self._heard_at = at
+        self._heed()
 
     def take(self, messages: Sequence[NewMessage], stored_at: int, owner: int) -> None:
         for message in messages:
             waiting = message.waiting
             if not message.leased:
-                self.poke()
+                self.due({each.destination: stored_at for each in waiting})
                 continue
             if not waiting:
                 continue
@@ -118,10 +134,12 @@ class Dispatcher:
                     claimed = await self._claim()
             except QueueError as error:
                 log.warning("claim_failed", reason=str(error))
+                self._ask = True
             for lane in list(self._lanes.values()):
                 self._pump(lane)
-            if not claimed or not self._may_claim():
-                await within(_TICK_SECONDS, self._poked.wait())
+            self._turned_away = not self._may_claim()
+            if not claimed or self._turned_away:
+                await within(self._pause(), self._poked.wait())
 
     def drop(self, owner: int) -> None:
         """The leases of `owner` are lost: nothing of them is begun any more, and what runs is broken off."""
@@ -154,40 +172,79 @@ class Dispatcher:
             and self._committer.waiting < _UNSETTLED_LIMIT
         )
 
+    def _pause(self) -> float:
+        """Seconds until something becomes due, or the database is asked again."""
+        ahead = 0.0 if self._wake_at is None else (self._wake_at - self._clock.now()) / MICROSECONDS
+        # What is due, and was not claimed just now, another relay is at; or there is no room for it.
+        return min(ahead, _TICK_SECONDS) if ahead > 0 else _TICK_SECONDS
+
+    def _heed(self) -> None:
+        """Wakes the claiming for what was heard, if it is the first thing that is due."""
+        heard = self._heard_at
+        if heard is not None and (self._wake_at is None or heard < self._wake_at):
+            self._wake_at = heard
+            self._poked.set()
+
     async def _claim(self) -> int:
+        """Claims what is due; how many deliveries."""
         await self._let_go()
         now = self._clock.now()
-        wake_at = await self._database.read(earliest_wake)
-        if wake_at is None or wake_at > now:
+        await self._look()
+        if self._wake_at is None or self._wake_at > now:
             return 0
-        configuration = self._configuration()
-        assert configuration is not None  # noqa: S101
-        share = {lane.destination: self._share(lane, configuration) for lane in self._lanes.values()}
-        room = min(self.room.left, _CLAIMED_AT_ONCE)
+        self._heard_at = None
         try:
-            found = await self._take_leases(now, room, share, inline=True)
+            found = await self._take_leases(now, inline=True)
         except QueueError as error:
             if not error.corrupt:
                 raise
             # One content that can't be read must not keep all others: each is read by itself, and put aside alone.
             log.error("queue_corrupt", reason=str(error))
-            found = await self._take_leases(now, room, share, inline=False)
+            found = await self._take_leases(now, inline=False)
         await self._put_aside(found)
         self._unsure = None
         for destination, message, deliveries in found.jobs:
             self.room.add(len(deliveries), len(message.content or b""))
             self._enqueue(destination, Job(message, deliveries))
+        self._claimed(found, now)
         return found.count + len(found.corrupt)
 
-    async def _take_leases(self, now: int, room: int, share: dict[str, int], *, inline: bool) -> Claim:
-        owner = self._holder.id
+    async def _look(self) -> None:
+        """Asks the database when something is due, where it knows more than we do."""
+        steady = self._clock.steady()
+        if not self._ask and steady - self._asked_at < _TICK_SECONDS:
+            return
+        self._ask, self._asked_at, self._heard_at = False, steady, None
+        full = self._full()
+        self._wake_at = await self._database.read(lambda connection: earliest_wake(connection, full))
+        self._heed()
+
+    async def _take_leases(self, now: int, *, inline: bool) -> Claim:
+        configuration = self._configuration()
+        assert configuration is not None  # noqa: S101
+        share = {lane.destination: self._share(lane, configuration) for lane in self._lanes.values()}
+        owner, room, full = self._holder.id, min(self.room.left, _CLAIMED_AT_ONCE), self._full()
 
         def work(connection: Connection) -> Claim:
-            found = claim(connection, owner, now, room, share, _DEFAULT_SHARE, _PAUSE, inline=inline)
+            found = claim(connection, owner, now, room, share, _DEFAULT_SHARE, _PAUSE, inline=inline, full=full)
             self._unsure = owner, found.deliveries
             return found
 
         return await self._database.write(work)
+
+    def _claimed(self, found: Claim, now: int) -> None:
+        """What is due next, by what a claim has found and what was heard meanwhile."""
+        self._wake_at = found.next_wake
+        self._heed()
+        for destination in found.more:
+            lane = self._lanes.get(destination)
+            if lane is not None:
+                lane.more = True
+            if lane is None or not lane.full:
+                self._wake_at = now
+
+    def _full(self) -> list[str]:
+        return [lane.destination for lane in self._lanes.values() if lane.full]
 
     async def _let_go(self) -> None:
         """Of what a claim took that failed at its very end: leased or not, nobody here would ever try it."""
@@ -268,6 +325,8 @@ class Dispatcher:
                     moved = []
                 finally:
                     self._left(job)
+                if lane.more and not lane.full:
+                    self._refill(lane)
                 for destination, rest in moved:
                     self.room.add(len(rest.deliveries), rest.octets)
                     self._enqueue(destination, rest)
@@ -284,6 +343,12 @@ class Dispatcher:
             self._queue_up(lane)
             self._serve_hungry()
 
+    def _refill(self, lane: Lane) -> None:
+        """It comes to an end, and there is more for it in the database."""
+        lane.more = False
+        self._heard_at = 0
+        self._heed()
+
     def _goes_on(self, lane: Lane) -> bool:
         configuration = self._configuration()
         if not lane.jobs or configuration is None or self._stopping or lane.destination in self._suspensions:
@@ -298,8 +363,8 @@ class Dispatcher:
         job = self._tasks.pop(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("job_broke", queue_id=queue_id(job.message.id), exc_info=task.exception())
-        if self.room.plenty:
-            self.poke()
+        if self._turned_away and self.room.plenty:
+            self._poked.set()
 
     def _left(self, job: Job) -> None:
         self.room.remove(len(job.deliveries), job.octets)

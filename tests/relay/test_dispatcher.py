@@ -6,6 +6,9 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from services.relay import dispatcher
 from services.relay.addressing import Wanted
 from services.relay.configuration import Alias, Configuration, LocalDomain, Mailbox, MailboxKind, RelayHost
 from services.relay.intake import Result
@@ -322,3 +325,68 @@ async def test_with_few_slots_destinations_take_turns(database_url: str, tmp_pat
         gate.set()
         await relay.settled(13)
         assert [each.destination[7:10] for each in transport.ended] == ["one", *(["one", "two"] * 6)]
+
+
+@pytest.fixture
+def never_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The dispatcher does not look into the database just because time has passed."""
+    monkeypatch.setattr(dispatcher, "_TICK_SECONDS", 600.0)
+
+
+@pytest.mark.usefixtures("never_asked")
+async def test_a_full_queue_is_drained_in_one_go(database_url: str, tmp_path: Path) -> None:
+    """Far more than a destination may have in memory: what is claimed next does not wait for any time to pass."""
+    transport = ScriptedTransport(capacities={"domain:one.test": 2})
+    async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
+        await relay.relay.suspensions.suspend(Suspension("domain:one.test", FOREVER, "anna"))
+        recipients = [b"u%d@one.test" % number for number in range(100)]
+        for recipient in recipients:
+            await relay.submit(recipient)
+        await relay.committed()
+        assert transport.begun == []
+        await relay.relay.suspensions.resume("domain:one.test")
+        relay.relay.dispatcher.poke()
+        await relay.settled(100)
+        assert sorted(each.recipients[0] for each in transport.ended) == sorted(recipients)
+        assert relay.relay.room.deliveries == 0
+
+
+@pytest.mark.usefixtures("never_asked")
+async def test_what_an_outcome_makes_due_at_once_is_tried_at_once(database_url: str, tmp_path: Path) -> None:
+    def closed(recipient: OutgoingRecipient) -> Outcome:
+        return replace(deferred(recipient), code=421, counts=False)
+
+    transport = ScriptedTransport({b"u@one.test": [closed, delivered]})
+    async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
+        ack = await relay.submit(b"u@one.test")
+        await relay.settled(2)
+        assert await relay.states(ack.queue_id) == {b"u@one.test": State.DELIVERED}
+
+
+@pytest.mark.usefixtures("never_asked")
+async def test_room_that_comes_free_is_filled_at_once(database_url: str, tmp_path: Path) -> None:
+    gate = asyncio.Event()
+    transport = ScriptedTransport(gates={b"u%d@one.test" % number: gate for number in range(3)})
+    async with WholeRelay(database_url, tmp_path, transport=transport, backlog=3) as relay:
+        for number in range(30):
+            await relay.submit(b"u%d@one.test" % number)
+        await transport.until_begun(3)
+        gate.set()
+        await relay.settled(30)
+
+
+async def test_mail_that_flows_costs_no_look_at_what_is_due(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with WholeRelay(database_url, tmp_path) as relay:
+        await relay.submit(b"u@one.test")
+        await relay.settled(1)
+        asked: list[str] = []
+        monkeypatch.setattr(dispatcher, "_TICK_SECONDS", 600.0)
+        monkeypatch.setattr(dispatcher, "earliest_wake", lambda *_: asked.append("wake"))
+        monkeypatch.setattr(dispatcher, "claim", lambda *_, **__: asked.append("claim"))
+        for number in range(20):
+            await relay.submit(b"u%d@one.test" % number)
+        await relay.settled(21)
+        # The new configuration may still be about to have it asked.
+        assert len(asked) <= 1

@@ -8,7 +8,7 @@ time. On PostgreSQL rows that another relay is at are skipped.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from sqlalchemy import Connection, bindparam, literal_column, null, select, upda
 
 from services.relay.message import QueuedDelivery, QueuedMessage
 from services.relay.queue.destinations import next_due, wake
-from services.relay.queue.statements import Many, Once, among, listed
+from services.relay.queue.statements import Many, Once, among, listed, not_among
 from services.relay.queue.tables import contents, deliveries, destinations, messages
 from services.relay.states import HELD_BY_ROUTE, Kind, State
 
@@ -26,18 +26,27 @@ INLINE_OCTETS = 64 * 1024
 _DESTINATIONS = 64
 
 _AWAKE = Once(
-    select(destinations.c.name, destinations.c.suspended_until)
-    .where(destinations.c.wake_at <= bindparam("now"), literal_column("wake_at IS NOT NULL"))
-    .order_by(destinations.c.wake_at)
-    .limit(literal_column(str(_DESTINATIONS)))
-    .with_for_update(skip_locked=True),
-    ("now",),
+    lambda dialect: (
+        select(destinations.c.name, destinations.c.suspended_until)
+        .where(
+            destinations.c.wake_at <= bindparam("now"),
+            literal_column("wake_at IS NOT NULL"),
+            not_among(dialect, destinations.c.name, "full"),
+        )
+        .order_by(destinations.c.wake_at)
+        .limit(literal_column(str(_DESTINATIONS)))
+        .with_for_update(skip_locked=True)
+    ),
+    ("now", "full"),
 )
 _EARLIEST = Once(
-    select(destinations.c.wake_at)
-    .where(literal_column("wake_at IS NOT NULL"))
-    .order_by(destinations.c.wake_at)
-    .limit(literal_column("1"))
+    lambda dialect: (
+        select(destinations.c.wake_at)
+        .where(literal_column("wake_at IS NOT NULL"), not_among(dialect, destinations.c.name, "full"))
+        .order_by(destinations.c.wake_at)
+        .limit(literal_column("1"))
+    ),
+    ("full",),
 )
 _DUE = Once(
     select(deliveries.c.id)
@@ -145,7 +154,9 @@ class Claim:
     jobs: list[tuple[str, QueuedMessage, tuple[QueuedDelivery, ...]]] = field(default_factory=list)
     # Delivery and what is wrong with it.
     corrupt: list[tuple[int, int, str]] = field(default_factory=list)
-    # When to look again at the earliest; None: nothing waits.
+    # Destinations that got their share, and have more that is due.
+    more: set[str] = field(default_factory=set)
+    # When to look again at the earliest at another destination; None: nothing waits.
     next_wake: int | None = None
 
     @property
@@ -168,14 +179,17 @@ def claim(
     pause: int,
     *,
     inline: bool = True,
+    full: Collection[str] = (),
 ) -> Claim:
     """Leases up to `room` deliveries to `owner`.
 
     `share`: how many a destination may get now, `default_share` where it is not named; 0 puts it off by `pause`
     microseconds, so that it does not stand in the way of others. `inline`: with the content of small messages.
+    `full`: destinations of which the caller has enough, left as they are.
     """
-    awake = _AWAKE.rows(connection, now)
+    awake = _AWAKE.rows(connection, now, listed(connection, full))
     taken: list[int] = []
+    more: set[str] = set()
     wakes: list[tuple[int | None, str]] = []
     for name, suspended_until in awake:
         if suspended_until is not None and suspended_until > now:
@@ -192,16 +206,20 @@ def claim(
         ids = [row[0] for row in _DUE.rows(connection, name, now, allowed)]
         _LEASE.run(connection, [(owner, each) for each in ids])
         taken += ids
-        wakes.append((_next_wake(connection, name, now, len(ids) == allowed), name))
+        due = _next_wake(connection, name, now, len(ids) == allowed)
+        wakes.append((due, name))
+        if due == now:
+            more.add(name)
     _WAKE.run(connection, wakes)
     result = _read(connection, taken, owner, inline=inline)
-    result.next_wake = earliest_wake(connection)
+    result.more = more
+    result.next_wake = earliest_wake(connection, more.union(full))
     return result
 
 
-def earliest_wake(connection: Connection) -> int | None:
-    """The first time at which a destination wants to be looked at."""
-    found: int | None = _EARLIEST.value(connection)
+def earliest_wake(connection: Connection, full: Collection[str] = ()) -> int | None:
+    """The first time at which a destination wants to be looked at; not one of `full`."""
+    found: int | None = _EARLIEST.value(connection, listed(connection, full))
     return found
 
 

@@ -44,10 +44,14 @@ class Settlement:
 
 @dataclass(slots=True)
 class Settling:
-    """What a group of settlements did: deliveries whose lease was lost, and reports that were not stored."""
+    """What a group of settlements did: deliveries whose lease was lost, and reports that were not stored.
+
+    `woken`: destinations where something waits now, each with the first time at which it is due.
+    """
 
     lost: set[int] = field(default_factory=set)
     dropped_reports: set[int] = field(default_factory=set)
+    woken: dict[str, int] = field(default_factory=dict)
 
 
 # On PostgreSQL the rows are locked, in the order of their identifiers.
@@ -123,7 +127,7 @@ def settle(connection: Connection, settlements: Sequence[Settlement], worker: in
     back_rows: list[Row] = []
     attempt_rows: list[Row] = []
     closed: dict[int, int] = {}
-    woken: dict[str, int] = {}
+    woken = result.woken
     reports: list[NewMessage] = []
     not_mine: list[NewMessage] = []
     for settlement in settlements:

@@ -124,6 +124,16 @@ def among(dialect: str, of: Any, parameter: str) -> ColumnElement[bool]:
     return found
 
 
+def not_among(dialect: str, of: Any, parameter: str) -> ColumnElement[bool]:
+    """Whether a column is none of the values of a parameter made by `listed`."""
+    found: ColumnElement[bool]
+    if dialect == "postgresql":
+        found = of != func.all(bindparam(parameter, type_=ARRAY(of.type)))
+    else:
+        found = of.not_in(select(column("value")).select_from(func.json_each(bindparam(parameter))))
+    return found
+
+
 def listed(connection: Connection, values: Collection[int] | Collection[str]) -> Any:
     """Values as one parameter for `among`."""
     found = list(values)

@@ -51,9 +51,10 @@ async def claimed(
     default: int = 100,
     now: int = NOW,
     owner: int = ME,
+    full: Sequence[str] = (),
 ) -> Claim:
     return await database.write(
-        lambda connection: claim(connection, owner, now, room, share or {}, default, 5 * SECOND)
+        lambda connection: claim(connection, owner, now, room, share or {}, default, 5 * SECOND, full=full)
     )
 
 
@@ -86,7 +87,16 @@ async def test_no_destination_takes_more_than_its_share(database: Database) -> N
     await put(database, *(waiting(number, "d:big") for number in range(1, 51)), waiting(90, "d:small"))
     found = await claimed(database, default=5)
     assert recipients_of(found) == [*(("d:big", number, 1) for number in range(1, 6)), ("d:small", 90, 1)]
-    assert found.next_wake == NOW
+    assert found.more == {"d:big"}
+    assert found.next_wake is None
+
+
+async def test_a_destination_of_which_there_is_enough_is_left_as_it_is(database: Database) -> None:
+    await put(database, waiting(1, "d:full"), waiting(2, "d:other"))
+    found = await claimed(database, full=("d:full",))
+    assert recipients_of(found) == [("d:other", 2, 1)]
+    assert (found.more, found.next_wake) == (set(), None)
+    assert recipients_of(await claimed(database)) == [("d:full", 1, 1)]
 
 
 async def test_room_is_kept(database: Database) -> None:

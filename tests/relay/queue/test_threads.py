@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -23,6 +24,10 @@ class Own:
         self.closed_in = threading.current_thread().name
 
 
+def _note(done: list[int], number: int, _: Own) -> None:
+    done.append(number)
+
+
 @pytest.fixture
 def owned() -> list[Own]:
     return []
@@ -37,7 +42,7 @@ def one(owned: list[Own]) -> Iterator[Threads[Own]]:
 
 async def test_one_thread_does_everything_in_order(one: Threads[Own]) -> None:
     done: list[int] = []
-    await asyncio.gather(*(one.run(lambda _, number=number: done.append(number)) for number in range(100)))
+    await asyncio.gather(*(one.run(partial(_note, done, number)) for number in range(100)))
     assert done == list(range(100))
 
 
@@ -73,7 +78,7 @@ async def test_work_that_was_given_up_while_it_waited_is_not_begun(one: Threads[
 async def test_the_end_waits_for_what_was_handed_over(owned: list[Own]) -> None:
     threads = Threads("worker", 3, lambda: Own(owned))
     done: list[int] = []
-    waiting = [asyncio.create_task(threads.run(lambda _, number=number: done.append(number))) for number in range(30)]
+    waiting = [asyncio.create_task(threads.run(partial(_note, done, number))) for number in range(30)]
     await asyncio.sleep(0)
     threads.close()
     assert sorted(done) == list(range(30))
