@@ -1,7 +1,9 @@
-"""How fast relay's transport delivers prepared messages to smtp-sink, beside plain aiosmtplib in the same run.
+"""How fast relay delivers to smtp-sink: its transport alone, with a dead MX, and from a full queue beside Postfix.
 
-`python -m bench.relay_delivery [--messages 6000] [--rounds 3]`; needs smtp-sink. No queue is involved: both have the
-messages in memory, as the dispatcher has those that it just received. Only ratios within one run count.
+`python -m bench.relay_delivery [--messages 6000] [--rounds 3] [--queue 3000]`; needs smtp-sink, and for the queue root
+and Postfix. For the transport no queue is involved: it and plain aiosmtplib have the messages in memory, as the
+dispatcher has those that it just received. Only ratios within one run count: of delivered/s, and on a busy machine of
+CPU time.
 """
 
 from __future__ import annotations
@@ -12,12 +14,15 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import aiosmtplib
 import uvloop
 
+from bench.__main__ import measure as drained
+from bench.gateways import Gateway, Postfix, Posthouse, postfix_is_here
 from bench.report import machine
+from bench.workloads import DRAIN
 from services.relay.configuration import Configuration
 from services.relay.delivery import DeliveryOptions, open_transport
 from services.relay.routing import resolve
@@ -32,6 +37,7 @@ _CONNECTIONS = 20
 _MANY = 50
 # Over all destinations, as a dispatcher bounds it.
 _IN_FLIGHT = 100
+_QUEUE = "4 KB, from a full queue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +163,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.relay_delivery", description=__doc__)
     parser.add_argument("--messages", type=int, default=6000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--queue", type=int, default=3000, help="messages in the full queue; 0: leave that out")
     arguments = parser.parse_args()
     chosen = jobs(arguments.messages)
     found: dict[tuple[str, str], list[Figure]] = {}
@@ -169,18 +176,48 @@ def main() -> None:
                     figure = measure(contender, job, dns.address, sink.port)
                     found.setdefault((job.name, name), []).append(figure)
     print(f"Machine: {machine()}; medians of {arguments.rounds} alternated rounds, smtp-sink on the same machine\n")
-    print("| job | contender | delivered/s (min to max) | CPU ms a message | ratio |\n|---|---|---|---|---|")
-    rates = {key: statistics.median(one.rate for one in figures) for key, figures in found.items()}
-    for (job_name, name), figures in found.items():
-        cpu = statistics.median(one.cpu_ms for one in figures)
-        other = (job_name, "aiosmtplib") if (job_name, "aiosmtplib") in rates else (chosen[0].name, "Posthouse")
-        ratio = ""
-        if name == "Posthouse":
-            versus = "aiosmtplib" if other[1] == "aiosmtplib" else "all alive"
-            ratio = f"{rates[job_name, name] / rates[other]:.2f} of {versus}"
+    baseline = {job.name: "aiosmtplib" if "aiosmtplib" in contenders(job) else chosen[0].name for job in chosen}
+    print(_table(found, baseline))
+    if arguments.queue:
+        print(f"\nFrom a full queue of {arguments.queue:,} to one destination, each message fsynced when it came in\n")
+        print(_table(from_full_queue(arguments.queue, arguments.rounds), {_QUEUE: "Postfix"}))
+
+
+def from_full_queue(messages: int, rounds: int) -> dict[tuple[str, str], list[Figure]]:
+    """relay's and Postfix's own delivery of what they hold, in turn. Of Posthouse relay's CPU time alone counts."""
+    workload = replace(DRAIN, messages=messages)
+    kinds: tuple[type[Gateway], ...] = (Posthouse, Postfix) if postfix_is_here() else (Posthouse,)
+    found: dict[tuple[str, str], list[Figure]] = {}
+    for _ in range(rounds):
+        for kind in kinds:
+            measured = drained(kind, workload)
+            spent = measured.cpu_seconds["relay"] if kind is Posthouse else sum(measured.cpu_seconds.values())
+            figure = Figure(measured.delivered_rate, 1000 * spent / messages)
+            found.setdefault((_QUEUE, kind.name), []).append(figure)
+    return found
+
+
+def _table(found: dict[tuple[str, str], list[Figure]], baseline: dict[str, str]) -> str:
+    """`baseline`: what Posthouse is held against at each job: a contender's name, or another job's."""
+    rows = [
+        "| job | contender | delivered/s (min to max) | CPU ms a message | delivered/s | CPU |",
+        "|---|---|---|---|---|---|",
+    ]
+    for (job, name), figures in found.items():
+        rate, cpu = _medians(figures)
+        against = found.get((job, baseline[job])) or found.get((baseline[job], name))
+        ratios = " | "
+        if name == "Posthouse" and against is not None and against is not figures:
+            other_rate, other_cpu = _medians(against)
+            named = baseline[job] if (job, baseline[job]) in found else "all alive"
+            ratios = f"{rate / other_rate:.2f} of {named} | {cpu / other_cpu:.2f}"
         least, most = min(one.rate for one in figures), max(one.rate for one in figures)
-        rate = f"{rates[job_name, name]:,.0f} ({least:,.0f} to {most:,.0f})"
-        print(f"| {job_name} | {name} | {rate} | {cpu:.3f} | {ratio} |")
+        rows.append(f"| {job} | {name} | {rate:,.0f} ({least:,.0f} to {most:,.0f}) | {cpu:.3f} | {ratios} |")
+    return "\n".join(rows)
+
+
+def _medians(figures: Sequence[Figure]) -> tuple[float, float]:
+    return statistics.median(one.rate for one in figures), statistics.median(one.cpu_ms for one in figures)
 
 
 def contenders(job: Job) -> dict[str, Contender]:
