@@ -6,6 +6,7 @@ look-ups are known.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Protocol
@@ -62,12 +63,15 @@ class LookupService(Protocol):
 class StreamSessions:
     """The sessions that are counted on one stream, and the name under which the store holds them."""
 
-    __slots__ = ("counted", "owner")
+    __slots__ = ("counted", "gone", "opening", "owner")
 
     def __init__(self, owner: str) -> None:
         self.owner = owner
         # Session to the client it is counted under.
         self.counted: dict[str, str] = {}
+        # Sessions whose count is still waited for, and those among them that ended meanwhile.
+        self.opening: set[str] = set()
+        self.gone: set[str] = set()
 
 
 class Engine:
@@ -177,11 +181,25 @@ class Engine:
             self._waiting -= 1
 
     async def _count(self, decision: _Decision, asked: Sequence[Operation]) -> None:
-        numbers = await self.store.apply(asked, _owner(decision.sessions), decision.facts.now)
-        decision.facts.counts = counted(asked, numbers)
-        more = self._judge_or_wait(decision)
-        if more is not None:
-            await more
+        facts, sessions = decision.facts, decision.sessions
+        opens = sessions is not None and facts.stage == _CONNECT
+        if sessions is not None and opens:
+            sessions.opening.add(facts.session_id)
+        try:
+            numbers = await self.store.apply(asked, _owner(sessions), facts.now)
+            facts.counts = counted(asked, numbers)
+            more = self._judge_or_wait(decision)
+            if more is not None:
+                await more
+        except asyncio.CancelledError:
+            if opens:
+                # The stream ended; the store may have counted the session or be about to.
+                self.store.close_sessions([(facts.client.key, facts.session_id)], _owner(sessions))
+            raise
+        finally:
+            if sessions is not None and opens:
+                sessions.opening.discard(facts.session_id)
+                sessions.gone.discard(facts.session_id)
 
     async def _look_up(self, decision: _Decision, wanted: tuple[Question, ...]) -> None:
         """Rounds of look-ups until the rules can be tried to the end."""
@@ -247,7 +265,7 @@ class Engine:
     def _hold(self, decision: _Decision, verdict: Verdict) -> None:
         """A session that was counted as it opened stays counted on its stream, or is given back."""
         facts, sessions = decision.facts, decision.sessions
-        if verdict.action is _ACCEPT and sessions is not None:
+        if verdict.action is _ACCEPT and sessions is not None and facts.session_id not in sessions.gone:
             sessions.counted[facts.session_id] = facts.client.key
         else:
             self.store.close_sessions([(facts.client.key, facts.session_id)], _owner(sessions))
@@ -262,14 +280,16 @@ class Engine:
     # Sessions of a stream.
 
     def close_sessions(self, session_ids: Sequence[str], sessions: StreamSessions) -> None:
-        """Gives the counted ones among them back."""
-        counted = [
-            (client, session_id)
-            for session_id in session_ids
-            if (client := sessions.counted.pop(session_id, None)) is not None
-        ]
-        if counted:
-            self.store.close_sessions(counted, sessions.owner)
+        """Gives the counted ones among them back; one whose count is still waited for, once it is there."""
+        found = []
+        for session_id in session_ids:
+            client = sessions.counted.pop(session_id, None)
+            if client is not None:
+                found.append((client, session_id))
+            elif session_id in sessions.opening:
+                sessions.gone.add(session_id)
+        if found:
+            self.store.close_sessions(found, sessions.owner)
 
     def resume_sessions(self, resumed: Sequence[tuple[str, str]], sessions: StreamSessions) -> None:
         """Counts (session, address) again that were open on a stream that broke."""

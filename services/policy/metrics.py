@@ -42,6 +42,10 @@ BLOCKED_CLIENTS = Gauge(
     "posthouse_policy_blocked_clients", "Clients blocked now; replicas with one Redis show the same. Counted to 1000."
 )
 STREAMS = Gauge("posthouse_policy_streams", "Open decision streams.")
+SESSIONS = Gauge("posthouse_policy_open_sessions", "Sessions that are counted on the streams of this process.")
+VERDICT_LINES_LOST = Counter(
+    "posthouse_policy_verdict_lines_lost_total", "Verdicts whose line in the log could not be written."
+)
 HITS_UNREPORTED = Gauge(
     "posthouse_policy_rule_hits_unreported", "Rules with hits that config_api does not know of yet."
 )

@@ -15,7 +15,7 @@ from libs.smtp.network import counter_key
 from services.policy import wire
 from services.policy.engine import Engine, StreamSessions
 from services.policy.explain import Explainer, UnknownSessionError
-from services.policy.metrics import STREAMS
+from services.policy.metrics import SESSIONS, STREAMS
 from services.policy.spans import traced
 from services.policy.state.store import StoreAwayError
 
@@ -37,6 +37,8 @@ class PolicyServicer(policy_pb2_grpc.PolicyServicer):
         self._explainer = explainer
         self._process = process
         self._streams = itertools.count(1)
+        self._open: set[StreamSessions] = set()
+        SESSIONS.set_function(lambda: sum(len(sessions.counted) for sessions in tuple(self._open)))
 
     def register(self, server: grpc.aio.Server) -> None:
         policy_pb2_grpc.add_PolicyServicer_to_server(self, server)
@@ -52,12 +54,14 @@ class PolicyServicer(policy_pb2_grpc.PolicyServicer):
     async def DecideStream(self, _: Any, context: Context) -> None:  # type: ignore[override]  # noqa: N802
         sessions = StreamSessions(f"{self._process}/{next(self._streams)}")
         stream = _Stream(self._engine, sessions, context)
+        self._open.add(sessions)
         STREAMS.inc()
         log.info("stream_opened", stream=sessions.owner)
         try:
             await stream.run()
         finally:
             STREAMS.dec()
+            self._open.discard(sessions)
             log.info("stream_closed", stream=sessions.owner, sessions=len(sessions.counted))
             self._engine.close_sessions(list(sessions.counted), sessions)
 
@@ -145,6 +149,10 @@ class _Stream:
         engine, sessions, answer = self._engine, self._sessions, self._answer
         if frame.resumed_sessions:
             engine.resume_sessions([(one.session_id, one.client_address) for one in frame.resumed_sessions], sessions)
+        closed = frame.closed_session_ids
+        if closed:
+            # First: a client that closed and comes again finds its place free.
+            engine.close_sessions(closed, sessions)
         decide = engine.decide if tracing.tracer is None else traced(tracing.tracer, engine.decide)
         for request in frame.requests:
             waiting = decide(request, answer, sessions)
@@ -152,8 +160,9 @@ class _Stream:
                 task = asyncio.create_task(waiting)
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
-        if frame.closed_session_ids:
-            engine.close_sessions(frame.closed_session_ids, sessions)
+        if closed:
+            # And those that opened in this very frame.
+            engine.close_sessions(closed, sessions)
 
     def _answer(self) -> policy_pb2.Verdict:
         self._ready.set()

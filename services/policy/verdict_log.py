@@ -7,12 +7,21 @@ import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import TextIO
 
+from services.policy.metrics import VERDICT_LINES_LOST
 from services.policy.rules.model import Action, Facts, Stage, Verdict
 
 _quoted: Callable[[str], str] = encode_basestring_ascii
+
+
+@lru_cache(maxsize=16_384)
+def _shown(address: bytes) -> str:
+    return _quoted(address.decode("utf-8", "replace"))
+
+
 _STAGES = {stage.value: stage.name.lower() for stage in Stage}
 _MAIL = Stage.MAIL.value
 _ACTIONS = {action: action.name.lower() for action in Action}
@@ -52,9 +61,11 @@ class VerdictLog:
         if facts.account is not None:
             fields += f', "account": {_quoted(facts.account.login)}'
         if facts.stage >= _MAIL:
-            fields += f', "sender": {_quoted(facts.sender.wire.decode("utf-8", "replace"))}'
-            if facts.recipient.wire:
-                fields += f', "recipient": {_quoted(facts.recipient.wire.decode("utf-8", "replace"))}'
+            recipient = facts.recipient.wire
+            if recipient:
+                fields += f', "sender": {_shown(facts.sender.wire)}, "recipient": {_shown(recipient)}'
+            else:
+                fields += f', "sender": {_shown(facts.sender.wire)}'
         if verdict.shadow:
             names = ", ".join(f'"{outcome.reason_id}"' for outcome in verdict.shadow)
             fields += f', "shadow": [{names}]'
@@ -63,11 +74,14 @@ class VerdictLog:
         self._lines.append(f"{{{fields}}}\n")
 
     def flush(self) -> None:
-        """Writes what gathered."""
+        """Writes what gathered. Where it can't be written it is lost and counted, and decisions go on (C133)."""
         if self._lines:
             lines, self._lines = self._lines, []
-            self._out.write("".join(map(_console, lines) if self._console else lines))
-            self._out.flush()
+            try:
+                self._out.write("".join(map(_console, lines) if self._console else lines))
+                self._out.flush()
+            except (OSError, ValueError):
+                VERDICT_LINES_LOST.inc(len(lines))
 
 
 def _console(line: str) -> str:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 
 import grpc
 import pytest
 from posthouse.policy.v1 import policy_pb2
+from prometheus_client import REGISTRY
 
 from services.policy import engine as engine_module
 from services.policy.state.memory import MemoryStore
+from services.policy.state.redis import RedisStore
+from services.policy.verdict_log import VerdictLog
 from tests.peers.dns import DnsServer
+from tests.peers.redis import Redis
 from tests.policy.requests import auth, connect, rcpt, replied, request
 from tests.policy.serving import Policy, serving
+from tests.policy.state.test_store import NOW, opening, until
 from tests.policy.world import LOCAL, STRANGER, TRUSTED, snapshot
 
 TWO = {"connection_policy": {"max_concurrent_connections": 2}}
@@ -60,6 +66,57 @@ async def test_sessions_that_close_make_room() -> None:
         await stream.ask(closed=["s1", "unknown"])
         assert [replied(verdict) for verdict in await stream.ask(connect("s5"))] == ["accept"]
         assert [replied(verdict) for verdict in await stream.ask(connect("s6"))] == ["421 4.7.0"]
+
+
+async def test_a_frame_s_closed_sessions_make_room_for_its_requests() -> None:
+    async with serving(snapshot(TWO)) as policy, policy.stream() as stream:
+        await stream.ask(connect("s1"), connect("s2"))
+        verdicts = await stream.ask(connect("s3"), connect("s4"), closed=["s1"])
+        assert list(map(replied, verdicts)) == ["accept", "421 4.7.0"]
+        # One that opens and ends within a frame leaves nothing behind.
+        verdicts = await stream.ask(connect("s5"), connect("s6"), closed=["s2", "s3", "s5", "s6"])
+        assert list(map(replied, verdicts)) == ["accept", "accept"]
+        await released(policy, 0)
+
+
+async def test_a_session_that_ends_while_its_count_is_waited_for_is_given_back(redis_server: Redis) -> None:
+    store = RedisStore(redis_server.url, "process1")
+    async with serving(snapshot(), store=store, process="process1") as policy:
+        await store.apply([opening("other")], "elsewhere/1", NOW)
+        async with policy.stream() as stream:
+            redis_server.freeze()
+            await stream.call.write(policy_pb2.DecideFrame(requests=[connect("s1"), connect("s2")]))
+            await stream.call.write(policy_pb2.DecideFrame(closed_session_ids=["s1"]))
+            # Answered at once, so both frames were taken.
+            assert replied((await stream.ask(rcpt("ghost@local.test")))[0]) == "550 5.1.1"
+            redis_server.thaw()
+            await until(store, [3], opening("s3"))
+            assert _counted() == 1
+        await until(store, [2], opening("s3"))
+
+
+async def test_a_stream_that_breaks_while_counts_are_waited_for_leaves_none(redis_server: Redis) -> None:
+    store = RedisStore(redis_server.url, "process1")
+    async with serving(snapshot(), store=store, process="process1") as policy:
+        await store.apply([opening("other")], "elsewhere/1", NOW)
+        call = policy.stub.DecideStream()
+        await call.write(policy_pb2.DecideFrame(requests=[rcpt("ghost@local.test")]))
+        await call.read()
+        redis_server.freeze()
+        await call.write(policy_pb2.DecideFrame(requests=[connect("s1"), connect("s2"), rcpt("ghost@local.test")]))
+        await call.read()
+        call.cancel()
+        async with asyncio.timeout(10):
+            while REGISTRY.get_sample_value("posthouse_policy_streams"):  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0)
+        redis_server.thaw()
+        await until(store, [2], opening("s3"))
+
+
+def _counted() -> float:
+    value = REGISTRY.get_sample_value("posthouse_policy_open_sessions")
+    assert value is not None
+    return value
 
 
 async def test_a_stream_that_ends_or_breaks_gives_its_sessions_back() -> None:
@@ -262,6 +319,23 @@ async def test_every_decision_is_one_line_in_the_log() -> None:
     assert "wrong password" not in policy.log.getvalue()
 
 
+async def test_a_log_that_can_not_be_written_holds_no_decision_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """C133: a full disk; the lines are lost and counted."""
+    lost = _lost_lines()
+    with open("/dev/full", "w") as full:  # noqa: ASYNC230, PTH123 - nothing is waited for
+        async with serving(snapshot()) as policy, policy.stream() as stream:
+            monkeypatch.setattr(policy.engine, "verdicts", VerdictLog("info", full))
+            for _ in range(3):
+                assert [replied(one) for one in await stream.ask(connect(), connect())] == ["accept"] * 2
+        assert _lost_lines() == lost + 6
+        with contextlib.suppress(OSError):
+            full.close()
+
+
+def _lost_lines() -> float:
+    return REGISTRY.get_sample_value("posthouse_policy_verdict_lines_lost_total") or 0.0
+
+
 async def test_an_unknown_method_is_no_decision() -> None:
     async with serving(snapshot()) as policy:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -272,8 +346,8 @@ async def test_an_unknown_method_is_no_decision() -> None:
 async def test_a_question_put_again_elsewhere_brings_no_client_nearer_its_limit() -> None:
     limits = {"max_messages_per_minute": 1, "max_connections_per_minute": 1}
     async with serving(snapshot({"connection_policy": limits})) as policy, policy.stream() as stream:
-        for made in (connect, lambda: request("mail")):
-            first, again, more, last = made(), made(), made(), made()
+        for stage in ("connect", "mail"):
+            first, again, more, last = (request(stage) for _ in range(4))
             again.asked_before = more.asked_before = True
             verdicts = await stream.ask(again, first, more, last)
             assert [replied(verdict)[:3] for verdict in verdicts[:3]] == ["acc"] * 3

@@ -58,6 +58,9 @@ def operations(facts: Facts, snapshot: Snapshot) -> Sequence[Operation]:
 
 def counted(asked: Sequence[Operation], numbers: Sequence[int | None]) -> Counts:
     """The numbers that these operations were answered with."""
+    if len(asked) == 1 and asked[0].counter is _BLOCKED and numbers[0] == 0:
+        # What nearly every recipient meets.
+        return _NOT_BLOCKED
     counts = Counts()
     for operation, number in zip(asked, numbers, strict=True):
         setattr(counts, _FIELDS[operation.counter], number)
@@ -141,6 +144,7 @@ def _digest(address: str) -> str:
     return hashlib.blake2b(address.encode(), digest_size=12).hexdigest()
 
 
+_NOT_BLOCKED = Counts(blocked=0)
 _FIELDS = {counter: counter.value for counter in Counter}
 _AT_STAGE: dict[int, Callable[[Facts, Snapshot], Sequence[Operation]]] = {
     Stage.CONNECT: _at_connect,

@@ -5,7 +5,7 @@ Each returns the exemption's name, or for an allow rule its id; empty when it do
 
 from __future__ import annotations
 
-from services.policy.rules.access import allow_rules
+from services.policy.rules.access import allow_rules, matches
 from services.policy.rules.configuration import Criterion
 from services.policy.rules.model import Exempt, Exemption, Facts, Listener, Snapshot
 
@@ -15,13 +15,9 @@ _SMTP, _IP = Listener.SMTP.value, Criterion.IP
 def may_hold(facts: Facts, snapshot: Snapshot) -> bool:
     """False for most sessions, strangers on port 25 that no list allows: no rule's exemption holds for them."""
     client = facts.client
-    return (
-        client.trusted
-        or client.local
-        or facts.listener != _SMTP
-        or facts.account is not None
-        or (snapshot.access.has_allow and bool(allow_rules(facts, snapshot)))
-    )
+    if client.trusted or client.local or facts.listener != _SMTP or facts.account is not None:
+        return True
+    return snapshot.access.has_allow and bool(matches(facts, snapshot)) and bool(allow_rules(facts, snapshot))
 
 
 def logged_in(facts: Facts, snapshot: Snapshot) -> str:

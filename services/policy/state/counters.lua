@@ -1,7 +1,7 @@
 -- Does a batch of operations on counters, in order, in one step of the server.
--- ARGV: now (seconds), then per operation: counter, client, ends_at, member, limit, owner.
+-- ARGV: now (seconds), the calling process, then per operation: counter, client, ends_at, member, limit, owner.
 -- An owner is process/stream.
--- Answers one number per operation.
+-- Answers 1 when the process's heartbeat is known, else 0; then one number per operation.
 local prefix = KEYS[1]
 local alive = {}
 
@@ -73,8 +73,8 @@ local function count_in_minute(counter, client, ends_at, limit)
   return count
 end
 
-local answers = {}
-for position = 2, #ARGV, 6 do
+local answers = {is_alive(ARGV[2]) and 1 or 0}
+for position = 3, #ARGV, 6 do
   local counter, client, ends_at = ARGV[position], ARGV[position + 1], tonumber(ARGV[position + 2])
   local member, limit, owner = ARGV[position + 3], tonumber(ARGV[position + 4]), ARGV[position + 5]
   local answer

@@ -3,6 +3,9 @@
 Operations of all decisions that wait are joined: one script call is under way, and what gathers meanwhile goes with the
 next. A session is held under its owner (process/stream); a process that died is known by its heartbeat running out, so
 its sessions stop counting, and those that ingress resumes elsewhere are counted under their new owner, once.
+
+A Redis that lost its keys (restarted empty, failed over, flushed) is known by the heartbeat's key being gone: every
+process then counts its own open sessions again, at its next call or beat.
 """
 
 from __future__ import annotations
@@ -59,9 +62,12 @@ class RedisStore:
         # Sessions to count again, and to give back: (client, session, owner).
         self._resuming: list[tuple[str, str, str]] = []
         self._closing: list[tuple[str, str, str]] = []
+        # What this process holds: (client, session) to owner.
+        self._held: dict[tuple[str, str], str] = {}
         self._wake = asyncio.Event()
         self._away_until = 0.0
         self.trouble = ""
+        self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -73,9 +79,15 @@ class RedisStore:
 
     async def stop(self) -> None:
         """What this process holds stops counting at once."""
+        # Said twice: redis-py swallows a cancellation that comes at the wrong moment.
+        self._stopping = True
         for task in self._tasks:
             task.cancel()
+        self._wake.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for one in self._waiting:
+            if not one.answer.done():
+                one.answer.set_result(self._skipped(one.operations))
         with contextlib.suppress(RedisError, OSError):
             await self._flush_sessions()
             await self._redis.delete(f"{_PREFIX}process:{self._process}")
@@ -98,10 +110,14 @@ class RedisStore:
         return await waiting.answer
 
     def close_sessions(self, sessions: Sequence[tuple[str, str]], owner: str) -> None:
+        for one in sessions:
+            if self._held.get(one) == owner:
+                del self._held[one]
         self._closing += [(client, session, owner) for client, session in sessions]
         self._wake.set()
 
     def resume_sessions(self, sessions: Sequence[tuple[str, str]], owner: str) -> None:
+        self._held.update(dict.fromkeys(sessions, owner))
         self._resuming += [(client, session, owner) for client, session in sessions]
         self._wake.set()
 
@@ -113,7 +129,7 @@ class RedisStore:
 
     async def _run(self) -> None:
         """One call after the other; each takes all that gathered while the last one ran."""
-        while True:
+        while not self._stopping:
             await self._wake.wait()
             self._wake.clear()
             # One turn of the loop, so that the rest of a frame joins.
@@ -122,7 +138,8 @@ class RedisStore:
                 await self._flush_sessions()
                 while self._waiting:
                     batch, self._waiting = self._waiting[:_LARGEST_BATCH], self._waiting[_LARGEST_BATCH:]
-                    await self._call(batch)
+                    # Who no longer waits has given back what it would have counted.
+                    await self._call([one for one in batch if not one.answer.done()])
             except (RedisError, OSError, TimeoutError) as error:
                 self._away(error)
             except Exception as error:  # whatever it is, nobody may wait for this task for ever
@@ -130,8 +147,12 @@ class RedisStore:
                 self._away(error)
 
     async def _call(self, batch: list[_Waiting]) -> None:
+        if not batch:
+            return
         try:
-            numbers = await self._script(keys=[_PREFIX], args=_arguments(batch))
+            known, *numbers = await self._script(
+                keys=[_PREFIX], args=[*self._beginning(batch[0].now), *_arguments(batch)]
+            )
         except BaseException:
             for waiting in batch:
                 if not waiting.answer.done():
@@ -141,9 +162,16 @@ class RedisStore:
         for waiting in batch:
             end = position + len(waiting.operations)
             if not waiting.answer.done():
+                self._held.update(_opened(waiting))
                 waiting.answer.set_result(numbers[position:end])
             position = end
         self._back()
+        if not known:
+            await self._beat()
+            await self._flush_sessions()
+
+    def _beginning(self, now: float) -> list[str]:
+        return [repr(now), self._process]
 
     async def _flush_sessions(self) -> None:
         """Gives sessions back and counts resumed ones; kept for the next time when Redis is away."""
@@ -152,8 +180,11 @@ class RedisStore:
             arguments: list[str] = []
             for operation, sessions in (("resume", resuming), ("close", closing)):
                 for client, session, owner in sessions:
-                    arguments += [operation, client, "0", session, "0", owner]
-            await self._script(keys=[_PREFIX], args=["0", *arguments])
+                    # One that ended meanwhile may be given back before its turn to be resumed comes.
+                    if operation == "close" or self._held.get((client, session)) == owner:
+                        arguments += [operation, client, "0", session, "0", owner]
+            if arguments:
+                await self._script(keys=[_PREFIX], args=[*self._beginning(0), *arguments])
             del self._resuming[: len(resuming)], self._closing[: len(closing)]
 
     def _away(self, error: BaseException) -> None:
@@ -173,7 +204,7 @@ class RedisStore:
         STORE_UP.set(1)
 
     async def _keep_beating(self) -> None:
-        while True:
+        while not self._stopping:
             await asyncio.sleep(_HEARTBEAT_SECONDS)
             try:
                 await self._beat()
@@ -185,7 +216,15 @@ class RedisStore:
                     self._wake.set()
 
     async def _beat(self) -> None:
-        await self._redis.set(f"{_PREFIX}process:{self._process}", "1", ex=_HEARTBEAT_LIFE_SECONDS)
+        key = f"{_PREFIX}process:{self._process}"
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.exists(key)
+            pipeline.set(key, "1", ex=_HEARTBEAT_LIFE_SECONDS)
+            known, _ = await pipeline.execute()
+        if not known and self._held:
+            # Redis lost its keys, or we were silent for so long that others took us for dead.
+            log.warning("sessions_counted_again", sessions=len(self._held))
+            self._resuming += [(client, session, owner) for (client, session), owner in self._held.items()]
 
     # What operators see
 
@@ -249,9 +288,18 @@ class RedisStore:
         )
 
 
+def _opened(waiting: _Waiting) -> dict[tuple[str, str], str]:
+    """The sessions that a decision counted, as they are held. Without a stream nobody holds any."""
+    return {
+        (operation.client, operation.member): waiting.owner
+        for operation in waiting.operations
+        if operation.counter is Counter.CONNECTIONS and waiting.owner
+    }
+
+
 def _arguments(batch: Sequence[_Waiting]) -> list[str]:
-    """Of one script call."""
-    arguments = [repr(batch[0].now)]
+    """Of the operations in one script call."""
+    arguments: list[str] = []
     for waiting in batch:
         for counter, client, ends_at, member, limit in waiting.operations:
             arguments += [counter, client, str(ends_at), member, str(limit), waiting.owner]

@@ -60,6 +60,59 @@ async def test_a_killed_process_stops_counting(replicas: tuple[RedisStore, Redis
     assert await apply(replicas[1], opening("s3", limit=2), owner="process2/1") == [1]
 
 
+@pytest.mark.parametrize("loss", ["restart", "flush"])
+async def test_a_redis_that_lost_its_keys_is_told_of_every_open_session_again(
+    replicas: tuple[RedisStore, RedisStore], redis_server: Redis, loss: str
+) -> None:
+    """Each process counts its own again, and none that ended; one more connection is then one too many."""
+    first, second = replicas
+    await apply(first, opening("s1"), opening("s2"))
+    await apply(second, opening("s3"), owner="process2/1")
+    second.resume_sessions([(CLIENT, "s4")], "process2/1")
+    await until(second, [5], opening("s5"))
+    first.close_sessions([(CLIENT, "s2")], "process1/1")
+    await until(second, [4], opening("s5"))
+    redis_server.restart() if loss == "restart" else redis_server.flush()
+    # What each asks next tells it; here nothing of sessions.
+    for store in replicas:
+        async with asyncio.timeout(20):
+            while (await apply(store, message()))[0] is None:  # noqa: ASYNC110 - the pause is the store's own
+                await asyncio.sleep(0.05)
+    await until(first, [4], opening("s5"))
+    assert await apply(first, opening("s5", limit=3)) == [4]
+    second.close_sessions([(CLIENT, "s3"), (CLIENT, "s4")], "process2/1")
+    await until(first, [2], opening("s5"))
+
+
+async def test_a_heartbeat_finds_lost_keys_where_nobody_asks(
+    replicas: tuple[RedisStore, RedisStore], redis_server: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.policy.state.redis._HEARTBEAT_SECONDS", 0.05)
+    store = RedisStore(redis_server.url, "process3")
+    await store.start()
+    try:
+        await apply(store, opening("s1"), owner="process3/1")
+        redis_server.flush()
+        await until(replicas[0], [2], opening("s2"))
+    finally:
+        await store.stop()
+
+
+async def test_who_no_longer_waits_is_not_counted(replicas: tuple[RedisStore, RedisStore], redis_server: Redis) -> None:
+    store = replicas[0]
+    redis_server.freeze()
+    under_way = asyncio.create_task(apply(store, opening("s1")))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    given_up = asyncio.create_task(apply(store, opening("s2")))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    await asyncio.gather(given_up, return_exceptions=True)
+    redis_server.thaw()
+    assert await under_way == [1]
+    assert await apply(store, opening("s3")) == [2]
+
+
 async def test_a_session_without_a_stream_is_held_to_the_limit(replicas: tuple[RedisStore, RedisStore]) -> None:
     await apply(replicas[0], opening("s1", limit=1))
     assert await apply(replicas[1], opening("s2", limit=1), owner="") == [2]
