@@ -100,6 +100,8 @@ async def _last_decision(dialogue: Dialogue, content: Content, head: bytes, hops
         return None
     dkim, arc, virus = (None, None, None)
     if wanted.wanted:
+        # For what the checks have to say.
+        structlog.contextvars.bind_contextvars(session_id=dialogue.session.id)
         dkim, arc, virus = await dialogue.connection.while_there(dialogue.services.checker.run(wanted, content))
     author = header.from_mailboxes(head)
     findings = Findings(

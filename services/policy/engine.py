@@ -216,6 +216,8 @@ class Engine:
 
     async def _authenticate(self, decision: _Decision, given: Credentials) -> None:
         facts, rulebook = decision.facts, decision.rulebook
+        # For what the check of the password has to say.
+        structlog.contextvars.bind_contextvars(session_id=facts.session_id)
         verdict = rulebook.evaluate(facts)
         if isinstance(verdict, Missing):
             raise TypeError("rules at AUTH look nothing up")

@@ -16,7 +16,7 @@ import structlog
 
 from services.relay.clock import Clock
 from services.relay.leasing import Leaseholder
-from services.relay.message import NewMessage, Refused
+from services.relay.message import NewMessage, Refused, queue_id
 from services.relay.metrics import (
     COMMIT_FAILURES,
     COMMIT_SECONDS,
@@ -293,7 +293,7 @@ class Committer:
         self._nack(batch.stores, str(error), full=False)
         for settlement in batch.settlements:
             # The lease stays: what can't be recorded is not tried again until somebody has looked into it.
-            log.critical("settlement_impossible", message=settlement.message_id, reason=str(error))
+            log.critical("settlement_impossible", queue_id=queue_id(settlement.message_id), reason=str(error))
 
 
 def _unique(stores: Sequence[_Store]) -> list[_Store]:

@@ -18,7 +18,7 @@ from services.relay.commits import Committer
 from services.relay.configuration import Configuration
 from services.relay.identifiers import ExhaustedError, Identifiers
 from services.relay.incoming import Frame, Incoming, Refusal
-from services.relay.message import NewMessage, Refused, queue_id, queued
+from services.relay.message import NewMessage, Origin, Refused, queue_id, queued
 from services.relay.metrics import REFUSALS_DROPPED, REPORTS, SUBMISSIONS
 from services.relay.reporting import reports
 from services.relay.schedule import sweep
@@ -95,7 +95,7 @@ class Stream:
             entry.parts.append(chunk.data)
             if entry.octets > entry.incoming.size:
                 self._drop(chunk.submission_id)
-                self._refuse(chunk.submission_id, Result.INVALID, "more content than was announced")
+                self._refuse(entry.incoming, Result.INVALID, "more content than was announced")
             elif chunk.last:
                 self._drop(chunk.submission_id)
                 self._finish(entry.incoming, b"".join(entry.parts))
@@ -124,28 +124,28 @@ class Stream:
         if full:
             self._intake.storage.ran_full()
         result = Result.INSUFFICIENT_STORAGE if full else Result.TEMPORARY_FAILURE
-        self._refuse(message.submission_id or "", result, reason)
+        self._nack(message.submission_id or "", message.origin, result, reason)
 
     def _begin(self, incoming: Incoming) -> None:
         fault = _fault(incoming)
         if fault or incoming.id in self._open:
-            self._refuse(incoming.id, Result.INVALID, fault or "the same submission twice at once")
+            self._refuse(incoming, Result.INVALID, fault or "the same submission twice at once")
             return
         if not self._intake.storage.takes(incoming.size):
-            self._refuse(incoming.id, Result.INSUFFICIENT_STORAGE, "below the disk's reserve")
+            self._refuse(incoming, Result.INSUFFICIENT_STORAGE, "below the disk's reserve")
             return
         if len(incoming.content) == incoming.size:
             self._finish(incoming, incoming.content)
         elif incoming.content:
-            self._refuse(incoming.id, Result.INVALID, f"{len(incoming.content)} octets of {incoming.size}")
+            self._refuse(incoming, Result.INVALID, f"{len(incoming.content)} octets of {incoming.size}")
         elif not self._intake.has_room(incoming.size):
-            self._refuse(incoming.id, Result.TEMPORARY_FAILURE, "too much content is coming in")
+            self._refuse(incoming, Result.TEMPORARY_FAILURE, "too much content is coming in")
         else:
             self._open[incoming.id] = _Open(incoming)
 
     def _finish(self, incoming: Incoming, content: bytes) -> None:
         if len(content) != incoming.size:
-            self._refuse(incoming.id, Result.INVALID, f"{len(content)} octets of {incoming.size}")
+            self._refuse(incoming, Result.INVALID, f"{len(content)} octets of {incoming.size}")
             return
         if tracing.tracer is not None:
             incoming = self._begin_spans(tracing.tracer, incoming)
@@ -155,7 +155,7 @@ class Stream:
         else:
             if self._spans:
                 self._end_spans(incoming.id, error=refused)
-            self._refuse(incoming.id, Result.TEMPORARY_FAILURE, refused)
+            self._refuse(incoming, Result.TEMPORARY_FAILURE, refused)
 
     def _begin_spans(self, tracer: tracing.Tracer, incoming: Incoming) -> Incoming:
         """What becomes of the message belongs below the span of its being taken in."""
@@ -183,8 +183,17 @@ class Stream:
         if entry is not None:
             self._intake.hold(-entry.octets)
 
-    def _refuse(self, submission_id: str, result: Result, reason: str) -> None:
-        log.warning("submission_refused", submission_id=submission_id[:_ID_LIMIT], result=result.value, reason=reason)
+    def _refuse(self, incoming: Incoming, result: Result, reason: str) -> None:
+        self._nack(incoming.id, incoming.origin, result, reason)
+
+    def _nack(self, submission_id: str, origin: Origin, result: Result, reason: str) -> None:
+        log.warning(
+            "submission_refused",
+            session_id=origin.session_id,
+            submission_id=submission_id[:_ID_LIMIT],
+            result=result.value,
+            reason=reason,
+        )
         self._ack(Ack(submission_id, result, reason=reason))
 
     def _ack(self, ack: Ack) -> None:

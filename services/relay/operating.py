@@ -14,7 +14,7 @@ from services.relay.configuration import Configuration
 from services.relay.dsn import Action as ReportAction
 from services.relay.dsn import ReportedRecipient
 from services.relay.identifiers import Identifiers
-from services.relay.message import NewMessage
+from services.relay.message import NewMessage, queue_id
 from services.relay.queue import ending
 from services.relay.queue.database import Connection, Database
 from services.relay.queue.ending import Open
@@ -95,7 +95,15 @@ class Operator:
             progress.done = after is None
             yield progress
         if not dry_run:
-            log.info("queue_action", action=action.value, actor=actor, acted=progress.acted, skipped=progress.skipped)
+            log.info(
+                "queue_action",
+                action=action.value,
+                actor=actor,
+                # Empty: on all that matched.
+                queue_id="" if message_id is None else queue_id(message_id),
+                acted=progress.acted,
+                skipped=progress.skipped,
+            )
             self._poke()
 
     async def _choose(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,14 +19,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.e2e import world
 from tests.peers.dns import DnsServer
 from tests.peers.otlp import Collector, Span
+from tests.peers.ports import LOOPBACK, free_port
 from tests.peers.postgres import Postgres
-from tests.peers.process import until
+from tests.peers.process import PeerProcess, until
 from tests.peers.redis import Redis
 from tests.peers.smtp_sink import SmtpSink, Stage, reply
 from tests.peers.suite import Suite
 
 pytestmark = pytest.mark.e2e
 
+ROOT = Path(__file__).parents[2]
 SERVICES = ("config_api", "ingress", "policy", "relay")
 
 
@@ -314,7 +320,49 @@ def test_every_metric_is_named_by_convention_explained_and_bounded(suite: Suite,
         assert len(series) < 300, metric.name
 
 
-# Readiness, last: it takes the stores away.
+# Readiness; with the suite last, since that takes the stores away.
+
+
+@pytest.mark.parametrize(
+    ("service", "environment", "wanted"),
+    [
+        ("ingress", {}, {"policy", "relay"}),
+        ("policy", {"POLICY_STATE_URL": f"redis://{LOOPBACK}:1/0"}, {"snapshot", "redis"}),
+        # More than any disk has.
+        ("relay", {"RELAY_DISK_RESERVE_MB": "1000000000"}, {"snapshot", "disk"}),
+    ],
+)
+def test_a_service_alone_says_what_it_waits_for(
+    tmp_path: Path, service: str, environment: dict[str, str], wanted: set[str]
+) -> None:
+    prefix, port, nowhere = service.upper(), free_port(), f"{LOOPBACK}:1"
+    targets = {f"{prefix}_{other}_TARGET": nowhere for other in ("CONFIG", "POLICY", "RELAY")}
+    ports = {f"{prefix}_METRICS_PORT": str(port), f"{prefix}_PORT": str(free_port())}
+    ports |= {"INGRESS_SMTP_PORT": str(free_port()), "INGRESS_SUBMISSION_PORT": "0", "INGRESS_SMTPS_PORT": "0"}
+    process = PeerProcess(
+        [sys.executable, "-m", f"services.{service}"],
+        tmp_path / "log",
+        folder=ROOT,
+        environment={
+            **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto'}",
+            "POSTHOUSE_DATA_DIR": str(tmp_path),
+            **targets,
+            **ports,
+            **environment,
+        },
+    )
+
+    def answers() -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            answer = httpx.get(f"http://{LOOPBACK}:{port}/readyz", timeout=10)
+            return answer.status_code == 503 and set(answer.json()["missing"]) == wanted
+        return False
+
+    try:
+        process.until_ready(answers)
+    finally:
+        process.kill()
 
 
 def readiness(suite: Suite, service: str) -> tuple[int, dict[str, Any]]:
