@@ -15,6 +15,7 @@ from libs.smtp.reply import Reply
 from services.ingress.connection import Connection
 from services.ingress.dialogue import Dialogue
 from services.ingress.limits import Limits
+from services.ingress.mail_log import MailLog
 from services.ingress.metrics import Metrics
 from services.ingress.services import Services
 from services.ingress.session import Listener, Peer, Stage
@@ -93,9 +94,9 @@ class _Relay:
         content = b"".join(submission.content.pieces())
         assert len(content) == submission.size
         assert _RECEIVED.match(content), content[:200]
-        recipients = [each.address.wire() for each in submission.transaction.recipients.values()]
+        recipients = [each.address for each in submission.transaction.recipients.values()]
         assert recipients
-        self.stored.append((submission.transaction.sender.wire(), *recipients, _RECEIVED.sub(b"", content)))
+        self.stored.append((submission.transaction.sender, *recipients, _RECEIVED.sub(b"", content)))
         return str(len(self.stored))
 
 
@@ -155,6 +156,7 @@ async def _run(segments: Iterable[bytes], *, normalise: bool) -> Outcome:
         checker=cast("Any", None),
         limits=limits,
         metrics=metrics,
+        mail_log=MailLog("error"),
         spool=Path(gettempdir()),
     )
     peer = Peer("192.0.2.1", 40_000, "192.0.2.2", 25)
