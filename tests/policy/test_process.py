@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from posthouse.policy.v1 import policy_pb2, policy_pb2_grpc
 
 from libs.runtime import rpc
 from tests.peers.ports import free_port
+from tests.peers.redis import Redis
 from tests.policy.requests import connect, rcpt, replied
 from tests.policy.test_clients import Served
 from tests.policy.world import settings
@@ -29,8 +30,9 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 class Process:
     """A policy process and a channel to it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, channel: grpc.aio.Channel, metrics: int) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, channel: grpc.aio.Channel, port: int, metrics: int) -> None:
         self.process = process
+        self.port = port
         self.metrics = f"http://127.0.0.1:{metrics}"
         self.stub: Any = policy_pb2_grpc.PolicyStub(channel)
         self._health: Any = health_pb2_grpc.HealthStub(channel)
@@ -72,7 +74,7 @@ async def running(folder: Path, config_port: int, **variables: object) -> AsyncI
     )
     try:
         async with rpc.channel(f"127.0.0.1:{port}") as channel:
-            yield Process(process, channel, metrics)
+            yield Process(process, channel, port, metrics)
     finally:
         if process.returncode is None:
             process.kill()
@@ -146,6 +148,72 @@ async def test_its_end_ends_streams_and_counts(tmp_path: Path, redis_url: str) -
             first.process.send_signal(signal.SIGTERM)
             assert await asyncio.wait_for(first.process.wait(), 20) == 0
             assert replied(await second.stub.Decide(connect("s2"))) == "accept"
+    finally:
+        await served.stop()
+
+
+@asynccontextmanager
+async def receiving(folder: Path, policy_port: int) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
+    """An ingress process with no relay behind it, and its SMTP port."""
+    port = free_port()
+    ports = {
+        "INGRESS_SMTP_PORT": port,
+        "INGRESS_SUBMISSION_PORT": 0,
+        "INGRESS_SMTPS_PORT": 0,
+        "INGRESS_METRICS_PORT": 0,
+    }
+    targets = {"INGRESS_POLICY_TARGET": f"127.0.0.1:{policy_port}", "INGRESS_RELAY_TARGET": f"127.0.0.1:{free_port()}"}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "services.ingress", cwd=folder, env=environment(folder, **ports, **targets)
+    )
+    try:
+        yield process, port
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def _greeting(port: int) -> tuple[str, asyncio.StreamWriter]:
+    """Once ingress listens, and has found policy."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.05)
+                continue
+            line = (await reader.readline()).decode()
+            if line.startswith(("220", "421 4.7.0")):
+                return line, writer
+            writer.close()
+            await asyncio.sleep(0.05)
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not holds():  # noqa: ASYNC110 - another process tells nobody
+            await asyncio.sleep(0.05)
+
+
+async def test_an_ingress_killed_outright_leaves_no_counts(tmp_path: Path, redis_server: Redis) -> None:
+    served = Served()
+    await served.start()
+    await served.configuration.publish(b"d1", settings({"connection_policy": {"max_concurrent_connections": 2}}))
+    key = "posthouse:policy:sessions:127.0.0.1"
+    try:
+        async with running(tmp_path, served.port, POLICY_STATE_URL=redis_server.url) as policy:
+            await policy.is_serving()
+            async with receiving(tmp_path, policy.port) as (ingress, port):
+                sessions = [await _greeting(port) for _ in range(3)]
+                assert [line[:3] for line, _ in sessions] == ["220", "220", "421"]
+                await _until(lambda: redis_server.command("HLEN", key) == ":2")
+                ingress.kill()
+                await ingress.wait()
+            await _until(lambda: redis_server.command("HLEN", key) == ":0")
+            async with httpx.AsyncClient() as http:
+                assert "posthouse_policy_open_sessions 0.0" in (await http.get(f"{policy.metrics}/metrics")).text
+            assert replied(await policy.stub.Decide(connect(client="127.0.0.1"))) == "accept"
     finally:
         await served.stop()
 
