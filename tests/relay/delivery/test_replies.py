@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.relay.delivery.capabilities import Capabilities
+from services.relay.delivery import replies as reading
 from services.relay.delivery.replies import MalformedReplyError, ReplyReader
 from services.relay.outcome import Reply
 
@@ -91,3 +92,21 @@ def test_what_a_server_offers(line: bytes, expected: dict[str, object]) -> None:
 
 def test_the_greeting_line_offers_nothing() -> None:
     assert Capabilities.of(Reply(250, b"STARTTLS PIPELINING")) == Capabilities()
+
+
+def test_lines_that_are_known_are_few_and_short_and_the_same_to_all() -> None:
+    for number in range(2000):
+        assert ReplyReader().feed(b"250 2.0.0 Ok: queued as %d\r\n" % number) == [
+            Reply(250, b"2.0.0 Ok: queued as %d" % number)
+        ]
+    ReplyReader().feed(b"250 " + b"x" * 200 + b"\r\n")
+    assert len(reading._known) <= 500
+    assert max(map(len, reading._known)) <= 80
+    first, second = ReplyReader().feed(b"250 2.1.5 Ok\r\n" * 2)
+    assert first is second
+
+
+def test_a_line_that_is_known_ends_a_longer_reply_as_any_other() -> None:
+    reader = ReplyReader()
+    assert reader.feed(b"250 b\r\n") == [Reply(250, b"b")]
+    assert reader.feed(b"250-a\r\n250 b\r\n250 b\r\n") == [Reply(250, b"a\nb"), Reply(250, b"b")]

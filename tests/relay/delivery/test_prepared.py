@@ -1,0 +1,53 @@
+"""What goes over the wire: the content, its dots doubled and nothing else of it touched."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.relay.delivery.prepared import PreparedMessage
+from services.relay.transaction import OutgoingMessage
+
+# Where the search for dots changes its ways.
+_HEAD = 8192
+
+
+def stuffed(content: bytes) -> bytes:
+    return PreparedMessage(OutgoingMessage("q", b"a@one.test", content)).stuffed()
+
+
+def plainly(content: bytes) -> bytes:
+    """RFC 5321 4.5.2, said as simply as can be."""
+    doubled = re.sub(rb"(?:\A|(?<=\n))\.", b"..", content)
+    return doubled if not doubled or doubled.endswith(b"\r\n") else doubled + b"\r\n"
+
+
+LINES = st.lists(
+    st.sampled_from([b"", b".", b"..", b"a", b"a.b", b".a", b"x" * 70, b"1.2.3.4.5.6.7.8.9.10"]), max_size=30
+)
+
+
+@given(before=st.integers(_HEAD - 200, _HEAD + 200), lines=LINES, dots=st.integers(0, 20))
+def test_dots_are_doubled_wherever_they_stand(before: int, lines: list[bytes], dots: int) -> None:
+    content = b"x" * before + b"." * dots + b"\r\n" + b"".join(line + b"\r\n" for line in lines)
+    assert stuffed(content) == plainly(content)
+
+
+@given(lines=LINES)
+def test_dots_of_short_content_are_doubled(lines: list[bytes]) -> None:
+    content = b"\r\n".join(lines)
+    assert stuffed(content) == plainly(content)
+
+
+@pytest.mark.parametrize("at", range(_HEAD - 3, _HEAD + 4))
+def test_a_dot_at_the_seam_is_seen(at: int) -> None:
+    content = b"x" * (at - 2) + b"\r\n.y\r\n"
+    assert stuffed(content) == plainly(content) != content
+
+
+def test_content_without_such_a_dot_is_not_copied() -> None:
+    content = b"Subject: 1.2.3\r\n\r\n" + (b"eHh4" * 18 + b"\r\n") * 500
+    assert stuffed(content) is content
