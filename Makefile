@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 SOURCES := services libs tests bench
 .DEFAULT_GOAL := help
 
-.PHONY: help run demo test check lint format types imports stubs stubs-check openapi openapi-check bench guard fuzz torture lock clean peers clients
+.PHONY: help run demo test check lint format types imports stubs stubs-check openapi openapi-check bench guard fuzz torture replicas lock clean peers clients
 
 help:
 	@echo "make run       the suite on loopback, data under ./var"
@@ -74,6 +74,9 @@ fuzz: $(STAMP)
 
 torture: $(STAMP) peers
 	@$(BIN)/python -m pytest tests/relay/test_crash.py tests/e2e/test_torture.py --torture -s
+
+replicas: $(STAMP) peers
+	@POSTHOUSE_REPLICAS_SECONDS=60 $(BIN)/python -m pytest tests/e2e/test_replicas.py -s --timeout 900
 
 lock: $(STAMP)
 	@$(BIN)/uv pip compile pyproject.toml --group dev --all-extras --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 --universal --upgrade -o requirements.lock

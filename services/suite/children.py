@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import signal
 import sys
+import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,7 @@ class Child:
         self._print_line = print_line
         self._prefix = f"{process.name:<{width}} | "
         self._running: asyncio.subprocess.Process | None = None
+        self._started_at = 0.0
         self._pumps: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -47,9 +49,16 @@ class Child:
             limit=_LINE_LIMIT,
         )
         self._pid_file.write_text(f"{self._running.pid}\n")
+        self._started_at = time.monotonic()
+        self._pumps = []
         for stream in (self._running.stdout, self._running.stderr):
             assert stream is not None  # noqa: S101 - both are PIPE
             self._pumps.append(asyncio.create_task(self._pump(stream)))
+
+    @property
+    def age(self) -> float:
+        """Seconds since its last start."""
+        return time.monotonic() - self._started_at
 
     async def wait(self) -> int:
         """The exit status, once it ended and all its output was shown; negative for a signal."""

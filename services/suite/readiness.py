@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from ipaddress import ip_address, ip_network
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -34,20 +35,38 @@ async def _ready(process: Process) -> bool:
                     return await _serving(process.host, ports["RELAY_PORT"])
                 case _:
                     port = next(ports[name] for name in ("INGRESS_SMTP_PORT", "INGRESS_SUBMISSION_PORT") if ports[name])
-                    return (await _first_line(process.host, port, b"")).startswith(b"220")
+                    return (await _greeting(process.host, port, proxied=_proxied(process))).startswith(b"220")
     return False
+
+
+def _proxied(process: Process) -> bool:
+    """Whether what comes from this machine must begin with a PROXY header."""
+    networks = process.environment.get("INGRESS_PROXY_NETWORKS", "").split(",")
+    with contextlib.suppress(ValueError):
+        us = ip_address(process.host)
+        return any(us in ip_network(each.strip()) for each in networks if each.strip())
+    return False
+
+
+async def _greeting(host: str, port: int, *, proxied: bool) -> bytes:
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        if proxied:
+            # A balancer's own check of health (PROXY protocol 2.1): the connection counts as ours.
+            writer.write(b"PROXY UNKNOWN\r\n")
+        line = await reader.readline()
+        writer.write(b"QUIT\r\n")
+        await reader.read()
+        return line
+    finally:
+        writer.close()
 
 
 async def _first_line(host: str, port: int, send: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(host, port)
     try:
-        if send:
-            writer.write(send)
-        line = await reader.readline()
-        if not send:
-            writer.write(b"QUIT\r\n")
-            await reader.read()
-        return line
+        writer.write(send)
+        return await reader.readline()
     finally:
         writer.close()
 

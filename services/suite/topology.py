@@ -78,10 +78,14 @@ def lay_out(
     return tuple(
         Process(
             service=service,
-            name=service if number == 0 else f"{service}-{number + 1}",
+            name=_name(service, number),
             host=_reachable(hosts[service]).strip("[]"),
             ports=of_replica,
-            environment={**shared, **{variable: str(port) for variable, port in of_replica.items()}},
+            environment={
+                **shared,
+                **{variable: str(port) for variable, port in of_replica.items()},
+                **_own_folder(shared, service, number),
+            },
         )
         for service in SERVICES
         for number, of_replica in enumerate(ports[service])
@@ -116,6 +120,19 @@ def _refuse_unshared(
         raise TopologyError(
             f"{counts['policy']} replicas of policy need one Redis to share counters: give --redis or POLICY_STATE_URL"
         )
+
+
+def _name(service: str, number: int) -> str:
+    return service if number == 0 else f"{service}-{number + 1}"
+
+
+def _own_folder(environment: Mapping[str, str], service: str, number: int) -> dict[str, str]:
+    """Replicas keep their files (snapshots, spools, a first certificate) apart, as on machines of their own. Those of
+    config_api share theirs: the keys in it must be the same.
+    """
+    if number == 0 or service == "config_api":
+        return {}
+    return {"POSTHOUSE_DATA_DIR": f"{environment.get('POSTHOUSE_DATA_DIR', 'var')}/{_name(service, number)}"}
 
 
 def _ports(environment: Mapping[str, str], service: str, count: int) -> tuple[dict[str, int], ...]:

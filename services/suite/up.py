@@ -17,15 +17,18 @@ from services.suite.topology import SERVICES, Process
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 30.0
+# A replica that ends sooner after its start never came up: starting it again would change nothing.
+YOUNG_SECONDS = 3.0
 
 
 class Suite:
-    """The running services. `start` returns when all are ready; `failed` when one has died."""
+    """The running services. `start` returns when all are ready; `failed` when one has died that no other stands for."""
 
     def __init__(self, processes: tuple[Process, ...], data_folder: Path, print_line: Callable[[str], None]) -> None:
         self.run_folder = data_folder / "run"
         width = max(len(process.name) for process in processes)
         self.children = [Child(process, self.run_folder, print_line, width) for process in processes]
+        self._print_line = print_line
 
     async def start(self) -> None:
         """Starts every service at once (none needs another to start) and waits until each is ready.
@@ -36,7 +39,7 @@ class Suite:
         for child in self.children:
             await child.start()
         ready = asyncio.gather(*(until_ready(child.process) for child in self.children))
-        died = asyncio.create_task(self.failed())
+        died = asyncio.create_task(self._first_death())
         try:
             async with asyncio.timeout(READY_SECONDS):
                 await asyncio.wait((ready, died), return_when=asyncio.FIRST_COMPLETED)
@@ -47,10 +50,21 @@ class Suite:
             died.cancel()
             await asyncio.gather(ready, died, return_exceptions=True)
         if died.done() and not died.cancelled():
-            raise SuiteError(died.result())
+            raise SuiteError(died.result()[1])
 
     async def failed(self) -> str:
-        """Waits for the first child to end by itself; says which and how, with its last lines."""
+        """Waits for a child to end by itself; says which and how, with its last lines. One of several replicas is
+        started again instead, as long as it came up the last time: the others do its work meanwhile.
+        """
+        while True:
+            child, how = await self._first_death()
+            alike = sum(each.process.service == child.process.service for each in self.children)
+            if alike == 1 or child.age < YOUNG_SECONDS:
+                return how
+            self._print_line(f"posthouse: {how.partition('. ')[0]}; it is started again")
+            await child.start()
+
+    async def _first_death(self) -> tuple[Child, str]:
         waits = {asyncio.create_task(child.wait()): child for child in self.children}
         try:
             done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -60,7 +74,7 @@ class Suite:
         task = done.pop()
         child, status = waits[task], task.result()
         how = f"signal {-status}" if status < 0 else f"status {status}"
-        return "\n  ".join((f"{child.process.name} ended with {how}. Its last lines:", *child.last_lines))
+        return child, "\n  ".join((f"{child.process.name} ended with {how}. Its last lines:", *child.last_lines))
 
     async def stop(self) -> None:
         """Ends the services, the receiving one first, the configuration last."""

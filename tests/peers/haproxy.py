@@ -19,14 +19,18 @@ _ASK_SECONDS = 5.0
 class Haproxy:
     """Listens on a free loopback port and spreads connections over `backends` (host:port) in turn.
 
-    A backend that refuses is passed over and the connection goes to the next one.
+    A backend that refuses is passed over and the connection goes to the next one. `source`: the address that it calls
+    them from.
     """
 
-    def __init__(self, backends: Sequence[str], *, host: str = LOOPBACK, proxy_protocol: bool = True) -> None:
+    def __init__(
+        self, backends: Sequence[str], *, host: str = LOOPBACK, proxy_protocol: bool = True, source: str = ""
+    ) -> None:
         self.host = host
         self.port = free_port(host)
         self._backends = tuple(backends)
         self._proxy_protocol = proxy_protocol
+        self._source = source
         self._folder = Path(tempfile.mkdtemp(prefix="posthouse-haproxy-"))
         self._control = self._folder / "control"
         self._process: PeerProcess | None = None
@@ -75,6 +79,8 @@ class Haproxy:
 
     def _configuration(self) -> str:
         option = " send-proxy-v2" if self._proxy_protocol else ""
+        if self._source:
+            option += f" source {self._source}"
         servers = "\n".join(
             f"    server backend{number} {address}{option}" for number, address in enumerate(self._backends, 1)
         )

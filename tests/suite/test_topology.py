@@ -54,6 +54,9 @@ def test_replicas_have_ports_of_their_own_and_all_are_targets() -> None:
     assert second.ports["INGRESS_METRICS_PORT"] == 0, "off stays off"
     assert second.environment["INGRESS_RELAY_TARGET"] == "127.0.0.1:50052,127.0.0.1:50062,127.0.0.1:50072"
     assert second.environment["POLICY_STATE_URL"] == "redis://r"
+    folders = {process.name: process.environment.get("POSTHOUSE_DATA_DIR", "var") for process in processes}
+    assert folders["config_api"] == folders["relay"] == "var"
+    assert len({folders[name] for name in ("relay", "relay-2", "relay-3")}) == 3, "their files are their own"
 
 
 @pytest.mark.parametrize(
