@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.relay.delivery.capabilities import Capabilities
 from services.relay.delivery import replies as reading
+from services.relay.delivery.capabilities import Capabilities
 from services.relay.delivery.replies import MalformedReplyError, ReplyReader
 from services.relay.outcome import Reply
 
