@@ -86,7 +86,7 @@ class Content:
 class Rewritten:
     """The content as it is handed on: another head before the same tail."""
 
-    def __init__(self, head: tuple[bytes, ...], content: Content) -> None:
+    def __init__(self, head: tuple[bytes | memoryview, ...], content: Content) -> None:
         self._head = head
         self._content = content
         self.size = sum(map(len, head)) + content.size - len(content.head)

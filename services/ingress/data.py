@@ -7,6 +7,9 @@ import re
 from typing import Protocol
 
 _ANY_LINE_END = re.compile(rb"\r\n|\r|\n")
+# In lines of which the last ends in CRLF: a line with a leading dot after the first, or a CR that ends none. One pass
+# for two questions, and it goes from CR to CR at the speed of C.
+_DOT_OR_BARE_CR = re.compile(rb"\r(?:\n\.|[^\n])").search
 
 
 # A line as it comes in must fit what a connection buffers, whatever it is turned into.
@@ -63,12 +66,12 @@ class LineReader:
             return Fault.LINE_TOO_LONG
         return Fault.STORAGE if self._no_room else None
 
-    def lines(self, part: bytes) -> None:
-        """Takes whole lines, the last one ended by CRLF, without dot-stuffing."""
+    def lines(self, part: bytes, *, crs_paired: bool = False) -> None:
+        """Takes whole lines, the last one ended by CRLF, without dot-stuffing. `crs_paired`: no CR lacks its LF."""
         self.octets += len(part)
         if self._max_octets and self.octets > self._max_octets:
             self._give_up()
-        bare = self._has_bare_newline(part)
+        bare = part.count(b"\n") != part.count(b"\r") if crs_paired else self._has_bare_newline(part)
         if _has_long_line(part, self.wire_line):
             self._line_too_long = True
         if bare and self._normalise:
@@ -140,9 +143,9 @@ class DotReader:
             return 3, True
         if whole == len(buffer) and buffer.endswith(b"\r\n.\r\n"):
             part = _front(buffer, whole - 3)
-            if b"\r\n." not in part:
+            if _DOT_OR_BARE_CR(part) is None:
                 # Nearly every message: nothing behind its end, no dot within.
-                self._lines.lines(part.removeprefix(b"."))
+                self._lines.lines(part.removeprefix(b"."), crs_paired=True)
                 return whole, True
         end = buffer.find(b"\r\n.\r\n", 0, whole)
         if end >= 0:

@@ -124,7 +124,9 @@ async def _hand_over(
     session, transaction = dialogue.session, dialogue.transaction
     assert transaction is not None  # noqa: S101
     now, submission_id = time.time_ns(), os.urandom(16).hex()
-    rewritten = Rewritten((*_header(dialogue, head, verdict, submission_id, now), content.head[body_start:]), content)
+    rewritten = Rewritten(
+        (*_header(dialogue, head, verdict, submission_id, now), memoryview(content.head)[body_start:]), content
+    )
     submission = Submission(
         id=submission_id,
         session=session,

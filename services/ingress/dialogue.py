@@ -92,6 +92,7 @@ class Dialogue:
         "chunks",
         "connection",
         "proxied",
+        "reply",
         "services",
         "session",
         "transaction",
@@ -102,6 +103,7 @@ class Dialogue:
     ) -> None:
         """`proxied`: the client came by a proxy of ours, whose header was read."""
         self.connection = connection
+        self.reply: Callable[[Reply], None] = connection.reply
         self.proxied = proxied
         self.services = services
         self.session = Session(os.urandom(16).hex(), peer, listener, time.time_ns())
@@ -279,9 +281,6 @@ class Dialogue:
         return line.startswith(_TLS_RECORD) or _FOREIGN(line) is not None
 
     # What the commands do with a session.
-
-    def reply(self, reply: Reply) -> None:
-        self.connection.reply(reply)
 
     def error(self, reply: Reply) -> None:
         """Answers a command that is wrong in itself; too many of them end the session."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from libs.smtp.parameters import MailParameters, Offered, RcptParameters, parse_mail, parse_rcpt
+from libs.smtp.parameters import MailParameters, RcptParameters, parse_mail, parse_rcpt
 from libs.smtp.reply import (
     BAD_COMMAND_SYNTAX,
     BAD_SEQUENCE,
@@ -35,21 +35,19 @@ _KEPT = 1024
 
 
 @lru_cache(maxsize=_KEPT)
-def _sender(argument: bytes, offered: Offered, *, lenient: bool) -> tuple[bytes, MailParameters]:
+def _sender(argument: bytes, offered: int, lenient: bool) -> tuple[bytes, MailParameters]:
     """The address as the contracts have it, and the parameters. Raises CommandError."""
-    address, parameters = parse_mail(argument, offered, lenient=lenient)
+    address, parameters = parse_mail(argument, greeting.OFFERED[offered], lenient=lenient)
     return address.wire(), parameters
 
 
 @lru_cache(maxsize=_KEPT)
-def _recipient(
-    argument: bytes, offered: Offered, *, smtputf8: bool, lenient: bool
-) -> tuple[str, bytes, RcptParameters, bool]:
+def _recipient(argument: bytes, offered: int, smtputf8: bool, lenient: bool) -> tuple[str, bytes, RcptParameters, bool]:
     """The address, for matching and as the contracts have it, the parameters, and whether it may be a postmaster's.
 
     Raises CommandError.
     """
-    address, parameters = parse_rcpt(argument, offered, smtputf8=smtputf8, lenient=lenient)
+    address, parameters = parse_rcpt(argument, greeting.OFFERED[offered], smtputf8=smtputf8, lenient=lenient)
     return address.matching_key(), address.wire(), parameters, address.local.lower() in _POSTMASTERS
 
 
@@ -65,7 +63,7 @@ async def mail(dialogue: Dialogue, argument: bytes) -> None:
         dialogue.error(BAD_COMMAND_SYNTAX.with_text("Syntax: MAIL FROM:<address>"))
         return
     try:
-        sender, parameters = _sender(argument[5:], greeting.offered(dialogue), lenient=session.on_submission_port)
+        sender, parameters = _sender(argument[5:], greeting.offered(dialogue), session.on_submission_port)
     except CommandError as error:
         dialogue.error(error.reply)
         return
@@ -122,8 +120,8 @@ async def rcpt(dialogue: Dialogue, argument: bytes) -> None:
         key, address, parameters, postmaster = _recipient(
             argument[3:],
             greeting.offered(dialogue),
-            smtputf8=transaction.parameters.smtputf8,
-            lenient=dialogue.session.on_submission_port,
+            transaction.parameters.smtputf8,
+            dialogue.session.on_submission_port,
         )
     except CommandError as error:
         dialogue.error(error.reply)

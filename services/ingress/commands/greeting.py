@@ -85,18 +85,20 @@ def mechanisms(dialogue: Dialogue) -> tuple[str, ...]:
     return profile.auth_tls if dialogue.session.tls is not None else profile.auth_plaintext
 
 
-_OFFERED = {
-    auth: Offered(size=True, eight_bit_mime=True, smtputf8=True, auth=auth, dsn=True, chunking=True)
-    for auth in (False, True)
-}
+# After HELO, and after EHLO without and with AUTH.
+OFFERED = (
+    NOTHING_OFFERED,
+    Offered(size=True, eight_bit_mime=True, smtputf8=True, auth=False, dsn=True, chunking=True),
+    Offered(size=True, eight_bit_mime=True, smtputf8=True, auth=True, dsn=True, chunking=True),
+)
 
 
-def offered(dialogue: Dialogue) -> Offered:
-    """The extensions that parameters may use."""
+def offered(dialogue: Dialogue) -> int:
+    """Which of OFFERED parameters may use; its number, since it is part of keys."""
     if not dialogue.session.esmtp:
-        return NOTHING_OFFERED
+        return 0
     profile = dialogue.profile
-    return _OFFERED[bool(profile.auth_tls or profile.auth_plaintext)]
+    return 2 if profile.auth_tls or profile.auth_plaintext else 1
 
 
 @lru_cache(maxsize=256)

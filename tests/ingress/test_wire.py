@@ -1,0 +1,70 @@
+"""What policy is told of a session is what is so now, although most of it is kept encoded."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from posthouse.policy.v1 import policy_pb2 as pb
+
+from libs.smtp.parameters import NO_MAIL_PARAMETERS
+from services.ingress.clients import wire
+from services.ingress.session import Listener, Peer, Recipient, Session, Stage, Tls, Transaction, Violation
+from services.ingress.verdict import Action
+from tests.fakes.policy import accept, profile
+
+
+def _session() -> Session:
+    return Session("5" * 32, Peer("192.0.2.7", 40000, "192.0.2.1", 25), Listener.SMTP, 1_700_000_000_123_456_789)
+
+
+def test_each_fact_that_changes_is_told() -> None:
+    session = _session()
+    given = wire.verdict(accept(profile=profile(revision=7))).profile
+    changes: list[tuple[str, object]] = [
+        ("profile", given),
+        ("helo_sent", b"client.example"),
+        ("esmtp", True),
+        ("junk_commands", 3),
+        ("junk_commands_uncharged", 2),
+        ("violation", Violation.AFTER_DATA),
+        ("tls", Tls("TLSv1.3", "TLS_AES_256_GCM_SHA384", "mx.example.com")),
+        ("account", "alice"),
+        ("junk_commands", 0),
+        ("helo_sent", b""),
+        ("esmtp", False),
+        ("account", ""),
+    ]
+    told = wire.request(Stage.CONNECT, session).session
+    for name, value in changes:
+        setattr(session, name, value)
+        before, told = told, wire.request(Stage.RCPT, session).session
+        assert told != before, name
+        # As a session is told that has always been so.
+        assert told == wire.request(Stage.RCPT, dataclasses.replace(session, told=None)).session
+        assert told == wire.request(Stage.RCPT, session).session
+    assert (told.id, told.client_address, told.client_port) == ("5" * 32, "192.0.2.7", 40000)
+    assert (told.local_address, told.local_port, told.listener) == ("192.0.2.1", 25, pb.LISTENER_SMTP)
+    assert (told.connected_at.seconds, told.connected_at.nanos) == (1_700_000_000, 123_456_789)
+    assert (told.profile_revision, told.pipelining_violation, told.tls.version) == (7, 3, "TLSv1.3")
+
+
+def test_nothing_of_one_request_is_left_in_the_next() -> None:
+    session = _session()
+    transaction = Transaction(b"a@example.org", NO_MAIL_PARAMETERS)
+    transaction.recipients["b"] = Recipient(b"b@example.com")
+    first = wire.request(Stage.RCPT, session, transaction, recipient=b"c@example.com")
+    assert list(first.transaction.recipients) == [b"b@example.com"]
+    first.session.helo_name = b"changed by whoever holds it"
+    second = wire.request(Stage.MAIL, session, Transaction(b"", NO_MAIL_PARAMETERS))
+    assert second.HasField("transaction")
+    assert second.transaction == pb.Transaction()
+    assert second.session.helo_name == b""
+    assert not wire.request(Stage.JUNK_COMMAND, session).HasField("transaction")
+
+
+def test_verdicts_that_are_alike_are_one_and_others_are_not() -> None:
+    plain = [wire.verdict(accept(request_id=number)) for number in (1, 2)]
+    assert plain[0] is plain[1]
+    assert wire.verdict(accept(request_id=3, account="alice")).account == "alice"
+    assert wire.verdict(pb.Verdict(request_id=1, action=pb.ACTION_DISCARD, rule_id="r")).action is Action.DISCARD
+    assert wire.verdict(accept(request_id=4, profile=profile(revision=2))).profile is not None
