@@ -7,7 +7,7 @@ import functools
 import json
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -28,6 +28,7 @@ from services.config_api.endpoints import collection_router, singleton_router
 from services.config_api.explain import endpoints as explain
 from services.config_api.gate import App, Gate
 from services.config_api.problems import MEDIA_TYPE, Problem, from_pydantic, malformed
+from services.config_api.queries import known_query
 from services.config_api.queue import endpoints as queue
 from services.config_api.relay_hosts import endpoints as relay_hosts
 from services.config_api.repeats import Replay
@@ -63,6 +64,7 @@ def describe_app() -> FastAPI:
         docs_url=None,
         redoc_url=None,
         strict_content_type=False,
+        redirect_slashes=False,
     )
     routers = (
         *map(singleton_router, SINGLETONS),
@@ -70,7 +72,7 @@ def describe_app() -> FastAPI:
         *(noun.router for noun in (queue, blocked_clients, explain, relay_hosts, revisions, transfer, audit)),
     )
     for router in routers:
-        app.include_router(router)
+        app.include_router(router, dependencies=[Depends(known_query)])
     app.state.routes = [route for router in routers for route in router.routes]
     _add_probes(app)
     _add_documents(app)
@@ -139,7 +141,8 @@ def _methods(request: Request) -> list[str]:
         match, _ = route.matches(request.scope)
         if match != Match.NONE:
             found |= getattr(route, "methods", None) or set()
-    return sorted(found)
+    # Of the paths beside the API.
+    return sorted(found or {"GET"})
 
 
 async def _internal(request: Request, _: Exception) -> Response:
@@ -166,11 +169,11 @@ def _add_documents(app: FastAPI) -> None:
 
 
 def _add_probes(app: FastAPI) -> None:
-    @app.get("/healthz", include_in_schema=False)
+    @app.api_route("/healthz", methods=["GET", "HEAD"], include_in_schema=False)
     async def healthz() -> Response:
         return JSONResponse({"status": "ok"})
 
-    @app.get("/readyz", include_in_schema=False)
+    @app.api_route("/readyz", methods=["GET", "HEAD"], include_in_schema=False)
     async def readyz(request: Request) -> Response:
         status, found = report(parts(request).readiness)
         return JSONResponse(found, status)

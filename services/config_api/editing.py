@@ -162,7 +162,7 @@ def validate(resource: Resource, given: object) -> BaseModel:
     try:
         return resource.model.model_validate(given)
     except ValidationError as error:
-        found = error.errors(include_input=False, include_context=False, include_url=False)
+        found = error.errors(include_input=False, include_url=False)
         raise from_pydantic([dict(entry) for entry in found], given, where="body") from None
 
 

@@ -13,6 +13,7 @@ from services.config_api import answers, pagination
 from services.config_api.context import IdempotencyKey, needs, parts, repetition
 from services.config_api.editing import Changed, Preconditions, time_text
 from services.config_api.entity_tags import not_modified
+from services.config_api.fields import Decimal
 from services.config_api.merge_patch import patch_model
 from services.config_api.problems import FieldError, invalid, not_found
 from services.config_api.repeats import Kept
@@ -289,7 +290,7 @@ def _list_query(resource: Collection) -> type[BaseModel]:
     return create_model(
         f"{resource.noun}Query",
         __config__=ConfigDict(extra="forbid"),
-        limit=(int, limit),
+        limit=(Decimal, limit),
         cursor=(str | None, cursor),
         **fields,
     )

@@ -22,15 +22,14 @@ def required_versions(if_match: str | None, if_none_match: str | None, current: 
     `*` stands for the current one. Weak tags never match (strong comparison). Raises Problem 428 without If-Match,
     412 when no tag can match or If-None-Match excludes the present state, 422 when a field is malformed.
     """
-    if if_none_match is not None and _matches(if_none_match, current, weak=True):
+    if if_none_match is not None and _matches(if_none_match, current):
         raise stale()
     if if_match is None:
         raise precondition_required()
     if if_match.strip() == "*":
         return frozenset({current})
-    versions = frozenset(
-        int(tag) for is_weak, tag in _tags(if_match) if not is_weak and re.fullmatch(r"0|[1-9][0-9]{0,17}", tag)
-    )
+    strong = [tag for is_weak, tag in _tags(if_match, "If-Match") if not is_weak]
+    versions = frozenset(int(tag) for tag in strong if re.fullmatch(r"0|[1-9][0-9]{0,17}", tag))
     if not versions:
         raise stale()
     return versions
@@ -38,17 +37,16 @@ def required_versions(if_match: str | None, if_none_match: str | None, current: 
 
 def not_modified(if_none_match: str | None, version: int) -> bool:
     """Whether a GET is answered 304 (weak comparison)."""
-    return if_none_match is not None and _matches(if_none_match, version, weak=True)
+    return if_none_match is not None and _matches(if_none_match, version)
 
 
-def _matches(field: str, version: int, *, weak: bool) -> bool:
-    if field.strip() == "*":
-        return True
-    return any(tag == str(version) and (weak or not is_weak) for is_weak, tag in _tags(field))
+def _matches(field: str, version: int) -> bool:
+    """Of If-None-Match: weak comparison."""
+    return field.strip() == "*" or any(tag == str(version) for _, tag in _tags(field, "If-None-Match"))
 
 
-def _tags(field: str) -> list[tuple[bool, str]]:
+def _tags(field: str, name: str) -> list[tuple[bool, str]]:
     found = [(bool(is_weak), tag) for is_weak, tag in _TAG.findall(field)]
     if not found or len(field) > _LONGEST_FIELD or not _LIST.fullmatch(field):
-        raise invalid([FieldError("", "entity_tags", 'It is * or a list of tags such as "12".', "header")])
+        raise invalid([FieldError(f"/{name}", "entity_tags", 'It is * or a list of tags such as "12".', "header")])
     return found

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from libs.smtp.address import canonical_domain, is_host_name, parse_address
 from libs.smtp.network import canonical_ip
+from services.config_api.problems import AT
 
 
 class Model(BaseModel):
@@ -22,9 +23,9 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=False)
 
 
-def fault(code: str, text: str) -> PydanticCustomError:
-    """A field's error in our own words; `text` never holds what was sent."""
-    return PydanticCustomError(code, text)
+def fault(code: str, text: str, *at: str | int) -> PydanticCustomError:
+    """A field's error in our own words; `text` never holds what was sent. `at`: the member below the one validated."""
+    return PydanticCustomError(code, text, {AT: at} if at else None)
 
 
 def checked(code: str, canonical: Callable[[str], str]) -> Callable[[str], str]:
@@ -48,16 +49,34 @@ def _nfc(text: str) -> str:
 
 
 Text = Annotated[str, Field(max_length=200, pattern=_NO_CONTROLS), AfterValidator(_nfc)]
+
+
+def _trimmed(text: str) -> str:
+    if text != text.strip():
+        raise fault("blank_ends", "must not begin or end with a blank")
+    return _nfc(text)
+
+
 Name = Annotated[
     str,
     Field(min_length=1, max_length=100, pattern=_NO_CONTROLS, description="What people call it; unique in its list."),
-    AfterValidator(_nfc),
+    AfterValidator(_trimmed),
 ]
 Label = Annotated[
     str,
     Field(max_length=100, pattern=_NO_CONTROLS, description="What people call it; free text."),
     AfterValidator(_nfc),
 ]
+
+
+def _decimal(value: object) -> object:
+    """Of paths and queries: digits alone, where pydantic takes 1_0, +1 and 1.0 too."""
+    if isinstance(value, str) and not re.fullmatch(r"0|[1-9][0-9]{0,15}", value):
+        raise fault("int_parsing", "must be a number in digits")
+    return value
+
+
+Decimal = Annotated[int, BeforeValidator(_decimal)]
 
 Mode = Annotated[
     Literal["off", "shadow", "enforce"],
@@ -209,14 +228,24 @@ Instant = Annotated[
     Field(description="RFC 3339, with its zone.", examples=["2030-01-31T12:00:00Z"]),
 ]
 
+
+def _secret_text(secret: SecretStr) -> SecretStr:
+    if not re.fullmatch(_TYPEABLE, secret.get_secret_value()):
+        raise fault("secret_text", "must not hold control characters, or a surrogate alone")
+    return secret
+
+
+# What no login can carry: NUL ends a part of SASL PLAIN (RFC 4616), and a surrogate alone is no text (C148).
+_TYPEABLE = r"[^\x00-\x1f\x7f\ud800-\udfff]*"
 Password = Annotated[
     SecretStr,
     Field(
         min_length=1,
         max_length=1024,
         description="Write-only: never shown again. Kept when left out.",
-        json_schema_extra={"writeOnly": True, "format": "password"},
+        json_schema_extra={"writeOnly": True, "format": "password", "pattern": r"^[^\u0000-\u001f\u007f]*$"},
     ),
+    AfterValidator(_secret_text),
 ]
 
 

@@ -6,6 +6,7 @@ Plain ASGI, so that nothing of a request is read or answered before.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 import uuid
@@ -38,7 +39,9 @@ IMPORT_OCTETS = 64 * MEGABYTE
 JSON_DEPTH = 32
 _IMPORT = "/v1/config:import"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_JSON = ("application/json", "application/merge-patch+json")
+_JSON = "application/json"
+_MERGE_PATCH = "application/merge-patch+json"
+_LISTS = (b"if-match", b"if-none-match")
 _YAML = ("application/yaml", "application/x-yaml", "text/yaml")
 _NOBODY = Actor("", "")
 
@@ -76,8 +79,12 @@ class Gate:
         if scope["path"].startswith("/v1/") and not preflight:
             authorization = passage.fields("authorization")
             passage.actor = await self._parts.access.authenticate(
-                authorization[0] if authorization else None, client, passage.request_id
+                # Of two different claims neither is believed.
+                authorization[0] if len(set(authorization)) == 1 else None,
+                client,
+                passage.request_id,
             )
+            passage.join_lists()
             scope["posthouse.actor"] = passage.actor
             receive = await _bounded(passage, receive)
         await self._app(scope, receive, passage.send)
@@ -118,6 +125,13 @@ class _Passage:
     def fields(self, name: str) -> list[str]:
         wanted = name.encode()
         return [value.decode("latin-1") for field, value in self.scope["headers"] if field == wanted]
+
+    def join_lists(self) -> None:
+        """Fields that are lists may come in several lines (RFC 9110 5.3); what reads them expects one."""
+        for name in _LISTS:
+            if len(values := self.fields(name.decode())) > 1:
+                rest = [(field, value) for field, value in self.scope["headers"] if field != name]
+                self.scope["headers"] = [*rest, (name, ", ".join(values).encode("latin-1"))]
 
     @property
     def operation(self) -> str:
@@ -176,12 +190,11 @@ async def _bounded(passage: _Passage, receive: Receive) -> Receive:
             raise _too_large(limit)
     body = b"".join(chunks)
     if body and passage.scope["method"] not in _SAFE:
-        media_type = (passage.fields("content-type") or [""])[0].partition(";")[0].strip().lower()
-        if media_type not in (*_JSON, *(_YAML if is_import else ())):
-            raise Problem(
-                415, "unsupported-media-type", "The body must be JSON.", "Send Content-Type: application/json."
-            )
-        if media_type in _JSON:
+        media_type = _media_type(passage)
+        patches = (_MERGE_PATCH,) if passage.scope["method"] == "PATCH" else ()
+        if media_type not in (_JSON, *patches, *(_YAML if is_import else ())):
+            raise _unsupported("The body must be JSON.", "Send Content-Type: application/json.")
+        if media_type not in _YAML:
             if is_import:
                 # A whole configuration would hold up everything else.
                 await asyncio.to_thread(_check_json, body)
@@ -190,8 +203,23 @@ async def _bounded(passage: _Passage, receive: Receive) -> Receive:
     return _Replayed(body, receive).receive
 
 
+def _media_type(passage: _Passage) -> str:
+    """Raises Problem 415 for a coded body, and where two types are claimed."""
+    if any(coding.strip().lower() != "identity" for coding in passage.fields("content-encoding")):
+        raise _unsupported("The body must not be compressed.", "Leave Content-Encoding out.")
+    claimed = passage.fields("content-type")
+    return claimed[0].partition(";")[0].strip().lower() if len(set(claimed)) == 1 else ""
+
+
+def _unsupported(title: str, detail: str) -> Problem:
+    return Problem(415, "unsupported-media-type", title, detail)
+
+
 def _check_json(body: bytes) -> None:
-    """Bounds what the parser is given: UTF-8 without NUL, and JSON_DEPTH levels at most."""
+    """Bounds what the parser is given: UTF-8 without NUL, JSON_DEPTH levels at most, and what RFC 8259 leaves open.
+
+    Of a member that is named twice every reader takes another one, and numbers that are none are no JSON.
+    """
     if b"\0" in body:
         raise malformed("JSON text has no NUL.")
     try:
@@ -200,6 +228,18 @@ def _check_json(body: bytes) -> None:
         raise malformed("JSON text is UTF-8.") from None
     if _depth(body) > JSON_DEPTH:
         raise malformed(f"It is nested deeper than {JSON_DEPTH} levels.")
+    # What is no JSON at all is told by who reads it.
+    with contextlib.suppress(ValueError):
+        json.loads(body, object_pairs_hook=_object, parse_constant=_no_number)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> None:
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise malformed("A member stands twice in an object.")
+
+
+def _no_number(_: str) -> None:
+    raise malformed("JSON has no number for infinity or none.")
 
 
 def _depth(body: bytes) -> int:

@@ -11,6 +11,8 @@ _TYPE_PREFIX = "urn:posthouse:problem:"
 # Longer member names in a pointer are a client's content rather than the name of a field.
 _MEMBER_LIMIT = 64
 _MOST_ERRORS = 50
+# Where in an error's context a fault of a whole object says which member it is about.
+AT = "at"
 _SENTENCES = {
     "extra_forbidden": "There is no such field.",
     "string_pattern_mismatch": "It holds characters that are not allowed here, or lacks some that are needed.",
@@ -108,7 +110,7 @@ def from_pydantic(errors: Iterable[Mapping[str, Any]], given: object, *, where: 
     """
     found = []
     for error in errors:
-        location = list(error["loc"])
+        location = [*error["loc"], *(error.get("ctx") or {}).get(AT, ())]
         place = where or str(location.pop(0))
         body = given if where or place == "body" else None
         found.append(FieldError(pointer(location, body), str(error["type"]), _sentence(error), place))

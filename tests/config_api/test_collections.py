@@ -255,7 +255,7 @@ async def test_of_requests_with_one_key_at_once_one_is_done(service: Service) ->
 
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
-    ("relay-domains", {"domain": "a.example", "recipients": ["x@b.example"]}, ""),
+    ("relay-domains", {"domain": "a.example", "recipients": ["x@b.example"]}, "/recipients/0"),
     ("relay-domains", {"domain": "a..example"}, "/domain"),
     ("relay-domains", {"domain": "192.0.2.1"}, "/domain"),
     ("local-domains", {"name": "a.example", "mailbox": {"kind": "maildir"}}, "/mailbox/path"),
@@ -263,11 +263,11 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("local-domains", {"name": "a.example", "mailbox": {"kind": "maildir", "path": "/a/../b"}}, "/mailbox/path"),
     ("local-domains", {"name": "a.example", "mailbox": {"kind": "smtp", "path": "/a"}}, "/mailbox/host"),
     ("local-domains", {"name": "a.example", "mailbox": {"kind": "ftp"}}, "/mailbox"),
-    ("access-rules", {"list": "block", "criterion": "domain", "value": "a.example"}, ""),
-    ("access-rules", {"list": "allow", "criterion": "ip", "value": "192.0.2.1", "action": "reject"}, ""),
-    ("access-rules", {"list": "block", "criterion": "ip", "value": "192.0.2.0/24"}, ""),
-    ("access-rules", {"list": "block", "criterion": "network", "value": "2001:db8::/ffff::ff"}, ""),
-    ("access-rules", {"list": "block", "criterion": "sender", "value": "example.com"}, ""),
+    ("access-rules", {"list": "block", "criterion": "domain", "value": "a.example"}, "/criterion"),
+    ("access-rules", {"list": "allow", "criterion": "ip", "value": "192.0.2.1", "action": "reject"}, "/action"),
+    ("access-rules", {"list": "block", "criterion": "ip", "value": "192.0.2.0/24"}, "/value"),
+    ("access-rules", {"list": "block", "criterion": "network", "value": "2001:db8::/ffff::ff"}, "/value"),
+    ("access-rules", {"list": "block", "criterion": "sender", "value": "example.com"}, "/value"),
     (
         "access-rules",
         {"list": "block", "criterion": "ip", "value": "192.0.2.1", "expires_at": 1893456000},

@@ -52,13 +52,13 @@ class AccessRule(Model):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.list == "allow" and self.action is not None:
-            raise fault("action_on_allow", "action belongs to block rules")
+            raise fault("action_on_allow", "it belongs to block rules", "action")
         if self.list == "block" and self.criterion == "domain":
-            raise fault("domain_on_block", "criterion domain belongs to allow rules")
+            raise fault("domain_on_block", "domain belongs to allow rules", "criterion")
         if self.list == "block" and self.action is None:
             object.__setattr__(self, "action", "reject")
         try:
             object.__setattr__(self, "value", canonical_value(self.criterion, self.value))
         except ValueError as error:
-            raise fault("value", f"value: {error}") from None
+            raise fault("value", str(error), "value") from None
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -15,8 +16,9 @@ Login = Annotated[
         max_length=255,
         pattern=r"^[^\u0000-\u0020\u007f-\u00a0\u2028\u2029]+$",
         examples=["alice", "alice@example.com"],
-        description="What the client logs in with; unique without regard to case.",
+        description="What the client logs in with; unique without regard to case. Kept in NFC.",
     ),
+    AfterValidator(lambda text: unicodedata.normalize("NFC", text)),
 ]
 
 

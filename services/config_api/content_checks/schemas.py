@@ -63,7 +63,7 @@ class Dnsbl(Model):
     def _distinct(self) -> Self:
         names = [zone.zone for zone in self.zones]
         if len(set(names)) != len(names):
-            raise fault("duplicate_zone", "a zone is named twice")
+            raise fault("duplicate_zone", "a zone is named twice", "zones")
         return self
 
 

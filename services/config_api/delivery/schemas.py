@@ -62,5 +62,5 @@ class DeliverySettings(Model):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if self.mode == "relay_host" and self.relay_host is None:
-            raise fault("relay_host_missing", "mode relay_host needs a relay_host")
+            raise fault("relay_host_missing", "mode relay_host needs it", "relay_host")
         return self

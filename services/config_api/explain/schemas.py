@@ -68,7 +68,7 @@ class SessionFacts(Model):
     @model_validator(mode="after")
     def _enough(self) -> Self:
         if self.stage == "rcpt" and self.recipient is None:
-            raise fault("recipient_missing", "stage rcpt needs a recipient")
+            raise fault("recipient_missing", "stage rcpt needs it", "recipient")
         return self
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.config_api.answers import Answer, Time
-from services.config_api.fields import Address, Domain, Instant, Model
+from services.config_api.fields import Address, Decimal, Domain, Instant, Model
 
 State = Literal[
     "active",
@@ -175,7 +175,7 @@ class MessageFilter(BaseModel):
 class MessageQuery(MessageFilter):
     """A page of the messages that match."""
 
-    limit: int = Field(default=100, ge=1, le=1000, description="Messages in the page, at most.")
+    limit: Decimal = Field(default=100, ge=1, le=1000, description="Messages in the page, at most.")
     cursor: str | None = Field(default=None, max_length=4096, description="next_cursor of the page before.")
 
 
@@ -184,7 +184,7 @@ class PageQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: int = Field(default=100, ge=1, le=1000, description="Items in the page, at most.")
+    limit: Decimal = Field(default=100, ge=1, le=1000, description="Items in the page, at most.")
     cursor: str | None = Field(default=None, max_length=4096, description="next_cursor of the page before.")
 
 

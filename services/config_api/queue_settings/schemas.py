@@ -25,7 +25,7 @@ class RetrySchedule(Model):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.max_minutes < self.first_minutes:
-            raise fault("retry_order", "max_minutes must not be less than first_minutes")
+            raise fault("retry_order", "must not be less than first_minutes", "max_minutes")
         return self
 
 

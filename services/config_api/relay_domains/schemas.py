@@ -23,6 +23,7 @@ class RelayDomain(Model):
 
     @model_validator(mode="after")
     def _own_recipients(self) -> Self:
-        if any(not recipient.endswith(f"@{self.domain}") for recipient in self.recipients):
-            raise fault("recipient_of_other_domain", "every recipient must be an address of the domain")
+        for number, recipient in enumerate(self.recipients):
+            if not recipient.endswith(f"@{self.domain}"):
+                raise fault("recipient_of_other_domain", "must be an address of the domain", "recipients", number)
         return self

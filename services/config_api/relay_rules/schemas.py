@@ -49,6 +49,6 @@ class RelayRule(Model):
             try:
                 canonical.append(canonical_target(target, self.target_type))
             except ValueError as error:
-                raise fault("target", f"targets/{number}: {error}") from None
+                raise fault("target", str(error), "targets", number) from None
         object.__setattr__(self, "targets", unique(canonical))
         return self

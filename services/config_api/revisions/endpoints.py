@@ -12,6 +12,7 @@ from services.config_api import pagination
 from services.config_api.answers import Answer, Time, as_kept, kept, problem_responses
 from services.config_api.context import IdempotencyKey, needs, parts, repetition
 from services.config_api.editing import time_text
+from services.config_api.fields import Decimal
 from services.config_api.paths import BEFORE_COLON
 from services.config_api.queue.schemas import PageQuery
 from services.config_api.revision import Actor
@@ -19,7 +20,7 @@ from services.config_api.revisions.repository import Change, Revisions
 
 Reader = Annotated[Actor, Depends(needs("reader"))]
 _LARGEST = (1 << 53) - 1
-Number = Annotated[int, Path(ge=1, le=_LARGEST, description="A revision's number.")]
+Number = Annotated[Decimal, Path(ge=1, le=_LARGEST, description="A revision's number.")]
 
 router = APIRouter(tags=["history"])
 
@@ -85,8 +86,8 @@ class TwoRevisions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
-    first: int = Field(alias="from", ge=1, le=_LARGEST, description="A revision's number.")
-    second: int = Field(alias="to", ge=1, le=_LARGEST, description="Another revision's number.")
+    first: Decimal = Field(alias="from", ge=1, le=_LARGEST, description="A revision's number.")
+    second: Decimal = Field(alias="to", ge=1, le=_LARGEST, description="Another revision's number.")
 
 
 @router.get(

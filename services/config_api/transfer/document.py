@@ -163,7 +163,7 @@ def _validate(
     try:
         model = resource.model.model_validate(given)
     except ValidationError as error:
-        found = error.errors(include_input=False, include_context=False, include_url=False)
+        found = error.errors(include_input=False, include_url=False)
         problem = from_pydantic([dict(entry) for entry in found], given, where="body")
         errors.extend(FieldError(pointer + entry.pointer, entry.code, entry.detail) for entry in problem.errors)
         return

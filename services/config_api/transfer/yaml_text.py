@@ -38,7 +38,16 @@ def _decimal(loader: Any, node: Any) -> int:
     return int(loader.construct_scalar(node))
 
 
+def _mapping(loader: Any, node: Any) -> Any:
+    """Of a member that stands there twice YAML allows neither (1.2, 3.2.1.3); PyYAML would take the last."""
+    names = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+    if len(set(names)) != len(names):
+        raise YamlError(f"A member stands twice in the object at line {node.start_mark.line + 1}.")
+    yield from loader.construct_yaml_map(node)
+
+
 _Loader.add_constructor("tag:yaml.org,2002:int", _decimal)
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 
 
 def load(text: str, depth: int) -> Any:

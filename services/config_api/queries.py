@@ -1,0 +1,42 @@
+"""Query parameters that an operation does not have, or that come twice, are refused: `?dryrun=true` must not act."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from fastapi import Request
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+
+from services.config_api.problems import FieldError, invalid, pointer
+
+
+async def known_query(request: Request) -> None:
+    """A dependency of every operation. Raises Problem 422."""
+    if not request.url.query:
+        return
+    route = request.scope["route"]
+    assert isinstance(route, APIRoute)  # noqa: S101 - nothing else has dependencies
+    given = Counter(name for name, _ in request.query_params.multi_items())
+    known = _names(route)
+    errors = [
+        FieldError(pointer([name]), "extra_forbidden", "There is no such parameter.", "query")
+        for name in sorted(given.keys() - known)
+    ] + [
+        FieldError(pointer([name]), "twice", "It is given more than once.", "query")
+        for name in sorted(known)
+        if given[name] > 1
+    ]
+    if errors:
+        raise invalid(errors)
+
+
+def _names(route: APIRoute) -> frozenset[str]:
+    names: set[str] = set()
+    for parameter in route.dependant.query_params:
+        model = parameter.field_info.annotation
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            names |= {info.alias or name for name, info in model.model_fields.items()}
+        else:
+            names.add(parameter.alias)
+    return frozenset(names)
