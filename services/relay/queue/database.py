@@ -52,6 +52,10 @@ _BUSY_SECONDS = 5
 _READERS = 2
 _STATEMENT_SECONDS = 60
 _CONNECT_SECONDS = 10
+_MIGRATION_TRIES = 20
+_LOCK_MILLISECONDS = 1000
+# deadlock_detected, lock_not_available
+_LOCKED = ("40P01", "55P03")
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -235,13 +239,20 @@ class PostgresqlDatabase:
     async def open(self) -> None:
         def prepare(connection: Connection) -> None:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+            # Other relays are at work meanwhile. A change of a table waits for their transactions, and theirs for it;
+            # so it waits no longer than they may be held up, and tries again.
+            connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_MILLISECONDS}ms'"))
             connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
             upgrade(connection)
 
-        try:
-            await self.write(prepare)
-        except QueueError as error:
-            raise StartupError(f"the queue's database can't be used: {error}") from error
+        for number in range(_MIGRATION_TRIES):
+            try:
+                await self.write(prepare)
+                return
+            except QueueError as error:
+                if number + 1 == _MIGRATION_TRIES or not str(error).startswith(_LOCKED):
+                    raise StartupError(f"the queue's database can't be used: {error}") from error
+                log.warning("migration_held_up", reason=str(error))
 
     async def write(self, work: Work[T]) -> T:
         try:
@@ -272,11 +283,20 @@ def scripts() -> ScriptDirectory:
 
 
 def upgrade(connection: Connection, to: str = "head") -> None:
-    """Runs the missing migrations. Raises StartupError when the database is newer than this code."""
+    """Runs the missing migrations.
+
+    A database of a newer release is used as it is when that release only added to the schema: what was added is empty
+    or has a default where this code leaves it out. That is so within a generation, the first two digits of a revision;
+    a migration that changes or drops anything begins a new one. Raises StartupError for a newer generation.
+    """
     directory = scripts()
     present = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_heads()
     known = {script.revision for script in directory.walk_revisions()}
-    if any(revision not in known for revision in present):
+    newer = [revision for revision in present if revision not in known]
+    if newer and {generation(revision) for revision in newer} == set(map(generation, directory.get_heads())):
+        log.warning("database_of_a_newer_release", schema=newer, known=directory.get_heads())
+        return
+    if newer:
         raise StartupError(
             f"the queue's database is of a newer release (schema {', '.join(present)}, this one knows "
             f"{', '.join(directory.get_heads())}): run that release, or restore a backup"
@@ -289,6 +309,11 @@ def upgrade(connection: Connection, to: str = "head") -> None:
     ) as environment:
         environment.configure(connection=connection, version_table=VERSION_TABLE)
         environment.run_migrations()
+
+
+def generation(revision: str) -> str:
+    """Releases whose schemas are of one generation work side by side."""
+    return revision[:2]
 
 
 def _sqlite_engine(path: Path) -> Engine:

@@ -1,0 +1,145 @@
+"""Releases side by side: within a generation of the schema an older relay works on a newer database."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, inspect, text
+
+from libs.runtime.lifecycle import StartupError
+from services.relay.queue import database as schema
+from services.relay.queue.database import (
+    Connection,
+    Database,
+    PostgresqlDatabase,
+    UnavailableError,
+    open_database,
+)
+from tests.peers.postgres import Postgres
+from tests.relay.whole_relay import WholeRelay
+
+
+def newer(revision: str) -> str:
+    """What a later release's migration may do: a table, and columns that may be left out."""
+    return f"""
+        CREATE TABLE later_invention (id BIGINT PRIMARY KEY, note TEXT);
+        ALTER TABLE messages ADD COLUMN later_fact TEXT;
+        ALTER TABLE deliveries ADD COLUMN later_count INTEGER NOT NULL DEFAULT 0;
+        UPDATE {schema.VERSION_TABLE} SET version_num = '{revision}'
+    """
+
+
+async def migrate(database: Database, revision: str) -> None:
+    """Beside relays at work, as a later release does."""
+
+    def run(connection: Connection) -> None:
+        for statement in newer(revision).split(";"):
+            connection.execute(text(statement))
+
+    for _ in range(20):
+        # PostgreSQL may choose the migration when it deadlocks with a relay's transaction.
+        with contextlib.suppress(UnavailableError):
+            await database.write(run)
+            return
+    raise AssertionError("never migrated")
+
+
+async def test_a_running_relay_goes_on_while_a_newer_release_migrates(database_url: str, tmp_path: Path) -> None:
+    async with WholeRelay(database_url, tmp_path) as relay:
+        await relay.submit(b"u@one.test")
+        await relay.settled(1)
+        await migrate(relay.database, "0099")
+        await relay.submit(b"u@two.test")
+        await relay.settled(2)
+        assert await relay.rows("SELECT count(*) FROM messages WHERE later_fact IS NOT NULL") == [(0,)]
+
+
+async def test_an_older_relay_starts_on_what_a_newer_release_only_added_to(database_url: str, tmp_path: Path) -> None:
+    async with WholeRelay(database_url, tmp_path) as relay:
+        await migrate(relay.database, "0099")
+    async with WholeRelay(database_url, tmp_path) as older:
+        ack = await older.submit(b"u@one.test")
+        await older.settled(1)
+        assert ack.queue_id
+        assert await older.rows(f"SELECT version_num FROM {schema.VERSION_TABLE}") == [("0099",)], "left as it was"
+
+
+async def test_a_newer_generation_is_refused(database_url: str, tmp_path: Path) -> None:
+    async with WholeRelay(database_url, tmp_path) as relay:
+        await migrate(relay.database, "0101")
+    older = open_database(database_url)
+    with pytest.raises(StartupError, match=r"newer release \(schema 0101"):
+        await older.open()
+    await older.close()
+
+
+async def test_a_migration_waits_for_relays_at_work_and_never_long_at_once(
+    postgres: Postgres, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "_LOCK_MILLISECONDS", 50)
+    monkeypatch.setattr(schema, "_MIGRATION_TRIES", 10_000)
+    working, upgrading = open_database(postgres_url), open_database(postgres_url)
+    await working.open()
+
+    def as_before(connection: Connection) -> None:
+        connection.execute(text("ALTER TABLE messages DROP COLUMN traceparent"))
+        connection.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0001'"))
+
+    await working.write(as_before)
+    assert isinstance(working, PostgresqlDatabase)
+    async with working._engine.begin() as transaction:
+        await transaction.execute(text("SELECT count(*) FROM messages"))
+        migrating = asyncio.create_task(upgrading.open())
+        async with asyncio.timeout(20):
+            while "ALTER" not in await asyncio.to_thread(
+                postgres.query, "SELECT query FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            ):
+                assert not migrating.done()
+        # Nobody queues behind it for long.
+        await working.read(lambda connection: connection.execute(text("SELECT count(*) FROM messages")))
+    await migrating
+    assert (
+        await upgrading.read(lambda connection: connection.execute(text("SELECT traceparent FROM messages")).all())
+        == []
+    )
+    await working.close()
+    await upgrading.close()
+
+
+Columns = dict[str, dict[str, str]]
+
+
+def columns(connection: Connection) -> Columns:
+    """Type of each column of each table, and whether a row must bring it along."""
+    found = inspect(connection)
+    return {
+        table: {
+            each["name"]: f"{each['type']}{'' if each['nullable'] or each['default'] is not None else ', needed'}"
+            for each in found.get_columns(table)
+        }
+        for table in found.get_table_names()
+    }
+
+
+def test_migrations_within_a_generation_only_add(tmp_path: Path) -> None:
+    """The rule that rolling upgrades rest on."""
+    engine = create_engine(f"sqlite:///{tmp_path / 'queue.sqlite3'}")
+    revisions = [script.revision for script in schema.scripts().walk_revisions()][::-1]
+    assert revisions == sorted(revisions)
+    assert all(len(revision) == 4 and revision.isdigit() for revision in revisions)
+    with engine.connect() as connection:
+        before: Columns = {}
+        previous = ""
+        for revision in revisions:
+            schema.upgrade(connection, revision)
+            after = columns(connection)
+            if previous and schema.generation(previous) == schema.generation(revision):
+                for table, had in before.items():
+                    assert had.items() <= after[table].items(), f"{revision} changes {table}"
+                    added = {name: after[table][name] for name in after[table].keys() - had}
+                    assert not [name for name, kind in added.items() if kind.endswith("needed")], revision
+            before, previous = after, revision
+    engine.dispose()
