@@ -26,7 +26,7 @@ def at_info(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_a_line_has_all_of_the_attempt_and_escapes_what_is_foreign(capsys: pytest.CaptureFixture[str]) -> None:
-    message = QueuedMessage(0xBEEF, Kind.MAIL, b"\xff@one.test", 7, 1, b"content")
+    message = QueuedMessage(0xBEEF, Kind.MAIL, b"\xff@one.test", 7, 1, b"content", session_id="s-1")
     delivery = QueuedDelivery(5, b'"a\\"\n"@two.test', 1)
     outcome = Outcome(5, Result.DEFERRED, 451, "4.7.1", 'wait "\x1b\u2028' + "x" * 400, host="mx.two.test")
     settled = Settled(5, State.QUEUED, "domain:two.test", 9, 2, possible_duplicate=True)
@@ -41,6 +41,7 @@ def test_a_line_has_all_of_the_attempt_and_escapes_what_is_foreign(capsys: pytes
         "event": "delivery_attempt",
         "service": "relay",
         "queue_id": "BEEF",
+        "session_id": "s-1",
         "sender": "\\xff@one.test",
         "recipient": '"a\\"\n"@two.test',
         "destination": "domain:two.test",
