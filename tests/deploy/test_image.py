@@ -1,0 +1,77 @@
+"""The Dockerfile keeps the rules that linters of Dockerfiles know, and what it installs is locked."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "Dockerfile").read_text()
+# Instructions, with continued lines joined and comments left out.
+INSTRUCTIONS = [
+    (line.split(None, 1)[0], line.split(None, 1)[1])
+    for line in re.sub(r"\\\n\s*", "", re.sub(r"^#.*\n", "", TEXT, flags=re.MULTILINE)).splitlines()
+    if line.strip()
+]
+FINAL = INSTRUCTIONS[max(number for number, (name, _) in enumerate(INSTRUCTIONS) if name == "FROM") :]
+KNOWN = {"FROM", "ARG", "ENV", "WORKDIR", "COPY", "RUN", "USER", "VOLUME", "STOPSIGNAL", "ENTRYPOINT", "CMD"}
+
+
+def of(name: str, among: list[tuple[str, str]] | None = None) -> list[str]:
+    return [rest for instruction, rest in among or INSTRUCTIONS if instruction == name]
+
+
+def test_instructions_are_known_and_in_capitals() -> None:
+    assert {name for name, _ in INSTRUCTIONS} <= KNOWN, "no ADD, no MAINTAINER, no SHELL tricks"
+
+
+def test_stages_start_from_a_version_and_the_last_one_is_not_the_builder() -> None:
+    stages = of("FROM")
+    assert len(stages) == 2
+    for stage in stages:
+        image, _, tag = stage.split()[0].partition(":")
+        assert image
+        assert tag
+        assert tag != "latest"
+    assert any(rest.startswith("--from=build ") for rest in of("COPY", FINAL))
+
+
+@pytest.mark.parametrize("command", of("RUN"))
+def test_commands(command: str) -> None:
+    words = re.split(r"[\s;&|]+", command)
+    assert not {"sudo", "cd", "ssh", "apt", "apt-get", "curl", "wget", "chmod", "vim"} & set(words)
+    assert " | " not in command, "a pipe hides the failure of its first command"
+    assert " ; " not in command, "commands are joined so that the first failure ends the build"
+    for install in re.findall(r"pip install([^&]*)", command):
+        assert "--require-hashes" in install or install.split() == ["--no-deps", "."]
+
+
+def test_paths_are_absolute_and_nothing_is_copied_whole() -> None:
+    assert all(path.startswith("/") for path in of("WORKDIR"))
+    assert not [rest for rest in of("COPY") if rest.split()[0] == "."]
+
+
+def test_it_runs_as_nobody_special() -> None:
+    assert of("USER", FINAL) == ["10001:10001"]
+    assert of("ENTRYPOINT", FINAL) == ['["posthouse"]']
+    assert all(rest.startswith("[") for rest in (*of("CMD"), *of("ENTRYPOINT"))), "signals reach the process itself"
+    assert of("STOPSIGNAL") == ["SIGTERM"]
+    names = [name for name, _ in FINAL]
+    assert names.index("USER") > max(number for number, name in enumerate(names) if name in ("RUN", "COPY"))
+    assert "apt-get" not in TEXT
+
+
+def test_each_service_can_be_built_by_itself() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    assert {"ingress", "policy", "relay", "config-api", "all"} <= extras.keys()
+    assert "EXTRAS=all" in of("ARG")
+    assert '--extra "${EXTRAS}"' in TEXT
+    assert project["scripts"]["posthouse"]
+
+
+def test_no_secret_is_built_in() -> None:
+    assert not re.search(r"(?i)(password|secret|_key|token)\s*=", TEXT)
