@@ -1,0 +1,76 @@
+"""What is declared is used where it is declared, and what a service imports is declared for it."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+import sys
+import tomllib
+from collections.abc import Iterable
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+OURS = {"services", "libs", "posthouse", "tests"}
+# Loaded by name: SQLAlchemy's drivers, by the database's URL.
+BY_NAME = {"aiosqlite", "asyncpg"}
+SERVICES = ("ingress", "policy", "relay", "config-api")
+
+
+def distributions(declared: Iterable[str]) -> set[str]:
+    return {normal(re.split(r"[\[<>=!~ ]", one, maxsplit=1)[0]) for one in declared}
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+BASE = distributions(PROJECT["dependencies"])
+EXTRAS = {name: distributions(declared) for name, declared in PROJECT["optional-dependencies"].items()}
+# Parts of what is declared that it hands to who uses it.
+COME_WITH = {"fastapi": {"starlette"}, "pydantic": {"pydantic-core"}}
+
+
+@functools.cache
+def by_module() -> dict[str, set[str]]:
+    """Top-level module to the distributions that have it; namespaces (`google`, `opentelemetry`) have several."""
+    return {module: set(map(normal, names)) for module, names in packages_distributions().items()}
+
+
+@functools.cache
+def imported(folder: str) -> frozenset[str]:
+    """Top-level modules of others that are imported below `folder`, at any place."""
+    found: set[str] = set()
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+                found.add(node.module.partition(".")[0])
+    return frozenset(found - OURS - set(sys.stdlib_module_names))
+
+
+def of_service(extra: str) -> frozenset[str]:
+    return imported(f"services/{extra.replace('-', '_')}")
+
+
+@pytest.mark.parametrize("extra", SERVICES)
+def test_every_dependency_of_a_service_is_imported_there(extra: str) -> None:
+    used = set().union(*(by_module()[module] for module in of_service(extra)))
+    assert EXTRAS[extra] - used - BY_NAME == set()
+
+
+@pytest.mark.parametrize("extra", SERVICES)
+def test_every_import_of_a_service_is_declared_for_it(extra: str) -> None:
+    declared = EXTRAS[extra] | BASE
+    declared = declared.union(*(parts for name, parts in COME_WITH.items() if name in declared))
+    assert {module for module in of_service(extra) if not by_module()[module] & declared} == set()
+
+
+def test_what_all_share_is_imported_somewhere() -> None:
+    modules = imported("services") | imported("libs") | imported("proto")
+    assert BASE - set().union(*(by_module()[module] for module in modules)) == set()
