@@ -25,6 +25,7 @@ _LINE_LIMIT = 998
 _FOLD_AT = 76
 _REFERENCES_LIMIT = 900
 _PRINTABLE = re.compile(rb"[!-~]{1,255}")
+_COMMENT = re.compile(rb"\((?:[^()\\]|\\.)*\)")
 # What a peer said may be long; this much of it is repeated.
 _DIAGNOSTIC_LIMIT = 2000
 
@@ -122,8 +123,17 @@ def is_automatic(content: bytes) -> bool:
     """An automatic answer (RFC 3834 section 5): nobody waits for a report on it (C141)."""
     original, _ = header.split(content)
     values = header.values(original, b"auto-submitted")
-    words = (re.split(rb"[;(\s]", value, maxsplit=1)[0].lower() for value in values)
+    plain = (_without_comments(value).strip() for value in values)
+    words = (re.split(rb"[;\s]", value, maxsplit=1)[0].lower() for value in plain)
     return any(word in (b"auto-replied", b"auto-notified") for word in words)
+
+
+def _without_comments(value: bytes) -> bytes:
+    """RFC 5322 3.2.2: comments may stand anywhere, and within each other."""
+    found = 1
+    while found:
+        value, found = _COMMENT.subn(b" ", value)
+    return value
 
 
 def utf8_xtext(address: str) -> str:
@@ -236,6 +246,8 @@ def _returned(report: Report, original: bytes) -> bytes:
         and report.action is Action.FAILED
         and len(report.content) <= FULL_LIMIT
         and _fits(report.content)
+        # It may be there (C39), and would make the report one that many servers refuse.
+        and b"\x00" not in report.content
     )
     ascii_header = original.isascii()
     if whole:
@@ -243,7 +255,7 @@ def _returned(report: Report, original: bytes) -> bytes:
         transfer = "7bit" if report.content.isascii() else "8bit"
         head = f"Content-Type: {kind}\r\nContent-Transfer-Encoding: {transfer}\r\n\r\n".encode()
         return head + report.content + (b"" if report.content.endswith(b"\r\n") else b"\r\n")
-    shown = _bounded_lines(original[:_HEADER_LIMIT])
+    shown = _bounded_lines(original[:_HEADER_LIMIT].replace(b"\x00", b"?"))
     if not shown.endswith(b"\r\n"):
         shown += b"\r\n"
     if ascii_header:
@@ -280,7 +292,7 @@ def _xtext_decoded(value: bytes) -> str:
         octet = int(match[1], 16)
         return bytes((octet,)) if 32 <= octet < 127 else match[0]
 
-    return re.sub(rb"\+([0-9A-F]{2})", plain, value).decode("ascii", "backslashreplace")
+    return re.sub(rb"\+([0-9A-Fa-f]{2})", plain, value).decode("ascii", "backslashreplace")
 
 
 def _folded(line: str) -> str:
@@ -288,7 +300,9 @@ def _folded(line: str) -> str:
     if len(line) <= _FOLD_AT:
         return line
     pieces = textwrap.wrap(line, _FOLD_AT, subsequent_indent=" ", break_long_words=False, break_on_hyphens=False)
-    cut = [piece[at : at + 900] for piece in pieces for at in range(0, len(piece), 900)]
+    # A character has up to four octets.
+    size = 900 if line.isascii() else 240
+    cut = [piece[at : at + size] for piece in pieces for at in range(0, len(piece), size)]
     return "\r\n".join(
         piece if number == 0 or piece.startswith(" ") else f" {piece}" for number, piece in enumerate(cut)
     )
@@ -308,11 +322,18 @@ def _bounded_lines(text: bytes) -> bytes:
         rest = line
         while len(rest) > _LINE_LIMIT:
             at = max(rest.rfind(b" ", 1, _LINE_LIMIT), rest.rfind(b"\t", 1, _LINE_LIMIT))
-            at = at if at > 0 and rest[:at].strip() else _LINE_LIMIT - 8
+            at = at if at > 0 and rest[:at].strip() else _character(rest, _LINE_LIMIT - 8)
             cut.append(rest[:at])
             rest = b" " + rest[at:].lstrip(b" \t")
         cut.append(rest)
     return b"\r\n".join(cut)
+
+
+def _character(text: bytes, at: int) -> int:
+    """The beginning of the UTF-8 character at a place."""
+    while at > 1 and text[at] & 0xC0 == 0x80:
+        at -= 1
+    return at
 
 
 def _base64(data: bytes) -> bytes:

@@ -9,9 +9,9 @@ from services.relay.addressing import NextId, Wanted, address
 from services.relay.configuration import Configuration
 from services.relay.dsn import Action, Report, ReportedRecipient, build, is_automatic, recipients_by_action
 from services.relay.expansion import postmasters
-from services.relay.message import NewMessage, QueuedMessage, queue_id
+from services.relay.message import NewMessage, QueuedMessage, queue_id, queued
 from services.relay.schedule import sweep
-from services.relay.states import Kind
+from services.relay.states import Kind, State
 
 
 def reports(
@@ -33,12 +33,28 @@ def reports(
     if not message.sender:
         return _double_bounce(configuration, next_id, message, reported, now)
     content = message.content or b""
-    found = []
+    found: list[NewMessage] = []
     for action, group in recipients_by_action(reported).items():
         if action in (Action.FAILED, Action.DELAYED) and is_automatic(content):
             continue
-        found.append(_report(configuration, next_id, message, group, now, (message.sender,), Kind.REPORT))
+        report = _report(configuration, next_id, message, group, now, (message.sender,), Kind.REPORT)
+        found += (report, *_unreturnable(configuration, next_id, report, now))
     return tuple(found)
+
+
+def _unreturnable(
+    configuration: Configuration, next_id: NextId, report: NewMessage, now: int
+) -> tuple[NewMessage, ...]:
+    """Where the sender's address leads nowhere, as an alias of itself does, its report ends before any attempt."""
+    if any(each.state.open for each in report.deliveries):
+        return ()
+    lost = [
+        ReportedRecipient(each.recipient, Action.FAILED, "5.4.6", text=each.reply)
+        for each in report.deliveries
+        if each.state is State.BOUNCED
+    ]
+    about, _ = queued(report, now, 0)
+    return _double_bounce(configuration, next_id, about, lost, now)
 
 
 def _double_bounce(

@@ -225,6 +225,32 @@ def test_a_utf8_reply_does_not_make_the_report_8_bit() -> None:
     assert b"Empf\\xe4nger" in built
 
 
+def test_lines_are_short_in_octets_not_in_characters() -> None:
+    """C142: a report to an address beyond ASCII says what the server said as it is."""
+    of = report(replace(FAILED, text="5.1.1 " + "ü" * 1900), to="änne@sender.test".encode())
+    assert read(of).get_param("report-type") == "global-delivery-status"
+    # To people, and to programs.
+    assert build(of).decode().count("ü") == 2 * 1900
+
+
+def test_a_long_line_is_never_cut_within_a_character() -> None:
+    long = "Subject: " + "ß" * 1200
+    built = build(report(content=f"{long}\r\n\r\nbody\r\n".encode()))
+    assert _decoded(built).decode().count("ß") == 1200
+
+
+def test_xtext_in_small_letters_is_read_too() -> None:
+    about, one = fields_of(report(replace(FAILED, orcpt=b"rfc822;u+2bx@one.test"), envelope_id=b"a+3db"))
+    assert one["Original-Recipient"] == "rfc822; u+x@one.test"
+    assert about["Original-Envelope-Id"] == "a=b"
+
+
+def test_what_holds_nul_is_not_returned_whole() -> None:
+    built = build(report(ret="FULL", content=ORIGINAL.replace(b"hello", b"he\0llo") + b"a\0b\r\n"))
+    assert b"\0" not in built
+    assert b"Subject: he?llo" in built
+
+
 def test_utf8_xtext() -> None:
     assert utf8_xtext("a+b=c\\d@x") == "a\\x{2B}b\\x{3D}c\\x{5C}d@x"
 
@@ -268,7 +294,14 @@ def test_automatic_answers_are_known() -> None:
     assert not is_automatic(ORIGINAL)
     for value in (b"no", b"auto-generated", b"auto-generated; type=auto-replied"):
         assert not is_automatic(b"Auto-Submitted: " + value + b"\r\n" + ORIGINAL)
-    for value in (b"auto-replied", b"AUTO-REPLIED; x=y", b"Auto-Replied (vacation)", b"auto-notified"):
+    for value in (
+        b"auto-replied",
+        b"AUTO-REPLIED; x=y",
+        b"Auto-Replied (vacation)",
+        b"auto-notified",
+        b"(out (of) office) auto-replied",
+        b"\r\n\tauto-replied;owner-email=x@y.test",
+    ):
         assert is_automatic(b"Auto-Submitted: " + value + b"\r\n" + ORIGINAL)
 
 

@@ -191,6 +191,20 @@ def test_null_sender_mail_is_reported_to_the_postmasters_once_and_to_nobody_else
     assert reports(with_postmasters, numbers().__next__, about, [FAILURE], HOUR) == ()
 
 
+def test_a_report_to_an_alias_that_leads_nowhere_reaches_the_postmasters() -> None:
+    """C141: it ends before any attempt, and would be lost without a word."""
+    aliases = {b"a@sender.test": Alias("x", b"a@sender.test", (b"a@sender.test",))}
+    configuration = replace(CONFIGURATION, aliases=aliases, external_postmasters=(b"p@far.test",))
+    report, notice = reports(configuration, numbers().__next__, MESSAGE, [FAILURE], HOUR)
+    assert (report.waiting, report.deliveries[0].state) == ((), State.BOUNCED)
+    assert notice.kind is Kind.DOUBLE_BOUNCE
+    assert [each.recipient for each in notice.waiting] == [b"p@far.test"]
+    assert b"Final-Recipient: rfc822; a@sender.test" in notice.content
+    # The postmasters' own address may be such an alias: that is the end of it.
+    circle = replace(configuration, external_postmasters=(b"a@sender.test",))
+    assert [each.waiting for each in reports(circle, numbers().__next__, MESSAGE, [FAILURE], HOUR)] == [(), ()]
+
+
 def test_no_report_answers_an_automatic_answer() -> None:
     automatic = MESSAGE.with_content(b"Auto-Submitted: auto-replied\r\n" + (MESSAGE.content or b""))
     assert reports(CONFIGURATION, numbers().__next__, automatic, [FAILURE], HOUR) == ()
