@@ -68,7 +68,11 @@ def test_secrets_are_write_only_and_have_no_example(document: dict[str, Any]) ->
 
 @pytest.mark.timeout(400)
 async def test_generated_requests_find_nothing(begun_url: str, begun: Path, resolver: str) -> None:
-    """schemathesis with all its checks: examples, random requests, and sequences that follow links."""
+    """schemathesis with all its checks: examples, random requests, and sequences that follow links.
+
+    What a request's shape is refused for has nothing to do with the database: random ones go to one of them.
+    """
+    phases = "examples,fuzzing,stateful" if begun_url.startswith("sqlite") else "examples,stateful"
     async with (
         peers() as (_, _, targets),
         running(begun_url, begun, nameservers=resolver, failed_keys_per_minute=100_000, **targets) as service,
@@ -78,7 +82,7 @@ async def test_generated_requests_find_nothing(begun_url: str, begun: Path, reso
             # The committed document: making it anew takes a busy machine longer than the tool waits.
             *(str(ROOT / "openapi.json"), "--url", f"http://127.0.0.1:{service.http_port}"),
             *("--header", f"Authorization: Bearer {ADMIN_KEY}"),
-            *("--phases", "examples,fuzzing,stateful", "--max-examples", "1", "--no-color"),
+            *("--phases", phases, "--max-examples", "1", "--no-color"),
             *("--request-timeout", "60"),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

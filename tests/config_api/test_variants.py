@@ -196,7 +196,7 @@ async def test_c155_queries_are_taken_as_they_are_declared(on_sqlite: Service) -
         ("GET", "/v1/revisions/+1", "/number"),
         ("GET", "/v1/revisions/01", "/number"),
     ):
-        body = {} if method == "POST" else None
+        body: dict[str, Any] | None = {} if method == "POST" else None
         answer = await on_sqlite.api.request(method, path, json=body, headers={"If-Match": "*"})
         assert (answer.status_code, pointer in _pointers(answer)) == (422, True), (path, answer.text)
     assert (await on_sqlite.get("/v1/revisions?limit=1"))["items"][0]["number"] == newest
