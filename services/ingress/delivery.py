@@ -39,6 +39,7 @@ FAULTS = {
     Fault.BARE_NEWLINE: BARE_LINE_END,
     Fault.STORAGE: STORAGE,
 }
+_QUEUE_ID_OCTETS = 64
 _HEADER_TOO_LONG = BAD_CONTENT.with_text("Header too long")
 
 
@@ -181,4 +182,10 @@ def _accepted(dialogue: Dialogue, submission: Submission, queue_id: str) -> None
     discarded = submission.transaction.all_discarded
     dialogue.services.metrics.messages["discarded" if discarded else "accepted"] += 1
     dialogue.services.mail_log.stored(submission, queue_id, answered=not connection.lost)
-    dialogue.reply(MESSAGE_ACCEPTED.with_text(f"Message accepted as {queue_id}"))
+    reply = MESSAGE_ACCEPTED.with_text(f"Message accepted as {queue_id}")
+    if queue_id.isascii() and queue_id.isalnum() and len(queue_id) <= _QUEUE_ID_OCTETS:
+        # No need to clean it, nor to keep what is never said again among the rendered replies.
+        dialogue.services.metrics.replies[reply.code] += 1
+        connection.send(f"{reply.code} {reply.enhanced} {reply.text}\r\n".encode("ascii"))
+    else:
+        dialogue.reply(reply)

@@ -32,6 +32,8 @@ class FakeRelay(relay_pb2_grpc.RelayServicer):
         self.refused: list[pb.RefusedMessage] = []
         self.abandoned: list[str] = []
         self.result: int = pb.SubmitAck.RESULT_STORED
+        # Of every message, when not empty.
+        self.queue_id = ""
         self.storage = pb.StorageState(accepting=True, available=1 << 40)
         # Cleared: submissions are taken and not acknowledged.
         self.acknowledging = asyncio.Event()
@@ -119,7 +121,7 @@ class FakeRelay(relay_pb2_grpc.RelayServicer):
                 pb.SubmitAck(
                     submission_id=submission_id,
                     result=self.result,  # type: ignore[arg-type]
-                    queue_id=f"q{len(self.stored)}",
+                    queue_id=self.queue_id or f"q{len(self.stored)}",
                 )
             )
         if acks:

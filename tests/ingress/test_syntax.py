@@ -236,6 +236,15 @@ async def test_c37_what_clients_and_policy_say_never_breaks_a_reply(ingress: Ing
     assert (await client.command("NOOP")).code == 250
 
 
+@pytest.mark.parametrize("queue_id", ["1F\r\n250 2.0.0 more", "\u00e9" * 300, "x" * 3000])
+async def test_c37_nor_does_what_relay_says(ingress: Ingress, queue_id: str) -> None:
+    ingress.relay.queue_id = queue_id
+    client = await ingress.client()
+    reply = await client.send_mail()
+    assert reply.code == 250
+    assert (await client.command("NOOP")).code == 250
+
+
 async def test_c41_vrfy_says_nothing_and_expn_is_not_there(ingress: Ingress) -> None:
     client = await ingress.client()
     assert (await client.command("VRFY recipient@example.com")).code == 252
