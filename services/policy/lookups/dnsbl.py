@@ -14,9 +14,9 @@ from services.policy.rules.lookup import Finding, Outcome
 
 log = structlog.get_logger(__name__)
 
-# RFC 5782 5: 127.0.0.2 is listed in every list, 127.0.0.1 in none.
-_LISTED_TEST = "2.0.0.127"
-_UNLISTED_TEST = "1.0.0.127"
+# RFC 5782 5: these are listed in every list of IPv4 or IPv6 addresses, or in none.
+_LISTED = {4: "127.0.0.2", 6: "::ffff:7f00:2"}
+_UNLISTED = {4: "127.0.0.1", 6: "::ffff:7f00:1"}
 
 
 class BlockLists:
@@ -29,23 +29,31 @@ class BlockLists:
     async def listing(self, address: str, zone: str) -> Found:
         """The A records of the client in one list. The test entries are asked beside it, and remembered likewise."""
         answer, listed, unlisted = await asyncio.gather(
-            self._resolver.resolve(query_name(address, zone), "A"),
-            self._resolver.resolve(f"{_LISTED_TEST}.{zone}", "A"),
-            self._resolver.resolve(f"{_UNLISTED_TEST}.{zone}", "A"),
+            *(self._ask(each, zone) for each in (address, _LISTED[4], _UNLISTED[4]))
         )
+        if listed.outcome is Outcome.NONE and ip_address(address).version == 6:
+            # A list of IPv6 addresses alone has test entries of its own.
+            listed, unlisted = await asyncio.gather(self._ask(_LISTED[6], zone), self._ask(_UNLISTED[6], zone))
         fault = self._fault(answer, listed, unlisted)
         self._note(zone, fault)
         if fault:
             return Found(Finding(Outcome.NO_ANSWER, answer.records, fault), answer.expires_at)
+        if answer.outcome is Outcome.FOUND and Outcome.NO_ANSWER in (listed.outcome, unlisted.outcome):
+            # Nobody is refused by a list that can't be told from a broken one.
+            expires_at = min(answer.expires_at, listed.expires_at, unlisted.expires_at)
+            return Found(Finding(Outcome.NO_ANSWER, answer.records, "no answer about the test entries"), expires_at)
         return Found(Finding(answer.outcome, answer.records), answer.expires_at)
+
+    async def _ask(self, address: str, zone: str) -> Answer:
+        return await self._resolver.resolve(query_name(address, zone), "A")
 
     @staticmethod
     def _fault(answer: Answer, listed: Answer, unlisted: Answer) -> str:
         """Why the answer says nothing; empty when it does."""
         if listed.outcome is Outcome.NONE:
-            return "test entry 127.0.0.2 is not listed"
+            return "its test entry that is always listed is not"
         if unlisted.outcome is Outcome.FOUND:
-            return "test entry 127.0.0.1 is listed"
+            return "its test entry that is never listed is"
         if any(not _sane(record) for record in (*answer.records, *listed.records)):
             # Query refused, wrong resolver, parked domain (C83).
             return "answers with codes that are no listing"

@@ -66,13 +66,17 @@ class _Query(spf.query):  # type: ignore[misc]
 
     def __init__(self, question: Question, resolve: Resolve, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(i=question.client, s=question.subject, h=question.helo, querytime=_CHECK_SECONDS)
+        if question.subject:
+            # pyspf cuts at the first @, which a quoted local part may hold.
+            self.l, _, self.o = question.subject.rpartition("@")
+            self.d = self.o
         self._resolve = resolve
         self._loop = loop
         self._deadline = time.monotonic() + _CHECK_SECONDS
 
     def result(self) -> str:
         """The result's name in lower case. In a thread."""
-        if not self.d:
+        if not self.d or self.d.startswith("["):
             # A literal, or no HELO name: there is nothing to check (RFC 7208 4.3).
             return "none"
         try:

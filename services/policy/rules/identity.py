@@ -35,11 +35,13 @@ class _Helo:
 def _helo(raw: bytes) -> _Helo:
     parsed = parse_helo(raw)
     name = parsed.name if parsed.kind in (HeloKind.FQDN, HeloKind.NON_FQDN) else ""
+    # An address without brackets is no name of the DNS (RFC 1123 2.1).
+    is_number = name.rpartition(".")[2].isdigit()
     return _Helo(
         name=name,
         is_literal=parsed.kind is HeloKind.LITERAL,
         is_full=parsed.kind in (HeloKind.FQDN, HeloKind.LITERAL),
-        question=(Question(Lookup.HELO_DOMAIN, name),) if name else (),
+        question=(Question(Lookup.HELO_DOMAIN, name),) if name and not is_number else (),
     )
 
 

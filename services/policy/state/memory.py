@@ -16,18 +16,21 @@ _UNKNOWN_RECIPIENTS = Counter.UNKNOWN_RECIPIENTS_TODAY
 
 
 class _Window:
-    """Counts of one window that ends at a fixed time, the same for all clients."""
+    """Counts of one window that ends at a fixed time, the same for all clients; and of the one that was before.
 
-    __slots__ = ("counts", "ends_at")
+    A clock that is set back must not empty the counts at each step between two minutes.
+    """
+
+    __slots__ = ("_before", "counts", "ends_at")
 
     def __init__(self) -> None:
         self.ends_at = 0
         self.counts: dict[str, int] = {}
+        self._before: tuple[int, dict[str, int]] = (0, {})
 
     def add(self, client: str, ends_at: int) -> int | None:
         if ends_at != self.ends_at:
-            self.ends_at = ends_at
-            self.counts = {}
+            self._turn(ends_at)
         count = self.counts.get(client, 0)
         if count == 0 and len(self.counts) >= MAX_CLIENTS:
             return None
@@ -36,6 +39,10 @@ class _Window:
 
     def peek(self, client: str, ends_at: int) -> int:
         return self.counts.get(client, 0) + 1 if ends_at == self.ends_at else 1
+
+    def _turn(self, ends_at: int) -> None:
+        now, self._before = self._before, (self.ends_at, self.counts)
+        self.ends_at, self.counts = now if now[0] == ends_at else (ends_at, {})
 
 
 class MemoryStore:

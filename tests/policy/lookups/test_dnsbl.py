@@ -61,6 +61,26 @@ async def test_c83_no_answer_and_none_are_no_listing(behaviour: Behaviour, dns_s
     assert await decided(dns_server, "list.test") == "accept"
 
 
+async def test_c83_nobody_is_refused_while_the_test_entries_have_no_answer(dns_server: DnsServer) -> None:
+    for number, entry in enumerate(("2.0.0.127", "1.0.0.127")):
+        zone = f"unsure{number}.test"
+        alive(dns_server, zone)
+        dns_server.add(query_name(STRANGER, zone), "A", "127.0.0.2")
+        dns_server.behave(f"{entry}.{zone}", Behaviour.SERVFAIL)
+        assert await decided(dns_server, zone) == "accept"
+
+
+async def test_c84_a_list_of_ipv6_addresses_alone_has_its_own_test_entries(dns_server: DnsServer) -> None:
+    """RFC 5782 5: ::FFFF:7F00:2 is listed, ::FFFF:7F00:1 is not."""
+    for zone in ("six.test", "wild.test"):
+        dns_server.add(query_name("::ffff:7f00:2", zone), "A", "127.0.0.2")
+        dns_server.add(query_name(STRANGER_V6, zone), "A", "127.0.0.2")
+    dns_server.add(query_name("::ffff:7f00:1", "wild.test"), "A", "127.0.0.2")
+    assert await decided(dns_server, "six.test", client=STRANGER_V6) == "554 5.7.1"
+    assert await decided(dns_server, "wild.test", client=STRANGER_V6) == "accept"
+    assert broken("wild.test") == 1
+
+
 async def test_c83_several_records_of_which_one_is_a_listing(dns_server: DnsServer) -> None:
     alive(dns_server, "list.test")
     dns_server.add(query_name(STRANGER, "list.test"), "A", "127.0.0.200", "127.0.0.4")

@@ -258,3 +258,13 @@ async def test_off_means_free(dns_server: DnsServer) -> None:
         # A recipient that is refused anyway waits for no look-up.
         assert replied(await policy.decide(rcpt("x@elsewhere.test", client="192.0.2.77"))) == "554 5.7.1"
     assert dns_server.queries == ()
+
+
+@pytest.mark.parametrize("helo", [b"192.0.2.10", b"1.2.3", b"mail.example.123", b"a..b.test", b"[192.0.2.10]"])
+async def test_a_helo_that_is_no_name_is_asked_nothing_about(helo: bytes, dns_server: DnsServer) -> None:
+    rules = snapshot({"advanced_security": {"reject_unknown_helo": "enforce"}})
+    made = rcpt("alice@local.test")
+    made.session.helo_name = helo
+    async with serving(rules, dns=dns_server.address) as policy:
+        assert replied(await policy.decide(made)) == ("accept" if helo.startswith(b"[") else "450 4.7.1")
+    assert dns_server.queries == ()

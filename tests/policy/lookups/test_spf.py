@@ -54,6 +54,20 @@ async def test_identities_without_a_domain_have_no_result(sender: str, helo: str
 
 
 @pytest.mark.parametrize(
+    "sender", ['"a@b"@bank.test', '"x@pass.test"@bank.test', '"@pass.test"@bank.test', "a%b@bank.test"]
+)
+async def test_a_quoted_local_part_hides_no_domain(sender: str, checker: SpfChecker, dns_server: DnsServer) -> None:
+    dns_server.add("bank.test", "TXT", "v=spf1 -all")
+    dns_server.add("pass.test", "TXT", "v=spf1 +all")
+    assert await result(checker, sender) is CheckResult.FAIL
+
+
+async def test_a_literal_is_asked_nothing_about(checker: SpfChecker, dns_server: DnsServer) -> None:
+    assert await result(checker, "joe@[192.0.2.1]") is CheckResult.NONE
+    assert dns_server.queries == ()
+
+
+@pytest.mark.parametrize(
     "record", ['"v=spf1 ip4:\\255\\000 -all"', "v=spf1 exists:%{zz}.test -all", "v=spf1 redirect=%{d}%", "v=spf1 a:%"]
 )
 async def test_garbage_is_a_permanent_error(record: str, checker: SpfChecker, dns_server: DnsServer) -> None:

@@ -73,6 +73,12 @@ async def test_a_question_put_again_is_answered_and_not_counted_again(store: Sto
     assert await apply(store, message(now=NOW + 30)._replace(limit=READ_ONLY), now=NOW + 30) == [0]
 
 
+async def test_a_clock_that_is_set_back_empties_no_count(store: Store) -> None:
+    """Two minutes in turn, as around a step of the clock, or as two replicas with clocks apart."""
+    found = [await apply(store, message(now=NOW + 60 * (number % 2))) for number in range(6)]
+    assert found == [[1], [1], [2], [2], [3], [3]]
+
+
 async def test_clients_and_counters_do_not_share_counts(store: Store) -> None:
     await apply(store, message())
     other = Operation(Counter.CONNECTIONS_THIS_MINUTE, CLIENT, minute_end(NOW))
