@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import email
 import email.policy
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from email.message import EmailMessage, Message
@@ -288,6 +289,47 @@ def test_the_fields_are_those_that_other_systems_write() -> None:
     assert {"final-recipient", "action", "status", "diagnostic-code", "reporting-mta"} <= usual
     ours = {name.lower() for group in fields_of(report()) for name in group.keys()}  # noqa: SIM118
     assert usual <= ours | {"original-recipient"}
+
+
+# RFC 3464: what each field looks like.
+_FORMS = {
+    "reporting-mta": r"[\w-]+;\s*\S+",
+    "received-from-mta": r"[\w-]+;\s*\S+",
+    "arrival-date": r"\w{3}, +\d{1,2} \w{3} \d{4} \d\d:\d\d:\d\d ([+-]\d{4}|GMT)( \(.*\))?",
+    "original-recipient": r"[\w-]+;\s*\S+",
+    "final-recipient": r"[\w-]+;\s*\S+",
+    "action": r"(failed|delayed|delivered|relayed|expanded)( \(.*\))?",
+    "status": r"[245]\.\d{1,3}\.\d{1,3}( \(.*\))?",
+    "remote-mta": r"[\w-]+;\s*\S+.*",
+    "diagnostic-code": r"[\w-]+;\s*.+",
+    "last-attempt-date": r"\w{3}, +\d{1,2} \w{3} \d{4} \d\d:\d\d:\d\d ([+-]\d{4}|GMT)( \(.*\))?",
+}
+
+
+def _well_formed(name: str, value: object) -> bool:
+    return re.fullmatch(_FORMS[name.lower()], " ".join(str(value).split()), re.IGNORECASE) is not None
+
+
+def test_each_field_has_the_form_that_other_systems_give_it() -> None:
+    """The forms are RFC 3464's; nearly all public samples keep to them, and we always do."""
+    if not SAMPLES.exists():
+        pytest.skip("no public samples here")
+    good: dict[str, list[bool]] = {}
+    for path in sorted(SAMPLES.glob("*.eml")):
+        for group in _status_groups(email.message_from_bytes(path.read_bytes())):
+            for name, value in group.items():
+                if name.lower() in _FORMS:
+                    good.setdefault(name.lower(), []).append(_well_formed(name, value))
+    assert good.keys() == _FORMS.keys()
+    for name, found in good.items():
+        assert sum(found) > 0.8 * len(found), (name, sum(found), len(found))
+    ours = [*_every_field(report(replace(FAILED, orcpt=b"rfc822;u@one.test"), envelope_id=b"e1"))]
+    assert {name.lower() for name, _ in ours} >= _FORMS.keys()
+    assert [(name, value) for name, value in ours if name.lower() in _FORMS and not _well_formed(name, value)] == []
+
+
+def _every_field(of: Report) -> list[tuple[str, object]]:
+    return [field for group in fields_of(of) for field in group.items()]
 
 
 def test_automatic_answers_are_known() -> None:

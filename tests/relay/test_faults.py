@@ -23,6 +23,8 @@ from services.relay.queue.claiming import Claim
 from services.relay.queue.database import Connection, Database, SqliteDatabase, UnavailableError, Work
 from services.relay.queue.filters import MessageFilter
 from services.relay.states import State
+from tests.peers.smtp_sink import SmtpSink, Stage, reply
+from tests.relay.relay_process import RelayProcess, history, submission, submit, until_empty
 from tests.relay.scripted_transport import ScriptedTransport, deferred, delivered, failed
 from tests.relay.whole_relay import CONFIGURATION, WholeRelay, incoming_of
 
@@ -110,6 +112,23 @@ async def test_not_an_octet_left(small_disk: Path) -> None:
         assert await relay.rows("SELECT count(*) FROM messages") == [(1,)]
         assert await relay.rows("PRAGMA integrity_check") == [("ok",)]
         assert len(transport.to(b"u@one.test")) == 2
+
+
+async def test_a_log_that_can_not_be_written_costs_no_mail(
+    small_disk: Path, tmp_path: Path, smtp_sink: SmtpSink
+) -> None:
+    """C133: the log has a file system of its own, and that is full."""
+    smtp_sink.on(Stage.RCPT, reply("550 5.1.1 no such user"), address="no@one.test")
+    relay = RelayProcess(small_disk, f"sqlite:///{tmp_path / 'queue.sqlite3'}", smtp_sink.port)
+    await relay.start()
+    fill(small_disk, 0)
+    load = [submission(number, b"no@one.test" if number % 3 == 0 else b"u@one.test") for number in range(30)]
+    stored = await submit(relay, load)
+    assert len(stored) == len(load)
+    await until_empty(relay)
+    assert len(await history(relay)) == 40
+    assert len(smtp_sink.messages) == 30
+    assert relay.terminate() == 0
 
 
 async def test_a_read_only_database_refuses_and_recovers(tmp_path: Path) -> None:
