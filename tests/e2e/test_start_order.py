@@ -1,0 +1,55 @@
+"""The services start in any order: who waits for another says so, and goes on by itself when it comes."""
+
+from __future__ import annotations
+
+import smtplib
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e import world
+from tests.peers.process import until
+from tests.peers.suite import Suite
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def empty() -> Iterator[Suite]:
+    """A suite of which nothing runs yet, and that never did."""
+    suite = Suite()
+    yield suite
+    print(suite.logs[-20_000:])
+    suite.stop()
+
+
+def greeting(suite: Suite) -> str:
+    """Code and enhanced code; empty while nobody listens."""
+    client = smtplib.SMTP(timeout=30)
+    try:
+        code, text = client.connect(suite.host, suite.smtp_port)
+    except (OSError, smtplib.SMTPException):
+        return ""
+    finally:
+        client.close()
+    return f"{code} {text.split(b' ', 1)[0].decode()}"
+
+
+def test_the_last_to_start_is_config_api(empty: Suite) -> None:
+    suite = empty
+    suite.start_service("ingress", wait=False)
+    until(lambda: greeting(suite) == "451 4.3.0", "ingress is there, and policy is not")
+    suite.start_service("relay", wait=False)
+    suite.start_service("policy", wait=False)
+    until(lambda: greeting(suite) == "421 4.3.2", "policy is there, and has no configuration")
+    assert not suite.is_ready("policy")
+    suite.start_service("config_api")
+    for name in ("policy", "relay", "ingress"):
+        suite.wait_until_ready(name)
+    world.local_domain(suite)
+    world.account(suite)
+    until(lambda: world.reply_to_rcpt(suite, world.ALICE)[0] == 250, "policy knows the account")
+    with world.smtp(suite) as client:
+        assert client.sendmail("bob@far.test", [world.ALICE], world.message("bob@far.test", [world.ALICE])) == {}
+    new = suite.folder / "mail" / "alice" / "new"
+    until(lambda: new.is_dir() and len(list(new.iterdir())) == 1, "the message is in alice's maildir")
