@@ -52,10 +52,10 @@ def received(session: Session, transaction: Transaction, submission_id: str, now
 
 def without_forbidden(head: bytes, *, submission: bool) -> bytes:
     """A header without Return-Path, which only final delivery may add, and without a quarantine mark that is not ours;
-    on submission without Bcc too (C145).
+    on submission without Bcc and Resent-Bcc too (C145; RFC 5322 3.6.3, 3.6.6).
     """
     head = header.remove_named(header.remove_named(head, b"return-path"), b"x-posthouse-quarantine")
-    return header.remove_named(head, b"bcc") if submission else head
+    return header.remove_named(header.remove_named(head, b"bcc"), b"resent-bcc") if submission else head
 
 
 def completion(head: bytes, host: str, submission_id: str, now: int) -> tuple[bytes, bytes]:

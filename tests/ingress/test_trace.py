@@ -126,7 +126,7 @@ async def test_return_path_is_taken_out(ingress: Ingress) -> None:
 
 BCC = (
     b"From: a@example.org\r\nBCC: hidden@example.com,\r\n second@example.com\r\n"
-    b"To: b@example.com\r\nbcc: third@example.com\r\n"
+    b"Resent-Bcc : hidden@example.com\r\nTo: b@example.com\r\nbcc: third@example.com\r\n"
 )
 
 
