@@ -210,3 +210,13 @@ def test_no_report_answers_an_automatic_answer() -> None:
     assert reports(CONFIGURATION, numbers().__next__, automatic, [FAILURE], HOUR) == ()
     relayed = replace(FAILURE, action=Action.RELAYED, status="2.0.0")
     assert len(reports(CONFIGURATION, numbers().__next__, automatic, [relayed], HOUR)) == 1
+
+
+def test_whatever_a_server_says_is_kept_as_json() -> None:
+    said = 'quoted "so", \\ back, tab\t, \x7f, \u00fc, \u2028, \U0001f600, a half \udce9'
+    outcome = replace(LATER, text=said, tls="TLSv1.3", tls_policy="dane", possible_duplicate=True, counts=False)
+    settled, _ = one(outcome, at=circumstances(worker='a"b'))
+    kept = json.loads(settled.attempt or "")
+    assert (kept["text"], kept["worker"], kept["tls"], kept["tls_policy"]) == (said, 'a"b', "TLSv1.3", "dane")
+    assert (kept["result"], kept["possible_duplicate"], kept["uncounted"]) == ("deferred", True, 1)
+    assert (settled.attempt or "").isascii()

@@ -26,6 +26,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from libs.runtime.lifecycle import StartupError
+from services.relay.queue.statements import driver_of
 from services.relay.queue.threads import Threads
 
 log = structlog.get_logger(__name__)
@@ -190,8 +191,8 @@ class _SqliteConnection:
         """Runs `work` in a transaction. Raises QueueError, and whatever `work` raises."""
         try:
             connection = self.connection()
-            driver = connection.connection.driver_connection
-            assert isinstance(driver, sqlite3.Connection)  # noqa: S101
+            driver = driver_of(connection)
+            assert driver is not None  # noqa: S101
             try:
                 driver.execute(self._begin)
                 result = work(connection)
@@ -208,8 +209,11 @@ class _SqliteConnection:
     def connection(self) -> Connection:
         """Opened when it is first needed, and then kept."""
         if self._connection is None:
+            connection = self._engine.connect()
             # Transactions are begun and ended by `transact`: no statement of SQLAlchemy's own comes in between.
-            self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            self._connection = connection.execution_options(
+                isolation_level="AUTOCOMMIT", sqlite_driver=connection.connection.driver_connection
+            )
         return self._connection
 
     def close(self) -> None:

@@ -201,7 +201,7 @@ def _rows_of(each: Settled, now: int, settle_rows: list[Row], back_rows: list[Ro
             each.destination,
             each.due_at,
             each.attempts,
-            each.possible_duplicate,
+            1 if each.possible_duplicate else 0,
             None if each.state.open else now,
             each.attempt,
             each.reply,

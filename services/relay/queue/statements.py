@@ -2,7 +2,7 @@
 
 SQLAlchemy's own execution costs several times SQLite's work on such a statement: cache keys, bind processors, a
 cursor's result for each. Here its expression language makes the text, and the driver runs it. Parameters and columns
-hold nothing but what both drivers take and give: int, str, bytes, bool, None.
+hold nothing but what both drivers take and give: int, str, bytes, None; 0 and 1 for booleans.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ARRAY,
+    Boolean,
     ColumnElement,
     Connection,
     Insert,
@@ -30,19 +31,35 @@ Row = tuple[Any, ...]
 Clause = Any | Callable[[str], Any]
 
 
+class _Compiled(NamedTuple):
+    """For one dialect."""
+
+    text: str
+    constants: Row
+    # Where each parameter is found in a row with the constants behind it; None: in the same order.
+    order: tuple[int, ...] | None
+    # Parameters that a driver which tells them apart wants as booleans.
+    booleans: frozenset[int]
+
+
+def driver_of(connection: Connection) -> sqlite3.Connection | None:
+    """SQLite's own connection; None on PostgreSQL. Its way through SQLAlchemy's layers is spared each statement."""
+    found: sqlite3.Connection | None = connection.get_execution_options().get("sqlite_driver")
+    return found
+
+
 class _Text:
     """The SQL of a clause in each dialect."""
 
     def __init__(self, clause: Clause, names: Sequence[str]) -> None:
         self._clause = clause
         self._names = tuple(names)
-        # SQL, and where each of its parameters is found in a row with the constants behind it; None: in the same order.
-        self._compiled: dict[str, tuple[str, Row, tuple[int, ...] | None]] = {}
+        self._compiled: dict[str, _Compiled] = {}
 
-    def of(self, connection: Connection) -> tuple[str, Row, tuple[int, ...] | None]:
+    def of(self, connection: Connection) -> _Compiled:
         return self._compiled.get(connection.dialect.name) or self._compile(connection)
 
-    def _compile(self, connection: Connection) -> tuple[str, Row, tuple[int, ...] | None]:
+    def _compile(self, connection: Connection) -> _Compiled:
         dialect, clause = connection.dialect, self._clause
         if not hasattr(clause, "compile"):
             clause = clause(dialect.name)
@@ -54,8 +71,14 @@ class _Text:
         order = tuple(known.index(name) for name in positions)
         in_order = order == tuple(range(len(self._names)))
         values = tuple(compiled.params[name] for name in constant)
-        found = self._compiled[dialect.name] = str(compiled), values, None if in_order else order
+        booleans = frozenset(index for index, name in enumerate(positions) if _is_boolean(compiled.binds[name]))
+        found = _Compiled(str(compiled), values, None if in_order else order, booleans)
+        self._compiled[dialect.name] = found
         return found
+
+
+def _is_boolean(parameter: Any) -> bool:
+    return isinstance(parameter.type, Boolean)
 
 
 class Many:
@@ -68,15 +91,17 @@ class Many:
         """Runs it for each row; nothing for none."""
         if not rows:
             return
-        text, constants, order = self._text.of(connection)
+        text, constants, order, booleans = self._text.of(connection)
         if order is not None:
             whole = (row + constants for row in rows)
             rows = [tuple(row[index] for index in order) for row in whole]
-        driver = connection.connection.driver_connection
-        if isinstance(driver, sqlite3.Connection):
+        driver = driver_of(connection)
+        if driver is not None:
             driver.executemany(text, rows)
-        else:
-            connection.exec_driver_sql(text, list(rows))
+            return
+        if booleans:
+            rows = [tuple(bool(each) if index in booleans else each for index, each in enumerate(row)) for row in rows]
+        connection.exec_driver_sql(text, list(rows))
 
 
 class Once:
@@ -100,12 +125,12 @@ class Once:
         return None if found is None else found[0]
 
     def _execute(self, connection: Connection, parameters: Row) -> Any:
-        text, constants, order = self._text.of(connection)
+        text, constants, order, _ = self._text.of(connection)
         if order is not None:
             whole = parameters + constants
             parameters = tuple(whole[index] for index in order)
-        driver = connection.connection.driver_connection
-        if isinstance(driver, sqlite3.Connection):
+        driver = driver_of(connection)
+        if driver is not None:
             return driver.execute(text, parameters)
         return connection.exec_driver_sql(text, parameters)
 

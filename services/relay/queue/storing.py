@@ -64,20 +64,21 @@ def _message_row(message: NewMessage, open_ones: int, now: int) -> Row:
         message.received_at,
         now,
         message.sweep_at if open_ones else None,
-        False,
+        0,
         open_ones,
         None if open_ones else now,
         message.ret,
         message.envelope_id,
-        message.smtputf8,
-        message.body_8bitmime,
-        message.quarantine,
+        # Anything but an exact int costs the driver of SQLite a search for an adapter.
+        1 if message.smtputf8 else 0,
+        1 if message.body_8bitmime else 0,
+        1 if message.quarantine else 0,
         origin.session_id,
         origin.client_address,
         origin.helo_name,
         origin.account_login,
         origin.listener,
-        origin.tls,
+        1 if origin.tls else 0,
         None,
         message.traceparent or None,
     )
@@ -106,7 +107,7 @@ def _delivery_rows(rows: list[Row], message: NewMessage, owner: int, now: int, w
                 now if each.state is State.QUEUED else None,
                 owner if leased else None,
                 0,
-                False,
+                0,
                 None if is_open else now,
                 each.record or None,
                 each.reply,
@@ -142,7 +143,7 @@ def store_refused(connection: Connection, refused: Sequence[Refused]) -> None:
                     one.refused_at,
                     one.refused_at,
                 ),
-                *(None, False, 0, one.refused_at, "", b"", False, False, False, origin.session_id),
+                *(None, 0, 0, one.refused_at, "", b"", 0, 0, 0, origin.session_id),
                 *(origin.client_address, origin.helo_name, origin.account_login, origin.listener, origin.tls),
                 json.dumps(reply),
                 None,
@@ -151,7 +152,7 @@ def store_refused(connection: Connection, refused: Sequence[Refused]) -> None:
         state = State.DISCARDED if one.discarded else State.REJECTED
         delivery_rows += [
             (
-                *(number, one.id, recipient, domain_of(recipient), b"", "", b"", int(state), "", None, None, 0, False),
+                *(number, one.id, recipient, domain_of(recipient), b"", "", b"", int(state), "", None, None, 0, 0),
                 *(one.refused_at, None, f"{one.code} {one.enhanced_code} {one.text}"),
             )
             for number, recipient in one.recipients
