@@ -59,7 +59,13 @@ def _trimmed(text: str) -> str:
 
 Name = Annotated[
     str,
-    Field(min_length=1, max_length=100, pattern=_NO_CONTROLS, description="What people call it; unique in its list."),
+    Field(
+        min_length=1,
+        max_length=100,
+        pattern=_NO_CONTROLS,
+        description="What people call it; unique in its list without regard to case.",
+        examples=["Office"],
+    ),
     AfterValidator(_trimmed),
 ]
 Label = Annotated[

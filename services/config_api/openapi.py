@@ -15,7 +15,8 @@ from services.config_api import answers
 API_VERSION = "1"
 DESCRIPTION = (
     "Settings and operation of a Posthouse mail gateway. Every answer but a page carries an ETag; changes need it as "
-    "If-Match. Errors are problem details (RFC 9457)."
+    "If-Match. A change that changes nothing keeps the ETag. Every POST that changes something takes Idempotency-Key. "
+    "Unknown members and query parameters are refused. Errors are problem details (RFC 9457)."
 )
 TAGS: list[dict[str, Any]] = [
     {"name": "general", "description": "SMTP AUTH, the session profile, the external postmasters."},

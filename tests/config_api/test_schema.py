@@ -13,6 +13,7 @@ import pytest
 
 from services.config_api import openapi
 from services.config_api.app import describe_app
+from services.config_api.catalogue import RESOURCES
 from tests.config_api.peers import peers
 from tests.config_api.service import ADMIN_KEY, running
 
@@ -53,6 +54,28 @@ def test_every_setting_is_described(document: dict[str, Any]) -> None:
         assert schema.get("description"), name
         for field, found in schema.get("properties", {}).items():
             assert found.get("description") or "$ref" in found, (name, field)
+
+
+def test_what_is_set_has_default_or_example_and_numbers_have_bounds(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    taken = [model for resource in RESOURCES.values() for model in _models(resource.model.__name__, schemas)]
+    assert len(taken) > 30
+    for name in taken:
+        for field, found in schemas[name]["properties"].items():
+            text = json.dumps(found)
+            known = any(f'"{key}"' in text for key in ("default", "examples", "enum", "const", "$ref", "writeOnly"))
+            assert known, (name, field)
+            if '"integer"' in text or '"number"' in text:
+                assert re.search(r'"(exclusiveM|m)inimum"', text), (name, field)
+                assert re.search(r'"(exclusiveM|m)aximum"', text), (name, field)
+            if '"string"' in text and '"enum"' not in text and '"const"' not in text and "date-time" not in text:
+                assert '"maxLength"' in text, (name, field)
+
+
+def _models(name: str, schemas: dict[str, Any]) -> list[str]:
+    """A schema, and those in it."""
+    inner = re.findall(r'"#/components/schemas/([A-Za-z]+)"', json.dumps(schemas[name]))
+    return [name, *(found for other in inner for found in _models(other, schemas))]
 
 
 def test_secrets_are_write_only_and_have_no_example(document: dict[str, Any]) -> None:

@@ -94,7 +94,9 @@ async def test_a_login_needs_its_password(on_sqlite: Service) -> None:
     assert answer.json()["errors"][0]["pointer"] == "/relay_host/auth/password"
 
 
-async def test_nothing_secret_is_in_the_file(tmp_path: Path, resolver: str) -> None:
+async def test_nothing_secret_is_in_the_file_or_the_log(
+    tmp_path: Path, resolver: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "config.sqlite3"
     async with running(f"sqlite:///{file}", tmp_path, nameservers=resolver) as service:
         await service.make("relay-rules", RULE)
@@ -102,7 +104,7 @@ async def test_nothing_secret_is_in_the_file(tmp_path: Path, resolver: str) -> N
         await service.make("dkim-keys", {"domain": "b.example", "selector": "a"})
         key = (await service.make("api-keys", {"name": "x", "role": "reader"}))["key"]
         await service.api.post("/v1/api-keys", json={"name": "y", "role": "reader"}, headers={"Idempotency-Key": "k"})
-    content = _content(tmp_path)
+    content = _content(tmp_path) + "".join(capfd.readouterr()).encode()
     assert PASSWORD.encode() not in content
     assert b"PRIVATE KEY" not in content
     assert key.encode() not in content

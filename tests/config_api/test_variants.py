@@ -9,7 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
+from services.config_api.catalogue import SINGLETONS
 from tests.config_api.service import ADMIN_KEY, Service
+from tests.config_api.test_collections import BODIES
 
 GENERAL = "/v1/settings/general"
 QUEUE = "/v1/settings/queue"
@@ -42,6 +44,47 @@ async def test_c148_passwords_are_text_that_a_login_can_carry(on_sqlite: Service
     for text in ("pa ss", "grüße", "p\u00e4ss\U0001f511", "'\"\\"):
         made = await on_sqlite.make("accounts", {"login": f"u{len(text)}{ord(text[1])}", "password": text})
         assert made["has_password"]
+
+
+def _leaves(body: Any) -> list[tuple[str | int, ...]]:
+    """Where texts stand in a body."""
+    if isinstance(body, str):
+        return [()]
+    inner = body.items() if isinstance(body, dict) else enumerate(body) if isinstance(body, list) else ()
+    return [(step, *rest) for step, value in inner for rest in _leaves(value)]
+
+
+def _with(body: Any, at: tuple[str | int, ...], added: str) -> Any:
+    if not at:
+        return body + added
+    copy = body.copy()
+    copy[at[0]] = _with(body[at[0]], at[1:], added)
+    return copy
+
+
+async def test_c148_no_text_of_any_setting_takes_a_line_end_or_nul(on_sqlite: Service) -> None:
+    tried = 0
+    bodies = [("POST", f"/v1/{kind}", first) for kind, (first, _, _) in BODIES.items()]
+    bodies += [("PUT", f"/v1/{one.kind}", await on_sqlite.get(f"/v1/{one.kind}")) for one in SINGLETONS]
+    zones = {"dnsbl": {"zones": [{"zone": "bl.example"}]}, "antivirus": {"clamd": "localhost:3310"}}
+    servers = {"preferred": ["192.0.2.53"], "alternate": ["192.0.2.54:53"]}
+    auth = {"username": "u", "password": "p"}
+    rule = {**BODIES["relay-rules"][0], "relay_host": {"host": "smart.example", "auth": auth}}
+    bodies += [
+        ("PUT", "/v1/settings/content-checks", zones),
+        ("PUT", "/v1/settings/resolvers", servers),
+        ("POST", "/v1/relay-rules", rule),
+        ("POST", "/v1/local-domains", {"name": "a.example", "mailbox": {"kind": "maildir", "path": "/a"}}),
+        ("POST", "/v1/explain/route", {"sender": "a@b.example", "recipient": "c@d.example"}),
+        ("POST", "/v1/queue/messages:hold", {"filter": {"sender": "a@b.example", "destination": "domain:b.example"}}),
+    ]
+    for method, path, body in bodies:
+        for at in _leaves(body):
+            for added in ("\n", "\r\n", "\x00"):
+                answer = await on_sqlite.api.request(method, path, json=_with(body, at, added), headers=ANY)
+                assert answer.status_code == 422, (path, at, added)
+                tried += 1
+    assert tried > 150
 
 
 async def test_c148_members_that_stand_twice_and_numbers_that_are_none(on_sqlite: Service) -> None:

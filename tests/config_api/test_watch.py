@@ -70,13 +70,17 @@ async def test_every_replica_pushes_every_change(postgres_url: str, tmp_path: Pa
             for number in range(2)
         ]
         calls = [replica.watches.WatchPolicy(REQUEST) for replica in replicas]
-        for call in calls:
-            await policy_snapshot(call)
+        begun = [(await policy_snapshot(call))[1] for call in calls]
+        assert begun[0] == begun[1]
         for number, changing in enumerate(replicas):
             await changing.make("trusted-networks", {"name": f"n{number}", "networks": [f"192.0.2.{number}/32"]})
+            digests = set()
             for call in calls:
-                found, _ = await policy_snapshot(call)
+                found, digest = await policy_snapshot(call)
                 assert len(found.trusted_networks) == number + 1
+                digests.add(digest)
+            # Who comes back to the other one has what is there.
+            assert len(digests) == 1
         # A key made through one is good at the other at once.
         made = await replicas[0].make("api-keys", {"name": "x", "role": "reader"})
         headers = {"Authorization": f"Bearer {made['key']}"}
