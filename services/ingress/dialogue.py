@@ -23,7 +23,7 @@ from libs.smtp.reply import (
     UNAUTHORISED_PIPELINING,
     Reply,
 )
-from services.ingress import spans
+from services.ingress import foreign, spans
 from services.ingress.clients.policy import PolicyError
 from services.ingress.commands import authentication, chunking, content, courtesy, encryption, envelope, greeting
 from services.ingress.connection import Connection
@@ -61,22 +61,7 @@ COMMANDS: dict[bytes, tuple[str, Command]] = {
     }.items()
 }
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
-# Another protocol, mostly HTTP that a browser was made to send (C31): a request, whose method a script may choose, an
-# answer, a field of a header; and a TLS record.
-_FOREIGN = re.compile(
-    rb"[^\r\n]* (?:HTTP|RTSP|SIP|ICAP)/[0-9](?:\.[0-9])?\Z|(?:HTTP|RTSP|SIP|ICAP)/[0-9]|SSH-[0-9]"
-    rb"|(?:GET|POST|PUT|HEAD|OPTIONS|CONNECT|DELETE|PATCH|TRACE) "
-    rb"|(?:Host|User-Agent|Referer|Origin|Accept|Content-Length|Cookie|Connection|Sec-Fetch-[a-z]+|Via):",
-    re.IGNORECASE,
-).match
-_HTTP_VERSION = (b" HTTP/1.1", b" HTTP/1.0", b" HTTP/2.0")
-_TLS_RECORD = (b"\x16\x03", b"\x80")
 WRONG_PROTOCOL = Reply(554, "5.5.0", "This is an SMTP server")
-# What the PROXY protocol's header is to somebody who reads lines: version 1's verb, and of version 2's signature the
-# line that no SMTP client sends. From a peer that is no proxy of ours it is an attempt to be somebody else (C80).
-_PROXY_VERB = b"PROXY"
-_PROXY_2_LINE = b"\x00"
-_PROXY_2 = b"\r\n\r\n\x00\r\n"
 NOT_A_PROXY = Reply(554, "5.7.1", "Not a trusted proxy")
 
 _COMMANDS_PER_TURN = 32
@@ -189,14 +174,12 @@ class Dialogue:
 
     async def _early_talker(self) -> None:
         early = bytes(self.connection.pending[:COMMAND_OCTETS])
-        line, _, _ = early.partition(b"\r\n")
-        if self._wrong_protocol(line):
+        if foreign.is_other_protocol(early.partition(b"\r\n")[0]):
             self.end("wrong_protocol", WRONG_PROTOCOL)
-            return
-        if not self.proxied and (line[:6].upper() == _PROXY_VERB + b" " or early.startswith(_PROXY_2)):
+        elif foreign.is_proxy_header(early) and not self.proxied:
             self._unexpected_proxy_header()
-            return
-        await self.violation(Violation.BEFORE_GREETING)
+        else:
+            await self.violation(Violation.BEFORE_GREETING)
 
     async def _commands(self) -> None:
         """Runs commands until the session ends. Raises LineTooLongError, GoneError, TimedOutError."""
@@ -228,11 +211,11 @@ class Dialogue:
     def _command(self, verb: bytes, line: bytes) -> Command | None:
         """What runs the line; None when it was answered already, since nothing does."""
         known = COMMANDS.get(verb)
-        if known is None or line.endswith(_HTTP_VERSION):
+        if known is None or foreign.is_http_request(line):
             self.services.metrics.commands["unknown"] += 1
-            if self._wrong_protocol(line):
+            if foreign.is_other_protocol(line):
                 self.end("wrong_protocol", WRONG_PROTOCOL)
-            elif verb == _PROXY_VERB or line == _PROXY_2_LINE:
+            elif foreign.is_proxy_line(line):
                 self._unexpected_proxy_header()
             else:
                 self.error(COMMAND_UNRECOGNISED)
@@ -260,7 +243,7 @@ class Dialogue:
             if self.services.draining and self.transaction is None:
                 self.end("shutting_down", SHUTTING_DOWN)
                 return None
-            if connection.pending.startswith(_TLS_RECORD):
+            if foreign.is_tls(connection.pending):
                 self.end("wrong_protocol", WRONG_PROTOCOL)
                 return None
             await connection.more(deadline)
@@ -268,17 +251,13 @@ class Dialogue:
         return line
 
     def _unexpected_proxy_header(self) -> None:
-        """A second one from a proxy of ours is a wrong command; from anybody else the first one is the last word."""
+        """From a proxy of ours, a second is a wrong command; from anybody else, the first is the last word (C80)."""
         if self.proxied:
             self.error(COMMAND_UNRECOGNISED)
             return
         self.services.metrics.sessions_refused["proxy"] += 1
         log.info("proxy_header_refused", session_id=self.session.id, peer=self.session.peer.client_address)
         self.end("proxy_header", NOT_A_PROXY)
-
-    @staticmethod
-    def _wrong_protocol(line: bytes) -> bool:
-        return line.startswith(_TLS_RECORD) or _FOREIGN(line) is not None
 
     # What the commands do with a session.
 

@@ -1,0 +1,47 @@
+"""Tells what is no SMTP: other protocols that come to our port, and the PROXY protocol's headers. Pure."""
+
+from __future__ import annotations
+
+import re
+
+# Mostly HTTP that a browser was made to send (C31): a request, whose method a script may choose, an answer, a field of
+# a header.
+_OTHER = re.compile(
+    rb"[^\r\n]* (?:HTTP|RTSP|SIP|ICAP)/[0-9](?:\.[0-9])?\Z|(?:HTTP|RTSP|SIP|ICAP)/[0-9]|SSH-[0-9]"
+    rb"|(?:GET|POST|PUT|HEAD|OPTIONS|CONNECT|DELETE|PATCH|TRACE) "
+    rb"|(?:Host|User-Agent|Referer|Origin|Accept|Content-Length|Cookie|Connection|Sec-Fetch-[a-z]+|Via):",
+    re.IGNORECASE,
+).match
+_HTTP_VERSION = (b" HTTP/1.1", b" HTTP/1.0", b" HTTP/2.0")
+_TLS_RECORD = (b"\x16\x03", b"\x80")
+
+# The PROXY protocol to somebody who reads lines: version 1's verb, and of version 2's signature the line that no SMTP
+# client sends.
+_PROXY_VERB = b"PROXY"
+_PROXY_2_LINE = b"\x00"
+_PROXY_2 = b"\r\n\r\n\x00\r\n"
+
+
+def is_other_protocol(line: bytes) -> bool:
+    """`line`: one that is no SMTP command, without its CRLF."""
+    return line.startswith(_TLS_RECORD) or _OTHER(line) is not None
+
+
+def is_http_request(line: bytes) -> bool:
+    """Whether a line whose first word may well be an SMTP verb is a request all the same. Asked of every command."""
+    return line.endswith(_HTTP_VERSION)
+
+
+def is_tls(received: bytes | bytearray) -> bool:
+    """Whether what was received begins as TLS does."""
+    return received.startswith(_TLS_RECORD)
+
+
+def is_proxy_line(line: bytes) -> bool:
+    """Whether a line that is no SMTP command is of a PROXY header."""
+    return line[:6].partition(b" ")[0].upper() == _PROXY_VERB or line == _PROXY_2_LINE
+
+
+def is_proxy_header(received: bytes) -> bool:
+    """Whether what was received begins as a PROXY header does."""
+    return received.startswith(_PROXY_2) or received[:6].upper() == _PROXY_VERB + b" "
