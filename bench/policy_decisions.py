@@ -1,6 +1,7 @@
 """Decisions a second of one policy process: the full rule set, 100,000 access rules, counters in memory and in Redis.
 
     python -m bench.policy_decisions [--seconds 5] [--profile]
+    python -m bench.policy_decisions --bare     without gRPC: frames of bytes in, frames of bytes out
 
 policy runs in a process of its own on one core, the client on the other; requests and verdicts go over loopback. The
 mix is that of mail: CONNECT, MAIL, two RCPT, END_OF_DATA, by 2,000 clients. Look-ups are answered by a DNS server on
@@ -20,7 +21,7 @@ import signal
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -32,7 +33,7 @@ from posthouse.policy.v1 import policy_pb2, policy_pb2_grpc
 from libs.runtime import rpc
 from services.policy.__main__ import open_store
 from services.policy.credentials import CredentialChecker
-from services.policy.engine import Engine
+from services.policy.engine import Engine, StreamSessions
 from services.policy.explain import Explainer
 from services.policy.failures import failure_limits
 from services.policy.history import History
@@ -41,7 +42,7 @@ from services.policy.lookups.resolver import Resolver, nameservers
 from services.policy.lookups.service import Lookups
 from services.policy.lookups.spf import SpfChecker
 from services.policy.metrics import DecisionCounts
-from services.policy.servicer import SERVICE, PolicyServicer
+from services.policy.servicer import SERVICE, PolicyServicer, Stream
 from services.policy.snapshot import compile_snapshot
 from services.policy.verdict_log import VerdictLog
 from tests.peers.dns import DnsServer
@@ -285,6 +286,74 @@ def _cpu_seconds(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+class _NoContext:
+    """Of a stream that is neither read from nor written to."""
+
+
+async def bare(checks: str, frame_size: int = 100, rounds: int = 12) -> float:
+    """CPU microseconds a decision costs from a frame's bytes to the answer's, the least of `rounds`.
+
+    The least: whatever else runs on the machine only ever adds. `checks`: "absent" or "off", how the snapshot has the
+    content checks.
+    """
+    with DnsServer() as server, tempfile.TemporaryFile("w") as log:
+        zone(server)
+        resolver = Resolver(nameservers(server.address), seconds=5)
+        lookups = Lookups(resolver, SpfChecker(resolver), seconds=5)
+        engine = Engine(
+            open_store("memory://", "bench"),
+            lookups,
+            CredentialChecker(failure_limits("memory://")),
+            DecisionCounts(),
+            VerdictLog("info", log),
+            History(10_000),
+            HitCounts(),
+        )
+        snapshot = configuration()
+        if checks == "off":
+            _switch_off(snapshot.content_checks)
+        engine.use(compile_snapshot(snapshot))
+        gc.set_threshold(50_000, 20, 50)
+        gc.freeze()
+        stream = Stream(engine, StreamSessions("bench/1"), _NoContext())  # type: ignore[arg-type]
+        mix, found = requests(), []
+        for number in range(rounds + 2):
+            frames = [
+                policy_pb2.DecideFrame(requests=_next(mix, number, start, frame_size)).SerializeToString()
+                for start in range(0, len(mix), frame_size)
+            ]
+            began = time.process_time()
+            for frame in frames:
+                stream.take(policy_pb2.DecideFrame.FromString(frame))
+                stream.answers().SerializeToString()
+                if number < 2:
+                    # Every client, name and look-up is met once before anything is measured.
+                    await stream.settled()
+            spent = time.process_time() - began
+            if not await stream.settled() and number > 1:
+                found.append(spent / len(mix) * 1e6)
+        await lookups.close()
+        return min(found)
+
+
+def _next(
+    mix: list[policy_pb2.DecideRequest], cycle: int, start: int, count: int
+) -> Iterator[policy_pb2.DecideRequest]:
+    for number in range(start, min(start + count, len(mix))):
+        request = mix[number]
+        request.request_id = cycle * len(mix) + number
+        request.session.id = f"{cycle:016x}{number // 5:016x}"
+        yield request
+
+
+def _switch_off(checks: config_pb2.ContentChecks) -> None:
+    """As an operator leaves them who tried them once."""
+    off = config_pb2.MODE_OFF
+    checks.dnsbl.mode = checks.spf.mode = checks.dkim = checks.dmarc = checks.antivirus.mode = off
+    checks.dnsbl.zones.add(zone="list.test")
+    checks.antivirus.clamd = "127.0.0.1:3310"
+
+
 def zone(server: DnsServer) -> None:
     server.add("sender.test", "MX", "10 mail.sender.test.", ttl=3600)
     server.add("mail.sender.test", "A", "192.0.2.1", ttl=3600)
@@ -323,7 +392,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--profile", action="store_true", help="show where policy's time goes, and be slower")
     parser.add_argument("--no-redis", action="store_true")
+    parser.add_argument("--bare", action="store_true", help="CPU of a decision without gRPC; checks absent and off")
     arguments = parser.parse_args()
+    if arguments.bare:
+        for checks in ("absent", "off", "absent", "off"):
+            print(f"content checks {checks:>6}: {uvloop.run(bare(checks)):.1f} us CPU each")
+        return
     print("nothing decided: what gRPC alone costs")
     run(NOTHING, arguments.seconds)
     print("counters in memory")

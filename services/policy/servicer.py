@@ -53,7 +53,7 @@ class PolicyServicer(policy_pb2_grpc.PolicyServicer):
 
     async def DecideStream(self, _: Any, context: Context) -> None:  # type: ignore[override]  # noqa: N802
         sessions = StreamSessions(f"{self._process}/{next(self._streams)}")
-        stream = _Stream(self._engine, sessions, context)
+        stream = Stream(self._engine, sessions, context)
         self._open.add(sessions)
         STREAMS.inc()
         log.info("stream_opened", stream=sessions.owner)
@@ -115,7 +115,7 @@ class PolicyServicer(policy_pb2_grpc.PolicyServicer):
         return policy_pb2.UnblockClientResponse(client=wire.blocked(lifted))
 
 
-class _Stream:
+class Stream:
     """One decision stream: frames are decided as they come, answers gather while the last frame is written."""
 
     def __init__(self, engine: Engine, sessions: StreamSessions, context: Context) -> None:
@@ -133,9 +133,8 @@ class _Stream:
         writer = asyncio.create_task(self._write())
         try:
             while (frame := await self._context.read()) is not grpc.aio.EOF:
-                self._take(frame)
-            while self._tasks:
-                await asyncio.wait(self._tasks)
+                self.take(frame)
+            await self.settled()
             self._ended = True
             self._ready.set()
             await writer
@@ -145,7 +144,8 @@ class _Stream:
                 task.cancel()
             await asyncio.gather(writer, *self._tasks, return_exceptions=True)
 
-    def _take(self, frame: policy_pb2.DecideFrame) -> None:
+    def take(self, frame: policy_pb2.DecideFrame) -> None:
+        """Decides what needs no waiting at once, and begins the rest."""
         engine, sessions, answer = self._engine, self._sessions, self._answer
         if frame.resumed_sessions:
             engine.resume_sessions([(one.session_id, one.client_address) for one in frame.resumed_sessions], sessions)
@@ -164,6 +164,20 @@ class _Stream:
             # And those that opened in this very frame.
             engine.close_sessions(closed, sessions)
 
+    async def settled(self) -> bool:
+        """Once nothing is waited for any more; whether anything was."""
+        waited = bool(self._tasks)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        return waited
+
+    def answers(self) -> policy_pb2.VerdictFrame:
+        """What is answered since this was last asked; their lines of the log are written by then."""
+        answers, self._answers = self._answers, policy_pb2.VerdictFrame()
+        self._ready.clear()
+        self._engine.verdicts.flush()
+        return answers
+
     def _answer(self) -> policy_pb2.Verdict:
         self._ready.set()
         return self._answers.verdicts.add()
@@ -173,8 +187,6 @@ class _Stream:
             await self._ready.wait()
             # One turn of the loop, so that what is ready joins this frame.
             await asyncio.sleep(0)
-            answers, self._answers = self._answers, policy_pb2.VerdictFrame()
-            self._ready.clear()
-            self._engine.verdicts.flush()
+            answers = self.answers()
             if answers.verdicts:
                 await self._context.write(answers)

@@ -127,6 +127,10 @@ class Rulebook:
             for number in _NUMBERS
         )
 
+    def tried(self, stage: Stage) -> tuple[str, ...]:
+        """The names of the rules that are tried at a stage, in their order."""
+        return tuple(reason_id for _, _, _, _, reason_id in self._steps[stage])
+
     def early_questions(self, facts: Facts) -> tuple[Question, ...]:
         """At CONNECT: the look-ups of later stages for which the client's address is enough."""
         found: tuple[Question, ...] = ()

@@ -1,0 +1,31 @@
+"""What a snapshot leaves to be tried: rules that are off cost nothing."""
+
+from __future__ import annotations
+
+from services.policy.rules.evaluate import Rulebook
+from services.policy.rules.model import Stage
+from tests.policy.world import snapshot
+
+OFF = {
+    "content_checks": {
+        "dnsbl": {"mode": "off", "zones": [{"zone": "list.test"}]},
+        "spf": {"mode": "off", "reject_permerror": True},
+        "dkim": "off",
+        "dmarc": "off",
+        "antivirus": {"mode": "off", "clamd": "127.0.0.1:3310"},
+    },
+    "sender_policy": {"reject_unknown_sender_domain": "off"},
+}
+
+
+def test_what_is_off_is_as_if_it_did_not_exist() -> None:
+    off, absent = Rulebook(snapshot(OFF)), Rulebook(snapshot())
+    for stage in Stage:
+        assert off.tried(stage) == absent.tried(stage)
+    assert (off.counts, off.looks_up) == (absent.counts, absent.looks_up)
+
+
+def test_what_is_on_is_tried_in_order() -> None:
+    rulebook = Rulebook(snapshot({"content_checks": {"dkim": "shadow", "dmarc": "enforce"}}))
+    tried = rulebook.tried(Stage.END_OF_DATA)
+    assert tried == ("message_too_big", "too_many_hops", "from_login_mismatch", "dkim", "dmarc")
