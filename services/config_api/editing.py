@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from services.config_api.custody import Custody, join
 from services.config_api.entity_tags import required_versions
 from services.config_api.merge_patch import merge
-from services.config_api.problems import from_pydantic, invalid_field, not_found
+from services.config_api.problems import Problem, from_pydantic, invalid_field, not_found, stale
 from services.config_api.repeats import Kept, Repeat
 from services.config_api.resources import (
     Body,
@@ -31,6 +31,8 @@ from services.config_api.store import Document, Store, find
 
 # All questions of one check together; what is not answered then is left out.
 _CHECK_SECONDS = 4
+# Of a write to whatever is there, while others write too.
+_ATTEMPTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,26 @@ class Editor:
         actor: Actor,
         action: str,
         named: object = None,
+    ) -> Changed:
+        # `*` is whatever is there: where another writer came between, it is looked at again.
+        attempts = _ATTEMPTS if (preconditions.if_match or "").strip() == "*" else 1
+        while True:
+            attempts -= 1
+            try:
+                return await self._attempt(resource, document_id, wanted, preconditions, actor, action, named)
+            except Problem as problem:
+                if problem.status != stale().status or not attempts:
+                    raise
+
+    async def _attempt(
+        self,
+        resource: Resource,
+        document_id: str,
+        wanted: Callable[[Body], object],
+        preconditions: Preconditions,
+        actor: Actor,
+        action: str,
+        named: object,
     ) -> Changed:
         seen = await self.store.get(resource.kind, document_id)
         if seen is None:

@@ -110,6 +110,21 @@ async def test_c150_of_16_writers_with_one_tag_one_wins(service: Service) -> Non
     assert (await service.get("/v1/revisions"))["items"][0]["number"] == before + 1
 
 
+async def test_c150_whoever_writes_to_whatever_is_there_wins(service: Service) -> None:
+    """Nobody's member is lost, though all of them read before the first wrote."""
+    names = [f"writer{number}@b.example" for number in range(8)]
+
+    async def write(number: int) -> int:
+        field = {"profile": {"max_hops": 10 + number}} if number % 2 else {"external_postmasters": [names[number]]}
+        return (await service.api.patch(GENERAL, json=field, headers={"If-Match": "*"})).status_code
+
+    before = await _newest(service)
+    assert await asyncio.gather(*(write(number) for number in range(8))) == [200] * 8
+    assert await _newest(service) == before + 8
+    both = {"If-Match": "*", "If-None-Match": "*"}
+    assert (await service.api.patch(GENERAL, json={}, headers=both)).status_code == 412
+
+
 async def test_get_answers_304(on_sqlite: Service) -> None:
     tag = (await on_sqlite.api.get(GENERAL)).headers["etag"]
     answer = await on_sqlite.api.get(GENERAL, headers={"If-None-Match": f'"0", W/{tag}'})
