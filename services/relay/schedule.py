@@ -10,6 +10,8 @@ from services.relay.configuration import QueueSettings
 MICROSECONDS = 1_000_000
 # A retry is put off by up to this part of its delay, so that mail deferred together does not come back together.
 _JITTER = 0.1
+# Numbers of attempts that are told apart when due times are checked; a schedule that grows slower has its end as bound.
+_DISTINCT_DELAYS = 40
 # The sweep leaves a delivery that is due at its very end to its last attempt.
 _SWEEP_GRACE = 60 * MICROSECONDS
 # Deferrals that are no fault of the message or its destination (Outcome.counts) in a row that are tried again at once.
@@ -28,6 +30,16 @@ def retry_delay(settings: QueueSettings, attempts: int, chance: float) -> float:
     if delay * (1 + _JITTER) >= settings.max_retry:
         return max(settings.max_retry * (1 - _JITTER * chance), min(settings.first_retry, settings.max_retry))
     return delay * (1 + _JITTER * chance)
+
+
+def longest_delays(settings: QueueSettings) -> list[float]:
+    """The most that `retry_delay` gives after each number of failed attempts, from one on; the last for any more."""
+    delays: list[float] = []
+    for attempts in range(1, _DISTINCT_DELAYS + 1):
+        delays.append(max(retry_delay(settings, attempts, 0.0), retry_delay(settings, attempts, 1.0)))
+        if delays[-1] >= settings.max_retry:
+            return delays
+    return [*delays, settings.max_retry]
 
 
 def next_attempt(settings: QueueSettings, attempts: int, now: int, expires_at: int, chance: float) -> int:

@@ -26,7 +26,7 @@ from services.relay.queue.retention import forget_destinations, remove_old, shri
 from services.relay.queue.settling import Event, record_events
 from services.relay.queue.storing import store
 from services.relay.reporting import reports, waiting_copy
-from services.relay.schedule import expiry, sweep
+from services.relay.schedule import expiry, longest_delays, sweep
 from services.relay.settlement import EXPIRED, LastAttempt
 from services.relay.states import State
 
@@ -40,8 +40,10 @@ _BATCH = 50
 _REMOVED_AT_ONCE = 500
 # A message whose deliveries are being tried just now is looked at again after this.
 _AGAIN = 600 * MICROSECONDS
-# Just after a start, or while the clock is in doubt, nothing expires.
-_WHILE_IN_DOUBT = 10 * MICROSECONDS
+# Just after a start nothing expires.
+_UNTIL_EXPIRY_IS_ALLOWED = 10 * MICROSECONDS
+# The longest that a delivery is put off without an attempt that counts.
+_UNTRIED_SECONDS = 300.0
 # After the start what is due is tried before what is old is given up.
 _START_SECONDS = 120.0
 
@@ -65,6 +67,8 @@ class Sweeper:
         self._may_expire_at = clock.steady() + _START_SECONDS
         # The wall clock may have been set back since the due times were written, be it while nobody ran.
         self._pull_back = True
+        # It was while we ran.
+        self._set_back = False
         clock.on_jump = self._jumped
 
     async def run(self) -> None:
@@ -92,9 +96,10 @@ class Sweeper:
     async def sweep(self) -> bool:
         """One batch; whether there may be more. Raises QueueError."""
         configuration = self._configuration()
-        if configuration is None:
+        if configuration is None or not self._clock.settled:
+            # By a clock that has just jumped nobody hears of a delay, nothing ends, and no time of a next look is set.
             return False
-        may_expire = self._clock.settled and self._clock.steady() >= self._may_expire_at
+        may_expire = self._clock.steady() >= self._may_expire_at
 
         def work(connection: Connection, only: int | None = None) -> int:
             now = self._clock.now()
@@ -138,16 +143,23 @@ class Sweeper:
         """One batch of due times that no schedule can have given. Raises QueueError."""
         configuration = self._configuration()
         settings = configuration.queue if configuration is not None else QueueSettings()
-        latest = self._clock.now() + int(settings.max_retry * MICROSECONDS)
+        delays = [settings.max_retry]
+        if self._set_back:
+            # Each to where its own retry would be: a look at every delivery, which a start is no reason for.
+            delays = longest_delays(settings)
+            delays.insert(0, max(delays[0], _UNTRIED_SECONDS))
+        now = self._clock.now()
+        latest = [now + int(delay * MICROSECONDS) for delay in delays]
         pulled = await self._database.write(lambda connection: pull_back(connection, latest, _REMOVED_AT_ONCE))
         self._pull_back = pulled == _REMOVED_AT_ONCE
+        self._set_back = self._set_back and self._pull_back
         if pulled:
             log.warning("due_times_pulled_back", deliveries=pulled)
             self._poke()
 
     def _jumped(self, seconds: float) -> None:
         if seconds < 0:
-            self._pull_back = True
+            self._pull_back = self._set_back = True
 
     async def retire(self) -> bool:
         """One batch of the history; whether there may be more. Raises QueueError."""
@@ -195,15 +207,11 @@ class Sweeper:
         if now >= expiry(settings, message.stored_at, null_sender=null_sender):
             if may_expire:
                 self._expire(connection, configuration, entry, now)
-            again = _AGAIN if may_expire else _WHILE_IN_DOUBT
+            again = _AGAIN if may_expire else _UNTIL_EXPIRY_IS_ALLOWED
             ending.swept(connection, message.id, now + again, delay_noticed=noticed)
             return
         next_sweep = sweep(settings, message.stored_at, null_sender=null_sender, delay_noticed=noticed)
         if next_sweep <= now and not noticed:
-            if not self._clock.settled:
-                # A clock that has just jumped is no reason to tell anybody of a delay.
-                ending.swept(connection, message.id, now + _WHILE_IN_DOUBT, delay_noticed=False)
-                return
             self._notice(connection, configuration, entry, now)
             noticed = True
             next_sweep = sweep(settings, message.stored_at, null_sender=null_sender, delay_noticed=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from services.relay.configuration import Configuration, QueueSettings
+from services.relay.incoming import Frame
 from services.relay.operating import Action, Progress
 from services.relay.queue.destinations import Suspension
 from services.relay.queue.filters import MessageFilter
 from services.relay.states import FOREVER, State
 from tests.relay.scripted_transport import ScriptedTransport, deferred
-from tests.relay.whole_relay import WholeRelay
+from tests.relay.whole_relay import WholeRelay, incoming_of
 
 HOUR = 3600.0
 
@@ -137,6 +138,71 @@ async def test_an_hour_back_delays_nothing_for_longer_than_the_schedule(database
         assert row.due_at <= relay.clock.now() + 120 * 1_000_000
         await relay.after(121)
         await transport.until(lambda: len(transport.to(b"u@one.test")) == 2)
+
+
+async def test_an_hour_back_leaves_each_retry_where_its_attempts_put_it(database_url: str, tmp_path: Path) -> None:
+    """By the default schedule: five minutes after the first failure, not an hour and five."""
+    transport = ScriptedTransport({b"u@one.test": [deferred], b"v@one.test": [deferred]})
+    async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
+        first = await relay.submit(b"u@one.test")
+        await relay.settled(1)
+        for attempt in range(2, 5):
+            await relay.after(3600)
+            await relay.settled(attempt)
+        second = await relay.submit(b"v@one.test")
+        await relay.settled(5)
+        (before,) = (await relay.message(first.queue_id)).deliveries
+        relay.clock.jump(-HOUR)
+        relay.clock.now()
+        await relay.relay.sweeper.pull_back()
+        now = relay.clock.now()
+        (fourth,) = (await relay.message(first.queue_id)).deliveries
+        (once,) = (await relay.message(second.queue_id)).deliveries
+        assert fourth.attempts == 4
+        assert 300 <= (once.due_at - now) / 1_000_000 <= 331
+        assert 331 < (fourth.due_at - now) / 1_000_000 <= 300 * 1.5**3 * 1.1 + 1 < (before.due_at - now) / 1_000_000
+
+
+async def test_nobody_hears_of_a_delay_by_a_clock_that_has_just_jumped(database_url: str, tmp_path: Path) -> None:
+    transport = ScriptedTransport({b"u@one.test": [deferred]})
+    async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
+        ack = await relay.submit(b"u@one.test")
+        await relay.settled(1)
+        await act(relay, Action.HOLD, ack.queue_id)
+        relay.clock.jump(72 * HOUR)
+        await sweep(relay)
+        assert await relay.rows("SELECT count(*) FROM messages") == [(1,)]
+        relay.clock.jump(-72 * HOUR)
+        relay.clock.pass_time(2 * HOUR)
+        await sweep(relay)
+        assert await relay.rows("SELECT count(*) FROM messages") == [(1,)]
+        relay.clock.pass_time(2.1 * HOUR)
+        await sweep(relay)
+        await transport.until(lambda: len(transport.to(b"a@sender.test")) == 1)
+
+
+async def test_the_history_ends_in_small_steps_and_actions_report_each_batch(tmp_path: Path) -> None:
+    capacities = {"domain:x.test": 0}
+    async with WholeRelay(
+        f"sqlite:///{tmp_path / 'queue.sqlite3'}", tmp_path, transport=ScriptedTransport(capacities=capacities)
+    ) as relay:
+        relay.stream.feed(Frame(tuple(incoming_of([b"u@x.test"]) for _ in range(1100)), (), (), ()))
+        await relay.acks(1100)
+        await relay.committed()
+        for dry_run in (True, False):
+            seen = [
+                (progress.matched, progress.acted, progress.done)
+                async for progress in relay.relay.operator.act(
+                    Action.DELETE, MessageFilter(sender_domain="sender.test"), None, "anna", dry_run=dry_run
+                )
+            ]
+            assert seen[-1] == (1100, 0 if dry_run else 1100, True)
+            assert [matched for matched, _, _ in seen][:5] == [200, 400, 600, 800, 1000]
+        relay.clock.pass_time(8 * 24 * HOUR)
+        left = []
+        while await relay.relay.sweeper.retire():
+            left += await relay.rows("SELECT count(*) FROM messages")
+        assert left == [(600,), (100,)]
 
 
 async def test_finished_mail_is_kept_for_the_retention_and_then_removed_with_all_that_belongs_to_it(

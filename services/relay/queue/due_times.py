@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, literal_column, select, update
+from collections.abc import Sequence
+
+from sqlalchemy import BigInteger, Connection, case, literal, literal_column, select, update
 
 from services.relay.queue.destinations import wake
 from services.relay.queue.tables import deliveries, destinations
 
 
-def pull_back(connection: Connection, latest: int, size: int) -> int:
-    """Makes up to `size` deliveries due at `latest` that were to be due after it; how many that were."""
+def pull_back(connection: Connection, latest: Sequence[int], size: int) -> int:
+    """Makes up to `size` deliveries due at the latest that their attempts allow, those that were to be due after it.
+
+    `latest`: by the number of attempts from none on; the last is for any more. How many deliveries that were.
+    """
+    times = [literal(at, BigInteger) for at in latest]
+    by_attempts = [(deliveries.c.attempts <= number, at) for number, at in enumerate(times[:-1])]
+    bound = case(*by_attempts, else_=times[-1]) if by_attempts else times[-1]
+    first = min(latest)
     names = connection.execute(select(destinations.c.name).order_by(destinations.c.name)).scalars().all()
     pulled = 0
     for name in names:
@@ -20,7 +29,8 @@ def pull_back(connection: Connection, latest: int, size: int) -> int:
                     literal_column("deliveries.lease_owner IS NULL"),
                     literal_column("deliveries.state <= 3"),
                     deliveries.c.destination == name,
-                    deliveries.c.due_at > latest,
+                    deliveries.c.due_at > first,
+                    deliveries.c.due_at > bound,
                 )
                 .limit(size - pulled)
                 .with_for_update(skip_locked=True)
@@ -29,8 +39,8 @@ def pull_back(connection: Connection, latest: int, size: int) -> int:
             .all()
         )
         if ids:
-            connection.execute(update(deliveries).where(deliveries.c.id.in_(ids)).values(due_at=latest))
-            wake(connection, {name: latest})
+            connection.execute(update(deliveries).where(deliveries.c.id.in_(ids)).values(due_at=bound))
+            wake(connection, {name: first})
             pulled += len(ids)
         if pulled >= size:
             break

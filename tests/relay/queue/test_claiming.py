@@ -236,8 +236,8 @@ async def test_due_times_beyond_any_schedule_are_pulled_back(database: Database)
     await deferred_by(database, ME, 1, NOW + 3 * 86400 * SECOND)
     await deferred_by(database, ME, 2, NOW + 100 * SECOND)
     latest = NOW + 7200 * SECOND
-    assert await database.write(lambda connection: pull_back(connection, latest, 100)) == 1
-    assert await database.write(lambda connection: pull_back(connection, latest, 100)) == 0
+    assert await database.write(lambda connection: pull_back(connection, [latest], 100)) == 1
+    assert await database.write(lambda connection: pull_back(connection, [latest], 100)) == 0
     assert await rows(database, "SELECT due_at FROM deliveries ORDER BY id") == [(latest,), (NOW + 100 * SECOND,)]
     assert await rows(database, "SELECT wake_at FROM destinations") == [(NOW + 100 * SECOND,)]
 
