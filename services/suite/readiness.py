@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from libs.runtime import rpc
+from libs.runtime.lifecycle import StartupError
 from services.suite.topology import Process
 
 _ASK_SECONDS = 2.0
@@ -23,20 +26,26 @@ async def until_ready(process: Process) -> None:
 
 async def _ready(process: Process) -> bool:
     ports = process.ports
-    with contextlib.suppress(OSError, TimeoutError, EOFError):
+    with contextlib.suppress(OSError, TimeoutError, EOFError, StartupError):
         async with asyncio.timeout(_ASK_SECONDS):
             match process.service:
                 case "config_api":
                     head = await _first_line(process.host, ports["CONFIG_API_PORT"], b"GET /readyz HTTP/1.0\r\n\r\n")
-                    return b" 200 " in head and await _serving(process.host, ports["CONFIG_API_GRPC_PORT"])
+                    return b" 200 " in head and await _serving(process, "CONFIG_API_GRPC_PORT")
                 case "policy":
-                    return await _serving(process.host, ports["POLICY_PORT"])
+                    return await _serving(process, "POLICY_PORT")
                 case "relay":
-                    return await _serving(process.host, ports["RELAY_PORT"])
+                    return await _serving(process, "RELAY_PORT")
                 case _:
                     port = next(ports[name] for name in ("INGRESS_SMTP_PORT", "INGRESS_SUBMISSION_PORT") if ports[name])
                     return (await _greeting(process.host, port, proxied=_proxied(process))).startswith(b"220")
     return False
+
+
+def _tls(process: Process) -> rpc.TlsFiles | None:
+    """The service's own certificate is as good as any of its peers'."""
+    given = [process.environment.get(f"{process.service.upper()}_GRPC_{name}", "") for name in ("CERT", "KEY", "CA")]
+    return rpc.TlsFiles(*map(Path, given)) if all(given) else None
 
 
 def _proxied(process: Process) -> bool:
@@ -71,9 +80,10 @@ async def _first_line(host: str, port: int, send: bytes) -> bytes:
         writer.close()
 
 
-async def _serving(host: str, port: int) -> bool:
+async def _serving(process: Process, variable: str) -> bool:
+    host, port = process.host, process.ports[variable]
     target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    async with grpc.aio.insecure_channel(target, options=[("grpc.enable_retries", 0)]) as channel:
+    async with rpc.channel(target, _tls(process)) as channel:
         try:
             answer = await health_pb2_grpc.HealthStub(channel).Check(
                 health_pb2.HealthCheckRequest(), timeout=_ASK_SECONDS

@@ -1,0 +1,79 @@
+"""The services with mutual TLS between them: mail flows, and goes on when every certificate is replaced in place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+import trustme
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from services.suite.topology import Process
+from tests.e2e import world
+from tests.peers.process import until
+from tests.peers.smtp_sink import SmtpSink
+from tests.peers.suite import Suite
+
+pytestmark = pytest.mark.e2e
+
+_PREFIXES = ("CONFIG_API", "POLICY", "RELAY", "INGRESS")
+
+
+class TlsSuite(Suite):
+    """Everyone's files are in `tls`; asked as a peer with a certificate of the authority."""
+
+    def __init__(self, tls: Path) -> None:
+        self.tls = tls
+        self.replace()
+        files = {"CERT": tls / "chain", "KEY": tls / "key", "CA": tls / "authority"}
+        super().__init__({f"{prefix}_GRPC_{name}": str(path) for prefix in _PREFIXES for name, path in files.items()})
+
+    def replace(self) -> None:
+        """A new authority, and a new certificate for everyone."""
+        authority = trustme.CA()
+        leaf = authority.issue_cert("127.0.0.1")
+        (self.tls / "key").write_bytes(leaf.private_key_pem.bytes())
+        (self.tls / "chain").write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
+        (self.tls / "authority").write_bytes(authority.cert_pem.bytes())
+
+    def _serving(self, layout: Process, variable: str) -> bool:
+        key, chain, authority = ((self.tls / name).read_bytes() for name in ("key", "chain", "authority"))
+        credentials = grpc.ssl_channel_credentials(authority, key, chain)
+        with grpc.secure_channel(f"{layout.host}:{layout.ports[variable]}", credentials) as channel:
+            try:
+                answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+            except grpc.RpcError:
+                return False
+            return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Iterator[TlsSuite]:
+    with TlsSuite(tmp_path) as running:
+        yield running
+        print(running.logs[-20_000:])
+
+
+def test_mail_flows_over_mutual_tls_whose_certificates_are_replaced_under_it(
+    suite: TlsSuite, smtp_sink: SmtpSink
+) -> None:
+    world.trust_loopback(suite)
+    world.relay_everything_to(suite, smtp_sink.port)
+    until(lambda: world.reply_to_rcpt(suite, "bob@far.test")[0] == 250, "policy knows who is trusted")
+
+    def send() -> None:
+        with world.smtp(suite) as client:
+            assert client.sendmail("a@sender.test", ["bob@far.test"], world.message("a@sender.test")) == {}
+
+    send()
+    smtp_sink.wait_for_messages(1)
+    suite.replace()
+    # What is open stays, and what connects anew does so with the new ones: here relay, and so everyone who calls it.
+    send()
+    suite.restart("relay")
+    until(lambda: world.reply_to_rcpt(suite, "bob@far.test")[0] == 250, "ingress has found relay again")
+    send()
+    smtp_sink.wait_for_messages(3)
+    assert suite.api.get("/v1/queue/destinations").status_code == 200, "config_api calls relay with the new ones"
