@@ -10,6 +10,9 @@ from pydantic import AfterValidator, Field
 from libs.smtp.network import parse_network
 from services.config_api.fields import checked
 
+# The shortest prefix of a network by IP version that is likely one's own.
+WIDEST = {4: 8, 6: 32}
+
 
 def covers(network: str, address: str) -> bool:
     """Whether a canonical network holds an address."""

@@ -73,6 +73,9 @@ async def test_relay_hosts_that_are_this_gateway(checked: Service) -> None:
         ("[::1]", 8465, 422),
         ("localhost", 8587, 422),
         ("loop.example", 8025, 422),
+        ("127.9.9.9", 8025, 422),
+        ("::ffff:127.0.0.1", 8465, 422),
+        ("127.9.9.9", 2525, 201),
         ("loop.example", 2525, 201),
         ("gateway.example", 2525, 201),
         ("mx.good.example", 25, 201),
@@ -86,6 +89,33 @@ async def test_relay_hosts_that_are_this_gateway(checked: Service) -> None:
     body = {"mode": "relay_host", "relay_host": {"host": "gateway.example"}}
     answer = await checked.api.put("/v1/settings/delivery", json=body, headers={"If-Match": tag})
     assert answer.status_code == 422
+    for member in ("mailbox", "quarantine_mailbox"):
+        for kind in ("smtp", "lmtp"):
+            mailbox = {"kind": kind, "host": "loop.example", "port": 8025}
+            answer = await checked.api.post("/v1/local-domains", json={"name": "a.example", member: mailbox})
+            assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, f"/{member}/host")
+
+
+async def test_a_hostname_that_a_relay_host_has(checked: Service) -> None:
+    loop = ("/profile/hostname", "loop")
+    rule = {"name": "x", "type": "sender", "target_type": "domain", "targets": ["a.example"], "enabled": False}
+    made = await checked.make("relay-rules", {**rule, "relay_host": {"host": "odd.example", "port": 587}})
+    assert loop not in _codes(await checked.change(GENERAL, {"profile": {"hostname": "odd.example"}}))
+    await checked.change(GENERAL, {"profile": {"hostname": "gateway.example"}})
+    await checked.change(f"/v1/relay-rules/{made['id']}", {"enabled": True})
+    assert loop in _codes(await checked.change(GENERAL, {"profile": {"hostname": "odd.example"}}))
+    await checked.change("/v1/settings/delivery", {"mode": "relay_host", "relay_host": {"host": "mx.good.example"}})
+    assert loop in _codes(await checked.change(GENERAL, {"profile": {"hostname": "mx.good.example"}}))
+
+
+async def test_local_networks_that_are_too_wide(checked: Service) -> None:
+    networks = ["10.0.0.0/8", "fc00::/7", "0.0.0.0/0", "16.0.0.0/4", "2000::/16", "198.51.100.0/24"]
+    auth = {"local_networks": networks}
+    assert not {"everyone", "wide"} & {code for _, code in _codes(await checked.change(GENERAL, {"smtp_auth": auth}))}
+    answer = await checked.change(GENERAL, {"smtp_auth": {"skip_for_local_networks": True}})
+    assert [pair for pair in _codes(answer) if pair[1] in ("everyone", "wide")] == [
+        (f"/smtp_auth/local_networks/{number}", code) for number, code in ((2, "everyone"), (3, "wide"), (4, "wide"))
+    ]
 
 
 async def test_c158_hosts_and_ports_that_are_none(checked: Service) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 
+from services.config_api.delivery.checks import own_name_ports
 from services.config_api.general.schemas import GeneralSettings
-from services.config_api.networks import covers
+from services.config_api.networks import WIDEST, covers
 from services.config_api.resources import Body, Finding, Singleton, Surroundings
 
 _FEW_RECIPIENTS = 100
@@ -15,6 +16,7 @@ _POSTMASTERS = ("postmaster", "mailer-daemon")
 
 async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
     findings = [*await _hostname(body["profile"]["hostname"], surroundings)]
+    findings += await _circle(body["profile"]["hostname"], surroundings)
     if body["profile"]["max_recipients"] < _FEW_RECIPIENTS:
         findings.append(
             Finding("/profile/max_recipients", "few_recipients", "RFC 5321 4.5.3.1.8 asks for at least 100.")
@@ -30,6 +32,8 @@ async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
                 "The range holds this host's gateway: clients that it hides would need no login.",
             )
         )
+    if auth["skip_for_local_networks"]:
+        findings += _wide(auth["local_networks"])
     if not body["external_postmasters"]:
         findings += await postmasters(
             [domain["name"] for domain in await surroundings.others("local-domains")],
@@ -37,6 +41,30 @@ async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
             "/external_postmasters",
         )
     return findings
+
+
+def _wide(networks: Sequence[str]) -> Sequence[Finding]:
+    """Public ranges whose clients send with no login, as of trusted networks."""
+    found = []
+    for number, text in enumerate(networks):
+        network, pointer = ipaddress.ip_network(text), f"/smtp_auth/local_networks/{number}"
+        if network.prefixlen == 0:
+            found.append(Finding(pointer, "everyone", "This is the whole internet: anyone may send anywhere."))
+        elif network.prefixlen < WIDEST[network.version] and not network.is_private:
+            found.append(
+                Finding(pointer, "wide", f"This range is wider than /{WIDEST[network.version]}: is all of it yours?")
+            )
+    return found
+
+
+async def _circle(hostname: str, surroundings: Surroundings) -> Sequence[Finding]:
+    """Relay hosts that are this gateway once it has this name."""
+    hosts = [(await surroundings.settings("settings/delivery")).get("relay_host")]
+    hosts += [rule["relay_host"] for rule in await surroundings.others("relay-rules") if rule["enabled"]]
+    ports = own_name_ports(surroundings)
+    if any(host is not None and host["host"] == hostname and host["port"] in ports for host in hosts):
+        return (Finding("/profile/hostname", "loop", "A relay host has this name: its mail would go in a circle."),)
+    return ()
 
 
 async def postmasters(domains: Sequence[str], surroundings: Surroundings, pointer: str) -> Sequence[Finding]:

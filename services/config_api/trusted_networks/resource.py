@@ -6,11 +6,9 @@ import ipaddress
 from collections.abc import Sequence
 
 from services.config_api.filters import boolean, exact, name_key
-from services.config_api.networks import covers
+from services.config_api.networks import WIDEST, covers
 from services.config_api.resources import Body, Collection, Filter, Finding, Surroundings, UniqueKey
 from services.config_api.trusted_networks.schemas import TrustedNetwork
-
-_WIDEST = {4: 8, 6: 32}
 
 
 async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
@@ -19,9 +17,9 @@ async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
         pointer, network = f"/networks/{number}", ipaddress.ip_network(text)
         if network.prefixlen == 0:
             findings.append(Finding(pointer, "everyone", "This is the whole internet: anyone may send anywhere."))
-        elif network.prefixlen < _WIDEST[network.version]:
+        elif network.prefixlen < WIDEST[network.version]:
             findings.append(
-                Finding(pointer, "wide", f"This range is wider than /{_WIDEST[network.version]}: is all of it yours?")
+                Finding(pointer, "wide", f"This range is wider than /{WIDEST[network.version]}: is all of it yours?")
             )
         if any(covers(text, gateway) for gateway in surroundings.gateways):
             findings.append(
