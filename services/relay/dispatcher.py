@@ -188,8 +188,8 @@ class Dispatcher:
     async def _claim(self) -> int:
         """Claims what is due; how many deliveries."""
         await self._let_go()
-        now = self._clock.now()
         await self._look()
+        now = self._clock.now()
         if self._wake_at is None or self._wake_at > now:
             return 0
         self._heard_at = None
@@ -223,6 +223,10 @@ class Dispatcher:
         configuration = self._configuration()
         assert configuration is not None  # noqa: S101
         share = {lane.destination: self._share(lane, configuration) for lane in self._lanes.values()}
+        for lane in self._lanes.values():
+            if share[lane.destination] == 0 and len(lane.jobs) > lane.running:
+                # Full of mail that just came in: not to be put off, but claimed for when that is on its way.
+                lane.more = True
         owner, room, full = self._holder.id, min(self.room.left, _CLAIMED_AT_ONCE), self._full()
 
         def work(connection: Connection) -> Claim:

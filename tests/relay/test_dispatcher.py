@@ -10,6 +10,7 @@ import pytest
 
 from services.relay import dispatcher
 from services.relay.addressing import Wanted
+from services.relay.clock import MICROSECONDS
 from services.relay.configuration import Alias, Configuration, LocalDomain, Mailbox, MailboxKind, RelayHost
 from services.relay.intake import Result
 from services.relay.queue.destinations import Suspension
@@ -390,3 +391,26 @@ async def test_mail_that_flows_costs_no_look_at_what_is_due(
         await relay.settled(21)
         # The new configuration may still be about to have it asked.
         assert len(asked) <= 1
+
+
+@pytest.mark.usefixtures("never_asked")
+async def test_what_is_due_while_fresh_mail_fills_its_lane_follows_that(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(recipient: OutgoingRecipient) -> Outcome:
+        return replace(deferred(recipient), code=421, counts=False)
+
+    monkeypatch.setattr(dispatcher, "_PAUSE", 600 * MICROSECONDS)
+    first, others = asyncio.Event(), asyncio.Event()
+    fresh = [b"u%d@one.test" % number for number in range(20)]
+    gates = {b"v@one.test": first} | dict.fromkeys(fresh, others)
+    transport = ScriptedTransport({b"v@one.test": [closed, delivered]}, {"domain:one.test": 2}, gates)
+    async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
+        for recipient in (b"v@one.test", *fresh):
+            await relay.submit(recipient)
+        await transport.until_begun(2)
+        first.set()
+        await relay.settled(1)
+        others.set()
+        await relay.settled(22)
+        assert len(transport.to(b"v@one.test")) == 2
