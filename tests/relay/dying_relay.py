@@ -1,4 +1,4 @@
-"""relay that kills itself with -9 at one moment of one transaction: `python -m tests.relay.dying_relay POINT`.
+"""relay that gets a signal at one moment of one transaction: `python -m tests.relay.dying_relay POINT SIGNAL`.
 
 The moment is told by what the transaction has put into the tables, so it is the same whatever the code is like.
 """
@@ -60,13 +60,18 @@ class _Dying:
             result = work(connection)
             reached = bool(connection.execute(text(self._sql)).scalar())
             if reached and not self._committed:
-                _die()
+                self._die()
             return result
 
         result: T = await super().write(watched)  # type: ignore[misc]
         if reached:
-            _die()
+            self._die()
         return result
+
+    def _die(self) -> None:
+        # It goes on for a while where the signal lets it.
+        self._sql = "SELECT 0"
+        os.kill(os.getpid(), signal.Signals[sys.argv[2]])
 
 
 class _DyingSqlite(_Dying, SqliteDatabase):
@@ -75,10 +80,6 @@ class _DyingSqlite(_Dying, SqliteDatabase):
 
 class _DyingPostgresql(_Dying, PostgresqlDatabase):
     pass
-
-
-def _die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _open(url: str) -> Database:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal as signals
 import sqlite3
 from collections import Counter
 from contextlib import closing
@@ -87,6 +88,17 @@ async def test_killed_at(tmp_path: Path, smtp_sink: SmtpSink, point: Point) -> N
         assert contradictions(lambda sql: int(connection.execute(sql).fetchone()[0])) == {}
 
 
+@pytest.mark.parametrize("point", [Point.BEFORE_SETTLING_IS_COMMITTED, Point.BEFORE_THE_REPORT_IS_COMMITTED])
+async def test_terminated_at(tmp_path: Path, smtp_sink: SmtpSink, point: Point) -> None:
+    """C137: what was begun is written down, and nothing is sent twice."""
+    url = f"sqlite:///{tmp_path / 'queue.sqlite3'}"
+    ending = _dying(tmp_path, url, smtp_sink, point, signals.SIGTERM)
+    successor = RelayProcess(tmp_path, url, smtp_sink.port)
+    await ending.start()
+    twice = await _survives(ending, successor, smtp_sink, point, started=False, status=0)
+    assert twice == 0
+
+
 @pytest.mark.parametrize("point", Point)
 async def test_another_relay_takes_over_from_one_killed_at(
     tmp_path: Path, smtp_sink: SmtpSink, postgres: Postgres, postgres_url: str, torture: bool, point: Point
@@ -103,20 +115,23 @@ async def test_another_relay_takes_over_from_one_killed_at(
     assert contradictions(lambda sql: int(postgres.query(sql, name)), "relay.") == {}
 
 
-def _dying(folder: Path, url: str, sink: SmtpSink, point: Point) -> RelayProcess:
+def _dying(
+    folder: Path, url: str, sink: SmtpSink, point: Point, signal: signals.Signals = signals.SIGKILL
+) -> RelayProcess:
     sink.on(Stage.RCPT, reply("550 5.1.1 no such user"), address=REFUSED)
     if point is Point.CLAIMED:
         # Fresh mail is leased as it is stored; claimed is what waited.
         sink.on(Stage.RCPT, reply("451 4.3.0 later"), address="u@one.test", times=4)
-    return RelayProcess(folder, url, sink.port, "dying", ("tests.relay.dying_relay", point.name))
+    return RelayProcess(folder, url, sink.port, "dying", ("tests.relay.dying_relay", point.name, signal.name))
 
 
 async def _survives(
-    dying: RelayProcess, successor: RelayProcess, sink: SmtpSink, point: Point, *, started: bool
-) -> None:
+    dying: RelayProcess, successor: RelayProcess, sink: SmtpSink, point: Point, *, started: bool, status: int = -9
+) -> int:
+    """How many messages arrived once more than they should; each of them is marked."""
     load = [submission(number, REFUSED if number % 4 == 0 else b"u@one.test") for number in range(12)]
     acknowledged = await submit(dying, load)
-    assert await dying.died() == -9
+    assert await dying.died() == status
     if not started:
         await successor.start()
     storing = point in (Point.BEFORE_STORING_IS_COMMITTED, Point.STORED_AND_NOT_ACKNOWLEDGED)
@@ -141,8 +156,9 @@ async def _survives(
         assert delivery.state == pb.DELIVERY_STATE_DELIVERED
         assert arrived[number] == 1 or (arrived[number] > 1 and delivery.possible_duplicate)
         twice += arrived[number] - 1
-    if point is Point.BEFORE_SETTLING_IS_COMMITTED:
+    if point is Point.BEFORE_SETTLING_IS_COMMITTED and status:
         assert twice > 0, "the next hop had said 250"
     if storing or point is Point.CLAIMED:
         assert twice == 0
     assert successor.terminate() == 0
+    return twice
