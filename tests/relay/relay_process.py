@@ -22,6 +22,8 @@ from tests.peers.process import PeerProcess
 
 ROOT = Path(__file__).parents[2]
 
+_ENDING_SECONDS = 90
+
 
 class RelayProcess:
     """All mail goes to `next_hop_port` on loopback. `command`: the module that runs it, and its arguments."""
@@ -62,6 +64,8 @@ class RelayProcess:
             "RELAY_SNAPSHOT_FILE": str(kept),
             "RELAY_LEASE_SECONDS": "2",
             "RELAY_DISK_RESERVE_MB": "0",
+            # On a busy machine transactions end in their own time.
+            "RELAY_DRAIN_SECONDS": "60",
         }
         self._process: PeerProcess | None = None
 
@@ -84,14 +88,14 @@ class RelayProcess:
     async def died(self) -> int:
         """The exit status of one that ends by itself."""
         assert self._process is not None
-        return await asyncio.to_thread(self._process.wait, 40)
+        return await asyncio.to_thread(self._process.wait, _ENDING_SECONDS)
 
     def terminate(self) -> int:
         """SIGTERM, twice; the exit status."""
         assert self._process is not None
         self._process.signal(signal.SIGTERM)
         self._process.signal(signal.SIGTERM)
-        return self._process.wait(40)
+        return self._process.wait(_ENDING_SECONDS)
 
     def channel(self) -> grpc.aio.Channel:
         return rpc.channel(f"{LOOPBACK}:{self.port}")
