@@ -248,8 +248,8 @@ Password = Annotated[
     Field(
         min_length=1,
         max_length=1024,
-        description="Write-only: never shown again. Kept when left out.",
-        json_schema_extra={"writeOnly": True, "format": "password", "pattern": r"^[^\u0000-\u001f\u007f]*$"},
+        description="Write-only: never shown again. Kept when left out. No control characters.",
+        json_schema_extra={"writeOnly": True, "format": "password"},
     ),
     AfterValidator(_secret_text),
 ]

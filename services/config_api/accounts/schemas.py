@@ -28,7 +28,8 @@ class Account(Model):
     login: Login
     password: Password | None = Field(
         default=None,
-        description="Write-only, kept as argon2id. Left out of a PUT or PATCH it is kept; null or never given: "
+        description="Write-only, without control characters, kept as argon2id. Left out of a PUT or PATCH it is "
+        "kept; null or never given: "
         "nobody can log in.",
         json_schema_extra={"writeOnly": True},
     )

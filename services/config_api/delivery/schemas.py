@@ -17,7 +17,8 @@ class RelayHostAuth(Model):
     username: Text = Field(min_length=1, description="Login name.", examples=["gateway"])
     password: Password | None = Field(
         default=None,
-        description="Write-only, encrypted at rest. Left out of a PUT or PATCH it is kept, unless host, port or "
+        description="Write-only, without control characters, encrypted at rest. Left out of a PUT or PATCH it is "
+        "kept, unless host, port or "
         "username change: then it has to be given again.",
         json_schema_extra={"writeOnly": True},
     )
