@@ -131,9 +131,9 @@ class WholeRelay:
 
     async def committed(self) -> None:
         async with asyncio.timeout(30):
-            # A turn for those that have just ended and are about to settle.
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
+            # Turns of the loop for those that have just ended and are about to settle: more than an attempt takes.
+            for _ in range(20):
+                await asyncio.sleep(0)
             await self.relay.committer.drained()
 
     async def after(self, seconds: float) -> None:
