@@ -30,7 +30,7 @@ demo: $(STAMP)
 	@$(BIN)/posthouse demo
 
 test: $(STAMP) peers
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: lint types imports stubs-check openapi-check
 

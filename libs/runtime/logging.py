@@ -17,8 +17,10 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii
+from pathlib import Path
 from typing import Any, TextIO, cast
 
 import structlog
@@ -170,11 +172,22 @@ def _redirected() -> TextIO:
     """Standard error, behind what gathers lines; for libraries that want a file."""
     global _output  # noqa: PLW0603 - one for the process, as standard error is
     if _output is None:
-        atexit.register(lambda: output().flush())
+        atexit.register(_at_exit)
     else:
         _output.flush()
     _output = Output(_Unfailing(sys.stderr))
     return cast("TextIO", _output)
+
+
+def _at_exit() -> None:
+    """Writes what has gathered. What a full disk does not take is dropped: Python would end with status 120 for it."""
+    output().flush()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
+                os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def _for_persons() -> bool:

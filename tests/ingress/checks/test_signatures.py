@@ -29,10 +29,10 @@ KEYS: dict[str, Key | NoKey] = {
     f"s1._domainkey.{DOMAIN}.": read_key(RSA.record.encode()),
     f"e1._domainkey.{DOMAIN}.": read_key(ED25519.record.encode()),
 }
-TODAY = int(time.time())
 
 
-def check(message: bytes, keys: dict[str, Key | NoKey] | None = None, now: int = TODAY) -> list[DkimSignature]:
+def check(message: bytes, keys: dict[str, Key | NoKey] | None = None, now: int | None = None) -> list[DkimSignature]:
+    """`now`: seconds since 1970 [dkimpy signs by the clock, so must this verify]."""
     where = header.boundary(message)
     fields = HeaderFields.of(message[: where.header_end])
     body = message[where.body_start :]
@@ -47,11 +47,11 @@ def check(message: bytes, keys: dict[str, Key | NoKey] | None = None, now: int =
         verify(each, fields, bodies, known.get(each.key_name, NoKey("no key for signature")))
         if isinstance(each, Signature)
         else each
-        for each in signatures(fields, now)
+        for each in signatures(fields, int(time.time()) if now is None else now)
     ]
 
 
-def only(message: bytes, keys: dict[str, Key | NoKey] | None = None, now: int = TODAY) -> tuple[str, str]:
+def only(message: bytes, keys: dict[str, Key | NoKey] | None = None, now: int | None = None) -> tuple[str, str]:
     (found,) = check(message, keys, now)
     return found.result.name.lower(), found.reason
 
