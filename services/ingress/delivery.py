@@ -136,6 +136,7 @@ async def _hand_over(
         size=rewritten.size,
         received_at=now,
         quarantine=verdict is not None and verdict.quarantine,
+        may_relay=dialogue.profile.may_relay,
     )
     try:
         queue_id = await dialogue.services.relay.submit(submission)

@@ -31,6 +31,8 @@ class Submission:
     size: int
     received_at: int
     quarantine: bool = False
+    # The session may send to any domain.
+    may_relay: bool = False
 
     def discard_of(self, recipient: Recipient) -> Discard | None:
         """Why this recipient gets nothing, be it by itself or with the whole message; None when it does."""

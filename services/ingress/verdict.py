@@ -49,6 +49,7 @@ class Profile:
     junk_commands_per_delay: int
     ask_stages: frozenset[int]
     authserv_id: str
+    may_relay: bool = False
 
 
 @value(frozen=True, slots=True)

@@ -204,6 +204,7 @@ def profile(given: SessionProfile) -> Profile:
         junk_commands_per_delay=given.junk_commands_per_delay,
         ask_stages=[stage.value for stage in given.ask_stages],  # type: ignore[misc]
         authserv_id=given.hostname,
+        may_relay=given.may_relay,
     )
 
 

@@ -20,6 +20,8 @@ class Origin:
     account_login: str = ""
     listener: str = ""
     tls: bool = False
+    # By login or by network, to any domain.
+    may_relay: bool = False
 
 
 OURSELVES = Origin()
@@ -115,6 +117,7 @@ class QueuedMessage:
     helo_name: bytes = b""
     session_id: str = ""
     traceparent: str = ""
+    may_relay: bool = False
 
     def with_content(self, content: bytes) -> QueuedMessage:
         return replace(self, content=content)
@@ -132,7 +135,7 @@ class QueuedMessage:
             self.account_login,
             self.quarantine,
             # What this gateway wrote itself is its own to sign.
-            self.kind is not Kind.MAIL,
+            self.may_relay or self.kind is not Kind.MAIL,
         )
 
 
@@ -176,6 +179,7 @@ def queued(message: NewMessage, stored_at: int, owner: int) -> tuple[QueuedMessa
             message.origin.helo_name,
             message.origin.session_id,
             message.traceparent,
+            message.origin.may_relay,
         ),
         tuple(
             QueuedDelivery(each.id, each.recipient, owner, each.submitted_recipient, each.notify, each.orcpt)

@@ -201,11 +201,13 @@ async def test_mail_from_outside_is_never_signed() -> None:
 
 
 @pytest.mark.parametrize("kind", [Kind.REPORT, Kind.DOUBLE_BOUNCE])
-async def test_what_this_gateway_writes_itself_is_signed(kind: Kind) -> None:
+async def test_what_this_gateway_writes_itself_and_what_trusted_clients_send_is_signed(kind: Kind) -> None:
     report = MAIL.replace(b"Ann <ann@example.org>", b"Mail Delivery System <mailer-daemon@example.org>")
     signer = Signer(lambda: NOW)
     own = QueuedMessage(1, kind, b"", len(report), 1, report)
     assert verified(await signer.signed(configured(key(RSA)), own.outgoing()), RSA)
+    trusted = QueuedMessage(3, Kind.MAIL, b"", len(report), 1, report, may_relay=True)
+    assert verified(await signer.signed(configured(key(RSA)), trusted.outgoing()), RSA)
     foreign = QueuedMessage(2, Kind.MAIL, b"", len(report), 1, report)
     assert await signer.signed(configured(key(RSA)), foreign.outgoing()) == report
 

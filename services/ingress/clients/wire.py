@@ -255,6 +255,7 @@ def _profile(serialised: bytes) -> Profile:
         junk_commands_per_delay=message.junk_commands_per_delay,
         ask_stages=_STAGES_THAT_HAPPEN | frozenset(message.ask_stages),
         authserv_id=message.authserv_id or message.hostname,
+        may_relay=message.may_relay,
     )
 
 
@@ -290,6 +291,7 @@ def submission(handed: Submission, inline: bytes) -> relay_pb2.Submission:
     origin.account_login = who.account
     origin.listener = who.listener.label
     origin.tls = who.tls is not None
+    origin.may_relay = handed.may_relay
     return message
 
 

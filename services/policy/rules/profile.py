@@ -25,6 +25,7 @@ class SessionProfile:
     max_junk_commands: int
     junk_commands_per_delay: int
     ask_stages: tuple[Stage, ...]
+    may_relay: bool
 
 
 _SMTP = Listener.SMTP.value
@@ -63,6 +64,7 @@ def session_profile(facts: Facts, snapshot: Snapshot) -> SessionProfile:
         max_junk_commands=junk,
         junk_commands_per_delay=protocol.JUNK_COMMANDS_PER_DELAY if junk else 0,
         ask_stages=tuple(stage for stage in Stage if _asked(stage, facts, snapshot)),
+        may_relay=bool(relaying.permission(facts, snapshot)),
     )
 
 

@@ -95,6 +95,7 @@ _COLUMNS = (
     messages.c.helo_name,
     messages.c.session_id,
     messages.c.traceparent,
+    messages.c.may_relay,
 )
 _CLAIMED = Once(
     lambda dialect: (
@@ -133,6 +134,7 @@ class _Row(NamedTuple):
     helo_name: Any
     session_id: Any
     traceparent: Any
+    may_relay: Any
 
 
 _CONTENTS = Once(
@@ -285,6 +287,7 @@ def _message(row: Any, content: bytes | None, inline: bool) -> QueuedMessage:
         row.helo_name,
         row.session_id,
         row.traceparent or "",
+        bool(row.may_relay),
     )
 
 

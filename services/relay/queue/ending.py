@@ -144,4 +144,5 @@ def _message(row: Any) -> QueuedMessage:
         row.helo_name,
         row.session_id,
         row.traceparent or "",
+        bool(row.may_relay),
     )

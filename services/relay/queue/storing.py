@@ -81,6 +81,7 @@ def _message_row(message: NewMessage, open_ones: int, now: int) -> Row:
         1 if origin.tls else 0,
         None,
         message.traceparent or None,
+        1 if origin.may_relay else 0,
     )
 
 
@@ -146,6 +147,7 @@ def store_refused(connection: Connection, refused: Sequence[Refused]) -> None:
                 *(None, 0, 0, one.refused_at, "", b"", 0, 0, 0, origin.session_id),
                 *(origin.client_address, origin.helo_name, origin.account_login, origin.listener, origin.tls),
                 json.dumps(reply),
+                None,
                 None,
             )
         )

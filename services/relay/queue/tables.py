@@ -58,6 +58,8 @@ messages = Table(
     Column("refusal", Text),
     # The trace that every attempt joins (W3C traceparent). NULL: none.
     Column("traceparent", String(55)),
+    # Whether its session may send to any domain. NULL: not known, as no.
+    Column("may_relay", Boolean),
 )
 Index("messages_submission", messages.c.submission_id, unique=True)
 _IS_OPEN = text("open > 0")

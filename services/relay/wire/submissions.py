@@ -93,6 +93,7 @@ def _origin(of: pb.Origin) -> Origin:
         clean(of.account_login),
         clean(of.listener, 16),
         of.tls,
+        of.may_relay,
     )
 
 

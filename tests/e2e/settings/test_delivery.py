@@ -386,3 +386,20 @@ def test_the_route_is_resolved_anew_at_each_attempt(gateway: Gateway, hosts: dic
     for waiting in world.queued(gateway.suite):
         gateway.post(f"queue/messages/{waiting['queue_id']}:retry")
     gateway.delivered("anew", hosts["c"])
+
+
+# /dkim-keys
+
+
+def test_what_may_be_sent_anywhere_is_signed_and_what_comes_from_outside_is_not(gateway: Gateway) -> None:
+    gateway.create("dkim-keys", domain="ours.test", selector="s1")
+    gateway.create("trusted-networks", name="applications", networks=[f"{TRUSTED}/32"])
+    author = "application@ours.test"
+    with gateway.connect(TRUSTED) as application:
+        assert application.transaction(author, FAR, content=message("by network", sender=author)) == "accepted"
+    with gateway.connect() as outsider:
+        assert outsider.transaction(FAR, world.ALICE, content=message("forged", sender=author)) == "accepted"
+    _send(gateway, "by login")
+    for marker in ("by network", "by login"):
+        assert b"DKIM-Signature: v=1;" in gateway.delivered(marker, gateway.far).content
+    assert b"DKIM-Signature" not in gateway.delivered("forged").content

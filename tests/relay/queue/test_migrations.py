@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from services.relay.message import NewMessage
+from services.relay.message import NewMessage, Origin
 from services.relay.queue import database as schema
 from services.relay.queue.claiming import Claim, claim
 from services.relay.queue.database import Connection, open_database
@@ -17,19 +17,22 @@ PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 def traced(message: NewMessage) -> NewMessage:
+    """Of a trace, and from a session that may send anywhere."""
     object.__setattr__(message, "traceparent", PARENT)
+    object.__setattr__(message, "origin", Origin(may_relay=True))
     return message
 
 
 async def test_mail_of_before_is_claimed_after(database_url: str, tmp_path: Path) -> None:
-    """The column of the trace came later: NULL for what was stored before it, and by a release before it."""
+    """Columns that came later are NULL for what was stored before them, and by a release before them."""
     opened = open_database(database_url)
     await opened.open()
     try:
 
         def as_before(connection: Connection) -> None:
             store(connection, [waiting(1, "domain:a.test", leased=False)], 0, NOW)
-            connection.execute(text("ALTER TABLE messages DROP COLUMN traceparent"))
+            for column in ("traceparent", "may_relay"):
+                connection.execute(text(f"ALTER TABLE messages DROP COLUMN {column}"))
             connection.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0001'"))
 
         def upgraded(connection: Connection) -> Claim:
@@ -41,4 +44,5 @@ async def test_mail_of_before_is_claimed_after(database_url: str, tmp_path: Path
         found = await opened.write(upgraded)
     finally:
         await opened.close()
-    assert {message.id: message.traceparent for _, message, _ in found.jobs} == {1: "", 2: PARENT}
+    later = {message.id: (message.traceparent, message.may_relay) for _, message, _ in found.jobs}
+    assert later == {1: ("", False), 2: (PARENT, True)}

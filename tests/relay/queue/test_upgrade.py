@@ -85,7 +85,8 @@ async def test_a_migration_waits_for_relays_at_work_and_never_long_at_once(
     await working.open()
 
     def as_before(connection: Connection) -> None:
-        connection.execute(text("ALTER TABLE messages DROP COLUMN traceparent"))
+        for column in ("traceparent", "may_relay"):
+            connection.execute(text(f"ALTER TABLE messages DROP COLUMN {column}"))
         connection.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0001'"))
 
     await working.write(as_before)
@@ -102,7 +103,9 @@ async def test_a_migration_waits_for_relays_at_work_and_never_long_at_once(
         await working.read(lambda connection: connection.execute(text("SELECT count(*) FROM messages")))
     await migrating
     assert (
-        await upgrading.read(lambda connection: connection.execute(text("SELECT traceparent FROM messages")).all())
+        await upgrading.read(
+            lambda connection: connection.execute(text("SELECT traceparent, may_relay FROM messages")).all()
+        )
         == []
     )
     await working.close()

@@ -726,6 +726,7 @@ class SessionProfile(_message.Message):
     JUNK_COMMANDS_PER_DELAY_FIELD_NUMBER: _builtins.int
     ASK_STAGES_FIELD_NUMBER: _builtins.int
     AUTHSERV_ID_FIELD_NUMBER: _builtins.int
+    MAY_RELAY_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     hostname: _builtins.str
     banner: _builtins.str
@@ -742,6 +743,8 @@ class SessionProfile(_message.Message):
     """This many uncharged junk commands make MAIL a stage to ask at; 0 = never."""
     authserv_id: _builtins.str
     """Authentication-Results is written, and forged ones with this id are removed. Empty: hostname."""
+    may_relay: _builtins.bool
+    """The session may send to any domain: by its login, or by the network that it comes from."""
     @_builtins.property
     def auth_mechanisms_plaintext(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """AUTH mechanisms to offer now that TLS is not, and once it is on; empty: AUTH is not offered."""
@@ -770,10 +773,11 @@ class SessionProfile(_message.Message):
         junk_commands_per_delay: _builtins.int = ...,
         ask_stages: _abc.Iterable[Global___Stage.ValueType] | None = ...,
         authserv_id: _builtins.str = ...,
+        may_relay: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_stages", b"ask_stages", "auth_mechanisms_plaintext", b"auth_mechanisms_plaintext", "auth_mechanisms_tls", b"auth_mechanisms_tls", "authserv_id", b"authserv_id", "banner", b"banner", "hostname", b"hostname", "junk_commands_per_delay", b"junk_commands_per_delay", "max_hops", b"max_hops", "max_junk_commands", b"max_junk_commands", "max_message_size", b"max_message_size", "max_recipients", b"max_recipients", "reject_message_over_recipient_limit", b"reject_message_over_recipient_limit", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_stages", b"ask_stages", "auth_mechanisms_plaintext", b"auth_mechanisms_plaintext", "auth_mechanisms_tls", b"auth_mechanisms_tls", "authserv_id", b"authserv_id", "banner", b"banner", "hostname", b"hostname", "junk_commands_per_delay", b"junk_commands_per_delay", "max_hops", b"max_hops", "max_junk_commands", b"max_junk_commands", "max_message_size", b"max_message_size", "max_recipients", b"max_recipients", "may_relay", b"may_relay", "reject_message_over_recipient_limit", b"reject_message_over_recipient_limit", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

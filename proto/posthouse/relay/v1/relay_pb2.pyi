@@ -179,6 +179,7 @@ class Origin(_message.Message):
     ACCOUNT_LOGIN_FIELD_NUMBER: _builtins.int
     LISTENER_FIELD_NUMBER: _builtins.int
     TLS_FIELD_NUMBER: _builtins.int
+    MAY_RELAY_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     client_address: _builtins.str
     helo_name: _builtins.bytes
@@ -186,6 +187,10 @@ class Origin(_message.Message):
     listener: _builtins.str
     """smtp, submission or submissions"""
     tls: _builtins.bool
+    may_relay: _builtins.bool
+    """Policy let the session send to any domain. What such a session sends may be signed for its author's domain; what
+    comes from outside, to a mailbox or through an alias, may not.
+    """
     def __init__(
         self,
         *,
@@ -195,10 +200,11 @@ class Origin(_message.Message):
         account_login: _builtins.str = ...,
         listener: _builtins.str = ...,
         tls: _builtins.bool = ...,
+        may_relay: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_login", b"account_login", "client_address", b"client_address", "helo_name", b"helo_name", "listener", b"listener", "session_id", b"session_id", "tls", b"tls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_login", b"account_login", "client_address", b"client_address", "helo_name", b"helo_name", "listener", b"listener", "may_relay", b"may_relay", "session_id", b"session_id", "tls", b"tls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

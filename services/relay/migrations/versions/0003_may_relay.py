@@ -1,0 +1,18 @@
+"""Whether a message's session may send to any domain: then it may be signed. NULL: not known, as no.
+
+Revision ID: 0003
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("messages", sa.Column("may_relay", sa.Boolean))
