@@ -17,8 +17,10 @@ from services.suite.topology import SERVICES, Process
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 30.0
-# A replica that ends sooner after its start never came up: starting it again would change nothing.
+# A replica that fails sooner after its start never came up: starting it again would change nothing.
 YOUNG_SECONDS = 3.0
+# How one ends that somebody else ended, be it an operator or a machine short of memory.
+_ENDED_FROM_OUTSIDE = (0, -signal.SIGTERM, -signal.SIGKILL)
 
 
 class Suite:
@@ -50,21 +52,21 @@ class Suite:
             died.cancel()
             await asyncio.gather(ready, died, return_exceptions=True)
         if died.done() and not died.cancelled():
-            raise SuiteError(died.result()[1])
+            raise SuiteError(died.result()[2])
 
     async def failed(self) -> str:
         """Waits for a child to end by itself; says which and how, with its last lines. One of several replicas is
-        started again instead, as long as it came up the last time: the others do its work meanwhile.
+        started again instead, unless it failed while it came up: the others do its work meanwhile.
         """
         while True:
-            child, how = await self._first_death()
+            child, status, how = await self._first_death()
             alike = sum(each.process.service == child.process.service for each in self.children)
-            if alike == 1 or child.age < YOUNG_SECONDS:
+            if alike == 1 or (child.age < YOUNG_SECONDS and status not in _ENDED_FROM_OUTSIDE):
                 return how
             self._print_line(f"posthouse: {how.partition('. ')[0]}; it is started again")
             await child.start()
 
-    async def _first_death(self) -> tuple[Child, str]:
+    async def _first_death(self) -> tuple[Child, int, str]:
         waits = {asyncio.create_task(child.wait()): child for child in self.children}
         try:
             done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -74,7 +76,11 @@ class Suite:
         task = done.pop()
         child, status = waits[task], task.result()
         how = f"signal {-status}" if status < 0 else f"status {status}"
-        return child, "\n  ".join((f"{child.process.name} ended with {how}. Its last lines:", *child.last_lines))
+        return (
+            child,
+            status,
+            "\n  ".join((f"{child.process.name} ended with {how}. Its last lines:", *child.last_lines)),
+        )
 
     async def stop(self) -> None:
         """Ends the services, the receiving one first, the configuration last."""

@@ -160,10 +160,17 @@ class Held:
         until(full, "the client has all its connections")
 
     def one_more(self) -> int:
-        """What another connection is answered."""
-        code, client = self._connect()
-        client.close()
-        return code
+        """What another connection is answered; one that was passed to a replica that just ended is tried again."""
+        codes: list[int] = []
+
+        def answered() -> bool:
+            code, client = self._connect()
+            client.close()
+            codes.append(code)
+            return code != 0
+
+        until(answered, "another connection is answered")
+        return codes[-1]
 
     def close(self) -> None:
         for client in self._open:
