@@ -25,7 +25,7 @@ _LINE_LIMIT = 998
 _FOLD_AT = 76
 _REFERENCES_LIMIT = 900
 _PRINTABLE = re.compile(rb"[!-~]{1,255}")
-_COMMENT = re.compile(rb"\((?:[^()\\]|\\.)*\)")
+_COMMENT_MARK = re.compile(rb"[()]|\\.")
 # What a peer said may be long; this much of it is repeated.
 _DIAGNOSTIC_LIMIT = 2000
 
@@ -129,11 +129,20 @@ def is_automatic(content: bytes) -> bool:
 
 
 def _without_comments(value: bytes) -> bytes:
-    """RFC 5322 3.2.2: comments may stand anywhere, and within each other."""
-    found = 1
-    while found:
-        value, found = _COMMENT.subn(b" ", value)
-    return value
+    """RFC 5322 3.2.2: comments may stand anywhere, and within each other, a hundred thousand deep if somebody likes."""
+    kept: list[bytes] = []
+    position = depth = 0
+    for mark in _COMMENT_MARK.finditer(value):
+        if mark[0] == b"(":
+            if depth == 0:
+                kept.append(value[position : mark.start()])
+            depth += 1
+        elif mark[0] == b")" and depth:
+            depth -= 1
+            position = mark.end()
+    if depth == 0:
+        kept.append(value[position:])
+    return b" ".join(kept)
 
 
 def utf8_xtext(address: str) -> str:

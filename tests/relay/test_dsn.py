@@ -347,6 +347,14 @@ def test_automatic_answers_are_known() -> None:
         assert is_automatic(b"Auto-Submitted: " + value + b"\r\n" + ORIGINAL)
 
 
+def test_comments_within_comments_cost_no_more_than_a_look_at_each() -> None:
+    """A pass a level took minutes for what fits into a header, in which relay did nothing else."""
+    deep = b"(" * 90_000 + b"x\\)" + b")" * 90_000
+    assert is_automatic(b"Auto-Submitted: " + deep + b" auto-replied\r\n" + ORIGINAL)
+    assert not is_automatic(b"Auto-Submitted: " + deep + b" no " + deep + b"\r\n" + ORIGINAL)
+    assert is_automatic(b"Auto-Submitted: auto-replied (never closed" + deep + b"\r\n" + ORIGINAL)
+
+
 def _status_groups(message: Message) -> Sequence[Message]:
     for part in message.walk():
         if part.get_content_type() == "message/delivery-status" and isinstance(part.get_payload(), list):
