@@ -49,10 +49,10 @@ async def main(shutdown: Shutdown) -> None:
         raise StartupError(f"POLICY_NAMESERVERS: {error}") from error
     spf = SpfChecker(resolver)
     lookups = Lookups(resolver, spf, seconds=settings.lookup_seconds)
-    credentials = CredentialChecker(failure_limits(settings.state_url))
+    credentials = CredentialChecker(failure_limits(settings.state_url, settings.state_seconds))
     # Owners of sessions are unique over replicas and restarts.
     process = os.urandom(8).hex()
-    store = open_store(settings.state_url, process)
+    store = open_store(settings.state_url, process, settings.state_seconds)
     hits = HitCounts()
     counts = DecisionCounts()
     forget_counts = counts.register()
@@ -111,9 +111,9 @@ async def _serve_when_ready(server: rpc.Server, ready: asyncio.Event) -> None:
     await server.serving(True)
 
 
-def open_store(url: str, process: str) -> Store:
-    """For memory:// or redis://."""
-    return MemoryStore() if url == "memory://" else RedisStore(url, process)
+def open_store(url: str, process: str, seconds: float = 1.0) -> Store:
+    """For memory:// or redis://, whose calls may take so many seconds."""
+    return MemoryStore() if url == "memory://" else RedisStore(url, process, seconds=seconds)
 
 
 if __name__ == "__main__":

@@ -16,13 +16,13 @@ log = structlog.get_logger(__name__)
 
 FAILURES_PER_CLIENT = 20
 FAILURES_PER_LOGIN = 20
-_STORE_SECONDS = 1.0
 
 
 class FailureLimits:
     """A failure more than the limit within a minute, and the password is not looked at any more."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, *, seconds: float = 1.0) -> None:
+        self._seconds = seconds
         self._limiter = MovingWindowRateLimiter(storage)
         self._per_client = RateLimitItemPerMinute(FAILURES_PER_CLIENT, namespace="posthouse-auth-client")
         self._per_login = RateLimitItemPerMinute(FAILURES_PER_LOGIN, namespace="posthouse-auth-login")
@@ -30,7 +30,7 @@ class FailureLimits:
     async def exceeded(self, client: str, login: str) -> bool:
         """False too when the store is away: a login is then only slowed by its cost."""
         try:
-            async with asyncio.timeout(_STORE_SECONDS):
+            async with asyncio.timeout(self._seconds):
                 return not (
                     await self._limiter.test(self._per_client, client)
                     and await self._limiter.test(self._per_login, _digest(login))
@@ -42,7 +42,7 @@ class FailureLimits:
 
     async def record(self, client: str, login: str) -> None:
         try:
-            async with asyncio.timeout(_STORE_SECONDS):
+            async with asyncio.timeout(self._seconds):
                 await self._limiter.hit(self._per_client, client)
                 await self._limiter.hit(self._per_login, _digest(login))
         except Exception as error:  # noqa: BLE001 - as above
@@ -50,11 +50,11 @@ class FailureLimits:
             log.warning("failure_limits_skipped", reason=type(error).__name__)
 
 
-def failure_limits(state_url: str) -> FailureLimits:
-    """For `memory://`, `redis://` or `rediss://`."""
+def failure_limits(state_url: str, seconds: float = 1.0) -> FailureLimits:
+    """For `memory://`, `redis://` or `rediss://`; a store that takes longer counts as away."""
     if state_url.startswith(("redis://", "rediss://")):
-        return FailureLimits(RedisStorage(f"async+{state_url}", implementation="redispy"))
-    return FailureLimits(MemoryStorage())
+        return FailureLimits(RedisStorage(f"async+{state_url}", implementation="redispy"), seconds=seconds)
+    return FailureLimits(MemoryStorage(), seconds=seconds)
 
 
 def _digest(login: str) -> str:

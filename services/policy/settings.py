@@ -25,6 +25,7 @@ class Settings(BaseSettings):
         default="127.0.0.1:50053", description="config_api's gRPC, host:port, several by commas."
     )
     state_url: str = Field(default="memory://", description="memory:// or redis://; replicas share one Redis.")
+    state_seconds: float = Field(default=1.0, gt=0, le=60, description="For one call of Redis; then it counts as away.")
     nameservers: str = Field(default="", description="host[:port], several by commas; empty: the system's.")
     metrics_port: int = Field(default=9102, ge=0, le=65535, description="0: off.")
     log_level: str = "info"

@@ -100,7 +100,7 @@ async def serving(
     resolver = Resolver(nameservers(dns), seconds=lookup_seconds)
     spf = SpfChecker(resolver)
     lookups = Lookups(resolver, spf, seconds=lookup_seconds)
-    credentials = CredentialChecker(failure_limits(state_url))
+    credentials = CredentialChecker(failure_limits(state_url, 30))
     store = store or MemoryStore()
     hits, log = HitCounts(), StringIO()
     engine = Engine(

@@ -132,7 +132,7 @@ async def test_failures_are_limited_by_client_and_by_login(
 
 
 async def test_failures_are_shared_in_redis_and_its_absence_locks_nobody_out(redis_server: Redis) -> None:
-    first, second = (CredentialChecker(failure_limits(redis_server.url)) for _ in range(2))
+    first, second = (CredentialChecker(failure_limits(redis_server.url, 30)) for _ in range(2))
     try:
         for number in range(failures.FAILURES_PER_CLIENT):
             await (first, second)[number % 2].check(given(password=b"wrong"), ACCOUNTS, "client1")

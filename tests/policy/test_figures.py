@@ -29,7 +29,7 @@ async def test_blocked_clients_are_counted() -> None:
 
 
 async def test_the_last_figure_stays_while_redis_is_away(redis_server: Redis) -> None:
-    store = RedisStore(redis_server.url, "process1")
+    store = RedisStore(redis_server.url, "process1", seconds=30)
     await store.start()
     try:
         assert store.trouble == ""
@@ -43,7 +43,7 @@ async def test_the_last_figure_stays_while_redis_is_away(redis_server: Redis) ->
 
 async def test_a_store_that_starts_without_redis_says_so(redis_server: Redis) -> None:
     redis_server.kill()
-    store = RedisStore(redis_server.url, "process1")
+    store = RedisStore(redis_server.url, "process1", seconds=30)
     await store.start()
     try:
         assert store.trouble.startswith("away")

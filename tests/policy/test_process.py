@@ -69,6 +69,7 @@ async def running(folder: Path, config_port: int, **variables: object) -> AsyncI
             POLICY_PORT=port,
             POLICY_METRICS_PORT=metrics,
             POLICY_CONFIG_TARGET=f"127.0.0.1:{config_port}",
+            POLICY_STATE_SECONDS=30,
             **variables,
         ),
     )

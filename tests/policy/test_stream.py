@@ -80,7 +80,7 @@ async def test_a_frame_s_closed_sessions_make_room_for_its_requests() -> None:
 
 
 async def test_a_session_that_ends_while_its_count_is_waited_for_is_given_back(redis_server: Redis) -> None:
-    store = RedisStore(redis_server.url, "process1")
+    store = RedisStore(redis_server.url, "process1", seconds=30)
     async with serving(snapshot(), store=store, process="process1") as policy:
         await store.apply([opening("other")], "elsewhere/1", NOW)
         async with policy.stream() as stream:
@@ -96,7 +96,7 @@ async def test_a_session_that_ends_while_its_count_is_waited_for_is_given_back(r
 
 
 async def test_a_stream_that_breaks_while_counts_are_waited_for_leaves_none(redis_server: Redis) -> None:
-    store = RedisStore(redis_server.url, "process1")
+    store = RedisStore(redis_server.url, "process1", seconds=30)
     async with serving(snapshot(), store=store, process="process1") as policy:
         await store.apply([opening("other")], "elsewhere/1", NOW)
         call = policy.stub.DecideStream()

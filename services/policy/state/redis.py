@@ -29,7 +29,6 @@ from services.policy.state.store import Blocked, StoreAwayError
 log = structlog.get_logger(__name__)
 
 _PREFIX = "posthouse:policy:"
-_TIMEOUT_SECONDS = 1.0
 # After a failure nobody waits again for so long.
 _PAUSE_SECONDS = 1.0
 _HEARTBEAT_SECONDS = 3.0
@@ -48,11 +47,11 @@ class _Waiting:
 
 
 class RedisStore:
-    """A `Store` in Redis. `process`: what the owners of this process's sessions begin with."""
+    """A `Store` in Redis. `process`: what the owners of this process's sessions begin with; `seconds`: for one call."""
 
-    def __init__(self, url: str, process: str) -> None:
+    def __init__(self, url: str, process: str, *, seconds: float = 1.0) -> None:
         self._redis: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
-            url, socket_timeout=_TIMEOUT_SECONDS, socket_connect_timeout=_TIMEOUT_SECONDS, decode_responses=True
+            url, socket_timeout=seconds, socket_connect_timeout=seconds, decode_responses=True
         )
         self._script = self._redis.register_script(
             files("services.policy.state").joinpath("counters.lua").read_text("utf-8")

@@ -18,7 +18,7 @@ from tests.policy.state.test_store import CLIENT, NOW, apply, blocked, message, 
 
 @pytest.fixture
 async def replicas(redis_url: str) -> AsyncIterator[tuple[RedisStore, RedisStore]]:
-    first, second = RedisStore(redis_url, "process1"), RedisStore(redis_url, "process2")
+    first, second = RedisStore(redis_url, "process1", seconds=30), RedisStore(redis_url, "process2", seconds=30)
     await first.start()
     await second.start()
     yield first, second
@@ -45,7 +45,7 @@ async def test_no_limit_is_overshot_by_replicas(replicas: tuple[RedisStore, Redi
 async def test_a_stopped_process_gives_its_sessions_back(
     replicas: tuple[RedisStore, RedisStore], redis_url: str
 ) -> None:
-    leaving = RedisStore(redis_url, "process3")
+    leaving = RedisStore(redis_url, "process3", seconds=30)
     await leaving.start()
     await apply(leaving, opening("s1"), owner="process3/1")
     await leaving.stop()
@@ -75,7 +75,7 @@ async def test_a_redis_that_lost_its_keys_is_told_of_every_open_session_again(
     redis_server.restart() if loss == "restart" else redis_server.flush()
     # What each asks next tells it; here nothing of sessions.
     for store in replicas:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (await apply(store, message()))[0] is None:  # noqa: ASYNC110 - the pause is the store's own
                 await asyncio.sleep(0.05)
     await until(first, [4], opening("s5"))
@@ -88,7 +88,7 @@ async def test_a_heartbeat_finds_lost_keys_where_nobody_asks(
     replicas: tuple[RedisStore, RedisStore], redis_server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.policy.state.redis._HEARTBEAT_SECONDS", 0.05)
-    store = RedisStore(redis_server.url, "process3")
+    store = RedisStore(redis_server.url, "process3", seconds=30)
     await store.start()
     try:
         await apply(store, opening("s1"), owner="process3/1")
@@ -127,7 +127,7 @@ async def test_what_ingress_resumes_elsewhere_counts_once(replicas: tuple[RedisS
 
 
 async def test_away_means_not_counted_and_back_means_counted(redis_server: Redis) -> None:
-    store = RedisStore(redis_server.url, "process1")
+    store = RedisStore(redis_server.url, "process1", seconds=30)
     await store.start()
     try:
         assert await apply(store, message()) == [1]
@@ -144,7 +144,7 @@ async def test_away_means_not_counted_and_back_means_counted(redis_server: Redis
             await store.unblock(CLIENT, NOW)
         assert await store.peek([message()], NOW) == [None]
         redis_server.start()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (await apply(store, message()))[0] is None:  # noqa: ASYNC110 - the pause is the store's own
                 await asyncio.sleep(0.05)
         assert REGISTRY.get_sample_value("posthouse_policy_store_up") == 1
@@ -153,11 +153,11 @@ async def test_away_means_not_counted_and_back_means_counted(redis_server: Redis
 
 
 async def test_a_redis_that_hangs_holds_nobody_up(redis_server: Redis) -> None:
-    store = RedisStore(redis_server.url, "process1")
+    store = RedisStore(redis_server.url, "process1", seconds=0.2)
     await store.start()
     try:
         redis_server.freeze()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert await apply(store, message()) == [None]
     finally:
         redis_server.thaw()
@@ -174,7 +174,7 @@ async def test_an_unforeseen_fault_holds_nobody_up_for_ever(
     with monkeypatch.context() as patch:
         patch.setattr("services.policy.state.redis._arguments", broken)
         assert await apply(store, message()) == [None]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await apply(store, message()))[0] is None:  # noqa: ASYNC110 - the pause is the store's own
             await asyncio.sleep(0.05)
 

@@ -21,7 +21,9 @@ CLIENT = "192.0.2.10"
 @pytest.fixture(params=["memory", "redis"])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     made: Store = (
-        MemoryStore() if request.param == "memory" else RedisStore(request.getfixturevalue("redis_url"), "process1")
+        MemoryStore()
+        if request.param == "memory"
+        else RedisStore(request.getfixturevalue("redis_url"), "process1", seconds=30)
     )
     await made.start()
     yield made
@@ -50,7 +52,7 @@ def blocked(client: str = CLIENT) -> Operation:
 
 async def until(store: Store, wanted: Sequence[int | None], *operations: Operation) -> None:
     """What is given back or resumed is counted soon, not at once."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await store.peek(operations, NOW) != list(wanted):  # noqa: ASYNC110 - a store tells nobody
             await asyncio.sleep(0)
 
