@@ -77,7 +77,7 @@ async def test_keys_end(service: Service) -> None:
     assert "hash" not in str(shown)
     await service.change(path, {"expires_at": "2020-01-01T00:00:00Z"})
     # The change is published to the checks of this process within a poll of its database.
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await service.api.get(GENERAL, headers=headers)).status_code != 401:
             pass
 

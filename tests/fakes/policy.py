@@ -82,7 +82,7 @@ class FakePolicy(policy_pb2_grpc.PolicyServicer):
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Waits until what was asked or told makes `condition` true."""
-        async with asyncio.timeout(20), self._changed:
+        async with asyncio.timeout(60), self._changed:
             await self._changed.wait_for(condition)
 
     async def start(self, port: int = 0) -> None:

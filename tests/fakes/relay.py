@@ -50,7 +50,7 @@ class FakeRelay(relay_pb2_grpc.RelayServicer):
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Waits until what came makes `condition` true."""
-        async with asyncio.timeout(20), self._changed:
+        async with asyncio.timeout(60), self._changed:
             await self._changed.wait_for(condition)
 
     async def tell_storage(self, storage: pb.StorageState) -> None:

@@ -61,19 +61,19 @@ class Ingress:
         return client
 
     async def until_connected(self) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not (self.worker.policy.connected and self.worker.relay.connected):  # noqa: ASYNC110 - asked
                 await asyncio.sleep(0.005)
 
     async def until_empty(self) -> None:
         """Until no session is open."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while self.worker.listeners.open_sessions():  # noqa: ASYNC110 - asked
                 await asyncio.sleep(0.005)
 
     async def until_lost(self) -> None:
         """Until the worker has noticed that a connection is gone."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while self.worker.listeners.connections == len(self.worker.listeners.open_sessions()):
                 if self.worker.listeners.connections == 0:
                     return
@@ -81,7 +81,7 @@ class Ingress:
 
     async def until_open(self, connections: int) -> None:
         """Until so many connections are left, those included that are on their way out."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while self.worker.listeners.connections > connections:  # noqa: ASYNC110 - asked
                 await asyncio.sleep(0.005)
 

@@ -37,7 +37,7 @@ class Running:
 
     async def greeted(self) -> Client:
         """A client that was greeted, once the process is ready for that."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 assert self.process.running, self.process.log_tail()
                 with contextlib.suppress(OSError, EOFError):

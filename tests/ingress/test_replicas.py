@@ -91,7 +91,7 @@ def targets(pair: tuple[Any, Any]) -> str:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - streams of the worker are asked
             await asyncio.sleep(0.005)
 

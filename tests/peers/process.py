@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 PAUSE_SECONDS = 0.01
 
 # Linux sends the parent-death signal when the *thread* that forked ends. One thread that lives as long as this

@@ -39,7 +39,7 @@ class Configuration:
             self._changed.notify_all()
 
     async def watched(self, times: int) -> None:
-        async with asyncio.timeout(15), self._changed:
+        async with asyncio.timeout(60), self._changed:
             await self._changed.wait_for(lambda: len(self.watches) >= times)
 
     async def watch_policy(
@@ -134,7 +134,7 @@ class Watching:
             await dialer.close()
 
     async def next(self) -> Snapshot:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             return await self.used.get()
 
 

@@ -39,11 +39,11 @@ class Process:
 
     async def health(self) -> int:
         request = health_pb2.HealthCheckRequest(service="posthouse.policy.v1.Policy")
-        answer = await self._health.Check(request, wait_for_ready=True, timeout=20)
+        answer = await self._health.Check(request, wait_for_ready=True, timeout=60)
         return int(answer.status)
 
     async def is_serving(self) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             async for update in self._health.Watch(
                 health_pb2.HealthCheckRequest(service="posthouse.policy.v1.Policy"), wait_for_ready=True
             ):
@@ -121,7 +121,7 @@ async def test_it_serves_once_it_has_a_snapshot_and_from_disk_ever_after(tmp_pat
             # Twice is harmless (C137).
             policy.process.send_signal(signal.SIGTERM)
             policy.process.send_signal(signal.SIGTERM)
-            assert await asyncio.wait_for(policy.process.wait(), 20) == 0
+            assert await asyncio.wait_for(policy.process.wait(), 60) == 0
     finally:
         await served.stop()
     # config_api is away now.
@@ -147,7 +147,7 @@ async def test_its_end_ends_streams_and_counts(tmp_path: Path, redis_url: str) -
             assert replied((await call.read()).verdicts[0]) == "accept"
             assert replied(await second.stub.Decide(connect("s2"))) == "421 4.7.0"
             first.process.send_signal(signal.SIGTERM)
-            assert await asyncio.wait_for(first.process.wait(), 20) == 0
+            assert await asyncio.wait_for(first.process.wait(), 60) == 0
             assert replied(await second.stub.Decide(connect("s2"))) == "accept"
     finally:
         await served.stop()
@@ -177,7 +177,7 @@ async def receiving(folder: Path, policy_port: int) -> AsyncIterator[tuple[async
 
 async def _greeting(port: int) -> tuple[str, asyncio.StreamWriter]:
     """Once ingress listens, and has found policy."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             try:
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -192,7 +192,7 @@ async def _greeting(port: int) -> tuple[str, asyncio.StreamWriter]:
 
 
 async def _until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110 - another process tells nobody
             await asyncio.sleep(0.05)
 

@@ -96,7 +96,7 @@ class ScriptedTransport:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Waits until what came makes `condition` true."""
-        async with asyncio.timeout(20), self._changed:
+        async with asyncio.timeout(60), self._changed:
             await self._changed.wait_for(condition)
 
     async def until_ended(self, count: int) -> None:

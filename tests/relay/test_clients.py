@@ -86,7 +86,7 @@ class Watching:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def next(self) -> Configuration:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             return await self._came.get()
 
 

@@ -115,7 +115,7 @@ async def test_outcomes_wait_for_the_database_and_are_not_tried_again(database_u
         await transport.until_begun(1)
         failing = _Failing(relay)
         gate.set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await failing.tried.wait()
         failing.end()
         await relay.committed()

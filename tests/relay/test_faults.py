@@ -288,7 +288,7 @@ async def test_a_claim_whose_commit_lost_its_answer_leaves_nothing_behind(databa
 
         relay.relay.dispatcher._database = _With(relay.database, write_and_break)  # type: ignore[assignment]
         await relay.after(400)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await broken.wait()
         await relay.settled(2)
         (row,) = (await relay.message(waiting.queue_id)).deliveries

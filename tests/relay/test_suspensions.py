@@ -50,7 +50,7 @@ async def test_an_outage_is_told_when_it_begins_and_when_it_ends(
         watched.configuration_changed(Configuration(1, "gw.test"))
     with capture_logs() as logs:
         task = asyncio.create_task(watched.run())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await database.answered.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -117,7 +117,7 @@ class WholeRelay:
     async def acks(self, count: int, stream: Stream | None = None) -> list[Ack]:
         found: list[Ack] = []
         stream = stream or self.stream
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(found) < count:
                 await stream.changed.wait()
                 stream.changed.clear()
@@ -130,7 +130,7 @@ class WholeRelay:
         await self.committed()
 
     async def committed(self) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             # Turns of the loop for those that have just ended and are about to settle: more than an attempt takes.
             for _ in range(20):
                 await asyncio.sleep(0)

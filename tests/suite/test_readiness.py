@@ -37,7 +37,7 @@ async def test_a_service_with_mutual_tls_is_asked_with_its_own_certificate(files
     process = Process("policy", "policy", "127.0.0.1", {"POLICY_PORT": port}, environment)
     assert not await readiness._ready(process), "it says that it is not"
     await server.serving(True)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await until_ready(process)
     bare = Process("policy", "policy", "127.0.0.1", {"POLICY_PORT": port}, {})
     assert not await readiness._ready(bare)
@@ -63,6 +63,6 @@ async def heard() -> AsyncIterator[tuple[int, list[bytes]]]:
 async def test_an_ingress_behind_a_balancer_is_told_whose_connection_it_is(heard: tuple[int, list[bytes]]) -> None:
     port, lines = heard
     networks = {"INGRESS_PROXY_NETWORKS": "192.0.2.0/24, 127.0.0.1/32"}
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await until_ready(Process("ingress", "ingress", "127.0.0.1", {"INGRESS_SMTP_PORT": port}, networks))
     assert lines == [b"PROXY UNKNOWN\r\n"]

@@ -46,7 +46,7 @@ async def test_a_replica_that_is_killed_while_it_comes_up_is_started_again(tmp_p
         file = suite.run_folder / "policy.pid"
         before = file.read_text()
         os.kill(int(before), signal.SIGKILL)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not file.exists() or file.read_text() in ("", before):
                 assert not watching.done()
                 await asyncio.sleep(0.01)
@@ -56,5 +56,5 @@ async def test_a_replica_that_is_killed_while_it_comes_up_is_started_again(tmp_p
 
 async def test_a_replica_that_fails_while_it_comes_up_ends_the_suite(tmp_path: Path) -> None:
     broken = replica("policy-2", tmp_path, POLICY_LOG_LEVEL="nonsense")
-    async with started(tmp_path, replica("policy", tmp_path), broken) as (suite, _), asyncio.timeout(30):
+    async with started(tmp_path, replica("policy", tmp_path), broken) as (suite, _), asyncio.timeout(60):
         assert "policy-2 ended with status " in await suite.failed()

@@ -226,7 +226,7 @@ async def test_a_client_that_goes_during_a_scan_ends_it(checking: Ingress) -> No
         await client.envelope()
         assert (await client.command("DATA")).code == 354
         client.send(MESSAGE + b".\r\n")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await begun.wait()
             client.reset()
             await ended.wait()

@@ -78,7 +78,7 @@ async def test_gathered_lines_are_written_together_soon_and_before_those_of_othe
     disk.on_flush = written.set
     lines.gather("four\n")
     assert "four" not in disk.getvalue()
-    await asyncio.wait_for(written.wait(), 10)
+    await asyncio.wait_for(written.wait(), 60)
     assert disk.getvalue().endswith("four\n")
 
 

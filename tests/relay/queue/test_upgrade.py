@@ -94,7 +94,7 @@ async def test_a_migration_waits_for_relays_at_work_and_never_long_at_once(
     async with working._engine.begin() as transaction:
         await transaction.execute(text("SELECT count(*) FROM messages"))
         migrating = asyncio.create_task(upgrading.open())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while "ALTER" not in await asyncio.to_thread(
                 postgres.query, "SELECT query FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
             ):
