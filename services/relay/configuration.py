@@ -2,7 +2,7 @@
 
 Addresses are canonical wire forms (`libs.smtp.address`): the local part as written, the domain an A-label in lower
 case. Where local parts are compared without case (aliases, local accounts, relay rules and relay-domain recipients
-are all things that an operator typed), the keys here are lower-cased as a whole.
+are all things that an operator typed), the keys here are those of `key_of`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field
 from enum import Enum
 
+from libs.smtp.address import from_wire
 from libs.smtp.value import value
+
+
+def key_of(address: bytes) -> bytes:
+    """What an address is called where its local part's case has no meaning: as `Address.local_key`, of any wire form."""
+    if address.isascii():
+        return address.lower()
+    try:
+        return from_wire(address).local_key().encode()
+    except ValueError:
+        return address.lower()
 
 
 class MailboxKind(Enum):
@@ -113,7 +124,7 @@ class RuleTargets:
         return cls(addresses, domains, parents)
 
     def match(self, address: bytes, domain: str) -> RelayRule | None:
-        """The rule for an address (lower-cased) at its domain: an address beats a domain, then position decides."""
+        """The rule for an address (as `key_of` has it) at its domain: an address beats a domain, then position decides."""
         if not self.by_address and not self.by_domain and not self.by_parent:
             return None
         rule = self.by_address.get(address)
@@ -186,7 +197,7 @@ class Configuration:
     relay_rules: tuple[RelayRule, ...] = ()
     relay_domains: Mapping[str, RelayDomain] = field(default_factory=dict)
     local_domains: Mapping[str, LocalDomain] = field(default_factory=dict)
-    # By lower-cased address.
+    # By `key_of` the address.
     aliases: Mapping[bytes, Alias] = field(default_factory=dict)
     account_addresses: frozenset[bytes] = frozenset()
     resolvers: Resolvers = Resolvers()

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from libs.smtp.value import value
-from services.relay.configuration import Configuration
+from services.relay.configuration import Configuration, key_of
 
 ROLES = (b"postmaster", b"mailer-daemon")
 # Aliases within aliases.
 MAX_DEPTH = 20
 # Addresses that one message's recipients may stand for.
 MAX_ADDRESSES = 10_000
+# The external postmasters on the way from a recipient to what it stands for; no address is empty.
+_EXTERNAL = b""
 
 
 @value(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def _is_new(key: bytes, seen: set[bytes]) -> bool:
 
 def _identity(configuration: Configuration, address: bytes) -> bytes:
     """What makes two recipients one: an account's address is compared without case, any other as it is written."""
-    key = address.lower()
+    key = key_of(address)
     return key if key in configuration.account_addresses else address
 
 
@@ -84,7 +86,7 @@ def expand_one(configuration: Configuration, recipient: bytes, room: int = MAX_A
             by = "postmaster" if start[0] != recipient else ""
     walk = _Walk(configuration, room)
     for address in start:
-        walk.visit(address, (), 0)
+        walk.visit(address, (_EXTERNAL,) if by == "external_postmasters" else (), 0)
     if walk.fault is not None:
         return Expanded(recipient, (), by or walk.by or "alias", walk.fault)
     targets = tuple(walk.targets)
@@ -134,7 +136,18 @@ class _Walk:
     def visit(self, address: bytes, path: tuple[bytes, ...], depth: int) -> None:
         if self.fault is not None:
             return
-        key = address.lower()
+        if (
+            self.configuration.external_postmasters
+            and _EXTERNAL not in path
+            and is_postmaster(self.configuration, address)
+        ):
+            # An alias may well lead to a role, and the external ones have the mail of every role.
+            if _EXTERNAL not in self.done:
+                self.done.add(_EXTERNAL)
+                for each in self.configuration.external_postmasters:
+                    self.visit(each, (*path, _EXTERNAL), depth)
+            return
+        key = key_of(address)
         alias = self.configuration.aliases.get(key)
         if alias is None or key in path:
             # An alias that names itself keeps a copy where there is an account to keep it.

@@ -10,7 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from libs.smtp.value import value
-from services.relay.configuration import Configuration, LocalDomain, RelayHost, RelayRule, RuleType, TargetType
+from services.relay.configuration import (
+    Configuration,
+    LocalDomain,
+    RelayHost,
+    RelayRule,
+    RuleType,
+    TargetType,
+    key_of,
+)
 from services.relay.transaction import Route, RouteKind
 
 # Never judged by existence at ingress (SETTINGS, ground rules), so they can name no account here.
@@ -50,7 +58,7 @@ def resolve(configuration: Configuration, sender: bytes, recipient: bytes, *, qu
 
 
 def _resolve(configuration: Configuration, sender: bytes, recipient: bytes, quarantine: bool) -> Route:
-    address = recipient.lower()
+    address = key_of(recipient)
     local_part, domain = _split(address)
     if not domain:
         return _hold(f"{recipient.decode('ascii', 'backslashreplace')} has no domain and no external postmaster is set")
@@ -64,7 +72,7 @@ def _resolve(configuration: Configuration, sender: bytes, recipient: bytes, quar
     if relayed is not None:
         return Route(RouteKind.RELAY_DOMAIN, f"domain:{domain}", domain=domain, rule_id=relayed.id)
     if sender:
-        from_address = sender.lower()
+        from_address = key_of(sender)
         rule = configuration.sender_targets.match(from_address, _split(from_address)[1])
         if rule is not None:
             return _by_relay_host(rule.relay_host, rule.id)
@@ -78,7 +86,7 @@ def examine(
 ) -> tuple[Route, tuple[RuleReport, ...]]:
     """The route that `resolve` gives, and a report of every rule in the order in which they are asked."""
     route = resolve(configuration, sender, recipient, quarantine=quarantine)
-    address, from_address = recipient.lower(), sender.lower()
+    address, from_address = key_of(recipient), key_of(sender)
     domain = _split(address)[1]
     reports: list[RuleReport] = []
 

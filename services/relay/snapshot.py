@@ -20,6 +20,7 @@ from services.relay.configuration import (
     Resolvers,
     RuleType,
     TargetType,
+    key_of,
 )
 
 _MAILBOX_KINDS = {
@@ -55,12 +56,12 @@ def configuration(snapshot: config_pb2.RelaySnapshot) -> Configuration:
         },
         local_domains={domain.domain: _local_domain(domain) for domain in snapshot.local_domains},
         aliases={
-            alias.address.lower().encode(): Alias(
+            key_of(alias.address.encode()): Alias(
                 alias.id, alias.address.encode(), tuple(target.encode() for target in alias.targets)
             )
             for alias in snapshot.aliases
         },
-        account_addresses=frozenset(address.lower().encode() for address in snapshot.account_addresses),
+        account_addresses=frozenset(key_of(address.encode()) for address in snapshot.account_addresses),
         resolvers=Resolvers(tuple(snapshot.resolvers.preferred), tuple(snapshot.resolvers.alternate)),
         queue=_queue(snapshot.queue),
         dkim_keys={domain: tuple(of_domain) for domain, of_domain in keys.items()},
@@ -89,7 +90,7 @@ def _relay_rule(rule: config_pb2.RelayRule) -> RelayRule:
         target_type=(
             TargetType.ADDRESS if rule.target_type == config_pb2.RelayRule.TARGET_TYPE_ADDRESS else TargetType.DOMAIN
         ),
-        targets=tuple(target.lower() for target in rule.targets),
+        targets=tuple(key_of(target.encode()).decode() for target in rule.targets),
         relay_host=_relay_host(rule.relay_host),
         position=rule.position,
     )

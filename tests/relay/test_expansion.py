@@ -140,3 +140,30 @@ def test_an_accounts_address_in_other_case_is_the_same_recipient() -> None:
         (b"bob@far.test",),
         (b"Bob@far.test",),
     ]
+
+
+def test_case_and_composition_beyond_ascii_have_no_meaning_here_either() -> None:
+    """What policy takes for an alias or an account, relay must know as the same."""
+    composed, decomposed, upper = ("\u00fcmit@ours.test", "u\u0308mit@ours.test", "\u00dcMIT@ours.test")
+    with_ = configuration({composed.encode(): (b"x@far.test",)}, domains=("ours.test",))
+    for written in (composed, decomposed, upper):
+        assert targets(written.encode(), with_) == (b"x@far.test",), written
+    with_account = configuration(accounts=(composed.encode(),), domains=("ours.test",))
+    found = expand(with_account, [each.encode() for each in (composed, decomposed, upper)])
+    assert [one.targets for one in found] == [(composed.encode(),)]
+
+
+def test_an_alias_may_lead_to_a_role_which_the_external_ones_have() -> None:
+    aliases = {
+        b"abuse@local.test": (b"Postmaster@local.test",),
+        b"all@local.test": (b"abuse@local.test", b"mailer-daemon@local.test", b"x@far.test"),
+    }
+    with_ = configuration(aliases, external=(b"chief@far.test", b"deputy@far.test"))
+    assert targets(b"abuse@local.test", with_) == (b"chief@far.test", b"deputy@far.test")
+    assert targets(b"all@local.test", with_) == (b"chief@far.test", b"deputy@far.test", b"x@far.test")
+    # With none of them the role is what it is: an account, or held.
+    assert targets(b"abuse@local.test", configuration(aliases)) == (b"Postmaster@local.test",)
+    # They may be reached by an alias that leads to a role again.
+    ring = configuration({b"abuse@local.test": (b"postmaster@local.test",)}, external=(b"abuse@local.test",))
+    assert targets(b"postmaster@local.test", ring) == (b"postmaster@local.test",)
+    assert expand_one(ring, b"abuse@local.test").fault == ("5.4.6", "the alias leads back to itself")

@@ -167,6 +167,13 @@ def test_equal_routes_are_equal() -> None:
     assert route(configured, b"", b"a@example.net") == route(configured, b"", b"b@example.net")
 
 
+def test_an_address_beyond_ascii_matches_whatever_its_case_and_composition() -> None:
+    configured = configuration(to_recipient("in", "j\u00fcrgen@far.test"), from_sender("out", "j\u00fcrgen@home.test"))
+    for written in ("J\u00dcRGEN", "ju\u0308rgen"):
+        assert route(configured, b"", f"{written}@far.test".encode()).rule_id == "in"
+        assert route(configured, f"{written}@home.test".encode(), b"x@far.test").rule_id == "out"
+
+
 def test_removing_a_rule_gives_its_mail_to_the_next() -> None:
     with_rule = configuration(to_recipient("r", "example.net"), relay_host=RelayHost("hub.test"))
     without = replace(with_rule, relay_rules=())

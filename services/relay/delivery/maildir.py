@@ -10,6 +10,7 @@ import os
 import socket
 import time
 from pathlib import Path
+from unicodedata import normalize
 
 from services.relay.outcome import Verdict, deferred, failed
 from services.relay.transaction import Result
@@ -68,8 +69,11 @@ def store(template: str, sender: bytes, recipient: bytes, content: bytes) -> Ver
 
 
 def _component(part: bytes) -> str:
-    """Part of an address as one harmless path component; two parts share one only if they differ in case alone."""
-    lowered = part.decode("utf-8", "surrogateescape").lower().encode("utf-8", "surrogateescape")
+    """Part of an address as one harmless path component; two parts share one only if they are the same account's."""
+    text = part.decode("utf-8", "surrogateescape")
+    # Accounts are the same by case and Unicode composition too (libs.smtp.address).
+    text = text.lower() if text.isascii() else normalize("NFC", normalize("NFC", text).lower())
+    lowered = text.encode("utf-8", "surrogateescape")
     encoded = "".join(chr(octet) if octet in _PLAIN else f"%{octet:02X}" for octet in lowered)
     if encoded.startswith("."):
         encoded = f"%2E{encoded[1:]}"

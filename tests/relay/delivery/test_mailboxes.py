@@ -80,6 +80,7 @@ async def test_each_recipient_has_a_copy_and_every_file_a_name_of_its_own(gatewa
         (b"a%2fb@x.test", "a%252fb"),
         (b"a\x00b@x.test", "a%00b"),
         ("J\u00dcRGEN@x.test".encode(), "j%C3%BCrgen"),
+        ("ju\u0308rgen@x.test".encode(), "j%C3%BCrgen"),
         (b"{domain}@x.test", "%7Bdomain%7D"),
     ],
 )
