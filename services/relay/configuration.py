@@ -16,7 +16,7 @@ from libs.smtp.value import value
 
 
 def key_of(address: bytes) -> bytes:
-    """What an address is called where its local part's case has no meaning: as `Address.local_key`, of any wire form."""
+    """The key of an address where its local part's case has no meaning: `Address.local_key` of any wire form."""
     if address.isascii():
         return address.lower()
     try:
@@ -124,7 +124,7 @@ class RuleTargets:
         return cls(addresses, domains, parents)
 
     def match(self, address: bytes, domain: str) -> RelayRule | None:
-        """The rule for an address (as `key_of` has it) at its domain: an address beats a domain, then position decides."""
+        """The rule for an address (its `key_of`) at its domain: an address beats a domain, then position decides."""
         if not self.by_address and not self.by_domain and not self.by_parent:
             return None
         rule = self.by_address.get(address)
