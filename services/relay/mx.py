@@ -113,7 +113,7 @@ class Exchangers:
                 return Targets(failure=_null_mx(domain), lookups=tuple(lookups))
             named = [_Named(0, lookup.canonical or domain, [()], lookup.authenticated)]
         hosts = await self._with_addresses(named, ourselves, lookups)
-        if not any(host.addresses for host in hosts):
+        if not any(host.addresses or host.left_out == IS_OURSELVES for host in hosts):
             return Targets(tuple(hosts), _no_addresses(domain, lookup, lookups), tuple(lookups))
         return _settled(self._ordered(hosts), lookups, looped=_LOOP)
 
@@ -142,7 +142,7 @@ class Exchangers:
         hosts = await self._with_addresses(named, ourselves, lookups)
         if silent is not None and not any(host.addresses and not host.left_out for host in hosts):
             return Targets(tuple(hosts), _silent(silent), tuple(lookups))
-        if not any(host.addresses for host in hosts) and not any(host.unanswered for host in hosts):
+        if not any(host.addresses or host.unanswered or host.left_out == IS_OURSELVES for host in hosts):
             reason = f"no name server knows a mail server of the relay domain {domain}"
             return Targets(tuple(hosts), deferred(451, "4.4.4", reason), tuple(lookups))
         nothing_better = deferred(451, "4.4.6", f"no mail server of {domain} is better than this gateway itself")
@@ -179,7 +179,10 @@ class Exchangers:
         self, named: Sequence[_Named], ourselves: Ourselves | None, lookups: list[Lookup], port: int = 0
     ) -> list[Host]:
         """The hosts with their addresses; what was asked is added to `lookups`."""
-        best = sorted(named, key=lambda one: one.preference)[:_HOST_LIMIT]
+        best = sorted(named, key=lambda one: one.preference)
+        if len(best) > _HOST_LIMIT:
+            ours = ourselves.names if ourselves is not None else ()
+            best = best[:_HOST_LIMIT] + [one for one in best[_HOST_LIMIT:] if one.name in ours]
         questions = [
             self._resolver.lookup(one.name, kind, servers)
             for one in best
@@ -205,14 +208,15 @@ class Exchangers:
         self, host: Host, addresses: list[Address], lookups: Sequence[Lookup], ourselves: Ourselves | None
     ) -> Host:
         """The host with its addresses in order, and with what speaks against it."""
+        if ourselves is not None and host.name in ourselves.names:
+            # Also where its address is not known: those of no better preference would give the mail to us.
+            return replace(host, addresses=tuple(map(str, addresses)), left_out=IS_OURSELVES)
         if not addresses:
             silent = next((lookup for lookup in lookups if lookup.finding is Finding.NO_ANSWER), None)
             return replace(host, left_out="no answer" if silent else "has no address", unanswered=silent)
         ordered = tuple(map(str, self._families.ordered(host.name, addresses, self._chance)))
         if ourselves is None:
             return replace(host, addresses=ordered[:_ADDRESSES_A_HOST])
-        if host.name in ourselves.names:
-            return replace(host, addresses=ordered, left_out=IS_OURSELVES)
         own = next((address for address in addresses if ourselves.owns(address, host.port)), None)
         if own is not None:
             return replace(host, addresses=ordered, left_out=IS_OURSELVES)

@@ -199,6 +199,37 @@ async def test_only_hosts_of_better_preference_than_ourselves_are_tried(
     }
 
 
+@pytest.mark.parametrize("silent", [False, True], ids=["no address", "no answer"])
+async def test_our_name_is_ours_though_its_address_is_not_known(
+    dns_server: DnsServer, inside: DnsServer, exchangers: Exchangers, silent: bool
+) -> None:
+    """C111: another view of the DNS may not have it; those of no better preference would give the mail to us."""
+    for server in (dns_server, inside):
+        mx(server, "customer.test", (10, GATEWAY, ""), (20, "worse.test", "192.0.2.2"))
+        if silent:
+            server.behave(GATEWAY, Behaviour.SERVFAIL)
+    targets = await exchangers.of_domain("customer.test", OURSELVES)
+    assert (tried(targets), targets.failure and targets.failure.enhanced_code) == ([], "5.4.6")
+    targets = await relay_domain(exchangers, dns_server, inside)
+    assert (tried(targets), targets.failure and targets.failure.enhanced_code) == ([], "4.4.6")
+    # Nor does it need company.
+    for server in (dns_server, inside):
+        mx(server, "alone.test", (10, GATEWAY, ""))
+    targets = await exchangers.of_domain("alone.test", OURSELVES)
+    assert targets.failure is not None
+    assert targets.failure.enhanced_code == "5.4.6"
+    targets = await exchangers.of_relay_domain("alone.test", OURSELVES, (dns_server.address,), (inside.address,))
+    assert targets.failure is not None
+    assert targets.failure.enhanced_code == "4.4.6"
+
+
+async def test_our_name_counts_behind_any_number_of_equals(dns_server: DnsServer, exchangers: Exchangers) -> None:
+    """C111: of a long list only so many are asked for"""
+    equals = [(10, f"e{number}.test", f"192.0.2.{number}") for number in range(1, 21)]
+    mx(dns_server, "many.test", *equals, (10, GATEWAY, "192.0.2.99"), (5, "better.test", "192.0.2.50"))
+    assert tried(await exchangers.of_domain("many.test", OURSELVES)) == ["better.test"]
+
+
 async def test_a_better_host_without_answer_defers_rather_than_loops(
     dns_server: DnsServer, exchangers: Exchangers
 ) -> None:
