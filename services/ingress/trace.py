@@ -28,7 +28,9 @@ def protocol_keyword(session: Session, *, smtputf8: bool) -> str:
 def received(session: Session, transaction: Transaction, submission_id: str, now: int) -> bytes:
     """The Received field of this hop (RFC 5321 4.4). `now` in Unix nanoseconds.
 
-    The recipient is named only when there is exactly one (C42, C145); nothing in it is unchecked client text.
+    The recipient is named only when there is exactly one (C42, C145), and in ASCII: a field of ours must not be what
+    makes a header need SMTPUTF8, while the mail may go on by an alias to where that is not offered (C59). Nothing in it
+    is unchecked client text.
     """
     address = session.peer.client_address
     literal = f"IPv6:{address}" if ":" in address else address
@@ -41,7 +43,8 @@ def received(session: Session, transaction: Transaction, submission_id: str, now
     recipient = b""
     if len(transaction.recipients) == 1:
         (only,) = transaction.recipients.values()
-        recipient = b"\r\n\tfor <%b>" % only.address
+        if only.address.isascii():
+            recipient = b"\r\n\tfor <%b>" % only.address
     return b"%b%b;\r\n\t%b\r\n" % (
         f"Received: from {session.helo_name} ([{literal}])\r\n{using}"
         f"\tby {host} with {keyword} id {submission_id}".encode(),

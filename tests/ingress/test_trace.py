@@ -48,6 +48,14 @@ async def test_c42_for_names_a_recipient_only_when_there_is_one(ingress: Ingress
     assert b"\tfor <" not in header_of(ingress, 1)
 
 
+async def test_c59_our_own_field_never_makes_a_header_need_smtputf8(ingress: Ingress) -> None:
+    client = await ingress.client()
+    assert (await client.command("MAIL FROM:<a@example.org> SMTPUTF8")).code == 250
+    assert (await client.command("RCPT TO:<j\u00fcrgen@example.com>")).code == 250
+    assert (await client.data(b"Subject: x\r\n\r\nplain\r\n")).code == 250
+    assert ingress.relay.messages[0].content.isascii()
+
+
 @pytest.mark.parametrize(
     ("host", "connect", "shown"),
     [("127.0.0.1,::1", "::1", b"([IPv6:::1])"), ("127.0.0.1,::1", "127.0.0.1", b"([127.0.0.1])")],
