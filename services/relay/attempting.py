@@ -23,10 +23,11 @@ from services.relay.queue.claiming import read_content
 from services.relay.queue.database import Database, QueueError
 from services.relay.queue.quarantine import quarantine
 from services.relay.queue.settling import Event, Settlement
+from services.relay.readdressing import readdressed
 from services.relay.reporting import reports
 from services.relay.routing import resolve
 from services.relay.settlement import Circumstances, Settled, settle
-from services.relay.states import State
+from services.relay.states import HELD_BY_ROUTE, State
 from services.relay.suspensions import Suspensions
 from services.relay.transaction import Outcome, Result, Route, RouteKind, Transport
 
@@ -83,7 +84,7 @@ class Attempts:
             if route.destination != destination:
                 moved.append((route.destination, Job(job.message, deliveries)))
             elif route.kind is RouteKind.HOLD:
-                self._hold(route, message, deliveries)
+                self._hold(configuration, route, message, deliveries)
             else:
                 await self._try(configuration, route, message, deliveries)
         return moved
@@ -203,9 +204,18 @@ class Attempts:
     def _report_sent(self, message: QueuedMessage, report: NewMessage, now: int) -> Event:
         return Event(self._identifiers.next(), message.id, now, "dsn_sent", b"", queue_id(report.id))
 
-    def _hold(self, route: Route, message: QueuedMessage, deliveries: tuple[QueuedDelivery, ...]) -> None:
+    def _hold(
+        self,
+        configuration: Configuration,
+        route: Route,
+        message: QueuedMessage,
+        deliveries: tuple[QueuedDelivery, ...],
+    ) -> None:
         """No route takes it: it waits for another configuration, or an operator."""
         now = self._clock.now()
+        deliveries = tuple(each for each in deliveries if not self._given_on(configuration, message, each, now))
+        if not deliveries:
+            return
         attempt = json.dumps(
             {"started_at": now, "ended_at": now, "result": "held", "text": route.reason, "worker": self._holder.name}
         )
@@ -215,6 +225,23 @@ class Attempts:
         )
         self._committer.settle(Settlement(message.id, deliveries[0].lease_owner, settled))
         log.warning("delivery_held", queue_id=queue_id(message.id), reason=route.reason, recipients=len(deliveries))
+
+    def _given_on(
+        self, configuration: Configuration, message: QueuedMessage, delivery: QueuedDelivery, now: int
+    ) -> bool:
+        """Gives mail for somebody who stood for nobody when it came to whom they stand for by now, if they do."""
+        try:
+            made = readdressed(configuration, self._identifiers.next, message, delivery, now)
+        except ExhaustedError:
+            self.give_back(HELD_BY_ROUTE, Job(message, (delivery,)), _LATER)
+            return True
+        if not made:
+            return False
+        reply = f"expanded to {len(made[0].deliveries)} addresses as {queue_id(made[0].id)}"
+        settled = Settled(delivery.id, State.EXPANDED, HELD_BY_ROUTE, None, delivery.attempts, reply=reply)
+        self._committer.settle(Settlement(message.id, delivery.lease_owner, (settled,), made))
+        log.info("held_mail_given_on", queue_id=queue_id(message.id), to=queue_id(made[0].id))
+        return True
 
 
 def _routes(

@@ -105,6 +105,43 @@ async def test_mail_that_no_route_takes_waits_for_another_configuration(database
         assert relay.transport.ended[0].destination == "mailbox:local.test"
 
 
+async def test_held_mail_goes_to_those_whom_its_address_stands_for_as_soon_as_there_are_some(
+    database_url: str, tmp_path: Path
+) -> None:
+    """C138: the postmasters are named, or an alias made, after the mail came."""
+    mailbox = Mailbox(MailboxKind.SMTP, "store.test", 25)
+    domains = {"local.test": LocalDomain("d1", "local.test", mailbox)}
+    named = (b"chief@far.test", b"postmaster@local.test")
+    async with WholeRelay(database_url, tmp_path, Configuration(1, "gw.test", local_domains=domains)) as relay:
+        roles = (b"postmaster@local.test", b"mailer-daemon@local.test")
+        ack = await relay.submit(*roles, Wanted(b"u@local.test"), sender=b"b@sender.test", envelope_id=b"e1")
+        await relay.settled(1)
+        # Whom one of these stands for would be held again: it stays where it is, and nobody gets it twice.
+        relay.configure(Configuration(2, "gw.test", local_domains=domains, external_postmasters=named))
+        async with asyncio.timeout(60):
+            while await relay.rows("SELECT count(*) FROM attempts") < [(4,)]:
+                await relay.committed()
+        assert relay.transport.ended[1:] == []
+        aliases = {roles[1]: Alias("a1", roles[1], (b"x@one.test",))}
+        relay.configure(Configuration(3, "gw.test", local_domains=domains, aliases=aliases))
+        await relay.settled(2)
+        external = (b"chief@far.test", b"deputy@far.test")
+        relay.configure(Configuration(4, "gw.test", local_domains=domains, external_postmasters=external))
+        await relay.settled(3)
+        assert [(one.sender, one.recipients, one.content) for one in relay.transport.ended[1:]] == [
+            (b"b@sender.test", (b"x@one.test",), CONTENT),
+            (b"b@sender.test", external, CONTENT),
+        ]
+        assert await relay.states(ack.queue_id) == {
+            b"u@local.test": State.DELIVERED,
+            **dict.fromkeys(roles, State.EXPANDED),
+        }
+        given_on = await relay.message(relay.transport.ended[1].queue_id)
+        assert [(each.recipient, each.submitted_recipient, each.state) for each in given_on.deliveries] == [
+            (b"x@one.test", roles[1], State.DELIVERED)
+        ]
+
+
 async def test_aliases_become_their_targets_and_the_alias_is_kept_as_expanded(
     database_url: str, tmp_path: Path
 ) -> None:

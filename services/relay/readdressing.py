@@ -1,0 +1,47 @@
+"""Mail that was held since its address stood for nobody, once a configuration says for whom it stands. Pure."""
+
+from __future__ import annotations
+
+from services.relay.addressing import NextId, Wanted, address
+from services.relay.configuration import Configuration
+from services.relay.message import NewMessage, Origin, QueuedDelivery, QueuedMessage
+from services.relay.reporting import reports
+from services.relay.schedule import sweep
+from services.relay.states import HELD_BY_ROUTE, State
+
+
+def readdressed(
+    configuration: Configuration, next_id: NextId, message: QueuedMessage, held: QueuedDelivery, now: int
+) -> tuple[NewMessage, ...]:
+    """The message anew, for those whom the held recipient stands for by now, and reports that this calls for.
+
+    A message of its own, since its deliveries are other ones, and its time begins now. Empty when the recipient stands
+    for nobody yet, or for somebody whose mail would be held again. The content must be here.
+    """
+    wanted = Wanted(held.recipient, held.notify, held.orcpt)
+    addressed = address(configuration, next_id, message.sender, (wanted,), quarantine=message.quarantine)
+    first, *targets = addressed.deliveries
+    if first.state is not State.EXPANDED or any(each.destination == HELD_BY_ROUTE for each in targets):
+        return ()
+    new = NewMessage(
+        id=next_id(),
+        kind=message.kind,
+        sender=message.sender,
+        content=message.content or b"",
+        received_at=message.stored_at,
+        deliveries=tuple(targets),
+        origin=Origin(
+            session_id=message.session_id,
+            helo_name=message.helo_name,
+            account_login=message.account_login,
+            may_relay=message.may_relay,
+        ),
+        ret=message.ret,
+        envelope_id=message.envelope_id,
+        smtputf8=message.smtputf8,
+        body_8bitmime=message.body_8bitmime,
+        quarantine=message.quarantine,
+        sweep_at=sweep(configuration.queue, now, null_sender=not message.sender, delay_noticed=False),
+        traceparent=message.traceparent,
+    )
+    return (new, *reports(configuration, next_id, message, addressed.reported, now))
