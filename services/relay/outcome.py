@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from enum import Enum
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from services.relay.transaction import Outcome, Result
 
 # Of a reply's text in an outcome, characters.
 _TEXT_LIMIT = 2000
+_LOGIN_WANTED = 530
 # RFC 3463 2, at the very start, with nothing but a space, a new line or the end behind it.
 _ENHANCED = re.compile(rb"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}(?![^ \n])").match
 
@@ -104,6 +106,17 @@ def judge(stage: Stage, reply: Reply) -> Verdict:
     if family in (4, 5):
         return Verdict(Result.DEFERRED, reply.code, _as_temporary(reply, "4.3.0"), text)
     return deferred(reply.code, "4.5.0", f"unexpected reply to {stage.value}: {reply.code} {text}")
+
+
+def by_operators_own_host(verdict: Verdict) -> Verdict:
+    """What a reply of a relay host or mailbox server means that may mean something else of anybody's MX host.
+
+    530: it wants a login, or TLS, that it was not given (RFC 4954 6, RFC 3207 4). That is for the operators to set
+    right, and no reason to bounce every message meanwhile (C131).
+    """
+    if verdict.code != _LOGIN_WANTED or verdict.result is not Result.FAILED:
+        return verdict
+    return replace(verdict, result=Result.DEFERRED, enhanced_code=f"4{verdict.enhanced_code[1:]}")
 
 
 def lost(stage: Stage, what: str, error: str) -> Verdict:

@@ -15,7 +15,7 @@ from services.relay.delivery.reaching import Reacher
 from services.relay.delivery.session import Session
 from services.relay.delivery.smtp_transaction import Transaction
 from services.relay.delivery.targets import TargetFinder
-from services.relay.outcome import NOBODY, Peer, Verdict, deferred, of_recipient
+from services.relay.outcome import NOBODY, Peer, Verdict, by_operators_own_host, deferred, of_recipient
 from services.relay.transaction import Outcome, OutgoingRecipient, Result, Route, RouteKind
 
 _UNREACHED = deferred(451, "4.4.1", "no mail server could be reached")
@@ -162,6 +162,7 @@ class Attempt:
 
     def _outcomes(self) -> list[Outcome]:
         is_relay_host = self._route.kind is RouteKind.RELAY_HOST
+        is_operators = is_relay_host or self._route.kind is RouteKind.MAILBOX
         outcomes = []
         for index, recipient in enumerate(self._recipients):
             verdict = self._verdicts[index]
@@ -170,6 +171,8 @@ class Attempt:
                 peer, passed_on = self._failed_at, False
             else:
                 peer, passed_on = self._peers[index], self._passed_on[index]
+            if is_operators:
+                verdict = by_operators_own_host(verdict)
             outcomes.append(
                 of_recipient(
                     recipient.delivery_id,

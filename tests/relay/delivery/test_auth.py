@@ -82,6 +82,18 @@ async def test_a_wrong_password_holds_the_relay_host_and_bounces_nothing(gateway
     assert outcome.suspend_destination == f"relay:{hub.host}:{hub.port}"
 
 
+@pytest.mark.parametrize("stage", [Stage.MAIL, Stage.RCPT, Stage.DATA])
+async def test_a_relay_host_that_wants_a_login_it_did_not_get_bounces_nothing(
+    gateway: Gateway, smtp_sink: SmtpSink, stage: Stage
+) -> None:
+    """RFC 4954 6, RFC 3207 4: a login or TLS is missing, which is the operators' to put right."""
+    smtp_sink.on(stage, reply("530 5.7.0 Authentication required"))
+    gateway.by_relay_host(smtp_sink)
+    outcome = await gateway.deliver_one()
+    assert (outcome.result, outcome.code, outcome.enhanced_code) == (Result.DEFERRED, 530, "4.7.0")
+    assert outcome.suspend_destination == ""
+
+
 async def test_a_login_that_cannot_be_checked_now_is_just_deferred(gateway: Gateway, hub: SmtpSink) -> None:
     hub.on(Stage.AUTH_RESULT, reply("454 4.7.0 Directory away"))
     gateway.by_relay_host(hub, auth=AUTH)
