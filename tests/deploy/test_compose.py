@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
 import services.config_api.settings
@@ -15,7 +17,7 @@ import services.ingress.settings
 import services.policy.settings
 import services.relay.settings
 from services.__main__ import SECRETS
-from tests.deploy.compose_schema import FILE, faults
+from tests.deploy.compose_schema import CONDITIONS, FILE, faults
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
@@ -52,6 +54,9 @@ def test_containers_are_hardened(name: str) -> None:
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert "no-new-privileges:true" in service["security_opt"]
+    # PostgreSQL and clamd start as root, and give it up when they have what they need.
+    assert set(service.get("cap_add", [])) <= {"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"}
+    assert ("user" in service) != bool(service.get("cap_add"))
     if name in OURS:
         assert service["user"] == "10001:10001"
         if "migrate" not in service["command"]:
@@ -93,17 +98,70 @@ def test_compose_says_nothing_that_the_specification_does_not_know() -> None:
 
 
 def test_faults_are_found() -> None:
-    wrong = {"services": {"a": {"image": 1, "volume": [], "healthcheck": {"test": ["CMD"], "retries": "3"}}}}
+    wrong = {
+        "services": {
+            "a": {
+                "image": 1,
+                "volume": [],
+                "healthcheck": {"test": ["CMD"], "retries": "3"},
+                "cap_drop": ["ALL", "ALL"],
+                "networks": {"n": {"ipv4": "192.0.2.1"}},
+                "depends_on": {"b": {}, "c": {"condition": "service_well"}},
+            },
+            "b c": {},
+        }
+    }
     assert faults(wrong, FILE, "x") == [
         "x.services.a.image: int is no str",
         "x.services.a.volume: unknown",
         "x.services.a.healthcheck.retries: str is no int",
+        "x.services.a.cap_drop: ALL is there twice",
+        "x.services.a.networks.n.ipv4: unknown",
+        "x.services.a.depends_on.b: condition is missing",
+        f"x.services.a.depends_on.c.condition: 'service_well' is none of {', '.join(CONDITIONS)}",
+        "x.services.b c: no name",
     ]
+
+
+def test_no_attribute_is_there_twice() -> None:
+    """Compose refuses what YAML's reader here would pass over."""
+
+    class Strict(yaml.SafeLoader):
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            keys = [key.value for key, _ in node.value]
+            assert len(keys) == len(set(keys)), node.start_mark
+            return super().construct_mapping(node, deep)
+
+    # Before `<<` is put in the place of what it stands for.
+    assert yaml.load((ROOT / "compose.yaml").read_text(), Strict)
+
+
+def test_what_is_referred_to_is_there() -> None:
+    for name, service in COMPOSE["services"].items():
+        assert set(service["networks"]) <= COMPOSE["networks"].keys(), name
+        assert service.get("depends_on", {}).keys() <= COMPOSE["services"].keys(), name
+        for volume in service.get("volumes", []):
+            source = volume.partition(":")[0]
+            assert (ROOT / source).exists() if source.startswith(".") else source in COMPOSE["volumes"], volume
+
+
+def test_only_our_own_variables_are_put_in_and_they_may_be_left_out() -> None:
+    """A single `$` is Compose's."""
+    texts = [text for text in _texts(COMPOSE["services"]) if "$" in text.replace("$$", "")]
+    assert texts == ["${POSTHOUSE_PUBLIC_ADDRESSES:-}"] * 3
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _texts(each)
+    else:
+        yield str(value)
 
 
 def test_only_mail_is_published_to_the_world() -> None:
     published = {name: service["ports"] for name, service in COMPOSE["services"].items() if service.get("ports")}
-    assert published == {"balancer": ["25:25", "587:587", "465:465"], "config-api-1": ["127.0.0.1:8080:8080"]}
+    assert published == {"balancer": ["25:2525", "587:2587", "465:2465"], "config-api-1": ["127.0.0.1:8080:8080"]}
 
 
 def test_migrations_run_before_the_replicas() -> None:
@@ -117,6 +175,14 @@ def test_migrations_run_before_the_replicas() -> None:
 def test_secrets_are_files_and_every_one_is_declared() -> None:
     used = {secret for service in COMPOSE["services"].values() for secret in service.get("secrets", [])}
     assert used == set(COMPOSE["secrets"])
+    secret_fields = {
+        f"{service}_{name}".upper()
+        for service, settings in SETTINGS.items()
+        for name, field in settings.model_fields.items()
+        if field.annotation is SecretStr
+    }
+    # A URL without a password is no secret, but one with it is.
+    assert secret_fields | {"POLICY_STATE_URL"} == set(SECRETS), "each secret of a service may be a file"
     assert all(set(secret) == {"file"} for secret in COMPOSE["secrets"].values())
     for service in COMPOSE["services"].values():
         for variable, value in service.get("environment", {}).items():

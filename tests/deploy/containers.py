@@ -1,0 +1,175 @@
+"""The services of compose.yaml as processes of this machine: with its commands, environments, secrets and files, at
+loopback ports that stand for those of the containers.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dns.message
+import dns.query
+import httpx
+import trustme
+import yaml
+
+from tests.peers.ports import LOOPBACK, free_port
+from tests.peers.postgres import Postgres
+from tests.peers.process import PeerError, PeerProcess, program, run
+
+ROOT = Path(__file__).parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+HOSTNAME = "gw.test"
+
+_SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+_RESOLVER = _SERVICES["unbound"]["networks"]["inner"]["ipv4_address"]
+_INNER = COMPOSE["networks"]["inner"]["ipam"]["config"][0]["subnet"]
+_NAMED = re.compile(rf"(?<![\w.-])({'|'.join(sorted(_SERVICES, key=len, reverse=True))}|{re.escape(_RESOLVER)}):(\d+)")
+_OWN = re.compile(rf"{re.escape(LOOPBACK)}:(?=\d)")
+_OPTIONAL = re.compile(r"\$\{\w+:-([^}]*)\}")
+_SECONDS = 10.0
+
+
+class Containers:
+    """Databases and secrets are made at once, as compose.yaml's head and its files say; processes when asked for."""
+
+    def __init__(self, folder: Path, postgres: Postgres) -> None:
+        self._folder = folder
+        self._postgres = postgres
+        # (service, port in its container) to the port here.
+        self._ports: dict[tuple[str, int], int] = {("postgres", 5432): postgres.port}
+        self._running: list[PeerProcess] = []
+        self.authority = trustme.CA()
+        self._make_secrets()
+        postgres.query("CREATE DATABASE config")
+        for script in sorted((ROOT / "deploy/postgres").iterdir()):
+            run([program("psql"), "-Xq", "-v", "ON_ERROR_STOP=1", "-f", script, "-d", self._database("config")])
+
+    def stop(self) -> None:
+        for process in self._running:
+            process.signal(signal.SIGTERM)
+        for process in self._running:
+            process.stop()
+        for database in ("config", "queue"):
+            self._postgres.drop_database(database)
+
+    def port(self, name: str, port: int) -> int:
+        """Where a port of a container is found here."""
+        return self._ports.setdefault((name, port), free_port())
+
+    def secret(self, name: str) -> str:
+        return (self._folder / "secrets" / name).read_text().strip()
+
+    def start(self, name: str) -> PeerProcess:
+        """One of our own services or jobs, as its container begins; does not wait for it."""
+        service = _SERVICES[name]
+        return self._spawn(name, [sys.executable, "-m", "services", *service["command"]], self._environment(name))
+
+    def start_redis(self) -> PeerProcess:
+        *shell, script = _SERVICES["redis"]["command"]
+        own = f" --bind {LOOPBACK} --port {self.port('redis', 6379)} --dir {self._folder}"
+        script = self._here("redis", script.replace("/tmp/", f"{self._folder}/"))
+        return self._spawn("redis", [*shell, script + own])
+
+    def start_balancer(self) -> PeerProcess:
+        text = re.sub(r"bind :(\d+)", "bind balancer:\\1", (ROOT / "deploy/haproxy/haproxy.cfg").read_text())
+        # Descriptors for so many are of the container (`ulimits`).
+        text = re.sub(r"maxconn \d+", "maxconn 100", text)
+        return self._spawn("balancer", [program("haproxy"), "-db", "-f", self._file("haproxy.cfg", "balancer", text)])
+
+    def start_resolver(self) -> PeerProcess:
+        text = (ROOT / "deploy/unbound/unbound.conf").read_text()
+        for here, there in (
+            (f"interface: {LOOPBACK}", "interface: 0.0.0.0"),
+            (str(self.port("unbound", 5353)), "5353"),
+        ):
+            assert there in text
+            text = text.replace(there, here)
+        return self._spawn("unbound", [program("unbound"), "-d", "-c", self._file("unbound.conf", "unbound", text)])
+
+    def healthy(self, name: str) -> bool:
+        """What the container's health check says."""
+        kind, *test = _SERVICES[name]["healthcheck"]["test"]
+        test = [self._here(name, word) for word in test]
+        environment = {**os.environ, "PGPORT": str(self._postgres.port), **self._environment(name)}
+        match test:
+            case ["wget", *_, url]:
+                try:
+                    return httpx.get(url, timeout=_SECONDS).is_success
+                except httpx.TransportError:
+                    return False
+            case ["drill", "-p", _, _, question]:
+                port = self.port("unbound", 5353)
+                answer = dns.query.udp(dns.message.make_query(question, "A"), LOOPBACK, _SECONDS, port)
+                return bool(answer.answer)
+            case ["python", *arguments]:
+                test = [sys.executable, *arguments]
+            case [script] if kind == "CMD-SHELL":
+                test = ["sh", "-c", script.replace("redis-cli", f"redis-cli -p {self.port('redis', 6379)}")]
+        done = subprocess.run(test, env=environment, capture_output=True, timeout=60, check=False)
+        return done.returncode == 0
+
+    def _spawn(
+        self, name: str, arguments: list[str | Path], environment: Mapping[str, str] | None = None
+    ) -> PeerProcess:
+        log = self._folder / f"{name}.log"
+        process = PeerProcess(
+            arguments, log, name=name, folder=self._folder, environment=environment, end_signal=signal.SIGTERM
+        )
+        self._running.append(process)
+        return process
+
+    def _environment(self, name: str) -> dict[str, str]:
+        """Nothing of ours but what Python needs."""
+        found = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto'}",
+            "POSTHOUSE_DATA_DIR": str(self._folder / name),
+        }
+        for variable, value in _SERVICES[name].get("environment", {}).items():
+            if variable.endswith("_PORT"):
+                found[variable] = str(self.port(name, int(value)))
+            elif variable.endswith("_HOST"):
+                found[variable] = LOOPBACK
+            else:
+                found[variable] = self._here(name, str(value)).replace(_INNER, f"{LOOPBACK}/32")
+        return found
+
+    def _here(self, name: str, text: str) -> str:
+        """A text of the container `name` with what is written in it for the addresses and folders of this machine."""
+        text = _OPTIONAL.sub(r"\1", text).replace("$$", "$").replace("/run/secrets/", f"{self._folder}/secrets/")
+        text = _OWN.sub(f"{name}:", text).replace("@postgres/", "@postgres:5432/")
+        return _NAMED.sub(
+            lambda found: f"{LOOPBACK}:{self.port(found[1].replace(_RESOLVER, 'unbound'), int(found[2]))}", text
+        )
+
+    def _file(self, name: str, service: str, text: str) -> Path:
+        path = self._folder / name
+        path.write_text(self._here(service, text))
+        return path
+
+    def _database(self, name: str) -> str:
+        return self._postgres.url(name).replace("+asyncpg", "")
+
+    def _make_secrets(self) -> None:
+        """By the commands that the head of compose.yaml tells, but for the operator's own certificate."""
+        head = (ROOT / "compose.yaml").read_text().partition("# Before the first start:\n")[2]
+        commands = [line.removeprefix("#   ") for line in head.splitlines() if line.startswith("#   ")]
+        *making, copying = commands
+        assert shlex.split(copying)[0] == "cp"
+        run(["sh", "-euc", "\n".join(making)], folder=self._folder)
+        secrets = self._folder / "secrets"
+        leaf = self.authority.issue_cert(HOSTNAME)
+        (secrets / "tls_chain").write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
+        (secrets / "tls_key").write_bytes(leaf.private_key_pem.bytes())
+        if {path.name for path in secrets.iterdir()} != set(COMPOSE["secrets"]):
+            raise PeerError("compose.yaml's head does not make every secret")
+        for path in secrets.glob("*_url"):
+            path.write_text(self._here("", path.read_text()))

@@ -1,0 +1,107 @@
+"""What compose.yaml and the files of deploy/ say works: the topology of one of each, from its secrets to a mail."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.deploy.containers import HOSTNAME, ROOT, Containers
+from tests.peers.ports import LOOPBACK
+from tests.peers.postgres import Postgres
+from tests.peers.process import program, run, until
+
+pytestmark = pytest.mark.e2e
+
+CLIENT = "127.0.2.7"
+# In the order that `depends_on` leaves: those of the second row wait for the jobs.
+AT_ONCE, JOBS = ("ingress-1", "policy-1"), ("migrate-config", "migrate-queue")
+AFTER_JOBS = ("config-api-1", "relay-1")
+PASSWORD = "correct horse battery"
+
+
+def test_the_balancer_takes_its_file() -> None:
+    run([program("haproxy"), "-c", "-f", ROOT / "deploy/haproxy/haproxy.cfg"])
+
+
+def test_the_resolver_takes_its_file() -> None:
+    run([program("unbound-checkconf"), ROOT / "deploy/unbound/unbound.conf"])
+
+
+@pytest.fixture
+def containers(tmp_path: Path, postgres: Postgres) -> Iterator[Containers]:
+    made = Containers(tmp_path, postgres)
+    yield made
+    made.stop()
+    for path in sorted(tmp_path.glob("*.log")):
+        print(f"{path.name}:\n{path.read_text('utf-8', 'backslashreplace')[-5_000:]}")
+
+
+def test_the_services_of_compose_take_mail_as_their_files_say(containers: Containers, tmp_path: Path) -> None:
+    containers.start_redis()
+    containers.start_resolver()
+    containers.start_balancer()
+    jobs = [containers.start(name) for name in (*AT_ONCE, *JOBS)][-len(JOBS) :]
+    for job in jobs:
+        assert job.wait() == 0, job.log_tail()
+    for name in AFTER_JOBS:
+        containers.start(name)
+    for name in (*AFTER_JOBS, *AT_ONCE, "postgres", "redis", "unbound", "balancer"):
+        until(lambda name=name: containers.healthy(name), f"{name} is healthy", pause=0.1)  # type: ignore[misc]
+
+    configure(containers, tmp_path / "mail")
+    context = ssl.create_default_context()
+    containers.authority.configure_trust(context)
+    with smtplib.SMTP(timeout=30, source_address=(CLIENT, 0)) as client:
+        # Whose certificate it must be.
+        client._host = HOSTNAME  # type: ignore[attr-defined]
+        assert client.connect(LOOPBACK, containers.port("balancer", 2525))[1].startswith(HOSTNAME.encode())
+        client.starttls(context=context)
+        assert client.sendmail("bob@far.test", ["alice@ours.test"], b"Subject: x\r\n\r\nHello.\r\n") == {}
+    new = tmp_path / "mail" / "alice" / "new"
+    until(lambda: new.is_dir() and len(list(new.iterdir())) == 1, "the message is in alice's maildir")
+    (message,) = new.iterdir()
+    assert f"[{CLIENT}]" in message.read_text(), "the balancer told who the client is"
+
+    # The other ports.
+    with smtplib.SMTP(timeout=30, source_address=(CLIENT, 0)) as client:
+        client._host = HOSTNAME  # type: ignore[attr-defined]
+        client.connect(LOOPBACK, containers.port("balancer", 2587))
+        client.starttls(context=context)
+        assert client.login("alice", PASSWORD)[0] == 235
+    unnamed = ssl.create_default_context()
+    containers.authority.configure_trust(unnamed)
+    unnamed.check_hostname = False
+    with smtplib.SMTP_SSL(LOOPBACK, containers.port("balancer", 2465), timeout=30, context=unnamed) as client:
+        assert client.login("alice", PASSWORD)[0] == 235
+
+
+def configure(containers: Containers, mail: Path) -> None:
+    """A local domain with an account, once policy knows it; over the API, with the key of the secret."""
+    with httpx.Client(
+        base_url=f"http://{LOOPBACK}:{containers.port('config-api-1', 8080)}/v1",
+        headers={"Authorization": f"Bearer {containers.secret('admin_key')}"},
+        timeout=30,
+    ) as api:
+        etag = api.get("/settings/general").headers["ETag"]
+        headers = {"If-Match": etag, "Content-Type": "application/merge-patch+json"}
+        bodies = (
+            ("/local-domains", {"name": "ours.test", "mailbox": {"kind": "maildir", "path": str(mail)}}),
+            ("/accounts", {"login": "alice", "password": PASSWORD, "addresses": ["alice@ours.test"]}),
+        )
+        assert api.patch("/settings/general", json={"profile": {"hostname": HOSTNAME}}, headers=headers).is_success
+        for path, body in bodies:
+            answer = api.post(path, json=body)
+            assert answer.status_code == 201, answer.text
+
+        def known() -> bool:
+            facts = {"client_address": CLIENT, "sender": "bob@far.test", "recipient": "alice@ours.test"}
+            answer = api.post("/explain/session", json={"facts": facts})
+            assert answer.is_success, answer.text
+            return bool(answer.json()["action"] == "accept")
+
+        until(known, "policy knows the account")
