@@ -57,6 +57,8 @@ class Verdict:
     too_many: bool = False
     # The server says that the login is wrong: nothing else will get through to it either (C131).
     bad_login: bool = False
+    # Found by ourselves: code and text are not what a server said.
+    own: bool = False
 
 
 @value(frozen=True, slots=True)
@@ -75,12 +77,12 @@ NOBODY = Peer()
 
 def deferred(code: int, enhanced_code: str, text: str, *, possible_duplicate: bool = False) -> Verdict:
     """A temporary failure that we find ourselves."""
-    return Verdict(Result.DEFERRED, code, enhanced_code, sanitised(text), possible_duplicate)
+    return Verdict(Result.DEFERRED, code, enhanced_code, sanitised(text), possible_duplicate, own=True)
 
 
 def failed(code: int, enhanced_code: str, text: str) -> Verdict:
     """A permanent failure that we find ourselves."""
-    return Verdict(Result.FAILED, code, enhanced_code, sanitised(text))
+    return Verdict(Result.FAILED, code, enhanced_code, sanitised(text), own=True)
 
 
 def judge(stage: Stage, reply: Reply) -> Verdict:
@@ -183,4 +185,5 @@ def of_recipient(
         counts,
         dsn_passed_on,
         suspend_destination,
+        verdict.own,
     )

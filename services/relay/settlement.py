@@ -173,7 +173,7 @@ def _reported(
         action=action,
         status=status,
         orcpt=delivery.orcpt,
-        code=outcome.code if outcome.host else 0,
+        code=outcome.code if outcome.host and not outcome.own else 0,
         text=outcome.text,
         remote_host=outcome.host,
         last_attempt_at=circumstances.now,
@@ -198,6 +198,8 @@ def record(circumstances: Circumstances, outcome: Outcome, uncounted: int) -> st
         kept += f', "tls": {quoted(outcome.tls)}, "tls_policy": {quoted(outcome.tls_policy)}'
     if outcome.possible_duplicate:
         kept += ', "possible_duplicate": true'
+    if outcome.own:
+        kept += ', "own": true'
     if uncounted:
         kept += f', "uncounted": {uncounted}'
     return kept + "}"
@@ -212,6 +214,7 @@ class LastAttempt:
     text: str = ""
     host: str = ""
     ended_at: int | None = None
+    own: bool = False
 
     @classmethod
     def parse(cls, kept: str | None) -> LastAttempt:
@@ -224,6 +227,7 @@ class LastAttempt:
                 str(fields.get("text", "")),
                 str(fields.get("host", "")),
                 fields.get("ended_at"),
+                bool(fields.get("own")),
             )
         except (ValueError, TypeError, AttributeError):
             return cls()

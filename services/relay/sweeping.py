@@ -298,7 +298,7 @@ def _reported(
         action=action,
         status=status,
         orcpt=row.orcpt,  # type: ignore[attr-defined]
-        code=last.code if last.host else 0,
+        code=last.code if last.host and not last.own else 0,
         text=last.text or "it was held or waited all the time",
         remote_host=last.host,
         last_attempt_at=last.ended_at,

@@ -106,6 +106,8 @@ class Outcome:
     dsn_passed_on: bool = False
     # Hold the destination's mail and alarm (535 from a relay host, C131).
     suspend_destination: str = ""
+    # What we found ourselves, be it at that host: code and text are none of its words.
+    own: bool = False
 
 
 class Transport(Protocol):

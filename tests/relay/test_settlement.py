@@ -135,6 +135,9 @@ def test_a_refused_login_suspends_the_destination_and_bounces_nothing() -> None:
 def test_our_own_findings_are_not_put_into_a_servers_mouth() -> None:
     own = replace(NEVER, code=553, host="", text="the address needs SMTPUTF8")
     assert one(own)[1].reported[0].code == 0
+    of_this_host = replace(NEVER, code=553, text="the address needs SMTPUTF8", own=True)
+    told = one(of_this_host)[1].reported[0]
+    assert (told.code, told.remote_host, told.text) == (0, "mx.test", "the address needs SMTPUTF8")
 
 
 def test_a_failure_without_a_permanent_code_is_5_0_0() -> None:
@@ -144,6 +147,8 @@ def test_a_failure_without_a_permanent_code_is_5_0_0() -> None:
 def test_last_attempts_are_read_back() -> None:
     settled, _ = one(LATER)
     assert LastAttempt.parse(settled.attempt) == LastAttempt(451, "4.3.0", "4.3.0 later", "mx.test", HOUR)
+    own, _ = one(replace(LATER, own=True))
+    assert LastAttempt.parse(own.attempt) == LastAttempt(451, "4.3.0", "4.3.0 later", "mx.test", HOUR, own=True)
     for broken in (None, "", "{", "[]", '{"code": "x"}'):
         assert LastAttempt.parse(broken) == LastAttempt()
 

@@ -227,6 +227,7 @@ async def test_one_recipient_that_needs_smtputf8_harms_no_other(by_sink: Gateway
         (Result.FAILED, "5.6.7"),
         (Result.DELIVERED, "2.0.0"),
     ]
+    assert [outcome.own for outcome in outcomes] == [True, False]
 
 
 async def test_a_recipient_beyond_ascii_is_announced(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
@@ -239,6 +240,8 @@ async def test_a_message_above_the_servers_size_is_not_sent(by_sink: Gateway, sm
     offer(smtp_sink, size=1000)
     outcome = await by_sink.deliver_one(content=b"x" * 999 + b"\r\n")
     assert (outcome.result, outcome.enhanced_code) == (Result.FAILED, "5.3.4")
+    # It may be told whom this is about, but not as the server's own words (RFC 3464 2.3.6).
+    assert (outcome.host, outcome.own) == (smtp_sink.host, True)
     assert "MAIL" not in smtp_sink.sessions[0].verbs
     assert (await by_sink.deliver_one(content=b"x" * 998 + b"\r\n")).result is Result.DELIVERED
 
