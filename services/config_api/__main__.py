@@ -135,12 +135,18 @@ def _parts(
 
     return Parts(
         store=store,
-        editor=Editor(store, Custody(sealer, passwords), look_around),
+        editor=Editor(
+            store,
+            Custody(sealer, passwords),
+            look_around,
+            environment_key=bool(settings.admin_key.get_secret_value()),
+        ),
         access=Access(
             feed.replica,
             store,
             settings.admin_key.get_secret_value(),
-            FailureLimit(settings.failed_keys_per_minute),
+            failures=FailureLimit(settings.failed_keys_per_minute),
+            recorded=FailureLimit(settings.failed_keys_per_minute),
         ),
         audit=AuditLog(store.database, store.identifiers),
         feed=feed,

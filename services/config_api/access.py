@@ -47,12 +47,18 @@ class FailureLimit:
 class Access:
     """Checks keys against the replica in memory; one that is too new for it is looked up."""
 
-    def __init__(self, replica: Replica, store: Store, environment_key: str, failures: FailureLimit) -> None:
+    def __init__(
+        self, replica: Replica, store: Store, environment_key: str, failures: FailureLimit, recorded: FailureLimit
+    ) -> None:
+        """`failures`: of wrong keys; `recorded`: of refusals that the audit log takes, with a key or without."""
         self._replica = replica
         self._store = store
         self._environment_hash = hash_key(environment_key) if environment_key else ""
         self._failures = failures
+        self._recorded = recorded
         self.uses: dict[str, int] = {}
+        # Id of a key that was changed here, and the revision from which the replica knows of it.
+        self._changed: dict[str, int] = {}
 
     async def authenticate(self, authorization: str | None, client_address: str, request_id: str) -> Actor:
         """The caller. Raises Problem 401, or 429 for one client's many wrong keys.
@@ -79,9 +85,20 @@ class Access:
         self.uses[record.id] = now_us()
         return Actor(record.name, record.role, client_address, request_id)
 
+    def changed(self, key_id: str, revision: int) -> None:
+        """A key that was changed or removed a moment ago: what is answered after that holds to it."""
+        self._changed = {each: number for each, number in self._changed.items() if number > self._replica.revision}
+        self._changed[key_id] = revision
+
+    def is_recorded(self, client_address: str) -> bool:
+        """Counts a refusal for want of a right key; false when the audit log has enough of this client's."""
+        return self._recorded.count(client_address)
+
     async def _find(self, key: str, hashed: str) -> KeyRecord | None:
         prefix = "_".join(key.split("_", 2)[:2])
         record = self._replica.keys.get(prefix)
+        if record is not None and self._changed.get(record.id, -1) > self._replica.revision:
+            record = None
         if record is None and key.startswith("ph_") and key.isascii():
             record = await self._look_up(prefix)
         if record is None or not hmac.compare_digest(record.key_hash, hashed):
@@ -91,7 +108,7 @@ class Access:
         return record
 
     async def _look_up(self, prefix: str) -> KeyRecord | None:
-        """A key made through another replica a moment ago."""
+        """A key made through another replica, or changed, a moment ago."""
         for document in await self._store.page("api-keys", {"prefix": prefix}, None, 1):
             return key_record(document.id, document.body)
         return None

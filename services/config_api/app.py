@@ -142,7 +142,9 @@ def _methods(request: Request) -> list[str]:
         if match != Match.NONE:
             found |= getattr(route, "methods", None) or set()
     # Of the paths beside the API.
-    return sorted(found or {"GET"})
+    found = found or {"GET"}
+    # The gate makes GET of it.
+    return sorted(found | {"HEAD"} if "GET" in found else found)
 
 
 async def _internal(request: Request, _: Exception) -> Response:
@@ -169,11 +171,11 @@ def _add_documents(app: FastAPI) -> None:
 
 
 def _add_probes(app: FastAPI) -> None:
-    @app.api_route("/healthz", methods=["GET", "HEAD"], include_in_schema=False)
+    @app.get("/healthz", include_in_schema=False)
     async def healthz() -> Response:
         return JSONResponse({"status": "ok"})
 
-    @app.api_route("/readyz", methods=["GET", "HEAD"], include_in_schema=False)
+    @app.get("/readyz", include_in_schema=False)
     async def readyz(request: Request) -> Response:
         status, found = report(parts(request).readiness)
         return JSONResponse(found, status)

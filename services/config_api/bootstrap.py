@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import socket
 from pathlib import Path
 
 import structlog
+from sqlalchemy import select
 
 from libs.runtime.lifecycle import StartupError, write_private
 from libs.smtp.address import canonical_domain, is_host_name
 from services.config_api.api_keys.resource import API_KEYS, make_key
+from services.config_api.api_keys.ways_in import has_admin_key
 from services.config_api.catalogue import SINGLETONS
 from services.config_api.editing import validate
 from services.config_api.identifiers import now_us
@@ -19,7 +22,7 @@ from services.config_api.resources import Body, Singleton
 from services.config_api.revision import Actor, Revision, Write
 from services.config_api.sealing import Sealer, SealError
 from services.config_api.store import Store, find
-from services.config_api.tables import documents
+from services.config_api.tables import documents, unique_keys
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +49,7 @@ async def prepare(store: Store, sealer: Sealer, data_folder: Path, environment_k
         for singleton in SINGLETONS:
             if await find(revision.connection, singleton.kind, singleton.kind) is None:
                 await revision.apply([Write(singleton, singleton.kind, None, initial(singleton, hostname))])
-        if not environment_key and not await _has_keys(revision):
+        if not environment_key and not await has_admin_key(revision.connection):
             admin_key = await _make_admin_key(revision, store, data_folder)
     return admin_key
 
@@ -82,17 +85,26 @@ async def _check_mark(revision: Revision, sealer: Sealer) -> None:
         ) from None
 
 
-async def _has_keys(revision: Revision) -> bool:
-    query = documents.select().where(documents.c.kind == API_KEYS.kind).limit(1)
-    return (await revision.connection.execute(query)).first() is not None
-
-
 async def _make_admin_key(revision: Revision, store: Store, data_folder: Path) -> str:
     key, prefix, hashed = make_key()
     await asyncio.to_thread(_keep, data_folder, key)
-    body = {"name": "admin", "role": "admin", "expires_at": None, "prefix": prefix, "key_hash": hashed}
+    body = {
+        "name": await _free_name(revision),
+        "role": "admin",
+        "expires_at": None,
+        "prefix": prefix,
+        "key_hash": hashed,
+    }
     await revision.apply([Write(API_KEYS, store.identifiers.new(), None, body)])
     return key
+
+
+async def _free_name(revision: Revision) -> str:
+    """Keys that have ended still have their names."""
+    query = select(unique_keys.c.value).where(unique_keys.c.scope == "api-keys/name")
+    taken = set((await revision.connection.execute(query)).scalars())
+    names = itertools.chain(["admin"], (f"admin {number}" for number in itertools.count(2)))
+    return next(name for name in names if name not in taken)
 
 
 def _keep(data_folder: Path, key: str) -> None:

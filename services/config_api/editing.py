@@ -11,6 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from services.config_api.api_keys.resource import API_KEYS
+from services.config_api.api_keys.ways_in import keep_one
 from services.config_api.custody import Custody, join
 from services.config_api.entity_tags import required_versions
 from services.config_api.merge_patch import merge
@@ -55,10 +57,19 @@ class Changed:
 class Editor:
     """Every change of one object goes through here."""
 
-    def __init__(self, store: Store, custody: Custody, look_around: Callable[[str], Surroundings]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        custody: Custody,
+        look_around: Callable[[str], Surroundings],
+        *,
+        environment_key: bool = False,
+    ) -> None:
+        """`environment_key`: there is a key of an admin that is no object here."""
         self.store = store
         self.custody = custody
         self._look_around = look_around
+        self._environment_key = environment_key
 
     async def create(
         self,
@@ -109,6 +120,7 @@ class Editor:
             before = await self._present(revision, resource, document_id)
             expected = required_versions(preconditions.if_match, preconditions.if_none_match, before.version)
             await revision.apply([Write(resource, document_id, before.body, None, expected)])
+            await self._keep_a_way_in(revision, resource)
             describe(revision, resource, document_id, 204)
 
     async def _write(
@@ -163,6 +175,7 @@ class Editor:
                 document = before
             else:
                 await revision.apply([Write(resource, document_id, before.body, stored, expected)])
+                await self._keep_a_way_in(revision, resource)
                 document = Document(resource.kind, document_id, stored, revision.number, before.created_at, revision.at)
         return Changed(document, findings)
 
@@ -171,6 +184,10 @@ class Editor:
         if document is None:
             raise not_found(resource.label)
         return document
+
+    async def _keep_a_way_in(self, revision: Revision, resource: Resource) -> None:
+        if resource.kind == API_KEYS.kind and not self._environment_key:
+            await keep_one(revision.connection)
 
     async def _findings(self, resource: Resource, body: Body, surroundings: Surroundings) -> Sequence[Finding]:
         with contextlib.suppress(TimeoutError):

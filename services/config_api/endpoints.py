@@ -195,7 +195,10 @@ def collection_router(resource: Collection) -> APIRouter:
         status_code=204,
         operation_id=f"delete{resource.noun}",
         summary=f"Remove a {resource.label}",
-        responses={204: {"description": "Removed."}, **answers.problem_responses(404, 412, 428)},
+        responses={
+            204: {"description": "Removed."},
+            **answers.problem_responses(404, 412, 428, *((409,) if resource.kind == "api-keys" else ())),
+        },
     )
     async def delete(
         request: Request,
@@ -206,6 +209,8 @@ def collection_router(resource: Collection) -> APIRouter:
     ) -> Response:
         conditions = Preconditions(if_match, if_none_match)
         await parts(request).editor.delete(resource, _checked(resource, id), conditions, caller)
+        if resource.kind == "api-keys":
+            parts(request).access.changed(id, await parts(request).store.newest())
         return Response(status_code=204)
 
     return router
@@ -255,6 +260,8 @@ async def _counted(request: Request, resource: Collection, found: list[Document]
 
 
 async def _changed(request: Request, resource: Collection, result: Changed, status: int = 200) -> JSONResponse:
+    if resource.kind == "api-keys":
+        parts(request).access.changed(result.document.id, result.document.version)
     if resource.kind in _UNCOUNTED and status != 201:
         extra = (await _counted(request, resource, [result.document]))[result.document.id]
     else:

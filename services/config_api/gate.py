@@ -38,7 +38,7 @@ BODY_OCTETS = MEGABYTE
 IMPORT_OCTETS = 64 * MEGABYTE
 JSON_DEPTH = 32
 _IMPORT = "/v1/config:import"
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_SAFE = frozenset({"GET", "OPTIONS"})
 _JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"
 _LISTS = (b"if-match", b"if-none-match")
@@ -59,6 +59,9 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if scope["method"] == "HEAD":
+            # The server still knows, and sends the header of what GET answers alone (RFC 9110 9.3.2).
+            scope = {**scope, "method": "GET"}
         passage = _Passage(scope, send, self._record)
         scope["posthouse.parts"] = self._parts
         try:
@@ -93,9 +96,11 @@ class Gate:
         """The audit entry, written before the answer goes out: who was answered can rely on it."""
         status, operation, scope = passage.status, passage.operation, passage.scope
         refused = status in (401, 403) or (scope["method"] not in _SAFE and status >= 400)
-        # A change of settings has its entry already, from its own transaction.
-        acted = scope["method"] not in _SAFE and status < 400 and scope.get("posthouse.acted", False)
+        # A change of settings has its entry already, from its own transaction. Reading mail is an act too.
+        acted = status < 400 and scope.get("posthouse.acted", False)
         if not scope["path"].startswith("/v1/") or status == 429 or not (refused or acted):
+            return
+        if status == 401 and not self._parts.access.is_recorded(passage.actor.client_address):
             return
         target = str(scope.get("posthouse.target", "")) or passage.route.removeprefix("/v1/")
         try:

@@ -26,7 +26,10 @@ def decode(cursor: str, kind: str, filters: Mapping[str, str]) -> str:
         of_list, after = json.loads(raw.decode("ascii"))
     except (ValueError, TypeError, RecursionError):
         raise bad_cursor() from None
-    if of_list != _list_of(kind, filters) or not isinstance(after, str) or "\0" in after:
+    if of_list != _list_of(kind, filters) or not isinstance(after, str):
+        raise bad_cursor()
+    if not (after.isascii() and after.isprintable()):
+        # Neither NUL nor a surrogate alone is text that a database takes (C148).
         raise bad_cursor()
     return after
 

@@ -208,6 +208,33 @@ async def test_objects_without_ids_are_found_by_what_tells_them_apart(service: S
     assert answer.json()["changes"] == []
 
 
+async def test_a_new_object_takes_the_name_that_another_gives_up(service: Service) -> None:
+    """In whatever order: the id tells which one is renamed."""
+    for turn in range(2):
+        made = await service.make("accounts", {"login": f"old{turn}"})
+        document = await _export(service)
+        renamed = {"id": made["id"], "login": f"new{turn}"}
+        document["accounts"] = [renamed, {"login": f"old{turn}"}][:: 1 if turn else -1]
+        answer = await service.api.post("/v1/config:import", json=document)
+        assert answer.status_code == 200, answer.text
+        found = {account["id"]: account["login"] for account in (await service.get("/v1/accounts"))["items"]}
+        assert found.pop(made["id"]) == f"new{turn}"
+        assert list(found.values()) == [f"old{turn}"]
+
+
+async def test_names_that_look_like_something_else_come_back_from_yaml(on_sqlite: Service) -> None:
+    """A number to one YAML is text to the other, so that either must be kept from reading one."""
+    names = ["1e3", "089", "010", "0x1F", "1_000", "12:30:00", "2026-01-01", "off", "Null", "~", ".5", "+1", "=", "<<"]
+    names += ["- a", "a: b", "#x", "'", "!x", "&x", "*x", "%x", "@x", "1.", "-0", ".inf", "1e999", "\ufeffx", "😀"]
+    for name in names:
+        await on_sqlite.make("trusted-networks", {"name": name, "networks": ["192.0.2.0/24"]})
+    await on_sqlite.make("dkim-keys", {"domain": "a.example", "selector": "2026e1", "algorithm": "ed25519-sha256"})
+    written = await on_sqlite.api.get("/v1/config:export?format=yaml")
+    answer = await on_sqlite.api.post("/v1/config:import", content=written.content, headers=YAML)
+    assert answer.status_code == 200, answer.text
+    assert [answer.json()[count] for count in ("made", "changed", "removed")] == [0, 0, 0]
+
+
 async def test_another_gateway_takes_it_but_for_its_secrets(tmp_path: Path, resolver: str) -> None:
     async with running(f"sqlite:///{tmp_path / 'a.sqlite3'}", tmp_path, nameservers=resolver) as first:
         await _fill(first)

@@ -62,11 +62,26 @@ async def test_queued_mail_is_listed_and_shown(operated: Operated) -> None:
         assert (answer.status_code, answer.json()["title"]) == (404, answer.json()["title"])
 
 
+async def test_clients_are_found_in_whatever_form_their_address_is_asked_for(operated: Operated) -> None:
+    service, _, fake_relay = operated
+    for asked, found in (
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("::FFFF:c000:207", "192.0.2.7"),
+        ("2001:DB8:0:0::1", "2001:db8::1"),
+        ("nowhere", "nowhere"),
+    ):
+        for path in ("queue/messages", "messages"):
+            await service.get(f"/v1/{path}?client_address={asked}")
+            assert fake_relay.asked[-1].filter.client_address == found
+
+
 async def test_content_is_streamed_and_recorded(operated: Operated) -> None:
     service, _, _ = operated
     answer = await service.api.get("/v1/queue/messages/q1/content")
     assert answer.content == b"Subject: x\r\n\r\nbody\r\n"
     assert answer.headers["content-type"].startswith("message/rfc822")
+    [entry] = (await service.get("/v1/audit-log?action=getQueuedMessageContent"))["items"]
+    assert (entry["target"], entry["status"]) == ("queue/messages/q1/content", 200)
 
 
 async def test_actions_on_one_and_on_many(operated: Operated) -> None:
@@ -118,8 +133,13 @@ async def test_blocks_are_listed_and_lifted(operated: Operated) -> None:
     assert (await service.api.delete("/v1/blocked-clients/::ffff:192.0.2.1")).status_code == 404
     assert fake_policy.asked[-1].client == "192.0.2.1"
     assert (await service.api.delete("/v1/blocked-clients/nobody")).status_code == 404
+    asked = len(fake_policy.asked)
+    # No client is blocked as such a range, and policy would lift the block of the first in it.
+    for wider in ("2001:db8::/48", "2001:db8::/65", "192.0.2.0/24", "0.0.0.0/0", "::/0"):
+        assert (await service.api.delete(f"/v1/blocked-clients/{wider}")).status_code == 404, wider
+    assert len(fake_policy.asked) == asked
     statuses = [e["status"] for e in (await service.get("/v1/audit-log?action=deleteBlockedClient"))["items"]]
-    assert statuses == [404, 404, 204]
+    assert statuses == [404] * 7 + [204]
 
 
 async def test_sessions_are_explained(operated: Operated) -> None:
@@ -173,5 +193,10 @@ async def test_relay_hosts_are_tried(operated: Operated) -> None:
     tried = fake_relay.asked[-1].relay_host
     assert (tried.implicit_tls, tried.auth_password) == (True, "hunter2")
     assert "hunter2" not in given.text
+    tries = len(fake_relay.asked)
+    without = await service.api.post("/v1/relay-hosts:test", json={"relay_host": {**host, "auth": {"username": "u"}}})
+    assert without.status_code == 422
+    assert "/relay_host/auth/password" in [error["pointer"] for error in without.json()["errors"]]
+    assert len(fake_relay.asked) == tries
     assert (await service.api.post("/v1/relay-hosts:test", json={"rule_id": "none"})).status_code == 404
     assert (await service.api.post("/v1/relay-hosts:test", json={})).status_code == 422

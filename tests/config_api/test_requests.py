@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import ipaddress
 import json
 from pathlib import Path
@@ -95,6 +96,15 @@ async def test_wrong_keys_are_limited_and_right_ones_are_not(on_sqlite: Service)
     assert 30 <= len(entries) <= 60
 
 
+async def test_who_sends_no_key_does_not_fill_the_audit_log(on_sqlite: Service) -> None:
+    for number in range(70):
+        headers = {"Authorization": ("", "Basic YTpi", "Bearer")[number % 3]}
+        # There is nothing to guess: it is told the same each time.
+        assert (await on_sqlite.api.get(GENERAL, headers=headers)).status_code == 401
+    entries = (await on_sqlite.get("/v1/audit-log?status=401&limit=1000"))["items"]
+    assert 30 <= len(entries) <= 60
+
+
 def test_failures_are_counted_per_client_and_the_table_is_bounded() -> None:
     limit = FailureLimit(20)
     assert all(limit.count("192.0.2.1") for _ in range(20))
@@ -181,6 +191,18 @@ async def test_c148_text_that_no_database_takes(service: Service) -> None:
         assert answer.status_code == 422, (kind, answer.text)
 
 
+async def test_c148_cursors_with_text_that_no_database_takes(service: Service) -> None:
+    await service.make("accounts", {"login": "a"})
+    await service.make("accounts", {"login": "b"})
+    for path in ("accounts", "audit-log", "revisions"):
+        cursor = (await service.get(f"/v1/{path}?limit=1"))["next_cursor"]
+        of_list, _ = json.loads(base64.urlsafe_b64decode(cursor + "=="))
+        for after in ("\ud800", "a\0", "é", "\x7f"):
+            forged = base64.urlsafe_b64encode(json.dumps([of_list, after]).encode()).decode()
+            answer = await service.api.get(f"/v1/{path}", params={"cursor": forged})
+            assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/cursor"), (path, after)
+
+
 async def test_bodies_are_bounded(on_sqlite: Service) -> None:
     async def post(content: bytes, media_type: str = "application/json") -> httpx.Response:
         return await on_sqlite.api.post("/v1/accounts", content=content, headers={"Content-Type": media_type})
@@ -247,12 +269,13 @@ async def test_problems_have_their_media_type_and_a_request_id(on_sqlite: Servic
 
 async def test_a_wrong_method_is_told_the_right_ones(on_sqlite: Service) -> None:
     for path, methods in (
-        ("/v1/accounts", "GET, POST"),
-        ("/v1/accounts/x", "DELETE, GET, PATCH, PUT"),
+        ("/v1/accounts", "GET, HEAD, POST"),
+        ("/v1/accounts/x", "DELETE, GET, HEAD, PATCH, PUT"),
         # What follows the colon is no part of an id.
         ("/v1/revisions/1:rollback", "POST"),
         ("/v1/queue/messages/q1:retry", "POST"),
-        ("/v1/config:export", "GET"),
+        ("/v1/config:export", "GET, HEAD"),
+        ("/healthz", "GET, HEAD"),
     ):
         answer = await on_sqlite.api.options(path)
         assert (answer.status_code, answer.headers["allow"]) == (405, methods)

@@ -268,8 +268,39 @@ async def test_paths_are_taken_as_they_are_declared(on_sqlite: Service) -> None:
     for path in ("/healthz", "/readyz"):
         answer = await on_sqlite.api.head(path)
         assert (answer.status_code, answer.content) == (200, b"")
-    answer = await on_sqlite.api.head("/v1/accounts")
-    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST")
+
+
+async def test_head_is_get_without_its_body(on_sqlite: Service) -> None:
+    """RFC 9110 9.3.2."""
+    made = await on_sqlite.make("accounts", {"login": "a"})
+    for path in (
+        GENERAL,
+        "/v1/accounts",
+        f"/v1/accounts/{made['id']}",
+        "/v1/accounts/none",
+        "/v1/accounts?limit=0",
+        "/v1/accounts?sort=login",
+        "/v1/revisions:diff?from=1&to=2",
+        "/v1/config:export?format=yaml",
+        "/v1/no-such-thing",
+        "/v1/queue/messages",
+        "/openapi.json",
+        "/docs",
+        "/healthz",
+    ):
+        whole, head = await on_sqlite.api.get(path), await on_sqlite.api.head(path)
+        assert (head.status_code, head.content) == (whole.status_code, b""), path
+        for name in ("content-type", "content-length", "etag", "cache-control"):
+            assert head.headers.get(name) == whole.headers.get(name), (path, name)
+    tag = (await on_sqlite.api.head(GENERAL)).headers["etag"]
+    assert (await on_sqlite.api.head(GENERAL, headers={"If-None-Match": tag})).status_code == 304
+    assert (await on_sqlite.api.head(GENERAL, headers={"Authorization": "Bearer wrong"})).status_code == 401
+    answer = await on_sqlite.api.head("/v1/config:import")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    # It is no operation of the document, and nothing that the audit log has.
+    document = (await on_sqlite.api.get("/openapi.json")).json()
+    assert not any("head" in operations for operations in document["paths"].values())
+    assert (await on_sqlite.get("/v1/audit-log?status=200&actor=CONFIG_API_ADMIN_KEY"))["items"] == []
 
 
 async def test_media_types_and_codings(on_sqlite: Service) -> None:

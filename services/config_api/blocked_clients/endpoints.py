@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from libs.smtp.network import parse_network
+from libs.smtp.network import IPV6_CLIENT_PREFIX, parse_network
 from services.config_api.answers import problem_responses
 from services.config_api.blocked_clients import wire
 from services.config_api.blocked_clients.schemas import BlockedClientPage
@@ -47,6 +47,9 @@ async def unblock(request: Request, _: Annotated[Actor, Depends(needs("operator"
         network = parse_network(client)
     except ValueError:
         raise not_found("blocked client") from None
+    if network.prefixlen not in (network.max_prefixlen, *((IPV6_CLIENT_PREFIX,) if network.version == 6 else ())):
+        # Blocks are of one client each; a wider range names none of them.
+        raise not_found("blocked client")
     key = str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
     acted(request, f"blocked-clients/{key}")
     await parts(request).policy.unblock(key)

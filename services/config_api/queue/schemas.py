@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from services.config_api.answers import Answer, Time
-from services.config_api.fields import Address, Decimal, Domain, Instant, Model
+from services.config_api.fields import Address, Decimal, Domain, Instant, Model, ip_address
 
 State = Literal[
     "active",
@@ -150,6 +150,17 @@ class ActionProgress(Answer):
 FilterText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\u0000-\u001f\u007f]+$")]
 
 
+def _client(text: str) -> str:
+    """As it is stored, where it is an address: an IPv4-mapped one is IPv4."""
+    try:
+        return ip_address(text)
+    except ValueError:
+        return text
+
+
+FilteredAddress = Annotated[FilterText, AfterValidator(_client)]
+
+
 class MessageFilter(BaseModel):
     """What messages must be; each that is given must hold."""
 
@@ -167,7 +178,7 @@ class MessageFilter(BaseModel):
         default=None, description="Text in the last reply, without regard to case; no wildcards."
     )
     account_login: FilterText | None = Field(default=None, description="Login that sent it.")
-    client_address: FilterText | None = Field(default=None, description="Address that sent it.")
+    client_address: FilteredAddress | None = Field(default=None, description="Address that sent it.")
     attempts_at_least: int | None = Field(default=None, ge=1, le=1_000_000, description="So many attempts or more.")
     session_id: FilterText | None = Field(default=None, description="The session that it came in.")
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from services.config_api.answers import Answer
 from services.config_api.delivery.schemas import RelayHost
-from services.config_api.fields import Model
+from services.config_api.fields import Model, fault
 
 
 class ConfiguredRelayHost(Model):
@@ -25,6 +27,13 @@ class GivenRelayHost(Model):
     """A relay host as it would be configured."""
 
     relay_host: RelayHost = Field(description="A relay host, its password with it.")
+
+    @model_validator(mode="after")
+    def _with_password(self) -> Self:
+        """Nothing is kept that a password left out could stand for."""
+        if self.relay_host.auth is not None and self.relay_host.auth.password is None:
+            raise fault("secret_needed", "is needed", "relay_host", "auth", "password")
+        return self
 
 
 RelayHostTrial = ConfiguredRelayHost | GivenRelayHost

@@ -76,13 +76,13 @@ class Importer:
         kinds = [resource.kind for resource in (*SINGLETONS, *PORTABLE)]
         async with self._store.database.reading() as connection:
             present = {(found.kind, found.id): found async for found in every(connection, kinds)}
-        by_key = _natural_keys(present)
+        by_key, claimed = _natural_keys(present), _claimed(wanted)
         doubts: list[Finding] = []
         checked = 0
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CHECK_SECONDS):
                 for want in wanted:
-                    document = _match(want, present, by_key)
+                    document = _match(want, present, by_key, claimed)
                     if document is not None and shown_body(want.item.resource, document.body) == want.body:
                         continue
                     surroundings.about = want.body
@@ -103,7 +103,7 @@ class Importer:
     ) -> list[Change]:
         kinds = [resource.kind for resource in (*SINGLETONS, *PORTABLE)]
         present = {(found.kind, found.id): found async for found in every(revision.connection, kinds)}
-        by_key = _natural_keys(present)
+        by_key, claimed = _natural_keys(present), _claimed(wanted)
         changes: list[Change] = []
         errors: list[FieldError] = []
         matched: set[tuple[str, str]] = set()
@@ -111,7 +111,7 @@ class Importer:
             if number % _TURN == _TURN - 1:
                 await asyncio.sleep(0)
             resource = want.item.resource
-            document = _match(want, present, by_key)
+            document = _match(want, present, by_key, claimed)
             document_id = document.id if document is not None else want.item.id or self._store.identifiers.new()
             if (resource.kind, document_id) in matched:
                 errors.append(FieldError(want.item.pointer, "twice", "The document has this object twice."))
@@ -182,13 +182,26 @@ def _natural_keys(present: Mapping[tuple[str, str], Document]) -> dict[tuple[str
     return found
 
 
+def _claimed(wanted: Sequence[_Wanted]) -> frozenset[tuple[str, str]]:
+    """The (kind, id) that items give."""
+    return frozenset((want.item.resource.kind, want.item.id) for want in wanted if want.item.id is not None)
+
+
 def _match(
-    want: _Wanted, present: Mapping[tuple[str, str], Document], by_key: Mapping[tuple[str, str, str], Document]
+    want: _Wanted,
+    present: Mapping[tuple[str, str], Document],
+    by_key: Mapping[tuple[str, str, str], Document],
+    claimed: frozenset[tuple[str, str]],
 ) -> Document | None:
+    """The stored object that an item stands for: that of its id, else the one that has its name and that no id claims.
+
+    A new object may take the name that another one, which its id tells, has in the same document given up.
+    """
     resource = want.item.resource
     if want.item.id is not None and (resource.kind, want.item.id) in present:
         return present[(resource.kind, want.item.id)]
     if isinstance(resource, Collection):
         for key in list(resource.unique(want.body))[:1]:
-            return by_key.get((resource.kind, key.scope, key.value))
+            found = by_key.get((resource.kind, key.scope, key.value))
+            return None if found is None or (resource.kind, found.id) in claimed else found
     return None

@@ -46,6 +46,12 @@ def _mapping(loader: Any, node: Any) -> Any:
     yield from loader.construct_yaml_map(node)
 
 
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+    """Quotes what either YAML would read as something else: `off` is a boolean of 1.1, `1e3` a number of 1.2."""
+
+
+for _tag, _pattern, _first in _RESOLVERS:
+    _Dumper.add_implicit_resolver(_tag, re.compile(rf"(?:{_pattern.pattern})\Z"), _first)
 _Loader.add_constructor("tag:yaml.org,2002:int", _decimal)
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 
@@ -64,9 +70,7 @@ def load(text: str, depth: int) -> Any:
 
 
 def dump(content: Any) -> str:
-    return yaml.dump(
-        content, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False, allow_unicode=True, width=120
-    )
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
 def _check(text: str, limit: int) -> None:

@@ -1,0 +1,36 @@
+"""Whether an admin can still get in: without a right admin key nobody could ever make another."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.config_api.api_keys.resource import API_KEYS
+from services.config_api.diff import load
+from services.config_api.problems import Problem
+from services.config_api.tables import documents
+
+
+async def has_admin_key(connection: AsyncConnection) -> bool:
+    """Whether there is a key of an admin that has not ended."""
+    query = select(documents.c.body).where(documents.c.kind == API_KEYS.kind)
+    now = datetime.now(UTC)
+    for body in map(load, (await connection.execute(query)).scalars()):
+        if body is None or body["role"] != "admin":
+            continue
+        if body["expires_at"] is None or datetime.fromisoformat(body["expires_at"]) > now:
+            return True
+    return False
+
+
+async def keep_one(connection: AsyncConnection) -> None:
+    """Raises Problem 409 when the change that was just written took the last one away."""
+    if not await has_admin_key(connection):
+        raise Problem(
+            409,
+            "last-admin-key",
+            "This is the last key of an admin.",
+            "Make another one first: without any, nobody could change anything here again.",
+        )

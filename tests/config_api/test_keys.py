@@ -1,0 +1,87 @@
+"""API keys at their end: a revoked one at once, and never the last one of an admin."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from services.config_api.bootstrap import ADMIN_KEY_FILE
+from tests.config_api.service import Service, running
+from tests.peers.postgres import Postgres
+
+GENERAL = "/v1/settings/general"
+
+
+async def _status(service: Service, key: str) -> int:
+    return (await service.api.get(GENERAL, headers={"Authorization": f"Bearer {key}"})).status_code
+
+
+async def test_who_was_told_that_a_key_is_gone_can_rely_on_it(service: Service) -> None:
+    for number in range(5):
+        key = await service.make("api-keys", {"name": f"a {number}", "role": "admin"})
+        assert await _status(service, key["key"]) == 200
+        path = f"/v1/api-keys/{key['id']}"
+        # The memory that keys are checked against follows a moment later.
+        changed = await service.api.patch(path, json={"role": "reader"}, headers={"If-Match": "*"})
+        assert changed.status_code == 200
+        headers = {"Authorization": f"Bearer {key['key']}", "If-Match": "*"}
+        assert (await service.api.patch(GENERAL, json={}, headers=headers)).status_code == 403
+        assert await _status(service, key["key"]) == 200
+        if number % 2:
+            assert (await service.api.delete(path, headers={"If-Match": "*"})).status_code == 204
+        else:
+            ended = await service.api.patch(
+                path, json={"expires_at": "2020-01-01T00:00:00Z"}, headers={"If-Match": "*"}
+            )
+            assert ended.status_code == 200
+        assert await _status(service, key["key"]) == 401
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def fresh_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'c.sqlite3'}"
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.create_database()
+
+
+async def test_the_last_key_of_an_admin_stays(fresh_url: str, tmp_path: Path, resolver: str) -> None:
+    async with running(fresh_url, tmp_path, nameservers=resolver, admin_key="") as service:
+        service.api.headers["Authorization"] = f"Bearer {(tmp_path / ADMIN_KEY_FILE).read_text().strip()}"
+        service.api.headers["If-Match"] = "*"
+        [first] = (await service.get("/v1/api-keys"))["items"]
+        await service.make("api-keys", {"name": "reads", "role": "reader"})
+        await service.make("api-keys", {"name": "ended", "role": "admin", "expires_at": "2020-01-01T00:00:00Z"})
+        path = f"/v1/api-keys/{first['id']}"
+        before = (await service.api.get(path)).headers["etag"]
+        whole = {"name": "admin", "role": "operator"}
+        for answer in (
+            await service.api.delete(path),
+            await service.api.patch(path, json={"role": "reader"}),
+            await service.api.patch(path, json={"expires_at": "2020-01-01T00:00:00Z"}),
+            await service.api.put(path, json=whole),
+        ):
+            assert (answer.status_code, answer.json()["type"]) == (409, "urn:posthouse:problem:last-admin-key")
+        assert (await service.api.get(path)).headers["etag"] == before
+        assert (await service.api.patch(path, json={"name": "the admin"})).status_code == 200
+        # Of two that are removed at the same moment one stays.
+        second = await service.make("api-keys", {"name": "second", "role": "admin"})
+        answers = await asyncio.gather(
+            *(service.api.delete(f"/v1/api-keys/{key}") for key in (first["id"], second["id"]))
+        )
+        assert sorted(answer.status_code for answer in answers) in ([204, 401], [204, 409])
+
+
+async def test_one_whose_keys_have_all_ended_gets_in_by_a_new_start(
+    fresh_url: str, tmp_path: Path, resolver: str
+) -> None:
+    async with running(fresh_url, tmp_path, nameservers=resolver) as service:
+        # With a key in the environment there is a way in whatever becomes of the others.
+        for name in ("admin", "Admin 2"):
+            made = await service.make("api-keys", {"name": name, "role": "admin"})
+            await service.change(f"/v1/api-keys/{made['id']}", {"expires_at": "2020-01-01T00:00:00Z"})
+    async with running(fresh_url, tmp_path, nameservers=resolver, admin_key="") as service:
+        service.api.headers["Authorization"] = f"Bearer {(tmp_path / ADMIN_KEY_FILE).read_text().strip()}"
+        assert [key["name"] for key in (await service.get("/v1/api-keys"))["items"]] == ["admin", "Admin 2", "admin 3"]
