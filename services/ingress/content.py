@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -44,10 +45,17 @@ class Content:
         self._in_memory = 0
         self.size = 0
         if self._file is not None:
-            self._file.close()
+            # What is still to be written fails as what was before, on a full disk, and is not wanted.
+            with contextlib.suppress(OSError):
+                self._file.close()
             self._file = None
 
     close = discard
+
+    def complete(self) -> None:
+        """After the last octet: nothing of it is still to be written. Raises OSError as `add` does."""
+        if self._file is not None:
+            self._file.flush()
 
     @property
     def head(self) -> bytes:

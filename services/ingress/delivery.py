@@ -47,6 +47,11 @@ async def finish(dialogue: Dialogue, content: Content, fault: Fault | None) -> N
     """Answers the end of the content, once. The caller clears the transaction, whatever happens here (C15)."""
     transaction = dialogue.transaction
     assert transaction is not None  # noqa: S101
+    if fault is None:
+        try:
+            content.complete()
+        except OSError:
+            fault = Fault.STORAGE
     if fault is not None:
         await refuse(dialogue, FAULTS[fault], fault.value)
         return

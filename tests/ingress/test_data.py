@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from pathlib import Path
+from typing import IO, cast
 
 import pytest
 from posthouse.policy.v1 import policy_pb2 as pb
 
+from services.ingress.content import MEMORY_OCTETS
 from services.ingress.data import ChunkReader, DotReader, Fault, LineReader
 from tests.ingress.client import resident
 from tests.ingress.conftest import Ingress, Start
@@ -271,6 +274,26 @@ async def test_large_content_goes_by_a_file_and_in_chunks(ingress: Ingress, tmp_
     assert stored.submission.content_size == len(stored.content)
     # The file has no name: nothing is left behind, whatever happens.
     assert list((tmp_path / "spool").iterdir()) == []
+
+
+@pytest.mark.parametrize("octets", [20_000, 200_000], ids=["at the end", "on the way"])
+async def test_a_spool_that_runs_full_is_a_temporary_failure_once(
+    ingress: Ingress, monkeypatch: pytest.MonkeyPatch, octets: int
+) -> None:
+    """C133"""
+
+    def on_a_full_disk(*, dir: Path, buffering: int) -> IO[bytes]:  # noqa: A002 - tempfile's own names
+        return cast("IO[bytes]", Path("/dev/full").open("w+b", buffering=buffering))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", on_a_full_disk)
+    client = await ingress.client()
+    large = b"Subject: x\r\n\r\n" + b"y" * 78 + b"\r\n"
+    large += (b"z" * 78 + b"\r\n") * ((MEMORY_OCTETS + octets) // 80)
+    reply = await client.send_mail(large)
+    assert (reply.code, reply.enhanced) == (452, "4.3.1")
+    monkeypatch.undo()
+    assert (await client.send_mail(large)).code == 250
+    assert len(ingress.relay.messages) == 1
 
 
 async def test_a_spool_without_room_is_a_temporary_failure(ingress: Ingress) -> None:
