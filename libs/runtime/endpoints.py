@@ -54,7 +54,7 @@ class Endpoints:
         try:
             async with asyncio.timeout(_LOOKUP_SECONDS):
                 found = await addresses(host)
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, UnicodeError) as error:
             if not self._found[host, port]:
                 log.warning("target_not_found", target=f"{host}:{port}", reason=type(error).__name__)
             return
@@ -62,7 +62,7 @@ class Endpoints:
 
 
 async def addresses(host: str) -> list[str]:
-    """What the system's resolver has for a name. Raises OSError."""
+    """What the system's resolver has for a name. Raises OSError, and UnicodeError for what can be no name."""
     answers = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return [str(answer[4][0]) for answer in answers]
 

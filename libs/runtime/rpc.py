@@ -45,8 +45,8 @@ _CLIENT_OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.enable_retries", 0),
 ]
-# For the calls that are under way when certificates change.
-_LONGEST_CALL_SECONDS = 120.0
+# For the calls that are under way when a channel is not to be used any more.
+LONGEST_CALL_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +171,10 @@ def channel(target: str, tls: TlsFiles | None = None, name: str = "") -> grpc.ai
 class Dialer:
     """The channel to a target for calls now and then: made anew when the certificates have changed."""
 
-    def __init__(self, target: str, tls: TlsFiles | None) -> None:
+    def __init__(self, target: str, tls: TlsFiles | None, name: str = "") -> None:
+        """`name` as for `channel`."""
         self.target = target
+        self._name = name
         self._tls = tls
         self._state = tls.state() if tls is not None else ()
         self._current: grpc.aio.Channel | None = None
@@ -183,16 +185,16 @@ class Dialer:
         """Raises StartupError when the certificates can't be read at the first call."""
         state = self._tls.state() if self._tls is not None else ()
         if self._current is None:
-            self._current, self._state = channel(self.target, self._tls), state
+            self._current, self._state = channel(self.target, self._tls, self._name), state
         elif state != self._state and self._tls is not None:
             try:
                 self._tls.check()
-                fresh = channel(self.target, self._tls)
+                fresh = channel(self.target, self._tls, self._name)
             except StartupError as error:
                 # Half replaced, maybe: the next call looks again.
                 log.error("grpc_certificates_unusable", reason=str(error))
                 return self._current
-            task = asyncio.get_running_loop().create_task(self._current.close(_LONGEST_CALL_SECONDS))
+            task = asyncio.get_running_loop().create_task(self._current.close(LONGEST_CALL_SECONDS))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
             self._current, self._state = fresh, state

@@ -14,6 +14,7 @@ import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 
 from libs.runtime import lifecycle, logging, rpc
+from libs.runtime.dialing import Dialers
 from libs.runtime.lifecycle import Background, Shutdown, StartupError
 from libs.runtime.metrics import MetricsServer
 from services.config_api import bootstrap, publisher
@@ -89,7 +90,7 @@ async def _serve(
     ready = _Ready()
     async with contextlib.AsyncExitStack() as dialers:
         policy, relay = [
-            [await dialers.enter_async_context(rpc.Dialer(target, settings.tls)) for target in rpc.targets(of_service)]
+            await dialers.enter_async_context(Dialers(rpc.targets(of_service), settings.tls))
             for of_service in (settings.policy_target, settings.relay_target)
         ]
         parts = _parts(settings, store, sealer, feed, passwords, PolicyClient(policy), RelayClient(relay), ready)

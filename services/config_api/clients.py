@@ -9,12 +9,14 @@ import grpc
 from posthouse.policy.v1 import policy_pb2, policy_pb2_grpc
 from posthouse.relay.v1 import relay_pb2, relay_pb2_grpc
 
-from libs.runtime import rpc
+from libs.runtime.dialing import Dialers, NobodyError
+from libs.runtime.rpc import Dialer
 from services.config_api.problems import Problem, not_found
 
 _SECONDS = 10.0
 # A relay host is tried with patience.
 _LONG_SECONDS = 120.0
+_UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -27,9 +29,8 @@ _WHY = {
 }
 
 
-def trouble(service: str, error: grpc.aio.AioRpcError, what: str) -> Problem:
+def trouble(service: str, code: grpc.StatusCode, what: str) -> Problem:
     """The problem that an RPC's failure is. The peer's own text is not repeated."""
-    code = error.code()
     if code == grpc.StatusCode.NOT_FOUND:
         return not_found(what)
     if code == grpc.StatusCode.INVALID_ARGUMENT:
@@ -40,7 +41,7 @@ def trouble(service: str, error: grpc.aio.AioRpcError, what: str) -> Problem:
         503,
         "service-unavailable",
         f"{service} does not answer.",
-        f"{_WHY.get(code, 'The call failed.')} ({rpc.caught(error)}) Settings can still be read and changed.",
+        f"{_WHY.get(code, 'The call failed.')} ({code.name.lower()}) Settings can still be read and changed.",
         headers={"Retry-After": "5"},
         more={"service": service},
     )
@@ -49,34 +50,31 @@ def trouble(service: str, error: grpc.aio.AioRpcError, what: str) -> Problem:
 class _Replicas(Generic[S]):
     """A service's replicas: the first that can be reached is asked."""
 
-    def __init__(self, service: str, dialers: Sequence[rpc.Dialer], stub: Callable[[grpc.aio.Channel], S]) -> None:
+    def __init__(self, service: str, dialers: Dialers, stub: Callable[[grpc.aio.Channel], S]) -> None:
         self._service = service
         self._dialers = dialers
         self._stub = stub
 
     async def call(self, what: str, start: Callable[[S], Awaitable[T]], *, of_one: bool = False) -> T:
         """One answer. `of_one`: only one of the replicas knows, so each is asked until one does. Raises Problem."""
-        elsewhere = {grpc.StatusCode.UNAVAILABLE} | ({grpc.StatusCode.NOT_FOUND} if of_one else set())
-        unreached: grpc.aio.AioRpcError | None = None
-        *others, last = self._dialers
-        for dialer in others:
+        elsewhere = {_UNAVAILABLE} | ({grpc.StatusCode.NOT_FOUND} if of_one else set())
+        code = _UNAVAILABLE
+        unreached = False
+        for dialer in await self._all():
             try:
                 return await start(self._stub(dialer.channel()))
             except grpc.aio.AioRpcError as error:
-                if error.code() not in elsewhere:
-                    raise trouble(self._service, error, what) from None
-                if error.code() == grpc.StatusCode.UNAVAILABLE:
-                    unreached = error
-        try:
-            return await start(self._stub(last.channel()))
-        except grpc.aio.AioRpcError as error:
-            # Who could not be reached might have known.
-            told = unreached if of_one and unreached is not None else error
-            raise trouble(self._service, told, what) from None
+                code = self._failed(dialer, error)
+            if code not in elsewhere:
+                break
+            unreached = unreached or code == _UNAVAILABLE
+        # Who could not be reached might have known.
+        raise trouble(self._service, _UNAVAILABLE if of_one and unreached and code in elsewhere else code, what)
 
     async def stream(self, what: str, start: Callable[[S], AsyncIterable[T]]) -> AsyncIterator[T]:
         """Several answers; another replica is asked only as long as none came. Raises Problem."""
-        for number, dialer in enumerate(self._dialers, 1):
+        code = _UNAVAILABLE
+        for dialer in await self._all():
             begun = False
             try:
                 async for message in start(self._stub(dialer.channel())):
@@ -84,15 +82,28 @@ class _Replicas(Generic[S]):
                     yield message
                 return
             except grpc.aio.AioRpcError as error:
-                elsewhere = error.code() == grpc.StatusCode.UNAVAILABLE and number < len(self._dialers)
-                if begun or not elsewhere:
-                    raise trouble(self._service, error, what) from None
+                code = self._failed(dialer, error)
+            if begun or code != _UNAVAILABLE:
+                break
+        raise trouble(self._service, code, what)
+
+    async def _all(self) -> Sequence[Dialer]:
+        try:
+            return await self._dialers.all()
+        except NobodyError:
+            return ()
+
+    def _failed(self, dialer: Dialer, error: grpc.aio.AioRpcError) -> grpc.StatusCode:
+        """The code; one that is away, or too slow, is not the first to be asked the next time."""
+        if (code := error.code()) in (_UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+            self._dialers.failed(dialer)
+        return code
 
 
 class PolicyClient:
     """policy.v1 as the API uses it. Each call raises Problem."""
 
-    def __init__(self, dialers: Sequence[rpc.Dialer]) -> None:
+    def __init__(self, dialers: Dialers) -> None:
         self._replicas: _Replicas[policy_pb2_grpc.PolicyAsyncStub] = _Replicas(
             "policy", dialers, policy_pb2_grpc.PolicyStub
         )
@@ -118,7 +129,7 @@ class PolicyClient:
 class RelayClient:
     """relay.v1 as the API uses it. Each call raises Problem."""
 
-    def __init__(self, dialers: Sequence[rpc.Dialer]) -> None:
+    def __init__(self, dialers: Dialers) -> None:
         self._replicas: _Replicas[relay_pb2_grpc.RelayAsyncStub] = _Replicas("relay", dialers, relay_pb2_grpc.RelayStub)
 
     async def messages(self, request: relay_pb2.ListMessagesRequest) -> relay_pb2.ListMessagesResponse:

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 import structlog
 
 from libs.runtime import logging, rpc, tracing
+from libs.runtime.dialing import Dialers
 from libs.runtime.lifecycle import Background, Shutdown, StartupError, run
 from libs.runtime.metrics import MetricsServer
-from services.policy.clients import ConfigurationWatch, HitReporter, SnapshotFile, config_dialers
+from services.policy.clients import ConfigurationWatch, HitReporter, SnapshotFile
 from services.policy.credentials import CredentialChecker
 from services.policy.engine import Engine
 from services.policy.explain import Explainer
@@ -65,7 +66,7 @@ async def main(shutdown: Shutdown) -> None:
         gc.freeze()
 
     gc.set_threshold(*_GC_THRESHOLDS)
-    dialers = config_dialers(settings.config_target, settings.tls)
+    dialers = Dialers(rpc.targets(settings.config_target), settings.tls)
     ready = asyncio.Event()
     watch = ConfigurationWatch(dialers, SnapshotFile(settings.snapshot_path), use, ready)
     reporter = HitReporter(dialers, hits)
@@ -95,8 +96,7 @@ async def main(shutdown: Shutdown) -> None:
     await lookups.close()
     await store.stop()
     await metrics.stop()
-    for dialer in dialers:
-        await dialer.close()
+    await dialers.close()
     spf.close()
     credentials.close()
     verdicts.flush()

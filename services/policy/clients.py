@@ -7,8 +7,7 @@ import os
 import random
 import socket
 import uuid
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import grpc
@@ -17,6 +16,7 @@ from google.protobuf.message import DecodeError
 from posthouse.config.v1 import config_pb2, config_pb2_grpc
 
 from libs.runtime import rpc
+from libs.runtime.dialing import Dialers, NobodyError
 from libs.runtime.lifecycle import StartupError, write_private
 from services.policy.hits import HitCounts
 from services.policy.metrics import CONFIGURATION_UP, HITS_UNREPORTED, SNAPSHOT_ERRORS
@@ -67,12 +67,12 @@ class ConfigurationWatch:
 
     def __init__(
         self,
-        dialers: Sequence[rpc.Dialer],
+        dialers: Dialers,
         file: SnapshotFile,
         use: Callable[[Snapshot], None],
         ready: asyncio.Event,
     ) -> None:
-        self._dialers = deque(dialers)
+        self._dialers = dialers
         self._file = file
         self._use = use
         self._ready = ready
@@ -91,36 +91,45 @@ class ConfigurationWatch:
         wait = _FIRST_WAIT
         while True:
             try:
-                async for part in self._parts():
-                    wait = _FIRST_WAIT
-                    await self._received(part)
-                reason = "ended"
-            except grpc.aio.AioRpcError as error:
-                reason = rpc.caught(error)
-            except TimeoutError:
-                reason = "timeout"
-            except StartupError as error:
-                reason = str(error)
+                dialer = await self._dialers.first()
+            except NobodyError:
+                reason = "no address"
+            else:
+                try:
+                    async for part in self._parts(dialer):
+                        wait = _FIRST_WAIT
+                        await self._received(part)
+                    reason = "ended"
+                except grpc.aio.AioRpcError as error:
+                    reason = rpc.caught(error)
+                except TimeoutError:
+                    reason = "timeout"
+                except StartupError as error:
+                    reason = str(error)
+                self._dialers.failed(dialer)
             if self.connected:
                 log.warning("watch_broken", reason=reason)
             self._set_connected(False)
-            self._dialers.rotate(-1)
             await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - spreads reconnects
             wait = min(wait * 2, _LONGEST_WAIT)
 
-    async def _parts(self) -> AsyncIterator[config_pb2.PolicySnapshotPart]:
-        call = config_pb2_grpc.ConfigurationStub(self._dialers[0].channel()).WatchPolicy(
+    async def _parts(self, dialer: rpc.Dialer) -> AsyncIterator[config_pb2.PolicySnapshotPart]:
+        call = config_pb2_grpc.ConfigurationStub(dialer.channel()).WatchPolicy(
             config_pb2.WatchRequest(digest=self._digest, consumer=f"{socket.gethostname()}/{os.getpid()}")
         )
-        async with asyncio.timeout(_CONNECT_SECONDS):
-            await call.wait_for_connection()
-        self._set_connected(True)
-        merged = config_pb2.PolicySnapshot()
-        async for part in call:
-            merged.MergeFrom(part.snapshot)
-            if part.last:
-                yield config_pb2.PolicySnapshotPart(snapshot=merged, last=True, digest=part.digest)
-                merged = config_pb2.PolicySnapshot()
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                await call.wait_for_connection()
+            self._set_connected(True)
+            merged = config_pb2.PolicySnapshot()
+            async for part in call:
+                merged.MergeFrom(part.snapshot)
+                if part.last:
+                    yield config_pb2.PolicySnapshotPart(snapshot=merged, last=True, digest=part.digest)
+                    merged = config_pb2.PolicySnapshot()
+        finally:
+            # One that connects when nobody waits for it any more would stay open.
+            call.cancel()
 
     async def _received(self, part: config_pb2.PolicySnapshotPart) -> None:
         # A refused one is not asked for again either, until it changes.
@@ -148,8 +157,8 @@ class ConfigurationWatch:
 class HitReporter:
     """Reports rule hits every second or two; what could not be reported is reported again under the same id."""
 
-    def __init__(self, dialers: Sequence[rpc.Dialer], hits: HitCounts) -> None:
-        self._dialers = deque(dialers)
+    def __init__(self, dialers: Dialers, hits: HitCounts) -> None:
+        self._dialers = dialers
         self._hits = hits
         self._unsent: list[config_pb2.ReportRuleHitsRequest] = []
 
@@ -163,16 +172,25 @@ class HitReporter:
         """Sends what gathered."""
         if not self._unsent and self._hits:
             self._unsent = _reports(self._hits)
+        if self._unsent:
+            await self._send()
+        HITS_UNREPORTED.set(len(self._hits) + sum(len(report.hits) for report in self._unsent))
+
+    async def _send(self) -> None:
+        try:
+            dialer = await self._dialers.first()
+        except NobodyError:
+            log.warning("rule_hits_unreported", reason="no address", reports=len(self._unsent))
+            return
         try:
             while self._unsent:
-                stub = config_pb2_grpc.ConfigurationStub(self._dialers[0].channel())
+                stub = config_pb2_grpc.ConfigurationStub(dialer.channel())
                 await stub.ReportRuleHits(self._unsent[0], timeout=_REPORT_DEADLINE)
                 del self._unsent[0]
         except (grpc.aio.AioRpcError, StartupError) as error:
-            self._dialers.rotate(-1)
+            self._dialers.failed(dialer)
             reason = rpc.caught(error) if isinstance(error, grpc.aio.AioRpcError) else str(error)
             log.warning("rule_hits_unreported", reason=reason, reports=len(self._unsent))
-        HITS_UNREPORTED.set(len(self._hits) + sum(len(report.hits) for report in self._unsent))
 
 
 def _reports(hits: HitCounts) -> list[config_pb2.ReportRuleHitsRequest]:
@@ -187,8 +205,3 @@ def _reports(hits: HitCounts) -> list[config_pb2.ReportRuleHitsRequest]:
         )
         for start in range(0, len(taken), _REPORT_RULES)
     ]
-
-
-def config_dialers(target: str, tls: rpc.TlsFiles | None) -> list[rpc.Dialer]:
-    """One to each of the targets. Raises ValueError when they are none."""
-    return [rpc.Dialer(address, tls) for address in rpc.targets(target)]

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterable, Callable
 from pathlib import Path
 
 import grpc
@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 from posthouse.config.v1 import config_pb2, config_pb2_grpc
 
 from libs.runtime import rpc
+from libs.runtime.dialing import Dialers, NobodyError
 from libs.runtime.lifecycle import StartupError, write_private
 from services.relay.configuration import Configuration
 from services.relay.metrics import CONFIGURATION_UP, SNAPSHOT_CREATED, SNAPSHOT_ERRORS, SNAPSHOT_REVISION
@@ -32,9 +33,8 @@ _GOOD_SECONDS = 30.0
 class ConfigurationWatch:
     """`current` is None until the first configuration. A new one replaces it as a whole; a bad one changes nothing."""
 
-    def __init__(self, targets: Sequence[str], tls: rpc.TlsFiles | None, path: Path) -> None:
-        self._targets = targets
-        self._tls = tls
+    def __init__(self, dialers: Dialers, path: Path) -> None:
+        self._dialers = dialers
         self._path = path
         self._digest = b""
         self.current: Configuration | None = None
@@ -62,38 +62,50 @@ class ConfigurationWatch:
         await self._first.wait()
 
     async def run(self) -> None:
-        """Watches for ever, one target after the other, with pauses that grow and are spread."""
+        """Watches for ever, one replica of config_api after the other, with pauses that grow and are spread."""
         loop = asyncio.get_running_loop()
-        pause, number = _FIRST_PAUSE, random.randrange(len(self._targets))  # noqa: S311 - spreads load
+        pause = _FIRST_PAUSE
         while True:
-            target = self._targets[number % len(self._targets)]
-            began = loop.time()
+            target, began = "", loop.time()
             try:
-                async with rpc.channel(target, self._tls) as channel:
-                    await self._watch(channel)
-                reason = "ended"
-            except grpc.aio.AioRpcError as error:
-                reason = rpc.caught(error)
-            except TimeoutError:
-                reason = "timeout"
-            except StartupError as error:
-                reason = str(error)
+                dialer = await self._dialers.first()
+            except NobodyError:
+                reason = "no address"
+            else:
+                target = dialer.target
+                reason = await self._watch(dialer)
+                self._dialers.failed(dialer)
             if self.connected or pause == _FIRST_PAUSE:
                 log.warning("configuration_watch_lost", target=target, reason=reason)
             self._set_connected(False)
             pause = _FIRST_PAUSE if loop.time() - began > _GOOD_SECONDS else min(pause * 2, _LONGEST_PAUSE)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load
-            number += 1
 
-    async def _watch(self, channel: grpc.aio.Channel) -> None:
-        stub = config_pb2_grpc.ConfigurationStub(channel)
-        request = config_pb2.WatchRequest(digest=self._digest, consumer=f"relay@{socket.gethostname()}")
-        call = stub.WatchRelay(request)
-        async with asyncio.timeout(_CONNECT_SECONDS):
-            await call.wait_for_connection()
-        self._set_connected(True)
+    async def _watch(self, dialer: rpc.Dialer) -> str:
+        """One watch from its beginning to its end; returns why it ended."""
+        try:
+            stub = config_pb2_grpc.ConfigurationStub(dialer.channel())
+            request = config_pb2.WatchRequest(digest=self._digest, consumer=f"relay@{socket.gethostname()}")
+            call = stub.WatchRelay(request)
+            try:
+                async with asyncio.timeout(_CONNECT_SECONDS):
+                    await call.wait_for_connection()
+                self._set_connected(True)
+                await self._follow(call)
+            finally:
+                # One that connects when nobody waits for it any more would stay open.
+                call.cancel()
+        except grpc.aio.AioRpcError as error:
+            return rpc.caught(error)
+        except TimeoutError:
+            return "timeout"
+        except StartupError as error:
+            return str(error)
+        return "ended"
+
+    async def _follow(self, parts: AsyncIterable[config_pb2.RelaySnapshotPart]) -> None:
         whole = config_pb2.RelaySnapshot()
-        async for part in call:
+        async for part in parts:
             whole.MergeFrom(part.snapshot)
             if part.last:
                 await self._replace(whole, part.digest)

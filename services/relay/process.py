@@ -8,6 +8,7 @@ from typing import Protocol
 import structlog
 
 from libs.runtime import rpc
+from libs.runtime.dialing import Dialers
 from libs.runtime.lifecycle import Background, Shutdown, StartupError, within
 from libs.runtime.metrics import MetricsServer
 from services.relay.attempting import Attempts
@@ -57,7 +58,8 @@ class Relay:
         self.clock = clock
         self.transport = transport
         octets = settings.memory_mb * _MEGABYTE
-        self.watch = ConfigurationWatch(rpc.targets(settings.config_target), settings.tls, settings.snapshot_path)
+        self._dialers = Dialers(rpc.targets(settings.config_target), settings.tls)
+        self.watch = ConfigurationWatch(self._dialers, settings.snapshot_path)
         self.identifiers = Identifiers(database)
         self.holder = Leaseholder(database, self.identifiers, clock, settings.lease_seconds)
         self.committer = Committer(database, clock, self.holder)
@@ -151,6 +153,7 @@ class Relay:
         await self.dispatcher.stop(settings.drain_seconds)
         settled = await within(_COMMIT_SECONDS, self.committer.drained())
         await self._background.stop()
+        await self._dialers.close()
         await self.transport.close(_GRACE_SECONDS)
         if settled:
             await self._unregister()

@@ -11,11 +11,12 @@ import grpc
 import pytest
 from posthouse.policy.v1 import policy_pb2, policy_pb2_grpc
 
-from libs.runtime import rpc
+from libs.runtime import endpoints, rpc
+from libs.runtime.dialing import Dialers
 from services.config_api.clients import PolicyClient
 from services.config_api.problems import Problem
 from tests.config_api.peers import FakePolicy
-from tests.peers.ports import free_port
+from tests.peers.ports import free_address, free_port
 
 
 class Remembering(FakePolicy):
@@ -42,15 +43,12 @@ async def replicas() -> AsyncIterator[tuple[str, str, str]]:
 
 async def explain(session_id: str, *targets: str) -> int:
     """The revision, or the status of the problem."""
-    dialers = [rpc.Dialer(target, None) for target in targets]
-    try:
-        answer = await PolicyClient(dialers).explain(policy_pb2.ExplainRequest(session_id=session_id))
-    except Problem as problem:
-        return problem.status
-    finally:
-        for dialer in dialers:
-            await dialer.close()
-    return int(answer.snapshot_revision)
+    async with Dialers(targets, None) as dialers:
+        try:
+            answer = await PolicyClient(dialers).explain(policy_pb2.ExplainRequest(session_id=session_id))
+        except Problem as problem:
+            return problem.status
+        return int(answer.snapshot_revision)
 
 
 async def test_a_past_session_is_found_wherever_it_is_kept(replicas: tuple[str, str, str]) -> None:
@@ -66,3 +64,26 @@ async def test_a_session_that_a_replica_out_of_reach_may_know_is_not_called_unkn
     away, forgetful, _ = replicas
     assert await explain("known", away, forgetful) == 503
     assert await explain("known", forgetful, away) == 503
+
+
+async def test_a_name_of_several_addresses_is_several_replicas(monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts = [free_address() for _ in range(3)]
+    port = free_port(*hosts)
+
+    async def addresses(_: str) -> list[str]:
+        return hosts
+
+    monkeypatch.setattr(endpoints, "addresses", addresses)
+    server = rpc.Server([], partial(policy_pb2_grpc.add_PolicyServicer_to_server, Remembering()))
+    await server.start(hosts[1], port)
+    assert await explain("known", f"policy:{port}") == 3
+    await server.stop(0)
+    assert await explain("known", f"policy:{port}") == 503
+
+
+async def test_a_name_without_an_address_is_a_service_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def addresses(_: str) -> list[str]:
+        raise OSError("no such name")
+
+    monkeypatch.setattr(endpoints, "addresses", addresses)
+    assert await explain("known", "policy:1") == 503

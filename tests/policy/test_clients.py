@@ -11,10 +11,12 @@ import grpc
 import pytest
 from posthouse.config.v1 import config_pb2
 
-from libs.runtime import rpc
-from services.policy.clients import ConfigurationWatch, HitReporter, SnapshotFile, config_dialers
+from libs.runtime import endpoints, rpc
+from libs.runtime.dialing import Dialers
+from services.policy.clients import ConfigurationWatch, HitReporter, SnapshotFile
 from services.policy.hits import HitCounts
 from services.policy.rules.model import Snapshot
+from tests.peers.ports import free_address, free_port
 from tests.policy.world import settings
 
 SERVICE = config_pb2.DESCRIPTOR.services_by_name["Configuration"].full_name
@@ -70,9 +72,10 @@ class Configuration:
 class Served:
     """The server, which can be stopped and started on the same port."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self.configuration = Configuration()
-        self.port = 0
+        self.host = host
+        self.port = port
         self._server: rpc.Server | None = None
 
     async def start(self) -> None:
@@ -80,7 +83,7 @@ class Served:
             [SERVICE],
             self._register,
         )
-        self.port = await self._server.start("127.0.0.1", self.port)
+        self.port = await self._server.start(self.host, self.port)
 
     def _register(self, server: grpc.aio.Server) -> None:
         handlers: dict[str, Any] = {
@@ -114,10 +117,10 @@ async def served() -> AsyncIterator[Served]:
 class Watching:
     """A watch at work, and the snapshots it put in force."""
 
-    def __init__(self, port: int, file: Path) -> None:
+    def __init__(self, port: int, file: Path, name: str = "127.0.0.1") -> None:
         self.used: asyncio.Queue[Snapshot] = asyncio.Queue()
         self.ready = asyncio.Event()
-        self._dialers = config_dialers(f"127.0.0.1:{port}", None)
+        self._dialers = Dialers((f"{name}:{port}",), None)
         self.watch = ConfigurationWatch(self._dialers, SnapshotFile(file), self.used.put_nowait, self.ready)
         self._task: asyncio.Task[None] | None = None
 
@@ -130,8 +133,7 @@ class Watching:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        for dialer in self._dialers:
-            await dialer.close()
+        await self._dialers.close()
 
     async def next(self) -> Snapshot:
         async with asyncio.timeout(60):
@@ -207,7 +209,7 @@ async def test_a_broken_watch_comes_back(served: Served, tmp_path: Path) -> None
 
 async def test_hits_are_reported_once_whatever_fails(served: Served) -> None:
     hits = HitCounts()
-    dialers = config_dialers(f"127.0.0.1:{served.port}", None)
+    dialers = Dialers((f"127.0.0.1:{served.port}",), None)
     reporter = HitReporter(dialers, hits)
     hits.add(["r1", "r2"], 100.5)
     hits.add(["r1"], 101.5)
@@ -224,5 +226,46 @@ async def test_hits_are_reported_once_whatever_fails(served: Served) -> None:
     found = {hit.rule_id: (hit.hits, hit.last_hit_at.seconds) for hit in first.hits}
     assert found == {"r1": (2, 101), "r2": (1, 100)}
     assert [(hit.rule_id, hit.hits) for hit in second.hits] == [("r1", 1)]
-    for dialer in dialers:
-        await dialer.close()
+    await dialers.close()
+
+
+@pytest.fixture
+async def replicas(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Served, Served]]:
+    """Two of config_api at one name, which has a third address where nobody is."""
+    hosts = [free_address() for _ in range(3)]
+    port = free_port(*hosts)
+
+    async def addresses(_: str) -> list[str]:
+        return hosts
+
+    monkeypatch.setattr(endpoints, "addresses", addresses)
+    one, other = Served(hosts[0], port), Served(hosts[1], port)
+    for each in (one, other):
+        await each.start()
+        await each.configuration.publish(b"d1", settings())
+    yield one, other
+    for each in (one, other):
+        await each.stop()
+
+
+async def test_a_name_of_several_addresses_is_several_replicas(replicas: tuple[Served, Served], tmp_path: Path) -> None:
+    async with Watching(replicas[0].port, tmp_path / "snapshot", "config-api") as watching:
+        assert (await watching.next()).revision == 7
+        (asked,) = [each for each in replicas if each.configuration.watches]
+        (other,) = [each for each in replicas if each is not asked]
+        await asked.stop()
+        await other.configuration.publish(b"d2", settings({"revision": 8}))
+        assert (await watching.next()).revision == 8
+        assert [request.digest for request in other.configuration.watches] == [b"d1"]
+
+
+async def test_hits_go_to_whoever_takes_them(replicas: tuple[Served, Served]) -> None:
+    one, other = replicas
+    await one.stop()
+    hits = HitCounts()
+    hits.add(["r1"], 100.5)
+    async with Dialers((f"config-api:{other.port}",), None) as dialers:
+        reporter = HitReporter(dialers, hits)
+        for _ in range(3):
+            await reporter.report()
+    assert [hit.rule_id for report in other.configuration.reports for hit in report.hits] == ["r1"]

@@ -11,23 +11,26 @@ import pytest
 from posthouse.config.v1 import config_pb2 as pb
 from posthouse.config.v1 import config_pb2_grpc
 
+from libs.runtime import endpoints
+from libs.runtime.dialing import Dialers
 from services.relay.clients import ConfigurationWatch
 from services.relay.configuration import Configuration
-from tests.peers.ports import free_port
+from tests.peers.ports import free_address, free_port
 
 
 class Publisher(config_pb2_grpc.ConfigurationServicer):
     """A config_api that sends what it is given to send."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self.requests: list[pb.WatchRequest] = []
         self._parts: asyncio.Queue[pb.RelaySnapshotPart | None] = asyncio.Queue()
         self._server = grpc.aio.server()
-        self.port = free_port()
+        self._host = host
+        self.port = port or free_port()
 
     async def start(self) -> None:
         config_pb2_grpc.add_ConfigurationServicer_to_server(self, self._server)
-        self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        self._server.add_insecure_port(f"{self._host}:{self.port}")
         await self._server.start()
 
     async def stop(self) -> None:
@@ -70,8 +73,9 @@ def snapshot(revision: int, *aliases: str, mode: int = 1) -> pb.RelaySnapshot:
 class Watching:
     """A watch under way, and what it came to."""
 
-    def __init__(self, port: int, path: Path) -> None:
-        self.watch = ConfigurationWatch((f"127.0.0.1:{port}",), None, path)
+    def __init__(self, port: int, path: Path, name: str = "127.0.0.1") -> None:
+        self._dialers = Dialers((f"{name}:{port}",), None)
+        self.watch = ConfigurationWatch(self._dialers, path)
         self._changed = asyncio.Condition()
         self.seen: list[Configuration] = []
         self._came: asyncio.Queue[Configuration] = asyncio.Queue()
@@ -84,6 +88,7 @@ class Watching:
     async def __aexit__(self, *_: object) -> None:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+        await self._dialers.close()
 
     async def next(self) -> Configuration:
         async with asyncio.timeout(60):
@@ -123,6 +128,31 @@ async def test_a_lost_watch_is_opened_again_with_what_is_held(publisher: Publish
         assert [request.digest for request in publisher.requests] == [b"", b"five"]
 
 
+async def test_a_name_of_several_addresses_is_several_replicas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts = [free_address() for _ in range(3)]
+    port = free_port(*hosts)
+
+    async def addresses(_: str) -> list[str]:
+        return hosts
+
+    monkeypatch.setattr(endpoints, "addresses", addresses)
+    # Nobody is at the last one, now and then.
+    publishers = [Publisher(host, port) for host in hosts[:2]]
+    for each in publishers:
+        await each.start()
+        each.send(pb.RelaySnapshotPart(snapshot=snapshot(5), last=True, digest=b"five"))
+    async with Watching(port, tmp_path / "snapshot", "config-api") as watching:
+        assert (await watching.next()).revision == 5
+        (asked,) = [each for each in publishers if each.requests]
+        (other,) = [each for each in publishers if each is not asked]
+        await asked.stop()
+        other.send(pb.RelaySnapshotPart(snapshot=snapshot(6), last=True, digest=b"six"))
+        while (await watching.next()).revision != 6:
+            pass
+        assert [request.digest for request in other.requests] == [b"five"]
+    await other.stop()
+
+
 async def test_a_bad_configuration_is_refused_and_the_old_one_stays(publisher: Publisher, tmp_path: Path) -> None:
     async with Watching(publisher.port, tmp_path / "snapshot") as watching:
         publisher.send(pb.RelaySnapshotPart(snapshot=snapshot(5), last=True, digest=b"5"))
@@ -144,7 +174,7 @@ async def test_the_last_good_one_is_there_after_a_start_without_config_api(
         publisher.send(pb.RelaySnapshotPart(snapshot=snapshot(6, "a@local.test"), last=True, digest=b"6"))
         await watching.next()
     assert path.stat().st_mode & 0o077 == 0
-    again = ConfigurationWatch(("127.0.0.1:1",), None, path)
+    again = ConfigurationWatch(Dialers(("127.0.0.1:1",), None), path)
     again.restore()
     assert again.current is not None
     assert again.current.revision in (5, 6)
@@ -156,7 +186,7 @@ async def test_no_kept_configuration_or_garbage_is_none(tmp_path: Path, content:
     path = tmp_path / "snapshot"
     if content is not None:
         path.write_bytes(content)
-    watch = ConfigurationWatch(("127.0.0.1:1",), None, path)
+    watch = ConfigurationWatch(Dialers(("127.0.0.1:1",), None), path)
     watch.restore()
     # Empty bytes are a protobuf too, but no whole configuration.
     assert watch.current is None

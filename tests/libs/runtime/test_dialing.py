@@ -1,0 +1,115 @@
+"""Whom to call next: who did not answer comes last, and names are followed without waiting for the name server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+import pytest
+
+from libs.runtime import dialing, endpoints
+from libs.runtime.dialing import Dialers, NobodyError
+from libs.runtime.rpc import Dialer
+
+
+class Names:
+    """A name server's table, which can be silent. `asked`: how often it was."""
+
+    def __init__(self) -> None:
+        self.table: dict[str, list[str]] = {}
+        self.answering = asyncio.Event()
+        self.answering.set()
+        self.asked = 0
+        # Somebody waits for it.
+        self.waiting = asyncio.Event()
+
+    async def addresses(self, host: str) -> list[str]:
+        self.asked += 1
+        if not self.answering.is_set():
+            self.waiting.set()
+        await self.answering.wait()
+        if host not in self.table:
+            raise OSError("no such name")
+        return self.table[host]
+
+
+@pytest.fixture
+async def names(monkeypatch: pytest.MonkeyPatch) -> Names:
+    found = Names()
+    monkeypatch.setattr(endpoints, "addresses", found.addresses)
+    return found
+
+
+def targets(dialers: Iterable[Dialer]) -> list[str]:
+    return [each.target for each in dialers]
+
+
+async def looked(dialers: Dialers) -> None:
+    """Until the look-up that is under way has ended."""
+    if dialers._look is not None:
+        await dialers._look
+
+
+async def test_who_did_not_answer_is_called_last() -> None:
+    async with Dialers(("192.0.2.1:5", "192.0.2.2:5", "192.0.2.3:5"), None) as dialers:
+        first, second, third = await dialers.all()
+        dialers.failed(first)
+        assert await dialers.all() == (second, third, first)
+        dialers.failed(third)
+        assert await dialers.first() is second
+        assert await dialers.all() == (second, first, third)
+
+
+async def test_who_call_do_not_all_begin_with_the_same() -> None:
+    beginnings = set()
+    for _ in range(100):
+        async with Dialers(("192.0.2.1:5", "192.0.2.2:5"), None) as dialers:
+            beginnings.add((await dialers.first()).target)
+    assert beginnings == {"192.0.2.1:5", "192.0.2.2:5"}
+
+
+async def test_a_name_is_followed_and_what_stays_is_not_dialled_anew(names: Names) -> None:
+    names.table = {"relay": ["192.0.2.1", "192.0.2.2"]}
+    async with Dialers(("relay:5",), None) as dialers:
+        before = {each.target: each for each in await dialers.all()}
+        assert before.keys() == {"192.0.2.1:5", "192.0.2.2:5"}
+        names.table = {"relay": ["192.0.2.2", "192.0.2.3"]}
+        # One that is away is a reason to look.
+        dialers.failed(before["192.0.2.1:5"])
+        await dialers.all()
+        await looked(dialers)
+        after = {each.target: each for each in await dialers.all()}
+        assert after.keys() == {"192.0.2.2:5", "192.0.2.3:5"}
+        assert after["192.0.2.2:5"] is before["192.0.2.2:5"]
+
+
+async def test_an_answer_of_the_name_server_is_good_for_a_while(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+    names.table = {"relay": ["192.0.2.1"]}
+    async with Dialers(("relay:5",), None) as dialers:
+        for _ in range(3):
+            await dialers.all()
+        assert names.asked == 1
+        monkeypatch.setattr(dialing, "_LOOK_SECONDS", 0.0)
+        await dialers.all()
+        await looked(dialers)
+        assert names.asked == 2
+
+
+async def test_a_silent_name_server_holds_up_nobody_who_knows_an_address(names: Names) -> None:
+    names.table = {"relay": ["192.0.2.1"]}
+    async with Dialers(("relay:5",), None) as dialers:
+        dialer = await dialers.first()
+        names.answering.clear()
+        dialers.failed(dialer)
+        assert targets(await dialers.all()) == ["192.0.2.1:5"]
+        assert targets(await dialers.all()) == ["192.0.2.1:5"]
+        await names.waiting.wait()
+        assert names.asked == 2, "one question at a time"
+
+
+async def test_nobody_is_there_until_a_name_has_an_address(names: Names) -> None:
+    async with Dialers(("relay:5",), None) as dialers:
+        with pytest.raises(NobodyError):
+            await dialers.first()
+        names.table = {"relay": ["192.0.2.1"]}
+        assert (await dialers.first()).target == "192.0.2.1:5"
