@@ -34,11 +34,15 @@ _LONGEST_KEPT_SECONDS = 3600.0
 
 @value(frozen=True, slots=True)
 class Key:
-    """`hashes`, `services`: None where the record allows all. `exact_identity`: i= must be at d= itself (t=s)."""
+    """`hashes`: None where the record allows all. `exact_identity`: i= must be at d= itself (t=s).
+
+    `testing`: its owner only tries it out (t=y).
+    """
 
     public: rsa.RSAPublicKey | ed25519.Ed25519PublicKey
     hashes: frozenset[bytes] | None
     exact_identity: bool
+    testing: bool = False
 
 
 @value(frozen=True, slots=True)
@@ -145,7 +149,7 @@ def read_key(record: bytes) -> Key | NoKey:
         public = _public(tags.get(b"k", b"rsa").lower(), octets)
     except (binascii.Error, ValueError, UnsupportedAlgorithm):
         return NoKey("key malformed")
-    return Key(public, hashes, b"s" in flags)
+    return Key(public, hashes, b"s" in flags, b"y" in flags)
 
 
 def _public(kind: bytes, octets: bytes) -> rsa.RSAPublicKey | ed25519.Ed25519PublicKey:

@@ -160,8 +160,12 @@ def verify(signature: Signature, fields: HeaderFields, bodies: BodyHashes, key: 
         return signature.finding(kind, key.reason)
     tags = signature.tags
     if key.exact_identity and tags.get(b"i", b"@" + tags[b"d"]).rpartition(b"@")[2].lower() != tags[b"d"].lower():
-        return signature.finding(CheckResult.PERMERROR, "identity not allowed by the key")
-    result, reason = check(tags, signature.field, fields.select(signature.signed_names), bodies, key)
+        result, reason = CheckResult.PERMERROR, "identity not allowed by the key"
+    else:
+        result, reason = check(tags, signature.field, fields.select(signature.signed_names), bodies, key)
+    if key.testing and result in (CheckResult.FAIL, CheckResult.PERMERROR):
+        # RFC 6376 3.6.1: no worse than no signature.
+        return signature.finding(CheckResult.NEUTRAL, f"{reason}, by a key that is being tested")
     return signature.finding(result, reason)
 
 

@@ -35,6 +35,17 @@ async def client_name(resolver: Resolver, address: str) -> Found:
     return Found(Finding(Outcome.NONE, detail="no name maps back"), expires_at)
 
 
+async def host(resolver: Resolver, name: str) -> Found:
+    """Whether a name has MX or address records. A host that takes no mail (RFC 7505) has a name to say all the same."""
+    found = await mail_domain(resolver, name)
+    if found.finding.detail != NULL_MX:
+        return found
+    answers = await asyncio.gather(*(resolver.resolve(name, record_type) for record_type in ("A", "AAAA")))
+    outcomes = {answer.outcome for answer in answers}
+    outcome = next((each for each in (Outcome.FOUND, Outcome.NO_ANSWER) if each in outcomes), Outcome.NONE)
+    return Found(Finding(outcome), min(found.expires_at, earliest(answers)))
+
+
 async def mail_domain(resolver: Resolver, domain: str) -> Found:
     """Whether a domain has MX or address records. Null MX counts as none; beside other records it counts nothing."""
     answers = await asyncio.gather(*(resolver.resolve(domain, record_type) for record_type in ("MX", "A", "AAAA")))

@@ -35,7 +35,7 @@ class Lookups:
         self._under_way: dict[Question, asyncio.Task[Finding]] = {}
         self._ways: dict[Lookup, Callable[[Question], Awaitable[Found]]] = {
             Lookup.CLIENT_NAME: lambda question: names.client_name(resolver, question.subject),
-            Lookup.HELO_DOMAIN: lambda question: names.mail_domain(resolver, question.subject),
+            Lookup.HELO_DOMAIN: lambda question: names.host(resolver, question.subject),
             Lookup.SENDER_DOMAIN: lambda question: names.mail_domain(resolver, question.subject),
             Lookup.DNSBL: lambda question: self._block_lists.listing(question.subject, question.zone),
             Lookup.SPF: spf.check,

@@ -169,7 +169,8 @@ def _virus(facts: Facts, snapshot: Snapshot) -> Objection | None:
 
 
 def _dkim(facts: Facts, _snapshot: Snapshot) -> Objection | None:
-    results = [signature.result for signature in facts.content.dkim]
+    # What can't be read is ignored (RFC 6376 6.1.1), as is what fails by a key that is being tested (3.6.1).
+    results = [each.result for each in facts.content.dkim if each.result is not CheckResult.NEUTRAL]
     if not results or not all(
         result in (CheckResult.FAIL, CheckResult.PERMERROR, CheckResult.TEMPERROR) for result in results
     ):

@@ -101,6 +101,9 @@ HELO = [
     ("CLIENT.FAR.TEST", None, None),
     ("far.test", None, None),
     ("aaaa-only.test", None, None),
+    # It sends and takes no mail (RFC 7505), and has an address.
+    ("null-mx.test", None, None),
+    ("only-null-mx.test", None, "450 4.7.1"),
     ("short", "504 5.5.2", "450 4.7.1"),
     ("localhost", "504 5.5.2", "450 4.7.1"),
     ("no-such.test", None, "450 4.7.1"),
@@ -117,6 +120,9 @@ HELO = [
 def helo_names(gateway: Gateway) -> Gateway:
     gateway.dns.replace("aaaa-only.test", "AAAA", "2a03::1")
     gateway.dns.replace("txt-only.test", "TXT", "x")
+    gateway.dns.replace("null-mx.test", "MX", "0 .")
+    gateway.dns.replace("null-mx.test", "A", "93.40.0.2")
+    gateway.dns.replace("only-null-mx.test", "MX", "0 .")
     gateway.dns.behave("silent.test", Behaviour.SERVFAIL)
     return gateway
 

@@ -261,6 +261,21 @@ def test_keys_that_cannot_be_used() -> None:
     assert only(signed, {name: NoKey("nobody answered", temporary=True)}) == ("temperror", "nobody answered")
 
 
+def test_a_key_that_is_being_tested_makes_nothing_worse() -> None:
+    """RFC 6376 3.6.1: not treated otherwise than unsigned mail, even should the signature fail."""
+    name = f"s1._domainkey.{DOMAIN}."
+    signed = sign(MESSAGE, RSA)
+    for flags, wanted in (("y", "neutral"), ("s:y", "neutral"), (" y : s ", "neutral"), ("s", "fail"), ("yes", "fail")):
+        keys = {name: read_key(RSA.record.replace("p=", f"t={flags}; p=").encode())}
+        assert only(signed, keys) == ("pass", ""), flags
+        assert only(signed.replace(b"Hi.", b"Ho."), keys)[0] == wanted, flags
+        assert only(signed.replace(b"dinner", b"supper"), keys)[0] == wanted, flags
+    tried = {name: read_key(f"v=DKIM1; t=y; h=sha1; p={RSA.record.rpartition('p=')[2]}".encode())}
+    assert only(signed, tried)[0] == "neutral"
+    # Nobody answered: whether it is being tested is not known.
+    assert only(signed, {name: NoKey("nobody answered", temporary=True)})[0] == "temperror"
+
+
 def test_a_key_for_one_identity_only() -> None:
     strict = dataclasses.replace(ED25519, record=ED25519.record.replace("k=ed", "t=s; k=ed"))
     keys = {f"e1._domainkey.{DOMAIN}.": read_key(strict.record.encode())}

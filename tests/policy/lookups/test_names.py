@@ -192,6 +192,29 @@ async def test_mail_domains(
     assert (found.outcome, found.detail) == (wanted.outcome, wanted.detail)
 
 
+@pytest.mark.parametrize(
+    ("records", "broken", "wanted"),
+    [
+        ([("MX", "0 .")], "", Outcome.NONE),
+        ([("MX", "0 ."), ("A", "203.0.113.1")], "", Outcome.FOUND),
+        ([("MX", "0 ."), ("AAAA", "2001:db8::1")], "", Outcome.FOUND),
+        ([("MX", "0 ."), ("AAAA", "2001:db8::1")], "A", Outcome.FOUND),
+        ([("MX", "0 .")], "A", Outcome.NO_ANSWER),
+        ([("MX", "10 mx.test.")], "", Outcome.FOUND),
+        ([("A", "203.0.113.1")], "MX", Outcome.FOUND),
+        ([("TXT", "hello")], "", Outcome.NONE),
+    ],
+)
+async def test_hosts_that_take_no_mail_have_a_name_all_the_same(
+    records: list[tuple[str, str]], broken: str, wanted: Outcome, resolver: Resolver, dns_server: DnsServer
+) -> None:
+    for kind, text in records:
+        dns_server.add("host.test", kind, text)
+    if broken:
+        dns_server.behave("host.test", Behaviour.SERVFAIL, broken)
+    assert (await names.host(resolver, "host.test")).finding.outcome is wanted
+
+
 async def test_a_domain_whose_mx_has_no_answer_but_an_address_exists(resolver: Resolver, dns_server: DnsServer) -> None:
     dns_server.add("sender.test", "A", "203.0.113.1")
     dns_server.behave("sender.test", Behaviour.SERVFAIL, "MX")
