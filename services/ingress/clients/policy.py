@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 
 import structlog
-from posthouse.policy.v1 import policy_pb2
+from posthouse.policy.v1 import policy_pb2, policy_pb2_grpc
 
 from libs.runtime import rpc
 from libs.runtime.endpoints import Endpoint
@@ -171,8 +171,7 @@ class PolicyClient:
             "policy",
             endpoint,
             self._tls,
-            "/posthouse.policy.v1.Policy/DecideStream",
-            policy_pb2.VerdictFrame.FromString,
+            lambda channel: policy_pb2_grpc.PolicyStub(channel).DecideStream,
             lane,
         )
         self._lanes.append(lane)

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 import structlog
-from posthouse.relay.v1 import relay_pb2
+from posthouse.relay.v1 import relay_pb2, relay_pb2_grpc
 
 from libs.runtime import rpc
 from libs.runtime.endpoints import Endpoint
@@ -148,7 +148,7 @@ class RelayClient:
     def _join(self, endpoint: Endpoint) -> FrameStream:
         lane = _Lane(self)
         lane.stream = FrameStream(
-            "relay", endpoint, self._tls, "/posthouse.relay.v1.Relay/Submit", relay_pb2.SubmitAckFrame.FromString, lane
+            "relay", endpoint, self._tls, lambda channel: relay_pb2_grpc.RelayStub(channel).Submit, lane
         )
         self._lanes.append(lane)
         return lane.stream

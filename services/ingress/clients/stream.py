@@ -5,17 +5,17 @@ frame, and knows whether the replica says that it can work.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import grpc
 import structlog
-from grpc_health.v1 import health_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from libs.runtime import rpc
 from libs.runtime.endpoints import Endpoint
 from libs.runtime.lifecycle import StartupError
-from services.ingress.clients import http2
-from services.ingress.clients.call import Call
 
 log = structlog.get_logger(__name__)
 
@@ -27,9 +27,6 @@ _PROBE_SECONDS = 1.5
 _FAREWELL_SECONDS = 5.0
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
-_WATCH = "/grpc.health.v1.Health/Watch"
-_CHECK = "/grpc.health.v1.Health/Check"
-_ABOUT_ALL = health_pb2.HealthCheckRequest().SerializeToString()
 
 
 class Peer(Protocol):
@@ -54,53 +51,46 @@ class Peer(Protocol):
 
 
 class FrameStream:
-    """Calls one streaming method of one replica over and over. `decode` makes an answer of its octets."""
+    """Calls one streaming method of one replica over and over."""
 
     def __init__(
         self,
         name: str,
         endpoint: Endpoint,
         tls: rpc.TlsFiles | None,
-        path: str,
-        decode: Callable[[bytes], Any],
+        method: Callable[[grpc.aio.Channel], Callable[[], Any]],
         peer: Peer,
     ) -> None:
         self._name = name
         self._endpoint = endpoint
         self._tls = tls
-        self._path = path
-        self._decode = decode
+        self._method = method
         self._peer = peer
-        self._call: Call | None = None
-        self._connection: http2.Connection | None = None
+        self._wake = asyncio.Event()
+        # Whether the next frame may go.
+        self._turn = asyncio.Event()
+        self._call: Any = None
+        self._channel: grpc.aio.Channel | None = None
         self._probe: asyncio.Task[None] | None = None
-        # There may be something to write; the next frame may go; it is about to.
-        self._woken = False
-        self._turn = True
-        self._writing = False
-        self._gap: asyncio.TimerHandle | None = None
-        # What the replica said of itself last.
-        self._healthy = False
         self._finished = False
         # The replica is no target any more.
         self.retired = False
 
     def wake(self) -> None:
         """There is something to write."""
-        self._woken = True
-        self._schedule()
+        self._wake.set()
 
     def recycle(self) -> None:
         """Gives the present stream up and opens another."""
         if self._call is not None:
-            self._call.cancel("recycled")
+            self._call.cancel()
 
     def finish(self) -> None:
         """Writes what is ready and nothing more: the replica ends the stream when it has answered everything."""
         if self._call is not None and not self._finished:
             self._finished = True
-            self._turn = True
-            self.wake()
+            self._wake.set()
+            self._turn.set()
             asyncio.get_running_loop().call_later(_FAREWELL_SECONDS, self._call.cancel)
 
     def retire(self) -> None:
@@ -114,136 +104,123 @@ class FrameStream:
         """Asks the replica for a sign of life, and gives the stream up when none comes: a machine that is gone says
         nothing, and neither does a process that hangs.
         """
-        if self._connection is not None and (self._probe is None or self._probe.done()):
-            self._probe = asyncio.create_task(self._ask(self._connection, self._call))
+        if self._channel is not None and (self._probe is None or self._probe.done()):
+            self._probe = asyncio.create_task(self._ask(self._channel, self._call))
 
     async def run(self) -> None:
         """Until cancelled, or retired and finished."""
         reported = ""
         while not self.retired:
-            reason = await self._connected()
+            try:
+                channel = rpc.channel(self._endpoint.address, self._tls, self._endpoint.name)
+            except StartupError as error:
+                reason = str(error)
+            else:
+                async with channel:
+                    reason = await self._serve(channel)
             if reason != reported:
                 log.warning("stream_broken", service=self._name, target=self._endpoint.address, reason=reason)
             reported = reason
             await asyncio.sleep(_PAUSE_SECONDS)
 
-    async def _connected(self) -> str:
-        """One connection from its beginning to its end; returns why it ended."""
-        connection = None
+    async def _serve(self, channel: grpc.aio.Channel) -> str:
+        """One stream from its beginning to its end; returns why it ended."""
+        health = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
         try:
             async with asyncio.timeout(_READY_SECONDS):
-                connection = await http2.connect(self._endpoint, self._tls)
-                refusal = await self._watch(connection)
-            return refusal or await self._serve(connection)
-        except (TimeoutError, OSError):
+                await channel.channel_ready()
+                serving = await _first_status(health)
+        except TimeoutError:
+            health.cancel()
             return "unreachable"
-        except StartupError as error:
-            return str(error)
-        finally:
-            if connection is not None:
-                connection.close()
-
-    async def _watch(self, connection: http2.Connection) -> str:
-        """Follows what the replica says of itself, from now on; returns, after its first word, why it is of no use."""
-        first: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-        def said(answer: health_pb2.HealthCheckResponse) -> None:
-            self._healthy = answer.status == _SERVING
-            if not first.done():
-                first.set_result("")
-            elif self._call is not None:
-                self._peer.serving(self._healthy and not self.retired)
-
-        def ended(reason: str) -> None:
-            if not first.done():
-                # A server without the health service is taken at its word.
-                self._healthy = reason == "unimplemented"
-                first.set_result("" if self._healthy else reason)
-
-        watch = connection.call(_WATCH, health_pb2.HealthCheckResponse.FromString, said, ended)
-        watch.send(_ABOUT_ALL)
-        watch.finish()
-        return await first
-
-    async def _serve(self, connection: http2.Connection) -> str:
-        """One stream from its beginning to its end; returns why it ended."""
-        over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        call = connection.call(self._path, self._decode, self._received, over.set_result, self._schedule)
-        self._connection, self._call, self._finished, self._turn = connection, call, False, True
-        reason = "cancelled"
-        self._peer.serving(self._healthy and not self.retired)
+        except grpc.aio.AioRpcError as error:
+            return rpc.caught(error)
+        self._channel, self._call, self._finished = channel, self._method(channel)(), False
+        self._peer.serving(serving and not self.retired)
         self._peer.opened()
-        self.wake()
+        self._wake.set()
+        self._turn.set()
         log.info("stream_open", service=self._name, target=self._endpoint.address)
+        follower = asyncio.create_task(self._follow(health))
         try:
-            reason = await over
+            return await self._read(self._call)
         finally:
-            self._connection = self._call = None
-            if self._gap is not None:
-                self._gap.cancel()
-            if self._probe is not None:
-                self._probe.cancel()
+            self._channel = self._call = None
+            follower.cancel()
+            health.cancel()
+            await asyncio.gather(follower, return_exceptions=True)
+
+    async def _read(self, call: Any) -> str:
+        writer = asyncio.create_task(self._write(call))
+        reason = "ended"
+        try:
+            while (frame := await call.read()) is not grpc.aio.EOF:
+                self._turn.set()
+                self._peer.received(frame)
+        except grpc.aio.AioRpcError as error:
+            reason = rpc.caught(error)
+        except asyncio.CancelledError:
+            # Our own recycle() looks like a cancellation too; only the task's own one is passed on.
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            reason = "recycled"
+        finally:
+            self._call = None
+            writer.cancel()
+            call.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
             self._peer.broken(reason)
-        return "ended" if reason == "ok" else reason
+        return reason
 
-    def _received(self, frame: Any) -> None:
-        if self._gap is not None:
-            self._gap.cancel()
-        self._take_turn()
-        self._peer.received(frame)
-
-    def _take_turn(self) -> None:
-        self._gap = None
-        self._turn = True
-        self._schedule()
-
-    def _schedule(self) -> None:
-        """One turn of the loop lets what is ready elsewhere join the frame."""
-        if self._woken and self._turn and not self._writing:
-            call = self._call
-            if call is not None and not call.congested:
-                self._writing = True
-                asyncio.get_running_loop().call_soon(self._write, call)
-
-    def _write(self, call: Call) -> None:
+    async def _write(self, call: Any) -> None:
         """One frame after the other: the next goes when one came back, or after a moment; the rest of the time is
         used to let more join it. A frame costs about as much as twenty requests in it.
         """
-        self._writing = False
-        if call is not self._call:
-            self._schedule()
-            return
-        self._woken = False
-        ready = self._peer.next_frame()
-        if ready is None:
-            if self._finished:
-                call.finish()
-            return
-        frame, answered = ready
-        self._woken = True
-        if answered:
-            self._turn = False
-            self._gap = asyncio.get_running_loop().call_later(_GAP_SECONDS, self._take_turn)
-        call.send(frame.SerializeToString())
-        self._schedule()
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wake.wait()
+            await self._turn.wait()
+            # One turn of the loop lets what is ready elsewhere join this frame.
+            await asyncio.sleep(0)
+            self._wake.clear()
+            ready = self._peer.next_frame()
+            try:
+                if ready is None:
+                    if self._finished:
+                        await call.done_writing()
+                        return
+                    continue
+                frame, answered = ready
+                self._wake.set()
+                if answered:
+                    self._turn.clear()
+                    loop.call_later(_GAP_SECONDS, self._turn.set)
+                await call.write(frame)
+            except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                # The reader sees why and ends the stream.
+                return
 
-    async def _ask(self, connection: http2.Connection, asked_for: Call | None) -> None:
-        if connection.going_away or asked_for is None:
-            return
-        over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        check = connection.call(
-            _CHECK,
-            health_pb2.HealthCheckResponse.FromString,
-            lambda _answer: None,
-            lambda reason: None if over.done() else over.set_result(reason),
-        )
-        check.send(_ABOUT_ALL)
-        check.finish()
+    async def _follow(self, health: Any) -> None:
+        """Hands on what the replica says of itself, until the stream ends."""
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            while (answer := await health.read()) is not grpc.aio.EOF:
+                self._peer.serving(answer.status == _SERVING and not self.retired)
+
+    async def _ask(self, channel: grpc.aio.Channel, call: Any) -> None:
         try:
-            async with asyncio.timeout(_PROBE_SECONDS):
-                reason = await over
-        except TimeoutError:
-            reason = "deadline_exceeded"
-        if reason not in ("ok", "unimplemented"):
-            log.warning("replica_silent", service=self._name, target=self._endpoint.address)
-            asked_for.cancel()
+            await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=_PROBE_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            if error.code() != grpc.StatusCode.UNIMPLEMENTED:
+                log.warning("replica_silent", service=self._name, target=self._endpoint.address)
+                call.cancel()
+
+
+async def _first_status(health: Any) -> bool:
+    """A server without the health service is taken at its word. Raises AioRpcError when the replica is away."""
+    try:
+        answer = await health.read()
+    except grpc.aio.AioRpcError as error:
+        if error.code() != grpc.StatusCode.UNIMPLEMENTED:
+            raise
+        return True
+    return bool(answer is not grpc.aio.EOF and answer.status == _SERVING)
