@@ -19,7 +19,7 @@ from services.relay.message import NewMessage, queue_id
 from services.relay.metrics import QUARANTINED, REPORTS, SWEPT
 from services.relay.queue import ending
 from services.relay.queue.database import Connection, Database, QueueError
-from services.relay.queue.due_times import pull_back
+from services.relay.queue.due_times import pull_back, pull_sweeps_back
 from services.relay.queue.ending import Open
 from services.relay.queue.quarantine import quarantine_message
 from services.relay.queue.retention import forget_destinations, remove_old, shrink
@@ -69,6 +69,8 @@ class Sweeper:
         self._pull_back = True
         # It was while we ran.
         self._set_back = False
+        # By which what is queued has its times.
+        self._settings: QueueSettings | None = None
         clock.on_jump = self._jumped
 
     async def run(self) -> None:
@@ -99,6 +101,8 @@ class Sweeper:
         if configuration is None or not self._clock.settled:
             # By a clock that has just jumped nobody hears of a delay, nothing ends, and no time of a next look is set.
             return False
+        if configuration.queue != self._settings:
+            await self._heed(configuration.queue)
         may_expire = self._clock.steady() >= self._may_expire_at
 
         def work(connection: Connection, only: int | None = None) -> int:
@@ -117,6 +121,20 @@ class Sweeper:
         if count:
             self._poke()
         return count == _BATCH
+
+    async def _heed(self, settings: QueueSettings) -> None:
+        """Settings hold for what is queued already too, held mail included. Raises QueueError."""
+        fresh = sweep(settings, 0, null_sender=False, delay_noticed=False)
+        noticed = sweep(settings, 0, null_sender=False, delay_noticed=True)
+        null_sender = sweep(settings, 0, null_sender=True, delay_noticed=False)
+
+        def work(connection: Connection) -> int:
+            return pull_sweeps_back(connection, fresh, noticed, null_sender, _REMOVED_AT_ONCE)
+
+        while await self._database.write(work) == _REMOVED_AT_ONCE:  # noqa: ASYNC110 - not polling: batch after batch
+            await asyncio.sleep(_PAUSE_SECONDS)
+        self._settings = settings
+        self._pull_back = True
 
     async def _sweep_one_by_one(self, work: Callable[[Connection, int], int]) -> int:
         """One that can't be read must not keep all others waiting: it is put aside (C140)."""

@@ -48,6 +48,36 @@ async def test_held_mail_expires_too_and_its_sender_hears_of_it(database_url: st
         assert [each.event for each in (await relay.message(ack.queue_id)).events] == ["held", "dsn_sent", "expired"]
 
 
+async def test_new_times_hold_for_what_is_queued_already(database_url: str, tmp_path: Path) -> None:
+    """C138, C135: held mail has no attempt that would learn of them."""
+    transport = ScriptedTransport({b"u@one.test": [deferred]})
+    patient = QueueSettings(delay_notice_after=0, first_retry=7200)
+    async with WholeRelay(database_url, tmp_path, Configuration(1, "gw.test", queue=patient), transport) as relay:
+        held = await relay.submit(b"u@one.test")
+        bounce = await relay.submit(b"u@one.test", sender=b"")
+        waiting = await relay.submit(b"u@one.test", sender=b"b@sender.test")
+        await relay.settled(3)
+        await act(relay, Action.HOLD, held.queue_id)
+        await act(relay, Action.HOLD, bounce.queue_id)
+        await sweep(relay)
+        hasty = QueueSettings(
+            first_retry=60, max_retry=300, expire_after=2 * HOUR, delay_notice_after=HOUR, bounce_expire_after=HOUR
+        )
+        relay.configure(Configuration(2, "gw.test", queue=hasty))
+        await sweep(relay)
+        await relay.relay.sweeper.pull_back()
+        (row,) = (await relay.message(waiting.queue_id)).deliveries
+        assert row.due_at <= relay.clock.now() + 300 * 1_000_000
+        relay.clock.pass_time(1.1 * HOUR)
+        await sweep(relay)
+        await transport.until(lambda: len(transport.to(b"a@sender.test")) == 1)
+        assert b"Action: delayed" in transport.to(b"a@sender.test")[0].content
+        assert await relay.states(bounce.queue_id) == {b"u@one.test": State.BOUNCED}
+        relay.clock.pass_time(HOUR)
+        await sweep(relay)
+        assert await relay.states(held.queue_id) == {b"u@one.test": State.BOUNCED}
+
+
 async def test_mail_for_a_suspended_destination_expires(database_url: str, tmp_path: Path) -> None:
     transport = ScriptedTransport({b"u@one.test": [deferred]})
     async with WholeRelay(database_url, tmp_path, transport=transport) as relay:

@@ -1,4 +1,6 @@
-"""Due times that lie further ahead than any schedule could have put them: left by a wall clock that was set back."""
+"""Times that lie further ahead than any schedule can have put them: left by a wall clock that was set back, or by
+settings that were longer.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from collections.abc import Sequence
 from sqlalchemy import BigInteger, Connection, case, literal, literal_column, select, update
 
 from services.relay.queue.destinations import wake
-from services.relay.queue.tables import deliveries, destinations
+from services.relay.queue.tables import deliveries, destinations, messages
 
 
 def pull_back(connection: Connection, latest: Sequence[int], size: int) -> int:
@@ -45,3 +47,22 @@ def pull_back(connection: Connection, latest: Sequence[int], size: int) -> int:
         if pulled >= size:
             break
     return pulled
+
+
+def pull_sweeps_back(connection: Connection, fresh: int, noticed: int, null_sender: int, size: int) -> int:
+    """Makes up to `size` messages due for the sweep as soon as they should be, those that were to be due later.
+
+    So long after it was stored (microseconds): a message whose sender has not heard of a delay yet, has, or is `<>`.
+    How many messages that were.
+    """
+    after = case(
+        (messages.c.sender == b"", literal(null_sender, BigInteger)),
+        (messages.c.delay_noticed, literal(noticed, BigInteger)),
+        else_=literal(fresh, BigInteger),
+    )
+    bound = messages.c.stored_at + after
+    query = select(messages.c.id).where(literal_column("messages.open > 0"), messages.c.sweep_at > bound).limit(size)
+    ids = connection.execute(query.with_for_update(skip_locked=True)).scalars().all()
+    if ids:
+        connection.execute(update(messages).where(messages.c.id.in_(ids)).values(sweep_at=bound))
+    return len(ids)
