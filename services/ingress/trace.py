@@ -68,7 +68,8 @@ def completion(head: bytes, host: str, submission_id: str, now: int) -> tuple[by
         (b"Date", _date(now // _NANOSECONDS)),
         (b"Message-ID", f"<{submission_id}@{host}>".encode("ascii")),
     ):
-        if not any(header.values(head, name)):
+        # `<>` is as empty as nothing.
+        if not any(given.strip(b"<> \t") for given in header.values(head, name)):
             head = header.remove_named(head, name)
             added.append(b"%b: %b\r\n" % (name, value))
     return b"".join(added), head

@@ -162,6 +162,7 @@ async def test_c145_bcc_is_taken_out_on_submission_only(ingress: Ingress, listen
     [
         (b"Subject: x\r\n", {b"Date", b"Message-ID"}),
         (b"Date:\r\nMessage-ID: \r\nSubject: x\r\n", {b"Date", b"Message-ID"}),
+        (b"Date: \r\n \r\nMESSAGE-ID:\r\n <>\r\nSubject: x\r\n", {b"Date", b"Message-ID"}),
         (b"date: Mon, 1 Jan 2024 00:00:00 +0000\r\nSubject: x\r\n", {b"Message-ID"}),
         (b"MESSAGE-ID: <a@b>\r\nDate: x\r\nSubject: x\r\n", set()),
     ],
