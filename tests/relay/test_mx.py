@@ -223,6 +223,14 @@ async def test_our_name_is_ours_though_its_address_is_not_known(
     assert targets.failure.enhanced_code == "4.4.6"
 
 
+async def test_an_alias_of_our_name_is_ours_too(dns_server: DnsServer, exchangers: Exchangers) -> None:
+    """C111, C113: behind address translation nobody knows our public address."""
+    mx(dns_server, "customer.test", (10, "mail.customer.test", ""), (10, "equal.test", "192.0.2.2"))
+    dns_server.load({"mail.customer.test": {"CNAME": f"{GATEWAY}."}, GATEWAY: {"A": "192.0.2.1"}})
+    targets = await exchangers.of_domain("customer.test", OURSELVES)
+    assert (tried(targets), targets.failure and targets.failure.enhanced_code) == ([], "5.4.6")
+
+
 async def test_our_name_counts_behind_any_number_of_equals(dns_server: DnsServer, exchangers: Exchangers) -> None:
     """C111: of a long list only so many are asked for"""
     equals = [(10, f"e{number}.test", f"192.0.2.{number}") for number in range(1, 21)]
