@@ -208,7 +208,7 @@ class Exchangers:
         self, host: Host, addresses: list[Address], lookups: Sequence[Lookup], ourselves: Ourselves | None
     ) -> Host:
         """The host with its addresses in order, and with what speaks against it."""
-        names = {host.name, *(lookup.canonical for lookup in lookups)}
+        names = {host.name, *(lookup.canonical for lookup in lookups if lookup.canonical)}
         if ourselves is not None and not ourselves.names.isdisjoint(names):
             # Also where its address is not known: those of no better preference would give the mail to us.
             return replace(host, addresses=tuple(map(str, addresses)), left_out=IS_OURSELVES)
