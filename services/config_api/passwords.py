@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 
 from argon2 import PasswordHasher
@@ -24,7 +25,11 @@ class PasswordHashing:
         self._waiting = 0
 
     async def hash(self, password: str) -> str:
-        """The PHC string. Raises Problem 503 when too many wait already."""
+        """The PHC string of the password in NFC (RFC 8265 4.2.2), as policy compares it.
+
+        Raises Problem 503 when too many wait already.
+        """
+        password = unicodedata.normalize("NFC", password)
         if self._waiting >= _QUEUE_LIMIT:
             raise Problem(503, "busy", "Too many passwords are being set at once.", headers={"Retry-After": "2"})
         self._waiting += 1

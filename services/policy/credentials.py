@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import os
 import time
+import unicodedata
 from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +42,16 @@ class Credentials:
     password: bytes = field(repr=False)
 
 
+def _composed(text: bytes) -> bytes:
+    """In NFC, as logins and passwords are kept: keyboards differ in it (RFC 8265 3.3.2, 4.2.2). Else as it came."""
+    if text.isascii():
+        return text
+    try:
+        return unicodedata.normalize("NFC", text.decode()).encode()
+    except UnicodeDecodeError:
+        return text
+
+
 class CredentialChecker:
     """One process's checks."""
 
@@ -68,15 +79,16 @@ class CredentialChecker:
 
         An unknown login takes as long as a wrong password. Never raises.
         """
-        login = given.login.decode("utf-8", "replace")
+        login_octets = _composed(given.login)
+        login = login_octets.decode("utf-8", "replace")
         if given.mechanism not in MECHANISMS:
             return CredentialOutcome.REFUSED, None
         if await self._failures.exceeded(client, login):
             return CredentialOutcome.TOO_MANY_FAILURES, None
         account = accounts.get(login)
-        identity = given.authorization_identity
-        outcome = await self._verify(account, given.password, accounts)
-        if outcome is CredentialOutcome.ACCEPTED and identity and identity != given.login:
+        identity = _composed(given.authorization_identity)
+        outcome = await self._verify(account, _composed(given.password), accounts)
+        if outcome is CredentialOutcome.ACCEPTED and identity and identity != login_octets:
             # Nobody may act for another here (RFC 4616 2).
             outcome = CredentialOutcome.REFUSED
         if outcome is CredentialOutcome.REFUSED:

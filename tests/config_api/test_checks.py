@@ -50,6 +50,18 @@ async def test_the_hostname_is_looked_up(checked: Service) -> None:
         assert _codes(await checked.change(GENERAL, {"profile": {"hostname": name}})) == found
 
 
+async def test_external_postmasters_that_lead_back_are_told(checked: Service) -> None:
+    await checked.make("local-domains", {"name": "ours.example"})
+    given = ["boss@ours.example", "PostMaster@OURS.example", "mailer-daemon@ours.example", "postmaster@other.example"]
+    answer = await checked.change(GENERAL, {"external_postmasters": given})
+    assert [found for found in _codes(answer) if found[1] == "loop"] == [
+        ("/external_postmasters/1", "loop"),
+        ("/external_postmasters/2", "loop"),
+    ]
+    made = await checked.make("local-domains", {"name": "other.example"})
+    assert ("/name", "loop") in _codes(made)
+
+
 async def test_a_silent_dns_does_not_hold_a_change_up(begun: Path, dns_server: DnsServer) -> None:
     dns_server.behave("silent.example", Behaviour.SILENT)
     url = f"sqlite:///{begun / 'config.sqlite3'}"

@@ -168,6 +168,9 @@ async def test_sessions_are_explained(operated: Operated) -> None:
     assert asked.assumed.lookups["client_name"] == policy.LOOKUP_OUTCOME_NONE
     past = await service.api.post("/v1/explain/session", json={"session_id": "0" * 32})
     assert (past.status_code, "secret text" in past.text) == (404, False)
+    for now in ("0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "9999-12-31T00:00:00Z"):
+        refused = await service.api.post("/v1/explain/session", json={**body, "now": now})
+        assert refused.status_code == 422, now
     for wrong in ({}, {"facts": facts, "session_id": "0" * 32}, {"facts": {"client_address": "192.0.2.1"}}):
         assert (await service.api.post("/v1/explain/session", json=wrong)).status_code == 422
 

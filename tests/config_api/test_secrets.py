@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -165,3 +166,13 @@ def test_a_sealed_value_is_opened_by_its_key_alone() -> None:
     assert Sealer(["another key of sixteen", "one key of sixteen characters"]).open(sealed) == "x"
     with pytest.raises(SealError):
         Sealer(["another key of sixteen"]).open(sealed)
+
+
+async def test_a_password_is_kept_in_the_form_that_policy_compares(on_sqlite: Service) -> None:
+    """RFC 8265 4.2.2."""
+    composed = unicodedata.normalize("NFC", "schlüssel")
+    login = unicodedata.normalize("NFD", "jürgen")
+    made = await on_sqlite.make("accounts", {"login": login, "password": unicodedata.normalize("NFD", composed)})
+    assert made["login"] == unicodedata.normalize("NFC", login)
+    policy, _ = await on_sqlite.policy(lambda found: found.accounts)
+    assert PasswordHasher().verify(policy.accounts[0].password_hash, composed)

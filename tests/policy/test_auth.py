@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import unicodedata
 from collections.abc import Iterator
 
 import pytest
@@ -57,6 +58,20 @@ async def test_an_account_that_changes_must_log_in_anew() -> None:
         assert replied(await policy.decide(auth("alice", b"another"))) == "accept"
         policy.engine.use(snapshot({"accounts": []}))
         assert replied(await policy.decide(auth("alice", b"another"))) == "535 5.7.8"
+
+
+async def test_logins_and_passwords_are_the_same_however_they_are_composed(checker: CredentialChecker) -> None:
+    """RFC 8265 3.3.2, 4.2.2: the API keeps both in NFC, and keyboards differ."""
+    accounts = {"jürgen": Account("a2", "jürgen", CHEAP.hash("schlüssel"))}
+    for form in ("NFC", "NFD"):
+        login, password = (unicodedata.normalize(form, text).encode() for text in ("jürgen", "schlüssel"))
+        for identity in (b"", login, "jürgen".encode()):
+            asked = Credentials("PLAIN", identity, login, password)
+            assert (await checker.check(asked, accounts, "c"))[0] is CredentialOutcome.ACCEPTED, (form, identity)
+        asked = Credentials("PLAIN", b"jurgen", login, password)
+        assert (await checker.check(asked, accounts, "c"))[0] is CredentialOutcome.REFUSED
+    asked = Credentials("LOGIN", b"", b"j\xfcrgen", b"schl\xfcssel")
+    assert (await checker.check(asked, accounts, "c"))[0] is CredentialOutcome.REFUSED
 
 
 async def test_a_success_is_remembered_and_nothing_else(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -16,6 +17,8 @@ def _address(text: str) -> str:
     except ValueError as error:
         raise fault("ip_address", str(error)) from None
 
+
+_FIRST_YEAR, _LAST_YEAR = 1970, 9998
 
 IpAddress = Annotated[
     str,
@@ -78,6 +81,13 @@ class PastSession(Model):
     session_id: str = Field(pattern=r"^[0-9a-f]{32}$", description="Its id, as in the log and the history.")
 
 
+def _civil(now: datetime) -> datetime:
+    """A minute and a day later, in whatever time zone, there is still a calendar."""
+    if not _FIRST_YEAR <= now.year <= _LAST_YEAR:
+        raise fault("instant", f"must lie in the years {_FIRST_YEAR} to {_LAST_YEAR}")
+    return now
+
+
 class PossibleSession(Model):
     """A session as it might be."""
 
@@ -89,7 +99,9 @@ class PossibleSession(Model):
         description="Look-ups whose outcome is given instead of asked for, by the name that the report uses.",
         examples=[{"client_name": "none", "sender_domain": "found"}],
     )
-    now: Instant | None = Field(default=None, description="The time to assume; null: now.")
+    now: Annotated[Instant, AfterValidator(_civil)] | None = Field(
+        default=None, description="The time to assume, in the years 1970 to 9998; null: now."
+    )
 
 
 SessionToExplain = PossibleSession | PastSession

@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Sequence
 
 from services.config_api.delivery.checks import own_name_ports
+from services.config_api.fields import address_key
 from services.config_api.general.schemas import GeneralSettings
 from services.config_api.networks import WIDEST, covers
 from services.config_api.resources import Body, Finding, Singleton, Surroundings
@@ -34,13 +35,24 @@ async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
         )
     if auth["skip_for_local_networks"]:
         findings += _wide(auth["local_networks"])
+    local_domains = [domain["name"] for domain in await surroundings.others("local-domains")]
     if not body["external_postmasters"]:
-        findings += await postmasters(
-            [domain["name"] for domain in await surroundings.others("local-domains")],
-            surroundings,
-            "/external_postmasters",
+        findings += await postmasters(local_domains, surroundings, "/external_postmasters")
+    findings += [
+        Finding(
+            f"/external_postmasters/{number}",
+            "loop",
+            "It is a postmaster of a local domain, whose mail goes to the external postmasters: it is held.",
         )
+        for number in of_local_domains(body["external_postmasters"], local_domains)
+    ]
     return findings
+
+
+def of_local_domains(external_postmasters: Sequence[str], local_domains: Sequence[str]) -> Sequence[int]:
+    """Which of the external postmasters are those of local domains, whose mail goes to the external postmasters."""
+    circle = {f"{name}@{domain}" for domain in local_domains for name in _POSTMASTERS}
+    return [number for number, address in enumerate(external_postmasters) if address_key(address) in circle]
 
 
 def _wide(networks: Sequence[str]) -> Sequence[Finding]:

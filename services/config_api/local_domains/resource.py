@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from libs.smtp.address import canonical_domain
 from services.config_api.delivery.checks import is_this_gateway
 from services.config_api.filters import exact
-from services.config_api.general.resource import postmasters
+from services.config_api.general.resource import of_local_domains, postmasters
 from services.config_api.local_domains.schemas import LocalDomain
 from services.config_api.problems import invalid_field
 from services.config_api.resources import Body, Collection, Finding, Surroundings, UniqueKey, member
@@ -17,8 +17,13 @@ async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
     findings = []
     if body["mailbox"] is None:
         findings.append(Finding("/mailbox", "no_mailbox", "Without a mailbox the domain's mail is held."))
-    if not (await surroundings.settings("settings/general"))["external_postmasters"]:
+    external = (await surroundings.settings("settings/general"))["external_postmasters"]
+    if not external:
         findings += await postmasters([body["name"]], surroundings, "/name")
+    if of_local_domains(external, [body["name"]]):
+        findings.append(
+            Finding("/name", "loop", "The external postmasters are postmasters of this domain: their mail is held.")
+        )
     return findings
 
 
