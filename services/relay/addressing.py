@@ -6,9 +6,10 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from libs.smtp.parameters import MAX_ORCPT_OCTETS, encode_xtext
 from libs.smtp.value import value
 from services.relay.configuration import Configuration
-from services.relay.dsn import Action, ReportedRecipient
+from services.relay.dsn import Action, ReportedRecipient, utf8_xtext
 from services.relay.expansion import Expanded, expand, stands_for_itself
 from services.relay.message import NewDelivery
 from services.relay.routing import resolve
@@ -156,9 +157,12 @@ def wants_delay(notify: Sequence[str]) -> bool:
 
 
 def _as_orcpt(recipient: bytes) -> bytes:
-    """RFC 3461 section 5.2.7.1: where an address is replaced, ORCPT keeps what the sender wrote."""
-    if not recipient.isascii() or b"@" not in recipient:
+    """RFC 3461 5.2.7.1: where an address is replaced, ORCPT keeps what the sender wrote (RFC 6533: as ASCII)."""
+    if b"@" not in recipient:
         return b""
-    return b"rfc822;" + b"".join(
-        bytes((octet,)) if 33 <= octet <= 126 and octet not in b"+=" else b"+%02X" % octet for octet in recipient
-    )
+    if recipient.isascii():
+        orcpt = b"rfc822;" + encode_xtext(recipient)
+    else:
+        orcpt = b"utf-8;" + utf8_xtext(recipient.decode("utf-8", "replace")).encode("ascii")
+    # A longer one no server need take (RFC 3461 4.2), and it is none that the sender gave.
+    return orcpt if len(orcpt) <= MAX_ORCPT_OCTETS else b""
