@@ -7,7 +7,18 @@ from posthouse.policy.v1 import policy_pb2 as pb
 
 from services.ingress.session import Listener
 from tests.fakes.policy import reject
-from tests.ingress.conftest import Ingress
+from tests.ingress.conftest import Ingress, Start
+
+
+async def test_c24_any_number_of_bad_recipients_cost_the_good_ones_nothing(start: Start) -> None:
+    ingress = await start(max_errors=10)
+    client = await ingress.client()
+    await client.command("MAIL FROM:<a@example.org>")
+    for number in range(30):
+        reply = await client.command(f"RCPT TO:<bad {number}@example.com>")
+        assert (reply.code, reply.enhanced) == (501, "5.1.3")
+    assert (await client.command("RCPT TO:<good@example.com>")).code == 250
+    assert (await client.data(b"Subject: x\r\n\r\n")).code == 250
 
 
 async def test_a_message_goes_from_greeting_to_relay(ingress: Ingress) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from libs.smtp.address import AddressError
 from libs.smtp.parameters import MailParameters, RcptParameters, parse_mail, parse_rcpt
 from libs.smtp.reply import (
     BAD_COMMAND_SYNTAX,
@@ -123,6 +124,10 @@ async def rcpt(dialogue: Dialogue, argument: bytes) -> None:
             transaction.parameters.smtputf8,
             dialogue.session.on_submission_port,
         )
+    except AddressError as error:
+        # The fault of one recipient, be they many: an end of the session would cost the others the message (C24).
+        dialogue.reply(error.reply)
+        return
     except CommandError as error:
         dialogue.error(error.reply)
         return
