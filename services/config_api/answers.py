@@ -72,13 +72,13 @@ _PROBLEMS = {
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """For a route's `responses`; 400, 401, 403, 422, 429 and 503 always."""
+    """For a route's `responses`; 400, 401, 403, 413, 422, 429 and 503 always: a body may come with any request."""
     return {
         status: {
             "description": _PROBLEMS[status],
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
         }
-        for status in sorted({400, 401, 403, 422, 429, 503, *statuses})
+        for status in sorted({400, 401, 403, 413, 422, 429, 503, *statuses})
     }
 
 

@@ -15,6 +15,7 @@ from services.config_api.access import Access, demand
 from services.config_api.audit.repository import AuditLog
 from services.config_api.clients import PolicyClient, RelayClient
 from services.config_api.editing import Editor
+from services.config_api.problems import FieldError, invalid
 from services.config_api.repeats import Repeat
 from services.config_api.replica import Feed
 from services.config_api.revision import Actor
@@ -77,6 +78,8 @@ async def repetition(request: Request, caller: Actor, key: str | None) -> Repeat
     """The request as one that may come again; None without a key."""
     if key is None:
         return None
+    if len(set(request.headers.getlist("idempotency-key"))) > 1:
+        raise invalid([FieldError("/Idempotency-Key", "twice", "It is given more than once.", "header")])
     what = request.url.path.removeprefix("/v1/") + ("?" + request.url.query if request.url.query else "")
     fingerprint = hashlib.sha256(what.encode() + b"\0" + await request.body()).digest()
     found = parts(request)

@@ -44,7 +44,7 @@ def singleton_router(resource: Singleton) -> APIRouter:
     changed_model = answers.changed_model(resource)
     writes: dict[int | str, dict[str, Any]] = {
         200: {"model": changed_model, "headers": answers.ETAG_HEADER},
-        **answers.problem_responses(412, 413, 415, 428),
+        **answers.problem_responses(412, 415, 428),
     }
 
     @router.get(
@@ -103,7 +103,7 @@ def collection_router(resource: Collection) -> APIRouter:
     reader = Admin if resource.kind == "api-keys" else Reader
     writes: dict[int | str, dict[str, Any]] = {
         200: {"model": record, "headers": answers.ETAG_HEADER},
-        **answers.problem_responses(404, 409, 412, 413, 415, 428),
+        **answers.problem_responses(404, 409, 412, 415, 428),
     }
 
     @router.get(
@@ -129,7 +129,7 @@ def collection_router(resource: Collection) -> APIRouter:
                     "Location": {"description": "Where it is.", "schema": {"type": "string"}},
                 },
             },
-            **answers.problem_responses(409, 413, 415),
+            **answers.problem_responses(409, 415),
         },
     )
     async def create(
@@ -197,7 +197,7 @@ def collection_router(resource: Collection) -> APIRouter:
         summary=f"Remove a {resource.label}",
         responses={
             204: {"description": "Removed."},
-            **answers.problem_responses(404, 412, 428, *((409,) if resource.kind == "api-keys" else ())),
+            **answers.problem_responses(404, 412, 415, 428, *((409,) if resource.kind == "api-keys" else ())),
         },
     )
     async def delete(

@@ -29,6 +29,13 @@ async def operated(begun_url: str, begun: Path, resolver: str) -> AsyncIterator[
         yield service, fake_relay
 
 
+async def test_of_two_keys_none_is_believed(on_sqlite: Service) -> None:
+    headers = [("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
+    answer = await on_sqlite.api.post("/v1/accounts", json={"login": "a"}, headers=headers)
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "twice")
+    assert (await on_sqlite.get("/v1/accounts"))["items"] == []
+
+
 async def test_an_action_is_done_once(operated: Operated) -> None:
     service, relay = operated
     resume = "/v1/queue/destinations/relay:smart.example:587:resume"

@@ -15,7 +15,7 @@ from services.config_api import openapi
 from services.config_api.app import describe_app
 from services.config_api.catalogue import RESOURCES
 from tests.config_api.peers import peers
-from tests.config_api.service import ADMIN_KEY, running
+from tests.config_api.service import ADMIN_KEY, Service, running
 
 ROOT = Path(__file__).parents[2]
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
@@ -47,6 +47,19 @@ def test_operations_are_named_for_generators(document: dict[str, Any]) -> None:
             assert list(found["responses"][status]["content"]) == ["application/problem+json"]
         for parameter in found.get("parameters", ()):
             assert parameter.get("description"), (path, parameter["name"])
+
+
+@pytest.mark.parametrize(("body", "media_type"), [(b"x", "text/plain"), (b"{", "application/json")])
+async def test_what_a_body_is_refused_for_is_documented_wherever_one_may_come(
+    on_sqlite: Service, document: dict[str, Any], body: bytes, media_type: str
+) -> None:
+    """Where the operation takes none as well."""
+    for path, method, found in _operations(document):
+        asked = path.replace("{action}", "retry").replace("{number}", "1").replace("{client}", "192.0.2.1")
+        asked = re.sub(r"\{[a-z]+\}", "none", asked)
+        for content in (body, b" " * 1_100_000 + body):
+            answer = await on_sqlite.api.request(method, asked, content=content, headers={"Content-Type": media_type})
+            assert str(answer.status_code) in found["responses"], (method, path, answer.status_code)
 
 
 def test_every_setting_is_described(document: dict[str, Any]) -> None:

@@ -40,7 +40,7 @@ async def list_blocked(
     status_code=204,
     operation_id="deleteBlockedClient",
     summary="Lift a block",
-    responses={204: {"description": "Lifted."}, **problem_responses(404)},
+    responses={204: {"description": "Lifted."}, **problem_responses(404, 415)},
 )
 async def unblock(request: Request, _: Annotated[Actor, Depends(needs("operator"))], client: str) -> Response:
     try:

@@ -22,7 +22,7 @@ router = APIRouter(tags=["explain"])
     "/v1/explain/session",
     operation_id="explainSession",
     summary="Every rule and the reply that a session would get; changes nothing",
-    responses={200: {"model": SessionExplained}, **problem_responses(404, 409, 413, 415)},
+    responses={200: {"model": SessionExplained}, **problem_responses(404, 409, 415)},
 )
 async def explain_session(request: Request, _: Reader, given: SessionToExplain) -> Response:
     found = await parts(request).policy.explain(wire.explain_request(given))
@@ -33,7 +33,7 @@ async def explain_session(request: Request, _: Reader, given: SessionToExplain) 
     "/v1/explain/route",
     operation_id="explainRoute",
     summary="The route that a message would take now",
-    responses={200: {"model": RouteExplained}, **problem_responses(404, 409, 413, 415)},
+    responses={200: {"model": RouteExplained}, **problem_responses(404, 409, 415)},
 )
 async def explain_route(request: Request, _: Reader, given: MailToRoute) -> Response:
     found = await parts(request).relay.resolve_route((given.sender or "").encode(), given.recipient.encode())

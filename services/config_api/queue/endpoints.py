@@ -109,7 +109,7 @@ async def get_content(request: Request, _: Admin, id: str) -> Response:  # noqa:
     f"/v1/queue/messages/{{id:{BEFORE_COLON}}}:{{action}}",
     operation_id="actOnQueuedMessage",
     summary="Retry, hold, release, bounce or delete one message",
-    responses={200: {"model": ActionProgress}, **problem_responses(404, 409)},
+    responses={200: {"model": ActionProgress}, **problem_responses(404, 409, 415)},
 )
 async def act_on_one(
     request: Request,
@@ -137,7 +137,7 @@ async def act_on_one(
             "model": ActionProgress,
             "content": {NDJSON: {"schema": {"type": "string"}}},
         },
-        **problem_responses(409, 413, 415),
+        **problem_responses(409, 415),
     },
 )
 async def act_on_many(
@@ -179,7 +179,7 @@ async def list_destinations(request: Request, _: Reader, given: Annotated[PageQu
     "/v1/queue/destinations/{name}:suspend",
     operation_id="suspendDestination",
     summary="Let a destination rest",
-    responses={200: {"model": Destination}, **problem_responses(404, 409, 413, 415)},
+    responses={200: {"model": Destination}, **problem_responses(404, 409, 415)},
 )
 async def suspend(
     request: Request, caller: Operator, name: str, given: Suspension, idempotency_key: IdempotencyKey = None
@@ -197,7 +197,7 @@ async def suspend(
     "/v1/queue/destinations/{name}:resume",
     operation_id="resumeDestination",
     summary="Try a destination again",
-    responses={200: {"model": Destination}, **problem_responses(404, 409)},
+    responses={200: {"model": Destination}, **problem_responses(404, 409, 415)},
 )
 async def resume(request: Request, caller: Operator, name: str, idempotency_key: IdempotencyKey = None) -> Response:
     acted(request, f"queue/destinations/{_destination(name)}:resume")

@@ -20,7 +20,7 @@ router = APIRouter(tags=["delivery"])
     "/v1/relay-hosts:test",
     operation_id="testRelayHost",
     summary="Try a relay host out, step by step",
-    responses={200: {"model": TrialResult}, **problem_responses(404, 413, 415)},
+    responses={200: {"model": TrialResult}, **problem_responses(404, 415)},
 )
 async def test(request: Request, _: Annotated[Actor, Depends(needs("operator"))], given: RelayHostTrial) -> Response:
     acted(request, "relay-hosts:test")

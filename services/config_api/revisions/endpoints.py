@@ -135,7 +135,7 @@ async def get(request: Request, _: Reader, number: Number) -> Response:
     f"/v1/revisions/{{number:{BEFORE_COLON}}}:rollback",
     operation_id="rollBackRevision",
     summary="Make everything as it was after that revision, API keys aside; itself a revision",
-    responses={200: {"model": RolledBack}, **problem_responses(404, 409)},
+    responses={200: {"model": RolledBack}, **problem_responses(404, 409, 415)},
 )
 async def roll_back(
     request: Request,

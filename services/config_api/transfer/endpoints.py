@@ -79,7 +79,7 @@ async def export_configuration(
             "content": {"application/json": {"schema": _SCHEMA}, YAML: {"schema": _SCHEMA}},
         }
     },
-    responses={200: {"model": Imported}, **problem_responses(409, 413, 415)},
+    responses={200: {"model": Imported}, **problem_responses(409, 415)},
 )
 async def import_configuration(
     request: Request,
