@@ -82,6 +82,8 @@ async def _first_line(host: str, port: int, send: bytes) -> bytes:
 
 async def _serving(process: Process, variable: str) -> bool:
     host, port = process.host, process.ports[variable]
+    # Asking by gRPC whether anybody is there costs ten times of this.
+    (await asyncio.open_connection(host, port))[1].close()
     target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     async with rpc.channel(target, _tls(process)) as channel:
         try:
