@@ -14,6 +14,8 @@ _DESTINATION_LIMIT = 20_000
 _HOST_LIMIT = 20_000
 _FIRST_RETRY_SECONDS = 30.0
 _LONGEST_RETRY_SECONDS = 300.0
+# One that is silent costs minutes each time: not before a message that waited for it was tried elsewhere again.
+_SILENT_SECONDS = 1800.0
 
 
 @dataclass(slots=True)
@@ -98,10 +100,12 @@ class DeadHosts:
     def __init__(self) -> None:
         self._dead: OrderedDict[tuple[str, int], _Dead] = OrderedDict()
 
-    def failed(self, address: str, port: int, now: float) -> None:
+    def failed(self, address: str, port: int, now: float, *, silent: bool = False) -> None:
+        """`silent`: it took the connection, and then nothing came."""
         known = self._dead.get((address, port))
         if known is None:
-            self._dead[address, port] = _Dead(now + _FIRST_RETRY_SECONDS, _FIRST_RETRY_SECONDS)
+            seconds = _SILENT_SECONDS if silent else _FIRST_RETRY_SECONDS
+            self._dead[address, port] = _Dead(now + seconds, seconds)
             if len(self._dead) > _HOST_LIMIT:
                 self._dead.popitem(last=False)
         elif known.trying or now >= known.next_try:

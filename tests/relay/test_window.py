@@ -93,3 +93,10 @@ def test_the_interval_doubles_up_to_five_minutes() -> None:
         gaps.append(now - start)
         dead.failed("192.0.2.1", 25, now)
     assert gaps == [30, 60, 120, 240, 300, 300]
+
+
+def test_a_silent_host_is_left_alone_for_longer_than_a_retry_waits() -> None:
+    dead = DeadHosts()
+    dead.failed("192.0.2.1", 25, 0, silent=True)
+    assert dead.avoid("192.0.2.1", 25, 1799)
+    assert [dead.avoid("192.0.2.1", 25, 1800), dead.avoid("192.0.2.1", 25, 1800)] == [False, True]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from libs.smtp.value import value
 from services.relay.configuration import Configuration
-from services.relay.delivery.endpoint import HostFailedError
+from services.relay.delivery.endpoint import Endpoint, HostFailedError
 from services.relay.delivery.options import DeliveryOptions
 from services.relay.delivery.pool import Pool
 from services.relay.delivery.prepared import PreparedMessage
@@ -112,8 +112,13 @@ class Attempt:
             self.reached = found.failure.result is Result.FAILED
             return
         untried = tuple(one for one in found.endpoints if (one.address, one.port) not in tried)
-        endpoints = deque(means.reacher.in_order(untried)[: means.options.max_hosts])
-        while endpoints and None in self._verdicts and means.clock() < deadline:
+        chosen = means.reacher.in_order(untried)[: means.options.max_hosts]
+        endpoints = deque(chosen)
+        while endpoints and None in self._verdicts:
+            if means.clock() >= deadline:
+                endpoints = _another_host(chosen, endpoints)
+                if not endpoints:
+                    return
             failures: list[HostFailedError] = []
             session = await means.reacher.session(endpoints, self._configuration.hostname, failures)
             for failure in failures:
@@ -183,3 +188,13 @@ class Attempt:
                 )
             )
         return outcomes
+
+
+def _another_host(chosen: Sequence[Endpoint], left: Sequence[Endpoint]) -> deque[Endpoint]:
+    """The addresses of hosts that were not tried, when time is over and one host took it all; else none.
+
+    RFC 5321 5.1 wants two tried at least: behind a best host that takes connections and keeps silent nobody would ever
+    get the message.
+    """
+    tried = {one.host for one in chosen if one not in left}
+    return deque(one for one in left if one.host not in tried) if len(tried) == 1 else deque()

@@ -40,7 +40,15 @@ class Endpoint:
 class HostFailedError(Exception):
     """No session with this host; another host may do."""
 
-    def __init__(self, verdict: Verdict, peer: Peer, *, tls_broken: bool = False, is_ourselves: bool = False) -> None:
+    def __init__(
+        self,
+        verdict: Verdict,
+        peer: Peer,
+        *,
+        tls_broken: bool = False,
+        is_ourselves: bool = False,
+        silent: bool = False,
+    ) -> None:
         super().__init__(verdict.text)
         self.verdict = verdict
         self.peer = peer
@@ -48,3 +56,5 @@ class HostFailedError(Exception):
         self.tls_broken = tls_broken
         # Those after it in the list are no better than this gateway.
         self.is_ourselves = is_ourselves
+        # It took the connection and all the time there was for an answer.
+        self.silent = silent

@@ -58,6 +58,9 @@ class Reacher:
             return await self._opener.open(protocol, endpoint, hostname, without_tls=broken, watcher=watcher)
         except HostFailedError as error:
             failures.append(error)
+            if error.silent and watcher is None:
+                # Worse than one that refuses connections: not every message is to wait for it.
+                self._dead.failed(endpoint.address, endpoint.port, self._clock(), silent=True)
             if not error.tls_broken:
                 return None
         # Once more, in plaintext, on a new connection; and so at once for the next hour (C127).

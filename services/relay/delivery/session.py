@@ -227,7 +227,7 @@ class _Opening:
 
     def _lost(self, stage: Stage, step: str, error: ConnectionFailedError) -> HostFailedError:
         self._show(step, False, str(error))
-        return self._failed(lost(stage, error.what, error.error))
+        return HostFailedError(lost(stage, error.what, error.error), self._peer(), silent=error.what == "time-out")
 
     def _failed(self, verdict: Verdict) -> HostFailedError:
         return HostFailedError(verdict, self._peer())

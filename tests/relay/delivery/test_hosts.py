@@ -13,7 +13,7 @@ from services.relay.transaction import Result, RouteKind
 from tests.peers.dns import DnsServer
 from tests.peers.dns_misbehaviour import Behaviour
 from tests.peers.ports import free_address
-from tests.peers.smtp_sink import Close, Offer, SmtpSink, Stage, reply
+from tests.peers.smtp_sink import Close, Gate, Offer, SmtpSink, Stage, Wait, reply
 from tests.relay.delivery.conftest import GATEWAY, Gateway, MxHosts
 
 
@@ -87,6 +87,34 @@ async def test_a_host_that_swallows_connections_costs_a_moment_only(
             assert (await gateway.deliver_one()).host == "b.test"
         for filler in fillers:
             filler.close()
+
+
+async def test_a_host_that_takes_all_the_time_costs_the_next_one_no_chance(gateway: Gateway, mx_hosts: MxHosts) -> None:
+    """C115; RFC 5321 5.1: two are tried at least, but no third one"""
+    best = mx_hosts.add("example.net", 1, "a.test")
+    alive = mx_hosts.add("example.net", 10, "b.test")
+    last = mx_hosts.add("example.net", 20, "c.test")
+    best.on(Stage.CONNECT, Close())
+    # By this clock the time for reaching a host is over with each session.
+    gateway.clock = lambda: 1000.0 * (len(best.sessions) + len(alive.sessions))
+    assert (await gateway.deliver_one()).host == "b.test"
+    alive.on(Stage.CONNECT, Close())
+    gateway.configuration_is(hostname="again.posthouse.test")
+    outcome = await gateway.deliver_one()
+    assert (outcome.result, outcome.host) == (Result.DEFERRED, "b.test")
+    assert last.sessions == []
+
+
+async def test_a_host_that_keeps_silent_comes_last_for_the_next_message(gateway: Gateway, mx_hosts: MxHosts) -> None:
+    """It takes connections, so that no failure to connect speaks against it."""
+    silent, alive = mx_hosts.add("example.net", 1, "a.test"), mx_hosts.add("example.net", 10, "b.test")
+    silent.on(Stage.CONNECT, Wait(Gate()))
+    gateway.times_out(greeting=3)
+    for name in ("one.posthouse.test", "two.posthouse.test"):
+        # Another name of ours: no session is used again.
+        gateway.configuration_is(hostname=name)
+        assert (await gateway.deliver_one()).host == "b.test"
+    assert (len(silent.sessions), len(alive.messages)) == (1, 2)
 
 
 async def test_all_hosts_dead_defers(gateway: Gateway, mx_hosts: MxHosts) -> None:
