@@ -34,8 +34,6 @@ log = structlog.get_logger(__name__)
 # Of one transaction: submissions, settlements, and octets of content.
 _MESSAGES = 500
 _OCTETS = 32 * 1024 * 1024
-# Within this time a submission is committed, or refused; ingress waits longer.
-_STORE_SECONDS = 12.0
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 2.0
 _REFUSALS_KEPT = 10_000
@@ -99,10 +97,12 @@ class _Committed:
 class Committer:
     """One for the process."""
 
-    def __init__(self, database: Database, clock: Clock, holder: Leaseholder) -> None:
+    def __init__(self, database: Database, clock: Clock, holder: Leaseholder, store_seconds: float) -> None:
+        """Within `store_seconds` a submission is committed, or refused."""
         self._database = database
         self._clock = clock
         self._holder = holder
+        self._store_seconds = store_seconds
         self._stores: deque[_Store] = deque()
         self._settlements: deque[Settlement] = deque()
         self._refused: deque[Refused] = deque()
@@ -126,7 +126,7 @@ class Committer:
             self.trouble = ""
 
     def submit(self, message: NewMessage, submitter: Submitter, followers: tuple[NewMessage, ...] = ()) -> None:
-        self._stores.append(_Store(message, submitter, followers, self._clock.steady() + _STORE_SECONDS))
+        self._stores.append(_Store(message, submitter, followers, self._clock.steady() + self._store_seconds))
         self._rouse()
 
     def settle(self, settlement: Settlement) -> None:

@@ -62,7 +62,7 @@ class Relay:
         self.watch = ConfigurationWatch(self._dialers, settings.snapshot_path)
         self.identifiers = Identifiers(database)
         self.holder = Leaseholder(database, self.identifiers, clock, settings.lease_seconds)
-        self.committer = Committer(database, clock, self.holder)
+        self.committer = Committer(database, clock, self.holder, settings.store_seconds)
         self.suspensions = Suspensions(database, clock)
         configuration = lambda: self.watch.current  # noqa: E731
         attempts = Attempts(

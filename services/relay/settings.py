@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     disk_reserve_mb: int = Field(default=256, ge=0)
     # A worker that has not renewed its leases for so long is dead.
     lease_seconds: float = Field(default=30.0, gt=0)
+    # A submission that can't be committed for so long is refused for now: room for a restart of the database, and less
+    # than INGRESS_RELAY_SECONDS.
+    store_seconds: float = Field(default=12.0, gt=0)
     # How long mail transactions may go on after SIGTERM.
     drain_seconds: float = Field(default=20.0, ge=0)
     data_dir: Path = Field(default=Path("var"), validation_alias="POSTHOUSE_DATA_DIR")

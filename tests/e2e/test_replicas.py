@@ -104,6 +104,8 @@ def cluster(_postgres: Postgres, _redis: Redis) -> Iterator[Cluster]:
             "INGRESS_PROXY_NETWORKS": f"{BALANCER}/32",
             # A dead relay's mail is another's after this, not after half a minute.
             "RELAY_LEASE_SECONDS": "3",
+            # A database that is away is told to the client after this.
+            "RELAY_STORE_SECONDS": "2",
             "INGRESS_DRAIN_SECONDS": "5",
         },
         replicas=REPLICAS,
