@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import unicodedata
 from collections.abc import Callable, Sequence
 
@@ -13,6 +14,18 @@ _LONGEST_TERM = 1024
 def name_key(name: str) -> str:
     """Names are the same without regard to case and composition."""
     return unicodedata.normalize("NFC", name).casefold()[:_LONGEST_TERM]
+
+
+def lenient(*canonical: Callable[[str], str]) -> Callable[[str], str]:
+    """The first of these forms that a text has; none: as it is, which no object has."""
+
+    def found(text: str) -> str:
+        for form in canonical:
+            with contextlib.suppress(ValueError):
+                return form(text)
+        return text
+
+    return found
 
 
 def exact(member: str, description: str, canonical: Callable[[str], str] = str, choices: Sequence[str] = ()) -> Filter:

@@ -307,3 +307,31 @@ async def test_dkim_keys_show_their_record_alone(service: Service) -> None:
     assert "private" not in str(await service.get(f"/v1/dkim-keys/{made['id']}"))
     changed = await service.change(f"/v1/dkim-keys/{made['id']}", {"enabled": False})
     assert changed["dns_record"] == made["dns_record"]
+
+
+async def test_filters_take_whatever_form_an_object_may_be_given(service: Service) -> None:
+    decomposed, composed = "u\u0308ber@b\u00fccher.example", "\u00fcber@xn--bcher-kva.example"
+    host = {"host": "smart.example"}
+    made = {}
+    for kind, name, given, forms, body in (
+        ("access-rules", "value", "192.163.1.1/255.100.10.1", ["192.32.0.1/255.100.10.1"], {"criterion": "network"}),
+        ("access-rules", "value", "::ffff:192.0.2.7", ["192.0.2.7", "::FFFF:c000:207"], {"criterion": "ip"}),
+        ("access-rules", "value", decomposed, [composed, decomposed], {"criterion": "sender"}),
+        ("access-rules", "value", "B\u00dcCHER.example.", ["xn--bcher-kva.example"], {"criterion": "domain"}),
+        ("trusted-networks", "network", "198.51.100.0/255.255.255.0", ["198.51.100.0/24", "::ffff:c633:6400/120"], {}),
+        ("relay-rules", "target", ".B\u00dcCHER.example", [".xn--bcher-kva.example"], {"target_type": "domain"}),
+        ("relay-rules", "target", "A@b\u00fccher.example", ["a@XN--bcher-kva.example"], {"target_type": "address"}),
+    ):
+        whole: dict[str, dict[str, Any]] = {
+            "access-rules": {"list": "allow", "value": given},
+            "trusted-networks": {"name": given, "networks": [given]},
+            "relay-rules": {"name": given, "type": "sender", "targets": [given], "relay_host": host},
+        }
+        made[given] = (await service.make(kind, {**whole[kind], **body}))["id"]
+        for form in (given, *forms):
+            found = (await service.api.get(f"/v1/{kind}", params={name: form})).json()["items"]
+            assert [item["id"] for item in found] == [made[given]], (kind, form)
+        assert (await service.api.get(f"/v1/{kind}", params={name: "-- no such"})).json()["items"] == []
+    # The same address, however it is composed.
+    rule = {"list": "allow", "criterion": "sender", "value": composed}
+    assert (await service.api.post("/v1/access-rules", json=rule)).status_code == 409

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+
 from pydantic import Field
 
-from services.config_api.access_rules.schemas import AccessRule
+from services.config_api.access_rules.schemas import AccessRule, canonical_value
 from services.config_api.fields import Instant, Model
-from services.config_api.filters import exact, name_key
+from services.config_api.filters import exact, lenient, name_key
 from services.config_api.resources import Body, Collection, Filter, UniqueKey
 
 
@@ -21,6 +23,9 @@ def _key(body: Body) -> str:
     """What the rule says; (list, criterion, value) is only there once."""
     return f"{body['list']} {body['criterion']} {body['value']}"
 
+
+# A text of one criterion is none of another's: only an address has an @, only a network a slash.
+_FORM = lenient(*(functools.partial(canonical_value, criterion) for criterion in ("ip", "sender", "domain", "network")))
 
 ACCESS_RULES = Collection(
     kind="access-rules",
@@ -37,7 +42,7 @@ ACCESS_RULES = Collection(
         "criterion": exact(
             "criterion", "What is compared.", choices=("sender", "recipient", "ip", "network", "domain")
         ),
-        "value": Filter("The value, in canonical form.", lambda body: [body["value"]]),
+        "value": Filter("The value, in any form that a rule may be given it in.", lambda body: [body["value"]], _FORM),
         "mode": exact("mode", "off, shadow or enforce.", choices=("off", "shadow", "enforce")),
     },
 )

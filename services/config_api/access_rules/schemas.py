@@ -23,7 +23,8 @@ def canonical_value(criterion: str, value: str) -> str:
         case "domain":
             return canonical_domain(value)
         case _:
-            return str(parse_address(value))
+            # Unicode composition makes no other address of it.
+            return parse_address(value).matching_key()
 
 
 class AccessRule(Model):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 from services.config_api.delivery.checks import refuse_loop, relay_host_password
-from services.config_api.filters import boolean, exact, name_key
-from services.config_api.relay_rules.schemas import RelayRule
+from services.config_api.filters import boolean, exact, lenient, name_key
+from services.config_api.relay_rules.schemas import RelayRule, canonical_target
 from services.config_api.resources import Body, Collection, Filter, Finding, Surroundings, UniqueKey
 
 
@@ -35,6 +36,8 @@ async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
     return findings
 
 
+_form = lenient(*(functools.partial(canonical_target, target_type=kind) for kind in ("address", "domain")))
+
 RELAY_RULES = Collection(
     kind="relay-rules",
     noun="RelayRule",
@@ -50,9 +53,9 @@ RELAY_RULES = Collection(
         "name": exact("name", "The rule's name, without regard to case.", name_key),
         "type": exact("type", "recipient or sender.", choices=("recipient", "sender")),
         "target": Filter(
-            "A target, in canonical form.",
+            "A target, in any form that a rule may be given it in.",
             lambda body: [target.lower() for target in body["targets"]],
-            str.lower,
+            lambda text: _form(text).lower(),
         ),
         "enabled": boolean("enabled"),
     },

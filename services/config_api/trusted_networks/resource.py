@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 
-from services.config_api.filters import boolean, exact, name_key
+from libs.smtp.network import parse_network
+from services.config_api.filters import boolean, exact, lenient, name_key
 from services.config_api.networks import WIDEST, covers
 from services.config_api.resources import Body, Collection, Filter, Finding, Surroundings, UniqueKey
 from services.config_api.trusted_networks.schemas import TrustedNetwork
@@ -43,7 +44,11 @@ TRUSTED_NETWORKS = Collection(
     unique=lambda body: [UniqueKey("trusted-networks/name", name_key(body["name"]), "/name")],
     filters={
         "name": exact("name", "The network's name, without regard to case.", name_key),
-        "network": Filter("A network, in canonical CIDR.", lambda body: body["networks"]),
+        "network": Filter(
+            "A network, in any form that it may be given in.",
+            lambda body: body["networks"],
+            lenient(lambda text: str(parse_network(text))),
+        ),
         "enabled": boolean("enabled"),
     },
 )
