@@ -44,6 +44,10 @@ class Stage(Enum):
     END_OF_DATA = "end_of_data"
 
 
+# What is answered there is about the message or a recipient; before, about the host or the session.
+_OF_THE_MESSAGE = (Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.END_OF_DATA)
+
+
 @value(frozen=True, slots=True)
 class Verdict:
     """A decision on one or more recipients, before it is known whose."""
@@ -95,7 +99,8 @@ def judge(stage: Stage, reply: Reply) -> Verdict:
     """
     family = reply.code // 100
     text = sanitised(reply.text)
-    if family == 2:
+    if family == 2 and stage in _OF_THE_MESSAGE:
+        # Before, nothing was taken, whatever is answered.
         return Verdict(Result.DELIVERED, reply.code, enhanced_code(reply, "2.0.0"), text)
     if stage is Stage.AUTH:
         # 535 and the other 5yz of RFC 4954 6, none of which is about the message: 534 mechanism too weak, 538 no TLS.
@@ -103,7 +108,7 @@ def judge(stage: Stage, reply: Reply) -> Verdict:
     if stage is Stage.RCPT and reply.code in (452, 552):
         status = "4.5.3" if reply.code == 552 else _as_temporary(reply, "4.3.0")
         return Verdict(Result.DEFERRED, reply.code, status, text, too_many=status == "4.5.3")
-    if family == 5 and stage in (Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.END_OF_DATA):
+    if family == 5 and stage in _OF_THE_MESSAGE:
         return Verdict(Result.FAILED, reply.code, enhanced_code(reply, "5.0.0"), text)
     if family in (4, 5):
         return Verdict(Result.DEFERRED, reply.code, _as_temporary(reply, "4.3.0"), text)

@@ -31,6 +31,8 @@ from services.relay.transaction import Result
         (Stage.RCPT, 599, b"Never", Result.FAILED, "5.0.0"),
         (Stage.RCPT, 499, b"Later", Result.DEFERRED, "4.3.0"),
         (Stage.RCPT, 299, b"Fine", Result.DELIVERED, "2.0.0"),
+        (Stage.AUTH, 250, b"2.7.0 Fine", Result.DEFERRED, "4.7.0"),
+        (Stage.STARTTLS, 250, b"Fine", Result.DEFERRED, "4.5.0"),
         # A protocol error is temporary
         (Stage.RCPT, 354, b"Go ahead", Result.DEFERRED, "4.5.0"),
         (Stage.MAIL, 100, b"", Result.DEFERRED, "4.5.0"),

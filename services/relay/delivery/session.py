@@ -208,8 +208,9 @@ class _Opening:
             reply = await log_in(self._protocol, name, auth, self._timeouts.auth)
         except ConnectionFailedError as error:
             raise self._lost(Stage.AUTH, "auth", error) from error
-        self._show("auth", reply.code == 235, f"{name.upper()}: {_shown(reply)}")
-        if reply.code != 235:
+        # 235, or by its first digit whatever a server says instead (RFC 5321 4.2.1); MAIL shows whether it meant it.
+        self._show("auth", reply.positive, f"{name.upper()}: {_shown(reply)}")
+        if not reply.positive:
             raise self._failed(judge(Stage.AUTH, reply))
 
     async def _command(self, line: str, stage: Stage, seconds: float) -> Reply:

@@ -101,6 +101,15 @@ async def test_a_login_that_cannot_be_checked_now_is_just_deferred(gateway: Gate
     assert (outcome.result, outcome.code, outcome.suspend_destination) == (Result.DEFERRED, 454, "")
 
 
+@pytest.mark.parametrize("answer", ["250 Ok", "220 2.7.0 Welcome", "334 ", "354 Go ahead", "235"])
+async def test_an_odd_answer_to_the_login_is_no_delivery(gateway: Gateway, hub: SmtpSink, answer: str) -> None:
+    """The login's answer was once taken for the message's."""
+    hub.on(Stage.AUTH_RESULT, reply(answer))
+    gateway.by_relay_host(hub, auth=AUTH)
+    outcome = await gateway.deliver_one()
+    assert (outcome.result is Result.DELIVERED) is bool(hub.messages)
+
+
 @pytest.mark.parametrize("offer", [Offer(), Offer(logins=OFFER.logins, mechanisms=("GSSAPI", "XOAUTH2"))])
 async def test_no_usable_mechanism_defers(gateway: Gateway, certificates: trustme.CA, offer: Offer) -> None:
     with SmtpSink(offer, certificate=certificates.issue_cert("127.0.0.1")) as sink:
