@@ -1,4 +1,8 @@
-"""Group commit: what gathered while the last commit ran goes into the next one; no timer is involved.
+"""Group commit: what gathered while the last commit ran goes into the next one.
+
+A commit costs several times what a message in it does, so two things are waited for. Nobody waits for a settlement:
+by itself it is committed a little later, and mostly goes with a submission before that. And where many sessions hand
+over submissions, the first of them waits for others, a short time only; those of few sessions are committed at once.
 
 Submissions, settlements and records of refusals share a transaction. Submissions that can't be committed in time are
 refused, and forgotten should they turn out to be in the database after all; settlements are kept until they are in.
@@ -7,6 +11,7 @@ refused, and forgotten should they turn out to be in the database after all; set
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +39,13 @@ log = structlog.get_logger(__name__)
 # Of one transaction: submissions, settlements, and octets of content.
 _MESSAGES = 500
 _OCTETS = 32 * 1024 * 1024
+# How long settlements alone wait for a submission. If the process is killed meanwhile, what they tell of is sent again.
+_ALONE_SECONDS = 0.01
+# How long submissions wait for others, while so many were there at once of late.
+_COMPANY_SECONDS = 0.003
+_COMPANY = 4
+# Settlements that wait for nobody.
+_ENOUGH = 50
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 2.0
 _REFUSALS_KEPT = 10_000
@@ -109,6 +121,11 @@ class Committer:
         # Refused submissions that may be in the database all the same: the commit's own answer was lost.
         self._doubtful: list[int] = []
         self._wake = asyncio.Event()
+        # Set when so many submissions are there as are waited for.
+        self._there = asyncio.Event()
+        self._awaited = 0
+        # Submissions that were there at once of late: in a commit, or come in during it.
+        self._crowd = 0.0
         self._idle = asyncio.Event()
         self._idle.set()
         self.receiver: Receiver | None = None
@@ -127,6 +144,8 @@ class Committer:
 
     def submit(self, message: NewMessage, submitter: Submitter, followers: tuple[NewMessage, ...] = ()) -> None:
         self._stores.append(_Store(message, submitter, followers, self._clock.steady() + self._store_seconds))
+        if len(self._stores) >= self._awaited:
+            self._there.set()
         self._rouse()
 
     def settle(self, settlement: Settlement) -> None:
@@ -151,13 +170,35 @@ class Committer:
             await self._wake.wait()
             self._wake.clear()
             while self._stores or self._settlements or self._refused or self._doubtful:
-                await self._commit(self._gather())
+                await self._assemble()
+                batch = self._gather()
+                await self._commit(batch)
+                if batch.stores:
+                    present = len(batch.stores) + len(self._stores)
+                    self._crowd = max(present, self._crowd - (self._crowd - present) / 8)
             self._idle.set()
 
     def _rouse(self) -> None:
         if not self._wake.is_set():
             self._idle.clear()
             self._wake.set()
+
+    async def _assemble(self) -> None:
+        """Waits for what is better committed together with what is there."""
+        if not self._stores and len(self._settlements) < _ENOUGH:
+            await self._until(1, _ALONE_SECONDS)
+        if self._crowd >= _COMPANY and 0 < len(self._stores) < self._crowd:
+            await self._until(math.ceil(self._crowd), _COMPANY_SECONDS)
+
+    async def _until(self, submissions: int, seconds: float) -> None:
+        """Waits until so many are there, or the time is over."""
+        self._awaited = submissions
+        self._there.clear()
+        timer = asyncio.get_running_loop().call_later(seconds, self._there.set)
+        try:
+            await self._there.wait()
+        finally:
+            timer.cancel()
 
     def _gather(self) -> _Batch:
         batch = _Batch()

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from services.relay import commits
 from services.relay.configuration import Configuration
 from services.relay.incoming import Frame
 from services.relay.intake import Result
@@ -68,6 +69,50 @@ async def test_a_refused_submission_that_is_in_the_database_after_all_is_removed
         assert await relay.rows("SELECT count(*) FROM contents") == [(0,)]
         assert relay.transport.begun == []
         assert (relay.relay.room.deliveries, relay.relay.room.octets) == (0, 0)
+
+
+async def test_a_settlement_waits_for_the_next_submission_and_goes_with_it(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commits, "_ALONE_SECONDS", 3600)
+    async with WholeRelay(database_url, tmp_path) as relay:
+        first = await relay.submit(b"u@one.test")
+        await relay.transport.until_ended(1)
+        second = await relay.submit(b"v@one.test")
+        assert await relay.states(first.queue_id) == {b"u@one.test": State.DELIVERED}
+        await relay.transport.until_ended(2)
+        monkeypatch.undo()
+        await relay.submit(b"w@one.test")
+        assert await relay.states(second.queue_id) == {b"v@one.test": State.DELIVERED}
+
+
+async def test_settlements_alone_are_committed_too(database_url: str, tmp_path: Path) -> None:
+    async with WholeRelay(database_url, tmp_path) as relay:
+        ack = await relay.submit(b"u@one.test")
+        await relay.settled(1)
+        assert await relay.states(ack.queue_id) == {b"u@one.test": State.DELIVERED}
+
+
+async def test_submissions_of_many_sessions_wait_until_as_many_are_there_as_before(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commits, "_COMPANY_SECONDS", 3600)
+    async with WholeRelay(database_url, tmp_path) as relay:
+        relay.stream.feed(Frame(tuple(incoming_of([b"u@one.test"]) for _ in range(5)), (), (), ()))
+        await relay.acks(5)
+        for _ in range(2):
+            for _ in range(5):
+                relay.stream.feed(Frame((incoming_of([b"v@one.test"]),), (), (), ()))
+                await asyncio.sleep(0)
+            assert {ack.result for ack in await relay.acks(5)} == {Result.STORED}
+        await relay.settled(15)
+
+
+async def test_submissions_that_wait_in_vain_are_committed(database_url: str, tmp_path: Path) -> None:
+    async with WholeRelay(database_url, tmp_path) as relay:
+        relay.stream.feed(Frame(tuple(incoming_of([b"u%d@one.test" % number]) for number in range(9)), (), (), ()))
+        await relay.acks(9)
+        assert (await relay.submit(b"v@one.test")).result is Result.STORED
 
 
 async def test_a_locked_sqlite_file_refuses_and_recovers(tmp_path: Path) -> None:
