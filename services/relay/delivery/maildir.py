@@ -84,7 +84,8 @@ def _component(part: bytes) -> str:
 
 def _write(directory: Path, text: bytes) -> None:
     temporary, fresh = directory / "tmp", directory / "new"
-    if not fresh.is_dir():
+    # Each by itself: what copies or cleans a tree may leave out a directory that is empty.
+    if not (fresh.is_dir() and temporary.is_dir()):
         for folder in (temporary, fresh, directory / "cur"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _sync_directory(directory)

@@ -67,6 +67,17 @@ async def test_each_recipient_has_a_copy_and_every_file_a_name_of_its_own(gatewa
     assert len(list((tmp_path / "eve" / "new").iterdir())) == 20
 
 
+@pytest.mark.parametrize("missing", ["tmp", "new", "cur"])
+async def test_a_maildir_that_lost_an_empty_directory_is_whole_again(
+    gateway: Gateway, tmp_path: Path, missing: str
+) -> None:
+    gateway.into_mailbox("local.test", maildir(tmp_path))
+    for name in {"tmp", "new", "cur"} - {missing}:
+        (tmp_path / "bob" / name).mkdir(parents=True)
+    assert (await gateway.deliver_one(BOB)).result is Result.DELIVERED
+    only_file(tmp_path / "bob" / "new")
+
+
 @pytest.mark.parametrize(
     ("address", "name"),
     [
