@@ -20,6 +20,7 @@ import httpx
 import trustme
 import yaml
 
+from tests.deploy import balancer
 from tests.peers.ports import LOOPBACK, free_port
 from tests.peers.postgres import Postgres
 from tests.peers.process import PeerError, PeerProcess, program, run
@@ -79,10 +80,14 @@ class Containers:
         return self._spawn("redis", [*shell, script + own])
 
     def start_balancer(self) -> PeerProcess:
-        text = re.sub(r"bind :(\d+)", "bind balancer:\\1", (ROOT / "deploy/haproxy/haproxy.cfg").read_text())
-        # Descriptors for so many are of the container (`ulimits`).
-        text = re.sub(r"maxconn \d+", "maxconn 100", text)
-        return self._spawn("balancer", [program("haproxy"), "-db", "-f", self._file("haproxy.cfg", "balancer", text)])
+        """Its second ingress is nowhere."""
+        ingress = {
+            name: {port: self.port(name, port) for port in (8025, 8587, 8465, 9101)}
+            for name in ("ingress-1", "ingress-2")
+        }
+        fronts = {port: self.port("balancer", port) for port in (2525, 2587, 2465, 8404)}
+        file = self._file("haproxy.cfg", balancer.configuration(fronts, ingress))
+        return self._spawn("balancer", [program("haproxy"), "-db", "-f", file])
 
     def start_resolver(self) -> PeerProcess:
         text = (ROOT / "deploy/unbound/unbound.conf").read_text()
@@ -92,7 +97,7 @@ class Containers:
         ):
             assert there in text
             text = text.replace(there, here)
-        return self._spawn("unbound", [program("unbound"), "-d", "-c", self._file("unbound.conf", "unbound", text)])
+        return self._spawn("unbound", [program("unbound"), "-d", "-c", self._file("unbound.conf", text)])
 
     def healthy(self, name: str) -> bool:
         """What the container's health check says."""
@@ -150,9 +155,9 @@ class Containers:
             lambda found: f"{LOOPBACK}:{self.port(found[1].replace(_RESOLVER, 'unbound'), int(found[2]))}", text
         )
 
-    def _file(self, name: str, service: str, text: str) -> Path:
+    def _file(self, name: str, text: str) -> Path:
         path = self._folder / name
-        path.write_text(self._here(service, text))
+        path.write_text(text)
         return path
 
     def _database(self, name: str) -> str:

@@ -21,9 +21,11 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
+from tests.deploy import balancer as deployed_balancer
 from tests.e2e import world
 from tests.e2e.load import SteadyLoad
 from tests.peers.haproxy import Haproxy
+from tests.peers.ports import free_port
 from tests.peers.postgres import Postgres
 from tests.peers.process import descendants, runs, send_all, until
 from tests.peers.redis import Redis
@@ -113,8 +115,24 @@ def cluster(_postgres: Postgres, _redis: Redis) -> Iterator[Cluster]:
         redis_url=_redis.url,
         by_command=True,
     )
-    ports = {name: process.ports["INGRESS_SMTP_PORT"] for name, process in suite.layout.items() if "ingress" in name}
-    balancer = Haproxy([f"127.0.0.1:{port}" for port in ports.values()], source=BALANCER)
+    ingress = {
+        name: {
+            inside: process.ports[variable]
+            for variable, inside in (
+                ("INGRESS_SMTP_PORT", 8025),
+                ("INGRESS_SUBMISSION_PORT", 8587),
+                ("INGRESS_SMTPS_PORT", 8465),
+                ("INGRESS_METRICS_PORT", 9101),
+            )
+        }
+        for name, process in (("ingress-1", suite.layout["ingress"]), ("ingress-2", suite.layout["ingress-2"]))
+    }
+    others = {port: free_port() for port in (2587, 2465, 8404)}
+    # As it stands before the containers.
+    balancer = Haproxy(
+        [],
+        configuration=lambda port: deployed_balancer.configuration({2525: port, **others}, ingress, BALANCER),
+    )
     metrics = {
         name: port
         for name, process in suite.layout.items()

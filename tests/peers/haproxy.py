@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,14 +20,21 @@ class Haproxy:
     """Listens on a free loopback port and spreads connections over `backends` (host:port) in turn.
 
     A backend that refuses is passed over and the connection goes to the next one. `source`: the address that it calls
-    them from.
+    them from. `configuration` gives another one than ours, for the port to listen on.
     """
 
     def __init__(
-        self, backends: Sequence[str], *, host: str = LOOPBACK, proxy_protocol: bool = True, source: str = ""
+        self,
+        backends: Sequence[str],
+        *,
+        host: str = LOOPBACK,
+        proxy_protocol: bool = True,
+        source: str = "",
+        configuration: Callable[[int], str] | None = None,
     ) -> None:
         self.host = host
         self.port = free_port(host)
+        self._given = configuration
         self._backends = tuple(backends)
         self._proxy_protocol = proxy_protocol
         self._source = source
@@ -41,7 +48,8 @@ class Haproxy:
 
     def start(self) -> Self:
         configuration = self._folder / "haproxy.cfg"
-        configuration.write_text(self._configuration())
+        given = None if self._given is None else self._given(self.port) + self._control_lines()
+        configuration.write_text(given or self._configuration())
         self._process = PeerProcess(
             [program("haproxy"), "-db", "-f", configuration], self._folder / "log", folder=self._folder
         )
@@ -84,10 +92,7 @@ class Haproxy:
         servers = "\n".join(
             f"    server backend{number} {address}{option}" for number, address in enumerate(self._backends, 1)
         )
-        return f"""
-global
-    stats socket {self._control} level admin
-    maxconn 4000
+        return f"""{self._control_lines()}    maxconn 4000
 defaults
     mode tcp
     timeout connect 2s
@@ -102,6 +107,9 @@ backend backends
     balance roundrobin
 {servers}
 """
+
+    def _control_lines(self) -> str:
+        return f"\nglobal\n    stats socket {self._control} level admin\n"
 
     def _answers(self) -> bool:
         # By the control socket: a connection to the front would be one more session at a backend.

@@ -1,0 +1,31 @@
+"""deploy/haproxy/haproxy.cfg with places of this machine for those of the containers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.peers.ports import LOOPBACK
+
+_FILE = Path(__file__).parents[2] / "deploy/haproxy/haproxy.cfg"
+
+
+def configuration(fronts: Mapping[int, int], servers: Mapping[str, Mapping[int, int]], source: str = "") -> str:
+    """`fronts`: ports of the balancer; `servers`: those of each ingress by its name; `source`: where it calls from.
+
+    Raises KeyError for a port or a server that is not given.
+    """
+
+    def front(found: re.Match[str]) -> str:
+        return f"bind {LOOPBACK}:{fronts[int(found[1])]}"
+
+    def server(found: re.Match[str]) -> str:
+        ports = servers[found[1]]
+        rest = re.sub(r"(?<= port )\d+", lambda port: str(ports[int(port[0])]), found[3])
+        return f"server {found[1]} {LOOPBACK}:{ports[int(found[2])]} {rest}" + (f" source {source}" if source else "")
+
+    text = re.sub(r"bind [\d.]*:(\d+)", front, _FILE.read_text())
+    # Descriptors for more are the container's (`ulimits`).
+    text = re.sub(r"maxconn \d+", "maxconn 100", text)
+    return re.sub(r"(?m)server (\S+) \1:(\d+) (.*)$", server, text)
