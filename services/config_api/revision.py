@@ -51,6 +51,8 @@ class Write:
     after: Body | None
     # Only if the stored version is one of these (If-Match); None: whatever it is.
     expected: frozenset[int] | None = None
+    # Where the object stands in the request; empty: it is the whole of it.
+    place: str = ""
 
 
 class Revision:
@@ -251,4 +253,6 @@ def _key(write: Write) -> dict[str, str]:
 
 
 def _taken(write: Write, pointer: str) -> FieldError:
-    return FieldError(pointer, "taken", f"Another object has this value already ({write.resource.label}).")
+    return FieldError(
+        write.place + pointer, "taken", f"Another object has this value already ({write.resource.label})."
+    )

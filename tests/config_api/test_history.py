@@ -222,6 +222,21 @@ async def test_a_new_object_takes_the_name_that_another_gives_up(service: Servic
         assert list(found.values()) == [f"old{turn}"]
 
 
+async def test_what_is_taken_twice_in_an_import_is_pointed_at_in_the_document(on_sqlite: Service) -> None:
+    document = await _export(on_sqlite)
+    document["accounts"] = [{"login": "a"}, {"login": "b", "addresses": ["x@c.example", "info@c.example"]}]
+    document["aliases"] = [{"address": "Info@C.example", "targets": ["x@c.example"]}]
+    document["trusted-networks"] = [
+        {"name": name, "networks": ["192.0.2.0/24"]} for name in ("Office", "cellar", "office")
+    ]
+    answer = await on_sqlite.api.post("/v1/config:import?dry_run=true", json=document)
+    assert answer.status_code == 409
+    assert sorted(error["pointer"] for error in answer.json()["errors"]) == [
+        "/aliases/0/address",
+        "/trusted-networks/2/name",
+    ]
+
+
 async def test_names_that_look_like_something_else_come_back_from_yaml(on_sqlite: Service) -> None:
     """A number to one YAML is text to the other, so that either must be kept from reading one."""
     names = ["1e3", "089", "010", "0x1F", "1_000", "12:30:00", "2026-01-01", "off", "Null", "~", ".5", "+1", "=", "<<"]
@@ -277,7 +292,7 @@ async def test_what_an_import_refuses(on_sqlite: Service) -> None:
         (having("accounts", {}), 422, "/accounts"),
         (having("accounts", [7]), 422, "/accounts/0"),
         (having("format", "posthouse/9"), 422, "/format"),
-        (having("accounts", twice), 409, "/login"),
+        (having("accounts", twice), 409, "/accounts/1/login"),
         (lacking("accounts"), 422, "/accounts"),
         (lacking("settings"), 422, "/settings"),
         ([], 400, ""),

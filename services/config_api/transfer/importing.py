@@ -57,9 +57,13 @@ class Importer:
         changes: list[Change] = []
         try:
             async with self._store.revision(actor, "importConfiguration", repeat) as revision:
-                changes = await self._changes(revision, wanted, surroundings)
+                placed = await self._changes(revision, wanted, surroundings)
+                changes = [change for change, _ in placed]
                 await revision.apply(
-                    [Write(change.resource, change.id, change.before, change.after) for change in changes]
+                    [
+                        Write(change.resource, change.id, change.before, change.after, place=place)
+                        for change, place in placed
+                    ]
                 )
                 revision.target = "config:import"
                 revision.summary = f"import: {len(changes)} objects"
@@ -100,11 +104,12 @@ class Importer:
 
     async def _changes(
         self, revision: Revision, wanted: Sequence[_Wanted], surroundings: DocumentSurroundings
-    ) -> list[Change]:
+    ) -> list[tuple[Change, str]]:
+        """What is to be written, and where each object stands in the document."""
         kinds = [resource.kind for resource in (*SINGLETONS, *PORTABLE)]
         present = {(found.kind, found.id): found async for found in every(revision.connection, kinds)}
         by_key, claimed = _natural_keys(present), _claimed(wanted)
-        changes: list[Change] = []
+        changes: list[tuple[Change, str]] = []
         errors: list[FieldError] = []
         matched: set[tuple[str, str]] = set()
         for number, want in enumerate(wanted):
@@ -125,12 +130,12 @@ class Importer:
                 errors += [FieldError(want.item.pointer + e.pointer, e.code, e.detail) for e in problem.errors]
                 continue
             if after != before:
-                changes.append(Change(resource, document_id, before, after))
+                changes.append((Change(resource, document_id, before, after), want.item.pointer))
         if errors:
             raise invalid(errors[:_MOST_ERRORS])
         resources: dict[str, Resource] = {resource.kind: resource for resource in PORTABLE}
         changes += [
-            Change(resources[kind], document_id, document.body, None)
+            (Change(resources[kind], document_id, document.body, None), "")
             for (kind, document_id), document in present.items()
             if kind in resources and (kind, document_id) not in matched
         ]
