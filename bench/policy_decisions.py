@@ -21,7 +21,7 @@ import signal
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -31,6 +31,7 @@ from posthouse.config.v1 import config_pb2
 from posthouse.policy.v1 import policy_pb2, policy_pb2_grpc
 
 from libs.runtime import rpc
+from services.policy import wire
 from services.policy.__main__ import open_store
 from services.policy.credentials import CredentialChecker
 from services.policy.engine import Engine, StreamSessions
@@ -42,6 +43,7 @@ from services.policy.lookups.resolver import Resolver, nameservers
 from services.policy.lookups.service import Lookups
 from services.policy.lookups.spf import SpfChecker
 from services.policy.metrics import DecisionCounts
+from services.policy.rules.model import Verdict
 from services.policy.servicer import SERVICE, PolicyServicer, Stream
 from services.policy.snapshot import compile_snapshot
 from services.policy.verdict_log import VerdictLog
@@ -198,11 +200,12 @@ async def _serve(ports: Connection, dns: str, state_url: str, kept: int) -> None
         await store.stop()
 
 
-def _accept(request: policy_pb2.DecideRequest, answer: Callable[[], policy_pb2.Verdict], _: object) -> None:
+_ACCEPTED = wire.body(Verdict(), 1)
+
+
+def _accept(request: policy_pb2.DecideRequest, answer: Callable[[Sequence[bytes]], object], *_: object) -> None:
     """What remains when nothing is decided: reading, writing, gRPC."""
-    message = answer()
-    message.request_id = request.request_id
-    message.action = policy_pb2.ACTION_ACCEPT
+    answer(wire.answer(request.request_id, _ACCEPTED))
 
 
 async def over_stream(
@@ -325,7 +328,7 @@ async def bare(checks: str, frame_size: int = 100, rounds: int = 12) -> float:
             began = time.process_time()
             for frame in frames:
                 stream.take(policy_pb2.DecideFrame.FromString(frame))
-                stream.answers().SerializeToString()
+                stream.answers()
                 if number < 2:
                     # Every client, name and look-up is met once before anything is measured.
                     await stream.settled()

@@ -43,8 +43,8 @@ _NOT_READY = Objection(NOT_READY, close=True)
 _LATER = Objection(TRY_AGAIN)
 
 
-# Makes the message that a verdict is written into, at once and to its end, on its way to the client.
-Answer = Callable[[], wire.Message]
+# Takes the parts of an answer (`wire.answer`) on their way to the client.
+Answer = Callable[[Sequence[bytes]], object]
 
 
 class LookupService(Protocol):
@@ -98,25 +98,28 @@ class Engine:
         self._counts = counts
         self._hits = hits
         self._waiting = 0
-        self._profiles: dict[ProfileKey, wire.Profile] = {}
+        # Parts of answers: profiles, and the verdicts that a rulebook shares.
+        self._profiles: dict[ProfileKey, bytes] = {}
+        self._bodies: dict[Verdict, bytes] = {}
 
     def use(self, snapshot: Snapshot) -> None:
         """Puts a snapshot in force: one reference changes, decisions under way end with the one they began with."""
         self.rulebook = Rulebook(snapshot)
         self._credentials.forget()
-        self._profiles = {}
+        self._profiles, self._bodies = {}, {}
         SNAPSHOT_REVISION.set(snapshot.revision)
         SNAPSHOT_CREATED.set(snapshot.created_at)
 
     def decide(
-        self, request: wire.Request, answer: Answer, sessions: StreamSessions | None
+        self, request: wire.Request, answer: Answer, sessions: StreamSessions | None, now: float
     ) -> Coroutine[None, None, None] | None:
         """Answers now, or returns what does so when awaited. Never raises.
 
-        `sessions`: the stream's; None: a session that opens is counted but not held.
+        `sessions`: the stream's; None: a session that opens is counted but not held. `now`: by `clock`, once for all
+        requests of a frame.
         """
         try:
-            return self._decide(request, answer, sessions)
+            return self._decide(request, answer, sessions, now)
         except wire.MalformedError as error:
             log.warning("request_malformed", reason=str(error), session_id=request.session.id)
             self._plain(request, answer, "request_malformed", _LATER)
@@ -126,57 +129,65 @@ class Engine:
         return None
 
     def _decide(
-        self, request: wire.Request, answer: Answer, sessions: StreamSessions | None
+        self, request: wire.Request, answer: Answer, sessions: StreamSessions | None, now: float
     ) -> Coroutine[None, None, None] | None:
         rulebook = self.rulebook
         if rulebook is None:
             self._plain(request, answer, "no_snapshot", _NOT_READY if int(request.stage) == _CONNECT else _LATER)
             return None
         snapshot = rulebook.snapshot
-        facts = wire.facts(request, snapshot, self.clock(), NO_FINDINGS)
+        facts = wire.facts(request, snapshot, now, NO_FINDINGS)
         stage = facts.stage
         if rulebook.looks_up[stage]:
             facts.findings = Findings(self.lookups.known)
-        decision = _Decision(request.request_id, facts, rulebook, answer, sessions)
         if stage == _AUTH:
-            return self._waited(decision, self._authenticate(decision, wire.credentials(request.credentials)))
+            given = wire.credentials(request.credentials)
+            decision = self._decision(request, facts, rulebook, answer, sessions)
+            return self._waited(decision, self._authenticate(decision, given))
         if stage == _CONNECT:
             self._look_ahead(facts, rulebook)
         if rulebook.counts[stage]:
             asked = operations(facts, snapshot)
             if asked:
-                numbers = self.store.apply_now(asked, _owner(sessions), facts.now)
+                numbers = self.store.apply_now(asked, _owner(sessions), now)
                 if numbers is None:
+                    decision = self._decision(request, facts, rulebook, answer, sessions)
                     return self._waited(decision, self._count(decision, asked))
                 facts.counts = counted(asked, numbers)
-        return self._judge_or_wait(decision)
-
-    def _judge_or_wait(self, decision: _Decision) -> Coroutine[None, None, None] | None:
-        facts, rulebook = decision.facts, decision.rulebook
         verdict = rulebook.evaluate(facts)
-        wanted = verdict.questions if isinstance(verdict, Missing) else ()
-        if facts.stage == _END_OF_DATA:
-            for question in results.questions(facts, rulebook.snapshot):
-                if not facts.findings.knows(question):
-                    wanted += (question,)
-        if wanted:
-            return self._waited(decision, self._look_up(decision, wanted))
+        if stage == _END_OF_DATA or isinstance(verdict, Missing):
+            wanted = _wanted(facts, rulebook, verdict)
+            if wanted:
+                decision = self._decision(request, facts, rulebook, answer, sessions)
+                return self._waited(decision, self._look_up(decision, wanted))
         if isinstance(verdict, Verdict):
-            self._finish(decision, verdict)
+            kept = wire.kept(request) if self.history.on else b""
+            answer(wire.answer(request.request_id, self._settle(facts, snapshot, verdict, sessions, kept)))
         return None
+
+    def _decision(
+        self,
+        request: wire.Request,
+        facts: Facts,
+        rulebook: Rulebook,
+        answer: Answer,
+        sessions: StreamSessions | None,
+    ) -> _Decision:
+        kept = wire.kept(request) if self.history.on else b""
+        return _Decision(request.request_id, facts, rulebook, answer, sessions, kept)
 
     async def _waited(self, decision: _Decision, work: Coroutine[None, None, None]) -> None:
         if self._waiting >= MAX_WAITING:
             work.close()
             OVERLOADED.inc()
-            self._finish(decision, objected("overloaded", _LATER))
+            self._end(decision, objected("overloaded", _LATER))
             return
         self._waiting += 1
         try:
             await work
         except Exception:  # as in `decide`
             log.exception("decision_failed", session_id=decision.facts.session_id, stage=decision.facts.stage)
-            self._finish(decision, objected("internal_error", _LATER))
+            self._end(decision, objected("internal_error", _LATER))
         finally:
             self._waiting -= 1
 
@@ -188,9 +199,12 @@ class Engine:
         try:
             numbers = await self.store.apply(asked, _owner(sessions), facts.now)
             facts.counts = counted(asked, numbers)
-            more = self._judge_or_wait(decision)
-            if more is not None:
-                await more
+            verdict = decision.rulebook.evaluate(facts)
+            wanted = _wanted(facts, decision.rulebook, verdict)
+            if wanted:
+                await self._waited(decision, self._look_up(decision, wanted))
+            elif isinstance(verdict, Verdict):
+                self._end(decision, verdict)
         except asyncio.CancelledError:
             if opens:
                 # The stream ended; the store may have counted the session or be about to.
@@ -208,11 +222,11 @@ class Engine:
             facts.findings.update(await self.lookups.find(wanted))
             verdict = rulebook.evaluate(facts)
             if not isinstance(verdict, Missing):
-                self._finish(decision, verdict)
+                self._end(decision, verdict)
                 return
             wanted = verdict.questions
         log.error("lookups_never_end", session_id=facts.session_id, stage=facts.stage)
-        self._finish(decision, objected("lookups_never_end", _LATER))
+        self._end(decision, objected("lookups_never_end", _LATER))
 
     async def _authenticate(self, decision: _Decision, given: Credentials) -> None:
         facts, rulebook = decision.facts, decision.rulebook
@@ -229,7 +243,7 @@ class Engine:
                 verdict = Verdict(account=account.login)
             else:
                 verdict = objected(*authentication.OUTCOMES[outcome])
-        self._finish(decision, verdict)
+        self._end(decision, verdict)
 
     def _look_ahead(self, facts: Facts, rulebook: Rulebook) -> None:
         """At CONNECT: what only the client's address is needed for, so that it is known by RCPT."""
@@ -237,36 +251,47 @@ class Engine:
         if questions:
             self.lookups.start(questions)
 
-    def _finish(self, decision: _Decision, verdict: Verdict) -> None:
-        """Writes the verdict down, everywhere it belongs."""
-        facts, snapshot = decision.facts, decision.rulebook.snapshot
-        message = decision.answer()
-        message.request_id = decision.request_id
-        wire.fill(message, verdict, snapshot.revision)
-        stage = facts.stage
+    def _end(self, decision: _Decision, verdict: Verdict) -> None:
+        """Answers what was waited for."""
+        snapshot = decision.rulebook.snapshot
+        body = self._settle(decision.facts, snapshot, verdict, decision.sessions, decision.kept)
+        decision.answer(wire.answer(decision.request_id, body))
+
+    def _settle(
+        self, facts: Facts, snapshot: Snapshot, verdict: Verdict, sessions: StreamSessions | None, kept: bytes
+    ) -> bytes:
+        """Writes the verdict down, everywhere it belongs; the body of its answer."""
+        stage, revision = facts.stage, snapshot.revision
+        body = self._bodies.get(verdict)
+        if body is None:
+            body = wire.body(verdict, revision)
+            if verdict.shared:
+                self._bodies[verdict] = body
         if facts.counts.connections is not None:
-            self._hold(decision, verdict)
-        stale = facts.profile_revision != snapshot.revision
+            self._hold(facts, verdict, sessions)
+        stale = facts.profile_revision != revision
         if verdict.account or (verdict.action is _ACCEPT if stage == _CONNECT else stale):
-            message.profile.CopyFrom(self._profile(facts, snapshot))
+            body += self._profile(facts, snapshot)
         if stage == _END_OF_DATA and verdict.action is _ACCEPT:
-            wire.add_results(message, results.results(facts, snapshot))
+            for one in results.results(facts, snapshot):
+                body += wire.result(one)
         if verdict.hits:
             self._hits.add(verdict.hits, facts.now)
         self._counts.count(stage, verdict)
-        self.verdicts.add(facts, verdict, snapshot.revision)
-        self.history.add(facts, verdict, snapshot)
+        self.verdicts.add(facts, verdict, revision)
+        if kept:
+            self.history.add(kept, facts, verdict, snapshot)
+        return body
 
-    def _profile(self, facts: Facts, snapshot: Snapshot) -> wire.Profile:
+    def _profile(self, facts: Facts, snapshot: Snapshot) -> bytes:
         key = profile_key(facts, snapshot)
         profile = self._profiles.get(key)
         if profile is None:
             profile = self._profiles[key] = wire.profile(session_profile(facts, snapshot))
         return profile
 
-    def _hold(self, decision: _Decision, verdict: Verdict) -> None:
+    def _hold(self, facts: Facts, verdict: Verdict, sessions: StreamSessions | None) -> None:
         """A session that was counted as it opened stays counted on its stream, or is given back."""
-        facts, sessions = decision.facts, decision.sessions
         if verdict.action is _ACCEPT and sessions is not None and facts.session_id not in sessions.gone:
             sessions.counted[facts.session_id] = facts.client.key
         else:
@@ -275,9 +300,7 @@ class Engine:
     @staticmethod
     def _plain(request: wire.Request, answer: Answer, reason_id: str, objection: Objection) -> None:
         """An answer to what could not be judged at all."""
-        message = answer()
-        message.request_id = request.request_id
-        wire.fill(message, objected(reason_id, objection), 0)
+        answer(wire.answer(request.request_id, wire.body(objected(reason_id, objection), 0)))
 
     # Sessions of a stream.
 
@@ -314,7 +337,7 @@ class Engine:
 class _Decision:
     """What belongs to one decision on its way."""
 
-    __slots__ = ("answer", "facts", "request_id", "rulebook", "sessions")
+    __slots__ = ("answer", "facts", "kept", "request_id", "rulebook", "sessions")
 
     def __init__(
         self,
@@ -323,12 +346,25 @@ class _Decision:
         rulebook: Rulebook,
         answer: Answer,
         sessions: StreamSessions | None,
+        kept: bytes,
     ) -> None:
         self.request_id = request_id
         self.facts = facts
         self.rulebook = rulebook
         self.answer = answer
         self.sessions = sessions
+        # The request's bytes, for the history.
+        self.kept = kept
+
+
+def _wanted(facts: Facts, rulebook: Rulebook, verdict: Verdict | Missing) -> tuple[Question, ...]:
+    """What has to be looked up before there is an answer."""
+    wanted = verdict.questions if isinstance(verdict, Missing) else ()
+    if facts.stage == _END_OF_DATA:
+        for question in results.questions(facts, rulebook.snapshot):
+            if not facts.findings.knows(question):
+                wanted += (question,)
+    return wanted
 
 
 def _owner(sessions: StreamSessions | None) -> str:

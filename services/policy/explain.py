@@ -35,7 +35,7 @@ class Explainer:
         past = self._engine.history.of_session(session_id)
         if not past:
             raise UnknownSessionError
-        return past
+        return tuple(map(wire.recalled, past))
 
     async def trial(
         self, request: wire.Request, assumed: Mapping[str, Outcome], now: float | None

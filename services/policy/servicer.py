@@ -42,14 +42,19 @@ class PolicyServicer(policy_pb2_grpc.PolicyServicer):
 
     def register(self, server: grpc.aio.Server) -> None:
         policy_pb2_grpc.add_PolicyServicer_to_server(self, server)
+        # Instead of the generated handler: frames of answers come serialised.
+        stream: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
+            self.DecideStream, policy_pb2.DecideFrame.FromString
+        )
+        server.add_registered_method_handlers(SERVICE, {"DecideStream": stream})
 
     async def Decide(self, request: policy_pb2.DecideRequest, _: Context) -> policy_pb2.Verdict:  # noqa: N802
-        message = policy_pb2.Verdict()
-        waiting = self._engine.decide(request, lambda: message, None)
+        answers: list[bytes] = []
+        waiting = self._engine.decide(request, answers.extend, None, self._engine.clock())
         if waiting is not None:
             await waiting
         self._engine.verdicts.flush()
-        return message
+        return wire.answered(answers)
 
     async def DecideStream(self, _: Any, context: Context) -> None:  # type: ignore[override]  # noqa: N802
         sessions = StreamSessions(f"{self._process}/{next(self._streams)}")
@@ -122,7 +127,7 @@ class Stream:
         self._engine = engine
         self._sessions = sessions
         self._context = context
-        self._answers = policy_pb2.VerdictFrame()
+        self._answers: list[bytes] = []
         self._ready = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         # No more requests will come, and all are answered.
@@ -146,7 +151,7 @@ class Stream:
 
     def take(self, frame: policy_pb2.DecideFrame) -> None:
         """Decides what needs no waiting at once, and begins the rest."""
-        engine, sessions, answer = self._engine, self._sessions, self._answer
+        engine, sessions, answer = self._engine, self._sessions, self._answers.extend
         if frame.resumed_sessions:
             engine.resume_sessions([(one.session_id, one.client_address) for one in frame.resumed_sessions], sessions)
         closed = frame.closed_session_ids
@@ -154,15 +159,18 @@ class Stream:
             # First: a client that closed and comes again finds its place free.
             engine.close_sessions(closed, sessions)
         decide = engine.decide if tracing.tracer is None else traced(tracing.tracer, engine.decide)
-        for request in frame.requests:
-            waiting = decide(request, answer, sessions)
+        now = engine.clock()
+        for request in frame.requests[:]:
+            waiting = decide(request, answer, sessions, now)
             if waiting is not None:
                 task = asyncio.create_task(waiting)
                 self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                task.add_done_callback(self._waited)
         if closed:
             # And those that opened in this very frame.
             engine.close_sessions(closed, sessions)
+        if self._answers:
+            self._ready.set()
 
     async def settled(self) -> bool:
         """Once nothing is waited for any more; whether anything was."""
@@ -171,22 +179,23 @@ class Stream:
             await asyncio.wait(self._tasks)
         return waited
 
-    def answers(self) -> policy_pb2.VerdictFrame:
-        """What is answered since this was last asked; their lines of the log are written by then."""
-        answers, self._answers = self._answers, policy_pb2.VerdictFrame()
+    def answers(self) -> bytes:
+        """The frame of what is answered since this was last asked; its lines of the log are written by then."""
+        answers = wire.frame(self._answers)
+        self._answers.clear()
         self._ready.clear()
         self._engine.verdicts.flush()
         return answers
 
-    def _answer(self) -> policy_pb2.Verdict:
+    def _waited(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
         self._ready.set()
-        return self._answers.verdicts.add()
 
     async def _write(self) -> None:
-        while not (self._ended and not self._answers.verdicts):
+        while not (self._ended and not self._answers):
             await self._ready.wait()
             # One turn of the loop, so that what is ready joins this frame.
             await asyncio.sleep(0)
             answers = self.answers()
-            if answers.verdicts:
+            if answers:
                 await self._context.write(answers)

@@ -94,6 +94,7 @@ def compile_snapshot(message: config_pb2.PolicySnapshot) -> Snapshot:
             trusted=_patterns(text for networks in message.trusted_networks for text in networks.networks),
             local=_patterns(auth.local_networks),
             rules=on_addresses,
+            zones=(zone.zone for zone in message.content_checks.dnsbl.zones),
         ),
         access=access,
         relay_domains={

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 
 from libs.runtime.tracing import Span, Tracer
 from services.policy import wire
@@ -12,17 +12,17 @@ from services.policy.rules.model import Action, Stage
 _ACTIONS = {action.value: action.name.lower() for action in Action}
 _STAGES = {stage.value: stage.name.lower() for stage in Stage}
 
-Decide = Callable[[wire.Request, Answer, StreamSessions | None], Coroutine[None, None, None] | None]
+Decide = Callable[[wire.Request, Answer, StreamSessions | None, float], Coroutine[None, None, None] | None]
 
 
 def traced(tracer: Tracer, decide: Decide) -> Decide:
     """The same as `decide`, and a span from the question to its answer."""
 
     def decide_traced(
-        request: wire.Request, answer: Answer, sessions: StreamSessions | None
+        request: wire.Request, answer: Answer, sessions: StreamSessions | None, now: float
     ) -> Coroutine[None, None, None] | None:
         if not request.traceparent:
-            return decide(request, answer, sessions)
+            return decide(request, answer, sessions, now)
         span = tracer.start(
             "policy.decide",
             request.traceparent,
@@ -30,13 +30,13 @@ def traced(tracer: Tracer, decide: Decide) -> Decide:
             session_id=request.session.id,
             stage=_STAGES.get(int(request.stage), "unknown"),
         )
-        made: list[wire.Message] = []
+        made: list[Sequence[bytes]] = []
 
-        def keep() -> wire.Message:
-            made.append(answer())
-            return made[-1]
+        def keep(given: Sequence[bytes]) -> None:
+            made.append(given)
+            answer(given)
 
-        waiting = decide(request, keep, sessions)
+        waiting = decide(request, keep, sessions, now)
         if waiting is None:
             _end(span, made)
             return None
@@ -45,18 +45,18 @@ def traced(tracer: Tracer, decide: Decide) -> Decide:
     return decide_traced
 
 
-async def _awaited(waiting: Coroutine[None, None, None], span: Span, made: list[wire.Message]) -> None:
+async def _awaited(waiting: Coroutine[None, None, None], span: Span, made: list[Sequence[bytes]]) -> None:
     try:
         await waiting
     finally:
         _end(span, made)
 
 
-def _end(span: Span, made: list[wire.Message]) -> None:
+def _end(span: Span, made: list[Sequence[bytes]]) -> None:
     if not made:
         span.end(error="not answered")
         return
-    verdict = made[-1]
+    verdict = wire.answered(made[-1])
     span.set(
         action=_ACTIONS.get(int(verdict.action), "unknown"),
         reason_id=verdict.reason_id,

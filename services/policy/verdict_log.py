@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import TextIO
 
@@ -17,12 +16,9 @@ from services.policy.rules.model import Action, Facts, Stage, Verdict
 _quoted: Callable[[str], str] = encode_basestring_ascii
 
 
-@lru_cache(maxsize=16_384)
-def _shown(address: bytes) -> str:
-    return _quoted(address.decode("utf-8", "replace"))
-
-
-_STAGES = {stage.value: stage.name.lower() for stage in Stage}
+_STAGES = ("", *(stage.name.lower() for stage in sorted(Stage)))
+# Verdicts whose part of the line is remembered.
+_REMEMBERED = 1000
 _MAIL = Stage.MAIL.value
 _ACTIONS = {action: action.name.lower() for action in Action}
 
@@ -37,41 +33,62 @@ class VerdictLog:
         self._lines: list[str] = []
         self._second = 0
         self._stamp = ""
+        # How the lines of one time begin.
+        self._now = -1.0
+        self._head = ""
+        # What the lines of shared verdicts say of them, by stage.
+        self._known: dict[Verdict, list[tuple[str, str]]] = {}
 
     def add(self, facts: Facts, verdict: Verdict, revision: int) -> None:
         if not self._on:
             return
-        now = facts.now
+        if facts.now != self._now:
+            self._head = self._head_at(facts.now)
+        stage = facts.stage
+        known = self._known.get(verdict)
+        said, end = known[stage] if known is not None else self._of_verdict(verdict, revision)[stage]
+        line = f'{self._head}{_quoted(facts.session_id)}, "client": "{facts.client.address}", {said}'
+        if facts.account is not None:
+            line += f', "account": {_quoted(facts.account.login)}'
+        if stage >= _MAIL:
+            recipient = facts.recipient
+            if recipient.wire:
+                line += f', "sender": {facts.sender.quoted}, "recipient": {recipient.quoted}'
+            else:
+                line += f', "sender": {facts.sender.quoted}'
+        self._lines.append(line + end)
+
+    def _head_at(self, now: float) -> str:
         second = int(now)
         if second != self._second:
             self._second = second
             self._stamp = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        # What every line has; names of stages, actions, reasons and addresses need no escaping.
-        fields = (
-            f'"timestamp": "{self._stamp}.{int((now - second) * 1e6):06d}Z", "level": "info", "event": "verdict", '
-            f'"service": "policy", "session_id": {_quoted(facts.session_id)}, "client": "{facts.client.address}", '
-            f'"stage": "{_STAGES[facts.stage]}", "action": "{_ACTIONS[verdict.action]}", "revision": {revision}'
+        self._now = now
+        return (
+            f'{{"timestamp": "{self._stamp}.{int((now - second) * 1e6):06d}Z", "level": "info", "event": "verdict", '
+            '"service": "policy", "session_id": '
         )
+
+    def _of_verdict(self, verdict: Verdict, revision: int) -> list[tuple[str, str]]:
+        """By stage; names of stages, actions, reasons and addresses need no escaping."""
+        said, end = f'"action": "{_ACTIONS[verdict.action]}", "revision": {revision}', ""
         if verdict.reason_id:
-            fields += f', "reason_id": "{verdict.reason_id}"'
+            said += f', "reason_id": "{verdict.reason_id}"'
             if verdict.rule_id:
-                fields += f', "rule_id": {_quoted(verdict.rule_id)}'
+                said += f', "rule_id": {_quoted(verdict.rule_id)}'
             if verdict.reply is not None:
-                fields += f', "code": {verdict.reply.code}, "enhanced_code": "{verdict.reply.enhanced}"'
-        if facts.account is not None:
-            fields += f', "account": {_quoted(facts.account.login)}'
-        if facts.stage >= _MAIL:
-            recipient = facts.recipient.wire
-            if recipient:
-                fields += f', "sender": {_shown(facts.sender.wire)}, "recipient": {_shown(recipient)}'
-            else:
-                fields += f', "sender": {_shown(facts.sender.wire)}'
+                said += f', "code": {verdict.reply.code}, "enhanced_code": "{verdict.reply.enhanced}"'
         if verdict.shadow:
             names = ", ".join(f'"{outcome.reason_id}"' for outcome in verdict.shadow)
-            fields += f', "shadow": [{names}]'
+            end = f', "shadow": [{names}]'
         if verdict.quarantine:
-            fields += ', "quarantine": true'
-        self._lines.append(f"{{{fields}}}\n")
+            end += ', "quarantine": true'
+        parts = [(f'"stage": "{name}", {said}', f"{end}}}\n") for name in _STAGES]
+        if verdict.shared:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[verdict] = parts
+        return parts
 
     def flush(self) -> None:
         """Writes what gathered. Where it can't be written it is lost and counted, and decisions go on (C133)."""

@@ -13,6 +13,7 @@ from posthouse.policy.v1 import policy_pb2
 from libs.smtp.reply import Reply
 from services.policy.credentials import Credentials
 from services.policy.history import PastDecision as Step
+from services.policy.history import PastRequest
 from services.policy.rules.exemptions import may_hold
 from services.policy.rules.lookup import Finding, Findings, Outcome, Question
 from services.policy.rules.model import (
@@ -32,16 +33,15 @@ from services.policy.rules.model import (
 )
 from services.policy.rules.parties import party
 from services.policy.rules.profile import SessionProfile
-from services.policy.rules.recipients import is_postmaster
 from services.policy.rules.results import AuthenticationResult
 from services.policy.rules.trial import RuleReport, report
 from services.policy.state.store import Blocked
 
 Request: TypeAlias = policy_pb2.DecideRequest
 Message: TypeAlias = policy_pb2.Verdict
-Profile: TypeAlias = policy_pb2.SessionProfile
 
 _MAIL, _RCPT, _END_OF_DATA = Stage.MAIL.value, Stage.RCPT.value, Stage.END_OF_DATA.value
+_NOT_SCANNED = ScanOutcome.NOT_SCANNED
 _WITHOUT_TRANSACTION = frozenset(stage.value for stage in (Stage.CONNECT, Stage.HELO, Stage.AUTH))
 _STAGES = frozenset(stage.value for stage in Stage)
 
@@ -59,6 +59,7 @@ def facts(request: policy_pb2.DecideRequest, snapshot: Snapshot, now: float, fin
     if stage not in _STAGES:
         raise MalformedError("unknown stage")
     session = request.session
+    login = session.account_login
     try:
         known = Facts(
             stage,
@@ -68,58 +69,59 @@ def facts(request: policy_pb2.DecideRequest, snapshot: Snapshot, now: float, fin
             session.listener,
             session.HasField("tls"),
             session.helo_name,
-            snapshot.accounts.get(session.account_login),
+            snapshot.accounts.get(login) if login else None,
             session.junk_commands,
             session.junk_commands_uncharged,
             session.pipelining_violation,
             session.profile_revision,
-            findings=findings if findings is not None else Findings(),
+            findings=Findings() if findings is None else findings,
+            asked_before=request.asked_before,
         )
         if stage not in _WITHOUT_TRANSACTION:
-            _add_transaction(known, request, snapshot)
-        if request.asked_before:
-            known.asked_before = True
+            transaction = request.transaction
+            known.sender = party(transaction.sender, snapshot)
+            known.declared_size = transaction.declared_size
+            if stage == _RCPT:
+                known.recipient = recipient = party(transaction.recipient, snapshot)
+                known.for_postmaster = recipient.is_postmaster
+                known.recipient_count = len(transaction.recipients)
+            elif stage != _MAIL:
+                _add_recipients(known, request, snapshot)
     except ValueError as error:
         raise MalformedError("not canonical") from error
     known.may_be_exempt = may_hold(known, snapshot)
     return known
 
 
-def _add_transaction(known: Facts, request: policy_pb2.DecideRequest, snapshot: Snapshot) -> None:
-    stage = known.stage
-    transaction = request.transaction
-    known.sender = party(transaction.sender)
-    known.declared_size = transaction.declared_size
-    if stage == _RCPT:
-        known.recipient = recipient = party(transaction.recipient)
-        known.for_postmaster = is_postmaster(recipient, snapshot)
-        known.recipient_count = len(transaction.recipients)
-    elif stage != _MAIL:
-        recipients = transaction.recipients
-        known.recipient_count = len(recipients)
-        if stage == _END_OF_DATA:
-            known.recipients = parties = tuple(map(party, recipients))
-            known.for_postmaster = bool(parties) and all(is_postmaster(each, snapshot) for each in parties)
-            if request.HasField("content"):
-                known.content = content(request.content)
+def _add_recipients(known: Facts, request: policy_pb2.DecideRequest, snapshot: Snapshot) -> None:
+    recipients = request.transaction.recipients
+    known.recipient_count = len(recipients)
+    if known.stage == _END_OF_DATA:
+        # A slice is a list, which is quicker to go through.
+        known.recipients = parties = tuple([party(each, snapshot) for each in recipients[:]])
+        if parties and parties[0].is_postmaster:
+            known.for_postmaster = all(each.is_postmaster for each in parties)
+        if request.HasField("content"):
+            known.content = content(request.content, snapshot)
 
 
-def content(message: policy_pb2.Content) -> Content:
+def content(message: policy_pb2.Content, snapshot: Snapshot) -> Content:
+    dkim = message.dkim
     return Content(
-        size=message.size,
-        hops=message.hops,
-        from_fields=message.from_fields,
-        authors=tuple(map(party, message.from_addresses)),
-        from_unparsable=message.from_unparsable,
-        dkim_checked=message.dkim_checked,
-        dkim=tuple(_signature(signature) for signature in message.dkim),
-        arc=(
-            ArcChain(_result(message.arc.result), message.arc.instances, _domain(message.arc.sealer_domain))
-            if message.HasField("arc")
-            else None
-        ),
-        scan=ScanOutcome(message.virus.outcome) if message.HasField("virus") else ScanOutcome.NOT_SCANNED,
+        message.size,
+        message.hops,
+        message.from_fields,
+        tuple([party(author, snapshot) for author in message.from_addresses[:]]),
+        message.from_unparsable,
+        message.dkim_checked,
+        tuple(map(_signature, dkim)) if dkim else (),
+        _arc(message.arc) if message.HasField("arc") else None,
+        ScanOutcome(message.virus.outcome) if message.HasField("virus") else _NOT_SCANNED,
     )
+
+
+def _arc(message: policy_pb2.ArcChain) -> ArcChain:
+    return ArcChain(_result(message.result), message.instances, _domain(message.sealer_domain))
 
 
 def _signature(message: policy_pb2.DkimSignature) -> DkimSignature:
@@ -142,8 +144,72 @@ def _domain(raw: bytes) -> str:
     return raw.decode("ascii", "replace").lower().removesuffix(".")
 
 
+def kept(request: Request) -> bytes:
+    """What may be remembered of a request: all but credentials, which are taken out of it."""
+    if request.HasField("credentials"):
+        request.ClearField("credentials")
+    return request.SerializeToString()
+
+
+def recalled(past: PastRequest) -> Step:
+    known = facts(Request.FromString(past.kept), past.snapshot, past.now, past.findings)
+    known.counts = past.counts
+    return Step(known, past.verdict, past.snapshot)
+
+
 def credentials(message: policy_pb2.Credentials) -> Credentials:
     return Credentials(message.mechanism, message.authorization_identity, message.login, message.password)
+
+
+# Answers are put together from serialised parts: fields of a message may follow each other in any order, and so equal
+# verdicts have equal bytes but for the request's id.
+
+
+def _varint(number: int) -> bytes:
+    octets = bytearray()
+    while number > 127:
+        octets.append(number & 127 | 128)
+        number >>= 7
+    octets.append(number)
+    return bytes(octets)
+
+
+# Seven bits of a varint where more follow. Ids mostly follow each other: all but their last 14 bits stay the same.
+_SEVEN_BITS = tuple(bytes((number | 128,)) for number in range(128))
+_first_bits = lru_cache(maxsize=64)(_varint)
+
+
+@lru_cache(maxsize=4096)
+def _opening(octets: int) -> bytes:
+    """An entry of so many octets begins, with its request's id."""
+    return b"\n" + _varint(octets) + b"\x08"
+
+
+def body(verdict: Verdict, revision: int) -> bytes:
+    """A verdict serialised, without the request's id."""
+    message = policy_pb2.Verdict()
+    fill(message, verdict, revision)
+    return message.SerializeToString()
+
+
+def answer(request_id: int, body: bytes) -> tuple[bytes, ...]:
+    """The entry of a VerdictFrame that answers a request with a body, in parts."""
+    if request_id >> 14:
+        first = _first_bits(request_id >> 14)
+        opening = _opening(len(first) + len(body) + 3)
+        return opening, _SEVEN_BITS[request_id & 127], _SEVEN_BITS[request_id >> 7 & 127], first, body
+    number = _varint(request_id)
+    return _opening(len(number) + len(body) + 1), number, body
+
+
+def frame(answers: Iterable[bytes]) -> bytes:
+    """A VerdictFrame of the parts of entries."""
+    return b"".join(answers)
+
+
+def answered(answer: Iterable[bytes]) -> Message:
+    """What an entry says."""
+    return policy_pb2.VerdictFrame.FromString(frame(answer)).verdicts[0]
 
 
 def fill(message: policy_pb2.Verdict, verdict: Verdict, revision: int) -> None:
@@ -189,8 +255,9 @@ def _shadow(outcome: ShadowOutcome) -> policy_pb2.ShadowOutcome:
     )
 
 
-def profile(given: SessionProfile) -> Profile:
-    return policy_pb2.SessionProfile(
+def profile(given: SessionProfile) -> bytes:
+    """A profile as a part of an answer's body."""
+    made = policy_pb2.SessionProfile(
         revision=given.revision,
         hostname=given.hostname,
         banner=given.banner,
@@ -206,13 +273,17 @@ def profile(given: SessionProfile) -> Profile:
         authserv_id=given.hostname,
         may_relay=given.may_relay,
     )
+    return policy_pb2.Verdict(profile=made).SerializeToString()
 
 
-def add_results(message: policy_pb2.Verdict, found: Iterable[AuthenticationResult]) -> None:
-    for one in found:
-        result = message.results.add(method=one.method, result=_enum(one.result), reason=one.reason)
-        for kind, name, value in one.properties:
-            result.properties.add(type=kind, name=name, value=value)
+@lru_cache(maxsize=16_384)
+def result(one: AuthenticationResult) -> bytes:
+    """A result as a part of an answer's body."""
+    message = policy_pb2.Verdict()
+    made = message.results.add(method=one.method, result=_enum(one.result), reason=one.reason)
+    for kind, name, value in one.properties:
+        made.properties.add(type=kind, name=name, value=value)
+    return message.SerializeToString()
 
 
 def blocked(client: Blocked) -> policy_pb2.BlockedClient:

@@ -47,20 +47,11 @@ def matching_key(party: Party, local_domains: frozenset[str]) -> str:
     return party.local_key if party.domain in local_domains else party.matching_key
 
 
-def matches(facts: Facts, snapshot: Snapshot) -> tuple[AccessRule, ...]:
+def matches(facts: Facts) -> tuple[AccessRule, ...]:
     """Every rule that the facts match, whatever its mode and end: address, sender, sender's domain, recipient."""
     found = facts.listed
     if found is None:
-        tables, local_domains = snapshot.access, snapshot.local_domains
-        found = facts.client.access
-        sender, recipient = facts.sender, facts.recipient
-        # The null sender has no domain, and no rule is on it.
-        if sender.domain:
-            found += tables.senders.get(matching_key(sender, local_domains), ())
-            found += tables.domains.get(sender.domain, ())
-        if recipient.domain:
-            found += tables.recipients.get(matching_key(recipient, local_domains), ())
-        facts.listed = found
+        found = facts.listed = facts.client.access + facts.sender.as_sender + facts.recipient.as_recipient
     return found
 
 
@@ -68,7 +59,7 @@ def allow_rules(facts: Facts, snapshot: Snapshot) -> tuple[AccessRule, ...]:
     """The allow rules in force that match."""
     found = facts.allowed_by
     if found is None:
-        found = matches(facts, snapshot) if snapshot.access.has_allow else ()
+        found = matches(facts) if snapshot.access.has_allow else ()
         if found:
             now = facts.now
             found = tuple(rule for rule in found if rule.allow and rule.mode is _ENFORCE and now < rule.expires_at)
@@ -76,12 +67,10 @@ def allow_rules(facts: Facts, snapshot: Snapshot) -> tuple[AccessRule, ...]:
     return found
 
 
-def hits(facts: Facts, snapshot: Snapshot) -> tuple[str, ...]:
+def hits(facts: Facts) -> tuple[str, ...]:
     """Ids of the allow rules that match, in force or in shadow mode, for their hit counters."""
     return tuple(
-        rule.id
-        for rule in matches(facts, snapshot)
-        if rule.allow and rule.mode is not Mode.OFF and facts.now < rule.expires_at
+        rule.id for rule in matches(facts) if rule.allow and rule.mode is not Mode.OFF and facts.now < rule.expires_at
     )
 
 
@@ -97,11 +86,11 @@ def exempts(check: Check) -> Exempt:
     return exempt
 
 
-def recipient_exempts(check: Check, recipient: Party, facts: Facts, snapshot: Snapshot) -> str:
+def recipient_exempts(check: Check, recipient: Party, facts: Facts) -> str:
     """Id of the allow rule on one recipient of the message that lets it pass `check`."""
     if check not in EXEMPTS[Criterion.RECIPIENT]:
         return ""
-    for rule in snapshot.access.recipients.get(matching_key(recipient, snapshot.local_domains), ()):
+    for rule in recipient.as_recipient:
         if rule.allow and rule.mode is Mode.ENFORCE and facts.now < rule.expires_at:
             return rule.id
     return ""
@@ -148,8 +137,8 @@ def _objection(rule: AccessRule) -> Objection:
 def _block(criterion: Criterion, mode: Mode) -> Rule:
     """The rule that tries the block list's entries of one criterion that are in one mode."""
 
-    def judge(facts: Facts, snapshot: Snapshot) -> Objection | None:
-        for rule in matches(facts, snapshot):
+    def judge(facts: Facts, _snapshot: Snapshot) -> Objection | None:
+        for rule in matches(facts):
             if not rule.allow and rule.criterion is criterion and rule.mode is mode and facts.now < rule.expires_at:
                 return _objection(rule)
         return None

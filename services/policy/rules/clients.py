@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from libs.smtp.network import AddressPattern, canonical_ip, counter_key, parse_pattern
 from services.policy.rules.configuration import AccessRule
+from services.policy.rules.lookup import Lookup, Question
 from services.policy.rules.model import Client
 
 _REMEMBERED = 20_000
@@ -49,17 +50,19 @@ _NOT_PUBLIC = Networks(
 class ClientTable:
     """Clients by address."""
 
-    __slots__ = ("_known", "_local", "_rules", "_trusted")
+    __slots__ = ("_known", "_local", "_rules", "_trusted", "_zones")
 
     def __init__(
         self,
         trusted: Iterable[AddressPattern],
         local: Iterable[AddressPattern],
         rules: Mapping[AddressPattern, tuple[AccessRule, ...]],
+        zones: Iterable[str],
     ) -> None:
         self._trusted = Networks(trusted)
         self._local = Networks(local)
         self._rules = _grouped(rules)
+        self._zones = tuple(zones)
         self._known: dict[str, Client] = {}
 
     def find(self, address: str) -> Client:
@@ -80,13 +83,16 @@ class ClientTable:
             if of == version:
                 matching += values.get(number & mask, ())
         canonical = str(address)
+        public = address not in _NOT_PUBLIC
         return Client(
             address=canonical,
             key=counter_key(canonical),
             trusted=address in self._trusted,
             local=address in self._local,
-            public=address not in _NOT_PUBLIC,
+            public=public,
             access=tuple(matching),
+            name_questions=(Question(Lookup.CLIENT_NAME, canonical),),
+            dnsbl_questions=tuple(Question(Lookup.DNSBL, canonical, zone) for zone in self._zones) if public else (),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address
 
 from libs.smtp.reply import (
@@ -32,7 +33,8 @@ from services.policy.rules.model import (
     Snapshot,
     Stage,
 )
-from services.policy.rules.recipients import is_postmaster
+
+_FOUND = Outcome.FOUND
 
 _LISTED = Objection(DNSBL_LISTED, explanation="The client's address is listed with a configured code.")
 _SPF_FAIL = Objection(SPF_FAILED, explanation="SPF: the domain does not let this address send.")
@@ -84,17 +86,13 @@ dmarc_exempt = exemptions.any_of(exemptions.stranger_checks, access.exempts(Chec
 # DNS block lists
 
 
-def _dnsbl_questions(facts: Facts, snapshot: Snapshot) -> tuple[Question, ...]:
-    if not facts.client.public:
-        return ()
-    return tuple(
-        Question(Lookup.DNSBL, facts.client.address, zone=zone.zone) for zone in snapshot.content_checks.dnsbl_zones
-    )
+def _dnsbl_questions(facts: Facts, _snapshot: Snapshot) -> tuple[Question, ...]:
+    return facts.client.dnsbl_questions
 
 
 def is_listed(finding: Finding, zone: DnsblZone) -> bool:
     """Only a configured code in 127.0.0.0/8 is a listing; 127.255.255.x and anything else says nothing (C83)."""
-    return finding.outcome is Outcome.FOUND and any(
+    return finding.outcome is _FOUND and any(
         low <= int(IPv4Address(record)) <= high and not record.startswith("127.255.255.")
         for record in finding.records
         for low, high in zone.codes
@@ -102,10 +100,10 @@ def is_listed(finding: Finding, zone: DnsblZone) -> bool:
 
 
 def _dnsbl(facts: Facts, snapshot: Snapshot) -> Objection | None:
-    if not facts.client.public:
-        return None
-    for zone in snapshot.content_checks.dnsbl_zones:
-        if is_listed(facts.findings[Question(Lookup.DNSBL, facts.client.address, zone=zone.zone)], zone):
+    # A client that is asked about nowhere has no questions.
+    findings = [facts.findings[question] for question in facts.client.dnsbl_questions]
+    for finding, zone in zip(findings, snapshot.content_checks.dnsbl_zones, strict=False):
+        if is_listed(finding, zone):
             return _LISTED
     return None
 
@@ -115,8 +113,12 @@ def _dnsbl(facts: Facts, snapshot: Snapshot) -> Objection | None:
 
 def spf_question(facts: Facts) -> Question:
     """MAIL FROM, or for `<>` the HELO name (RFC 7208 2.4)."""
-    sender = facts.sender.wire.decode() if facts.sender.domain else ""
-    return Question(Lookup.SPF, sender, helo=helo_domain(facts.helo_name), client=facts.client.address)
+    return _spf_question(facts.sender.wire if facts.sender.domain else b"", facts.helo_name, facts.client.address)
+
+
+@lru_cache(maxsize=8192)
+def _spf_question(sender: bytes, helo_name: bytes, client: str) -> Question:
+    return Question(Lookup.SPF, sender.decode(), helo=helo_domain(helo_name), client=client)
 
 
 def _spf_questions(facts: Facts, _snapshot: Snapshot) -> tuple[Question, ...]:
@@ -148,8 +150,8 @@ def _needs_scan(facts: Facts, snapshot: Snapshot) -> bool:
     if not facts.recipients:
         return True
     return any(
-        not is_postmaster(recipient, snapshot)
-        and not access.recipient_exempts(Check.ANTIVIRUS, recipient, facts, snapshot)
+        not recipient.is_postmaster
+        and not access.recipient_exempts(Check.ANTIVIRUS, recipient, facts)
         and not access.discards(recipient, facts, snapshot)
         for recipient in facts.recipients
     )
@@ -205,7 +207,9 @@ def dmarc_judgement(facts: Facts) -> dmarc.Judgement | None:
     return dmarc.judge(facts, spf_result(facts.findings[spf_question(facts)]), spf_domain(facts))
 
 
-def _dmarc(facts: Facts, _snapshot: Snapshot) -> Objection | None:
+def _dmarc(facts: Facts, snapshot: Snapshot) -> Objection | None:
+    for question in dmarc_questions(facts, snapshot):
+        facts.findings[question]
     judged = dmarc_judgement(facts)
     if judged is None:
         return _DMARC_NO_FROM

@@ -7,6 +7,7 @@ what costs nothing to know, and last what costs a look-up. So a recipient that i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from libs.smtp.value import value
 from services.policy.rules import (
@@ -21,11 +22,12 @@ from services.policy.rules import (
     sender,
 )
 from services.policy.rules.configuration import Mode
-from services.policy.rules.lookup import Question
+from services.policy.rules.lookup import NotKnownError, Question
 from services.policy.rules.model import (
-    ACCEPTED,
+    NO_CHECKS,
     Action,
     Asks,
+    Checks,
     Exempt,
     Facts,
     Judge,
@@ -101,11 +103,14 @@ class Rulebook:
     """A snapshot with the rules that are on under it, by stage; what the snapshot alone tells is settled here."""
 
     __slots__ = (
+        "_checked",
         "_checks_content",
         "_early",
         "_for_postmaster",
+        "_refused",
         "_steps",
         "_unlisted",
+        "accepted",
         "counts",
         "looks_up",
         "snapshot",
@@ -120,6 +125,10 @@ class Rulebook:
         self._unlisted = _by_stage([(rule, mode) for rule, mode in on if not rule.by_lists])
         self._checks_content = content.any_check(snapshot)
         self._early = tuple(rule for rule, _ in on if rule.early)
+        # Nobody has anything to say; the same with content checks; and what one rule answers.
+        self.accepted = Verdict(shared=True)
+        self._checked: dict[Checks, Verdict] = {}
+        self._refused: dict[tuple[str, Objection], Verdict] = {}
         # By stage number: whether any rule there reads a counter, and whether one looks anything up.
         self.counts = tuple(any(rule.counted and rule.stage == number for rule, _ in on) for number in _NUMBERS)
         self.looks_up = tuple(
@@ -144,32 +153,28 @@ class Rulebook:
 
         The facts must hold the counts of `counting.operations`. Look-ups they lack are named by Missing, all at once.
         """
-        snapshot, findings, may_be_exempt = self.snapshot, facts.findings, facts.may_be_exempt
+        snapshot, may_be_exempt = self.snapshot, facts.may_be_exempt
         verdict: Verdict | None = None
-        for judge, exempt, asks, in_shadow, reason_id in self._steps_for(facts):
-            if asks is None:
+        reason_id = ""
+        try:
+            for judge, exempt, asks, in_shadow, reason_id in self._steps_for(facts):
+                if may_be_exempt and asks is not None and exempt(facts, snapshot):
+                    continue
+                objection = judge(facts, snapshot)
                 # Most have nothing to object to, which is quicker to see than who is exempt.
-                objection = judge(facts, snapshot)
-                if objection is None or (may_be_exempt and exempt(facts, snapshot)):
+                if objection is None or (may_be_exempt and asks is None and exempt(facts, snapshot)):
                     continue
-            else:
-                if may_be_exempt and exempt(facts, snapshot):
-                    continue
-                for question in asks(facts, snapshot):
-                    if question not in findings and not findings.knows(question):
-                        return Missing(self._questions(facts, after=reason_id))
-                objection = judge(facts, snapshot)
-                if objection is None:
-                    continue
-            if verdict is None:
-                verdict = Verdict()
-            if in_shadow:
-                verdict.shadow += (ShadowOutcome(reason_id, objection.rule_id, objection.reply),)
-            elif objection.quarantine:
-                verdict.quarantine = True
-            else:
-                _decide(verdict, reason_id, objection)
-                break
+                if in_shadow:
+                    verdict = verdict or Verdict()
+                    verdict.shadow += (ShadowOutcome(reason_id, objection.rule_id, objection.reply),)
+                elif objection.quarantine:
+                    verdict = verdict or Verdict()
+                    verdict.quarantine = True
+                else:
+                    verdict = self._refusal(verdict, reason_id, objection)
+                    break
+        except NotKnownError:
+            return Missing(self._questions(facts, after=reason_id))
         return self._completed(facts, verdict)
 
     def questions(self, facts: Facts) -> tuple[Question, ...]:
@@ -190,7 +195,7 @@ class Rulebook:
         stage = facts.stage
         if facts.for_postmaster:
             return self._for_postmaster[stage]
-        if stage == _RCPT and not access.matches(facts, self.snapshot):
+        if stage == _RCPT and not access.matches(facts):
             return self._unlisted[stage]
         return self._steps[stage]
 
@@ -201,15 +206,38 @@ class Rulebook:
             if facts.listed and not facts.for_postmaster:
                 hits = _hits(facts, verdict, self.snapshot)
                 if hits:
-                    verdict = verdict or Verdict()
+                    verdict = Verdict() if verdict is None else _own(verdict)
                     verdict.hits = hits
-            if self._checks_content and (verdict is None or verdict.action is _ACCEPT):
-                verdict = verdict or Verdict()
-                verdict.checks = content.checks_needed(facts, self.snapshot)
+            if self._checks_content:
+                if verdict is None:
+                    return self._accepted_with(content.checks_needed(facts, self.snapshot))
+                if verdict.action is _ACCEPT:
+                    verdict.checks = content.checks_needed(facts, self.snapshot)
         elif stage == _MAIL and facts.junk_commands_uncharged:
-            verdict = verdict or Verdict()
+            verdict = Verdict() if verdict is None else _own(verdict)
             verdict.delay = protocol.junk_delay(facts, self.snapshot)
-        return verdict or ACCEPTED
+        return self.accepted if verdict is None else verdict
+
+    def _accepted_with(self, checks: Checks) -> Verdict:
+        if checks is NO_CHECKS:
+            return self.accepted
+        verdict = self._checked.get(checks)
+        if verdict is None:
+            verdict = self._checked[checks] = Verdict(checks=checks, shared=True)
+        return verdict
+
+    def _refusal(self, verdict: Verdict | None, reason_id: str, objection: Objection) -> Verdict:
+        """What an objection decides, beside what `verdict` holds of the rules before it."""
+        if verdict is not None:
+            _decide(verdict, reason_id, objection)
+            return verdict
+        if objection.rule_id:
+            return objected(reason_id, objection)
+        verdict = self._refused.get((reason_id, objection))
+        if verdict is None:
+            verdict = self._refused[reason_id, objection] = objected(reason_id, objection)
+            verdict.shared = True
+        return verdict
 
 
 def _by_stage(rules: Sequence[tuple[Rule, Mode]]) -> tuple[_Steps, ...]:
@@ -230,7 +258,12 @@ def _hits(facts: Facts, verdict: Verdict | None, snapshot: Snapshot) -> tuple[st
         hits = tuple(outcome.rule_id for outcome in verdict.shadow if outcome.rule_id)
         if verdict.rule_id:
             hits += (verdict.rule_id,)
-    return hits + access.hits(facts, snapshot) if snapshot.access.has_allow else hits
+    return hits + access.hits(facts) if snapshot.access.has_allow else hits
+
+
+def _own(verdict: Verdict) -> Verdict:
+    """One that may be written into."""
+    return replace(verdict, shared=False) if verdict.shared else verdict
 
 
 def objected(reason_id: str, objection: Objection) -> Verdict:

@@ -17,7 +17,7 @@ def may_hold(facts: Facts, snapshot: Snapshot) -> bool:
     client = facts.client
     if client.trusted or client.local or facts.listener != _SMTP or facts.account is not None:
         return True
-    return snapshot.access.has_allow and bool(matches(facts, snapshot)) and bool(allow_rules(facts, snapshot))
+    return snapshot.access.has_allow and bool(matches(facts)) and bool(allow_rules(facts, snapshot))
 
 
 def logged_in(facts: Facts, snapshot: Snapshot) -> str:

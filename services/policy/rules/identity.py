@@ -45,22 +45,17 @@ def _helo(raw: bytes) -> _Helo:
     )
 
 
-@lru_cache(maxsize=8192)
-def _client_name(address: str) -> tuple[Question, ...]:
-    return (Question(Lookup.CLIENT_NAME, address),)
-
-
 def helo_domain(helo_name: bytes) -> str:
     """The canonical HELO name, empty where it is a literal or no name."""
     return _helo(helo_name).name
 
 
 def client_name_question(facts: Facts, _snapshot: Snapshot) -> tuple[Question, ...]:
-    return _client_name(facts.client.address)
+    return facts.client.name_questions
 
 
 def _unknown_client(facts: Facts, _snapshot: Snapshot) -> Objection | None:
-    outcome = facts.findings[_client_name(facts.client.address)[0]].outcome
+    outcome = facts.findings[facts.client.name_questions[0]].outcome
     if outcome is _FOUND:
         return None
     return _NO_NAME if outcome is _NONE else _NO_NAME_ANSWER

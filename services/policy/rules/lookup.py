@@ -58,22 +58,34 @@ class Finding:
 NULL_MX = "null_mx"
 
 
+class NotKnownError(Exception):
+    """A finding is not there yet: its question has to be looked up."""
+
+
 class Findings(dict[Question, Finding]):
-    """What is known for one decision. `source` knows more; what is taken from it is kept here, to be shown later."""
+    """What is known for one decision. `source` knows more; what is taken from it is kept here, to be shown later.
+
+    `self[question]` raises NotKnownError where neither knows.
+    """
 
     __slots__ = ("source",)
 
     def __init__(self, source: Callable[[Question], Finding | None] | None = None) -> None:
         self.source = source
 
-    def knows(self, question: Question) -> bool:
-        """Whether `self[question]` is there, now."""
-        if question in self:
-            return True
+    def __missing__(self, question: Question) -> Finding:
         finding = self.source(question) if self.source is not None else None
         if finding is None:
-            return False
+            raise NotKnownError
         self[question] = finding
+        return finding
+
+    def knows(self, question: Question) -> bool:
+        """Whether `self[question]` is there, now."""
+        try:
+            self[question]
+        except NotKnownError:
+            return False
         return True
 
 

@@ -106,6 +106,8 @@ class Snapshot:
     accounts: Mapping[str, Account]
     # By address (`Party.local_key`).
     owners: Mapping[str, Account]
+    # By `Party.wire`: those met lately.
+    parties: dict[bytes, Party] = field(default_factory=dict)
 
 
 # Facts
@@ -113,7 +115,10 @@ class Snapshot:
 
 @value(frozen=True, slots=True)
 class Party:
-    """A sender, recipient or author: an address with the keys that it is compared by. `<>` has no local part."""
+    """A sender, recipient or author: an address with the keys that it is compared by. `<>` has no local part.
+
+    What follows from the address under one snapshot is filled in by `parties.party`.
+    """
 
     wire: bytes
     # Lower case.
@@ -123,6 +128,24 @@ class Party:
     # Among accounts and aliases, where the local part's case has no meaning; and anywhere else.
     local_key: str
     matching_key: str
+    # Mail for the domain is taken from anyone.
+    is_ours: bool = False
+    is_postmaster: bool = False
+    # The domain is ours, and the address does not exist there.
+    is_unknown: bool = False
+    # An account here, an alias or postmaster.
+    is_account: bool = False
+    # An account has the address.
+    is_owned: bool = False
+    # The domain is one label only.
+    is_short: bool = False
+    # Access rules that match it as a sender and as a recipient, expired ones included.
+    as_sender: tuple[AccessRule, ...] = ()
+    as_recipient: tuple[AccessRule, ...] = ()
+    # What to look up about the domain of mail from it; empty where there is nothing to.
+    domain_questions: tuple[Question, ...] = ()
+    # As JSON, for logs.
+    quoted: str = '""'
 
 
 NOBODY = Party(b"", "", "", "", "")
@@ -141,6 +164,9 @@ class Client:
     public: bool
     # Access rules that match the address, the closest first, expired ones included.
     access: tuple[AccessRule, ...] = ()
+    # What to look up about the address: its names, and its listings, one a zone.
+    name_questions: tuple[Question, ...] = ()
+    dnsbl_questions: tuple[Question, ...] = ()
 
 
 @value(frozen=True, slots=True)
@@ -237,9 +263,9 @@ class Facts:
 # Verdicts
 
 
-@value(frozen=True, slots=True)
+@value(frozen=True, slots=True, eq=False)
 class Objection:
-    """What a rule answers when it does not let something pass."""
+    """What a rule answers when it does not let something pass. Made once, except for an access rule."""
 
     reply: Reply | None
     action: Action = Action.REJECT
@@ -271,9 +297,9 @@ class Checks:
 NO_CHECKS = Checks()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Verdict:
-    """What the rules decided. Most decisions share one object, ACCEPTED: nothing changes a verdict that was given."""
+    """What the rules decided. Most decisions share one of a rulebook's: nothing changes a verdict that was given."""
 
     action: Action = Action.ACCEPT
     reply: Reply | None = None
@@ -289,10 +315,8 @@ class Verdict:
     account: str = ""
     # Access rules that matched.
     hits: tuple[str, ...] = ()
-
-
-# Nobody has anything to say.
-ACCEPTED = Verdict()
+    # One of a rulebook's, that is met again and again.
+    shared: bool = False
 
 
 # Rules

@@ -13,6 +13,9 @@ _MESSAGE_OVER_LIMIT = Objection(
 )
 
 
+# Of an address with its keys alone; rules read `Party`.
+
+
 def is_postmaster(recipient: Party, snapshot: Snapshot) -> bool:
     """Addresses that always take mail (RFC 5321 4.5.1), so that a refused sender can still reach a person."""
     if recipient.local == "postmaster":
@@ -39,8 +42,8 @@ def is_account(recipient: Party, snapshot: Snapshot) -> bool:
     return not recipient.domain and is_postmaster(recipient, snapshot)
 
 
-def _unknown(facts: Facts, snapshot: Snapshot) -> Objection | None:
-    return _UNKNOWN if is_unknown(facts.recipient, snapshot) else None
+def _unknown(facts: Facts, _snapshot: Snapshot) -> Objection | None:
+    return _UNKNOWN if facts.recipient.is_unknown else None
 
 
 def _limit_on(stage: Stage, snapshot: Snapshot) -> Mode:

@@ -27,11 +27,6 @@ def permission(facts: Facts, snapshot: Snapshot) -> str:
     )
 
 
-def is_ours(domain: str, snapshot: Snapshot) -> bool:
-    """Whether mail for the domain is taken from anyone."""
-    return domain in snapshot.local_domains or domain in snapshot.relay_domains
-
-
 def _login_required(facts: Facts, snapshot: Snapshot) -> Objection | None:
     if facts.listener == _SMTP or permission(facts, snapshot):
         return None
@@ -39,7 +34,7 @@ def _login_required(facts: Facts, snapshot: Snapshot) -> Objection | None:
 
 
 def _relay_denied(facts: Facts, snapshot: Snapshot) -> Objection | None:
-    if is_ours(facts.recipient.domain, snapshot) or permission(facts, snapshot):
+    if facts.recipient.is_ours or permission(facts, snapshot):
         return None
     return _RELAY_DENIED
 
@@ -55,13 +50,13 @@ def _match_exempt(facts: Facts, snapshot: Snapshot) -> str:
     return exemptions.local_network(facts, snapshot)
 
 
-def _sender_mismatch(facts: Facts, snapshot: Snapshot) -> Objection | None:
+def _sender_mismatch(facts: Facts, _snapshot: Snapshot) -> Objection | None:
     sender = facts.sender
     if not sender.domain:
         return None
     if facts.account is not None:
         return None if sender.local_key in facts.account.addresses else _NOT_OF_LOGIN
-    return _OF_ANOTHER if sender.local_key in snapshot.owners else None
+    return _OF_ANOTHER if sender.is_owned else None
 
 
 def _from_mismatch(facts: Facts, _snapshot: Snapshot) -> Objection | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from libs.smtp.value import value
 from services.policy.rules import content, exemptions
 from services.policy.rules.configuration import Mode
@@ -15,10 +17,13 @@ _IPREV = {
     Outcome.NO_ANSWER: CheckResult.TEMPERROR,
 }
 
+# Results that are remembered, of each method.
+_SHARED = 16_384
 
-@value(frozen=True, slots=True)
+
+@value(frozen=True, slots=True, eq=False)
 class AuthenticationResult:
-    """One method. `properties`: (ptype, name, value) of RFC 8601 2.2."""
+    """One method. `properties`: (ptype, name, value) of RFC 8601 2.2. What many messages share is made once."""
 
     method: str
     result: CheckResult
@@ -49,9 +54,10 @@ def results(facts: Facts, snapshot: Snapshot) -> tuple[AuthenticationResult, ...
         return tuple(found)
     name = facts.findings.get(client_name_question(facts, snapshot)[0])
     if name is not None:
-        iprev = (("policy", "iprev", facts.client.address.encode()),)
-        found.append(AuthenticationResult("iprev", _IPREV[name.outcome], "", iprev))
-    found += _spf(facts)
+        found.append(_iprev(facts.client.address, name.outcome))
+    checks = snapshot.content_checks
+    if checks.spf is not Mode.OFF or checks.dmarc is not Mode.OFF:
+        found += _spf(facts)
     found += _dkim(facts)
     found += _dmarc(facts, snapshot)
     arc = facts.content.arc
@@ -66,15 +72,30 @@ def _spf(facts: Facts) -> list[AuthenticationResult]:
     finding = facts.findings.get(question)
     if finding is None:
         return []
-    identity = ("smtp", "mailfrom", facts.sender.wire) if question.subject else ("smtp", "helo", question.helo.encode())
-    return [AuthenticationResult("spf", content.spf_result(finding), "", (identity,))]
+    result = content.spf_result(finding)
+    if question.subject:
+        return [_of_spf(result, "mailfrom", facts.sender.wire)]
+    return [_of_spf(result, "helo", question.helo.encode())]
+
+
+@lru_cache(maxsize=_SHARED)
+def _of_spf(result: CheckResult, name: str, identity: bytes) -> AuthenticationResult:
+    return AuthenticationResult("spf", result, "", (("smtp", name, identity),))
+
+
+@lru_cache(maxsize=_SHARED)
+def _iprev(address: str, outcome: Outcome) -> AuthenticationResult:
+    return AuthenticationResult("iprev", _IPREV[outcome], "", (("policy", "iprev", address.encode()),))
+
+
+_NO_SIGNATURE = AuthenticationResult("dkim", CheckResult.NONE)
 
 
 def _dkim(facts: Facts) -> list[AuthenticationResult]:
     if not facts.content.dkim_checked:
         return []
     if not facts.content.dkim:
-        return [AuthenticationResult("dkim", CheckResult.NONE)]
+        return [_NO_SIGNATURE]
     found = []
     for signature in facts.content.dkim:
         properties = [("header", "d", signature.domain.encode())]

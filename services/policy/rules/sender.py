@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
-from libs.smtp.address import is_fqdn
 from libs.smtp.reply import NON_FQDN_SENDER, SENDER_DOMAIN_UNKNOWN, SENDER_DOMAIN_UNKNOWN_NOW, SENDER_NULL_MX
 from services.policy.rules import exemptions
-from services.policy.rules.lookup import NULL_MX, Lookup, Outcome, Question
+from services.policy.rules.lookup import NULL_MX, Outcome, Question
 from services.policy.rules.model import Facts, Objection, Rule, Snapshot, Stage
-from services.policy.rules.recipients import is_account
-from services.policy.rules.relaying import is_ours
 
 _FOUND = Outcome.FOUND
 
@@ -21,22 +16,11 @@ _TAKES_NO_MAIL = Objection(SENDER_NULL_MX, explanation="The sender's domain says
 
 
 def _non_fqdn(facts: Facts, _snapshot: Snapshot) -> Objection | None:
-    domain = facts.sender.domain
-    if not domain or domain.startswith("[") or is_fqdn(domain):
-        return None
-    return _NON_FQDN
+    return _NON_FQDN if facts.sender.is_short else None
 
 
-@lru_cache(maxsize=8192)
-def _question(domain: str) -> tuple[Question, ...]:
-    return (Question(Lookup.SENDER_DOMAIN, domain),)
-
-
-def _questions(facts: Facts, snapshot: Snapshot) -> tuple[Question, ...]:
-    domain = facts.sender.domain
-    if not domain or domain.startswith("[") or is_ours(domain, snapshot) or is_account(facts.recipient, snapshot):
-        return ()
-    return _question(domain)
+def _questions(facts: Facts, _snapshot: Snapshot) -> tuple[Question, ...]:
+    return () if facts.recipient.is_account else facts.sender.domain_questions
 
 
 def _unknown(facts: Facts, snapshot: Snapshot) -> Objection | None:

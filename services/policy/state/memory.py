@@ -70,7 +70,8 @@ class MemoryStore:
         for operation in operations:
             counter = operation.counter
             if counter is _BLOCKED:
-                answers.append(self._is_blocked(operation.client, now))
+                blocked = self._blocked.get(operation.client)
+                answers.append(0 if blocked is None or now >= blocked.ends_at else 1)
             elif counter is _CONNECTIONS:
                 answers.append(self._open(operation.client, operation.member, owner))
             elif counter is _UNKNOWN_RECIPIENTS:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from libs.smtp.address import from_wire
 from services.policy.lookups import dmarc as lookup
 from services.policy.lookups.resolver import Resolver, nameservers
 from services.policy.rules import dmarc
 from services.policy.rules.dmarc import Disposition, Published
 from services.policy.rules.lookup import Finding, Outcome
 from services.policy.rules.model import CheckResult, Client, Content, DkimSignature, Facts, Stage
-from services.policy.rules.parties import party
+from services.policy.rules.parties import party_of
 from tests.peers.dns import Behaviour, DnsServer
 
 
@@ -149,7 +150,9 @@ def judged(
     """`records` for every domain that is walked from."""
     signatures = tuple(DkimSignature(result, domain) for domain, result in (dkim or {}).items())
     content = Content(
-        authors=tuple(party(author.encode()) for author in authors.split()), dkim_checked=True, dkim=signatures
+        authors=tuple(party_of(from_wire(author.encode())) for author in authors.split()),
+        dkim_checked=True,
+        dkim=signatures,
     )
     facts = Facts(Stage.END_OF_DATA, 0.0, "", Client("192.0.2.1", "192.0.2.1", False, False, True), content=content)
     published = {name: dmarc.parse(f"v=DMARC1; {text}") for name, text in records.items()}

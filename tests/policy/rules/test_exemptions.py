@@ -51,8 +51,8 @@ def test_no_exemption_holds_where_none_may(
         under.clients.find(client),
         listener,
         account=under.accounts.get(login),
-        sender=party(sender.encode()),
-        recipient=party(recipient.encode()),
+        sender=party(sender.encode(), under),
+        recipient=party(recipient.encode(), under),
     )
     held = {rule.reason_id for rule in RULES if rule.exempt(facts, under)}
     assert exemptions.may_hold(facts, under) or not held
