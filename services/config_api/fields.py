@@ -82,7 +82,9 @@ def _decimal(value: object) -> object:
     return value
 
 
-Decimal = Annotated[int, BeforeValidator(_decimal)]
+# Of a number with bounds of its own: they stand before it, else the document does not have them.
+DIGITS = BeforeValidator(_decimal)
+Decimal = Annotated[int, DIGITS]
 
 Mode = Annotated[
     Literal["off", "shadow", "enforce"],

@@ -47,6 +47,9 @@ def test_operations_are_named_for_generators(document: dict[str, Any]) -> None:
             assert list(found["responses"][status]["content"]) == ["application/problem+json"]
         for parameter in found.get("parameters", ()):
             assert parameter.get("description"), (path, parameter["name"])
+            schema = parameter["schema"]
+            assert schema["type"] != "integer" or {"minimum", "maximum"} <= schema.keys(), (path, parameter["name"])
+            assert not {"ge", "gt", "le", "lt"} & schema.keys(), (path, parameter["name"])
 
 
 @pytest.mark.parametrize(("body", "media_type"), [(b"x", "text/plain"), (b"{", "application/json")])

@@ -12,7 +12,7 @@ from services.config_api import pagination
 from services.config_api.answers import Answer, Time, problem_responses
 from services.config_api.context import needs, parts
 from services.config_api.editing import time_text
-from services.config_api.fields import Decimal
+from services.config_api.fields import DIGITS
 from services.config_api.queue.schemas import FilterText, PageQuery
 from services.config_api.revision import Actor
 
@@ -47,7 +47,7 @@ class AuditQuery(PageQuery):
 
     actor: FilterText | None = Field(default=None, description="Name of the API key.")
     action: FilterText | None = Field(default=None, description="The operationId.")
-    status: Decimal | None = Field(default=None, ge=100, le=599, description="The HTTP status.")
+    status: Annotated[int, Field(ge=100, le=599), DIGITS] | None = Field(default=None, description="The HTTP status.")
 
 
 @router.get(

@@ -12,7 +12,7 @@ from services.config_api import pagination
 from services.config_api.answers import Answer, Time, as_kept, kept, problem_responses
 from services.config_api.context import IdempotencyKey, needs, parts, repetition
 from services.config_api.editing import time_text
-from services.config_api.fields import Decimal
+from services.config_api.fields import DIGITS, Decimal
 from services.config_api.paths import BEFORE_COLON
 from services.config_api.queue.schemas import PageQuery
 from services.config_api.revision import Actor
@@ -20,7 +20,7 @@ from services.config_api.revisions.repository import Change, Revisions
 
 Reader = Annotated[Actor, Depends(needs("reader"))]
 _LARGEST = (1 << 53) - 1
-Number = Annotated[Decimal, Path(ge=1, le=_LARGEST, description="A revision's number.")]
+Number = Annotated[int, Field(ge=1, le=_LARGEST), DIGITS, Path(description="A revision's number.")]
 
 router = APIRouter(tags=["history"])
 
