@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from services.relay.delivery.options import PROHIBITED_NETWORKS, networks
+from services.relay.delivery.options import PROHIBITED_NETWORKS, networks, own_addresses
 from services.relay.mx import Exchangers, Ourselves, Targets, parse_literal
 from services.relay.resolver import Finding, HostsFile, Resolver, absolute, parse_server
 from services.relay.transaction import Result
@@ -168,6 +168,15 @@ async def test_mx_hosts_that_are_ourselves_or_prohibited_are_never_tried(
     assert tried(targets) == []
     assert targets.failure is not None
     assert (targets.failure.result, targets.failure.enhanced_code) == (Result.FAILED, "5.4.6")
+
+
+def test_own_addresses_are_compared_as_ipv4_where_they_are_mapped() -> None:
+    found = own_addresses("192.0.2.1, [::ffff:192.0.2.2]:2525, [2001:db8::1]")
+    assert found == {
+        (ip_address("192.0.2.1"), 0),
+        (ip_address("192.0.2.2"), 2525),
+        (ip_address("2001:db8::1"), 0),
+    }
 
 
 async def test_an_own_address_on_another_port_is_another_server(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import field, fields
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from pathlib import Path
 
 from libs.smtp.value import value
-from services.relay.mx import Address, Network
+from services.relay.mx import Address, Network, canonical
 
 # RELAY_PROHIBITED_NETWORKS: where an MX record or a literal in somebody's address must never lead: "this" network,
 # loopback, multicast and reserved space (C53, C111). Mapped IPv4 addresses are judged as IPv4. Private ranges are not
@@ -34,7 +34,8 @@ def own_addresses(text: str) -> frozenset[tuple[Address, int]]:
             port = port.removeprefix(":") or "0"
         elif part.count(":") == 1:
             host, _, port = part.partition(":")
-        found.add((ip_address(host), int(port)))
+        # As the addresses that are compared with them.
+        found.add((canonical(host), int(port)))
     return frozenset(found)
 
 
