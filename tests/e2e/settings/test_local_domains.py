@@ -56,6 +56,30 @@ def test_accounts_and_aliases_come_and_go(gateway: Gateway) -> None:
     assert gateway.attempt("dora@ours.test") == "RCPT 550 5.1.1"
 
 
+@pytest.mark.parametrize("written", ["j\u00fcrgen", "J\u00dcRGEN", "ju\u0308rgen"])
+def test_an_alias_beyond_ascii_gives_ascii_mail_to_a_server_without_smtputf8(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    """C59: neither its case nor its composition matters, and nothing that we add needs the extension."""
+    monkeypatch.setattr(gateway.far, "offer", Offer(smtputf8=False))
+    gateway.create("aliases", address="j\u00fcrgen@ours.test", targets=[FAR])
+    with gateway.connect() as client:
+        assert client.mail("bill@far.test", "SMTPUTF8") == "250"
+        assert client.rcpt(f"{written}@ours.test") == "250"
+        assert client.data(message(f"for {written.encode().hex()}")) == "250"
+    assert gateway.delivered(f"for {written.encode().hex()}", gateway.far).accepted_recipients == [FAR.encode()]
+
+
+def test_held_mail_for_the_postmaster_goes_to_the_external_ones_as_soon_as_there_are_some(gateway: Gateway) -> None:
+    """C138"""
+    sender = "early@far.test"
+    assert gateway.attempt("postmaster@ours.test", sender=sender, content=message("too early")) == "accepted"
+    until(lambda: "held" in gateway.states(sender).values(), "held", 10)
+    gateway.patch("general", {"external_postmasters": [FAR]})
+    assert gateway.delivered("too early", gateway.far).accepted_recipients == [FAR.encode()]
+    until(lambda: gateway.states(sender) == {"postmaster@ours.test": "expanded", FAR: "delivered"}, "given on", 10)
+
+
 def test_an_alias_goes_to_all_its_targets_once(gateway: Gateway) -> None:
     gateway.create("aliases", address="all@ours.test", targets=[world.ALICE, "carol@ours.test", FAR, "info@ours.test"])
     assert gateway.attempt("all@ours.test", sender="fan@far.test", content=message("fan out")) == "accepted"
