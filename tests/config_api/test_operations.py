@@ -186,6 +186,19 @@ async def test_routes_are_explained(operated: Operated) -> None:
     assert fake_relay.asked[-1].sender == b"a@b.example"
 
 
+async def test_the_postmaster_without_a_domain_is_explained(operated: Operated) -> None:
+    """RFC 5321 4.5.1: RCPT takes it, so that it can be asked about."""
+    service, fake_policy, fake_relay = operated
+    for name, status in (("postmaster", 200), ("PostMaster", 200), ("mailer-daemon", 422), ("", 422)):
+        facts = {"client_address": "192.0.2.1", "recipient": name, "recipients": [name]}
+        session = await service.api.post("/v1/explain/session", json={"facts": facts})
+        route = await service.api.post("/v1/explain/route", json={"recipient": name})
+        assert (session.status_code, route.status_code) == (status, status), name
+        if status == 200:
+            assert fake_policy.asked[-1].facts.transaction.recipient == name.encode()
+            assert fake_relay.asked[-1].recipient == name.encode()
+
+
 async def test_relay_hosts_are_tried(operated: Operated) -> None:
     service, _, fake_relay = operated
     configured = await service.api.post("/v1/relay-hosts:test", json={"rule_id": "delivery"})

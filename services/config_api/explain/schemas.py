@@ -7,8 +7,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from libs.smtp.address import parse_address
 from services.config_api.answers import Answer
-from services.config_api.fields import Address, Instant, Model, fault, ip_address
+from services.config_api.fields import Address, Instant, Model, checked, fault, ip_address
 
 
 def _address(text: str) -> str:
@@ -24,6 +25,23 @@ IpAddress = Annotated[
     str,
     Field(max_length=60, pattern=r"^[0-9A-Fa-f:.]+$", examples=["192.0.2.7"]),
     AfterValidator(_address),
+]
+
+
+def _recipient(text: str) -> str:
+    """As RCPT takes it: `postmaster` needs no domain (RFC 5321 4.5.1)."""
+    return text if text.lower() == "postmaster" else str(parse_address(text))
+
+
+Recipient = Annotated[
+    str,
+    Field(
+        min_length=3,
+        max_length=512,
+        examples=["user@example.com", "postmaster"],
+        description="A full e-mail address, or postmaster.",
+    ),
+    AfterValidator(checked("address", _recipient)),
 ]
 Check = Literal["none", "neutral", "pass", "fail", "softfail", "policy", "temperror", "permerror"]
 StageName = Literal["connect", "helo", "mail", "rcpt", "data", "end_of_data", "junk_command", "pipelining"]
@@ -62,8 +80,8 @@ class SessionFacts(Model):
         default="", description="The account it has logged in as; empty: none."
     )
     sender: Address | None = Field(default=None, description="Envelope sender; null: the null sender.")
-    recipient: Address | None = Field(default=None, description="The recipient asked about.")
-    recipients: list[Address] = Field(default=[], max_length=1000, description="Those taken before.")
+    recipient: Recipient | None = Field(default=None, description="The recipient asked about.")
+    recipients: list[Recipient] = Field(default=[], max_length=1000, description="Those taken before.")
     declared_size: int = Field(default=0, ge=0, le=1 << 50, description="SIZE of MAIL in octets; 0: none.")
     junk_commands: int = Field(default=0, ge=0, le=1_000_000, description="Junk commands so far.")
     content: ContentFacts | None = Field(default=None, description="For stage end_of_data.")
@@ -155,7 +173,7 @@ class MailToRoute(Model):
     """Whose mail to whom."""
 
     sender: Address | None = Field(default=None, description="Envelope sender; null: the null sender.")
-    recipient: Address = Field(description="Envelope recipient.")
+    recipient: Recipient = Field(description="Envelope recipient.")
 
 
 class RouteRule(Answer):
