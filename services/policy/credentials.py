@@ -62,6 +62,8 @@ class CredentialChecker:
         # Keyed digest of (account's hash, password) to when it is forgotten; the key dies with the process.
         self._key = os.urandom(32)
         self._remembered: OrderedDict[bytes, float] = OrderedDict()
+        self._typical_of: Mapping[str, Account] | None = None
+        self._typical_hash = ""
         # Hashes to check unknown logins against, by their parameters.
         self._decoys: dict[object, str] = {}
 
@@ -124,12 +126,12 @@ class CredentialChecker:
             self._remembered.popitem(last=False)
         return CredentialOutcome.ACCEPTED
 
-    @staticmethod
-    def _typical(accounts: Mapping[str, Account]) -> str:
-        """A hash whose parameters the decoy takes on."""
-        for account in accounts.values():
-            return account.password_hash
-        return ""
+    def _typical(self, accounts: Mapping[str, Account]) -> str:
+        """A hash whose parameters the decoy takes on; accounts that nobody can log in to have none."""
+        if self._typical_of is not accounts:
+            self._typical_of = accounts
+            self._typical_hash = next((one.password_hash for one in accounts.values() if one.password_hash), "")
+        return self._typical_hash
 
     def _matches(self, password_hash: str, password: bytes, typical: str) -> bool:
         """In a thread."""

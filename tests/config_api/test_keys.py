@@ -85,3 +85,9 @@ async def test_one_whose_keys_have_all_ended_gets_in_by_a_new_start(
     async with running(fresh_url, tmp_path, nameservers=resolver, admin_key="") as service:
         service.api.headers["Authorization"] = f"Bearer {(tmp_path / ADMIN_KEY_FILE).read_text().strip()}"
         assert [key["name"] for key in (await service.get("/v1/api-keys"))["items"]] == ["admin", "Admin 2", "admin 3"]
+
+
+async def test_no_key_passes_for_another_actor(on_sqlite: Service) -> None:
+    for name in ("CONFIG_API_ADMIN_KEY", "config_api_admin_key", "Posthouse"):
+        answer = await on_sqlite.api.post("/v1/api-keys", json={"name": name, "role": "reader"})
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/name"), name
