@@ -191,7 +191,7 @@ class Attempt:
 
 
 def _another_host(chosen: Sequence[Endpoint], left: Sequence[Endpoint]) -> deque[Endpoint]:
-    """The addresses of hosts that were not tried, when time is over and one host, or the look-ups, took it all; else none.
+    """The addresses of hosts not tried yet, when the time is over and one host or the look-ups took it all; else none.
 
     RFC 5321 5.1 wants two tried at least: behind a best host that takes connections and keeps silent nobody would ever
     get the message.
