@@ -54,12 +54,12 @@ class Connection(SMTP):
         self._on_lost = lost
         # What was received and not taken yet; to look at. Always the same object.
         self.pending = bytearray()
-        self._outbox: list[bytes] = []
 
     # Where every connection starts; in the class, since most never leave it.
     _socket: asyncio.Transport | None = None
     _searched = 0
-    _outbox_octets = 0
+    # What waits to be sent.
+    _outbox = b""
     _waiter: asyncio.Future[None] | None = None
     _deadline = _FOREVER
     _tls: TlsFilter | None = None
@@ -103,10 +103,8 @@ class Connection(SMTP):
                 self._decipher()
         if len(self.pending) > _HIGH_WATER or (self._tls is not None and self._tls.waiting_octets > _HIGH_WATER):
             self._pause_reading()
-        if not self._gather or self._gathered():
-            waiter = self._waiter
-            if waiter is not None and not waiter.done():
-                waiter.set_result(None)
+        if self._waiter is not None and (not self._gather or self._gathered()):
+            self._wake()
 
     def _gathered(self) -> bool:
         """Whether enough of the content is there to look at, or what may be its end."""
@@ -121,15 +119,17 @@ class Connection(SMTP):
         self.ended = True
         if self._closing and self._socket is not None:
             self._socket.close()
-        self._notify()
+        self._wake()
         # Keep our side open: the client may have sent all it wants to say and now wait for the answers (C34).
         return not self._closing
 
     def connection_lost(self, _error: Exception | None) -> None:
         self.ended = self.lost = True
         self._writing_paused = False
-        self._outbox.clear()
-        self._notify()
+        self._outbox = b""
+        # What nobody has read yet is of no use any more.
+        self.pending.clear()
+        self._wake(GoneError())
         if self._work is not None:
             self._work.cancel()
         self._on_lost(self)
@@ -139,12 +139,7 @@ class Connection(SMTP):
 
     def resume_writing(self) -> None:
         self._writing_paused = False
-        self._notify()
-
-    def _notify(self) -> None:
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        self._wake()
 
     # Reading.
 
@@ -176,31 +171,20 @@ class Connection(SMTP):
         if self._reading_paused and len(self.pending) < _LOW_WATER:
             self._resume_reading()
 
-    async def more(self, deadline: float) -> None:
+    def more(self, deadline: float) -> asyncio.Future[None]:
         """Sends what is ready, then waits for something to change: more octets, the end, a wake-up.
 
         `deadline` in the loop's time. Raises GoneError when nothing more can come, TimedOutError.
         """
-        # As `_wait`, which would be one more coroutine to walk through at each wake-up.
-        try:
-            if self._outbox:
-                self.flush()
-            if self.ended:
-                raise GoneError
-            self._deadline = min(deadline, self.session_deadline)
-            self._waiter = waiter = self.loop.create_future()
-            await waiter
-        finally:
-            self._waiter = None
-            self._deadline = _FOREVER
-            if self._gather:
-                self._gather = self._searched = 0
-        if self.lost:
+        if self._outbox:
+            self.flush()
+        if self.ended:
             raise GoneError
+        return self._wait(deadline)
 
     def more_content(
         self, deadline: float, octets: int = GATHER_OCTETS, *, until_dot: bool = False
-    ) -> Coroutine[Any, Any, None]:
+    ) -> asyncio.Future[None]:
         """As `more`, but lets octets gather first: waking up for each segment costs more than reading it.
 
         Returns when `octets` are there, with `until_dot` when what may be the end of data is, and at the deadline when
@@ -220,39 +204,44 @@ class Connection(SMTP):
         while self._writing_paused and not self.lost:
             await self._wait(deadline)
 
-    async def _wait(self, deadline: float) -> None:
+    def _wait(self, deadline: float) -> asyncio.Future[None]:
+        # No coroutine: it would be one more to make and to walk through at each wake-up.
         self._deadline = min(deadline, self.session_deadline)
-        self._waiter = self.loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-            self._deadline = _FOREVER
-        if self.lost:
-            raise GoneError
+        self._waiter = waiter = self.loop.create_future()
+        return waiter
 
-    @property
-    def waiting(self) -> bool:
-        """Whether it is the client's turn."""
-        return self._waiter is not None and not self._waiter.done()
+    def _wake(self, error: Exception | None = None) -> None:
+        """Ends the wait for the client, if there is one."""
+        waiter, self._waiter = self._waiter, None
+        if waiter is None:
+            return
+        self._deadline = _FOREVER
+        if self._gather:
+            self._gather = self._searched = 0
+        if waiter.done():
+            # Whoever waited was cancelled.
+            return
+        if error is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(error)
 
     def check_deadline(self, now: float) -> None:
         """Called every now and then for every connection: ends a wait that lasted too long."""
-        if self._deadline <= now:
-            waiter = self._waiter
-            if waiter is not None and not waiter.done():
-                if self._gather and self.received > self._seen and self.session_deadline > now:
-                    # Whoever waits decides whether that was fast enough.
-                    waiter.set_result(None)
-                else:
-                    waiter.set_exception(TimedOutError())
-            elif self._closing:
+        if self._deadline > now:
+            return
+        if self._waiter is None:
+            if self._closing:
                 self._abort()
+        elif self._gather and self.received > self._seen and self.session_deadline > now:
+            # Whoever waits decides whether that was fast enough.
+            self._wake()
+        else:
+            self._wake(TimedOutError())
 
     def expire(self) -> None:
         """Ends the present wait for the client, if there is one, as if its deadline were past."""
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(TimedOutError())
+        self._wake(TimedOutError())
 
     def cut(self) -> None:
         """Ends everything at once."""
@@ -262,7 +251,7 @@ class Connection(SMTP):
 
     def wake(self) -> None:
         """Makes `more` return, so that its caller looks at the world again."""
-        self._notify()
+        self._wake()
 
     async def while_there(self, work: Coroutine[Any, Any, T]) -> T:
         """What `work` gives; it is cancelled, and GoneError raised, when the connection breaks meanwhile.
@@ -284,27 +273,22 @@ class Connection(SMTP):
     def reply(self, reply: Reply) -> None:
         """Puts a reply behind those that wait to be sent together (RFC 2920 3.2)."""
         self._metrics.replies[reply.code] += 1
-        octets = reply.line()
-        self._outbox.append(octets)
-        self._outbox_octets += len(octets)
-        if self._outbox_octets > _OUTBOX_OCTETS:
+        self._outbox += reply.line()
+        if len(self._outbox) > _OUTBOX_OCTETS:
             self.flush()
 
     def send(self, octets: bytes) -> None:
         """Puts octets behind those that wait to be sent."""
-        self._outbox.append(octets)
-        self._outbox_octets += len(octets)
-        if self._outbox_octets > _OUTBOX_OCTETS:
+        self._outbox += octets
+        if len(self._outbox) > _OUTBOX_OCTETS:
             self.flush()
 
     def flush(self) -> None:
         """Sends what waits."""
-        outbox = self._outbox
-        if not outbox:
+        octets = self._outbox
+        if not octets:
             return
-        octets = outbox[0] if len(outbox) == 1 else b"".join(outbox)
-        outbox.clear()
-        self._outbox_octets = 0
+        self._outbox = b""
         self._metrics.octets_sent += len(octets)
         if self.lost or self._socket is None:
             return
@@ -327,6 +311,7 @@ class Connection(SMTP):
             return
         self.flush()
         self._closing = True
+        self._waiter = None
         self.pending.clear()
         if self._socket is None or self.lost:
             return

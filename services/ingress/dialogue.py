@@ -184,20 +184,22 @@ class Dialogue:
     async def _commands(self) -> None:
         """Runs commands until the session ends. Raises LineTooLongError, GoneError, TimedOutError."""
         connection, session = self.connection, self.session
-        run_on = 0
+        run_on, deadline = 0, 0.0
         while not self._end:
+            line = connection.take_line(AUTH_LINE_OCTETS) if connection.pending and not connection.congested else None
+            if line is None:
+                deadline = deadline or connection.loop.time() + self.services.limits.command_seconds
+                if connection.congested:
+                    await connection.decongested(deadline)
+                elif not self._turned_away():
+                    await connection.more(deadline)
+                continue
+            deadline = 0.0
             run_on += 1
             if run_on >= _COMMANDS_PER_TURN:
                 # Thousands may be waiting in the buffer; other sessions have their turn in between.
                 run_on = 0
                 await asyncio.sleep(0)
-            line = None
-            if connection.pending and not connection.congested:
-                line = connection.take_line(AUTH_LINE_OCTETS)
-            if line is None:
-                line = await self._awaited_line()
-                if line is None:
-                    continue
             verb, _, argument = line.partition(b" ")
             command = self._command(verb.upper(), line)
             if command is None:
@@ -231,24 +233,13 @@ class Dialogue:
             return None
         return command
 
-    async def _awaited_line(self) -> bytes | None:
-        """The next line; None when there is none to run and the session is to look at itself again."""
-        connection = self.connection
-        deadline = connection.loop.time() + self.services.limits.command_seconds
-        line = None
-        if connection.congested:
-            await connection.decongested(deadline)
-            line = connection.take_line(AUTH_LINE_OCTETS)
-        while line is None:
-            if self.services.draining and self.transaction is None:
-                self.end("shutting_down", SHUTTING_DOWN)
-                return None
-            if foreign.is_tls(connection.pending):
-                self.end("wrong_protocol", WRONG_PROTOCOL)
-                return None
-            await connection.more(deadline)
-            line = connection.take_line(AUTH_LINE_OCTETS)
-        return line
+    def _turned_away(self) -> bool:
+        """Whether no further command is waited for."""
+        if self.services.draining and self.transaction is None:
+            self.end("shutting_down", SHUTTING_DOWN)
+        elif self.connection.pending and foreign.is_tls(self.connection.pending):
+            self.end("wrong_protocol", WRONG_PROTOCOL)
+        return self.ending
 
     def _unexpected_proxy_header(self) -> None:
         """From a proxy of ours, a second is a wrong command; from anybody else, the first is the last word (C80)."""
