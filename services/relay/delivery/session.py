@@ -162,7 +162,19 @@ class _Opening:
                 text = f"TLS is required and STARTTLS was refused: {refused.text}"
                 raise self._failed(deferred(reply.code, "4.7.4", text))
             return offered
-        return await self._hello("ehlo_tls")
+        try:
+            return await self._hello("ehlo_tls")
+        except HostFailedError as error:
+            if error.verdict.code or error.silent:
+                raise
+            # TLS 1.3 is done for a client before the server has looked at what it sent last: whatever the server has
+            # against it, a certificate that it asked for say, ends the connection only now.
+            raise HostFailedError(error.verdict, error.peer, tls_broken=self._may_do_without_tls) from error
+
+    @property
+    def _may_do_without_tls(self) -> bool:
+        """Who asks for a certificate that holds gets no plaintext in its place."""
+        return not self._endpoint.tls.required and not self._endpoint.tls.verify
 
     async def _handshake(self, step: str) -> Reply | None:
         """TLS on this connection. Returns the reply to STARTTLS; for implicit TLS, None."""
@@ -185,9 +197,7 @@ class _Opening:
             self._show(step, False, reason)
             status = "4.7.5" if plan.required else "4.7.0"
             verdict = deferred(0, status, f"TLS failed: {reason}")
-            # Who asks for a certificate that holds gets no plaintext in its place.
-            broken = not plan.required and not plan.verify
-            raise HostFailedError(verdict, self._endpoint.peer(), tls_broken=broken) from error
+            raise HostFailedError(verdict, self._endpoint.peer(), tls_broken=self._may_do_without_tls) from error
         self._show(step, True, self._protocol.tls)
         return reply
 

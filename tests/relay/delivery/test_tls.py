@@ -105,6 +105,22 @@ async def test_a_failed_handshake_is_followed_by_plaintext_once_and_remembered(
     assert "STARTTLS" not in sink.sessions[2].verbs
 
 
+@pytest.mark.parametrize("always", [False, True])
+async def test_tls_that_dies_when_the_client_thinks_it_is_done_is_a_failed_handshake(
+    gateway: Gateway, tls_sink: MakeSink, certificates: trustme.CA, always: bool
+) -> None:
+    """C127: in TLS 1.3 a server looks at the client's last words, a certificate it asks for, after that."""
+    sink = tls_sink(tls_versions=(ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_3))
+    assert sink._context is not None
+    certificates.configure_trust(sink._context)
+    sink._context.verify_mode = ssl.CERT_REQUIRED
+    gateway.by_relay_host(sink, host=HOST, always_tls=always, verify_certificate=False)
+    outcome = await gateway.deliver_one()
+    assert outcome.result is (Result.DEFERRED if always else Result.DELIVERED)
+    assert (outcome.tls == "" or always, len(sink.sessions)) == (True, 1 if always else 2)
+    assert all(b"MAIL" not in session.octets for session in sink.sessions if always)
+
+
 async def test_a_refused_starttls_leaves_plaintext(gateway: Gateway, tls_sink: MakeSink) -> None:
     sink = tls_sink()
     sink.on(Stage.STARTTLS, reply("454 4.7.0 Not now"))
