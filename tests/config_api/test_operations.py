@@ -62,6 +62,25 @@ async def test_queued_mail_is_listed_and_shown(operated: Operated) -> None:
         assert (answer.status_code, answer.json()["title"]) == (404, answer.json()["title"])
 
 
+async def test_nothing_of_a_filter_is_coerced(operated: Operated) -> None:
+    """`true` is no number, least of all where mail is deleted by it."""
+    service, _, fake_relay = operated
+    wrongs: tuple[Any, ...] = (True, "2", 2.0, [2], {})
+    for wrong in wrongs:
+        body = {"filter": {"attempts_at_least": wrong}}
+        assert (await service.api.post("/v1/queue/messages:delete", json=body)).status_code == 422, wrong
+    for text in ("1_0", "+1", "1.0", "0", "true", "٣"):
+        for path in ("queue/messages", "messages"):
+            answer = await service.api.get(f"/v1/{path}", params={"attempts_at_least": text})
+            assert answer.status_code == 422, (path, text)
+    assert fake_relay.asked == []
+    times = {"received_after": "2026-01-31T12:00:00Z", "received_before": "2026-02-01T12:00:00+01:00"}
+    body = {"filter": {"attempts_at_least": 2, "state": "deferred", "client_address": "::ffff:192.0.2.1", **times}}
+    assert (await service.api.post("/v1/queue/messages:delete", json=body)).status_code == 200
+    assert fake_relay.asked[-1].filter.attempts_at_least == 2
+    await service.get("/v1/queue/messages?attempts_at_least=2")
+
+
 async def test_clients_are_found_in_whatever_form_their_address_is_asked_for(operated: Operated) -> None:
     service, _, fake_relay = operated
     for asked, found in (

@@ -234,6 +234,10 @@ async def test_lists_go_in_pages_and_filters_must_all_match(
     assert await found(recipient=b"u1@one.test", states=[pb.DELIVERY_STATE_DELIVERED]) == [ids[1]]
     assert await found(received_after=Timestamp(seconds=4_000_000_000)) == []
     assert await found(received_before=Timestamp(seconds=4_000_000_000)) == [*ids, other]
+    # "At this time or later", and "before": the moment itself is in the one and not in the other.
+    moment = (await stub.GetMessage(pb.GetMessageRequest(queue_id=other))).received_at
+    assert other in await found(received_after=moment)
+    assert other not in await found(received_before=moment)
 
 
 async def test_a_page_token_that_is_none_is_refused(stub: relay_pb2_grpc.RelayAsyncStub) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from services.config_api.answers import Answer, Time
-from services.config_api.fields import Address, Decimal, Domain, Instant, Model, ip_address
+from services.config_api.fields import DIGITS, Address, Decimal, Domain, Instant, Model, ip_address
 
 State = Literal[
     "active",
@@ -164,7 +164,7 @@ FilteredAddress = Annotated[FilterText, AfterValidator(_client)]
 class MessageFilter(BaseModel):
     """What messages must be; each that is given must hold."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     sender: Address | None = Field(default=None, description="Envelope sender.")
     recipient: Address | None = Field(default=None, description="A recipient.")
@@ -186,6 +186,12 @@ class MessageFilter(BaseModel):
 class MessageQuery(MessageFilter):
     """A page of the messages that match."""
 
+    # In a query everything is text.
+    model_config = ConfigDict(strict=False)
+
+    attempts_at_least: Annotated[int, Field(ge=1, le=1_000_000), DIGITS] | None = Field(
+        default=None, description="So many attempts or more."
+    )
     limit: Decimal = Field(default=100, ge=1, le=1000, description="Messages in the page, at most.")
     cursor: str | None = Field(default=None, max_length=4096, description="next_cursor of the page before.")
 

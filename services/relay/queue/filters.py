@@ -46,7 +46,7 @@ class MessageFilter:
         if self.sender_domain:
             found.append(messages.c.sender_domain == self.sender_domain.lower())
         if self.received_after is not None:
-            found.append(messages.c.received_at > self.received_after)
+            found.append(messages.c.received_at >= self.received_after)
         if self.received_before is not None:
             found.append(messages.c.received_at < self.received_before)
         if self.account_login:
