@@ -37,7 +37,7 @@ class VerdictLog:
         self._now = -1.0
         self._head = ""
         # What the lines of shared verdicts say of them, by stage.
-        self._known: dict[Verdict, list[tuple[str, str]]] = {}
+        self._known: dict[Verdict, list[tuple[str, str] | None]] = {}
 
     def add(self, facts: Facts, verdict: Verdict, revision: int) -> None:
         if not self._on:
@@ -46,7 +46,7 @@ class VerdictLog:
             self._head = self._head_at(facts.now)
         stage = facts.stage
         known = self._known.get(verdict)
-        said, end = known[stage] if known is not None else self._of_verdict(verdict, revision)[stage]
+        said, end = (known and known[stage]) or self._of_verdict(stage, verdict, revision)
         line = f'{self._head}{_quoted(facts.session_id)}, "client": "{facts.client.address}", {said}'
         if facts.account is not None:
             line += f', "account": {_quoted(facts.account.login)}'
@@ -69,9 +69,10 @@ class VerdictLog:
             '"service": "policy", "session_id": '
         )
 
-    def _of_verdict(self, verdict: Verdict, revision: int) -> list[tuple[str, str]]:
-        """By stage; names of stages, actions, reasons and addresses need no escaping."""
-        said, end = f'"action": "{_ACTIONS[verdict.action]}", "revision": {revision}', ""
+    def _of_verdict(self, stage: int, verdict: Verdict, revision: int) -> tuple[str, str]:
+        """What stands before the parties and after them; names of stages, actions and reasons need no escaping."""
+        said = f'"stage": "{_STAGES[stage]}", "action": "{_ACTIONS[verdict.action]}", "revision": {revision}'
+        end = ""
         if verdict.reason_id:
             said += f', "reason_id": "{verdict.reason_id}"'
             if verdict.rule_id:
@@ -83,11 +84,11 @@ class VerdictLog:
             end = f', "shadow": [{names}]'
         if verdict.quarantine:
             end += ', "quarantine": true'
-        parts = [(f'"stage": "{name}", {said}', f"{end}}}\n") for name in _STAGES]
+        parts = (said, f"{end}}}\n")
         if verdict.shared:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
-            self._known[verdict] = parts
+            self._known.setdefault(verdict, [None] * len(_STAGES))[stage] = parts
         return parts
 
     def flush(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import lru_cache
 from ipaddress import ip_address
 
 import structlog
@@ -28,12 +28,10 @@ class BlockLists:
 
     async def listing(self, address: str, zone: str) -> Found:
         """The A records of the client in one list. The test entries are asked beside it, and remembered likewise."""
-        answer, listed, unlisted = await asyncio.gather(
-            *(self._ask(each, zone) for each in (address, _LISTED[4], _UNLISTED[4]))
-        )
+        answer, listed, unlisted = await self._ask(zone, address, _LISTED[4], _UNLISTED[4])
         if listed.outcome is Outcome.NONE and ip_address(address).version == 6:
             # A list of IPv6 addresses alone has test entries of its own.
-            listed, unlisted = await asyncio.gather(self._ask(_LISTED[6], zone), self._ask(_UNLISTED[6], zone))
+            listed, unlisted = await self._ask(zone, _LISTED[6], _UNLISTED[6])
         fault = self._fault(answer, listed, unlisted)
         self._note(zone, fault)
         if fault:
@@ -44,8 +42,8 @@ class BlockLists:
             return Found(Finding(Outcome.NO_ANSWER, answer.records, "no answer about the test entries"), expires_at)
         return Found(Finding(answer.outcome, answer.records), answer.expires_at)
 
-    async def _ask(self, address: str, zone: str) -> Answer:
-        return await self._resolver.resolve(query_name(address, zone), "A")
+    async def _ask(self, zone: str, *addresses: str) -> list[Answer]:
+        return await self._resolver.resolve_all([(query_name(address, zone), "A") for address in addresses])
 
     @staticmethod
     def _fault(answer: Answer, listed: Answer, unlisted: Answer) -> str:
@@ -71,6 +69,7 @@ class BlockLists:
             log.info("dnsbl_zone_recovered", zone=zone)
 
 
+@lru_cache(maxsize=1024)
 def query_name(address: str, zone: str) -> str:
     """RFC 5782 2.1 and 2.4: octets, or nibbles for IPv6, in reverse."""
     reverse = ip_address(address).reverse_pointer

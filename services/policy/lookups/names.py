@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from ipaddress import ip_address
 
 from services.policy.lookups.found import Found, earliest
@@ -21,7 +20,7 @@ async def client_name(resolver: Resolver, address: str) -> Found:
         return Found(Finding(pointers.outcome), pointers.expires_at)
     asked = pointers.records[:_MAX_NAMES]
     record_type = "A" if client.version == 4 else "AAAA"
-    answers = await asyncio.gather(*(resolver.resolve(name, record_type) for name in asked))
+    answers = await resolver.resolve_all([(name, record_type) for name in asked])
     expires_at = earliest([pointers, *answers])
     confirmed = tuple(
         name
@@ -40,7 +39,7 @@ async def host(resolver: Resolver, name: str) -> Found:
     found = await mail_domain(resolver, name)
     if found.finding.detail != NULL_MX:
         return found
-    answers = await asyncio.gather(*(resolver.resolve(name, record_type) for record_type in ("A", "AAAA")))
+    answers = await resolver.resolve_all([(name, record_type) for record_type in ("A", "AAAA")])
     outcomes = {answer.outcome for answer in answers}
     outcome = next((each for each in (Outcome.FOUND, Outcome.NO_ANSWER) if each in outcomes), Outcome.NONE)
     return Found(Finding(outcome), min(found.expires_at, earliest(answers)))
@@ -48,7 +47,7 @@ async def host(resolver: Resolver, name: str) -> Found:
 
 async def mail_domain(resolver: Resolver, domain: str) -> Found:
     """Whether a domain has MX or address records. Null MX counts as none; beside other records it counts nothing."""
-    answers = await asyncio.gather(*(resolver.resolve(domain, record_type) for record_type in ("MX", "A", "AAAA")))
+    answers = await resolver.resolve_all([(domain, record_type) for record_type in ("MX", "A", "AAAA")])
     expires_at = earliest(answers)
     exchanges = answers[0]
     if exchanges.outcome is Outcome.FOUND and all(name == "" for _, name in exchanges.records):

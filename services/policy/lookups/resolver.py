@@ -6,7 +6,7 @@ import asyncio
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import dns.asyncresolver
@@ -17,6 +17,7 @@ import dns.rdatatype
 import dns.resolver
 
 from libs.smtp.value import value
+from services.policy.lookups import datagram
 from services.policy.metrics import LOOKUPS_REFUSED
 from services.policy.rules.lookup import Outcome
 
@@ -26,6 +27,8 @@ _LONGEST_TTL = 3600.0
 _LONGEST_NEGATIVE_TTL = 300.0
 # Long enough that the recipients of one message do not wait again, short enough that a recovery is seen at once.
 _NO_ANSWER_TTL = 5.0
+# Without an SOA record that says it.
+_NEGATIVE_TTL = 60.0
 _ONE_SERVER_SECONDS = 2.0
 
 
@@ -49,14 +52,17 @@ class Resolver:
         self, nameservers: Sequence[tuple[str, int]], *, seconds: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """`seconds`: for one question over all servers and tries."""
-        self._resolver = dns.asyncresolver.Resolver(configure=not nameservers)
+        general = dns.asyncresolver.Resolver(configure=not nameservers)
         if nameservers:
-            self._resolver.nameservers = [dns.nameserver.Do53Nameserver(host, port) for host, port in nameservers]
+            general.nameservers = [dns.nameserver.Do53Nameserver(host, port) for host, port in nameservers]
         # Names are absolute: a search list would look up our own domain instead (C111).
-        self._resolver.search = []
-        self._resolver.lifetime = seconds
-        self._resolver.timeout = min(_ONE_SERVER_SECONDS, seconds)
+        general.search = []
+        general.timeout = min(_ONE_SERVER_SECONDS, seconds)
+        self._resolver = general
+        self._seconds = seconds
         self._clock = clock
+        # In the order in which they are asked; none: only dnspython can ask.
+        self._servers = _datagram_servers(general)
         self._cache: OrderedDict[tuple[str, str], Answer] = OrderedDict()
         self._asked: dict[tuple[str, str], asyncio.Future[Answer]] = {}
 
@@ -67,39 +73,86 @@ class Resolver:
 
     async def resolve(self, name: str, record_type: str) -> Answer:
         """`name` without final dot. A name that can't exist in the DNS has no records. Never raises."""
-        key = (name.lower(), record_type)
-        answer = self.cached(*key)
+        (answer,) = await self.resolve_all([(name, record_type)])
+        return answer
+
+    async def resolve_all(self, questions: Iterable[tuple[str, str]]) -> list[Answer]:
+        """The same for several (name, type), all at once."""
+        found = [self._known_or_asked(name.lower(), record_type) for name, record_type in questions]
+        waiting = [one for one in found if not isinstance(one, Answer)]
+        if waiting:
+            # One who no longer waits does not end the question for the others.
+            await asyncio.wait(waiting)
+        return [one if isinstance(one, Answer) else one.result() for one in found]
+
+    def _known_or_asked(self, name: str, record_type: str) -> Answer | asyncio.Future[Answer]:
+        answer = self.cached(name, record_type)
         if answer is not None:
             return answer
+        key = (name, record_type)
         asked = self._asked.get(key)
         if asked is None:
             if len(self._asked) >= _CONCURRENT:
                 LOOKUPS_REFUSED.inc()
                 return Answer(Outcome.NO_ANSWER, (), self._clock())
-            asked = asyncio.ensure_future(self._ask(*key))
+            asked = asyncio.ensure_future(self._ask(name, record_type))
             self._asked[key] = asked
             asked.add_done_callback(lambda _: self._asked.pop(key, None))
-        # One who no longer waits does not end the question for the others.
-        return await asyncio.shield(asked)
+        return asked
 
     async def _ask(self, name: str, record_type: str) -> Answer:
-        try:
-            asked = dns.name.from_text(name)
-        except (dns.exception.DNSException, UnicodeError, ValueError):
-            return Answer(Outcome.NONE, (), self._clock() + _LONGEST_NEGATIVE_TTL)
-        try:
-            found = await self._resolver.resolve(asked, record_type, raise_on_no_answer=False, search=False)
-            answer = self._positive(found)
-        except dns.resolver.NXDOMAIN as error:
-            answer = Answer(Outcome.NONE, (), self._clock() + _negative_ttl(_response(error)))
-        except (dns.exception.DNSException, OSError, EOFError, ValueError):
-            # SERVFAIL, REFUSED, time-out, and whatever else is no answer: never "does not exist" (C85, C86).
-            answer = Answer(Outcome.NO_ANSWER, (), self._clock() + _NO_ANSWER_TTL)
+        answer = await self._find(name, record_type)
         self._cache[name, record_type] = answer
         self._cache.move_to_end((name, record_type))
         if len(self._cache) > _CACHED:
             self._cache.popitem(last=False)
         return answer
+
+    async def _find(self, name: str, record_type: str) -> Answer:
+        ends = time.monotonic() + self._seconds
+        kind = datagram.TYPES.get(record_type, 0)
+        failed = 0
+        for server in self._servers if kind else ():
+            seconds = min(self._resolver.timeout, ends - time.monotonic())
+            try:
+                plain = await datagram.ask(server, name, kind, max(seconds, 0.0))
+            except TimeoutError:
+                # Later questions begin with the next one.
+                self._servers = [*(each for each in self._servers if each is not server), server]
+                continue
+            except datagram.ServerFailedError:
+                failed += 1
+                continue
+            if plain is not None:
+                return self._plain(plain)
+            break
+        if failed and failed == len(self._servers):
+            return Answer(Outcome.NO_ANSWER, (), self._clock() + _NO_ANSWER_TTL)
+        return await self._find_generally(name, record_type, max(ends - time.monotonic(), 0.0))
+
+    async def _find_generally(self, name: str, record_type: str, seconds: float) -> Answer:
+        """With dnspython."""
+        try:
+            asked = dns.name.from_text(name)
+        except (dns.exception.DNSException, UnicodeError, ValueError):
+            return Answer(Outcome.NONE, (), self._clock() + _LONGEST_NEGATIVE_TTL)
+        try:
+            found = await self._resolver.resolve(
+                asked, record_type, raise_on_no_answer=False, search=False, lifetime=seconds
+            )
+            return self._positive(found)
+        except dns.resolver.NXDOMAIN as error:
+            return Answer(Outcome.NONE, (), self._clock() + _negative_ttl(_response(error)))
+        except (dns.exception.DNSException, OSError, EOFError, ValueError):
+            # SERVFAIL, REFUSED, time-out, and whatever else is no answer: never "does not exist" (C85, C86).
+            return Answer(Outcome.NO_ANSWER, (), self._clock() + _NO_ANSWER_TTL)
+
+    def _plain(self, found: datagram.Plain) -> Answer:
+        if found.records:
+            ttl = min(float(found.ttl or 0), _LONGEST_TTL)
+            return Answer(Outcome.FOUND, found.records, self._clock() + ttl)
+        ttl = _NEGATIVE_TTL if found.ttl is None else min(float(found.ttl), _LONGEST_NEGATIVE_TTL)
+        return Answer(Outcome.NONE, (), self._clock() + ttl)
 
     def _positive(self, found: dns.resolver.Answer) -> Answer:
         if found.rrset is None:
@@ -130,6 +183,26 @@ def _nameserver(text: str) -> tuple[str, int]:
     return str(found[0][4][0]), int(port)
 
 
+def _datagram_servers(resolver: dns.asyncresolver.Resolver) -> list[tuple[int, Any]]:
+    """Family and socket address of each; empty where one is asked in another way, or with options."""
+    found: list[tuple[int, Any]] = []
+    for server in resolver.nameservers:
+        if isinstance(server, dns.nameserver.Do53Nameserver):
+            host, port = server.address, server.port
+        elif isinstance(server, str) and "/" not in server:
+            host, port = server, resolver.port
+        else:
+            return []
+        try:
+            (family, *_, address), *_ = socket.getaddrinfo(
+                host, port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST
+            )
+        except OSError:
+            return []
+        found.append((family, address))
+    return found
+
+
 def _record(record: Any) -> Any:
     match record.rdtype:
         case dns.rdatatype.A | dns.rdatatype.AAAA:
@@ -158,4 +231,4 @@ def _negative_ttl(response: dns.message.Message | None) -> float:
         for rrset in response.authority:
             if rrset.rdtype == dns.rdatatype.SOA:
                 return float(min(rrset.ttl, rrset[0].minimum, _LONGEST_NEGATIVE_TTL))
-    return 60.0
+    return _NEGATIVE_TTL

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -26,14 +25,12 @@ _NO_ANSWER_SECONDS = 5.0
 # What mechanisms ask for; the record type SPF is no more (RFC 7208 3.1).
 _RECORD_TYPES = frozenset({"A", "AAAA", "MX", "PTR", "TXT"})
 
-Resolve = Callable[[str, str], Awaitable[Answer]]
-
 
 class SpfChecker:
     """One process's SPF checks."""
 
     def __init__(self, resolver: Resolver) -> None:
-        self._resolve = resolver.resolve
+        self._resolver = resolver
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="spf")
         self._waiting = 0
 
@@ -46,7 +43,7 @@ class SpfChecker:
             return _no_answer("too many checks")
         self._waiting += 1
         loop = asyncio.get_running_loop()
-        query = _Query(question, self._resolve, loop)
+        query = _Query(question, self._resolver, loop)
         try:
             result = await loop.run_in_executor(self._pool, query.result)
         finally:
@@ -64,13 +61,13 @@ def _no_answer(detail: str) -> Found:
 class _Query(spf.query):  # type: ignore[misc]
     """pyspf's evaluation of one identity; what it wants of the DNS is asked of our resolver on the event loop."""
 
-    def __init__(self, question: Question, resolve: Resolve, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, question: Question, resolver: Resolver, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(i=question.client, s=question.subject, h=question.helo, querytime=_CHECK_SECONDS)
         if question.subject:
             # pyspf cuts at the first @, which a quoted local part may hold.
             self.l, _, self.o = question.subject.rpartition("@")
             self.d = self.o
-        self._resolve = resolve
+        self._resolver = resolver
         self._loop = loop
         self._deadline = time.monotonic() + _CHECK_SECONDS
 
@@ -105,13 +102,8 @@ class _Query(spf.query):  # type: ignore[misc]
         asked = str(name).removesuffix(".").lower()
         if qtype not in _RECORD_TYPES or not all(0 < len(label) < 64 for label in asked.split(".")):
             return []
-        remaining = self._deadline - time.monotonic()
-        work = asyncio.run_coroutine_threadsafe(self._ask(asked, qtype), self._loop)
-        try:
-            answer = work.result(timeout=max(remaining, 0.0))
-        except TimeoutError:
-            work.cancel()
-            raise spf.TempError("DNS look-ups took too long") from None
+        # To the event loop and back costs more than the rest, and is for what is not known yet.
+        answer = self._resolver.cached(asked, qtype) or self._asked(asked, qtype)
         if answer.outcome is Outcome.NO_ANSWER:
             raise spf.TempError("DNS gives no answer")
         records = list(answer.records)
@@ -121,5 +113,11 @@ class _Query(spf.query):  # type: ignore[misc]
                 raise spf.PermError("Too many void look-ups")
         return records
 
-    async def _ask(self, name: str, record_type: str) -> Answer:
-        return await self._resolve(name, record_type)
+    def _asked(self, name: str, record_type: str) -> Answer:
+        remaining = self._deadline - time.monotonic()
+        work = asyncio.run_coroutine_threadsafe(self._resolver.resolve(name, record_type), self._loop)
+        try:
+            return work.result(timeout=max(remaining, 0.0))
+        except TimeoutError:
+            work.cancel()
+            raise spf.TempError("DNS look-ups took too long") from None
