@@ -38,6 +38,11 @@ def report(readiness: Readiness, optional: Collection[str] = ()) -> tuple[int, d
     return 503, {"status": "unready", "missing": missing}
 
 
+def fingerprint(digest: bytes) -> int:
+    """Of a digest, as much as a sample holds exactly: 48 bits."""
+    return int.from_bytes(digest[:6])
+
+
 class MetricsServer:
     """GET /metrics, /healthz (the process answers) and /readyz (503 and which dependency, when one is missing)."""
 

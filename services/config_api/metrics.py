@@ -6,6 +6,11 @@ from prometheus_client import Counter, Gauge, Histogram
 
 WATCHERS = Gauge("posthouse_config_api_watchers", "Open watches.", ["consumer"])
 REVISION = Gauge("posthouse_config_api_revision", "Newest revision of the configuration.")
+SNAPSHOT_DIGEST = Gauge(
+    "posthouse_config_api_snapshot_digest",
+    "Which snapshot there is for a consumer: 48 bits of its digest.",
+    ["consumer"],
+)
 REQUESTS = Counter("posthouse_config_api_requests_total", "HTTP requests answered.", ["operation", "status"])
 REQUEST_SECONDS = Histogram("posthouse_config_api_request_seconds", "Time to answer an HTTP request.", ["operation"])
 DATABASE_UP = Gauge("posthouse_config_api_database_up", "1: the configuration's database answers.")

@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 
 from sqlalchemy import select
 
+from libs.runtime.metrics import fingerprint
 from services.config_api import snapshot
 from services.config_api.catalogue import RESOURCES
 from services.config_api.diff import load
+from services.config_api.metrics import SNAPSHOT_DIGEST
 from services.config_api.pages import Pages
 from services.config_api.resources import Body
 from services.config_api.sealing import Sealer
@@ -159,6 +161,7 @@ class Feed:
             held = self._current.get(of_policy)
             if held is None or held.digest != built.digest:
                 self._current[of_policy] = built
+                SNAPSHOT_DIGEST.labels("policy" if of_policy else "relay").set(fingerprint(built.digest))
                 changed = True
         if changed:
             self._wake()

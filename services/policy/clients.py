@@ -18,8 +18,9 @@ from posthouse.config.v1 import config_pb2, config_pb2_grpc
 from libs.runtime import rpc
 from libs.runtime.dialing import Dialers, NobodyError
 from libs.runtime.lifecycle import StartupError, write_private
+from libs.runtime.metrics import fingerprint
 from services.policy.hits import HitCounts
-from services.policy.metrics import CONFIGURATION_UP, HITS_UNREPORTED, SNAPSHOT_ERRORS
+from services.policy.metrics import CONFIGURATION_UP, HITS_UNREPORTED, SNAPSHOT_DIGEST, SNAPSHOT_ERRORS
 from services.policy.rules.model import Snapshot
 from services.policy.snapshot import compile_snapshot
 from services.policy.wire import timestamp
@@ -82,7 +83,7 @@ class ConfigurationWatch:
     async def start_from_file(self) -> None:
         """Takes the snapshot on disk, if there is one."""
         part = await asyncio.to_thread(self._file.read)
-        if part is not None and await self._take(part.snapshot):
+        if part is not None and await self._take(part):
             self._digest = part.digest
             log.info("snapshot_from_file", revision=part.snapshot.revision)
 
@@ -134,10 +135,11 @@ class ConfigurationWatch:
     async def _received(self, part: config_pb2.PolicySnapshotPart) -> None:
         # A refused one is not asked for again either, until it changes.
         self._digest = part.digest
-        if await self._take(part.snapshot):
+        if await self._take(part):
             await asyncio.to_thread(self._file.write, part)
 
-    async def _take(self, message: config_pb2.PolicySnapshot) -> bool:
+    async def _take(self, whole: config_pb2.PolicySnapshotPart) -> bool:
+        message = whole.snapshot
         try:
             snapshot = await asyncio.to_thread(compile_snapshot, message)
         except ValueError as error:
@@ -145,6 +147,7 @@ class ConfigurationWatch:
             log.error("snapshot_refused", revision=message.revision, reason=str(error))
             return False
         self._use(snapshot)
+        SNAPSHOT_DIGEST.set(fingerprint(whole.digest))
         self._ready.set()
         log.info("snapshot_in_force", revision=snapshot.revision, access_rules=len(message.access_rules))
         return True

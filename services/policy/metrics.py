@@ -33,6 +33,9 @@ DNSBL_ZONE_BROKEN = Gauge(
     ["zone"],
 )
 SNAPSHOT_REVISION = Gauge("posthouse_policy_snapshot_revision", "Revision of the configuration in force.")
+SNAPSHOT_DIGEST = Gauge(
+    "posthouse_policy_snapshot_digest", "Which snapshot is in force: 48 bits of its digest, as config_api tells it."
+)
 SNAPSHOT_CREATED = Gauge("posthouse_policy_snapshot_created_timestamp_seconds", "When that revision was made.")
 SNAPSHOT_ERRORS = Counter(
     "posthouse_policy_snapshot_errors_total", "Snapshots that were refused; the one before stays in force."

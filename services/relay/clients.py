@@ -17,8 +17,15 @@ from posthouse.config.v1 import config_pb2, config_pb2_grpc
 from libs.runtime import rpc
 from libs.runtime.dialing import Dialers, NobodyError
 from libs.runtime.lifecycle import StartupError, write_private
+from libs.runtime.metrics import fingerprint
 from services.relay.configuration import Configuration
-from services.relay.metrics import CONFIGURATION_UP, SNAPSHOT_CREATED, SNAPSHOT_ERRORS, SNAPSHOT_REVISION
+from services.relay.metrics import (
+    CONFIGURATION_UP,
+    SNAPSHOT_CREATED,
+    SNAPSHOT_DIGEST,
+    SNAPSHOT_ERRORS,
+    SNAPSHOT_REVISION,
+)
 from services.relay.snapshot import configuration
 
 log = structlog.get_logger(__name__)
@@ -129,6 +136,7 @@ class ConfigurationWatch:
     def _use(self, snapshot: config_pb2.RelaySnapshot, digest: bytes) -> None:
         self.adopt(configuration(snapshot))
         self._digest = digest
+        SNAPSHOT_DIGEST.set(fingerprint(digest))
         SNAPSHOT_CREATED.set(snapshot.created_at.seconds)
 
     def _set_connected(self, connected: bool) -> None:

@@ -47,6 +47,9 @@ STORAGE_AVAILABLE = Gauge(
 STORAGE_ACCEPTING = Gauge("posthouse_relay_storage_accepting", "0: below the reserve, and mail is refused with 452.")
 CONFIGURATION_UP = Gauge("posthouse_relay_configuration_up", "1: config_api's watch is open.")
 SNAPSHOT_REVISION = Gauge("posthouse_relay_snapshot_revision", "Revision of the configuration in force.")
+SNAPSHOT_DIGEST = Gauge(
+    "posthouse_relay_snapshot_digest", "Which snapshot is in force: 48 bits of its digest, as config_api tells it."
+)
 SNAPSHOT_CREATED = Gauge("posthouse_relay_snapshot_created_timestamp_seconds", "When that revision was made.")
 SNAPSHOT_ERRORS = Counter(
     "posthouse_relay_snapshot_errors", "Snapshots that were refused; the one before stays in force."

@@ -1,4 +1,5 @@
-"""Two of ingress, two of policy and three of relay on one PostgreSQL and one Redis, behind a balancer, under load.
+"""Two of config_api, ingress and policy and three of relay on one PostgreSQL and one Redis, behind a balancer, under
+load.
 
 In `make test` some replicas are ended, with SIGTERM or kill -9. `make replicas` (or POSTHOUSE_REPLICAS_SECONDS=60) ends
 every one of them both ways, again and again for so long, and holds the time that throughput takes to come back against
@@ -34,7 +35,7 @@ from tests.peers.suite import Suite
 
 pytestmark = pytest.mark.e2e
 
-REPLICAS = {"ingress": 2, "policy": 2, "relay": 3}
+REPLICAS = {"config_api": 2, "ingress": 2, "policy": 2, "relay": 3}
 LONG_SECONDS = float(os.environ.get("POSTHOUSE_REPLICAS_SECONDS", "0"))
 # Where the balancer calls ingress from; the load's clients, who are trusted; and one who is not.
 BALANCER, TRUSTED, LIMITED = "127.0.0.9", "127.0.1.0/24", "127.0.2.1"
@@ -150,16 +151,25 @@ def cluster(_postgres: Postgres, _redis: Redis) -> Iterator[Cluster]:
         world.create(suite, "/v1/trusted-networks", {"name": "load", "networks": [TRUSTED]})
         world.relay_everything_to(suite, smtp_sink.port)
         world.change(suite, "/v1/settings/connection-policy", {"max_concurrent_connections": LIMIT})
+        changed_for_all(suite, 40)
         made = Cluster(suite, balancer, smtp_sink, _postgres, _redis, metrics)
-        until(lambda: enforced(made), "every replica of policy knows the settings")
+        until(lambda: up_to_date(made), "every replica knows the settings")
         yield made
 
 
-def enforced(cluster: Cluster) -> bool:
-    """Whether both replicas of policy have the last revision."""
+def changed_for_all(suite: Suite, hops: int) -> None:
+    """A setting that policy and relay are both told of."""
+    world.change(suite, "/v1/settings/general", {"profile": {"max_hops": hops}})
+
+
+def up_to_date(cluster: Cluster) -> bool:
+    """Whether every replica of policy and relay works by the last revision."""
     revision = cluster.suite.api.get("/v1/revisions").json()["items"][0]["number"]
+    services = {name: name.partition("-")[0] for name in cluster.metrics}
     return all(
-        cluster.figure(name, "posthouse_policy_snapshot_revision") == revision for name in ("policy", "policy-2")
+        cluster.figure(name, f"posthouse_{service}_snapshot_revision") == revision
+        for name, service in services.items()
+        if service in ("policy", "relay")
     )
 
 
@@ -254,6 +264,7 @@ def endings() -> Iterator[tuple[str, signal.Signals]]:
     if not LONG_SECONDS:
         yield from (
             ("relay", signal.SIGKILL),
+            ("config_api-2", signal.SIGKILL),
             ("policy", signal.SIGKILL),
             ("ingress", signal.SIGTERM),
             ("relay-2", signal.SIGTERM),
@@ -286,6 +297,9 @@ def test_each_replica_ends_under_load_and_no_mail_is_lost(cluster: Cluster) -> N
             assert held.one_more() == 421
             until_more(load, f"after {number.name} of {name}")
         cluster.until_whole(*REPLICAS)
+        # Whichever of config_api they watched.
+        changed_for_all(cluster.suite, 41)
+        until(lambda: up_to_date(cluster), "every replica has heard of a change")
         until_more(load, "at the end", 2 * SOME_MESSAGES)
     held.close()
     check(load, cluster)
