@@ -118,10 +118,13 @@ def from_pydantic(errors: Iterable[Mapping[str, Any]], given: object, *, where: 
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
-    """pydantic's own sentences are about types and bounds; ours come through unchanged. Neither holds the value."""
+    """pydantic's own sentences are about types and bounds; ours come through unchanged. None holds the value."""
     plain = _SENTENCES.get(str(error["type"]))
     if plain is not None:
         return plain
+    if error["type"] == "union_tag_invalid":
+        # pydantic's own sentence does hold the value (C156).
+        return "{discriminator} must be one of {expected_tags}".format_map(error["ctx"])
     return str(error["msg"]).removeprefix("Value error, ")
 
 
