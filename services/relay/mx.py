@@ -57,12 +57,21 @@ class Ourselves:
     # Port 0: any.
     addresses: frozenset[tuple[Address, int]]
     prohibited: tuple[Network, ...]
+    # Where moreover no address literal may lead.
+    prohibited_literals: tuple[Network, ...] = ()
 
     def owns(self, address: Address, port: int) -> bool:
         return (address, port) in self.addresses or (address, 0) in self.addresses
 
     def prohibits(self, address: Address) -> bool:
-        return any(address.version == network.version and address in network for network in self.prohibited)
+        return _in(address, self.prohibited)
+
+    def prohibits_literal(self, address: Address) -> bool:
+        return self.prohibits(address) or _in(address, self.prohibited_literals)
+
+
+def _in(address: Address, networks: Iterable[Network]) -> bool:
+    return any(address.version == network.version and address in network for network in networks)
 
 
 @dataclass(slots=True)
@@ -287,7 +296,7 @@ def _literal_host(address: Address, port: int, ourselves: Ourselves) -> Host:
     host = Host(0, f"[{address}]", port, (str(address),))
     if ourselves.owns(address, port):
         return replace(host, left_out=IS_OURSELVES)
-    if ourselves.prohibits(address):
+    if ourselves.prohibits_literal(address):
         return replace(host, left_out="its addresses are in a prohibited network")
     return host
 

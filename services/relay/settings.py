@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from libs.runtime.lifecycle import StartupError
 from libs.runtime.rpc import TlsFiles, targets
 from services.relay.delivery import DeliveryOptions, networks, own_addresses
-from services.relay.delivery.options import PROHIBITED_NETWORKS
+from services.relay.delivery.options import PROHIBITED_NETWORKS, of_literals
 
 
 class Settings(BaseSettings):
@@ -93,6 +93,7 @@ class Settings(BaseSettings):
             nameservers=tuple(part.strip() for part in self.nameservers.split(",") if part.strip()),
             mx_port=self.mx_port,
             prohibited=networks(self.prohibited_networks),
+            prohibited_literals=of_literals(self.prohibited_networks),
             own_addresses=own_addresses(self.own_addresses),
             ca_file=self.tls_ca_file,
             dane=self.dane,

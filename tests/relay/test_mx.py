@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
-from services.relay.delivery.options import PROHIBITED_NETWORKS, networks, own_addresses
+from services.relay.delivery.options import PROHIBITED_NETWORKS, networks, of_literals, own_addresses
 from services.relay.mx import Exchangers, Ourselves, Targets, parse_literal
 from services.relay.resolver import Finding, HostsFile, Resolver, absolute, parse_server
 from services.relay.transaction import Result
@@ -284,6 +285,23 @@ async def test_a_literal_is_its_own_host_unless_prohibited(exchangers: Exchanger
         targets = await exchangers.of_domain(domain, OURSELVES)
         assert targets.failure is not None
         assert targets.failure.enhanced_code == "5.4.6"
+
+
+@pytest.mark.parametrize(
+    "literal", ["[10.0.0.5]", "[192.168.1.1]", "[169.254.169.254]", "[IPv6:fd00::1]", "[IPv6:fe80::1]"]
+)
+async def test_a_literal_leads_to_no_private_network_unless_the_operator_says_what_is_prohibited(
+    dns_server: DnsServer, exchangers: Exchangers, literal: str
+) -> None:
+    """C53; an MX host may well be there"""
+    by_default = replace(OURSELVES, prohibited_literals=of_literals(PROHIBITED_NETWORKS))
+    targets = await exchangers.of_domain(literal, by_default)
+    assert (tried(targets), targets.failure and targets.failure.enhanced_code) == ([], "5.4.6")
+    for said in ("", "127.0.0.0/8"):
+        targets = await exchangers.of_domain(literal, replace(OURSELVES, prohibited_literals=of_literals(said)))
+        assert tried(targets) != []
+    mx(dns_server, "intranet.test", (10, "inner.test", literal.strip("[]").removeprefix("IPv6:")))
+    assert tried(await exchangers.of_domain("intranet.test", by_default)) == ["inner.test"]
 
 
 def test_literals_are_parsed_strictly() -> None:

@@ -14,11 +14,19 @@ from services.relay.mx import Address, Network, canonical
 # among them, since a relay domain's own MX may well be there. An empty value lets everything through, which is what a
 # set-up on loopback (tests, demo, benchmark) needs; own addresses are left out all the same.
 PROHIBITED_NETWORKS = "0.0.0.0/8,127.0.0.0/8,224.0.0.0/4,240.0.0.0/4,::/128,::1/128,ff00::/8"
+# Where moreover a literal in somebody's address leads nowhere, unless the operator has said what is prohibited: else a
+# sender could choose a host inside to connect to (C53).
+PRIVATE_NETWORKS = "10.0.0.0/8,100.64.0.0/10,169.254.0.0/16,172.16.0.0/12,192.168.0.0/16,fc00::/7,fe80::/10"
 
 
 def networks(text: str) -> tuple[Network, ...]:
     """Comma-separated CIDR. Raises ValueError."""
     return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+
+
+def of_literals(prohibited: str) -> tuple[Network, ...]:
+    """Networks closed to literals alone, by RELAY_PROHIBITED_NETWORKS: private ones unless that was changed."""
+    return networks(PRIVATE_NETWORKS) if prohibited == PROHIBITED_NETWORKS else ()
 
 
 def own_addresses(text: str) -> frozenset[tuple[Address, int]]:
@@ -77,6 +85,8 @@ class DeliveryOptions:
     mx_port: int = 25
     # RELAY_PROHIBITED_NETWORKS
     prohibited: tuple[Network, ...] = field(default_factory=lambda: networks(PROHIBITED_NETWORKS))
+    # The default goes with that of `prohibited`: see `of_literals`.
+    prohibited_literals: tuple[Network, ...] = field(default_factory=lambda: networks(PRIVATE_NETWORKS))
     # RELAY_OWN_ADDRESSES: addresses of the suite's listeners, an MX there is a loop.
     own_addresses: frozenset[tuple[Address, int]] = frozenset()
     # RELAY_TLS_CA_FILE: trusted besides the system's; None: only those.

@@ -62,7 +62,12 @@ class TargetFinder:
 
     def _ourselves(self, configuration: Configuration) -> Ourselves:
         options = self._options
-        return Ourselves(frozenset((configuration.hostname.lower(),)), options.own_addresses, options.prohibited)
+        return Ourselves(
+            frozenset((configuration.hostname.lower(),)),
+            options.own_addresses,
+            options.prohibited,
+            options.prohibited_literals,
+        )
 
 
 def relay_host_plan(relay_host: RelayHost) -> TlsPlan:
