@@ -65,6 +65,11 @@ async def test_queued_mail_is_listed_and_shown(operated: Operated) -> None:
 async def test_nothing_of_a_filter_is_coerced(operated: Operated) -> None:
     """`true` is no number, least of all where mail is deleted by it."""
     service, _, fake_relay = operated
+    # Nothing is in a state that is none, and to relay it would be no filter at all.
+    for path in ("queue/messages", "messages"):
+        assert (await service.api.get(f"/v1/{path}?state=unknown")).status_code == 422
+    body: dict[str, Any] = {"filter": {"state": "unknown"}}
+    assert (await service.api.post("/v1/queue/messages:delete", json=body)).status_code == 422
     wrongs: tuple[Any, ...] = (True, "2", 2.0, [2], {})
     for wrong in wrongs:
         body = {"filter": {"attempts_at_least": wrong}}

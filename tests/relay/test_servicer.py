@@ -229,6 +229,8 @@ async def test_lists_go_in_pages_and_filters_must_all_match(
     assert await found(account_login="anna", client_address="192.0.2.9", session_id="s1") == [*ids, other]
     assert await found(attempts_at_least=1, states=[pb.DELIVERY_STATE_DEFERRED]) == [*ids, other]
     assert await found(states=[pb.DELIVERY_STATE_HELD]) == []
+    assert await found(states=[pb.DELIVERY_STATE_UNSPECIFIED]) == []
+    assert await found(states=[pb.DELIVERY_STATE_UNSPECIFIED, pb.DELIVERY_STATE_DEFERRED]) == [*ids, other]
     # In one and the same delivery.
     assert await found(recipient=b"u1@one.test", states=[pb.DELIVERY_STATE_DEFERRED]) == []
     assert await found(recipient=b"u1@one.test", states=[pb.DELIVERY_STATE_DELIVERED]) == [ids[1]]

@@ -9,7 +9,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from services.config_api.answers import Answer, Time
 from services.config_api.fields import DIGITS, Address, Decimal, Domain, Instant, Model, ip_address
 
-State = Literal[
+# What a delivery may be in.
+KnownState = Literal[
     "active",
     "deferred",
     "held",
@@ -20,8 +21,9 @@ State = Literal[
     "expanded",
     "rejected",
     "quarantined",
-    "unknown",
 ]
+# As it is shown: of a newer relay, one that this release does not know.
+State = Literal[KnownState, "unknown"]
 QueueActionName = Literal["retry", "hold", "release", "bounce", "delete"]
 OptionalTime = Time | None
 
@@ -170,7 +172,7 @@ class MessageFilter(BaseModel):
     recipient: Address | None = Field(default=None, description="A recipient.")
     sender_domain: Domain | None = Field(default=None, description="Domain of the sender.")
     recipient_domain: Domain | None = Field(default=None, description="Domain of a recipient.")
-    state: State | None = Field(default=None, description="State of a delivery.")
+    state: KnownState | None = Field(default=None, description="State of a delivery.")
     destination: FilterText | None = Field(default=None, description="A destination's name.")
     received_after: Instant | None = Field(default=None, description="Received at this time or later.")
     received_before: Instant | None = Field(default=None, description="Received before this time.")

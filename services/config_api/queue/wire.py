@@ -26,9 +26,7 @@ def message_filter(given: MessageFilter) -> pb.MessageFilter:
         session_id=given.session_id or "",
     )
     if given.state is not None:
-        found.states.append(
-            pb.DeliveryState.Value(_STATE + ("UNSPECIFIED" if given.state == "unknown" else given.state.upper()))
-        )
+        found.states.append(pb.DeliveryState.Value(_STATE + given.state.upper()))
     if given.received_after is not None:
         found.received_after.FromDatetime(given.received_after)
     if given.received_before is not None:

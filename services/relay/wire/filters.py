@@ -18,13 +18,13 @@ _ACTIONS: dict[int, Action] = {
 
 
 def message_filter(of: pb.MessageFilter) -> MessageFilter:
-    """Empty fields stand for any."""
+    """Empty fields stand for any. A state that is none is one that nothing is in, and not any."""
     return MessageFilter(
         sender=of.sender or None,
         recipient=of.recipient or None,
         sender_domain=clean(of.sender_domain),
         recipient_domain=clean(of.recipient_domain),
-        states=tuple(int(state) for state in of.states if state),
+        states=tuple(int(state) for state in of.states),
         destination=clean(of.destination),
         received_after=microseconds(of.received_after) if of.HasField("received_after") else None,
         received_before=microseconds(of.received_before) if of.HasField("received_before") else None,
