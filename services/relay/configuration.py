@@ -73,6 +73,11 @@ class RelayHost:
     verify_certificate: bool = False
     auth: RelayHostAuth | None = None
 
+    @property
+    def login(self) -> str:
+        """Whose mail it takes; empty: anybody's."""
+        return self.auth.username if self.auth is not None else ""
+
 
 class RuleType(Enum):
     RECIPIENT = "recipient"
@@ -204,10 +209,20 @@ class Configuration:
     queue: QueueSettings = QueueSettings()
     # By domain.
     dkim_keys: Mapping[str, tuple[DkimKey, ...]] = field(default_factory=dict)
+    # Hosts and ports of relay hosts at which there is more than one login.
+    shared_relay_hosts: frozenset[tuple[str, int]] = field(init=False, repr=False, compare=False)
     # Made of relay_rules.
     recipient_targets: RuleTargets = field(init=False, repr=False, compare=False)
     sender_targets: RuleTargets = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "shared_relay_hosts", _shared(self.relay_host, self.relay_rules))
         object.__setattr__(self, "recipient_targets", RuleTargets.of(self.relay_rules, RuleType.RECIPIENT))
         object.__setattr__(self, "sender_targets", RuleTargets.of(self.relay_rules, RuleType.SENDER))
+
+
+def _shared(relay_host: RelayHost | None, rules: Sequence[RelayRule]) -> frozenset[tuple[str, int]]:
+    logins: dict[tuple[str, int], set[str]] = {}
+    for host in (*((relay_host,) if relay_host is not None else ()), *(rule.relay_host for rule in rules)):
+        logins.setdefault((host.host, host.port), set()).add(host.login)
+    return frozenset(place for place, names in logins.items() if len(names) > 1)

@@ -8,6 +8,7 @@ host never goes by MX instead.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from libs.smtp.value import value
 from services.relay.configuration import (
@@ -64,7 +65,7 @@ def _resolve(configuration: Configuration, sender: bytes, recipient: bytes, quar
         return _hold(f"{recipient.decode('ascii', 'backslashreplace')} has no domain and no external postmaster is set")
     rule = configuration.recipient_targets.match(address, domain)
     if rule is not None:
-        return _by_relay_host(rule.relay_host, rule.id)
+        return _by_relay_host(configuration, rule.relay_host, rule.id)
     local = configuration.local_domains.get(domain)
     if local is not None:
         return _into_mailbox(configuration, local, local_part, address, quarantine)
@@ -75,9 +76,9 @@ def _resolve(configuration: Configuration, sender: bytes, recipient: bytes, quar
         from_address = key_of(sender)
         rule = configuration.sender_targets.match(from_address, _split(from_address)[1])
         if rule is not None:
-            return _by_relay_host(rule.relay_host, rule.id)
+            return _by_relay_host(configuration, rule.relay_host, rule.id)
     if configuration.relay_host is not None:
-        return _by_relay_host(configuration.relay_host, "")
+        return _by_relay_host(configuration, configuration.relay_host, "")
     return Route(RouteKind.DIRECT, f"domain:{domain}", domain=domain)
 
 
@@ -119,8 +120,12 @@ def _split(address: bytes) -> tuple[bytes, str]:
     return (local_part, domain.decode("ascii", "backslashreplace")) if at else (address, "")
 
 
-def _by_relay_host(host: RelayHost, rule_id: str) -> Route:
-    return Route(RouteKind.RELAY_HOST, f"relay:{host.host}:{host.port}", relay_host=host, rule_id=rule_id)
+def _by_relay_host(configuration: Configuration, host: RelayHost, rule_id: str) -> Route:
+    destination = f"relay:{host.host}:{host.port}"
+    if host.login and (host.host, host.port) in configuration.shared_relay_hosts:
+        # A wrong password holds the mail of its own login, not of the others at that host.
+        destination = f"{destination}:{quote(host.login, safe='@+')}"
+    return Route(RouteKind.RELAY_HOST, destination, relay_host=host, rule_id=rule_id)
 
 
 def _into_mailbox(

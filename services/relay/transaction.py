@@ -61,7 +61,8 @@ class Route:
     """Where one recipient's mail goes, from one configuration. Two recipients with equal routes share a transaction."""
 
     kind: RouteKind
-    # Groups deliveries in the queue: domain:example.com, relay:host:port, mailbox:example.com, hold, fail.
+    # Groups deliveries in the queue: domain:example.com, relay:host:port (with :login where there are several),
+    # mailbox:example.com, hold, fail.
     destination: str
     # DIRECT, RELAY_DOMAIN, MAILBOX: the recipient's domain, or an address literal.
     domain: str = ""

@@ -14,6 +14,7 @@ from services.relay.configuration import (
     MailboxKind,
     RelayDomain,
     RelayHost,
+    RelayHostAuth,
     RelayRule,
     RuleType,
     TargetType,
@@ -165,6 +166,30 @@ def test_literals_are_routed_as_domains() -> None:
 def test_equal_routes_are_equal() -> None:
     configured = configuration(to_recipient("r", "example.net"))
     assert route(configured, b"", b"a@example.net") == route(configured, b"", b"b@example.net")
+
+
+def test_logins_at_one_relay_host_are_destinations_of_their_own() -> None:
+    """C131: a wrong password holds the mail of its own login alone."""
+
+    def of(name: str, login: str, host: str = "hub.test") -> RelayRule:
+        auth = RelayHostAuth(login, "secret") if login else None
+        return replace(from_sender(name, f"{name}@home.test"), relay_host=RelayHost(host, 587, auth=auth))
+
+    def destination(configured: Configuration, name: str) -> str:
+        return route(configured, f"{name}@home.test".encode(), b"x@far.test").destination
+
+    shared = configuration(
+        of("ann", "ann/1"), of("bob", "bob@home.test"), of("eve", ""), of("joe", "joe", "other.test")
+    )
+    assert {name: destination(shared, name) for name in ("ann", "bob", "eve", "joe")} == {
+        "ann": "relay:hub.test:587:ann%2F1",
+        "bob": "relay:hub.test:587:bob@home.test",
+        "eve": "relay:hub.test:587",
+        "joe": "relay:other.test:587",
+    }
+    # One login in several rules shares what is known of the host.
+    alone = configuration(of("ann", "gateway"), of("bob", "gateway"), relay_host=RelayHost("hub.test", 25))
+    assert destination(alone, "ann") == destination(alone, "bob") == "relay:hub.test:587"
 
 
 def test_an_address_beyond_ascii_matches_whatever_its_case_and_composition() -> None:
