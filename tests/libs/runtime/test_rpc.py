@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Self
 
@@ -146,6 +147,31 @@ async def test_certificates_that_are_no_pair_are_said_at_the_start(tmp_path: Pat
     files.tls.key.write_bytes(trustme.CA().issue_cert("x").private_key_pem.bytes())
     with pytest.raises(StartupError, match="gRPC TLS"):
         await rpc.Server([], lambda _: None).start("127.0.0.1", 0, files.tls)
+
+
+async def test_a_peer_that_says_nothing_any_more_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By keepalives: a machine that is gone ends no connection, and not every call has a deadline."""
+    fast = [
+        (name, value // 50 if "keepalive_time" in name or "ping_timeout" in name else value)
+        for name, value in rpc._CLIENT_OPTIONS
+        if isinstance(value, int)
+    ]
+    assert len(fast) == len(rpc._CLIENT_OPTIONS)
+    monkeypatch.setattr(rpc, "_CLIENT_OPTIONS", fast)
+
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # An empty SETTINGS frame (RFC 9113 6.5) makes it a peer.
+        writer.write(bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
+
+    silent = await asyncio.start_server(greet, "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    async with rpc.channel(f"127.0.0.1:{port}") as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        async with asyncio.timeout(30):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await watch.read()
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    silent.close()
 
 
 def test_targets_are_comma_separated() -> None:
