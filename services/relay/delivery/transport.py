@@ -93,7 +93,8 @@ class MailTransport:
                 return _same(recipients, _refused(route))
             if route.mailbox is not None and route.mailbox.kind is MailboxKind.MAILDIR:
                 outcomes = await self._store(route.mailbox.path, message, recipients)
-                self._heed(window, configuration, any(one.result is not Result.DEFERRED for one in outcomes))
+                # What is wrong with one Maildir, a quota say, speaks against no other; and a try costs next to nothing.
+                self._heed(window, configuration, reached=True)
                 return outcomes
             if configuration.dkim_keys and route.mailbox is None:
                 content = await self._signer.signed(configuration, message)
@@ -149,10 +150,10 @@ class MailTransport:
     ) -> list[Outcome]:
         attempt = Attempt(self._means, configuration, route, prepared, recipients)
         outcomes = await attempt.run()
-        self._heed(window, configuration, attempt.reached)
+        self._heed(window, configuration, reached=attempt.reached)
         return outcomes
 
-    def _heed(self, window: Window, configuration: Configuration, reached: bool) -> None:
+    def _heed(self, window: Window, configuration: Configuration, *, reached: bool) -> None:
         if reached:
             window.succeeded(configuration.queue.max_concurrency_per_destination)
         else:

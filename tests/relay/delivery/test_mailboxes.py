@@ -128,6 +128,15 @@ async def test_a_full_or_forbidden_directory_defers(gateway: Gateway, tmp_path: 
     assert str(tmp_path) not in outcome.text
 
 
+async def test_one_maildir_that_takes_nothing_holds_up_no_other(gateway: Gateway, tmp_path: Path) -> None:
+    gateway.into_mailbox("local.test", maildir(tmp_path))
+    (tmp_path / "bob").write_text("no directory")
+    for _ in range(6):
+        assert (await gateway.deliver_one(BOB)).result is Result.DEFERRED
+    assert gateway.transport.capacity("mailbox:local.test", gateway.configuration) > 1
+    assert (await gateway.deliver_one(EVE)).result is Result.DELIVERED
+
+
 async def test_a_full_disk_defers_as_such_and_leaves_nothing(
     gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
