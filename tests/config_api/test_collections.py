@@ -335,3 +335,33 @@ async def test_filters_take_whatever_form_an_object_may_be_given(service: Servic
     # The same address, however it is composed.
     rule = {"list": "allow", "criterion": "sender", "value": composed}
     assert (await service.api.post("/v1/access-rules", json=rule)).status_code == 409
+
+
+async def test_a_patch_reaches_into_an_object_of_several_kinds(service: Service) -> None:
+    """RFC 7396: what it does not name stays, and one kind can be made another."""
+    made = await service.make(
+        "local-domains", {"name": "a.example", "mailbox": {"kind": "smtp", "host": "m.example", "port": 2525}}
+    )
+    path = f"/v1/local-domains/{made['id']}"
+    for patch, mailbox in (
+        ({"port": 2526}, {"kind": "smtp", "host": "m.example", "port": 2526}),
+        ({"host": "N.example."}, {"kind": "smtp", "host": "n.example", "port": 2526}),
+        ({"port": None}, {"kind": "smtp", "host": "n.example", "port": 25}),
+        ({"kind": "lmtp", "port": 2400}, {"kind": "lmtp", "host": "n.example", "port": 2400}),
+        ({"kind": "maildir", "path": "/srv/a", "host": None, "port": None}, {"kind": "maildir", "path": "/srv/a"}),
+        ({"path": "/srv/b/"}, {"kind": "maildir", "path": "/srv/b"}),
+    ):
+        assert (await service.change(path, {"mailbox": patch}))["mailbox"] == mailbox
+    for wrong, pointer in (
+        ({"kind": "smtp"}, "/mailbox/host"),
+        ({"host": "m.example"}, "/mailbox/host"),
+        ({"kind": None}, "/mailbox"),
+        ({"kind": "pop3"}, "/mailbox/kind"),
+        ({"path": None}, "/mailbox/path"),
+        ({"user": "x"}, "/mailbox/user"),
+    ):
+        answer = await service.api.patch(path, json={"mailbox": wrong}, headers={"If-Match": "*"})
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer), wrong
+    assert (await service.change(path, {"mailbox": None}))["mailbox"] is None
+    kept = {"kind": "maildir", "path": "/srv/q"}
+    assert (await service.change(path, {"quarantine_mailbox": kept}))["quarantine_mailbox"] == kept
