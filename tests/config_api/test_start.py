@@ -161,6 +161,52 @@ def _columns(connection: Connection) -> dict[str, dict[str, bool | None]]:
     }
 
 
+async def test_migrations_only_add(tmp_path: Path) -> None:
+    """What runs goes on with the schema of the next release."""
+    before: dict[str, dict[str, bool]] = {}
+    for revision in REVISIONS:
+        opened = Database(f"sqlite+aiosqlite:///{tmp_path / revision}")
+        async with opened.writing() as connection:
+            await connection.run_sync(database.upgrade, revision)
+            after = await connection.run_sync(_may_be_left_out)
+        await opened.close()
+        for table, columns in before.items():
+            assert columns.items() <= after[table].items(), (revision, table)
+            assert all(after[table][name] for name in after[table].keys() - columns.keys()), (revision, table)
+        before = after
+    assert before
+
+
+def _may_be_left_out(connection: Connection) -> dict[str, dict[str, bool]]:
+    inspector = inspect(connection)
+    return {
+        table: {
+            column["name"]: bool(column["nullable"] or column["default"] is not None)
+            for column in inspector.get_columns(table)
+        }
+        for table in inspector.get_table_names()
+        if table != database.VERSION_TABLE
+    }
+
+
+async def test_a_running_one_goes_on_while_a_newer_release_migrates(
+    postgres_url: str, tmp_path: Path, resolver: str
+) -> None:
+    async with running(postgres_url, tmp_path, nameservers=resolver) as service:
+        opened = Database(postgres_url)
+        async with opened.writing() as connection:
+            for table in (table.name for table in tables.metadata.sorted_tables):
+                await connection.execute(text(f"ALTER TABLE {table} ADD COLUMN newer text"))
+            await connection.execute(text("CREATE TABLE newer (id int)"))
+            await connection.execute(text(f"UPDATE {database.VERSION_TABLE} SET version_num = '9999'"))
+        await opened.close()
+        await service.make("trusted-networks", {"name": "new", "networks": ["192.0.2.0/24"]})
+        await service.change("/v1/settings/general", {"profile": {"max_hops": 41}})
+        assert (await service.get("/v1/revisions"))["items"][0]["number"] == 3
+        policy, _ = await service.policy(lambda snapshot: snapshot.trusted_networks)
+        assert policy.revision == 3
+
+
 async def test_a_database_of_a_newer_release_is_refused(database_url: str, tmp_path: Path, resolver: str) -> None:
     async with running(database_url, tmp_path, nameservers=resolver):
         pass
