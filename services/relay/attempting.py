@@ -33,6 +33,8 @@ from services.relay.transaction import Outcome, Result, Route, RouteKind, Transp
 
 log = structlog.get_logger(__name__)
 
+# Recipients whose outcomes are written down together: no more than a transaction takes.
+_AT_ONCE = 100
 # When the configuration or the content can't be had just now.
 _LATER = 5 * MICROSECONDS
 
@@ -85,8 +87,10 @@ class Attempts:
                 moved.append((route.destination, Job(job.message, deliveries)))
             elif route.kind is RouteKind.HOLD:
                 self._hold(configuration, route, message, deliveries)
-            else:
+            elif len(deliveries) <= _AT_ONCE:
                 await self._try(configuration, route, message, deliveries)
+            else:
+                await self._try_in_parts(configuration, route, message, deliveries)
         return moved
 
     def give_back(self, destination: str, job: Job, delay: int = 0) -> None:
@@ -120,6 +124,22 @@ class Attempts:
             await self.put_aside([(each.id, message.id, reason) for each in job.deliveries])
             return None
         return message.with_content(content)
+
+    async def _try_in_parts(
+        self,
+        configuration: Configuration,
+        route: Route,
+        message: QueuedMessage,
+        deliveries: tuple[QueuedDelivery, ...],
+    ) -> None:
+        """What became of some is written down before the next are begun: a death between costs nobody a copy (C119)."""
+        for start in range(0, len(deliveries), _AT_ONCE):
+            try:
+                await self._try(configuration, route, message, deliveries[start : start + _AT_ONCE])
+            except asyncio.CancelledError:
+                if rest := deliveries[start + _AT_ONCE :]:
+                    self.give_back(route.destination, Job(message, rest))
+                raise
 
     async def _try(
         self,

@@ -242,6 +242,28 @@ async def test_shutdown_lets_transactions_end_and_gives_the_rest_back(database_u
         assert [row.possible_duplicate for row in rows] == [False, False, False]
 
 
+async def test_of_many_recipients_those_that_have_it_get_no_second_copy_after_a_shutdown(
+    database_url: str, tmp_path: Path
+) -> None:
+    """C119: what became of some is written down before the next are begun."""
+    recipients = [b"u%03d@one.test" % number for number in range(250)]
+    transport = ScriptedTransport(gates={recipients[120]: asyncio.Event()})
+    async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
+        ack = await relay.submit(*recipients)
+        await transport.until_begun(2)
+        await relay.committed()
+        delivered_so_far = [
+            name for name, state in (await relay.states(ack.queue_id)).items() if state == State.DELIVERED
+        ]
+        assert sorted(delivered_so_far) == recipients[:100]
+        await relay.relay.dispatcher.stop(0)
+        await relay.relay.committer.drained()
+        rows = sorted((await relay.message(ack.queue_id)).deliveries, key=lambda row: row.recipient)
+        assert [row.state for row in rows] == [State.DELIVERED] * 100 + [State.QUEUED] * 150
+        assert [bool(row.possible_duplicate) for row in rows] == [False] * 100 + [True] * 100 + [False] * 50
+        assert {row.lease_owner for row in rows} == {None}
+
+
 async def test_a_transaction_broken_off_at_shutdown_is_marked_and_not_counted(
     database_url: str, tmp_path: Path
 ) -> None:
