@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -34,10 +35,13 @@ log = structlog.get_logger(__name__)
 
 MEGABYTE = 1_048_576
 BODY_OCTETS = MEGABYTE
+# Of objects with lists as long as these may have: 100,000 recipients, 10,000 targets.
+LONG_LIST_OCTETS = 16 * MEGABYTE
 # A whole configuration: 100,000 accounts are 20 MB.
 IMPORT_OCTETS = 64 * MEGABYTE
 JSON_DEPTH = 32
 _IMPORT = "/v1/config:import"
+_WITH_LONG_LISTS = re.compile(r"/v1/relay-(domains|rules)(/[^/]*)?").fullmatch
 _SAFE = frozenset({"GET", "OPTIONS"})
 _JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"
@@ -178,6 +182,8 @@ async def _bounded(passage: _Passage, receive: Receive) -> Receive:
     """Reads the whole body. Raises Problem 413 over the limit, 415 for another media type, 400 for what is no JSON."""
     is_import = passage.scope["path"] == _IMPORT
     limit = IMPORT_OCTETS if is_import else BODY_OCTETS
+    if _WITH_LONG_LISTS(passage.scope["path"]):
+        limit = LONG_LIST_OCTETS
     declared = passage.fields("content-length")
     if declared and declared[0].isdigit() and int(declared[0]) > limit:
         raise _too_large(limit)
@@ -200,8 +206,8 @@ async def _bounded(passage: _Passage, receive: Receive) -> Receive:
         if media_type not in (_JSON, *patches, *(_YAML if is_import else ())):
             raise _unsupported("The body must be JSON.", "Send Content-Type: application/json.")
         if media_type not in _YAML:
-            if is_import:
-                # A whole configuration would hold up everything else.
+            if size > BODY_OCTETS:
+                # So much would hold up everything else.
                 await asyncio.to_thread(_check_json, body)
             else:
                 _check_json(body)

@@ -221,6 +221,20 @@ async def test_bodies_are_bounded(on_sqlite: Service) -> None:
     assert len((await on_sqlite.get("/v1/accounts"))["items"]) == 1
 
 
+async def test_the_longest_lists_fit_into_a_body(on_sqlite: Service) -> None:
+    recipients = [f"somebody.with.a.name{number}@relayed.example" for number in range(100_000)]
+    body = {"domain": "relayed.example", "recipients": recipients}
+    answer = await on_sqlite.api.post("/v1/relay-domains", json=body)
+    assert answer.status_code == 201
+    assert len(answer.json()["recipients"]) == 100_000
+    one_more = await on_sqlite.api.post("/v1/relay-domains", json={**body, "recipients": [*recipients, "x@y.example"]})
+    assert (one_more.status_code, one_more.json()["errors"][0]["code"]) == (422, "too_long")
+    too_large = await on_sqlite.api.post("/v1/relay-domains", content=b" " * 16_777_217, headers=JSON)
+    assert too_large.status_code == 413
+    elsewhere = await on_sqlite.api.post("/v1/relay-domains:x", content=b" " * 1_048_577, headers=JSON)
+    assert elsewhere.status_code == 413
+
+
 async def test_a_body_without_a_declared_length_is_bounded_too(on_sqlite: Service) -> None:
     async def chunks() -> object:
         for _ in range(20):
