@@ -120,6 +120,34 @@ async def test_a_past_session_can_be_explained() -> None:
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
+async def test_a_past_login_is_explained_by_what_was_known_before_it() -> None:
+    async with serving(snapshot()) as policy, policy.stream() as stream:
+        (verdict,) = await stream.ask(auth("alice", session_id="s1"))
+        assert verdict.account == "alice"
+        response = await policy.stub.Explain(policy_pb2.ExplainRequest(session_id="s1"))
+    assert outcomes(response, "AUTH")["auth_twice"] == "PASS"
+    assert replied(response.verdict) == "accept"
+
+
+async def test_credentials_are_not_kept_whatever_stage_they_come_with() -> None:
+    async with serving(snapshot()) as policy, policy.stream() as stream:
+        stray = rcpt("alice@local.test", session_id="s1")
+        stray.credentials.password = b"secret word"
+        await stream.ask(auth("alice", b"secret word", session_id="s1"), stray)
+        past = policy.engine.history.of_session("s1")
+    assert len(past) == 2
+    assert not any(b"secret" in each.kept for each in past)
+
+
+async def test_what_was_looked_up_for_a_past_session_is_told(dns_server: DnsServer) -> None:
+    rules = snapshot({"sender_policy": {"reject_unknown_sender_domain": "enforce"}})
+    async with serving(rules, dns=dns_server.address) as policy, policy.stream() as stream:
+        await stream.ask(rcpt("any@relay.test", session_id="s1"))
+        response = await policy.stub.Explain(policy_pb2.ExplainRequest(session_id="s1"))
+    assert outcomes(response)["unknown_sender_domain"] == "DECIDED"
+    assert [(one.name, one.outcome) for one in response.lookups] == [("sender_domain", policy_pb2.LOOKUP_OUTCOME_NONE)]
+
+
 async def test_facts_that_are_none_are_an_invalid_argument() -> None:
     async with serving(snapshot()) as policy:
         request = policy_pb2.ExplainRequest(facts=rcpt("alice@local.test", client="nowhere"))

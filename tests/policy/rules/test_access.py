@@ -141,6 +141,21 @@ def test_what_is_remembered_of_clients_is_bounded(monkeypatch: pytest.MonkeyPatc
     assert len(clients._known) <= 10
 
 
+def test_what_is_remembered_of_addresses_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.policy.rules.parties._REMEMBERED", 10)
+    of = snapshot({"accounts": []})
+    for number in range(35):
+        party(f"joe{number}@sender.test".encode(), of)
+    assert len(of.parties) <= 10
+
+
+def test_what_an_address_is_changes_with_the_snapshot() -> None:
+    rule = {"id": "b1", "list": "block", "criterion": "recipient", "value": "ghost@local.test", "action": "reject"}
+    before, after = snapshot(), snapshot({"access_rules": [rule], "alias_addresses": ["ghost@local.test"]})
+    assert [party(b"ghost@local.test", of).is_unknown for of in (before, after, before)] == [True, False, True]
+    assert [len(party(b"ghost@local.test", of).as_recipient) for of in (before, after, before)] == [0, 1, 0]
+
+
 def test_the_closest_network_comes_first() -> None:
     rules: list[dict[str, Any]] = [
         {"id": "wide", "list": "block", "criterion": "network", "value": "192.0.0.0/8", "action": "reject"},

@@ -1,0 +1,31 @@
+"""Answers as they are put together from parts, against the messages that they stand for."""
+
+from __future__ import annotations
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+from posthouse.policy.v1 import policy_pb2
+
+from libs.smtp.reply import RELAY_DENIED
+from services.policy import wire
+from services.policy.rules.evaluate import objected
+from services.policy.rules.model import Objection, Verdict
+
+BODIES = {
+    "accept": wire.body(Verdict(), 7),
+    "long": wire.body(objected("relay_denied", Objection(RELAY_DENIED, rule_id="r" * 300)), 2**40),
+    "longest": wire.body(objected("relay_denied", Objection(RELAY_DENIED, rule_id="r" * 20_000)), 1),
+}
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**64 - 1), st.sampled_from(sorted(BODIES))), max_size=5))
+@example([(number, "accept") for number in (0, 127, 128, 16_383, 16_384, 2**21 - 1, 2**21, 2**64 - 1)])
+def test_a_frame_of_parts_is_the_frame_of_messages(answers: list[tuple[int, str]]) -> None:
+    made = policy_pb2.VerdictFrame.FromString(
+        wire.frame(part for number, name in answers for part in wire.answer(number, BODIES[name]))
+    )
+    wanted = policy_pb2.VerdictFrame()
+    for number, name in answers:
+        wanted.verdicts.append(policy_pb2.Verdict.FromString(BODIES[name]))
+        wanted.verdicts[-1].request_id = number
+    assert made == wanted
