@@ -44,17 +44,25 @@ def checked(code: str, canonical: Callable[[str], str]) -> Callable[[str], str]:
 _NO_CONTROLS = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"
 
 
-def _nfc(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
+def composed(most: int) -> AfterValidator:
+    """Text in NFC, of so many characters at most then too: some of one become three."""
+
+    def check(text: str) -> str:
+        found = unicodedata.normalize("NFC", text)
+        if len(found) > most:
+            raise fault("string_too_long", f"must have at most {most} characters in NFC")
+        return found
+
+    return AfterValidator(check)
 
 
-Text = Annotated[str, Field(max_length=200, pattern=_NO_CONTROLS), AfterValidator(_nfc)]
+Text = Annotated[str, Field(max_length=200, pattern=_NO_CONTROLS), composed(200)]
 
 
 def _trimmed(text: str) -> str:
     if text != text.strip():
         raise fault("blank_ends", "must not begin or end with a blank")
-    return _nfc(text)
+    return text
 
 
 Name = Annotated[
@@ -67,11 +75,12 @@ Name = Annotated[
         examples=["Office"],
     ),
     AfterValidator(_trimmed),
+    composed(100),
 ]
 Label = Annotated[
     str,
     Field(max_length=100, pattern=_NO_CONTROLS, description="What people call it; free text."),
-    AfterValidator(_nfc),
+    composed(100),
 ]
 
 

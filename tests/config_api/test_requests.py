@@ -6,6 +6,7 @@ import asyncio
 import base64
 import ipaddress
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,27 @@ async def test_c148_text_that_no_database_takes(service: Service) -> None:
     ):
         answer = await service.api.post(f"/v1/{kind}", content=body, headers=JSON)
         assert answer.status_code == 422, (kind, answer.text)
+
+
+async def test_text_that_grows_when_it_is_composed(service: Service) -> None:
+    """U+1D160 is three characters in NFC: more than columns and indexes have room for."""
+    note = "\U0001d160"
+    host = {"host": "h.example", "auth": {"username": note * 200, "password": "x"}}
+    rule = {"name": "x", "type": "sender", "target_type": "domain", "targets": ["a.example"], "relay_host": host}
+    for kind, body in (
+        ("api-keys", {"name": note * 100, "role": "admin"}),
+        ("accounts", {"login": note * 255}),
+        ("trusted-networks", {"name": note * 34, "networks": ["192.0.2.0/24"]}),
+        ("relay-domains", {"name": note * 34, "domain": "a.example"}),
+        ("relay-rules", rule),
+    ):
+        answer = await service.api.post(f"/v1/{kind}", json=body)
+        assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "string_too_long"), kind
+    key = (await service.make("api-keys", {"name": note * 33, "role": "admin"}))["key"]
+    headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": "k"}
+    made = await service.api.post("/v1/accounts", json={"login": note * 85}, headers=headers)
+    assert made.status_code == 201
+    assert (await service.get("/v1/audit-log?limit=1"))["items"][0]["actor"] == unicodedata.normalize("NFC", note * 33)
 
 
 async def test_c148_cursors_with_text_that_no_database_takes(service: Service) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from services.config_api.fields import Address, Model, Password, unique
+from services.config_api.fields import Address, Model, Password, composed, unique
 
 Login = Annotated[
     str,
@@ -18,7 +17,7 @@ Login = Annotated[
         examples=["alice", "alice@example.com"],
         description="What the client logs in with; unique without regard to case. Kept in NFC.",
     ),
-    AfterValidator(lambda text: unicodedata.normalize("NFC", text)),
+    composed(255),
 ]
 
 
