@@ -6,10 +6,11 @@ import ipaddress
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from libs.runtime.lifecycle import StartupError
+from libs.runtime.nameservers import addressed
 from libs.runtime.rpc import TlsFiles, targets
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -50,6 +51,11 @@ class Settings(BaseSettings):
     ingress_submission_port: int = Field(default=8587, validation_alias="INGRESS_SUBMISSION_PORT")
     ingress_smtps_port: int = Field(default=8465, validation_alias="INGRESS_SMTPS_PORT")
     data_dir: Path = Field(default=Path("var"), validation_alias="POSTHOUSE_DATA_DIR")
+
+    @field_validator("nameservers")
+    @classmethod
+    def _addressed(cls, value: str) -> str:
+        return addressed(value)
 
     @model_validator(mode="after")
     def _well_formed(self) -> Self:

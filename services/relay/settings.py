@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from libs.runtime.lifecycle import StartupError
+from libs.runtime.nameservers import addressed
 from libs.runtime.rpc import TlsFiles, targets
 from services.relay.delivery import DeliveryOptions, networks, own_addresses
 from services.relay.delivery.options import PROHIBITED_NETWORKS, of_literals
@@ -59,6 +60,11 @@ class Settings(BaseSettings):
     # How long mail transactions may go on after SIGTERM.
     drain_seconds: float = Field(default=20.0, ge=0)
     data_dir: Path = Field(default=Path("var"), validation_alias="POSTHOUSE_DATA_DIR")
+
+    @field_validator("nameservers")
+    @classmethod
+    def _addressed(cls, value: str) -> str:
+        return addressed(value)
 
     @model_validator(mode="after")
     def _well_formed(self) -> Self:

@@ -1,0 +1,38 @@
+"""The name servers of a setting."""
+
+from __future__ import annotations
+
+import socket
+from ipaddress import ip_address
+
+_PORT = 53
+
+
+def addressed(text: str) -> str:
+    """A setting of `host[:port]`, several by commas, with the addresses of names, which are looked up once, here.
+
+    An IPv6 host with a port stands in brackets. Raises ValueError.
+    """
+    return ",".join(_addressed(part) for part in map(str.strip, text.split(",")) if part)
+
+
+def _addressed(text: str) -> str:
+    host, port = text, str(_PORT)
+    if text.count(":") == 1 or "]:" in text:
+        host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError(f"a name server must be host[:port], not {text!r}")
+    address = _look_up(host)
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _look_up(host: str) -> str:
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        pass
+    try:
+        return str(socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)[0][4][0])
+    except (OSError, UnicodeError):
+        raise ValueError(f"name server {host!r} is no address and can't be looked up") from None
