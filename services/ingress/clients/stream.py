@@ -69,6 +69,7 @@ class FrameStream:
         self._wake = asyncio.Event()
         # Whether the next frame may go.
         self._turn = asyncio.Event()
+        self._gap: asyncio.TimerHandle | None = None
         self._call: Any = None
         self._channel: grpc.aio.Channel | None = None
         self._probe: asyncio.Task[None] | None = None
@@ -155,6 +156,8 @@ class FrameStream:
         reason = "ended"
         try:
             while (frame := await call.read()) is not grpc.aio.EOF:
+                if self._gap is not None:
+                    self._gap.cancel()
                 self._turn.set()
                 self._peer.received(frame)
         except grpc.aio.AioRpcError as error:
@@ -194,7 +197,11 @@ class FrameStream:
                 self._wake.set()
                 if answered:
                     self._turn.clear()
-                    loop.call_later(_GAP_SECONDS, self._turn.set)
+                    # Of a frame that was answered meanwhile, it would let the next go too soon, or wake the loop for
+                    # nothing.
+                    if self._gap is not None:
+                        self._gap.cancel()
+                    self._gap = loop.call_later(_GAP_SECONDS, self._turn.set)
                 await call.write(frame)
             except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
                 # The reader sees why and ends the stream.
