@@ -51,7 +51,7 @@ class Containers:
         self._make_secrets()
         postgres.query("CREATE DATABASE config")
         for script in sorted((ROOT / "deploy/postgres").iterdir()):
-            run([program("psql"), "-Xq", "-v", "ON_ERROR_STOP=1", "-f", script, "-d", self._database("config")])
+            run([_of_postgres("psql"), "-Xq", "-v", "ON_ERROR_STOP=1", "-f", script, "-d", self._database("config")])
 
     def stop(self) -> None:
         for process in self._running:
@@ -116,6 +116,8 @@ class Containers:
                 return bool(answer.answer)
             case ["python", *arguments]:
                 test = [sys.executable, *arguments]
+            case ["pg_isready", *arguments]:
+                test = [str(_of_postgres("pg_isready")), *arguments]
             case [script] if kind == "CMD-SHELL":
                 test = ["sh", "-c", script.replace("redis-cli", f"redis-cli -p {self.port('redis', 6379)}")]
         done = subprocess.run(test, env=environment, capture_output=True, timeout=60, check=False)
@@ -178,3 +180,7 @@ class Containers:
             raise PeerError("compose.yaml's head does not make every secret")
         for path in secrets.glob("*_url"):
             path.write_text(self._here("", path.read_text()))
+
+
+def _of_postgres(name: str) -> Path:
+    return program(name, f"/usr/lib/postgresql/*/bin/{name}")
