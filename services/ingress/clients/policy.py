@@ -13,7 +13,7 @@ from posthouse.policy.v1 import policy_pb2, policy_pb2_grpc
 from libs.runtime import rpc
 from libs.runtime.endpoints import Endpoint
 from services.ingress import spans
-from services.ingress.clients import wire
+from services.ingress.clients import replica, wire
 from services.ingress.clients.policy_lane import Lane, Question
 from services.ingress.clients.replicas import Replicas
 from services.ingress.clients.stream import FrameStream
@@ -181,9 +181,8 @@ class PolicyClient:
         """A replica came, went, or said otherwise of itself: work goes to those that can do it. One that is told to
         stop, or has no configuration, is asked only while there is no other. `lost`: its stream broke, for `reason`.
         """
-        self._lanes = [lane for lane in self._lanes if lane.connected or not lane.stream.retired]
-        connected = [lane for lane in self._lanes if lane.connected and not lane.ending]
-        usable = [lane for lane in connected if lane.willing] or connected
+        self._lanes = replica.kept(self._lanes)
+        usable = replica.usable(self._lanes)
         came = [lane for lane in usable if not lane.usable]
         went = [lane for lane in self._usable if lane not in usable]
         if went and not usable:
@@ -291,9 +290,8 @@ class PolicyClient:
             self._hold_deadlines(now)
             for lane in self._lanes:
                 lane.sweep(now)
-                if lane.draining and not (lane.ending or lane.usable or self._asked(lane)):
-                    lane.ending = True
-                    lane.stream.finish()
+                if lane.draining:
+                    lane.finish_when(not self._asked(lane))
 
     def _asked(self, lane: Lane) -> bool:
         return any(question.lane is lane for question in self._pending.values())

@@ -11,7 +11,7 @@ import structlog
 from posthouse.policy.v1 import policy_pb2
 
 from services.ingress.clients import wire
-from services.ingress.clients.stream import FrameStream
+from services.ingress.clients.replica import Replica
 
 log = structlog.get_logger(__name__)
 
@@ -58,12 +58,12 @@ class Client(Protocol):
         """Sessions of these addresses are given back with the frame that goes now."""
 
 
-class Lane:
-    """One replica: the stream to it, what is to be written, and the sessions that it counts."""
+class Lane(Replica):
+    """One replica, what is to be written to it, and the sessions that it counts."""
 
     def __init__(self, client: Client) -> None:
+        super().__init__(client.changed)
         self._client = client
-        self.stream: FrameStream
         self.unsent: list[Question] = []
         # Session id to client address, of the sessions that this replica counts.
         self.sessions: dict[str, str] = {}
@@ -75,26 +75,11 @@ class Lane:
         self.resume: list[tuple[str, str]] = []
         # Questions about connections that were given up without an answer.
         self.given_up: dict[int, policy_pb2.Session] = {}
-        self.connected = False
-        # It says that it can work.
-        self.willing = False
-        # Among those that are asked.
-        self.usable = False
-        # It did work, or was a target, and is not to be asked any more.
-        self.draining = False
-        # We have said our last on this stream.
-        self.ending = False
-        self.heard_at = 0.0
 
     def ask(self, question: Question) -> None:
         question.lane = self
         self.unsent.append(question)
         self.stream.wake()
-
-    def doubt(self, since: float) -> None:
-        """A question that left at `since` has no answer yet."""
-        if self.connected and self.heard_at < since:
-            self.stream.probe()
 
     def disappointed(self, late: Sequence[Question]) -> None:
         """Questions ran out; a stream on which nothing came since they were asked is given up."""
@@ -115,17 +100,6 @@ class Lane:
             self.stream.wake()
 
     # What FrameStream calls.
-
-    def serving(self, yes: bool) -> None:
-        self.willing = yes
-        self.draining = self.connected and not yes
-        self._client.changed()
-
-    def opened(self) -> None:
-        self.connected = True
-        self.draining = self.ending = False
-        self.heard_at = time.monotonic()
-        self._client.changed()
 
     def next_frame(self) -> tuple[policy_pb2.DecideFrame, bool] | None:
         unsent = self.unsent
@@ -166,11 +140,11 @@ class Lane:
         )
 
     def received(self, frame: policy_pb2.VerdictFrame) -> None:
-        self.heard_at = time.monotonic()
+        self.heard()
         self._client.take(frame, self)
 
     def broken(self, reason: str) -> None:
-        self.connected = self.draining = self.ending = False
+        self.gone()
         self._client.changed(lost=self, reason=reason)
         self.closed.clear()
         self.moved.clear()

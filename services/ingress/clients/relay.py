@@ -14,7 +14,8 @@ from libs.runtime import rpc
 from libs.runtime.endpoints import Endpoint
 from libs.smtp.reply import STORAGE, TRY_AGAIN
 from services.ingress import spans
-from services.ingress.clients import wire
+from services.ingress.clients import replica, wire
+from services.ingress.clients.replica import Replica
 from services.ingress.clients.replicas import Replicas
 from services.ingress.clients.stream import FrameStream
 from services.ingress.metrics import Metrics
@@ -158,9 +159,8 @@ class RelayClient:
         """A replica came, went, or said otherwise of itself. One that is told to stop, or has no configuration, gets
         mail only while there is no other. `lost`: its stream broke.
         """
-        self._lanes = [lane for lane in self._lanes if lane.connected or not lane.stream.retired]
-        connected = [lane for lane in self._lanes if lane.connected and not lane.ending]
-        usable = [lane for lane in connected if lane.willing] or connected
+        self._lanes = replica.kept(self._lanes)
+        usable = replica.usable(self._lanes)
         went = [lane for lane in self._usable if lane not in usable]
         if went and not usable:
             self._down_since = time.monotonic()
@@ -222,9 +222,7 @@ class RelayClient:
                 elif pending.lane is not None and 0 < pending.sent_at < now - _SILENCE_SECONDS:
                     pending.lane.doubt(pending.sent_at)
             for lane in self._lanes:
-                if lane.draining and not (lane.ending or lane.usable or lane.load):
-                    lane.ending = True
-                    lane.stream.finish()
+                lane.finish_when(not lane.load)
 
     def _abandon(self, pending: _Pending) -> None:
         """No acknowledgement came; 451, and what relay has of an unfinished one is void."""
@@ -236,30 +234,20 @@ class RelayClient:
         pending.acknowledged.set_exception(HandoverError(TRY_AGAIN, "relay did not acknowledge in time"))
 
 
-class _Lane:
-    """One replica: the stream to it, and what is to be written."""
+class _Lane(Replica):
+    """One replica, and what is to be written to it."""
 
     def __init__(self, client: RelayClient) -> None:
+        super().__init__(client.changed)
         self._client = client
-        self.stream: FrameStream
         # Submissions handed to it and not acknowledged yet.
         self.load = 0
         self._unsent: deque[_Pending] = deque()
         self._in_pieces: deque[_Pending] = deque()
         self._abandoned: list[str] = []
-        self.connected = False
-        # It says that it can work.
-        self.willing = False
-        # Among those that mail is handed to.
-        self.usable = False
-        # It did work, or was a target, and is not to get any more.
-        self.draining = False
-        # We have said our last on this stream.
-        self.ending = False
         # Octets that it would take; None while it has not said.
         self._available: int | None = None
         self._accepting = True
-        self._heard_at = 0.0
 
     def takes(self, octets: int) -> bool:
         return self._accepting and (self._available is None or octets <= self._available)
@@ -278,11 +266,6 @@ class _Lane:
         self.load -= len(unsent)
         return list(unsent)
 
-    def doubt(self, since: float) -> None:
-        """A submission that left at `since` is not acknowledged yet."""
-        if self.connected and self._heard_at < since:
-            self.stream.probe()
-
     def void(self, pending: _Pending) -> None:
         """It is given up: what the replica has of it is void."""
         if pending in self._in_pieces:
@@ -292,17 +275,9 @@ class _Lane:
 
     # What FrameStream calls.
 
-    def serving(self, yes: bool) -> None:
-        self.willing = yes
-        self.draining = self.connected and not yes
-        self._client.changed()
-
     def opened(self) -> None:
-        self.connected = True
-        self.draining = self.ending = False
         self._available, self._accepting = None, True
-        self._heard_at = time.monotonic()
-        self._client.changed()
+        super().opened()
 
     def next_frame(self) -> tuple[relay_pb2.SubmitFrame, bool] | None:
         submissions: list[relay_pb2.Submission] = []
@@ -350,7 +325,7 @@ class _Lane:
         return len(piece)
 
     def received(self, frame: relay_pb2.SubmitAckFrame) -> None:
-        self._heard_at = time.monotonic()
+        self.heard()
         for ack in frame.acks:
             self._client.acknowledge(ack)
         if frame.HasField("storage"):
@@ -358,7 +333,7 @@ class _Lane:
             self._available = frame.storage.available
 
     def broken(self, reason: str) -> None:
-        self.connected = self.draining = self.ending = False
+        self.gone()
         if self.load:
             log.warning("submissions_unacknowledged", count=self.load, reason=reason)
         self._unsent.clear()
