@@ -57,7 +57,14 @@ def run(main: Callable[[Shutdown], Coroutine[Any, Any, None]]) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, shutdown.request, number.name)
-        await main(shutdown)
+        try:
+            await main(shutdown)
+        finally:
+            # Python's own end gives the signals back to the system, by which a second one ends a process that is about
+            # to end by itself, with the status of one that was killed (C137). What is ignored stays so.
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+                signal.signal(number, signal.SIG_IGN)
 
     try:
         uvloop.run(supervised())
