@@ -214,11 +214,13 @@ async def test_workers_end_with_their_supervisor_even_by_kill_9(run: Run) -> Non
 
 
 def _workers(ingress: Running) -> list[int]:
-    return [
-        pid
-        for pid in descendants(ingress.process.pid)
-        if b"services.ingress" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
+    found = []
+    for pid in descendants(ingress.process.pid):
+        # One may end between the two looks.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if b"services.ingress" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
 
 
 def b64(*parts: str) -> str:
