@@ -62,6 +62,12 @@ async def test_external_postmasters_that_lead_back_are_told(checked: Service) ->
     assert ("/name", "loop") in _codes(made)
 
 
+async def test_an_alias_that_names_itself_is_told(checked: Service) -> None:
+    made = await checked.make("aliases", {"address": "a@b.example", "targets": ["c@b.example", "A@B.example"]})
+    assert _codes(made) == [("/targets/1", "loop")]
+    assert _codes(await checked.change(f"/v1/aliases/{made['id']}", {"targets": ["c@b.example"]})) == []
+
+
 async def test_a_silent_dns_does_not_hold_a_change_up(begun: Path, dns_server: DnsServer) -> None:
     dns_server.behave("silent.example", Behaviour.SILENT)
     url = f"sqlite:///{begun / 'config.sqlite3'}"

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from services.config_api.aliases.schemas import Alias
 from services.config_api.fields import address_key
 from services.config_api.filters import exact
-from services.config_api.resources import Collection, Filter, UniqueKey
+from services.config_api.resources import Body, Collection, Filter, Finding, Surroundings, UniqueKey
+
+
+async def check(body: Body, _: Surroundings) -> Sequence[Finding]:
+    """The alias itself as a target: expansion leaves it out, and mail is returned (5.4.6) when it is all there is."""
+    own = address_key(body["address"])
+    return [
+        Finding(f"/targets/{number}", "loop", "It is the alias itself, which gets nothing by it.")
+        for number, target in enumerate(body["targets"])
+        if address_key(target) == own
+    ]
+
 
 ALIASES = Collection(
     kind="aliases",
@@ -14,6 +27,7 @@ ALIASES = Collection(
     label="alias",
     tag="accounts",
     model=Alias,
+    check=check,
     unique=lambda body: [
         UniqueKey("address", address_key(body["address"]), "/address"),
         UniqueKey("alias", address_key(body["address"]), "/address"),
