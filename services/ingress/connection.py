@@ -111,7 +111,8 @@ class Connection(SMTP):
         buffer = self.pending
         if len(buffer) >= self._gather or not self._until_dot or buffer.startswith(b"."):
             return len(buffer) >= self._gather or self._until_dot
-        found = buffer.find(END_OF_DATA, self._searched) >= 0
+        # Where it mostly is, first; a search looks at each line.
+        found = buffer.endswith(END_OF_DATA) or buffer.find(END_OF_DATA, self._searched) >= 0
         self._searched = max(0, len(buffer) - len(END_OF_DATA) + 1)
         return found
 
