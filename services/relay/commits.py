@@ -2,7 +2,7 @@
 
 A commit costs several times what a message in it does, so two things are waited for. Nobody waits for a settlement:
 by itself it is committed a little later, and mostly goes with a submission before that. And where many sessions hand
-over submissions, the first of them waits for others, a short time only; those of few sessions are committed at once.
+over submissions, the first of them waits for others, a short time only; those of one session or two wait for nothing.
 
 Submissions, settlements and records of refusals share a transaction. Submissions that can't be committed in time are
 refused, and forgotten should they turn out to be in the database after all; settlements are kept until they are in.
@@ -41,9 +41,11 @@ _MESSAGES = 500
 _OCTETS = 32 * 1024 * 1024
 # How long settlements alone wait for a submission. If the process is killed meanwhile, what they tell of is sent again.
 _ALONE_SECONDS = 0.01
-# How long submissions wait for others, while so many were there at once of late.
+# How long submissions wait for others, while more than two were there at once of late.
 _COMPANY_SECONDS = 0.003
-_COMPANY = 4
+_COMPANY = 2.5
+# Of the number that tells so, the weight of a commit that had fewer.
+_FEWER = 1 / 16
 # Settlements that wait for nobody.
 _ENOUGH = 50
 _FIRST_PAUSE = 0.05
@@ -175,7 +177,7 @@ class Committer:
                 await self._commit(batch)
                 if batch.stores:
                     present = len(batch.stores) + len(self._stores)
-                    self._crowd = max(present, self._crowd - (self._crowd - present) / 8)
+                    self._crowd = max(present, self._crowd + (present - self._crowd) * _FEWER)
             self._idle.set()
 
     def _rouse(self) -> None:
