@@ -15,6 +15,7 @@ import dns.message
 import dns.name
 import dns.rdatatype
 import dns.resolver
+import dns.ttl
 
 from libs.smtp.value import value
 from services.policy.lookups import datagram
@@ -109,13 +110,16 @@ class Resolver:
         return answer
 
     async def _find(self, name: str, record_type: str) -> Answer:
+        try:
+            asked = dns.name.from_text(name)
+        except (dns.exception.DNSException, UnicodeError, ValueError):
+            return Answer(Outcome.NONE, (), self._clock() + _LONGEST_NEGATIVE_TTL)
         ends = time.monotonic() + self._seconds
-        kind = datagram.TYPES.get(record_type, 0)
         failed = 0
-        for server in self._servers if kind else ():
+        for server in self._servers:
             seconds = min(self._resolver.timeout, ends - time.monotonic())
             try:
-                plain = await datagram.ask(server, name, kind, max(seconds, 0.0))
+                found = await datagram.ask(server, asked, record_type, max(seconds, 0.0))
             except TimeoutError:
                 # Later questions begin with the next one.
                 self._servers = [*(each for each in self._servers if each is not server), server]
@@ -123,42 +127,39 @@ class Resolver:
             except datagram.ServerFailedError:
                 failed += 1
                 continue
-            if plain is not None:
-                return self._plain(plain)
+            if found is not None:
+                return self._answer(found)
             break
         if failed and failed == len(self._servers):
             return Answer(Outcome.NO_ANSWER, (), self._clock() + _NO_ANSWER_TTL)
-        return await self._find_generally(name, record_type, max(ends - time.monotonic(), 0.0))
+        return await self._find_generally(asked, record_type, max(ends - time.monotonic(), 0.0))
 
-    async def _find_generally(self, name: str, record_type: str, seconds: float) -> Answer:
-        """With dnspython."""
+    async def _find_generally(self, asked: dns.name.Name, record_type: str, seconds: float) -> Answer:
+        """With dnspython's resolver, which asks by TCP what is cut off."""
         try:
-            asked = dns.name.from_text(name)
-        except (dns.exception.DNSException, UnicodeError, ValueError):
-            return Answer(Outcome.NONE, (), self._clock() + _LONGEST_NEGATIVE_TTL)
-        try:
-            found = await self._resolver.resolve(
-                asked, record_type, raise_on_no_answer=False, search=False, lifetime=seconds
-            )
-            return self._positive(found)
-        except dns.resolver.NXDOMAIN as error:
-            return Answer(Outcome.NONE, (), self._clock() + _negative_ttl(_response(error)))
+            return self._answer(await self._chain(asked, record_type, seconds))
         except (dns.exception.DNSException, OSError, EOFError, ValueError):
             # SERVFAIL, REFUSED, time-out, and whatever else is no answer: never "does not exist" (C85, C86).
             return Answer(Outcome.NO_ANSWER, (), self._clock() + _NO_ANSWER_TTL)
 
-    def _plain(self, found: datagram.Plain) -> Answer:
-        if found.records:
-            ttl = min(float(found.ttl or 0), _LONGEST_TTL)
-            return Answer(Outcome.FOUND, found.records, self._clock() + ttl)
-        ttl = _NEGATIVE_TTL if found.ttl is None else min(float(found.ttl), _LONGEST_NEGATIVE_TTL)
-        return Answer(Outcome.NONE, (), self._clock() + ttl)
+    async def _chain(self, asked: dns.name.Name, record_type: str, seconds: float) -> dns.message.ChainingResult:
+        try:
+            found = await self._resolver.resolve(
+                asked, record_type, raise_on_no_answer=False, search=False, lifetime=seconds
+            )
+        except dns.resolver.NXDOMAIN as error:
+            responses: dict[dns.name.Name, dns.message.QueryMessage] = error.kwargs["responses"]
+            return next(iter(responses.values())).resolve_chaining()
+        return found.chaining_result
 
-    def _positive(self, found: dns.resolver.Answer) -> Answer:
-        if found.rrset is None:
-            return Answer(Outcome.NONE, (), self._clock() + _negative_ttl(found.response))
-        ttl = min(float(found.rrset.ttl), _LONGEST_TTL)
-        return Answer(Outcome.FOUND, tuple(map(_record, found.rrset)), self._clock() + ttl)
+    def _answer(self, found: dns.message.ChainingResult) -> Answer:
+        """The shortest time to live of the records and of the aliases that led to them; for none, as SOA says it."""
+        ttl = float(found.minimum_ttl)
+        if found.answer is None:
+            # RFC 2308 5; without an SOA record nothing is said.
+            ttl = _NEGATIVE_TTL if ttl >= dns.ttl.MAX_TTL else min(ttl, _LONGEST_NEGATIVE_TTL)
+            return Answer(Outcome.NONE, (), self._clock() + ttl)
+        return Answer(Outcome.FOUND, tuple(map(_record, found.answer)), self._clock() + min(ttl, _LONGEST_TTL))
 
 
 def nameservers(text: str) -> list[tuple[str, int]]:
@@ -218,17 +219,3 @@ def _record(record: Any) -> Any:
 def _name(name: dns.name.Name) -> str:
     """Empty for the root."""
     return name.to_text().lower().removesuffix(".")
-
-
-def _response(error: dns.resolver.NXDOMAIN) -> dns.message.Message | None:
-    responses = error.kwargs.get("responses") or {}
-    return next(iter(responses.values()), None)
-
-
-def _negative_ttl(response: dns.message.Message | None) -> float:
-    """From the SOA record of the answer (RFC 2308 5), a minute without one."""
-    if response is not None:
-        for rrset in response.authority:
-            if rrset.rdtype == dns.rdatatype.SOA:
-                return float(min(rrset.ttl, rrset[0].minimum, _LONGEST_NEGATIVE_TTL))
-    return _NEGATIVE_TTL
