@@ -191,7 +191,7 @@ async def _settled(connection: Connection) -> None:
     for turn in itertools.count():
         await asyncio.sleep(0)
         over = connection.task is not None and connection.task.done()
-        if over or (turn > 1 and connection.waiting):
+        if over or (turn > 1 and connection._waiter is not None):
             return
         assert turn < 100_000, "the session neither waits nor ends"
 
