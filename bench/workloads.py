@@ -56,10 +56,10 @@ class Workload:
 
 # The goal of three times the best peer is about these four.
 MAIN = (
-    Workload("4 KB, one a connection", 4096, 4000),
-    Workload("4 KB, many a connection", 4096, 6000, keep_connection=True),
-    Workload("50 KB, one a connection", 50_000, 2500),
-    Workload("50 KB, many a connection", 50_000, 3000, keep_connection=True),
+    Workload("4 KB, one a connection", 4096, 6000),
+    Workload("4 KB, many a connection", 4096, 12_000, keep_connection=True),
+    Workload("50 KB, one a connection", 50_000, 4000),
+    Workload("50 KB, many a connection", 50_000, 6000, keep_connection=True),
 )
 FURTHER = (
     Workload("5 recipients in 5 domains", 4096, 1500, keep_connection=True, domains=5),

@@ -6,6 +6,7 @@ import contextlib
 import grp
 import os
 import pwd
+import select
 import shutil
 import signal
 import subprocess
@@ -136,9 +137,9 @@ class PeerProcess:
     def stop(self, seconds: float = DEADLINE_SECONDS) -> None:
         """Ends it by its end signal, and by SIGKILL when it still runs after `seconds`."""
         self.signal(self._end_signal)
-        try:
-            self._running.wait(seconds)
-        except subprocess.TimeoutExpired:
+        if self._ends_within(seconds):
+            self._running.wait()
+        else:
             self.kill()
 
     def kill(self) -> None:
@@ -148,10 +149,19 @@ class PeerProcess:
 
     def wait(self, seconds: float = DEADLINE_SECONDS) -> int:
         """The exit status once it ended by itself. Raises PeerError."""
+        if not self._ends_within(seconds):
+            raise PeerError(f"{self.name} still runs after {seconds:g} s\n{self.log_tail()}")
+        return self._running.wait()
+
+    def _ends_within(self, seconds: float) -> bool:
+        """Told by the kernel at once, where the standard library would look twenty times a second."""
+        if self._running.poll() is not None:
+            return True
+        descriptor = os.pidfd_open(self._running.pid)
         try:
-            return self._running.wait(seconds)
-        except subprocess.TimeoutExpired:
-            raise PeerError(f"{self.name} still runs after {seconds:g} s\n{self.log_tail()}") from None
+            return bool(select.select([descriptor], [], [], seconds)[0])
+        finally:
+            os.close(descriptor)
 
     def signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
