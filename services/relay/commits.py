@@ -44,6 +44,8 @@ _ALONE_SECONDS = 0.01
 # How long submissions wait for others, while more than two were there at once of late.
 _COMPANY_SECONDS = 0.003
 _COMPANY = 2.5
+# Of that number, what is waited for: the last ones are late by more than they are worth.
+_MOST = 0.75
 # Of the number that tells so, the weight of a commit that had fewer.
 _FEWER = 1 / 16
 # Settlements that wait for nobody.
@@ -189,8 +191,9 @@ class Committer:
         """Waits for what is better committed together with what is there."""
         if not self._stores and len(self._settlements) < _ENOUGH:
             await self._until(1, _ALONE_SECONDS)
-        if self._crowd >= _COMPANY and 0 < len(self._stores) < self._crowd:
-            await self._until(math.ceil(self._crowd), _COMPANY_SECONDS)
+        wanted = self._crowd * _MOST
+        if self._crowd >= _COMPANY and 0 < len(self._stores) < wanted:
+            await self._until(math.ceil(wanted), _COMPANY_SECONDS)
 
     async def _until(self, submissions: int, seconds: float) -> None:
         """Waits until so many are there, or the time is over."""
