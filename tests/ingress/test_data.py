@@ -174,7 +174,8 @@ async def test_c09_a_line_without_end_costs_no_memory(start: Start, place: str) 
     except (ConnectionResetError, BrokenPipeError):
         pass
     answer = await reading
-    assert answer[:3] in (b"421", b"500"), answer
+    # Who still sends is reset in the end, and a reset may overtake the answer.
+    assert answer[:3] in (b"421", b"500", b""), answer
     assert resident() - before < 12 * 1024 * 1024
     assert not ingress.relay.messages
     await ingress.until_empty()
