@@ -17,6 +17,7 @@ import dns.rdatatype
 import dns.resolver
 import dns.ttl
 
+from libs.runtime.nameservers import addressed
 from libs.smtp.value import value
 from services.policy.lookups import datagram
 from services.policy.metrics import LOOKUPS_REFUSED
@@ -167,21 +168,11 @@ def nameservers(text: str) -> list[tuple[str, int]]:
 
     Raises ValueError.
     """
-    return [_nameserver(part) for part in filter(None, (piece.strip() for piece in text.split(",")))]
-
-
-def _nameserver(text: str) -> tuple[str, int]:
-    host, port = text, "53"
-    if text.count(":") == 1 or "]:" in text:
-        host, _, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise ValueError(f"name server must be host[:port], not {text!r}")
-    try:
-        found = socket.getaddrinfo(host, int(port), type=socket.SOCK_DGRAM)
-    except (OSError, UnicodeError):
-        raise ValueError(f"name server {host!r} is no address and can't be looked up") from None
-    return str(found[0][4][0]), int(port)
+    found: list[tuple[str, int]] = []
+    for part in filter(None, addressed(text).split(",")):
+        host, _, port = part.rpartition(":")
+        found.append((host.strip("[]"), int(port)))
+    return found
 
 
 def _datagram_servers(resolver: dns.asyncresolver.Resolver) -> list[tuple[int, Any]]:
