@@ -115,7 +115,7 @@ async def running(url: str, data_dir: Path, **more: Any) -> AsyncIterator[Servic
             httpx.AsyncClient(
                 base_url=f"http://127.0.0.1:{http_port}",
                 headers={"Authorization": f"Bearer {key}"},
-                timeout=30,
+                timeout=60,
                 # There is no TLS on loopback, and reading the system's certificates takes longer than most tests.
                 verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             ) as api,

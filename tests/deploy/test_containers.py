@@ -56,7 +56,7 @@ def test_the_services_of_compose_take_mail_as_their_files_say(containers: Contai
     configure(containers, tmp_path / "mail")
     context = ssl.create_default_context()
     containers.authority.configure_trust(context)
-    with smtplib.SMTP(timeout=30, source_address=(CLIENT, 0)) as client:
+    with smtplib.SMTP(timeout=60, source_address=(CLIENT, 0)) as client:
         # Whose certificate it must be.
         client._host = HOSTNAME  # type: ignore[attr-defined]
         assert client.connect(LOOPBACK, containers.port("balancer", 2525))[1].startswith(HOSTNAME.encode())
@@ -68,7 +68,7 @@ def test_the_services_of_compose_take_mail_as_their_files_say(containers: Contai
     assert f"[{CLIENT}]" in message.read_text(), "the balancer told who the client is"
 
     # The other ports.
-    with smtplib.SMTP(timeout=30, source_address=(CLIENT, 0)) as client:
+    with smtplib.SMTP(timeout=60, source_address=(CLIENT, 0)) as client:
         client._host = HOSTNAME  # type: ignore[attr-defined]
         client.connect(LOOPBACK, containers.port("balancer", 2587))
         client.starttls(context=context)
@@ -76,7 +76,7 @@ def test_the_services_of_compose_take_mail_as_their_files_say(containers: Contai
     unnamed = ssl.create_default_context()
     containers.authority.configure_trust(unnamed)
     unnamed.check_hostname = False
-    with smtplib.SMTP_SSL(LOOPBACK, containers.port("balancer", 2465), timeout=30, context=unnamed) as client:
+    with smtplib.SMTP_SSL(LOOPBACK, containers.port("balancer", 2465), timeout=60, context=unnamed) as client:
         assert client.login("alice", PASSWORD)[0] == 235
 
 
@@ -85,7 +85,7 @@ def configure(containers: Containers, mail: Path) -> None:
     with httpx.Client(
         base_url=f"http://{LOOPBACK}:{containers.port('config-api-1', 8080)}/v1",
         headers={"Authorization": f"Bearer {containers.secret('admin_key')}"},
-        timeout=30,
+        timeout=60,
     ) as api:
         etag = api.get("/settings/general").headers["ETag"]
         headers = {"If-Match": etag, "Content-Type": "application/merge-patch+json"}

@@ -263,7 +263,7 @@ def test_every_line_of_a_session_or_message_has_its_id(suite: Suite) -> None:
 
 def scraped(suite: Suite, service: str) -> list[Metric]:
     port = suite.port(f"{service.upper()}_METRICS_PORT")
-    text = httpx.get(f"http://{suite.host}:{port}/metrics", timeout=10, verify=False).text
+    text = httpx.get(f"http://{suite.host}:{port}/metrics", timeout=60, verify=False).text
     return list(text_string_to_metric_families(text))
 
 
@@ -381,7 +381,7 @@ def test_a_service_alone_says_what_it_waits_for(
 
     def answers() -> bool:
         with contextlib.suppress(httpx.TransportError):
-            answer = httpx.get(f"http://{LOOPBACK}:{port}/readyz", timeout=10, verify=False)
+            answer = httpx.get(f"http://{LOOPBACK}:{port}/readyz", timeout=60, verify=False)
             return answer.status_code == 503 and set(answer.json()["missing"]) == wanted
         return False
 
@@ -393,7 +393,7 @@ def test_a_service_alone_says_what_it_waits_for(
 
 def readiness(suite: Suite, service: str) -> tuple[int, dict[str, Any]]:
     port = suite.port("CONFIG_API_PORT" if service == "config_api" else f"{service.upper()}_METRICS_PORT")
-    answer = httpx.get(f"http://{suite.host}:{port}/readyz", timeout=10, verify=False)
+    answer = httpx.get(f"http://{suite.host}:{port}/readyz", timeout=60, verify=False)
     return answer.status_code, answer.json()
 
 

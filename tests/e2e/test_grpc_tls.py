@@ -44,7 +44,7 @@ class TlsSuite(Suite):
         credentials = grpc.ssl_channel_credentials(authority, key, chain)
         with grpc.secure_channel(f"{layout.host}:{layout.ports[variable]}", credentials) as channel:
             try:
-                answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+                answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=60)
             except grpc.RpcError:
                 return False
             return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

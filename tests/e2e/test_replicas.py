@@ -84,7 +84,7 @@ class Cluster:
 
     def figure(self, name: str, metric: str) -> float:
         """The sum of a metric of one replica."""
-        text = httpx.get(f"http://127.0.0.1:{self.metrics[name]}/metrics", timeout=10, verify=False).text
+        text = httpx.get(f"http://127.0.0.1:{self.metrics[name]}/metrics", timeout=60, verify=False).text
         return sum(float(value) for value in re.findall(rf"^{metric}(?:{{.*}})? (\S+)$", text, re.MULTILINE))
 
     def load(self, name: str) -> SteadyLoad:
@@ -219,7 +219,7 @@ class Held:
             client.close()
 
     def _connect(self) -> tuple[int, smtplib.SMTP]:
-        client = smtplib.SMTP(timeout=30, source_address=(LIMITED, 0))
+        client = smtplib.SMTP(timeout=60, source_address=(LIMITED, 0))
         try:
             return client.connect(self._balancer.host, self._balancer.port)[0], client
         except (smtplib.SMTPException, OSError):

@@ -25,7 +25,7 @@ def empty() -> Iterator[Suite]:
 
 def greeting(suite: Suite) -> str:
     """Code and enhanced code; empty while nobody listens."""
-    client = smtplib.SMTP(timeout=30)
+    client = smtplib.SMTP(timeout=60)
     try:
         code, text = client.connect(suite.host, suite.smtp_port)
     except (OSError, smtplib.SMTPException):

@@ -45,7 +45,7 @@ def test_on_sqlite(
 
     def query(sql: str) -> int:
         path = suite.folder / "relay" / "queue.sqlite3"
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as connection:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=60)) as connection:
             return int(connection.execute(sql).fetchone()[0])
 
     victims = ("ingress", "policy", "relay")

@@ -74,7 +74,7 @@ def no_verify() -> ssl.SSLContext:
 
 def submission(suite: Suite) -> smtplib.SMTP:
     """A client on the submission port, logged in as alice over STARTTLS."""
-    client = smtplib.SMTP(suite.host, suite.submission_port, timeout=30)
+    client = smtplib.SMTP(suite.host, suite.submission_port, timeout=60)
     client.starttls(context=no_verify())
     client.login(LOGIN, PASSWORD)
     return client
@@ -82,7 +82,7 @@ def submission(suite: Suite) -> smtplib.SMTP:
 
 def smtp(suite: Suite) -> smtplib.SMTP:
     """A client on the SMTP port that has said EHLO."""
-    client = smtplib.SMTP(suite.host, suite.smtp_port, timeout=30)
+    client = smtplib.SMTP(suite.host, suite.smtp_port, timeout=60)
     client.ehlo("client.test")
     return client
 

@@ -100,7 +100,7 @@ async def test_smtplib_with_smtputf8(ingress: Ingress) -> None:
         message["Subject"] = "Grüße"
         message.set_content("Grüße\n")
         with smtplib.SMTP_SSL(
-            "127.0.0.1", ingress.port(Listener.SUBMISSIONS), context=trusting_context(), timeout=20
+            "127.0.0.1", ingress.port(Listener.SUBMISSIONS), context=trusting_context(), timeout=60
         ) as client:
             client.login("alice", "secret")
             client.send_message(message)
@@ -119,7 +119,7 @@ async def relay_by_postfix(
 
     def work() -> None:
         with Postfix(f"127.0.0.1:{ingress.port(port)}", settings=settings) as postfix:
-            with smtplib.SMTP("127.0.0.1", postfix.port, timeout=20) as client:
+            with smtplib.SMTP("127.0.0.1", postfix.port, timeout=60) as client:
                 client.ehlo()
                 for sender, content, options in messages:
                     client.sendmail(sender, ["one@example.com", "two@example.com"], content, mail_options=options)

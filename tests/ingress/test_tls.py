@@ -102,7 +102,7 @@ async def test_c77_sessions_are_resumed_unless_tickets_are_off(
     def connect(session: ssl.SSLSession | None) -> tuple[bool, ssl.SSLSession | None]:
 
         with (
-            socket.create_connection(("127.0.0.1", ingress.port(Listener.SUBMISSIONS)), timeout=10) as plain,
+            socket.create_connection(("127.0.0.1", ingress.port(Listener.SUBMISSIONS)), timeout=60) as plain,
             context.wrap_socket(plain, server_hostname="localhost", session=session) as secure,
         ):
             assert secure.recv(100).startswith(b"220")

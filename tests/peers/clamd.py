@@ -14,7 +14,7 @@ from tests.peers.process import PeerProcess, program, unprivileged_user
 # What clamd calls it when it finds it.
 SIGNATURE = "Posthouse.Test.EICAR.UNOFFICIAL"
 
-_ASK_SECONDS = 5.0
+_ASK_SECONDS = 30.0
 
 
 def eicar() -> bytes:

@@ -13,7 +13,7 @@ from typing import Self
 from tests.peers.ports import LOOPBACK, free_port
 from tests.peers.process import PeerProcess, program
 
-_ASK_SECONDS = 5.0
+_ASK_SECONDS = 30.0
 
 
 class Haproxy:

@@ -9,7 +9,7 @@ from tests.peers.lifetime import Daemon
 from tests.peers.ports import LOOPBACK
 from tests.peers.process import PeerProcess, program
 
-_ASK_SECONDS = 5.0
+_ASK_SECONDS = 30.0
 
 
 class Redis(Daemon):

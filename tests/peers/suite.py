@@ -226,12 +226,12 @@ class Suite:
     def api(self) -> httpx.Client:
         """A client of the HTTP API with the admin key: `suite.api.post("/v1/accounts", json={…})`."""
         if self._client is None:
-            self._client = httpx.Client(base_url=self.api_url, headers=self._authorization(), timeout=30)
+            self._client = httpx.Client(base_url=self.api_url, headers=self._authorization(), timeout=60)
         return self._client
 
     def async_api(self) -> httpx.AsyncClient:
         """The same for an event loop; close it yourself (`async with`)."""
-        return httpx.AsyncClient(base_url=self.api_url, headers=self._authorization(), timeout=30)
+        return httpx.AsyncClient(base_url=self.api_url, headers=self._authorization(), timeout=60)
 
     # How it is done
 

@@ -20,7 +20,7 @@ from tests.peers.dns import Behaviour, DnsServer
 
 def ask(server: DnsServer, name: str, kind: str, **options: object) -> dns.message.Message:
     query = dns.message.make_query(name, kind, **options)  # type: ignore[arg-type]
-    return dns.query.udp(query, server.host, timeout=5, port=server.port)
+    return dns.query.udp(query, server.host, timeout=60, port=server.port)
 
 
 def texts(answer: dns.message.Message) -> list[str]:
@@ -158,7 +158,7 @@ async def test_a_held_answer_comes_when_released(dns_server: DnsServer) -> None:
     dns_server.add("example.test", "A", "192.0.2.1")
     gate = dns_server.hold("example.test", "A")
     query = dns.message.make_query("example.test", "A")
-    asking = asyncio.create_task(dns.asyncquery.udp(query, dns_server.host, timeout=20, port=dns_server.port))
+    asking = asyncio.create_task(dns.asyncquery.udp(query, dns_server.host, timeout=60, port=dns_server.port))
     await gate.reached()
     assert not asking.done()
     gate.open()
@@ -170,11 +170,11 @@ def test_forgeries_come_before_the_true_answer(dns_server: DnsServer) -> None:
     dns_server.behave("example.test", Behaviour.FORGED_FIRST)
     query = dns.message.make_query("example.test", "A")
     careful = dns.query.udp(
-        query, dns_server.host, timeout=5, port=dns_server.port, ignore_unexpected=True, ignore_errors=True
+        query, dns_server.host, timeout=60, port=dns_server.port, ignore_unexpected=True, ignore_errors=True
     )
     assert texts(careful) == ["192.0.2.1"]
     with pytest.raises(dns.query.UnexpectedSource):
-        dns.query.udp(query, dns_server.host, timeout=5, port=dns_server.port)
+        dns.query.udp(query, dns_server.host, timeout=60, port=dns_server.port)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def test_it_keeps_mail_for_every_domain_over_tls(certificates: trustme.CA) -> No
     context = ssl.create_default_context()
     certificates.configure_trust(context)
     with Postfix(certificate=certificates.issue_cert("127.0.0.1")) as postfix:
-        with smtplib.SMTP(postfix.host, postfix.port, timeout=10) as client:
+        with smtplib.SMTP(postfix.host, postfix.port, timeout=60) as client:
             client.starttls(context=context)
             client.sendmail("a@b.test", ["c@d.test", "e@f.test"], BODY)
         first, second = postfix.wait_for_messages(2)
@@ -35,7 +35,7 @@ def test_it_keeps_mail_for_every_domain_over_tls(certificates: trustme.CA) -> No
 def test_it_relays_and_queues_what_is_put_off(smtp_sink: SmtpSink) -> None:
     smtp_sink.on(Stage.RCPT, reply("450 4.2.0 Later"), address="later@d.test")
     with Postfix(smtp_sink.address, settings={"smtp_tls_security_level": "none"}) as postfix:
-        with smtplib.SMTP(postfix.host, postfix.port, timeout=10) as client:
+        with smtplib.SMTP(postfix.host, postfix.port, timeout=60) as client:
             client.sendmail("a@b.test", ["now@d.test"], BODY)
             client.sendmail("a@b.test", ["later@d.test"], BODY)
         (message,) = smtp_sink.wait_for_messages(1)

@@ -19,7 +19,7 @@ def scripted() -> Iterator[ScriptedClamd]:
 
 
 async def scan(clamd: ScriptedClamd, content: bytes) -> object:
-    return await ClamdAsyncClient(clamd.host, clamd.port, timeout=5).instream(io.BytesIO(content))
+    return await ClamdAsyncClient(clamd.host, clamd.port, timeout=60).instream(io.BytesIO(content))
 
 
 async def test_streams_are_clean_and_kept_unless_told_otherwise(scripted: ScriptedClamd) -> None:

@@ -145,7 +145,7 @@ def test_the_balancer_spreads_and_drains() -> None:
     def connect(times: int) -> tuple[int, int]:
         before = len(one.sessions), len(other.sessions)
         for _ in range(times):
-            with smtplib.SMTP(balancer.host, balancer.port, timeout=10) as client:
+            with smtplib.SMTP(balancer.host, balancer.port, timeout=60) as client:
                 client.noop()
         return len(one.sessions) - before[0], len(other.sessions) - before[1]
 

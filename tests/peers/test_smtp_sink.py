@@ -37,7 +37,7 @@ class Raw:
     """A client that sends octets and reads until a line with what it waits for has ended."""
 
     def __init__(self, sink: SmtpSink) -> None:
-        self.socket = socket.create_connection((sink.host, sink.port), timeout=10)
+        self.socket = socket.create_connection((sink.host, sink.port), timeout=60)
         self.seen = b""
 
     def until(self, wanted: bytes) -> bytes:
@@ -72,7 +72,7 @@ def raw(sink: SmtpSink) -> Iterator[Raw]:
 
 @contextmanager
 def client_of(sink: SmtpSink) -> Iterator[smtplib.SMTP]:
-    client = smtplib.SMTP(sink.host, sink.port, "client.test", timeout=10)
+    client = smtplib.SMTP(sink.host, sink.port, "client.test", timeout=60)
     try:
         yield client
     finally:
@@ -322,7 +322,7 @@ async def test_logins_are_checked_over_implicit_tls(
     offer = Offer(implicit_tls=True, logins={"joe": "secret"}, mechanisms=(mechanism,), auth_required=True)
     with SmtpSink(offer, certificate=certificates.issue_cert("127.0.0.1")) as sink:
         client = aiosmtplib.SMTP(
-            hostname=sink.host, port=sink.port, use_tls=True, tls_context=trusting(certificates), timeout=10
+            hostname=sink.host, port=sink.port, use_tls=True, tls_context=trusting(certificates), timeout=60
         )
         async with client:
             await client.ehlo()
@@ -373,7 +373,7 @@ def test_several_share_a_port_on_addresses_of_their_own_and_come_back_on_it() ->
                 client.sendmail("a@b.test", ["c@d.test"], BODY)
         one.stop()
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection((first, port), timeout=5)
+            socket.create_connection((first, port), timeout=60)
         one.start()
         with client_of(one) as client:
             client.sendmail("a@b.test", ["c@d.test"], BODY)

@@ -71,7 +71,7 @@ def test_replicas_have_names_and_ports_of_their_own() -> None:
 def send(suite: Suite, recipient: str) -> bool:
     """Whether the suite took a message for `recipient`."""
     try:
-        with smtplib.SMTP(suite.host, suite.smtp_port, "client.test", timeout=20) as client:
+        with smtplib.SMTP(suite.host, suite.smtp_port, "client.test", timeout=60) as client:
             client.sendmail("joe@source.test", [recipient], b"Subject: hello\r\n\r\nthere\r\n")
     except (smtplib.SMTPException, OSError):
         return False
@@ -91,7 +91,7 @@ def test_the_whole_suite_by_command_takes_mail_and_passes_it_on(
         trusted = {"name": "loopback", "networks": ["127.0.0.0/8"]}
         assert suite.api.post("/v1/trusted-networks", json=trusted).status_code == 201
         until(lambda: send(suite, "one@far.test"), "policy knows the trusted network")
-        assert sink.wait_for_messages(1, seconds=20)[0].accepted_recipients == [b"one@far.test"]
+        assert sink.wait_for_messages(1, seconds=60)[0].accepted_recipients == [b"one@far.test"]
         assert {name: suite.running(name) for name in suite.layout} == dict.fromkeys(suite.layout, True)
         pids = [suite.pid(name) for name in suite.layout]
         suite.stop()

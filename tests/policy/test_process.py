@@ -221,5 +221,5 @@ async def test_an_ingress_killed_outright_leaves_no_counts(tmp_path: Path, redis
 
 async def test_a_process_that_can_not_start_says_why_in_one_line(tmp_path: Path) -> None:
     said = await refused(tmp_path, {"POLICY_NAMESERVERS": "127.0.0.1:dns"})
-    assert "POLICY_NAMESERVERS: name server must be host[:port]" in said
+    assert "POLICY_NAMESERVERS: a name server must be host[:port]" in said
     assert "Traceback" not in said

@@ -20,7 +20,7 @@ from tests.peers.suite import Suite
 
 HOSTNAME = "mx.ours.test"
 FAR = "bob@far.test"
-SETTLE_SECONDS = 10.0
+SETTLE_SECONDS = 60.0
 
 # Which services are handed a new snapshot when these change; all others are policy's alone.
 _RELAYS_ALONE = frozenset({"delivery", "queue", "resolvers", "relay-rules", "dkim-keys"})
@@ -210,7 +210,7 @@ class Gateway:
         def found() -> list[Transaction]:
             return [one for one in peer.messages if marker.encode() in one.content]
 
-        until(lambda: bool(found()), f"{marker} at {peer.address}; history: {self.states(marker)}", 15)
+        until(lambda: bool(found()), f"{marker} at {peer.address}; history: {self.states(marker)}")
         return found()[0]
 
     def states(self, sender: str) -> dict[str, str]:
@@ -222,6 +222,15 @@ class Gateway:
             if one["sender"] == sender
             for delivery in one["deliveries"]
         }
+
+    def finished(self, sender: str) -> dict[str, Any]:
+        """The newest message from `sender`, once it is in the history: its peer has it a moment earlier."""
+
+        def found() -> list[dict[str, Any]]:
+            return [one for one in world.history(self.suite) if one["sender"] == sender]
+
+        until(lambda: bool(found()), f"the mail from {sender} is in the history", SETTLE_SECONDS)
+        return found()[0]
 
     def explain(self, **facts: Any) -> dict[str, Any]:
         """What `/explain/session` says of these facts at RCPT."""

@@ -89,7 +89,7 @@ def test_so_many_connections_at_once_and_no_more(gateway: Gateway) -> None:
         assert second.transaction(FAR, world.ALICE) == "accepted"
         assert gateway.attempt() == "accepted"
         second.say("QUIT")
-        until(lambda: gateway.attempt(address=address) == "accepted", "a place is free again", 5)
+        until(lambda: gateway.attempt(address=address) == "accepted", "a place is free again")
 
 
 def test_connections_of_every_port_and_form_of_address_are_one_clients(gateway: Gateway) -> None:

@@ -355,8 +355,7 @@ def test_quarantine_is_marked(dmarc: Gateway) -> None:
     content = message("marked", sender="x@quarantine.test")
     assert dmarc.attempt(sender=sender, content=content) == "accepted"
     assert "dmarc=fail" in _results(dmarc, "marked")
-    (one,) = [found for found in world.history(dmarc.suite) if found["sender"] == sender]
-    assert one["quarantine"] is True
+    assert dmarc.finished(sender)["quarantine"] is True
 
 
 # Authentication-Results

@@ -39,7 +39,7 @@ def _attempt(gateway: Gateway, recipient: str = FAR) -> dict[str, Any]:
         waiting = [delivery for one in world.queued(gateway.suite) for delivery in one["deliveries"]]
         return [one["last_attempt"] for one in waiting if one["recipient"] == recipient and one["last_attempt"]]
 
-    until(lambda: bool(attempts()), f"an attempt at {recipient}", 20)
+    until(lambda: bool(attempts()), f"an attempt at {recipient}")
     return attempts()[0]
 
 

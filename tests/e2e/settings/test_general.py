@@ -396,7 +396,6 @@ def test_mail_for_the_postmaster_goes_to_the_external_ones(gateway: Gateway, rec
             == {b"bob@far.test", b"eve@far.test"}
         ),
         "both external postmasters have it",
-        10,
     )
 
 
@@ -415,7 +414,7 @@ def test_without_external_ones_the_alias_of_that_name_has_the_postmasters_mail(g
 def test_with_nobody_to_take_it_the_postmasters_mail_is_held_and_the_api_warns(gateway: Gateway) -> None:
     sender = "held@far.test"
     assert gateway.attempt("postmaster@ours.test", sender=sender, content=message("held")) == "accepted"
-    until(lambda: "held" in gateway.states(sender).values(), f"held, not {gateway.states(sender)}", 10)
+    until(lambda: "held" in gateway.states(sender).values(), f"held, not {gateway.states(sender)}")
     # Settings that stay as they were are in force already.
     warnings = world.change(gateway.suite, "/v1/settings/general", {"external_postmasters": []})["warnings"]
     assert any("external_postmasters" in one["pointer"] for one in warnings), warnings

@@ -74,10 +74,10 @@ def test_held_mail_for_the_postmaster_goes_to_the_external_ones_as_soon_as_there
     """C138"""
     sender = "early@far.test"
     assert gateway.attempt("postmaster@ours.test", sender=sender, content=message("too early")) == "accepted"
-    until(lambda: "held" in gateway.states(sender).values(), "held", 10)
+    until(lambda: "held" in gateway.states(sender).values(), "held")
     gateway.patch("general", {"external_postmasters": [FAR]})
     assert gateway.delivered("too early", gateway.far).accepted_recipients == [FAR.encode()]
-    until(lambda: gateway.states(sender) == {"postmaster@ours.test": "expanded", FAR: "delivered"}, "given on", 10)
+    until(lambda: gateway.states(sender) == {"postmaster@ours.test": "expanded", FAR: "delivered"}, "given on")
 
 
 def test_an_alias_goes_to_all_its_targets_once(gateway: Gateway) -> None:
@@ -91,7 +91,6 @@ def test_an_alias_goes_to_all_its_targets_once(gateway: Gateway) -> None:
             == [b"alice@ours.test", b"carol@ours.test"]
         ),
         "alice and carol have one copy each",
-        10,
     )
 
 
@@ -120,7 +119,7 @@ def test_the_same_recipient_thrice_gets_one_copy(gateway: Gateway) -> None:
         assert client.transaction(FAR, *recipients, content=message("one copy")) == "accepted"
     taken = gateway.delivered("one copy")
     assert len(taken.accepted_recipients) == 1
-    until(lambda: not world.queued(gateway.suite), "nothing else is on its way", 10)
+    until(lambda: not world.queued(gateway.suite), "nothing else is on its way")
     assert len([one for one in gateway.mailbox.messages if b"one copy" in one.content]) == 1
 
 
@@ -133,7 +132,7 @@ def test_a_local_domain_can_be_a_maildir(gateway: Gateway) -> None:
     def found() -> list[Path]:
         return [one for one in path.glob("*/new/*") if b"to a maildir" in one.read_bytes()]
 
-    until(lambda: bool(found()), "one message in the maildir", 15)
+    until(lambda: bool(found()), "one message in the maildir")
     (kept,) = found()
     assert kept.read_bytes().replace(b"\r\n", b"\n").endswith(b"\n\n.\n..a\n")
 

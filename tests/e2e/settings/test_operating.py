@@ -36,7 +36,7 @@ def _queue(gateway: Gateway, marker: str, *recipients: str) -> dict[str, Any]:
         ]
         return bool(found)
 
-    until(rests, f"{marker} rests in the queue", 20)
+    until(rests, f"{marker} rests in the queue")
     return found[0]
 
 
@@ -188,7 +188,7 @@ def test_the_history_holds_delivered_bounced_discarded_and_rejected_mail(gateway
         words = ("delivered", "bounced", "discarded", "rejected")
         return {word: one["state"] for one in kept for word in words if one["sender"] == f"{word}@far.test"}
 
-    until(lambda: len(states()) == 4, f"all four are in the history, not {states()}", 15)
+    until(lambda: len(states()) == 4, f"all four are in the history, not {states()}")
     assert states() == {word: word for word in ("delivered", "bounced", "discarded", "rejected")}
     (rejected,) = gateway.read("messages", sender="rejected@far.test")["items"]
     assert (rejected["code"], rejected["enhanced_code"]) == (554, "5.7.1")
@@ -253,7 +253,7 @@ def test_a_rollback_is_in_force_for_the_next_command(gateway: Gateway) -> None:
         [("access-rule", "made")],
     )
     gateway.post(f"revisions/{before}:rollback")
-    until(lambda: gateway.attempt() == "accepted", "the rule is gone", 5)
+    until(lambda: gateway.attempt() == "accepted", "the rule is gone")
 
 
 def test_an_export_imports_as_it_is_and_a_changed_one_is_in_force(gateway: Gateway) -> None:

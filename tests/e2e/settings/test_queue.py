@@ -45,7 +45,7 @@ def _delivery(gateway: Gateway, attempts: int) -> dict[str, Any]:
         ]
         return bool(found)
 
-    until(tried, f"{attempts} attempts at the mail", 20)
+    until(tried, f"{attempts} attempts at the mail")
     return found[0]
 
 
@@ -139,10 +139,10 @@ def test_a_report_is_never_about_the_null_sender_and_goes_to_the_external_postma
     def found() -> list[Transaction]:
         return [one for one in gateway.far.messages if b"from nobody" in one.content]
 
-    until(lambda: bool(found()), "the external postmaster has the double bounce", 20)
+    until(lambda: bool(found()), "the external postmaster has the double bounce")
     (report,) = found()
     assert (report.sender, report.accepted_recipients) == (b"", [b"post@pm.test"])
-    until(lambda: not world.queued(gateway.suite), "nothing is left", 10)
+    until(lambda: not world.queued(gateway.suite), "nothing is left")
     assert len(found()) == 1
     assert not gateway.mailbox.messages
     gateway.dns.remove("pm.test")
@@ -165,8 +165,8 @@ def test_a_report_that_the_postmaster_refuses_ends_there(gateway: Gateway) -> No
             ]
         )
 
-    until(lambda: tried() > 0, "the report was tried", 20)
-    until(lambda: not world.queued(gateway.suite), "nothing is left", 10)
+    until(lambda: tried() > 0, "the report was tried")
+    until(lambda: not world.queued(gateway.suite), "nothing is left")
     assert tried() == 1
 
 

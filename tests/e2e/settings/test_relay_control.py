@@ -151,7 +151,7 @@ def _last_attempt(gateway: Gateway, domain: str) -> dict[str, Any]:
         mine = [one for one in listed if one["sender"] == f"x@{domain}"]
         return [delivery["last_attempt"] for one in mine for delivery in one["deliveries"] if delivery["last_attempt"]]
 
-    until(lambda: bool(attempts()), f"an attempt at mail for {domain}", 20)
+    until(lambda: bool(attempts()), f"an attempt at mail for {domain}")
     return attempts()[0]
 
 

@@ -138,7 +138,6 @@ def test_shadow_counts_what_it_would_have_done(gateway: Gateway) -> None:
     until(
         lambda: gateway.metric("policy", "posthouse_policy_shadow_total", **labels) == before + 1,
         "one more in the counter",
-        5,
     )
     explained = gateway.explain(client_address="93.9.9.9", sender="bob@short", recipient=world.ALICE)
     (report,) = [one for one in explained["rules"] if one["reason_id"] == "non_fqdn_sender"]

@@ -19,7 +19,7 @@ SERVING = int(health_pb2.HealthCheckResponse.SERVING)
 
 async def _status(channel: grpc.aio.Channel) -> int:
     stub = health_pb2_grpc.HealthStub(channel)
-    answer = await stub.Check(health_pb2.HealthCheckRequest(service="example"), timeout=5)
+    answer = await stub.Check(health_pb2.HealthCheckRequest(service="example"), timeout=60)
     return int(answer.status)
 
 

@@ -53,7 +53,7 @@ async def test_postfix_takes_and_relays_mail_byte_for_byte(
             )
             assert {outcome.result for outcome in outcomes} == {Result.DELIVERED}
             assert all(outcome.tls.startswith("TLSv1") and outcome.dsn_passed_on for outcome in outcomes)
-        received = await smtp_sink.messages_came(5, 30)
+        received = await smtp_sink.messages_came(5, 60)
     finally:
         await asyncio.to_thread(postfix.stop)
     for relayed in received:
