@@ -42,12 +42,19 @@ def up(
     redis: Annotated[str, typer.Option(help="URL of the Redis that policy counts in instead of memory.")] = "",
 ) -> None:
     """Run the four services here, until Ctrl-C."""
+    from libs.runtime import processors
     from services.suite import up as suite
     from services.suite.topology import TopologyError, lay_out, parse_replicas
 
     environment = suite.environment()
     try:
-        processes = lay_out(environment, parse_replicas(replicas), postgres_url=postgres, redis_url=redis)
+        processes = lay_out(
+            environment,
+            parse_replicas(replicas),
+            postgres_url=postgres,
+            redis_url=redis,
+            cpus=processors.usable(),
+        )
     except TopologyError as error:
         raise SystemExit(f"posthouse: {error}") from error
     raise SystemExit(asyncio.run(suite.up(processes, suite.data_folder(environment))))

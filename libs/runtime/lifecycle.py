@@ -13,6 +13,8 @@ from typing import Any
 import structlog
 import uvloop
 
+from libs.runtime import processors
+
 log = structlog.get_logger(__name__)
 
 
@@ -66,6 +68,7 @@ def run(main: Callable[[Shutdown], Coroutine[Any, Any, None]]) -> None:
                 loop.remove_signal_handler(number)
                 signal.signal(number, signal.SIG_IGN)
 
+    processors.without_haste()
     try:
         uvloop.run(supervised())
     except StartupError as error:

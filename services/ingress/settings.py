@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from libs.runtime import rpc
+from libs.runtime import processors, rpc
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -33,6 +33,8 @@ class Settings(BaseSettings):
     log_level: str = "info"
     # Processes on one port; each serves metrics on its own port, counted up from metrics_port.
     workers: Annotated[int, Field(ge=1, le=64)] = 1
+    # Each worker keeps to one of these processors, as 0,2-4; empty: the system moves it about.
+    cpus: Annotated[tuple[int, ...], NoDecode] = ()
 
     policy_target: str = "127.0.0.1:50051"
     relay_target: str = "127.0.0.1:50052"
@@ -89,6 +91,11 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("cpus", mode="before")
+    @classmethod
+    def _cpus(cls, value: object) -> object:
+        return processors.parse(value) if isinstance(value, str) else value
 
     @field_validator("policy_target", "relay_target")
     @classmethod

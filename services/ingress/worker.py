@@ -6,12 +6,13 @@ import asyncio
 import datetime
 import gc
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import structlog
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from libs.runtime import rpc
+from libs.runtime import processors, rpc
 from libs.runtime.lifecycle import Background, Shutdown, StartupError
 from libs.runtime.metrics import MetricsServer
 from services.ingress import limits, spans
@@ -32,7 +33,15 @@ log = structlog.get_logger(__name__)
 class Worker:
     """The parts of one worker process, made from its settings. `number` counts the workers of a machine from 0."""
 
-    def __init__(self, settings: Settings, shutdown: Shutdown, number: int, registry: CollectorRegistry) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        shutdown: Shutdown,
+        number: int,
+        registry: CollectorRegistry,
+        elsewhere: Collection[int] = (),
+    ) -> None:
+        """`elsewhere`: processors for what would hold up sessions; empty: the same as theirs."""
         self._settings = settings
         self._number = number
         self.metrics = Metrics()
@@ -42,7 +51,7 @@ class Worker:
         )
         self.relay = RelayClient(rpc.targets(settings.relay_target), tls, self.metrics, deadline=settings.relay_seconds)
         self._certificates = _certificates(settings, self.metrics)
-        self._checker = _checker(settings, self.metrics)
+        self._checker = _checker(settings, self.metrics, elsewhere)
         self.services = Services(
             policy=self.policy,
             relay=self.relay,
@@ -110,7 +119,9 @@ class Worker:
 async def serve(settings: Settings, shutdown: Shutdown, number: int) -> None:
     """Runs worker `number` until shutdown is requested and its sessions are gone. Raises StartupError."""
     spans.configure()
-    worker = Worker(settings, shutdown, number, REGISTRY)
+    everywhere = processors.usable()
+    _settle_down(settings, number)
+    worker = Worker(settings, shutdown, number, REGISTRY, everywhere)
     if settings.workers > 1:
         _end_with_supervisor(shutdown)
     try:
@@ -124,13 +135,23 @@ async def serve(settings: Settings, shutdown: Shutdown, number: int) -> None:
         raise StartupError("a background task died")
 
 
-def _checker(settings: Settings, metrics: Metrics) -> CheckRunner:
+def _settle_down(settings: Settings, number: int) -> None:
+    """Before there are other threads: this one and gRPC's wake each other all the time, and do it best in one place."""
+    if settings.cpus:
+        try:
+            processors.keep_to([settings.cpus[number % len(settings.cpus)]])
+        except ValueError as error:
+            raise StartupError(f"INGRESS_CPUS: {error}") from error
+
+
+def _checker(settings: Settings, metrics: Metrics, elsewhere: Collection[int]) -> CheckRunner:
     try:
         return CheckRunner(
             settings.nameservers,
             metrics,
             crypto_threads=settings.crypto_threads,
             clamd_concurrency=settings.clamd_concurrency,
+            crypto_processors=elsewhere,
         )
     except ValueError as error:
         raise StartupError(f"INGRESS_NAMESERVERS: {error}") from error

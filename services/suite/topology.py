@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 # Replicas on one machine: each listens this much above the one before it.
 PORT_STEP = 10
 
+# With fewer processors nobody keeps to one.
+_FEWEST_CPUS = 2
+
 SERVICES = ("config_api", "policy", "relay", "ingress")
 
 # variable -> default (DESIGN: "Defaults that a newcomer meets")
@@ -55,8 +58,11 @@ def lay_out(
     *,
     postgres_url: str = "",
     redis_url: str = "",
+    cpus: Sequence[int] = (),
 ) -> tuple[Process, ...]:
     """The processes of the suite in the order of SERVICES, each replica with ports of its own.
+
+    `cpus`: the machine's processors, if the suite may choose among them.
 
     `environment` is the user's: ports and addresses set there stay, and the targets between the services follow
     from them unless set too. Raises TopologyError.
@@ -85,6 +91,7 @@ def lay_out(
                 **shared,
                 **{variable: str(port) for variable, port in of_replica.items()},
                 **_own_folder(shared, service, number),
+                **_own_cpus(shared, service, number, cpus),
             },
         )
         for service in SERVICES
@@ -133,6 +140,16 @@ def _own_folder(environment: Mapping[str, str], service: str, number: int) -> di
     if number == 0 or service == "config_api":
         return {}
     return {"POSTHOUSE_DATA_DIR": f"{environment.get('POSTHOUSE_DATA_DIR', 'var')}/{_name(service, number)}"}
+
+
+def _own_cpus(environment: Mapping[str, str], service: str, number: int, cpus: Sequence[int]) -> dict[str, str]:
+    """Workers of ingress keep to one processor each, where there is more than one: they do most of the switching
+    between threads, which is a third dearer over processors (docs/performance.md). The others go where there is room.
+    """
+    if service != "ingress" or "INGRESS_CPUS" in environment or len(cpus) < _FEWEST_CPUS:
+        return {}
+    first = number % len(cpus)
+    return {"INGRESS_CPUS": ",".join(map(str, (*cpus[first:], *cpus[:first])))}
 
 
 def _ports(environment: Mapping[str, str], service: str, count: int) -> tuple[dict[str, int], ...]:

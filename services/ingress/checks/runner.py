@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import structlog
 
+from libs.runtime import processors
 from libs.smtp import header
 from services.ingress.checks import chain, signatures
 from services.ingress.checks.antivirus import Scanner
@@ -40,12 +41,20 @@ class CheckRunner:
         *,
         crypto_threads: int,
         clamd_concurrency: int,
+        crypto_processors: Collection[int] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Raises ValueError when a name server is no address."""
+        """`crypto_processors`: where signatures are verified; empty: where the caller runs.
+
+        Raises ValueError when a name server is no address.
+        """
         self._keys = KeyLookup(nameservers, clock)
         self._scanner = Scanner(clamd_concurrency)
-        self._threads = ThreadPoolExecutor(crypto_threads, thread_name_prefix="crypto")
+        self._threads = ThreadPoolExecutor(
+            crypto_threads,
+            thread_name_prefix="crypto",
+            initializer=partial(processors.keep_to, crypto_processors) if crypto_processors else None,
+        )
         self._most_waiting = crypto_threads * _WAITING_PER_THREAD
         self._waiting = 0
         self._metrics = metrics
