@@ -17,6 +17,7 @@ import trustme
 
 from bench.generator import PROXY_ADDRESS
 from bench.workloads import RECIPIENT_DOMAIN, SENDER_DOMAIN
+from libs.runtime import processors
 from tests.peers import postfix
 from tests.peers.dns import DnsServer
 from tests.peers.postgres import Postgres
@@ -97,7 +98,7 @@ class Posthouse:
     @property
     def description(self) -> str:
         return (
-            "Posthouse, 4 processes; the defaults (log level info), SQLite in WAL with synchronous=FULL; relay host or "
+            "Posthouse, 4 processes as `posthouse up` starts them; the defaults (log level info), SQLite in WAL with synchronous=FULL; relay host or "
             "relay rules to the sinks; metrics not scraped"
         )
 
@@ -123,6 +124,8 @@ class Posthouse:
             environment,
             nameservers="" if task.nameserver is None else task.nameserver.address,
             postgres_url="" if self._postgres is None else self._postgres.create_database(),
+            # As `posthouse up` lays it out.
+            cpus=processors.usable(),
         )
         if task.certificate is not None:
             self._suite_certificate(task.certificate)

@@ -6,7 +6,7 @@ import gc
 import random
 import sys
 
-from libs.runtime import lifecycle, logging, tracing
+from libs.runtime import lifecycle, logging, processors, tracing
 from libs.runtime.lifecycle import Shutdown, StartupError
 from services.relay import settings as environment
 from services.relay.clock import Clock
@@ -27,6 +27,7 @@ async def main(shutdown: Shutdown) -> None:
         await database.open()
         if sys.argv[1:] == ["migrate"]:
             return
+        _settle_down(settings.cpus)
         try:
             transport = open_transport(settings.delivery_options())
         except ValueError as error:
@@ -42,6 +43,15 @@ async def main(shutdown: Shutdown) -> None:
             await relay.close()
     finally:
         await database.close()
+
+
+def _settle_down(cpus: str) -> None:
+    """After the queue's threads were started, which go where there is room, and before gRPC's, which stay here."""
+    try:
+        if cpus:
+            processors.keep_to(processors.parse(cpus))
+    except ValueError as error:
+        raise StartupError(f"RELAY_CPUS: {error}") from None
 
 
 def _calm_collector() -> None:

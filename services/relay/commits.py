@@ -45,7 +45,7 @@ _ALONE_SECONDS = 0.01
 _COMPANY_SECONDS = 0.003
 _COMPANY = 2.5
 # Of that number, what is waited for: the last ones are late by more than they are worth.
-_MOST = 0.75
+_MOST = 0.5
 # Of the number that tells so, the weight of a commit that had fewer.
 _FEWER = 1 / 16
 # Settlements that wait for nobody.

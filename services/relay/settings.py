@@ -25,6 +25,8 @@ class Settings(BaseSettings):
     metrics_port: int = Field(default=9103, ge=0, le=65535)
     log_level: str = "info"
     config_target: str = "127.0.0.1:50053"
+    # The processors that it keeps to, the queue's threads excepted, as 0,2-4; empty: all of them.
+    cpus: str = ""
     # sqlite:///path or postgresql://user:password@host/database; empty: queue.sqlite3 in the data folder.
     database_url: SecretStr = SecretStr("")
     # The last good configuration, for a start while config_api is away; empty: in the data folder.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 # Replicas on one machine: each listens this much above the one before it.
 PORT_STEP = 10
 
-# With fewer processors nobody keeps to one.
-_FEWEST_CPUS = 2
+# Services whose processes keep to a processor.
+_KEEPING = ("ingress", "relay")
 
 SERVICES = ("config_api", "policy", "relay", "ingress")
 
@@ -71,6 +72,7 @@ def lay_out(
     _refuse_unshared(environment, counts, postgres_url, redis_url)
     hosts = {service: environment.get(f"{service.upper()}_HOST", "127.0.0.1") for service in SERVICES}
     ports = {service: _ports(environment, service, counts[service]) for service in SERVICES}
+    places = _places(environment, counts, cpus)
     shared = dict(environment)
     if postgres_url:
         shared.setdefault("RELAY_DATABASE_URL", postgres_url)
@@ -91,7 +93,7 @@ def lay_out(
                 **shared,
                 **{variable: str(port) for variable, port in of_replica.items()},
                 **_own_folder(shared, service, number),
-                **_own_cpus(shared, service, number, cpus),
+                **places.get((service, number), {}),
             },
         )
         for service in SERVICES
@@ -142,14 +144,27 @@ def _own_folder(environment: Mapping[str, str], service: str, number: int) -> di
     return {"POSTHOUSE_DATA_DIR": f"{environment.get('POSTHOUSE_DATA_DIR', 'var')}/{_name(service, number)}"}
 
 
-def _own_cpus(environment: Mapping[str, str], service: str, number: int, cpus: Sequence[int]) -> dict[str, str]:
-    """Workers of ingress keep to one processor each, where there is more than one: they do most of the switching
-    between threads, which is a third dearer over processors (docs/performance.md). The others go where there is room.
+def _places(
+    environment: Mapping[str, str], counts: Mapping[str, int], cpus: Sequence[int]
+) -> dict[tuple[str, int], dict[str, str]]:
+    """Each worker of ingress keeps to a processor of its own, and each relay too, where there are that many.
+
+    Their threads wake each other all the time, which is dearer by a third over several processors, and dearest where
+    both services meet on one (docs/performance.md). The others go where there is room.
     """
-    if service != "ingress" or "INGRESS_CPUS" in environment or len(cpus) < _FEWEST_CPUS:
+    if any(f"{service.upper()}_CPUS" in environment for service in _KEEPING):
         return {}
-    first = number % len(cpus)
-    return {"INGRESS_CPUS": ",".join(map(str, (*cpus[first:], *cpus[:first])))}
+    text = environment.get("INGRESS_WORKERS", "1")
+    workers = int(text) if text.isascii() and text.isdigit() else 1
+    wanted = {"ingress": workers, "relay": 1}
+    if sum(counts[service] * wanted[service] for service in _KEEPING) > len(cpus):
+        return {}
+    left = iter(map(str, cpus))
+    return {
+        (service, number): {f"{service.upper()}_CPUS": ",".join(itertools.islice(left, wanted[service]))}
+        for service in _KEEPING
+        for number in range(counts[service])
+    }
 
 
 def _ports(environment: Mapping[str, str], service: str, count: int) -> tuple[dict[str, int], ...]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from libs.runtime import processors
 from tests.peers.process import until
 from tests.peers.suite import ROOT, Suite
 
@@ -64,8 +65,12 @@ def test_first_run_needs_no_configuration_and_ctrl_c_ends_all(empty_folder_suite
         assert sum(key in line for line in lines) == 1, "the admin key is printed once"
         assert stat.S_IMODE((suite.folder / "admin-key").stat().st_mode) == 0o600
         assert suite.api.get("/v1/settings/general").status_code == 200
-        pids = [int(path.read_text()) for path in (suite.folder / "run").glob("*.pid")]
+        by_name = {path.stem: int(path.read_text()) for path in (suite.folder / "run").glob("*.pid")}
+        pids = list(by_name.values())
         assert len(pids) == 4
+        cpus = processors.usable()
+        kept = {name: tuple(sorted(os.sched_getaffinity(by_name[name]))) for name in ("ingress", "relay")}
+        assert kept == ({"ingress": cpus[:1], "relay": cpus[1:2]} if len(cpus) > 1 else dict.fromkeys(kept, cpus))
         process.send_signal(signal.SIGINT)
         rest = process.stdout.read() if process.stdout else ""
         assert process.wait() == 0, rest

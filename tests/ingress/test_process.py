@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from posthouse.policy.v1 import policy_pb2 as pb
 
+from libs.runtime import processors
 from services.ingress.__main__ import main
 from tests.fakes.policy import FakePolicy
 from tests.fakes.relay import FakeRelay
@@ -175,6 +176,7 @@ async def test_a_wrong_environment_ends_the_process(run: Run) -> None:
         ("INGRESS_POLICY_TARGET", "nowhere", "policy_target"),
         ("INGRESS_TLS_CERT", "/nowhere.crt", "INGRESS_TLS_KEY"),
         ("INGRESS_PROXY_NETWORKS", "10.0.0.1/8", "proxy_networks"),
+        ("INGRESS_CPUS", "first", "cpus"),
     ],
 )
 def test_a_wrong_environment_is_said_in_one_line(
@@ -203,6 +205,19 @@ async def test_several_workers_share_a_port_and_a_dead_one_is_replaced(run: Run,
         assert (await client.send_mail()).code == 250
     ingress.process.signal(signal.SIGTERM)
     assert await ingress.ended() == 0
+
+
+async def test_a_worker_keeps_to_a_processor_with_all_its_threads(run: Run) -> None:
+    last = processors.usable()[-1]
+    ingress = run(INGRESS_CPUS=str(last))
+    client = await ingress.client()
+    assert (await client.send_mail()).code == 250
+    threads = [int(name) for name in os.listdir(f"/proc/{ingress.process.pid}/task")]  # noqa: PTH208 - no file system
+    assert len(threads) > 1, "gRPC has its own"
+    assert {tuple(os.sched_getaffinity(thread)) for thread in threads} == {(last,)}
+    missing = run(INGRESS_CPUS="99999")
+    assert await missing.ended() == 1
+    assert "INGRESS_CPUS: can't run on 99999" in missing.process.log.read_text()
 
 
 async def test_workers_end_with_their_supervisor_even_by_kill_9(run: Run) -> None:

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -44,7 +44,8 @@ class Suite:
 
     `environment` wins over everything chosen here. With `by_command` they are started by `posthouse up`, as an
     operator does; then the death of one ends them all. Without it each can be killed and started again by its name:
-    the service's, or `relay-2` for the second replica of relay.
+    the service's, or `relay-2` for the second replica of relay. `cpus`: the processors among which the layout chooses,
+    as `posthouse up` does; none: everybody runs everywhere, as is best beside other suites.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Suite:
         postgres_url: str = "",
         redis_url: str = "",
         by_command: bool = False,
+        cpus: Sequence[int] = (),
     ) -> None:
         self.host = LOOPBACK
         self.folder = Path(tempfile.mkdtemp(prefix="posthouse-suite-"))
@@ -77,7 +79,9 @@ class Suite:
         }
         self.layout: Mapping[str, Process] = {
             process.name: process
-            for process in lay_out(self.environment, self._replicas, postgres_url=postgres_url, redis_url=redis_url)
+            for process in lay_out(
+                self.environment, self._replicas, postgres_url=postgres_url, redis_url=redis_url, cpus=cpus
+            )
         }
         self._processes: dict[str, PeerProcess] = {}
         self._client: httpx.Client | None = None

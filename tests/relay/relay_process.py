@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 import grpc
@@ -35,6 +35,7 @@ class RelayProcess:
         next_hop_port: int,
         name: str = "relay",
         command: Sequence[str] = ("services.relay",),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._folder = folder
         self._name = name
@@ -66,6 +67,7 @@ class RelayProcess:
             "RELAY_DISK_RESERVE_MB": "0",
             # On a busy machine transactions end in their own time.
             "RELAY_DRAIN_SECONDS": "60",
+            **(environment or {}),
         }
         self._process: PeerProcess | None = None
 
@@ -80,6 +82,15 @@ class RelayProcess:
             while not await self._serving():
                 assert self._process.running, self._process.log_tail()
                 await asyncio.sleep(0.02)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def threads(self) -> list[int]:
+        """Of the running process, as the system numbers them."""
+        return [int(thread.name) for thread in Path(f"/proc/{self.pid}/task").iterdir()]
 
     def kill(self) -> None:
         assert self._process is not None

@@ -84,3 +84,40 @@ def test_replica_counts_are_checked(text: str) -> None:
 def test_ports_are_checked() -> None:
     with pytest.raises(TopologyError, match="POLICY_PORT"):
         lay_out({"POLICY_PORT": "70000"})
+
+
+def _kept(environment: dict[str, str], replicas: dict[str, int], cpus: tuple[int, ...]) -> dict[str, str]:
+    """By process, the processors that it is to keep to."""
+    postgres = "postgresql+asyncpg://db"
+    processes = lay_out(environment, replicas, postgres_url=postgres, cpus=cpus)
+    return {
+        process.name: process.environment[f"{process.service.upper()}_CPUS"]
+        for process in processes
+        if f"{process.service.upper()}_CPUS" in process.environment
+    }
+
+
+@pytest.mark.parametrize(
+    ("environment", "replicas", "cpus", "kept"),
+    [
+        ({}, {}, (), {}),
+        ({}, {}, (7,), {}),
+        ({}, {}, (0, 1), {"ingress": "0", "relay": "1"}),
+        ({}, {}, (2, 5, 6), {"ingress": "2", "relay": "5"}),
+        ({"INGRESS_WORKERS": "2"}, {}, (0, 1), {}),
+        ({"INGRESS_WORKERS": "2"}, {"relay": 2}, (0, 1, 2, 3), {"ingress": "0,1", "relay": "2", "relay-2": "3"}),
+        ({}, {"ingress": 2}, (0, 1, 2), {"ingress": "0", "ingress-2": "1", "relay": "2"}),
+    ],
+)
+def test_ingress_and_relay_keep_to_a_processor_each_where_there_are_enough(
+    environment: dict[str, str], replicas: dict[str, int], cpus: tuple[int, ...], kept: dict[str, str]
+) -> None:
+    assert _kept(environment, replicas, cpus) == kept
+
+
+@pytest.mark.parametrize("chosen", [{"INGRESS_CPUS": ""}, {"RELAY_CPUS": "1"}])
+def test_who_chose_processors_is_not_corrected(chosen: dict[str, str]) -> None:
+    processes = lay_out(chosen, cpus=(0, 1, 2, 3))
+    for process in processes:
+        given = {name: value for name, value in process.environment.items() if name.endswith("_CPUS")}
+        assert given == chosen

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from posthouse.policy.v1 import policy_pb2 as pb
 
+from libs.runtime import processors
 from services.ingress.checks.keys import Key, KeyLookup, NoKey
 from services.ingress.checks.runner import CheckRunner
 from services.ingress.content import Content
@@ -55,6 +59,23 @@ async def test_signatures_are_verified_with_keys_of_the_dns(runner: CheckRunner,
     assert arc is not None
     assert arc.result is CheckResult.NONE
     assert virus is None
+
+
+async def test_signatures_are_verified_where_they_hold_up_nobody(zone: DnsServer, tmp_path: Path) -> None:
+    """A worker that keeps to one processor leaves it to its sessions."""
+    everywhere = processors.usable()
+    processors.keep_to(everywhere[:1])
+    try:
+        runner = CheckRunner(
+            zone.address, Metrics(), crypto_threads=1, clamd_concurrency=1, crypto_processors=everywhere
+        )
+        with closing(runner):
+            dkim, _, _ = await runner.run(Checks(dkim=True), content(sign(MESSAGE, RSA), tmp_path))
+            assert [each.result for each in dkim or ()] == [CheckResult.PASS]
+            (thread,) = [each for each in threading.enumerate() if each.name.startswith("crypto")]
+            assert tuple(sorted(os.sched_getaffinity(thread.native_id or 0))) == everywhere
+    finally:
+        processors.keep_to(everywhere)
 
 
 async def test_a_message_too_large_for_memory(runner: CheckRunner, tmp_path: Path) -> None:
