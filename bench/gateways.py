@@ -98,8 +98,8 @@ class Posthouse:
     @property
     def description(self) -> str:
         return (
-            "Posthouse, 4 processes as `posthouse up` starts them; the defaults (log level info), SQLite in WAL with synchronous=FULL; relay host or "
-            "relay rules to the sinks; metrics not scraped"
+            "Posthouse, 4 processes as `posthouse up` starts them; the defaults (log level info), SQLite in WAL with "
+            "synchronous=FULL; relay host or relay rules to the sinks; metrics not scraped"
         )
 
     @property

@@ -16,7 +16,7 @@ from posthouse.relay.v1 import relay_pb2, relay_pb2_grpc
 from libs.runtime import endpoints, rpc
 from libs.smtp.reply import Reply
 from services.ingress.clients import policy as policy_client
-from services.ingress.clients import policy_lane, stream, wire
+from services.ingress.clients import policy_lane, stream
 from services.ingress.clients.policy_lane import Lane, Question
 from services.ingress.clients.relay import RelayClient
 from services.ingress.metrics import Metrics
@@ -443,6 +443,6 @@ async def test_no_frame_of_refusals_outgrows_a_message() -> None:
         )
     sizes = []
     while refused := client.take_refusals():
-        sizes.append(wire.submit_frame((), (), (), refused).ByteSize())
+        sizes.append(relay_pb2.SubmitFrame(refused=refused).ByteSize())
     assert sum(1 for _ in sizes) > 2
     assert max(sizes) < rpc.MAX_MESSAGE_OCTETS / 2

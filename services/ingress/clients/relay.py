@@ -280,46 +280,43 @@ class _Lane(Replica):
         super().opened()
 
     def next_frame(self) -> tuple[relay_pb2.SubmitFrame, bool] | None:
-        submissions: list[relay_pb2.Submission] = []
-        chunks: list[relay_pb2.SubmissionChunk] = []
+        frame = relay_pb2.SubmitFrame()
         octets = 0
         while self._unsent and octets < _FRAME_OCTETS:
             pending = self._unsent.popleft()
             if not pending.acknowledged.done():
-                submissions.append(self._envelope(pending))
+                self._describe(pending, frame.submissions.add())
                 octets += pending.submission.size if pending.pieces is None else 0
                 octets += _RECIPIENT_OCTETS * len(pending.submission.transaction.recipients)
         while self._in_pieces and octets < _FRAME_OCTETS:
             # Round-robin, so that a large message does not hold up the others.
             pending = self._in_pieces.popleft()
-            if (written := self._piece(pending, chunks)) >= 0:
-                octets += written
-        refusals = self._client.take_refusals()
-        abandoned, self._abandoned = self._abandoned, []
-        if not (submissions or chunks or abandoned or refusals):
+            octets += self._piece(pending, frame)
+        frame.refused.extend(self._client.take_refusals())
+        frame.abandoned_submission_ids.extend(self._abandoned)
+        self._abandoned.clear()
+        if not (frame.submissions or frame.chunks or frame.abandoned_submission_ids or frame.refused):
             return None
-        answered = bool(submissions) and octets < _FRAME_OCTETS
-        return wire.submit_frame(submissions, chunks, abandoned, refusals), answered
+        return frame, bool(frame.submissions) and octets < _FRAME_OCTETS
 
-    def _envelope(self, pending: _Pending) -> relay_pb2.Submission:
+    def _describe(self, pending: _Pending, message: relay_pb2.Submission) -> None:
         pending.sent_at = time.monotonic()
         submission = pending.submission
         if submission.size <= INLINE_OCTETS:
-            message = wire.submission(submission, b"".join(submission.content.pieces()))
+            wire.submission(message, submission, b"".join(submission.content.pieces()))
         else:
             pending.pieces = submission.content.pieces()
             self._in_pieces.append(pending)
-            message = wire.submission(submission, b"")
+            wire.submission(message, submission, b"")
         if spans.current is not None:
             message.traceparent = spans.current.traceparent(submission.session.id)
-        return message
 
-    def _piece(self, pending: _Pending, chunks: list[relay_pb2.SubmissionChunk]) -> int:
+    def _piece(self, pending: _Pending, frame: relay_pb2.SubmitFrame) -> int:
         """Adds the next piece; its octets. Once the content is whole, the last chunk is an empty one."""
         if pending.acknowledged.done() or pending.pieces is None:
             return 0
         piece = next(pending.pieces, b"")
-        chunks.append(wire.chunk(pending.submission.id, piece, last=not piece))
+        frame.chunks.add(submission_id=pending.submission.id, data=piece, last=not piece)
         if piece:
             self._in_pieces.append(pending)
         return len(piece)

@@ -271,9 +271,13 @@ def _add_recipient(envelope: relay_pb2.Envelope, recipient: Recipient, discard: 
         message.discard_rule_id = discard.rule_id
 
 
-def submission(handed: Submission, inline: bytes) -> relay_pb2.Submission:
+def submission(message: relay_pb2.Submission, handed: Submission, inline: bytes) -> None:
+    """Fills it in where it stands: a message that is put into another is copied, with its content, several times."""
     who, what = handed.session, handed.transaction
-    message = relay_pb2.Submission(id=handed.id, content_size=handed.size, content=inline, quarantine=handed.quarantine)
+    message.id = handed.id
+    message.content_size = handed.size
+    message.content = inline
+    message.quarantine = handed.quarantine
     _stamp(message.received_at, handed.received_at)
     envelope, parameters = message.envelope, what.parameters
     envelope.sender = what.sender
@@ -292,7 +296,6 @@ def submission(handed: Submission, inline: bytes) -> relay_pb2.Submission:
     origin.listener = who.listener.label
     origin.tls = who.tls is not None
     origin.may_relay = handed.may_relay
-    return message
 
 
 def refused(refusal: Refusal) -> relay_pb2.RefusedMessage:
@@ -327,18 +330,3 @@ def decide_frame(
             policy_pb2.ResumedSession(session_id=session_id, client_address=address) for session_id, address in resumed
         ],
     )
-
-
-def submit_frame(
-    submissions: Sequence[relay_pb2.Submission],
-    chunks: Sequence[relay_pb2.SubmissionChunk],
-    abandoned: Sequence[str],
-    refusals: Sequence[relay_pb2.RefusedMessage],
-) -> relay_pb2.SubmitFrame:
-    return relay_pb2.SubmitFrame(
-        submissions=submissions, chunks=chunks, abandoned_submission_ids=abandoned, refused=refusals
-    )
-
-
-def chunk(submission_id: str, data: bytes, *, last: bool) -> relay_pb2.SubmissionChunk:
-    return relay_pb2.SubmissionChunk(submission_id=submission_id, data=data, last=last)
