@@ -93,19 +93,29 @@ async def test_settlements_alone_are_committed_too(database_url: str, tmp_path: 
         assert await relay.states(ack.queue_id) == {b"u@one.test": State.DELIVERED}
 
 
-async def test_submissions_of_many_sessions_wait_until_three_quarters_of_the_usual_number_are_there(
+async def test_submissions_of_many_sessions_wait_until_half_of_the_usual_number_is_there(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    sizes: list[int] = []
+    gather = commits.Committer._gather
+
+    def counted(committer: commits.Committer) -> commits._Batch:
+        batch = gather(committer)
+        sizes.append(len(batch.stores))
+        return batch
+
     monkeypatch.setattr(commits, "_COMPANY_SECONDS", 3600)
+    monkeypatch.setattr(commits.Committer, "_gather", counted)
     async with WholeRelay(database_url, tmp_path) as relay:
         relay.stream.feed(Frame(tuple(incoming_of([b"u@one.test"]) for _ in range(5)), (), (), ()))
         await relay.acks(5)
         for _ in range(2):
-            for _ in range(4):
+            for _ in range(3):
                 relay.stream.feed(Frame((incoming_of([b"v@one.test"]),), (), (), ()))
                 await asyncio.sleep(0)
-            assert {ack.result for ack in await relay.acks(4)} == {Result.STORED}
-        await relay.settled(13)
+            assert {ack.result for ack in await relay.acks(3)} == {Result.STORED}
+        await relay.settled(11)
+    assert [size for size in sizes if size] == [5, 3, 3]
 
 
 async def test_submissions_that_wait_in_vain_are_committed(database_url: str, tmp_path: Path) -> None:
