@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 _READY_SECONDS = 2.0
 _PAUSE_SECONDS = 0.1
-_GAP_SECONDS = 0.002
+_GAP_SECONDS = 0.001
 _PROBE_SECONDS = 1.5
 # A stream that we have finished and the replica has not is given up then.
 _FAREWELL_SECONDS = 5.0
