@@ -10,6 +10,7 @@ import smtplib
 import socket
 import ssl
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -30,6 +31,7 @@ MX_HOST = "127.0.0.9"
 SMARTHOST_LOGIN = "gateway"
 ALICE = "alice@ours.example"
 FATE_SECONDS = 30.0
+_PAUSE_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,15 @@ class Api:
         """A merge patch onto the settings as they are now."""
         _, etag = self._call("GET", path, None, {})
         self._call("PATCH", path, patch, {"If-Match": etag, "Content-Type": "application/merge-patch+json"})
+
+    def settle(self, path: str, question: Mapping[str, Any]) -> None:
+        """Returns when a service answers this question by the newest revision. Raises SuiteError after FATE_SECONDS."""
+        newest = self._call("GET", "/v1/revisions?limit=1", None, {})[0]["items"][0]["number"]
+        deadline = time.monotonic() + FATE_SECONDS
+        while self.call("POST", path, question)["snapshot_revision"] < newest:
+            if time.monotonic() > deadline:
+                raise SuiteError(f"{path} does not answer by revision {newest} after {FATE_SECONDS:g} s")
+            time.sleep(_PAUSE_SECONDS)
 
     def _call(
         self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str]
@@ -160,6 +171,7 @@ def _configure(api: Api, folder: Path, password: str, smarthost_port: int, smart
         {"name": "ours.example", "mailbox": {"kind": "maildir", "path": str(folder / "mail")}},
     )
     api.call("POST", "/v1/accounts", {"login": "alice", "password": password, "addresses": [ALICE]})
+    api.settle("/v1/explain/session", {"facts": {"stage": "connect", "client_address": HOST}})
     api.call(
         "POST",
         "/v1/relay-rules",
@@ -177,6 +189,7 @@ def _configure(api: Api, folder: Path, password: str, smarthost_port: int, smart
             },
         },
     )
+    api.settle("/v1/explain/route", {"recipient": ALICE})
 
 
 def _cases(folder: Path, mx: MailServer, smarthost: MailServer) -> tuple[Case, ...]:
@@ -244,7 +257,7 @@ async def _settled(cases: tuple[Case, ...]) -> None:
     try:
         async with asyncio.timeout(FATE_SECONDS):
             while any(case.fate() != case.expected for case in cases):  # noqa: ASYNC110 - files and peers are asked
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(_PAUSE_SECONDS)
     except TimeoutError:
         return
 

@@ -75,7 +75,7 @@ def suite(collector: Collector, far: SmtpSink, queue_database: Postgres, counter
         with Suite(environment, nameservers=outside.address, postgres_url=url, redis_url=counters.url) as running:
             world.local_domain(running)
             world.account(running)
-            until(lambda: world.reply_to_rcpt(running, world.ALICE)[0] == 250, "policy knows the account")
+            world.until_in_force(running)
             yield running
             print(running.logs[-20_000:])
         queue_database.ensure_running()
@@ -91,6 +91,13 @@ def send(suite: Suite, *recipients: str) -> str:
         code, text = client.data(world.message(recipients=recipients))
     assert code == 250, text
     return text.decode().rpartition(" ")[2]
+
+
+def states(suite: Suite, queue_id: str) -> list[str]:
+    """Of the deliveries of a message in the queue."""
+    answer = suite.api.get(f"/v1/queue/messages/{queue_id}")
+    assert answer.status_code == 200, answer.text
+    return [each["state"] for each in answer.json()["deliveries"]]
 
 
 def log_lines(suite: Suite, service: str) -> list[dict[str, Any]]:
@@ -118,7 +125,7 @@ def test_a_message_is_one_trace_through_all_services_and_attempts(
     (root,) = of_queue_id(first, "ingress.message", queue_id)
     assert (root.parent, root.service, root.kind) == ("", "ingress", "server")
     # It waits in the database now, and comes back with what was stored there.
-    until(lambda: len(world.queued(suite)) == 1, "the deferral is committed")
+    until(lambda: states(suite, queue_id) == ["deferred"], "the deferral is committed")
     assert suite.api.post(f"/v1/queue/messages/{queue_id}:retry").status_code == 200
     collector.wait_for(lambda spans: len(of_queue_id(spans, "relay.attempt", queue_id)) == 2, "the second attempt")
     trace = collector.trace(root.trace)

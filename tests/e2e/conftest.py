@@ -8,7 +8,6 @@ import pytest
 
 from tests.e2e import world
 from tests.peers.dns import DnsServer
-from tests.peers.process import until
 from tests.peers.smtp_sink import SmtpSink
 from tests.peers.suite import Suite
 
@@ -41,7 +40,7 @@ def _suite(outside: DnsServer, _far: SmtpSink) -> Iterator[Suite]:
     with Suite(environment, nameservers=outside.address) as running:
         world.local_domain(running)
         world.account(running)
-        until(lambda: world.reply_to_rcpt(running, world.ALICE)[0] == 250, "policy knows the account")
+        world.until_in_force(running)
         yield running
         print(running.logs[-20_000:])
 

@@ -48,7 +48,7 @@ def test_the_last_to_start_is_config_api(empty: Suite) -> None:
         suite.wait_until_ready(name)
     world.local_domain(suite)
     world.account(suite)
-    until(lambda: world.reply_to_rcpt(suite, world.ALICE)[0] == 250, "policy knows the account")
+    world.until_in_force(suite)
     with world.smtp(suite) as client:
         assert client.sendmail("bob@far.test", [world.ALICE], world.message("bob@far.test", [world.ALICE])) == {}
     new = suite.folder / "mail" / "alice" / "new"

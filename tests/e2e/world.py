@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import smtplib
 import ssl
+import uuid
 from collections.abc import Sequence
 from email.message import EmailMessage
 from typing import Any
@@ -32,6 +33,39 @@ def change(suite: Suite, path: str, patch: dict[str, Any]) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
     changed: dict[str, Any] = answer.json()
     return changed
+
+
+def newest_revision(suite: Suite) -> int:
+    answer = suite.api.get("/v1/revisions", params={"limit": 1})
+    assert answer.status_code == 200, answer.text
+    return int(answer.json()["items"][0]["number"])
+
+
+def until_policy_has(suite: Suite, revision: int) -> None:
+    """Returns when policy decides by this revision. It must be one that policy is told of."""
+    asked = {"facts": {"stage": "connect", "client_address": "127.0.0.2"}}
+    _until_explained_by(suite, revision, "/v1/explain/session", asked)
+
+
+def until_relay_has(suite: Suite, revision: int) -> None:
+    """As `until_policy_has`."""
+    _until_explained_by(suite, revision, "/v1/explain/route", {"recipient": ALICE})
+
+
+def _until_explained_by(suite: Suite, revision: int, path: str, asked: dict[str, Any]) -> None:
+    def explained() -> bool:
+        answer = suite.api.post(path, json=asked)
+        return answer.status_code == 200 and answer.json()["snapshot_revision"] >= revision
+
+    until(explained, f"{path} answers by revision {revision}")
+
+
+def until_in_force(suite: Suite) -> None:
+    """Returns when policy and relay work by all that was configured so far: both are told of one change more."""
+    change(suite, "/v1/settings/general", {"profile": {"banner": f"ESMTP {uuid.uuid4().hex}"}})
+    revision = newest_revision(suite)
+    until_policy_has(suite, revision)
+    until_relay_has(suite, revision)
 
 
 def local_domain(suite: Suite, name: str = "ours.test") -> None:

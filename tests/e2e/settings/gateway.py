@@ -130,7 +130,7 @@ class Gateway:
 
     def settle(self, changed: str, patch: Iterable[str] = ()) -> None:
         """Returns when the services that read `changed` decide by the newest revision."""
-        newest = self._newest_revision()
+        newest = world.newest_revision(self.suite)
         relays = changed in _RELAYS_ALONE or changed in _OF_BOTH or not _OF_BOTH_IN_GENERAL.isdisjoint(patch)
         policys = changed not in _RELAYS_ALONE
         if newest != self._newest:
@@ -139,30 +139,23 @@ class Gateway:
 
     def restore(self) -> None:
         """Settings and the peers' scripts as they were at first; nothing left in the queue."""
-        if self._newest_revision() != self._baseline:
+        if world.newest_revision(self.suite) != self._baseline:
             self.post(f"revisions/{self._baseline}:rollback")
             # Whatever the rollback changed or did not, both services are handed this, and all that was before it.
             banner = f"ESMTP {next(self._restored)}"
             world.change(self.suite, "/v1/settings/general", {"profile": {"banner": banner}})
-            self._baseline = self._newest = self._newest_revision()
+            self._baseline = self._newest = world.newest_revision(self.suite)
             self._wait(self._newest, policy=True, relay=True)
         for one in world.queued(self.suite):
             self.suite.api.post(f"/v1/queue/messages/{one['queue_id']}:delete")
         self.mailbox.clear()
         self.far.clear()
 
-    def _newest_revision(self) -> int:
-        return int(self.read("revisions", limit=1)["items"][0]["number"])
-
     def _wait(self, revision: int, *, policy: bool, relay: bool) -> None:
-        facts = {"facts": {"stage": "connect", "client_address": "127.0.0.2"}}
-        asked = ((policy, "explain/session", facts), (relay, "explain/route", {"recipient": world.ALICE}))
-        for path, body in [(path, body) for wanted, path, body in asked if wanted]:
-            until(
-                lambda path=path, body=body: self.post(path, body)["snapshot_revision"] >= revision,  # type: ignore[misc]
-                f"{path} answers by revision {revision}",
-                SETTLE_SECONDS,
-            )
+        if policy:
+            world.until_policy_has(self.suite, revision)
+        if relay:
+            world.until_relay_has(self.suite, revision)
 
     # Clients
 
@@ -263,7 +256,7 @@ class Gateway:
         world.account(self.suite)
         world.account(self.suite, "carol", "carol@ours.test")
         world.create(self.suite, "/v1/aliases", {"address": "info@ours.test", "targets": [world.ALICE]})
-        self._baseline = self._newest = self._newest_revision()
+        self._baseline = self._newest = world.newest_revision(self.suite)
         self._wait(self._newest, policy=True, relay=True)
 
 
