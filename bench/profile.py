@@ -1,7 +1,8 @@
 """Where a service's CPU time goes: `python -m bench.profile ingress|policy|relay [--workload "4 KB, many"]`.
 
 Runs the workload with the service under cProfile (`--how calls`, the default), under a sampler of its main thread
-(`--how samples`), or beside Linux's perf (`--how native`), which sees C libraries and the kernel and no Python.
+(`--how samples`, and by stage of the work `--how stages`), or beside Linux's perf (`--how native`), which sees C
+libraries and the kernel and no Python.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench import stages
 from bench.gateways import change
+from libs.runtime import processors
 from tests.peers.process import PeerProcess, program, until
 from tests.peers.smtp_tools import CountingSink, Load, send_load
 from tests.peers.suite import ROOT, Suite
@@ -32,7 +35,7 @@ class ProfiledSuite(Suite):
     """The suite with one service under `bench.profiled`."""
 
     def __init__(self, service: str, kind: str, out: Path, environment: Mapping[str, str]) -> None:
-        super().__init__(environment)
+        super().__init__(environment, cpus=processors.usable())
         self._service = service
         self._kind = kind
         self._out = out
@@ -40,7 +43,8 @@ class ProfiledSuite(Suite):
     def _spawn(self, name: str, arguments: list[str], environment: Mapping[str, str]) -> PeerProcess:
         if name == self._service and self._kind != "native":
             module = f"services.{name}"
-            arguments = [sys.executable, "-m", "bench.profiled", self._kind, str(self._out), module]
+            profiler = "calls" if self._kind == "calls" else "samples"
+            arguments = [sys.executable, "-m", "bench.profiled", profiler, str(self._out), module]
         return super()._spawn(name, arguments, environment)
 
 
@@ -104,7 +108,9 @@ def run(service: str, kind: str, load: Load, top: int) -> str:
                 f"{load.messages / seconds:,.0f} accepted/s with the profiler",
                 f"CPU ms a message by thread: {cost}",
                 "",
-                _READERS[kind](out, top, load.messages, sum(used.values())),
+                _by_stage(service, out, load.messages, used)
+                if kind == "stages"
+                else _READERS[kind](out, top, load.messages, sum(used.values())),
             )
         )
 
@@ -159,6 +165,19 @@ def _samples(out: Path, top: int, messages: int, seconds: float) -> str:
     return "\n".join(parts)
 
 
+def _by_stage(service: str, out: Path, messages: int, used: Mapping[str, float]) -> str:
+    """The main thread's CPU time shared out over the stages, and the other threads' as the kernel has it."""
+    main = sum(spent for name, spent in used.items() if name.startswith("main "))
+    rows = [(stage, share * main) for stage, share in stages.shares(service, json.loads(out.read_text()), str(ROOT))]
+    others: dict[str, float] = {}
+    for name, spent in used.items():
+        if not name.startswith("main "):
+            kind = f"other threads: {name.partition('(')[2].rstrip(')')}"
+            others[kind] = others.get(kind, 0.0) + spent
+    rows += [(kind, spent) for kind, spent in others.items() if spent > 0]
+    return "\n".join(f"{1e6 * spent / messages:8.1f} us a message  {stage}" for stage, spent in rows)
+
+
 def _native(out: Path, top: int, _messages: int, _seconds: float) -> str:
     parts: list[str] = []
     for title, sort in (("by library", "dso"), ("by symbol", "dso,symbol"), ("by thread and library", "comm,dso")):
@@ -199,7 +218,7 @@ def _short(entry: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.profile", description=__doc__)
     parser.add_argument("service", choices=("ingress", "policy", "relay", "config_api"))
-    parser.add_argument("--how", choices=tuple(_READERS), default="calls")
+    parser.add_argument("--how", choices=(*_READERS, "stages"), default="calls")
     parser.add_argument("--size", type=int, default=4096, help="octets of body (4096)")
     parser.add_argument("--messages", type=int, default=3000)
     parser.add_argument("--sessions", type=int, default=20)
@@ -208,6 +227,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.how == "native" and shutil.which("perf") is None:
         raise SystemExit("perf is not installed: apt-get install linux-perf")
+    if arguments.how == "stages" and not stages.has(arguments.service):
+        raise SystemExit(f"the stages of {arguments.service} are not told apart")
     load = Load(arguments.messages, arguments.size, arguments.sessions, not arguments.one)
     print(run(arguments.service, arguments.how, load, arguments.top))
 
