@@ -14,10 +14,10 @@ from services.relay.attempt_log import AttemptLog
 from services.relay.backlog import Job
 from services.relay.clock import MICROSECONDS, Clock
 from services.relay.commits import Committer
-from services.relay.configuration import Configuration
+from services.relay.configuration import Configuration, key_of
 from services.relay.identifiers import ExhaustedError, Identifiers
 from services.relay.leasing import Leaseholder
-from services.relay.message import NewMessage, QueuedDelivery, QueuedMessage, queue_id
+from services.relay.message import NewMessage, QueuedDelivery, QueuedMessage, domain_of, queue_id
 from services.relay.metrics import ATTEMPTS, DELIVERY_SECONDS, QUARANTINED, REPORTS
 from services.relay.queue.claiming import read_content
 from services.relay.queue.database import Database, QueueError
@@ -27,7 +27,7 @@ from services.relay.readdressing import readdressed
 from services.relay.reporting import reports
 from services.relay.routing import resolve
 from services.relay.settlement import Circumstances, Settled, settle
-from services.relay.states import HELD_BY_ROUTE, State
+from services.relay.states import HELD_BY_ROUTE, Kind, State
 from services.relay.suspensions import Suspensions
 from services.relay.transaction import Outcome, Result, Route, RouteKind, Transport
 
@@ -37,6 +37,11 @@ log = structlog.get_logger(__name__)
 _AT_ONCE = 100
 # When the configuration or the content can't be had just now.
 _LATER = 5 * MICROSECONDS
+# What policy took as mail for a domain of ours, and relay does not know as such: relay's configuration is a moment
+# behind, or longer while config_api is away. So it is looked at again after the first time, while the message is
+# younger than the second; the latter pair is for when relay is not told of changes.
+_CATCHING_UP = MICROSECONDS // 2, 3 * MICROSECONDS
+_CUT_OFF = 5 * MICROSECONDS, 300 * MICROSECONDS
 
 
 _COUNTERS = {result: ATTEMPTS.labels(result.value) for result in Result}
@@ -56,8 +61,10 @@ class Attempts:
         transport: Transport,
         suspensions: Suspensions,
         configuration: Callable[[], Configuration | None],
+        up_to_date: Callable[[], bool],
         chance: random.Random,
     ) -> None:
+        """`up_to_date`: whether relay is told of each new configuration now."""
         self._database = database
         self._clock = clock
         self._committer = committer
@@ -66,6 +73,7 @@ class Attempts:
         self._transport = transport
         self._suspensions = suspensions
         self._configuration = configuration
+        self._up_to_date = up_to_date
         self._chance = chance
         self._attempt_log = AttemptLog()
 
@@ -75,6 +83,10 @@ class Attempts:
         if configuration is None:
             self.give_back(destination, job, _LATER)
             return []
+        known = self._known(configuration, destination, job)
+        if not known:
+            return []
+        job = job if known is job.deliveries else Job(job.message, known)
         message = job.message
         if message.content is None:
             loaded = await self._load(destination, job)
@@ -92,6 +104,22 @@ class Attempts:
             else:
                 await self._try_in_parts(configuration, route, message, deliveries)
         return moved
+
+    def _known(self, configuration: Configuration, destination: str, job: Job) -> tuple[QueuedDelivery, ...]:
+        """Without those that must wait for a newer configuration, which are given back."""
+        message = job.message
+        if message.may_relay or message.kind is not Kind.MAIL:
+            return job.deliveries
+        strange = [each for each in job.deliveries if not each.submitted_recipient and not _ours(configuration, each)]
+        if not strange:
+            return job.deliveries
+        pause, patience = _CATCHING_UP if self._up_to_date() else _CUT_OFF
+        # (A clock that was set back must not keep it for ever.)
+        if abs(self._clock.now() - message.stored_at) >= patience:
+            return job.deliveries
+        self.give_back(destination, Job(message, tuple(strange)), pause)
+        log.info("domain_not_known_yet", queue_id=queue_id(message.id), recipients=len(strange))
+        return tuple(each for each in job.deliveries if each not in strange)
 
     def give_back(self, destination: str, job: Job, delay: int = 0) -> None:
         """Ends the lease without an attempt."""
@@ -276,6 +304,12 @@ def _routes(
         route = resolve(configuration, sender, each.recipient, quarantine=quarantined)
         groups.setdefault(route, []).append(each)
     return [(route, tuple(group)) for route, group in groups.items()]
+
+
+def _ours(configuration: Configuration, delivery: QueuedDelivery) -> bool:
+    """Whether the recipient's domain is one of ours, as far as this configuration knows."""
+    domain = domain_of(key_of(delivery.recipient))
+    return not domain or domain in configuration.local_domains or domain in configuration.relay_domains
 
 
 def _any_deferred(outcomes: Sequence[Outcome]) -> bool:

@@ -74,6 +74,7 @@ class Relay:
             self.transport,
             self.suspensions,
             configuration,
+            lambda: self.watch.connected,
             chance,
         )
         self.room = Room(settings.backlog, octets)

@@ -81,7 +81,7 @@ def test_the_services_of_compose_take_mail_as_their_files_say(containers: Contai
 
 
 def configure(containers: Containers, mail: Path) -> None:
-    """A local domain with an account, once policy knows it; over the API, with the key of the secret."""
+    """A local domain with an account, once policy and relay know them; over the API, with the key of the secret."""
     with httpx.Client(
         base_url=f"http://{LOOPBACK}:{containers.port('config-api-1', 8080)}/v1",
         headers={"Authorization": f"Bearer {containers.secret('admin_key')}"},
@@ -105,3 +105,10 @@ def configure(containers: Containers, mail: Path) -> None:
             return bool(answer.json()["action"] == "accept")
 
         until(known, "policy knows the account")
+
+        def routed() -> bool:
+            answer = api.post("/explain/route", json={"recipient": "alice@ours.test"})
+            assert answer.is_success, answer.text
+            return bool(answer.json()["routes"][0]["kind"] == "mailbox")
+
+        until(routed, "relay knows the domain")

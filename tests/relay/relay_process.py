@@ -125,6 +125,7 @@ def submission(number: int, recipient: bytes) -> pb.Submission:
     return pb.Submission(
         id=uuid.uuid4().hex,
         envelope=pb.Envelope(sender=b"a@sender.test", recipients=[pb.Recipient(address=recipient)]),
+        origin=pb.Origin(may_relay=True),
         content_size=len(content),
         content=content,
     )

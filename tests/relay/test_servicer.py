@@ -40,7 +40,12 @@ def submission(*recipients: bytes, content: bytes = CONTENT, inline: bool = True
         id=uuid.uuid4().hex,
         envelope=pb.Envelope(sender=b"a@sender.test", recipients=[pb.Recipient(address=each) for each in recipients]),
         origin=pb.Origin(
-            session_id="s1", client_address="192.0.2.9", helo_name=b"client.test", account_login="anna", listener="smtp"
+            session_id="s1",
+            client_address="192.0.2.9",
+            helo_name=b"client.test",
+            account_login="anna",
+            listener="smtp",
+            may_relay=True,
         ),
         content_size=len(content),
         content=content if inline else b"",

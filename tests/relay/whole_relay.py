@@ -75,7 +75,7 @@ class WholeRelay:
         self._configuration = configuration
         self.port = 0
         self.settlements: list[Settlement] = []
-        self._settled = asyncio.Condition()
+        self._noticed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         await self.database.open()
@@ -85,6 +85,7 @@ class WholeRelay:
         def noticing(settlement: Settlement) -> None:
             settle(settlement)
             self.settlements.append(settlement)
+            self._noticed.set()
 
         self.relay.committer.settle = noticing  # type: ignore[method-assign]
         await self.relay.open()
@@ -136,6 +137,14 @@ class WholeRelay:
                 await asyncio.sleep(0)
             await self.relay.committer.drained()
 
+    async def given_back(self, times: int) -> None:
+        """Waits until deliveries were given back without an attempt so many times, and that is committed."""
+        async with asyncio.timeout(60):
+            while sum(each.attempt is None for one in self.settlements for each in one.deliveries) < times:
+                self._noticed.clear()
+                await self._noticed.wait()
+        await self.committed()
+
     async def after(self, seconds: float) -> None:
         """Time passes, and relay looks what is due."""
         self.clock.pass_time(seconds)
@@ -171,6 +180,6 @@ def incoming_of(
         content=content,
         size=fields.pop("size", len(content)),
         received_at=0,
-        origin=Origin("s1", "192.0.2.9", b"client.test", "", "smtp"),
+        origin=fields.pop("origin", Origin("s1", "192.0.2.9", b"client.test", "", "smtp", may_relay=True)),
         **fields,
     )
