@@ -119,9 +119,9 @@ class Worker:
 async def serve(settings: Settings, shutdown: Shutdown, number: int) -> None:
     """Runs worker `number` until shutdown is requested and its sessions are gone. Raises StartupError."""
     spans.configure()
-    everywhere = processors.usable()
+    elsewhere = processors.usable() if settings.cpus else ()
     _settle_down(settings, number)
-    worker = Worker(settings, shutdown, number, REGISTRY, everywhere)
+    worker = Worker(settings, shutdown, number, REGISTRY, elsewhere)
     if settings.workers > 1:
         _end_with_supervisor(shutdown)
     try:

@@ -119,7 +119,8 @@ class Attempts:
             return job.deliveries
         self.give_back(destination, Job(message, tuple(strange)), pause)
         log.info("domain_not_known_yet", queue_id=queue_id(message.id), recipients=len(strange))
-        return tuple(each for each in job.deliveries if each not in strange)
+        waiting = {each.id for each in strange}
+        return tuple(each for each in job.deliveries if each.id not in waiting)
 
     def give_back(self, destination: str, job: Job, delay: int = 0) -> None:
         """Ends the lease without an attempt."""

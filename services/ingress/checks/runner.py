@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -53,7 +54,8 @@ class CheckRunner:
         self._threads = ThreadPoolExecutor(
             crypto_threads,
             thread_name_prefix="crypto",
-            initializer=partial(processors.keep_to, crypto_processors) if crypto_processors else None,
+            initializer=_go_to,
+            initargs=(crypto_processors,),
         )
         self._most_waiting = crypto_threads * _WAITING_PER_THREAD
         self._waiting = 0
@@ -127,6 +129,13 @@ class CheckRunner:
             counts["arc", arc.result.name.lower()] += 1
         if virus is not None:
             counts["virus", virus.outcome.name.lower()] += 1
+
+
+def _go_to(places: Collection[int]) -> None:
+    """In a new thread. Where it may not go any more, it stays where it was begun."""
+    with contextlib.suppress(ValueError):
+        if places:
+            processors.keep_to(places)
 
 
 def _body(content: Content, start: int) -> Iterator[bytes]:
