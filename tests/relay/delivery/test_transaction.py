@@ -305,10 +305,12 @@ async def test_closed_before_the_dot_is_no_duplicate(by_sink: Gateway, smtp_sink
     assert (outcome.result, outcome.possible_duplicate) == (Result.DEFERRED, False)
 
 
-async def test_a_refusal_in_the_middle_of_the_content_is_heard(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
+async def test_a_refusal_and_the_end_in_the_middle_of_the_content(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
     smtp_sink.on(Stage.CONTENT, reply("552 5.3.4 Enough"), Close(), after_octets=100_000)
     outcome = await by_sink.deliver_one(content=b"x" * 20_000_000 + b"\r\n")
-    assert (outcome.result, outcome.code) == (Result.FAILED, 552)
+    # Closing with content unread resets the connection, and the reset may overtake the reply.
+    assert (outcome.result, outcome.code) in ((Result.FAILED, 552), (Result.DEFERRED, 0))
+    assert not outcome.possible_duplicate
 
 
 async def test_a_session_whose_content_was_cut_short_is_not_used_again(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
