@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from libs.runtime.lifecycle import StartupError
+from libs.runtime.lifecycle import StartupError, within
 from services.config_api.problems import Problem
 
 log = structlog.get_logger(__name__)
@@ -30,6 +30,7 @@ VERSION_TABLE = "alembic_version"
 _MIGRATION_LOCK = 0x706F7374_63666731
 _BUSY_SECONDS = 15
 _CONNECT_SECONDS = 5
+_CLOSE_SECONDS = 5.0
 # A server that went silent is given up; the longest statement is an import's, of 100,000 rows.
 _STATEMENT_SECONDS = 120
 # Of the drivers, by name: that they are the one or the other is known here alone.
@@ -88,8 +89,9 @@ class Database:
             raise StartupError(f"the configuration's database can't be used: {_reason(error)}") from error
 
     async def close(self) -> None:
-        await self._reader.dispose()
-        await self._writer.dispose()
+        """Takes leave of the database, unless it does not answer: then it will see that we are gone."""
+        for engine in (self._reader, self._writer):
+            await within(_CLOSE_SECONDS, engine.dispose())
         if self._lock_file >= 0:
             os.close(self._lock_file)
             self._lock_file = -1

@@ -99,6 +99,28 @@ async def test_a_database_that_went_silent_is_told(
         await service.policy(lambda found: found.trusted_networks)
 
 
+async def test_a_database_that_is_silent_does_not_hold_up_the_end(
+    postgres: Postgres, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_CLOSE_SECONDS", 0.2)
+    opened = Database(postgres_url)
+    await opened.open()
+    asking = asyncio.create_task(_ask(opened))
+    postgres.freeze()
+    try:
+        await opened.close()
+    finally:
+        postgres.thaw()
+        asking.cancel()
+        await asyncio.wait({asking})
+
+
+async def _ask(opened: Database) -> None:
+    while True:
+        async with opened.reading() as connection:
+            await connection.execute(text("SELECT 1"))
+
+
 REVISIONS = [script.revision for script in database.scripts().walk_revisions()][::-1]
 
 

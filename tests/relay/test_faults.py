@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sqlite3
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
@@ -153,6 +154,9 @@ MARKER = b"DAMAGE-ME-" * 3000
 
 def damage(path: Path) -> None:
     """Octets of the file itself are overwritten, below everything that SQLite can notice when it opens it."""
+    # Connections that were closed at the same moment may all have left the log to the others.
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     raw = bytearray(path.read_bytes())
     # The chain of overflow pages leads nowhere.
     page = (raw.index(MARKER[:2000]) // 4096 + 1) * 4096

@@ -25,7 +25,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from libs.runtime.lifecycle import StartupError
+from libs.runtime.lifecycle import StartupError, within
 from services.relay.queue.statements import driver_of
 from services.relay.queue.threads import Threads
 
@@ -53,6 +53,7 @@ _BUSY_SECONDS = 5
 _READERS = 2
 _STATEMENT_SECONDS = 60
 _CONNECT_SECONDS = 10
+_CLOSE_SECONDS = 5.0
 _MIGRATION_TRIES = 20
 _LOCK_MILLISECONDS = 1000
 # deadlock_detected, lock_not_available
@@ -275,7 +276,8 @@ class PostgresqlDatabase:
             raise _translated(error) from error
 
     async def close(self) -> None:
-        await self._engine.dispose()
+        # One that does not answer will see that we are gone.
+        await within(_CLOSE_SECONDS, self._engine.dispose())
 
 
 def scripts() -> ScriptDirectory:
