@@ -280,7 +280,10 @@ def parse_helo(raw: bytes) -> HeloName:
             return _MALFORMED_HELO
     if _HELO_WORD(text) is None or not text.strip("."):
         return _MALFORMED_HELO
-    name = text.removesuffix(".").lower()
+    name = text.lower()
+    if not name.endswith(".."):
+        # The root's dot; two are no name's.
+        name = name.removesuffix(".")
     return HeloName(HeloKind.FQDN if is_fqdn(name) else HeloKind.NON_FQDN, name)
 
 

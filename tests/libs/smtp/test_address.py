@@ -603,6 +603,8 @@ def test_fully_qualified_names(domain: str, fqdn: bool, host: bool) -> None:
         (b"2001:db8::1", HeloKind.NON_FQDN, "2001:db8::1"),
         (b"-bad-.example", HeloKind.NON_FQDN, "-bad-.example"),
         (b"a..b", HeloKind.NON_FQDN, "a..b"),
+        (b"a.example..", HeloKind.NON_FQDN, "a.example.."),
+        (b"a.example.", HeloKind.FQDN, "a.example"),
         (b"[192.0.2.1]", HeloKind.LITERAL, "[192.0.2.1]"),
         (b"[IPv6:2001:DB8::1]", HeloKind.LITERAL, "[IPv6:2001:db8::1]"),
         (b"[::1]", HeloKind.LITERAL, "[IPv6:::1]"),
