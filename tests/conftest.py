@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from hypothesis import settings
 
 from tests.peers.clamd import Clamd
 from tests.peers.dns import DnsServer
@@ -20,6 +21,10 @@ from tests.peers.postgres import Postgres
 from tests.peers.redis import Redis
 from tests.peers.smtp_sink import SmtpSink
 from tests.peers.suite import Suite
+
+# The same examples at each run, so that a change fails for what it did; HYPOTHESIS_PROFILE=default looks for new ones.
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 # The file that takes longest, mostly waiting: begun first, it is not what the run ends with.
 _FIRST = Path(__file__).parent / "relay" / "test_crash.py"
