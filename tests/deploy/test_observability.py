@@ -76,6 +76,7 @@ def suite(collector: Collector, far: SmtpSink, queue_database: Postgres, counter
             world.local_domain(running)
             world.account(running)
             world.until_in_force(running)
+            until(lambda: world.reply_to_rcpt(running, world.ALICE)[0] == 250, "ingress has found policy and relay")
             yield running
             print(running.logs[-20_000:])
         queue_database.ensure_running()

@@ -8,6 +8,7 @@ import pytest
 
 from tests.e2e import world
 from tests.peers.dns import DnsServer
+from tests.peers.process import until
 from tests.peers.smtp_sink import SmtpSink
 from tests.peers.suite import Suite
 
@@ -41,6 +42,7 @@ def _suite(outside: DnsServer, _far: SmtpSink) -> Iterator[Suite]:
         world.local_domain(running)
         world.account(running)
         world.until_in_force(running)
+        until(lambda: world.reply_to_rcpt(running, world.ALICE)[0] == 250, "ingress has found policy and relay")
         yield running
         print(running.logs[-20_000:])
 

@@ -63,6 +63,7 @@ def test_mail_flows_over_mutual_tls_whose_certificates_are_replaced_under_it(
     world.trust_loopback(suite)
     world.relay_everything_to(suite, smtp_sink.port)
     world.until_in_force(suite)
+    until(lambda: world.reply_to_rcpt(suite, "bob@far.test")[0] == 250, "ingress has found policy and relay")
 
     def send() -> None:
         with world.smtp(suite) as client:

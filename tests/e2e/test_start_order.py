@@ -49,6 +49,7 @@ def test_the_last_to_start_is_config_api(empty: Suite) -> None:
     world.local_domain(suite)
     world.account(suite)
     world.until_in_force(suite)
+    until(lambda: world.reply_to_rcpt(suite, world.ALICE)[0] == 250, "ingress has found policy and relay")
     with world.smtp(suite) as client:
         assert client.sendmail("bob@far.test", [world.ALICE], world.message("bob@far.test", [world.ALICE])) == {}
     new = suite.folder / "mail" / "alice" / "new"

@@ -258,6 +258,11 @@ class Gateway:
         world.create(self.suite, "/v1/aliases", {"address": "info@ours.test", "targets": [world.ALICE]})
         self._baseline = self._newest = world.newest_revision(self.suite)
         self._wait(self._newest, policy=True, relay=True)
+        until(
+            lambda: world.reply_to_rcpt(self.suite, world.ALICE)[0] == 250,
+            "ingress has found policy and relay",
+            SETTLE_SECONDS,
+        )
 
 
 def message(marker: str, *, sender: str = FAR, header: str = "", body: str = "Hello.\r\n") -> bytes:
