@@ -149,8 +149,8 @@ def _places(
 ) -> dict[tuple[str, int], dict[str, str]]:
     """Each worker of ingress keeps to a processor of its own, and each relay too, where there are that many.
 
-    Their threads wake each other all the time, which is dearer by a third over several processors, and dearest where
-    both services meet on one (docs/performance.md). The others go where there is room.
+    Their threads wake each other all the time, which costs more over several processors, and most where both services
+    meet on one (docs/performance.md). The others go where there is room.
     """
     if any(f"{service.upper()}_CPUS" in environment for service in _KEEPING):
         return {}

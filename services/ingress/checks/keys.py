@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import dns.asyncresolver
 import dns.exception
@@ -20,14 +19,12 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from dkim.util import InvalidTagValueList, parse_tag_value
 
-from libs.runtime.rpc import targets
-from libs.smtp.network import canonical_ip
+from libs.runtime.nameservers import addressed
 from libs.smtp.value import value
 
 _LOOKUP_SECONDS = 5.0
 _RECORD_OCTETS = 4096
 _LOOKUPS_AT_ONCE = 64
-_DNS_PORT = 53
 _KEPT = 10_000
 _LONGEST_KEPT_SECONDS = 3600.0
 
@@ -66,7 +63,7 @@ class KeyLookup:
         self._kept: dict[str, tuple[Key | NoKey, float]] = {}
         self._resolver = dns.asyncresolver.Resolver(configure=not nameservers)
         if nameservers:
-            self._resolver.nameservers = [_server(part.strip()) for part in nameservers.split(",") if part.strip()]
+            self._resolver.nameservers = list(_servers(nameservers))
         self._resolver.lifetime = _LOOKUP_SECONDS
         self._room = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
 
@@ -109,22 +106,11 @@ class KeyLookup:
         return self._keep(name, read_key(chosen), answer.rrset.ttl if answer.rrset is not None else 0)
 
 
-def _server(text: str) -> dns.nameserver.Do53Nameserver:
-    """A name server given as host[:port]; a name is looked up once, here. Raises ValueError."""
-    host, port = text, _DNS_PORT
-    if text.count(":") == 1 or "]:" in text:
-        host, _, number = targets(text)[0].rpartition(":")
-        port = int(number)
-    host = host.strip("[]")
-    try:
-        return dns.nameserver.Do53Nameserver(str(canonical_ip(host)), port)
-    except ValueError:
-        pass
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-    except (OSError, UnicodeError):
-        raise ValueError(f"{host!r} is no address and can't be looked up") from None
-    return dns.nameserver.Do53Nameserver(str(found[0][4][0]), port)
+def _servers(text: str) -> Iterator[dns.nameserver.Nameserver]:
+    """Those of a setting. Raises ValueError."""
+    for each in filter(None, addressed(text).split(",")):
+        host, _, port = each.rpartition(":")
+        yield dns.nameserver.Do53Nameserver(host.strip("[]"), int(port))
 
 
 def read_key(record: bytes) -> Key | NoKey:
