@@ -12,7 +12,7 @@ from posthouse.config.v1 import config_pb2
 
 from libs.smtp.address import parse_address
 from libs.smtp.network import AddressPattern, parse_pattern
-from services.policy.rules.access import AccessTables, matching_key
+from services.policy.rules.access_tables import AccessTables
 from services.policy.rules.clients import ClientTable
 from services.policy.rules.configuration import (
     AccessRule,
@@ -28,8 +28,9 @@ from services.policy.rules.configuration import (
     SenderPolicy,
     SmtpAuth,
 )
-from services.policy.rules.model import Party, Snapshot
+from services.policy.rules.model import Snapshot
 from services.policy.rules.parties import party_of
+from services.policy.rules.party import Party, matching_key
 
 _CRITERIA = {
     config_pb2.AccessRule.CRITERION_SENDER: Criterion.SENDER,

@@ -1,15 +1,14 @@
-"""Block and allow lists: their tables, what matches, what a match answers, and what an allow rule lets pass. Pure."""
+"""Block and allow lists: what matches, what a match answers, and what an allow rule lets pass. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
 from types import MappingProxyType
 
 from libs.smtp.reply import ACCESS_DENIED
-from libs.smtp.value import value
 from services.policy.rules.configuration import AccessRule, Criterion, Mode
-from services.policy.rules.model import Action, Check, Exempt, Facts, Objection, Party, Rule, Snapshot, Stage
+from services.policy.rules.model import Action, Check, Exempt, Facts, Objection, Rule, Snapshot, Stage
+from services.policy.rules.party import Party
 
 # The allow matrix of the settings: what a match of each criterion lets pass unchecked. An allow rule on `ip` passes
 # every other rule of the security settings too (`exemptions.allowed_ip`).
@@ -28,23 +27,6 @@ _BY_ADDRESS = frozenset({Criterion.IP, Criterion.NETWORK})
 
 
 _ENFORCE = Mode.ENFORCE
-
-
-@value(frozen=True, slots=True)
-class AccessTables:
-    """Rules by what they match exactly (C103); those on addresses are in `clients.ClientTable`."""
-
-    senders: Mapping[str, tuple[AccessRule, ...]] = field(default_factory=dict)
-    recipients: Mapping[str, tuple[AccessRule, ...]] = field(default_factory=dict)
-    domains: Mapping[str, tuple[AccessRule, ...]] = field(default_factory=dict)
-    # What there is at all: (criterion, allow, mode).
-    kinds: frozenset[tuple[Criterion, bool, Mode]] = frozenset()
-    has_allow: bool = False
-
-
-def matching_key(party: Party, local_domains: frozenset[str]) -> str:
-    """The key of an address in the tables: a local part's case has a meaning except at our own domains."""
-    return party.local_key if party.domain in local_domains else party.matching_key
 
 
 def matches(facts: Facts) -> tuple[AccessRule, ...]:

@@ -11,14 +11,32 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 
 from libs.smtp.network import AddressPattern, canonical_ip, counter_key, parse_pattern
+from libs.smtp.value import value
 from services.policy.rules.configuration import AccessRule
 from services.policy.rules.lookup import Lookup, Question
-from services.policy.rules.model import Client
 
 _REMEMBERED = 20_000
 
 # (version, mask) with the rules by value.
 _Group = tuple[int, int, dict[int, tuple[AccessRule, ...]]]
+
+
+@value(frozen=True, slots=True)
+class Client:
+    """What the address of a client tells under one snapshot."""
+
+    # Canonical text, and the key of its counters.
+    address: str
+    key: str
+    trusted: bool
+    local: bool
+    # Neither private nor special: asked about at DNS block lists.
+    public: bool
+    # Access rules that match the address, the closest first, expired ones included.
+    access: tuple[AccessRule, ...] = ()
+    # What to look up about the address: its names, and its listings, one a zone.
+    name_questions: tuple[Question, ...] = ()
+    dnsbl_questions: tuple[Question, ...] = ()
 
 
 class Networks:

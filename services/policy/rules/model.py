@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta, tzinfo
 from enum import Enum, IntEnum, StrEnum
-from typing import TYPE_CHECKING
 
 from libs.smtp.reply import Reply
 from libs.smtp.value import value
+from services.policy.rules.access_tables import AccessTables
+from services.policy.rules.clients import Client, ClientTable
 from services.policy.rules.configuration import (
     AccessRule,
     Account,
@@ -26,10 +27,7 @@ from services.policy.rules.configuration import (
     SmtpAuth,
 )
 from services.policy.rules.lookup import Findings, Question
-
-if TYPE_CHECKING:
-    from services.policy.rules.access import AccessTables
-    from services.policy.rules.clients import ClientTable
+from services.policy.rules.party import NOBODY, Party
 
 
 class Stage(IntEnum):
@@ -111,62 +109,6 @@ class Snapshot:
 
 
 # Facts
-
-
-@value(frozen=True, slots=True)
-class Party:
-    """A sender, recipient or author: an address with the keys that it is compared by. `<>` has no local part.
-
-    What follows from the address under one snapshot is filled in by `parties.party`.
-    """
-
-    wire: bytes
-    # Lower case.
-    local: str
-    # A-labels or a literal; empty in `<>` and in `postmaster` with no domain.
-    domain: str
-    # Among accounts and aliases, where the local part's case has no meaning; and anywhere else.
-    local_key: str
-    matching_key: str
-    # Mail for the domain is taken from anyone.
-    is_ours: bool = False
-    is_postmaster: bool = False
-    # The domain is ours, and the address does not exist there.
-    is_unknown: bool = False
-    # An account here, an alias or postmaster.
-    is_account: bool = False
-    # An account has the address.
-    is_owned: bool = False
-    # The domain is one label only.
-    is_short: bool = False
-    # Access rules that match it as a sender and as a recipient, expired ones included.
-    as_sender: tuple[AccessRule, ...] = ()
-    as_recipient: tuple[AccessRule, ...] = ()
-    # What to look up about the domain of mail from it; empty where there is nothing to.
-    domain_questions: tuple[Question, ...] = ()
-    # As JSON, for logs.
-    quoted: str = '""'
-
-
-NOBODY = Party(b"", "", "", "", "")
-
-
-@value(frozen=True, slots=True)
-class Client:
-    """What the address of a client tells under one snapshot."""
-
-    # Canonical text, and the key of its counters.
-    address: str
-    key: str
-    trusted: bool
-    local: bool
-    # Neither private nor special: asked about at DNS block lists.
-    public: bool
-    # Access rules that match the address, the closest first, expired ones included.
-    access: tuple[AccessRule, ...] = ()
-    # What to look up about the address: its names, and its listings, one a zone.
-    name_questions: tuple[Question, ...] = ()
-    dnsbl_questions: tuple[Question, ...] = ()
 
 
 @value(frozen=True, slots=True)

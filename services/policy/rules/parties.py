@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 
 from libs.smtp.address import Address, from_wire, is_fqdn
-from services.policy.rules.access import matching_key
 from services.policy.rules.lookup import Lookup, Question
-from services.policy.rules.model import NOBODY, Party, Snapshot
+from services.policy.rules.model import Snapshot
+from services.policy.rules.party import NOBODY, Party, matching_key
 from services.policy.rules.recipients import is_account, is_postmaster, is_unknown
 
 _REMEMBERED = 20_000

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from libs.smtp.reply import MESSAGE_OVER_RECIPIENT_LIMIT, NO_SUCH_USER, TOO_MANY_RECIPIENTS
 from services.policy.rules.configuration import Mode
-from services.policy.rules.model import Facts, Objection, Party, Rule, Snapshot, Stage, always, when
+from services.policy.rules.model import Facts, Objection, Rule, Snapshot, Stage, always, when
+from services.policy.rules.party import Party
 
 _UNKNOWN = Objection(NO_SUCH_USER, explanation="No account, alias or listed recipient has this address.")
 _EXCESS = Objection(TOO_MANY_RECIPIENTS, explanation="The message has as many recipients as it may have.")

@@ -8,9 +8,10 @@ from libs.smtp.address import from_wire
 from services.policy.lookups import dmarc as lookup
 from services.policy.lookups.resolver import Resolver, nameservers
 from services.policy.rules import dmarc
+from services.policy.rules.clients import Client
 from services.policy.rules.dmarc import Disposition, Published
 from services.policy.rules.lookup import Finding, Outcome
-from services.policy.rules.model import CheckResult, Client, Content, DkimSignature, Facts, Stage
+from services.policy.rules.model import CheckResult, Content, DkimSignature, Facts, Stage
 from services.policy.rules.parties import party_of
 from tests.peers.dns import Behaviour, DnsServer
 
