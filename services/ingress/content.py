@@ -6,9 +6,11 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from services.ingress.data import ChunkReader, LineReader
 from services.ingress.submission import INLINE_OCTETS
 
 # Kept in memory of each message; holds the whole header, whose limit is lower.
@@ -64,10 +66,6 @@ class Content:
             self._parts = [b"".join(self._parts)]
         return self._parts[0]
 
-    @property
-    def whole_in_memory(self) -> bool:
-        return self._file is None
-
     def tail(self) -> Iterator[bytes]:
         """What follows `head`, in pieces; can be read again and by several at once."""
         if self._file is None:
@@ -105,3 +103,15 @@ class Rewritten:
         for start in range(0, len(head), INLINE_OCTETS):
             yield head[start : start + INLINE_OCTETS]
         yield from self._content.tail()
+
+
+@dataclass(slots=True)
+class Chunks:
+    """A message that comes by BDAT. `began` in the loop's time."""
+
+    content: Content
+    lines: LineReader
+    reader: ChunkReader
+    began: float
+    count: int = 0
+    octets: int = 0

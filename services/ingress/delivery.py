@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import structlog
 
@@ -23,13 +22,11 @@ from libs.smtp.reply import (
 from services.ingress import results, trace
 from services.ingress.content import Content, Rewritten
 from services.ingress.data import Fault
+from services.ingress.dialogue import Dialogue
 from services.ingress.findings import Findings
 from services.ingress.session import Discard, Stage, Transaction
 from services.ingress.submission import HandoverError, Submission
 from services.ingress.verdict import Action, Verdict
-
-if TYPE_CHECKING:
-    from services.ingress.dialogue import Dialogue
 
 log = structlog.get_logger(__name__)
 

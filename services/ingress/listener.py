@@ -15,7 +15,7 @@ import structlog
 from libs.runtime.lifecycle import StartupError
 from libs.smtp.network import canonical_ip
 from libs.smtp.reply import NOT_READY, TOO_MANY_CONNECTIONS, Reply
-from services.ingress import proxy
+from services.ingress import proxy, session_loop
 from services.ingress.connection import Connection
 from services.ingress.dialogue import Dialogue
 from services.ingress.interruptions import GoneError, HandshakeError, TimedOutError
@@ -195,7 +195,7 @@ class Listeners:
                 leftover = bytes(connection.pending)
                 context = self._services.certificates.context()
                 dialogue.session.tls = await connection.start_tls(context, deadline, leftover=leftover)
-            await dialogue.run()
+            await session_loop.run(dialogue)
         except (HandshakeError, GoneError, TimedOutError) as error:
             self._services.metrics.sessions_ended["handshake_failed"] += 1
             log.info("handshake_failed", session_id=dialogue.session.id, reason=str(error) or type(error).__name__)

@@ -12,6 +12,7 @@ from tempfile import gettempdir
 from typing import Any, cast
 
 from libs.smtp.reply import Reply
+from services.ingress import session_loop
 from services.ingress.connection import Connection
 from services.ingress.dialogue import Dialogue
 from services.ingress.limits import Limits
@@ -162,7 +163,7 @@ async def _run(segments: Iterable[bytes], *, normalise: bool) -> Outcome:
     peer = Peer("192.0.2.1", 40_000, "192.0.2.2", 25)
 
     async def serve(connection: Connection) -> None:
-        await Dialogue(connection, services, Listener.SMTP, peer).run()
+        await session_loop.run(Dialogue(connection, services, Listener.SMTP, peer))
 
     connection = Connection(asyncio.get_running_loop(), metrics, serve, lambda _connection: None)
     connection.connection_made(cast("Any", transport))

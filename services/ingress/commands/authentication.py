@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import TYPE_CHECKING
 
 from libs.smtp.reply import (
     AUTH_CANCELLED,
@@ -21,13 +20,11 @@ from libs.smtp.reply import (
     Reply,
 )
 from services.ingress.commands import greeting
+from services.ingress.dialogue import Dialogue
 from services.ingress.interruptions import LineTooLongError
 from services.ingress.limits import AUTH_LINE_OCTETS
 from services.ingress.session import Credentials, Stage
 from services.ingress.verdict import Action
-
-if TYPE_CHECKING:
-    from services.ingress.dialogue import Dialogue
 
 _UNDECODABLE = Reply(501, "5.5.2", "Cannot decode the response")
 _CLOSING_CODE = 421

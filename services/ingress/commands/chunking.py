@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from libs.smtp.reply import (
     BAD_COMMAND_SYNTAX,
@@ -15,13 +13,11 @@ from libs.smtp.reply import (
 )
 from services.ingress import delivery
 from services.ingress.commands.content import OVERRUN, line_reader, refuse_content
-from services.ingress.content import Content
-from services.ingress.data import ChunkReader, Fault, LineReader
+from services.ingress.content import Chunks, Content
+from services.ingress.data import ChunkReader, Fault
+from services.ingress.dialogue import Dialogue
 from services.ingress.limits import drain_octets
 from services.ingress.session import Stage
-
-if TYPE_CHECKING:
-    from services.ingress.dialogue import Dialogue
 
 _ARGUMENT = re.compile(rb"([0-9]+)(?:[ \t]+(LAST))?", re.IGNORECASE).fullmatch
 # A size that is clear, whatever else is wrong: `BDAT +9`, `BDAT 9, LAST`, `BDAT 9 FIRST`.
@@ -32,18 +28,6 @@ _CHUNK_OCTETS = 256
 # A refused chunk up to this size is read and thrown away; a larger one ends the session.
 _REFUSED_OCTETS = 64 * 1024 * 1024
 TOO_BIG_TO_SKIP = Reply(552, "5.3.4", "Chunk is too big")
-
-
-@dataclass(slots=True)
-class Chunks:
-    """A message that comes by BDAT. `began` in the loop's time."""
-
-    content: Content
-    lines: LineReader
-    reader: ChunkReader
-    began: float
-    count: int = 0
-    octets: int = 0
 
 
 async def bdat(dialogue: Dialogue, argument: bytes) -> None:

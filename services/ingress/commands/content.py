@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from libs.smtp.reply import (
     BAD_COMMAND_SYNTAX,
     BAD_SEQUENCE,
@@ -16,12 +14,10 @@ from libs.smtp.reply import (
 from services.ingress import delivery
 from services.ingress.content import Content
 from services.ingress.data import DotReader, LineReader
+from services.ingress.dialogue import Dialogue
 from services.ingress.limits import drain_octets
 from services.ingress.session import Stage, Violation
 from services.ingress.verdict import Action
-
-if TYPE_CHECKING:
-    from services.ingress.dialogue import Dialogue
 
 OVERRUN = Reply(421, "4.3.0", "Far too much data, closing connection")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from libs.smtp.reply import (
     BAD_COMMAND_SYNTAX,
     CANNOT_VERIFY,
@@ -12,9 +10,7 @@ from libs.smtp.reply import (
     NOT_IMPLEMENTED,
     OK,
 )
-
-if TYPE_CHECKING:
-    from services.ingress.dialogue import Dialogue
+from services.ingress.dialogue import Dialogue
 
 
 async def rset(dialogue: Dialogue, argument: bytes) -> None:

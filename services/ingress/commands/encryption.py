@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from libs.smtp.reply import BAD_COMMAND_SYNTAX, BAD_SEQUENCE, READY_FOR_TLS
+from services.ingress.dialogue import Dialogue
 from services.ingress.session import Violation
-
-if TYPE_CHECKING:
-    from services.ingress.dialogue import Dialogue
 
 
 async def starttls(dialogue: Dialogue, argument: bytes) -> None:

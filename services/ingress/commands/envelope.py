@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from libs.smtp.address import AddressError
 from libs.smtp.parameters import MailParameters, RcptParameters, parse_mail, parse_rcpt
@@ -19,12 +18,9 @@ from libs.smtp.reply import (
 )
 from services.ingress import spans
 from services.ingress.commands import greeting
+from services.ingress.dialogue import Dialogue
 from services.ingress.session import Discard, Recipient, Stage, Transaction
 from services.ingress.verdict import Action
-
-if TYPE_CHECKING:
-    from services.ingress.dialogue import Dialogue
-
 
 # Always valid recipients (RFC 5321 4.5.1), which no limit on recipients turns away; whether the domain is one of ours
 # policy says. So many above the limit, since case and domain can be varied.

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from libs.smtp.address import HeloKind, HeloName, parse_helo
 from libs.smtp.parameters import NOTHING_OFFERED, Offered
 from libs.smtp.reply import BAD_COMMAND_SYNTAX, Reply
+from services.ingress.dialogue import Dialogue
 from services.ingress.session import Stage, Violation
 from services.ingress.verdict import Action, Profile
-
-if TYPE_CHECKING:
-    from services.ingress.dialogue import Dialogue
 
 # RFC 5321 4.5.3.1.2.
 MAX_NAME_OCTETS = 255
