@@ -78,11 +78,6 @@ class Address:
         return not self.domain and not self.local
 
     @property
-    def is_postmaster_without_domain(self) -> bool:
-        """`<postmaster>`, in any case (RFC 5321 4.5.1)."""
-        return not self.domain and self.local.lower() == "postmaster"
-
-    @property
     def needs_smtputf8(self) -> bool:
         """Whether the local part is beyond ASCII; the domain never is (C59)."""
         return not self.local.isascii()

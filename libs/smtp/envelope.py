@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from enum import StrEnum
 
 from libs.smtp.address import Address
@@ -60,10 +59,6 @@ class Envelope:
     def needs_smtputf8(self) -> bool:
         """Whether an address holds UTF-8 that has no ASCII form. The header may need the extension all the same."""
         return self.sender.needs_smtputf8 or any(one.address.needs_smtputf8 for one in self.recipients)
-
-    def with_recipients(self, recipients: Iterable[Recipient]) -> Envelope:
-        """The same envelope for other recipients."""
-        return replace(self, recipients=tuple(recipients))
 
 
 def distinct(recipients: Iterable[Recipient]) -> tuple[Recipient, ...]:

@@ -30,7 +30,8 @@ class Boundary:
     """Where header and body part: `content[:header_end]` is the header, `content[body_start:]` the body.
 
     Between the two stands the empty line. It is missing (`body_start == header_end`) when the header ends at a line
-    that is no field, or with the content; see `separated`.
+    that is no field, or with the content. Whoever passes the content on writes the empty line between the two, so that
+    every next hop and reader sees the header that was judged here (Postfix does the same).
     """
 
     header_end: int
@@ -41,7 +42,7 @@ def boundary(content: bytes | memoryview) -> Boundary:
     """The header is every field from the start on, up to the first empty line, or the first line that is no field.
 
     The latter (no colon, a name with blanks, a continuation as the very first line: C13) is where some readers go on
-    and others stop; the header ends before it, and `separated` makes that so for every next hop.
+    and others stop; the header ends before it.
     """
     if content[:2] == b"\r\n":
         return Boundary(0, 2)
@@ -68,19 +69,6 @@ def split(content: bytes | memoryview) -> tuple[bytes, bytes | memoryview]:
     """Header (each field with its CRLF, without the empty line) and body (after the empty line); see `boundary`."""
     where = boundary(content)
     return bytes(content[: where.header_end]), content[where.body_start :]
-
-
-def separated(content: bytes) -> bytes:
-    """The content with the empty line that `boundary` found missing, else the very same object.
-
-    Given on like this, every next hop and reader sees the header that was judged here (Postfix does the same).
-    """
-    where = boundary(content)
-    if where.body_start != where.header_end:
-        return content
-    header = content[: where.header_end]
-    ending = b"" if not header or header.endswith(b"\r\n") else b"\r\n"
-    return b"%b%b\r\n%b" % (header, ending, content[where.body_start :])
 
 
 @value(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from libs.smtp.value import value
 MAX_REPLY_LINE_OCTETS: Final = 512
 
 _ENHANCED = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
-_LEADING_ENHANCED = re.compile(r"([245])\.([0-9]{1,3})\.([0-9]{1,3})(?=\s|$)[ \t]*")
 
 
 @value(frozen=True, slots=True)
@@ -30,10 +29,6 @@ class Reply:
     def line(self) -> bytes:
         """The bytes: one clean line ending in CRLF; a text longer than fits is folded into a multi-line reply."""
         return _rendered(self.code, self.enhanced, self.text)
-
-    @property
-    def is_positive(self) -> bool:
-        return self.code < 400
 
     @property
     def is_temporary(self) -> bool:
@@ -107,29 +102,7 @@ def printable_ascii(text: str) -> str:
     )
 
 
-def split_enhanced(code: int, text: str) -> tuple[str, str]:
-    """The enhanced code of a reply received as `code` and `text`, and the text without it.
-
-    `text` may have several lines, each with the code in front (RFC 2034 4), which is taken off each. A code whose class
-    contradicts the first digit of `code` is no enhanced code: the class's X.0.0 is given and the text is left whole.
-    3xx replies have none: the empty string.
-    """
-    kind = code // 100
-    if kind not in (2, 4, 5):
-        return "", text
-    found = _LEADING_ENHANCED.match(text)
-    if found is None or found[1] != str(kind):
-        return f"{kind}.0.0", text
-    enhanced = f"{kind}.{int(found[2])}.{int(found[3])}"
-    cleaned = []
-    for line in text.split("\n"):
-        repeated = _LEADING_ENHANCED.match(line)
-        cleaned.append(line[repeated.end() :] if repeated and repeated[0].rstrip() == found[0].rstrip() else line)
-    return enhanced, "\n".join(cleaned)
-
-
 # Success.
-STATUS: Final = Reply(211, "2.0.0", "System status")
 HELP: Final = Reply(214, "2.0.0", "See RFC 5321")
 CLOSING: Final = Reply(221, "2.0.0", "Bye")
 READY_FOR_TLS: Final = Reply(220, "2.0.0", "Ready to start TLS")
@@ -155,7 +128,6 @@ TRY_AGAIN: Final = Reply(451, "4.3.0", "Temporary failure, try again later")
 DNS_NO_ANSWER: Final = Reply(451, "4.4.3", "DNS gives no answer, try again later")
 STORAGE: Final = Reply(452, "4.3.1", "Insufficient storage, try again later")
 TOO_MANY_RECIPIENTS: Final = Reply(452, "4.5.3", "Too many recipients")
-TLS_UNAVAILABLE: Final = Reply(454, "4.7.0", "TLS not available")
 AUTH_UNAVAILABLE: Final = Reply(454, "4.7.0", "Authentication not available, try again later")
 
 # Syntax and order of commands.
@@ -176,7 +148,6 @@ UNAUTHORISED_PIPELINING: Final = Reply(554, "5.5.0", "Improper command pipelinin
 
 # Authentication.
 AUTH_REQUIRED: Final = Reply(530, "5.7.0", "Authentication required")
-TLS_REQUIRED: Final = Reply(530, "5.7.0", "Issue STARTTLS first")
 BAD_CREDENTIALS: Final = Reply(535, "5.7.8", "Authentication credentials invalid")
 AUTH_CANCELLED: Final = Reply(501, "5.7.0", "Authentication cancelled")
 ENCRYPTION_REQUIRED_FOR_AUTH: Final = Reply(538, "5.7.11", "Encryption required for authentication")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -44,4 +43,3 @@ class Services:
     draining: bool = False
     policy_outage: Outage = field(default_factory=lambda: Outage("policy_gave_no_verdict", "policy_gives_verdicts"))
     relay_outage: Outage = field(default_factory=lambda: Outage("submission_not_stored", "submissions_stored"))
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)

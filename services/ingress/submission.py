@@ -56,17 +56,6 @@ class Refusal:
     refused_at: int
     listener: str
     tls: bool
-    discarded: bool = False
-
-
-class Handover(Protocol):
-    """Where accepted messages go."""
-
-    async def submit(self, submission: Submission) -> str:
-        """The queue id, once the message is stored durably. Raises HandoverError."""
-
-    def report(self, refusal: Refusal) -> None:
-        """Records without waiting; dropped and counted under load."""
 
 
 class HandoverError(Exception):

@@ -312,7 +312,6 @@ def refused(refusal: Refusal) -> relay_pb2.RefusedMessage:
         reason_id=refusal.reason_id,
         rule_id=refusal.rule_id,
         stage=refusal.stage,
-        discarded=refusal.discarded,
         listener=refusal.listener,
         tls=refusal.tls,
     )

@@ -28,11 +28,5 @@ def test_c59_smtputf8_is_needed_by_local_parts_only() -> None:
     assert Envelope(ALICE, (Recipient(ALICE), Recipient(JURGEN))).needs_smtputf8
 
 
-def test_the_rest_of_an_envelope_stays_with_fewer_recipients() -> None:
-    envelope = Envelope(ALICE, (Recipient(ALICE), Recipient(JURGEN)), True, Body.EIGHT_BIT_MIME, Ret.HEADERS, b"id")
-    fewer = envelope.with_recipients([Recipient(ALICE)])
-    assert fewer == Envelope(ALICE, (Recipient(ALICE),), True, Body.EIGHT_BIT_MIME, Ret.HEADERS, b"id")
-
-
 def test_values_are_the_words_of_the_rfcs() -> None:
     assert (Ret.HEADERS.value, Body.EIGHT_BIT_MIME.value, Notify.NEVER.value) == ("HDRS", "8BITMIME", "NEVER")

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.smtp import reply
-from libs.smtp.reply import MAX_REPLY_LINE_OCTETS, CommandError, Reply, lines, printable_ascii, split_enhanced
+from libs.smtp.reply import MAX_REPLY_LINE_OCTETS, CommandError, Reply, lines, printable_ascii
 
 CONSTANTS = {name: value for name, value in vars(reply).items() if isinstance(value, Reply)}
 
@@ -154,10 +154,9 @@ def test_what_is_no_reply_code_is_refused(code: int) -> None:
 
 
 def test_the_kind_of_a_reply() -> None:
-    assert (reply.OK.is_positive, reply.OK.is_temporary, reply.OK.is_permanent) == (True, False, False)
-    assert (reply.TRY_AGAIN.is_positive, reply.TRY_AGAIN.is_temporary) == (False, True)
-    assert reply.RELAY_DENIED.is_permanent
-    assert reply.START_MAIL_INPUT.is_positive
+    assert (reply.OK.is_temporary, reply.OK.is_permanent) == (False, False)
+    assert (reply.TRY_AGAIN.is_temporary, reply.TRY_AGAIN.is_permanent) == (True, False)
+    assert (reply.RELAY_DENIED.is_temporary, reply.RELAY_DENIED.is_permanent) == (False, True)
 
 
 def test_a_command_error_carries_its_reply() -> None:
@@ -169,32 +168,3 @@ def test_a_command_error_carries_its_reply() -> None:
 def test_printable_ascii_leaves_printable_text_alone() -> None:
     text = "".join(map(chr, range(32, 127)))
     assert printable_ascii(text) is text
-
-
-@pytest.mark.parametrize(
-    ("code", "text", "expected"),
-    [
-        (550, "5.1.1 No such user", ("5.1.1", "No such user")),
-        (250, "2.0.0", ("2.0.0", "")),
-        (451, "4.7.1  Greylisted", ("4.7.1", "Greylisted")),
-        (550, "No such user", ("5.0.0", "No such user")),
-        (450, "5.1.1 contradicts", ("4.0.0", "5.1.1 contradicts")),
-        (250, "2.0 ok", ("2.0.0", "2.0 ok")),
-        (550, "5.1.1000 x", ("5.0.0", "5.1.1000 x")),
-        (550, "5.1.1: colon", ("5.0.0", "5.1.1: colon")),
-        (354, "2.0.0 go", ("", "2.0.0 go")),
-        (550, "5.7.1 line one\n5.7.1 line two\nline three", ("5.7.1", "line one\nline two\nline three")),
-        (550, "5.7.1 one\n5.7.2 two", ("5.7.1", "one\n5.7.2 two")),
-        (550, "", ("5.0.0", "")),
-        (550, "5.07.01 padded", ("5.7.1", "padded")),
-    ],
-)
-def test_split_enhanced(code: int, text: str, expected: tuple[str, str]) -> None:
-    assert split_enhanced(code, text) == expected
-
-
-@given(code=st.integers(200, 599), text=st.text())
-@settings(deadline=None)
-def test_split_enhanced_takes_anything_and_keeps_the_class(code: int, text: str) -> None:
-    enhanced, _ = split_enhanced(code, text)
-    assert enhanced.startswith(f"{code // 100}.") or (enhanced == "" and code // 100 == 3)
