@@ -4,10 +4,10 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SOURCES := services libs tests bench
+SOURCES := services libs tests bench scripts
 .DEFAULT_GOAL := help
 
-.PHONY: help run demo test check lint format types imports stubs stubs-check openapi openapi-check bench guard fuzz torture replicas lock clean peers clients
+.PHONY: help run demo test check lint format types imports cases cases-check stubs stubs-check openapi openapi-check bench guard fuzz torture replicas lock clean peers clients
 
 help:
 	@echo "make run       the suite on loopback, data under ./var"
@@ -32,7 +32,7 @@ demo: $(STAMP)
 test: $(STAMP) peers
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-check: lint types imports stubs-check openapi-check
+check: lint types imports stubs-check openapi-check cases-check
 
 lint: $(STAMP)
 	@$(BIN)/ruff check $(SOURCES)
@@ -59,6 +59,12 @@ openapi: $(STAMP)
 
 openapi-check: $(STAMP)
 	@$(BIN)/python -m services.config_api.openapi | diff -u openapi.json - || { echo "openapi.json is stale: make openapi"; exit 1; }
+
+cases: $(STAMP)
+	@$(BIN)/python scripts/cases.py --fix
+
+cases-check: $(STAMP)
+	@$(BIN)/python scripts/cases.py
 
 clients: $(STAMP)
 	@bash scripts/check-clients

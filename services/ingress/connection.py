@@ -34,7 +34,7 @@ class Connection(SMTP):
     """A server's end of one TCP connection, with what `serve` does with it as its task.
 
     Of aiosmtpd's SMTP it keeps the place in the event loop and the shape: a protocol object that is also the reader
-    and writer of one coroutine. Replaced is what was found wanting (CASES.md, section C): the
+    and writer of one coroutine. Replaced is what was found wanting (docs/cases.md, P1 to P20): the
     line-wise StreamReader by one buffer that is searched in bulk and never grows without bounds (P1), bare LF as a line
     end (P13), cancelling what runs when the client leaves (P3), a timer that also cuts off our own work (P2), TLS that
     forgets the peer (P4), inspection of handler and methods at every connection.
