@@ -162,7 +162,7 @@ class Engine:
                 return self._waited(decision, self._look_up(decision, wanted))
         if isinstance(verdict, Verdict):
             kept = wire.kept(request) if self.history.on else b""
-            answer(wire.answer(request.request_id, self._settle(facts, snapshot, verdict, sessions, kept)))
+            answer(wire.answer(request.request_id, self._settle(facts, rulebook, verdict, sessions, kept)))
         return None
 
     def _decision(
@@ -253,14 +253,14 @@ class Engine:
 
     def _end(self, decision: _Decision, verdict: Verdict) -> None:
         """Answers what was waited for."""
-        snapshot = decision.rulebook.snapshot
-        body = self._settle(decision.facts, snapshot, verdict, decision.sessions, decision.kept)
+        body = self._settle(decision.facts, decision.rulebook, verdict, decision.sessions, decision.kept)
         decision.answer(wire.answer(decision.request_id, body))
 
     def _settle(
-        self, facts: Facts, snapshot: Snapshot, verdict: Verdict, sessions: StreamSessions | None, kept: bytes
+        self, facts: Facts, rulebook: Rulebook, verdict: Verdict, sessions: StreamSessions | None, kept: bytes
     ) -> bytes:
         """Writes the verdict down, everywhere it belongs; the body of its answer."""
+        snapshot = rulebook.snapshot
         stage, revision = facts.stage, snapshot.revision
         body = self._bodies.get(verdict)
         if body is None:
@@ -271,7 +271,7 @@ class Engine:
             self._hold(facts, verdict, sessions)
         stale = facts.profile_revision != revision
         if verdict.account or (verdict.action is _ACCEPT if stage == _CONNECT else stale):
-            body += self._profile(facts, snapshot)
+            body += self._profile(facts, rulebook)
         if stage == _END_OF_DATA and verdict.action is _ACCEPT:
             for one in results.results(facts, snapshot):
                 body += wire.result(one)
@@ -283,11 +283,11 @@ class Engine:
             self.history.add(kept, facts, verdict, snapshot)
         return body
 
-    def _profile(self, facts: Facts, snapshot: Snapshot) -> bytes:
-        key = profile_key(facts, snapshot)
+    def _profile(self, facts: Facts, rulebook: Rulebook) -> bytes:
+        key = profile_key(facts, rulebook.snapshot)
         profile = self._profiles.get(key)
         if profile is None:
-            profile = self._profiles[key] = wire.profile(session_profile(facts, snapshot))
+            profile = self._profiles[key] = wire.profile(session_profile(facts, rulebook))
         return profile
 
     def _hold(self, facts: Facts, verdict: Verdict, sessions: StreamSessions | None) -> None:

@@ -90,5 +90,11 @@ CONCURRENCY_LIMIT = Rule(
     counted=True,
 )
 MESSAGE_RATE_LIMIT = Rule(
-    "message_rate", Stage.MAIL, message_rate, _too_much_mail, exempt=exemptions.connection_policy, counted=True
+    "message_rate",
+    Stage.MAIL,
+    message_rate,
+    _too_much_mail,
+    exempt=exemptions.connection_policy,
+    session_exempt=exemptions.connection_policy,
+    counted=True,
 )

@@ -254,6 +254,7 @@ DKIM = Rule(
     lambda snapshot: snapshot.content_checks.dkim,
     _dkim,
     exempt=_dkim_exempt,
+    session_exempt=exemptions.stranger_checks,
 )
 DMARC = Rule(
     "dmarc",
@@ -261,5 +262,6 @@ DMARC = Rule(
     lambda snapshot: snapshot.content_checks.dmarc,
     _dmarc,
     exempt=dmarc_exempt,
+    session_exempt=exemptions.stranger_checks,
     asks=dmarc_questions,
 )

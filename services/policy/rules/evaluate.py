@@ -103,6 +103,7 @@ class Rulebook:
     """A snapshot with the rules that are on under it, by stage; what the snapshot alone tells is settled here."""
 
     __slots__ = (
+        "_askable",
         "_checked",
         "_checks_content",
         "_early",
@@ -124,6 +125,7 @@ class Rulebook:
         # For facts that no access rule matches.
         self._unlisted = _by_stage([(rule, mode) for rule, mode in on if not rule.by_lists])
         self._checks_content = content.any_check(snapshot)
+        self._askable = tuple(rule for rule, _ in on if not rule.in_profile)
         self._early = tuple(rule for rule, _ in on if rule.early)
         # Nobody has anything to say; the same with content checks; and what one rule answers.
         self.accepted = Verdict(shared=True)
@@ -139,6 +141,13 @@ class Rulebook:
     def tried(self, stage: Stage) -> tuple[str, ...]:
         """The names of the rules that are tried at a stage, in their order."""
         return tuple(reason_id for _, _, _, _, reason_id in self._steps[stage])
+
+    def asked_stages(self, facts: Facts) -> frozenset[Stage]:
+        """The stages at which a rule may have something to say about this session, whatever it will send.
+
+        `facts`: of the session alone.
+        """
+        return frozenset(rule.stage for rule in self._askable if not rule.session_exempt(facts, self.snapshot))
 
     def early_questions(self, facts: Facts) -> tuple[Question, ...]:
         """At CONNECT: the look-ups of later stages for which the client's address is enough."""

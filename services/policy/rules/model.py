@@ -269,6 +269,9 @@ class Exemption(StrEnum):
     TRUSTED_NETWORK = "trusted_network"
     LOCAL_NETWORK = "local_network"
     SUBMISSION = "submission"
+    # Of a whole session, which no rule's report names.
+    MAIL_PORT = "mail_port"
+    NOT_LOGGED_IN = "not_logged_in"
     POSTMASTER = "postmaster"
 
 
@@ -311,6 +314,11 @@ class Rule:
     for_postmaster: bool = False
     # `judge` can only object where access rules match.
     by_lists: bool = False
+    # ingress applies the rule by itself, from numbers in the session profile.
+    in_profile: bool = False
+    # The exemption that holds for a session whatever it will send. It reads the client, the listener and the login only
+    # (see `profile.profile_key`). A stage at which every rule is exempt is not asked.
+    session_exempt: Exempt = _never
 
 
 def always(_snapshot: Snapshot) -> Mode:

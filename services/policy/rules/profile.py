@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from libs.smtp.value import value
-from services.policy.rules import exemptions, protocol, relaying
+from services.policy.rules import exemptions, protocol, relaying, results
 from services.policy.rules.authentication import mechanisms
-from services.policy.rules.configuration import Mode
+from services.policy.rules.evaluate import Rulebook
 from services.policy.rules.model import Facts, Listener, Snapshot, Stage
 
 
@@ -29,6 +29,8 @@ class SessionProfile:
 
 
 _SMTP = Listener.SMTP.value
+# The client is counted at CONNECT, the password is checked at AUTH, and every recipient is a decision.
+_ALWAYS_ASKED = frozenset({Stage.CONNECT, Stage.AUTH, Stage.RCPT})
 
 # What tells one session's profile from another's under a snapshot.
 ProfileKey = tuple[int, bool, bool, bool, bool, bool]
@@ -47,8 +49,9 @@ def profile_key(facts: Facts, snapshot: Snapshot) -> ProfileKey:
     )
 
 
-def session_profile(facts: Facts, snapshot: Snapshot) -> SessionProfile:
+def session_profile(facts: Facts, rulebook: Rulebook) -> SessionProfile:
     """For the session as it is now; what a login changes comes again with AUTH."""
+    snapshot = rulebook.snapshot
     profile = snapshot.profile
     junk = snapshot.advanced.max_junk_commands
     return SessionProfile(
@@ -63,48 +66,23 @@ def session_profile(facts: Facts, snapshot: Snapshot) -> SessionProfile:
         max_hops=profile.max_hops,
         max_junk_commands=junk,
         junk_commands_per_delay=protocol.JUNK_COMMANDS_PER_DELAY if junk else 0,
-        ask_stages=tuple(stage for stage in Stage if _asked(stage, facts, snapshot)),
+        ask_stages=_ask_stages(facts, rulebook),
         may_relay=bool(relaying.permission(facts, snapshot)),
     )
 
 
-def _asked(stage: Stage, facts: Facts, snapshot: Snapshot) -> bool:
-    """Whether anything can be decided at the stage that ingress does not know from the profile itself.
-
-    Size and hops are in the profile. HELO's rules are answered at RCPT.
-    """
-    match stage:
-        case Stage.CONNECT | Stage.AUTH | Stage.RCPT:
-            return True
-        case Stage.MAIL:
-            return _asked_at_mail(facts, snapshot)
-        case Stage.DATA:
-            return snapshot.profile.reject_message_over_recipient_limit and snapshot.profile.max_recipients > 0
-        case Stage.END_OF_DATA:
-            return _asked_at_end(facts, snapshot)
-        case Stage.JUNK_COMMAND:
-            return snapshot.advanced.max_junk_commands > 0
-        case Stage.PIPELINING:
-            return snapshot.advanced.reject_unauthorized_pipelining is not Mode.OFF
-        case _:
-            return False
-
-
-def _asked_at_mail(facts: Facts, snapshot: Snapshot) -> bool:
-    limited = snapshot.connection_policy.max_messages_per_minute > 0
-    if limited and not exemptions.connection_policy(facts, snapshot):
-        return True
-    return facts.listener != _SMTP and not relaying.permission(facts, snapshot)
-
-
-def _asked_at_end(facts: Facts, snapshot: Snapshot) -> bool:
-    if facts.account is not None:
-        # Authentication-Results says who logged in, and From must be the account's.
-        return True
-    checks = snapshot.content_checks
-    if checks.antivirus.mode is not Mode.OFF:
-        return True
-    if exemptions.stranger_checks(facts, snapshot):
-        return False
-    on = (checks.spf, checks.dkim, checks.dmarc, snapshot.connection_policy.reject_unknown_client_hostname)
-    return checks.arc or any(mode is not Mode.OFF for mode in on)
+def _ask_stages(facts: Facts, rulebook: Rulebook) -> tuple[Stage, ...]:
+    """Where a rule may object, where results are expected, and the stages that ingress always asks about."""
+    session = Facts(
+        facts.stage,
+        facts.now,
+        facts.session_id,
+        facts.client,
+        facts.listener,
+        facts.tls,
+        account=facts.account,
+    )
+    stages = _ALWAYS_ASKED | rulebook.asked_stages(session)
+    if results.expected(session, rulebook.snapshot):
+        stages |= {Stage.END_OF_DATA}
+    return tuple(sorted(stages))

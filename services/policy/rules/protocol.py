@@ -62,12 +62,13 @@ JUNK = Rule(
     lambda snapshot: when(snapshot.advanced.max_junk_commands > 0),
     _junk,
 )
-DECLARED_SIZE = Rule("message_too_big", Stage.MAIL, _size_on, _declared_size)
-SIZE = Rule("message_too_big", Stage.END_OF_DATA, _size_on, _size, for_postmaster=True)
+DECLARED_SIZE = Rule("message_too_big", Stage.MAIL, _size_on, _declared_size, in_profile=True)
+SIZE = Rule("message_too_big", Stage.END_OF_DATA, _size_on, _size, for_postmaster=True, in_profile=True)
 HOPS = Rule(
     "too_many_hops",
     Stage.END_OF_DATA,
     lambda snapshot: when(snapshot.profile.max_hops > 0),
     _hops,
     for_postmaster=True,
+    in_profile=True,
 )

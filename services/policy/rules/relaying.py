@@ -70,7 +70,22 @@ def _from_mismatch(facts: Facts, _snapshot: Snapshot) -> Objection | None:
     return _FROM_NOT_OF_LOGIN
 
 
-LOGIN_REQUIRED = Rule("login_required", Stage.MAIL, always, _login_required)
+def _needs_no_login(facts: Facts, snapshot: Snapshot) -> str:
+    return Exemption.MAIL_PORT if facts.listener == _SMTP else permission(facts, snapshot)
+
+
+def _without_login(facts: Facts, _snapshot: Snapshot) -> str:
+    return Exemption.NOT_LOGGED_IN if facts.account is None else ""
+
+
+LOGIN_REQUIRED = Rule("login_required", Stage.MAIL, always, _login_required, session_exempt=_needs_no_login)
 RELAY = Rule("relay_denied", Stage.RCPT, always, _relay_denied)
 SENDER_LOGIN = Rule("sender_login_mismatch", Stage.RCPT, _match_mode, _sender_mismatch, exempt=_match_exempt)
-FROM_LOGIN = Rule("from_login_mismatch", Stage.END_OF_DATA, _match_mode, _from_mismatch, exempt=_match_exempt)
+FROM_LOGIN = Rule(
+    "from_login_mismatch",
+    Stage.END_OF_DATA,
+    _match_mode,
+    _from_mismatch,
+    exempt=_match_exempt,
+    session_exempt=_without_login,
+)

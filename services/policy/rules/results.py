@@ -43,6 +43,17 @@ def questions(facts: Facts, snapshot: Snapshot) -> tuple[Question, ...]:
     return found
 
 
+def expected(facts: Facts, snapshot: Snapshot) -> bool:
+    """Whether a message of this session may have results. `facts`: of the session alone."""
+    if facts.account is not None:
+        return True
+    if exemptions.stranger_checks(facts, snapshot):
+        return False
+    checks = snapshot.content_checks
+    methods = (checks.spf, checks.dkim, checks.dmarc, snapshot.connection_policy.reject_unknown_client_hostname)
+    return checks.arc or any(mode is not Mode.OFF for mode in methods)
+
+
 def results(facts: Facts, snapshot: Snapshot) -> tuple[AuthenticationResult, ...]:
     """Of every method that was looked at; nothing of those that are off, or that the client is exempt from."""
     found: list[AuthenticationResult] = []
