@@ -9,83 +9,79 @@ SOURCES := services libs tests bench scripts
 
 .PHONY: help run demo test check lint format types imports cases cases-check stubs stubs-check openapi openapi-check bench guard fuzz torture replicas lock clean peers clients
 
-help:
-	@echo "make run       the suite on loopback, data under ./var"
-	@echo "make demo      send mail through a throw-away suite and show each message's fate"
-	@echo "make test      the whole test suite (installs test servers from Debian packages when missing)"
-	@echo "make check     lint, types, import rules, generated files"
-	@echo "make bench     side by side with real peers"
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): requirements.lock pyproject.toml scripts/set-up
 	@PYTHON=$(PYTHON) VENV=$(VENV) bash scripts/set-up
 	@touch $@
 
-peers:
+peers: ## Install the servers that the tests talk to, from Debian packages
 	@bash scripts/install-peers
 
-run: $(STAMP)
+run: $(STAMP) ## Run the suite on loopback, with its data in ./var
 	@$(BIN)/posthouse up
 
-demo: $(STAMP)
+demo: $(STAMP) ## Send mail through a throw-away suite and show what becomes of each message
 	@$(BIN)/posthouse demo
 
-test: $(STAMP) peers
+test: $(STAMP) peers ## Run all tests; first installs the test servers that are missing
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-check: lint types imports stubs-check openapi-check cases-check
+check: lint types imports stubs-check openapi-check cases-check ## Run every check but the tests: lint, types, import rules, generated files, cases
 
-lint: $(STAMP)
+lint: $(STAMP) ## Check style and format with ruff
 	@$(BIN)/ruff check $(SOURCES)
 	@$(BIN)/ruff format --check $(SOURCES)
 
-format: $(STAMP)
+format: $(STAMP) ## Mend style and format with ruff
 	@$(BIN)/ruff check --fix $(SOURCES)
 	@$(BIN)/ruff format $(SOURCES)
 
-types: $(STAMP)
+types: $(STAMP) ## Check the types with mypy
 	@$(BIN)/mypy
 
-imports: $(STAMP)
+imports: $(STAMP) ## Check the import rules of ARCHITECTURE.md
 	@$(BIN)/lint-imports
 
-stubs: $(STAMP)
+stubs: $(STAMP) ## Generate the stubs of the gRPC contracts
 	@$(BIN)/python scripts/generate_stubs.py proto
 
-stubs-check: $(STAMP)
+stubs-check: $(STAMP) ## Fail when the committed stubs are not those of the contracts
 	@$(BIN)/python scripts/generate_stubs.py --check proto
 
-openapi: $(STAMP)
+openapi: $(STAMP) ## Generate openapi.json
 	@$(BIN)/python -m services.config_api.openapi > openapi.json
 
-openapi-check: $(STAMP)
+openapi-check: $(STAMP) ## Fail when the committed openapi.json is not that of the code
 	@$(BIN)/python -m services.config_api.openapi | diff -u openapi.json - || { echo "openapi.json is stale: make openapi"; exit 1; }
 
-cases: $(STAMP)
+cases: $(STAMP) ## Sort docs/cases.md and follow tests that moved
 	@$(BIN)/python scripts/cases.py --fix
 
-cases-check: $(STAMP)
+cases-check: $(STAMP) ## Fail when a cited case has no line in docs/cases.md, or a line has no test
 	@$(BIN)/python scripts/cases.py
 
-clients: $(STAMP)
+clients: $(STAMP) ## Generate API clients in other languages and use them
 	@bash scripts/check-clients
 
-bench: $(STAMP) peers
+bench: $(STAMP) peers ## Compare with real mail servers on this machine (12 to 25 minutes)
 	@$(BIN)/python -m bench
 
-guard: $(STAMP)
+guard: $(STAMP) ## Fail when a service uses twice the CPU time a message that bench/guard.json says
 	@$(BIN)/python -m bench.guard
 
-fuzz: $(STAMP)
+fuzz: $(STAMP) ## Try random sessions and values for ten minutes and show what breaks
 	@$(BIN)/python -m tests.fuzz
 
-torture: $(STAMP) peers
+torture: $(STAMP) peers ## Kill relay at every point of its work, many times
 	@$(BIN)/python -m pytest tests/relay/test_crash.py tests/e2e/test_torture.py --torture -s
 
-replicas: $(STAMP) peers
+replicas: $(STAMP) peers ## End every replica under load, for a minute
 	@POSTHOUSE_REPLICAS_SECONDS=60 $(BIN)/python -m pytest tests/e2e/test_replicas.py -s --timeout 900
 
-lock: $(STAMP)
+lock: $(STAMP) ## Choose new versions of all dependencies and write requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --group dev --all-extras --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 --universal --upgrade -o requirements.lock
 
-clean:
+clean: ## Remove the virtual environment and the caches of the tools
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
