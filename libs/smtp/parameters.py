@@ -297,3 +297,8 @@ def _printable_xtext(value: bytes | None, name: str) -> bytes:
     if not decoded or _PRINTABLE(decoded) is None:
         _refuse(f"{name} must stand for printable ASCII")
     return decoded
+
+
+def utf8_xtext(address: str) -> str:
+    """An address in ASCII, as `utf-8-addr-xtext` of RFC 6533 section 3: what is not plain becomes \\x{HEX}."""
+    return re.sub(r"[^!-*,-<>-\[\]-~]", lambda match: f"\\x{{{ord(match[0]):X}}}", address)

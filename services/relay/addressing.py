@@ -6,10 +6,10 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from libs.smtp.parameters import MAX_ORCPT_OCTETS, encode_xtext
+from libs.smtp.parameters import MAX_ORCPT_OCTETS, encode_xtext, utf8_xtext
 from libs.smtp.value import value
 from services.relay.configuration import Configuration
-from services.relay.dsn import Action, ReportedRecipient, utf8_xtext
+from services.relay.dsn import Action, ReportedRecipient
 from services.relay.expansion import Expanded, expand, stands_for_itself
 from services.relay.message import NewDelivery
 from services.relay.routing import resolve

@@ -15,6 +15,7 @@ from email.utils import format_datetime
 from enum import Enum
 
 from libs.smtp import header
+from libs.smtp.parameters import utf8_xtext
 from libs.smtp.value import value
 
 # Of the original's header that is returned, octets.
@@ -143,11 +144,6 @@ def _without_comments(value: bytes) -> bytes:
     if depth == 0:
         kept.append(value[position:])
     return b" ".join(kept)
-
-
-def utf8_xtext(address: str) -> str:
-    """An address in ASCII, as `utf-8-addr-xtext` of RFC 6533 section 3: what is not plain becomes \\x{HEX}."""
-    return re.sub(r"[^!-*,-<>-\[\]-~]", lambda match: f"\\x{{{ord(match[0]):X}}}", address)
 
 
 _SUBJECTS = {

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from flufl.bounce import all_failures, scan_message
 
-from services.relay.dsn import FULL_LIMIT, Action, Report, ReportedRecipient, build, is_automatic, utf8_xtext
+from libs.smtp.parameters import utf8_xtext
+from services.relay.dsn import FULL_LIMIT, Action, Report, ReportedRecipient, build, is_automatic
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "data" / "dsn" / "sisimai"
 ORIGINAL = (
