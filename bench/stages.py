@@ -46,7 +46,7 @@ _STAGES: Mapping[str, Mapping[str, str]] = {
     },
     "relay": {
         "services/relay/wire/": "frames in and acknowledgements",
-        "services/relay/servicer.py": "frames in and acknowledgements",
+        "services/relay/api/servicer.py": "frames in and acknowledgements",
         "services/relay/intake.py": "frames in and acknowledgements",
         "services/relay/addressing.py": "recipients and routes",
         "services/relay/expansion.py": "recipients and routes",

@@ -11,6 +11,8 @@ from libs.runtime import rpc
 from libs.runtime.dialing import Dialers
 from libs.runtime.lifecycle import Background, Shutdown, StartupError, within
 from libs.runtime.metrics import MetricsServer
+from services.relay.api.operator import Operator
+from services.relay.api.servicer import SERVICE, Explainer, RelayServicer
 from services.relay.attempting import Attempts
 from services.relay.backlog import Room
 from services.relay.clients import ConfigurationWatch
@@ -21,9 +23,7 @@ from services.relay.figures import QueueFigures
 from services.relay.identifiers import Identifiers
 from services.relay.intake import Intake
 from services.relay.leasing import Leaseholder
-from services.relay.operating import Operator
 from services.relay.queue.database import Database, QueueError, SqliteDatabase
-from services.relay.servicer import SERVICE, Explainer, RelayServicer
 from services.relay.settings import Settings
 from services.relay.storage import Storage
 from services.relay.suspensions import Suspensions

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from services.relay.api.operator import Action, Progress
 from services.relay.configuration import Configuration, QueueSettings
 from services.relay.incoming import Frame
-from services.relay.operating import Action, Progress
 from services.relay.queue.destinations import Suspension
 from services.relay.queue.filters import MessageFilter
 from services.relay.states import FOREVER, State

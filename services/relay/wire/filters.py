@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from posthouse.relay.v1 import relay_pb2 as pb
 
-from services.relay.operating import Action, Progress
+from services.relay.api.operator import Action, Progress
 from services.relay.queue.filters import MessageFilter
 from services.relay.wire.fields import clean, microseconds
 

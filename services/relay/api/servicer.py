@@ -11,6 +11,7 @@ import structlog
 from posthouse.relay.v1 import relay_pb2 as pb
 from posthouse.relay.v1 import relay_pb2_grpc
 
+from services.relay.api.operator import Operator
 from services.relay.clock import Clock
 from services.relay.configuration import Configuration, RelayHost
 from services.relay.delivery.relay_host_test import Step
@@ -18,7 +19,6 @@ from services.relay.expansion import expand_one
 from services.relay.explain import RouteExplanation
 from services.relay.intake import Intake, Stream
 from services.relay.message import message_id
-from services.relay.operating import Operator
 from services.relay.queue import destinations, reading
 from services.relay.queue.database import Database, QueueError
 from services.relay.queue.destinations import Suspension
