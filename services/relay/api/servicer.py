@@ -12,6 +12,8 @@ from posthouse.relay.v1 import relay_pb2 as pb
 from posthouse.relay.v1 import relay_pb2_grpc
 
 from services.relay.api.operator import Operator
+from services.relay.api.wire import filters, routes, submissions, views
+from services.relay.api.wire.fields import clean, microseconds
 from services.relay.clock import Clock
 from services.relay.configuration import Configuration, RelayHost
 from services.relay.delivery.relay_host_test import Step
@@ -27,8 +29,6 @@ from services.relay.queue.reading import Page, Position
 from services.relay.states import FOREVER
 from services.relay.storage import Storage, StorageState
 from services.relay.suspensions import Suspensions
-from services.relay.wire import filters, routes, submissions, views
-from services.relay.wire.fields import clean, microseconds
 
 log = structlog.get_logger(__name__)
 

@@ -9,12 +9,12 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 from posthouse.relay.v1 import relay_pb2 as pb
 
+from services.relay.api.wire.fields import optional, timestamp
 from services.relay.message import queue_id
 from services.relay.queue.destinations import DestinationView
 from services.relay.queue.filters import state_of
 from services.relay.queue.reading import StoredMessage
 from services.relay.states import FOREVER, Kind, State
-from services.relay.wire.fields import optional, timestamp
 
 # Attempts that were none: kept in the same place for want of a better.
 _NO_ATTEMPT = ("held", "discarded")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from posthouse.relay.v1 import relay_pb2 as pb
 
 from services.relay.api.operator import Action, Progress
+from services.relay.api.wire.fields import clean, microseconds
 from services.relay.queue.filters import MessageFilter
-from services.relay.wire.fields import clean, microseconds
 
 _ACTIONS: dict[int, Action] = {
     pb.QUEUE_ACTION_RETRY: Action.RETRY,
