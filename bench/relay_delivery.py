@@ -23,7 +23,7 @@ from bench.__main__ import measure as drained
 from bench.gateways import Gateway, Postfix, Posthouse, postfix_is_here
 from bench.report import machine
 from bench.workloads import DRAIN
-from services.relay.configuration import Configuration
+from services.relay.configuration.model import Configuration
 from services.relay.delivery import DeliveryOptions, open_transport
 from services.relay.routing import resolve
 from services.relay.transaction import OutgoingMessage, OutgoingRecipient, Result

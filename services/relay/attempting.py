@@ -14,7 +14,7 @@ from services.relay.attempt_log import AttemptLog
 from services.relay.backlog import Job
 from services.relay.clock import MICROSECONDS, Clock
 from services.relay.commits import Committer
-from services.relay.configuration import Configuration, key_of
+from services.relay.configuration.model import Configuration, key_of
 from services.relay.identifiers import ExhaustedError, Identifiers
 from services.relay.leasing import Leaseholder
 from services.relay.message import NewMessage, QueuedDelivery, QueuedMessage, domain_of, queue_id

@@ -17,7 +17,7 @@ from services.relay.attempting import Attempts
 from services.relay.backlog import Job, Lane, Room
 from services.relay.clock import MICROSECONDS, Clock
 from services.relay.commits import Committer
-from services.relay.configuration import Configuration
+from services.relay.configuration.model import Configuration
 from services.relay.leasing import Leaseholder
 from services.relay.message import NewMessage, queue_id, queued
 from services.relay.queue import leases

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from libs.smtp.value import value
-from services.relay.configuration import Configuration, key_of
+from services.relay.configuration.model import Configuration, key_of
 
 ROLES = (b"postmaster", b"mailer-daemon")
 # Aliases within aliases.

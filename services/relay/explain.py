@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from libs.smtp.value import value
-from services.relay.configuration import Configuration, MailboxKind
+from services.relay.configuration.model import Configuration, MailboxKind
 from services.relay.delivery.mx_security import Found
 from services.relay.delivery.targets import TargetFinder
 from services.relay.delivery.tls import TlsPlan

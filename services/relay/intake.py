@@ -15,7 +15,7 @@ from services.relay.addressing import address
 from services.relay.backlog import Room
 from services.relay.clock import Clock
 from services.relay.commits import Committer
-from services.relay.configuration import Configuration
+from services.relay.configuration.model import Configuration
 from services.relay.identifiers import ExhaustedError, Identifiers
 from services.relay.incoming import Frame, Incoming, Refusal
 from services.relay.message import NewMessage, Origin, Refused, queue_id, queued

@@ -15,9 +15,9 @@ from services.relay.api.operator import Operator
 from services.relay.api.servicer import SERVICE, Explainer, RelayServicer
 from services.relay.attempting import Attempts
 from services.relay.backlog import Room
-from services.relay.clients import ConfigurationWatch
 from services.relay.clock import Clock
 from services.relay.commits import Committer
+from services.relay.configuration.watch import ConfigurationWatch
 from services.relay.dispatcher import Dispatcher
 from services.relay.figures import QueueFigures
 from services.relay.identifiers import Identifiers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.relay.addressing import NextId, Wanted, address
-from services.relay.configuration import Configuration
+from services.relay.configuration.model import Configuration
 from services.relay.message import NewMessage, Origin, QueuedDelivery, QueuedMessage
 from services.relay.reporting import reports
 from services.relay.schedule import sweep

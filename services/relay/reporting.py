@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from services.relay.addressing import NextId, Wanted, address
-from services.relay.configuration import Configuration
+from services.relay.configuration.model import Configuration
 from services.relay.dsn import Action, Report, ReportedRecipient, build, is_automatic, recipients_by_action
 from services.relay.expansion import postmasters
 from services.relay.message import NewMessage, QueuedMessage, queue_id, queued

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from libs.smtp.value import value
-from services.relay.configuration import (
+from services.relay.configuration.model import (
     Configuration,
     LocalDomain,
     RelayHost,

@@ -5,7 +5,7 @@ Times are microseconds since 1970; durations in the settings are seconds.
 
 from __future__ import annotations
 
-from services.relay.configuration import QueueSettings
+from services.relay.configuration.model import QueueSettings
 
 MICROSECONDS = 1_000_000
 # A retry is put off by up to this part of its delay, so that mail deferred together does not come back together.

@@ -9,7 +9,7 @@ from json.encoder import encode_basestring_ascii as quoted
 
 from libs.smtp.value import value
 from services.relay.addressing import hears_of_failure
-from services.relay.configuration import QueueSettings
+from services.relay.configuration.model import QueueSettings
 from services.relay.dsn import Action, ReportedRecipient
 from services.relay.message import QueuedDelivery, QueuedMessage
 from services.relay.schedule import UNCOUNTED_LIMIT, expiry, next_attempt

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import structlog
 
 from services.relay.clock import MICROSECONDS, Clock
-from services.relay.configuration import Configuration
+from services.relay.configuration.model import Configuration
 from services.relay.queue import rerouting
 from services.relay.queue.claiming import wake_held_by_route
 from services.relay.queue.database import Database, QueueError

@@ -12,7 +12,7 @@ import structlog
 
 from services.relay.addressing import hears_of_failure, wants_delay
 from services.relay.clock import MICROSECONDS, Clock
-from services.relay.configuration import Configuration, QueueSettings
+from services.relay.configuration.model import Configuration, QueueSettings
 from services.relay.dsn import Action, ReportedRecipient
 from services.relay.identifiers import Identifiers
 from services.relay.message import NewMessage, queue_id

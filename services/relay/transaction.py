@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Protocol
 
 from libs.smtp.value import value
-from services.relay.configuration import Configuration, Mailbox, RelayHost
+from services.relay.configuration.model import Configuration, Mailbox, RelayHost
 
 
 @value(frozen=True, slots=True)

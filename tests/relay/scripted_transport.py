@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
-from services.relay.configuration import Configuration, RelayHost
+from services.relay.configuration.model import Configuration, RelayHost
 from services.relay.delivery.relay_host_test import Step
 from services.relay.explain import RouteExplanation
 from services.relay.transaction import Outcome, OutgoingMessage, OutgoingRecipient, Result, Route

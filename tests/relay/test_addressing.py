@@ -8,7 +8,7 @@ import pytest
 
 from libs.smtp.parameters import decode_original_recipient
 from services.relay.addressing import Wanted, address
-from services.relay.configuration import Alias, Configuration
+from services.relay.configuration.model import Alias, Configuration
 from services.relay.message import NewDelivery
 from services.relay.states import State
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from services.relay.configuration import Alias, Configuration, LocalDomain, Mailbox, MailboxKind
+from services.relay.configuration.model import Alias, Configuration, LocalDomain, Mailbox, MailboxKind
 from services.relay.message import Origin
 from services.relay.settlement import Settled
 from services.relay.states import State

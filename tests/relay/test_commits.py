@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pytest
 
 from services.relay import commits
-from services.relay.configuration import Configuration
+from services.relay.configuration.model import Configuration
 from services.relay.incoming import Frame
 from services.relay.intake import Result
 from services.relay.queue import leases

@@ -11,7 +11,7 @@ import pytest
 from services.relay import dispatcher
 from services.relay.addressing import Wanted
 from services.relay.clock import MICROSECONDS
-from services.relay.configuration import Alias, Configuration, LocalDomain, Mailbox, MailboxKind, RelayHost
+from services.relay.configuration.model import Alias, Configuration, LocalDomain, Mailbox, MailboxKind, RelayHost
 from services.relay.intake import Result
 from services.relay.queue.destinations import Suspension
 from services.relay.states import FOREVER, State

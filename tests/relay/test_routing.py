@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.relay.configuration import (
+from services.relay.configuration.model import (
     Alias,
     Configuration,
     LocalDomain,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.relay.configuration import QueueSettings
+from services.relay.configuration.model import QueueSettings
 from services.relay.schedule import delay_notice, expiry, next_attempt, retry_delay, sweep
 
 DEFAULT = QueueSettings()

@@ -6,7 +6,7 @@ import itertools
 import json
 from dataclasses import replace
 
-from services.relay.configuration import Alias, Configuration, QueueSettings
+from services.relay.configuration.model import Alias, Configuration, QueueSettings
 from services.relay.dsn import Action, ReportedRecipient
 from services.relay.message import QueuedDelivery, QueuedMessage
 from services.relay.reporting import reports

@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from services.relay.configuration import Configuration, DkimKey
+from services.relay.configuration.model import Configuration, DkimKey
 from services.relay.message import QueuedMessage
 from services.relay.signing import Signer, signatures
 from services.relay.states import Kind

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from services.relay import suspensions
-from services.relay.configuration import Configuration
+from services.relay.configuration.model import Configuration
 from services.relay.queue.database import Database, UnavailableError, Work
 from services.relay.suspensions import Suspensions
 from tests.relay.whole_relay import HandClock

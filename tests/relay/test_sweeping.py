@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from services.relay.api.operator import Action, Progress
-from services.relay.configuration import Configuration, QueueSettings
+from services.relay.configuration.model import Configuration, QueueSettings
 from services.relay.incoming import Frame
 from services.relay.queue.destinations import Suspension
 from services.relay.queue.filters import MessageFilter

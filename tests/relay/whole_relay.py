@@ -15,7 +15,7 @@ from sqlalchemy import text
 from libs.runtime.lifecycle import Shutdown
 from services.relay.addressing import Wanted
 from services.relay.clock import MICROSECONDS, Clock
-from services.relay.configuration import Configuration
+from services.relay.configuration.model import Configuration
 from services.relay.incoming import Frame, Incoming
 from services.relay.intake import Ack, Stream
 from services.relay.message import Origin

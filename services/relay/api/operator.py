@@ -10,7 +10,7 @@ import structlog
 
 from services.relay.addressing import hears_of_failure
 from services.relay.clock import Clock
-from services.relay.configuration import Configuration
+from services.relay.configuration.model import Configuration
 from services.relay.dsn import Action as ReportAction
 from services.relay.dsn import ReportedRecipient
 from services.relay.identifiers import Identifiers

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from libs.smtp.value import value
-from services.relay.configuration import Configuration
+from services.relay.configuration.model import Configuration
 from services.relay.delivery.endpoint import Endpoint, HostFailedError
 from services.relay.delivery.options import DeliveryOptions
 from services.relay.delivery.pool import Pool

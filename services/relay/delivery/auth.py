@@ -7,7 +7,7 @@ import binascii
 from aiosmtplib.auth import auth_crammd5_verify, auth_login_encode, auth_plain_encode
 from aiosmtplib.errors import SMTPAuthenticationError
 
-from services.relay.configuration import RelayHostAuth
+from services.relay.configuration.model import RelayHostAuth
 from services.relay.delivery.protocol import DeliveryProtocol
 from services.relay.outcome import Reply
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 from libs.smtp.value import value
-from services.relay.configuration import RelayHostAuth
+from services.relay.configuration.model import RelayHostAuth
 from services.relay.delivery.tls import TlsPlan
 from services.relay.outcome import Peer, Verdict
 

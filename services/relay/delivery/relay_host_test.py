@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 
 from libs.smtp.value import value
-from services.relay.configuration import RelayHost
+from services.relay.configuration.model import RelayHost
 from services.relay.delivery.endpoint import HostFailedError
 from services.relay.delivery.mx_security import Found
 from services.relay.delivery.options import Timeouts

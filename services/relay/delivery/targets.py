@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.relay.configuration import Configuration, Mailbox, MailboxKind, RelayHost
+from services.relay.configuration.model import Configuration, Mailbox, MailboxKind, RelayHost
 from services.relay.delivery.endpoint import Endpoint, Loop
 from services.relay.delivery.mx_security import Found, MxSecurity, found
 from services.relay.delivery.options import DeliveryOptions

@@ -11,7 +11,7 @@ from dataclasses import replace
 import structlog
 
 from libs.runtime.lifecycle import within
-from services.relay.configuration import Configuration, MailboxKind, RelayHost
+from services.relay.configuration.model import Configuration, MailboxKind, RelayHost
 from services.relay.delivery.attempt import Attempt, Means
 from services.relay.delivery.maildir import store
 from services.relay.delivery.mta_sts import MtaStsPolicies

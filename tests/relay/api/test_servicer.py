@@ -14,7 +14,7 @@ from posthouse.relay.v1 import relay_pb2 as pb
 from posthouse.relay.v1 import relay_pb2_grpc
 
 from libs.runtime import rpc
-from services.relay.configuration import Alias, Configuration
+from services.relay.configuration.model import Alias, Configuration
 from tests.relay.scripted_transport import ScriptedTransport, deferred, delivered, failed
 from tests.relay.whole_relay import CONTENT, WholeRelay
 

@@ -11,7 +11,7 @@ import pytest
 import trustme
 import uvloop
 
-from services.relay.configuration import Configuration, LocalDomain, Mailbox, RelayHost, RelayHostAuth
+from services.relay.configuration.model import Configuration, LocalDomain, Mailbox, RelayHost, RelayHostAuth
 from services.relay.delivery import DeliveryOptions, MailTransport, Timeouts, open_transport
 from services.relay.routing import resolve
 from services.relay.transaction import Outcome, OutgoingMessage, OutgoingRecipient, Route

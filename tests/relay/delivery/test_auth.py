@@ -9,7 +9,7 @@ import pytest
 import structlog.testing
 import trustme
 
-from services.relay.configuration import RelayHostAuth
+from services.relay.configuration.model import RelayHostAuth
 from services.relay.delivery.auth import mechanism
 from services.relay.transaction import Result
 from tests.peers.smtp_sink import Close, Offer, SmtpSink, Stage, reply

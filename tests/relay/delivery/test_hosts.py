@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from services.relay.configuration import Mailbox, MailboxKind, RelayDomain, Resolvers
+from services.relay.configuration.model import Mailbox, MailboxKind, RelayDomain, Resolvers
 from services.relay.delivery import DeliveryOptions, own_addresses
 from services.relay.transaction import Result, RouteKind
 from tests.peers.dns import DnsServer

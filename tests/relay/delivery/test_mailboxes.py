@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from services.relay.configuration import Mailbox, MailboxKind
+from services.relay.configuration.model import Mailbox, MailboxKind
 from services.relay.delivery.maildir import mailbox_directory
 from services.relay.transaction import Result
 from tests.peers.smtp_sink import Close, Offer, SmtpSink, Stage, reply

@@ -10,7 +10,7 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from services.relay.configuration import QueueSettings
+from services.relay.configuration.model import QueueSettings
 from services.relay.transaction import OutgoingMessage, OutgoingRecipient, Result
 from tests.peers.postfix import Postfix
 from tests.peers.smtp_sink import SmtpSink

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trustme
 
-from services.relay.configuration import Mailbox, MailboxKind, RelayHost, RelayHostAuth
+from services.relay.configuration.model import Mailbox, MailboxKind, RelayHost, RelayHostAuth
 from services.relay.delivery.relay_host_test import Step
 from tests.peers.dns import DnsServer
 from tests.peers.dns_misbehaviour import Behaviour

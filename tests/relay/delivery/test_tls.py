@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from services.relay.configuration import RelayHost
+from services.relay.configuration.model import RelayHost
 from services.relay.delivery.tls import BrokenTls, server_name
 from services.relay.transaction import Result
 from tests.peers.dns import DnsServer

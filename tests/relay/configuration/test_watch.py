@@ -13,8 +13,8 @@ from posthouse.config.v1 import config_pb2_grpc
 
 from libs.runtime import endpoints
 from libs.runtime.dialing import Dialers
-from services.relay.clients import ConfigurationWatch
-from services.relay.configuration import Configuration
+from services.relay.configuration.model import Configuration
+from services.relay.configuration.watch import ConfigurationWatch
 from tests.peers.ports import free_address, free_port
 
 

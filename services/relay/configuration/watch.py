@@ -18,7 +18,8 @@ from libs.runtime import rpc
 from libs.runtime.dialing import Dialers, NobodyError
 from libs.runtime.lifecycle import StartupError, write_private
 from libs.runtime.metrics import fingerprint
-from services.relay.configuration import Configuration
+from services.relay.configuration.model import Configuration
+from services.relay.configuration.snapshot import configuration
 from services.relay.metrics import (
     CONFIGURATION_UP,
     SNAPSHOT_CREATED,
@@ -26,7 +27,6 @@ from services.relay.metrics import (
     SNAPSHOT_ERRORS,
     SNAPSHOT_REVISION,
 )
-from services.relay.snapshot import configuration
 
 log = structlog.get_logger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf.duration_pb2 import Duration
 from posthouse.config.v1 import config_pb2
 
-from services.relay.configuration import (
+from services.relay.configuration.model import (
     Alias,
     Configuration,
     DkimKey,
