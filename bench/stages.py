@@ -55,7 +55,7 @@ _STAGES: Mapping[str, Mapping[str, str]] = {
         "services/relay/queue/": "commits, but for the queue's thread",
         "services/relay/identifiers.py": "commits, but for the queue's thread",
         "services/relay/dispatcher.py": "whose turn it is",
-        "services/relay/window.py": "whose turn it is",
+        "services/relay/delivery/concurrency.py": "whose turn it is",
         "services/relay/delivery/": "SMTP to the next hop",
         "services/relay/attempting.py": "outcome and record",
         "services/relay/outcome.py": "outcome and record",

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from services.relay.configuration.model import Configuration, RelayHost
-from services.relay.delivery.relay_host_test import Step
+from services.relay.delivery.relay_host_check import Step
 from services.relay.explain import RouteExplanation
 from services.relay.transaction import Outcome, OutgoingMessage, OutgoingRecipient, Result, Route
 

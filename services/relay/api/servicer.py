@@ -16,7 +16,7 @@ from services.relay.api.wire import filters, routes, submissions, views
 from services.relay.api.wire.fields import clean, microseconds
 from services.relay.clock import Clock
 from services.relay.configuration.model import Configuration, RelayHost
-from services.relay.delivery.relay_host_test import Step
+from services.relay.delivery.relay_host_check import Step
 from services.relay.expansion import expand_one
 from services.relay.explain import RouteExplanation
 from services.relay.intake import Intake, Stream

@@ -13,6 +13,8 @@ import structlog
 from libs.runtime.lifecycle import within
 from services.relay.configuration.model import Configuration, MailboxKind, RelayHost
 from services.relay.delivery.attempt import Attempt, Means
+from services.relay.delivery.concurrency import Window, Windows
+from services.relay.delivery.dkim import Signer
 from services.relay.delivery.maildir import store
 from services.relay.delivery.mta_sts import MtaStsPolicies
 from services.relay.delivery.mx_security import MxSecurity
@@ -20,7 +22,7 @@ from services.relay.delivery.options import DeliveryOptions, Timeouts
 from services.relay.delivery.pool import Pool
 from services.relay.delivery.prepared import PreparedMessage
 from services.relay.delivery.reaching import Reacher
-from services.relay.delivery.relay_host_test import RelayHostTester, Step
+from services.relay.delivery.relay_host_check import RelayHostTester, Step
 from services.relay.delivery.session import SessionOpener
 from services.relay.delivery.targets import TargetFinder
 from services.relay.delivery.tls import Contexts
@@ -28,9 +30,7 @@ from services.relay.explain import RouteExplainer, RouteExplanation
 from services.relay.mx import Exchangers
 from services.relay.outcome import Verdict, deferred, of_recipient
 from services.relay.resolver import Resolver
-from services.relay.signing import Signer
 from services.relay.transaction import Outcome, OutgoingMessage, OutgoingRecipient, Result, Route, RouteKind
-from services.relay.window import Window, Windows
 
 # What a step of a relay host's test may take: somebody is waiting.
 _TEST_SECONDS = 20.0

@@ -15,7 +15,7 @@ from services.relay.transaction import OutgoingMessage, OutgoingRecipient, Resul
 from tests.peers.postfix import Postfix
 from tests.peers.smtp_sink import SmtpSink
 from tests.relay.delivery.conftest import SENDER, Gateway
-from tests.relay.test_signing import key, record
+from tests.relay.delivery.test_dkim import key, record
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="Postfix can only be started by root")
 

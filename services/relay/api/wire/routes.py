@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from posthouse.relay.v1 import relay_pb2 as pb
 
 from services.relay.configuration.model import RelayHost, RelayHostAuth
-from services.relay.delivery.relay_host_test import Step
+from services.relay.delivery.relay_host_check import Step
 from services.relay.expansion import Expanded
 from services.relay.explain import RouteExplanation
 

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from services.relay.configuration.model import Configuration, DkimKey
+from services.relay.delivery.dkim import Signer, signatures
 from services.relay.message import QueuedMessage
-from services.relay.signing import Signer, signatures
 from services.relay.states import Kind
 from services.relay.transaction import OutgoingMessage
 from tests.peers.dns import DnsServer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.relay.window import DeadHosts, Window, Windows
+from services.relay.delivery.concurrency import DeadHosts, Window, Windows
 
 
 def test_a_window_starts_low_and_opens_with_success_up_to_the_maximum() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trustme
 
 from services.relay.configuration.model import Mailbox, MailboxKind, RelayHost, RelayHostAuth
-from services.relay.delivery.relay_host_test import Step
+from services.relay.delivery.relay_host_check import Step
 from tests.peers.dns import DnsServer
 from tests.peers.dns_misbehaviour import Behaviour
 from tests.peers.ports import free_port
