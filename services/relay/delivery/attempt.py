@@ -9,11 +9,11 @@ from libs.smtp.value import value
 from services.relay.configuration.model import Configuration
 from services.relay.delivery.endpoint import Endpoint, HostFailedError
 from services.relay.delivery.options import DeliveryOptions
-from services.relay.delivery.pool import Pool
-from services.relay.delivery.prepared import PreparedMessage
-from services.relay.delivery.reaching import Reacher
-from services.relay.delivery.session import Session
-from services.relay.delivery.smtp_transaction import Transaction
+from services.relay.delivery.smtp.message import PreparedMessage
+from services.relay.delivery.smtp.opening import Reacher
+from services.relay.delivery.smtp.pool import Pool
+from services.relay.delivery.smtp.session import Session
+from services.relay.delivery.smtp.transaction import Transaction
 from services.relay.delivery.targets import TargetFinder
 from services.relay.outcome import NOBODY, Peer, Verdict, by_operators_own_host, deferred, of_recipient
 from services.relay.transaction import Outcome, OutgoingRecipient, Result, Route, RouteKind

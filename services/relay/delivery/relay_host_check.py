@@ -12,9 +12,9 @@ from services.relay.configuration.model import RelayHost
 from services.relay.delivery.endpoint import HostFailedError
 from services.relay.delivery.mx_security import Found
 from services.relay.delivery.options import Timeouts
-from services.relay.delivery.protocol import ConnectionFailedError
-from services.relay.delivery.reaching import Reacher
-from services.relay.delivery.session import Session
+from services.relay.delivery.smtp.opening import Reacher
+from services.relay.delivery.smtp.protocol import ConnectionFailedError
+from services.relay.delivery.smtp.session import Session
 from services.relay.delivery.targets import TargetFinder
 from services.relay.outcome import sanitised
 

@@ -19,11 +19,11 @@ from services.relay.delivery.maildir import store
 from services.relay.delivery.mta_sts import MtaStsPolicies
 from services.relay.delivery.mx_security import MxSecurity
 from services.relay.delivery.options import DeliveryOptions, Timeouts
-from services.relay.delivery.pool import Pool
-from services.relay.delivery.prepared import PreparedMessage
-from services.relay.delivery.reaching import Reacher
 from services.relay.delivery.relay_host_check import RelayHostTester, Step
-from services.relay.delivery.session import SessionOpener
+from services.relay.delivery.smtp.message import PreparedMessage
+from services.relay.delivery.smtp.opening import Reacher
+from services.relay.delivery.smtp.pool import Pool
+from services.relay.delivery.smtp.session import SessionOpener
 from services.relay.delivery.targets import TargetFinder
 from services.relay.delivery.tls import Contexts
 from services.relay.explain import RouteExplainer, RouteExplanation

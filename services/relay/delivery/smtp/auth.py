@@ -8,7 +8,7 @@ from aiosmtplib.auth import auth_crammd5_verify, auth_login_encode, auth_plain_e
 from aiosmtplib.errors import SMTPAuthenticationError
 
 from services.relay.configuration.model import RelayHostAuth
-from services.relay.delivery.protocol import DeliveryProtocol
+from services.relay.delivery.smtp.protocol import DeliveryProtocol
 from services.relay.outcome import Reply
 
 # Over TLS the simplest comes first; without it the one that doesn't show the password.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.relay.delivery.prepared import PreparedMessage
+from services.relay.delivery.smtp.message import PreparedMessage
 from services.relay.transaction import OutgoingMessage
 
 # Where the search for dots changes its ways.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from services.relay.delivery.session import Session
+from services.relay.delivery.smtp.session import Session
 
 # All that a session must match, the destination's name first: TLS, login, our name. Compared, never hashed: most of it
 # is the very same object from one message to the next, while hashing goes through every field.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from services.relay.delivery.capabilities import Capabilities
+from services.relay.delivery.smtp.capabilities import Capabilities
 from services.relay.outcome import Verdict, failed
 from services.relay.transaction import OutgoingMessage, OutgoingRecipient
 

@@ -10,7 +10,7 @@ import structlog.testing
 import trustme
 
 from services.relay.configuration.model import RelayHostAuth
-from services.relay.delivery.auth import mechanism
+from services.relay.delivery.smtp.auth import mechanism
 from services.relay.transaction import Result
 from tests.peers.smtp_sink import Close, Offer, SmtpSink, Stage, reply
 from tests.relay.delivery.conftest import Gateway

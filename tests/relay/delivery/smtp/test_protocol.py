@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.relay.delivery.protocol import ConnectionFailedError, DeliveryProtocol
+from services.relay.delivery.smtp.protocol import ConnectionFailedError, DeliveryProtocol
 from services.relay.outcome import Reply
 
 

@@ -9,7 +9,7 @@ from typing import cast
 
 from aiosmtplib.protocol import SMTPProtocol
 
-from services.relay.delivery.replies import MalformedReplyError, ReplyReader
+from services.relay.delivery.smtp.replies import MalformedReplyError, ReplyReader
 from services.relay.delivery.tls import TlsPlan
 from services.relay.outcome import Reply
 

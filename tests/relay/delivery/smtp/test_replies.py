@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.relay.delivery import replies as reading
-from services.relay.delivery.capabilities import Capabilities
-from services.relay.delivery.replies import MalformedReplyError, ReplyReader
+from services.relay.delivery.smtp import replies as reading
+from services.relay.delivery.smtp.capabilities import Capabilities
+from services.relay.delivery.smtp.replies import MalformedReplyError, ReplyReader
 from services.relay.outcome import Reply
 
 TEXTS = st.binary(max_size=60).map(lambda text: text.replace(b"\r", b"").replace(b"\n", b""))

@@ -1,0 +1,1 @@
+"""SMTP and LMTP as a client: connections, sessions, and transactions."""
