@@ -12,7 +12,7 @@ from libs.runtime.lifecycle import StartupError
 from libs.runtime.nameservers import addressed
 from libs.runtime.rpc import TlsFiles, targets
 from services.relay.delivery import DeliveryOptions, networks, own_addresses
-from services.relay.delivery.options import PROHIBITED_NETWORKS, of_literals
+from services.relay.delivery.targets.options import PROHIBITED_NETWORKS, of_literals
 
 
 class Settings(BaseSettings):

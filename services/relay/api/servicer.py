@@ -17,8 +17,8 @@ from services.relay.api.wire.fields import clean, microseconds
 from services.relay.clock import Clock
 from services.relay.configuration.model import Configuration, RelayHost
 from services.relay.delivery.relay_host_check import Step
+from services.relay.delivery.targets.explain import RouteExplanation
 from services.relay.expansion import expand_one
-from services.relay.explain import RouteExplanation
 from services.relay.intake import Intake, Stream
 from services.relay.message import message_id
 from services.relay.queue import destinations, reading

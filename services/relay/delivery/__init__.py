@@ -1,6 +1,6 @@
 """How a message leaves: look-ups, connections, transactions. `open_transport` gives the queue its Transport."""
 
-from services.relay.delivery.options import DeliveryOptions, Timeouts, networks, own_addresses
+from services.relay.delivery.targets.options import DeliveryOptions, Timeouts, networks, own_addresses
 from services.relay.delivery.transport import MailTransport, open_transport
 
 __all__ = ["DeliveryOptions", "MailTransport", "Timeouts", "networks", "open_transport", "own_addresses"]

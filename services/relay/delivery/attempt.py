@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 
 from libs.smtp.value import value
 from services.relay.configuration.model import Configuration
-from services.relay.delivery.endpoint import Endpoint, HostFailedError
-from services.relay.delivery.options import DeliveryOptions
 from services.relay.delivery.smtp.message import PreparedMessage
 from services.relay.delivery.smtp.opening import Reacher
 from services.relay.delivery.smtp.pool import Pool
 from services.relay.delivery.smtp.session import Session
 from services.relay.delivery.smtp.transaction import Transaction
-from services.relay.delivery.targets import TargetFinder
+from services.relay.delivery.targets.endpoint import Endpoint, HostFailedError
+from services.relay.delivery.targets.finder import TargetFinder
+from services.relay.delivery.targets.options import DeliveryOptions
 from services.relay.outcome import NOBODY, Peer, Verdict, by_operators_own_host, deferred, of_recipient
 from services.relay.transaction import Outcome, OutgoingRecipient, Result, Route, RouteKind
 

@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator
 
 from libs.smtp.value import value
 from services.relay.configuration.model import RelayHost
-from services.relay.delivery.endpoint import HostFailedError
-from services.relay.delivery.mx_security import Found
-from services.relay.delivery.options import Timeouts
 from services.relay.delivery.smtp.opening import Reacher
 from services.relay.delivery.smtp.protocol import ConnectionFailedError
 from services.relay.delivery.smtp.session import Session
-from services.relay.delivery.targets import TargetFinder
+from services.relay.delivery.targets.endpoint import HostFailedError
+from services.relay.delivery.targets.finder import TargetFinder
+from services.relay.delivery.targets.mx_security import Found
+from services.relay.delivery.targets.options import Timeouts
 from services.relay.outcome import sanitised
 
 

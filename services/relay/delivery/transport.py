@@ -16,20 +16,20 @@ from services.relay.delivery.attempt import Attempt, Means
 from services.relay.delivery.concurrency import Window, Windows
 from services.relay.delivery.dkim import Signer
 from services.relay.delivery.maildir import store
-from services.relay.delivery.mta_sts import MtaStsPolicies
-from services.relay.delivery.mx_security import MxSecurity
-from services.relay.delivery.options import DeliveryOptions, Timeouts
 from services.relay.delivery.relay_host_check import RelayHostTester, Step
 from services.relay.delivery.smtp.message import PreparedMessage
 from services.relay.delivery.smtp.opening import Reacher
 from services.relay.delivery.smtp.pool import Pool
 from services.relay.delivery.smtp.session import SessionOpener
-from services.relay.delivery.targets import TargetFinder
-from services.relay.delivery.tls import Contexts
-from services.relay.explain import RouteExplainer, RouteExplanation
-from services.relay.mx import Exchangers
+from services.relay.delivery.targets.dns import Resolver
+from services.relay.delivery.targets.explain import RouteExplainer, RouteExplanation
+from services.relay.delivery.targets.finder import TargetFinder
+from services.relay.delivery.targets.mta_sts import MtaStsPolicies
+from services.relay.delivery.targets.mx import Exchangers
+from services.relay.delivery.targets.mx_security import MxSecurity
+from services.relay.delivery.targets.options import DeliveryOptions, Timeouts
+from services.relay.delivery.targets.tls import Contexts
 from services.relay.outcome import Verdict, deferred, of_recipient
-from services.relay.resolver import Resolver
 from services.relay.transaction import Outcome, OutgoingMessage, OutgoingRecipient, Result, Route, RouteKind
 
 # What a step of a relay host's test may take: somebody is waiting.

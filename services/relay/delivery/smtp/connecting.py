@@ -7,8 +7,8 @@ import os
 from collections import deque
 from collections.abc import Callable
 
-from services.relay.delivery.endpoint import Endpoint, HostFailedError
 from services.relay.delivery.smtp.protocol import DeliveryProtocol
+from services.relay.delivery.targets.endpoint import Endpoint, HostFailedError
 from services.relay.outcome import Stage, lost
 
 # An address that hasn't answered in this time gets company from the next; the first to connect is used, so that a

@@ -6,12 +6,12 @@ from collections import deque
 from collections.abc import Callable
 
 from services.relay.delivery.concurrency import DeadHosts
-from services.relay.delivery.endpoint import Endpoint, HostFailedError
 from services.relay.delivery.smtp.connecting import connect_first
 from services.relay.delivery.smtp.protocol import DeliveryProtocol
 from services.relay.delivery.smtp.session import Session, SessionOpener, Watcher
-from services.relay.delivery.tls import BrokenTls
-from services.relay.mx import Families
+from services.relay.delivery.targets.endpoint import Endpoint, HostFailedError
+from services.relay.delivery.targets.mx import Families
+from services.relay.delivery.targets.tls import BrokenTls
 
 
 class Reacher:

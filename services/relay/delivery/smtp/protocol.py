@@ -10,7 +10,7 @@ from typing import cast
 from aiosmtplib.protocol import SMTPProtocol
 
 from services.relay.delivery.smtp.replies import MalformedReplyError, ReplyReader
-from services.relay.delivery.tls import TlsPlan
+from services.relay.delivery.targets.tls import TlsPlan
 from services.relay.outcome import Reply
 
 # Content is handed over in pieces of this many octets, so that "no progress" is seen as such (C49).

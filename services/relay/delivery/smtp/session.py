@@ -7,12 +7,12 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from services.relay.delivery.endpoint import Endpoint, HostFailedError, Loop
-from services.relay.delivery.options import Timeouts
 from services.relay.delivery.smtp.auth import log_in, mechanism
 from services.relay.delivery.smtp.capabilities import Capabilities
 from services.relay.delivery.smtp.protocol import ConnectionFailedError, DeliveryProtocol
-from services.relay.delivery.tls import Contexts, server_name
+from services.relay.delivery.targets.endpoint import Endpoint, HostFailedError, Loop
+from services.relay.delivery.targets.options import Timeouts
+from services.relay.delivery.targets.tls import Contexts, server_name
 from services.relay.outcome import Peer, Reply, Stage, Verdict, deferred, failed, judge, lost, sanitised
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.relay.delivery.options import Timeouts
 from services.relay.delivery.smtp.message import PreparedMessage, rcpt, recipient_refusal
 from services.relay.delivery.smtp.protocol import ConnectionFailedError
 from services.relay.delivery.smtp.session import Session
+from services.relay.delivery.targets.options import Timeouts
 from services.relay.outcome import Reply, Stage, Verdict, deferred, judge, lost
 from services.relay.transaction import OutgoingRecipient, Result
 

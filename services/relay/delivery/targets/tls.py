@@ -10,7 +10,7 @@ from pathlib import Path
 
 from libs.smtp.address import canonical_domain
 from libs.smtp.value import value
-from services.relay.delivery.dane import TlsaRecord, verify
+from services.relay.delivery.targets.dane import TlsaRecord, verify
 
 _BROKEN_SECONDS = 3600.0
 _BROKEN_LIMIT = 10_000

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from services.relay.configuration.model import Configuration, Mailbox, MailboxKind, RelayHost
-from services.relay.delivery.endpoint import Endpoint, Loop
-from services.relay.delivery.mx_security import Found, MxSecurity, found
-from services.relay.delivery.options import DeliveryOptions
-from services.relay.delivery.tls import OPPORTUNISTIC, TlsPlan
-from services.relay.mx import Exchangers, Families, Host, Ourselves
+from services.relay.delivery.targets.endpoint import Endpoint, Loop
+from services.relay.delivery.targets.mx import Exchangers, Families, Host, Ourselves
+from services.relay.delivery.targets.mx_security import Found, MxSecurity, found
+from services.relay.delivery.targets.options import DeliveryOptions
+from services.relay.delivery.targets.tls import OPPORTUNISTIC, TlsPlan
 from services.relay.transaction import Route, RouteKind
 
 _SMTP_PORT = 25

@@ -6,7 +6,7 @@ from enum import Enum
 
 from libs.smtp.value import value
 from services.relay.configuration.model import RelayHostAuth
-from services.relay.delivery.tls import TlsPlan
+from services.relay.delivery.targets.tls import TlsPlan
 from services.relay.outcome import Peer, Verdict
 
 

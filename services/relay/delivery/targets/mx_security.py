@@ -6,13 +6,13 @@ import asyncio
 from dataclasses import replace
 
 from libs.smtp.value import value
-from services.relay.delivery.dane import Dane, of_host
-from services.relay.delivery.endpoint import Endpoint, Loop
-from services.relay.delivery.mta_sts import MtaStsPolicies, Sought
-from services.relay.delivery.tls import OPPORTUNISTIC, TlsPlan
-from services.relay.mx import Host, Targets, parse_literal
+from services.relay.delivery.targets.dane import Dane, of_host
+from services.relay.delivery.targets.dns import Finding, Lookup, Resolver
+from services.relay.delivery.targets.endpoint import Endpoint, Loop
+from services.relay.delivery.targets.mta_sts import MtaStsPolicies, Sought
+from services.relay.delivery.targets.mx import Host, Targets, parse_literal
+from services.relay.delivery.targets.tls import OPPORTUNISTIC, TlsPlan
 from services.relay.outcome import Verdict, deferred
-from services.relay.resolver import Finding, Lookup, Resolver
 
 _MTA_STS = TlsPlan("mta-sts", verify=True)
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from dns.rdtypes.ANY.TLSA import TLSA
 
 from libs.smtp.value import value
-from services.relay.resolver import Finding, Lookup, Resolver
+from services.relay.delivery.targets.dns import Finding, Lookup, Resolver
 
 _TRUST_ANCHOR, _END_ENTITY = 2, 3
 _DIGESTS = {1: "sha256", 2: "sha512"}

@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from services.relay.configuration.model import RelayHost
-from services.relay.delivery.tls import BrokenTls, server_name
+from services.relay.delivery.targets.tls import BrokenTls, server_name
 from services.relay.transaction import Result
 from tests.peers.dns import DnsServer
 from tests.peers.smtp_sink import Close, Ending, Offer, SmtpSink, Stage, UpgradeBroken, in_packets, reply

@@ -12,8 +12,8 @@ from dns.rdtypes.ANY.MX import MX
 
 from libs.smtp.address import canonical_domain
 from libs.smtp.value import value
+from services.relay.delivery.targets.dns import Finding, HostsFile, Lookup, Resolver
 from services.relay.outcome import Verdict, deferred, failed
-from services.relay.resolver import Finding, HostsFile, Lookup, Resolver
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network

@@ -13,10 +13,10 @@ import structlog
 from dns.rdtypes.ANY.TXT import TXT
 
 from libs.smtp.value import value
-from services.relay.delivery.mta_sts_policy import Policy, parse, record_id
-from services.relay.delivery.tls import Contexts
-from services.relay.mx import Network, canonical
-from services.relay.resolver import Lookup, Resolver
+from services.relay.delivery.targets.dns import Lookup, Resolver
+from services.relay.delivery.targets.mta_sts_policy import Policy, parse, record_id
+from services.relay.delivery.targets.mx import Network, canonical
+from services.relay.delivery.targets.tls import Contexts
 
 log = structlog.get_logger(__name__)
 

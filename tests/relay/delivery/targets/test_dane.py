@@ -12,7 +12,7 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from services.relay.delivery.dane import TlsaRecord, verify
+from services.relay.delivery.targets.dane import TlsaRecord, verify
 from services.relay.transaction import Outcome, Result
 from tests.peers.dns import DnsServer
 from tests.peers.dns_misbehaviour import Behaviour

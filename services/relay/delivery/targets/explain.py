@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from libs.smtp.value import value
 from services.relay.configuration.model import Configuration, MailboxKind
-from services.relay.delivery.mx_security import Found
-from services.relay.delivery.targets import TargetFinder
-from services.relay.delivery.tls import TlsPlan
-from services.relay.mx import Host
-from services.relay.resolver import Lookup
+from services.relay.delivery.targets.dns import Lookup
+from services.relay.delivery.targets.finder import TargetFinder
+from services.relay.delivery.targets.mx import Host
+from services.relay.delivery.targets.mx_security import Found
+from services.relay.delivery.targets.tls import TlsPlan
 from services.relay.routing import RuleReport, examine
 from services.relay.transaction import Route, RouteKind
 

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from libs.smtp.value import value
-from services.relay.mx import Address, Network, canonical
+from services.relay.delivery.targets.mx import Address, Network, canonical
 
 # RELAY_PROHIBITED_NETWORKS: where an MX record or a literal in somebody's address must never lead: "this" network,
 # loopback, multicast and reserved space (C53, C111). Mapped IPv4 addresses are judged as IPv4. Private ranges are not

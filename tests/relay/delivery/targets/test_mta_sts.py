@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from services.relay.delivery import networks
-from services.relay.delivery.mta_sts_policy import Policy, parse, record_id
+from services.relay.delivery.targets.mta_sts_policy import Policy, parse, record_id
 from services.relay.transaction import Outcome, Result
 from tests.peers.dns import DnsServer
 from tests.peers.dns_misbehaviour import Behaviour
