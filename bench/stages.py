@@ -47,7 +47,7 @@ _STAGES: Mapping[str, Mapping[str, str]] = {
     "relay": {
         "services/relay/wire/": "frames in and acknowledgements",
         "services/relay/api/servicer.py": "frames in and acknowledgements",
-        "services/relay/intake.py": "frames in and acknowledgements",
+        "services/relay/intake/intake.py": "frames in and acknowledgements",
         "services/relay/addressing.py": "recipients and routes",
         "services/relay/expansion.py": "recipients and routes",
         "services/relay/routing.py": "recipients and routes",

@@ -21,11 +21,11 @@ from services.relay.configuration.watch import ConfigurationWatch
 from services.relay.dispatcher import Dispatcher
 from services.relay.figures import QueueFigures
 from services.relay.identifiers import Identifiers
-from services.relay.intake import Intake
+from services.relay.intake.disk_space import Storage
+from services.relay.intake.intake import Intake
 from services.relay.leasing import Leaseholder
 from services.relay.queue.database import Database, QueueError, SqliteDatabase
 from services.relay.settings import Settings
-from services.relay.storage import Storage
 from services.relay.suspensions import Suspensions
 from services.relay.sweeping import Sweeper
 from services.relay.transaction import Transport

@@ -11,8 +11,8 @@ import pytest
 
 from services.relay import commits
 from services.relay.configuration.model import Configuration
-from services.relay.incoming import Frame
-from services.relay.intake import Result
+from services.relay.intake.intake import Result
+from services.relay.intake.submission import Frame
 from services.relay.queue import leases
 from services.relay.queue.database import Connection, UnavailableError, Work, open_database
 from services.relay.states import State

@@ -12,7 +12,7 @@ from services.relay import dispatcher
 from services.relay.addressing import Wanted
 from services.relay.clock import MICROSECONDS
 from services.relay.configuration.model import Alias, Configuration, LocalDomain, Mailbox, MailboxKind, RelayHost
-from services.relay.intake import Result
+from services.relay.intake.intake import Result
 from services.relay.queue.destinations import Suspension
 from services.relay.states import FOREVER, State
 from services.relay.transaction import Outcome, OutgoingRecipient

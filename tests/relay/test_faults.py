@@ -18,8 +18,8 @@ from posthouse.relay.v1 import relay_pb2_grpc
 
 from libs.runtime import rpc
 from services.relay.api.operator import Action
-from services.relay.incoming import Frame
-from services.relay.intake import Result
+from services.relay.intake.intake import Result
+from services.relay.intake.submission import Frame
 from services.relay.queue.claiming import Claim
 from services.relay.queue.database import Connection, Database, SqliteDatabase, UnavailableError, Work
 from services.relay.queue.filters import MessageFilter

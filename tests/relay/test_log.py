@@ -7,7 +7,7 @@ from pathlib import Path
 from structlog.testing import capture_logs
 
 from services.relay.api.operator import Action
-from services.relay.intake import Result
+from services.relay.intake.intake import Result
 from services.relay.queue.filters import MessageFilter
 from tests.relay.scripted_transport import ScriptedTransport, deferred
 from tests.relay.whole_relay import WholeRelay

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from services.relay.api.operator import Action, Progress
 from services.relay.configuration.model import Configuration, QueueSettings
-from services.relay.incoming import Frame
+from services.relay.intake.submission import Frame
 from services.relay.queue.destinations import Suspension
 from services.relay.queue.filters import MessageFilter
 from services.relay.states import FOREVER, State

@@ -16,8 +16,8 @@ from libs.runtime.lifecycle import Shutdown
 from services.relay.addressing import Wanted
 from services.relay.clock import MICROSECONDS, Clock
 from services.relay.configuration.model import Configuration
-from services.relay.incoming import Frame, Incoming
-from services.relay.intake import Ack, Stream
+from services.relay.intake.intake import Ack, Stream
+from services.relay.intake.submission import Frame, Incoming
 from services.relay.message import Origin
 from services.relay.process import Relay
 from services.relay.queue.database import Database, open_database

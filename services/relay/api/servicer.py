@@ -19,7 +19,8 @@ from services.relay.configuration.model import Configuration, RelayHost
 from services.relay.delivery.relay_host_check import Step
 from services.relay.delivery.targets.explain import RouteExplanation
 from services.relay.expansion import expand_one
-from services.relay.intake import Intake, Stream
+from services.relay.intake.disk_space import Storage, StorageState
+from services.relay.intake.intake import Intake, Stream
 from services.relay.message import message_id
 from services.relay.queue import destinations, reading
 from services.relay.queue.database import Database, QueueError
@@ -27,7 +28,6 @@ from services.relay.queue.destinations import Suspension
 from services.relay.queue.filters import MessageFilter
 from services.relay.queue.reading import Page, Position
 from services.relay.states import FOREVER
-from services.relay.storage import Storage, StorageState
 from services.relay.suspensions import Suspensions
 
 log = structlog.get_logger(__name__)

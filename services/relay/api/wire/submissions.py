@@ -9,10 +9,10 @@ from posthouse.relay.v1 import relay_pb2 as pb
 from libs.runtime.tracing import well_formed
 from services.relay.addressing import Wanted
 from services.relay.api.wire.fields import clean, microseconds
-from services.relay.incoming import Chunk, Frame, Incoming, Refusal
-from services.relay.intake import Ack, Result
+from services.relay.intake.disk_space import StorageState
+from services.relay.intake.intake import Ack, Result
+from services.relay.intake.submission import Chunk, Frame, Incoming, Refusal
 from services.relay.message import Origin
-from services.relay.storage import StorageState
 
 _RESULTS = {
     Result.STORED: pb.SubmitAck.RESULT_STORED,

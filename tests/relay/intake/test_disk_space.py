@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.relay.storage import UNKNOWN, Storage, StorageState
+from services.relay.intake.disk_space import UNKNOWN, Storage, StorageState
 
 MEGABYTE = 1024 * 1024
 
@@ -28,7 +28,7 @@ class Disk:
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     found = Disk(1000 * MEGABYTE)
-    monkeypatch.setattr("services.relay.storage.os.statvfs", found.statvfs)
+    monkeypatch.setattr("services.relay.intake.disk_space.os.statvfs", found.statvfs)
     return found
 
 

@@ -17,13 +17,13 @@ from services.relay.clock import Clock
 from services.relay.commits import Committer
 from services.relay.configuration.model import Configuration
 from services.relay.identifiers import ExhaustedError, Identifiers
-from services.relay.incoming import Frame, Incoming, Refusal
+from services.relay.intake.disk_space import Storage
+from services.relay.intake.submission import Frame, Incoming, Refusal
 from services.relay.message import NewMessage, Origin, Refused, queue_id, queued
 from services.relay.metrics import REFUSALS_DROPPED, REPORTS, SUBMISSIONS
 from services.relay.reporting import reports
 from services.relay.schedule import sweep
 from services.relay.states import Kind, State
-from services.relay.storage import Storage
 
 log = structlog.get_logger(__name__)
 

@@ -1,0 +1,1 @@
+"""How a submitted message enters the queue."""
