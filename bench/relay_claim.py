@@ -16,14 +16,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from services.relay.message import NewDelivery, NewMessage
+from services.relay.model.message import NewDelivery, NewMessage, Settled
+from services.relay.model.states import FOREVER, Kind, State
 from services.relay.queue.claiming import Claim, claim
 from services.relay.queue.database import Connection, Database, open_database
 from services.relay.queue.destinations import Suspension, suspend
 from services.relay.queue.settling import Settlement, settle
 from services.relay.queue.storing import store
-from services.relay.settlement import Settled
-from services.relay.states import FOREVER, Kind, State
 from tests.peers.postgres import Postgres
 
 _SECOND = 1_000_000

@@ -25,8 +25,8 @@ from bench.report import machine
 from bench.workloads import DRAIN
 from services.relay.configuration.model import Configuration
 from services.relay.delivery import DeliveryOptions, open_transport
+from services.relay.model.attempt import OutgoingMessage, OutgoingRecipient, Result
 from services.relay.routing import resolve
-from services.relay.transaction import OutgoingMessage, OutgoingRecipient, Result
 from tests.peers.blackhole import Blackhole
 from tests.peers.dns import DnsServer
 from tests.peers.ports import free_address

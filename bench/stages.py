@@ -58,7 +58,7 @@ _STAGES: Mapping[str, Mapping[str, str]] = {
         "services/relay/delivery/concurrency.py": "whose turn it is",
         "services/relay/delivery/": "SMTP to the next hop",
         "services/relay/attempting.py": "outcome and record",
-        "services/relay/outcome.py": "outcome and record",
+        "services/relay/model/outcome.py": "outcome and record",
         "services/relay/settlement.py": "outcome and record",
         "services/relay/attempt_log.py": "log and figures",
         "services/relay/metrics.py": "log and figures",

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from libs.runtime.logging import FrequentEvent, quoted
-from services.relay.message import QueuedDelivery, QueuedMessage, queue_id
-from services.relay.settlement import Settled
-from services.relay.states import State
-from services.relay.transaction import Outcome, Result, Route
+from services.relay.model.attempt import Outcome, Result, Route
+from services.relay.model.message import QueuedDelivery, QueuedMessage, Settled, queue_id
+from services.relay.model.states import State
 
 # Of a reply's text, characters.
 _TEXT = 300

@@ -17,8 +17,10 @@ from services.relay.commits import Committer
 from services.relay.configuration.model import Configuration, key_of
 from services.relay.identifiers import ExhaustedError, Identifiers
 from services.relay.leasing import Leaseholder
-from services.relay.message import NewMessage, QueuedDelivery, QueuedMessage, domain_of, queue_id
 from services.relay.metrics import ATTEMPTS, DELIVERY_SECONDS, QUARANTINED, REPORTS
+from services.relay.model.attempt import Outcome, Result, Route, RouteKind, Transport
+from services.relay.model.message import NewMessage, QueuedDelivery, QueuedMessage, Settled, domain_of, queue_id
+from services.relay.model.states import HELD_BY_ROUTE, Kind, State
 from services.relay.queue.claiming import read_content
 from services.relay.queue.database import Database, QueueError
 from services.relay.queue.quarantine import quarantine
@@ -26,10 +28,8 @@ from services.relay.queue.settling import Event, Settlement
 from services.relay.readdressing import readdressed
 from services.relay.reporting import reports
 from services.relay.routing import resolve
-from services.relay.settlement import Circumstances, Settled, settle
-from services.relay.states import HELD_BY_ROUTE, Kind, State
+from services.relay.settlement import Circumstances, settle
 from services.relay.suspensions import Suspensions
-from services.relay.transaction import Outcome, Result, Route, RouteKind, Transport
 
 log = structlog.get_logger(__name__)
 

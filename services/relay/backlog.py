@@ -6,8 +6,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from libs.smtp.value import value
-from services.relay.message import QueuedDelivery, QueuedMessage
 from services.relay.metrics import BACKLOG, BACKLOG_BYTES
+from services.relay.model.message import QueuedDelivery, QueuedMessage
 
 
 @value(frozen=True, slots=True)

@@ -21,7 +21,6 @@ import structlog
 
 from services.relay.clock import Clock
 from services.relay.leasing import Leaseholder
-from services.relay.message import NewMessage, Refused, queue_id
 from services.relay.metrics import (
     COMMIT_FAILURES,
     COMMIT_SECONDS,
@@ -29,6 +28,7 @@ from services.relay.metrics import (
     LEASES_LOST,
     REFUSALS_DROPPED,
 )
+from services.relay.model.message import NewMessage, Refused, queue_id
 from services.relay.queue import leases
 from services.relay.queue.database import Connection, Database, StorageFullError, UnavailableError
 from services.relay.queue.settling import Settlement, settle

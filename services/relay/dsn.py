@@ -12,11 +12,11 @@ from base64 import encodebytes
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from enum import Enum
 
 from libs.smtp import header
 from libs.smtp.parameters import utf8_xtext
 from libs.smtp.value import value
+from services.relay.model.message import Action, ReportedRecipient
 
 # Of the original's header that is returned, octets.
 _HEADER_LIMIT = 64 * 1024
@@ -29,35 +29,6 @@ _PRINTABLE = re.compile(rb"[!-~]{1,255}")
 _COMMENT_MARK = re.compile(rb"[()]|\\.")
 # What a peer said may be long; this much of it is repeated.
 _DIAGNOSTIC_LIMIT = 2000
-
-
-class Action(Enum):
-    """RFC 3464 2.3.3."""
-
-    FAILED = "failed"
-    DELAYED = "delayed"
-    DELIVERED = "delivered"
-    RELAYED = "relayed"
-    EXPANDED = "expanded"
-
-
-@value(frozen=True, slots=True)
-class ReportedRecipient:
-    """What is told of one recipient. Times in microseconds since 1970."""
-
-    address: bytes
-    action: Action
-    # RFC 3463, of the class that the action wants: 5 or 4 on failure (4.4.7 on expiry), 4 on delay, 2 otherwise.
-    status: str
-    # ORCPT as received (addr-type;xtext); empty when not given.
-    orcpt: bytes = b""
-    # 0: our own finding.
-    code: int = 0
-    text: str = ""
-    # The server that gave the reply; empty when none did.
-    remote_host: str = ""
-    last_attempt_at: int | None = None
-    will_retry_until: int | None = None
 
 
 @value(frozen=True, slots=True)

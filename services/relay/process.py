@@ -24,11 +24,11 @@ from services.relay.identifiers import Identifiers
 from services.relay.intake.disk_space import Storage
 from services.relay.intake.intake import Intake
 from services.relay.leasing import Leaseholder
+from services.relay.model.attempt import Transport
 from services.relay.queue.database import Database, QueueError, SqliteDatabase
 from services.relay.settings import Settings
 from services.relay.suspensions import Suspensions
 from services.relay.sweeping import Sweeper
-from services.relay.transaction import Transport
 
 log = structlog.get_logger(__name__)
 

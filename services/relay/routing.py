@@ -20,7 +20,7 @@ from services.relay.configuration.model import (
     TargetType,
     key_of,
 )
-from services.relay.transaction import Route, RouteKind
+from services.relay.model.attempt import Route, RouteKind
 
 # Never judged by existence at ingress (SETTINGS, ground rules), so they can name no account here.
 _ROLES = (b"postmaster", b"mailer-daemon")

@@ -10,31 +10,14 @@ from json.encoder import encode_basestring_ascii as quoted
 from libs.smtp.value import value
 from services.relay.addressing import hears_of_failure
 from services.relay.configuration.model import QueueSettings
-from services.relay.dsn import Action, ReportedRecipient
-from services.relay.message import QueuedDelivery, QueuedMessage
-from services.relay.schedule import UNCOUNTED_LIMIT, expiry, next_attempt
-from services.relay.states import State
-from services.relay.transaction import Outcome, Result
+from services.relay.model.attempt import Outcome, Result
+from services.relay.model.message import Action, QueuedDelivery, QueuedMessage, ReportedRecipient, Settled
+from services.relay.model.retry_schedule import UNCOUNTED_LIMIT, expiry, next_attempt
+from services.relay.model.states import State
 
 _RESULTS = {result: quoted(result.value) for result in Result}
 # RFC 3463: delivery time expired.
 EXPIRED = "4.4.7"
-
-
-@value(frozen=True, slots=True)
-class Settled:
-    """What one delivery is to become. `attempt` None: none was made, it is only given back."""
-
-    delivery_id: int
-    state: State
-    destination: str
-    due_at: int | None
-    attempts: int
-    # JSON; `started_at` makes it unique among those of the delivery.
-    attempt: str | None = None
-    started_at: int = 0
-    reply: str = ""
-    possible_duplicate: bool = False
 
 
 @value(frozen=True, slots=True)

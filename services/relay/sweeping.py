@@ -13,10 +13,11 @@ import structlog
 from services.relay.addressing import hears_of_failure, wants_delay
 from services.relay.clock import MICROSECONDS, Clock
 from services.relay.configuration.model import Configuration, QueueSettings
-from services.relay.dsn import Action, ReportedRecipient
 from services.relay.identifiers import Identifiers
-from services.relay.message import NewMessage, queue_id
 from services.relay.metrics import QUARANTINED, REPORTS, SWEPT
+from services.relay.model.message import Action, NewMessage, ReportedRecipient, queue_id
+from services.relay.model.retry_schedule import expiry, longest_delays, sweep
+from services.relay.model.states import State
 from services.relay.queue import ending
 from services.relay.queue.database import Connection, Database, QueueError
 from services.relay.queue.due_times import pull_back, pull_sweeps_back
@@ -26,9 +27,7 @@ from services.relay.queue.retention import forget_destinations, remove_old, shri
 from services.relay.queue.settling import Event, record_events
 from services.relay.queue.storing import store
 from services.relay.reporting import reports, waiting_copy
-from services.relay.schedule import expiry, longest_delays, sweep
 from services.relay.settlement import EXPIRED, LastAttempt
-from services.relay.states import State
 
 log = structlog.get_logger(__name__)
 

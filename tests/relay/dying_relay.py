@@ -16,6 +16,7 @@ from sqlalchemy.engine import make_url
 
 from libs.runtime import lifecycle
 from services.relay import __main__ as relay
+from services.relay.model.states import Kind, State
 from services.relay.queue.database import (
     Connection,
     Database,
@@ -25,7 +26,6 @@ from services.relay.queue.database import (
     Work,
     open_database,
 )
-from services.relay.states import Kind, State
 
 _STORED = "SELECT count(*) FROM messages WHERE submission_id IS NOT NULL"
 _CLAIMED = "SELECT count(*) FROM deliveries WHERE lease_owner IS NOT NULL AND attempts > 0"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from services.relay.configuration.model import Configuration, RelayHost
 from services.relay.delivery.relay_host_check import Step
 from services.relay.delivery.targets.explain import RouteExplanation
-from services.relay.transaction import Outcome, OutgoingMessage, OutgoingRecipient, Result, Route
+from services.relay.model.attempt import Outcome, OutgoingMessage, OutgoingRecipient, Result, Route
 
 
 @dataclass(frozen=True, slots=True)

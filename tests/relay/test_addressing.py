@@ -9,8 +9,8 @@ import pytest
 from libs.smtp.parameters import decode_original_recipient
 from services.relay.addressing import Wanted, address
 from services.relay.configuration.model import Alias, Configuration
-from services.relay.message import NewDelivery
-from services.relay.states import State
+from services.relay.model.message import NewDelivery
+from services.relay.model.states import State
 
 
 def expanded(alias: bytes, orcpt: bytes = b"") -> NewDelivery:

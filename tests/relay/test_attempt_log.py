@@ -9,10 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from services.relay.attempt_log import AttemptLog
-from services.relay.message import QueuedDelivery, QueuedMessage
-from services.relay.settlement import Settled
-from services.relay.states import Kind, State
-from services.relay.transaction import Outcome, Result, Route, RouteKind
+from services.relay.model.attempt import Outcome, Result, Route, RouteKind
+from services.relay.model.message import QueuedDelivery, QueuedMessage, Settled
+from services.relay.model.states import Kind, State
 
 
 @pytest.fixture(autouse=True)

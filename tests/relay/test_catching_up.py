@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from services.relay.configuration.model import Alias, Configuration, LocalDomain, Mailbox, MailboxKind
-from services.relay.message import Origin
-from services.relay.settlement import Settled
-from services.relay.states import State
+from services.relay.model.message import Origin, Settled
+from services.relay.model.states import State
 from tests.relay.whole_relay import WholeRelay
 
 # Of a client that may send to our own domains alone.

@@ -13,9 +13,9 @@ from services.relay import commits
 from services.relay.configuration.model import Configuration
 from services.relay.intake.intake import Result
 from services.relay.intake.submission import Frame
+from services.relay.model.states import State
 from services.relay.queue import leases
 from services.relay.queue.database import Connection, UnavailableError, Work, open_database
-from services.relay.states import State
 from tests.peers.postgres import Postgres
 from tests.relay.scripted_transport import ScriptedTransport, deferred
 from tests.relay.whole_relay import WholeRelay, incoming_of

@@ -13,9 +13,9 @@ from services.relay.addressing import Wanted
 from services.relay.clock import MICROSECONDS
 from services.relay.configuration.model import Alias, Configuration, LocalDomain, Mailbox, MailboxKind, RelayHost
 from services.relay.intake.intake import Result
+from services.relay.model.attempt import Outcome, OutgoingRecipient
+from services.relay.model.states import FOREVER, State
 from services.relay.queue.destinations import Suspension
-from services.relay.states import FOREVER, State
-from services.relay.transaction import Outcome, OutgoingRecipient
 from tests.relay.scripted_transport import ScriptedTransport, deferred, delivered, failed
 from tests.relay.whole_relay import CONTENT, WholeRelay
 

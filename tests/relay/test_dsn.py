@@ -15,7 +15,8 @@ import pytest
 from flufl.bounce import all_failures, scan_message
 
 from libs.smtp.parameters import utf8_xtext
-from services.relay.dsn import FULL_LIMIT, Action, Report, ReportedRecipient, build, is_automatic
+from services.relay.dsn import FULL_LIMIT, Report, build, is_automatic
+from services.relay.model.message import Action, ReportedRecipient
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "data" / "dsn" / "sisimai"
 ORIGINAL = (

@@ -20,10 +20,10 @@ from libs.runtime import rpc
 from services.relay.api.operator import Action
 from services.relay.intake.intake import Result
 from services.relay.intake.submission import Frame
+from services.relay.model.states import State
 from services.relay.queue.claiming import Claim
 from services.relay.queue.database import Connection, Database, SqliteDatabase, UnavailableError, Work
 from services.relay.queue.filters import MessageFilter
-from services.relay.states import State
 from tests.peers.smtp_sink import SmtpSink, Stage, reply
 from tests.relay.relay_process import RelayProcess, history, submission, submit, until_empty
 from tests.relay.scripted_transport import ScriptedTransport, deferred, delivered, failed

@@ -19,8 +19,8 @@ from services.relay.configuration.model import (
     RuleType,
     TargetType,
 )
+from services.relay.model.attempt import Route, RouteKind
 from services.relay.routing import examine, resolve
-from services.relay.transaction import Route, RouteKind
 
 MAILDIR = Mailbox(MailboxKind.MAILDIR, path="/srv/mail")
 JUNK = Mailbox(MailboxKind.MAILDIR, path="/srv/junk")

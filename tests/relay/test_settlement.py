@@ -7,13 +7,12 @@ import json
 from dataclasses import replace
 
 from services.relay.configuration.model import Alias, Configuration, QueueSettings
-from services.relay.dsn import Action, ReportedRecipient
-from services.relay.message import QueuedDelivery, QueuedMessage
+from services.relay.model.attempt import Outcome, Result
+from services.relay.model.message import Action, QueuedDelivery, QueuedMessage, ReportedRecipient, Settled
+from services.relay.model.retry_schedule import UNCOUNTED_LIMIT
+from services.relay.model.states import Kind, State
 from services.relay.reporting import reports
-from services.relay.schedule import UNCOUNTED_LIMIT
-from services.relay.settlement import Circumstances, LastAttempt, Settled, Settlements, settle
-from services.relay.states import Kind, State
-from services.relay.transaction import Outcome, Result
+from services.relay.settlement import Circumstances, LastAttempt, Settlements, settle
 
 SECOND = 1_000_000
 HOUR = 3600 * SECOND

@@ -7,9 +7,9 @@ from pathlib import Path
 from services.relay.api.operator import Action, Progress
 from services.relay.configuration.model import Configuration, QueueSettings
 from services.relay.intake.submission import Frame
+from services.relay.model.states import FOREVER, State
 from services.relay.queue.destinations import Suspension
 from services.relay.queue.filters import MessageFilter
-from services.relay.states import FOREVER, State
 from tests.relay.scripted_transport import ScriptedTransport, deferred
 from tests.relay.whole_relay import WholeRelay, incoming_of
 

@@ -18,7 +18,7 @@ from services.relay.clock import MICROSECONDS, Clock
 from services.relay.configuration.model import Configuration
 from services.relay.intake.intake import Ack, Stream
 from services.relay.intake.submission import Frame, Incoming
-from services.relay.message import Origin
+from services.relay.model.message import Origin
 from services.relay.process import Relay
 from services.relay.queue.database import Database, open_database
 from services.relay.queue.reading import StoredMessage, whole_message

@@ -11,10 +11,10 @@ import structlog
 from services.relay.addressing import hears_of_failure
 from services.relay.clock import Clock
 from services.relay.configuration.model import Configuration
-from services.relay.dsn import Action as ReportAction
-from services.relay.dsn import ReportedRecipient
 from services.relay.identifiers import Identifiers
-from services.relay.message import NewMessage, queue_id
+from services.relay.model.message import Action as ReportAction
+from services.relay.model.message import NewMessage, ReportedRecipient, queue_id
+from services.relay.model.states import State
 from services.relay.queue import ending
 from services.relay.queue.database import Connection, Database
 from services.relay.queue.ending import Open
@@ -23,7 +23,6 @@ from services.relay.queue.reading import Position, candidates
 from services.relay.queue.settling import Event, record_events
 from services.relay.queue.storing import store
 from services.relay.reporting import reports, waiting_copy
-from services.relay.states import State
 
 log = structlog.get_logger(__name__)
 

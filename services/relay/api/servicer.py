@@ -21,13 +21,13 @@ from services.relay.delivery.targets.explain import RouteExplanation
 from services.relay.expansion import expand_one
 from services.relay.intake.disk_space import Storage, StorageState
 from services.relay.intake.intake import Intake, Stream
-from services.relay.message import message_id
+from services.relay.model.message import message_id
+from services.relay.model.states import FOREVER
 from services.relay.queue import destinations, reading
 from services.relay.queue.database import Database, QueueError
 from services.relay.queue.destinations import Suspension
 from services.relay.queue.filters import MessageFilter
 from services.relay.queue.reading import Page, Position
-from services.relay.states import FOREVER
 from services.relay.suspensions import Suspensions
 
 log = structlog.get_logger(__name__)

@@ -15,8 +15,8 @@ from services.relay.delivery.smtp.transaction import Transaction
 from services.relay.delivery.targets.endpoint import Endpoint, HostFailedError
 from services.relay.delivery.targets.finder import TargetFinder
 from services.relay.delivery.targets.options import DeliveryOptions
-from services.relay.outcome import NOBODY, Peer, Verdict, by_operators_own_host, deferred, of_recipient
-from services.relay.transaction import Outcome, OutgoingRecipient, Result, Route, RouteKind
+from services.relay.model.attempt import Outcome, OutgoingRecipient, Result, Route, RouteKind
+from services.relay.model.outcome import NOBODY, Peer, Verdict, by_operators_own_host, deferred, of_recipient
 
 _UNREACHED = deferred(451, "4.4.1", "no mail server could be reached")
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from libs.smtp.header import Field, fields, from_mailboxes, split
 from services.relay.configuration.model import Configuration, DkimKey
-from services.relay.transaction import OutgoingMessage
+from services.relay.model.attempt import OutgoingMessage
 
 log = structlog.get_logger(__name__)
 

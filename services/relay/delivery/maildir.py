@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from unicodedata import normalize
 
-from services.relay.outcome import Verdict, deferred, failed
-from services.relay.transaction import Result
+from services.relay.model.attempt import Result
+from services.relay.model.outcome import Verdict, deferred, failed
 
 _counter = itertools.count(1)
 # Octets that stay as they are in a directory's name.

@@ -16,7 +16,7 @@ from services.relay.delivery.targets.endpoint import HostFailedError
 from services.relay.delivery.targets.finder import TargetFinder
 from services.relay.delivery.targets.mx_security import Found
 from services.relay.delivery.targets.options import Timeouts
-from services.relay.outcome import sanitised
+from services.relay.model.outcome import sanitised
 
 
 @value(frozen=True, slots=True)

@@ -29,8 +29,8 @@ from services.relay.delivery.targets.mx import Exchangers
 from services.relay.delivery.targets.mx_security import MxSecurity
 from services.relay.delivery.targets.options import DeliveryOptions, Timeouts
 from services.relay.delivery.targets.tls import Contexts
-from services.relay.outcome import Verdict, deferred, of_recipient
-from services.relay.transaction import Outcome, OutgoingMessage, OutgoingRecipient, Result, Route, RouteKind
+from services.relay.model.attempt import Outcome, OutgoingMessage, OutgoingRecipient, Result, Route, RouteKind
+from services.relay.model.outcome import Verdict, deferred, of_recipient
 
 # What a step of a relay host's test may take: somebody is waiting.
 _TEST_SECONDS = 20.0
@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 
 class MailTransport:
-    """services.relay.transaction.Transport over SMTP, LMTP and Maildir. One for the process and its event loop."""
+    """services.relay.model.attempt.Transport over SMTP, LMTP and Maildir. One for the process and its event loop."""
 
     def __init__(
         self,

@@ -19,11 +19,11 @@ from services.relay.configuration.model import Configuration
 from services.relay.identifiers import ExhaustedError, Identifiers
 from services.relay.intake.disk_space import Storage
 from services.relay.intake.submission import Frame, Incoming, Refusal
-from services.relay.message import NewMessage, Origin, Refused, queue_id, queued
 from services.relay.metrics import REFUSALS_DROPPED, REPORTS, SUBMISSIONS
+from services.relay.model.message import NewMessage, Origin, Refused, queue_id, queued
+from services.relay.model.retry_schedule import sweep
+from services.relay.model.states import Kind, State
 from services.relay.reporting import reports
-from services.relay.schedule import sweep
-from services.relay.states import Kind, State
 
 log = structlog.get_logger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from libs.smtp.value import value
 from services.relay.addressing import Wanted
-from services.relay.message import Origin
+from services.relay.model.message import Origin
 
 
 @value(frozen=True, slots=True)

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, literal_column, null, select, update
 
-from services.relay.message import QueuedDelivery, QueuedMessage
+from services.relay.model.message import QueuedDelivery, QueuedMessage
+from services.relay.model.states import HELD_BY_ROUTE, Kind, State
 from services.relay.queue.destinations import next_due, wake
 from services.relay.queue.statements import Many, Once, among, listed, not_among
 from services.relay.queue.tables import contents, deliveries, destinations, messages
-from services.relay.states import HELD_BY_ROUTE, Kind, State
 
 # Content up to this size is read with the claim.
 INLINE_OCTETS = 64 * 1024

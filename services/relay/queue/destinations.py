@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import Connection, Insert, bindparam, case, func, literal_column, null, or_, select, update
 
 from libs.smtp.value import value
+from services.relay.model.states import FOREVER
 from services.relay.queue.statements import Many, Once, upsert
 from services.relay.queue.tables import deliveries, destinations, messages
-from services.relay.states import FOREVER
 
 _LAST_ERROR = Many(
     update(destinations)

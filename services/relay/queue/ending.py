@@ -8,14 +8,14 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, literal_column, null, select, update
 
-from services.relay.message import QueuedMessage
+from services.relay.model.message import QueuedMessage
+from services.relay.model.states import Kind, State
 from services.relay.queue.claiming import read_content
 from services.relay.queue.destinations import wake
 from services.relay.queue.filters import MessageFilter
 from services.relay.queue.settling import close
 from services.relay.queue.statements import Many
 from services.relay.queue.tables import deliveries, messages
-from services.relay.states import Kind, State
 
 _END = Many(
     update(deliveries)

@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, exists, func, or_
 
 from libs.smtp.value import value
+from services.relay.model.states import Kind, State
 from services.relay.queue.tables import deliveries, messages
-from services.relay.states import Kind, State
 
 # Of the contract's DeliveryState, what the database tells apart by the hour.
 ACTIVE, DEFERRED, HELD = 1, 2, 3

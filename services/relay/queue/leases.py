@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, delete, insert, literal_column, null, select, update
 
+from services.relay.model.states import State
 from services.relay.queue.destinations import wake
 from services.relay.queue.tables import deliveries, identifiers, workers
-from services.relay.states import State
 
 # Deliveries freed in one transaction.
 _FREED_AT_ONCE = 1000

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, func, null, select, update
 
+from services.relay.model.states import State
 from services.relay.queue.settling import Event, close, record_events
 from services.relay.queue.tables import deliveries, messages
-from services.relay.states import State
 
 _FINISHED = [int(state) for state in State if not state.open]
 

@@ -10,9 +10,9 @@ from sqlalchemy import Connection, and_, func, or_, select
 
 from libs.smtp import header
 from libs.smtp.value import value
+from services.relay.model.states import State
 from services.relay.queue.filters import MessageFilter, state_of
 from services.relay.queue.tables import attempts, contents, deliveries, events, messages
-from services.relay.states import State
 
 # Messages looked at for one page: a filter that matches hardly any gives a short page, and a token to go on.
 _WINDOW = 20_000

@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, literal_column, select, update
 
 from libs.smtp.value import value
+from services.relay.model.states import State
 from services.relay.queue.destinations import wake
 from services.relay.queue.statements import Many
 from services.relay.queue.tables import deliveries, destinations, messages
-from services.relay.states import State
 
 # Sender, recipient, quarantine to destination.
 Resolve = Callable[[bytes, bytes, bool], str]

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from sqlalchemy import BigInteger, Connection, bindparam, case, delete, insert, literal_column, null, select, update
 
 from libs.smtp.value import value
-from services.relay.message import NewMessage
+from services.relay.model.message import NewMessage, Settled
+from services.relay.model.states import State
 from services.relay.queue.destinations import record_errors, wake
 from services.relay.queue.statements import Many, Once, Row, among, listed
 from services.relay.queue.storing import store
 from services.relay.queue.tables import attempts, contents, deliveries, events, messages
-from services.relay.settlement import Settled
-from services.relay.states import State
 
 
 @value(frozen=True, slots=True)

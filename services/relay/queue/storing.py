@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, delete, insert, select
 
-from services.relay.message import NewMessage, Refused, domain_of
+from services.relay.model.message import NewMessage, Refused, domain_of
+from services.relay.model.states import Kind, State
 from services.relay.queue.destinations import wake
 from services.relay.queue.statements import Many, Once, Row, among, listed
 from services.relay.queue.tables import attempts, contents, deliveries, events, messages
-from services.relay.states import Kind, State
 
 _INSERT_MESSAGE = Many(insert(messages), messages.c.keys())
 _INSERT_CONTENT = Many(insert(contents), contents.c.keys())

@@ -13,8 +13,8 @@ import uvloop
 
 from services.relay.configuration.model import Configuration, LocalDomain, Mailbox, RelayHost, RelayHostAuth
 from services.relay.delivery import DeliveryOptions, MailTransport, Timeouts, open_transport
+from services.relay.model.attempt import Outcome, OutgoingMessage, OutgoingRecipient, Route
 from services.relay.routing import resolve
-from services.relay.transaction import Outcome, OutgoingMessage, OutgoingRecipient, Route
 from tests.peers.dns import DnsServer
 from tests.peers.ports import free_address, free_port
 from tests.peers.smtp_sink import Offer, SmtpSink

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from services.relay.configuration.model import Configuration, DkimKey
 from services.relay.delivery.dkim import Signer, signatures
-from services.relay.message import QueuedMessage
-from services.relay.states import Kind
-from services.relay.transaction import OutgoingMessage
+from services.relay.model.attempt import OutgoingMessage
+from services.relay.model.message import QueuedMessage
+from services.relay.model.states import Kind
 from tests.peers.dns import DnsServer
 
 NOW = 1_764_000_000

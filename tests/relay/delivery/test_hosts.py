@@ -9,7 +9,7 @@ import pytest
 
 from services.relay.configuration.model import Mailbox, MailboxKind, RelayDomain, Resolvers
 from services.relay.delivery import DeliveryOptions, own_addresses
-from services.relay.transaction import Result, RouteKind
+from services.relay.model.attempt import Result, RouteKind
 from tests.peers.dns import DnsServer
 from tests.peers.dns_misbehaviour import Behaviour
 from tests.peers.ports import free_address

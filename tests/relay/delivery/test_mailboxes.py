@@ -12,7 +12,7 @@ import pytest
 
 from services.relay.configuration.model import Mailbox, MailboxKind
 from services.relay.delivery.maildir import mailbox_directory
-from services.relay.transaction import Result
+from services.relay.model.attempt import Result
 from tests.peers.smtp_sink import Close, Offer, SmtpSink, Stage, reply
 from tests.relay.delivery.conftest import CONTENT, Gateway
 

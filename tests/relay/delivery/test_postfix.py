@@ -11,7 +11,7 @@ import trustme
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from services.relay.configuration.model import QueueSettings
-from services.relay.transaction import OutgoingMessage, OutgoingRecipient, Result
+from services.relay.model.attempt import OutgoingMessage, OutgoingRecipient, Result
 from tests.peers.postfix import Postfix
 from tests.peers.smtp_sink import SmtpSink
 from tests.relay.delivery.conftest import SENDER, Gateway

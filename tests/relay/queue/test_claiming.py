@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 from sqlalchemy import text
 
-from services.relay.message import NewDelivery, NewMessage
+from services.relay.model.message import NewDelivery, NewMessage, Settled
+from services.relay.model.states import FOREVER, Kind, State
 from services.relay.queue import leases
 from services.relay.queue.claiming import Claim, claim
 from services.relay.queue.database import Connection, Database, open_database
@@ -16,8 +17,6 @@ from services.relay.queue.destinations import Suspension, resume, suspend
 from services.relay.queue.due_times import pull_back
 from services.relay.queue.settling import Settlement, Settling, settle
 from services.relay.queue.storing import store
-from services.relay.settlement import Settled
-from services.relay.states import FOREVER, Kind, State
 
 NOW = 1_800_000_000_000_000
 SECOND = 1_000_000

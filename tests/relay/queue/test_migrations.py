@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from services.relay.message import NewMessage, Origin
+from services.relay.model.message import NewMessage, Origin
 from services.relay.queue import database as schema
 from services.relay.queue.claiming import Claim, claim
 from services.relay.queue.database import Connection, open_database

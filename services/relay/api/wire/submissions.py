@@ -12,7 +12,7 @@ from services.relay.api.wire.fields import clean, microseconds
 from services.relay.intake.disk_space import StorageState
 from services.relay.intake.intake import Ack, Result
 from services.relay.intake.submission import Chunk, Frame, Incoming, Refusal
-from services.relay.message import Origin
+from services.relay.model.message import Origin
 
 _RESULTS = {
     Result.STORED: pb.SubmitAck.RESULT_STORED,

@@ -10,11 +10,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from posthouse.relay.v1 import relay_pb2 as pb
 
 from services.relay.api.wire.fields import optional, timestamp
-from services.relay.message import queue_id
+from services.relay.model.message import queue_id
+from services.relay.model.states import FOREVER, Kind, State
 from services.relay.queue.destinations import DestinationView
 from services.relay.queue.filters import state_of
 from services.relay.queue.reading import StoredMessage
-from services.relay.states import FOREVER, Kind, State
 
 # Attempts that were none: kept in the same place for want of a better.
 _NO_ATTEMPT = ("held", "discarded")

@@ -9,7 +9,7 @@ from aiosmtplib.errors import SMTPAuthenticationError
 
 from services.relay.configuration.model import RelayHostAuth
 from services.relay.delivery.smtp.protocol import DeliveryProtocol
-from services.relay.outcome import Reply
+from services.relay.model.outcome import Reply
 
 # Over TLS the simplest comes first; without it the one that doesn't show the password.
 _OVER_TLS = ("plain", "login", "cram-md5")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiosmtplib.esmtp import parse_esmtp_extensions
 
 from libs.smtp.value import value
-from services.relay.outcome import Reply
+from services.relay.model.outcome import Reply
 
 
 @value(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from services.relay.delivery.smtp.protocol import DeliveryProtocol
 from services.relay.delivery.targets.endpoint import Endpoint, HostFailedError
-from services.relay.outcome import Stage, lost
+from services.relay.model.outcome import Stage, lost
 
 # An address that hasn't answered in this time gets company from the next; the first to connect is used, so that a
 # broken address family (RFC 8305) or a dead host costs a moment and not the whole time-out. Another host is less

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 
 from services.relay.delivery.smtp.capabilities import Capabilities
-from services.relay.outcome import Verdict, failed
-from services.relay.transaction import OutgoingMessage, OutgoingRecipient
+from services.relay.model.attempt import OutgoingMessage, OutgoingRecipient
+from services.relay.model.outcome import Verdict, failed
 
 # Nothing of this is in a canonical address; whatever else went wrong, it never gets into a command.
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")

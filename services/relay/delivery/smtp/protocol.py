@@ -11,7 +11,7 @@ from aiosmtplib.protocol import SMTPProtocol
 
 from services.relay.delivery.smtp.replies import MalformedReplyError, ReplyReader
 from services.relay.delivery.targets.tls import TlsPlan
-from services.relay.outcome import Reply
+from services.relay.model.outcome import Reply
 
 # Content is handed over in pieces of this many octets, so that "no progress" is seen as such (C49).
 _BLOCK = 65_536

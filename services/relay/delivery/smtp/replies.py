@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.relay.outcome import Reply
+from services.relay.model.outcome import Reply
 
 # RFC 5321 4.5.3.1.5 allows 512 octets a line; real servers pass that.
 _LINE_LIMIT = 8192

@@ -13,7 +13,7 @@ from services.relay.delivery.smtp.protocol import ConnectionFailedError, Deliver
 from services.relay.delivery.targets.endpoint import Endpoint, HostFailedError, Loop
 from services.relay.delivery.targets.options import Timeouts
 from services.relay.delivery.targets.tls import Contexts, server_name
-from services.relay.outcome import Peer, Reply, Stage, Verdict, deferred, failed, judge, lost, sanitised
+from services.relay.model.outcome import Peer, Reply, Stage, Verdict, deferred, failed, judge, lost, sanitised
 
 
 class Watcher(Protocol):

@@ -8,8 +8,8 @@ from services.relay.delivery.smtp.message import PreparedMessage, rcpt, recipien
 from services.relay.delivery.smtp.protocol import ConnectionFailedError
 from services.relay.delivery.smtp.session import Session
 from services.relay.delivery.targets.options import Timeouts
-from services.relay.outcome import Reply, Stage, Verdict, deferred, judge, lost
-from services.relay.transaction import OutgoingRecipient, Result
+from services.relay.model.attempt import OutgoingRecipient, Result
+from services.relay.model.outcome import Reply, Stage, Verdict, deferred, judge, lost
 
 _SERVICE_CLOSES = 421
 

@@ -7,7 +7,7 @@ from enum import Enum
 from libs.smtp.value import value
 from services.relay.configuration.model import RelayHostAuth
 from services.relay.delivery.targets.tls import TlsPlan
-from services.relay.outcome import Peer, Verdict
+from services.relay.model.outcome import Peer, Verdict
 
 
 class Loop(Enum):

@@ -9,8 +9,8 @@ from services.relay.delivery.targets.finder import TargetFinder
 from services.relay.delivery.targets.mx import Host
 from services.relay.delivery.targets.mx_security import Found
 from services.relay.delivery.targets.tls import TlsPlan
+from services.relay.model.attempt import Route, RouteKind
 from services.relay.routing import RuleReport, examine
-from services.relay.transaction import Route, RouteKind
 
 _KINDS = {RouteKind.HOLD: "held", RouteKind.FAIL: "failed"}
 

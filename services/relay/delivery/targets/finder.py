@@ -8,7 +8,7 @@ from services.relay.delivery.targets.mx import Exchangers, Families, Host, Ourse
 from services.relay.delivery.targets.mx_security import Found, MxSecurity, found
 from services.relay.delivery.targets.options import DeliveryOptions
 from services.relay.delivery.targets.tls import OPPORTUNISTIC, TlsPlan
-from services.relay.transaction import Route, RouteKind
+from services.relay.model.attempt import Route, RouteKind
 
 _SMTP_PORT = 25
 # RFC 2033 leaves the port open, and forbids 25.

@@ -13,7 +13,7 @@ from dns.rdtypes.ANY.MX import MX
 from libs.smtp.address import canonical_domain
 from libs.smtp.value import value
 from services.relay.delivery.targets.dns import Finding, HostsFile, Lookup, Resolver
-from services.relay.outcome import Verdict, deferred, failed
+from services.relay.model.outcome import Verdict, deferred, failed
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network

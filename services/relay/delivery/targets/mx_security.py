@@ -12,7 +12,7 @@ from services.relay.delivery.targets.endpoint import Endpoint, Loop
 from services.relay.delivery.targets.mta_sts import MtaStsPolicies, Sought
 from services.relay.delivery.targets.mx import Host, Targets, parse_literal
 from services.relay.delivery.targets.tls import OPPORTUNISTIC, TlsPlan
-from services.relay.outcome import Verdict, deferred
+from services.relay.model.outcome import Verdict, deferred
 
 _MTA_STS = TlsPlan("mta-sts", verify=True)
 

@@ -11,7 +11,7 @@ import trustme
 
 from services.relay.configuration.model import RelayHostAuth
 from services.relay.delivery.smtp.auth import mechanism
-from services.relay.transaction import Result
+from services.relay.model.attempt import Result
 from tests.peers.smtp_sink import Close, Offer, SmtpSink, Stage, reply
 from tests.relay.delivery.conftest import Gateway
 

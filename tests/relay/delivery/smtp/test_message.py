@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.relay.delivery.smtp.message import PreparedMessage
-from services.relay.transaction import OutgoingMessage
+from services.relay.model.attempt import OutgoingMessage
 
 # Where the search for dots changes its ways.
 _HEAD = 8192

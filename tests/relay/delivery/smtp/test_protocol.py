@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from services.relay.delivery.smtp.protocol import ConnectionFailedError, DeliveryProtocol
-from services.relay.outcome import Reply
+from services.relay.model.outcome import Reply
 
 
 class HandTimer:

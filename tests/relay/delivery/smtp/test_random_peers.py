@@ -7,7 +7,7 @@ import random
 import pytest
 
 from services.relay.configuration.model import Mailbox, MailboxKind
-from services.relay.transaction import Outcome, Result
+from services.relay.model.attempt import Outcome, Result
 from tests.peers.smtp_sink import Close, Offer, Reset, Send, SmtpSink, Stage, Transaction, reply
 from tests.relay.delivery.conftest import Gateway, MxHosts
 

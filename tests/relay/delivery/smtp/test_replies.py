@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from services.relay.delivery.smtp import replies as reading
 from services.relay.delivery.smtp.capabilities import Capabilities
 from services.relay.delivery.smtp.replies import MalformedReplyError, ReplyReader
-from services.relay.outcome import Reply
+from services.relay.model.outcome import Reply
 
 TEXTS = st.binary(max_size=60).map(lambda text: text.replace(b"\r", b"").replace(b"\n", b""))
 REPLIES = st.tuples(st.integers(200, 599), st.lists(TEXTS, min_size=1, max_size=4))

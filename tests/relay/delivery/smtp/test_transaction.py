@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from services.relay.configuration.model import QueueSettings
-from services.relay.transaction import OutgoingMessage, OutgoingRecipient, Result
+from services.relay.model.attempt import OutgoingMessage, OutgoingRecipient, Result
 from tests.peers.smtp_sink import Close, Ending, Endless, Offer, Reset, SmtpSink, Stage, in_packets, reply
 from tests.relay.delivery.conftest import CONTENT, SENDER, Gateway
 

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from services.relay.delivery.targets.dane import TlsaRecord, verify
-from services.relay.transaction import Outcome, Result
+from services.relay.model.attempt import Outcome, Result
 from tests.peers.dns import DnsServer
 from tests.peers.dns_misbehaviour import Behaviour
 from tests.peers.smtp_sink import SmtpSink

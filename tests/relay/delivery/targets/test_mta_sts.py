@@ -14,7 +14,7 @@ import trustme
 
 from services.relay.delivery import networks
 from services.relay.delivery.targets.mta_sts_policy import Policy, parse, record_id
-from services.relay.transaction import Outcome, Result
+from services.relay.model.attempt import Outcome, Result
 from tests.peers.dns import DnsServer
 from tests.peers.dns_misbehaviour import Behaviour
 from tests.peers.smtp_sink import SmtpSink

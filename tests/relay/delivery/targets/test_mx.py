@@ -14,7 +14,7 @@ import pytest
 from services.relay.delivery.targets.dns import Finding, HostsFile, Resolver, absolute, parse_server
 from services.relay.delivery.targets.mx import Exchangers, Ourselves, Targets, parse_literal
 from services.relay.delivery.targets.options import PROHIBITED_NETWORKS, networks, of_literals, own_addresses
-from services.relay.transaction import Result
+from services.relay.model.attempt import Result
 from tests.peers.dns import DnsServer
 from tests.peers.dns_misbehaviour import Behaviour
 

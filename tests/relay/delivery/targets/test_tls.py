@@ -13,7 +13,7 @@ import trustme
 
 from services.relay.configuration.model import RelayHost
 from services.relay.delivery.targets.tls import BrokenTls, server_name
-from services.relay.transaction import Result
+from services.relay.model.attempt import Result
 from tests.peers.dns import DnsServer
 from tests.peers.smtp_sink import Close, Ending, Offer, SmtpSink, Stage, UpgradeBroken, in_packets, reply
 from tests.relay.delivery.conftest import CONTENT, Gateway, MxHosts

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from services.relay.outcome import Peer, Reply, Stage, enhanced_code, judge, lost, of_recipient, sanitised
-from services.relay.transaction import Result
+from services.relay.model.attempt import Result
+from services.relay.model.outcome import Peer, Reply, Stage, enhanced_code, judge, lost, of_recipient, sanitised
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from enum import Enum
 
 from libs.smtp.value import value
-from services.relay.states import Kind, State
-from services.relay.transaction import OutgoingMessage, OutgoingRecipient
+from services.relay.model.attempt import OutgoingMessage, OutgoingRecipient
+from services.relay.model.states import Kind, State
 
 
 @value(frozen=True, slots=True)
@@ -211,3 +212,48 @@ def domain_of(address: bytes) -> str:
 def distinct(recipients: Sequence[bytes]) -> list[bytes]:
     """In order, each once."""
     return list(dict.fromkeys(recipients))
+
+
+@value(frozen=True, slots=True)
+class Settled:
+    """What one delivery is to become. `attempt` None: none was made, it is only given back."""
+
+    delivery_id: int
+    state: State
+    destination: str
+    due_at: int | None
+    attempts: int
+    # JSON; `started_at` makes it unique among those of the delivery.
+    attempt: str | None = None
+    started_at: int = 0
+    reply: str = ""
+    possible_duplicate: bool = False
+
+
+class Action(Enum):
+    """RFC 3464 2.3.3."""
+
+    FAILED = "failed"
+    DELAYED = "delayed"
+    DELIVERED = "delivered"
+    RELAYED = "relayed"
+    EXPANDED = "expanded"
+
+
+@value(frozen=True, slots=True)
+class ReportedRecipient:
+    """What is told of one recipient. Times in microseconds since 1970."""
+
+    address: bytes
+    action: Action
+    # RFC 3463, of the class that the action wants: 5 or 4 on failure (4.4.7 on expiry), 4 on delay, 2 otherwise.
+    status: str
+    # ORCPT as received (addr-type;xtext); empty when not given.
+    orcpt: bytes = b""
+    # 0: our own finding.
+    code: int = 0
+    text: str = ""
+    # The server that gave the reply; empty when none did.
+    remote_host: str = ""
+    last_attempt_at: int | None = None
+    will_retry_until: int | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.relay.configuration.model import QueueSettings
-from services.relay.schedule import delay_notice, expiry, next_attempt, retry_delay, sweep
+from services.relay.model.retry_schedule import delay_notice, expiry, next_attempt, retry_delay, sweep
 
 DEFAULT = QueueSettings()
 SECOND = 1_000_000

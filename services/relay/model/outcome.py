@@ -8,7 +8,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from libs.smtp.value import value
-from services.relay.transaction import Outcome, Result
+from services.relay.model.attempt import Outcome, Result
 
 # Of a reply's text in an outcome, characters.
 _TEXT_LIMIT = 2000

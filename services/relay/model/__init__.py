@@ -1,0 +1,1 @@
+"""The values that intake, queue, scheduler, delivery and reports share. Pure."""
