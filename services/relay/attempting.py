@@ -13,16 +13,16 @@ from libs.runtime import tracing
 from services.relay.attempt_log import AttemptLog
 from services.relay.backlog import Job
 from services.relay.clock import MICROSECONDS, Clock
-from services.relay.commits import Committer
 from services.relay.configuration.model import Configuration, key_of
-from services.relay.identifiers import ExhaustedError, Identifiers
-from services.relay.leasing import Leaseholder
 from services.relay.metrics import ATTEMPTS, DELIVERY_SECONDS, QUARANTINED, REPORTS
 from services.relay.model.attempt import Outcome, Result, Route, RouteKind, Transport
 from services.relay.model.message import NewMessage, QueuedDelivery, QueuedMessage, Settled, domain_of, queue_id
 from services.relay.model.states import HELD_BY_ROUTE, Kind, State
 from services.relay.queue.claiming import read_content
 from services.relay.queue.database import Database, QueueError
+from services.relay.queue.group_commit import Committer
+from services.relay.queue.identifiers import ExhaustedError, Identifiers
+from services.relay.queue.leaseholder import Leaseholder
 from services.relay.queue.quarantine import quarantine
 from services.relay.queue.settling import Event, Settlement
 from services.relay.readdressing import readdressed

@@ -16,14 +16,14 @@ from libs.runtime.lifecycle import within
 from services.relay.attempting import Attempts
 from services.relay.backlog import Job, Lane, Room
 from services.relay.clock import MICROSECONDS, Clock
-from services.relay.commits import Committer
 from services.relay.configuration.model import Configuration
-from services.relay.leasing import Leaseholder
 from services.relay.model.attempt import Transport
 from services.relay.model.message import NewMessage, queue_id, queued
 from services.relay.queue import leases
 from services.relay.queue.claiming import Claim, claim, earliest_wake
 from services.relay.queue.database import Connection, Database, QueueError
+from services.relay.queue.group_commit import Committer
+from services.relay.queue.leaseholder import Leaseholder
 from services.relay.suspensions import Suspensions
 
 log = structlog.get_logger(__name__)

@@ -16,16 +16,16 @@ from services.relay.api.servicer import SERVICE, Explainer, RelayServicer
 from services.relay.attempting import Attempts
 from services.relay.backlog import Room
 from services.relay.clock import Clock
-from services.relay.commits import Committer
 from services.relay.configuration.watch import ConfigurationWatch
 from services.relay.dispatcher import Dispatcher
-from services.relay.figures import QueueFigures
-from services.relay.identifiers import Identifiers
 from services.relay.intake.disk_space import Storage
 from services.relay.intake.intake import Intake
-from services.relay.leasing import Leaseholder
 from services.relay.model.attempt import Transport
 from services.relay.queue.database import Database, QueueError, SqliteDatabase
+from services.relay.queue.gauges import QueueFigures
+from services.relay.queue.group_commit import Committer
+from services.relay.queue.identifiers import Identifiers
+from services.relay.queue.leaseholder import Leaseholder
 from services.relay.settings import Settings
 from services.relay.suspensions import Suspensions
 from services.relay.sweeping import Sweeper

@@ -13,7 +13,6 @@ import structlog
 from services.relay.addressing import hears_of_failure, wants_delay
 from services.relay.clock import MICROSECONDS, Clock
 from services.relay.configuration.model import Configuration, QueueSettings
-from services.relay.identifiers import Identifiers
 from services.relay.metrics import QUARANTINED, REPORTS, SWEPT
 from services.relay.model.message import Action, NewMessage, ReportedRecipient, queue_id
 from services.relay.model.retry_schedule import expiry, longest_delays, sweep
@@ -22,6 +21,7 @@ from services.relay.queue import ending
 from services.relay.queue.database import Connection, Database, QueueError
 from services.relay.queue.due_times import pull_back, pull_sweeps_back
 from services.relay.queue.ending import Open
+from services.relay.queue.identifiers import Identifiers
 from services.relay.queue.quarantine import quarantine_message
 from services.relay.queue.retention import forget_destinations, remove_old, shrink
 from services.relay.queue.settling import Event, record_events

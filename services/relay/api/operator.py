@@ -11,7 +11,6 @@ import structlog
 from services.relay.addressing import hears_of_failure
 from services.relay.clock import Clock
 from services.relay.configuration.model import Configuration
-from services.relay.identifiers import Identifiers
 from services.relay.model.message import Action as ReportAction
 from services.relay.model.message import NewMessage, ReportedRecipient, queue_id
 from services.relay.model.states import State
@@ -19,6 +18,7 @@ from services.relay.queue import ending
 from services.relay.queue.database import Connection, Database
 from services.relay.queue.ending import Open
 from services.relay.queue.filters import MessageFilter
+from services.relay.queue.identifiers import Identifiers
 from services.relay.queue.reading import Position, candidates
 from services.relay.queue.settling import Event, record_events
 from services.relay.queue.storing import store

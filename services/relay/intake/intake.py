@@ -14,15 +14,15 @@ from libs.smtp.value import value
 from services.relay.addressing import address
 from services.relay.backlog import Room
 from services.relay.clock import Clock
-from services.relay.commits import Committer
 from services.relay.configuration.model import Configuration
-from services.relay.identifiers import ExhaustedError, Identifiers
 from services.relay.intake.disk_space import Storage
 from services.relay.intake.submission import Frame, Incoming, Refusal
 from services.relay.metrics import REFUSALS_DROPPED, REPORTS, SUBMISSIONS
 from services.relay.model.message import NewMessage, Origin, Refused, queue_id, queued
 from services.relay.model.retry_schedule import sweep
 from services.relay.model.states import Kind, State
+from services.relay.queue.group_commit import Committer
+from services.relay.queue.identifiers import ExhaustedError, Identifiers
 from services.relay.reporting import reports
 
 log = structlog.get_logger(__name__)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from sqlalchemy import text
 
 from services.relay.clock import Clock
-from services.relay.figures import QueueFigures
 from services.relay.metrics import QUEUE_DELIVERIES, QUEUE_OLDEST_AGE
 from services.relay.queue.database import Database
 from services.relay.queue.depth import Depth, depth
+from services.relay.queue.gauges import QueueFigures
 from tests.relay.queue.test_claiming import NOW, SECOND, claimed, database, put, waiting
 
 __all__ = ["database"]

@@ -9,12 +9,11 @@ from typing import Any, TypeVar
 
 import pytest
 
-from services.relay import commits
 from services.relay.configuration.model import Configuration
 from services.relay.intake.intake import Result
 from services.relay.intake.submission import Frame
 from services.relay.model.states import State
-from services.relay.queue import leases
+from services.relay.queue import group_commit, leases
 from services.relay.queue.database import Connection, UnavailableError, Work, open_database
 from tests.peers.postgres import Postgres
 from tests.relay.scripted_transport import ScriptedTransport, deferred
@@ -74,7 +73,7 @@ async def test_a_refused_submission_that_is_in_the_database_after_all_is_removed
 async def test_a_settlement_waits_for_the_next_submission_and_goes_with_it(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commits, "_ALONE_SECONDS", 3600)
+    monkeypatch.setattr(group_commit, "_ALONE_SECONDS", 3600)
     async with WholeRelay(database_url, tmp_path) as relay:
         first = await relay.submit(b"u@one.test")
         await relay.transport.until_ended(1)
@@ -97,15 +96,15 @@ async def test_submissions_of_many_sessions_wait_until_half_of_the_usual_number_
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    gather = commits.Committer._gather
+    gather = group_commit.Committer._gather
 
-    def counted(committer: commits.Committer) -> commits._Batch:
+    def counted(committer: group_commit.Committer) -> group_commit._Batch:
         batch = gather(committer)
         sizes.append(len(batch.stores))
         return batch
 
-    monkeypatch.setattr(commits, "_COMPANY_SECONDS", 3600)
-    monkeypatch.setattr(commits.Committer, "_gather", counted)
+    monkeypatch.setattr(group_commit, "_COMPANY_SECONDS", 3600)
+    monkeypatch.setattr(group_commit.Committer, "_gather", counted)
     async with WholeRelay(database_url, tmp_path) as relay:
         relay.stream.feed(Frame(tuple(incoming_of([b"u@one.test"]) for _ in range(5)), (), (), ()))
         await relay.acks(5)

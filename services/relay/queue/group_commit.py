@@ -20,7 +20,6 @@ from typing import Protocol
 import structlog
 
 from services.relay.clock import Clock
-from services.relay.leasing import Leaseholder
 from services.relay.metrics import (
     COMMIT_FAILURES,
     COMMIT_SECONDS,
@@ -31,6 +30,7 @@ from services.relay.metrics import (
 from services.relay.model.message import NewMessage, Refused, queue_id
 from services.relay.queue import leases
 from services.relay.queue.database import Connection, Database, StorageFullError, UnavailableError
+from services.relay.queue.leaseholder import Leaseholder
 from services.relay.queue.settling import Settlement, settle
 from services.relay.queue.storing import forget, store, store_refused
 

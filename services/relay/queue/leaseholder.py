@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import structlog
 
 from services.relay.clock import MICROSECONDS, Clock
-from services.relay.identifiers import Identifiers
 from services.relay.metrics import LEASES_FREED
 from services.relay.queue import leases
 from services.relay.queue.database import Connection, Database, QueueError
+from services.relay.queue.identifiers import Identifiers
 from services.relay.queue.settling import Event, record_events
 
 log = structlog.get_logger(__name__)
