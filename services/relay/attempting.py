@@ -26,7 +26,7 @@ from services.relay.queue.leaseholder import Leaseholder
 from services.relay.queue.quarantine import quarantine
 from services.relay.queue.settling import Event, Settlement
 from services.relay.readdressing import readdressed
-from services.relay.reporting import reports
+from services.relay.reports.reporting import reports
 from services.relay.routing import resolve
 from services.relay.settlement import Circumstances, settle
 from services.relay.suspensions import Suspensions

@@ -7,7 +7,7 @@ from services.relay.configuration.model import Configuration
 from services.relay.model.message import NewMessage, Origin, QueuedDelivery, QueuedMessage
 from services.relay.model.retry_schedule import sweep
 from services.relay.model.states import HELD_BY_ROUTE, State
-from services.relay.reporting import reports
+from services.relay.reports.reporting import reports
 
 
 def readdressed(

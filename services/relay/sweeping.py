@@ -26,7 +26,7 @@ from services.relay.queue.quarantine import quarantine_message
 from services.relay.queue.retention import forget_destinations, remove_old, shrink
 from services.relay.queue.settling import Event, record_events
 from services.relay.queue.storing import store
-from services.relay.reporting import reports, waiting_copy
+from services.relay.reports.reporting import reports, waiting_copy
 from services.relay.settlement import EXPIRED, LastAttempt
 
 log = structlog.get_logger(__name__)

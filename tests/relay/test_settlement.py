@@ -11,7 +11,7 @@ from services.relay.model.attempt import Outcome, Result
 from services.relay.model.message import Action, QueuedDelivery, QueuedMessage, ReportedRecipient, Settled
 from services.relay.model.retry_schedule import UNCOUNTED_LIMIT
 from services.relay.model.states import Kind, State
-from services.relay.reporting import reports
+from services.relay.reports.reporting import reports
 from services.relay.settlement import Circumstances, LastAttempt, Settlements, settle
 
 SECOND = 1_000_000

@@ -22,7 +22,7 @@ from services.relay.queue.identifiers import Identifiers
 from services.relay.queue.reading import Position, candidates
 from services.relay.queue.settling import Event, record_events
 from services.relay.queue.storing import store
-from services.relay.reporting import reports, waiting_copy
+from services.relay.reports.reporting import reports, waiting_copy
 
 log = structlog.get_logger(__name__)
 

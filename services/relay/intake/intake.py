@@ -23,7 +23,7 @@ from services.relay.model.retry_schedule import sweep
 from services.relay.model.states import Kind, State
 from services.relay.queue.group_commit import Committer
 from services.relay.queue.identifiers import ExhaustedError, Identifiers
-from services.relay.reporting import reports
+from services.relay.reports.reporting import reports
 
 log = structlog.get_logger(__name__)
 

@@ -15,10 +15,10 @@ import pytest
 from flufl.bounce import all_failures, scan_message
 
 from libs.smtp.parameters import utf8_xtext
-from services.relay.dsn import FULL_LIMIT, Report, build, is_automatic
 from services.relay.model.message import Action, ReportedRecipient
+from services.relay.reports.dsn import FULL_LIMIT, Report, build, is_automatic
 
-SAMPLES = Path(__file__).parents[3] / "shared" / "data" / "dsn" / "sisimai"
+SAMPLES = Path(__file__).parents[4] / "shared" / "data" / "dsn" / "sisimai"
 ORIGINAL = (
     b"Received: from client.test\r\n\tby gw.test; Thu, 1 Jan 2026 00:00:00 +0000\r\n"
     b"From: Anna <anna@sender.test>\r\nTo: u@one.test\r\nSubject: hello\r\nMessage-ID: <m1@sender.test>\r\n"

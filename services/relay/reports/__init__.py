@@ -1,0 +1,1 @@
+"""Delivery status notifications: what they say, and when one is made."""
