@@ -26,7 +26,7 @@ from bench.workloads import DRAIN
 from services.relay.configuration.model import Configuration
 from services.relay.delivery import DeliveryOptions, open_transport
 from services.relay.model.attempt import OutgoingMessage, OutgoingRecipient, Result
-from services.relay.routing import resolve
+from services.relay.routing.rules import resolve
 from tests.peers.blackhole import Blackhole
 from tests.peers.dns import DnsServer
 from tests.peers.ports import free_address

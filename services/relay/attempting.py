@@ -27,7 +27,7 @@ from services.relay.queue.quarantine import quarantine
 from services.relay.queue.settling import Event, Settlement
 from services.relay.readdressing import readdressed
 from services.relay.reports.reporting import reports
-from services.relay.routing import resolve
+from services.relay.routing.rules import resolve
 from services.relay.settlement import Circumstances, settle
 from services.relay.suspensions import Suspensions
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from services.relay.addressing import NextId, Wanted, address
 from services.relay.configuration.model import Configuration
 from services.relay.model.message import NewMessage, Origin, QueuedDelivery, QueuedMessage
 from services.relay.model.retry_schedule import sweep
 from services.relay.model.states import HELD_BY_ROUTE, State
 from services.relay.reports.reporting import reports
+from services.relay.routing.recipients import NextId, Wanted, address
 
 
 def readdressed(

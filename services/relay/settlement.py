@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from json.encoder import encode_basestring_ascii as quoted
 
 from libs.smtp.value import value
-from services.relay.addressing import hears_of_failure
 from services.relay.configuration.model import QueueSettings
 from services.relay.model.attempt import Outcome, Result
 from services.relay.model.message import Action, QueuedDelivery, QueuedMessage, ReportedRecipient, Settled
 from services.relay.model.retry_schedule import UNCOUNTED_LIMIT, expiry, next_attempt
 from services.relay.model.states import State
+from services.relay.routing.recipients import hears_of_failure
 
 _RESULTS = {result: quoted(result.value) for result in Result}
 # RFC 3463: delivery time expired.

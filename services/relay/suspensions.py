@@ -13,7 +13,7 @@ from services.relay.queue import rerouting
 from services.relay.queue.claiming import wake_held_by_route
 from services.relay.queue.database import Database, QueueError
 from services.relay.queue.destinations import Suspension, resume, suspend, suspensions
-from services.relay.routing import resolve
+from services.relay.routing.rules import resolve
 
 log = structlog.get_logger(__name__)
 

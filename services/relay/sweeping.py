@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 import structlog
 
-from services.relay.addressing import hears_of_failure, wants_delay
 from services.relay.clock import MICROSECONDS, Clock
 from services.relay.configuration.model import Configuration, QueueSettings
 from services.relay.metrics import QUARANTINED, REPORTS, SWEPT
@@ -27,6 +26,7 @@ from services.relay.queue.retention import forget_destinations, remove_old, shri
 from services.relay.queue.settling import Event, record_events
 from services.relay.queue.storing import store
 from services.relay.reports.reporting import reports, waiting_copy
+from services.relay.routing.recipients import hears_of_failure, wants_delay
 from services.relay.settlement import EXPIRED, LastAttempt
 
 log = structlog.get_logger(__name__)

@@ -13,7 +13,6 @@ from typing import Any, Self
 from sqlalchemy import text
 
 from libs.runtime.lifecycle import Shutdown
-from services.relay.addressing import Wanted
 from services.relay.clock import MICROSECONDS, Clock
 from services.relay.configuration.model import Configuration
 from services.relay.intake.intake import Ack, Stream
@@ -23,6 +22,7 @@ from services.relay.process import Relay
 from services.relay.queue.database import Database, open_database
 from services.relay.queue.reading import StoredMessage, whole_message
 from services.relay.queue.settling import Settlement
+from services.relay.routing.recipients import Wanted
 from services.relay.settings import Settings
 from tests.relay.scripted_transport import ScriptedTransport
 

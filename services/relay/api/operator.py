@@ -8,7 +8,6 @@ from enum import Enum
 
 import structlog
 
-from services.relay.addressing import hears_of_failure
 from services.relay.clock import Clock
 from services.relay.configuration.model import Configuration
 from services.relay.model.message import Action as ReportAction
@@ -23,6 +22,7 @@ from services.relay.queue.reading import Position, candidates
 from services.relay.queue.settling import Event, record_events
 from services.relay.queue.storing import store
 from services.relay.reports.reporting import reports, waiting_copy
+from services.relay.routing.recipients import hears_of_failure
 
 log = structlog.get_logger(__name__)
 

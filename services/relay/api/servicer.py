@@ -18,7 +18,6 @@ from services.relay.clock import Clock
 from services.relay.configuration.model import Configuration, RelayHost
 from services.relay.delivery.relay_host_check import Step
 from services.relay.delivery.targets.explain import RouteExplanation
-from services.relay.expansion import expand_one
 from services.relay.intake.disk_space import Storage, StorageState
 from services.relay.intake.intake import Intake, Stream
 from services.relay.model.message import message_id
@@ -28,6 +27,7 @@ from services.relay.queue.database import Database, QueueError
 from services.relay.queue.destinations import Suspension
 from services.relay.queue.filters import MessageFilter
 from services.relay.queue.reading import Page, Position
+from services.relay.routing.aliases import expand_one
 from services.relay.suspensions import Suspensions
 
 log = structlog.get_logger(__name__)

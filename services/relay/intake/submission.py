@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from libs.smtp.value import value
-from services.relay.addressing import Wanted
 from services.relay.model.message import Origin
+from services.relay.routing.recipients import Wanted
 
 
 @value(frozen=True, slots=True)

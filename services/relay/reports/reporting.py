@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from services.relay.addressing import NextId, Wanted, address
 from services.relay.configuration.model import Configuration
-from services.relay.expansion import postmasters
 from services.relay.model.message import Action, NewMessage, QueuedMessage, ReportedRecipient, queue_id, queued
 from services.relay.model.retry_schedule import sweep
 from services.relay.model.states import Kind, State
 from services.relay.reports.dsn import Report, build, is_automatic, recipients_by_action
+from services.relay.routing.aliases import postmasters
+from services.relay.routing.recipients import NextId, Wanted, address
 
 
 def reports(

@@ -14,7 +14,7 @@ import uvloop
 from services.relay.configuration.model import Configuration, LocalDomain, Mailbox, RelayHost, RelayHostAuth
 from services.relay.delivery import DeliveryOptions, MailTransport, Timeouts, open_transport
 from services.relay.model.attempt import Outcome, OutgoingMessage, OutgoingRecipient, Route
-from services.relay.routing import resolve
+from services.relay.routing.rules import resolve
 from tests.peers.dns import DnsServer
 from tests.peers.ports import free_address, free_port
 from tests.peers.smtp_sink import Offer, SmtpSink

@@ -9,7 +9,7 @@ from posthouse.relay.v1 import relay_pb2 as pb
 from services.relay.configuration.model import RelayHost, RelayHostAuth
 from services.relay.delivery.relay_host_check import Step
 from services.relay.delivery.targets.explain import RouteExplanation
-from services.relay.expansion import Expanded
+from services.relay.routing.aliases import Expanded
 
 
 def resolved(of: RouteExplanation, expanded: Expanded) -> pb.ResolvedRoute:

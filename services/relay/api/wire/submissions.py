@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from posthouse.relay.v1 import relay_pb2 as pb
 
 from libs.runtime.tracing import well_formed
-from services.relay.addressing import Wanted
 from services.relay.api.wire.fields import clean, microseconds
 from services.relay.intake.disk_space import StorageState
 from services.relay.intake.intake import Ack, Result
 from services.relay.intake.submission import Chunk, Frame, Incoming, Refusal
 from services.relay.model.message import Origin
+from services.relay.routing.recipients import Wanted
 
 _RESULTS = {
     Result.STORED: pb.SubmitAck.RESULT_STORED,

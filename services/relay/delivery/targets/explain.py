@@ -10,7 +10,7 @@ from services.relay.delivery.targets.mx import Host
 from services.relay.delivery.targets.mx_security import Found
 from services.relay.delivery.targets.tls import TlsPlan
 from services.relay.model.attempt import Route, RouteKind
-from services.relay.routing import RuleReport, examine
+from services.relay.routing.rules import RuleReport, examine
 
 _KINDS = {RouteKind.HOLD: "held", RouteKind.FAIL: "failed"}
 

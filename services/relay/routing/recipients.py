@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from libs.smtp.parameters import MAX_ORCPT_OCTETS, encode_xtext, utf8_xtext
 from libs.smtp.value import value
 from services.relay.configuration.model import Configuration
-from services.relay.expansion import Expanded, expand, stands_for_itself
 from services.relay.model.message import Action, NewDelivery, ReportedRecipient
 from services.relay.model.states import Kind, State
-from services.relay.routing import resolve
+from services.relay.routing.aliases import Expanded, expand, stands_for_itself
+from services.relay.routing.rules import resolve
 
 NextId = Callable[[], int]
 

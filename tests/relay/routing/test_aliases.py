@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from services.relay.configuration.model import Alias, Configuration, LocalDomain
-from services.relay.expansion import MAX_ADDRESSES, MAX_DEPTH, Expanded, expand, expand_one, postmasters
+from services.relay.routing.aliases import MAX_ADDRESSES, MAX_DEPTH, Expanded, expand, expand_one, postmasters
 
 
 def configuration(

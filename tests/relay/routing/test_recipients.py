@@ -7,10 +7,10 @@ import itertools
 import pytest
 
 from libs.smtp.parameters import decode_original_recipient
-from services.relay.addressing import Wanted, address
 from services.relay.configuration.model import Alias, Configuration
 from services.relay.model.message import NewDelivery
 from services.relay.model.states import State
+from services.relay.routing.recipients import Wanted, address
 
 
 def expanded(alias: bytes, orcpt: bytes = b"") -> NewDelivery:

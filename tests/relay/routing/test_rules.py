@@ -20,7 +20,7 @@ from services.relay.configuration.model import (
     TargetType,
 )
 from services.relay.model.attempt import Route, RouteKind
-from services.relay.routing import examine, resolve
+from services.relay.routing.rules import examine, resolve
 
 MAILDIR = Mailbox(MailboxKind.MAILDIR, path="/srv/mail")
 JUNK = Mailbox(MailboxKind.MAILDIR, path="/srv/junk")

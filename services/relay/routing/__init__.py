@@ -1,0 +1,1 @@
+"""Which way each recipient goes: roles, aliases, and relay rules. Pure."""
