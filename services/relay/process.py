@@ -13,11 +13,8 @@ from libs.runtime.lifecycle import Background, Shutdown, StartupError, within
 from libs.runtime.metrics import MetricsServer
 from services.relay.api.operator import Operator
 from services.relay.api.servicer import SERVICE, Explainer, RelayServicer
-from services.relay.attempting import Attempts
-from services.relay.backlog import Room
 from services.relay.clock import Clock
 from services.relay.configuration.watch import ConfigurationWatch
-from services.relay.dispatcher import Dispatcher
 from services.relay.intake.disk_space import Storage
 from services.relay.intake.intake import Intake
 from services.relay.model.attempt import Transport
@@ -26,9 +23,12 @@ from services.relay.queue.gauges import QueueFigures
 from services.relay.queue.group_commit import Committer
 from services.relay.queue.identifiers import Identifiers
 from services.relay.queue.leaseholder import Leaseholder
+from services.relay.scheduler.attempts import Attempts
+from services.relay.scheduler.backlog import Room
+from services.relay.scheduler.dispatcher import Dispatcher
+from services.relay.scheduler.expiry import Sweeper
+from services.relay.scheduler.suspensions import Suspensions
 from services.relay.settings import Settings
-from services.relay.suspensions import Suspensions
-from services.relay.sweeping import Sweeper
 
 log = structlog.get_logger(__name__)
 

@@ -28,7 +28,7 @@ from services.relay.queue.destinations import Suspension
 from services.relay.queue.filters import MessageFilter
 from services.relay.queue.reading import Page, Position
 from services.relay.routing.aliases import expand_one
-from services.relay.suspensions import Suspensions
+from services.relay.scheduler.suspensions import Suspensions
 
 log = structlog.get_logger(__name__)
 

@@ -11,7 +11,6 @@ import structlog
 
 from libs.runtime import tracing
 from libs.smtp.value import value
-from services.relay.backlog import Room
 from services.relay.clock import Clock
 from services.relay.configuration.model import Configuration
 from services.relay.intake.disk_space import Storage
@@ -24,6 +23,7 @@ from services.relay.queue.group_commit import Committer
 from services.relay.queue.identifiers import ExhaustedError, Identifiers
 from services.relay.reports.reporting import reports
 from services.relay.routing.recipients import address
+from services.relay.scheduler.backlog import Room
 
 log = structlog.get_logger(__name__)
 

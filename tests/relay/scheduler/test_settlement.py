@@ -12,7 +12,7 @@ from services.relay.model.message import Action, QueuedDelivery, QueuedMessage, 
 from services.relay.model.retry_schedule import UNCOUNTED_LIMIT
 from services.relay.model.states import Kind, State
 from services.relay.reports.reporting import reports
-from services.relay.settlement import Circumstances, LastAttempt, Settlements, settle
+from services.relay.scheduler.settlement import Circumstances, LastAttempt, Settlements, settle
 
 SECOND = 1_000_000
 HOUR = 3600 * SECOND

@@ -27,7 +27,7 @@ from services.relay.queue.settling import Event, record_events
 from services.relay.queue.storing import store
 from services.relay.reports.reporting import reports, waiting_copy
 from services.relay.routing.recipients import hears_of_failure, wants_delay
-from services.relay.settlement import EXPIRED, LastAttempt
+from services.relay.scheduler.settlement import EXPIRED, LastAttempt
 
 log = structlog.get_logger(__name__)
 

@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from libs.runtime import tracing
-from services.relay.attempt_log import AttemptLog
-from services.relay.backlog import Job
 from services.relay.clock import MICROSECONDS, Clock
 from services.relay.configuration.model import Configuration, key_of
 from services.relay.metrics import ATTEMPTS, DELIVERY_SECONDS, QUARANTINED, REPORTS
@@ -25,11 +23,13 @@ from services.relay.queue.identifiers import ExhaustedError, Identifiers
 from services.relay.queue.leaseholder import Leaseholder
 from services.relay.queue.quarantine import quarantine
 from services.relay.queue.settling import Event, Settlement
-from services.relay.readdressing import readdressed
 from services.relay.reports.reporting import reports
 from services.relay.routing.rules import resolve
-from services.relay.settlement import Circumstances, settle
-from services.relay.suspensions import Suspensions
+from services.relay.scheduler.attempt_log import AttemptLog
+from services.relay.scheduler.backlog import Job
+from services.relay.scheduler.held_mail import readdressed
+from services.relay.scheduler.settlement import Circumstances, settle
+from services.relay.scheduler.suspensions import Suspensions
 
 log = structlog.get_logger(__name__)
 

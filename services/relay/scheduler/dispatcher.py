@@ -13,8 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from libs.runtime.lifecycle import within
-from services.relay.attempting import Attempts
-from services.relay.backlog import Job, Lane, Room
 from services.relay.clock import MICROSECONDS, Clock
 from services.relay.configuration.model import Configuration
 from services.relay.model.attempt import Transport
@@ -24,7 +22,9 @@ from services.relay.queue.claiming import Claim, claim, earliest_wake
 from services.relay.queue.database import Connection, Database, QueueError
 from services.relay.queue.group_commit import Committer
 from services.relay.queue.leaseholder import Leaseholder
-from services.relay.suspensions import Suspensions
+from services.relay.scheduler.attempts import Attempts
+from services.relay.scheduler.backlog import Job, Lane, Room
+from services.relay.scheduler.suspensions import Suspensions
 
 log = structlog.get_logger(__name__)
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from services.relay.attempt_log import AttemptLog
 from services.relay.model.attempt import Outcome, Result, Route, RouteKind
 from services.relay.model.message import QueuedDelivery, QueuedMessage, Settled
 from services.relay.model.states import Kind, State
+from services.relay.scheduler.attempt_log import AttemptLog
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from services.relay import dispatcher
 from services.relay.clock import MICROSECONDS
 from services.relay.configuration.model import Alias, Configuration, LocalDomain, Mailbox, MailboxKind, RelayHost
 from services.relay.intake.intake import Result
@@ -16,6 +15,7 @@ from services.relay.model.attempt import Outcome, OutgoingRecipient
 from services.relay.model.states import FOREVER, State
 from services.relay.queue.destinations import Suspension
 from services.relay.routing.recipients import Wanted
+from services.relay.scheduler import dispatcher
 from tests.relay.scripted_transport import ScriptedTransport, deferred, delivered, failed
 from tests.relay.whole_relay import CONTENT, WholeRelay
 

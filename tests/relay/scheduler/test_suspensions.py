@@ -8,10 +8,10 @@ from typing import Any, TypeVar, cast
 import pytest
 from structlog.testing import capture_logs
 
-from services.relay import suspensions
 from services.relay.configuration.model import Configuration
 from services.relay.queue.database import Database, UnavailableError, Work
-from services.relay.suspensions import Suspensions
+from services.relay.scheduler import suspensions
+from services.relay.scheduler.suspensions import Suspensions
 from tests.relay.whole_relay import HandClock
 
 T = TypeVar("T")

@@ -1,0 +1,1 @@
+"""When each delivery is tried, and what becomes of it."""
