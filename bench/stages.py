@@ -45,7 +45,7 @@ _STAGES: Mapping[str, Mapping[str, str]] = {
         "libs/runtime/logging.py": "log and figures",
     },
     "relay": {
-        "services/relay/wire/": "frames in and acknowledgements",
+        "services/relay/api/wire/": "frames in and acknowledgements",
         "services/relay/api/servicer.py": "frames in and acknowledgements",
         "services/relay/intake/intake.py": "frames in and acknowledgements",
         "services/relay/routing/recipients.py": "recipients and routes",
@@ -53,7 +53,6 @@ _STAGES: Mapping[str, Mapping[str, str]] = {
         "services/relay/routing/rules.py": "recipients and routes",
         "services/relay/queue/group_commit.py": "commits, but for the queue's thread",
         "services/relay/queue/": "commits, but for the queue's thread",
-        "services/relay/queue/identifiers.py": "commits, but for the queue's thread",
         "services/relay/scheduler/dispatcher.py": "whose turn it is",
         "services/relay/delivery/concurrency.py": "whose turn it is",
         "services/relay/delivery/": "SMTP to the next hop",
