@@ -51,10 +51,10 @@ stubs-check: $(STAMP) ## Fail when the committed stubs are not those of the cont
 	@$(BIN)/python scripts/generate_stubs.py --check proto
 
 openapi: $(STAMP) ## Generate openapi.json
-	@$(BIN)/python -m services.config_api.openapi > openapi.json
+	@$(BIN)/python -m services.config_api openapi > openapi.json
 
 openapi-check: $(STAMP) ## Fail when the committed openapi.json is not that of the code
-	@$(BIN)/python -m services.config_api.openapi | diff -u openapi.json - || { echo "openapi.json is stale: make openapi"; exit 1; }
+	@$(BIN)/python -m services.config_api openapi | diff -u openapi.json - || { echo "openapi.json is stale: make openapi"; exit 1; }
 
 cases: $(STAMP) ## Sort docs/cases.md and follow tests that moved
 	@$(BIN)/python scripts/cases.py --fix

@@ -17,10 +17,10 @@ from libs.runtime import lifecycle, logging, rpc
 from libs.runtime.dialing import Dialers
 from libs.runtime.lifecycle import Background, Shutdown, StartupError
 from libs.runtime.metrics import MetricsServer
-from services.config_api import bootstrap, publisher
+from services.config_api import bootstrap, openapi, publisher
 from services.config_api import settings as environment
 from services.config_api.access import Access, FailureLimit
-from services.config_api.app import create_app
+from services.config_api.app import create_app, describe_app
 from services.config_api.audit.repository import AuditLog
 from services.config_api.clients import PolicyClient, RelayClient
 from services.config_api.context import Parts
@@ -263,7 +263,8 @@ async def _migrate(_: Shutdown) -> None:
 
 
 def command(arguments: list[str]) -> None:
-    """No argument: serve. `migrate`: only bring the database up to date. `rotate-secret-key`: a new key for secrets."""
+    """No argument: serve. `migrate` only brings the database up to date. `rotate-secret-key` seals the secrets under a
+    new key. `openapi` prints the OpenAPI document."""
     match arguments:
         case []:
             lifecycle.run(main)
@@ -271,8 +272,10 @@ def command(arguments: list[str]) -> None:
             lifecycle.run(_migrate)
         case ["rotate-secret-key"]:
             lifecycle.run(_rotate)
+        case ["openapi"]:
+            sys.stdout.write(openapi.text(describe_app()))
         case _:
-            sys.exit("usage: python -m services.config_api [migrate | rotate-secret-key]")
+            sys.exit("usage: python -m services.config_api [migrate | rotate-secret-key | openapi]")
 
 
 if __name__ == "__main__":

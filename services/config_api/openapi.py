@@ -1,9 +1,8 @@
-"""The OpenAPI 3.1 document: `python -m services.config_api.openapi` prints it, the same for the same code."""
+"""The OpenAPI 3.1 document: the same text for the same code."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -99,13 +98,3 @@ def _complete(parameter: dict[str, Any]) -> None:
     if description is not None:
         parameter.setdefault("description", description)
         parameter["schema"].pop("title", None)
-
-
-def main() -> None:
-    from services.config_api.app import describe_app
-
-    sys.stdout.write(text(describe_app()))
-
-
-if __name__ == "__main__":
-    main()
