@@ -28,9 +28,9 @@ from posthouse.config.v1 import config_pb2_grpc
 from libs.runtime import rpc
 from services.config_api.access_rules.resource import ACCESS_RULES
 from services.config_api.accounts.resource import ACCOUNTS
-from services.config_api.database import Database
-from services.config_api.revision import Actor, Write
-from services.config_api.store import Store
+from services.config_api.storage.database import Database
+from services.config_api.storage.documents import Store
+from services.config_api.storage.revision import Actor, Write
 from tests.peers.ports import free_port
 from tests.peers.postgres import Postgres
 

@@ -21,20 +21,20 @@ from services.config_api import bootstrap, openapi, publisher
 from services.config_api import settings as environment
 from services.config_api.access import Access, FailureLimit
 from services.config_api.app import create_app, describe_app
-from services.config_api.audit.repository import AuditLog
 from services.config_api.clients import PolicyClient, RelayClient
 from services.config_api.context import Parts
-from services.config_api.custody import Custody
-from services.config_api.database import Database
 from services.config_api.editing import Editor
-from services.config_api.hits import HitStore
 from services.config_api.metrics import DATABASE_UP, REVISION
-from services.config_api.passwords import PasswordHashing
 from services.config_api.replica import Feed, Replica
 from services.config_api.rotation import rotate
-from services.config_api.sealing import Sealer, SealError, load_sealer
+from services.config_api.secrets.passwords import PasswordHashing
+from services.config_api.secrets.sealing import Sealer, SealError, load_sealer
+from services.config_api.secrets.stored_secrets import Custody
 from services.config_api.settings import Settings
-from services.config_api.store import Store
+from services.config_api.storage.audit_log import AuditLog
+from services.config_api.storage.database import Database
+from services.config_api.storage.documents import Store
+from services.config_api.storage.usage_counters import HitStore
 from services.config_api.surroundings import StoredSurroundings, read_machine
 
 log = structlog.get_logger(__name__)

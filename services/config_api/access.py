@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from libs.smtp.network import counter_key
 from services.config_api.api_keys.resource import hash_key
 from services.config_api.api_keys.schemas import ROLES
-from services.config_api.identifiers import now_us
 from services.config_api.metrics import FAILED_KEYS
 from services.config_api.problems import Problem
 from services.config_api.replica import KeyRecord, Replica, key_record
-from services.config_api.revision import Actor
-from services.config_api.store import Store
+from services.config_api.storage.documents import Store
+from services.config_api.storage.identifiers import now_us
+from services.config_api.storage.revision import Actor
 
 _CLIENTS_REMEMBERED = 10_000
 _LONGEST_KEY = 512

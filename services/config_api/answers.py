@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from services.config_api.editing import Changed, time_text
 from services.config_api.entity_tags import entity_tag
 from services.config_api.problems import MEDIA_TYPE
-from services.config_api.repeats import Kept
 from services.config_api.resources import Body, Collection, Resource, shown_body
-from services.config_api.store import Document
+from services.config_api.storage.documents import Document
+from services.config_api.storage.idempotency import Kept
 
 _ID = "0192f3c4-5a6b-7c8d-9e0f-1a2b3c4d5e6f"
 Id = Annotated[str, Field(description="Made by the service; sorts by creation.", examples=[_ID])]

@@ -17,12 +17,12 @@ from services.config_api.api_keys.resource import API_KEYS, make_key
 from services.config_api.api_keys.ways_in import has_admin_key
 from services.config_api.catalogue import SINGLETONS
 from services.config_api.editing import validate
-from services.config_api.identifiers import now_us
 from services.config_api.resources import Body, Singleton
-from services.config_api.revision import Actor, Revision, Write
-from services.config_api.sealing import Sealer, SealError
-from services.config_api.store import Store, find
-from services.config_api.tables import documents, unique_keys
+from services.config_api.secrets.sealing import Sealer, SealError
+from services.config_api.storage.documents import Store, find
+from services.config_api.storage.identifiers import now_us
+from services.config_api.storage.revision import Actor, Revision, Write
+from services.config_api.storage.tables import documents, unique_keys
 
 log = structlog.get_logger(__name__)
 

@@ -13,11 +13,9 @@ from pydantic import BaseModel, ValidationError
 
 from services.config_api.api_keys.resource import API_KEYS
 from services.config_api.api_keys.ways_in import keep_one
-from services.config_api.custody import Custody, join
 from services.config_api.entity_tags import required_versions
 from services.config_api.merge_patch import merge
 from services.config_api.problems import Problem, from_pydantic, invalid_field, not_found, stale
-from services.config_api.repeats import Kept, Repeat
 from services.config_api.resources import (
     Body,
     Collection,
@@ -28,8 +26,10 @@ from services.config_api.resources import (
     Surroundings,
     shown_body,
 )
-from services.config_api.revision import Actor, Revision, Write
-from services.config_api.store import Document, Store, find
+from services.config_api.secrets.stored_secrets import Custody, join
+from services.config_api.storage.documents import Document, Store, find
+from services.config_api.storage.idempotency import Kept, Repeat
+from services.config_api.storage.revision import Actor, Revision, Write
 
 # All questions of one check together; what is not answered then is left out.
 _CHECK_SECONDS = 4

@@ -16,11 +16,11 @@ from services.config_api.entity_tags import not_modified
 from services.config_api.fields import Decimal
 from services.config_api.merge_patch import patch_model
 from services.config_api.problems import FieldError, invalid, not_found
-from services.config_api.repeats import Kept
 from services.config_api.resources import Body as StoredBody
 from services.config_api.resources import Collection, Resource, Singleton, shown_body
-from services.config_api.revision import Actor
-from services.config_api.store import Document
+from services.config_api.storage.documents import Document
+from services.config_api.storage.idempotency import Kept
+from services.config_api.storage.revision import Actor
 
 MERGE_PATCH = "application/merge-patch+json"
 _ID = re.compile(r"[0-9a-f-]{1,64}")

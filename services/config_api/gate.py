@@ -19,11 +19,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from services.config_api.client_address import client_address
 from services.config_api.context import Parts
-from services.config_api.database import outage
 from services.config_api.metrics import REQUEST_SECONDS, REQUESTS
 from services.config_api.problems import MEDIA_TYPE, Problem, malformed
-from services.config_api.revision import Actor
 from services.config_api.settings import Network
+from services.config_api.storage.database import outage
+from services.config_api.storage.revision import Actor
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

@@ -11,9 +11,9 @@ import structlog
 from posthouse.config.v1 import config_pb2 as pb
 from sqlalchemy.exc import SQLAlchemyError
 
-from services.config_api.hits import Hits, HitStore
 from services.config_api.metrics import WATCHERS
 from services.config_api.replica import Feed, Replica
+from services.config_api.storage.usage_counters import Hits, HitStore
 
 log = structlog.get_logger(__name__)
 

@@ -12,13 +12,13 @@ from sqlalchemy import select
 from libs.runtime.metrics import fingerprint
 from services.config_api import snapshot
 from services.config_api.catalogue import RESOURCES
-from services.config_api.diff import load
 from services.config_api.metrics import SNAPSHOT_DIGEST
 from services.config_api.pages import Pages
 from services.config_api.resources import Body
-from services.config_api.sealing import Sealer
-from services.config_api.store import Store, every
-from services.config_api.tables import changes, head
+from services.config_api.secrets.sealing import Sealer
+from services.config_api.storage.diff import load
+from services.config_api.storage.documents import Store, every
+from services.config_api.storage.tables import changes, head
 
 # Of one part, unless a single object is larger. A change makes one part anew; each costs the watchers a message.
 PART_OCTETS = 256 * 1024

@@ -8,14 +8,14 @@ from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.runtime.lifecycle import StartupError
-from services.config_api import sealing
 from services.config_api.catalogue import RESOURCES
-from services.config_api.database import Database
-from services.config_api.diff import dump, load
 from services.config_api.resources import Body, Resource, member, with_member
-from services.config_api.sealing import Sealer, SealError
+from services.config_api.secrets import sealing
+from services.config_api.secrets.sealing import Sealer, SealError
 from services.config_api.settings import Settings
-from services.config_api.tables import changes, documents, idempotency
+from services.config_api.storage.database import Database
+from services.config_api.storage.diff import dump, load
+from services.config_api.storage.tables import changes, documents, idempotency
 
 _BATCH = 500
 

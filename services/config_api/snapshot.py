@@ -15,7 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from posthouse.config.v1 import config_pb2 as pb
 
 from services.config_api.resources import Body
-from services.config_api.sealing import Sealer
+from services.config_api.secrets.sealing import Sealer
 
 _MEGABYTE = 1_048_576
 _MODES = {"off": pb.MODE_OFF, "shadow": pb.MODE_SHADOW, "enforce": pb.MODE_ENFORCE}

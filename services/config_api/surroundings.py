@@ -17,7 +17,7 @@ import dns.resolver
 import dns.reversename
 
 from services.config_api.resources import Body, MailHost
-from services.config_api.store import Store
+from services.config_api.storage.documents import Store
 
 _QUESTION_SECONDS = 1.0
 _DNS_PORT = 53

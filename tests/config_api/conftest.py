@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from services.config_api import bootstrap
-from services.config_api.database import Database
-from services.config_api.sealing import load_sealer
-from services.config_api.store import Store
+from services.config_api.secrets.sealing import load_sealer
+from services.config_api.storage.database import Database
+from services.config_api.storage.documents import Store
 from tests.config_api.service import ADMIN_KEY, Service, running
 from tests.peers.dns import DnsServer
 from tests.peers.postgres import Postgres

@@ -19,8 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.runtime import rpc
 from libs.runtime.lifecycle import Shutdown
 from services.config_api.__main__ import run
-from services.config_api.database import Database
 from services.config_api.settings import Settings
+from services.config_api.storage.database import Database
 
 ADMIN_KEY = "an-admin-key-for-tests-of-config-api"
 NOWHERE = "127.0.0.1:1"

@@ -11,8 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import select, update
 
-from services.config_api import repeats
-from services.config_api.tables import idempotency
+from services.config_api.storage import idempotency, tables
 from tests.config_api.peers import FakeRelay, peers
 from tests.config_api.service import START_SECONDS, Service, running, writing
 
@@ -105,11 +104,11 @@ async def test_a_request_that_a_crash_ended_does_not_keep_its_key(operated: Oper
     path = "/v1/queue/messages/q1:retry"
     await service.api.post(path, headers=KEY)
     async with writing(service) as connection:
-        await connection.execute(update(idempotency).values(status=repeats._BEGUN))
+        await connection.execute(update(tables.idempotency).values(status=idempotency._BEGUN))
     assert (await service.api.post(path, headers=KEY)).status_code == 409
     async with writing(service) as connection:
-        began = (await connection.execute(select(idempotency.c.created_at))).scalar_one()
-        await connection.execute(update(idempotency).values(created_at=began - repeats._ABANDONED_US))
+        began = (await connection.execute(select(tables.idempotency.c.created_at))).scalar_one()
+        await connection.execute(update(tables.idempotency).values(created_at=began - idempotency._ABANDONED_US))
     done = await service.api.post(path, headers=KEY)
     assert (done.status_code, "idempotency-replayed" in done.headers) == (200, False)
 

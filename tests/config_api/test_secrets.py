@@ -12,7 +12,7 @@ from argon2 import PasswordHasher
 
 from libs.runtime.lifecycle import StartupError
 from services.config_api.rotation import rotate
-from services.config_api.sealing import KEY_FILE, Sealer, SealError
+from services.config_api.secrets.sealing import KEY_FILE, Sealer, SealError
 from tests.config_api.service import Service, running, settings
 
 PASSWORD = "correct horse battery staple"

@@ -15,10 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.runtime.lifecycle import StartupError
 from libs.smtp.address import is_host_name
-from services.config_api import bootstrap, database, publisher, tables
+from services.config_api import bootstrap, publisher
 from services.config_api.bootstrap import ADMIN_KEY_FILE
-from services.config_api.database import Database
 from services.config_api.settings import load
+from services.config_api.storage import database, tables
+from services.config_api.storage.database import Database
 from tests.config_api.service import START_SECONDS, running, settings
 from tests.peers.postgres import Postgres
 
@@ -285,7 +286,7 @@ def test_settings_that_make_no_sense_are_named(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_an_unreadable_key_file_is_refused(tmp_path: Path) -> None:
-    from services.config_api.sealing import KEY_FILE, load_sealer
+    from services.config_api.secrets.sealing import KEY_FILE, load_sealer
 
     load_sealer("", tmp_path)
     (tmp_path / KEY_FILE).chmod(0o644)

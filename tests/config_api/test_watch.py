@@ -15,11 +15,11 @@ from posthouse.config.v1 import config_pb2 as pb
 
 from services.config_api import replica, snapshot
 from services.config_api.catalogue import RESOURCES
-from services.config_api.database import Database
 from services.config_api.replica import Replica
-from services.config_api.revision import Actor, Write
-from services.config_api.sealing import Sealer
-from services.config_api.store import Store
+from services.config_api.secrets.sealing import Sealer
+from services.config_api.storage.database import Database
+from services.config_api.storage.documents import Store
+from services.config_api.storage.revision import Actor, Write
 from tests.config_api.service import Service, policy_snapshot, running
 
 REQUEST = pb.WatchRequest(consumer="test")

@@ -8,9 +8,9 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.config_api.api_keys.resource import API_KEYS
-from services.config_api.diff import load
 from services.config_api.problems import Problem
-from services.config_api.tables import documents
+from services.config_api.storage.diff import load
+from services.config_api.storage.tables import documents
 
 
 async def has_admin_key(connection: AsyncConnection) -> bool:

@@ -14,7 +14,7 @@ from services.config_api.context import needs, parts
 from services.config_api.editing import time_text
 from services.config_api.fields import DIGITS
 from services.config_api.queue.schemas import FilterText, PageQuery
-from services.config_api.revision import Actor
+from services.config_api.storage.revision import Actor
 
 router = APIRouter(tags=["history"])
 

@@ -14,7 +14,7 @@ from services.config_api.blocked_clients.schemas import BlockedClientPage
 from services.config_api.context import acted, needs, parts
 from services.config_api.problems import not_found
 from services.config_api.queue.schemas import PageQuery
-from services.config_api.revision import Actor
+from services.config_api.storage.revision import Actor
 from services.config_api.wire import page_token
 
 router = APIRouter(tags=["security"])

@@ -11,7 +11,7 @@ from services.config_api.answers import problem_responses
 from services.config_api.context import needs, parts
 from services.config_api.explain import wire
 from services.config_api.explain.schemas import MailToRoute, RouteExplained, SessionExplained, SessionToExplain
-from services.config_api.revision import Actor
+from services.config_api.storage.revision import Actor
 
 Reader = Annotated[Actor, Depends(needs("reader"))]
 

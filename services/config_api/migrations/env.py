@@ -1,4 +1,4 @@
-"""Alembic's entry; the connection and options come from services.config_api.database."""
+"""Alembic's entry; the connection and options come from services.config_api.storage.database."""
 
 from alembic import context
 

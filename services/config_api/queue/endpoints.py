@@ -27,7 +27,7 @@ from services.config_api.queue.schemas import (
     QueueActionName,
     Suspension,
 )
-from services.config_api.revision import Actor
+from services.config_api.storage.revision import Actor
 
 Reader = Annotated[Actor, Depends(needs("reader"))]
 Operator = Annotated[Actor, Depends(needs("operator"))]

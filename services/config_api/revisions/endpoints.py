@@ -15,8 +15,8 @@ from services.config_api.editing import time_text
 from services.config_api.fields import DIGITS, Decimal
 from services.config_api.paths import BEFORE_COLON
 from services.config_api.queue.schemas import PageQuery
-from services.config_api.revision import Actor
 from services.config_api.revisions.repository import Change, Revisions
+from services.config_api.storage.revision import Actor
 
 Reader = Annotated[Actor, Depends(needs("reader"))]
 _LARGEST = (1 << 53) - 1

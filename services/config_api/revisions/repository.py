@@ -10,13 +10,13 @@ from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.config_api.catalogue import RESOURCES
-from services.config_api.diff import difference, load
 from services.config_api.problems import not_found
-from services.config_api.repeats import Kept, Repeat
 from services.config_api.resources import Body, Collection, Resource
-from services.config_api.revision import Actor, Write
-from services.config_api.store import Store
-from services.config_api.tables import changes, head, revisions
+from services.config_api.storage.diff import difference, load
+from services.config_api.storage.documents import Store
+from services.config_api.storage.idempotency import Kept, Repeat
+from services.config_api.storage.revision import Actor, Write
+from services.config_api.storage.tables import changes, head, revisions
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from services.config_api.catalogue import COLLECTIONS, SINGLETONS
 from services.config_api.fields import Model
 from services.config_api.problems import FieldError, from_pydantic, invalid, malformed
 from services.config_api.resources import Body, Collection, Resource, shown_body
-from services.config_api.store import Document
+from services.config_api.storage.documents import Document
 
 FORMAT = "posthouse/1"
 PORTABLE: tuple[Collection, ...] = tuple(collection for collection in COLLECTIONS if collection.portable)

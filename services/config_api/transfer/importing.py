@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.config_api.catalogue import SINGLETONS
-from services.config_api.custody import Custody, join
 from services.config_api.problems import FieldError, Problem, conflict, invalid
-from services.config_api.repeats import Kept, Repeat
 from services.config_api.resources import Body, Collection, Finding, Resource, Secret, shown_body
-from services.config_api.revision import Actor, Revision, Write
 from services.config_api.revisions.repository import Change
-from services.config_api.store import Document, Store, every
+from services.config_api.secrets.stored_secrets import Custody, join
+from services.config_api.storage.documents import Document, Store, every
+from services.config_api.storage.idempotency import Kept, Repeat
+from services.config_api.storage.revision import Actor, Revision, Write
 from services.config_api.surroundings import DocumentSurroundings, StoredSurroundings
 from services.config_api.transfer.document import PORTABLE, Item
 

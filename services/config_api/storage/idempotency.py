@@ -12,11 +12,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.config_api.database import Database
-from services.config_api.identifiers import now_us
 from services.config_api.problems import FieldError, Problem, conflict
-from services.config_api.sealing import Sealer
-from services.config_api.tables import idempotency
+from services.config_api.secrets.sealing import Sealer
+from services.config_api.storage.database import Database
+from services.config_api.storage.identifiers import now_us
+from services.config_api.storage.tables import idempotency
 
 # Of a request that was begun and has no answer yet.
 _BEGUN = 0

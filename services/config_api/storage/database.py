@@ -143,7 +143,7 @@ def outage(error: BaseException) -> Problem | None:
 def scripts() -> ScriptDirectory:
     """The migrations of this code."""
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.set_main_option("script_location", str(Path(__file__).parents[1] / "migrations"))
     config.set_main_option("path_separator", "os")
     return ScriptDirectory.from_config(config)
 

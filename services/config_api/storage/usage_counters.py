@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from sqlalchemy import delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from services.config_api.database import Database
-from services.config_api.identifiers import now_us
-from services.config_api.tables import documents, hit_reports, idempotency, key_uses, rule_hits
+from services.config_api.storage.database import Database
+from services.config_api.storage.identifiers import now_us
+from services.config_api.storage.tables import documents, hit_reports, idempotency, key_uses, rule_hits
 
 _IN_LIMIT = 500
 _KEPT_US = 24 * 3600 * 1_000_000

@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, insert, select
 
-from services.config_api.database import Database
-from services.config_api.identifiers import Identifiers
-from services.config_api.revision import Actor, audit_row
-from services.config_api.tables import audit_log
+from services.config_api.storage.database import Database
+from services.config_api.storage.identifiers import Identifiers
+from services.config_api.storage.revision import Actor, audit_row
+from services.config_api.storage.tables import audit_log
 
 _TARGET_LIMIT = 300
 

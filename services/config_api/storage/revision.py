@@ -10,12 +10,12 @@ from typing import Any
 from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.config_api.diff import dump
-from services.config_api.identifiers import Identifiers, now_us
 from services.config_api.problems import FieldError, conflict, stale
-from services.config_api.repeats import Kept
 from services.config_api.resources import Body, Collection, Resource
-from services.config_api.tables import (
+from services.config_api.storage.diff import dump
+from services.config_api.storage.idempotency import Kept
+from services.config_api.storage.identifiers import Identifiers, now_us
+from services.config_api.storage.tables import (
     audit_log,
     changes,
     documents,

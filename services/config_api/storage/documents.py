@@ -10,13 +10,13 @@ from typing import Any
 from sqlalchemy import Row, and_, exists, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.config_api.database import Database
-from services.config_api.diff import load
-from services.config_api.identifiers import Identifiers
-from services.config_api.repeats import Repeat
 from services.config_api.resources import Body
-from services.config_api.revision import Actor, Revision
-from services.config_api.tables import documents, head, key_uses, rule_hits, terms, unique_keys
+from services.config_api.storage.database import Database
+from services.config_api.storage.diff import load
+from services.config_api.storage.idempotency import Repeat
+from services.config_api.storage.identifiers import Identifiers
+from services.config_api.storage.revision import Actor, Revision
+from services.config_api.storage.tables import documents, head, key_uses, rule_hits, terms, unique_keys
 
 _STREAM_ROWS = 1000
 _IN_LIMIT = 500

@@ -1,0 +1,1 @@
+"""What config_api keeps in its database."""
