@@ -26,8 +26,8 @@ from posthouse.config.v1 import config_pb2 as pb
 from posthouse.config.v1 import config_pb2_grpc
 
 from libs.runtime import rpc
-from services.config_api.access_rules.resource import ACCESS_RULES
-from services.config_api.accounts.resource import ACCOUNTS
+from services.config_api.resources.access_rules import ACCESS_RULES
+from services.config_api.resources.accounts import ACCOUNTS
 from services.config_api.storage.database import Database
 from services.config_api.storage.documents import Store
 from services.config_api.storage.revision import Actor, Write

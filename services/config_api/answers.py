@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from services.config_api.editing import Changed, time_text
 from services.config_api.entity_tags import entity_tag
 from services.config_api.problems import MEDIA_TYPE
-from services.config_api.resources import Body, Collection, Resource, shown_body
+from services.config_api.resources.description import Body, Collection, Resource, shown_body
 from services.config_api.storage.documents import Document
 from services.config_api.storage.idempotency import Kept
 

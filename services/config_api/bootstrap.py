@@ -13,11 +13,11 @@ from sqlalchemy import select
 
 from libs.runtime.lifecycle import StartupError, write_private
 from libs.smtp.address import canonical_domain, is_host_name
-from services.config_api.api_keys.resource import API_KEYS, make_key
 from services.config_api.api_keys.ways_in import has_admin_key
-from services.config_api.catalogue import SINGLETONS
 from services.config_api.editing import validate
-from services.config_api.resources import Body, Singleton
+from services.config_api.resources.api_keys import API_KEYS, make_key
+from services.config_api.resources.catalogue import SINGLETONS
+from services.config_api.resources.description import Body, Singleton
 from services.config_api.secrets.sealing import Sealer, SealError
 from services.config_api.storage.documents import Store, find
 from services.config_api.storage.identifiers import now_us

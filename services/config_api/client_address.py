@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Sequence
 
-from services.config_api.fields import ip_address
+from services.config_api.resources.fields import ip_address
 from services.config_api.settings import Network
 
 _BRACKETED = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d{1,5})?")

@@ -11,12 +11,11 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from services.config_api.api_keys.resource import API_KEYS
 from services.config_api.api_keys.ways_in import keep_one
 from services.config_api.entity_tags import required_versions
-from services.config_api.merge_patch import merge
 from services.config_api.problems import Problem, from_pydantic, invalid_field, not_found, stale
-from services.config_api.resources import (
+from services.config_api.resources.api_keys import API_KEYS
+from services.config_api.resources.description import (
     Body,
     Collection,
     Created,
@@ -26,6 +25,7 @@ from services.config_api.resources import (
     Surroundings,
     shown_body,
 )
+from services.config_api.resources.merge_patch import merge
 from services.config_api.secrets.stored_secrets import Custody, join
 from services.config_api.storage.documents import Document, Store, find
 from services.config_api.storage.idempotency import Kept, Repeat

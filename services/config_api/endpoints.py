@@ -13,11 +13,11 @@ from services.config_api import answers, pagination
 from services.config_api.context import IdempotencyKey, needs, parts, repetition
 from services.config_api.editing import Changed, Preconditions, time_text
 from services.config_api.entity_tags import not_modified
-from services.config_api.fields import Decimal
-from services.config_api.merge_patch import patch_model
 from services.config_api.problems import FieldError, invalid, not_found
-from services.config_api.resources import Body as StoredBody
-from services.config_api.resources import Collection, Resource, Singleton, shown_body
+from services.config_api.resources.description import Body as StoredBody
+from services.config_api.resources.description import Collection, Resource, Singleton, shown_body
+from services.config_api.resources.fields import Decimal
+from services.config_api.resources.merge_patch import patch_model
 from services.config_api.storage.documents import Document
 from services.config_api.storage.idempotency import Kept
 from services.config_api.storage.revision import Actor

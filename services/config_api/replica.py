@@ -11,10 +11,10 @@ from sqlalchemy import select
 
 from libs.runtime.metrics import fingerprint
 from services.config_api import snapshot
-from services.config_api.catalogue import RESOURCES
 from services.config_api.metrics import SNAPSHOT_DIGEST
 from services.config_api.pages import Pages
-from services.config_api.resources import Body
+from services.config_api.resources.catalogue import RESOURCES
+from services.config_api.resources.description import Body
 from services.config_api.secrets.sealing import Sealer
 from services.config_api.storage.diff import load
 from services.config_api.storage.documents import Store, every

@@ -8,8 +8,8 @@ from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.runtime.lifecycle import StartupError
-from services.config_api.catalogue import RESOURCES
-from services.config_api.resources import Body, Resource, member, with_member
+from services.config_api.resources.catalogue import RESOURCES
+from services.config_api.resources.description import Body, Resource, member, with_member
 from services.config_api.secrets import sealing
 from services.config_api.secrets.sealing import Sealer, SealError
 from services.config_api.settings import Settings

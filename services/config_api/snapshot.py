@@ -14,7 +14,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from posthouse.config.v1 import config_pb2 as pb
 
-from services.config_api.resources import Body
+from services.config_api.resources.description import Body
 from services.config_api.secrets.sealing import Sealer
 
 _MEGABYTE = 1_048_576

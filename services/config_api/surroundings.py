@@ -16,7 +16,7 @@ import dns.rdatatype
 import dns.resolver
 import dns.reversename
 
-from services.config_api.resources import Body, MailHost
+from services.config_api.resources.description import Body, MailHost
 from services.config_api.storage.documents import Store
 
 _QUESTION_SECONDS = 1.0

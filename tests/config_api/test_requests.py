@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from services.config_api.access import FailureLimit
-from services.config_api.catalogue import COLLECTIONS, SINGLETONS
 from services.config_api.client_address import client_address
+from services.config_api.resources.catalogue import COLLECTIONS, SINGLETONS
 from tests.config_api.service import ADMIN_KEY, Service, running
 
 GENERAL = "/v1/settings/general"

@@ -13,7 +13,7 @@ import pytest
 
 from services.config_api import openapi
 from services.config_api.app import describe_app
-from services.config_api.catalogue import RESOURCES
+from services.config_api.resources.catalogue import RESOURCES
 from tests.config_api.peers import peers
 from tests.config_api.service import ADMIN_KEY, Service, running
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from services.config_api.catalogue import SINGLETONS
+from services.config_api.resources.catalogue import SINGLETONS
 from tests.config_api.service import Service
 
 GENERAL = "/v1/settings/general"

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from services.config_api.catalogue import SINGLETONS
+from services.config_api.resources.catalogue import SINGLETONS
 from tests.config_api.service import ADMIN_KEY, Service
 from tests.config_api.test_collections import BODIES
 

@@ -14,8 +14,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from posthouse.config.v1 import config_pb2 as pb
 
 from services.config_api import replica, snapshot
-from services.config_api.catalogue import RESOURCES
 from services.config_api.replica import Replica
+from services.config_api.resources.catalogue import RESOURCES
 from services.config_api.secrets.sealing import Sealer
 from services.config_api.storage.database import Database
 from services.config_api.storage.documents import Store

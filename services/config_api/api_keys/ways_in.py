@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.config_api.api_keys.resource import API_KEYS
 from services.config_api.problems import Problem
+from services.config_api.resources.api_keys import API_KEYS
 from services.config_api.storage.diff import load
 from services.config_api.storage.tables import documents
 

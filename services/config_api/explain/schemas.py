@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from libs.smtp.address import parse_address
 from services.config_api.answers import Answer
-from services.config_api.fields import Address, Instant, Model, checked, fault, ip_address
+from services.config_api.resources.fields import Address, Instant, Model, checked, fault, ip_address
 
 
 def _address(text: str) -> str:

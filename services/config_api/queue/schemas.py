@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from services.config_api.answers import Answer, Time
-from services.config_api.fields import DIGITS, Address, Decimal, Domain, Instant, Model, ip_address
+from services.config_api.resources.fields import DIGITS, Address, Decimal, Domain, Instant, Model, ip_address
 
 # What a delivery may be in.
 KnownState = Literal[

@@ -7,8 +7,8 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from services.config_api.answers import Answer
-from services.config_api.delivery.schemas import RelayHost
-from services.config_api.fields import Model, fault
+from services.config_api.resources.delivery import RelayHost
+from services.config_api.resources.fields import Model, fault
 
 
 class ConfiguredRelayHost(Model):

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.config_api.catalogue import RESOURCES
 from services.config_api.problems import not_found
-from services.config_api.resources import Body, Collection, Resource
+from services.config_api.resources.catalogue import RESOURCES
+from services.config_api.resources.description import Body, Collection, Resource
 from services.config_api.storage.diff import difference, load
 from services.config_api.storage.documents import Store
 from services.config_api.storage.idempotency import Kept, Repeat

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 
 from services.config_api.problems import Problem, invalid_field
-from services.config_api.resources import Body, Resource, Secret, has_member, member, with_member
+from services.config_api.resources.description import Body, Resource, Secret, has_member, member, with_member
 from services.config_api.secrets.passwords import PasswordHashing
 from services.config_api.secrets.sealing import Sealer
 

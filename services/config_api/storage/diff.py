@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from services.config_api.resources import Body, Resource, member, shown_body
+from services.config_api.resources.description import Body, Resource, member, shown_body
 
 
 def difference(resource: Resource, before: Body | None, after: Body | None) -> list[dict[str, Any]]:

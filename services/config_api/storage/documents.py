@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Row, and_, exists, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.config_api.resources import Body
+from services.config_api.resources.description import Body
 from services.config_api.storage.database import Database
 from services.config_api.storage.diff import load
 from services.config_api.storage.idempotency import Repeat

@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.config_api.problems import FieldError, conflict, stale
-from services.config_api.resources import Body, Collection, Resource
+from services.config_api.resources.description import Body, Collection, Resource
 from services.config_api.storage.diff import dump
 from services.config_api.storage.idempotency import Kept
 from services.config_api.storage.identifiers import Identifiers, now_us

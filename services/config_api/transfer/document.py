@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, create_model
 
-from services.config_api.catalogue import COLLECTIONS, SINGLETONS
-from services.config_api.fields import Model
 from services.config_api.problems import FieldError, from_pydantic, invalid, malformed
-from services.config_api.resources import Body, Collection, Resource, shown_body
+from services.config_api.resources.catalogue import COLLECTIONS, SINGLETONS
+from services.config_api.resources.description import Body, Collection, Resource, shown_body
+from services.config_api.resources.fields import Model
 from services.config_api.storage.documents import Document
 
 FORMAT = "posthouse/1"

@@ -12,11 +12,11 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from services.config_api.answers import Answer, FoundDoubt, as_kept, kept, problem_responses
-from services.config_api.catalogue import SINGLETONS
 from services.config_api.context import IdempotencyKey, needs, parts, repetition
 from services.config_api.gate import JSON_DEPTH
 from services.config_api.problems import malformed
-from services.config_api.resources import Finding
+from services.config_api.resources.catalogue import SINGLETONS
+from services.config_api.resources.description import Finding
 from services.config_api.revisions.endpoints import ObjectChange
 from services.config_api.revisions.repository import Change
 from services.config_api.storage.documents import Document, every

@@ -7,9 +7,9 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from services.config_api.catalogue import SINGLETONS
 from services.config_api.problems import FieldError, Problem, conflict, invalid
-from services.config_api.resources import Body, Collection, Finding, Resource, Secret, shown_body
+from services.config_api.resources.catalogue import SINGLETONS
+from services.config_api.resources.description import Body, Collection, Finding, Resource, Secret, shown_body
 from services.config_api.revisions.repository import Change
 from services.config_api.secrets.stored_secrets import Custody, join
 from services.config_api.storage.documents import Document, Store, every

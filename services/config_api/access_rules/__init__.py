@@ -1,1 +1,0 @@
-"""The access-rules resource."""

@@ -1,1 +1,0 @@
-"""The advanced-security resource."""

@@ -1,1 +1,0 @@
-"""The api-keys resource."""

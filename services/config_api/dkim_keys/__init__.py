@@ -1,1 +1,0 @@
-"""The dkim-keys resource."""

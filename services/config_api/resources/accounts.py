@@ -1,0 +1,86 @@
+"""The collection `/v1/accounts`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from services.config_api.resources.description import Body, Collection, Filter, Finding, Secret, Surroundings, UniqueKey
+from services.config_api.resources.fields import Address, Model, Password, address_key, composed, unique
+from services.config_api.resources.filters import boolean, exact, name_key
+
+Login = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[^\u0000-\u0020\u007f-\u00a0\u2028\u2029]+$",
+        examples=["alice", "alice@example.com"],
+        description="What the client logs in with; unique without regard to case. Kept in NFC.",
+    ),
+    composed(255),
+]
+
+
+class Account(Model):
+    """Somebody who may log in, and whose addresses get mail here."""
+
+    login: Login
+    password: Password | None = Field(
+        default=None,
+        description="Write-only, without control characters, kept as argon2id. Left out of a PUT or PATCH it is "
+        "kept; null or never given: "
+        "nobody can log in.",
+        json_schema_extra={"writeOnly": True},
+    )
+    addresses: Annotated[list[Address], Field(max_length=1000), AfterValidator(unique)] = Field(
+        default=[], description="Addresses whose mail is this account's; each belongs to one account or alias."
+    )
+    enabled: bool = Field(default=True, description="false: as if it were not there.")
+
+
+class AccountShown(Model):
+    """What is read-only in an account."""
+
+    has_password: bool = Field(description="Whether a password is set.")
+
+
+async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+    """Addresses at domains that are not local get no mail here."""
+    domains = {address.rpartition("@")[2] for address in body["addresses"]}
+    local = await surroundings.taken("domain", sorted(domains)) if domains else frozenset()
+    return [
+        Finding(f"/addresses/{number}", "domain_not_local", "Its domain is not a local domain here.")
+        for number, address in enumerate(body["addresses"])
+        if address.rpartition("@")[2] not in local
+    ]
+
+
+ACCOUNTS = Collection(
+    kind="accounts",
+    noun="Account",
+    plural="Accounts",
+    label="account",
+    tag="accounts",
+    model=Account,
+    secrets=(Secret(("password",), kept_as="argon2id"),),
+    check=check,
+    shown=AccountShown,
+    show=lambda body: {"has_password": "password" in body},
+    unique=lambda body: [
+        UniqueKey("login", name_key(body["login"]), "/login"),
+        *(
+            UniqueKey("address", address_key(address), f"/addresses/{number}")
+            for number, address in enumerate(body["addresses"])
+        ),
+    ],
+    filters={
+        "login": exact("login", "The login, without regard to case.", name_key),
+        "address": Filter(
+            "One of the account's addresses.", lambda body: [address_key(a) for a in body["addresses"]], address_key
+        ),
+        "enabled": boolean("enabled"),
+    },
+)

@@ -1,0 +1,84 @@
+"""The collection `/v1/api-keys`: made here, shown once, kept as a hash."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from services.config_api.resources.description import Body, Collection, Created, UniqueKey
+from services.config_api.resources.fields import Instant, Model, Name, fault
+from services.config_api.resources.filters import exact, name_key
+
+ROLES = ("reader", "operator", "admin")
+
+
+# Of the key in the environment, and of what the service does by itself: nobody passes for them in the audit log.
+_RESERVED = frozenset({"config_api_admin_key", "posthouse"})
+
+
+def _free(name: str) -> str:
+    if name.casefold() in _RESERVED:
+        raise fault("reserved", "it is the name of an actor of the service's own")
+    return name
+
+
+class ApiKey(Model):
+    """Somebody who may call this API. The key itself is shown once, in the answer to its creation."""
+
+    name: Annotated[Name, AfterValidator(_free)]
+    role: Literal["reader", "operator", "admin"] = Field(
+        description="reader: sees everything but secrets; operator: also steers the queue, lifts blocks and tests "
+        "relay hosts; admin: also changes settings and keys, and reads message content."
+    )
+    expires_at: Instant | None = Field(default=None, description="When it ends; null: never.")
+
+
+_PREFIX_OCTETS = 5
+_SECRET_OCTETS = 32
+
+
+class ApiKeyShown(Model):
+    """What is read-only in an API key."""
+
+    prefix: str = Field(description="The key's first characters, to recognise it by.", examples=["ph_k3v9x2ab"])
+    last_used_at: Instant | None = Field(default=None, description="Its last use, to the minute; null: never used.")
+
+
+def make_key() -> tuple[str, str, str]:
+    """(key, its prefix, the hash that is kept). 256 random bits, so a plain hash keeps it as safe as a slow one."""
+    prefix = "ph_" + secrets.token_hex(_PREFIX_OCTETS)
+    key = f"{prefix}_{secrets.token_urlsafe(_SECRET_OCTETS)}"
+    return key, prefix, hash_key(key)
+
+
+def hash_key(key: str) -> str:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+async def _create(_: Body) -> Created:
+    key, prefix, hashed = make_key()
+    return Created(hidden={"prefix": prefix, "key_hash": hashed}, shown_once={"key": key})
+
+
+API_KEYS = Collection(
+    kind="api-keys",
+    noun="ApiKey",
+    plural="ApiKeys",
+    label="API key",
+    tag="access",
+    model=ApiKey,
+    hidden=("prefix", "key_hash"),
+    create=_create,
+    shown=ApiKeyShown,
+    show=lambda body: {"prefix": body["prefix"]},
+    unique=lambda body: [UniqueKey("api-keys/name", name_key(body["name"]), "/name")],
+    filters={
+        "name": exact("name", "The key's name, without regard to case.", name_key),
+        "prefix": exact("prefix", "The key's first characters."),
+        "role": exact("role", "admin, operator or reader.", choices=ROLES),
+    },
+    portable=False,
+)

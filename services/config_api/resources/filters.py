@@ -1,0 +1,42 @@
+"""The filters of lists: each from a fixed set of members, compared exactly on the canonical form."""
+
+from __future__ import annotations
+
+import contextlib
+import unicodedata
+from collections.abc import Callable, Sequence
+
+from services.config_api.resources.description import Filter
+
+_LONGEST_TERM = 1024
+
+
+def name_key(name: str) -> str:
+    """Names are the same without regard to case and composition."""
+    return unicodedata.normalize("NFC", name).casefold()[:_LONGEST_TERM]
+
+
+def lenient(*canonical: Callable[[str], str]) -> Callable[[str], str]:
+    """The first of these forms that a text has; none: as it is, which no object has."""
+
+    def found(text: str) -> str:
+        for form in canonical:
+            with contextlib.suppress(ValueError):
+                return form(text)
+        return text
+
+    return found
+
+
+def exact(member: str, description: str, canonical: Callable[[str], str] = str, choices: Sequence[str] = ()) -> Filter:
+    """By a member of text."""
+    return Filter(description, lambda body: [canonical(body[member])], canonical, tuple(choices))
+
+
+def boolean(member: str) -> Filter:
+    """By a member that is true or false."""
+    return Filter(
+        f"true or false: whether it is {member}.",
+        lambda body: ["true" if body[member] else "false"],
+        choices=("true", "false"),
+    )

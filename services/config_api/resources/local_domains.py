@@ -1,0 +1,106 @@
+"""The collection `/v1/local-domains`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from libs.smtp.address import canonical_domain
+from services.config_api.problems import invalid_field
+from services.config_api.resources.description import Body, Collection, Finding, Surroundings, UniqueKey, member
+from services.config_api.resources.fields import Domain, Host, Model, Port, fault
+from services.config_api.resources.filters import exact
+from services.config_api.resources.general import of_local_domains, postmasters
+from services.config_api.resources.loop_checks import is_this_gateway
+
+
+def _absolute(path: str) -> str:
+    if ".." in path.split("/"):
+        raise fault("path", "must not contain ..")
+    return path.rstrip("/") or "/"
+
+
+class SmtpMailbox(Model):
+    """Handed over by SMTP."""
+
+    kind: Literal["smtp"] = Field(description="Handed over by SMTP.")
+    host: Host
+    port: Port = Field(default=25, description="TCP port.")
+
+
+class LmtpMailbox(Model):
+    """Handed over by LMTP."""
+
+    kind: Literal["lmtp"] = Field(description="Handed over by LMTP.")
+    host: Host
+    port: Port = Field(default=24, description="TCP port.")
+
+
+class MaildirMailbox(Model):
+    """Written to a directory of relay's machine."""
+
+    kind: Literal["maildir"] = Field(description="Written to a directory.")
+    path: Annotated[
+        str,
+        Field(
+            max_length=1000,
+            pattern=r"^/[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$",
+            description="Absolute path of the directory that holds one Maildir a recipient.",
+            examples=["/var/mail/example.com"],
+        ),
+        AfterValidator(_absolute),
+    ]
+
+
+Mailbox = Annotated[SmtpMailbox | LmtpMailbox | MaildirMailbox, Field(discriminator="kind")]
+
+
+class LocalDomain(Model):
+    """The domain's mail is handed to that server or directory."""
+
+    name: Domain
+    mailbox: Mailbox | None = Field(default=None, description="Where its mail goes; null: it is held.")
+    quarantine_mailbox: Mailbox | None = Field(
+        default=None, description="Where mail marked for quarantine goes; null: to mailbox, marked."
+    )
+
+
+async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+    findings = []
+    if body["mailbox"] is None:
+        findings.append(Finding("/mailbox", "no_mailbox", "Without a mailbox the domain's mail is held."))
+    external = (await surroundings.settings("settings/general"))["external_postmasters"]
+    if not external:
+        findings += await postmasters([body["name"]], surroundings, "/name")
+    if of_local_domains(external, [body["name"]]):
+        findings.append(
+            Finding("/name", "loop", "The external postmasters are postmasters of this domain: their mail is held.")
+        )
+    return findings
+
+
+async def refuse(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+    """Raises Problem 422 when a mailbox server is a listener of this gateway."""
+    for name in ("mailbox", "quarantine_mailbox"):
+        host, port = member(body, (name, "host")), member(body, (name, "port"))
+        if host is not None and await is_this_gateway(host, port, surroundings):
+            raise invalid_field(
+                f"/{name}/host", "loop", "The mailbox server is this gateway: mail would go in a circle."
+            )
+    return ()
+
+
+LOCAL_DOMAINS = Collection(
+    kind="local-domains",
+    noun="LocalDomain",
+    plural="LocalDomains",
+    label="local domain",
+    tag="local domains",
+    model=LocalDomain,
+    refuse=refuse,
+    check=check,
+    unique=lambda body: [UniqueKey("domain", body["name"], "/name")],
+    filters={"name": exact("name", "The domain.", canonical_domain)},
+)

@@ -1,0 +1,99 @@
+"""JSON Merge Patch (RFC 7396), and the schema of a patch: as the whole, but all may be absent or null."""
+
+from __future__ import annotations
+
+import functools
+import operator
+import types
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, Field, create_model
+from pydantic.fields import FieldInfo
+
+from services.config_api.resources.fields import Model
+
+
+def merge(target: Any, patch: Any) -> Any:
+    """RFC 7396 section 2: null removes, objects merge, everything else replaces."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge(merged.get(key), value)
+    return merged
+
+
+def patch_model(model: type[BaseModel]) -> type[BaseModel]:
+    """The schema of a merge patch of `model`. Only shapes and bounds: the merged whole is validated as a whole."""
+    fields: dict[str, Any] = {}
+    for name, info in model.model_fields.items():
+        patched = _patched(info)
+        # What has no default can't return to it.
+        shape = patched if info.is_required() else patched | None
+        fields[name] = (shape, Field(default=None, description=info.description))
+    return _model(model.__name__, fields)
+
+
+def _patch_of_kinds(models: Sequence[type[BaseModel]]) -> type[BaseModel]:
+    """Of an object of several kinds: the members of all of them, since a patch may make one kind of another.
+
+    Those of the old kind go by null then, so that every member takes it.
+    """
+    fields: dict[str, Any] = {}
+    for name in dict.fromkeys(name for model in models for name in model.model_fields):
+        infos = [model.model_fields[name] for model in models if name in model.model_fields]
+        described = " ".join(dict.fromkeys(info.description for info in infos if info.description)) or None
+        fields[name] = (_of_any(infos) | None, Field(default=None, description=described))
+    return _model(_shared_ending([model.__name__ for model in models]), fields)
+
+
+def _of_any(infos: Sequence[FieldInfo]) -> Any:
+    """What one of the fields takes."""
+    if all(get_origin(info.annotation) is Literal for info in infos):
+        return Literal[tuple(value for info in infos for value in get_args(info.annotation))]
+    return functools.reduce(operator.or_, map(_patched, infos))
+
+
+def _shared_ending(names: Sequence[str]) -> str:
+    """SmtpMailbox and LmtpMailbox are Mailboxes."""
+    ending = names[0]
+    while not all(name.endswith(ending) for name in names):
+        ending = ending[1:]
+    return ending
+
+
+def _model(name: str, fields: dict[str, Any]) -> type[BaseModel]:
+    return create_model(
+        f"{name}Patch",
+        __base__=Model,
+        __doc__=f"A merge patch (RFC 7396) of {name}: what is absent stays, null returns to the default.",
+        **fields,
+    )
+
+
+def _patched(info: FieldInfo) -> Any:
+    annotation: Any = info.annotation
+    nested = _nested(annotation)
+    if nested:
+        return patch_model(nested[0]) if len(nested) == 1 else _patch_of_kinds(nested)
+    constraints = [*info.metadata]
+    extra = info.json_schema_extra
+    if isinstance(extra, dict):
+        constraints.append(Field(json_schema_extra=extra))
+    return Annotated[(annotation, *constraints)] if constraints else annotation
+
+
+def _nested(annotation: Any) -> Sequence[type[BaseModel]]:
+    """The models that the annotation is, alone, of several kinds, or beside null; none where it is anything else."""
+    if get_origin(annotation) is Annotated:
+        return _nested(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        members = [_nested(member) for member in get_args(annotation) if member is not type(None)]
+        return [model for member in members for model in member] if all(members) else ()
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return (annotation,)
+    return ()

@@ -1,0 +1,24 @@
+"""The singleton `/v1/settings/resolvers`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from services.config_api.resources.description import Singleton
+from services.config_api.resources.fields import Model, NameServer, unique
+
+Servers = Annotated[list[NameServer], Field(max_length=8), AfterValidator(unique)]
+
+
+class ResolverSettings(Model):
+    """Name servers for relay domains; the MX sets of both lists are merged."""
+
+    preferred: Servers = Field(default=[], description="Asked first; empty: the system's.")
+    alternate: Servers = Field(default=[], description="Asked too; empty: preferred alone.")
+
+
+RESOLVERS = Singleton(
+    kind="settings/resolvers", noun="ResolverSettings", label="resolvers", tag="relay control", model=ResolverSettings
+)

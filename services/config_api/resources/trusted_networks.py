@@ -1,0 +1,67 @@
+"""The collection `/v1/trusted-networks`, and ranges in it that trust too many."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from libs.smtp.network import parse_network
+from services.config_api.resources.description import Body, Collection, Filter, Finding, Surroundings, UniqueKey
+from services.config_api.resources.fields import Model, Name, unique
+from services.config_api.resources.filters import boolean, exact, lenient, name_key
+from services.config_api.resources.networks import WIDEST, Cidr, covers
+
+
+class TrustedNetwork(Model):
+    """Clients in these networks may send anywhere with no login."""
+
+    name: Name
+    networks: Annotated[list[Cidr], Field(min_length=1, max_length=1000), AfterValidator(unique)] = Field(
+        description="The networks.", examples=[["192.0.2.0/24", "2001:db8::/32"]]
+    )
+    enabled: bool = Field(default=True, description="false: as if it were not there.")
+
+
+async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+    findings = []
+    for number, text in enumerate(body["networks"]):
+        pointer, network = f"/networks/{number}", ipaddress.ip_network(text)
+        if network.prefixlen == 0:
+            findings.append(Finding(pointer, "everyone", "This is the whole internet: anyone may send anywhere."))
+        elif network.prefixlen < WIDEST[network.version]:
+            findings.append(
+                Finding(pointer, "wide", f"This range is wider than /{WIDEST[network.version]}: is all of it yours?")
+            )
+        if any(covers(text, gateway) for gateway in surroundings.gateways):
+            findings.append(
+                Finding(
+                    pointer,
+                    "gateway_in_range",
+                    "The range holds this host's gateway: clients that it hides may send too.",
+                )
+            )
+    return findings
+
+
+TRUSTED_NETWORKS = Collection(
+    kind="trusted-networks",
+    noun="TrustedNetwork",
+    plural="TrustedNetworks",
+    label="trusted network",
+    tag="relay control",
+    model=TrustedNetwork,
+    check=check,
+    unique=lambda body: [UniqueKey("trusted-networks/name", name_key(body["name"]), "/name")],
+    filters={
+        "name": exact("name", "The network's name, without regard to case.", name_key),
+        "network": Filter(
+            "A network, in any form that it may be given in.",
+            lambda body: body["networks"],
+            lenient(lambda text: str(parse_network(text))),
+        ),
+        "enabled": boolean("enabled"),
+    },
+)

@@ -1,1 +1,0 @@
-"""The sender-policy resource."""

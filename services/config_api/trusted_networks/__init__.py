@@ -1,1 +1,0 @@
-"""The trusted-networks resource."""
