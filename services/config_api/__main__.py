@@ -17,16 +17,18 @@ from libs.runtime import lifecycle, logging, rpc
 from libs.runtime.dialing import Dialers
 from libs.runtime.lifecycle import Background, Shutdown, StartupError
 from libs.runtime.metrics import MetricsServer
-from services.config_api import bootstrap, openapi, publisher
+from services.config_api import openapi, publisher
 from services.config_api import settings as environment
 from services.config_api.access import Access, FailureLimit
 from services.config_api.app import create_app, describe_app
+from services.config_api.changes import first_run
+from services.config_api.changes.check_context import StoredSurroundings, read_machine
+from services.config_api.changes.editor import Editor
+from services.config_api.changes.key_rotation import rotate
 from services.config_api.clients import PolicyClient, RelayClient
 from services.config_api.context import Parts
-from services.config_api.editing import Editor
 from services.config_api.metrics import DATABASE_UP, REVISION
 from services.config_api.replica import Feed, Replica
-from services.config_api.rotation import rotate
 from services.config_api.secrets.passwords import PasswordHashing
 from services.config_api.secrets.sealing import Sealer, SealError, load_sealer
 from services.config_api.secrets.stored_secrets import Custody
@@ -35,7 +37,6 @@ from services.config_api.storage.audit_log import AuditLog
 from services.config_api.storage.database import Database
 from services.config_api.storage.documents import Store
 from services.config_api.storage.usage_counters import HitStore
-from services.config_api.surroundings import StoredSurroundings, read_machine
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +69,7 @@ async def run(settings: Settings, shutdown: Shutdown, announce: Announce) -> Non
     wake = asyncio.Event()
     async with _opened(Database(settings.url)) as database:
         store = Store(database, on_change=wake.set)
-        admin_key = await bootstrap.prepare(store, sealer, settings.data_dir, settings.admin_key.get_secret_value())
+        admin_key = await first_run.prepare(store, sealer, settings.data_dir, settings.admin_key.get_secret_value())
         if admin_key is not None:
             sys.stdout.write(f"admin key: {admin_key}\n")
             sys.stdout.flush()

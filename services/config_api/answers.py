@@ -8,8 +8,8 @@ from fastapi import Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from services.config_api.editing import Changed, time_text
-from services.config_api.entity_tags import entity_tag
+from services.config_api.changes.editor import Changed, time_text
+from services.config_api.changes.entity_tags import entity_tag
 from services.config_api.problems import MEDIA_TYPE
 from services.config_api.resources.description import Body, Collection, Resource, shown_body
 from services.config_api.storage.documents import Document

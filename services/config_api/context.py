@@ -12,15 +12,15 @@ from fastapi.security import HTTPBearer
 
 from libs.runtime.metrics import Readiness
 from services.config_api.access import Access, demand
+from services.config_api.changes.check_context import StoredSurroundings
+from services.config_api.changes.editor import Editor
 from services.config_api.clients import PolicyClient, RelayClient
-from services.config_api.editing import Editor
 from services.config_api.problems import FieldError, invalid
 from services.config_api.replica import Feed
 from services.config_api.storage.audit_log import AuditLog
 from services.config_api.storage.documents import Store
 from services.config_api.storage.idempotency import Repeat
 from services.config_api.storage.revision import Actor
-from services.config_api.surroundings import StoredSurroundings
 
 
 @dataclass(frozen=True, slots=True)

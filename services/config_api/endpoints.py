@@ -10,9 +10,9 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from services.config_api import answers, pagination
+from services.config_api.changes.editor import Changed, Preconditions, time_text
+from services.config_api.changes.entity_tags import not_modified
 from services.config_api.context import IdempotencyKey, needs, parts, repetition
-from services.config_api.editing import Changed, Preconditions, time_text
-from services.config_api.entity_tags import not_modified
 from services.config_api.problems import FieldError, invalid, not_found
 from services.config_api.resources.description import Body as StoredBody
 from services.config_api.resources.description import Collection, Resource, Singleton, shown_body

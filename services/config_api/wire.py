@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.config_api.editing import time_text
+from services.config_api.changes.editor import time_text
 from services.config_api.pagination import bad_cursor
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from services.config_api import bootstrap
+from services.config_api.changes import first_run
 from services.config_api.secrets.sealing import load_sealer
 from services.config_api.storage.database import Database
 from services.config_api.storage.documents import Store
@@ -52,7 +52,7 @@ async def _begin(url: str, folder: Path) -> None:
     database = Database(url)
     await database.open()
     try:
-        await bootstrap.prepare(Store(database), load_sealer("", folder), folder, ADMIN_KEY)
+        await first_run.prepare(Store(database), load_sealer("", folder), folder, ADMIN_KEY)
     finally:
         await database.close()
 

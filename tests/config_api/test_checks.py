@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.config_api import surroundings
+from services.config_api.changes import check_context
 from tests.config_api.service import Service, running
 from tests.peers.dns import Behaviour, DnsServer, reverse_name
 
@@ -191,7 +191,7 @@ async def test_c158_ranges_that_trust_too_many(checked: Service, monkeypatch: py
 async def test_ranges_that_hold_the_gateway_of_this_host(
     begun: Path, resolver: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(surroundings, "_gateways", lambda: ["172.17.0.1"])
+    monkeypatch.setattr(check_context, "_gateways", lambda: ["172.17.0.1"])
     async with running(f"sqlite:///{begun / 'config.sqlite3'}", begun, nameservers=resolver) as service:
         made = await service.make("trusted-networks", {"name": "n", "networks": ["192.0.2.0/24", "172.16.0.0/12"]})
         assert _codes(made) == [("/networks/1", "gateway_in_range")]

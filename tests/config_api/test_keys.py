@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.config_api.bootstrap import ADMIN_KEY_FILE
+from services.config_api.changes.first_run import ADMIN_KEY_FILE
 from tests.config_api.service import Service, running
 from tests.peers.postgres import Postgres
 

@@ -11,7 +11,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from libs.runtime.lifecycle import StartupError
-from services.config_api.rotation import rotate
+from services.config_api.changes.key_rotation import rotate
 from services.config_api.secrets.sealing import KEY_FILE, Sealer, SealError
 from tests.config_api.service import Service, running, settings
 

@@ -15,8 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.runtime.lifecycle import StartupError
 from libs.smtp.address import is_host_name
-from services.config_api import bootstrap, publisher
-from services.config_api.bootstrap import ADMIN_KEY_FILE
+from services.config_api import publisher
+from services.config_api.changes import first_run
+from services.config_api.changes.first_run import ADMIN_KEY_FILE
 from services.config_api.settings import load
 from services.config_api.storage import database, tables
 from services.config_api.storage.database import Database
@@ -47,15 +48,15 @@ async def test_the_first_run_needs_no_configuration(
 
 async def test_a_machine_without_a_qualified_name_gets_the_documented_one(monkeypatch: pytest.MonkeyPatch) -> None:
     for host, qualified, found in (
-        ("box", "box", bootstrap.FALLBACK_HOSTNAME),
-        ("box", "localhost", bootstrap.FALLBACK_HOSTNAME),
+        ("box", "box", first_run.FALLBACK_HOSTNAME),
+        ("box", "localhost", first_run.FALLBACK_HOSTNAME),
         ("box", "Box.Example.org", "box.example.org"),
         ("mail.example.net", "other.example", "mail.example.net"),
     ):
         monkeypatch.setattr(socket, "gethostname", lambda host=host: host)
         monkeypatch.setattr(socket, "getfqdn", lambda qualified=qualified: qualified)
-        assert await bootstrap._hostname() == found
-    assert is_host_name(bootstrap.FALLBACK_HOSTNAME)
+        assert await first_run._hostname() == found
+    assert is_host_name(first_run.FALLBACK_HOSTNAME)
 
 
 async def test_a_second_process_on_one_sqlite_file_is_refused(tmp_path: Path, resolver: str) -> None:

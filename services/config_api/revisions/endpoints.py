@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.config_api import pagination
 from services.config_api.answers import Answer, Time, as_kept, kept, problem_responses
+from services.config_api.changes.editor import time_text
 from services.config_api.context import IdempotencyKey, needs, parts, repetition
-from services.config_api.editing import time_text
 from services.config_api.paths import BEFORE_COLON
 from services.config_api.queue.schemas import PageQuery
 from services.config_api.resources.fields import DIGITS, Decimal

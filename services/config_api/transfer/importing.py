@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from services.config_api.changes.check_context import DocumentSurroundings, StoredSurroundings
 from services.config_api.problems import FieldError, Problem, conflict, invalid
 from services.config_api.resources.catalogue import SINGLETONS
 from services.config_api.resources.description import Body, Collection, Finding, Resource, Secret, shown_body
@@ -15,7 +16,6 @@ from services.config_api.secrets.stored_secrets import Custody, join
 from services.config_api.storage.documents import Document, Store, every
 from services.config_api.storage.idempotency import Kept, Repeat
 from services.config_api.storage.revision import Actor, Revision, Write
-from services.config_api.surroundings import DocumentSurroundings, StoredSurroundings
 from services.config_api.transfer.document import PORTABLE, Item
 
 # So many objects are worked on before the event loop gets a turn.

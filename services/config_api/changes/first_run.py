@@ -13,8 +13,8 @@ from sqlalchemy import select
 
 from libs.runtime.lifecycle import StartupError, write_private
 from libs.smtp.address import canonical_domain, is_host_name
-from services.config_api.api_keys.ways_in import has_admin_key
-from services.config_api.editing import validate
+from services.config_api.changes.editor import validate
+from services.config_api.changes.last_admin_key import has_admin_key
 from services.config_api.resources.api_keys import API_KEYS, make_key
 from services.config_api.resources.catalogue import SINGLETONS
 from services.config_api.resources.description import Body, Singleton

@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from services.config_api.api_keys.ways_in import keep_one
-from services.config_api.entity_tags import required_versions
+from services.config_api.changes.entity_tags import required_versions
+from services.config_api.changes.last_admin_key import keep_one
 from services.config_api.problems import Problem, from_pydantic, invalid_field, not_found, stale
 from services.config_api.resources.api_keys import API_KEYS
 from services.config_api.resources.description import (

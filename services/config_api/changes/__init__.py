@@ -1,0 +1,1 @@
+"""How settings are changed: checks, preconditions, the first start."""
