@@ -14,17 +14,17 @@ from pydantic import Field
 from services.config_api.answers import Answer, FoundDoubt, as_kept, kept, problem_responses
 from services.config_api.context import IdempotencyKey, needs, parts, repetition
 from services.config_api.gate import JSON_DEPTH
+from services.config_api.history.revisions.endpoints import ObjectChange
+from services.config_api.history.revisions.repository import Change
+from services.config_api.history.transfer import yaml_text
+from services.config_api.history.transfer.document import PORTABLE, ConfigurationDocument, Item, export, read
+from services.config_api.history.transfer.importing import Importer
 from services.config_api.problems import malformed
 from services.config_api.resources.catalogue import SINGLETONS
 from services.config_api.resources.description import Finding
-from services.config_api.revisions.endpoints import ObjectChange
-from services.config_api.revisions.repository import Change
 from services.config_api.storage.documents import Document, every
 from services.config_api.storage.idempotency import Kept
 from services.config_api.storage.revision import Actor
-from services.config_api.transfer import yaml_text
-from services.config_api.transfer.document import PORTABLE, ConfigurationDocument, Item, export, read
-from services.config_api.transfer.importing import Importer
 
 router = APIRouter(tags=["history"])
 

@@ -12,10 +12,10 @@ from services.config_api import pagination
 from services.config_api.answers import Answer, Time, as_kept, kept, problem_responses
 from services.config_api.changes.editor import time_text
 from services.config_api.context import IdempotencyKey, needs, parts, repetition
+from services.config_api.history.revisions.repository import Change, Revisions
 from services.config_api.paths import BEFORE_COLON
 from services.config_api.queue.schemas import PageQuery
 from services.config_api.resources.fields import DIGITS, Decimal
-from services.config_api.revisions.repository import Change, Revisions
 from services.config_api.storage.revision import Actor
 
 Reader = Annotated[Actor, Depends(needs("reader"))]

@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.config_api.changes.check_context import DocumentSurroundings, StoredSurroundings
+from services.config_api.history.revisions.repository import Change
+from services.config_api.history.transfer.document import PORTABLE, Item
 from services.config_api.problems import FieldError, Problem, conflict, invalid
 from services.config_api.resources.catalogue import SINGLETONS
 from services.config_api.resources.description import Body, Collection, Finding, Resource, Secret, shown_body
-from services.config_api.revisions.repository import Change
 from services.config_api.secrets.stored_secrets import Custody, join
 from services.config_api.storage.documents import Document, Store, every
 from services.config_api.storage.idempotency import Kept, Repeat
 from services.config_api.storage.revision import Actor, Revision, Write
-from services.config_api.transfer.document import PORTABLE, Item
 
 # So many objects are worked on before the event loop gets a turn.
 _TURN = 500

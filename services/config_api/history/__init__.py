@@ -1,0 +1,1 @@
+"""What was changed: revisions, the audit log, export and import."""
