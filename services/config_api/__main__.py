@@ -17,7 +17,7 @@ from libs.runtime import lifecycle, logging, rpc
 from libs.runtime.dialing import Dialers
 from libs.runtime.lifecycle import Background, Shutdown, StartupError
 from libs.runtime.metrics import MetricsServer
-from services.config_api import openapi, publisher
+from services.config_api import openapi
 from services.config_api import settings as environment
 from services.config_api.access import Access, FailureLimit
 from services.config_api.app import create_app, describe_app
@@ -28,11 +28,12 @@ from services.config_api.changes.key_rotation import rotate
 from services.config_api.clients import PolicyClient, RelayClient
 from services.config_api.context import Parts
 from services.config_api.metrics import DATABASE_UP, REVISION
-from services.config_api.replica import Feed, Replica
 from services.config_api.secrets.passwords import PasswordHashing
 from services.config_api.secrets.sealing import Sealer, SealError, load_sealer
 from services.config_api.secrets.stored_secrets import Custody
 from services.config_api.settings import Settings
+from services.config_api.snapshot import publisher
+from services.config_api.snapshot.feed import Feed, Replica
 from services.config_api.storage.audit_log import AuditLog
 from services.config_api.storage.database import Database
 from services.config_api.storage.documents import Store

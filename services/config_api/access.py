@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from libs.smtp.network import counter_key
 from services.config_api.metrics import FAILED_KEYS
 from services.config_api.problems import Problem
-from services.config_api.replica import KeyRecord, Replica, key_record
 from services.config_api.resources.api_keys import ROLES, hash_key
+from services.config_api.snapshot.feed import KeyRecord, Replica, key_record
 from services.config_api.storage.documents import Store
 from services.config_api.storage.identifiers import now_us
 from services.config_api.storage.revision import Actor

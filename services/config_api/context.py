@@ -16,7 +16,7 @@ from services.config_api.changes.check_context import StoredSurroundings
 from services.config_api.changes.editor import Editor
 from services.config_api.clients import PolicyClient, RelayClient
 from services.config_api.problems import FieldError, invalid
-from services.config_api.replica import Feed
+from services.config_api.snapshot.feed import Feed
 from services.config_api.storage.audit_log import AuditLog
 from services.config_api.storage.documents import Store
 from services.config_api.storage.idempotency import Repeat

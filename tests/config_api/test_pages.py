@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from posthouse.config.v1 import config_pb2 as pb
 
-from services.config_api.pages import Pages
-from services.config_api.snapshot import ending, framed
+from services.config_api.snapshot.encoding import ending, framed
+from services.config_api.snapshot.pages import Pages
 
 LARGEST = 100
 KEYS = st.sampled_from([f"{number:03}" for number in range(60)])

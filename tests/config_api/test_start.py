@@ -15,10 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.runtime.lifecycle import StartupError
 from libs.smtp.address import is_host_name
-from services.config_api import publisher
 from services.config_api.changes import first_run
 from services.config_api.changes.first_run import ADMIN_KEY_FILE
 from services.config_api.settings import load
+from services.config_api.snapshot import publisher
 from services.config_api.storage import database, tables
 from services.config_api.storage.database import Database
 from tests.config_api.service import START_SECONDS, running, settings

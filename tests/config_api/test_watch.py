@@ -13,10 +13,10 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from posthouse.config.v1 import config_pb2 as pb
 
-from services.config_api import replica, snapshot
-from services.config_api.replica import Replica
 from services.config_api.resources.catalogue import RESOURCES
 from services.config_api.secrets.sealing import Sealer
+from services.config_api.snapshot import encoding, feed
+from services.config_api.snapshot.feed import Replica
 from services.config_api.storage.database import Database
 from services.config_api.storage.documents import Store
 from services.config_api.storage.revision import Actor, Write
@@ -88,7 +88,7 @@ async def test_every_replica_pushes_every_change(postgres_url: str, tmp_path: Pa
 
 
 async def test_parts_are_bounded_and_merge(begun: Path, resolver: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replica, "PART_OCTETS", 500)
+    monkeypatch.setattr(feed, "PART_OCTETS", 500)
     async with running(f"sqlite:///{begun / 'config.sqlite3'}", begun, nameservers=resolver) as service:
         for number in range(12):
             networks = [f"10.{number}.{other}.0/24" for other in range(10)]
@@ -109,9 +109,9 @@ async def test_parts_are_bounded_and_merge(begun: Path, resolver: str, monkeypat
 async def test_the_parts_are_made_once_for_all_watchers(on_sqlite: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """And of a change only the part that holds it."""
     made: list[str] = []
-    original = {name: getattr(snapshot, name) for name in ("framed", "ending")}
+    original = {name: getattr(encoding, name) for name in ("framed", "ending")}
     for name in original:
-        monkeypatch.setattr(snapshot, name, lambda *given, _name=name, **more: _counted(_name, *given, **more))
+        monkeypatch.setattr(encoding, name, lambda *given, _name=name, **more: _counted(_name, *given, **more))
 
     def _counted(name: str, *given: Any, **more: Any) -> bytes:
         made.append(name)

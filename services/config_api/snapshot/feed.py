@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 
 from libs.runtime.metrics import fingerprint
-from services.config_api import snapshot
 from services.config_api.metrics import SNAPSHOT_DIGEST
-from services.config_api.pages import Pages
 from services.config_api.resources.catalogue import RESOURCES
 from services.config_api.resources.description import Body
 from services.config_api.secrets.sealing import Sealer
+from services.config_api.snapshot import encoding
+from services.config_api.snapshot.pages import Pages
 from services.config_api.storage.diff import load
 from services.config_api.storage.documents import Store, every
 from services.config_api.storage.tables import changes, head
@@ -55,8 +55,8 @@ class Replica:
         self.keys: dict[str, KeyRecord] = {}
         self._store = store
         self._sealer = sealer
-        self._of_policy = Pages(PART_OCTETS, snapshot.framed)
-        self._of_relay = Pages(PART_OCTETS, snapshot.framed)
+        self._of_policy = Pages(PART_OCTETS, encoding.framed)
+        self._of_relay = Pages(PART_OCTETS, encoding.framed)
         # In the order in which the database gives them at the start.
         self._ranks = {kind: f"{rank:02}" for rank, kind in enumerate(sorted(RESOURCES))}
         # Place in policy's snapshot to the end of the access rule there.
@@ -104,7 +104,7 @@ class Replica:
             self._drop_ended(now)
         pages = self._of_policy if of_policy else self._of_relay
         digest = pages.digest()
-        ending = snapshot.ending(self.revision, digest, of_policy=of_policy)
+        ending = encoding.ending(self.revision, digest, of_policy=of_policy)
         return Snapshot(self.revision, digest, (*pages.parts(), ending))
 
     def _drop_ended(self, now: datetime) -> None:
@@ -119,7 +119,7 @@ class Replica:
             self._take_key(document_id, body)
             return
         place = self._ranks[kind] + document_id
-        made = snapshot.NOTHING if body is None else snapshot.pieces(kind, document_id, body, self._sealer)
+        made = encoding.NOTHING if body is None else encoding.pieces(kind, document_id, body, self._sealer)
         self._of_policy.put(place, made.policy)
         self._of_relay.put(place, made.relay)
         self._ends.pop(place, None)

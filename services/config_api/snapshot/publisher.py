@@ -12,7 +12,7 @@ from posthouse.config.v1 import config_pb2 as pb
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.config_api.metrics import WATCHERS
-from services.config_api.replica import Feed, Replica
+from services.config_api.snapshot.feed import Feed, Replica
 from services.config_api.storage.usage_counters import Hits, HitStore
 
 log = structlog.get_logger(__name__)
