@@ -12,7 +12,7 @@ from services.config_api import pagination
 from services.config_api.answers import Answer, Time, problem_responses
 from services.config_api.changes.editor import time_text
 from services.config_api.context import needs, parts
-from services.config_api.queue.schemas import FilterText, PageQuery
+from services.config_api.operations.queue.schemas import FilterText, PageQuery
 from services.config_api.resources.fields import DIGITS
 from services.config_api.storage.revision import Actor
 

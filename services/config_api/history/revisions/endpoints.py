@@ -13,8 +13,8 @@ from services.config_api.answers import Answer, Time, as_kept, kept, problem_res
 from services.config_api.changes.editor import time_text
 from services.config_api.context import IdempotencyKey, needs, parts, repetition
 from services.config_api.history.revisions.repository import Change, Revisions
+from services.config_api.operations.queue.schemas import PageQuery
 from services.config_api.paths import BEFORE_COLON
-from services.config_api.queue.schemas import PageQuery
 from services.config_api.resources.fields import DIGITS, Decimal
 from services.config_api.storage.revision import Actor
 

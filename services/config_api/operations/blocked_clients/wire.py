@@ -6,7 +6,7 @@ from typing import Any
 
 from posthouse.policy.v1 import policy_pb2 as pb
 
-from services.config_api.wire import when
+from services.config_api.operations.wire import when
 
 
 def blocked_client(found: pb.BlockedClient) -> dict[str, Any]:

@@ -9,8 +9,13 @@ from fastapi.responses import JSONResponse
 
 from services.config_api.answers import problem_responses
 from services.config_api.context import needs, parts
-from services.config_api.explain import wire
-from services.config_api.explain.schemas import MailToRoute, RouteExplained, SessionExplained, SessionToExplain
+from services.config_api.operations.explain import wire
+from services.config_api.operations.explain.schemas import (
+    MailToRoute,
+    RouteExplained,
+    SessionExplained,
+    SessionToExplain,
+)
 from services.config_api.storage.revision import Actor
 
 Reader = Annotated[Actor, Depends(needs("reader"))]

@@ -6,7 +6,7 @@ from typing import Any
 
 from posthouse.relay.v1 import relay_pb2 as pb
 
-from services.config_api.relay_hosts.schemas import ConfiguredRelayHost, RelayHostTrial
+from services.config_api.operations.relay_hosts.schemas import ConfiguredRelayHost, RelayHostTrial
 
 
 def request(given: RelayHostTrial) -> pb.TestRelayHostRequest:

@@ -9,8 +9,8 @@ from fastapi.responses import JSONResponse
 
 from services.config_api.answers import problem_responses
 from services.config_api.context import acted, needs, parts
-from services.config_api.relay_hosts import wire
-from services.config_api.relay_hosts.schemas import RelayHostTrial, TrialResult
+from services.config_api.operations.relay_hosts import wire
+from services.config_api.operations.relay_hosts.schemas import RelayHostTrial, TrialResult
 from services.config_api.storage.revision import Actor
 
 router = APIRouter(tags=["delivery"])

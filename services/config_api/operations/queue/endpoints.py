@@ -12,10 +12,8 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from services.config_api.answers import as_kept, problem_responses
 from services.config_api.context import IdempotencyKey, acted, needs, parts, repetition
-from services.config_api.paths import BEFORE_COLON
-from services.config_api.problems import invalid_field, not_found
-from services.config_api.queue import wire
-from services.config_api.queue.schemas import (
+from services.config_api.operations.queue import wire
+from services.config_api.operations.queue.schemas import (
     ActionProgress,
     Destination,
     DestinationPage,
@@ -27,6 +25,8 @@ from services.config_api.queue.schemas import (
     QueueActionName,
     Suspension,
 )
+from services.config_api.paths import BEFORE_COLON
+from services.config_api.problems import invalid_field, not_found
 from services.config_api.storage.revision import Actor
 
 Reader = Annotated[Actor, Depends(needs("reader"))]

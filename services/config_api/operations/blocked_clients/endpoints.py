@@ -9,13 +9,13 @@ from fastapi.responses import JSONResponse
 
 from libs.smtp.network import IPV6_CLIENT_PREFIX, parse_network
 from services.config_api.answers import problem_responses
-from services.config_api.blocked_clients import wire
-from services.config_api.blocked_clients.schemas import BlockedClientPage
 from services.config_api.context import acted, needs, parts
+from services.config_api.operations.blocked_clients import wire
+from services.config_api.operations.blocked_clients.schemas import BlockedClientPage
+from services.config_api.operations.queue.schemas import PageQuery
+from services.config_api.operations.wire import page_token
 from services.config_api.problems import not_found
-from services.config_api.queue.schemas import PageQuery
 from services.config_api.storage.revision import Actor
-from services.config_api.wire import page_token
 
 router = APIRouter(tags=["security"])
 

@@ -7,8 +7,8 @@ from typing import Any
 from posthouse.policy.v1 import policy_pb2 as policy
 from posthouse.relay.v1 import relay_pb2 as relay
 
-from services.config_api.explain.schemas import ContentFacts, PastSession, SessionFacts, SessionToExplain
-from services.config_api.wire import name, text
+from services.config_api.operations.explain.schemas import ContentFacts, PastSession, SessionFacts, SessionToExplain
+from services.config_api.operations.wire import name, text
 
 _LISTENERS = {
     "smtp": policy.LISTENER_SMTP,

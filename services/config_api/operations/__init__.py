@@ -1,0 +1,1 @@
+"""Operation of the gateway: queue, blocked clients, explanations, relay host tests."""
