@@ -17,16 +17,16 @@ from libs.runtime import lifecycle, logging, rpc
 from libs.runtime.dialing import Dialers
 from libs.runtime.lifecycle import Background, Shutdown, StartupError
 from libs.runtime.metrics import MetricsServer
-from services.config_api import openapi
 from services.config_api import settings as environment
-from services.config_api.access import Access, FailureLimit
 from services.config_api.app import create_app, describe_app
 from services.config_api.changes import first_run
 from services.config_api.changes.check_context import StoredSurroundings, read_machine
 from services.config_api.changes.editor import Editor
 from services.config_api.changes.key_rotation import rotate
 from services.config_api.clients import PolicyClient, RelayClient
-from services.config_api.context import Parts
+from services.config_api.http import openapi
+from services.config_api.http.authentication import Access, FailureLimit
+from services.config_api.http.context import Parts
 from services.config_api.metrics import DATABASE_UP, REVISION
 from services.config_api.secrets.passwords import PasswordHashing
 from services.config_api.secrets.sealing import Sealer, SealError, load_sealer

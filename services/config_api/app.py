@@ -18,19 +18,19 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from libs.runtime.metrics import report
-from services.config_api import answers, openapi
-from services.config_api.context import Parts, parts
-from services.config_api.endpoints import collection_router, singleton_router
-from services.config_api.gate import App, Gate
 from services.config_api.history.audit import endpoints as audit
 from services.config_api.history.revisions import endpoints as revisions
 from services.config_api.history.transfer import endpoints as transfer
+from services.config_api.http import openapi, responses
+from services.config_api.http.context import Parts, parts
+from services.config_api.http.middleware import App, Gate
+from services.config_api.http.query_parameters import known_query
+from services.config_api.http.resource_routes import collection_router, singleton_router
 from services.config_api.operations.blocked_clients import endpoints as blocked_clients
 from services.config_api.operations.explain import endpoints as explain
 from services.config_api.operations.queue import endpoints as queue
 from services.config_api.operations.relay_hosts import endpoints as relay_hosts
 from services.config_api.problems import MEDIA_TYPE, Problem, from_pydantic, malformed
-from services.config_api.queries import known_query
 from services.config_api.resources.catalogue import COLLECTIONS, SINGLETONS
 from services.config_api.settings import Settings
 from services.config_api.storage.database import outage
@@ -100,7 +100,7 @@ async def _replay(request: Request, error: Exception) -> Response:
     assert isinstance(error, Replay)  # noqa: S101 - registered for it
     # The first request has its entry in the audit log.
     request.scope["posthouse.acted"] = False
-    return answers.kept(error.answer, again=True)
+    return responses.kept(error.answer, again=True)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

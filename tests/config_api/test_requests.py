@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from services.config_api.access import FailureLimit
-from services.config_api.client_address import client_address
+from services.config_api.http.authentication import FailureLimit
+from services.config_api.http.client_address import client_address
 from services.config_api.resources.catalogue import COLLECTIONS, SINGLETONS
 from tests.config_api.service import ADMIN_KEY, Service, running
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from services.config_api import openapi
 from services.config_api.app import describe_app
+from services.config_api.http import openapi
 from services.config_api.resources.catalogue import RESOURCES
 from tests.config_api.peers import peers
 from tests.config_api.service import ADMIN_KEY, Service, running

@@ -6,7 +6,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.config_api.changes.editor import time_text
-from services.config_api.pagination import bad_cursor
+from services.config_api.http.pagination import bad_cursor
 
 
 def when(message: Message, field: str) -> str | None:

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from services.config_api import pagination
-from services.config_api.answers import Answer, Time, problem_responses
 from services.config_api.changes.editor import time_text
-from services.config_api.context import needs, parts
-from services.config_api.operations.queue.schemas import FilterText, PageQuery
+from services.config_api.http import pagination
+from services.config_api.http.context import needs, parts
+from services.config_api.http.pagination import FilterText, PageQuery
+from services.config_api.http.responses import Answer, Time, problem_responses
 from services.config_api.resources.fields import DIGITS
 from services.config_api.storage.revision import Actor
 

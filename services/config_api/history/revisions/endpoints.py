@@ -8,13 +8,13 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.config_api import pagination
-from services.config_api.answers import Answer, Time, as_kept, kept, problem_responses
 from services.config_api.changes.editor import time_text
-from services.config_api.context import IdempotencyKey, needs, parts, repetition
 from services.config_api.history.revisions.repository import Change, Revisions
-from services.config_api.operations.queue.schemas import PageQuery
-from services.config_api.paths import BEFORE_COLON
+from services.config_api.http import pagination
+from services.config_api.http.context import IdempotencyKey, needs, parts, repetition
+from services.config_api.http.pagination import PageQuery
+from services.config_api.http.paths import BEFORE_COLON
+from services.config_api.http.responses import Answer, Time, as_kept, kept, problem_responses
 from services.config_api.resources.fields import DIGITS, Decimal
 from services.config_api.storage.revision import Actor
 

@@ -11,14 +11,14 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from services.config_api.answers import Answer, FoundDoubt, as_kept, kept, problem_responses
-from services.config_api.context import IdempotencyKey, needs, parts, repetition
-from services.config_api.gate import JSON_DEPTH
 from services.config_api.history.revisions.endpoints import ObjectChange
 from services.config_api.history.revisions.repository import Change
 from services.config_api.history.transfer import yaml_text
 from services.config_api.history.transfer.document import PORTABLE, ConfigurationDocument, Item, export, read
 from services.config_api.history.transfer.importing import Importer
+from services.config_api.http.context import IdempotencyKey, needs, parts, repetition
+from services.config_api.http.middleware import JSON_DEPTH
+from services.config_api.http.responses import Answer, FoundDoubt, as_kept, kept, problem_responses
 from services.config_api.problems import malformed
 from services.config_api.resources.catalogue import SINGLETONS
 from services.config_api.resources.description import Finding

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from services.config_api.answers import Answer, Time
+from services.config_api.http.responses import Answer, Time
 
 
 class BlockedClient(Answer):

@@ -7,8 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
-from services.config_api.answers import problem_responses
-from services.config_api.context import needs, parts
+from services.config_api.http.context import needs, parts
+from services.config_api.http.responses import problem_responses
 from services.config_api.operations.explain import wire
 from services.config_api.operations.explain.schemas import (
     MailToRoute,

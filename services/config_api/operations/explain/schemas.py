@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from libs.smtp.address import parse_address
-from services.config_api.answers import Answer
+from services.config_api.http.responses import Answer
 from services.config_api.resources.fields import Address, Instant, Model, checked, fault, ip_address
 
 

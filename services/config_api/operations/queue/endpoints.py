@@ -10,8 +10,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from services.config_api.answers import as_kept, problem_responses
-from services.config_api.context import IdempotencyKey, acted, needs, parts, repetition
+from services.config_api.http.context import IdempotencyKey, acted, needs, parts, repetition
+from services.config_api.http.pagination import PageQuery
+from services.config_api.http.paths import BEFORE_COLON
+from services.config_api.http.responses import as_kept, problem_responses
 from services.config_api.operations.queue import wire
 from services.config_api.operations.queue.schemas import (
     ActionProgress,
@@ -21,11 +23,9 @@ from services.config_api.operations.queue.schemas import (
     Message,
     MessagePage,
     MessageQuery,
-    PageQuery,
     QueueActionName,
     Suspension,
 )
-from services.config_api.paths import BEFORE_COLON
 from services.config_api.problems import invalid_field, not_found
 from services.config_api.storage.revision import Actor
 

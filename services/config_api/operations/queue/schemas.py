@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from services.config_api.answers import Answer, Time
+from services.config_api.http.pagination import FilterText
+from services.config_api.http.responses import Answer, Time
 from services.config_api.resources.fields import DIGITS, Address, Decimal, Domain, Instant, Model, ip_address
 
 # What a delivery may be in.
@@ -149,9 +150,6 @@ class ActionProgress(Answer):
     done: bool = Field(description="false: more progress follows.")
 
 
-FilterText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\u0000-\u001f\u007f]+$")]
-
-
 def _client(text: str) -> str:
     """As it is stored, where it is an address: an IPv4-mapped one is IPv4."""
     try:
@@ -195,15 +193,6 @@ class MessageQuery(MessageFilter):
         default=None, description="So many attempts or more."
     )
     limit: Decimal = Field(default=100, ge=1, le=1000, description="Messages in the page, at most.")
-    cursor: str | None = Field(default=None, max_length=4096, description="next_cursor of the page before.")
-
-
-class PageQuery(BaseModel):
-    """A page."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    limit: Decimal = Field(default=100, ge=1, le=1000, description="Items in the page, at most.")
     cursor: str | None = Field(default=None, max_length=4096, description="next_cursor of the page before.")
 
 

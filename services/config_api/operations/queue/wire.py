@@ -6,7 +6,8 @@ from typing import Any
 
 from posthouse.relay.v1 import relay_pb2 as pb
 
-from services.config_api.operations.queue.schemas import MessageFilter, MessageQuery, PageQuery
+from services.config_api.http.pagination import PageQuery
+from services.config_api.operations.queue.schemas import MessageFilter, MessageQuery
 from services.config_api.operations.wire import name, page_token, text, when
 
 _STATE = "DELIVERY_STATE_"

@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from services.config_api.answers import Answer
+from services.config_api.http.responses import Answer
 from services.config_api.resources.delivery import RelayHost
 from services.config_api.resources.fields import Model, fault
 

@@ -17,8 +17,8 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from services.config_api.client_address import client_address
-from services.config_api.context import Parts
+from services.config_api.http.client_address import client_address
+from services.config_api.http.context import Parts
 from services.config_api.metrics import REQUEST_SECONDS, REQUESTS
 from services.config_api.problems import MEDIA_TYPE, Problem, malformed
 from services.config_api.settings import Network

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from services.config_api import answers
+from services.config_api.http import responses
 
 API_VERSION = "1"
 DESCRIPTION = (
@@ -55,7 +55,7 @@ def document(app: FastAPI) -> dict[str, Any]:
     schemas = schema["components"]["schemas"]
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    for model in (answers.FieldProblem, answers.ProblemDetails):
+    for model in (responses.FieldProblem, responses.ProblemDetails):
         made = model.model_json_schema(by_alias=True, ref_template="#/components/schemas/{model}")
         made.pop("$defs", None)
         schemas[model.__name__] = made

@@ -9,10 +9,10 @@ from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from services.config_api import answers, pagination
 from services.config_api.changes.editor import Changed, Preconditions, time_text
 from services.config_api.changes.entity_tags import not_modified
-from services.config_api.context import IdempotencyKey, needs, parts, repetition
+from services.config_api.http import pagination, responses
+from services.config_api.http.context import IdempotencyKey, needs, parts, repetition
 from services.config_api.problems import FieldError, invalid, not_found
 from services.config_api.resources.description import Body as StoredBody
 from services.config_api.resources.description import Collection, Resource, Singleton, shown_body
@@ -41,10 +41,10 @@ def singleton_router(resource: Singleton) -> APIRouter:
     path = f"/v1/{resource.kind}"
     whole = resource.model
     patch = patch_model(resource.model)
-    changed_model = answers.changed_model(resource)
+    changed_model = responses.changed_model(resource)
     writes: dict[int | str, dict[str, Any]] = {
-        200: {"model": changed_model, "headers": answers.ETAG_HEADER},
-        **answers.problem_responses(412, 415, 428),
+        200: {"model": changed_model, "headers": responses.ETAG_HEADER},
+        **responses.problem_responses(412, 415, 428),
     }
 
     @router.get(
@@ -52,16 +52,16 @@ def singleton_router(resource: Singleton) -> APIRouter:
         operation_id=f"get{resource.noun}",
         summary=f"The {resource.label}",
         responses={
-            200: {"model": whole, "headers": answers.ETAG_HEADER},
+            200: {"model": whole, "headers": responses.ETAG_HEADER},
             304: {"description": "Not changed."},
-            **answers.problem_responses(),
+            **responses.problem_responses(),
         },
     )
     async def get(request: Request, _: Reader, if_none_match: IfNoneMatchGet = None) -> Response:
         document = await _document(request, resource, resource.kind)
         if not_modified(if_none_match, document.version):
-            return Response(status_code=304, headers=answers.etag(document))
-        return JSONResponse(shown_body(resource, document.body), headers=answers.etag(document))
+            return Response(status_code=304, headers=responses.etag(document))
+        return JSONResponse(shown_body(resource, document.body), headers=responses.etag(document))
 
     @router.put(path, operation_id=f"replace{resource.noun}", summary=f"Replace the {resource.label}", responses=writes)
     async def put(
@@ -74,7 +74,7 @@ def singleton_router(resource: Singleton) -> APIRouter:
         conditions = Preconditions(if_match, if_none_match)
         given = await request.json()
         result = await parts(request).editor.replace(resource, resource.kind, given, conditions, caller)
-        return answers.changed(resource, result, {})
+        return responses.changed(resource, result, {})
 
     @router.patch(path, operation_id=f"update{resource.noun}", summary=f"Change the {resource.label}", responses=writes)
     async def update(
@@ -87,7 +87,7 @@ def singleton_router(resource: Singleton) -> APIRouter:
         conditions = Preconditions(if_match, if_none_match)
         given = await request.json()
         result = await parts(request).editor.update(resource, resource.kind, given, conditions, caller)
-        return answers.changed(resource, result, {})
+        return responses.changed(resource, result, {})
 
     return router
 
@@ -98,19 +98,19 @@ def collection_router(resource: Collection) -> APIRouter:
     path = f"/v1/{resource.kind}"
     whole = resource.model
     patch = patch_model(resource.model)
-    record = answers.record_model(resource)
+    record = responses.record_model(resource)
     query = _list_query(resource)
     reader = Admin if resource.kind == "api-keys" else Reader
     writes: dict[int | str, dict[str, Any]] = {
-        200: {"model": record, "headers": answers.ETAG_HEADER},
-        **answers.problem_responses(404, 409, 412, 415, 428),
+        200: {"model": record, "headers": responses.ETAG_HEADER},
+        **responses.problem_responses(404, 409, 412, 415, 428),
     }
 
     @router.get(
         path,
         operation_id=f"list{resource.plural}",
         summary=f"List: {resource.label}s",
-        responses={200: {"model": answers.page_model(resource, record)}, **answers.problem_responses()},
+        responses={200: {"model": responses.page_model(resource, record)}, **responses.problem_responses()},
     )
     async def list_all(request: Request, _: reader, given: Annotated[query, Query()]) -> Response:  # type: ignore[valid-type]
         return await _page(request, resource, given)
@@ -123,13 +123,13 @@ def collection_router(resource: Collection) -> APIRouter:
         responses={
             201: {
                 "links": _links(resource),
-                "model": answers.created_model(resource, record),
+                "model": responses.created_model(resource, record),
                 "headers": {
-                    **answers.ETAG_HEADER,
+                    **responses.ETAG_HEADER,
                     "Location": {"description": "Where it is.", "schema": {"type": "string"}},
                 },
             },
-            **answers.problem_responses(409, 415),
+            **responses.problem_responses(409, 415),
         },
     )
     async def create(
@@ -145,18 +145,18 @@ def collection_router(resource: Collection) -> APIRouter:
         operation_id=f"get{resource.noun}",
         summary=f"One {resource.label}",
         responses={
-            200: {"model": record, "headers": answers.ETAG_HEADER},
+            200: {"model": record, "headers": responses.ETAG_HEADER},
             304: {"description": "Not changed."},
-            **answers.problem_responses(404),
+            **responses.problem_responses(404),
         },
     )
     async def get(request: Request, _: reader, id: str, if_none_match: IfNoneMatchGet = None) -> Response:  # type: ignore[valid-type]  # noqa: A002
         document = await _document(request, resource, id)
         # Counters are no part of the version: what shows them is always sent.
         if not_modified(if_none_match, document.version) and resource.kind not in _UNCOUNTED:
-            return Response(status_code=304, headers=answers.etag(document))
+            return Response(status_code=304, headers=responses.etag(document))
         extra = await _counted(request, resource, [document])
-        return JSONResponse(answers.record(resource, document, extra[document.id]), headers=answers.etag(document))
+        return JSONResponse(responses.record(resource, document, extra[document.id]), headers=responses.etag(document))
 
     @router.put(
         path + "/{id}", operation_id=f"replace{resource.noun}", summary=f"Replace a {resource.label}", responses=writes
@@ -197,7 +197,7 @@ def collection_router(resource: Collection) -> APIRouter:
         summary=f"Remove a {resource.label}",
         responses={
             204: {"description": "Removed."},
-            **answers.problem_responses(404, 412, 415, 428, *((409,) if resource.kind == "api-keys" else ())),
+            **responses.problem_responses(404, 412, 415, 428, *((409,) if resource.kind == "api-keys" else ())),
         },
     )
     async def delete(
@@ -232,7 +232,7 @@ async def _create(request: Request, resource: Collection, caller: Actor, key: st
 
     repeat = await repetition(request, caller, key)
     made = await parts(request).editor.create(resource, await request.json(), caller, repeat, answer)
-    return answers.kept(made)
+    return responses.kept(made)
 
 
 # As new objects show them.
@@ -266,7 +266,7 @@ async def _changed(request: Request, resource: Collection, result: Changed, stat
         extra = (await _counted(request, resource, [result.document]))[result.document.id]
     else:
         extra = _UNCOUNTED.get(resource.kind, {})
-    return answers.changed(resource, result, extra, status)
+    return responses.changed(resource, result, extra, status)
 
 
 async def _document(request: Request, resource: Resource, document_id: str) -> Document:
@@ -317,7 +317,7 @@ async def _page(request: Request, resource: Collection, given: Any) -> Response:
     more = len(found) > given.limit
     found = found[: given.limit]
     extra = await _counted(request, resource, found)
-    items = [answers.record(resource, document, extra[document.id]) for document in found]
+    items = [responses.record(resource, document, extra[document.id]) for document in found]
     cursor = pagination.encode(resource.kind, filters, found[-1].id) if more else None
     return JSONResponse({"items": items, "next_cursor": cursor})
 

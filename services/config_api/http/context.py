@@ -11,10 +11,10 @@ from fastapi import Header, Request, Security
 from fastapi.security import HTTPBearer
 
 from libs.runtime.metrics import Readiness
-from services.config_api.access import Access, demand
 from services.config_api.changes.check_context import StoredSurroundings
 from services.config_api.changes.editor import Editor
 from services.config_api.clients import PolicyClient, RelayClient
+from services.config_api.http.authentication import Access, demand
 from services.config_api.problems import FieldError, invalid
 from services.config_api.snapshot.feed import Feed
 from services.config_api.storage.audit_log import AuditLog

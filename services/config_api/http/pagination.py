@@ -6,12 +6,27 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.config_api.problems import FieldError, Problem, invalid
+from services.config_api.resources.fields import Decimal
 
 DEFAULT_LIMIT = 100
 LARGEST_LIMIT = 1000
 LONGEST_CURSOR = 4096
+
+FilterText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\u0000-\u001f\u007f]+$")]
+
+
+class PageQuery(BaseModel):
+    """A page."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Decimal = Field(default=100, ge=1, le=1000, description="Items in the page, at most.")
+    cursor: str | None = Field(default=None, max_length=4096, description="next_cursor of the page before.")
 
 
 def encode(kind: str, filters: Mapping[str, str], after: str) -> str:

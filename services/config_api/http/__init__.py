@@ -1,0 +1,1 @@
+"""The HTTP side: requests, roles, responses, the OpenAPI document."""
