@@ -12,7 +12,7 @@ import pytest
 
 from tests.config_api.service import ADMIN_KEY, Service
 
-DOCUMENT = Path(__file__).parents[2] / "openapi.json"
+DOCUMENT = Path(__file__).parents[3] / "openapi.json"
 
 
 async def _generate(folder: Path) -> None:

@@ -17,7 +17,7 @@ from services.config_api.resources.catalogue import RESOURCES
 from tests.config_api.peers import peers
 from tests.config_api.service import ADMIN_KEY, Service, running
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 
 

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from services.config_api.resources.catalogue import SINGLETONS
+from tests.config_api.resources.test_collections import BODIES
 from tests.config_api.service import ADMIN_KEY, Service
-from tests.config_api.test_collections import BODIES
 
 GENERAL = "/v1/settings/general"
 QUEUE = "/v1/settings/queue"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.config_api.resources.test_collections import BODIES
 from tests.config_api.service import ADMIN_KEY, Service, running
-from tests.config_api.test_collections import BODIES
 
 GENERAL = "/v1/settings/general"
 YAML = {"Content-Type": "application/yaml"}
