@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import importlib.metadata
 import os
-import runpy
-import sys
 from typing import Annotated
 
 import typer
 
-from libs.runtime.lifecycle import StartupError
-from libs.runtime.secrets import from_files
-
-# Each may be given as a file instead: NAME_FILE.
-SECRETS = (
-    "CONFIG_API_ADMIN_KEY",
-    "CONFIG_API_DATABASE_URL",
-    "CONFIG_API_SECRET_KEY",
-    "POLICY_STATE_URL",
-    "RELAY_DATABASE_URL",
-)
-
 app = typer.Typer(
     name="posthouse",
-    help="A mail delivery gateway: ingress, policy, relay and config_api.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"posthouse {importlib.metadata.version('posthouse')}")
+        raise typer.Exit
+
+
+@app.callback()
+def posthouse(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """A mail delivery gateway: ingress, policy, relay and config_api."""
 
 
 @app.command()
@@ -46,6 +49,7 @@ def up(
     from services.suite import up as suite
     from services.suite.topology import TopologyError, lay_out, parse_replicas
 
+    _check_environment()
     environment = suite.environment()
     try:
         processes = lay_out(
@@ -68,15 +72,42 @@ def demo() -> None:
     raise SystemExit(asyncio.run(run()))
 
 
+def _check_environment() -> None:
+    """Refuses variables that no service knows, before any is started. Puts secrets in that are given as files."""
+    from libs.runtime import secrets, settings
+    from libs.runtime.lifecycle import SettingsError
+    from services.config_api.settings import Settings as ConfigApiSettings
+    from services.ingress.settings import Settings as IngressSettings
+    from services.policy.settings import Settings as PolicySettings
+    from services.relay.settings import Settings as RelaySettings
+
+    of_services: tuple[type[settings.ServiceSettings], ...] = (
+        ConfigApiSettings,
+        PolicySettings,
+        RelaySettings,
+        IngressSettings,
+    )
+    try:
+        settings.drop_kubernetes_variables(os.environ)
+        secrets.from_files(os.environ, [name for each in of_services for name in each.secret_variables()])
+        settings.refuse_unknown(os.environ, frozenset().union(*(each.variables() for each in of_services)))
+    except SettingsError as error:
+        typer.echo(f"posthouse: {error}", err=True)
+        raise SystemExit(error.status) from None
+
+
 def _service_command(service: str, summary: str) -> None:
+    """A service's own command line, imported only when it is used: the services' libraries take seconds to load."""
+
     @app.command(
         name=service,
         help=summary,
+        add_help_option=False,
         context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     )
     def command(context: typer.Context) -> None:
-        sys.argv = [f"posthouse {service}", *context.args]
-        runpy.run_module(f"services.{service}", run_name="__main__", alter_sys=True)
+        module = importlib.import_module(f"services.{service}.__main__")
+        module.app(context.args, prog_name=f"posthouse {service}")
 
 
 _service_command("ingress", "Receive mail over SMTP.")
@@ -85,13 +116,5 @@ _service_command("relay", "Keep the queue and deliver.")
 _service_command("config_api", "Serve and keep the settings.")
 
 
-def main() -> None:
-    try:
-        from_files(os.environ, SECRETS)
-    except StartupError as error:
-        raise SystemExit(f"posthouse: {error}") from error
-    app()
-
-
 if __name__ == "__main__":
-    main()
+    app()

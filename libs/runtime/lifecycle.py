@@ -30,6 +30,14 @@ def at_end(end: Callable[[], None]) -> None:
 class StartupError(Exception):
     """The process can't start; the message says why in one line for the operator."""
 
+    status = 1
+
+
+class SettingsError(StartupError):
+    """The settings are wrong, so that starting again would change nothing. Status 2, as for wrong arguments."""
+
+    status = 2
+
 
 class Shutdown:
     """Set once, by SIGTERM or SIGINT or `request`; a second signal changes nothing (C137)."""
@@ -52,7 +60,7 @@ class Shutdown:
 
 
 def run(main: Callable[[Shutdown], Coroutine[Any, Any, None]]) -> None:
-    """Runs `main` on uvloop until it returns; signals set its Shutdown. Ends the process with 1 on StartupError."""
+    """Runs `main` on uvloop until it returns; signals set its Shutdown. Ends the process on StartupError."""
 
     async def supervised() -> None:
         shutdown = Shutdown()
@@ -73,7 +81,7 @@ def run(main: Callable[[Shutdown], Coroutine[Any, Any, None]]) -> None:
         uvloop.run(supervised())
     except StartupError as error:
         log.error("startup_failed", reason=str(error))
-        sys.exit(1)
+        sys.exit(error.status)
     finally:
         for end in _at_end:
             end()

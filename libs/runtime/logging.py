@@ -25,7 +25,7 @@ from typing import Any, TextIO, cast
 
 import structlog
 
-_LEVELS = ("debug", "info", "warning", "error", "critical")
+LEVELS = ("debug", "info", "warning", "error", "critical")
 _GATHER_SECONDS = 0.05
 _GATHERED_LINES = 500
 
@@ -117,10 +117,11 @@ class FrequentEvent:
             self._second = second
             self._stamp = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
         line = f'{{"timestamp": "{self._stamp}.{fraction:06d}Z", {self._middle}, {fields}}}\n'
-        output().gather(_for_console(line) if _for_persons() else line)
+        output().gather(_for_console(line) if for_persons() else line)
 
 
 _output: Output | None = None
+_console = False
 
 
 def output() -> Output:
@@ -128,17 +129,19 @@ def output() -> Output:
     return _output if _output is not None else Output(_Unfailing(sys.stderr))
 
 
-def configure(service: str, level: str) -> None:
+def configure(service: str, level: str, *, console: bool = False) -> None:
     """Sends structlog's events and the standard library's records through one pipeline.
 
-    Lines are JSON; `POSTHOUSE_LOG_FORMAT=console` makes them readable for a person. Values that hold control
+    Lines are JSON; with `console` they are readable for a person. Values that hold control
     characters are escaped by both renderers, so that one event is always one line (C37).
 
     Raises ValueError for a level that does not exist.
     """
+    global _console  # noqa: PLW0603 - one for the process, as standard error is
+    _console = console
     name = level.lower()
-    if name not in _LEVELS:
-        raise ValueError(f"log level must be one of {', '.join(_LEVELS)}, not {level!r}")
+    if name not in LEVELS:
+        raise ValueError(f"log level must be one of {', '.join(LEVELS)}, not {level!r}")
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -146,7 +149,7 @@ def configure(service: str, level: str) -> None:
         structlog.processors.format_exc_info,
     ]
     renderer: Any = _as_json
-    if _for_persons():
+    if for_persons():
         renderer = structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"])
     stream = _redirected()
     handler = logging.StreamHandler(stream)
@@ -190,8 +193,9 @@ def _at_exit() -> None:
                 os.dup2(nowhere.fileno(), stream.fileno())
 
 
-def _for_persons() -> bool:
-    return os.environ.get("POSTHOUSE_LOG_FORMAT") == "console"
+def for_persons() -> bool:
+    """Whether this process' lines are made for people instead of programs."""
+    return _console
 
 
 def _for_console(line: str) -> str:

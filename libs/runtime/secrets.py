@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, MutableMapping
 from pathlib import Path
 
-from libs.runtime.lifecycle import StartupError
+from libs.runtime.lifecycle import SettingsError
 
 
 def from_files(environment: MutableMapping[str, str], names: Iterable[str]) -> None:
-    """For each NAME that is not set and whose NAME_FILE is, sets NAME to that file's content, stripped of its ends.
+    """For each NAME that is not set and whose NAME_FILE is, sets NAME to that file's content, stripped of its ends,
+    and removes NAME_FILE, so that child processes find one of them only.
 
-    Raises StartupError when a file can't be read or is empty, or when both are set.
+    Raises SettingsError when a file can't be read or is empty, or when both are set.
     """
     for name in names:
         path = environment.get(f"{name}_FILE")
         if not path:
             continue
         if environment.get(name):
-            raise StartupError(f"set {name} or {name}_FILE, not both")
+            raise SettingsError(f"set {name} or {name}_FILE, not both")
         try:
             value = Path(path).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise StartupError(f"{name}_FILE: {path} can't be read: {type(error).__name__}") from error
+            raise SettingsError(f"{name}_FILE: {path} can't be read: {type(error).__name__}") from error
         if not value:
-            raise StartupError(f"{name}_FILE: {path} is empty")
+            raise SettingsError(f"{name}_FILE: {path} is empty")
         environment[name] = value
+        del environment[f"{name}_FILE"]

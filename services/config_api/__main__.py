@@ -10,14 +10,15 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import structlog
+import typer
 import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 
-from libs.runtime import lifecycle, logging, rpc
+from libs.runtime import lifecycle, rpc
 from libs.runtime.dialing import Dialers
 from libs.runtime.lifecycle import Background, Shutdown, StartupError
 from libs.runtime.metrics import MetricsServer
-from services.config_api import settings as environment
+from libs.runtime.settings import begin
 from services.config_api.app import create_app, describe_app
 from services.config_api.changes import first_run
 from services.config_api.changes.check_context import StoredSurroundings, read_machine
@@ -40,6 +41,7 @@ from services.config_api.storage.documents import Store
 from services.config_api.storage.usage_counters import HitStore
 
 log = structlog.get_logger(__name__)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 _GRACE_SECONDS = 5.0
 _HOUSEKEEPING_SECONDS = 10.0
@@ -47,11 +49,7 @@ _FORGET_EVERY = 360
 
 
 async def main(shutdown: Shutdown) -> None:
-    settings = environment.load()
-    try:
-        logging.configure("config_api", settings.log_level)
-    except ValueError as error:
-        raise StartupError(f"CONFIG_API_LOG_LEVEL: {error}") from None
+    settings = begin(Settings)
     await run(settings, shutdown, _announce)
 
 
@@ -92,14 +90,14 @@ async def _serve(
     ready = _Ready()
     async with contextlib.AsyncExitStack() as dialers:
         policy, relay = [
-            await dialers.enter_async_context(Dialers(rpc.targets(of_service), settings.tls))
+            await dialers.enter_async_context(Dialers(rpc.targets(of_service), settings.grpc_tls))
             for of_service in (settings.policy_target, settings.relay_target)
         ]
         parts = _parts(settings, store, sealer, feed, passwords, PolicyClient(policy), RelayClient(relay), ready)
         http = _HttpServer(settings, create_app(settings, parts))
         grpc_server = rpc.Server([publisher.SERVICE], publisher.Publisher(feed, hits).register)
         metrics = MetricsServer(ready.report)
-        grpc_port = await grpc_server.start(settings.host, settings.grpc_port, settings.tls)
+        grpc_port = await grpc_server.start(settings.host, settings.grpc_port, settings.grpc_tls)
         await metrics.start(settings.host, settings.metrics_port)
         background.start(http.run(), "http")
         background.start(publisher.follow(feed, wake, ready.database_is), "follow")
@@ -252,33 +250,39 @@ async def _opened(database: Database) -> AsyncIterator[Database]:
 
 
 async def _rotate(_: Shutdown) -> None:
-    logging.configure("config_api", "warning")
-    count = await rotate(environment.load())
+    count = await rotate(begin(Settings))
     sys.stdout.write(f"{count} secrets are sealed under the new key\n")
 
 
 async def _migrate(_: Shutdown) -> None:
-    settings = environment.load()
-    logging.configure("config_api", settings.log_level)
-    async with _opened(Database(settings.url)):
+    async with _opened(Database(begin(Settings).url)):
         log.info("database_is_current")
 
 
-def command(arguments: list[str]) -> None:
-    """No argument: serve. `migrate` only brings the database up to date. `rotate-secret-key` seals the secrets under a
-    new key. `openapi` prints the OpenAPI document."""
-    match arguments:
-        case []:
-            lifecycle.run(main)
-        case ["migrate"]:
-            lifecycle.run(_migrate)
-        case ["rotate-secret-key"]:
-            lifecycle.run(_rotate)
-        case ["openapi"]:
-            sys.stdout.write(openapi.text(describe_app()))
-        case _:
-            sys.exit("usage: python -m services.config_api [migrate | rotate-secret-key | openapi]")
+@app.callback(invoke_without_command=True)
+def serve(context: typer.Context) -> None:
+    """Serve and keep the settings."""
+    if context.invoked_subcommand is None:
+        lifecycle.run(main)
+
+
+@app.command()
+def migrate() -> None:
+    """Only bring the settings' database up to date."""
+    lifecycle.run(_migrate)
+
+
+@app.command()
+def rotate_secret_key() -> None:
+    """Seal all stored secrets under a new key."""
+    lifecycle.run(_rotate)
+
+
+@app.command("openapi")
+def show_openapi() -> None:
+    """Print the OpenAPI document."""
+    sys.stdout.write(openapi.text(describe_app()))
 
 
 if __name__ == "__main__":
-    command(sys.argv[1:])
+    app()

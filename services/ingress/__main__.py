@@ -3,37 +3,34 @@
 from __future__ import annotations
 
 import os
-import sys
 
-from pydantic import ValidationError
+import typer
 
-from libs.runtime import lifecycle, logging
+from libs.runtime import lifecycle
 from libs.runtime.lifecycle import Shutdown
+from libs.runtime.settings import begin
 from services.ingress import supervisor, worker
 from services.ingress.settings import Settings
 
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
-def main() -> None:
-    try:
-        settings = Settings()
-        logging.configure("ingress", settings.log_level)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-        sys.exit(f"ingress: {problems}")
-    except ValueError as error:
-        sys.exit(f"ingress: {error}")
+
+async def main(shutdown: Shutdown) -> None:
+    settings = begin(Settings)
     number = os.environ.get(supervisor.NUMBER_VARIABLE)
+    if number is None and settings.workers > 1:
+        # Made once, before several workers would make it at the same time.
+        worker.certificate_files(settings)
+        await supervisor.supervise(shutdown, settings.workers, settings.drain_seconds + 5.0)
+    else:
+        await worker.serve(settings, shutdown, int(number or 0))
 
-    async def run(shutdown: Shutdown) -> None:
-        if number is None and settings.workers > 1:
-            # Made once, before several workers would make it at the same time.
-            worker.certificate_files(settings)
-            await supervisor.supervise(shutdown, settings.workers, settings.drain_seconds + 5.0)
-        else:
-            await worker.serve(settings, shutdown, int(number or 0))
 
-    lifecycle.run(run)
+@app.command()
+def serve() -> None:
+    """Receive mail over SMTP."""
+    lifecycle.run(main)
 
 
 if __name__ == "__main__":
-    main()
+    app()

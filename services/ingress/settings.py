@@ -4,33 +4,32 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from libs.runtime import processors, rpc
+from libs.runtime.settings import ServiceSettings
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 Network = IPv4Network | IPv6Network
 
 
-class Settings(BaseSettings):
-    """`INGRESS_*`, and `POSTHOUSE_DATA_DIR`. Ports of 0 are off; sizes are in octets, times in seconds."""
+class Settings(ServiceSettings):
+    """`INGRESS_*`, and what all services have. Ports of 0 are off; sizes are in octets, times in seconds."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="INGRESS_", env_ignore_empty=True, frozen=True, extra="ignore", populate_by_name=True
-    )
+    model_config = SettingsConfigDict(env_prefix="INGRESS_")
+    service: ClassVar[str] = "ingress"
+    listens_on_several_hosts: ClassVar[bool] = True
 
-    data_dir: Annotated[Path, Field(validation_alias="POSTHOUSE_DATA_DIR")] = Path("var")
     # Addresses to listen on, comma-separated: `0.0.0.0,::` is everywhere.
     host: str = "127.0.0.1"
     smtp_port: Port = 8025
     submission_port: Port = 8587
     smtps_port: Port = 8465
     metrics_port: Port = 9101
-    log_level: str = "info"
     # Processes on one port; each serves metrics on its own port, counted up from metrics_port.
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     # Each worker keeps to one of these processors, as 0,2-4; empty: the system moves it about.
@@ -38,9 +37,6 @@ class Settings(BaseSettings):
 
     policy_target: str = "127.0.0.1:50051"
     relay_target: str = "127.0.0.1:50052"
-    grpc_cert: Path | None = None
-    grpc_key: Path | None = None
-    grpc_ca: Path | None = None
 
     # PEM files, several pairs separated by commas; the first pair serves clients that ask for no known name.
     tls_cert: str = ""
@@ -107,9 +103,6 @@ class Settings(BaseSettings):
     def _pairs(self) -> Settings:
         if len(self.certificate_files) != len(_paths(self.tls_cert)) or bool(self.tls_cert) != bool(self.tls_key):
             raise ValueError("INGRESS_TLS_CERT and INGRESS_TLS_KEY must name equally many files")
-        given = (self.grpc_cert, self.grpc_key, self.grpc_ca)
-        if any(given) and not all(given):
-            raise ValueError("INGRESS_GRPC_CERT, INGRESS_GRPC_KEY and INGRESS_GRPC_CA go together")
         return self
 
     @property
@@ -121,12 +114,6 @@ class Settings(BaseSettings):
     def certificate_files(self) -> tuple[tuple[Path, Path], ...]:
         """(certificate chain, key) of each pair."""
         return tuple(zip(_paths(self.tls_cert), _paths(self.tls_key), strict=False))
-
-    @property
-    def grpc_tls(self) -> rpc.TlsFiles | None:
-        if self.grpc_cert is None or self.grpc_key is None or self.grpc_ca is None:
-            return None
-        return rpc.TlsFiles(certificate=self.grpc_cert, key=self.grpc_key, authority=self.grpc_ca)
 
 
 def _paths(text: str) -> tuple[Path, ...]:

@@ -14,7 +14,8 @@ from libs.runtime.lifecycle import Shutdown, StartupError
 
 log = structlog.get_logger(__name__)
 
-NUMBER_VARIABLE = "INGRESS_WORKER_NUMBER"
+# Which worker a process is. Not one of the settings, so it has none of their prefixes.
+NUMBER_VARIABLE = "WORKER_NUMBER_OF_INGRESS"
 # A worker that ends sooner than this never came up: starting it again would change nothing.
 _YOUNG_SECONDS = 5.0
 _PAUSE_SECONDS = 1.0

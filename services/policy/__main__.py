@@ -8,11 +8,13 @@ import os
 from collections.abc import Mapping
 
 import structlog
+import typer
 
-from libs.runtime import logging, rpc, tracing
+from libs.runtime import rpc, tracing
 from libs.runtime.dialing import Dialers
 from libs.runtime.lifecycle import Background, Shutdown, StartupError, run
 from libs.runtime.metrics import MetricsServer
+from libs.runtime.settings import begin
 from services.policy.clients import ConfigurationWatch, HitReporter, SnapshotFile
 from services.policy.credentials import CredentialChecker
 from services.policy.engine import Engine
@@ -27,7 +29,7 @@ from services.policy.lookups.spf import SpfChecker
 from services.policy.metrics import DecisionCounts
 from services.policy.rules.model import Snapshot
 from services.policy.servicer import SERVICE, PolicyServicer
-from services.policy.settings import read_settings
+from services.policy.settings import Settings
 from services.policy.state.memory import MemoryStore
 from services.policy.state.redis import RedisStore
 from services.policy.state.store import Store
@@ -41,8 +43,7 @@ _GC_THRESHOLDS = (50_000, 20, 50)
 
 
 async def main(shutdown: Shutdown) -> None:
-    settings = read_settings()
-    logging.configure("policy", settings.log_level)
+    settings = begin(Settings)
     tracing.configure("policy")
     try:
         resolver = Resolver(nameservers(settings.nameservers), seconds=settings.lookup_seconds)
@@ -66,7 +67,7 @@ async def main(shutdown: Shutdown) -> None:
         gc.freeze()
 
     gc.set_threshold(*_GC_THRESHOLDS)
-    dialers = Dialers(rpc.targets(settings.config_target), settings.tls)
+    dialers = Dialers(rpc.targets(settings.config_target), settings.grpc_tls)
     ready = asyncio.Event()
     watch = ConfigurationWatch(dialers, SnapshotFile(settings.snapshot_path), use, ready)
     reporter = HitReporter(dialers, hits)
@@ -81,7 +82,7 @@ async def main(shutdown: Shutdown) -> None:
     background = Background(shutdown)
     await store.start()
     await watch.start_from_file()
-    await server.start(settings.host, settings.port, settings.tls)
+    await server.start(settings.host, settings.port, settings.grpc_tls)
     await metrics.start(settings.host, settings.metrics_port)
     background.start(watch.run(), "configuration watch")
     background.start(reporter.run(), "hit reports")
@@ -116,5 +117,14 @@ def open_store(url: str, process: str, seconds: float = 1.0) -> Store:
     return MemoryStore() if url == "memory://" else RedisStore(url, process, seconds=seconds)
 
 
-if __name__ == "__main__":
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command()
+def serve() -> None:
+    """Decide on sessions and messages."""
     run(main)
+
+
+if __name__ == "__main__":
+    app()

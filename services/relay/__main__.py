@@ -1,32 +1,32 @@
-"""Starts relay. `migrate` as its argument only brings the queue's database up to date."""
+"""Starts relay, or only brings the queue's database up to date."""
 
 from __future__ import annotations
 
 import gc
 import random
-import sys
 
-from libs.runtime import lifecycle, logging, processors, tracing
+import structlog
+import typer
+
+from libs.runtime import lifecycle, processors, tracing
 from libs.runtime.lifecycle import Shutdown, StartupError
-from services.relay import settings as environment
+from libs.runtime.settings import begin
 from services.relay.clock import Clock
 from services.relay.delivery import open_transport
 from services.relay.process import Relay
 from services.relay.queue.database import open_database
+from services.relay.settings import Settings
+
+log = structlog.get_logger(__name__)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 async def main(shutdown: Shutdown) -> None:
-    settings = environment.load()
-    try:
-        logging.configure("relay", settings.log_level)
-    except ValueError as error:
-        raise StartupError(f"RELAY_LOG_LEVEL: {error}") from None
+    settings = begin(Settings)
     tracing.configure("relay")
     database = open_database(settings.url)
     try:
         await database.open()
-        if sys.argv[1:] == ["migrate"]:
-            return
         _settle_down(settings.cpus)
         try:
             transport = open_transport(settings.delivery_options())
@@ -61,5 +61,27 @@ def _calm_collector() -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
+async def _migrate(_: Shutdown) -> None:
+    database = open_database(begin(Settings).url)
+    try:
+        await database.open()
+        log.info("database_is_current")
+    finally:
+        await database.close()
+
+
+@app.callback(invoke_without_command=True)
+def serve(context: typer.Context) -> None:
+    """Keep the queue and deliver."""
+    if context.invoked_subcommand is None:
+        lifecycle.run(main)
+
+
+@app.command()
+def migrate() -> None:
+    """Only bring the queue's database up to date."""
+    lifecycle.run(_migrate)
+
+
 if __name__ == "__main__":
-    lifecycle.run(main)
+    app()

@@ -58,7 +58,7 @@ class Relay:
         self.clock = clock
         self.transport = transport
         octets = settings.memory_mb * _MEGABYTE
-        self._dialers = Dialers(rpc.targets(settings.config_target), settings.tls)
+        self._dialers = Dialers(rpc.targets(settings.config_target), settings.grpc_tls)
         self.watch = ConfigurationWatch(self._dialers, settings.snapshot_path)
         self.identifiers = Identifiers(database)
         self.holder = Leaseholder(database, self.identifiers, clock, settings.lease_seconds)
@@ -131,7 +131,7 @@ class Relay:
     async def start(self) -> int:
         """Begins to serve; the port of gRPC. Raises StartupError."""
         settings, background = self._settings, self._background
-        port = await self._server.start(settings.host, settings.port, settings.tls)
+        port = await self._server.start(settings.host, settings.port, settings.grpc_tls)
         await self._metrics.start(settings.host, settings.metrics_port)
         background.start(self.identifiers.run(), "identifiers")
         background.start(self.holder.run(), "leases")

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import ClassVar
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import SettingsConfigDict
 
-from libs.runtime.lifecycle import StartupError
+from libs.runtime import processors
 from libs.runtime.nameservers import addressed
-from libs.runtime.rpc import TlsFiles, targets
+from libs.runtime.rpc import targets
+from libs.runtime.settings import ServiceSettings
 from services.relay.delivery import DeliveryOptions, networks, own_addresses
 from services.relay.delivery.targets.options import PROHIBITED_NETWORKS, of_literals
 
 
-class Settings(BaseSettings):
-    """Environment variables with the prefix RELAY_, and POSTHOUSE_DATA_DIR."""
+class Settings(ServiceSettings):
+    """`RELAY_*`, and what all services have."""
 
-    model_config = SettingsConfigDict(env_prefix="RELAY_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="RELAY_")
+    service: ClassVar[str] = "relay"
+    # An empty list of networks lets direct mail go everywhere.
+    empty_is_a_value: ClassVar[frozenset[str]] = frozenset({"prohibited_networks"})
 
-    host: str = "127.0.0.1"
     port: int = Field(default=50052, ge=0, le=65535)
     metrics_port: int = Field(default=9103, ge=0, le=65535)
-    log_level: str = "info"
     config_target: str = "127.0.0.1:50053"
     # The processors that it keeps to, the queue's threads excepted, as 0,2-4; empty: all of them.
     cpus: str = ""
@@ -31,11 +33,6 @@ class Settings(BaseSettings):
     database_url: SecretStr = SecretStr("")
     # The last good configuration, for a start while config_api is away; empty: in the data folder.
     snapshot_file: str = ""
-    # gRPC over mutual TLS, all three or none.
-    grpc_cert: Path | None = None
-    grpc_key: Path | None = None
-    grpc_ca: Path | None = None
-
     # host[:port], comma-separated; empty: the system's.
     nameservers: str = ""
     mx_port: int = Field(default=25, ge=1, le=65535)
@@ -61,21 +58,35 @@ class Settings(BaseSettings):
     store_seconds: float = Field(default=12.0, gt=0)
     # How long mail transactions may go on after SIGTERM.
     drain_seconds: float = Field(default=20.0, ge=0)
-    data_dir: Path = Field(default=Path("var"), validation_alias="POSTHOUSE_DATA_DIR")
 
     @field_validator("nameservers")
     @classmethod
     def _addressed(cls, value: str) -> str:
         return addressed(value)
 
-    @model_validator(mode="after")
-    def _well_formed(self) -> Self:
-        targets(self.config_target)
-        networks(self.prohibited_networks)
-        own_addresses(self.own_addresses)
-        if len({self.grpc_cert is None, self.grpc_key is None, self.grpc_ca is None}) != 1:
-            raise ValueError("RELAY_GRPC_CERT, RELAY_GRPC_KEY and RELAY_GRPC_CA are set together or not at all")
-        return self
+    @field_validator("config_target")
+    @classmethod
+    def _targets(cls, value: str) -> str:
+        targets(value)
+        return value
+
+    @field_validator("prohibited_networks")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        networks(value)
+        return value
+
+    @field_validator("own_addresses")
+    @classmethod
+    def _own_addresses(cls, value: str) -> str:
+        own_addresses(value)
+        return value
+
+    @field_validator("cpus")
+    @classmethod
+    def _cpus(cls, value: str) -> str:
+        processors.parse(value)
+        return value
 
     @property
     def folder(self) -> Path:
@@ -90,12 +101,6 @@ class Settings(BaseSettings):
     def snapshot_path(self) -> Path:
         return Path(self.snapshot_file) if self.snapshot_file else self.folder / "snapshot"
 
-    @property
-    def tls(self) -> TlsFiles | None:
-        if self.grpc_cert is None or self.grpc_key is None or self.grpc_ca is None:
-            return None
-        return TlsFiles(self.grpc_cert, self.grpc_key, self.grpc_ca)
-
     def delivery_options(self) -> DeliveryOptions:
         return DeliveryOptions(
             nameservers=tuple(part.strip() for part in self.nameservers.split(",") if part.strip()),
@@ -107,13 +112,3 @@ class Settings(BaseSettings):
             dane=self.dane,
             mta_sts=self.mta_sts,
         )
-
-
-def load() -> Settings:
-    """Reads the environment. Raises StartupError naming the variable, never its value."""
-    try:
-        return Settings()
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        name = "_".join(str(part) for part in first["loc"]).upper() or "environment"
-        raise StartupError(f"RELAY settings: {name}: {first['msg']}") from None

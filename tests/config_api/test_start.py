@@ -17,7 +17,7 @@ from libs.runtime.lifecycle import StartupError
 from libs.smtp.address import is_host_name
 from services.config_api.changes import first_run
 from services.config_api.changes.first_run import ADMIN_KEY_FILE
-from services.config_api.settings import load
+from services.config_api.settings import Settings
 from services.config_api.snapshot import publisher
 from services.config_api.storage import database, tables
 from services.config_api.storage.database import Database
@@ -282,8 +282,8 @@ async def test_databases_that_can_not_be_used(tmp_path: Path, url: str, message:
 )
 def test_settings_that_make_no_sense_are_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(StartupError, match="settings"):
-        load()
+    with pytest.raises(StartupError, match=name):
+        Settings.load()
 
 
 def test_an_unreadable_key_file_is_refused(tmp_path: Path) -> None:

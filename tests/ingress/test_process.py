@@ -17,7 +17,8 @@ import pytest
 from posthouse.policy.v1 import policy_pb2 as pb
 
 from libs.runtime import processors
-from services.ingress.__main__ import main
+from libs.runtime.lifecycle import SettingsError
+from services.ingress.settings import Settings
 from tests.fakes.policy import FakePolicy
 from tests.fakes.relay import FakeRelay
 from tests.ingress.client import Client, resident
@@ -165,28 +166,27 @@ async def test_a_port_that_is_taken_is_said_and_ends_the_process(run: Run) -> No
 
 async def test_a_wrong_environment_ends_the_process(run: Run) -> None:
     ingress = run(INGRESS_SMTP_PORT="70000")
-    assert await ingress.ended() == 1
-    assert ingress.process.log.read_text().startswith("ingress: smtp_port")
+    assert await ingress.ended() == 2
+    assert "INGRESS_SMTP_PORT=70000: " in ingress.process.log.read_text()
 
 
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
     [
-        ("INGRESS_LOG_LEVEL", "chatty", "log level"),
-        ("INGRESS_POLICY_TARGET", "nowhere", "policy_target"),
+        ("INGRESS_LOG_LEVEL", "chatty", "INGRESS_LOG_LEVEL=chatty: must be one of debug"),
+        ("INGRESS_POLICY_TARGET", "nowhere", "INGRESS_POLICY_TARGET=nowhere: "),
         ("INGRESS_TLS_CERT", "/nowhere.crt", "INGRESS_TLS_KEY"),
-        ("INGRESS_PROXY_NETWORKS", "10.0.0.1/8", "proxy_networks"),
-        ("INGRESS_CPUS", "first", "cpus"),
+        ("INGRESS_PROXY_NETWORKS", "10.0.0.1/8", "INGRESS_PROXY_NETWORKS=10.0.0.1/8: "),
+        ("INGRESS_CPUS", "first", "INGRESS_CPUS=first: "),
     ],
 )
 def test_a_wrong_environment_is_said_in_one_line(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str, said: str
 ) -> None:
     monkeypatch.setenv(variable, value)
-    with pytest.raises(SystemExit) as ended:
-        main()
-    text = str(ended.value)
-    assert text.startswith("ingress: ")
+    with pytest.raises(SettingsError) as error:
+        Settings.load()
+    text = str(error.value)
     assert said in text
     assert "\n" not in text
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from libs.runtime.lifecycle import StartupError
-from services.policy.settings import read_settings
+from services.policy.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -25,16 +25,16 @@ from services.policy.settings import read_settings
 def test_wrong_values_are_named(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, value)
     with pytest.raises(StartupError, match=variable):
-        read_settings()
+        Settings.load()
 
 
 def test_the_snapshot_lies_in_the_data_folder_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POSTHOUSE_DATA_DIR", "/data")
-    assert read_settings().snapshot_path == Path("/data/policy/snapshot")
+    assert Settings.load().snapshot_path == Path("/data/policy/snapshot")
     monkeypatch.setenv("POLICY_SNAPSHOT_FILE", "/elsewhere/snapshot")
-    assert read_settings().snapshot_path == Path("/elsewhere/snapshot")
+    assert Settings.load().snapshot_path == Path("/elsewhere/snapshot")
 
 
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        read_settings().port = 1
+        Settings.load().port = 1

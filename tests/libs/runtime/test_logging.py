@@ -109,8 +109,8 @@ def test_without_an_event_loop_nothing_is_gathered() -> None:
 
 
 _TELLS = """
-import asyncio, structlog, libs.runtime.logging as own
-own.configure("relay", "info")
+import asyncio, sys, structlog, libs.runtime.logging as own
+own.configure("relay", "info", console=sys.argv[1] == "console")
 event = own.FrequentEvent("relay", "delivery_attempt")
 
 async def main():
@@ -124,12 +124,11 @@ asyncio.run(main())
 
 def _told(form: str) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-c", _TELLS],
+        [sys.executable, "-c", _TELLS, form],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
         check=True,
-        env={**os.environ, "POSTHOUSE_LOG_FORMAT": form},
     )
     return done.stderr.splitlines()
 

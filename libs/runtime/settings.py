@@ -1,0 +1,204 @@
+"""The settings that every service's process has, how they are read, and what is refused about them."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Mapping, MutableMapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, TypeVar
+
+import structlog
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from libs.runtime import logging, secrets
+from libs.runtime.lifecycle import SettingsError
+from libs.runtime.rpc import TlsFiles
+
+log = structlog.get_logger(__name__)
+
+# What the names of all our variables begin with. Each service checks the names that begin with its own prefix.
+SHARED_PREFIX = "POSTHOUSE_"
+PREFIXES = (SHARED_PREFIX, "CONFIG_API_", "INGRESS_", "POLICY_", "RELAY_")
+# Variables with the shared prefix. POSTHOUSE_PUBLIC_ADDRESSES is read by compose.yaml.
+SHARED_VARIABLES = ("POSTHOUSE_DATA_DIR", "POSTHOUSE_LOG_FORMAT", "POSTHOUSE_PUBLIC_ADDRESSES")
+
+# A name without one of our prefixes is taken for a mistyped one only when it is this similar (difflib's ratio).
+_MISTYPED_PREFIX_RATIO = 0.92
+_SIMILAR_RATIO = 0.6
+# Kubernetes sets these in each container for each Service of the namespace, unless the pod has
+# `enableServiceLinks: false`: for a Service named relay, RELAY_PORT=tcp://10.0.0.1:50052 among others.
+_KUBERNETES_NAME = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_[A-Z]+)?$")
+_KUBERNETES_VALUE = re.compile(r"(tcp|udp|sctp)://")
+
+
+class ServiceSettings(BaseSettings):
+    """Settings of one service's process: environment variables with the service's prefix. Read once, frozen.
+
+    An empty variable counts as not set, except for the fields in `empty_is_a_value`. A secret may also be given as the
+    name of a file: NAME_FILE.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    service: ClassVar[str]
+    empty_is_a_value: ClassVar[frozenset[str]] = frozenset()
+    # Fields besides those of type SecretStr that may hold a password.
+    secret_fields: ClassVar[frozenset[str]] = frozenset()
+    listens_on_several_hosts: ClassVar[bool] = False
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    data_dir: Path = Field(
+        default=Path("var"), validation_alias="POSTHOUSE_DATA_DIR", description="Folder of the files that are kept."
+    )
+    log_format: Literal["json", "console"] = Field(
+        default="json", validation_alias="POSTHOUSE_LOG_FORMAT", description="json for programs, console for people."
+    )
+    log_level: str = Field(default="info", description="debug, info, warning, error or critical.")
+    grpc_cert: Path | None = Field(default=None, description="PEM chain for gRPC over mutual TLS.")
+    grpc_key: Path | None = Field(default=None, description="PEM key of that chain.")
+    grpc_ca: Path | None = Field(default=None, description="PEM authority that the other side is checked against.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty_variables(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        return {name: value for name, value in values.items() if value != "" or name in cls.empty_is_a_value}
+
+    @field_validator("host")
+    @classmethod
+    def _as_many_hosts_as_allowed(cls, host: str) -> str:
+        if "," in host and not cls.listens_on_several_hosts:
+            raise ValueError("must be one address")
+        return host.strip()
+
+    @field_validator("log_level")
+    @classmethod
+    def _level_that_exists(cls, level: str) -> str:
+        if level.lower() not in logging.LEVELS:
+            raise ValueError(f"must be one of {', '.join(logging.LEVELS)}")
+        return level.lower()
+
+    @model_validator(mode="after")
+    def _whole_grpc_tls(self) -> Self:
+        files = (self.grpc_cert, self.grpc_key, self.grpc_ca)
+        if any(files) and not all(files):
+            prefix = self.prefix()
+            raise ValueError(f"{prefix}GRPC_CERT, {prefix}GRPC_KEY and {prefix}GRPC_CA are set together or not at all")
+        return self
+
+    @property
+    def grpc_tls(self) -> TlsFiles | None:
+        """The files for gRPC over mutual TLS; None: gRPC without TLS."""
+        if self.grpc_cert is None or self.grpc_key is None or self.grpc_ca is None:
+            return None
+        return TlsFiles(certificate=self.grpc_cert, key=self.grpc_key, authority=self.grpc_ca)
+
+    @classmethod
+    def prefix(cls) -> str:
+        return f"{cls.service.upper()}_"
+
+    @classmethod
+    def variable(cls, field: str) -> str:
+        """The name of the environment variable that sets a field."""
+        alias = cls.model_fields[field].validation_alias
+        return alias if isinstance(alias, str) else f"{cls.prefix()}{field.upper()}"
+
+    @classmethod
+    def secret_variables(cls) -> tuple[str, ...]:
+        """The variables that may be given as files."""
+        return tuple(cls.variable(name) for name in cls.model_fields if cls._is_secret(name))
+
+    @classmethod
+    def variables(cls) -> frozenset[str]:
+        """Every variable that this service reads."""
+        names = {cls.variable(name) for name in cls.model_fields}
+        return frozenset(names.union(SHARED_VARIABLES, (f"{name}_FILE" for name in cls.secret_variables())))
+
+    @classmethod
+    def load(cls) -> Self:
+        """Reads the environment. Takes the variables of Kubernetes out of it, and puts secrets in that are files.
+
+        Raises SettingsError, which names the variable at fault, and its value unless that may be secret.
+        """
+        ignored = drop_kubernetes_variables(os.environ)
+        secrets.from_files(os.environ, cls.secret_variables())
+        refuse_unknown(os.environ, cls.variables(), (cls.prefix(), SHARED_PREFIX))
+        try:
+            settings = cls()
+        except ValidationError as error:
+            raise SettingsError("; ".join(cls._explain(each) for each in error.errors(include_url=False))) from None
+        if ignored:
+            log.warning(
+                "kubernetes_variables_ignored",
+                variables=ignored,
+                reason="Kubernetes sets them for its Services; `enableServiceLinks: false` in the pod avoids them",
+            )
+        return settings
+
+    @classmethod
+    def _is_secret(cls, field: str) -> bool:
+        return cls.model_fields[field].annotation is SecretStr or field in cls.secret_fields
+
+    @classmethod
+    def _explain(cls, error: Any) -> str:
+        message = str(error["msg"]).removeprefix("Value error, ")
+        if not error["loc"]:
+            return message
+        name = str(error["loc"][0])
+        field = next((field for field in cls.model_fields if name in (field, cls.variable(field))), None)
+        if field is None:
+            return f"{name}: {message}"
+        value = "" if cls._is_secret(field) or not isinstance(error["input"], str) else f"={error['input']}"
+        return f"{cls.variable(field)}{value}: {message}"
+
+
+SettingsType = TypeVar("SettingsType", bound=ServiceSettings)
+
+
+def begin(settings_type: type[SettingsType]) -> SettingsType:
+    """Reads a service's settings and starts its log. Raises SettingsError."""
+    logging.configure(settings_type.service, "info", console=os.environ.get("POSTHOUSE_LOG_FORMAT") == "console")
+    settings = settings_type.load()
+    logging.configure(settings_type.service, settings.log_level, console=settings.log_format == "console")
+    return settings
+
+
+def drop_kubernetes_variables(environment: MutableMapping[str, str]) -> list[str]:
+    """Removes what Kubernetes sets for Services with names like ours; returns the names."""
+    names = sorted(
+        name
+        for name, value in environment.items()
+        if name.upper().startswith(PREFIXES)
+        and (_KUBERNETES_VALUE.match(value) or _KUBERNETES_NAME.search(name.upper()))
+    )
+    for name in names:
+        del environment[name]
+    return names
+
+
+def refuse_unknown(
+    environment: Mapping[str, str], variables: Iterable[str], prefixes: tuple[str, ...] = PREFIXES
+) -> None:
+    """Refuses names with one of `prefixes` that are none of `variables`, and names that look like mistyped ones.
+
+    Raises SettingsError with the nearest right names.
+    """
+    right = sorted(variables)
+    problems = []
+    for name in sorted(environment):
+        if name.upper() in right:
+            continue
+        ours = name.upper().startswith(prefixes)
+        if not ours and name.upper().startswith(PREFIXES):
+            # Another service's: its process looks at it.
+            continue
+        ratio = _SIMILAR_RATIO if ours else _MISTYPED_PREFIX_RATIO
+        nearest = difflib.get_close_matches(name.upper(), right, n=1, cutoff=ratio)
+        if ours or nearest:
+            problems.append(f"{name} is no variable of Posthouse" + "".join(f"; did you mean {n}?" for n in nearest))
+    if problems:
+        raise SettingsError("; ".join(problems))

@@ -1,0 +1,186 @@
+"""Settings of a process: what is read, and what is refused with the name of the variable at fault."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from libs.runtime.lifecycle import SettingsError
+from libs.runtime.settings import ServiceSettings, begin
+from services.config_api.settings import Settings as ConfigApiSettings
+from services.ingress.settings import Settings as IngressSettings
+from services.policy.settings import Settings as PolicySettings
+from services.relay.settings import Settings as RelaySettings
+
+ROOT = Path(__file__).parents[3]
+ALL: tuple[type[ServiceSettings], ...] = (ConfigApiSettings, IngressSettings, PolicySettings, RelaySettings)
+BY_NAME = pytest.mark.parametrize("settings", ALL, ids=lambda settings: settings.service)
+
+
+class Settings(ServiceSettings):
+    model_config = SettingsConfigDict(env_prefix="RELAY_")
+    service: ClassVar[str] = "relay"
+    empty_is_a_value: ClassVar[frozenset[str]] = frozenset({"networks"})
+
+    port: int = Field(default=1, ge=0, le=65535)
+    networks: str = "10.0.0.0/8"
+    database_url: SecretStr = SecretStr("")
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith(("POSTHOUSE_", "CONFIG_API_", "INGRESS_", "POLICY_", "RELAY_")):
+            monkeypatch.delenv(name)
+
+
+def refused(monkeypatch: pytest.MonkeyPatch, settings: type[ServiceSettings] = Settings, **variables: str) -> str:
+    """The message with which the settings are refused."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as error:
+        settings.load()
+    return str(error.value)
+
+
+def test_a_wrong_value_is_told_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = refused(monkeypatch, RELAY_PORT="abc", POSTHOUSE_LOG_FORMAT="xml")
+    assert "RELAY_PORT=abc: " in message
+    assert "POSTHOUSE_LOG_FORMAT=xml: Input should be 'json' or 'console'" in message
+
+
+@BY_NAME
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("{}LOG_LEVEL", "loud"),
+        ("{}GRPC_CERT", "/a.crt"),
+        ("{}METRICS_PORT", "70000"),
+        ("POSTHOUSE_LOG_FORMAT", "xml"),
+    ],
+)
+def test_what_all_services_have_is_checked_in_all(
+    monkeypatch: pytest.MonkeyPatch, settings: type[ServiceSettings], variable: str, value: str
+) -> None:
+    name = variable.format(settings.prefix())
+    assert name in refused(monkeypatch, settings, **{name: value})
+
+
+@BY_NAME
+def test_several_hosts_are_taken_where_they_are_listened_on(
+    monkeypatch: pytest.MonkeyPatch, settings: type[ServiceSettings]
+) -> None:
+    """F09"""
+    variable = f"{settings.prefix()}HOST"
+    if settings is IngressSettings:
+        monkeypatch.setenv(variable, "0.0.0.0,::")
+        assert IngressSettings.load().hosts == ("0.0.0.0", "::")
+    else:
+        assert f"{variable}=0.0.0.0,::: must be one address" in refused(
+            monkeypatch, settings, **{variable: "0.0.0.0,::"}
+        )
+
+
+@BY_NAME
+@pytest.mark.parametrize("wrong", ["{}LOGLEVEL", "{}METRICS_PROT", "POSTHOUSE_LOG_FROMAT", "{}ENTIRELY_UNHEARD_OF"])
+def test_an_unknown_variable_with_our_prefix_is_refused(
+    monkeypatch: pytest.MonkeyPatch, settings: type[ServiceSettings], wrong: str
+) -> None:
+    """F39"""
+    name = wrong.format(settings.prefix())
+    message = refused(monkeypatch, settings, **{name: "1"})
+    assert f"{name} is no variable of Posthouse" in message
+    nearest = {"LOGLEVEL": "LOG_LEVEL", "METRICS_PROT": "METRICS_PORT", "POSTHOUSE_LOG_FROMAT": "POSTHOUSE_LOG_FORMAT"}
+    for mistyped, right in nearest.items():
+        assert (f"did you mean {settings.prefix()}{right}?" in message) == (name == settings.prefix() + mistyped) or (
+            f"did you mean {right}?" in message
+        )
+
+
+def test_a_mistyped_prefix_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """F39"""
+    message = refused(monkeypatch, IngressSettings, INGRES_SMTP_PORT="9999")
+    assert message == "INGRES_SMTP_PORT is no variable of Posthouse; did you mean INGRESS_SMTP_PORT?"
+
+
+def test_variables_of_other_services_and_of_others_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("INGRESS_SMTP_PORT", "POLICY_UNHEARD_OF", "DELAY_HOST", "HOME", "PORT", "DATABASE_URL"):
+        monkeypatch.setenv(name, "x")
+    assert Settings.load().port == 1
+
+
+def test_what_kubernetes_sets_for_a_service_is_ignored_and_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of_kubernetes = {
+        "RELAY_PORT": "tcp://10.0.0.1:50052",
+        "RELAY_PORT_50052_TCP": "tcp://10.0.0.1:50052",
+        "RELAY_PORT_50052_TCP_ADDR": "10.0.0.1",
+        "RELAY_PORT_50052_TCP_PORT": "50052",
+        "RELAY_PORT_50052_TCP_PROTO": "tcp",
+        "RELAY_SERVICE_HOST": "10.0.0.1",
+        "RELAY_SERVICE_PORT": "50052",
+        "RELAY_SERVICE_PORT_GRPC": "50052",
+        "POSTHOUSE_INGRESS_PORT": "tcp://10.0.0.2:8025",
+    }
+    code = (
+        "from libs.runtime.settings import begin; from services.relay.settings import Settings; "
+        "print(begin(Settings).port)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, **of_kubernetes},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "50052\n", "the default, as if it were not set"
+    warning = json.loads(done.stderr)
+    assert (warning["event"], warning["variables"]) == ("kubernetes_variables_ignored", sorted(of_kubernetes))
+    assert "enableServiceLinks" in warning["reason"]
+
+
+def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RELAY_PORT", "RELAY_NETWORKS", "RELAY_GRPC_CERT", "POSTHOUSE_DATA_DIR", "POSTHOUSE_LOG_FORMAT"):
+        monkeypatch.setenv(name, "")
+    settings = Settings.load()
+    assert (settings.port, settings.networks, settings.grpc_tls) == (1, "", None)
+    assert (settings.data_dir, settings.log_format) == (Path("var"), "json")
+
+
+def test_a_secret_may_be_a_file_and_is_never_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("postgresql://u:hidden@db/queue\n")
+    monkeypatch.setenv("RELAY_DATABASE_URL_FILE", str(tmp_path / "url"))
+    assert Settings.load().database_url.get_secret_value() == "postgresql://u:hidden@db/queue"
+    assert "RELAY_DATABASE_URL_FILE" not in os.environ, "a child process must not find both"
+    message = refused(monkeypatch, ConfigApiSettings, CONFIG_API_ADMIN_KEY="hunter2")
+    assert message == "CONFIG_API_ADMIN_KEY: must have 16 characters or more"
+    assert "secret.example" not in refused(monkeypatch, PolicySettings, POLICY_STATE_URL="sqlite://secret.example")
+
+
+def test_each_secret_may_be_a_file() -> None:
+    names = {name for settings in ALL for name in settings.secret_variables()}
+    assert names == {
+        "CONFIG_API_ADMIN_KEY",
+        "CONFIG_API_DATABASE_URL",
+        "CONFIG_API_SECRET_KEY",
+        "POLICY_STATE_URL",
+        "RELAY_DATABASE_URL",
+    }
+
+
+def test_the_log_tells_why_the_settings_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RELAY_PROT", "1")
+    with pytest.raises(SettingsError, match="did you mean RELAY_PORT"):
+        begin(Settings)

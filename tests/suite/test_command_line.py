@@ -1,0 +1,83 @@
+"""`posthouse …`: what is no command, argument or variable is refused with status 2, and starts nothing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def posthouse(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "services", *arguments],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto'}",
+            "POSTHOUSE_DATA_DIR": str(tmp_path / "data"),
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("relay", "migrte"), "Did you mean 'migrate'?"),
+        (("config_api", "rotate-secret-keys"), "Did you mean 'rotate-secret-key'?"),
+        (("relay", "--port", "9999"), "No such option"),
+        (("policy", "--bogus"), "No such option"),
+        (("policy", "bogus"), "unexpected extra argument"),
+        (("ingress", "bogus"), "unexpected extra argument"),
+        (("config_api", "bogus"), "No such command"),
+        (("relais",), "Did you mean 'relay'?"),
+        (("up", "bogus"), "unexpected extra argument"),
+        (("demo", "bogus"), "unexpected extra argument"),
+    ],
+)
+def test_what_is_no_command_or_argument_is_refused(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    """F38"""
+    refused = posthouse(tmp_path, *arguments)
+    assert (refused.returncode, said in refused.stderr) == (2, True), refused.stderr
+    assert not (tmp_path / "data").exists(), "nothing was started"
+
+
+@pytest.mark.parametrize(
+    ("command", "variable", "value", "said"),
+    [
+        ("up", "INGRES_SMTP_PORT", "9999", "did you mean INGRESS_SMTP_PORT?"),
+        ("up", "POLICY_METRIC_PORT", "0", "did you mean POLICY_METRICS_PORT?"),
+        ("up", "POSTHOUSE_DATADIR", "/srv", "did you mean POSTHOUSE_DATA_DIR?"),
+        ("relay", "RELAY_PROT", "1", "did you mean RELAY_PORT?"),
+        ("relay", "RELAY_PORT", "abc", "RELAY_PORT=abc: "),
+        ("config_api", "CONFIG_API_ADMIN_KEY", "a", "CONFIG_API_ADMIN_KEY: must have 16 characters"),
+        ("policy", "POSTHOUSE_LOG_FORMAT", "xml", "POSTHOUSE_LOG_FORMAT=xml: "),
+        ("ingress", "INGRESS_CPUS", "first", "INGRESS_CPUS=first: "),
+    ],
+)
+def test_what_is_no_setting_is_refused(tmp_path: Path, command: str, variable: str, value: str, said: str) -> None:
+    """F39"""
+    refused = posthouse(tmp_path, command, **{variable: value})
+    assert (refused.returncode, said in refused.stderr) == (2, True), refused.stderr
+    assert not (tmp_path / "data").exists(), "nothing was started"
+
+
+def test_each_service_shows_its_own_commands(tmp_path: Path) -> None:
+    shown = posthouse(tmp_path, "config_api", "--help").stdout
+    assert "posthouse config_api" in shown
+    assert "migrate" in shown
+    assert "rotate-secret-key" in shown
+
+
+def test_the_version_is_shown(tmp_path: Path) -> None:
+    assert posthouse(tmp_path, "--version").stdout == f"posthouse {importlib.metadata.version('posthouse')}\n"
