@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,10 @@ from libs.runtime import processors
 
 log = structlog.get_logger(__name__)
 
+
+# A process that still runs so many seconds after it was told to end is ended (F54). No orderly end takes as long.
+LAST_SECONDS = 120.0
+_WORD_SECONDS = 1.0
 
 # Called when the process ends, whatever ends it.
 _at_end: list[Callable[[], None]] = []
@@ -42,8 +48,10 @@ class SettingsError(StartupError):
 class Shutdown:
     """Set once, by SIGTERM or SIGINT or `request`; a second signal changes nothing (C137)."""
 
-    def __init__(self) -> None:
+    def __init__(self, last_seconds: float = 0) -> None:
+        """`last_seconds`: from the request on, the longest that the process may still run; 0: as long as it takes."""
         self._event = asyncio.Event()
+        self._last_seconds = last_seconds
 
     @property
     def requested(self) -> bool:
@@ -53,23 +61,47 @@ class Shutdown:
         if not self._event.is_set():
             log.info("shutdown_requested", reason=reason)
             self._event.set()
+            if self._last_seconds:
+                end_after(self._last_seconds)
 
     async def wait(self) -> None:
         """Returns when shutdown is requested."""
         await self._event.wait()
 
 
-def run(main: Callable[[Shutdown], Coroutine[Any, Any, None]]) -> None:
-    """Runs `main` on uvloop until it returns; signals set its Shutdown. Ends the process on StartupError."""
+def end_after(seconds: float) -> None:
+    """Ends the process with 1 when it still runs after so many seconds.
+
+    What hangs may be the event loop, a thread, or Python's own end, so nothing of these is needed to end it.
+    """
+
+    def end() -> None:
+        # The word about it may hang itself, where nobody reads the log.
+        word = threading.Thread(target=log.error, args=("ended_by_force",), kwargs={"seconds": seconds}, daemon=True)
+        word.start()
+        word.join(_WORD_SECONDS)
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+
+
+def run(main: Callable[[Shutdown], Coroutine[Any, Any, None]], last_seconds: float = LAST_SECONDS) -> None:
+    """Runs `main` on uvloop until it returns; signals set its Shutdown. Ends the process on StartupError, and when it
+    still runs `last_seconds` after it was told to end.
+    """
 
     async def supervised() -> None:
-        shutdown = Shutdown()
+        shutdown = Shutdown(last_seconds)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, shutdown.request, number.name)
         try:
             await main(shutdown)
         finally:
+            if not shutdown.requested:
+                end_after(last_seconds)
             # Python's own end gives the signals back to the system, by which a second one ends a process that is about
             # to end by itself, with the status of one that was killed (C137). What is ignored stays so.
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -126,6 +158,24 @@ async def within(seconds: float, work: Awaitable[Any]) -> bool:
             await work
             return True
     return False
+
+
+async def at_most(seconds: float, work: Coroutine[Any, Any, Any]) -> bool:
+    """Waits at most `seconds` for `work`; false when it had not ended then. What it raises is raised.
+
+    Unlike `within` it does not wait for the cancelled work either, which may take its cancellation for something else
+    and go on, as database drivers do (F54). It costs a task.
+    """
+    task = asyncio.ensure_future(work)
+    # An end that nobody waits for any more is not reported as lost.
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    try:
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+    finally:
+        task.cancel()
+    if task in done:
+        task.result()
+    return task in done
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -44,6 +44,8 @@ log = structlog.get_logger(__name__)
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 _GRACE_SECONDS = 5.0
+# Three times what an orderly end takes at most.
+_LAST_SECONDS = 60.0
 _HOUSEKEEPING_SECONDS = 10.0
 _FORGET_EVERY = 360
 

@@ -125,4 +125,6 @@ async def _behind(replica: Replica, on_database: Callable[[str], None]) -> bool:
             on_database("does not answer in time")
         return await looking
     finally:
+        # The caller may be cancelled, and the look with it: it has to end before the database is closed.
         looking.cancel()
+        await asyncio.wait({looking}, timeout=_ANSWER_SECONDS)

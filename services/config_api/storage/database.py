@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import aiosqlite
 import structlog
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, text
+from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from libs.runtime.lifecycle import StartupError, within
+from libs.runtime.lifecycle import StartupError, at_most
 from services.config_api.problems import Problem
 
 log = structlog.get_logger(__name__)
@@ -63,11 +68,17 @@ class Database:
             raise StartupError("CONFIG_API_DATABASE_URL must begin with sqlite:/// or postgresql://")
         self.is_sqlite = kind == "sqlite"
         self._lock_file = -1
+        # Transactions that are open, those of cancelled callers included.
+        self._open = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        # Of SQLite's connections.
+        self._threads: list[threading.Thread] = []
         if self.is_sqlite:
             if not self._url.database:
                 raise StartupError("CONFIG_API_DATABASE_URL needs a file: sqlite:///path/to/config.sqlite3")
-            self._reader = _sqlite_engine(self._url, writer=False)
-            self._writer = _sqlite_engine(self._url, writer=True)
+            self._reader = _sqlite_engine(self._url, self._threads, writer=False)
+            self._writer = _sqlite_engine(self._url, self._threads, writer=True)
         else:
             self._reader = self._writer = _postgresql_engine(self._url)
 
@@ -89,9 +100,15 @@ class Database:
             raise StartupError(f"the configuration's database can't be used: {_reason(error)}") from error
 
     async def close(self) -> None:
-        """Takes leave of the database, unless it does not answer: then it will see that we are gone."""
+        """Takes leave of the database, unless it does not answer: then it will see that we are gone.
+
+        Neither wait is ended by cancelling it: a driver may take a cancellation for itself and go on waiting (F54).
+        """
+        await at_most(_CLOSE_SECONDS, self._idle.wait())
         for engine in (self._reader, self._writer):
-            await within(_CLOSE_SECONDS, engine.dispose())
+            await at_most(_CLOSE_SECONDS, engine.dispose())
+        # A thread whose caller was cancelled reports to an event loop that has to be there.
+        await at_most(_CLOSE_SECONDS, asyncio.to_thread(_join, self._threads))
         if self._lock_file >= 0:
             os.close(self._lock_file)
             self._lock_file = -1
@@ -99,17 +116,30 @@ class Database:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that only reads, and sees one state of the database."""
-        async with self._reader.connect() as connection:
-            if not self.is_sqlite:
-                await connection.execution_options(isolation_level="REPEATABLE READ")
-            async with connection.begin():
-                yield connection
+        with self._counted():
+            async with self._reader.connect() as connection:
+                if not self.is_sqlite:
+                    await connection.execution_options(isolation_level="REPEATABLE READ")
+                async with connection.begin():
+                    yield connection
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that is committed at the end, or rolled back by an exception."""
-        async with self._writer.begin() as connection:
-            yield connection
+        with self._counted():
+            async with self._writer.begin() as connection:
+                yield connection
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._open += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._open -= 1
+            if not self._open:
+                self._idle.set()
 
     def _lock_sqlite(self, path: Path) -> None:
         try:
@@ -168,15 +198,51 @@ def upgrade(connection: Connection, to: str = "head") -> None:
         environment.run_migrations()
 
 
-def _sqlite_engine(url: URL, *, writer: bool) -> AsyncEngine:
+class SqliteConnection(aiosqlite.Connection):
+    """A connection whose thread is told to end once.
+
+    aiosqlite's own `close` waits for ever for a thread that `stop` has ended. SQLAlchemy calls both when the task that
+    used the connection was cancelled (F54).
+    """
+
+    def stop(self) -> asyncio.Future[Any] | None:
+        return super().stop() if self._running else None
+
+    async def close(self) -> None:
+        if self._running:
+            await super().close()
+
+
+def _join(threads: Sequence[threading.Thread]) -> None:
+    for thread in threads:
+        if thread.is_alive():
+            thread.join(_CLOSE_SECONDS)
+
+
+def _sqlite_engine(url: URL, threads: list[threading.Thread], *, writer: bool) -> AsyncEngine:
+    """`threads` gets that of each connection."""
+    url = url.set(drivername="sqlite+aiosqlite")
+    (path,), options = SQLiteDialect_aiosqlite().create_connect_args(url)
+
+    def connect() -> SqliteConnection:
+        connection = SqliteConnection(
+            lambda: sqlite3.connect(path, **{**options, "timeout": _BUSY_SECONDS}), iter_chunk_size=64
+        )
+        thread = connection._thread  # noqa: SLF001 - SQLAlchemy does the same with the connections that it makes
+        # A connection that was lost must not keep the process alive.
+        thread.daemon = True
+        threads[:] = [known for known in threads if known.ident is None or known.is_alive()]
+        threads.append(thread)
+        return connection
+
     engine = create_async_engine(
-        url.set(drivername="sqlite+aiosqlite"),
+        url,
+        async_creator=connect,
         # One writing connection: a second would only wait for the file's lock.
         pool_size=1 if writer else 4,
         max_overflow=0,
         hide_parameters=True,
         pool_timeout=60,
-        connect_args={"timeout": _BUSY_SECONDS},
     )
 
     @event.listens_for(engine.sync_engine, "connect")

@@ -25,7 +25,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from libs.runtime.lifecycle import StartupError, within
+from libs.runtime.lifecycle import StartupError, at_most
 from services.relay.queue.statements import driver_of
 from services.relay.queue.threads import Threads
 
@@ -277,7 +277,7 @@ class PostgresqlDatabase:
 
     async def close(self) -> None:
         # One that does not answer will see that we are gone.
-        await within(_CLOSE_SECONDS, self._engine.dispose())
+        await at_most(_CLOSE_SECONDS, self._engine.dispose())
 
 
 def scripts() -> ScriptDirectory:

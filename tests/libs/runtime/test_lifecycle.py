@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from libs.runtime.lifecycle import at_most
 
 _ROOT = Path(__file__).parents[3]
 _ENDING = """
@@ -41,3 +45,62 @@ def test_a_second_signal_changes_nothing_even_at_the_very_end(name: str) -> None
         check=False,
     )
     assert (ended.returncode, ended.stdout.endswith("to the end\n")) == (0, True), ended.stderr
+
+
+_HANGING = """
+import asyncio, os, signal, threading
+from libs.runtime.lifecycle import Shutdown, run
+
+async def main(shutdown: Shutdown) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+    await shutdown.wait()
+    {hang}
+
+run(main, last_seconds=0.2)
+print("to the end")
+"""
+
+
+@pytest.mark.parametrize(
+    "hang",
+    [
+        "await asyncio.Event().wait()",
+        # A loop that is busy with one thing for ever.
+        "threading.Event().wait()",
+        # A thread that Python waits for at its end.
+        "threading.Thread(target=threading.Event().wait).start()",
+    ],
+)
+def test_f54_whatever_hangs_at_the_end_the_process_ends(hang: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", _HANGING.format(hang=hang)],
+        cwd=_ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 1, ended.stderr
+    assert "ended_by_force" in ended.stdout + ended.stderr
+
+
+async def test_f54_work_that_takes_no_cancellation_is_left_behind() -> None:
+    """As a driver that waits for its own thread does."""
+    go_on = asyncio.Event()
+
+    async def stubborn() -> None:
+        while not go_on.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await go_on.wait()
+
+    assert not await at_most(0.01, stubborn())
+    go_on.set()
+
+
+async def test_work_that_ends_in_time_is_awaited() -> None:
+    async def fails() -> None:
+        raise ValueError
+
+    assert await at_most(60, asyncio.sleep(0))
+    with pytest.raises(ValueError):
+        await at_most(60, fails())

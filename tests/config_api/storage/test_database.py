@@ -1,0 +1,85 @@
+"""The connection to the database when its callers are cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from services.config_api.snapshot import publisher
+from services.config_api.storage.database import Database, SqliteConnection
+from services.config_api.storage.documents import Store
+
+PATIENCE_SECONDS = 60
+STARTS = 200
+
+
+class _Behind:
+    """What `follow` looks at, as far as the look goes."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def behind(self) -> bool:
+        return await self._store.newest() < 0
+
+
+def test_f54_200_starts_and_stops_with_cancelled_look_ups_end_by_themselves(
+    begun: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    """Each in an event loop of its own, as each process has one: before, 1 of 20 never ended."""
+    url = f"sqlite:///{begun / 'config.sqlite3'}"
+
+    async def one(number: int) -> None:
+        database = Database(url)
+        store = Store(database)
+        if number % 3 == 0:
+            await store.newest()
+        look = store.newest() if number % 2 else publisher._behind(_Behind(store), lambda _: None)  # type: ignore[arg-type]
+        looking = asyncio.ensure_future(look)
+        # So many turns of the loop: the cancellation comes while connecting, beginning, reading or closing.
+        for _ in range(number % 40):
+            await asyncio.sleep(0)
+        for _ in range(1 + number % 3):
+            looking.cancel()
+            await asyncio.sleep(0)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await database.close()
+
+    for number in range(STARTS):
+        asyncio.run(one(number))
+
+
+async def test_f54_closing_waits_for_who_is_at_work(begun: Path) -> None:
+    database = Database(f"sqlite:///{begun / 'config.sqlite3'}")
+    reading, go_on = asyncio.Event(), asyncio.Event()
+
+    async def read() -> int:
+        async with database.reading() as connection:
+            reading.set()
+            await go_on.wait()
+            return int((await connection.execute(text("SELECT 7"))).scalar_one())
+
+    at_work = asyncio.ensure_future(read())
+    await reading.wait()
+    closing = asyncio.ensure_future(database.close())
+    await asyncio.sleep(0)
+    assert not closing.done()
+    go_on.set()
+    assert await at_work == 7
+    await closing
+
+
+async def test_f54_a_connection_is_told_to_end_once(tmp_path: Path) -> None:
+    """aiosqlite waits for the second answer of a thread that has ended."""
+    import sqlite3
+
+    connection = await SqliteConnection(lambda: sqlite3.connect(tmp_path / "x.sqlite3"), iter_chunk_size=64)
+    stopped = connection.stop()
+    assert stopped is not None
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await connection.close()
+        await stopped
+        await connection.close()
