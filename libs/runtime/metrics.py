@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import platform
 from collections.abc import Callable, Collection, Mapping
+from importlib.metadata import version
 from typing import Any
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     REGISTRY,
     CollectorRegistry,
+    Gauge,
     disable_created_metrics,
     generate_latest,
 )
@@ -23,6 +26,20 @@ Readiness = Callable[[], Mapping[str, str]]
 
 _REQUEST_LIMIT = 8192
 _REQUEST_SECONDS = 10
+
+
+BUILD_INFO_HELP = "Always 1; the labels say which release runs, and on which Python."
+
+
+def build_labels() -> dict[str, str]:
+    """The labels of a service's `build_info`."""
+    return {"version": version("posthouse"), "python": platform.python_version()}
+
+
+def show_build(service: str) -> None:
+    """Shows the gauge `posthouse_<service>_build_info`."""
+    labels = build_labels()
+    Gauge(f"posthouse_{service}_build_info", BUILD_INFO_HELP, list(labels)).labels(**labels).set(1)
 
 
 def report(readiness: Readiness, optional: Collection[str] = ()) -> tuple[int, dict[str, Any]]:

@@ -15,6 +15,7 @@ import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 
 from libs.runtime import lifecycle, rpc
+from libs.runtime.certificates import show_expiry
 from libs.runtime.dialing import Dialers
 from libs.runtime.lifecycle import Background, Shutdown, StartupError
 from libs.runtime.metrics import MetricsServer
@@ -28,7 +29,7 @@ from services.config_api.clients import PolicyClient, RelayClient
 from services.config_api.http import openapi
 from services.config_api.http.authentication import Access, FailureLimit
 from services.config_api.http.context import Parts
-from services.config_api.metrics import DATABASE_UP, REVISION
+from services.config_api.metrics import CERTIFICATE_EXPIRY, DATABASE_UP, REVISION
 from services.config_api.secrets.passwords import PasswordHashing
 from services.config_api.secrets.sealing import Sealer, SealError, load_sealer
 from services.config_api.secrets.stored_secrets import Custody
@@ -99,6 +100,8 @@ async def _serve(
         http = _HttpServer(settings, create_app(settings, parts))
         grpc_server = rpc.Server([publisher.SERVICE], publisher.Publisher(feed, hits).register)
         metrics = MetricsServer(ready.report)
+        if settings.grpc_tls is not None:
+            show_expiry(CERTIFICATE_EXPIRY, settings.grpc_tls.certificate)
         grpc_port = await grpc_server.start(settings.host, settings.grpc_port, settings.grpc_tls)
         await metrics.start(settings.host, settings.metrics_port)
         background.start(http.run(), "http")

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from libs.runtime.metrics import show_build
+
+show_build("config_api")
+CERTIFICATE_EXPIRY = Gauge(
+    "posthouse_config_api_certificate_expiry_timestamp_seconds",
+    "When the first certificate of a file to end does so.",
+    ["certificate"],
+)
 WATCHERS = Gauge("posthouse_config_api_watchers", "Open watches.", ["consumer"])
 REVISION = Gauge("posthouse_config_api_revision", "Newest revision of the configuration.")
 SNAPSHOT_DIGEST = Gauge(

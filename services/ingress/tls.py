@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from libs.runtime.certificates import expiry
 from libs.runtime.lifecycle import StartupError, write_private
 from libs.smtp.value import value
 from services.ingress.metrics import Metrics
@@ -110,6 +111,8 @@ class Certificates:
         self._options = options
         self._metrics = metrics
         self._stamps = self._stamp()
+        # When each certificate in use ends, in seconds since 1970, by its file.
+        self.ends: dict[str, float] = {}
         try:
             self._contexts = self._load()
         except (OSError, ValueError) as error:
@@ -153,12 +156,15 @@ class Certificates:
     def _load(self) -> dict[str, ssl.SSLContext]:
         """Contexts by name, the default one under the empty name. Raises OSError (ssl.SSLError too) or ValueError."""
         contexts: dict[str, ssl.SSLContext] = {}
+        ends: dict[str, float] = {}
         for certificate, key in self._pairs:
             context = self._context(certificate, key)
+            ends[str(certificate)] = expiry(certificate.read_bytes())
             contexts.setdefault("", context)
             for name in _names(certificate):
                 contexts.setdefault(name, context)
         contexts[""].sni_callback = self._choose
+        self.ends = ends
         return contexts
 
     def _context(self, certificate: Path, key: Path) -> ssl.SSLContext:

@@ -13,6 +13,7 @@ import structlog
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from libs.runtime import processors, rpc
+from libs.runtime.certificates import CertificateFile
 from libs.runtime.lifecycle import Background, Shutdown, StartupError
 from libs.runtime.metrics import MetricsServer
 from services.ingress import limits, spans
@@ -68,7 +69,10 @@ class Worker:
             max_per_client=settings.max_connections_per_client,
             proxy_networks=settings.proxy_networks,
         )
-        registry.register(MetricsCollector(self.metrics, self.listeners.open_sessions, self._streams))
+        self._grpc_certificate = CertificateFile(settings.grpc_tls.certificate) if settings.grpc_tls else None
+        registry.register(
+            MetricsCollector(self.metrics, self.listeners.open_sessions, self._streams, self._certificate_ends)
+        )
         self._exposition = MetricsServer(self._missing, registry)
         self._background = Background(shutdown)
 
@@ -110,6 +114,12 @@ class Worker:
 
     def _streams(self) -> dict[str, bool]:
         return {"policy": self.policy.connected, "relay": self.relay.connected}
+
+    def _certificate_ends(self) -> dict[str, float]:
+        ends = dict(self._certificates.ends)
+        if self._grpc_certificate is not None:
+            ends[str(self._grpc_certificate.path)] = self._grpc_certificate.expiry()
+        return ends
 
     def _missing(self) -> dict[str, str]:
         """For /readyz: without either of them no mail can be accepted."""

@@ -11,6 +11,7 @@ import structlog
 import typer
 
 from libs.runtime import rpc, tracing
+from libs.runtime.certificates import show_expiry
 from libs.runtime.dialing import Dialers
 from libs.runtime.lifecycle import Background, Shutdown, StartupError, run
 from libs.runtime.metrics import MetricsServer
@@ -26,7 +27,7 @@ from services.policy.hits import HitCounts
 from services.policy.lookups.resolver import Resolver, nameservers
 from services.policy.lookups.service import Lookups
 from services.policy.lookups.spf import SpfChecker
-from services.policy.metrics import DecisionCounts
+from services.policy.metrics import CERTIFICATE_EXPIRY, DecisionCounts
 from services.policy.rules.model import Snapshot
 from services.policy.servicer import SERVICE, PolicyServicer
 from services.policy.settings import Settings
@@ -82,6 +83,8 @@ async def main(shutdown: Shutdown) -> None:
     background = Background(shutdown)
     await store.start()
     await watch.start_from_file()
+    if settings.grpc_tls is not None:
+        show_expiry(CERTIFICATE_EXPIRY, settings.grpc_tls.certificate)
     await server.start(settings.host, settings.port, settings.grpc_tls)
     await metrics.start(settings.host, settings.metrics_port)
     background.start(watch.run(), "configuration watch")

@@ -9,8 +9,15 @@ from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import REGISTRY, Collector, CollectorRegistry
 
+from libs.runtime.metrics import show_build
 from services.policy.rules.model import Action, ShadowOutcome, Stage, Verdict
 
+show_build("policy")
+CERTIFICATE_EXPIRY = Gauge(
+    "posthouse_policy_certificate_expiry_timestamp_seconds",
+    "When the first certificate of a file to end does so.",
+    ["certificate"],
+)
 STORE_FAILURES = Counter(
     "posthouse_policy_store_failures_total",
     "Counters that could not be asked; the rules on them were skipped.",

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from libs.runtime.metrics import show_build
+
+show_build("relay")
+CERTIFICATE_EXPIRY = Gauge(
+    "posthouse_relay_certificate_expiry_timestamp_seconds",
+    "When the first certificate of a file to end does so.",
+    ["certificate"],
+)
 SUBMISSIONS = Counter("posthouse_relay_submissions", "Submissions, by what they came to.", ["result"])
 COMMIT_SECONDS = Histogram(
     "posthouse_relay_commit_seconds",
@@ -37,6 +45,11 @@ QUEUE_DELIVERIES = Gauge(
     "posthouse_relay_queue_deliveries",
     "Deliveries in the whole queue, by what they wait for; relays with one database show the same.",
     ["state"],
+)
+QUEUE_DESTINATION_DELIVERIES = Gauge(
+    "posthouse_relay_queue_destination_deliveries",
+    "Deliveries that wait, by what for, of the 20 destinations with the most; relays with one database show the same.",
+    ["destination", "state"],
 )
 QUEUE_OLDEST_AGE = Gauge(
     "posthouse_relay_queue_oldest_age_seconds", "Age of the oldest message in the whole queue; 0 when it is empty."

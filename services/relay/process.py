@@ -8,6 +8,7 @@ from typing import Protocol
 import structlog
 
 from libs.runtime import rpc
+from libs.runtime.certificates import show_expiry
 from libs.runtime.dialing import Dialers
 from libs.runtime.lifecycle import Background, Shutdown, StartupError, within
 from libs.runtime.metrics import MetricsServer
@@ -17,6 +18,7 @@ from services.relay.clock import Clock
 from services.relay.configuration.watch import ConfigurationWatch
 from services.relay.intake.disk_space import Storage
 from services.relay.intake.intake import Intake
+from services.relay.metrics import CERTIFICATE_EXPIRY
 from services.relay.model.attempt import Transport
 from services.relay.queue.database import Database, QueueError, SqliteDatabase
 from services.relay.queue.gauges import QueueFigures
@@ -131,6 +133,8 @@ class Relay:
     async def start(self) -> int:
         """Begins to serve; the port of gRPC. Raises StartupError."""
         settings, background = self._settings, self._background
+        if settings.grpc_tls is not None:
+            show_expiry(CERTIFICATE_EXPIRY, settings.grpc_tls.certificate)
         port = await self._server.start(settings.host, settings.port, settings.grpc_tls)
         await self._metrics.start(settings.host, settings.metrics_port)
         background.start(self.identifiers.run(), "identifiers")

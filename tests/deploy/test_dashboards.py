@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def _known() -> dict[str, set[str]]:
     for metric in registered:
         if hasattr(metric, "_labelnames"):
             found |= _series_of(metric._name, metric._type, metric._labelnames)
-    ingress = MetricsCollector(Metrics(), dict, dict)
+    ingress = MetricsCollector(Metrics(), dict, dict, dict)
     for family in (*ingress.collect(), *DecisionCounts().collect()):
         found |= _series_of(family.name, family.type, getattr(family, "_labelnames", ()))
     return found
@@ -132,6 +132,10 @@ def test_what_does_not_exist_is_found(expression: str, fault: str) -> None:
         "posthouse_ingress_certificate_failures_total",
         "posthouse_policy_blocked_clients",
         "posthouse_relay_reports_total",
+        "posthouse_relay_queue_destination_deliveries",
+        "posthouse_ingress_certificate_expiry_timestamp_seconds",
+        "posthouse_policy_auth_total",
+        "posthouse_relay_build_info",
     ],
 )
 def test_the_dashboard_shows_what_an_operator_asks_first(what: str) -> None:
@@ -187,6 +191,7 @@ def test_every_alert_is_explained() -> None:
 _AT = 'instance="i"'
 # One sample a minute, in promtool's notation (start+step x count).
 _GOES_ON, _STANDS_STILL = "0+60x80", "0x80"
+_IN_90_DAYS = f"{90 * 86400}x80"
 # Series of a gateway that is well, each of which a case below may make ill.
 _WELL: Mapping[str, str] = {
     **{f'up{{job="{job}",{_AT}}}': "1x80" for job in ("config_api", "ingress", "policy", "relay")},
@@ -201,14 +206,23 @@ _WELL: Mapping[str, str] = {
     f'posthouse_ingress_checks_total{{check="virus",outcome="clean",{_AT}}}': _GOES_ON,
     f'posthouse_ingress_checks_total{{check="virus",outcome="error",{_AT}}}': _STANDS_STILL,
     f"posthouse_ingress_certificate_failures_total{{{_AT}}}": _STANDS_STILL,
+    f'posthouse_ingress_certificate_expiry_timestamp_seconds{{certificate="a.crt",{_AT}}}': _IN_90_DAYS,
+    f'posthouse_policy_certificate_expiry_timestamp_seconds{{certificate="b.crt",{_AT}}}': _IN_90_DAYS,
+    f'posthouse_relay_certificate_expiry_timestamp_seconds{{certificate="b.crt",{_AT}}}': _IN_90_DAYS,
+    f'posthouse_config_api_certificate_expiry_timestamp_seconds{{certificate="b.crt",{_AT}}}': _IN_90_DAYS,
+    f'posthouse_policy_auth_total{{outcome="accepted",{_AT}}}': "0+6000x80",
+    f'posthouse_policy_auth_total{{outcome="refused",{_AT}}}': "0+6x80",
     f"posthouse_policy_blocked_clients{{{_AT}}}": "7x80",
     f"posthouse_relay_queue_oldest_age_seconds{{{_AT}}}": "300x80",
     f'posthouse_relay_queue_deliveries{{state="due",{_AT}}}': "20x80",
+    f'posthouse_relay_queue_deliveries{{state="deferred",{_AT}}}': "500x80",
+    f'posthouse_relay_queue_deliveries{{state="held",{_AT}}}': "3x80",
     f'posthouse_relay_commit_failures_total{{reason="full",{_AT}}}': _STANDS_STILL,
     f"posthouse_relay_storage_accepting{{{_AT}}}": "1x80",
     f"posthouse_relay_storage_available_bytes{{{_AT}}}": "5000000000x80",
     f'posthouse_relay_reports_total{{kind="report",{_AT}}}': "0+4x80",
     f'posthouse_relay_attempts_total{{result="delivered",{_AT}}}': _GOES_ON,
+    f'posthouse_relay_attempts_total{{result="deferred",{_AT}}}': "0+6x80",
     f"posthouse_relay_quarantined_total{{{_AT}}}": _STANDS_STILL,
     f'posthouse_relay_clock_jumps_total{{direction="back",{_AT}}}': _STANDS_STILL,
     f"posthouse_policy_store_up{{{_AT}}}": "1x80",
@@ -236,9 +250,17 @@ _ILL: list[tuple[str, str, str]] = [
     ("PosthouseSlowDecisions", 'posthouse_ingress_policy_seconds_bucket{stage="RCPT",le="0.1"', "0+20x80"),
     ("PosthouseScansFail", 'posthouse_ingress_checks_total{check="virus",outcome="error"', "0x10 0+5x70"),
     ("PosthouseCertificateNotLoaded", "posthouse_ingress_certificate_failures_total", "0x70 1x10"),
+    ("PosthouseCertificateEnds", "posthouse_ingress_certificate_expiry", f"{10 * 86400}x80"),
+    ("PosthouseCertificateEnds", "posthouse_policy_certificate_expiry", f"{10 * 86400}x80"),
+    ("PosthouseCertificateEnds", "posthouse_relay_certificate_expiry", f"{10 * 86400}x80"),
+    ("PosthouseCertificateEnds", "posthouse_config_api_certificate_expiry", "0x80"),
+    ("PosthouseLoginsRefused", 'posthouse_policy_auth_total{outcome="refused"', "0x10 0+1000x70"),
     ("PosthouseClientsBlocked", "posthouse_policy_blocked_clients", "7x10 300x70"),
     ("PosthouseQueueOld", "posthouse_relay_queue_oldest_age_seconds", "0+900x80"),
-    ("PosthouseQueueLong", "posthouse_relay_queue_deliveries", "20x10 50000x70"),
+    ("PosthouseQueueLong", 'posthouse_relay_queue_deliveries{state="due"', "20x10 50000x70"),
+    ("PosthouseQueueDeferred", 'posthouse_relay_queue_deliveries{state="deferred"', "500x10 90000x70"),
+    ("PosthouseAttemptsDeferred", 'posthouse_relay_attempts_total{result="deferred"', "0x10 0+6000x70"),
+    ("PosthouseMailHeld", 'posthouse_relay_queue_deliveries{state="held"', "3x10 500x70"),
     ("PosthouseCommitsFail", "posthouse_relay_commit_failures_total", "0x10 0+5x70"),
     ("PosthouseDiskReserve", "posthouse_relay_storage_accepting", "1x10 0x70"),
     ("PosthouseDiskLow", "posthouse_relay_storage_available_bytes", "5000000000x10 200000000x70"),
@@ -257,32 +279,97 @@ _ILL: list[tuple[str, str, str]] = [
 ]
 
 
-def _case(name: str, ill: str = "", values: str = "") -> dict[str, Any]:
+# What must make no alert fire: values just within its bound, too short a time, or a fault that is over.
+_NEARLY: list[tuple[str, str, str]] = [
+    ("PosthouseTargetDown", 'up{job="relay"', "1x74 0x5"),
+    ("PosthouseStreamDown", 'posthouse_ingress_stream_up{service="relay"', "1x74 0x5"),
+    ("PosthouseDecisionsFail", "posthouse_ingress_policy_failures_total", "0+5x80"),
+    ("PosthouseTemporaryFailures", 'posthouse_ingress_replies_total{code="451"', "0+12x80"),
+    ("PosthouseSlowDecisions", 'posthouse_ingress_policy_seconds_bucket{stage="RCPT",le="0.1"', "0+59.5x80"),
+    ("PosthouseScansFail", 'posthouse_ingress_checks_total{check="virus",outcome="error"', "0+5x10 50x69"),
+    ("PosthouseCertificateNotLoaded", "posthouse_ingress_certificate_failures_total", "0x10 1x70"),
+    ("PosthouseCertificateEnds", "posthouse_ingress_certificate_expiry", f"{14 * 86400 + 80 * 60}x80"),
+    ("PosthouseLoginsRefused", 'posthouse_policy_auth_total{outcome="refused"', "0+119x80"),
+    ("PosthouseClientsBlocked", "posthouse_policy_blocked_clients", "100x80"),
+    ("PosthouseQueueOld", "posthouse_relay_queue_oldest_age_seconds", "14400x80"),
+    ("PosthouseQueueLong", 'posthouse_relay_queue_deliveries{state="due"', "10000x80"),
+    ("PosthouseQueueDeferred", 'posthouse_relay_queue_deliveries{state="deferred"', "20000x80"),
+    ("PosthouseAttemptsDeferred", 'posthouse_relay_attempts_total{result="deferred"', "0+59x80"),
+    ("PosthouseMailHeld", 'posthouse_relay_queue_deliveries{state="held"', "100x80"),
+    ("PosthouseCommitsFail", "posthouse_relay_commit_failures_total", "0+5x10 50x69"),
+    ("PosthouseDiskReserve", "posthouse_relay_storage_accepting", "1x74 0x5"),
+    ("PosthouseDiskLow", "posthouse_relay_storage_available_bytes", "1000000000x80"),
+    ("PosthouseReportsMany", "posthouse_relay_reports_total", "0+11x80"),
+    ("PosthouseQuarantined", "posthouse_relay_quarantined_total", "0x5 2x75"),
+    ("PosthouseClockJumped", "posthouse_relay_clock_jumps_total", "0x10 1x70"),
+    ("PosthouseRedisDown", "posthouse_policy_store_up", "1x74 0x5"),
+    ("PosthouseDatabaseDown", "posthouse_config_api_database_up", "1x74 0x5"),
+    ("PosthouseConfigurationAway", "posthouse_relay_configuration_up", "1x65 0x14"),
+    ("PosthouseSnapshotOld", "posthouse_policy_snapshot_digest", "2000x74 1000x5"),
+    ("PosthouseSnapshotRefused", "posthouse_policy_snapshot_errors_total", "0x10 1x70"),
+    ("PosthouseDnsFails", 'posthouse_relay_lookups_total{kind="MX",outcome="no_answer"', "0+59x80"),
+    ("PosthouseBlockListBroken", "posthouse_policy_dnsbl_zone_broken", "0x30 1x50"),
+]
+
+
+def _case(name: str, changes: Mapping[str, str], alerts: Sequence[str] = ()) -> dict[str, Any]:
+    """A case for promtool: the series of a gateway that is well, but for `changes`, and the alerts that fire then.
+
+    `changes`: the beginning of a series' name and labels, to its values.
+    """
     series = dict(_WELL)
-    if ill:
-        (changed,) = [one for one in series if one.startswith(ill)]
+    for beginning, values in changes.items():
+        (changed,) = [one for one in series if one.startswith(beginning)]
         series[changed] = values
-    firing = [{"labels": f'{{alertname="{name}"}}', "value": 1}] if ill else []
     return {
-        "name": f"{name} {ill}",
+        "name": f"{name} {' '.join(changes)}",
         "interval": "1m",
-        "input_series": [{"series": one, "values": given} for one, given in series.items()],
+        "input_series": [{"series": one, "values": values} for one, values in series.items()],
         "promql_expr_test": [
             {
                 "expr": 'count by (alertname) (ALERTS{alertstate="firing"})',
                 "eval_time": "79m",
-                "exp_samples": firing,
+                "exp_samples": [{"labels": f'{{alertname="{alert}"}}', "value": 1} for alert in alerts],
             }
         ],
     }
 
 
+def _promtool(folder: Path, cases: list[dict[str, Any]]) -> None:
+    file = folder / "cases.yaml"
+    file.write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "evaluation_interval": "5m", "tests": cases}))
+    run([program("promtool"), "test", "rules", file])
+
+
 def test_each_alert_fires_alone_when_its_part_is_ill_and_none_when_all_is_well(tmp_path: Path) -> None:
     assert {name for name, _, _ in _ILL} == {rule["alert"] for rule in RULES}
-    cases = tmp_path / "cases.yaml"
-    tests = [_case("all is well"), *(_case(*one) for one in _ILL)]
-    cases.write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "evaluation_interval": "5m", "tests": tests}))
-    run([program("promtool"), "test", "rules", cases])
+    _promtool(tmp_path, [_case("well", {}), *(_case(name, {part: values}, [name]) for name, part, values in _ILL)])
+
+
+def test_no_alert_fires_just_within_its_bounds(tmp_path: Path) -> None:
+    assert {name for name, _, _ in _NEARLY} == {rule["alert"] for rule in RULES}
+    _promtool(tmp_path, [_case(name, {part: values}) for name, part, values in _NEARLY])
+
+
+def test_mail_that_goes_nowhere_while_passwords_are_guessed_is_told(tmp_path: Path) -> None:
+    """99 % of attempts deferred, 1,000 refused logins a minute, 500 held and 90,000 deferred, for 40 minutes."""
+    changes = {
+        'posthouse_relay_attempts_total{result="deferred"': "0+6x39 234+5940x40",
+        'posthouse_policy_auth_total{outcome="refused"': "0+6x39 234+1000x40",
+        'posthouse_relay_queue_deliveries{state="held"': "3x39 500x40",
+        'posthouse_relay_queue_deliveries{state="deferred"': "500x39 90000x40",
+    }
+    alerts = ["PosthouseAttemptsDeferred", "PosthouseLoginsRefused", "PosthouseMailHeld", "PosthouseQueueDeferred"]
+    _promtool(tmp_path, [_case("all at once", changes, alerts)])
+
+
+def test_few_attempts_that_are_deferred_are_no_alert(tmp_path: Path) -> None:
+    changes = {
+        'posthouse_relay_attempts_total{result="deferred"': "0+5x80",
+        'posthouse_relay_attempts_total{result="delivered"': _STANDS_STILL,
+        "posthouse_relay_reports_total": _STANDS_STILL,
+    }
+    _promtool(tmp_path, [_case("few", changes)])
 
 
 def test_series_of_the_cases_are_real() -> None:

@@ -303,6 +303,12 @@ LABELS = {
     "operation": r"[A-Za-z_]+",
     "status": r"[1-5][0-9]{2}",
     "le": r"[0-9.e+-]+|\+Inf",
+    # Configured: the files of the certificates.
+    "certificate": r"[\w./-]+",
+    "version": r"[0-9]+\.[0-9]+\.[0-9]+\w*",
+    "python": r"3\.[0-9]+\.[0-9]+\S*",
+    # The one label that senders choose: of all destinations those with the 20 longest queues, and without a login.
+    "destination": r"hold|(?:domain|mailbox|relay):[^@ ]+",
 }
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
+import re
 import smtplib
 from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
+import httpx
 import pytest
 import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -27,17 +30,29 @@ class TlsSuite(Suite):
 
     def __init__(self, tls: Path) -> None:
         self.tls = tls
-        self.replace()
+        self.replace(2031)
         files = {"CERT": tls / "chain", "KEY": tls / "key", "CA": tls / "authority"}
         super().__init__({f"{prefix}_GRPC_{name}": str(path) for prefix in _PREFIXES for name, path in files.items()})
 
-    def replace(self) -> None:
-        """A new authority, and a new certificate for everyone."""
+    def replace(self, year: int) -> None:
+        """A new authority, and a new certificate for everyone, which ends with the beginning of that year."""
         authority = trustme.CA()
-        leaf = authority.issue_cert("127.0.0.1")
+        leaf = authority.issue_cert("127.0.0.1", not_after=datetime.datetime(year, 1, 1, tzinfo=datetime.UTC))
         (self.tls / "key").write_bytes(leaf.private_key_pem.bytes())
         (self.tls / "chain").write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
         (self.tls / "authority").write_bytes(authority.cert_pem.bytes())
+
+    def certificate_ends(self) -> list[int]:
+        """The years in which the certificates that the services show in their metrics end, one a service."""
+        years = []
+        for prefix in _PREFIXES:
+            url = f"http://{self.host}:{self.port(f'{prefix}_METRICS_PORT')}/metrics"
+            sample = (
+                rf'certificate_expiry_timestamp_seconds{{certificate="{re.escape(str(self.tls / "chain"))}"}} (\S+)'
+            )
+            ends = re.findall(sample, httpx.get(url, timeout=60).text)
+            years += [datetime.datetime.fromtimestamp(float(end), datetime.UTC).year for end in ends]
+        return years
 
     def _serving(self, layout: Process, variable: str) -> bool:
         key, chain, authority = ((self.tls / name).read_bytes() for name in ("key", "chain", "authority"))
@@ -71,7 +86,9 @@ def test_mail_flows_over_mutual_tls_whose_certificates_are_replaced_under_it(
 
     send()
     smtp_sink.wait_for_messages(1)
-    suite.replace()
+    assert suite.certificate_ends() == [2031] * 4
+    suite.replace(2032)
+    assert suite.certificate_ends() == [2032] * 4
     # What is open stays, and what connects anew does so with the new ones: here relay, and so everyone who calls it.
     send()
     suite.restart("relay")

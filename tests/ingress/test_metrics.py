@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import datetime
+from pathlib import Path
+
+import trustme
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from services.ingress.metrics import Histogram, MetricsCollector
 from services.ingress.session import Listener
-from tests.ingress.conftest import Ingress
+from tests.ingress.conftest import Ingress, Start
+from tests.ingress.test_tls import write
 
 
 def shown(ingress: Ingress) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     registry = CollectorRegistry()
     registry.register(
-        MetricsCollector(ingress.metrics, ingress.worker.listeners.open_sessions, lambda: {"policy": True})
+        MetricsCollector(
+            ingress.metrics,
+            ingress.worker.listeners.open_sessions,
+            lambda: {"policy": True},
+            lambda: ingress.worker.services.certificates.ends,
+        )
     )
     text = generate_latest(registry).decode()
     return {
@@ -54,6 +64,26 @@ async def test_what_clients_send_makes_no_labels(ingress: Ingress) -> None:
         assert (await client.command(f"XYZZY{number} plugh")).code == 500
     assert value(ingress, "posthouse_ingress_commands_total", verb="unknown") == 15
     assert len(shown(ingress)) - before <= 3
+
+
+async def test_the_end_of_the_certificate_in_use_is_shown(
+    start: Start, tmp_path: Path, certificates: trustme.CA
+) -> None:
+    end, later = (datetime.datetime(year, 1, 1, tzinfo=datetime.UTC) for year in (2033, 2034))
+    chain, key = write(tmp_path, "pair", certificates.issue_cert("mx.example.com", not_after=end))
+    ingress = await start(tls_cert=str(chain), tls_key=str(key))
+    name = "posthouse_ingress_certificate_expiry_timestamp_seconds"
+    assert value(ingress, name, certificate=str(chain)) == end.timestamp()
+
+    write(tmp_path, "pair", certificates.issue_cert("mx.example.com", not_after=later))
+    # What cannot be loaded is not in use, whatever its own end.
+    key.write_text("nonsense")
+    ingress.worker.services.certificates.reload()
+    assert value(ingress, name, certificate=str(chain)) == end.timestamp()
+
+    write(tmp_path, "pair", certificates.issue_cert("mx.example.com", not_after=later))
+    ingress.worker.services.certificates.reload()
+    assert value(ingress, name, certificate=str(chain)) == later.timestamp()
 
 
 def test_histograms_are_cumulative() -> None:

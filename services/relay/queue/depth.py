@@ -1,4 +1,4 @@
-"""How much waits in the whole queue, and since when; read from the indexes of open mail alone."""
+"""How much waits in the whole queue, where, and since when; read from the indexes of open mail alone."""
 
 from __future__ import annotations
 
@@ -18,6 +18,34 @@ class Depth:
     held: int
     # When the oldest message was stored, in microseconds since 1970; None when the queue is empty.
     oldest_at: int | None
+
+
+@value(frozen=True, slots=True)
+class DestinationDepth:
+    """Deliveries to one destination that wait for their turn: `due`, `deferred` to a later time, or `held`."""
+
+    destination: str
+    due: int
+    deferred: int
+    held: int
+
+
+def longest(connection: Connection, now: int, limit: int) -> list[DestinationDepth]:
+    """The destinations with the most deliveries that wait, the longest queue first."""
+    waiting = func.count()
+    rows = connection.execute(
+        select(
+            deliveries.c.destination,
+            waiting,
+            func.count().filter(deliveries.c.due_at <= now),
+            func.count().filter(deliveries.c.due_at.is_(None)),
+        )
+        .where(literal_column("lease_owner IS NULL"), literal_column("state <= 3"))
+        .group_by(deliveries.c.destination)
+        .order_by(waiting.desc(), deliveries.c.destination)
+        .limit(limit)
+    ).tuples()
+    return [DestinationDepth(str(name), due, count - due - held, held) for name, count, due, held in rows]
 
 
 def depth(connection: Connection, now: int) -> Depth:

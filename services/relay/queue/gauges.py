@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from ipaddress import ip_address
 
 import structlog
 
 from services.relay.clock import MICROSECONDS, Clock
-from services.relay.metrics import QUEUE_DELIVERIES, QUEUE_OLDEST_AGE
+from services.relay.metrics import QUEUE_DELIVERIES, QUEUE_DESTINATION_DELIVERIES, QUEUE_OLDEST_AGE
 from services.relay.queue.database import Database, QueueError
-from services.relay.queue.depth import depth
+from services.relay.queue.depth import DestinationDepth, depth, longest
 
 log = structlog.get_logger(__name__)
 
@@ -17,6 +19,8 @@ _PAUSE_SECONDS = 10.0
 # Looking takes at most this share of the time, however long the queue is.
 _SHARE = 0.01
 _STATES = ("leased", "due", "deferred", "held")
+_DESTINATIONS = 20
+_WAITING_STATES = ("due", "deferred", "held")
 
 
 class QueueFigures:
@@ -39,7 +43,39 @@ class QueueFigures:
     async def look(self) -> None:
         """Once. Raises QueueError."""
         now = self._clock.now()
-        found = await self._database.read(lambda connection: depth(connection, now))
+        total, destinations = await self._database.read(
+            lambda connection: (depth(connection, now), longest(connection, now, _DESTINATIONS))
+        )
         for state in _STATES:
-            QUEUE_DELIVERIES.labels(state).set(getattr(found, state))
-        QUEUE_OLDEST_AGE.set(0 if found.oldest_at is None else max(0, now - found.oldest_at) / MICROSECONDS)
+            QUEUE_DELIVERIES.labels(state).set(getattr(total, state))
+        QUEUE_OLDEST_AGE.set(0 if total.oldest_at is None else max(0, now - total.oldest_at) / MICROSECONDS)
+        # A scrape cannot come in between: it is answered by the same event loop.
+        QUEUE_DESTINATION_DELIVERIES.clear()
+        for (destination, state), deliveries in _by_label(destinations).items():
+            QUEUE_DESTINATION_DELIVERIES.labels(destination, state).set(deliveries)
+
+
+def _by_label(depths: list[DestinationDepth]) -> Counter[tuple[str, str]]:
+    deliveries: Counter[tuple[str, str]] = Counter()
+    for depth_there in depths:
+        for state in _WAITING_STATES:
+            deliveries[without_login(depth_there.destination), state] += getattr(depth_there, state)
+    return deliveries
+
+
+def without_login(destination: str) -> str:
+    """The destination as a label of a metric: `relay:host:port:login` loses its login, all others stay as they are."""
+    kind, _, place = destination.partition(":")
+    if kind != "relay":
+        return destination
+    host, _, last = place.rpartition(":")
+    ends_in_port = last.isdecimal() and (":" not in host or _is_address(host))
+    return destination if ends_in_port else f"relay:{host}"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,14 +1,16 @@
-"""The depth of the whole queue: what waits for what, and since when."""
+"""The depth of the whole queue: what waits for what, where, and since when."""
 
 from __future__ import annotations
 
+import pytest
+from prometheus_client.samples import Sample
 from sqlalchemy import text
 
 from services.relay.clock import Clock
-from services.relay.metrics import QUEUE_DELIVERIES, QUEUE_OLDEST_AGE
+from services.relay.metrics import QUEUE_DELIVERIES, QUEUE_DESTINATION_DELIVERIES, QUEUE_OLDEST_AGE
 from services.relay.queue.database import Database
-from services.relay.queue.depth import Depth, depth
-from services.relay.queue.gauges import QueueFigures
+from services.relay.queue.depth import Depth, DestinationDepth, depth, longest
+from services.relay.queue.gauges import QueueFigures, without_login
 from tests.relay.queue.test_claiming import NOW, SECOND, claimed, database, put, waiting
 
 __all__ = ["database"]
@@ -45,3 +47,55 @@ async def test_figures_of_the_queue_are_shown(database: Database) -> None:
     await figures.look()
     assert QUEUE_DELIVERIES.labels("due")._value.get() == 0
     assert QUEUE_OLDEST_AGE._value.get() == 0
+
+
+async def test_the_longest_queues_come_first_and_no_more_than_asked_for(database: Database) -> None:
+    await put(database, waiting(1, "domain:few.test", 1), waiting(2, "domain:many.test", 4), waiting(3, "hold", 2))
+
+    def defer_and_hold(connection: object) -> None:
+        connection.execute(text("UPDATE deliveries SET due_at = :at WHERE id = 200"), {"at": NOW + 9 * SECOND})  # type: ignore[attr-defined]
+        connection.execute(text("UPDATE deliveries SET due_at = NULL, state = 3 WHERE id IN (201, 300, 301)"))  # type: ignore[attr-defined]
+
+    await database.write(defer_and_hold)
+    many, hold = DestinationDepth("domain:many.test", 2, 1, 1), DestinationDepth("hold", 0, 0, 2)
+    assert await database.read(lambda connection: longest(connection, NOW, 2)) == [many, hold]
+    assert len(await database.read(lambda connection: longest(connection, NOW, 20))) == 3
+
+
+async def test_a_destination_is_shown_while_mail_waits_for_it(database: Database) -> None:
+    figures = QueueFigures(database, Clock(wall=lambda: NOW + 90 * SECOND))
+    await put(
+        database,
+        waiting(1, "relay:smart.test:587:alice@our.test", 2),
+        waiting(2, "relay:smart.test:587:bob", 3),
+        *(waiting(number, f"domain:d{number}.test") for number in range(3, 40)),
+    )
+    await figures.look()
+    shown = {sample.labels["destination"]: sample.value for sample in _samples() if sample.labels["state"] == "due"}
+    assert shown["relay:smart.test:587"] == 5
+    assert len(shown) == 19, "20 destinations, of which two share a label"
+    await database.write(lambda connection: connection.execute(text("UPDATE deliveries SET state = 4")))
+    await figures.look()
+    assert _samples() == []
+
+
+def _samples() -> list[Sample]:
+    (family,) = QUEUE_DESTINATION_DELIVERIES.collect()
+    return list(family.samples)
+
+
+@pytest.mark.parametrize(
+    ("destination", "label"),
+    [
+        ("domain:x.test", "domain:x.test"),
+        ("domain:[192.0.2.1]", "domain:[192.0.2.1]"),
+        ("hold", "hold"),
+        ("relay:smart.test:25", "relay:smart.test:25"),
+        ("relay:smart.test:25:alice@our.test", "relay:smart.test:25"),
+        ("relay:smart.test:25:12345", "relay:smart.test:25"),
+        ("relay:2001:db8::1:25", "relay:2001:db8::1:25"),
+        ("relay:2001:db8::1:25:alice", "relay:2001:db8::1:25"),
+    ],
+)
+def test_no_label_holds_a_login(destination: str, label: str) -> None:
+    assert without_login(destination) == label
