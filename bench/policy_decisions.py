@@ -178,7 +178,7 @@ async def _serve(ports: Connection, dns: str, state_url: str, kept: int) -> None
             lookups,
             CredentialChecker(failure_limits("memory://")),
             DecisionCounts(),
-            VerdictLog("info", log),
+            VerdictLog(log.write),
             History(kept),
             HitCounts(),
         )
@@ -308,7 +308,7 @@ async def bare(checks: str, frame_size: int = 100, rounds: int = 12) -> float:
             lookups,
             CredentialChecker(failure_limits("memory://")),
             DecisionCounts(),
-            VerdictLog("info", log),
+            VerdictLog(log.write),
             History(10_000),
             HitCounts(),
         )

@@ -1,10 +1,10 @@
 """The log of a process: structured events, one line each, on standard error.
 
-When they are written: lines of the general pipeline at once, so that whatever ends the process is preceded by all it
-had to say. `FrequentEvent`s are gathered for up to a twentieth of a second, since a system call a line costs more than
-making it. A line of the general pipeline takes those before it along, so the order holds, and the end of the process
-writes the rest. Only a process that is killed outright loses what it gathered, so only what stands elsewhere too may
-be told that way (an attempt is in the queue's database).
+A thread of its own writes them (LineWriter), so that no log can hold up mail. It takes lines of the general pipeline at
+once. `FrequentEvent`s and others that come with every message are gathered for up to a twentieth of a second, since
+waking the thread costs more than making the line. A line of the general pipeline takes those before it along, so the
+order holds, and the end of the process writes the rest. A process that is killed outright loses what was not written
+yet, so what must be known afterwards stands elsewhere too (an attempt is in the queue's database).
 """
 
 from __future__ import annotations
@@ -21,51 +21,43 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, Protocol, TextIO, cast
 
 import structlog
+from prometheus_client import Counter
+
+from libs.runtime.line_writer import LineWriter
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 _GATHER_SECONDS = 0.05
 _GATHERED_LINES = 500
+# For what is not written yet when the process ends.
+_LAST_SECONDS = 2.0
 
 # A text as JSON, quotes and all.
 quoted: Callable[[str], str] = encode_basestring_ascii
 
 
-class _Unfailing:
-    """A stream that loses lines where it can't write them, and says how many once it can again.
+class Sink(Protocol):
+    """What takes finished lines, and neither fails nor waits."""
 
-    What a line tells of has happened: a full disk must not make a delivered message look like one that broke (C133).
-    """
+    def write(self, text: str) -> None: ...
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._lost = 0
 
-    def write(self, text: str) -> int:
-        try:
-            if self._lost:
-                self._stream.write(f'{{"event": "log_lines_lost", "level": "error", "count": {self._lost}}}\n')
-                self._lost = 0
-            return self._stream.write(text)
-        except (OSError, ValueError):
-            self._lost += text.count("\n")
-            return len(text)
+class _StandardError:
+    """Where lines go before `configure`: straight to standard error."""
 
-    def flush(self) -> None:
-        try:
-            self._stream.flush()
-        except (OSError, ValueError):
-            # The stream keeps what it has, as far as its buffer goes.
-            return
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+            sys.stderr.flush()
 
 
 class Output:
-    """A stream that takes lines from any thread, at once or gathered."""
+    """Takes lines from any thread, and hands them on at once or gathered."""
 
-    def __init__(self, stream: _Unfailing) -> None:
-        self._stream = stream
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
         self._gathered: list[str] = []
         self._lock = threading.Lock()
 
@@ -73,31 +65,30 @@ class Output:
         """What has gathered, and this."""
         with self._lock:
             self._gathered.append(text)
-            self._write_out()
+            self._hand_on()
         return len(text)
 
     def flush(self) -> None:
         with self._lock:
             if self._gathered:
-                self._write_out()
+                self._hand_on()
 
     def gather(self, line: str) -> None:
-        """Written within a twentieth of a second where an event loop runs in this thread, else at once."""
+        """Handed on within a twentieth of a second where an event loop runs in this thread, else at once."""
         loop = asyncio._get_running_loop()  # noqa: SLF001 - the public one raises, which is dear
         with self._lock:
             self._gathered.append(line)
             count = len(self._gathered)
             if loop is None or count >= _GATHERED_LINES:
-                self._write_out()
+                self._hand_on()
                 return
         if count == 1:
             loop.call_later(_GATHER_SECONDS, self.flush)
 
-    def _write_out(self) -> None:
+    def _hand_on(self) -> None:
         text = "".join(self._gathered)
         self._gathered.clear()
-        self._stream.write(text)
-        self._stream.flush()
+        self._sink.write(text)
 
 
 class FrequentEvent:
@@ -117,16 +108,17 @@ class FrequentEvent:
             self._second = second
             self._stamp = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
         line = f'{{"timestamp": "{self._stamp}.{fraction:06d}Z", {self._middle}, {fields}}}\n'
-        output().gather(_for_console(line) if for_persons() else line)
+        gather(line)
 
 
-_output: Output | None = None
+_writer: LineWriter | None = None
+_output = Output(_StandardError())
 _console = False
 
 
 def output() -> Output:
     """Where the lines of this process go."""
-    return _output if _output is not None else Output(_Unfailing(sys.stderr))
+    return _output
 
 
 def configure(service: str, level: str, *, console: bool = False) -> None:
@@ -149,9 +141,9 @@ def configure(service: str, level: str, *, console: bool = False) -> None:
         structlog.processors.format_exc_info,
     ]
     renderer: Any = _as_json
-    if for_persons():
+    if console:
         renderer = structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"])
-    stream = _redirected()
+    stream = _redirected(service)
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -171,20 +163,29 @@ def configure(service: str, level: str, *, console: bool = False) -> None:
     structlog.contextvars.bind_contextvars(service=service)
 
 
-def _redirected() -> TextIO:
+def _redirected(service: str) -> TextIO:
     """Standard error, behind what gathers lines; for libraries that want a file."""
-    global _output  # noqa: PLW0603 - one for the process, as standard error is
-    if _output is None:
+    global _output, _writer  # noqa: PLW0603 - one for the process, as standard error is
+    if _writer is None:
+        _writer = LineWriter(_loss_line)
+        lost = Counter(f"posthouse_{service}_log_lines_lost_total", "Lines of the log that could not be written.")
+        _writer.on_loss = lost.inc
+        _output = Output(_writer)
         atexit.register(_at_exit)
-    else:
-        _output.flush()
-    _output = Output(_Unfailing(sys.stderr))
     return cast("TextIO", _output)
+
+
+def _loss_line(count: int) -> str:
+    timestamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    line = _encode({"timestamp": timestamp, "level": "error", "event": "log_lines_lost", "count": count}) + "\n"
+    return _for_console(line) if _console else line
 
 
 def _at_exit() -> None:
     """Writes what has gathered. What a full disk does not take is dropped: Python would end with status 120 for it."""
-    output().flush()
+    _output.flush()
+    if _writer is not None:
+        _writer.finish(_LAST_SECONDS)
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -193,14 +194,16 @@ def _at_exit() -> None:
                 os.dup2(nowhere.fileno(), stream.fileno())
 
 
-def for_persons() -> bool:
-    """Whether this process' lines are made for people instead of programs."""
-    return _console
+def gather(line: str) -> None:
+    """Logs a finished JSON line, its end of line included, together with others that come soon."""
+    _output.gather(_for_console(line) if _console else line)
 
 
 def _for_console(line: str) -> str:
-    """As structlog's key=value form begins: time, level, event, then the rest."""
-    return " ".join(f"{key}={value!r}" for key, value in json.loads(line).items()) + "\n"
+    """A JSON line in structlog's key=value form: time, level, event, then the rest."""
+    fields = json.loads(line)
+    ordered = {key: fields.pop(key) for key in ("timestamp", "level", "event")} | fields
+    return " ".join(f"{key}={value!r}" for key, value in ordered.items()) + "\n"
 
 
 def _render(value: object) -> str:

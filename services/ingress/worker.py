@@ -60,7 +60,7 @@ class Worker:
             checker=self._checker,
             limits=limits.of(settings),
             metrics=self.metrics,
-            mail_log=MailLog(settings.log_level),
+            mail_log=MailLog(),
             spool=_spool(settings),
         )
         self.listeners = Listeners(
@@ -105,7 +105,6 @@ class Worker:
         await self._background.stop()
         await self._exposition.stop()
         self._checker.close()
-        self.services.mail_log.flush()
 
     @property
     def failure(self) -> BaseException | None:

@@ -59,7 +59,7 @@ async def main(shutdown: Shutdown) -> None:
     hits = HitCounts()
     counts = DecisionCounts()
     forget_counts = counts.register()
-    verdicts = VerdictLog(settings.log_level)
+    verdicts = VerdictLog()
     engine = Engine(store, lookups, credentials, counts, verdicts, History(settings.kept_sessions), hits)
 
     def use(snapshot: Snapshot) -> None:
@@ -103,7 +103,6 @@ async def main(shutdown: Shutdown) -> None:
     await dialers.close()
     spf.close()
     credentials.close()
-    verdicts.flush()
     forget_counts()
     log.info("policy_stopped")
     if background.failure is not None:

@@ -53,9 +53,6 @@ BLOCKED_CLIENTS = Gauge(
 )
 STREAMS = Gauge("posthouse_policy_streams", "Open decision streams.")
 SESSIONS = Gauge("posthouse_policy_open_sessions", "Sessions that are counted on the streams of this process.")
-VERDICT_LINES_LOST = Counter(
-    "posthouse_policy_verdict_lines_lost_total", "Verdicts whose line in the log could not be written."
-)
 HITS_UNREPORTED = Gauge(
     "posthouse_policy_rule_hits_unreported", "Rules with hits that config_api does not know of yet."
 )

@@ -53,7 +53,6 @@ class PolicyServicer(policy_pb2_grpc.PolicyServicer):
         waiting = self._engine.decide(request, answers.extend, None, self._engine.clock())
         if waiting is not None:
             await waiting
-        self._engine.verdicts.flush()
         return wire.answered(answers)
 
     async def DecideStream(self, _: Any, context: Context) -> None:  # type: ignore[override]  # noqa: N802
@@ -180,11 +179,10 @@ class Stream:
         return waited
 
     def answers(self) -> bytes:
-        """The frame of what is answered since this was last asked; its lines of the log are written by then."""
+        """The frame of what is answered since this was last asked."""
         answers = wire.frame(self._answers)
         self._answers.clear()
         self._ready.clear()
-        self._engine.verdicts.flush()
         return answers
 
     def _waited(self, task: asyncio.Task[None]) -> None:

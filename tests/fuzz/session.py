@@ -157,7 +157,7 @@ async def _run(segments: Iterable[bytes], *, normalise: bool) -> Outcome:
         checker=cast("Any", None),
         limits=limits,
         metrics=metrics,
-        mail_log=MailLog("error"),
+        mail_log=MailLog(),
         spool=Path(gettempdir()),
     )
     peer = Peer("192.0.2.1", 40_000, "192.0.2.2", 25)

@@ -103,9 +103,7 @@ async def serving(
     credentials = CredentialChecker(failure_limits(state_url, 30))
     store = store or MemoryStore()
     hits, log = HitCounts(), StringIO()
-    engine = Engine(
-        store, lookups, credentials, DecisionCounts(), VerdictLog("info", log), History(kept_sessions), hits
-    )
+    engine = Engine(store, lookups, credentials, DecisionCounts(), VerdictLog(log.write), History(kept_sessions), hits)
     if clock is not None:
         engine.clock = clock
     if snapshot is not None:

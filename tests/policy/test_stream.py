@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 
 import grpc
@@ -14,7 +13,6 @@ from prometheus_client import REGISTRY
 from services.policy import engine as engine_module
 from services.policy.state.memory import MemoryStore
 from services.policy.state.redis import RedisStore
-from services.policy.verdict_log import VerdictLog
 from tests.peers.dns import DnsServer
 from tests.peers.redis import Redis
 from tests.policy.requests import auth, connect, rcpt, replied, request
@@ -317,23 +315,6 @@ async def test_every_decision_is_one_line_in_the_log() -> None:
         "recipient": "ghost@local.test",
     }
     assert "wrong password" not in policy.log.getvalue()
-
-
-async def test_a_log_that_can_not_be_written_holds_no_decision_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """C133: a full disk; the lines are lost and counted."""
-    lost = _lost_lines()
-    with open("/dev/full", "w") as full:  # noqa: ASYNC230, PTH123 - nothing is waited for
-        async with serving(snapshot()) as policy, policy.stream() as stream:
-            monkeypatch.setattr(policy.engine, "verdicts", VerdictLog("info", full))
-            for _ in range(3):
-                assert [replied(one) for one in await stream.ask(connect(), connect())] == ["accept"] * 2
-        assert _lost_lines() == lost + 6
-        with contextlib.suppress(OSError):
-            full.close()
-
-
-def _lost_lines() -> float:
-    return REGISTRY.get_sample_value("posthouse_policy_verdict_lines_lost_total") or 0.0
 
 
 async def test_an_unknown_method_is_no_decision() -> None:

@@ -1,0 +1,116 @@
+"""Writes lines without ever making the one who writes them wait."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+
+# What waits for a reader that is slow; more is dropped and counted.
+_MAX_WAITING_OCTETS = 8 * 1024 * 1024
+# Of one system call: a pipe of Linux holds this much.
+_BLOCK_OCTETS = 65_536
+
+
+class LineWriter:
+    """Hands lines to a file descriptor in a thread of its own.
+
+    A log may stand on a full disk, in a pipe whose reader stopped reading or went away, or on a terminal that was
+    halted. None of that must stop mail (F14), so `write` neither waits nor fails: what cannot be written is lost and
+    counted, and the next line that can be written again tells how many were lost.
+    """
+
+    def __init__(
+        self,
+        describe_loss: Callable[[int], str],
+        *,
+        file_descriptor: int = 2,
+        max_waiting_octets: int = _MAX_WAITING_OCTETS,
+    ) -> None:
+        """`describe_loss` makes the line that tells how many lines were lost."""
+        self._describe_loss = describe_loss
+        self._file_descriptor = file_descriptor
+        self._max_waiting_octets = max_waiting_octets
+        # Guards all that follows, and wakes the thread and those who wait for it.
+        self._changed = threading.Condition()
+        self._waiting: list[bytes] = []
+        self._waiting_octets = 0
+        self._being_written = False
+        self._untold_loss = 0
+        self._inside_a_line = False
+        self._thread: threading.Thread | None = None
+        # Told of each loss; in any thread.
+        self.on_loss: Callable[[int], None] = lambda _: None
+
+    def write(self, text: str) -> None:
+        """Takes whole lines from any thread."""
+        octets = text.encode("utf-8", "backslashreplace")
+        with self._changed:
+            if self._waiting_octets + len(octets) > self._max_waiting_octets:
+                self._lose(octets.count(b"\n"))
+                return
+            self._waiting.append(octets)
+            self._waiting_octets += len(octets)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def finish(self, seconds: float) -> None:
+        """Waits until everything is written, at most `seconds`."""
+        ends = time.monotonic() + seconds
+        with self._changed:
+            while self._waiting or self._being_written:
+                if not self._changed.wait(ends - time.monotonic()):
+                    return
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._waiting:
+                    self._changed.wait()
+                octets = b"".join(self._waiting)
+                self._waiting.clear()
+                self._being_written = True
+                if self._untold_loss:
+                    octets = self._describe_loss(self._untold_loss).encode() + octets
+                told, self._untold_loss = self._untold_loss, 0
+            unwritten = self._write_out(octets)
+            with self._changed:
+                self._waiting_octets = sum(map(len, self._waiting))
+                self._being_written = False
+                if unwritten is not None:
+                    lines = unwritten.count(b"\n")
+                    if told and len(unwritten) == len(octets):
+                        # Not even the earlier loss was told, in a line that is none of those that were to be logged.
+                        self._untold_loss += told
+                        lines -= 1
+                    self._lose(lines)
+                self._changed.notify_all()
+
+    def _write_out(self, octets: bytes) -> bytes | None:
+        """Writes all; what could not be written, None when all was."""
+        written = 0
+        try:
+            if self._inside_a_line:
+                # A disk that became full left half of a line, which must not swallow the next one.
+                os.write(self._file_descriptor, b"\n")
+                self._inside_a_line = False
+            while written < len(octets):
+                try:
+                    count = os.write(self._file_descriptor, octets[written : written + _BLOCK_OCTETS])
+                except BlockingIOError:
+                    # Somebody who shares this pipe or terminal made it non-blocking.
+                    select.select([], [self._file_descriptor], [])
+                    continue
+                written += count
+                self._inside_a_line = octets[written - 1 : written] != b"\n"
+        except (OSError, ValueError):
+            return octets[written:]
+        return None
+
+    def _lose(self, lines: int) -> None:
+        self._untold_loss += lines
+        self.on_loss(lines)
