@@ -375,10 +375,18 @@ def test_a_change_that_one_service_is_not_told_of_makes_it_no_older(suite: Suite
 def test_a_service_alone_says_what_it_waits_for(
     tmp_path: Path, service: str, environment: dict[str, str], wanted: set[str]
 ) -> None:
-    prefix, port, nowhere = service.upper(), free_port(), f"{LOOPBACK}:1"
-    targets = {f"{prefix}_{other}_TARGET": nowhere for other in ("CONFIG", "POLICY", "RELAY")}
-    ports = {f"{prefix}_METRICS_PORT": str(port), f"{prefix}_PORT": str(free_port())}
-    ports |= {"INGRESS_SMTP_PORT": str(free_port()), "INGRESS_SUBMISSION_PORT": "0", "INGRESS_SMTPS_PORT": "0"}
+    port, nowhere = free_port(), f"{LOOPBACK}:1"
+    addresses = {
+        "ingress": {
+            "INGRESS_POLICY_TARGET": nowhere,
+            "INGRESS_RELAY_TARGET": nowhere,
+            "INGRESS_SMTP_PORT": str(free_port()),
+            "INGRESS_SUBMISSION_PORT": "0",
+            "INGRESS_SMTPS_PORT": "0",
+        },
+        "policy": {"POLICY_CONFIG_TARGET": nowhere, "POLICY_PORT": str(free_port())},
+        "relay": {"RELAY_CONFIG_TARGET": nowhere, "RELAY_PORT": str(free_port())},
+    }
     process = PeerProcess(
         [sys.executable, "-m", f"services.{service}"],
         tmp_path / "log",
@@ -387,8 +395,8 @@ def test_a_service_alone_says_what_it_waits_for(
             **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
             "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto'}",
             "POSTHOUSE_DATA_DIR": str(tmp_path),
-            **targets,
-            **ports,
+            f"{service.upper()}_METRICS_PORT": str(port),
+            **addresses[service],
             **environment,
         },
     )
