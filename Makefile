@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 SOURCES := services libs tests bench scripts
 .DEFAULT_GOAL := help
 
-.PHONY: help run demo test check lint format types imports cases cases-check stubs stubs-check openapi openapi-check bench guard fuzz torture replicas lock clean peers clients
+.PHONY: help run demo test check lint format types imports cases cases-check links-check stubs stubs-check openapi openapi-check bench guard fuzz torture replicas lock clean peers clients
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,7 +28,7 @@ demo: $(STAMP) ## Send mail through a throw-away suite and show what becomes of 
 test: $(STAMP) peers ## Run all tests; first installs the test servers that are missing
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-check: lint types imports stubs-check openapi-check cases-check ## Run every check but the tests: lint, types, import rules, generated files, cases
+check: lint types imports stubs-check openapi-check cases-check links-check ## Run every check but the tests: lint, types, import rules, generated files, cases
 
 lint: $(STAMP) ## Check style and format with ruff
 	@$(BIN)/ruff check $(SOURCES)
@@ -61,6 +61,9 @@ cases: $(STAMP) ## Sort docs/cases.md and follow tests that moved
 
 cases-check: $(STAMP) ## Fail when a cited case has no line in docs/cases.md, or a line has no test
 	@$(BIN)/python scripts/cases.py
+
+links-check: $(STAMP) ## Fail when a document names a file or a page that does not exist
+	@$(BIN)/python scripts/links.py
 
 clients: $(STAMP) ## Generate API clients in other languages and use them
 	@bash scripts/check-clients

@@ -1,0 +1,44 @@
+"""Checks that the Markdown files of the project lead to what exists: relative links, and paths of our own files."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+_LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
+# Our folders. A path with a placeholder, as services/<name>/, does not match.
+_PATH = re.compile(r"(?<![\w/.-])((?:services|libs|tests|bench|docs|deploy|proto|scripts)/[\w./-]*[\w/])(?![\w<{*…])")
+
+# What a command writes, and git ignores.
+_GENERATED = ("bench/results/",)
+
+
+def faults(root: Path) -> list[str]:
+    """Each link or path that leads nowhere, with its file and line."""
+    return [fault for file in _documents(root) for fault in _of_file(root, file)]
+
+
+def _documents(root: Path) -> list[Path]:
+    return sorted([*root.glob("*.md"), *(root / "docs").rglob("*.md")])
+
+
+def _of_file(root: Path, file: Path) -> Iterator[str]:
+    for number, line in enumerate(file.read_text("utf-8").splitlines(), 1):
+        where = f"{file.relative_to(root)}:{number}"
+        for target in _LINK.findall(line):
+            if not (file.parent / target).exists():
+                yield f"{where}: the link to {target} leads nowhere"
+        for path in _PATH.findall(line):
+            if not path.startswith(_GENERATED) and not (root / path).exists():
+                yield f"{where}: there is no {path}"
+
+
+def main() -> None:
+    if problems := faults(Path(__file__).parents[1]):
+        sys.exit("\n".join(problems))
+
+
+if __name__ == "__main__":
+    main()
