@@ -72,6 +72,16 @@ def demo() -> None:
     raise SystemExit(asyncio.run(run()))
 
 
+@app.command()
+def ready(
+    url: Annotated[str, typer.Argument(help="Address of the service's /readyz.")] = "http://127.0.0.1:8080/readyz",
+) -> None:
+    """Ask a service of this machine whether it is ready. Exit status: 0 ready, 1 not ready, 3 not reachable."""
+    from services.suite import probe
+
+    raise SystemExit(probe.ask(url))
+
+
 def _check_environment() -> None:
     """Refuses variables that no service knows, before any is started. Puts secrets in that are given as files."""
     from libs.runtime import secrets, settings
