@@ -40,7 +40,7 @@ USER 10001:10001
 WORKDIR /var/lib/posthouse
 VOLUME ["/var/lib/posthouse"]
 STOPSIGNAL SIGTERM
-# Asks config_api, so it fits `up` and `config_api`. compose.yaml names the address of each other service.
+# Asks config_api and ingress, as it fits `up`. compose.yaml names the address of each service that stands alone.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=6 CMD ["posthouse", "ready"]
 ENTRYPOINT ["posthouse"]
 CMD ["--help"]

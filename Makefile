@@ -7,7 +7,8 @@ STAMP := $(VENV)/.installed
 SOURCES := services libs tests bench scripts
 .DEFAULT_GOAL := help
 
-.PHONY: help run demo test check lint format types imports cases cases-check links-check stubs stubs-check openapi openapi-check bench guard fuzz torture replicas lock clean peers clients
+# Every target is a command, none a file.
+.PHONY: $(shell awk -F: '/^[a-z-]+:/ {print $$1}' $(MAKEFILE_LIST))
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +83,10 @@ torture: $(STAMP) peers ## Kill relay at every point of its work, many times
 
 replicas: $(STAMP) peers ## End every replica under load, for a minute
 	@POSTHOUSE_REPLICAS_SECONDS=60 $(BIN)/python -m pytest tests/e2e/test_replicas.py -s --timeout 900
+
+containers: $(STAMP) ## Build the image and try it and the compose files in real containers, with podman
+	@bash scripts/install-containers
+	@$(BIN)/python -m pytest tests/containers --timeout 900
 
 lock: $(STAMP) ## Choose new versions of all dependencies and write requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --group dev --all-extras --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 --universal --upgrade -o requirements.lock

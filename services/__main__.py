@@ -74,12 +74,22 @@ def demo() -> None:
 
 @app.command()
 def ready(
-    url: Annotated[str, typer.Argument(help="Address of the service's /readyz.")] = "http://127.0.0.1:8080/readyz",
+    urls: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="The /readyz of a service, or smtp://HOST:PORT. Without any: config_api and ingress of this machine.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Ask a service of this machine whether it is ready. Exit status: 0 ready, 1 not ready, 3 not reachable."""
+    """Ask services whether they are ready. Exit status: 0 ready, 1 not ready, 3 not reachable."""
     from services.suite import probe
 
-    raise SystemExit(probe.ask(url))
+    try:
+        probe.ask(urls or ("http://127.0.0.1:8080/readyz", "smtp://127.0.0.1:8025"))
+    except probe.NotReadyError as error:
+        typer.echo(f"posthouse: {error}", err=True)
+        raise SystemExit(error.status) from None
 
 
 def _check_environment() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from services.suite import probe
 from tests.peers.ports import free_port
+from tests.peers.smtp_sink import SmtpSink, Stage, reply
 
 
 class StatusInPath(BaseHTTPRequestHandler):
@@ -33,21 +34,44 @@ def server() -> Iterator[str]:
     thread.join()
 
 
-def test_ready(server: str) -> None:
-    assert probe.ask(f"{server}/200") == probe.READY
+def status(*urls: str) -> int:
+    with pytest.raises(probe.NotReadyError) as raised:
+        probe.ask(urls)
+    return raised.value.status
 
 
-def test_not_ready_says_why(server: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert probe.ask(f"{server}/503") == probe.NOT_READY
-    assert "answers 503: the state" in capsys.readouterr().err
+def test_all_are_ready(server: str) -> None:
+    with SmtpSink() as sink:
+        probe.ask([f"{server}/200", f"smtp://127.0.0.1:{sink.port}"])
 
 
-@pytest.mark.parametrize("url", [f"http://127.0.0.1:{free_port()}/readyz", "file:///etc/passwd", "8080", "http://[::1"])
-def test_not_reachable_names_the_address(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert probe.ask(url) == probe.NOT_REACHABLE
-    assert url in capsys.readouterr().err
+def test_not_ready_says_why(server: str) -> None:
+    with pytest.raises(probe.NotReadyError, match="answers 503: the state") as raised:
+        probe.ask([f"{server}/200", f"{server}/503"])
+    assert raised.value.status == probe.NOT_READY
+
+
+def test_a_mail_server_that_refuses_every_session_is_not_ready() -> None:
+    with SmtpSink() as sink:
+        sink.on(Stage.CONNECT, reply("421 4.3.2 Not yet"))
+        assert status(f"smtp://127.0.0.1:{sink.port}") == probe.NOT_READY
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"http://127.0.0.1:{free_port()}/readyz",
+        f"smtp://127.0.0.1:{free_port()}",
+        "file:///etc/passwd",
+        "8080",
+        "http://[::1",
+        "smtp://127.0.0.1:port",
+    ],
+)
+def test_not_reachable(url: str) -> None:
+    assert status(url) == probe.NOT_REACHABLE
 
 
 def test_a_proxy_of_the_environment_is_not_asked(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
-    assert probe.ask(f"{server}/200") == probe.READY
+    probe.ask([f"{server}/200"])
