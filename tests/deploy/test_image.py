@@ -17,10 +17,7 @@ INSTRUCTIONS = [
     if line.strip()
 ]
 FINAL = INSTRUCTIONS[max(number for number, (name, _) in enumerate(INSTRUCTIONS) if name == "FROM") :]
-KNOWN = {
-    "FROM", "ARG", "ENV", "LABEL", "WORKDIR", "COPY", "RUN", "USER", "VOLUME", "STOPSIGNAL", "HEALTHCHECK", "ENTRYPOINT",
-    "CMD",
-}  # fmt: skip
+KNOWN = set("FROM ARG ENV LABEL WORKDIR COPY RUN USER VOLUME STOPSIGNAL HEALTHCHECK ENTRYPOINT CMD".split())
 
 
 def of(name: str, among: list[tuple[str, str]] | None = None) -> list[str]:
