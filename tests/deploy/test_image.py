@@ -17,7 +17,21 @@ INSTRUCTIONS = [
     if line.strip()
 ]
 FINAL = INSTRUCTIONS[max(number for number, (name, _) in enumerate(INSTRUCTIONS) if name == "FROM") :]
-KNOWN = set("FROM ARG ENV LABEL WORKDIR COPY RUN USER VOLUME STOPSIGNAL HEALTHCHECK ENTRYPOINT CMD".split())
+KNOWN = {
+    "FROM",
+    "ARG",
+    "ENV",
+    "LABEL",
+    "WORKDIR",
+    "COPY",
+    "RUN",
+    "USER",
+    "VOLUME",
+    "STOPSIGNAL",
+    "HEALTHCHECK",
+    "ENTRYPOINT",
+    "CMD",
+}
 
 
 def of(name: str, among: list[tuple[str, str]] | None = None) -> list[str]:
