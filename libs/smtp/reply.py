@@ -124,6 +124,8 @@ CONNECTION_RATE: Final = Reply(421, "4.7.0", "Too many connections a minute from
 CLIENT_BLOCKED: Final = Reply(421, "4.7.0", "Your address is blocked")
 TOO_MANY_JUNK_COMMANDS: Final = Reply(421, "4.7.0", "Too many commands without mail")
 TOO_MANY_ERRORS: Final = Reply(421, "4.7.0", "Too many errors")
+TOO_MANY_REFUSED_RECIPIENTS: Final = Reply(421, "4.7.0", "Too many recipients were refused")
+LOGIN_LAPSED: Final = Reply(421, "4.7.0", "The login is no longer valid, log in again")
 TRY_AGAIN: Final = Reply(451, "4.3.0", "Temporary failure, try again later")
 DNS_NO_ANSWER: Final = Reply(451, "4.4.3", "DNS gives no answer, try again later")
 STORAGE: Final = Reply(452, "4.3.1", "Insufficient storage, try again later")
@@ -133,6 +135,8 @@ AUTH_UNAVAILABLE: Final = Reply(454, "4.7.0", "Authentication not available, try
 # Syntax and order of commands.
 COMMAND_UNRECOGNISED: Final = Reply(500, "5.5.2", "Command unrecognised")
 LINE_TOO_LONG: Final = Reply(500, "5.5.2", "Line too long")
+# RFC 4954 6.
+AUTH_LINE_TOO_LONG: Final = Reply(500, "5.5.6", "Authentication exchange line is too long")
 BARE_LINE_END: Final = Reply(550, "5.5.2", "Lines must end in CR LF")
 BAD_COMMAND_SYNTAX: Final = Reply(501, "5.5.2", "Syntax error")
 BAD_ARGUMENT: Final = Reply(501, "5.5.4", "Bad argument")
@@ -171,6 +175,7 @@ TOO_MANY_UNKNOWN_RECIPIENTS: Final = Reply(550, "5.7.1", "Too many unknown recip
 # The message.
 MESSAGE_TOO_BIG: Final = Reply(552, "5.3.4", "Message is too big")
 MESSAGE_OVER_RECIPIENT_LIMIT: Final = Reply(554, "5.5.3", "Too many recipients")
+RECIPIENT_OVER_MESSAGE_LIMIT: Final = Reply(550, "5.5.3", "Too many recipients, the whole message is refused")
 TOO_MANY_HOPS: Final = Reply(554, "5.4.6", "Too many hops, the mail loops")
 BAD_CONTENT: Final = Reply(550, "5.6.0", "Message is malformed")
 DNSBL_LISTED: Final = Reply(554, "5.7.1", "Client address is on a block list")

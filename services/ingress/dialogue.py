@@ -8,8 +8,11 @@ import time
 from collections.abc import Callable
 
 from libs.smtp.reply import (
+    LOGIN_LAPSED,
     TOO_MANY_ERRORS,
     TOO_MANY_JUNK_COMMANDS,
+    TOO_MANY_RECIPIENTS,
+    TOO_MANY_REFUSED_RECIPIENTS,
     TRY_AGAIN,
     UNAUTHORISED_PIPELINING,
     Reply,
@@ -19,12 +22,15 @@ from services.ingress.clients.policy import PolicyError
 from services.ingress.connection import Connection
 from services.ingress.content import Chunks
 from services.ingress.findings import Findings
+from services.ingress.limits import refusal_delay
 from services.ingress.services import Services
 from services.ingress.session import Credentials, Listener, Peer, Session, Stage, Transaction, Violation
 from services.ingress.submission import Refusal
 from services.ingress.verdict import Action, Profile, Verdict
 
 NO_VERDICT = Verdict(Action.REJECT, TRY_AGAIN, reason_id="policy_unavailable")
+# The recipients of a transaction, and more, were accepted for a login that is no longer valid: nothing of it may go on.
+_LOGIN_LAPSED = Verdict(Action.REJECT, LOGIN_LAPSED, close=True, reason_id="login_lapsed")
 
 
 class Dialogue:
@@ -119,6 +125,27 @@ class Dialogue:
                 self.end("junk_commands", verdict.reply or TOO_MANY_JUNK_COMMANDS)
         return self.ending
 
+    async def refuse_recipient(self, verdict: Verdict, reply: Reply, address: bytes) -> None:
+        """Answers a recipient that policy refused; the later in the session, the slower, until the session ends.
+
+        A policy that gives no verdict is not the client's fault, and a recipient over the limit of its message is not
+        counted, since the end of the session would keep the message's other recipients from ever being served.
+        Recipients that are refused for now slow the session down, and do not end it, for the same reason.
+        """
+        self.report(verdict, Stage.RCPT, (address,))
+        session, limit = self.session, self.profile.max_refused_recipients
+        if limit and verdict is not NO_VERDICT and not verdict.refuses_message and reply != TOO_MANY_RECIPIENTS:
+            session.refused_recipients += 1
+            session.permanently_refused_recipients += reply.is_permanent
+            if session.permanently_refused_recipients > limit:
+                self.end("refused_recipients", TOO_MANY_REFUSED_RECIPIENTS)
+                return
+            delay = refusal_delay(session.refused_recipients)
+            if delay and not self.end_reason:
+                self.connection.flush()
+                await asyncio.sleep(delay)
+        self.reply(reply)
+
     async def violation(self, violation: Violation) -> None:
         """The client sent more than it might before an answer; only the first time in a session is it asked about."""
         if self.session.violation is not Violation.NONE:
@@ -158,6 +185,8 @@ class Dialogue:
             return NO_VERDICT
         if self.services.policy_outage.lasts:
             self.services.policy_outage.succeeded()
+        if verdict.login_lapsed:
+            verdict = _LOGIN_LAPSED
         if verdict.profile is not None:
             session.profile = verdict.profile
         if verdict.delay:

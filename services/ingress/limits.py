@@ -9,6 +9,10 @@ from services.ingress.settings import Settings
 COMMAND_OCTETS = 2_048
 # RFC 4954 4.
 AUTH_LINE_OCTETS = 12_288
+# From this one on the refused recipients of a session are answered late, each later than the one before.
+_FIRST_DELAYED_REFUSAL = 10
+_DELAY_PER_REFUSAL_SECONDS = 0.1
+_LONGEST_REFUSAL_DELAY_SECONDS = 5.0
 
 
 @value(frozen=True, slots=True)
@@ -61,3 +65,9 @@ def drain_octets(max_message_size: int) -> int:
     0: no limit, so none is exceeded.
     """
     return max_message_size and max(4 * max_message_size, max_message_size + 16 * 1024 * 1024)
+
+
+def refusal_delay(refused: int) -> float:
+    """Seconds that the answer to a session's refused recipient waits. `refused`: how many there are with this one."""
+    late = refused - _FIRST_DELAYED_REFUSAL + 1
+    return min(max(late, 0) * _DELAY_PER_REFUSAL_SECONDS, _LONGEST_REFUSAL_DELAY_SECONDS)

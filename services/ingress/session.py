@@ -95,13 +95,20 @@ class Session:
     helo_name: str = ""
     esmtp: bool = False
     account: str = ""
+    # Shows policy that the login was proved by the account's present password.
+    account_proof: bytes = field(default=b"", repr=False)
     junk_commands: int = 0
     junk_commands_uncharged: int = 0
     violation: Violation = Violation.NONE
     profile: Profile | None = None
+    # The profile that was in force before the login, and is again when the login ends.
+    profile_before_login: Profile | None = None
     messages: int = 0
     auth_failures: int = 0
     errors: int = 0
+    # Recipients that policy refused, and those of them that were refused for good.
+    refused_recipients: int = 0
+    permanently_refused_recipients: int = 0
     # Of clients.wire: the facts that policy was told last, and the request that told them, encoded.
     told: tuple[tuple[object, ...], bytes] | None = field(default=None, repr=False)
 
@@ -109,12 +116,25 @@ class Session:
     def on_submission_port(self) -> bool:
         return self.listener is not Listener.SMTP
 
+    def log_in(self, account: str, proof: bytes, profile_before: Profile) -> None:
+        """Notes what AUTH proved. The profile that came with the proof is in force already."""
+        self.account = account
+        self.account_proof = proof
+        self.profile_before_login = profile_before
+
     def forget_dialogue(self) -> None:
-        """What the client said before TLS is void (RFC 3207 4.2)."""
+        """Forgets what the client said before TLS, and all that it got by saying it (RFC 3207 4.2).
+
+        An older profile than policy's present one does no harm: the next verdict brings the newest.
+        """
         self.helo_sent = b""
         self.helo_name = ""
         self.esmtp = False
-        self.account = ""
+        if self.account:
+            self.account = ""
+            self.account_proof = b""
+            self.profile = self.profile_before_login
+            self.profile_before_login = None
 
 
 @value(frozen=True, slots=True)
@@ -145,7 +165,8 @@ class Transaction:
     # By matching key: each mailbox once (C56).
     recipients: dict[str, Recipient] = field(default_factory=dict)
     checks: Checks = NO_CHECKS
-    over_recipient_limit: bool = False
+    # Why the whole message is refused, as policy's reason_id; empty while it is not.
+    refusal_reason: str = ""
     # The whole message is to be dropped.
     discard: Discard | None = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from dataclasses import field
 
 from libs.smtp.reply import Reply
 from libs.smtp.value import value
@@ -42,14 +43,15 @@ class Profile:
     auth_plaintext: tuple[str, ...]
     auth_tls: tuple[str, ...]
     max_message_size: int
+    # For EHLO's reply only: RCPT's verdict refuses the excess.
     max_recipients: int
-    reject_over_recipient_limit: bool
     max_hops: int
     max_junk_commands: int
     junk_commands_per_delay: int
     ask_stages: frozenset[int]
     authserv_id: str
     may_relay: bool = False
+    max_refused_recipients: int = 0
 
 
 @value(frozen=True, slots=True)
@@ -102,7 +104,13 @@ class Verdict:
     delay: float = 0.0
     profile: Profile | None = None
     checks: Checks = NO_CHECKS
+    # AUTH: the login, and its proof, which goes to policy with every later request.
     account: str = ""
+    account_proof: bytes = field(default=b"", repr=False)
+    # The login is proved no longer; the session has to end.
+    login_lapsed: bool = False
+    # RCPT: the whole message is refused with this recipient.
+    refuses_message: bool = False
     results: tuple[AuthenticationResult, ...] = ()
     quarantine: bool = False
 

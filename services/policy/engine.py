@@ -240,7 +240,7 @@ class Engine:
             AUTH_OUTCOMES.labels(outcome.value).inc()
             if account is not None:
                 facts.account = account
-                verdict = Verdict(account=account.login)
+                verdict = Verdict(account=account.login, account_proof=account.proof)
             else:
                 verdict = objected(*authentication.OUTCOMES[outcome])
         self._end(decision, verdict)
@@ -272,6 +272,8 @@ class Engine:
         stale = facts.profile_revision != revision
         if verdict.account or (verdict.action is _ACCEPT if stage == _CONNECT else stale):
             body += self._profile(facts, rulebook)
+        if facts.login_lapsed:
+            body += wire.LOGIN_LAPSED
         if stage == _END_OF_DATA and verdict.action is _ACCEPT:
             for one in results.results(facts, snapshot):
                 body += wire.result(one)

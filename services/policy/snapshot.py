@@ -88,6 +88,7 @@ def compile_snapshot(message: config_pb2.PolicySnapshot) -> Snapshot:
             reject_unknown_helo=_mode(advanced.reject_unknown_helo),
             max_unknown_recipients_per_day=advanced.max_unknown_recipients_per_day,
             max_junk_commands=advanced.max_junk_commands,
+            max_refused_recipients=advanced.max_refused_recipients,
         ),
         content_checks=_content_checks(message.content_checks),
         timezone=_timezone(advanced.timezone),

@@ -14,6 +14,7 @@ from libs.smtp.reply import Reply
 from services.policy.credentials import Credentials
 from services.policy.history import PastDecision as Step
 from services.policy.history import PastRequest
+from services.policy.rules.configuration import Account
 from services.policy.rules.exemptions import may_hold
 from services.policy.rules.lookup import Finding, Findings, Outcome, Question
 from services.policy.rules.model import (
@@ -60,6 +61,7 @@ def facts(request: policy_pb2.DecideRequest, snapshot: Snapshot, now: float, fin
         raise MalformedError("unknown stage")
     session = request.session
     login = session.account_login
+    account = _proved(login, session.account_proof, snapshot) if login else None
     try:
         known = Facts(
             stage,
@@ -69,13 +71,14 @@ def facts(request: policy_pb2.DecideRequest, snapshot: Snapshot, now: float, fin
             session.listener,
             session.HasField("tls"),
             session.helo_name,
-            snapshot.accounts.get(login) if login else None,
+            account,
             session.junk_commands,
             session.junk_commands_uncharged,
             session.pipelining_violation,
             session.profile_revision,
             findings=Findings() if findings is None else findings,
             asked_before=request.asked_before,
+            login_lapsed=account is None and bool(login),
         )
         if stage not in _WITHOUT_TRANSACTION:
             transaction = request.transaction
@@ -84,13 +87,20 @@ def facts(request: policy_pb2.DecideRequest, snapshot: Snapshot, now: float, fin
             if stage == _RCPT:
                 known.recipient = recipient = party(transaction.recipient, snapshot)
                 known.for_postmaster = recipient.is_postmaster
-                known.recipient_count = len(transaction.recipients)
+                # Whoever asks Explain names them instead.
+                known.recipient_count = transaction.recipient_count or len(transaction.recipients)
             elif stage != _MAIL:
                 _add_recipients(known, request, snapshot)
     except ValueError as error:
         raise MalformedError("not canonical") from error
     known.may_be_exempt = may_hold(known, snapshot)
     return known
+
+
+def _proved(login: str, proof: bytes, snapshot: Snapshot) -> Account | None:
+    """The account, if it still is what the session proved. Whoever asks Explain gives no proof."""
+    account = snapshot.accounts.get(login)
+    return None if account is not None and proof and proof != account.proof else account
 
 
 def _add_recipients(known: Facts, request: policy_pb2.DecideRequest, snapshot: Snapshot) -> None:
@@ -192,6 +202,10 @@ def body(verdict: Verdict, revision: int) -> bytes:
     return message.SerializeToString()
 
 
+# A part of an answer's body.
+LOGIN_LAPSED = policy_pb2.Verdict(login_lapsed=True).SerializeToString()
+
+
 def answer(request_id: int, body: bytes) -> tuple[bytes, ...]:
     """The entry of a VerdictFrame that answers a request with a body, in parts."""
     if request_id >> 14:
@@ -226,8 +240,11 @@ def fill(message: policy_pb2.Verdict, verdict: Verdict, revision: int) -> None:
         message.delay.seconds = verdict.delay
     if verdict.checks is not NO_CHECKS:
         message.checks.CopyFrom(_checks(verdict.checks))
+    if verdict.refuses_message:
+        message.refuses_message = True
     if verdict.account:
         message.account = verdict.account
+        message.account_proof = verdict.account_proof
     if verdict.quarantine:
         message.quarantine = True
     if verdict.shadow:
@@ -265,13 +282,13 @@ def profile(given: SessionProfile) -> bytes:
         auth_mechanisms_tls=given.auth_mechanisms_tls,
         max_message_size=given.max_message_size,
         max_recipients=given.max_recipients,
-        reject_message_over_recipient_limit=given.reject_message_over_recipient_limit,
         max_hops=given.max_hops,
         max_junk_commands=given.max_junk_commands,
         junk_commands_per_delay=given.junk_commands_per_delay,
         ask_stages=[stage.value for stage in given.ask_stages],  # type: ignore[misc]
         authserv_id=given.hostname,
         may_relay=given.may_relay,
+        max_refused_recipients=given.max_refused_recipients,
     )
     return policy_pb2.Verdict(profile=made).SerializeToString()
 

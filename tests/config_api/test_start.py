@@ -152,6 +152,30 @@ async def test_migrations_from_every_release(database_url: str, tmp_path: Path, 
     }
 
 
+async def test_settings_of_an_earlier_release_have_the_limits_that_came_later(
+    database_url: str, tmp_path: Path, resolver: str
+) -> None:
+    """Commit 35f8a8f stored every default of its own at the first start, and none of a later release."""
+    async with running(database_url, tmp_path, nameservers=resolver):
+        pass
+    opened = Database(database_url)
+    earlier = '{"reject_unauthorized_pipelining":"enforce","max_junk_commands":7}'
+    async with opened.writing() as connection:
+        await connection.execute(
+            text("UPDATE documents SET body = :body WHERE kind = 'settings/advanced-security'"), {"body": earlier}
+        )
+    await opened.close()
+    async with running(database_url, tmp_path, nameservers=resolver) as service:
+        shown = await service.get("/v1/settings/advanced-security")
+        assert (shown["max_junk_commands"], shown["max_refused_recipients"]) == (7, 100)
+        policy, _ = await service.policy(lambda snapshot: snapshot.HasField("advanced_security"))
+        limits = policy.advanced_security
+        assert (limits.max_junk_commands, limits.max_refused_recipients) == (7, 100)
+        changed = await service.change("/v1/settings/advanced-security", {"max_refused_recipients": 5})
+        assert changed["max_refused_recipients"] == 5
+        await service.policy(lambda snapshot: snapshot.advanced_security.max_refused_recipients == 5)
+
+
 async def _as_of(url: str, revision: str) -> None:
     opened = Database(url)
     body = '{"name":"old","networks":["192.0.2.0/24"],"enabled":true}'

@@ -31,7 +31,6 @@ PROFILE = Profile(
     auth_tls=("PLAIN", "LOGIN"),
     max_message_size=20_000,
     max_recipients=5,
-    reject_over_recipient_limit=False,
     max_hops=3,
     max_junk_commands=0,
     junk_commands_per_delay=0,

@@ -91,6 +91,29 @@ async def test_a_response_that_is_no_base64_ends_the_exchange(ingress: Ingress, 
     assert (await client.command("NOOP")).code == 250
 
 
+@pytest.mark.parametrize("octets", [12_289, 20_000])
+@pytest.mark.parametrize("ended", [True, False], ids=["whole", "without an end"])
+@pytest.mark.parametrize("command", ["", "AUTH PLAIN", "AUTH LOGIN"], ids=["initial", "plain", "login"])
+async def test_f44_a_response_that_is_too_long_has_one_reply(
+    ingress: Ingress, client: Client, command: str, ended: bool, octets: int
+) -> None:
+    if command:
+        assert (await client.command(command)).code == 334
+    start = b"" if command else b"AUTH PLAIN "
+    client.send(start + b"A" * (octets - len(start)) + (b"\r\n" if ended else b""))
+    reply = await client.reply()
+    assert (reply.code, reply.enhanced) == (500, "5.5.6")
+    assert await client.until_closed() == b""
+    assert not ingress.policy.asked(pb.STAGE_AUTH)
+
+
+async def test_f44_the_longest_response_is_read(client: Client) -> None:
+    assert (await client.command("AUTH PLAIN")).code == 334
+    # The base64 of zeros: three parts, of which the login is empty.
+    assert (await client.command(b"A" * 12_288)).code == 501
+    assert (await client.login()).code == 235
+
+
 @pytest.mark.parametrize(
     "between", [(), ("RSET",), ("EHLO again.example",)], ids=["at once", "after RSET", "after EHLO"]
 )
@@ -183,6 +206,97 @@ async def test_the_profile_that_comes_with_the_login_counts(ingress: Ingress, cl
     await client.envelope()
     (mail,) = ingress.policy.asked(pb.STAGE_MAIL)
     assert (mail.session.account_login, mail.session.profile_revision) == ("alice", 2)
+
+
+def _with_login(ingress: Ingress) -> None:
+    """The profile of a login differs from a stranger's, as policy's does."""
+    ingress.policy.profile.auth_mechanisms_plaintext[:] = ["PLAIN"]
+    ingress.policy.profile.ask_stages.append(pb.STAGE_MAIL)
+
+    def login(_request: pb.DecideRequest) -> pb.Verdict:
+        verdict = accept(account="alice", account_proof=b"proof")
+        verdict.profile.CopyFrom(ingress.policy.profile)
+        verdict.profile.may_relay = True
+        del verdict.profile.ask_stages[:]
+        return verdict
+
+    def judge(request: pb.DecideRequest) -> pb.Verdict:
+        return accept() if request.session.account_login else reject(530, "5.7.0", reason_id="login_required")
+
+    ingress.policy.on(pb.STAGE_AUTH, login)
+    ingress.policy.on(pb.STAGE_MAIL, judge)
+
+
+async def test_f61_what_a_login_gave_ends_with_starttls(ingress: Ingress) -> None:
+    _with_login(ingress)
+    client = await ingress.client(Listener.SUBMISSION)
+    assert (await client.login()).code == 235
+    await client.send_mail()
+    assert ingress.relay.messages[0].submission.origin.may_relay
+    await client.command("STARTTLS")
+    await client.start_tls()
+    assert (await client.command("EHLO client.example")).code == 250
+    assert (await client.command("MAIL FROM:<carol@example.org>")).code == 530
+    session = ingress.policy.asked(pb.STAGE_MAIL)[-1].session
+    assert (session.account_login, session.account_proof) == ("", b"")
+    # And it comes back with the next login.
+    assert (await client.login()).code == 235
+    await client.send_mail()
+    assert len(ingress.relay.messages) == 2
+
+
+async def test_f61_mail_after_the_end_of_a_login_is_a_stranger_s(ingress: Ingress) -> None:
+    _with_login(ingress)
+    ingress.policy.on(pb.STAGE_MAIL, accept())
+    client = await ingress.client()
+    assert (await client.login()).code == 235
+    await client.command("STARTTLS")
+    await client.start_tls()
+    assert (await client.command("EHLO client.example")).code == 250
+    assert (await client.send_mail()).code == 250
+    (message,) = ingress.relay.messages
+    assert (message.submission.origin.account_login, message.submission.origin.may_relay) == ("", False)
+    assert b"with ESMTPS id" in message.content
+
+
+async def test_the_proof_of_a_login_goes_with_every_request(ingress: Ingress, client: Client) -> None:
+    _with_login(ingress)
+    assert (await client.login()).code == 235
+    await client.envelope()
+    assert ingress.policy.asked(pb.STAGE_RCPT)[0].session.account_proof == b"proof"
+
+
+@pytest.mark.parametrize("stage", [pb.STAGE_RCPT, pb.STAGE_END_OF_DATA], ids=["at RCPT", "at the end of data"])
+async def test_f61_a_session_whose_account_changed_is_ended(ingress: Ingress, client: Client, stage: int) -> None:
+    ingress.policy.profile.ask_stages.append(pb.STAGE_END_OF_DATA)
+    assert (await client.login()).code == 235
+    assert (await client.command("MAIL FROM:<alice@example.com>")).code == 250
+    lapsed = accept(login_lapsed=True)
+    ingress.policy.on(stage, lapsed)
+    if stage == pb.STAGE_RCPT:
+        reply = await client.command("RCPT TO:<bob@example.net>")
+    else:
+        assert (await client.command("RCPT TO:<bob@example.net>")).code == 250
+        reply = await client.data(b"Subject: x\r\n\r\n")
+    assert (reply.code, reply.enhanced) == (421, "4.7.0")
+    assert await client.until_closed() == b""
+    assert not ingress.relay.messages
+
+
+async def test_a_profile_without_a_login_is_not_taken_from_auth(ingress: Ingress) -> None:
+    """An answer that accepts nobody in particular gives nothing."""
+
+    def nobody(_request: pb.DecideRequest) -> pb.Verdict:
+        verdict = accept()
+        verdict.profile.CopyFrom(ingress.policy.profile)
+        verdict.profile.may_relay = True
+        return verdict
+
+    ingress.policy.on(pb.STAGE_AUTH, nobody)
+    client = await ingress.client(Listener.SUBMISSIONS)
+    assert (await client.login()).code == 454
+    assert (await client.send_mail()).code == 250
+    assert not ingress.relay.messages[0].submission.origin.may_relay
 
 
 def test_c70_credentials_are_in_no_representation() -> None:

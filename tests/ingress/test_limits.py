@@ -5,65 +5,120 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import Callable
 
 import pytest
 from posthouse.policy.v1 import policy_pb2 as pb
 
+from services.ingress.limits import refusal_delay
 from services.ingress.session import Listener, Stage
 from tests.fakes.policy import accept, delayed, discard, reject
 from tests.ingress.conftest import Ingress, Start
 
 
+def _at_most(recipients: int, refusal: pb.Verdict) -> Callable[[pb.DecideRequest], pb.Verdict]:
+    """What policy does about a limit of recipients a message."""
+    return lambda asked: accept() if asked.transaction.recipient_count < recipients else refusal
+
+
+def _message_refused() -> pb.Verdict:
+    verdict = reject(550, "5.5.3", reason_id="too_many_recipients")
+    verdict.refuses_message = True
+    return verdict
+
+
 async def test_c25_recipients_over_the_limit_are_deferred_and_the_rest_goes_on(ingress: Ingress) -> None:
     """P19."""
-    ingress.policy.profile.max_recipients = 1000
+    ingress.policy.profile.max_refused_recipients = 5
+    ingress.policy.on(pb.STAGE_RCPT, _at_most(1000, reject(452, "4.5.3", reason_id="too_many_recipients")))
     client = await ingress.client()
-    client.send(b"MAIL FROM:<a@example.org>\r\n" + b"".join(b"RCPT TO:<r%d@example.com>\r\n" % n for n in range(1001)))
+    client.send(b"MAIL FROM:<a@example.org>\r\n" + b"".join(b"RCPT TO:<r%d@example.com>\r\n" % n for n in range(1020)))
     assert await client.codes(1001) == [250] * 1001
-    reply = await client.reply()
-    assert (reply.code, reply.enhanced) == (452, "4.5.3")
+    # However many they are, they neither slow the session down nor end it: the others would never get the message.
+    assert await client.codes(20) == [452] * 20
     assert (await client.data(b"x: y\r\n\r\n")).code == 250
     assert len(ingress.relay.messages[0].recipients) == 1000
 
 
-@pytest.mark.parametrize("reject_message", [False, True])
-async def test_c25_a_postmaster_is_taken_over_the_limit(ingress: Ingress, reject_message: bool) -> None:
-    """RFC 5321 4.5.1: always; yet not without bounds, since the domain and the case can be varied."""
-    ingress.policy.profile.max_recipients = 2
-    ingress.policy.profile.reject_message_over_recipient_limit = reject_message
+@pytest.mark.parametrize("command", ["DATA", "BDAT 3 LAST\r\nabc"])
+async def test_f53_or_the_whole_message_is_refused(ingress: Ingress, command: str) -> None:
+    ingress.policy.on(pb.STAGE_RCPT, _at_most(2, _message_refused()))
     client = await ingress.client()
     await client.envelope("a@example.org", "1@example.com", "2@example.com")
-    postmasters = ["Postmaster", "postmaster@example.com", "MAILER-DAEMON@example.com"]
-    for address in postmasters:
-        assert (await client.command(f"RCPT TO:<{address}>")).code == 250
-    assert (await client.data(b"x: y\r\n\r\n")).code == 250
-    assert len(ingress.relay.messages[0].recipients) == 5
-    await client.envelope("a@example.org", "1@example.com", "2@example.com")
-    codes = [(await client.command(f"RCPT TO:<postmaster@d{number}.example>")).code for number in range(12)]
-    assert codes == [250] * 10 + [452] * 2
-
-
-async def test_c25_a_postmaster_over_the_limit_is_still_policy_s_to_refuse(ingress: Ingress) -> None:
-    ingress.policy.profile.max_recipients = 1
-    denied = reject(554, "5.7.1", "Relay access denied")
-    ingress.policy.on(pb.STAGE_RCPT, lambda asked: denied if b"elsewhere" in asked.transaction.recipient else accept())
-    client = await ingress.client()
-    await client.envelope("a@example.org", "1@example.com")
-    assert (await client.command("RCPT TO:<postmaster@elsewhere.example>")).code == 554
-    assert (await client.command("RCPT TO:<postmaster@example.com>")).code == 250
-
-
-async def test_c25_or_the_whole_message_is_refused(ingress: Ingress) -> None:
-    ingress.policy.profile.max_recipients = 2
-    ingress.policy.profile.reject_message_over_recipient_limit = True
-    client = await ingress.client()
-    await client.envelope("a@example.org", "1@example.com", "2@example.com")
-    assert (await client.command("RCPT TO:<3@example.com>")).code == 452
-    reply = await client.command("DATA")
+    for recipient in ("3@example.com", "4@example.com"):
+        reply = await client.command(f"RCPT TO:<{recipient}>")
+        assert (reply.code, reply.enhanced) == (550, "5.5.3")
+    client.send(command.encode() + (b"" if command.startswith("BDAT") else b"\r\n"))
+    reply = await client.reply()
     assert (reply.code, reply.enhanced) == (554, "5.5.3")
     assert (await client.command("DATA")).code == 503
-    await ingress.relay.until(lambda: bool(ingress.relay.refused))
-    assert ingress.relay.refused[0].reason_id == "recipients_over_limit"
+    await ingress.relay.until(lambda: len(ingress.relay.refused) == 2)
+    assert [(each.stage, each.reason_id) for each in ingress.relay.refused] == [
+        ("RCPT", "too_many_recipients"),
+        ("DATA", "too_many_recipients"),
+    ]
+    assert list(ingress.relay.refused[1].recipients) == [b"1@example.com", b"2@example.com"]
+    assert not ingress.relay.messages
+    # Policy decided the third; the fourth shares its fate.
+    assert len(ingress.policy.asked(pb.STAGE_RCPT)) == 3
+    # The next message begins anew.
+    assert (await client.send_mail(b"x: y\r\n\r\n", "1@example.com")).code == 250
+
+
+async def test_discarded_recipients_take_no_memory_without_bounds(ingress: Ingress) -> None:
+    ingress.policy.on(pb.STAGE_RCPT, discard("access_sender", "r1"))
+    client = await ingress.client()
+    client.send(b"MAIL FROM:<a@example.org>\r\n" + b"".join(b"RCPT TO:<r%d@example.com>\r\n" % n for n in range(1500)))
+    assert await client.codes(1501) == [250] * 1501
+    assert (await client.data(b"x: y\r\n\r\n")).code == 250
+    assert len(ingress.relay.messages[0].recipients) == 1000
+
+
+async def test_a_session_whose_recipients_are_refused_is_closed(ingress: Ingress) -> None:
+    ingress.policy.profile.max_refused_recipients = 3
+    ingress.policy.on(pb.STAGE_RCPT, reject(550, "5.1.1", reason_id="unknown_recipient"))
+    client = await ingress.client()
+    assert (await client.command("MAIL FROM:<a@example.org>")).code == 250
+    for number in range(3):
+        assert (await client.command(f"RCPT TO:<r{number}@example.com>")).code == 550
+        # Neither the end of a transaction nor a new one starts the count anew.
+        await client.command("RSET")
+        await client.command("MAIL FROM:<a@example.org>")
+    reply = await client.command("RCPT TO:<last@example.com>")
+    assert (reply.code, reply.enhanced) == (421, "4.7.0")
+    assert await client.until_closed() == b""
+
+
+async def test_recipients_refused_for_now_do_not_end_the_session(ingress: Ingress) -> None:
+    ingress.policy.profile.max_refused_recipients = 3
+    ingress.policy.on(pb.STAGE_RCPT, reject(450, "4.7.1"))
+    client = await ingress.client()
+    assert (await client.command("MAIL FROM:<a@example.org>")).code == 250
+    for number in range(6):
+        assert (await client.command(f"RCPT TO:<r{number}@example.com>")).code == 450
+
+
+def test_refused_recipients_are_answered_later_and_later() -> None:
+    assert [round(refusal_delay(refused), 1) for refused in range(1, 14)] == [0.0] * 9 + [0.1, 0.2, 0.3, 0.4]
+    assert [round(refusal_delay(refused), 1) for refused in (57, 58, 59, 60, 1000)] == [4.8, 4.9, 5.0, 5.0, 5.0]
+
+
+async def test_refused_recipients_that_wait_are_answered_in_order(ingress: Ingress) -> None:
+    ingress.policy.profile.max_refused_recipients = 11
+    ingress.policy.on(pb.STAGE_RCPT, reject(550, "5.1.1", reason_id="unknown_recipient"))
+    client = await ingress.client()
+    client.send(b"MAIL FROM:<a@example.org>\r\n" + b"".join(b"RCPT TO:<r%d@example.com>\r\n" % n for n in range(20)))
+    assert await client.codes(13) == [250] + [550] * 11 + [421]
+    assert await client.until_closed() == b""
+    assert len(ingress.policy.asked(pb.STAGE_RCPT)) == 12
+
+
+async def test_without_a_limit_refused_recipients_cost_nothing(ingress: Ingress) -> None:
+    ingress.policy.profile.max_refused_recipients = 0
+    ingress.policy.on(pb.STAGE_RCPT, reject(550, "5.1.1", reason_id="unknown_recipient"))
+    client = await ingress.client()
+    client.send(b"MAIL FROM:<a@example.org>\r\n" + b"".join(b"RCPT TO:<r%d@example.com>\r\n" % n for n in range(500)))
+    assert await client.codes(501) == [250] + [550] * 500
 
 
 @pytest.mark.parametrize(

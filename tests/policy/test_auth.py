@@ -16,7 +16,7 @@ from services.policy.failures import failure_limits
 from services.policy.rules.authentication import CredentialOutcome
 from services.policy.rules.configuration import Account
 from tests.peers.redis import Redis
-from tests.policy.requests import auth, replied
+from tests.policy.requests import auth, rcpt, replied
 from tests.policy.serving import serving
 from tests.policy.world import CHEAP, PASSWORD, snapshot
 
@@ -58,6 +58,27 @@ async def test_an_account_that_changes_must_log_in_anew() -> None:
         assert replied(await policy.decide(auth("alice", b"another"))) == "accept"
         policy.engine.use(snapshot({"accounts": []}))
         assert replied(await policy.decide(auth("alice", b"another"))) == "535 5.7.8"
+
+
+async def test_f61_a_login_lapses_with_its_password_and_with_its_account() -> None:
+    alice = {"id": "a1", "login": "alice", "addresses": ["alice@local.test"], "password_hash": CHEAP.hash(PASSWORD)}
+    changed = {**alice, "password_hash": CHEAP.hash(b"another")}
+    async with serving(snapshot({"accounts": [alice]})) as policy, policy.stream() as stream:
+        proof = (await policy.decide(auth("alice"))).account_proof
+        assert proof
+        for revision, accounts, wanted in (
+            (7, [alice], ("accept", False)),
+            # Another setting changed.
+            (8, [alice], ("accept", False)),
+            # Here the password did, and then the account is gone.
+            (9, [changed], ("554 5.7.1", True)),
+            (10, [], ("554 5.7.1", True)),
+        ):
+            policy.engine.use(snapshot({"revision": revision, "accounts": accounts}))
+            made = rcpt("x@elsewhere.test", "alice@local.test", account_login="alice", account_proof=proof)
+            (verdict,) = await stream.ask(made)
+            codes = replied(verdict)
+            assert ("554 5.7.1" if codes == "553 5.7.1" else codes, verdict.login_lapsed) == wanted, revision
 
 
 async def test_logins_and_passwords_are_the_same_however_they_are_composed(checker: CredentialChecker) -> None:

@@ -210,6 +210,7 @@ async def test_the_profile_says_what_a_session_needs() -> None:
         assert (profile.max_message_size, profile.max_recipients, profile.max_hops) == (26_214_400, 1000, 50)
         assert (profile.max_junk_commands, profile.junk_commands_per_delay) == (100, 10)
         assert (list(profile.auth_mechanisms_plaintext), list(profile.auth_mechanisms_tls)) == ([], ["PLAIN", "LOGIN"])
+        assert profile.max_refused_recipients == 100
         policy.engine.use(snapshot({"general": {"smtp_auth": {"forbid_plaintext_auth_without_tls": False}}}))
         profile = (await policy.decide(connect())).profile
         assert list(profile.auth_mechanisms_plaintext) == ["PLAIN", "LOGIN"]
@@ -228,7 +229,7 @@ async def test_the_profile_says_what_a_session_needs() -> None:
         ({"general": {"smtp_auth": {"skip_for_local_networks": True}}}, LOCAL, 3, set()),
         ({"connection_policy": {"max_messages_per_minute": 5}}, STRANGER, 1, {"MAIL"}),
         ({"connection_policy": {"max_messages_per_minute": 5}}, TRUSTED, 1, set()),
-        ({"general": {"profile": {"reject_message_over_recipient_limit": True}}}, STRANGER, 1, {"DATA"}),
+        ({"general": {"profile": {"reject_message_over_recipient_limit": True}}}, STRANGER, 1, set()),
         ({"content_checks": {"spf": {"mode": "shadow"}}}, STRANGER, 1, {"END_OF_DATA"}),
         ({"content_checks": {"dmarc": "enforce"}}, TRUSTED, 1, set()),
         ({"content_checks": {"antivirus": {"mode": "enforce", "clamd": "c:1"}}}, TRUSTED, 1, {"END_OF_DATA"}),
@@ -333,3 +334,10 @@ async def test_a_question_put_again_elsewhere_brings_no_client_nearer_its_limit(
             verdicts = await stream.ask(again, first, more, last)
             assert [replied(verdict)[:3] for verdict in verdicts[:3]] == ["acc"] * 3
             assert replied(verdicts[3])[0] == "4"
+
+
+async def test_an_allowed_address_may_have_any_number_of_recipients_refused() -> None:
+    rules = [{"id": "r1", "list": "allow", "criterion": "ip", "value": STRANGER}]
+    async with serving(snapshot({"access_rules": rules})) as policy:
+        assert (await policy.decide(connect())).profile.max_refused_recipients == 0
+        assert (await policy.decide(connect(client=TRUSTED))).profile.max_refused_recipients == 100

@@ -41,7 +41,12 @@ DEFAULTS: dict[str, Any] = {
         },
     },
     "connection_policy": {"max_concurrent_connections": 50},
-    "advanced_security": {"reject_unauthorized_pipelining": "enforce", "timezone": "UTC", "max_junk_commands": 100},
+    "advanced_security": {
+        "reject_unauthorized_pipelining": "enforce",
+        "timezone": "UTC",
+        "max_junk_commands": 100,
+        "max_refused_recipients": 100,
+    },
     "trusted_networks": [{"id": "tn1", "networks": ["198.51.100.0/24", "2001:db8:7::/48"]}],
     "local_domains": [{"id": "ld1", "domain": "local.test"}],
     "relay_domains": [

@@ -7,6 +7,8 @@ from pydantic import Field
 from services.config_api.resources.description import Singleton
 from services.config_api.resources.fields import Mode, Model, Timezone
 
+_MAX_REFUSED_RECIPIENTS = 100
+
 
 class AdvancedSecuritySettings(Model):
     """Protocol discipline, HELO names, harvesting of addresses."""
@@ -34,6 +36,13 @@ class AdvancedSecuritySettings(Model):
         le=1_000_000,
         description="NOOP, VRFY, RSET and the like before mail is delivered, then 421; 0: no limit.",
     )
+    max_refused_recipients: int = Field(
+        default=_MAX_REFUSED_RECIPIENTS,
+        ge=0,
+        le=1_000_000,
+        description="Recipients refused for good in a session, then 421 4.7.0. From the 10th refused recipient on each "
+        "answer waits longer, at most 5 s; 0: no limit and no wait.",
+    )
 
 
 ADVANCED_SECURITY = Singleton(
@@ -42,4 +51,5 @@ ADVANCED_SECURITY = Singleton(
     label="advanced security",
     tag="security",
     model=AdvancedSecuritySettings,
+    later_members={"max_refused_recipients": _MAX_REFUSED_RECIPIENTS},
 )

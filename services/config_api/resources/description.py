@@ -109,6 +109,8 @@ class Resource:
     tag: str
     model: type[BaseModel]
     secrets: tuple[Secret, ...] = ()
+    # Members that earlier releases did not store, with the values that a stored body without them stands for.
+    later_members: Mapping[str, Any] = field(default_factory=dict)
     # Raises Problem for what must not be.
     refuse: Check = no_findings
     # Finds what may be, but is likely a mistake.
@@ -191,8 +193,14 @@ def with_member(body: Body, path: Sequence[str], value: Any) -> Body:
     return copy
 
 
+def complete(resource: Resource, body: Body) -> Body:
+    """A stored body with the members that later releases added. The database is left as an earlier one reads it."""
+    return {**resource.later_members, **body} if resource.later_members else body
+
+
 def shown_body(resource: Resource, body: Body) -> Body:
     """A stored body without secrets and hidden members: what may be answered, exported, compared and logged."""
+    body = complete(resource, body)
     for secret in resource.secrets:
         body = with_member(body, secret.path, None)
     hidden = resource.hidden if isinstance(resource, Collection) else ()

@@ -70,6 +70,7 @@ def _about(who: Session) -> policy_pb2.DecideRequest:
     session.helo_name = who.helo_sent
     session.esmtp = who.esmtp
     session.account_login = who.account
+    session.account_proof = who.account_proof
     session.junk_commands = who.junk_commands
     session.junk_commands_uncharged = who.junk_commands_uncharged
     session.pipelining_violation = _number(who.violation)
@@ -113,7 +114,9 @@ def _describe(message: policy_pb2.Transaction, facts: Transaction, recipient: by
         message.declared_size = parameters.size
         message.body = _BODY[parameters.body]
         message.smtputf8 = parameters.smtputf8
-    if facts.recipients:
+    if recipient:
+        message.recipient_count = len(facts.recipients)
+    elif facts.recipients:
         message.recipients.extend([each.address for each in facts.recipients.values()])
 
 
@@ -202,6 +205,9 @@ def _verdict(serialised: bytes) -> Verdict:
         profile=_profile(message.profile.SerializeToString()) if message.HasField("profile") else None,
         checks=_checks(message.checks) if message.HasField("checks") else NO_CHECKS,
         account=message.account,
+        account_proof=message.account_proof,
+        login_lapsed=message.login_lapsed,
+        refuses_message=message.refuses_message,
         results=tuple(_result(each) for each in message.results),
         quarantine=message.quarantine,
     )
@@ -249,13 +255,13 @@ def _profile(serialised: bytes) -> Profile:
         auth_tls=tuple(message.auth_mechanisms_tls),
         max_message_size=message.max_message_size,
         max_recipients=message.max_recipients,
-        reject_over_recipient_limit=message.reject_message_over_recipient_limit,
         max_hops=message.max_hops,
         max_junk_commands=message.max_junk_commands,
         junk_commands_per_delay=message.junk_commands_per_delay,
         ask_stages=_STAGES_THAT_HAPPEN | frozenset(message.ask_stages),
         authserv_id=message.authserv_id or message.hostname,
         may_relay=message.may_relay,
+        max_refused_recipients=message.max_refused_recipients,
     )
 
 

@@ -7,12 +7,12 @@ import binascii
 
 from libs.smtp.reply import (
     AUTH_CANCELLED,
+    AUTH_LINE_TOO_LONG,
     AUTH_UNAVAILABLE,
     AUTHENTICATED,
     BAD_ARGUMENT,
     BAD_SEQUENCE,
     ENCRYPTION_REQUIRED_FOR_AUTH,
-    LINE_TOO_LONG,
     MECHANISM_UNKNOWN,
     NOT_IMPLEMENTED,
     TOO_MANY_ERRORS,
@@ -50,7 +50,8 @@ async def auth(dialogue: Dialogue, argument: bytes) -> None:
         else:
             credentials = await _login(dialogue, initial)
     except CommandError as error:
-        dialogue.error(error.reply)
+        if not dialogue.ending:
+            dialogue.error(error.reply)
         return
     await _decide(dialogue, credentials)
 
@@ -108,20 +109,23 @@ async def _ask(dialogue: Dialogue, challenge: bytes) -> bytes:
         while (line := connection.take_line(AUTH_LINE_OCTETS)) is None:
             await connection.more(deadline)
     except LineTooLongError:
-        dialogue.end("line_too_long", LINE_TOO_LONG)
-        raise CommandError(LINE_TOO_LONG) from None
+        dialogue.end("line_too_long", AUTH_LINE_TOO_LONG)
+        raise CommandError(AUTH_LINE_TOO_LONG) from None
     if line == b"*":
         raise CommandError(AUTH_CANCELLED)
     return _decoded(line)
 
 
 async def _decide(dialogue: Dialogue, credentials: Credentials) -> None:
-    session = dialogue.session
+    session, profile = dialogue.session, dialogue.profile
     verdict = await dialogue.decide(Stage.AUTH, credentials=credentials)
-    if verdict.action is Action.ACCEPT and verdict.account:
-        session.account = verdict.account
-        dialogue.reply(AUTHENTICATED)
-        return
+    if verdict.action is Action.ACCEPT:
+        if verdict.account:
+            session.log_in(verdict.account, verdict.account_proof, profile)
+            dialogue.reply(AUTHENTICATED)
+            return
+        # The profile of a login that was not named is nobody's.
+        session.profile = profile
     # Anything but a clear no is a reason to try again, not wrong credentials (RFC 4954 4; C72).
     reply = verdict.reply if verdict.action is Action.REJECT and verdict.reply is not None else AUTH_UNAVAILABLE
     if reply.is_permanent:

@@ -52,9 +52,9 @@ async def refuse_content(dialogue: Dialogue) -> Reply | None:
     transaction = dialogue.transaction
     if transaction is None:
         return BAD_SEQUENCE.with_text("Send MAIL first")
-    if transaction.over_recipient_limit:
+    if transaction.refusal_reason:
         recipients = tuple(each.address for each in transaction.recipients.values())
-        dialogue.record(MESSAGE_OVER_RECIPIENT_LIMIT, Stage.DATA, recipients, "recipients_over_limit", "")
+        dialogue.record(MESSAGE_OVER_RECIPIENT_LIMIT, Stage.DATA, recipients, transaction.refusal_reason, "")
         dialogue.clear_transaction()
         return MESSAGE_OVER_RECIPIENT_LIMIT
     if not transaction.recipients:

@@ -11,9 +11,9 @@ from libs.smtp.reply import (
     BAD_SEQUENCE,
     MESSAGE_TOO_BIG,
     RECIPIENT_OK,
+    RECIPIENT_OVER_MESSAGE_LIMIT,
     SENDER_OK,
     SHUTTING_DOWN,
-    TOO_MANY_RECIPIENTS,
     CommandError,
 )
 from services.ingress import spans
@@ -22,10 +22,8 @@ from services.ingress.dialogue import Dialogue
 from services.ingress.session import Discard, Recipient, Stage, Transaction
 from services.ingress.verdict import Action
 
-# Always valid recipients (RFC 5321 4.5.1), which no limit on recipients turns away; whether the domain is one of ours
-# policy says. So many above the limit, since case and domain can be varied.
-_POSTMASTERS = frozenset({"postmaster", "mailer-daemon"})
-_POSTMASTERS_OVER_LIMIT = 10
+# Recipients of a discarded message that are recorded; more are answered in the same way, and take no memory.
+_DISCARDED_RECORDED = 1_000
 
 # What a client says of its message it mostly says again of the next one, and others say it too.
 _KEPT = 1024
@@ -39,13 +37,10 @@ def _sender(argument: bytes, offered: int, lenient: bool) -> tuple[bytes, MailPa
 
 
 @lru_cache(maxsize=_KEPT)
-def _recipient(argument: bytes, offered: int, smtputf8: bool, lenient: bool) -> tuple[str, bytes, RcptParameters, bool]:
-    """The address, for matching and as the contracts have it, the parameters, and whether it may be a postmaster's.
-
-    Raises CommandError.
-    """
+def _recipient(argument: bytes, offered: int, smtputf8: bool, lenient: bool) -> tuple[str, bytes, RcptParameters]:
+    """The address, for matching and as the contracts have it, and the parameters. Raises CommandError."""
     address, parameters = parse_rcpt(argument, greeting.OFFERED[offered], smtputf8=smtputf8, lenient=lenient)
-    return address.matching_key(), address.wire(), parameters, address.local.lower() in _POSTMASTERS
+    return address.matching_key(), address.wire(), parameters
 
 
 async def mail(dialogue: Dialogue, argument: bytes) -> None:
@@ -114,7 +109,7 @@ async def rcpt(dialogue: Dialogue, argument: bytes) -> None:
         dialogue.error(BAD_COMMAND_SYNTAX.with_text("Syntax: RCPT TO:<address>"))
         return
     try:
-        key, address, parameters, postmaster = _recipient(
+        key, address, parameters = _recipient(
             argument[3:],
             greeting.offered(dialogue),
             transaction.parameters.smtputf8,
@@ -130,21 +125,22 @@ async def rcpt(dialogue: Dialogue, argument: bytes) -> None:
     if key in transaction.recipients:
         dialogue.reply(RECIPIENT_OK)
         return
-    profile = dialogue.profile
-    limit = profile.max_recipients and profile.max_recipients + (_POSTMASTERS_OVER_LIMIT if postmaster else 0)
-    if limit and len(transaction.recipients) >= limit:
-        transaction.over_recipient_limit = profile.reject_over_recipient_limit
-        dialogue.reply(TOO_MANY_RECIPIENTS)
+    if transaction.refusal_reason:
+        dialogue.reply(RECIPIENT_OVER_MESSAGE_LIMIT)
         return
     discard = transaction.discard
     if discard is None:
         verdict = await dialogue.decide(Stage.RCPT, recipient=address)
         if verdict.action is Action.REJECT and verdict.reply is not None:
-            dialogue.report(verdict, Stage.RCPT, (address,))
-            dialogue.reply(verdict.reply)
+            if verdict.refuses_message:
+                transaction.refusal_reason = verdict.reason_id
+            await dialogue.refuse_recipient(verdict, verdict.reply, address)
             return
         if verdict.action is Action.DISCARD:
             discard = Discard(verdict.reason_id, verdict.rule_id)
         transaction.checks = transaction.checks.united(verdict.checks)
+    if discard is not None and len(transaction.recipients) >= _DISCARDED_RECORDED:
+        dialogue.reply(RECIPIENT_OK)
+        return
     transaction.recipients[key] = Recipient(address, parameters, discard)
     dialogue.reply(RECIPIENT_OK)

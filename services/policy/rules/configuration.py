@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import field
 from datetime import timedelta
 from enum import IntEnum, StrEnum
+from functools import lru_cache
+from hashlib import blake2b
 
 from libs.smtp.value import value
 
@@ -22,6 +24,16 @@ class Account:
     password_hash: str = field(repr=False)
     # Keys of the addresses (`Party.local_key`).
     addresses: frozenset[str] = frozenset()
+
+    @property
+    def proof(self) -> bytes:
+        """What tells a login by the present password from logins by earlier ones, without telling the password."""
+        return _proof(self.password_hash)
+
+
+@lru_cache(maxsize=16_384)
+def _proof(password_hash: str) -> bytes:
+    return blake2b(password_hash.encode(), digest_size=16).digest()
 
 
 class Criterion(StrEnum):
@@ -86,6 +98,7 @@ class AdvancedSecurity:
     # 0 = off, for each of these.
     max_unknown_recipients_per_day: int = 0
     max_junk_commands: int = 0
+    max_refused_recipients: int = 0
 
 
 @value(frozen=True, slots=True)

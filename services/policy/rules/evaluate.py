@@ -66,8 +66,6 @@ RULES: tuple[Rule, ...] = (
     sender.UNKNOWN_DOMAIN,
     content.DNSBL,
     content.SPF,
-    # DATA
-    recipients.OVER_LIMIT,
     # END_OF_DATA
     protocol.SIZE,
     protocol.HOPS,
@@ -286,5 +284,6 @@ def _decide(verdict: Verdict, reason_id: str, objection: Objection) -> None:
     verdict.action = objection.action
     verdict.reply = objection.reply
     verdict.close = objection.close
+    verdict.refuses_message = objection.refuses_message
     verdict.reason_id = reason_id
     verdict.rule_id = objection.rule_id

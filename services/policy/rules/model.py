@@ -175,7 +175,7 @@ class Facts:
     listener: int = Listener.SMTP
     tls: bool = False
     helo_name: bytes = b""
-    # The account that the session proved by AUTH, if it still exists.
+    # The account that the session proved by AUTH, if it still exists with the password that was proved.
     account: Account | None = None
     junk_commands: int = 0
     junk_commands_uncharged: int = 0
@@ -200,6 +200,8 @@ class Facts:
     may_be_exempt: bool = True
     # The question was put before, to a replica that may have counted it and died.
     asked_before: bool = False
+    # The session proved an account by AUTH that has gone since, or has another password.
+    login_lapsed: bool = False
 
 
 # Verdicts
@@ -215,6 +217,8 @@ class Objection:
     rule_id: str = ""
     # Nothing is refused: the message is marked for quarantine, and the rules after this one are tried.
     quarantine: bool = False
+    # At RCPT: not just this recipient is refused, but the whole message.
+    refuses_message: bool = False
     # One sentence for Explain.
     explanation: str = ""
 
@@ -253,8 +257,11 @@ class Verdict:
     delay: int = 0
     checks: Checks = NO_CHECKS
     quarantine: bool = False
-    # AUTH: the login proved.
+    # AUTH: the login proved, and the proof that the session shows from then on.
     account: str = ""
+    account_proof: bytes = b""
+    # At RCPT: the whole message is refused.
+    refuses_message: bool = False
     # Access rules that matched.
     hits: tuple[str, ...] = ()
     # One of a rulebook's, that is met again and again.

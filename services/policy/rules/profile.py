@@ -20,12 +20,12 @@ class SessionProfile:
     auth_mechanisms_tls: tuple[str, ...]
     max_message_size: int
     max_recipients: int
-    reject_message_over_recipient_limit: bool
     max_hops: int
     max_junk_commands: int
     junk_commands_per_delay: int
     ask_stages: tuple[Stage, ...]
     may_relay: bool
+    max_refused_recipients: int
 
 
 _SMTP = Listener.SMTP.value
@@ -54,6 +54,7 @@ def session_profile(facts: Facts, rulebook: Rulebook) -> SessionProfile:
     snapshot = rulebook.snapshot
     profile = snapshot.profile
     junk = snapshot.advanced.max_junk_commands
+    allowed_ip = facts.may_be_exempt and exemptions.allowed_ip(facts, snapshot)
     return SessionProfile(
         revision=snapshot.revision,
         hostname=profile.hostname,
@@ -62,12 +63,12 @@ def session_profile(facts: Facts, rulebook: Rulebook) -> SessionProfile:
         auth_mechanisms_tls=mechanisms(True, snapshot),
         max_message_size=profile.max_message_size,
         max_recipients=profile.max_recipients,
-        reject_message_over_recipient_limit=profile.reject_message_over_recipient_limit,
         max_hops=profile.max_hops,
         max_junk_commands=junk,
         junk_commands_per_delay=protocol.JUNK_COMMANDS_PER_DELAY if junk else 0,
         ask_stages=_ask_stages(facts, rulebook),
         may_relay=bool(relaying.permission(facts, snapshot)),
+        max_refused_recipients=0 if allowed_ip else snapshot.advanced.max_refused_recipients,
     )
 
 

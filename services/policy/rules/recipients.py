@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from libs.smtp.reply import MESSAGE_OVER_RECIPIENT_LIMIT, NO_SUCH_USER, TOO_MANY_RECIPIENTS
-from services.policy.rules.configuration import Mode
+from libs.smtp.reply import NO_SUCH_USER, RECIPIENT_OVER_MESSAGE_LIMIT, TOO_MANY_RECIPIENTS
 from services.policy.rules.model import Facts, Objection, Rule, Snapshot, Stage, always, when
 from services.policy.rules.party import Party
 
 _UNKNOWN = Objection(NO_SUCH_USER, explanation="No account, alias or listed recipient has this address.")
-_EXCESS = Objection(TOO_MANY_RECIPIENTS, explanation="The message has as many recipients as it may have.")
-_MESSAGE_OVER_LIMIT = Objection(
-    MESSAGE_OVER_RECIPIENT_LIMIT, explanation="The message has more recipients than it may have."
+_DEFERRED = Objection(TOO_MANY_RECIPIENTS, explanation="The message has as many recipients as it may have.")
+_MESSAGE_REFUSED = Objection(
+    RECIPIENT_OVER_MESSAGE_LIMIT,
+    refuses_message=True,
+    explanation="The message has more recipients than it may have and is refused as a whole.",
 )
+# Postmasters must be reachable (RFC 5321 4.5.1), so the limit holds for them a little later. It does hold: the case of
+# the local part and the domain can be varied.
+_POSTMASTERS_OVER_LIMIT = 10
 
 
 # Of an address with its keys alone; rules read `Party`.
@@ -47,26 +51,18 @@ def _unknown(facts: Facts, _snapshot: Snapshot) -> Objection | None:
     return _UNKNOWN if facts.recipient.is_unknown else None
 
 
-def _limit_on(stage: Stage, snapshot: Snapshot) -> Mode:
-    profile = snapshot.profile
-    at = Stage.DATA if profile.reject_message_over_recipient_limit else Stage.RCPT
-    return when(stage is at and profile.max_recipients > 0)
-
-
 def _excess(facts: Facts, snapshot: Snapshot) -> Objection | None:
-    return _EXCESS if facts.recipient_count >= snapshot.profile.max_recipients else None
-
-
-def _over_limit(facts: Facts, snapshot: Snapshot) -> Objection | None:
-    return _MESSAGE_OVER_LIMIT if facts.recipient_count > snapshot.profile.max_recipients else None
+    profile = snapshot.profile
+    if facts.recipient_count < profile.max_recipients + (_POSTMASTERS_OVER_LIMIT if facts.for_postmaster else 0):
+        return None
+    return _MESSAGE_REFUSED if profile.reject_message_over_recipient_limit else _DEFERRED
 
 
 UNKNOWN = Rule("unknown_recipient", Stage.RCPT, always, _unknown)
-EXCESS = Rule("too_many_recipients", Stage.RCPT, lambda snapshot: _limit_on(Stage.RCPT, snapshot), _excess)
-OVER_LIMIT = Rule(
+EXCESS = Rule(
     "too_many_recipients",
-    Stage.DATA,
-    lambda snapshot: _limit_on(Stage.DATA, snapshot),
-    _over_limit,
+    Stage.RCPT,
+    lambda snapshot: when(snapshot.profile.max_recipients > 0),
+    _excess,
     for_postmaster=True,
 )

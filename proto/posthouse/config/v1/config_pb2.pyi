@@ -542,6 +542,7 @@ class AdvancedSecurity(_message.Message):
     MAX_UNKNOWN_RECIPIENTS_PER_DAY_FIELD_NUMBER: _builtins.int
     TIMEZONE_FIELD_NUMBER: _builtins.int
     MAX_JUNK_COMMANDS_FIELD_NUMBER: _builtins.int
+    MAX_REFUSED_RECIPIENTS_FIELD_NUMBER: _builtins.int
     reject_unauthorized_pipelining: Global___Mode.ValueType
     reject_non_fqdn_helo: Global___Mode.ValueType
     reject_unknown_helo: Global___Mode.ValueType
@@ -549,6 +550,8 @@ class AdvancedSecurity(_message.Message):
     timezone: _builtins.str
     """IANA name."""
     max_junk_commands: _builtins.int
+    max_refused_recipients: _builtins.int
+    """A session; 0 = no limit."""
     def __init__(
         self,
         *,
@@ -558,10 +561,11 @@ class AdvancedSecurity(_message.Message):
         max_unknown_recipients_per_day: _builtins.int = ...,
         timezone: _builtins.str = ...,
         max_junk_commands: _builtins.int = ...,
+        max_refused_recipients: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_junk_commands", b"max_junk_commands", "max_unknown_recipients_per_day", b"max_unknown_recipients_per_day", "reject_non_fqdn_helo", b"reject_non_fqdn_helo", "reject_unauthorized_pipelining", b"reject_unauthorized_pipelining", "reject_unknown_helo", b"reject_unknown_helo", "timezone", b"timezone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_junk_commands", b"max_junk_commands", "max_refused_recipients", b"max_refused_recipients", "max_unknown_recipients_per_day", b"max_unknown_recipients_per_day", "reject_non_fqdn_helo", b"reject_non_fqdn_helo", "reject_unauthorized_pipelining", b"reject_unauthorized_pipelining", "reject_unknown_helo", b"reject_unknown_helo", "timezone", b"timezone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -255,6 +255,7 @@ class Session(_message.Message):
     PIPELINING_VIOLATION_FIELD_NUMBER: _builtins.int
     PROFILE_REVISION_FIELD_NUMBER: _builtins.int
     CONNECTED_AT_FIELD_NUMBER: _builtins.int
+    ACCOUNT_PROOF_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Made by ingress, unique for all time (32 hexadecimal digits)."""
     client_address: _builtins.str
@@ -275,6 +276,8 @@ class Session(_message.Message):
     pipelining_violation: Global___PipeliningViolation.ValueType
     profile_revision: _builtins.int
     """SessionProfile.revision that ingress holds for this session; 0 before CONNECT's verdict."""
+    account_proof: _builtins.bytes
+    """Verdict.account_proof of the AUTH that set account_login."""
     @_builtins.property
     def tls(self) -> Global___TlsState:
         """Absent before the handshake."""
@@ -299,10 +302,11 @@ class Session(_message.Message):
         pipelining_violation: Global___PipeliningViolation.ValueType = ...,
         profile_revision: _builtins.int = ...,
         connected_at: _timestamp_pb2.Timestamp | None = ...,
+        account_proof: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["connected_at", b"connected_at", "tls", b"tls"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_login", b"account_login", "client_address", b"client_address", "client_port", b"client_port", "connected_at", b"connected_at", "esmtp", b"esmtp", "helo_name", b"helo_name", "id", b"id", "junk_commands", b"junk_commands", "junk_commands_uncharged", b"junk_commands_uncharged", "listener", b"listener", "local_address", b"local_address", "local_port", b"local_port", "pipelining_violation", b"pipelining_violation", "profile_revision", b"profile_revision", "tls", b"tls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_login", b"account_login", "account_proof", b"account_proof", "client_address", b"client_address", "client_port", b"client_port", "connected_at", b"connected_at", "esmtp", b"esmtp", "helo_name", b"helo_name", "id", b"id", "junk_commands", b"junk_commands", "junk_commands_uncharged", b"junk_commands_uncharged", "listener", b"listener", "local_address", b"local_address", "local_port", b"local_port", "pipelining_violation", b"pipelining_violation", "profile_revision", b"profile_revision", "tls", b"tls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -349,6 +353,7 @@ class Transaction(_message.Message):
     SMTPUTF8_FIELD_NUMBER: _builtins.int
     RECIPIENT_FIELD_NUMBER: _builtins.int
     RECIPIENTS_FIELD_NUMBER: _builtins.int
+    RECIPIENT_COUNT_FIELD_NUMBER: _builtins.int
     sender: _builtins.bytes
     """Reverse-path without angle brackets: local part as sent, domain as an A-label in lower case. Empty is `<>`."""
     declared_size: _builtins.int
@@ -357,9 +362,11 @@ class Transaction(_message.Message):
     smtputf8: _builtins.bool
     recipient: _builtins.bytes
     """RCPT: the recipient asked about, canonical like sender; `postmaster` with no domain is allowed."""
+    recipient_count: _builtins.int
+    """RCPT: how many recipients were answered with 250 before the one asked about."""
     @_builtins.property
     def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """The recipients answered with 250 so far, canonical, in order (RCPT: without the one asked about)."""
+        """DATA, END_OF_DATA: the recipients answered with 250, canonical, in order."""
 
     def __init__(
         self,
@@ -370,10 +377,11 @@ class Transaction(_message.Message):
         smtputf8: _builtins.bool = ...,
         recipient: _builtins.bytes = ...,
         recipients: _abc.Iterable[_builtins.bytes] | None = ...,
+        recipient_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "declared_size", b"declared_size", "recipient", b"recipient", "recipients", b"recipients", "sender", b"sender", "smtputf8", b"smtputf8"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "declared_size", b"declared_size", "recipient", b"recipient", "recipient_count", b"recipient_count", "recipients", b"recipients", "sender", b"sender", "smtputf8", b"smtputf8"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -720,13 +728,13 @@ class SessionProfile(_message.Message):
     AUTH_MECHANISMS_TLS_FIELD_NUMBER: _builtins.int
     MAX_MESSAGE_SIZE_FIELD_NUMBER: _builtins.int
     MAX_RECIPIENTS_FIELD_NUMBER: _builtins.int
-    REJECT_MESSAGE_OVER_RECIPIENT_LIMIT_FIELD_NUMBER: _builtins.int
     MAX_HOPS_FIELD_NUMBER: _builtins.int
     MAX_JUNK_COMMANDS_FIELD_NUMBER: _builtins.int
     JUNK_COMMANDS_PER_DELAY_FIELD_NUMBER: _builtins.int
     ASK_STAGES_FIELD_NUMBER: _builtins.int
     AUTHSERV_ID_FIELD_NUMBER: _builtins.int
     MAY_RELAY_FIELD_NUMBER: _builtins.int
+    MAX_REFUSED_RECIPIENTS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     hostname: _builtins.str
     banner: _builtins.str
@@ -734,8 +742,7 @@ class SessionProfile(_message.Message):
     max_message_size: _builtins.int
     """Octets; 0 = no limit."""
     max_recipients: _builtins.int
-    reject_message_over_recipient_limit: _builtins.bool
-    """Over max_recipients: false: RCPT 452 4.5.3 for the excess; true: DATA 554 5.5.3."""
+    """For the LIMITS keyword of EHLO's reply (RFC 9422) only: RCPT's verdict refuses the excess. 0 = no limit."""
     max_hops: _builtins.int
     max_junk_commands: _builtins.int
     """Passing this number is asked about at JUNK_COMMAND; 0 = no limit."""
@@ -745,6 +752,8 @@ class SessionProfile(_message.Message):
     """Authentication-Results is written, and forged ones with this id are removed. Empty: hostname."""
     may_relay: _builtins.bool
     """The session may send to any domain: by its login, or by the network that it comes from."""
+    max_refused_recipients: _builtins.int
+    """So many recipients of a session may be refused; one more closes it. 0 = no limit."""
     @_builtins.property
     def auth_mechanisms_plaintext(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """AUTH mechanisms to offer now that TLS is not, and once it is on; empty: AUTH is not offered."""
@@ -767,17 +776,17 @@ class SessionProfile(_message.Message):
         auth_mechanisms_tls: _abc.Iterable[_builtins.str] | None = ...,
         max_message_size: _builtins.int = ...,
         max_recipients: _builtins.int = ...,
-        reject_message_over_recipient_limit: _builtins.bool = ...,
         max_hops: _builtins.int = ...,
         max_junk_commands: _builtins.int = ...,
         junk_commands_per_delay: _builtins.int = ...,
         ask_stages: _abc.Iterable[Global___Stage.ValueType] | None = ...,
         authserv_id: _builtins.str = ...,
         may_relay: _builtins.bool = ...,
+        max_refused_recipients: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_stages", b"ask_stages", "auth_mechanisms_plaintext", b"auth_mechanisms_plaintext", "auth_mechanisms_tls", b"auth_mechanisms_tls", "authserv_id", b"authserv_id", "banner", b"banner", "hostname", b"hostname", "junk_commands_per_delay", b"junk_commands_per_delay", "max_hops", b"max_hops", "max_junk_commands", b"max_junk_commands", "max_message_size", b"max_message_size", "max_recipients", b"max_recipients", "may_relay", b"may_relay", "reject_message_over_recipient_limit", b"reject_message_over_recipient_limit", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_stages", b"ask_stages", "auth_mechanisms_plaintext", b"auth_mechanisms_plaintext", "auth_mechanisms_tls", b"auth_mechanisms_tls", "authserv_id", b"authserv_id", "banner", b"banner", "hostname", b"hostname", "junk_commands_per_delay", b"junk_commands_per_delay", "max_hops", b"max_hops", "max_junk_commands", b"max_junk_commands", "max_message_size", b"max_message_size", "max_recipients", b"max_recipients", "max_refused_recipients", b"max_refused_recipients", "may_relay", b"may_relay", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -916,6 +925,9 @@ class Verdict(_message.Message):
     RESULTS_FIELD_NUMBER: _builtins.int
     QUARANTINE_FIELD_NUMBER: _builtins.int
     SHADOW_FIELD_NUMBER: _builtins.int
+    ACCOUNT_PROOF_FIELD_NUMBER: _builtins.int
+    LOGIN_LAPSED_FIELD_NUMBER: _builtins.int
+    REFUSES_MESSAGE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.int
     action: Global___Action.ValueType
     close: _builtins.bool
@@ -929,6 +941,14 @@ class Verdict(_message.Message):
     """AUTH accepted: the account's login as configured."""
     quarantine: _builtins.bool
     """END_OF_DATA: DMARC asks for quarantine: marked X-Posthouse-Quarantine."""
+    account_proof: _builtins.bytes
+    """AUTH accepted: tells this password of the account from its later ones; to be given with each request of the session."""
+    login_lapsed: _builtins.bool
+    """Session.account_login is no longer proved: the account is disabled, gone, or has another password. The session has
+    to end, whatever else the verdict says.
+    """
+    refuses_message: _builtins.bool
+    """RCPT rejected: the whole message is refused with it, so DATA and BDAT are 554 5.5.3."""
     @_builtins.property
     def reply(self) -> Global___Reply:
         """REJECT: what to answer. ACCEPT and DISCARD: absent, ingress has the words."""
@@ -968,10 +988,13 @@ class Verdict(_message.Message):
         results: _abc.Iterable[Global___AuthenticationResult] | None = ...,
         quarantine: _builtins.bool = ...,
         shadow: _abc.Iterable[Global___ShadowOutcome] | None = ...,
+        account_proof: _builtins.bytes = ...,
+        login_lapsed: _builtins.bool = ...,
+        refuses_message: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "delay", b"delay", "profile", b"profile", "reply", b"reply"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "action", b"action", "checks", b"checks", "close", b"close", "delay", b"delay", "profile", b"profile", "quarantine", b"quarantine", "reason_id", b"reason_id", "reply", b"reply", "request_id", b"request_id", "results", b"results", "rule_id", b"rule_id", "shadow", b"shadow", "snapshot_revision", b"snapshot_revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_proof", b"account_proof", "action", b"action", "checks", b"checks", "close", b"close", "delay", b"delay", "login_lapsed", b"login_lapsed", "profile", b"profile", "quarantine", b"quarantine", "reason_id", b"reason_id", "refuses_message", b"refuses_message", "reply", b"reply", "request_id", b"request_id", "results", b"results", "rule_id", b"rule_id", "shadow", b"shadow", "snapshot_revision", b"snapshot_revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
