@@ -141,8 +141,10 @@ def parse_path(
     """The path after `MAIL FROM:` or `RCPT TO:`, and what follows it (RFC 5321 4.1.2, RFC 6531 3.3).
 
     `null_allowed` makes it a reverse-path, whose faults are 501 5.1.7; those of a forward-path are 501 5.1.3. A source
-    route is checked and dropped (C52). With `lenient` (submission), blanks before the path and a missing pair of angle
-    brackets are taken (C22). Bytes over 127 without `smtputf8` are 553 5.6.7 (C60). Raises AddressError.
+    route is checked and dropped (C52). Blanks before the path are taken (F66), and with `lenient` (submission) a
+    missing pair of angle brackets too (C22). Bytes over 127 without `smtputf8` are 553 5.6.7 (C60).
+
+    Raises AddressError.
     """
     common = _COMMON_PATH(raw)
     if common is not None:
@@ -285,6 +287,11 @@ def parse_helo(raw: bytes) -> HeloName:
 _MALFORMED_HELO: Final = HeloName(HeloKind.MALFORMED, "")
 
 
+def address_literal(address: str) -> str:
+    """An IP address in canonical text as an address literal, brackets included (RFC 5321 4.1.3)."""
+    return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
+
+
 def quoted_local(local: str) -> str:
     """A local part as it is written: itself when it is a dot-string, else a quoted string (RFC 5321 4.1.2)."""
     if _IS_DOT_STRING(local):
@@ -305,7 +312,7 @@ def _error(fault: Reply, reason: str) -> AddressError:
 
 def _cut(raw: bytes, fault: Reply, *, lenient: bool) -> tuple[bytes, bytes]:
     """What stands between the angle brackets, and the parameters after them."""
-    start = len(raw) - len(raw.lstrip(b" \t")) if lenient else 0
+    start = len(raw) - len(raw.lstrip(b" \t"))
     bracketed = raw[start : start + 1] == b"<"
     if not bracketed and not lenient:
         raise _error(fault, "must stand in angle brackets")

@@ -21,6 +21,8 @@ _NO_FIELD_FIRST = re.compile(rb"(?!%b)" % _NAME).match
 _NO_FIELD_LATER = re.compile(rb"\r\n(?![ \t]|%b)" % _NAME).search
 _FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:((?:[^\r]++|\r(?!\n)|\r\n[ \t])*)(?:\r\n|\Z)").match
 _FOLD = re.compile(rb"\r\n(?=[ \t])")
+# A continuation line of nothing but blanks. Some readers take a vertical tab or a form feed for a blank.
+_BLANK_LINE = re.compile(rb"\r\n[ \t][ \t\x0b\x0c]*+(?=\r\n)")
 _EMPTY_LINE = re.compile(rb"\r\n\r\n").search
 _BLANKS_AND_COLON = re.compile(rb"[ \t]*+:").match
 
@@ -69,6 +71,15 @@ def split(content: bytes | memoryview) -> tuple[bytes, bytes | memoryview]:
     """Header (each field with its CRLF, without the empty line) and body (after the empty line); see `boundary`."""
     where = boundary(content)
     return bytes(content[: where.header_end]), content[where.body_start :]
+
+
+def without_blank_lines(header: bytes) -> bytes:
+    """The header without continuation lines that hold nothing but blanks; the very same object if there are none.
+
+    By RFC 5322 4.2 they belong to their field. But some readers end the header there, and would show unsigned fields
+    below a signed header as the text of the message. Neither the field's value nor a relaxed signature changes (F46).
+    """
+    return _BLANK_LINE.sub(b"", header)
 
 
 @value(frozen=True, slots=True)

@@ -247,7 +247,9 @@ def _notify(value: bytes | None) -> tuple[Notify, ...]:
 def _original_recipient(value: bytes | None) -> bytes:
     """ORCPT checked and in ASCII. The address itself may be anything, a bare local name too (C29)."""
     address_type, semicolon, encoded = (value or b"").partition(b";")
-    if not semicolon or not encoded or _ADDRESS_TYPE(address_type) is None:
+    # xtext may be empty (RFC 3461 4); an address of the type utf-8 may not (RFC 6533 3).
+    missing = not encoded and address_type.lower() == b"utf-8"
+    if not semicolon or missing or _ADDRESS_TYPE(address_type) is None:
         _refuse("ORCPT must be an address type, a semicolon and an address")
     if not encoded.isascii():
         encoded = _embedded(address_type, encoded)
@@ -286,6 +288,9 @@ def _unembedded(encoded: bytes) -> str:
             raise ValueError("not a printable character")
         return chr(code_point).encode()
 
+    if b"\\" in _EMBEDDED.sub(b"", encoded):
+        # A backslash begins an embedded character and nothing else (RFC 6533 3).
+        raise ValueError("not an embedded character")
     return _EMBEDDED.sub(character, encoded).decode()
 
 

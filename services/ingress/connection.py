@@ -154,7 +154,7 @@ class Connection(SMTP):
         if end < 0:
             self._searched = max(0, len(buffer) - 1)
             if len(buffer) > limit:
-                raise LineTooLongError
+                raise LineTooLongError(buffer)
             return None
         line = bytes(buffer[:end])
         del buffer[: end + 2]
@@ -162,7 +162,7 @@ class Connection(SMTP):
         if self._reading_paused and len(buffer) < _LOW_WATER:
             self._resume_reading()
         if end > limit:
-            raise LineTooLongError
+            raise LineTooLongError(line)
         return line
 
     def drop(self, octets: int) -> None:

@@ -66,6 +66,12 @@ class Content:
             self._parts = [b"".join(self._parts)]
         return self._parts[0]
 
+    def replace_start(self, octets: int, start: bytes) -> None:
+        """Puts `start` in the place of the first `octets`, which are in memory."""
+        self._parts = [start + self.head[octets:]]
+        self._in_memory = len(self._parts[0])
+        self.size += len(start) - octets
+
     def tail(self) -> Iterator[bytes]:
         """What follows `head`, in pieces; can be read again and by several at once."""
         if self._file is None:

@@ -57,7 +57,10 @@ async def finish(dialogue: Dialogue, content: Content, fault: Fault | None) -> N
     if where.header_end > limits.max_header_octets:
         await refuse(dialogue, _HEADER_TOO_LONG, "header_too_long")
         return
-    head = content.head[: where.header_end]
+    head = header.without_blank_lines(content.head[: where.header_end])
+    if len(head) < where.header_end:
+        content.replace_start(where.header_end, head)
+        where = header.boundary(content.head)
     hops = header.count(head, b"received")
     if profile.max_hops and hops > profile.max_hops:
         await refuse(dialogue, TOO_MANY_HOPS, "too_many_hops")

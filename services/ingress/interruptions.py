@@ -8,7 +8,11 @@ class GoneError(Exception):
 
 
 class LineTooLongError(Exception):
-    """More octets than a command may have, with no line end in sight or before it."""
+    """More octets than a command may have, with no line end in sight or before it. `verb`: its first word, in part."""
+
+    def __init__(self, line: bytes | bytearray) -> None:
+        super().__init__()
+        self.verb = bytes(line[:5]).partition(b" ")[0].upper()
 
 
 class TimedOutError(Exception):

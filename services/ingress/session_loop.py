@@ -10,6 +10,7 @@ from typing import TypeAlias
 import structlog
 
 from libs.smtp.reply import (
+    AUTH_LINE_TOO_LONG,
     BAD_COMMAND_SYNTAX,
     COMMAND_UNRECOGNISED,
     IDLE_TIMEOUT,
@@ -66,9 +67,9 @@ async def run(dialogue: Dialogue) -> None:
     try:
         await _greet(dialogue)
         await _commands(dialogue)
-    except LineTooLongError:
+    except LineTooLongError as error:
         # Not worth reading on for (C09).
-        dialogue.end("line_too_long", LINE_TOO_LONG)
+        dialogue.end("line_too_long", AUTH_LINE_TOO_LONG if error.verb == b"AUTH" else LINE_TOO_LONG)
     except GoneError:
         dialogue.end_reason = "client_gone"
     except TimedOutError:
@@ -78,7 +79,7 @@ async def run(dialogue: Dialogue) -> None:
         log.info("handshake_failed", session_id=dialogue.session.id, reason=str(error))
     except Exception:  # whatever it is, the client gets a temporary answer, never a trace (C35)
         log.exception("session_failed", session_id=dialogue.session.id)
-        dialogue.end("internal_error", TRY_AGAIN)
+        dialogue.end("internal_error", TRY_AGAIN if dialogue.session.profile else _greeting_refusal(TRY_AGAIN))
     finally:
         dialogue.clear_transaction()
         connection.close(linger=dialogue.end_reason != "quit")
@@ -106,7 +107,7 @@ async def _greet(dialogue: Dialogue) -> None:
         if verdict is not NO_VERDICT:
             dialogue.counted = False
             dialogue.report(verdict, Stage.CONNECT, ())
-        dialogue.end("refused", verdict.reply or TRY_AGAIN)
+        dialogue.end("refused", _greeting_refusal(verdict.reply or TRY_AGAIN))
         return
     if dialogue.connection.pending:
         await _early_talker(dialogue)
@@ -114,6 +115,11 @@ async def _greet(dialogue: Dialogue) -> None:
         dialogue.connection.send(greeting.banner(dialogue.profile))
         dialogue.services.metrics.replies[220] += 1
         dialogue.connection.flush()
+
+
+def _greeting_refusal(reply: Reply) -> Reply:
+    """In place of a greeting there is 421 or 554 and nothing else (RFC 5321 4.2.3, 4.3.2)."""
+    return Reply(421 if reply.is_temporary else 554, reply.enhanced, reply.text)
 
 
 async def _early_talker(dialogue: Dialogue) -> None:

@@ -6,6 +6,7 @@ from email.utils import formatdate
 from functools import lru_cache
 
 from libs.smtp import header
+from libs.smtp.address import address_literal
 from services.ingress.session import Session, Transaction
 
 _NANOSECONDS = 1_000_000_000
@@ -32,8 +33,7 @@ def received(session: Session, transaction: Transaction, submission_id: str, now
     makes a header need SMTPUTF8, while the mail may go on by an alias to where that is not offered (C59). Nothing in it
     is unchecked client text.
     """
-    address = session.peer.client_address
-    literal = f"IPv6:{address}" if ":" in address else address
+    literal = address_literal(session.peer.client_address)
     profile = session.profile
     host = profile.hostname if profile is not None else "localhost"
     using = ""
@@ -46,7 +46,7 @@ def received(session: Session, transaction: Transaction, submission_id: str, now
         if only.address.isascii():
             recipient = b"\r\n\tfor <%b>" % only.address
     return b"%b%b;\r\n\t%b\r\n" % (
-        f"Received: from {session.helo_name} ([{literal}])\r\n{using}"
+        f"Received: from {session.helo_name} ({literal})\r\n{using}"
         f"\tby {host} with {keyword} id {submission_id}".encode(),
         recipient,
         _date(now // _NANOSECONDS),

@@ -141,6 +141,17 @@ async def test_c48_syntax_of_bdat(ingress: Ingress, command: bytes, codes: list[
     assert (await client.command("NOOP")).code == 250
 
 
+@pytest.mark.parametrize("command", [b"BDAT z LAST\r\n", b"BDAT 12OO LAST\r\n", b"BDAT\r\n", b"BDAT 0x6\r\n"])
+async def test_f62_after_a_size_that_cannot_be_read_nothing_runs_in_the_transaction(
+    ingress: Ingress, command: bytes
+) -> None:
+    client = await ingress.client()
+    await client.envelope()
+    client.send(command + b"RCPT TO:<smuggled@example.com>\r\nDATA\r\n")
+    assert await client.codes(3) == [501, 503, 503]
+    assert len(ingress.policy.asked(pb.STAGE_RCPT)) == 1
+
+
 @pytest.mark.parametrize("size", ["99999999999", "99999999999999999999"])
 async def test_c48_a_chunk_of_absurd_size_ends_the_session(ingress: Ingress, size: str) -> None:
     client = await ingress.client()

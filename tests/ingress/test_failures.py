@@ -21,6 +21,11 @@ def temporary(reply: Reply) -> bool:
     return (reply.code, reply.enhanced) == (451, "4.3.0")
 
 
+def no_greeting(reply: Reply) -> bool:
+    """As `temporary`, in place of the greeting (F55)."""
+    return (reply.code, reply.enhanced) == (421, "4.3.0")
+
+
 async def until_served(ingress: Ingress) -> Client:
     """A client that was greeted with 220, tried until then."""
     async with asyncio.timeout(60):
@@ -32,19 +37,49 @@ async def until_served(ingress: Ingress) -> Client:
             await asyncio.sleep(0.05)
 
 
-async def test_policy_unreachable_at_connect_is_451_and_is_recovered_from(start: Start, policy: FakePolicy) -> None:
+async def test_f55_policy_unreachable_at_connect_is_421_and_is_recovered_from(start: Start, policy: FakePolicy) -> None:
     await policy.stop()
     ingress = await start(connected=False)
     with capture_logs() as lines:
         for _ in range(3):
             client = await ingress.connect()
-            assert temporary(await client.reply())
+            # RFC 5321 4.2.3: no greeting is 451.
+            assert no_greeting(await client.reply())
             assert await client.until_closed() == b""
     # Every client of an outage is counted, but does not get a line.
     assert [line["stage"] for line in lines if line["event"] == "policy_gave_no_verdict"] == ["CONNECT"]
     assert ingress.metrics.policy_failures["CONNECT"] == 3
     await policy.start()
     assert (await (await until_served(ingress)).send_mail()).code == 250
+
+
+@pytest.mark.parametrize(
+    ("verdict", "codes"),
+    [
+        (reject(451, "4.3.0"), (421, "4.3.0")),
+        (reject(550, "5.7.1"), (554, "5.7.1")),
+        (reject(421, "4.7.0"), (421, "4.7.0")),
+        (reject(554, "5.7.1"), (554, "5.7.1")),
+    ],
+)
+async def test_f55_a_connection_is_refused_with_421_or_554_alone(
+    ingress: Ingress, verdict: pb.Verdict, codes: tuple[int, str]
+) -> None:
+    ingress.policy.on(pb.STAGE_CONNECT, verdict)
+    client = await ingress.connect()
+    greeting = await client.reply()
+    assert (greeting.code, greeting.enhanced) == codes
+    assert await client.until_closed() == b""
+
+
+async def test_f55_what_needs_no_decision_any_more_is_taken_while_policy_is_away(ingress: Ingress) -> None:
+    """And what needs one is not: every message's recipients are decided before."""
+    client = await ingress.client()
+    await client.envelope()
+    await ingress.policy.stop()
+    assert (await client.data(b"Subject: x\r\n\r\n")).code == 250
+    assert (await client.command("MAIL FROM:<a@example.org>")).code == 250
+    assert temporary(await client.command("RCPT TO:<b@example.com>"))
 
 
 @pytest.mark.parametrize("stage", [pb.STAGE_MAIL, pb.STAGE_RCPT, pb.STAGE_DATA, pb.STAGE_END_OF_DATA])
@@ -147,12 +182,12 @@ async def test_c93_nonsense_from_policy_is_451_never_accepted_and_never_permanen
     assert (await client.command("DATA")).code == 554
     ingress.policy.on(pb.STAGE_CONNECT, verdict)
     if verdict.action != pb.ACTION_ACCEPT or verdict.HasField("profile"):
-        assert temporary(await (await ingress.connect()).reply())
+        assert no_greeting(await (await ingress.connect()).reply())
 
 
 async def test_an_acceptance_without_a_profile_is_nonsense_at_connect(ingress: Ingress) -> None:
     ingress.policy.profile = profile(hostname="")
-    assert temporary(await (await ingress.connect()).reply())
+    assert no_greeting(await (await ingress.connect()).reply())
 
 
 async def test_a_policy_without_a_snapshot_says_421(ingress: Ingress) -> None:

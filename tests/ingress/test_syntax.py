@@ -6,7 +6,7 @@ import pytest
 from posthouse.policy.v1 import policy_pb2 as pb
 
 from services.ingress.session import Listener
-from tests.ingress.conftest import Ingress
+from tests.ingress.conftest import Ingress, Start
 
 
 async def mail(ingress: Ingress, line: str | bytes, listener: Listener = Listener.SMTP) -> tuple[int, str]:
@@ -25,13 +25,47 @@ async def rcpt(ingress: Ingress, line: str | bytes, mail_parameters: str = "") -
     return reply.code, reply.enhanced
 
 
-@pytest.mark.parametrize(
-    "line", ["MAIL FROM:a@example.org", "MAIL FROM: <a@example.org>", "MAIL FROM:\t<a@example.org>"]
-)
-async def test_c22_paths_stand_in_brackets_right_after_the_colon(ingress: Ingress, line: str) -> None:
+@pytest.mark.parametrize("line", ["MAIL FROM:a@example.org", "MAIL FROM: a@example.org"])
+async def test_c22_paths_stand_in_brackets_but_on_submission(ingress: Ingress, line: str) -> None:
     """P11."""
     assert await mail(ingress, line) == (501, "5.1.7")
     assert await mail(ingress, line, Listener.SUBMISSION) == (250, "2.1.0")
+
+
+@pytest.mark.parametrize("blanks", [" ", "  ", "\t"])
+async def test_f66_blanks_before_a_path_are_taken_on_every_port(ingress: Ingress, blanks: str) -> None:
+    assert await mail(ingress, f"MAIL FROM:{blanks}<a@example.org> SIZE=5") == (250, "2.1.0")
+    assert await rcpt(ingress, f"RCPT TO:{blanks}<u@b.example>") == (250, "2.1.5")
+    assert ingress.policy.asked(pb.STAGE_RCPT)[0].transaction.recipient == b"u@b.example"
+    assert await mail(ingress, f"MAIL FROM:{blanks}<>") == (250, "2.1.0")
+
+
+@pytest.mark.parametrize(
+    "line", ["MAIL FROM: <a@example.org", "MAIL FROM: < a@example.org>", "MAIL FROM :<a@b.example>"]
+)
+async def test_f66_other_bad_syntax_stays_501(ingress: Ingress, line: str) -> None:
+    assert (await mail(ingress, line))[0] == 501
+
+
+@pytest.mark.parametrize("verb", [b"EHLO", b"HELO"])
+@pytest.mark.parametrize(
+    "name", [b"", b" ", b" " + b"x" * 300, " B\u00fcro-PC".encode(), b" my pc", b" caf\xe9", b" [oops"]
+)
+async def test_f45_any_name_will_do_on_submission(start: Start, verb: bytes, name: bytes) -> None:
+    ingress = await start()
+    client = await ingress.connect()
+    await client.reply()
+    assert (await client.command(verb + name)).code == 501
+    for listener in (Listener.SUBMISSIONS, Listener.SUBMISSION):
+        client = await ingress.connect(listener)
+        if listener is Listener.SUBMISSIONS:
+            await client.start_tls()
+        await client.reply()
+        assert (await client.command(verb + name)).code == 250
+    assert (await client.send_mail(b"Subject: x\r\n\r\n")).code == 250
+    (message,) = ingress.relay.messages
+    assert message.content.startswith(b"Received: from [127.0.0.1] ([127.0.0.1])\r\n")
+    assert message.submission.origin.helo_name == name.strip()[:255]
 
 
 async def test_c22_postmaster_needs_no_domain_but_brackets(ingress: Ingress) -> None:

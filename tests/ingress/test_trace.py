@@ -296,3 +296,26 @@ async def test_c100_ours_come_on_top_and_quarantine_is_marked(ingress: Ingress) 
     assert b"dmarc=pass" not in header
     assert b"Authentication-Results: other.example; spf=fail\r\n" in header
     assert ingress.relay.messages[0].submission.quarantine
+
+
+@pytest.mark.parametrize("blank", [b" ", b"\t", b" \t ", b" \x0c"])
+async def test_f46_blank_lines_that_would_end_a_signed_header_for_some_readers_are_taken_out(
+    start: Start, blank: bytes
+) -> None:
+    """What stands below them is header to everybody then, and no reader shows it as the signed message's text."""
+    ingress = await start()
+    client = await ingress.client()
+    signed = b"Subject: x\r\nFrom: a@example.org\r\n"
+    content = signed + blank + b"\r\nX-Unsigned: pay to\r\n" + blank + b"\r\n" + blank + b"\r\n\r\nbody\r\n"
+    assert (await client.send_mail(content)).code == 250
+    (message,) = ingress.relay.messages
+    assert message.content.endswith(b"\r\n" + signed + b"X-Unsigned: pay to\r\n\r\nbody\r\n")
+    assert message.submission.content_size == len(message.content)
+
+
+async def test_f46_in_a_large_message_too(ingress: Ingress) -> None:
+    client = await ingress.client()
+    body = b"y" * 70 + b"\r\n"
+    assert (await client.send_mail(b"Subject: x\r\n \r\nTo: b@example.com\r\n\r\n" + body * 20_000)).code == 250
+    (message,) = ingress.relay.messages
+    assert message.content.endswith(b"\r\nSubject: x\r\nTo: b@example.com\r\n\r\n" + body * 20_000)

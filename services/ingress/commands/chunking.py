@@ -35,11 +35,10 @@ async def bdat(dialogue: Dialogue, argument: bytes) -> None:
     parsed = _ARGUMENT(argument)
     if parsed is None:
         number = _LEADING_NUMBER(argument)
-        if number is None:
+        if number is None or await _skip(dialogue, int(number[1])):
             dialogue.error(BAD_COMMAND_SYNTAX.with_text("Syntax: BDAT size [LAST]"))
-        elif await _skip(dialogue, int(number[1])):
-            dialogue.error(BAD_COMMAND_SYNTAX.with_text("Syntax: BDAT size [LAST]"))
-            dialogue.clear_transaction()
+        # Where the size can't be read, the octets that follow run as commands, and must find no transaction (F62).
+        dialogue.clear_transaction()
         return
     size, last = int(parsed[1]), parsed[2] is not None
     if dialogue.chunks is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from libs.smtp.address import HeloKind, HeloName, parse_helo
+from libs.smtp.address import HeloKind, HeloName, address_literal, parse_helo
 from libs.smtp.parameters import NOTHING_OFFERED, Offered
 from libs.smtp.reply import BAD_COMMAND_SYNTAX, Reply
 from services.ingress.dialogue import Dialogue
@@ -27,14 +27,19 @@ async def _greeted(dialogue: Dialogue, argument: bytes, *, extended: bool) -> No
     """RFC 5321 4.1.4: also clears the transaction; login and TLS stay (C18)."""
     session = dialogue.session
     name = _name(argument)
+    canonical = name.name
     if name.kind is HeloKind.MALFORMED or len(argument) > MAX_NAME_OCTETS:
-        dialogue.error(BAD_COMMAND_SYNTAX.with_text("Name or address literal needed"))
-        return
+        if not session.on_submission_port:
+            dialogue.error(BAD_COMMAND_SYNTAX.with_text("Name or address literal needed"))
+            return
+        # Many a mail program names its computer as the user did. Nothing depends on the name here, so it is taken, and
+        # the trace field has the address in its place (F45).
+        argument, canonical = argument[:MAX_NAME_OCTETS], address_literal(session.peer.client_address)
     if session.helo_name and await dialogue.junk():
         return
     before = (session.helo_sent, session.helo_name, session.esmtp)
     dialogue.clear_transaction()
-    session.helo_sent, session.helo_name, session.esmtp = argument, name.name, extended
+    session.helo_sent, session.helo_name, session.esmtp = argument, canonical, extended
     if Stage.HELO in dialogue.profile.ask_stages:
         verdict = await dialogue.decide(Stage.HELO)
         if verdict.action is Action.REJECT and verdict.reply is not None:

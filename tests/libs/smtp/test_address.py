@@ -406,8 +406,13 @@ def test_what_idna_2008_forbids_is_refused(domain: str) -> None:
     assert refusal(f"<u@{domain}>", smtputf8=True).startswith(b"501 5.1.3 ")
 
 
-def test_c22_strict_wants_the_brackets_and_no_blank() -> None:
-    for raw in (b"alice@example.com", b" <alice@example.com>", b"\t<alice@example.com>", b"Postmaster"):
+def test_f66_blanks_before_the_brackets_are_taken() -> None:
+    for raw in (b" <alice@example.com>", b"\t<alice@example.com>", b"  <@relay.example:alice@example.com>"):
+        assert forward(raw).wire() == b"alice@example.com"
+
+
+def test_c22_strict_wants_the_brackets() -> None:
+    for raw in (b"alice@example.com", b" alice@example.com", b"\talice@example.com", b"Postmaster"):
         assert refusal(raw).startswith(b"501 5.1.3 ")
         assert refusal(raw, reverse=True).startswith(b"501 5.1.7 ")
 

@@ -18,6 +18,7 @@ from libs.smtp.header import (
     remove_named,
     split,
     values,
+    without_blank_lines,
 )
 
 MESSAGE = (
@@ -224,3 +225,22 @@ def test_time_grows_with_length_alone(piece: bytes) -> None:
         list(fields(content))
         values(content, b"from")
         remove_named(content, b"from")
+
+
+@pytest.mark.parametrize(
+    ("header", "clean"),
+    [
+        (b"A: b\r\n \r\nC: d\r\n", b"A: b\r\nC: d\r\n"),
+        (b"A: b\r\n\t \t\r\n \r\n\x20\x0c\x0b\r\n c\r\n", b"A: b\r\n c\r\n"),
+        (b"A: b\r\n \r\n", b"A: b\r\n"),
+        (b"A:\r\n \r\n b\r\n", b"A:\r\n b\r\n"),
+    ],
+)
+def test_f46_blank_continuation_lines_are_taken_out(header: bytes, clean: bytes) -> None:
+    assert without_blank_lines(header) == clean
+    assert [field.value.split() for field in fields(header)] == [field.value.split() for field in fields(clean)]
+
+
+@pytest.mark.parametrize("header", [b"", b"A: b\r\n c\r\n", b"A: b \r\n\tc\r\nD: \r\n", b"A: b\r\n . \r\n"])
+def test_f46_a_header_without_them_stays_the_same_object(header: bytes) -> None:
+    assert without_blank_lines(header) is header

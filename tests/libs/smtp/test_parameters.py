@@ -232,6 +232,9 @@ def test_c28_the_published_example() -> None:
         b"x-local;printer",
         b"utf-8;\\x{FC}@example.com",
         b"utf-8;plain@example.com",
+        b"utf-8;a\\x{5C}b@example.com",
+        b"rfc822;",
+        b"x-local;",
     ],
 )
 def test_c29_original_recipients_are_kept_as_sent(value: bytes) -> None:
@@ -244,7 +247,12 @@ def test_c29_original_recipients_are_kept_as_sent(value: bytes) -> None:
         b"",
         b"root",
         b";root",
-        b"rfc822;",
+        b"utf-8;",
+        b"UTF-8;a\\b@example.org",
+        b"utf-8;a+5Cb@example.org",
+        b"utf-8;\\",
+        b"utf-8;\\x41",
+        b"utf-8;\\\\x{41}",
         b"rfc822;a+00b",
         b"rfc822;+00",
         b"rfc822;a+0Ab",
