@@ -1,4 +1,4 @@
-"""Calls now and then to one of several replicas: whom to call next, as names and their addresses change."""
+"""Occasional calls to one of several replicas: which one to call next, while names and their addresses change."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from typing import Self
 from libs.runtime.endpoints import Endpoint, Endpoints
 from libs.runtime.rpc import LONGEST_CALL_SECONDS, Dialer, TlsFiles
 
-# An answer of the name server is good for so long.
-_LOOK_SECONDS = 5.0
+# Names are looked up again when the last answer is older than this.
+_FRESH_SECONDS = 5.0
 
 
-class NobodyError(Exception):
-    """There is no replica: none of the names has an address."""
+class NoReplicaError(Exception):
+    """There is no replica to call: none of the names has an address."""
 
 
 class Dialers:
     """The replicas that `targets` (host:port) stand for: every address of every name is one.
 
-    They are called in an order of their own, so that those who call do not all call the same one.
+    Each process calls them in an order of its own, so that not all processes call the same replica first.
     """
 
     def __init__(self, targets: Sequence[str], tls: TlsFiles | None) -> None:
         self._endpoints = Endpoints(targets)
         self._tls = tls
-        # Whom to call first comes first.
+        # In the order in which they are called.
         self._dialers: dict[Endpoint, Dialer] = {}
-        self._looked_at = float("-inf")
+        self._looked_up_at = float("-inf")
         self._look: asyncio.Task[None] | None = None
-        # Of replicas that are gone; calls on them may still be under way.
-        self._leaving: set[asyncio.Task[None]] = set()
+        # They close the dialers of replicas that are gone, on which calls may still be under way.
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def all(self) -> tuple[Dialer, ...]:
-        """As far as they are known now, in the order in which to call them. Raises NobodyError.
+        """The replicas known now, in the order in which to call them. Raises NoReplicaError.
 
-        Only the first time a look-up is waited for; later ones go on meanwhile, so that no call waits for a name
+        Only the first look-up is waited for. Later ones run in the background, so that no call waits for a name
         server.
         """
         if self._stale() and (self._look is None or self._look.done()):
@@ -46,24 +46,24 @@ class Dialers:
         if not self._dialers and self._look is not None:
             await asyncio.shield(self._look)
         if not self._dialers:
-            raise NobodyError
+            raise NoReplicaError
         return tuple(self._dialers.values())
 
     async def first(self) -> Dialer:
-        """Whom to call. Raises NobodyError."""
+        """The replica to call. Raises NoReplicaError."""
         return (await self.all())[0]
 
     def failed(self, dialer: Dialer) -> None:
-        """It did not answer: the others are called before it, and the names are looked up again."""
-        for endpoint, each in self._dialers.items():
-            if each is dialer:
+        """A replica did not answer: call the others before it, and look the names up again."""
+        for endpoint, known_dialer in self._dialers.items():
+            if known_dialer is dialer:
                 self._dialers[endpoint] = self._dialers.pop(endpoint)
                 break
         if self._endpoints.named:
-            self._looked_at = float("-inf")
+            self._looked_up_at = float("-inf")
 
     async def close(self) -> None:
-        tasks = [*self._leaving, *([] if self._look is None else [self._look])]
+        tasks = [*self._closing, *([] if self._look is None else [self._look])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -81,23 +81,23 @@ class Dialers:
     def _stale(self) -> bool:
         if self._dialers and not self._endpoints.named:
             return False
-        return asyncio.get_running_loop().time() - self._looked_at > _LOOK_SECONDS or not self._dialers
+        return asyncio.get_running_loop().time() - self._looked_up_at > _FRESH_SECONDS or not self._dialers
 
     async def _look_up(self) -> None:
-        found = await self._endpoints.look()
-        self._looked_at = asyncio.get_running_loop().time()
-        fresh = [endpoint for endpoint in found if endpoint not in self._dialers]
-        random.shuffle(fresh)
-        for endpoint in fresh:
+        endpoints = await self._endpoints.look_up()
+        self._looked_up_at = asyncio.get_running_loop().time()
+        new = [endpoint for endpoint in endpoints if endpoint not in self._dialers]
+        random.shuffle(new)
+        for endpoint in new:
             self._dialers[endpoint] = Dialer(endpoint.address, self._tls, endpoint.name)
-        for endpoint in self._dialers.keys() - set(found):
-            task = asyncio.create_task(_leave(self._dialers.pop(endpoint)))
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
+        for endpoint in self._dialers.keys() - set(endpoints):
+            task = asyncio.create_task(_close_later(self._dialers.pop(endpoint)))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
 
 
-async def _leave(dialer: Dialer) -> None:
-    """Closes it when nobody can be calling it any more."""
+async def _close_later(dialer: Dialer) -> None:
+    """Closes a dialer once the longest call on it must have ended."""
     try:
         await asyncio.sleep(LONGEST_CALL_SECONDS)
     finally:

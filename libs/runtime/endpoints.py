@@ -1,8 +1,9 @@
-"""From the targets of a setting to the addresses of replicas, looked up again as names change."""
+"""The replicas that the targets of a setting stand for; names are looked up again, since they may change."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 from collections.abc import Sequence
 from ipaddress import ip_address
@@ -16,7 +17,7 @@ _LOOKUP_SECONDS = 5.0
 
 
 class Endpoint(NamedTuple):
-    """One replica: where it is called, and the name that its certificate must be for."""
+    """One replica: its address as `host:port`, and the name that its certificate must be for."""
 
     address: str
     name: str
@@ -27,42 +28,46 @@ class Endpoints:
 
     def __init__(self, targets: Sequence[str]) -> None:
         self._fixed: list[Endpoint] = []
-        # What each name had when it last had any.
-        self._found: dict[tuple[str, str], list[Endpoint]] = {}
+        # The replicas of each (host, port) at the last look-up that brought any.
+        self._named: dict[tuple[str, str], list[Endpoint]] = {}
         for target in targets:
             host, _, port = target.rpartition(":")
             bare = host.strip("[]")
             if _is_address(bare):
                 self._fixed.append(Endpoint(_address(bare, port), bare))
             else:
-                self._found[host, port] = []
+                self._named[host, port] = []
 
     @property
     def named(self) -> bool:
-        """Whether there are names among the targets, which may come to mean other replicas."""
-        return bool(self._found)
+        """Whether some targets are names, whose addresses may change."""
+        return bool(self._named)
 
-    async def look(self) -> tuple[Endpoint, ...]:
-        """As they are now, each once. A name that the name server does not know now, or not in time, keeps what it
-        had: its outage is not the replicas'.
+    async def look_up(self) -> tuple[Endpoint, ...]:
+        """The replicas as they are now, each once.
+
+        A name that gets no answer, or none in time, keeps its last addresses: an outage of the name server is no
+        outage of the replicas.
         """
-        await asyncio.gather(*(self._look_up(host, port) for host, port in self._found))
-        every = [*self._fixed, *(each for found in self._found.values() for each in found)]
-        return tuple(dict.fromkeys(every))
+        await asyncio.gather(*(self._look_up_name(host, port) for host, port in self._named))
+        return tuple(dict.fromkeys(itertools.chain(self._fixed, *self._named.values())))
 
-    async def _look_up(self, host: str, port: str) -> None:
+    async def _look_up_name(self, host: str, port: str) -> None:
         try:
             async with asyncio.timeout(_LOOKUP_SECONDS):
-                found = await addresses(host)
+                host_addresses = await addresses(host)
         except (OSError, TimeoutError, UnicodeError) as error:
-            if not self._found[host, port]:
+            if not self._named[host, port]:
                 log.warning("target_not_found", target=f"{host}:{port}", reason=type(error).__name__)
             return
-        self._found[host, port] = [Endpoint(_address(each, port), host) for each in found]
+        self._named[host, port] = [Endpoint(_address(address, port), host) for address in host_addresses]
 
 
 async def addresses(host: str) -> list[str]:
-    """What the system's resolver has for a name. Raises OSError, and UnicodeError for what can be no name."""
+    """The addresses that the system's resolver has for a name.
+
+    Raises OSError, or UnicodeError for a name that cannot exist.
+    """
     answers = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return [str(answer[4][0]) for answer in answers]
 

@@ -20,9 +20,9 @@ from libs.runtime import processors
 log = structlog.get_logger(__name__)
 
 
-# A process that still runs so many seconds after it was told to end is ended (F54). No orderly end takes as long.
+# A process that still runs so long after it was told to end is ended by force (F54). No orderly end takes as long.
 LAST_SECONDS = 120.0
-_WORD_SECONDS = 1.0
+_LAST_LINE_SECONDS = 1.0
 
 # Called when the process ends, whatever ends it.
 _at_end: list[Callable[[], None]] = []
@@ -34,7 +34,7 @@ def at_end(end: Callable[[], None]) -> None:
 
 
 class StartupError(Exception):
-    """The process can't start; the message says why in one line for the operator."""
+    """The process cannot start; the message tells the operator why, in one line."""
 
     status = 1
 
@@ -49,7 +49,7 @@ class Shutdown:
     """Set once, by SIGTERM or SIGINT or `request`; a second signal changes nothing (C137)."""
 
     def __init__(self, last_seconds: float = 0) -> None:
-        """`last_seconds`: from the request on, the longest that the process may still run; 0: as long as it takes."""
+        """`last_seconds`: the process is ended by force when it still runs so long after the request; 0 means never."""
         self._event = asyncio.Event()
         self._last_seconds = last_seconds
 
@@ -76,10 +76,12 @@ def end_after(seconds: float) -> None:
     """
 
     def end() -> None:
-        # The word about it may hang itself, where nobody reads the log.
-        word = threading.Thread(target=log.error, args=("ended_by_force",), kwargs={"seconds": seconds}, daemon=True)
-        word.start()
-        word.join(_WORD_SECONDS)
+        # Writing the line may hang too, where nobody reads the log.
+        last_line = threading.Thread(
+            target=log.error, args=("ended_by_force",), kwargs={"seconds": seconds}, daemon=True
+        )
+        last_line.start()
+        last_line.join(_LAST_LINE_SECONDS)
         os._exit(1)
 
     timer = threading.Timer(seconds, end)
@@ -88,8 +90,9 @@ def end_after(seconds: float) -> None:
 
 
 def run(main: Callable[[Shutdown], Coroutine[Any, Any, None]], last_seconds: float = LAST_SECONDS) -> None:
-    """Runs `main` on uvloop until it returns; signals set its Shutdown. Ends the process on StartupError, and when it
-    still runs `last_seconds` after it was told to end.
+    """Runs `main` on uvloop until it returns; SIGTERM and SIGINT set its Shutdown.
+
+    Ends the process on StartupError, and by force when it still runs `last_seconds` after it was told to end.
     """
 
     async def supervised() -> None:
@@ -102,13 +105,13 @@ def run(main: Callable[[Shutdown], Coroutine[Any, Any, None]], last_seconds: flo
         finally:
             if not shutdown.requested:
                 end_after(last_seconds)
-            # Python's own end gives the signals back to the system, by which a second one ends a process that is about
-            # to end by itself, with the status of one that was killed (C137). What is ignored stays so.
+            # When Python ends it restores the default handlers, and a second signal would then end the process with
+            # the status of a killed one (C137). Ignored signals stay ignored.
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
                 signal.signal(number, signal.SIG_IGN)
 
-    processors.without_haste()
+    processors.use_batch_scheduling()
     try:
         uvloop.run(supervised())
     except StartupError as error:
@@ -120,7 +123,7 @@ def run(main: Callable[[Shutdown], Coroutine[Any, Any, None]], last_seconds: flo
 
 
 class Background:
-    """Tasks that live as long as the process. One that dies of an exception stops the process, with the reason."""
+    """Tasks that live as long as the process. When one ends with an exception, the process stops and says why."""
 
     def __init__(self, shutdown: Shutdown) -> None:
         self._shutdown = shutdown
@@ -151,8 +154,8 @@ class Background:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def within(seconds: float, work: Awaitable[Any]) -> bool:
-    """Waits at most `seconds` for `work`; false when it was cut off."""
+async def finished_within(seconds: float, work: Awaitable[Any]) -> bool:
+    """Waits at most `seconds` for `work`, then cancels it; whether it finished."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await work
@@ -161,13 +164,13 @@ async def within(seconds: float, work: Awaitable[Any]) -> bool:
 
 
 async def at_most(seconds: float, work: Coroutine[Any, Any, Any]) -> bool:
-    """Waits at most `seconds` for `work`; false when it had not ended then. What it raises is raised.
+    """Waits at most `seconds` for `work`, then cancels it; whether it finished. Raises what it raises.
 
-    Unlike `within` it does not wait for the cancelled work either, which may take its cancellation for something else
-    and go on, as database drivers do (F54). It costs a task.
+    Unlike `finished_within` it does not wait for the cancelled work either: database drivers may take a cancellation
+    for something else and go on (F54). It costs a task.
     """
     task = asyncio.ensure_future(work)
-    # An end that nobody waits for any more is not reported as lost.
+    # Fetch the exception, so that asyncio does not report it as lost when nobody waits for the task any more.
     task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
     try:
         done, _ = await asyncio.wait({task}, timeout=seconds)

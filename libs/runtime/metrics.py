@@ -1,4 +1,4 @@
-"""The small HTTP server of a process that shows its metrics and its health."""
+"""The HTTP server of a process for its metrics and its health."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from prometheus_client import (
 
 from libs.runtime.lifecycle import StartupError
 
-# Name of a dependency to what is missing of it; empty text: nothing. Told to anyone who asks: never an address, an
-# error's own text or a secret.
+# What each dependency, by its name, lacks; an empty text means that it lacks nothing. Anybody may read it, so it never
+# holds an address, the text of an error or a secret.
 Readiness = Callable[[], Mapping[str, str]]
 
 _REQUEST_LIMIT = 8192
@@ -43,9 +43,10 @@ def show_build(service: str) -> None:
 
 
 def report(readiness: Readiness, optional: Collection[str] = ()) -> tuple[int, dict[str, Any]]:
-    """The HTTP status of /readyz and its body: `status` ready, degraded or unready, and what is `missing` by name.
+    """The HTTP status of /readyz and its body: `status` is ready, degraded or unready, and `missing` says what lacks.
 
-    Without an `optional` dependency the work goes on (degraded, 200): who balances load must not turn away from it.
+    Without an `optional` dependency the process goes on working (degraded, 200), so that a load balancer does not turn
+    away from it.
     """
     missing = {name: text for name, text in readiness().items() if text}
     if not missing:
@@ -56,27 +57,27 @@ def report(readiness: Readiness, optional: Collection[str] = ()) -> tuple[int, d
 
 
 def fingerprint(digest: bytes) -> int:
-    """Of a digest, as much as a sample holds exactly: 48 bits."""
+    """The first 48 bits of a digest as a number, which a sample of Prometheus holds exactly."""
     return int.from_bytes(digest[:6])
 
 
 class MetricsServer:
-    """GET /metrics, /healthz (the process answers) and /readyz (503 and which dependency, when one is missing)."""
+    """Serves GET /metrics, /healthz (the process answers) and /readyz (503, and which dependency is missing)."""
 
     def __init__(
         self, readiness: Readiness, registry: CollectorRegistry = REGISTRY, *, optional: Collection[str] = ()
     ) -> None:
-        """`optional`: dependencies without which the work goes on."""
+        """`optional`: dependencies without which the process goes on working."""
         self._readiness = readiness
         self._registry = registry
         self._optional = optional
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> None:
-        """Listens; port 0 is off. Raises StartupError when the address is taken."""
+        """Listens; port 0 turns the server off. Raises StartupError when the address is taken."""
         if port == 0:
             return
-        # A second series for each counter, which nobody asks for.
+        # Else each counter has a second series, with the time of its creation, which nobody reads.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         try:
             self._server = await asyncio.start_server(self._answer, host, port, limit=_REQUEST_LIMIT)
@@ -115,7 +116,7 @@ class MetricsServer:
         if name == b"/healthz":
             return "200 OK", "application/json", b'{"status":"ok"}\n'
         if name == b"/readyz":
-            status, found = report(self._readiness, self._optional)
-            body = json.dumps(found).encode() + b"\n"
+            status, readiness = report(self._readiness, self._optional)
+            body = json.dumps(readiness).encode() + b"\n"
             return ("200 OK" if status == 200 else "503 Service Unavailable"), "application/json", body
         return "404 Not Found", "text/plain", b"/metrics, /healthz or /readyz\n"

@@ -9,9 +9,10 @@ _PORT = 53
 
 
 def addressed(text: str) -> str:
-    """A setting of `host[:port]`, several by commas, with the addresses of names, which are looked up once, here.
+    """The name servers of a setting, with an address in place of each host name.
 
-    An IPv6 host with a port stands in brackets. Raises ValueError.
+    `text`: `host[:port]`, several separated by commas; an IPv6 host with a port stands in brackets. Names are looked
+    up once, here. Raises ValueError.
     """
     return ",".join(_addressed(part) for part in map(str.strip, text.split(",")) if part)
 

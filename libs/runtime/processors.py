@@ -1,4 +1,4 @@
-"""Which processors a process runs on, and how eagerly."""
+"""On which processors a process runs, and whether its threads interrupt others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 
 def parse(text: str) -> tuple[int, ...]:
-    """Processors by their numbers as the system counts them, `0,2-4`, in the order given. Raises ValueError."""
+    """The processors of a setting such as `0,2-4`, by the system's numbers, in that order. Raises ValueError."""
     return tuple(number for part in map(str.strip, text.split(",")) if part for number in _range(part))
 
 
@@ -17,33 +17,36 @@ def _range(part: str) -> range:
     ends = [first, last] if dash else [first]
     if not all(end.isascii() and end.isdigit() and len(end) <= 5 for end in ends):
         raise ValueError(f"processors are numbers as 0,2-4, not {part!r}")
-    found = range(int(ends[0]), int(ends[-1]) + 1)
-    if not found:
+    numbers = range(int(ends[0]), int(ends[-1]) + 1)
+    if not numbers:
         raise ValueError(f"{part!r} ends before it begins")
-    return found
+    return numbers
 
 
 def usable() -> tuple[int, ...]:
-    """Those that this thread may run on; empty where the system does not say."""
+    """The processors that this thread may run on; empty where the system does not tell."""
     try:
         return tuple(sorted(os.sched_getaffinity(0)))
     except (AttributeError, OSError):
         return ()
 
 
-def keep_to(processors: Collection[int]) -> None:
-    """This thread, and those that it starts from now on, run on these only. Raises ValueError when they can't."""
+def set_affinity(processors: Collection[int]) -> None:
+    """Lets this thread, and those that it starts from now on, run on these processors only.
+
+    Raises ValueError when the system refuses.
+    """
     try:
         os.sched_setaffinity(0, processors)
     except (AttributeError, OSError) as error:
         raise ValueError(f"can't run on {','.join(map(str, processors))} ({error})") from None
 
 
-def without_haste() -> None:
-    """A thread that wakes up waits for the one at work on its processor instead of interrupting it (SCHED_BATCH).
+def use_batch_scheduling() -> None:
+    """Puts this thread, and those that it starts from now on, under SCHED_BATCH, unless another class was chosen.
 
-    The services wake each other at every step of a session, and each interruption is two switches and a cold cache.
-    Threads that are started later do as the one that starts them. What somebody chose otherwise stays.
+    A thread that wakes up then waits for the one that runs on its processor instead of interrupting it. The services
+    wake each other at every step of a session, and each interruption costs two switches of context and a cold cache.
     """
     with contextlib.suppress(AttributeError, OSError):
         if os.sched_getscheduler(0) == os.SCHED_OTHER:

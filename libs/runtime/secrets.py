@@ -1,4 +1,4 @@
-"""Secrets of a process that are given as files (container secrets) instead of in the environment."""
+"""Secrets that come from files, as containers have them, instead of from the environment."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from libs.runtime.lifecycle import SettingsError
 
 
 def from_files(environment: MutableMapping[str, str], names: Iterable[str]) -> None:
-    """For each NAME that is not set and whose NAME_FILE is, sets NAME to that file's content, stripped of its ends,
-    and removes NAME_FILE, so that child processes find one of them only.
+    """For each NAME that is not set while NAME_FILE is: sets NAME to the content of that file, without outer blanks.
 
-    Raises SettingsError when a file can't be read or is empty, or when both are set.
+    NAME_FILE is removed, so that child processes find only one of the two. Raises SettingsError when a file cannot be
+    read or is empty, or when both are set.
     """
     for name in names:
         path = environment.get(f"{name}_FILE")

@@ -1,7 +1,7 @@
-"""Traces: spans that go to an OpenTelemetry collector. Off unless the environment names one, and free of cost then.
+"""Traces: spans for an OpenTelemetry collector. They are off, and cost nothing, unless the environment names one.
 
-`tracer` is None while traces are off: who makes spans looks at it, and does nothing else. Spans say what the log says
-and less: no mail content, no mail address, no credentials.
+`tracer` is None while traces are off; code that makes spans checks it first. A span says no more than the log does: it
+holds no mail content, no mail address and no credentials.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ log = structlog.get_logger(__name__)
 Kind = Literal["internal", "server", "client"]
 Attribute = str | int | bool
 
-# The standard names, so that one variable serves all processes, and headers, TLS and sampling have theirs as well.
+# OpenTelemetry's own names: one variable serves all processes, and the SDK reads those of headers, TLS and sampling.
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-# At the end of the process what is not sent yet gets so much time.
+# How long the end of the process waits for spans that are not sent yet.
 _FLUSH_SECONDS = 3.0
-# W3C Trace Context, section 3.2: version, trace, span, flags. All zeros are no identifiers.
+# W3C Trace Context, section 3.2: version, trace id, span id, flags. An identifier of zeros is invalid.
 _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})").fullmatch
 
 
 class Span:
-    """Something that takes time. `traceparent` names it to those who make spans below it, in other processes too."""
+    """Work that takes time. Spans below it, in other processes too, name it by its `traceparent`."""
 
     __slots__ = ("_span", "traceparent")
 
@@ -49,7 +49,7 @@ class Span:
         self._span.set_attributes(_named(attributes))
 
     def end(self, error: str = "") -> None:
-        """Once; `error` in our words when it came to nothing."""
+        """Ends the span; call it once. `error`: why the work failed, in our own words."""
         if error:
             from opentelemetry.trace import Status, StatusCode
 
@@ -67,31 +67,31 @@ class Tracer:
     def start(
         self, name: str, parent: str = "", *, kind: Kind = "internal", link: str = "", **attributes: Attribute
     ) -> Span:
-        """A span that has begun now. `parent` and `link` are traceparents; without a parent it begins a trace."""
+        """Begins a span. `parent` and `link` are traceparents; without a parent the span begins a trace."""
         from opentelemetry import context, trace
 
-        above = _remote(parent)
-        linked = _remote(link)
+        parent_span = _remote(parent)
+        linked_span = _remote(link)
         return Span(
             self._tracer.start_span(
                 name,
-                # An empty context, not the current one: nothing is ever current here.
-                context.Context() if above is None else trace.set_span_in_context(above, context.Context()),
+                # An empty context, since we never set a current one.
+                context.Context() if parent_span is None else trace.set_span_in_context(parent_span, context.Context()),
                 trace.SpanKind[kind.upper()],
                 _named(attributes),
-                None if linked is None else [trace.Link(linked.get_span_context())],
+                None if linked_span is None else [trace.Link(linked_span.get_span_context())],
             )
         )
 
     def close(self) -> None:
-        """Sends what is left, for at most a few seconds."""
-        # The exporter tries a collector that is away for longer than an end of the process may take.
+        """Sends the spans that are left, for at most a few seconds."""
+        # The exporter would try a collector that is away for longer than the end of a process may take.
         closing = threading.Thread(target=self._provider.shutdown, daemon=True)
         closing.start()
         closing.join(_FLUSH_SECONDS)
 
 
-# Of the process, as its metrics and its log are.
+# One for the process, like its metrics and its log.
 tracer: Tracer | None = None
 
 
@@ -128,7 +128,7 @@ def configure(service: str) -> None:
 
 
 def shutdown() -> None:
-    """Sends what is left, and turns traces off."""
+    """Sends the spans that are left, and turns traces off."""
     global tracer
     closing, tracer = tracer, None
     if closing is not None:
@@ -136,7 +136,7 @@ def shutdown() -> None:
 
 
 def well_formed(traceparent: str) -> str:
-    """The same, or nothing when it is no traceparent: what another process sent is kept only as one."""
+    """The traceparent that another process sent, or nothing when it is malformed."""
     return traceparent if _TRACEPARENT(traceparent) else ""
 
 
@@ -145,11 +145,11 @@ def _named(attributes: dict[str, Attribute]) -> dict[str, Attribute]:
 
 
 def _remote(traceparent: str) -> trace.Span | None:
-    found = _TRACEPARENT(traceparent) if traceparent else None
-    if found is None:
+    match = _TRACEPARENT(traceparent) if traceparent else None
+    if match is None:
         return None
     from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
     return NonRecordingSpan(
-        SpanContext(int(found[1], 16), int(found[2], 16), is_remote=True, trace_flags=TraceFlags(int(found[3], 16)))
+        SpanContext(int(match[1], 16), int(match[2], 16), is_remote=True, trace_flags=TraceFlags(int(match[3], 16)))
     )

@@ -9,7 +9,7 @@ import grpc
 from posthouse.policy.v1 import policy_pb2, policy_pb2_grpc
 from posthouse.relay.v1 import relay_pb2, relay_pb2_grpc
 
-from libs.runtime.dialing import Dialers, NobodyError
+from libs.runtime.dialing import Dialers, NoReplicaError
 from libs.runtime.rpc import Dialer
 from services.config_api.problems import Problem, not_found
 
@@ -90,7 +90,7 @@ class _Replicas(Generic[S]):
     async def _all(self) -> Sequence[Dialer]:
         try:
             return await self._dialers.all()
-        except NobodyError:
+        except NoReplicaError:
             return ()
 
     def _failed(self, dialer: Dialer, error: grpc.aio.AioRpcError) -> grpc.StatusCode:

@@ -148,7 +148,7 @@ def _settle_down(settings: Settings, number: int) -> None:
     """Before there are other threads: this one and gRPC's wake each other all the time, and do it best in one place."""
     if settings.cpus:
         try:
-            processors.keep_to([settings.cpus[number % len(settings.cpus)]])
+            processors.set_affinity([settings.cpus[number % len(settings.cpus)]])
         except ValueError as error:
             raise StartupError(f"INGRESS_CPUS: {error}") from error
 

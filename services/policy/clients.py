@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from posthouse.config.v1 import config_pb2, config_pb2_grpc
 
 from libs.runtime import rpc
-from libs.runtime.dialing import Dialers, NobodyError
+from libs.runtime.dialing import Dialers, NoReplicaError
 from libs.runtime.lifecycle import StartupError, write_private
 from libs.runtime.metrics import fingerprint
 from services.policy.hits import HitCounts
@@ -93,7 +93,7 @@ class ConfigurationWatch:
         while True:
             try:
                 dialer = await self._dialers.first()
-            except NobodyError:
+            except NoReplicaError:
                 reason = "no address"
             else:
                 try:
@@ -182,7 +182,7 @@ class HitReporter:
     async def _send(self) -> None:
         try:
             dialer = await self._dialers.first()
-        except NobodyError:
+        except NoReplicaError:
             log.warning("rule_hits_unreported", reason="no address", reports=len(self._unsent))
             return
         try:

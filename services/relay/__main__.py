@@ -49,7 +49,7 @@ def _settle_down(cpus: str) -> None:
     """After the queue's threads were started, which go where there is room, and before gRPC's, which stay here."""
     try:
         if cpus:
-            processors.keep_to(processors.parse(cpus))
+            processors.set_affinity(processors.parse(cpus))
     except ValueError as error:
         raise StartupError(f"RELAY_CPUS: {error}") from None
 

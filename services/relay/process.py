@@ -10,7 +10,7 @@ import structlog
 from libs.runtime import rpc
 from libs.runtime.certificates import show_expiry
 from libs.runtime.dialing import Dialers
-from libs.runtime.lifecycle import Background, Shutdown, StartupError, within
+from libs.runtime.lifecycle import Background, Shutdown, StartupError, finished_within
 from libs.runtime.metrics import MetricsServer
 from services.relay.api.operator import Operator
 from services.relay.api.servicer import SERVICE, Explainer, RelayServicer
@@ -156,7 +156,7 @@ class Relay:
         settings = self._settings
         await self._server.stop(_GRACE_SECONDS)
         await self.dispatcher.stop(settings.drain_seconds)
-        settled = await within(_COMMIT_SECONDS, self.committer.drained())
+        settled = await finished_within(_COMMIT_SECONDS, self.committer.drained())
         await self._background.stop()
         await self._dialers.close()
         await self.transport.close(_GRACE_SECONDS)

@@ -135,7 +135,7 @@ def _go_to(places: Collection[int]) -> None:
     """In a new thread. Where it may not go any more, it stays where it was begun."""
     with contextlib.suppress(ValueError):
         if places:
-            processors.keep_to(places)
+            processors.set_affinity(places)
 
 
 def _body(content: Content, start: int) -> Iterator[bytes]:

@@ -28,7 +28,7 @@ class Replicas:
         """Keeps the streams open until cancelled."""
         async with asyncio.TaskGroup() as group:
             while True:
-                self._follow(await self._endpoints.look(), group)
+                self._follow(await self._endpoints.look_up(), group)
                 if not self._endpoints.named:
                     return
                 await asyncio.sleep(_LOOK_SECONDS)

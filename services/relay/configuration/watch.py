@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from posthouse.config.v1 import config_pb2, config_pb2_grpc
 
 from libs.runtime import rpc
-from libs.runtime.dialing import Dialers, NobodyError
+from libs.runtime.dialing import Dialers, NoReplicaError
 from libs.runtime.lifecycle import StartupError, write_private
 from libs.runtime.metrics import fingerprint
 from services.relay.configuration.model import Configuration
@@ -76,7 +76,7 @@ class ConfigurationWatch:
             target, began = "", loop.time()
             try:
                 dialer = await self._dialers.first()
-            except NobodyError:
+            except NoReplicaError:
                 reason = "no address"
             else:
                 target = dialer.target

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import structlog
 
-from libs.runtime.lifecycle import within
+from libs.runtime.lifecycle import finished_within
 from services.relay.configuration.model import Configuration, MailboxKind, RelayHost
 from services.relay.delivery.attempt import Attempt, Means
 from services.relay.delivery.concurrency import Window, Windows
@@ -136,7 +136,7 @@ class MailTransport:
         self._pool.close()
         if self._running:
             self._quiet.clear()
-            await within(grace_seconds, self._quiet.wait())
+            await finished_within(grace_seconds, self._quiet.wait())
         await self._policies.close()
         await self.resolver.close()
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
-from libs.runtime.lifecycle import within
+from libs.runtime.lifecycle import finished_within
 from services.relay.clock import MICROSECONDS, Clock
 from services.relay.configuration.model import Configuration
 from services.relay.model.attempt import Transport
@@ -139,7 +139,7 @@ class Dispatcher:
                 self._pump(lane)
             self._turned_away = not self._may_claim()
             if not claimed or self._turned_away:
-                await within(self._pause(), self._poked.wait())
+                await finished_within(self._pause(), self._poked.wait())
 
     def drop(self, owner: int) -> None:
         """The leases of `owner` are lost: nothing of them is begun any more, and what runs is broken off."""

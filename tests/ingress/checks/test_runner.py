@@ -64,7 +64,7 @@ async def test_signatures_are_verified_with_keys_of_the_dns(runner: CheckRunner,
 async def test_signatures_are_verified_where_they_hold_up_nobody(zone: DnsServer, tmp_path: Path) -> None:
     """A worker that keeps to one processor leaves it to its sessions."""
     everywhere = processors.usable()
-    processors.keep_to(everywhere[:1])
+    processors.set_affinity(everywhere[:1])
     try:
         runner = CheckRunner(
             zone.address, Metrics(), crypto_threads=1, clamd_concurrency=1, crypto_processors=everywhere
@@ -75,7 +75,7 @@ async def test_signatures_are_verified_where_they_hold_up_nobody(zone: DnsServer
             (thread,) = [each for each in threading.enumerate() if each.name.startswith("crypto")]
             assert tuple(sorted(os.sched_getaffinity(thread.native_id or 0))) == everywhere
     finally:
-        processors.keep_to(everywhere)
+        processors.set_affinity(everywhere)
 
 
 async def test_a_message_too_large_for_memory(runner: CheckRunner, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import pytest
 
 from libs.runtime import dialing, endpoints
-from libs.runtime.dialing import Dialers, NobodyError
+from libs.runtime.dialing import Dialers, NoReplicaError
 from libs.runtime.rpc import Dialer
 
 
@@ -109,7 +109,7 @@ async def test_a_silent_name_server_holds_up_nobody_who_knows_an_address(names: 
 
 async def test_nobody_is_there_until_a_name_has_an_address(names: Names) -> None:
     async with Dialers(("relay:5",), None) as dialers:
-        with pytest.raises(NobodyError):
+        with pytest.raises(NoReplicaError):
             await dialers.first()
         names.table = {"relay": ["192.0.2.1"]}
         assert (await dialers.first()).target == "192.0.2.1:5"

@@ -44,7 +44,7 @@ def test_a_thread_and_those_it_starts_keep_to_processors() -> None:
     found: list[tuple[int, ...]] = []
 
     def keep() -> None:
-        processors.keep_to([everywhere[-1]])
+        processors.set_affinity([everywhere[-1]])
         child = threading.Thread(target=lambda: found.append(processors.usable()))
         child.start()
         child.join()
@@ -58,7 +58,7 @@ def test_a_thread_and_those_it_starts_keep_to_processors() -> None:
 
 def test_a_processor_that_is_not_there_is_an_error() -> None:
     with pytest.raises(ValueError, match="can't run on 99999"):
-        processors.keep_to([99999])
+        processors.set_affinity([99999])
 
 
 @pytest.mark.parametrize(
