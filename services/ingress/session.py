@@ -164,6 +164,8 @@ class Transaction:
     parameters: MailParameters
     # By matching key: each mailbox once (C56).
     recipients: dict[str, Recipient] = field(default_factory=dict)
+    # Recipients that policy has judged, whatever its verdict.
+    recipients_asked: int = 0
     checks: Checks = NO_CHECKS
     # Why the whole message is refused, as policy's reason_id; empty while it is not.
     refusal_reason: str = ""

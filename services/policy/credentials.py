@@ -20,8 +20,9 @@ from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatc
 
 from libs.smtp.value import value
 from services.policy.failures import FailureLimits
-from services.policy.rules.authentication import MECHANISMS, CredentialOutcome
+from services.policy.rules.authentication import MECHANISMS, CredentialOutcome, account_of, login_key
 from services.policy.rules.configuration import Account
+from services.policy.rules.model import Snapshot
 
 log = structlog.get_logger(__name__)
 
@@ -75,22 +76,23 @@ class CredentialChecker:
         self._remembered.clear()
 
     async def check(
-        self, given: Credentials, accounts: Mapping[str, Account], client: str
+        self, given: Credentials, snapshot: Snapshot, client: str
     ) -> tuple[CredentialOutcome, Account | None]:
         """The account that the credentials prove. `client` is the key of the client's counters.
 
         An unknown login takes as long as a wrong password. Never raises.
         """
-        login_octets = _composed(given.login)
-        login = login_octets.decode("utf-8", "replace")
+        login = _composed(given.login).decode("utf-8", "replace")
+        account = account_of(login, snapshot)
+        # However an account is named, its failures are counted together.
+        login = account.login if account is not None else login_key(login)
         if given.mechanism not in MECHANISMS:
             return CredentialOutcome.REFUSED, None
         if await self._failures.exceeded(client, login):
             return CredentialOutcome.TOO_MANY_FAILURES, None
-        account = accounts.get(login)
-        identity = _composed(given.authorization_identity)
-        outcome = await self._verify(account, _composed(given.password), accounts)
-        if outcome is CredentialOutcome.ACCEPTED and identity and identity != login_octets:
+        identity = _composed(given.authorization_identity).decode("utf-8", "replace")
+        outcome = await self._verify(account, _composed(given.password), snapshot.accounts)
+        if outcome is CredentialOutcome.ACCEPTED and identity and account_of(identity, snapshot) is not account:
             # Nobody may act for another here (RFC 4616 2).
             outcome = CredentialOutcome.REFUSED
         if outcome is CredentialOutcome.REFUSED:

@@ -236,7 +236,7 @@ class Engine:
         if isinstance(verdict, Missing):
             raise TypeError("rules at AUTH look nothing up")
         if verdict.action is _ACCEPT:
-            outcome, account = await self._credentials.check(given, rulebook.snapshot.accounts, facts.client.key)
+            outcome, account = await self._credentials.check(given, rulebook.snapshot, facts.client.key)
             AUTH_OUTCOMES.labels(outcome.value).inc()
             if account is not None:
                 facts.account = account
@@ -278,7 +278,7 @@ class Engine:
             for one in results.results(facts, snapshot):
                 body += wire.result(one)
         if verdict.hits:
-            self._hits.add(verdict.hits, facts.now)
+            self._hits.add(facts.session_id, verdict.hits, facts.now, recipients_asked=facts.recipients_asked)
         self._counts.count(stage, verdict)
         self.verdicts.add(facts, verdict, revision)
         if kept:

@@ -9,11 +9,11 @@ from services.policy import wire
 from services.policy.engine import Engine
 from services.policy.history import PastDecision
 from services.policy.rules import results
+from services.policy.rules.access import discards
 from services.policy.rules.counting import counted, operations
 from services.policy.rules.evaluate import Missing, Rulebook
 from services.policy.rules.lookup import DmarcRecord, Finding, Findings, Lookup, Outcome, Question
 from services.policy.rules.model import NO_COUNTS, Action, Counts, Facts, Snapshot, Stage, Verdict
-from services.policy.rules.recipients import is_postmaster
 
 # The stages before one at which a message is, in their order.
 _PATH = (Stage.CONNECT, Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.END_OF_DATA)
@@ -50,11 +50,13 @@ class Explainer:
         given = wire.facts(request, rulebook.snapshot, self._engine.clock() if now is None else now)
         steps: list[PastDecision] = []
         for stage in _stages_to(Stage(given.stage)):
-            facts = _at(stage, given, rulebook.snapshot)
+            facts = _at(stage, given)
             facts.counts = await self._peek(facts, rulebook.snapshot)
             verdict = await self._evaluate(facts, rulebook, assumed)
             steps.append(PastDecision(facts, verdict, rulebook.snapshot))
-            if verdict.action is Action.REJECT:
+            if verdict.action is Action.REJECT or (
+                stage is Stage.RCPT and _all_discarded(given, verdict, rulebook.snapshot)
+            ):
                 break
         return tuple(steps)
 
@@ -79,13 +81,20 @@ class Explainer:
         return verdict
 
 
+def _all_discarded(given: Facts, verdict: Verdict, snapshot: Snapshot) -> bool:
+    """Whether nobody is left whom ingress would ask about at the end of data."""
+    if verdict.action is not Action.DISCARD:
+        return False
+    return all(discards(recipient, given, snapshot) for recipient in given.recipients)
+
+
 def _stages_to(stage: Stage) -> tuple[Stage, ...]:
     if stage in _PATH:
         return _PATH[: _PATH.index(stage) + 1]
     return (Stage.CONNECT, stage) if stage is not Stage.HELO else (Stage.CONNECT,)
 
 
-def _at(stage: Stage, given: Facts, snapshot: Snapshot) -> Facts:
+def _at(stage: Stage, given: Facts) -> Facts:
     """The given facts as they were known at an earlier stage."""
     facts = replace(given, stage=stage, counts=NO_COUNTS, findings=Findings(), listed=None, allowed_by=None)
     facts.may_be_exempt = True
@@ -94,7 +103,7 @@ def _at(stage: Stage, given: Facts, snapshot: Snapshot) -> Facts:
         if stage is Stage.RCPT and not facts.recipient.wire and facts.recipients:
             facts.recipient = facts.recipients[0]
             facts.recipients, facts.recipient_count = (), 0
-        facts.for_postmaster = bool(facts.recipient.wire) and is_postmaster(facts.recipient, snapshot)
+        facts.for_postmaster = facts.recipient.is_postmaster
     elif stage != given.stage:
         facts.for_postmaster = False
     return facts

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable
 
 # Rules with hits that wait for config_api to come back; more are not counted.
 MAX_RULES = 200_000
+# Sessions whose present message is remembered. One that is forgotten may count a rule twice for a message.
+MAX_SESSIONS = 10_000
 
 
 class HitCounts:
-    """Added up by rule, until somebody takes them away."""
+    """Added up by rule, once a message, until somebody takes them away."""
 
     def __init__(self) -> None:
         # Rule id to (hits, time of the last one, seconds since the epoch).
         self._hits: dict[str, tuple[int, float]] = {}
+        # Session to the rules that were counted for its present message.
+        self._counted: OrderedDict[str, set[str]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._hits)
 
-    def add(self, rule_ids: Iterable[str], now: float) -> None:
+    def add(self, session_id: str, rule_ids: Iterable[str], now: float, *, recipients_asked: int) -> None:
+        """`recipients_asked`: recipients of the message that came before; with none a new message begins."""
+        counted = self._counted.get(session_id)
+        if counted is None or recipients_asked == 0:
+            counted = self._counted[session_id] = set()
+            self._counted.move_to_end(session_id)
+            if len(self._counted) > MAX_SESSIONS:
+                self._counted.popitem(last=False)
         for rule_id in rule_ids:
+            if rule_id in counted:
+                continue
+            counted.add(rule_id)
             count, _ = self._hits.get(rule_id, (0, 0.0))
             if count or len(self._hits) < MAX_RULES:
                 self._hits[rule_id] = (count + 1, now)

@@ -36,7 +36,7 @@ LOOKUPS_REFUSED = Counter(
 )
 DNSBL_ZONE_BROKEN = Gauge(
     "posthouse_policy_dnsbl_zone_broken",
-    "1: the zone fails its test entries or answers oddly, and is ignored.",
+    "1: the zone lists the test entry that is never listed, or answers oddly, and says nothing.",
     ["zone"],
 )
 SNAPSHOT_REVISION = Gauge("posthouse_policy_snapshot_revision", "Revision of the configuration in force.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, timedelta, tzinfo
 from ipaddress import IPv4Address
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -13,6 +13,7 @@ from posthouse.config.v1 import config_pb2
 from libs.smtp.address import parse_address
 from libs.smtp.network import AddressPattern, parse_pattern
 from services.policy.rules.access_tables import AccessTables
+from services.policy.rules.authentication import login_key
 from services.policy.rules.clients import ClientTable
 from services.policy.rules.configuration import (
     AccessRule,
@@ -30,7 +31,7 @@ from services.policy.rules.configuration import (
 )
 from services.policy.rules.model import Snapshot
 from services.policy.rules.parties import party_of
-from services.policy.rules.party import Party, matching_key
+from services.policy.rules.party import DISABLED, Party
 
 _CRITERIA = {
     config_pb2.AccessRule.CRITERION_SENDER: Criterion.SENDER,
@@ -50,9 +51,8 @@ def compile_snapshot(message: config_pb2.PolicySnapshot) -> Snapshot:
     """
     auth, profile = message.general.smtp_auth, message.general.profile
     local_domains = frozenset(domain.domain for domain in message.local_domains)
-    accounts = [_account(account) for account in message.accounts]
-    owners = {address: account for account in accounts for address in account.addresses}
-    access, on_addresses = _access(message.access_rules, local_domains)
+    accounts = {account.login: _account(account) for account in message.accounts}
+    access, on_addresses = _access(message.access_rules)
     connection, advanced = message.connection_policy, message.advanced_security
     return Snapshot(
         revision=message.revision,
@@ -100,13 +100,14 @@ def compile_snapshot(message: config_pb2.PolicySnapshot) -> Snapshot:
         ),
         access=access,
         relay_domains={
-            domain.domain: frozenset(_party(text).matching_key for text in domain.recipients) or None
+            domain.domain: frozenset(_party(text).key for text in domain.recipients) or None
             for domain in message.relay_domains
         },
         local_domains=local_domains,
-        local_recipients=frozenset(owners).union(_party(text).local_key for text in message.alias_addresses),
-        accounts={account.login: account for account in accounts},
-        owners=owners,
+        accounts=accounts,
+        logins=_logins(message.accounts, accounts),
+        owners=_owners(message),
+        aliases=_aliases(message),
     )
 
 
@@ -132,40 +133,64 @@ def _timezone(name: str) -> tzinfo:
 
 
 def _account(message: config_pb2.PolicyAccount) -> Account:
-    return Account(
-        id=message.id,
-        login=message.login,
-        password_hash=message.password_hash,
-        addresses=frozenset(_party(text).local_key for text in message.addresses),
-    )
+    return Account(id=message.id, login=message.login, password_hash=message.password_hash)
+
+
+def _logins(messages: Iterable[config_pb2.PolicyAccount], accounts: Mapping[str, Account]) -> dict[str, Account]:
+    """A login goes before an address of another account."""
+    logins = {_party(text).key: accounts[message.login] for message in messages for text in message.addresses}
+    logins.update((login_key(account.login), account) for account in accounts.values())
+    return logins
+
+
+def _owners(message: config_pb2.PolicySnapshot) -> dict[str, str]:
+    owners = {_party(text).key: DISABLED for text in message.disabled_account_addresses}
+    owners.update((_party(text).key, account.id) for account in message.accounts for text in account.addresses)
+    return owners
+
+
+def _aliases(message: config_pb2.PolicySnapshot) -> dict[str, tuple[Party, ...]]:
+    aliases: dict[str, tuple[Party, ...]] = {_party(text).key: () for text in message.alias_addresses}
+    for alias in message.aliases:
+        aliases[_party(alias.address).key] = tuple(_party(text) for text in alias.targets)
+    return aliases
 
 
 def _access(
-    messages: Iterable[config_pb2.AccessRule], local_domains: frozenset[str]
+    messages: Iterable[config_pb2.AccessRule],
 ) -> tuple[AccessTables, dict[AddressPattern, tuple[AccessRule, ...]]]:
     """The tables, and the rules on addresses by pattern."""
-    by_text: dict[Criterion, defaultdict[str, list[AccessRule]]] = {
-        criterion: defaultdict(list) for criterion in (Criterion.SENDER, Criterion.RECIPIENT, Criterion.DOMAIN)
-    }
+    senders: defaultdict[str, list[AccessRule]] = defaultdict(list)
+    recipients: defaultdict[str, list[AccessRule]] = defaultdict(list)
+    domains: defaultdict[str, list[AccessRule]] = defaultdict(list)
+    subdomains: defaultdict[str, list[AccessRule]] = defaultdict(list)
     by_address: defaultdict[AddressPattern, list[AccessRule]] = defaultdict(list)
-    kinds: set[tuple[Criterion, bool, Mode]] = set()
+    rules: list[AccessRule] = []
     for message in messages:
         rule = _access_rule(message)
         if rule.mode is Mode.OFF:
             continue
-        kinds.add((rule.criterion, rule.allow, rule.mode))
-        if rule.criterion in (Criterion.IP, Criterion.NETWORK):
-            by_address[parse_pattern(message.value)].append(rule)
-        elif rule.criterion is Criterion.DOMAIN:
-            by_text[Criterion.DOMAIN][message.value].append(rule)
-        else:
-            by_text[rule.criterion][matching_key(_party(message.value), local_domains)].append(rule)
+        rules.append(rule)
+        match rule.criterion:
+            case Criterion.IP | Criterion.NETWORK:
+                by_address[parse_pattern(message.value)].append(rule)
+            case Criterion.DOMAIN if message.value.startswith("."):
+                subdomains[message.value[1:]].append(rule)
+            case Criterion.DOMAIN:
+                domains[message.value].append(rule)
+            case Criterion.SENDER:
+                senders[_party(message.value).key].append(rule)
+            case Criterion.RECIPIENT:
+                recipients[_party(message.value).key].append(rule)
+    blocks = frozenset((rule.criterion, rule.discard, rule.mode) for rule in rules if not rule.allow)
     tables = AccessTables(
-        senders=_frozen(by_text[Criterion.SENDER]),
-        recipients=_frozen(by_text[Criterion.RECIPIENT]),
-        domains=_frozen(by_text[Criterion.DOMAIN]),
-        kinds=frozenset(kinds),
-        has_allow=any(allow for _, allow, _ in kinds),
+        senders=_frozen(senders),
+        recipients=_frozen(recipients),
+        domains=_frozen(domains),
+        subdomains=_frozen(subdomains),
+        blocks=blocks,
+        has_allow=any(rule.allow for rule in rules),
+        has_discard=any(discard and mode is Mode.ENFORCE for _, discard, mode in blocks),
     )
     return tables, {pattern: tuple(rules) for pattern, rules in by_address.items()}
 

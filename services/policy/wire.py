@@ -14,6 +14,7 @@ from libs.smtp.reply import Reply
 from services.policy.credentials import Credentials
 from services.policy.history import PastDecision as Step
 from services.policy.history import PastRequest
+from services.policy.rules.access import discards
 from services.policy.rules.configuration import Account
 from services.policy.rules.exemptions import may_hold
 from services.policy.rules.lookup import Finding, Findings, Outcome, Question
@@ -89,6 +90,7 @@ def facts(request: policy_pb2.DecideRequest, snapshot: Snapshot, now: float, fin
                 known.for_postmaster = recipient.is_postmaster
                 # Whoever asks Explain names them instead.
                 known.recipient_count = transaction.recipient_count or len(transaction.recipients)
+                known.recipients_asked = transaction.recipients_asked
             elif stage != _MAIL:
                 _add_recipients(known, request, snapshot)
     except ValueError as error:
@@ -109,8 +111,9 @@ def _add_recipients(known: Facts, request: policy_pb2.DecideRequest, snapshot: S
     if known.stage == _END_OF_DATA:
         # A slice is a list, which is quicker to go through.
         known.recipients = parties = tuple([party(each, snapshot) for each in recipients[:]])
-        if parties and parties[0].is_postmaster:
-            known.for_postmaster = all(each.is_postmaster for each in parties)
+        if parties and (parties[0].is_postmaster or snapshot.access.has_discard):
+            left = [each for each in parties if not discards(each, known, snapshot)]
+            known.for_postmaster = bool(left) and all(each.is_postmaster for each in left)
         if request.HasField("content"):
             known.content = content(request.content, snapshot)
 

@@ -239,7 +239,6 @@ def _fill_domain(server: DnsServer, domain: str, held: str) -> None:
 
 def _fill_dnsbl(server: DnsServer, client: str, held: Mapping[str, Any]) -> None:
     for zone, codes in held.items():
-        server.add(f"2.0.0.127.{zone}", "A", "127.0.0.2")
         name = query_name(client, zone)
         if codes == "no_answer":
             server.behave(name, Behaviour.SERVFAIL)

@@ -14,13 +14,13 @@ from services.policy import credentials, failures
 from services.policy.credentials import CredentialChecker, Credentials
 from services.policy.failures import failure_limits
 from services.policy.rules.authentication import CredentialOutcome
-from services.policy.rules.configuration import Account
 from tests.peers.redis import Redis
 from tests.policy.requests import auth, rcpt, replied
 from tests.policy.serving import serving
 from tests.policy.world import CHEAP, PASSWORD, snapshot
 
-ACCOUNTS = {"alice": Account("a1", "alice", CHEAP.hash(PASSWORD))}
+ALICE = {"id": "a1", "login": "alice", "password_hash": CHEAP.hash(PASSWORD), "addresses": ["Alice@local.test"]}
+UNDER = snapshot({"accounts": [ALICE]})
 
 
 @pytest.fixture
@@ -83,16 +83,16 @@ async def test_f61_a_login_lapses_with_its_password_and_with_its_account() -> No
 
 async def test_logins_and_passwords_are_the_same_however_they_are_composed(checker: CredentialChecker) -> None:
     """RFC 8265 3.3.2, 4.2.2: the API keeps both in NFC, and keyboards differ."""
-    accounts = {"jürgen": Account("a2", "jürgen", CHEAP.hash("schlüssel"))}
+    under = snapshot({"accounts": [{"id": "a2", "login": "jürgen", "password_hash": CHEAP.hash("schlüssel")}]})
     for form in ("NFC", "NFD"):
         login, password = (unicodedata.normalize(form, text).encode() for text in ("jürgen", "schlüssel"))
         for identity in (b"", login, "jürgen".encode()):
             asked = Credentials("PLAIN", identity, login, password)
-            assert (await checker.check(asked, accounts, "c"))[0] is CredentialOutcome.ACCEPTED, (form, identity)
+            assert (await checker.check(asked, under, "c"))[0] is CredentialOutcome.ACCEPTED, (form, identity)
         asked = Credentials("PLAIN", b"jurgen", login, password)
-        assert (await checker.check(asked, accounts, "c"))[0] is CredentialOutcome.REFUSED
+        assert (await checker.check(asked, under, "c"))[0] is CredentialOutcome.REFUSED
     asked = Credentials("LOGIN", b"", b"j\xfcrgen", b"schl\xfcssel")
-    assert (await checker.check(asked, accounts, "c"))[0] is CredentialOutcome.REFUSED
+    assert (await checker.check(asked, under, "c"))[0] is CredentialOutcome.REFUSED
 
 
 async def test_a_success_is_remembered_and_nothing_else(
@@ -107,10 +107,10 @@ async def test_a_success_is_remembered_and_nothing_else(
 
     monkeypatch.setattr(PasswordHasher, "verify", counting)
     for password in (PASSWORD, PASSWORD, b"wrong", b"wrong", PASSWORD):
-        await checker.check(given(password=password), ACCOUNTS, "c")
+        await checker.check(given(password=password), UNDER, "c")
     assert checked == [PASSWORD, b"wrong", b"wrong"]
     checker.forget()
-    await checker.check(given(), ACCOUNTS, "c")
+    await checker.check(given(), UNDER, "c")
     assert checked[3:] == [PASSWORD]
 
 
@@ -127,9 +127,9 @@ async def test_an_unknown_login_costs_what_a_wrong_password_costs(
 
     monkeypatch.setattr(PasswordHasher, "verify", noting)
     # The first of them has no password.
-    accounts = {"carol": Account("a0", "carol", ""), **ACCOUNTS}
+    under = snapshot({"accounts": [{"id": "a0", "login": "carol", "password_hash": ""}, ALICE]})
     for login in (b"alice", b"nobody", b"carol"):
-        assert (await checker.check(given(login, b"wrong"), accounts, "c"))[0] is CredentialOutcome.REFUSED
+        assert (await checker.check(given(login, b"wrong"), under, "c"))[0] is CredentialOutcome.REFUSED
     assert len(parameters) == 3
     assert len(set(parameters)) == 1
 
@@ -139,19 +139,19 @@ async def test_a_full_pool_is_no_wrong_password(checker: CredentialChecker, monk
     monkeypatch.setattr(credentials, "_MAX_WAITING", 2)
     go_on = threading.Event()
     monkeypatch.setattr(PasswordHasher, "verify", lambda *_: go_on.wait(10))
-    waiting = [asyncio.create_task(checker.check(given(password=b"x%d" % n), ACCOUNTS, "c")) for n in range(2)]
+    waiting = [asyncio.create_task(checker.check(given(password=b"x%d" % n), UNDER, "c")) for n in range(2)]
     await asyncio.sleep(0)
     try:
         while checker._waiting < 2:  # noqa: ASYNC110 - the tasks are on their way to the pool
             await asyncio.sleep(0)
-        assert await checker.check(given(password=b"y"), ACCOUNTS, "c") == (CredentialOutcome.UNAVAILABLE, None)
+        assert await checker.check(given(password=b"y"), UNDER, "c") == (CredentialOutcome.UNAVAILABLE, None)
     finally:
         go_on.set()
     assert [outcome for outcome, _ in await asyncio.gather(*waiting)] == [CredentialOutcome.ACCEPTED] * 2
 
 
 async def test_a_broken_hash_is_no_wrong_password(checker: CredentialChecker) -> None:
-    broken = {"alice": Account("a1", "alice", "$argon2id$nonsense")}
+    broken = snapshot({"accounts": [{**ALICE, "password_hash": "$argon2id$nonsense"}]})
     assert await checker.check(given(), broken, "c") == (CredentialOutcome.UNAVAILABLE, None)
 
 
@@ -159,25 +159,25 @@ async def test_failures_are_limited_by_client_and_by_login(
     checker: CredentialChecker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(failures.FAILURES_PER_CLIENT):
-        outcome, _ = await checker.check(given(b"nobody%d" % number), ACCOUNTS, "client1")
+        outcome, _ = await checker.check(given(b"nobody%d" % number), UNDER, "client1")
         assert outcome is CredentialOutcome.REFUSED
     # The right password is not looked at any more, from this client.
-    assert (await checker.check(given(), ACCOUNTS, "client1"))[0] is CredentialOutcome.TOO_MANY_FAILURES
-    assert (await checker.check(given(), ACCOUNTS, "client2"))[0] is CredentialOutcome.ACCEPTED
+    assert (await checker.check(given(), UNDER, "client1"))[0] is CredentialOutcome.TOO_MANY_FAILURES
+    assert (await checker.check(given(), UNDER, "client2"))[0] is CredentialOutcome.ACCEPTED
     for number in range(failures.FAILURES_PER_LOGIN):
-        await checker.check(given(password=b"wrong"), ACCOUNTS, f"other{number}")
-    assert (await checker.check(given(), ACCOUNTS, "client3"))[0] is CredentialOutcome.TOO_MANY_FAILURES
+        await checker.check(given(password=b"wrong"), UNDER, f"other{number}")
+    assert (await checker.check(given(), UNDER, "client3"))[0] is CredentialOutcome.TOO_MANY_FAILURES
 
 
 async def test_failures_are_shared_in_redis_and_its_absence_locks_nobody_out(redis_server: Redis) -> None:
     first, second = (CredentialChecker(failure_limits(redis_server.url, 30)) for _ in range(2))
     try:
         for number in range(failures.FAILURES_PER_CLIENT):
-            await (first, second)[number % 2].check(given(password=b"wrong"), ACCOUNTS, "client1")
-        assert (await first.check(given(), ACCOUNTS, "client1"))[0] is CredentialOutcome.TOO_MANY_FAILURES
-        assert (await second.check(given(), ACCOUNTS, "client1"))[0] is CredentialOutcome.TOO_MANY_FAILURES
+            await (first, second)[number % 2].check(given(password=b"wrong"), UNDER, "client1")
+        assert (await first.check(given(), UNDER, "client1"))[0] is CredentialOutcome.TOO_MANY_FAILURES
+        assert (await second.check(given(), UNDER, "client1"))[0] is CredentialOutcome.TOO_MANY_FAILURES
         redis_server.kill()
-        assert (await second.check(given(), ACCOUNTS, "client1"))[0] is CredentialOutcome.ACCEPTED
+        assert (await second.check(given(), UNDER, "client1"))[0] is CredentialOutcome.ACCEPTED
     finally:
         first.close()
         second.close()
@@ -188,3 +188,31 @@ async def test_too_many_failures_are_answered_454() -> None:
         for _ in range(failures.FAILURES_PER_CLIENT):
             assert replied(await policy.decide(auth("alice", b"wrong"))) == "535 5.7.8"
         assert replied(await policy.decide(auth("alice"))) == "454 4.7.0"
+
+
+async def test_a_login_is_known_without_case_and_by_every_address_of_the_account(checker: CredentialChecker) -> None:
+    """F58."""
+    under = snapshot(
+        {
+            "accounts": [ALICE, {"id": "a2", "login": "Bob@Local.test", "password_hash": CHEAP.hash(b"another")}],
+            "aliases": [{"address": "info@local.test", "targets": ["alice@local.test"]}],
+        }
+    )
+    for login in ("alice", "ALICE", "alice@local.test", "Alice@LOCAL.test"):
+        outcome, account = await checker.check(given(login.encode()), under, "c")
+        assert (outcome, account and account.id) == (CredentialOutcome.ACCEPTED, "a1"), login
+        asked = Credentials("PLAIN", b"ALICE@local.test", login.encode(), PASSWORD)
+        assert (await checker.check(asked, under, "c"))[0] is CredentialOutcome.ACCEPTED
+        asked = Credentials("PLAIN", b"bob@local.test", login.encode(), PASSWORD)
+        assert (await checker.check(asked, under, "c"))[0] is CredentialOutcome.REFUSED
+    outcome, account = await checker.check(given(b"bob@local.TEST", b"another"), under, "c2")
+    assert (outcome, account and account.id) == (CredentialOutcome.ACCEPTED, "a2")
+    # An alias is nobody's login.
+    assert (await checker.check(given(b"info@local.test"), under, "c2"))[0] is CredentialOutcome.REFUSED
+
+
+async def test_failures_of_a_login_are_counted_together_however_it_is_written(checker: CredentialChecker) -> None:
+    forms = (b"alice", b"ALICE", b"aLiCe", b"alice@local.test")
+    for number in range(failures.FAILURES_PER_LOGIN):
+        await checker.check(given(forms[number % 4], b"wrong"), UNDER, f"client{number}")
+    assert (await checker.check(given(b"Alice"), UNDER, "another"))[0] is CredentialOutcome.TOO_MANY_FAILURES

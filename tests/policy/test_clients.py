@@ -211,11 +211,11 @@ async def test_hits_are_reported_once_whatever_fails(served: Served) -> None:
     hits = HitCounts()
     dialers = Dialers((f"127.0.0.1:{served.port}",), None)
     reporter = HitReporter(dialers, hits)
-    hits.add(["r1", "r2"], 100.5)
-    hits.add(["r1"], 101.5)
+    hits.add("s", ["r1", "r2"], 100.5, recipients_asked=0)
+    hits.add("s", ["r1"], 101.5, recipients_asked=0)
     served.configuration.failures = 1
     await reporter.report()
-    hits.add(["r1"], 102.0)
+    hits.add("s", ["r1"], 102.0, recipients_asked=0)
     await reporter.report()
     await reporter.report()
     await reporter.report()
@@ -263,7 +263,7 @@ async def test_hits_go_to_whoever_takes_them(replicas: tuple[Served, Served]) ->
     one, other = replicas
     await one.stop()
     hits = HitCounts()
-    hits.add(["r1"], 100.5)
+    hits.add("s", ["r1"], 100.5, recipients_asked=0)
     async with Dialers((f"config-api:{other.port}",), None) as dialers:
         reporter = HitReporter(dialers, hits)
         for _ in range(3):

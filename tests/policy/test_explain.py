@@ -7,7 +7,7 @@ import pytest
 from posthouse.policy.v1 import policy_pb2
 
 from tests.peers.dns import DnsServer
-from tests.policy.requests import auth, connect, rcpt, replied
+from tests.policy.requests import auth, connect, rcpt, replied, request
 from tests.policy.serving import serving
 from tests.policy.world import STRANGER, snapshot
 
@@ -95,8 +95,7 @@ async def test_explaining_counts_nothing() -> None:
     async with serving(rules) as policy, policy.stream() as stream:
         for _ in range(3):
             response = await policy.stub.Explain(policy_pb2.ExplainRequest(facts=rcpt("ghost@local.test")))
-            # It would be the one that reaches the number.
-            assert replied(response.verdict) == "550 5.7.1"
+            assert replied(response.verdict) == "550 5.1.1"
         assert [replied(one) for one in await stream.ask(connect())] == ["accept"]
         assert (await policy.stub.ListBlockedClients(policy_pb2.ListBlockedClientsRequest())).clients == []
 
@@ -173,11 +172,15 @@ async def test_a_blocked_client_is_listed_refused_and_let_in_again() -> None:
         assert list(map(replied, verdicts)) == [
             "550 5.1.1",
             "accept",
-            "550 5.7.1",
-            "550 5.7.1",
-            "550 5.7.1",
+            # The one that reaches the number is answered as what it is, and the block begins after it (F31).
+            "550 5.1.1",
+            "421 4.7.0",
+            "421 4.7.0",
             "421 4.7.0",
         ]
+        assert [verdict.close for verdict in verdicts] == [False, False, False, True, True, True]
+        mail = request("mail", client=client)
+        assert [replied(one) for one in await stream.ask(mail)] == ["421 4.7.0"]
         (blocked,) = (await policy.stub.ListBlockedClients(policy_pb2.ListBlockedClientsRequest())).clients
         assert (blocked.client, blocked.reason, blocked.count) == ("2001:db8:1:2::/64", "unknown_recipients", 2)
         assert (blocked.blocked_at.seconds, blocked.ends_at.seconds) == (int(now), int(now) + 1800)
@@ -238,3 +241,46 @@ async def test_hits_of_access_rules_are_counted() -> None:
         "a1": (1, 1_800_000_000.0),
     }
     assert policy.hits.take() == {}
+
+
+async def test_a_hit_is_counted_once_a_message() -> None:
+    """Whether its recipients are refused or not."""
+    rules = snapshot(
+        {
+            "access_rules": [
+                {"id": "b1", "list": "block", "criterion": "sender", "value": "joe@sender.test", "action": "reject"},
+                {"id": "a1", "list": "allow", "criterion": "domain", "value": "friend.test"},
+                {"id": "b2", "list": "block", "criterion": "recipient", "value": "bob@local.test", "action": "discard"},
+            ]
+        }
+    )
+    async with serving(rules, clock=lambda: 1_800_000_000.0) as policy, policy.stream() as stream:
+        for session in ("s1", "s2"):
+            for sender in ("joe@sender.test", "joe@sender.test", "ann@friend.test"):
+                for number, recipient in enumerate(("alice@local.test", "alice@local.test", "bob@local.test")):
+                    asked = rcpt(recipient, sender, session_id=session)
+                    asked.transaction.recipients_asked = number
+                    await stream.ask(asked)
+    hits = {rule_id: count for rule_id, (count, _) in policy.hits.take().items()}
+    # Two messages of joe's and one of ann's in each session; a domain that is allowed lifts the rule on bob.
+    assert hits == {"b1": 4, "a1": 2, "b2": 4}
+
+
+async def test_what_becomes_of_a_discarded_message_is_explained_as_it_would_be() -> None:
+    """Nobody asks at the end of data when nobody is left to have the message."""
+    rules = snapshot(
+        {
+            "content_checks": {"antivirus": {"mode": "enforce", "clamd": "127.0.0.1:3310"}},
+            "access_rules": [
+                {"id": "b1", "list": "block", "criterion": "sender", "value": "joe@sender.test", "action": "discard"}
+            ],
+        }
+    )
+    facts = request("end_of_data")
+    facts.transaction.sender = b"joe@sender.test"
+    facts.transaction.recipients.append(b"alice@local.test")
+    facts.content.virus.outcome = policy_pb2.VirusScan.OUTCOME_INFECTED
+    async with serving(rules) as policy:
+        response = await policy.stub.Explain(policy_pb2.ExplainRequest(facts=facts))
+    assert (replied(response.verdict), response.verdict.rule_id) == ("discard", "b1")
+    assert outcomes(response, "END_OF_DATA") == {}

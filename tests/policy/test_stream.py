@@ -190,12 +190,12 @@ async def test_a_new_snapshot_holds_from_the_next_decision_and_brings_its_profil
         (verdict,) = await stream.ask(rcpt("alice@local.test"))
         assert not verdict.HasField("profile")
         policy.engine.use(snapshot({"revision": 8, "general": {"profile": {"max_recipients": 100}}, "accounts": []}))
-        verdicts = await stream.ask(rcpt("alice@local.test"), rcpt("info@local.test"))
+        verdicts = await stream.ask(rcpt("alice@local.test"), rcpt("forward@local.test"))
         assert list(map(replied, verdicts)) == ["550 5.1.1", "accept"]
         assert verdicts[1].snapshot_revision == 8
         assert [(one.profile.revision, one.profile.max_recipients) for one in verdicts] == [(8, 100)] * 2
         # Who holds it already is not told again.
-        (verdict,) = await stream.ask(rcpt("info@local.test", revision=8))
+        (verdict,) = await stream.ask(rcpt("forward@local.test", revision=8))
         assert not verdict.HasField("profile")
 
 
@@ -230,6 +230,7 @@ async def test_the_profile_says_what_a_session_needs() -> None:
         ({"connection_policy": {"max_messages_per_minute": 5}}, STRANGER, 1, {"MAIL"}),
         ({"connection_policy": {"max_messages_per_minute": 5}}, TRUSTED, 1, set()),
         ({"general": {"profile": {"reject_message_over_recipient_limit": True}}}, STRANGER, 1, set()),
+        ({"advanced_security": {"max_unknown_recipients_per_day": 5}}, STRANGER, 1, {"MAIL"}),
         ({"content_checks": {"spf": {"mode": "shadow"}}}, STRANGER, 1, {"END_OF_DATA"}),
         ({"content_checks": {"dmarc": "enforce"}}, TRUSTED, 1, set()),
         ({"content_checks": {"antivirus": {"mode": "enforce", "clamd": "c:1"}}}, TRUSTED, 1, {"END_OF_DATA"}),

@@ -8,17 +8,22 @@ from argon2 import PasswordHasher
 from services.policy.credentials import CredentialChecker, Credentials
 from services.policy.failures import failure_limits
 from services.policy.rules.authentication import CredentialOutcome
-from services.policy.rules.configuration import Account
+from tests.policy.world import snapshot
 
 HASH = PasswordHasher(time_cost=1, memory_cost=64).hash(b"right")
 
 
-@pytest.mark.parametrize("accounts", [{}, {"alice": Account("1", "alice", HASH)}], ids=["none", "another"])
-async def test_an_unknown_login_is_refused(accounts: dict[str, Account]) -> None:
+@pytest.mark.parametrize(
+    "accounts", [[], [{"id": "1", "login": "alice", "password_hash": HASH}]], ids=["none", "another"]
+)
+async def test_an_unknown_login_is_refused(accounts: list[dict[str, str]]) -> None:
     checker = CredentialChecker(failure_limits("memory://"))
     try:
         for _ in range(2):
             given = Credentials("PLAIN", b"", b"nobody", b"right")
-            assert await checker.check(given, accounts, "192.0.2.1") == (CredentialOutcome.REFUSED, None)
+            assert await checker.check(given, snapshot({"accounts": accounts}), "192.0.2.1") == (
+                CredentialOutcome.REFUSED,
+                None,
+            )
     finally:
         checker.close()

@@ -22,7 +22,7 @@ PASSWORD = b"correct horse"
 # As cheap as argon2id gets; the real cost is config_api's choice.
 CHEAP = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
 
-# The defaults of the settings, and a small world: two accounts, an alias, two relay domains, a trusted network.
+# The defaults of the settings, and a small world: two accounts, two aliases, two relay domains, a trusted network.
 DEFAULTS: dict[str, Any] = {
     "revision": 7,
     "general": {
@@ -57,7 +57,10 @@ DEFAULTS: dict[str, Any] = {
         {"id": "a1", "login": "alice", "addresses": ["alice@local.test", "alice.b@local.test"]},
         {"id": "a2", "login": "bob", "addresses": ["bob@local.test"]},
     ],
-    "alias_addresses": ["info@local.test"],
+    "aliases": [
+        {"id": "al1", "address": "info@local.test", "targets": ["alice@local.test"]},
+        {"id": "al2", "address": "forward@local.test", "targets": ["ann@elsewhere.test"]},
+    ],
 }
 
 _MODES = {"off", "shadow", "enforce"}

@@ -37,8 +37,10 @@ Encode = Callable[[str, Body, Sealer], Pieces]
 def pieces(kind: str, document_id: str, body: Body, sealer: Sealer) -> Pieces:
     """The pieces of an object. Raises SealError when a secret in it can't be opened."""
     encode = _ENCODERS.get(kind)
-    if encode is None or body.get("enabled") is False:
+    if encode is None:
         return NOTHING
+    if body.get("enabled") is False:
+        return _disabled_account(body) if kind == "accounts" else NOTHING
     return encode(document_id, body, sealer)
 
 
@@ -168,10 +170,15 @@ def _account(document_id: str, body: Body, _: Sealer) -> Pieces:
     )
 
 
+def _disabled_account(body: Body) -> Pieces:
+    """An account owns its addresses also while it is disabled: nobody else may send as it."""
+    return Pieces(pb.PolicySnapshot(disabled_account_addresses=body["addresses"]).SerializeToString())
+
+
 def _alias(document_id: str, body: Body, _: Sealer) -> Pieces:
     alias = pb.Alias(id=document_id, address=body["address"], targets=body["targets"])
     return Pieces(
-        pb.PolicySnapshot(alias_addresses=[body["address"]]).SerializeToString(),
+        pb.PolicySnapshot(aliases=[alias]).SerializeToString(),
         pb.RelaySnapshot(aliases=[alias]).SerializeToString(),
     )
 

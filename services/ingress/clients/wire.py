@@ -110,6 +110,7 @@ def _describe(message: policy_pb2.Transaction, facts: Transaction, recipient: by
     message.SetInParent()
     message.sender = facts.sender
     message.recipient = recipient
+    message.recipients_asked = facts.recipients_asked
     if parameters is not NO_MAIL_PARAMETERS:
         message.declared_size = parameters.size
         message.body = _BODY[parameters.body]

@@ -131,6 +131,7 @@ async def rcpt(dialogue: Dialogue, argument: bytes) -> None:
     discard = transaction.discard
     if discard is None:
         verdict = await dialogue.decide(Stage.RCPT, recipient=address)
+        transaction.recipients_asked += 1
         if verdict.action is Action.REJECT and verdict.reply is not None:
             if verdict.refuses_message:
                 transaction.refusal_reason = verdict.reason_id

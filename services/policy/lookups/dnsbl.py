@@ -14,54 +14,47 @@ from services.policy.rules.lookup import Finding, Outcome
 
 log = structlog.get_logger(__name__)
 
-# RFC 5782 5: these are listed in every list of IPv4 or IPv6 addresses, or in none.
-_LISTED = {4: "127.0.0.2", 6: "::ffff:7f00:2"}
-_UNLISTED = {4: "127.0.0.1", 6: "::ffff:7f00:1"}
+# RFC 5782 5: a list that has these lists the whole world. The other test entry, 127.0.0.2, many lists do without.
+_NEVER_LISTED = {4: "127.0.0.1", 6: "::ffff:7f00:1"}
 
 
 class BlockLists:
-    """Asks lists about clients; a list that fails its test entries is ignored, and says so in the metrics."""
+    """Asks lists about clients. A list that lists everybody is not asked, and says so in the metrics."""
 
-    def __init__(self, resolver: Resolver) -> None:
-        self._resolver = resolver
-        self._broken: dict[str, str] = {}
+    def __init__(self) -> None:
+        # Zone to its fault, empty where it has none.
+        self._faults: dict[str, str] = {}
 
-    async def listing(self, address: str, zone: str) -> Found:
+    async def listing(self, resolver: Resolver, address: str, zone: str) -> Found:
         """The A records of the client in one list. The test entries are asked beside it, and remembered likewise."""
-        answer, listed, unlisted = await self._ask(zone, address, _LISTED[4], _UNLISTED[4])
-        if listed.outcome is Outcome.NONE and ip_address(address).version == 6:
-            # A list of IPv6 addresses alone has test entries of its own.
-            listed, unlisted = await self._ask(zone, _LISTED[6], _UNLISTED[6])
-        fault = self._fault(answer, listed, unlisted)
-        self._note(zone, fault)
-        if fault:
-            return Found(Finding(Outcome.NO_ANSWER, answer.records, fault), answer.expires_at)
-        if answer.outcome is Outcome.FOUND and Outcome.NO_ANSWER in (listed.outcome, unlisted.outcome):
+        versions = (4,) if ip_address(address).version == 4 else (4, 6)
+        tests = [(query_name(_NEVER_LISTED[version], zone), "A") for version in versions]
+        for known in (resolver.cached(*test) for test in tests):
+            if known is not None and known.outcome is Outcome.FOUND:
+                return self._broken_list(zone, known, "its test entry that is never listed is")
+        answer, *never_listed = await resolver.resolve_all([(query_name(address, zone), "A"), *tests])
+        for test in never_listed:
+            if test.outcome is Outcome.FOUND:
+                return self._broken_list(zone, test, "its test entry that is never listed is")
+        if any(not _sane(record) for record in answer.records):
+            # Query refused, wrong resolver, parked domain (C83).
+            return self._broken_list(zone, answer, "answers with codes that are no listing")
+        self._note(zone, "")
+        if answer.outcome is Outcome.FOUND and any(test.outcome is Outcome.NO_ANSWER for test in never_listed):
             # Nobody is refused by a list that can't be told from a broken one.
-            expires_at = min(answer.expires_at, listed.expires_at, unlisted.expires_at)
+            expires_at = min(one.expires_at for one in (answer, *never_listed))
             return Found(Finding(Outcome.NO_ANSWER, answer.records, "no answer about the test entries"), expires_at)
         return Found(Finding(answer.outcome, answer.records), answer.expires_at)
 
-    async def _ask(self, zone: str, *addresses: str) -> list[Answer]:
-        return await self._resolver.resolve_all([(query_name(address, zone), "A") for address in addresses])
-
-    @staticmethod
-    def _fault(answer: Answer, listed: Answer, unlisted: Answer) -> str:
-        """Why the answer says nothing; empty when it does."""
-        if listed.outcome is Outcome.NONE:
-            return "its test entry that is always listed is not"
-        if unlisted.outcome is Outcome.FOUND:
-            return "its test entry that is never listed is"
-        if any(not _sane(record) for record in (*answer.records, *listed.records)):
-            # Query refused, wrong resolver, parked domain (C83).
-            return "answers with codes that are no listing"
-        return ""
+    def _broken_list(self, zone: str, answer: Answer, fault: str) -> Found:
+        self._note(zone, fault)
+        return Found(Finding(Outcome.NO_ANSWER, answer.records, fault), answer.expires_at)
 
     def _note(self, zone: str, fault: str) -> None:
-        known = self._broken.get(zone)
+        known = self._faults.get(zone)
         if known == fault:
             return
-        self._broken[zone] = fault
+        self._faults[zone] = fault
         DNSBL_ZONE_BROKEN.labels(zone).set(bool(fault))
         if fault:
             log.warning("dnsbl_zone_broken", zone=zone, reason=fault)

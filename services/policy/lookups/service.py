@@ -29,7 +29,7 @@ class Lookups:
     """One process's look-ups. `seconds`: for all that one decision waits for together."""
 
     def __init__(self, resolver: Resolver, spf: SpfChecker, *, seconds: float) -> None:
-        self._block_lists = BlockLists(resolver)
+        block_lists = BlockLists()
         self._seconds = seconds
         self._known: OrderedDict[Question, Found] = OrderedDict()
         self._under_way: dict[Question, asyncio.Task[Finding]] = {}
@@ -37,7 +37,7 @@ class Lookups:
             Lookup.CLIENT_NAME: lambda question: names.client_name(resolver, question.subject),
             Lookup.HELO_DOMAIN: lambda question: names.host(resolver, question.subject),
             Lookup.SENDER_DOMAIN: lambda question: names.mail_domain(resolver, question.subject),
-            Lookup.DNSBL: lambda question: self._block_lists.listing(question.subject, question.zone),
+            Lookup.DNSBL: lambda question: block_lists.listing(resolver, question.subject, question.zone),
             Lookup.SPF: spf.check,
             Lookup.DMARC: lambda question: dmarc.record(resolver, question.subject),
         }

@@ -78,8 +78,21 @@ def recipient_exempts(check: Check, recipient: Party, facts: Facts) -> str:
     return ""
 
 
+def discarded_by(facts: Facts, snapshot: Snapshot) -> str:
+    """Id of the discard rule in force that swallows this mail, refused by nobody else; empty: none."""
+    if snapshot.access.has_discard:
+        for rule in _DISCARDS_IN_FORCE:
+            if rule.mode(snapshot) is Mode.ENFORCE and not rule.exempt(facts, snapshot):
+                objection = rule.judge(facts, snapshot)
+                if objection is not None:
+                    return objection.rule_id
+    return ""
+
+
 def discards(recipient: Party, facts: Facts, snapshot: Snapshot) -> bool:
     """Whether this recipient, answered as accepted, was discarded by a block rule; seen from later stages."""
+    if not snapshot.access.has_discard:
+        return False
     at_rcpt = Facts(
         stage=Stage.RCPT,
         now=facts.now,
@@ -88,12 +101,7 @@ def discards(recipient: Party, facts: Facts, snapshot: Snapshot) -> bool:
         sender=facts.sender,
         recipient=recipient,
     )
-    for rule in RULES:
-        if rule.mode(snapshot) is Mode.ENFORCE and not rule.exempt(at_rcpt, snapshot):
-            objection = rule.judge(at_rcpt, snapshot)
-            if objection is not None:
-                return objection.action is Action.DISCARD
-    return False
+    return bool(discarded_by(at_rcpt, snapshot))
 
 
 def _lifted_by_any(facts: Facts, snapshot: Snapshot) -> str:
@@ -116,24 +124,34 @@ def _objection(rule: AccessRule) -> Objection:
     return Objection(ACCESS_DENIED, rule_id=rule.id, explanation=kind)
 
 
-def _block(criterion: Criterion, mode: Mode) -> Rule:
-    """The rule that tries the block list's entries of one criterion that are in one mode."""
+def _block(criterion: Criterion, mode: Mode, *, discard: bool) -> Rule:
+    """The rule that tries the block list's entries of one criterion that have one action and are in one mode."""
 
     def judge(facts: Facts, _snapshot: Snapshot) -> Objection | None:
         for rule in matches(facts):
-            if not rule.allow and rule.criterion is criterion and rule.mode is mode and facts.now < rule.expires_at:
+            if (
+                not rule.allow
+                and rule.criterion is criterion
+                and rule.discard is discard
+                and rule.mode is mode
+                and facts.now < rule.expires_at
+            ):
                 return _objection(rule)
         return None
 
     def on(snapshot: Snapshot) -> Mode:
-        return mode if (criterion, False, mode) in snapshot.access.kinds else Mode.OFF
+        return mode if (criterion, discard, mode) in snapshot.access.blocks else Mode.OFF
 
     lifted: Callable[[Facts, Snapshot], str] = _lifted_by_address if criterion in _BY_ADDRESS else _lifted_by_any
-    return Rule(f"blocked_{criterion}", Stage.RCPT, on, judge, exempt=lifted, by_lists=True)
+    return Rule(f"blocked_{criterion}", Stage.RCPT, on, judge, exempt=lifted, by_lists=True, for_postmaster=True)
 
 
-RULES = tuple(
-    _block(criterion, mode)
-    for criterion in (Criterion.IP, Criterion.NETWORK, Criterion.SENDER, Criterion.RECIPIENT)
-    for mode in (Mode.ENFORCE, Mode.SHADOW)
-)
+def _blocks(*modes: Mode, discard: bool) -> tuple[Rule, ...]:
+    criteria = (Criterion.IP, Criterion.NETWORK, Criterion.SENDER, Criterion.DOMAIN, Criterion.RECIPIENT)
+    return tuple(_block(criterion, mode, discard=discard) for criterion in criteria for mode in modes)
+
+
+# Tried before everything else at RCPT: what they swallow is neither refused nor counted.
+DISCARDS = _blocks(Mode.ENFORCE, Mode.SHADOW, discard=True)
+REJECTIONS = _blocks(Mode.ENFORCE, Mode.SHADOW, discard=False)
+_DISCARDS_IN_FORCE = _blocks(Mode.ENFORCE, discard=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import unicodedata
+from contextlib import suppress
 from enum import Enum
 
+from libs.smtp.address import parse_address
 from libs.smtp.reply import (
     AUTH_UNAVAILABLE,
     BAD_CREDENTIALS,
@@ -11,6 +14,7 @@ from libs.smtp.reply import (
     ENCRYPTION_REQUIRED_FOR_AUTH,
     NOT_IMPLEMENTED,
 )
+from services.policy.rules.configuration import Account
 from services.policy.rules.model import Facts, Objection, Rule, Snapshot, Stage, always, when
 
 MECHANISMS = ("PLAIN", "LOGIN")
@@ -43,6 +47,20 @@ OUTCOMES: dict[CredentialOutcome, tuple[str, Objection]] = {
         Objection(AUTH_UNAVAILABLE, explanation="Passwords can't be checked at the moment."),
     ),
 }
+
+
+def login_key(login: str) -> str:
+    """What a login is compared by where case is not to matter; `login` composed (NFC)."""
+    return unicodedata.normalize("NFC", login.lower())
+
+
+def account_of(login: str, snapshot: Snapshot) -> Account | None:
+    """Whose login or address this is, without case; an account's own spelling goes before another's."""
+    account = snapshot.accounts.get(login) or snapshot.logins.get(login_key(login))
+    if account is None and "@" in login:
+        with suppress(ValueError):
+            account = snapshot.logins.get(parse_address(login).local_key())
+    return account
 
 
 def _not_offered(_facts: Facts, snapshot: Snapshot) -> Objection | None:

@@ -22,8 +22,6 @@ class Account:
     id: str
     login: str
     password_hash: str = field(repr=False)
-    # Keys of the addresses (`Party.local_key`).
-    addresses: frozenset[str] = frozenset()
 
     @property
     def proof(self) -> bytes:

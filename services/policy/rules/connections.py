@@ -7,16 +7,13 @@ from libs.smtp.reply import (
     CONNECTION_RATE,
     MESSAGE_RATE,
     TOO_MANY_CONNECTIONS,
-    TOO_MANY_UNKNOWN_RECIPIENTS,
 )
 from services.policy.rules import exemptions
+from services.policy.rules.access import discarded_by
 from services.policy.rules.configuration import Mode
 from services.policy.rules.model import Facts, Objection, Rule, Snapshot, Stage, when
 
 _BLOCKED = Objection(CLIENT_BLOCKED, close=True, explanation="The client is blocked until the end of the day.")
-_BLOCKED_RECIPIENT = Objection(
-    TOO_MANY_UNKNOWN_RECIPIENTS, explanation="The client named too many unknown recipients and is blocked for the day."
-)
 _TOO_MANY = Objection(
     TOO_MANY_CONNECTIONS, close=True, explanation="The client has as many connections open as it may have."
 )
@@ -40,15 +37,11 @@ def message_rate(snapshot: Snapshot) -> Mode:
     return when(snapshot.connection_policy.max_messages_per_minute > 0)
 
 
-def _blocked_at_connect(facts: Facts, _snapshot: Snapshot) -> Objection | None:
-    return _BLOCKED if facts.counts.blocked else None
-
-
-def _blocked_at_rcpt(facts: Facts, snapshot: Snapshot) -> Objection | None:
-    named = facts.counts.unknown_recipients_today
-    if facts.counts.blocked or (named is not None and named >= snapshot.advanced.max_unknown_recipients_per_day):
-        return _BLOCKED_RECIPIENT
-    return None
+def _blocked(facts: Facts, _snapshot: Snapshot) -> Objection | None:
+    """The block begins after the recipient that reached the number, which is answered as what it is."""
+    if not facts.counts.blocked or (facts.asked_before and facts.recipient.is_unknown):
+        return None
+    return _BLOCKED
 
 
 def _too_many_connections(facts: Facts, snapshot: Snapshot) -> Objection | None:
@@ -67,13 +60,23 @@ def _too_much_mail(facts: Facts, snapshot: Snapshot) -> Objection | None:
 
 
 BLOCKED_CLIENT = Rule(
-    "client_blocked", Stage.CONNECT, blocking, _blocked_at_connect, exempt=exemptions.never_blocked, counted=True
+    "client_blocked", Stage.CONNECT, blocking, _blocked, exempt=exemptions.never_blocked, counted=True
 )
-BLOCKED_SESSION = Rule(
+BLOCKED_SENDER = Rule(
+    "client_blocked",
+    Stage.MAIL,
+    blocking,
+    _blocked,
+    # What a rule on the client or the sender discards is refused by nobody.
+    exempt=exemptions.any_of(exemptions.never_blocked, discarded_by),
+    session_exempt=exemptions.never_blocked,
+    counted=True,
+)
+BLOCKED_RECIPIENT = Rule(
     "client_blocked",
     Stage.RCPT,
     blocking,
-    _blocked_at_rcpt,
+    _blocked,
     exempt=exemptions.never_blocked,
     counted=True,
     for_postmaster=True,

@@ -7,8 +7,9 @@ from ipaddress import IPv4Address
 
 from libs.smtp.reply import (
     DKIM_FAILED,
+    DKIM_NO_ANSWER,
     DMARC_FAILED,
-    DNS_NO_ANSWER,
+    DMARC_NO_ANSWER,
     DNSBL_LISTED,
     SCAN_FAILED,
     SPF_FAILED,
@@ -44,11 +45,11 @@ _VIRUS = Objection(VIRUS_FOUND, explanation="The scanner found a virus.")
 _VIRUS_DISCARDED = Objection(None, action=Action.DISCARD, explanation="The scanner found a virus.")
 _SCAN_ERROR = Objection(SCAN_FAILED, explanation="The message could not be scanned.")
 _DKIM_FAIL = Objection(DKIM_FAILED, explanation="Every DKIM signature of the message fails.")
-_DKIM_TEMPERROR = Objection(DNS_NO_ANSWER, explanation="DKIM: the DNS gives no answer about a key.")
+_DKIM_TEMPERROR = Objection(DKIM_NO_ANSWER, explanation="DKIM: the DNS gives no answer about a key.")
 _DMARC_REJECT = Objection(DMARC_FAILED, explanation="DMARC: the From domain's policy is reject.")
 _DMARC_NO_FROM = Objection(DMARC_FAILED, explanation="DMARC: the message has no From address to judge by.")
 _DMARC_QUARANTINE = Objection(None, quarantine=True, explanation="DMARC: the From domain's policy is quarantine.")
-_DMARC_TEMPERROR = Objection(DNS_NO_ANSWER, explanation="DMARC: the DNS gives no answer, and nothing else passes.")
+_DMARC_TEMPERROR = Objection(DMARC_NO_ANSWER, explanation="DMARC: the DNS gives no answer, and nothing else passes.")
 
 
 def any_check(snapshot: Snapshot) -> bool:
@@ -60,9 +61,10 @@ def any_check(snapshot: Snapshot) -> bool:
 def checks_needed(facts: Facts, snapshot: Snapshot) -> Checks:
     """The checks that ingress must run for this recipient's sake."""
     checks = snapshot.content_checks
-    if facts.for_postmaster or not any_check(snapshot):
+    if not any_check(snapshot):
         return NO_CHECKS
-    stranger = not exemptions.stranger_checks(facts, snapshot)
+    # Nobody's signature decides about mail for postmaster, but it may go on to an external one and is scanned.
+    stranger = not facts.for_postmaster and not exemptions.stranger_checks(facts, snapshot)
     # DMARC judges by DKIM too.
     dkim = stranger and (
         (checks.dkim is not Mode.OFF and not _dkim_exempt(facts, snapshot))
@@ -150,8 +152,7 @@ def _needs_scan(facts: Facts, snapshot: Snapshot) -> bool:
     if not facts.recipients:
         return True
     return any(
-        not recipient.is_postmaster
-        and not access.recipient_exempts(Check.ANTIVIRUS, recipient, facts)
+        not access.recipient_exempts(Check.ANTIVIRUS, recipient, facts)
         and not access.discards(recipient, facts, snapshot)
         for recipient in facts.recipients
     )
@@ -159,12 +160,12 @@ def _needs_scan(facts: Facts, snapshot: Snapshot) -> bool:
 
 def _virus(facts: Facts, snapshot: Snapshot) -> Objection | None:
     settings = snapshot.content_checks.antivirus
+    if facts.content.scan is ScanOutcome.CLEAN or not _needs_scan(facts, snapshot):
+        return None
     if facts.content.scan is ScanOutcome.INFECTED:
         return _VIRUS_DISCARDED if settings.discard else _VIRUS
     # Not scanned: the setting was turned on while the message was on its way.
-    if facts.content.scan is ScanOutcome.CLEAN or settings.accept_on_error or not _needs_scan(facts, snapshot):
-        return None
-    return _SCAN_ERROR
+    return None if settings.accept_on_error else _SCAN_ERROR
 
 
 # DKIM
@@ -247,6 +248,7 @@ ANTIVIRUS = Rule(
     lambda snapshot: snapshot.content_checks.antivirus.mode,
     _virus,
     exempt=access.exempts(Check.ANTIVIRUS),
+    for_postmaster=True,
 )
 DKIM = Rule(
     "dkim",

@@ -9,11 +9,12 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from services.policy.rules import exemptions
+from services.policy.rules.access import discarded_by
 from services.policy.rules.model import Counts, Facts, Snapshot, Stage
 
 
 class Counter(StrEnum):
-    """Each has its field in `Counts`."""
+    """Each but the last has its field in `Counts`; no rule reads the last one."""
 
     BLOCKED = "blocked"
     CONNECTIONS = "connections"
@@ -74,8 +75,6 @@ def counted(asked: Sequence[Operation], numbers: Sequence[int | None]) -> Counts
             counts.connections_this_minute = number
         elif counter is _MESSAGES_THIS_MINUTE:
             counts.messages_this_minute = number
-        else:
-            counts.unknown_recipients_today = number
     return counts
 
 
@@ -110,10 +109,17 @@ def _at_connect(facts: Facts, snapshot: Snapshot) -> Sequence[Operation]:
 
 
 def _at_mail(facts: Facts, snapshot: Snapshot) -> Sequence[Operation]:
-    limited = snapshot.connection_policy.max_messages_per_minute > 0
-    if not limited or (facts.may_be_exempt and exemptions.connection_policy(facts, snapshot)):
-        return ()
-    return (_in_minute(_MESSAGES_THIS_MINUTE, facts),)
+    asked: tuple[Operation, ...] = ()
+    may_be_exempt = facts.may_be_exempt
+    if snapshot.advanced.max_unknown_recipients_per_day and not (
+        may_be_exempt and exemptions.never_blocked(facts, snapshot)
+    ):
+        asked = _blocked(facts.client.key)
+    if snapshot.connection_policy.max_messages_per_minute and not (
+        may_be_exempt and exemptions.connection_policy(facts, snapshot)
+    ):
+        asked += (_in_minute(_MESSAGES_THIS_MINUTE, facts),)
+    return asked
 
 
 def _in_minute(counter: Counter, facts: Facts) -> Operation:
@@ -133,7 +139,7 @@ def _at_rcpt(facts: Facts, snapshot: Snapshot) -> Sequence[Operation]:
         return ()
     client = facts.client.key
     recipient = facts.recipient
-    if not recipient.is_unknown or exemptions.logged_in(facts, snapshot) or recipient.is_postmaster:
+    if not recipient.is_unknown or exemptions.logged_in(facts, snapshot) or discarded_by(facts, snapshot):
         return _blocked(client)
     return (
         *_blocked(client),
@@ -141,7 +147,7 @@ def _at_rcpt(facts: Facts, snapshot: Snapshot) -> Sequence[Operation]:
             Counter.UNKNOWN_RECIPIENTS_TODAY,
             client,
             day_end(facts.now, snapshot.timezone),
-            member=_digest(recipient.local_key),
+            member=_digest(recipient.key),
             limit=limit,
         ),
     )

@@ -15,7 +15,8 @@ _LONGEST_WALK_LABELS = 7
 _POLICIES = ("none", "quarantine", "reject")
 # One level milder while the owner tests (RFC 9989 4.7, tag t).
 _MILDER = {"reject": "quarantine", "quarantine": "none", "none": "none"}
-_VERSION = re.compile(r"\s*v\s*=\s*DMARC1\s*(?:;|$)")
+# The tag's name has no case, its value has (RFC 9989 4.8).
+_VERSION = re.compile(r"\s*[vV]\s*=\s*DMARC1\s*(?:;|$)")
 _TAG = re.compile(r"\s*([A-Za-z][A-Za-z0-9_]*)\s*=\s*(.*?)\s*", re.DOTALL)
 _REPORT_URI = re.compile(r"\s*mailto:[^\s,!]+@[^\s,!]+(?:![0-9]+[kmgt]?)?\s*", re.IGNORECASE)
 

@@ -1,7 +1,8 @@
 """The rules in their order, and how they are tried. Pure.
 
-The order within RCPT: what the client may never do, what lists say, who may send where, whether the recipient exists,
-what costs nothing to know, and last what costs a look-up. So a recipient that is refused anyway waits for no look-up.
+The order within RCPT: what is discarded, what the client may never do, what lists say, who may send where, whether
+the recipient exists, what costs nothing to know, and last what costs a look-up. So a recipient that is refused anyway
+waits for no look-up.
 """
 
 from __future__ import annotations
@@ -49,16 +50,21 @@ RULES: tuple[Rule, ...] = (
     authentication.AGAIN,
     authentication.NEEDS_TLS,
     # MAIL
+    connections.BLOCKED_SENDER,
     relaying.LOGIN_REQUIRED,
     connections.MESSAGE_RATE_LIMIT,
     protocol.DECLARED_SIZE,
     # RCPT
-    connections.BLOCKED_SESSION,
+    *access.DISCARDS,
+    connections.BLOCKED_RECIPIENT,
     recipients.EXCESS,
-    *access.RULES,
+    *access.REJECTIONS,
     relaying.RELAY,
+    relaying.UNTRUSTED_ROUTING,
     relaying.SENDER_LOGIN,
     recipients.UNKNOWN,
+    recipients.ALIAS_LEADS_BACK,
+    recipients.ALIAS_ENDS_NOWHERE,
     sender.NON_FQDN,
     identity.NON_FQDN_HELO_NAME,
     identity.UNKNOWN_CLIENT,
@@ -210,7 +216,7 @@ class Rulebook:
         """With what a verdict carries beyond its decision."""
         stage = facts.stage
         if stage == _RCPT:
-            if facts.listed and not facts.for_postmaster:
+            if facts.listed:
                 hits = _hits(facts, verdict, self.snapshot)
                 if hits:
                     verdict = Verdict() if verdict is None else _own(verdict)

@@ -66,8 +66,10 @@ def any_of(*exemptions: Exempt) -> Exempt:
 
 # The connection policy does not hold for these.
 connection_policy = any_of(trusted_network, local_network, allowed_ip)
+# Nor does the sender policy.
+sender_policy = connection_policy
 # HELO and reverse-name rules.
-client_identity = any_of(logged_in, submission, allowed_ip)
+client_identity = any_of(logged_in, submission, trusted_network, local_network, allowed_ip)
 # DNSBL, SPF, DKIM and DMARC judge mail from strangers.
 stranger_checks = any_of(logged_in, trusted_network, local_network)
 # These are never blocked.

@@ -5,17 +5,25 @@ from __future__ import annotations
 from functools import lru_cache
 
 from libs.smtp.address import HeloKind, parse_helo
-from libs.smtp.reply import CLIENT_NAME_UNKNOWN, HELO_UNKNOWN, NON_FQDN_HELO
+from libs.smtp.reply import (
+    CLIENT_NAME_UNKNOWN,
+    CLIENT_NAME_UNKNOWN_NOW,
+    HELO_UNKNOWN,
+    HELO_UNKNOWN_NOW,
+    NON_FQDN_HELO,
+)
 from libs.smtp.value import value
 from services.policy.rules import exemptions
 from services.policy.rules.lookup import Lookup, Outcome, Question
 from services.policy.rules.model import Facts, Objection, Rule, Snapshot, Stage
 
 _NO_NAME = Objection(CLIENT_NAME_UNKNOWN, explanation="No reverse name of the client maps back to its address.")
-_NO_NAME_ANSWER = Objection(CLIENT_NAME_UNKNOWN, explanation="The DNS gives no answer about the client's reverse name.")
+_NO_NAME_ANSWER = Objection(
+    CLIENT_NAME_UNKNOWN_NOW, explanation="The DNS gives no answer about the client's reverse name."
+)
 _NON_FQDN = Objection(NON_FQDN_HELO, explanation="The HELO name is neither a full name nor an address literal.")
 _UNKNOWN = Objection(HELO_UNKNOWN, explanation="The HELO name has neither MX nor address.")
-_NO_ANSWER = Objection(HELO_UNKNOWN, explanation="The DNS gives no answer about the HELO name.")
+_NO_ANSWER = Objection(HELO_UNKNOWN_NOW, explanation="The DNS gives no answer about the HELO name.")
 
 _FOUND, _NONE = Outcome.FOUND, Outcome.NONE
 
@@ -85,7 +93,7 @@ UNKNOWN_CLIENT = Rule(
     Stage.RCPT,
     lambda snapshot: snapshot.connection_policy.reject_unknown_client_hostname,
     _unknown_client,
-    exempt=exemptions.any_of(exemptions.client_identity, exemptions.connection_policy),
+    exempt=exemptions.client_identity,
     asks=client_name_question,
     early=True,
 )

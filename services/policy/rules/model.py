@@ -95,15 +95,17 @@ class Snapshot:
     # What an address alone tells of a client.
     clients: ClientTable
     access: AccessTables
-    # Domain to recipients (`Party.matching_key`), None = any.
+    # Domain to recipients (`Party.key`), None = any.
     relay_domains: Mapping[str, frozenset[str] | None]
     local_domains: frozenset[str]
-    # Of accounts and aliases (`Party.local_key`).
-    local_recipients: frozenset[str]
     # By login as configured.
     accounts: Mapping[str, Account]
-    # By address (`Party.local_key`).
-    owners: Mapping[str, Account]
+    # By what a client may log in as: logins and addresses without case (`login_key`).
+    logins: Mapping[str, Account]
+    # Address (`Party.key`) to the id of the account that has it, DISABLED for one that is disabled.
+    owners: Mapping[str, str]
+    # Address of an alias (`Party.key`) to its targets, with their keys alone. Empty: the targets are not known.
+    aliases: Mapping[str, tuple[Party, ...]]
     # By `Party.wire`: those met lately.
     parties: dict[bytes, Party] = field(default_factory=dict)
 
@@ -154,7 +156,6 @@ class Counts:
     connections: int | None = None
     connections_this_minute: int | None = None
     messages_this_minute: int | None = None
-    unknown_recipients_today: int | None = None
     blocked: int | None = None
 
 
@@ -185,10 +186,12 @@ class Facts:
     sender: Party = NOBODY
     declared_size: int = 0
     recipient: Party = NOBODY
+    # Recipients of this message that were asked about before this one, whatever the answer.
+    recipients_asked: int = 0
     # Those answered with 250 so far; who they are, at END_OF_DATA.
     recipient_count: int = 0
     recipients: tuple[Party, ...] = ()
-    # At RCPT, this recipient; at DATA and END_OF_DATA, every recipient.
+    # At RCPT, this recipient; at END_OF_DATA, every recipient that was not discarded.
     for_postmaster: bool = False
     content: Content = NO_CONTENT
     counts: Counts = NO_COUNTS

@@ -7,27 +7,23 @@ has proved (C69).
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from libs.smtp.address import Address, from_wire, is_fqdn
+from services.policy.rules import recipients
+from services.policy.rules.aliases import AliasWalk
 from services.policy.rules.lookup import Lookup, Question
 from services.policy.rules.model import Snapshot
-from services.policy.rules.party import NOBODY, Party, matching_key
-from services.policy.rules.recipients import is_account, is_postmaster, is_unknown
+from services.policy.rules.party import NOBODY, Party
 
 _REMEMBERED = 20_000
 
 
 def party_of(address: Address) -> Party:
-    """With its keys alone."""
+    """With its key alone."""
     if address.is_null:
         return NOBODY
-    return Party(
-        wire=address.wire(),
-        local=address.local.lower(),
-        domain=address.domain,
-        local_key=address.local_key(),
-        matching_key=address.matching_key(),
-    )
+    return Party(wire=address.wire(), local=address.local.lower(), domain=address.domain, key=address.local_key())
 
 
 def party(wire: bytes, snapshot: Snapshot) -> Party:
@@ -43,26 +39,29 @@ def party(wire: bytes, snapshot: Snapshot) -> Party:
 
 
 def _under(snapshot: Snapshot, bare: Party) -> Party:
-    tables, domain = snapshot.access, bare.domain
-    key = matching_key(bare, snapshot.local_domains)
+    tables, domain, key = snapshot.access, bare.domain, bare.key
     is_ours = domain in snapshot.local_domains or domain in snapshot.relay_domains
-    return Party(
-        bare.wire,
-        bare.local,
-        domain,
-        bare.local_key,
-        bare.matching_key,
+    # A domain of ours exists, and so does the gateway's own name.
+    is_foreign = bool(domain) and not domain.startswith("[") and not is_ours and domain != snapshot.profile.hostname
+    walk = AliasWalk(snapshot)
+    walk.visit(bare)
+    owner = snapshot.owners.get(key)
+    is_postmaster = recipients.is_postmaster(bare, snapshot)
+    is_dead_alias = key in snapshot.aliases and not walk.ends_well and not is_postmaster
+    return replace(
+        bare,
         is_ours=is_ours,
-        is_postmaster=is_postmaster(bare, snapshot),
-        is_unknown=is_unknown(bare, snapshot),
-        is_account=is_account(bare, snapshot),
-        is_owned=bare.local_key in snapshot.owners,
+        is_postmaster=is_postmaster,
+        is_unknown=recipients.is_unknown(bare, snapshot),
+        ends_nowhere=is_dead_alias and not walk.leads_back,
+        leads_back=is_dead_alias and walk.leads_back,
+        is_account=recipients.is_account(bare, snapshot),
+        is_routed=recipients.is_routed(bare, snapshot),
+        owners=frozenset(walk.owners if owner is None else {*walk.owners, owner}),
         is_short=bool(domain) and not domain.startswith("[") and not is_fqdn(domain),
         # The null sender has no domain, and no rule is on it.
-        as_sender=tables.senders.get(key, ()) + tables.domains.get(domain, ()) if domain else (),
+        as_sender=tables.senders.get(key, ()) + tables.of_domain(domain) if domain else (),
         as_recipient=tables.recipients.get(key, ()) if domain else (),
-        domain_questions=(
-            () if not domain or domain.startswith("[") or is_ours else (Question(Lookup.SENDER_DOMAIN, domain),)
-        ),
+        domain_questions=(Question(Lookup.SENDER_DOMAIN, domain),) if is_foreign else (),
         quoted=json.dumps(bare.wire.decode("utf-8", "replace")),
     )

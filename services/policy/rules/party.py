@@ -1,4 +1,4 @@
-"""A sender, recipient or author, with the keys that its address is compared by. Pure."""
+"""A sender, recipient or author, with the key that its address is compared by. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from services.policy.rules.lookup import Question
 
 @value(frozen=True, slots=True)
 class Party:
-    """A sender, recipient or author: an address with the keys that it is compared by. `<>` has no local part.
+    """A sender, recipient or author. `<>` has no local part.
 
     What follows from the address under one snapshot is filled in by `parties.party`.
     """
@@ -19,18 +19,22 @@ class Party:
     local: str
     # A-labels or a literal; empty in `<>` and in `postmaster` with no domain.
     domain: str
-    # Among accounts and aliases, where the local part's case has no meaning; and anywhere else.
-    local_key: str
-    matching_key: str
+    # Local parts are compared without case, whatever the domain.
+    key: str
     # Mail for the domain is taken from anyone.
     is_ours: bool = False
     is_postmaster: bool = False
-    # The domain is ours, and the address does not exist there.
+    # The domain is ours, and the address is neither an account's nor an alias.
     is_unknown: bool = False
+    # An alias none of whose targets takes mail, and one that leads back to itself.
+    ends_nowhere: bool = False
+    leads_back: bool = False
     # An account here, an alias or postmaster.
     is_account: bool = False
-    # An account has the address.
-    is_owned: bool = False
+    # The local part names a further destination, at a relay domain that does not list the address.
+    is_routed: bool = False
+    # Ids of the accounts that own the address; DISABLED stands for any account that is disabled.
+    owners: frozenset[str] = frozenset()
     # The domain is one label only.
     is_short: bool = False
     # Access rules that match it as a sender and as a recipient, expired ones included.
@@ -42,9 +46,7 @@ class Party:
     quoted: str = '""'
 
 
-NOBODY = Party(b"", "", "", "", "")
+NOBODY = Party(b"", "", "", "")
 
-
-def matching_key(party: Party, local_domains: frozenset[str]) -> str:
-    """The key of an address in the tables: a local part's case has a meaning except at our own domains."""
-    return party.local_key if party.domain in local_domains else party.matching_key
+# No account has this id.
+DISABLED = ""

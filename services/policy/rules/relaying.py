@@ -13,8 +13,17 @@ _LOGIN_REQUIRED = Objection(AUTH_REQUIRED, explanation="Submission ports take ma
 _RELAY_DENIED = Objection(
     RELAY_DENIED, explanation="The domain is not ours, and the client is neither logged in nor trusted."
 )
-_NOT_OF_LOGIN = Objection(SENDER_LOGIN_MISMATCH, explanation="The sender is not an address of the logged-in account.")
-_OF_ANOTHER = Objection(SENDER_LOGIN_MISMATCH, explanation="The sender belongs to an account that is not logged in.")
+_ROUTED = Objection(
+    RELAY_DENIED, explanation="The local part names a further destination, and the client may not send there."
+)
+_NOT_OF_LOGIN = Objection(
+    SENDER_LOGIN_MISMATCH,
+    explanation="The sender is neither an address of the logged-in account nor an alias that leads to it.",
+)
+_OF_ANOTHER = Objection(
+    SENDER_LOGIN_MISMATCH,
+    explanation="The sender belongs to an account, and the client is not logged in as that account.",
+)
 _FROM_NOT_OF_LOGIN = Objection(FROM_LOGIN_MISMATCH, explanation="A From address is not of the logged-in account.")
 
 
@@ -39,6 +48,10 @@ def _relay_denied(facts: Facts, snapshot: Snapshot) -> Objection | None:
     return _RELAY_DENIED
 
 
+def _untrusted_routing(facts: Facts, snapshot: Snapshot) -> Objection | None:
+    return _ROUTED if facts.recipient.is_routed and not permission(facts, snapshot) else None
+
+
 def _match_mode(snapshot: Snapshot) -> Mode:
     # Nobody can log in while AUTH is off, so nobody could use an account's address.
     return when(snapshot.smtp_auth.enabled and snapshot.smtp_auth.sender_must_match_login)
@@ -55,8 +68,8 @@ def _sender_mismatch(facts: Facts, _snapshot: Snapshot) -> Objection | None:
     if not sender.domain:
         return None
     if facts.account is not None:
-        return None if sender.local_key in facts.account.addresses else _NOT_OF_LOGIN
-    return _OF_ANOTHER if sender.is_owned else None
+        return None if facts.account.id in sender.owners else _NOT_OF_LOGIN
+    return _OF_ANOTHER if sender.owners else None
 
 
 def _from_mismatch(facts: Facts, _snapshot: Snapshot) -> Objection | None:
@@ -65,7 +78,7 @@ def _from_mismatch(facts: Facts, _snapshot: Snapshot) -> Objection | None:
         return None
     # A field that we can't read to its end may show any address to a person.
     readable = content.authors and not content.from_unparsable
-    if readable and all(author.local_key in facts.account.addresses for author in content.authors):
+    if readable and all(facts.account.id in author.owners for author in content.authors):
         return None
     return _FROM_NOT_OF_LOGIN
 
@@ -80,6 +93,8 @@ def _without_login(facts: Facts, _snapshot: Snapshot) -> str:
 
 LOGIN_REQUIRED = Rule("login_required", Stage.MAIL, always, _login_required, session_exempt=_needs_no_login)
 RELAY = Rule("relay_denied", Stage.RCPT, always, _relay_denied)
+# The domain's own server might take such mail from us, as from a neighbour it trusts, and pass it on to anywhere.
+UNTRUSTED_ROUTING = Rule("untrusted_routing", Stage.RCPT, always, _untrusted_routing)
 SENDER_LOGIN = Rule("sender_login_mismatch", Stage.RCPT, _match_mode, _sender_mismatch, exempt=_match_exempt)
 FROM_LOGIN = Rule(
     "from_login_mismatch",

@@ -40,13 +40,13 @@ NON_FQDN = Rule(
     Stage.RCPT,
     lambda snapshot: snapshot.sender_policy.reject_non_fqdn_sender,
     _non_fqdn,
-    exempt=exemptions.allowed_ip,
+    exempt=exemptions.sender_policy,
 )
 UNKNOWN_DOMAIN = Rule(
     "unknown_sender_domain",
     Stage.RCPT,
     lambda snapshot: snapshot.sender_policy.reject_unknown_sender_domain,
     _unknown,
-    exempt=exemptions.allowed_ip,
+    exempt=exemptions.sender_policy,
     asks=_questions,
 )

@@ -82,7 +82,7 @@ def test_pages_that_became_small_are_joined() -> None:
 @pytest.mark.parametrize("size", [0, 1, 100, 127, 128, 16_383, 16_384, 300_000])
 def test_a_frame_is_what_protobuf_reads(size: int) -> None:
     # A string of `size` octets, its own tag and length aside.
-    content = pb.PolicySnapshot(alias_addresses=["a" * size]).SerializeToString()
+    content = pb.PolicySnapshot(disabled_account_addresses=["a" * size]).SerializeToString()
     for part in (pb.PolicySnapshotPart, pb.RelaySnapshotPart):
         assert part.DESCRIPTOR.fields_by_name["snapshot"].number == 1
     assert pb.PolicySnapshotPart.FromString(framed(content)).snapshot.SerializeToString() == content

@@ -227,7 +227,9 @@ async def test_what_each_consumer_is_told(service: Service) -> None:
     assert [(a.id, a.login, list(a.addresses)) for a in policy.accounts] == [
         (account["id"], "alice", ["Alice@ours.example"])
     ]
-    assert list(policy.alias_addresses) == ["Info@ours.example"]
+    # Nobody else may send as a disabled account, and an alias is judged by where it ends (F57, F18).
+    assert list(policy.disabled_account_addresses) == ["off@ours.example"]
+    assert policy.aliases == relay.aliases
     assert list(relay.account_addresses) == ["Alice@ours.example"]
     assert [(a.id, a.address, list(a.targets)) for a in relay.aliases] == [
         (alias["id"], "Info@ours.example", ["alice@ours.example"])

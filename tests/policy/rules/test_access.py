@@ -33,6 +33,7 @@ _RULES = st.one_of(
     st.tuples(st.just("sender"), _ADDRESSES),
     st.tuples(st.just("recipient"), _ADDRESSES),
     st.tuples(st.just("domain"), _DOMAINS),
+    st.tuples(st.just("domain"), st.builds(lambda domain: f".{domain}", _DOMAINS)),
     st.tuples(st.just("ip"), st.one_of(_IPV4, _IPV6)),
     st.tuples(st.just("network"), _NETWORKS),
 )
@@ -46,10 +47,9 @@ def _naive(of: Snapshot, rules: list[tuple[str, str]], facts: Facts) -> set[str]
         match criterion:
             case "sender" | "recipient":
                 given, wanted = (facts.sender if criterion == "sender" else facts.recipient), party(value.encode(), of)
-                local = given.domain == wanted.domain == "local.test"
-                hit = given.domain == wanted.domain and (
-                    given.local == wanted.local if local else given.wire == wanted.wire
-                )
+                hit = given.domain == wanted.domain and given.local == wanted.local
+            case "domain" if value.startswith("."):
+                hit = facts.sender.domain.endswith(value)
             case "domain":
                 hit = facts.sender.domain == value
             case _:
@@ -151,7 +151,8 @@ def test_what_is_remembered_of_addresses_is_bounded(monkeypatch: pytest.MonkeyPa
 
 def test_what_an_address_is_changes_with_the_snapshot() -> None:
     rule = {"id": "b1", "list": "block", "criterion": "recipient", "value": "ghost@local.test", "action": "reject"}
-    before, after = snapshot(), snapshot({"access_rules": [rule], "alias_addresses": ["ghost@local.test"]})
+    alias = [{"address": "ghost@local.test", "targets": ["alice@local.test"]}]
+    before, after = snapshot(), snapshot({"access_rules": [rule], "aliases": alias})
     assert [party(b"ghost@local.test", of).is_unknown for of in (before, after, before)] == [True, False, True]
     assert [len(party(b"ghost@local.test", of).as_recipient) for of in (before, after, before)] == [0, 1, 0]
 

@@ -263,7 +263,7 @@ class RelayDomain(_message.Message):
     """A-label, lower case, no trailing dot, as everywhere here."""
     @_builtins.property
     def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Full addresses, canonical; empty = any."""
+        """Full addresses, compared without case; empty = any."""
 
     def __init__(
         self,
@@ -778,6 +778,8 @@ class PolicySnapshot(_message.Message):
     CONNECTION_POLICY_FIELD_NUMBER: _builtins.int
     ADVANCED_SECURITY_FIELD_NUMBER: _builtins.int
     CONTENT_CHECKS_FIELD_NUMBER: _builtins.int
+    ALIASES_FIELD_NUMBER: _builtins.int
+    DISABLED_ACCOUNT_ADDRESSES_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
@@ -793,7 +795,7 @@ class PolicySnapshot(_message.Message):
     def accounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyAccount]: ...
     @_builtins.property
     def alias_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Alias addresses; their targets are relay's."""
+        """Aliases without their targets, as only snapshots on disk of before `aliases` have them."""
 
     @_builtins.property
     def access_rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___AccessRule]: ...
@@ -805,6 +807,12 @@ class PolicySnapshot(_message.Message):
     def advanced_security(self) -> Global___AdvancedSecurity: ...
     @_builtins.property
     def content_checks(self) -> Global___ContentChecks: ...
+    @_builtins.property
+    def aliases(self) -> _containers.RepeatedCompositeFieldContainer[Global___Alias]: ...
+    @_builtins.property
+    def disabled_account_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Nobody may send as such an address, and no mail is taken for it."""
+
     def __init__(
         self,
         *,
@@ -821,10 +829,12 @@ class PolicySnapshot(_message.Message):
         connection_policy: Global___ConnectionPolicy | None = ...,
         advanced_security: Global___AdvancedSecurity | None = ...,
         content_checks: Global___ContentChecks | None = ...,
+        aliases: _abc.Iterable[Global___Alias] | None = ...,
+        disabled_account_addresses: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["advanced_security", b"advanced_security", "connection_policy", b"connection_policy", "content_checks", b"content_checks", "created_at", b"created_at", "general", b"general", "sender_policy", b"sender_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_rules", b"access_rules", "accounts", b"accounts", "advanced_security", b"advanced_security", "alias_addresses", b"alias_addresses", "connection_policy", b"connection_policy", "content_checks", b"content_checks", "created_at", b"created_at", "general", b"general", "local_domains", b"local_domains", "relay_domains", b"relay_domains", "revision", b"revision", "sender_policy", b"sender_policy", "trusted_networks", b"trusted_networks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_rules", b"access_rules", "accounts", b"accounts", "advanced_security", b"advanced_security", "alias_addresses", b"alias_addresses", "aliases", b"aliases", "connection_policy", b"connection_policy", "content_checks", b"content_checks", "created_at", b"created_at", "disabled_account_addresses", b"disabled_account_addresses", "general", b"general", "local_domains", b"local_domains", "relay_domains", b"relay_domains", "revision", b"revision", "sender_policy", b"sender_policy", "trusted_networks", b"trusted_networks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

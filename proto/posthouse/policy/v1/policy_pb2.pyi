@@ -354,6 +354,7 @@ class Transaction(_message.Message):
     RECIPIENT_FIELD_NUMBER: _builtins.int
     RECIPIENTS_FIELD_NUMBER: _builtins.int
     RECIPIENT_COUNT_FIELD_NUMBER: _builtins.int
+    RECIPIENTS_ASKED_FIELD_NUMBER: _builtins.int
     sender: _builtins.bytes
     """Reverse-path without angle brackets: local part as sent, domain as an A-label in lower case. Empty is `<>`."""
     declared_size: _builtins.int
@@ -364,6 +365,8 @@ class Transaction(_message.Message):
     """RCPT: the recipient asked about, canonical like sender; `postmaster` with no domain is allowed."""
     recipient_count: _builtins.int
     """RCPT: how many recipients were answered with 250 before the one asked about."""
+    recipients_asked: _builtins.int
+    """RCPT: recipients of this message that policy was asked about before, whatever the answer."""
     @_builtins.property
     def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """DATA, END_OF_DATA: the recipients answered with 250, canonical, in order."""
@@ -378,10 +381,11 @@ class Transaction(_message.Message):
         recipient: _builtins.bytes = ...,
         recipients: _abc.Iterable[_builtins.bytes] | None = ...,
         recipient_count: _builtins.int = ...,
+        recipients_asked: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "declared_size", b"declared_size", "recipient", b"recipient", "recipient_count", b"recipient_count", "recipients", b"recipients", "sender", b"sender", "smtputf8", b"smtputf8"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "declared_size", b"declared_size", "recipient", b"recipient", "recipient_count", b"recipient_count", "recipients", b"recipients", "recipients_asked", b"recipients_asked", "sender", b"sender", "smtputf8", b"smtputf8"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

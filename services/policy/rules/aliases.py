@@ -1,0 +1,56 @@
+"""Where an alias ends: whether any of its targets takes mail, and which accounts own it. Pure.
+
+relay walks the same way when it expands recipients, so that what is accepted here can be delivered there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from services.policy.rules.model import Snapshot
+from services.policy.rules.party import Party
+from services.policy.rules.recipients import is_postmaster, is_unknown
+
+# Aliases within aliases, as in relay.
+MAX_DEPTH = 20
+# Aliases that one walk looks at. One that leads to more is taken to end well.
+_MAX_ALIASES = 10_000
+
+
+@dataclass(slots=True)
+class AliasWalk:
+    """The addresses that an address stands for, depth first."""
+
+    snapshot: Snapshot
+    # A target takes mail; an alias leads back to itself; ids of the accounts that it leads to.
+    ends_well: bool = False
+    leads_back: bool = False
+    owners: set[str] = field(default_factory=set)
+    _visited: set[str] = field(default_factory=set)
+
+    def visit(self, address: Party, path: tuple[str, ...] = ()) -> None:
+        """`path`: the aliases on the way to `address`."""
+        key = address.key
+        owner = self.snapshot.owners.get(key)
+        targets = self.snapshot.aliases.get(key)
+        if is_postmaster(address, self.snapshot):
+            self.ends_well = True
+        if targets is None:
+            self._end(owner, takes_mail=not is_unknown(address, self.snapshot))
+        elif key in path:
+            # An alias that names itself keeps a copy where there is an account to keep it.
+            self._end(owner, takes_mail=bool(owner))
+            self.leads_back = True
+        elif len(path) >= MAX_DEPTH:
+            self.leads_back = True
+        elif not targets or len(self._visited) >= _MAX_ALIASES:
+            self.ends_well = True
+        elif key not in self._visited:
+            self._visited.add(key)
+            for target in targets:
+                self.visit(target, (*path, key))
+
+    def _end(self, owner: str | None, *, takes_mail: bool) -> None:
+        if owner is not None:
+            self.owners.add(owner)
+        self.ends_well = self.ends_well or takes_mail
