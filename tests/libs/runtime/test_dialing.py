@@ -89,7 +89,7 @@ async def test_an_answer_of_the_name_server_is_good_for_a_while(names: Names, mo
         for _ in range(3):
             await dialers.all()
         assert names.asked == 1
-        monkeypatch.setattr(dialing, "_LOOK_SECONDS", 0.0)
+        monkeypatch.setattr(dialing, "_FRESH_SECONDS", 0.0)
         await dialers.all()
         await looked(dialers)
         assert names.asked == 2
