@@ -61,7 +61,8 @@ def up(
         )
     except TopologyError as error:
         raise SystemExit(f"posthouse: {error}") from error
-    raise SystemExit(asyncio.run(suite.up(processes, suite.data_folder(environment))))
+    as_json = environment["POSTHOUSE_LOG_FORMAT"] == "json"
+    raise SystemExit(asyncio.run(suite.up(processes, suite.data_folder(environment), as_json=as_json)))
 
 
 @app.command()

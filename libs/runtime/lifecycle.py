@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import structlog
 import uvloop
 
-from libs.runtime import processors
+from libs.runtime import processors, service_manager
 
 log = structlog.get_logger(__name__)
 
@@ -62,7 +63,13 @@ class Shutdown:
             log.info("shutdown_requested", reason=reason)
             self._event.set()
             if self._last_seconds:
+                service_manager.tell_stopping(self._last_seconds)
                 end_after(self._last_seconds)
+
+    def allow(self, seconds: float) -> None:
+        """Gives the process so many seconds for its end, when that is more than it has."""
+        if self._last_seconds:
+            self._last_seconds = max(self._last_seconds, seconds)
 
     async def wait(self) -> None:
         """Returns when shutdown is requested."""
@@ -182,9 +189,15 @@ async def at_most(seconds: float, work: Coroutine[Any, Any, Any]) -> bool:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Replaces the file in one step, readable by its owner alone (mode 0600)."""
-    fresh = path.with_name(path.name + ".new")
-    fresh.unlink(missing_ok=True)
-    fresh.touch(mode=0o600)
-    fresh.write_bytes(content)
-    fresh.replace(path)
+    """Replaces the file in one step, readable by its owner alone (mode 0600), and durably. Raises OSError."""
+    file, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    fresh = Path(name)
+    try:
+        with os.fdopen(file, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        fresh.replace(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise

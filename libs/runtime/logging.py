@@ -16,7 +16,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii
@@ -33,6 +33,9 @@ _GATHER_SECONDS = 0.05
 _GATHERED_LINES = 500
 # For what is not written yet when the process ends.
 _LAST_SECONDS = 2.0
+
+# Libraries whose info lines say nothing to an operator.
+_TALKATIVE_LIBRARIES = ("alembic", "httpx", "uvicorn")
 
 # A text as JSON, quotes and all.
 quoted: Callable[[str], str] = encode_basestring_ascii
@@ -142,7 +145,7 @@ def configure(service: str, level: str, *, console: bool = False) -> None:
     ]
     renderer: Any = _as_json
     if console:
-        renderer = structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"])
+        renderer = _as_text
     stream = _redirected(service)
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
@@ -154,6 +157,8 @@ def configure(service: str, level: str, *, console: bool = False) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(getattr(logging, name.upper()))
+    for library in _TALKATIVE_LIBRARIES:
+        logging.getLogger(library).setLevel(logging.NOTSET if name == "debug" else logging.WARNING)
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, name.upper())),
@@ -200,10 +205,27 @@ def gather(line: str) -> None:
 
 
 def _for_console(line: str) -> str:
-    """A JSON line in structlog's key=value form: time, level, event, then the rest."""
-    fields = json.loads(line)
-    ordered = {key: fields.pop(key) for key in ("timestamp", "level", "event")} | fields
-    return " ".join(f"{key}={value!r}" for key, value in ordered.items()) + "\n"
+    """A JSON line in the form for people."""
+    return _text_of(json.loads(line)) + "\n"
+
+
+def _as_text(_logger: object, _method: str, event: structlog.typing.EventDict) -> str:
+    return _text_of(event)
+
+
+def _text_of(fields: MutableMapping[str, Any]) -> str:
+    """`12:00:01Z info    ready  port=50052`: which service it is, its terminal or its prefix tells."""
+    values = dict(fields)
+    values.pop("service", None)
+    time, level, event = (str(values.pop(key, "")) for key in ("timestamp", "level", "event"))
+    pairs = "".join(f" {key}={_text_value(value)}" for key, value in values.items())
+    return f"{time[11:19]}Z {level:<8}{event if event.isprintable() else _encode(event)}{pairs}"
+
+
+def _text_value(value: object) -> str:
+    text = value if isinstance(value, str) else _encode(value)
+    # Quoted as JSON where it could be taken for more than one value, or one line (C37).
+    return text if text.isprintable() and not set(text) & set(' "=') else _encode(value)
 
 
 def _render(value: object) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging as stdlib_logging
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -14,7 +13,7 @@ import typer
 import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 
-from libs.runtime import lifecycle, rpc
+from libs.runtime import lifecycle, rpc, service_manager
 from libs.runtime.certificates import show_expiry
 from libs.runtime.dialing import Dialers
 from libs.runtime.lifecycle import Background, Shutdown, StartupError
@@ -61,20 +60,16 @@ Announce = Callable[[int, int], None]
 
 def _announce(http_port: int, grpc_port: int) -> None:
     log.info("ready", http_port=http_port, grpc_port=grpc_port)
+    service_manager.tell_ready()
 
 
 async def run(settings: Settings, shutdown: Shutdown, announce: Announce) -> None:
     """The whole service, until shutdown; `announce` is told the HTTP and the gRPC port once both answer."""
-    for chatty in ("alembic", "uvicorn"):
-        stdlib_logging.getLogger(chatty).setLevel(stdlib_logging.WARNING)
     sealer = load_sealer(settings.secret_key.get_secret_value(), settings.data_dir)
     wake = asyncio.Event()
     async with _opened(Database(settings.url)) as database:
         store = Store(database, on_change=wake.set)
-        admin_key = await first_run.prepare(store, sealer, settings.data_dir, settings.admin_key.get_secret_value())
-        if admin_key is not None:
-            sys.stdout.write(f"admin key: {admin_key}\n")
-            sys.stdout.flush()
+        await first_run.prepare(store, sealer, settings.data_dir, settings.admin_key.get_secret_value())
         await _serve(settings, store, sealer, wake, shutdown, announce)
 
 

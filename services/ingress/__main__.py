@@ -17,11 +17,12 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 async def main(shutdown: Shutdown) -> None:
     settings = begin(Settings)
+    shutdown.allow(settings.stop_seconds)
     number = os.environ.get(supervisor.NUMBER_VARIABLE)
     if number is None and settings.workers > 1:
         # Made once, before several workers would make it at the same time.
         worker.certificate_files(settings)
-        await supervisor.supervise(shutdown, settings.workers, settings.drain_seconds + 5.0)
+        await supervisor.supervise(shutdown, settings.workers, settings.stop_seconds)
     else:
         await worker.serve(settings, shutdown, int(number or 0))
 

@@ -26,6 +26,9 @@ from services.ingress.settings import Network
 log = structlog.get_logger(__name__)
 
 _BACKLOG = 2_048
+# For the farewell to clients that are cut off, and between two looks at what relay has not answered yet.
+_EXPIRED_SECONDS = 2.0
+_PENDING_SECONDS = 0.2
 # Descriptors for streams, spool files, logs; the rest is for clients.
 _RESERVED_FILES = 256
 
@@ -128,7 +131,11 @@ class Listeners:
             for connection in list(self._connections):
                 connection.session_deadline = 0.0
                 connection.expire()
-            if not await self._until_empty(2.0):
+            await self._until_empty(_EXPIRED_SECONDS)
+            # Each submission has a deadline of its own, and its client must get the reply (F63).
+            while self._services.relay.has_pending:  # noqa: ASYNC110 - there is no event for each end of a submission
+                await asyncio.sleep(_PENDING_SECONDS)
+            if not await self._until_empty(_EXPIRED_SECONDS):
                 log.warning("connections_cut", count=len(self._connections))
                 for connection in list(self._connections):
                     connection.cut()

@@ -106,6 +106,11 @@ class Settings(ServiceSettings):
         return self
 
     @property
+    def stop_seconds(self) -> float:
+        """Sessions drain; one that waits for relay's answer waits for it, so that its client gets a reply (F63)."""
+        return self.drain_seconds + self.relay_seconds + 10.0
+
+    @property
     def hosts(self) -> tuple[str, ...]:
         """At least one; the figures are shown on the first."""
         return tuple(part.strip() for part in self.host.split(",") if part.strip()) or ("127.0.0.1",)

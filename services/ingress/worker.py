@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from libs.runtime import processors, rpc
+from libs.runtime import processors, rpc, service_manager
 from libs.runtime.certificates import CertificateFile
 from libs.runtime.lifecycle import Background, Shutdown, StartupError
 from libs.runtime.metrics import MetricsServer
@@ -29,6 +29,9 @@ from services.ingress.settings import Settings
 from services.ingress.tls import Certificates, TlsOptions, self_signed
 
 log = structlog.get_logger(__name__)
+
+# Between two looks at whether the other services are reached.
+_READINESS_SECONDS = 0.1
 
 
 class Worker:
@@ -96,6 +99,7 @@ class Worker:
                 await self.listeners.listen(kind, settings.hosts, port, shared=settings.workers > 1)
         names = {kind.label: port for kind, port in self.listeners.ports.items()}
         log.info("listening", worker=self._number, host=settings.host, ports=names)
+        background.start(self._tell_ready(), "readiness")
 
     async def drain(self) -> None:
         """Lets sessions end."""
@@ -110,6 +114,12 @@ class Worker:
     def failure(self) -> BaseException | None:
         """What a background task died of."""
         return self._background.failure
+
+    async def _tell_ready(self) -> None:
+        """Once both other services are reached."""
+        while any(self._missing().values()):  # noqa: ASYNC110 - streams come and go, and only the first time counts
+            await asyncio.sleep(_READINESS_SECONDS)
+        service_manager.tell_ready()
 
     def _streams(self) -> dict[str, bool]:
         return {"policy": self.policy.connected, "relay": self.relay.connected}

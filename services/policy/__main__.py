@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import structlog
 import typer
 
-from libs.runtime import rpc, tracing
+from libs.runtime import rpc, service_manager, tracing
 from libs.runtime.certificates import show_expiry
 from libs.runtime.dialing import Dialers
 from libs.runtime.lifecycle import Background, Shutdown, StartupError, run
@@ -112,6 +112,7 @@ async def main(shutdown: Shutdown) -> None:
 async def _serve_when_ready(server: rpc.Server, ready: asyncio.Event) -> None:
     await ready.wait()
     await server.serving(True)
+    service_manager.tell_ready()
 
 
 def open_store(url: str, process: str, seconds: float = 1.0) -> Store:

@@ -23,6 +23,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 async def main(shutdown: Shutdown) -> None:
     settings = begin(Settings)
+    shutdown.allow(settings.stop_seconds)
     tracing.configure("relay")
     database = open_database(settings.url)
     try:

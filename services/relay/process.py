@@ -7,7 +7,7 @@ from typing import Protocol
 
 import structlog
 
-from libs.runtime import rpc
+from libs.runtime import rpc, service_manager
 from libs.runtime.certificates import show_expiry
 from libs.runtime.dialing import Dialers
 from libs.runtime.lifecycle import Background, Shutdown, StartupError, finished_within
@@ -172,6 +172,7 @@ class Relay:
         async def wait() -> None:
             await self.watch.configured()
             await self._server.serving(True)
+            service_manager.tell_ready()
 
         self._background.start(wait(), "first configuration")
 

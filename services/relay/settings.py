@@ -89,6 +89,11 @@ class Settings(ServiceSettings):
         return value
 
     @property
+    def stop_seconds(self) -> float:
+        """Transactions drain, and then what they came to is committed."""
+        return self.drain_seconds + 40.0
+
+    @property
     def folder(self) -> Path:
         return self.data_dir.absolute() / "relay"
 

@@ -1,45 +1,58 @@
-"""Child processes: started so that none outlives its parent, their output prefixed, ended in order."""
+"""Child processes: started so that none outlives its parent, their output shown, ended in order."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import ctypes
+import os
 import signal
 import sys
-import time
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 
+from libs.runtime.service_manager import SOCKET_VARIABLE
+from services.suite.output import Output
 from services.suite.topology import Process
 
 _PR_SET_PDEATHSIG = 1
 _LINE_LIMIT = 1024 * 1024
-# Kept of each child, to be shown when it dies.
+# Lines of each child that are shown again when it dies.
 _LAST_LINES = 12
+# For the output of a child that has ended; a worker that it left behind may hold its pipe open.
+_OUTPUT_SECONDS = 1.0
+# For a child that did not say how long its end may take.
+_STOP_SECONDS = 30.0
+# More than a child asks for: it ends by itself when its own time is over.
+_STOP_MARGIN_SECONDS = 10.0
+
+# Loaded here: between fork and exec only little is safe.
+_LIBC = ctypes.CDLL(None)
 
 
 class Child:
-    """A running service."""
+    """A service that runs, or ran, or will run. `ready` is set while it can do its work."""
 
-    def __init__(self, process: Process, run_folder: Path, print_line: Callable[[str], None], width: int) -> None:
+    def __init__(self, process: Process, run_folder: Path, output: Output) -> None:
         self.process = process
         self.last_lines: deque[str] = deque(maxlen=_LAST_LINES)
+        self.ready = asyncio.Event()
+        self._stop_seconds = _STOP_SECONDS
         self._pid_file = run_folder / f"{process.name}.pid"
-        self._print_line = print_line
-        self._prefix = f"{process.name:<{width}} | "
+        self._output = output
         self._running: asyncio.subprocess.Process | None = None
-        self._started_at = 0.0
-        self._pumps: list[asyncio.Task[None]] = []
+        self._output_tasks: list[asyncio.Task[None]] = []
 
-    async def start(self) -> None:
+    async def start(self, notify_address: str) -> None:
         """Starts the service and writes its pid to `<run folder>/<name>.pid`."""
+        self.ready.clear()
+        self.last_lines.clear()
+        self._stop_seconds = _STOP_SECONDS
         self._running = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             f"services.{self.process.service}",
-            env=dict(self.process.environment),
+            env={**self.process.environment, SOCKET_VARIABLE: notify_address},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -48,61 +61,85 @@ class Child:
             preexec_fn=_end_with_parent,
             limit=_LINE_LIMIT,
         )
-        self._pid_file.write_text(f"{self._running.pid}\n")
-        self._started_at = time.monotonic()
-        self._pumps = []
+        # A full disk must not end what runs.
+        with contextlib.suppress(OSError):
+            self._pid_file.write_text(f"{self._running.pid}\n")
+        self._output_tasks = []
         for stream in (self._running.stdout, self._running.stderr):
             assert stream is not None  # noqa: S101 - both are PIPE
-            self._pumps.append(asyncio.create_task(self._pump(stream)))
+            self._output_tasks.append(asyncio.create_task(self._show(stream)))
 
     @property
-    def age(self) -> float:
-        """Seconds since its last start."""
-        return time.monotonic() - self._started_at
+    def pid(self) -> int:
+        """Of the last start; 0 before the first."""
+        return 0 if self._running is None else self._running.pid
+
+    @property
+    def runs(self) -> bool:
+        return self._running is not None and self._running.returncode is None
 
     async def wait(self) -> int:
-        """The exit status, once it ended and all its output was shown; negative for a signal."""
+        """The exit status, once it ended and its output was shown; negative for a signal."""
         if self._running is None:
             return 0
         status = await self._running.wait()
-        await asyncio.gather(*self._pumps)
-        self._pid_file.unlink(missing_ok=True)
+        self.ready.clear()
+        if self._output_tasks:
+            await asyncio.wait(self._output_tasks, timeout=_OUTPUT_SECONDS)
+        with contextlib.suppress(OSError):
+            self._pid_file.unlink(missing_ok=True)
         return status
 
-    async def stop(self, seconds: float) -> None:
-        """SIGTERM, and SIGKILL to what still runs after `seconds`."""
-        if self._running is None or self._running.returncode is not None:
+    def needs_time(self, seconds: float) -> None:
+        """It said that it ends within so many seconds."""
+        self._stop_seconds = seconds + _STOP_MARGIN_SECONDS
+
+    async def stop(self) -> None:
+        """SIGTERM, and SIGKILL to it and its workers when it runs longer than it said that it needs."""
+        if not self.runs:
             return
         self._signal(signal.SIGTERM)
-        try:
-            async with asyncio.timeout(seconds):
-                await self.wait()
-        except TimeoutError:
-            self._print_line(f"{self._prefix}still running after {seconds:g} s, killed")
-            self._signal(signal.SIGKILL)
-            await self.wait()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        ended = asyncio.create_task(self.wait())
+        # It says how much time it needs after it was asked to end.
+        while not ended.done() and loop.time() < began + self._stop_seconds:
+            await asyncio.wait({ended}, timeout=min(1.0, began + self._stop_seconds - loop.time()))
+        if not ended.done():
+            self._output.tell(
+                "child_killed",
+                f"posthouse: {self.process.name} still runs after {self._stop_seconds:g} s and is killed",
+                level="error",
+                child=self.process.name,
+            )
+            self.kill()
+        await ended
 
     def kill(self) -> None:
-        self._signal(signal.SIGKILL)
+        """SIGKILL to the service and to its workers, which are in its process group."""
+        if self.runs:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
         if self._running is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._running.send_signal(number)
 
-    async def _pump(self, stream: asyncio.StreamReader) -> None:
+    async def _show(self, stream: asyncio.StreamReader) -> None:
         while True:
             try:
                 line = await stream.readline()
             except ValueError:  # longer than the limit: the stream has dropped it
+                self._output.show(self.process.name, f"(a line of more than {_LINE_LIMIT} octets is left out)")
                 continue
             if not line:
                 return
             text = line.decode("utf-8", "backslashreplace").rstrip("\r\n")
             self.last_lines.append(text)
-            self._print_line(self._prefix + text)
+            self._output.show(self.process.name, text)
 
 
 def _end_with_parent() -> None:
     """In the child before exec: SIGTERM when the parent dies, whatever kills it."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

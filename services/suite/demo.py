@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from services.suite.demo_peers import MailServer, Nameserver, self_signed
+from services.suite.output import ConsoleOutput
 from services.suite.topology import lay_out
 from services.suite.up import Suite, SuiteError
 
@@ -99,7 +100,7 @@ async def run() -> int:
             console.print(f"posthouse demo: {error}", markup=False)
             right = False
     if not right:
-        console.print("The services said:", *lines[-60:], sep="\n  ", markup=False, highlight=False)
+        console.print("The services said:", *map(str.rstrip, lines[-60:]), sep="\n  ", markup=False, highlight=False)
     return 0 if right else 1
 
 
@@ -116,7 +117,8 @@ async def _demonstrate(folder: Path, console: Console, print_line: Callable[[str
     )
     mx_port, smarthost_port = await mx.start(MX_HOST, 0), await smarthost.start(HOST, 0)
     environment = _environment(folder, await nameserver.start(), mx_port)
-    suite = Suite(lay_out(environment), folder, print_line)
+    processes = lay_out(environment)
+    suite = Suite(processes, folder, ConsoleOutput(print_line, max(len(process.name) for process in processes)))
     console.print("Starting the suite, a name server and two mail servers on loopback …")
     try:
         await suite.start()

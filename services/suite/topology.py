@@ -48,9 +48,16 @@ class Process:
     service: str
     # policy, or policy-2 for the second replica
     name: str
+    # Where it is called.
     host: str
     ports: Mapping[str, int]
     environment: Mapping[str, str] = field(repr=False)
+    # Where it listens: several addresses, perhaps "0.0.0.0".
+    listen_hosts: tuple[str, ...] = ()
+
+    @property
+    def url_host(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
 
 
 def lay_out(
@@ -70,7 +77,7 @@ def lay_out(
     """
     counts = {service: (replicas or {}).get(service, 1) for service in SERVICES}
     _refuse_unshared(environment, counts, postgres_url, redis_url)
-    hosts = {service: environment.get(f"{service.upper()}_HOST", "127.0.0.1") for service in SERVICES}
+    hosts = {service: _listen_hosts(environment, service) for service in SERVICES}
     ports = {service: _ports(environment, service, counts[service]) for service in SERVICES}
     places = _places(environment, counts, cpus)
     shared = dict(environment)
@@ -80,14 +87,15 @@ def lay_out(
     if redis_url:
         shared.setdefault("POLICY_STATE_URL", redis_url)
     for variable, service, port_variable in _TARGETS:
-        host = _reachable(hosts[service])
+        host = _reachable(hosts[service][0])
         shared.setdefault(variable, ",".join(f"{host}:{replica[port_variable]}" for replica in ports[service]))
-    shared.setdefault("RELAY_OWN_ADDRESSES", ",".join(_listeners(_reachable(hosts["ingress"]), ports["ingress"])))
+    shared.setdefault("RELAY_OWN_ADDRESSES", ",".join(_listeners(hosts["ingress"], ports["ingress"])))
     return tuple(
         Process(
             service=service,
             name=_name(service, number),
-            host=_reachable(hosts[service]).strip("[]"),
+            host=_reachable(hosts[service][0]).strip("[]"),
+            listen_hosts=hosts[service],
             ports=of_replica,
             environment={
                 **shared,
@@ -154,7 +162,7 @@ def _places(
     """
     if any(f"{service.upper()}_CPUS" in environment for service in _KEEPING):
         return {}
-    text = environment.get("INGRESS_WORKERS", "1")
+    text = environment.get("INGRESS_WORKERS") or "1"
     workers = int(text) if text.isascii() and text.isdigit() else 1
     wanted = {"ingress": workers, "relay": 1}
     if sum(counts[service] * wanted[service] for service in _KEEPING) > len(cpus):
@@ -170,7 +178,7 @@ def _places(
 def _ports(environment: Mapping[str, str], service: str, count: int) -> tuple[dict[str, int], ...]:
     first: dict[str, int] = {}
     for variable, default in _PORTS[service].items():
-        text = environment.get(variable, str(default))
+        text = environment.get(variable) or str(default)
         if not (text.isascii() and text.isdigit() and int(text) <= 65535):
             raise TopologyError(f"{variable} must be a port from 0 to 65535, not {text!r}")
         first[variable] = int(text)
@@ -180,13 +188,25 @@ def _ports(environment: Mapping[str, str], service: str, count: int) -> tuple[di
     )
 
 
-def _listeners(host: str, replicas: Sequence[Mapping[str, int]]) -> list[str]:
+def _listeners(hosts: Sequence[str], replicas: Sequence[Mapping[str, int]]) -> list[str]:
     """Where ingress takes mail, so that relay sees a loop before it connects."""
     variables = ("INGRESS_SMTP_PORT", "INGRESS_SUBMISSION_PORT", "INGRESS_SMTPS_PORT")
-    return [f"{host}:{replica[variable]}" for replica in replicas for variable in variables if replica[variable]]
+    return [
+        f"{_reachable(host)}:{replica[variable]}"
+        for host in hosts
+        for replica in replicas
+        for variable in variables
+        if replica[variable]
+    ]
+
+
+def _listen_hosts(environment: Mapping[str, str], service: str) -> tuple[str, ...]:
+    """The addresses of a service. Only ingress takes several; each service checks its own."""
+    text = environment.get(f"{service.upper()}_HOST", "")
+    return tuple(part.strip() for part in text.split(",") if part.strip()) or ("127.0.0.1",)
 
 
 def _reachable(host: str) -> str:
     """The address to call a service at that listens on `host`, an IPv6 one in brackets."""
-    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"[{host}]" if ":" in host else host

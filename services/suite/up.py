@@ -4,124 +4,181 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
+from libs.runtime import service_manager
+from libs.runtime.line_writer import LineWriter
 from services.suite.children import Child
-from services.suite.readiness import until_ready
+from services.suite.claims import ClaimError, FolderLock, check_ports
+from services.suite.notices import Notices
+from services.suite.output import ConsoleOutput, JsonOutput, Output
 from services.suite.topology import SERVICES, Process
 
-READY_SECONDS = 60.0
-STOP_SECONDS = 30.0
-# A replica that fails sooner after its start never came up: starting it again would change nothing.
-YOUNG_SECONDS = 3.0
-# How one ends that somebody else ended, be it an operator or a machine short of memory.
-_ENDED_FROM_OUTSIDE = (0, -signal.SIGTERM, -signal.SIGKILL)
+# So many starts in a row that did not come to a service that is ready end the suite.
+MAX_FAILED_STARTS = 5
+_FIRST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 30.0
+# A service that was ready for so long is a sound one: the pauses begin anew.
+_SOUND_SECONDS = 60.0
+# How often those are told that are not ready yet.
+_STILL_WAITING_SECONDS = 30.0
+# The exit status of a service with wrong settings or arguments: starting it again would change nothing.
+_STATUS_OF_WRONG_SETTINGS = 2
+# For the last lines, when nobody reads them.
+_LAST_LINES_SECONDS = 2.0
+
+
+class SuiteError(Exception):
+    """The suite can't run, or not any more; the message is for the operator."""
 
 
 class Suite:
-    """The running services. `start` returns when all are ready; `failed` when one has died that no other stands for."""
+    """The running services. Each is started again when it ends, until `stop`."""
 
-    def __init__(self, processes: tuple[Process, ...], data_folder: Path, print_line: Callable[[str], None]) -> None:
+    def __init__(self, processes: tuple[Process, ...], data_folder: Path, output: Output) -> None:
         self.run_folder = data_folder / "run"
-        width = max(len(process.name) for process in processes)
-        self.children = [Child(process, self.run_folder, print_line, width) for process in processes]
-        self._print_line = print_line
+        self.children = [Child(process, self.run_folder, output) for process in processes]
+        self._output = output
+        self._lock: FolderLock | None = None
+        self._notices: Notices | None = None
+        self._keepers: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Starts every service at once (none needs another to start) and waits until each is ready.
+        """Starts every service at once (none needs another to start) and returns when each has been ready.
 
-        Raises SuiteError when one dies, or is not ready in READY_SECONDS.
+        Raises SuiteError when the folder or a port belongs to somebody else, or as `failed` does.
         """
-        self.run_folder.mkdir(parents=True, exist_ok=True)
-        for child in self.children:
-            await child.start()
-        ready = asyncio.gather(*(until_ready(child.process) for child in self.children))
-        died = asyncio.create_task(self._first_death())
         try:
-            async with asyncio.timeout(READY_SECONDS):
-                await asyncio.wait((ready, died), return_when=asyncio.FIRST_COMPLETED)
-        except TimeoutError:
-            raise SuiteError(f"not ready after {READY_SECONDS:g} s; the lines above say what is missing") from None
+            self._lock = FolderLock(self.run_folder)
+            check_ports([child.process for child in self.children])
+        except ClaimError as error:
+            raise SuiteError(str(error)) from None
+        self._notices = Notices(self._on_ready, self._on_more_time)
+        self._keepers = [asyncio.create_task(self._keep(child, self._notices.address)) for child in self.children]
+        ready = asyncio.create_task(self._until_ready())
+        try:
+            await asyncio.wait((ready, *self._keepers), return_when=asyncio.FIRST_COMPLETED)
+            if not ready.done():
+                await self.failed()
+            self._output.drop_held()
         finally:
             ready.cancel()
-            died.cancel()
-            await asyncio.gather(ready, died, return_exceptions=True)
-        if died.done() and not died.cancelled():
-            raise SuiteError(died.result()[2])
 
-    async def failed(self) -> str:
-        """Waits for a child to end by itself; says which and how, with its last lines. One of several replicas is
-        started again instead, unless it failed while it came up: the others do its work meanwhile.
-        """
-        while True:
-            child, status, how = await self._first_death()
-            alike = sum(each.process.service == child.process.service for each in self.children)
-            if alike == 1 or (child.age < YOUNG_SECONDS and status not in _ENDED_FROM_OUTSIDE):
-                return how
-            self._print_line(f"posthouse: {how.partition('. ')[0]}; it is started again")
-            await child.start()
-
-    async def _first_death(self) -> tuple[Child, int, str]:
-        waits = {asyncio.create_task(child.wait()): child for child in self.children}
-        try:
-            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in waits:
-                task.cancel()
-        task = done.pop()
-        child, status = waits[task], task.result()
-        how = f"signal {-status}" if status < 0 else f"status {status}"
-        return (
-            child,
-            status,
-            "\n  ".join((f"{child.process.name} ended with {how}. Its last lines:", *child.last_lines)),
-        )
+    async def failed(self) -> None:
+        """Waits until a service can't be kept running. Raises SuiteError that names it, with its last lines."""
+        done, _ = await asyncio.wait(self._keepers, return_when=asyncio.FIRST_COMPLETED)
+        for keeper in done:
+            keeper.result()
 
     async def stop(self) -> None:
         """Ends the services, the receiving one first, the configuration last."""
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
         for service in reversed(SERVICES):
-            await asyncio.gather(
-                *(child.stop(STOP_SECONDS) for child in self.children if child.process.service == service)
-            )
+            await asyncio.gather(*(child.stop() for child in self.children if child.process.service == service))
+        if self._notices is not None:
+            self._notices.close()
+        if self._lock is not None:
+            self._lock.release()
 
     def kill(self) -> None:
         for child in self.children:
             child.kill()
 
+    async def _keep(self, child: Child, notify_address: str) -> None:
+        """Starts a service again each time it ends, with pauses that grow. Raises SuiteError when that is no use."""
+        failed_starts, pause = 0, _FIRST_PAUSE_SECONDS
+        while True:
+            await child.start(notify_address)
+            was_ready, status, seconds_ready = await self._one_run(child)
+            failed_starts = 0 if was_ready else failed_starts + 1
+            if seconds_ready > _SOUND_SECONDS:
+                pause = _FIRST_PAUSE_SECONDS
+            name = child.process.name
+            how = f"with signal {-status}" if status < 0 else f"with status {status}"
+            if failed_starts == MAX_FAILED_STARTS:
+                how = f"{failed_starts} times in a row before it was ready, the last time {how}"
+            if failed_starts == MAX_FAILED_STARTS or (status == _STATUS_OF_WRONG_SETTINGS and not was_ready):
+                raise SuiteError("\n  ".join((f"{name} ended {how}. Its last lines:", *child.last_lines)))
+            self._output.show_held()
+            self._output.tell(
+                "child_ended",
+                f"posthouse: {name} ended {how}; it is started again in {pause:g} s",
+                level="error",
+                child=name,
+                status=status,
+                pause_seconds=pause,
+            )
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
-class SuiteError(Exception):
-    """The suite did not come up, or a service died; the message is for the operator."""
+    async def _one_run(self, child: Child) -> tuple[bool, int, float]:
+        """From a start to the end: whether it was ready, its exit status, and for how many seconds it was ready."""
+        loop = asyncio.get_running_loop()
+        ready_since: float | None = None
+        ended = asyncio.create_task(child.wait())
+        ready = asyncio.create_task(child.ready.wait())
+        try:
+            await asyncio.wait((ended, ready), return_when=asyncio.FIRST_COMPLETED)
+            if ready.done():
+                ready_since = loop.time()
+            status = await asyncio.shield(ended)
+        finally:
+            ready.cancel()
+        return ready_since is not None, status, 0.0 if ready_since is None else loop.time() - ready_since
+
+    async def _until_ready(self) -> None:
+        """Until each has been ready; tells now and then who is waited for."""
+        waits = {asyncio.create_task(child.ready.wait()): child.process.name for child in self.children}
+        try:
+            waiting = set(waits)
+            while waiting:
+                done, waiting = await asyncio.wait(
+                    waiting, timeout=_STILL_WAITING_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    self._output.tell("child_ready", f"posthouse: {waits[task]} is ready", child=waits[task])
+                if waiting and not done:
+                    self._output.show_held()
+                    names = ", ".join(sorted(waits[task] for task in waiting))
+                    self._output.tell(
+                        "still_starting", f"posthouse: not ready yet: {names}", level="warning", children=names
+                    )
+        finally:
+            for task in waits:
+                task.cancel()
+
+    def _child(self, pid: int) -> Child | None:
+        return next((child for child in self.children if child.runs and child.pid == pid), None)
+
+    def _on_ready(self, pid: int) -> None:
+        child = self._child(pid)
+        if child is not None:
+            child.ready.set()
+
+    def _on_more_time(self, pid: int, seconds: float) -> None:
+        child = self._child(pid)
+        if child is not None:
+            child.needs_time(seconds)
 
 
 def data_folder(environment: Mapping[str, str]) -> Path:
     return Path(environment.get("POSTHOUSE_DATA_DIR") or "var").resolve()
 
 
-def print_plain(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
-async def up(processes: tuple[Process, ...], folder: Path) -> int:
-    """Runs the suite until a signal or a death; returns the exit status."""
+async def up(processes: tuple[Process, ...], folder: Path, *, as_json: bool) -> int:
+    """Runs the suite until a signal, or until it can't run; returns the exit status."""
     began = time.monotonic()
-    suite = Suite(processes, folder, print_plain)
-    stop = asyncio.Event()
-
-    def on_signal() -> None:
-        if stop.is_set():
-            # Impatience: a second Ctrl-C ends what is left at once.
-            suite.kill()
-        stop.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
+    writer = LineWriter(_lost_as_json if as_json else _lost_as_text, file_descriptor=1)
+    output = _output(writer, processes, as_json=as_json)
+    suite = Suite(processes, folder, output)
+    stop = _stop_on_signals(suite)
     starting = asyncio.create_task(suite.start())
     stopped = asyncio.create_task(stop.wait())
     status = 0
@@ -129,39 +186,71 @@ async def up(processes: tuple[Process, ...], folder: Path) -> int:
         await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
-            print_plain(_welcome(processes, folder, time.monotonic() - began))
-            died = asyncio.create_task(suite.failed())
-            await asyncio.wait((died, stopped), return_when=asyncio.FIRST_COMPLETED)
-            if died.done():
-                raise SuiteError(died.result())
-            died.cancel()
+            _welcome(output, processes, folder, time.monotonic() - began)
+            service_manager.tell_ready()
+            failed = asyncio.create_task(suite.failed())
+            await asyncio.wait((failed, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if failed.done():
+                failed.result()
+            failed.cancel()
     except SuiteError as error:
         status = 1
-        print_plain(f"posthouse: {error}")
+        output.tell("suite_failed", f"posthouse: {error}", level="error")
     finally:
         starting.cancel()
         stopped.cancel()
         await asyncio.gather(starting, stopped, return_exceptions=True)
-        print_plain("posthouse: stopping")
+        output.tell("suite_stopping", "posthouse: stopping")
         await suite.stop()
+        await asyncio.to_thread(writer.finish, _LAST_LINES_SECONDS)
     return status
 
 
-def _welcome(processes: tuple[Process, ...], folder: Path, seconds: float) -> str:
+def _stop_on_signals(suite: Suite) -> asyncio.Event:
+    """Set by SIGTERM and by Ctrl-C. A second Ctrl-C kills what is left; a second SIGTERM changes nothing (F64)."""
+    stop = asyncio.Event()
+
+    def on_interrupt() -> None:
+        if stop.is_set():
+            suite.kill()
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, on_interrupt)
+    return stop
+
+
+def _output(writer: LineWriter, processes: tuple[Process, ...], *, as_json: bool) -> Output:
+    if as_json:
+        return JsonOutput(writer.write)
+    return ConsoleOutput(writer.write, max(len(process.name) for process in processes))
+
+
+def _lost_as_text(count: int) -> str:
+    return f"posthouse: {count} lines were lost that could not be written\n"
+
+
+def _lost_as_json(count: int) -> str:
+    return json.dumps({"level": "error", "event": "log_lines_lost", "service": "suite", "count": count}) + "\n"
+
+
+def _welcome(output: Output, processes: tuple[Process, ...], folder: Path, seconds: float) -> None:
     first = {process.service: process for process in reversed(processes)}
     api, ingress = first["config_api"], first["ingress"]
-    base = f"http://{api.host}:{api.ports['CONFIG_API_PORT']}"
+    base = f"http://{api.url_host}:{api.ports['CONFIG_API_PORT']}"
     key_file = folder / "admin-key"
     with contextlib.suppress(ValueError):
         key_file = key_file.relative_to(Path.cwd())
     smtp, submission, smtps = (
-        ingress.ports[name] for name in ("INGRESS_SMTP_PORT", "INGRESS_SUBMISSION_PORT", "INGRESS_SMTPS_PORT")
+        ingress.ports[name] or "off" for name in ("INGRESS_SMTP_PORT", "INGRESS_SUBMISSION_PORT", "INGRESS_SMTPS_PORT")
     )
-    return "\n".join(
+    hosts = ", ".join(ingress.listen_hosts)
+    text = "\n".join(
         (
             "",
             f"posthouse is ready ({seconds:.1f} s). Data is in {folder}.",
-            f"  mail        {ingress.host}: SMTP {smtp}, submission {submission}, submission over TLS {smtps}",
+            f"  mail        {hosts}: SMTP {smtp}, submission {submission}, submission over TLS {smtps}",
             f"  API         {base}/docs, OpenAPI document {base}/openapi.json",
             f"  admin key   {key_file}",
             "  try         make demo",
@@ -170,12 +259,15 @@ def _welcome(processes: tuple[Process, ...], folder: Path, seconds: float) -> st
             "",
         )
     )
+    output.tell("suite_ready", text, seconds=round(seconds, 1), api=base, folder=str(folder))
 
 
 def environment() -> dict[str, str]:
     """This process's environment, with the data folder made absolute for the children."""
-    found = dict(os.environ)
-    found["POSTHOUSE_DATA_DIR"] = str(data_folder(found))
+    variables = dict(os.environ)
+    variables["POSTHOUSE_DATA_DIR"] = str(data_folder(variables))
+    # Lines are for people unless they are asked for in JSON.
+    variables["POSTHOUSE_LOG_FORMAT"] = variables.get("POSTHOUSE_LOG_FORMAT") or "console"
     # Without byte code on disk each start would compile every library anew, which takes seconds.
-    found.pop("PYTHONDONTWRITEBYTECODE", None)
-    return found
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)
+    return variables

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
-import socket
+import smtplib
 import stat
 import subprocess
 import sys
@@ -13,14 +15,15 @@ from pathlib import Path
 import pytest
 
 from libs.runtime import processors
+from tests.e2e import world
 from tests.peers.process import until
 from tests.peers.suite import ROOT, Suite
 
 pytestmark = pytest.mark.e2e
 
 
-def _environment(suite: Suite) -> dict[str, str]:
-    return {**suite.environment, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto'}"}
+def _environment(suite: Suite, **more: str) -> dict[str, str]:
+    return {**suite.environment, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto'}", **more}
 
 
 def _runs(pid: int) -> bool:
@@ -31,14 +34,30 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def _up(suite: Suite) -> subprocess.Popen[str]:
+def _up(suite: Suite, output: int = subprocess.PIPE, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "services", "up"],
-        env=_environment(suite),
-        stdout=subprocess.PIPE,
+        env=_environment(suite, **environment),
+        stdout=output,
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def _pid(suite: Suite, name: str) -> int:
+    """Of a child; 0 while there is none."""
+    try:
+        return int((suite.folder / "run" / f"{name}.pid").read_text() or 0)
+    except FileNotFoundError:
+        return 0
+
+
+def _end(process: subprocess.Popen[str]) -> str:
+    """Ends a suite; what else it showed."""
+    process.send_signal(signal.SIGTERM)
+    rest, _ = process.communicate()
+    assert process.returncode == 0, rest
+    return rest
 
 
 def _until_welcome(process: subprocess.Popen[str]) -> list[str]:
@@ -61,44 +80,151 @@ def test_first_run_needs_no_configuration_and_ctrl_c_ends_all(empty_folder_suite
     suite = empty_folder_suite
     with _up(suite) as process:
         lines = _until_welcome(process)
+        assert len(lines) <= 16, "a dozen lines, and not what the services said while they started (F17)"
         key = suite.admin_key
-        assert sum(key in line for line in lines) == 1, "the admin key is printed once"
         assert stat.S_IMODE((suite.folder / "admin-key").stat().st_mode) == 0o600
         assert suite.api.get("/v1/settings/general").status_code == 200
+        assert suite.api.get("/v1/messages").json()["items"] == [], "nobody has sent anything yet (F17)"
         by_name = {path.stem: int(path.read_text()) for path in (suite.folder / "run").glob("*.pid")}
         pids = list(by_name.values())
         assert len(pids) == 4
         cpus = processors.usable()
         kept = {name: tuple(sorted(os.sched_getaffinity(by_name[name]))) for name in ("ingress", "relay")}
         assert kept == ({"ingress": cpus[:1], "relay": cpus[1:2]} if len(cpus) > 1 else dict.fromkeys(kept, cpus))
+        with _up(suite) as second:
+            output, _ = second.communicate()
+        assert second.returncode == 1
+        assert "posthouse: another suite" in output, "a second one is refused (F15)"
+        assert [_pid(suite, name) for name in by_name] == pids, "and the first untouched"
         process.send_signal(signal.SIGINT)
         rest = process.stdout.read() if process.stdout else ""
         assert process.wait() == 0, rest
+        assert key not in "\n".join(lines) + rest, "the admin key goes to its file alone"
     assert not any(_runs(pid) for pid in pids)
-    with _up(suite) as process:
-        lines = _until_welcome(process)
-        assert not any(key in line for line in lines), "and never again"
-        process.send_signal(signal.SIGTERM)
-        process.communicate()
-        assert process.returncode == 0
 
 
-def test_the_death_of_one_ends_all_with_the_reason(empty_folder_suite: Suite) -> None:
+def test_for_programs_every_line_is_json_and_ingress_may_listen_on_several_addresses(
+    empty_folder_suite: Suite,
+) -> None:
+    """F09"""
+    suite = empty_folder_suite
+    with _up(suite, POSTHOUSE_LOG_FORMAT="json", INGRESS_HOST="0.0.0.0,::") as process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if '"suite_ready"' in line:
+                break
+        for host in ("127.0.0.1", "::1"):
+            with smtplib.SMTP(host, suite.smtp_port, timeout=60) as client:
+                assert client.noop()[0] == 250
+        lines += _end(process).splitlines()
+    events = [json.loads(line) for line in lines]
+    assert {event.get("child") for event in events} == {None, "config_api", "policy", "relay", "ingress"}
+    assert {"suite_ready", "suite_stopping", "listening"} <= {event["event"] for event in events}
+
+
+def test_every_one_that_dies_is_started_again(empty_folder_suite: Suite) -> None:
     suite = empty_folder_suite
     with _up(suite) as process:
         _until_welcome(process)
-        os.kill(int((suite.folder / "run" / "policy.pid").read_text()), signal.SIGKILL)
-        rest, _ = process.communicate()
-        assert process.returncode == 1
-        assert "policy ended with signal 9" in rest
+        for name in ("policy", "config_api", "relay", "ingress"):
+            before = _pid(suite, name)
+            os.kill(before, signal.SIGKILL)
+            until(lambda name=name, before=before: _pid(suite, name) not in (0, before), f"{name} runs again")  # type: ignore[misc]
+        until(lambda: all(map(suite.is_ready, suite.layout)), "all are ready again", pause=0.5)
+        rest = _end(process)
+    for name in ("policy", "config_api", "relay", "ingress"):
+        assert f"posthouse: {name} ended with signal 9; it is started again in 0.5 s" in rest
 
 
-def test_a_taken_port_is_said_in_one_line(empty_folder_suite: Suite) -> None:
+@pytest.mark.parametrize("sink", ["a full disk", "a reader that stopped"])
+def test_whatever_becomes_of_the_output_mail_flows(empty_folder_suite: Suite, sink: str) -> None:
+    """F14: more lines than a pipe holds; nothing stops, nothing dies."""
     suite = empty_folder_suite
-    with socket.create_server((suite.host, suite.smtp_port)), _up(suite) as process:
-        output, _ = process.communicate()
-    assert process.returncode == 1
-    assert "can't listen" in output
+    reader, output = os.pipe()
+    if sink == "a full disk":
+        os.close(output)
+        output = os.open("/dev/full", os.O_WRONLY)
+    with _up(suite, output) as process:
+        os.close(output)
+        try:
+            until(lambda: all(map(suite.is_ready, suite.layout)), "all are ready", pause=0.5)
+            pids = [_pid(suite, name) for name in suite.layout]
+            world.local_domain(suite)
+            world.account(suite)
+            world.until_in_force(suite)
+            for _ in range(4):
+                _send_to_many(suite)
+            assert [_pid(suite, name) for name in suite.layout] == pids, "none was started again"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait() == 0
+        finally:
+            os.close(reader)
+
+
+def _send_to_many(suite: Suite) -> None:
+    """More than 60 kB of log, as each recipient makes a line of 250 octets or more."""
+    with world.submission(suite) as client:
+        client.mail(world.ALICE)
+        for number in range(100):
+            assert client.rcpt(f"nobody{number}@ours.test")[0] == 550
+        assert client.rcpt(world.ALICE)[0] == 250
+        assert client.data(b"Subject: x\r\n\r\nx\r\n")[0] == 250
+
+
+def test_a_second_sigterm_is_harmless(empty_folder_suite: Suite) -> None:
+    """F64: a client in DATA gets its reply, and its message is kept."""
+    suite = empty_folder_suite
+    with _up(suite) as process:
+        _until_welcome(process)
+        world.local_domain(suite)
+        world.account(suite)
+        world.until_in_force(suite)
+        with contextlib.closing(world.submission(suite)) as client:
+            client.mail(world.ALICE)
+            assert client.rcpt(world.ALICE)[0] == 250
+            client.putcmd("data")
+            assert client.getreply()[0] == 354
+            process.send_signal(signal.SIGTERM)
+            _until_line(process, "shutdown_requested")
+            process.send_signal(signal.SIGTERM)
+            client.send(b"Subject: x\r\n\r\nx\r\n.\r\n")
+            assert client.getreply()[0] == 250
+        rest, _ = process.communicate()
+        assert process.returncode == 0, rest
+        assert "killed" not in rest
+
+
+def _until_line(process: subprocess.Popen[str], text: str) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if text in line:
+            return
+    raise AssertionError(text)
+
+
+def test_relay_dies_as_the_dot_is_sent_and_the_client_gets_its_reply(empty_folder_suite: Suite) -> None:
+    """F63: the suite waits as long as ingress waits for relay."""
+    suite = empty_folder_suite
+    with _up(suite, INGRESS_RELAY_SECONDS="5", INGRESS_DRAIN_SECONDS="1") as process:
+        _until_welcome(process)
+        world.local_domain(suite)
+        world.account(suite)
+        world.until_in_force(suite)
+        with contextlib.closing(world.submission(suite)) as client:
+            client.mail(world.ALICE)
+            assert client.rcpt(world.ALICE)[0] == 250
+            client.putcmd("data")
+            assert client.getreply()[0] == 354
+            # It neither answers nor breaks its connections, which is the longest that ingress waits.
+            os.kill(_pid(suite, "relay"), signal.SIGSTOP)
+            client.send(b"Subject: x\r\n\r\nx\r\n.\r\n")
+            process.send_signal(signal.SIGTERM)
+            assert client.getreply()[0] == 451
+        os.kill(_pid(suite, "relay"), signal.SIGCONT)
+        rest, _ = process.communicate()
+        assert process.returncode == 0, rest
 
 
 def test_no_child_outlives_a_killed_parent(empty_folder_suite: Suite) -> None:

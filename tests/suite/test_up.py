@@ -1,60 +1,166 @@
-"""Which deaths of a replica end the suite, and which are made good."""
+"""How the suite keeps its services running, whom it listens to, and what it claims for itself."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
+from libs.runtime import service_manager
+from services.suite import up
+from services.suite.notices import Notices
+from services.suite.output import ConsoleOutput
 from services.suite.topology import Process
-from services.suite.up import Suite
+from services.suite.up import Suite, SuiteError
 from tests.peers.ports import LOOPBACK, free_port
 from tests.peers.suite import ROOT
 
 
-def replica(name: str, folder: Path, **environment: str) -> Process:
-    """One of policy that finds no config_api; it runs all the same."""
+def config_api(folder: Path, name: str = "config_api", **environment: str) -> Process:
+    """One that needs no other service to be ready."""
+    ports = {"CONFIG_API_PORT": free_port(), "CONFIG_API_GRPC_PORT": free_port()}
     settings = {
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto'}",
-        "POSTHOUSE_DATA_DIR": str(folder / name),
-        "POLICY_PORT": str(free_port()),
-        "POLICY_METRICS_PORT": "0",
-        "POLICY_CONFIG_TARGET": f"{LOOPBACK}:{free_port()}",
+        "POSTHOUSE_DATA_DIR": str(folder),
+        "CONFIG_API_METRICS_PORT": "0",
+        **{variable: str(port) for variable, port in ports.items()},
     }
-    return Process("policy", name, LOOPBACK, {}, {**os.environ, **settings, **environment})
+    return Process(
+        "config_api", name, LOOPBACK, ports, {**os.environ, **settings, **environment}, listen_hosts=(LOOPBACK,)
+    )
 
 
 @asynccontextmanager
-async def started(folder: Path, *replicas: Process) -> AsyncIterator[tuple[Suite, list[str]]]:
+async def made(folder: Path, *processes: Process) -> AsyncIterator[tuple[Suite, list[str]]]:
+    """A suite that is not started, and what it shows."""
     lines: list[str] = []
-    suite = Suite(replicas, folder, lines.append)
-    suite.run_folder.mkdir(parents=True)
-    for child in suite.children:
-        await child.start()
+    suite = Suite(processes, folder, ConsoleOutput(lines.append, 10))
     try:
-        yield suite, lines
+        async with asyncio.timeout(100):
+            yield suite, lines
     finally:
         await suite.stop()
 
 
-async def test_a_replica_that_is_killed_while_it_comes_up_is_started_again(tmp_path: Path) -> None:
-    async with started(tmp_path, replica("policy", tmp_path), replica("policy-2", tmp_path)) as (suite, lines):
-        watching = asyncio.create_task(suite.failed())
-        file = suite.run_folder / "policy.pid"
-        before = file.read_text()
-        os.kill(int(before), signal.SIGKILL)
-        async with asyncio.timeout(60):
-            while not file.exists() or file.read_text() in ("", before):
-                assert not watching.done()
-                await asyncio.sleep(0.01)
-        assert "posthouse: policy ended with signal 9; it is started again" in lines
-        watching.cancel()
+async def until(condition: Callable[[], bool], suite: Suite) -> None:
+    while not condition():
+        assert not any(keeper.done() for keeper in suite._keepers)
+        await asyncio.sleep(0.02)
 
 
-async def test_a_replica_that_fails_while_it_comes_up_ends_the_suite(tmp_path: Path) -> None:
-    broken = replica("policy-2", tmp_path, POLICY_LOG_LEVEL="nonsense")
-    async with started(tmp_path, replica("policy", tmp_path), broken) as (suite, _), asyncio.timeout(60):
-        assert "policy-2 ended with status " in await suite.failed()
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(up, "_FIRST_PAUSE_SECONDS", 0.01)
+
+
+async def test_a_service_that_dies_is_started_again(tmp_path: Path) -> None:
+    """One of its kind too, and as often as it comes up."""
+    async with made(tmp_path, config_api(tmp_path)) as (suite, lines):
+        await suite.start()
+        child = suite.children[0]
+        for number in range(2):
+            before = child.pid
+            os.kill(before, signal.SIGKILL)
+            await until(lambda before=before: child.pid != before and child.ready.is_set(), suite)  # type: ignore[misc]
+            assert int((suite.run_folder / "config_api.pid").read_text()) == child.pid
+            ended = f"posthouse: config_api ended with signal 9; it is started again in {0.01 * 2**number:g} s\n"
+            assert lines.count(ended) == 1
+
+
+async def test_a_service_that_never_comes_up_ends_the_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(up, "MAX_FAILED_STARTS", 3)
+    broken = config_api(tmp_path, CONFIG_API_DATABASE_URL="mysql://nowhere/none")
+    async with made(tmp_path, broken) as (suite, lines):
+        with pytest.raises(SuiteError, match=r"(?s)3 times in a row .* with status 1\. .*must begin with sqlite"):
+            await suite.start()
+        assert [line.rpartition(" ")[0] for line in lines if "started again" in line] == [
+            "posthouse: config_api ended with status 1; it is started again in 0.01",
+            "posthouse: config_api ended with status 1; it is started again in 0.02",
+        ]
+
+
+async def test_wrong_settings_end_the_suite_at_once(tmp_path: Path) -> None:
+    broken = config_api(tmp_path, CONFIG_API_LOG_LEVEL="nonsense")
+    async with made(tmp_path, broken) as (suite, lines):
+        with pytest.raises(SuiteError, match=r"(?s)ended with status 2\. .*CONFIG_API_LOG_LEVEL=nonsense"):
+            await suite.start()
+        assert not any("started again" in line for line in lines)
+
+
+async def test_a_second_suite_on_the_folder_is_refused_and_the_first_untouched(tmp_path: Path) -> None:
+    """F15"""
+    async with made(tmp_path, config_api(tmp_path)) as (first, _):
+        await first.start()
+        pid = first.children[0].pid
+        async with made(tmp_path, config_api(tmp_path)) as (second, _):
+            with pytest.raises(SuiteError, match=f"another suite .process {os.getpid()}. runs on {tmp_path}"):
+                await second.start()
+        assert first.children[0].runs
+        assert int((first.run_folder / "config_api.pid").read_text()) == pid
+    async with made(tmp_path, config_api(tmp_path)) as (third, _):
+        await third.start()
+
+
+async def test_a_port_that_is_taken_is_told_with_its_variable_before_anything_starts(tmp_path: Path) -> None:
+    """F15: also where the other one would share the port."""
+    process = config_api(tmp_path / "here")
+    port = process.ports["CONFIG_API_PORT"]
+    with socket.create_server((LOOPBACK, port), reuse_port=True):
+        async with made(tmp_path / "here", process) as (suite, _):
+            with pytest.raises(SuiteError, match=rf"127.0.0.1 port {port} \(CONFIG_API_PORT\): Address already in use"):
+                await suite.start()
+            assert not suite.children[0].pid
+
+
+async def test_a_folder_that_can_not_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    async with made(tmp_path / "file", config_api(tmp_path)) as (suite, _):
+        with pytest.raises(SuiteError, match="can't be written"):
+            await suite.start()
+
+
+async def test_only_a_child_and_its_workers_are_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """F15: nobody else can say that a service is ready."""
+    ready: list[int] = []
+    notices = Notices(ready.append, lambda pid, seconds: ready.append(-pid))
+    heard = asyncio.Event()
+    heed = notices._heed
+
+    def heed_and_tell(child: int, notice: str) -> None:
+        heed(child, notice)
+        heard.set()
+
+    monkeypatch.setattr(notices, "_heed", heed_and_tell)
+    tell = "from libs.runtime import service_manager; service_manager.tell_ready()"
+    worker = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {tell!r}], check=True)"
+    environment = {**os.environ, service_manager.SOCKET_VARIABLE: notices.address}
+    try:
+        for code, leads in ((tell, True), (worker, True), (tell, False)):
+            heard.clear()
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", code, env=environment, cwd=ROOT, start_new_session=leads
+            )
+            async with asyncio.timeout(60):
+                await heard.wait()
+                await process.wait()
+            assert ready.pop() == (process.pid if leads else os.getsid(0))
+        assert not ready
+    finally:
+        notices.close()
+
+
+async def test_a_child_gets_the_time_that_it_says_it_needs(tmp_path: Path) -> None:
+    """F63"""
+    async with made(tmp_path, config_api(tmp_path)) as (suite, _):
+        await suite.start()
+        child = suite.children[0]
+        child._signal(signal.SIGTERM)
+        assert await child.wait() == 0
+        assert child._stop_seconds > 120, "more than its own last deadline"

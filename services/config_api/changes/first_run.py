@@ -34,14 +34,13 @@ _MARK_KIND, _MARK_ID = "internal/secret-key", "mark"
 _NAME_SECONDS = 2
 
 
-async def prepare(store: Store, sealer: Sealer, data_folder: Path, environment_key: str) -> str | None:
-    """Fills in what is missing; the new admin key, or None when there is a way in already.
+async def prepare(store: Store, sealer: Sealer, data_folder: Path, environment_key: str) -> None:
+    """Fills in what is missing. Without any admin key it makes one and writes it to a file, and nowhere else.
 
     Replicas that start together do it one after the other: the first one's work is then found. Raises StartupError
     when the stored secrets were sealed under another key.
     """
     hostname = await _hostname()
-    admin_key = None
     async with store.revision(_SYSTEM, "initialise") as revision:
         revision.target = "settings"
         revision.summary = "initial settings"
@@ -50,8 +49,7 @@ async def prepare(store: Store, sealer: Sealer, data_folder: Path, environment_k
             if await find(revision.connection, singleton.kind, singleton.kind) is None:
                 await revision.apply([Write(singleton, singleton.kind, None, initial(singleton, hostname))])
         if not environment_key and not await has_admin_key(revision.connection):
-            admin_key = await _make_admin_key(revision, store, data_folder)
-    return admin_key
+            await _make_admin_key(revision, store, data_folder)
 
 
 def initial(singleton: Singleton, hostname: str) -> Body:
@@ -85,7 +83,7 @@ async def _check_mark(revision: Revision, sealer: Sealer) -> None:
         ) from None
 
 
-async def _make_admin_key(revision: Revision, store: Store, data_folder: Path) -> str:
+async def _make_admin_key(revision: Revision, store: Store, data_folder: Path) -> None:
     key, prefix, hashed = make_key()
     await asyncio.to_thread(_keep, data_folder, key)
     body = {
@@ -96,7 +94,7 @@ async def _make_admin_key(revision: Revision, store: Store, data_folder: Path) -
         "key_hash": hashed,
     }
     await revision.apply([Write(API_KEYS, store.identifiers.new(), None, body)])
-    return key
+    log.info("admin_key_made", file=str(data_folder / ADMIN_KEY_FILE))
 
 
 async def _free_name(revision: Revision) -> str:

@@ -62,6 +62,8 @@ class Publisher:
     async def _watch(self, request: pb.WatchRequest, context: Stream, *, of_policy: bool) -> None:
         consumer = "policy" if of_policy else "relay"
         held = request.digest
+        # A watcher that has the newest snapshot gets nothing for now, and must know all the same that it is connected.
+        await context.send_initial_metadata(())
         log.info("watch_opened", consumer=consumer, process=request.consumer[:100])
         WATCHERS.labels(consumer).inc()
         try:

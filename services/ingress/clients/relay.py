@@ -81,6 +81,11 @@ class RelayClient:
         """Whether there is any replica to hand mail to."""
         return bool(self._usable)
 
+    @property
+    def has_pending(self) -> bool:
+        """Whether relay's answer to a submission is waited for."""
+        return bool(self._pending)
+
     async def run(self) -> None:
         """Keeps the streams open and deadlines held, until cancelled."""
         sweeper = asyncio.create_task(self._sweep())

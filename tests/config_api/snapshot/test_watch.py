@@ -20,7 +20,7 @@ from services.config_api.snapshot.feed import Replica
 from services.config_api.storage.database import Database
 from services.config_api.storage.documents import Store
 from services.config_api.storage.revision import Actor, Write
-from tests.config_api.service import Service, policy_snapshot, running
+from tests.config_api.service import START_SECONDS, Service, policy_snapshot, running
 
 REQUEST = pb.WatchRequest(consumer="test")
 
@@ -47,6 +47,18 @@ async def test_who_holds_the_present_snapshot_gets_nothing(service: Service) -> 
     await service.make("trusted-networks", {"name": "office", "networks": ["192.0.2.0/24"]})
     found, _ = await waiting
     assert found.trusted_networks[0].networks == ["192.0.2.0/24"]
+
+
+@pytest.mark.parametrize("consumer", ["WatchPolicy", "WatchRelay"])
+async def test_who_holds_the_present_snapshot_knows_at_once_that_it_is_connected(
+    service: Service, consumer: str
+) -> None:
+    watch = getattr(service.watches, consumer)
+    digest = (await anext(aiter(watch(REQUEST)))).digest
+    call = watch(pb.WatchRequest(digest=digest))
+    async with asyncio.timeout(START_SECONDS):
+        await call.wait_for_connection()
+    call.cancel()
 
 
 async def test_the_digest_outlives_a_restart(begun: Path, resolver: str) -> None:

@@ -1,0 +1,41 @@
+"""What a process tells whoever started it: systemd (`Type=notify`, `NotifyAccess=all`), or `posthouse up`."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+# The address of the datagram socket that the service manager listens on (sd_notify(3)).
+SOCKET_VARIABLE = "NOTIFY_SOCKET"
+READY = "READY=1"
+STOPPING = "STOPPING=1"
+# How much longer the process may take, in microseconds.
+EXTEND_TIMEOUT = "EXTEND_TIMEOUT_USEC="
+
+
+def tell_ready() -> None:
+    """The process can do its work."""
+    _tell(READY)
+
+
+def tell_stopping(seconds: float) -> None:
+    """The process ends, and needs at most `seconds` for it."""
+    _tell(f"{STOPPING}\n{EXTEND_TIMEOUT}{round(seconds * 1e6)}")
+
+
+def _tell(state: str) -> None:
+    address = os.environ.get(SOCKET_VARIABLE)
+    if not address:
+        return
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            # The manager may be busy, and must not hold up the process.
+            sender.setblocking(False)
+            # A name that begins with @ is no file.
+            sender.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
+    except OSError as error:
+        log.warning("service_manager_not_told", state=state, reason=error.strerror)

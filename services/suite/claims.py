@@ -1,0 +1,75 @@
+"""What a suite claims before it starts anything: its folder, and the ports on which its services listen (F15)."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from services.suite.topology import Process
+
+_LOCK_FILE = "lock"
+
+
+class ClaimError(Exception):
+    """Something is not to be had; the message tells the operator what, and who has it where that is known."""
+
+
+class FolderLock:
+    """Held while the suite runs. It goes with the process, whatever ends it."""
+
+    def __init__(self, run_folder: Path) -> None:
+        """Makes the folder if need be. Raises ClaimError when another suite runs on it, or it cannot be written."""
+        path = run_folder / _LOCK_FILE
+        try:
+            run_folder.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ClaimError(f"{error.filename} can't be written: {error.strerror}") from None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(self._file, 32, 0).decode("ascii", "replace").strip()
+            os.close(self._file)
+            raise ClaimError(
+                f"another suite (process {holder or 'unknown'}) runs on {run_folder.parent}; "
+                "stop it, or set POSTHOUSE_DATA_DIR to another folder"
+            ) from None
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        os.close(self._file)
+
+
+def check_ports(processes: Sequence[Process]) -> None:
+    """Raises ClaimError, naming the variables, when a service could not listen on one of its ports."""
+    problems = [
+        f"can't listen on {host} port {port} ({variable}): {reason}"
+        for process in processes
+        for variable, port in process.ports.items()
+        if port
+        for host in process.listen_hosts
+        if (reason := _unavailable_reason(host, port))
+    ]
+    if problems:
+        raise ClaimError("; ".join(problems))
+
+
+def _unavailable_reason(host: str, port: int) -> str:
+    """Why nobody can listen there now; empty: somebody can. A name of a host is left to the service."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            # As the services do: what is left of closed connections is in nobody's way.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.bind((host, port))
+    except socket.gaierror:
+        return ""
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""

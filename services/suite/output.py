@@ -1,0 +1,90 @@
+"""What `posthouse up` shows: its own events, and the lines of its children. For people, or one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+_MAX_HELD_LINES = 1_000
+
+
+class Output(Protocol):
+    """Where everything goes that is to be shown."""
+
+    def tell(self, event: str, text: str, *, level: str = "info", **fields: object) -> None:
+        """An event of the suite itself: `text` for people, `event` and `fields` for programs."""
+        ...
+
+    def show(self, process: str, line: str) -> None:
+        """A line that a child wrote."""
+        ...
+
+    def show_held(self) -> None:
+        """Shows what was held back so far, and from now on everything at once."""
+        ...
+
+    def drop_held(self) -> None:
+        """Drops what was held back so far, and shows everything from now on."""
+        ...
+
+
+class ConsoleOutput:
+    """For people: the lines of a child begin with its name.
+
+    While the services start, what they say is held back: nobody needs it when all goes well.
+    """
+
+    def __init__(self, write: Callable[[str], object], width: int) -> None:
+        """`width` is that of the longest name."""
+        self._write = write
+        self._width = width
+        self._held: deque[str] | None = deque(maxlen=_MAX_HELD_LINES)
+
+    def tell(self, event: str, text: str, *, level: str = "info", **fields: object) -> None:  # noqa: ARG002
+        self._write(f"{text}\n")
+
+    def show(self, process: str, line: str) -> None:
+        text = f"{process:<{self._width}} | {line}\n"
+        if self._held is None:
+            self._write(text)
+        else:
+            self._held.append(text)
+
+    def show_held(self) -> None:
+        for text in self._held or ():
+            self._write(text)
+        self._held = None
+
+    def drop_held(self) -> None:
+        self._held = None
+
+
+class JsonOutput:
+    """For programs: each line is a JSON object. Lines of a child that are none (a traceback) become events."""
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self._write = write
+
+    def tell(self, event: str, text: str, *, level: str = "info", **fields: object) -> None:
+        self._event(event, level, service="suite", text=text, **fields)
+
+    def show(self, process: str, line: str) -> None:
+        if line.startswith('{"') and line.endswith("}"):
+            # The services' own lines are objects already. To read each would cost more than to make it did.
+            self._write(f'{{"child": {json.dumps(process)}, {line[1:]}\n')
+        else:
+            self._event("output", "warning", child=process, text=line)
+
+    def show_held(self) -> None:
+        """Programs get everything at once."""
+
+    def drop_held(self) -> None:
+        """Programs get everything at once."""
+
+    def _event(self, event: str, level: str, **fields: object) -> None:
+        timestamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        head = {"timestamp": timestamp, "level": level, "event": event}
+        self._write(json.dumps({**head, **fields}) + "\n")
