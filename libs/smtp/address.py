@@ -16,7 +16,7 @@ import idna
 from libs.smtp.reply import BAD_RECIPIENT_SYNTAX, BAD_SENDER_SYNTAX, UTF8_NOT_ALLOWED, CommandError, Reply
 from libs.smtp.value import value
 
-# RFC 5321 4.5.3.1.3 obliges to take 256; long VERP and token addresses exist (C55). Without brackets and source route.
+# Without brackets and source route. RFC 5321 4.5.3.1.3 demands 256; VERP and token addresses are longer (C55).
 MAX_PATH_OCTETS: Final = 512
 # RFC 1035 2.3.4: 255 octets on the wire are 253 in text without the root's dot.
 MAX_DOMAIN_OCTETS: Final = 253
@@ -24,11 +24,12 @@ MAX_LABEL_OCTETS: Final = 63
 
 _ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~-"
 _CONTROL = r"\x00-\x1f\x7f"
-# Without C1 controls and the line and paragraph separators: RFC 6532 has them, but they end lines elsewhere.
+# The C1 controls and the line and paragraph separators are left out: RFC 6532 allows them, but other programs end lines
+# at them.
 _UTF8 = "\u00a0-\u2027\u202a-\U0010ffff"
 
-# What nearly every address is, as a pattern with the groups local part and domain: a dot-string, and LDH labels of
-# which the last begins with a letter. The caller checks the lengths.
+# The pattern of nearly every address: a dot-string as the local part, and LDH labels, of which the last begins with a
+# letter, as the domain. Both are groups. The caller checks the lengths.
 COMMON_MAILBOX: Final = (
     rf"([{_ATEXT}]++(?:\.[{_ATEXT}]++)*)"
     r"@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)"
@@ -36,10 +37,10 @@ COMMON_MAILBOX: Final = (
 _COMMON_PATH = re.compile(rf"<{COMMON_MAILBOX}>(?: (.*))?".encode(), re.DOTALL).fullmatch
 _COMMON_WIRE = re.compile(COMMON_MAILBOX.encode()).fullmatch
 
-# Groups repeat greedily here and elsewhere, never possessively: before Python 3.11.5 a possessive group keeps what its
-# last, failed turn had matched.
+# Groups are repeated greedily here and elsewhere, never possessively: before Python 3.11.5 a possessive group keeps
+# what its last turn matched, even when that turn failed.
 
-# Where a path ends: angle brackets and spaces may stand inside a quoted string.
+# These find the end of a path. Angle brackets and spaces may stand inside a quoted string.
 _QUOTED = rf'"(?:[^"\\{_CONTROL}]++|\\[ -~])*"'
 _BRACKETED = re.compile(rf'<((?:[^<>"\\{_CONTROL}]++|{_QUOTED})*)>'.encode()).match
 _UNBRACKETED = re.compile(rf'((?:[^ <>"\\{_CONTROL}]++|{_QUOTED})+)'.encode()).match
@@ -51,8 +52,7 @@ _IS_DOT_STRING = re.compile(_DOT_STRING).fullmatch
 _QUOTED_PAIR = re.compile(r"\\(.)")
 _TO_ESCAPE = re.compile(r'(["\\])')
 
-# The underscore is no letter of RFC 5321's sub-domain, but names with it exist in the DNS, get mail, and are taken by
-# Postfix and Exim alike.
+# RFC 5321 allows no underscore in a domain, but names with it exist and get mail; Postfix and Exim take them.
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*").fullmatch
 _HOST_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -62,11 +62,11 @@ _HELO_WORD = re.compile(r"[A-Za-z0-9_.:-]+").fullmatch
 
 @value(frozen=True, slots=True)
 class Address:
-    """A mailbox, the null path, or `postmaster` with no domain. Made by the parsers here, which make it canonical.
+    """A mailbox, the null path, or `postmaster` without a domain. Only the parsers here make it, in canonical form.
 
-    `local`: the local part's meaning, without quotes and escapes, case kept; empty in the null path.
+    `local`: the local part without quotes and escapes, in its own case; empty in the null path.
     `domain`: A-labels in lower case without final dot, or an address literal (`[192.0.2.1]`, `[IPv6:2001:db8::1]`);
-    empty in the null path and in `postmaster` with no domain.
+    empty in the null path and in `postmaster` without a domain.
     """
 
     local: str
@@ -79,7 +79,7 @@ class Address:
 
     @property
     def needs_smtputf8(self) -> bool:
-        """Whether the local part is beyond ASCII; the domain never is (C59)."""
+        """Whether the local part has characters beyond ASCII; the domain, being A-labels, never has (C59)."""
         return not self.local.isascii()
 
     @property
@@ -91,7 +91,7 @@ class Address:
         return IPv6Address(inside[5:]) if inside.startswith("IPv6:") else IPv4Address(inside)
 
     def wire(self) -> bytes:
-        """The canonical form of the contracts' `bytes` fields, which also goes between angle brackets in SMTP.
+        """The canonical form, for the `bytes` fields of the contracts and between the angle brackets of SMTP.
 
         The local part is quoted only where it must be (RFC 5321 4.1.2); the null path is empty.
         """
@@ -104,11 +104,11 @@ class Address:
         return f"{quoted_local(self.local)}@{self.domain}"
 
     def local_key(self) -> str:
-        """The key of the whole address among local accounts and aliases, where the local part's case has no meaning."""
+        """The key among local accounts and aliases, where the case of the local part has no meaning."""
         return f"{quoted_local(_lower(self.local))}@{self.domain}" if self.domain else _lower(self.local)
 
     def matching_key(self) -> str:
-        """The key for exact matching (C103): the local part's case counts, quoting and Unicode composition do not."""
+        """The key for exact matching (C103): the case of the local part counts, quoting and composition do not."""
         if self.local.isascii():
             return str(self)
         return str(Address(unicodedata.normalize("NFC", self.local), self.domain))
@@ -119,7 +119,7 @@ NULL_PATH: Final = Address("", "")
 
 @value(frozen=True, slots=True)
 class ParsedPath:
-    """`address`, and `rest`: the parameters after the path, without surrounding blanks. `utf8`: bytes over 127 sent."""
+    """`rest`: the parameters after the path, without outer blanks. `utf8`: whether the path has bytes over 127."""
 
     address: Address
     rest: bytes
@@ -127,7 +127,7 @@ class ParsedPath:
 
 
 class AddressError(CommandError):
-    """A path that is refused; `reply` is the answer to give (C24: always permanent)."""
+    """A path is refused; `reply`, which is always permanent, is the answer to give (C24)."""
 
 
 def parse_path(
@@ -184,7 +184,7 @@ def parse_forward_path(raw: bytes, *, smtputf8: bool, lenient: bool = False) -> 
 
 
 def from_wire(raw: bytes) -> Address:
-    """The address of a contract's `bytes` field (see `Address.wire`). Raises ValueError for what `wire` never gives."""
+    """Reads what `Address.wire` gives, from a `bytes` field of a contract. Raises ValueError for anything else."""
     common = _COMMON_WIRE(raw)
     if common is not None and len(common[2]) <= MAX_DOMAIN_OCTETS:
         return Address(common[1].decode("ascii"), common[2].decode("ascii").lower())
@@ -194,7 +194,7 @@ def from_wire(raw: bytes) -> Address:
 
 
 def parse_address(text: str) -> Address:
-    """The mailbox `user@domain` of a configuration. Raises ValueError with a clear text."""
+    """Reads the mailbox `user@domain` of a configuration. Raises ValueError, whose text tells the operator why."""
     try:
         octets = len(text.encode())
     except UnicodeEncodeError:
@@ -226,12 +226,12 @@ def canonical_domain(text: str) -> str:
 
 
 def canonical_domain_or_literal(text: str) -> str:
-    """As `canonical_domain`; `[192.0.2.1]` and `[IPv6:…]` too. Raises ValueError."""
+    """As `canonical_domain`, and takes `[192.0.2.1]` and `[IPv6:…]` as well. Raises ValueError."""
     return _literal(text) if text.startswith("[") else canonical_domain(text)
 
 
 def is_fqdn(domain: str) -> bool:
-    """Whether a canonical domain is fully qualified: two labels or more, the last not a number. No literal is."""
+    """Whether a canonical domain is fully qualified: two labels or more, the last not a number. A literal is not."""
     if "." not in domain or len(domain) > MAX_DOMAIN_OCTETS or _DOMAIN(domain) is None:
         return False
     return not domain.rpartition(".")[2].isdigit()
@@ -244,10 +244,10 @@ def is_host_name(domain: str) -> bool:
 
 class HeloKind(Enum):
     FQDN = "fqdn"
-    # One label, or an IP address without brackets: taken, unless a rule refuses it.
+    # One label, or an IP address without brackets. It is taken unless a rule refuses it.
     NON_FQDN = "non_fqdn"
     LITERAL = "literal"
-    # No name at all: 501.
+    # Not a name; it is answered with 501.
     MALFORMED = "malformed"
 
 
@@ -260,10 +260,10 @@ class HeloName:
 
 
 def parse_helo(raw: bytes) -> HeloName:
-    """The argument of HELO or EHLO (RFC 5321 4.1.1.1), blanks around it ignored. Never raises.
+    """Reads the argument of HELO or EHLO (RFC 5321 4.1.1.1), without outer blanks. Never raises.
 
-    Malformed is what cannot be a name: empty, two words, control characters, bytes over 127 (RFC 6531 3.7.1 wants
-    A-labels here), a bad literal. An IPv6 literal without its tag is taken, as some clients send it.
+    Malformed are an empty argument, two words, control characters, bytes over 127 (RFC 6531 3.7.1 wants A-labels here)
+    and a bad literal. An IPv6 literal without its tag is taken, as some clients send it.
     """
     try:
         text = raw.strip(b" \t").decode("ascii")
@@ -279,7 +279,7 @@ def parse_helo(raw: bytes) -> HeloName:
         return _MALFORMED_HELO
     name = text.lower()
     if not name.endswith(".."):
-        # The root's dot; two are no name's.
+        # One final dot stands for the root of the DNS. A name with two is none, and keeps them.
         name = name.removesuffix(".")
     return HeloName(HeloKind.FQDN if is_fqdn(name) else HeloKind.NON_FQDN, name)
 
@@ -293,7 +293,7 @@ def address_literal(address: str) -> str:
 
 
 def quoted_local(local: str) -> str:
-    """A local part as it is written: itself when it is a dot-string, else a quoted string (RFC 5321 4.1.2)."""
+    """The written form of a local part: unchanged when it is a dot-string, else a quoted string (RFC 5321 4.1.2)."""
     if _IS_DOT_STRING(local):
         return local
     escaped = _TO_ESCAPE.sub(r"\\\1", local)
@@ -311,22 +311,22 @@ def _error(fault: Reply, reason: str) -> AddressError:
 
 
 def _cut(raw: bytes, fault: Reply, *, lenient: bool) -> tuple[bytes, bytes]:
-    """What stands between the angle brackets, and the parameters after them."""
+    """Cuts the argument into the inside of the angle brackets and the parameters after them. Raises AddressError."""
     start = len(raw) - len(raw.lstrip(b" \t"))
     bracketed = raw[start : start + 1] == b"<"
     if not bracketed and not lenient:
         raise _error(fault, "must stand in angle brackets")
-    found = _BRACKETED(raw, start) if bracketed else _UNBRACKETED(raw, start)
-    if found is None:
+    path = _BRACKETED(raw, start) if bracketed else _UNBRACKETED(raw, start)
+    if path is None:
         raise _error(fault, "not a path")
-    rest = raw[found.end() :]
+    rest = raw[path.end() :]
     if rest and rest[0] not in b" \t":
         raise _error(fault, "unexpected text after it")
-    return found[1], rest.strip(b" \t")
+    return path[1], rest.strip(b" \t")
 
 
 def _path(text: str) -> Address:
-    """A path's inside. Raises ValueError with the reason, in words of ours only."""
+    """Reads the inside of a path. Raises ValueError with the reason, which repeats nothing that was sent."""
     if not text:
         return NULL_PATH
     if not text.startswith("@"):
@@ -347,20 +347,20 @@ def _path(text: str) -> Address:
 
 
 def _mailbox(text: str) -> Address:
-    found = _LOCAL_PART(text)
-    if found is None:
+    local_part = _LOCAL_PART(text)
+    if local_part is None:
         raise ValueError("no local part" if text.startswith("@") or not text else "bad local part")
-    plain, quoted = found.groups()
+    plain, quoted = local_part.groups()
     local = plain if plain is not None else _QUOTED_PAIR.sub(r"\1", quoted)
-    if found.end() == len(text):
+    if local_part.end() == len(text):
         if local.lower() != "postmaster":
             raise ValueError("no domain")
         return Address(local, "")
-    return Address(local, canonical_domain_or_literal(text[found.end() + 1 :]))
+    return Address(local, canonical_domain_or_literal(text[local_part.end() + 1 :]))
 
 
 def _literal(text: str) -> str:
-    """RFC 5321 4.1.3, canonical: an IPv4-mapped IPv6 address is IPv4, as everywhere here."""
+    """The canonical form of an address literal (RFC 5321 4.1.3). An IPv4-mapped IPv6 address becomes IPv4."""
     if not text.endswith("]"):
         raise ValueError("bad address literal")
     inside = text[1:-1]

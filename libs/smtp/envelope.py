@@ -1,4 +1,4 @@
-"""The envelope of a message as values: sender, recipients, and what MAIL and RCPT asked for."""
+"""The envelope of a message: sender, recipients, and the parameters of MAIL and RCPT."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Notify(StrEnum):
 
 @value(frozen=True, slots=True)
 class Recipient:
-    """`notify`: empty when not given. `original_recipient`: ORCPT as `addr-type;xtext`, ASCII, empty when not given."""
+    """`notify`: empty without NOTIFY. `original_recipient`: ORCPT as `addr-type;xtext` in ASCII, empty without it."""
 
     address: Address
     notify: tuple[Notify, ...] = ()
@@ -43,9 +43,9 @@ class Recipient:
 
 @value(frozen=True, slots=True)
 class Envelope:
-    """`smtputf8`: the keyword was given, which is not yet a need for it (C59): see `needs_smtputf8`.
+    """`smtputf8`: the client gave the keyword, though the addresses may not need it (C59): see `needs_smtputf8`.
 
-    `body` and `ret`: None when not given. `envelope_id`: ENVID as sent (xtext), empty when not given.
+    `body` and `ret`: None when the client did not give them. `envelope_id`: ENVID as sent (xtext), or empty.
     """
 
     sender: Address
@@ -57,12 +57,12 @@ class Envelope:
 
     @property
     def needs_smtputf8(self) -> bool:
-        """Whether an address holds UTF-8 that has no ASCII form. The header may need the extension all the same."""
-        return self.sender.needs_smtputf8 or any(one.address.needs_smtputf8 for one in self.recipients)
+        """Whether an address holds UTF-8 that has no ASCII form. Even if not, the header may need the extension."""
+        return self.sender.needs_smtputf8 or any(recipient.address.needs_smtputf8 for recipient in self.recipients)
 
 
 def distinct(recipients: Iterable[Recipient]) -> tuple[Recipient, ...]:
-    """The recipients in order, each mailbox once (C56): the first naming stands, with its NOTIFY and ORCPT."""
+    """The recipients in order, each mailbox once (C56), with the NOTIFY and ORCPT of its first RCPT."""
     by_key: dict[str, Recipient] = {}
     for recipient in recipients:
         by_key.setdefault(recipient.address.matching_key(), recipient)

@@ -1,7 +1,7 @@
-"""The one place that says where a message's header ends and what its fields are (RFC 5322 2.2), in linear time.
+"""Where the header of a message ends, and what its fields are (RFC 5322 2.2); all in linear time.
 
-Lines end in CRLF and nothing else: ingress lets no bare CR or LF through. Everything that looks at a header uses this
-module, so that checks, trace fields and reports never disagree about which bytes are header.
+Lines end in CRLF alone, since ingress lets no bare CR or LF through. All code that looks at a header uses this module,
+so that checks, trace fields and reports always agree about which bytes are header.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from libs.smtp.value import value
 
 # Field name, and the colon with the blanks that obsolete syntax has before it (RFC 5322 4.5).
 _NAME = rb"[!-9;-~]++[ \t]*+:"
-# The first line that neither begins nor continues a field. At the very start nothing can be continued (C13).
+# These find the first line that neither begins nor continues a field. The very first line can continue none (C13).
 _NO_FIELD_FIRST = re.compile(rb"(?!%b)" % _NAME).match
 _NO_FIELD_LATER = re.compile(rb"\r\n(?![ \t]|%b)" % _NAME).search
 _FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:((?:[^\r]++|\r(?!\n)|\r\n[ \t])*)(?:\r\n|\Z)").match
@@ -29,7 +29,7 @@ _BLANKS_AND_COLON = re.compile(rb"[ \t]*+:").match
 
 @value(frozen=True, slots=True)
 class Boundary:
-    """Where header and body part: `content[:header_end]` is the header, `content[body_start:]` the body.
+    """Where the header ends and the body begins: `content[:header_end]` is the header, `content[body_start:]` the body.
 
     Between the two stands the empty line. It is missing (`body_start == header_end`) when the header ends at a line
     that is no field, or with the content. Whoever passes the content on writes the empty line between the two, so that
@@ -43,8 +43,8 @@ class Boundary:
 def boundary(content: bytes | memoryview) -> Boundary:
     """The header is every field from the start on, up to the first empty line, or the first line that is no field.
 
-    The latter (no colon, a name with blanks, a continuation as the very first line: C13) is where some readers go on
-    and others stop; the header ends before it.
+    A line that is no field has no colon, or blanks in its name, or continues nothing (C13). Some readers stop there and
+    others go on; here the header ends before it.
     """
     if content[:2] == b"\r\n":
         return Boundary(0, 2)
@@ -53,10 +53,10 @@ def boundary(content: bytes | memoryview) -> Boundary:
     if isinstance(content, bytes):
         empty = content.find(b"\r\n\r\n")
     else:
-        found = _EMPTY_LINE(content)
-        empty = found.start() if found else -1
+        empty_line = _EMPTY_LINE(content)
+        empty = empty_line.start() if empty_line else -1
     end = empty + 2 if empty != -1 else len(content)
-    # A search ends at `end`, and what it looks ahead at does too: the last CRLF is followed by nothing.
+    # The search and its lookahead both end at `end`, so the last CRLF is followed by nothing.
     stray = _NO_FIELD_LATER(content, 0, end)
     if stray is not None and stray.end() < end:
         return Boundary(stray.end(), stray.end())
@@ -84,7 +84,7 @@ def without_blank_lines(header: bytes) -> bytes:
 
 @value(frozen=True, slots=True)
 class Field:
-    """`name`: lower case. `raw`: the field as it stands, with its CRLF. `value`: unfolded, without outer blanks."""
+    """`name`: in lower case. `raw`: the field unchanged, with its CRLF. `value`: unfolded, without outer blanks."""
 
     name: bytes
     raw: bytes
@@ -92,55 +92,55 @@ class Field:
 
 
 def fields(header: bytes) -> Iterator[Field]:
-    """The fields of a header, top down. Ends at a line that is no field, which a header of `split` has none of."""
+    """The fields of a header from the top. Stops at a line that is no field, which a header from `split` never has."""
     position = 0
-    while (found := _FIELD(header, position)) is not None:
-        yield Field(found[1].lower(), found[0], _unfolded(found[2]))
-        position = found.end()
+    while (match := _FIELD(header, position)) is not None:
+        yield Field(match[1].lower(), match[0], _unfolded(match[2]))
+        position = match.end()
 
 
 def values(header: bytes, name: bytes) -> list[bytes]:
-    """The value of each field of that name (any case), top down, as `Field.value`."""
+    """The value of each field of that name (in any case) from the top, as `Field.value`."""
     return [_unfolded(_field_at(header, start)[2]) for start in _starts(header, name)]
 
 
 def count(header: bytes, name: bytes) -> int:
-    """How many fields of that name (any case) a header has (C43)."""
+    """Number of fields of that name (in any case) in a header (C43)."""
     return len(_starts(header, name))
 
 
 def remove(header: bytes, predicate: Callable[[Field], bool]) -> bytes:
-    """The header without the fields for which `predicate` is true; the others stay byte for byte."""
-    kept: list[bytes] = []
+    """The header without the fields for which `predicate` is true; all other bytes stay as they are."""
+    remaining: list[bytes] = []
     position = removed = 0
     for field in fields(header):
         if predicate(field):
             removed += 1
         else:
-            kept.append(field.raw)
+            remaining.append(field.raw)
         position += len(field.raw)
-    return b"".join(kept) + header[position:] if removed else header
+    return b"".join(remaining) + header[position:] if removed else header
 
 
 def remove_named(header: bytes, name: bytes) -> bytes:
-    """The header without the fields of that name (any case). Costs one search when there is none."""
+    """The header without the fields of that name (in any case). Costs one search when there is none."""
     starts = _starts(header, name)
     if not starts:
         return header
-    kept: list[bytes] = []
+    remaining: list[bytes] = []
     position = 0
     for start in starts:
-        kept.append(header[position:start])
+        remaining.append(header[position:start])
         position = _field_at(header, start).end()
-    kept.append(header[position:])
-    return b"".join(kept)
+    remaining.append(header[position:])
+    return b"".join(remaining)
 
 
 @value(frozen=True, slots=True)
 class FromHeader:
-    """`addresses`: every mailbox of every From field. `unparsable`: a field holds something else or nothing.
+    """`addresses`: every mailbox of every From field. `unparsable`: a field holds something else, or nothing.
 
-    No field at all is `field_count` 0, and neither unparsable nor a reason to skip a check (C98).
+    Without any From field `field_count` is 0 and `unparsable` is false; no check may be skipped for that (C98).
     """
 
     field_count: int
@@ -149,23 +149,23 @@ class FromHeader:
 
 
 def from_mailboxes(header: bytes) -> FromHeader:
-    """The author addresses of a message, whatever its From fields look like. Never raises; bounded in all."""
-    found = values(header, b"from")
+    """Reads the author addresses of a message, whatever its From fields look like, up to a bound. Never raises."""
+    texts = values(header, b"from")
     addresses: list[Address] = []
     unparsable = False
     room = MAX_OCTETS
-    for text in found:
-        one = parse_mailbox_list(text[:room])
-        addresses.extend(one.addresses)
-        unparsable |= one.unparsable or len(text) > room
+    for text in texts:
+        mailboxes = parse_mailbox_list(text[:room])
+        addresses.extend(mailboxes.addresses)
+        unparsable |= mailboxes.unparsable or len(text) > room
         room -= min(len(text), room)
-    return FromHeader(len(found), tuple(addresses[:MAX_MAILBOXES]), unparsable or len(addresses) > MAX_MAILBOXES)
+    return FromHeader(len(texts), tuple(addresses[:MAX_MAILBOXES]), unparsable or len(addresses) > MAX_MAILBOXES)
 
 
 def needs_smtputf8(header: bytes) -> bool:
-    """Whether a header holds bytes over 127: a message that came by SMTPUTF8 then must go by it (RFC 6532; C59).
+    """Whether a header holds bytes over 127. A message that came with SMTPUTF8 must then leave with it (RFC 6532; C59).
 
-    In one that did not, such bytes are old unlabelled text, which changes nothing.
+    In a message that came without it, such bytes are unlabelled text of old programs, and need no extension.
     """
     return not header.isascii()
 
@@ -177,21 +177,21 @@ def _unfolded(value: bytes) -> bytes:
 
 
 def _field_at(header: bytes, start: int) -> re.Match[bytes]:
-    found = _FIELD(header, start)
-    if found is None:
+    field = _FIELD(header, start)
+    if field is None:
         raise ValueError("no field starts there")
-    return found
+    return field
 
 
 def _starts(header: bytes, name: bytes) -> list[int]:
-    """Where each field of that name starts. Bulk searches only: this runs on every message."""
+    """The position of each field of that name. It uses bulk searches alone, since it runs for every message."""
     lines = b"\r\n" + header.lower()
-    wanted = b"\r\n" + name.lower()
+    line_start = b"\r\n" + name.lower()
     starts: list[int] = []
-    position = lines.find(wanted)
+    position = lines.find(line_start)
     while position != -1:
-        after = position + len(wanted)
+        after = position + len(line_start)
         if lines[after : after + 1] == b":" or _BLANKS_AND_COLON(lines, after):
             starts.append(position)
-        position = lines.find(wanted, after)
+        position = lines.find(line_start, after)
     return starts

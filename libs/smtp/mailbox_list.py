@@ -1,7 +1,7 @@
-"""Reading the mailboxes of an originator field (RFC 5322 3.4, RFC 6854) from whatever senders write. Nothing raises.
+"""Reads the mailboxes of an originator field (RFC 5322 3.4, RFC 6854), whatever the sender wrote. Nothing here raises.
 
-The reader is after every domain that somebody could take for the author's (C98). It reads obsolete and broken forms as
-mail programs do, and says when anything was left that it could not place.
+The reader finds every domain that a person could take for the author's (C98). It reads obsolete and broken forms as
+mail programs do, and reports when something was left that belongs to no mailbox.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from libs.smtp.address import (
 )
 from libs.smtp.value import value
 
-# More is no From field of any honest message, and each domain costs a look-up.
+# No honest message has a From field with more, and each domain costs a look-up.
 MAX_MAILBOXES: Final = 100
-# The worst that fits takes some 0.1 s to read.
+# The worst field of this length takes about 0.1 s to read.
 MAX_OCTETS: Final = 8_192
 
-# A name or none, and one common mailbox: what nearly every field is.
+# The patterns of nearly every field: one common mailbox, with or without a name.
 _PLAIN = re.compile(COMMON_MAILBOX.encode()).fullmatch
 _PLAIN_NAMED = re.compile(
     rb'(?:"(?:[^"\\\x00-\x1f\x7f]++|\\[ -~])*"|[^"(),:;<>@\[\]\\\x00-\x08\x0a-\x1f\x7f]*+)[ \t]*+<%b>'
@@ -44,7 +44,7 @@ _TOKEN = re.compile(
 ).match
 _COMMENT_MARK = re.compile(r"[()]|\\.", re.DOTALL)
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
-# What a canonical local part never holds: controls, line separators, what was no UTF-8.
+# A canonical local part never holds these: controls, line separators, and bytes that were no UTF-8.
 _NOT_IN_LOCAL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -53,7 +53,7 @@ class _Kind(Enum):
     QUOTED = 1
     LITERAL = 2
     SPECIAL = 3
-    # No token of any grammar: an unclosed quote, comment or bracket, a backslash.
+    # It belongs to no grammar: an unclosed quote, comment or bracket, or a backslash.
     STRAY = 4
 
 
@@ -73,14 +73,16 @@ _COLON: Final = _Token(_Kind.SPECIAL, ":")
 
 @value(frozen=True, slots=True)
 class MailboxList:
-    """`addresses`: every mailbox found, in order. `unparsable`: something is left that is no part of any mailbox."""
+    """`addresses`: every mailbox, in order. `unparsable`: something was left that belongs to no mailbox."""
 
     addresses: tuple[Address, ...]
     unparsable: bool
 
 
 def parse_mailbox_list(value: bytes) -> MailboxList:
-    """The mailboxes of an unfolded field value. At most `MAX_MAILBOXES` of at most `MAX_OCTETS`; more is unparsable."""
+    """Reads at most `MAX_MAILBOXES` of the first `MAX_OCTETS` of an unfolded field value; if there is more, the value
+    counts as unparsable.
+    """
     plain = _PLAIN_NAMED(value) or _PLAIN(value)
     if plain is not None and len(plain[2]) <= MAX_DOMAIN_OCTETS and len(plain[1]) <= MAX_PATH_OCTETS:
         return MailboxList((Address(plain[1].decode("ascii"), plain[2].decode("ascii").lower()),), False)
@@ -95,10 +97,10 @@ def parse_mailbox_list(value: bytes) -> MailboxList:
 
 
 def _tokens(text: str) -> Iterator[_Token]:
-    """The tokens without blanks and comments. A quote or comment that is never closed counts for one stray character.
+    """The tokens without blanks and comments. A quote or comment that is never closed counts as one stray character.
 
-    After the first such one no later can be closed either, unless by what it would have hidden; not looking again keeps
-    this linear.
+    If one quote or comment is never closed, no later one can be closed either, except by characters that the first
+    would have hidden. So the search is not repeated, which keeps the time linear.
     """
     kinds = {"encoded": _Kind.WORD, "atom": _Kind.WORD, "quoted": _Kind.QUOTED, "literal": _Kind.LITERAL}
     position, quotes, comments = 0, True, True
@@ -111,13 +113,13 @@ def _tokens(text: str) -> Iterator[_Token]:
             if not comments:
                 yield _Token(_Kind.STRAY, char)
             continue
-        found = _TOKEN(text, position) if char != '"' or quotes else None
-        group = found.lastgroup if found else "stray"
+        match = _TOKEN(text, position) if char != '"' or quotes else None
+        group = match.lastgroup if match else "stray"
         if char == '"' and group == "stray":
             quotes = False
-        position = found.end() if found else position + 1
-        if group in kinds and found:
-            yield _Token(kinds[group], found[0])
+        position = match.end() if match else position + 1
+        if group in kinds and match:
+            yield _Token(kinds[group], match[0])
         elif group != "blank":
             yield _Token(_Kind.SPECIAL if group == "special" else _Kind.STRAY, char)
 
@@ -136,7 +138,7 @@ def _comment_end(text: str, start: int) -> int:
 
 
 class _Reader:
-    """Collects tokens up to each separator, and judges each element then."""
+    """Collects tokens up to each separator, and then reads the element that they form."""
 
     def __init__(self) -> None:
         self.addresses: list[Address] = []
@@ -144,7 +146,7 @@ class _Reader:
         self._element: list[_Token] = []
         self._in_angle = False
         self._in_group = False
-        # Words with no address, which the comma of an unquoted "Doe, John <…>" leaves behind.
+        # The last element had words and no address, as before the comma of an unquoted "Doe, John <…>".
         self._dangling = False
         self._anything = False
 
@@ -164,13 +166,13 @@ class _Reader:
         self._element.append(token)
 
     def finish(self) -> None:
-        # Never closed: what follows the commas inside may be mailboxes all the same.
+        # An angle bracket or group that is never closed may still have mailboxes behind its commas.
         self.unparsable |= self._in_angle or self._in_group
         self._judge(ends_group=True)
         self.unparsable |= not self._anything
 
     def _name_group(self) -> None:
-        """The words before a colon are a group's name, in which an address has no place."""
+        """The words before a colon are the name of a group. An address does not belong there."""
         self._anything = True
         self.unparsable |= self._in_group
         self._in_group = True
@@ -185,9 +187,9 @@ class _Reader:
             self._judge_angle(element)
             self._dangling = False
         elif _AT in element:
-            found, clean = _scan(element)
-            self.addresses.extend(found)
-            self.unparsable |= not clean or len(found) != 1 or self._dangling
+            addresses, clean = _scan(element)
+            self.addresses.extend(addresses)
+            self.unparsable |= not clean or len(addresses) != 1 or self._dangling
             self._anything = True
             self._dangling = False
         elif element:
@@ -198,7 +200,7 @@ class _Reader:
             self._dangling = False
 
     def _judge_angle(self, element: list[_Token]) -> None:
-        """A name and `<address>`; also several of those run together, and an address as the name."""
+        """Reads a name and `<address>`; also several of these without a comma between, and an address as the name."""
         self._anything = True
         phrase: list[_Token] = []
         inside: list[list[_Token]] = []
@@ -213,17 +215,17 @@ class _Reader:
                 opened = False
             else:
                 (inside[-1] if opened else phrase).append(token)
-        found: list[Address] = []
+        bracketed: list[Address] = []
         for tokens in inside:
             addresses, clean = _scan(_without_route(tokens))
-            found.extend(addresses)
+            bracketed.extend(addresses)
             self.unparsable |= not clean or len(addresses) != 1
         self.unparsable |= len(inside) != 1
-        named, clean = _scan(phrase) if _AT in phrase else ([], all(one.kind is not _Kind.STRAY for one in phrase))
-        keys = {address.local_key() for address in found}
-        foreign = [address for address in named if address.local_key() not in keys]
-        self.unparsable |= not clean or bool(foreign)
-        self.addresses.extend(found + foreign)
+        named, clean = _scan(phrase) if _AT in phrase else ([], all(token.kind is not _Kind.STRAY for token in phrase))
+        keys = {address.local_key() for address in bracketed}
+        others = [address for address in named if address.local_key() not in keys]
+        self.unparsable |= not clean or bool(others)
+        self.addresses.extend(bracketed + others)
 
 
 def _without_route(tokens: list[_Token]) -> list[_Token]:
@@ -233,8 +235,8 @@ def _without_route(tokens: list[_Token]) -> list[_Token]:
 
 
 def _scan(tokens: list[_Token]) -> tuple[list[Address], bool]:
-    """Every `local@domain` in `tokens`, and whether nothing else is in them."""
-    found: list[Address] = []
+    """Every `local@domain` in `tokens`, and whether they hold nothing else."""
+    addresses: list[Address] = []
     clean = True
     position = 0
     while position < len(tokens):
@@ -248,12 +250,12 @@ def _scan(tokens: list[_Token]) -> tuple[list[Address], bool]:
         address, whole = _address(local, domain)
         clean &= whole
         if address is not None:
-            found.append(address)
-    return found, clean
+            addresses.append(address)
+    return addresses, clean
 
 
 def _run(tokens: list[_Token], start: int, kinds: tuple[_Kind, ...]) -> tuple[list[_Token], int]:
-    """The tokens from `start` on that one part of an address is made of: words that a dot joins."""
+    """The tokens from `start` that form one part of an address: words joined by dots. And the position after them."""
     end = start
     while end < len(tokens) and tokens[end].kind in kinds:
         joined = end == start or tokens[end - 1].text.endswith(".") or tokens[end].text.startswith(".")
@@ -264,7 +266,7 @@ def _run(tokens: list[_Token], start: int, kinds: tuple[_Kind, ...]) -> tuple[li
 
 
 def _address(local: list[_Token], domain: list[_Token]) -> tuple[Address | None, bool]:
-    """The address, if its domain is one, and whether it is whole: its local part has been kept as written."""
+    """The address, or None when the domain is none; and whether the local part could be taken as it was written."""
     try:
         name = canonical_domain_or_literal("".join(token.text for token in domain))
     except ValueError:
@@ -272,5 +274,6 @@ def _address(local: list[_Token], domain: list[_Token]) -> tuple[Address | None,
     text = "".join(
         _QUOTED_PAIR.sub(r"\1", token.text[1:-1]) if token.kind is _Kind.QUOTED else token.text for token in local
     )
-    kept, changed = _NOT_IN_LOCAL.subn("\ufffd", text)
-    return Address(kept[:MAX_PATH_OCTETS], name), bool(local) and not changed and len(kept) <= MAX_PATH_OCTETS
+    clean_text, changes = _NOT_IN_LOCAL.subn("\ufffd", text)
+    unchanged = not changes and len(clean_text) <= MAX_PATH_OCTETS
+    return Address(clean_text[:MAX_PATH_OCTETS], name), bool(local) and unchanged

@@ -1,4 +1,4 @@
-"""Client addresses and networks in one canonical form: keys of counters, matching of rules, strict ranges."""
+"""Client addresses and networks in one canonical form, for counters, for access rules and for trusted networks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TypeAlias
 
 from libs.smtp.value import value
 
-# Of one client: an IPv6 site is given a /64 at the least, and one machine may use all of it (C104).
+# IPv6 clients are counted by networks of this size: every site has at least a /64, and one machine may use all of it
+# (C104).
 IPV6_CLIENT_PREFIX = 64
 
 _PREFIX = re.compile(r"[0-9]{1,3}").fullmatch
@@ -46,7 +47,7 @@ def counter_key(address: str) -> str:
 
 @value(frozen=True, slots=True)
 class AddressPattern:
-    """What the criterion `network` of an access rule matches: `client & mask == value`, in the same IP version.
+    """The criterion `network` of an access rule: it matches when `client & mask == value`, in the same IP version.
 
     `value` has no bit outside `mask`. An IPv4 mask may be any bit pattern; an IPv6 one is a prefix.
     """
@@ -56,20 +57,20 @@ class AddressPattern:
     mask: int
 
     def matches(self, client: IPAddress) -> bool:
-        """`client` as `canonical_ip` gives it."""
+        """Whether the pattern holds the client's address, which `canonical_ip` has given."""
         return client.version == self.version and int(client) & self.mask == self.value
 
     def __str__(self) -> str:
-        """As shown and stored: CIDR where the mask is a prefix, else `192.32.0.1/255.100.10.1`."""
+        """The form that is shown and stored: CIDR where the mask is a prefix, else `192.32.0.1/255.100.10.1`."""
         base = IPv4Address(self.value) if self.version == 4 else IPv6Address(self.value)
         prefix = _prefix_length(self.mask, base.max_prefixlen)
         return f"{base}/{prefix}" if prefix is not None else f"{base}/{IPv4Address(self.mask)}"
 
 
 def parse_pattern(text: str) -> AddressPattern:
-    """CIDR, address/netmask, or one address; host bits are accepted and dropped. Raises ValueError.
+    """Reads CIDR, address/netmask or one address, and drops host bits. Raises ValueError.
 
-    Netmasks are bit patterns and nothing else: 0.0.0.255 is not taken for a host mask.
+    A netmask is taken as a bit pattern: 0.0.0.255 is not read as a host mask.
     """
     base, mask = _base_and_mask(text)
     bits = base.max_prefixlen
@@ -84,9 +85,9 @@ def parse_pattern(text: str) -> AddressPattern:
 
 
 def parse_network(text: str) -> IPNetwork:
-    """A trusted or local network: CIDR, address/netmask or one address, contiguous and without host bits.
+    """Reads a trusted or local network: CIDR, address/netmask or one address, contiguous and without host bits.
 
-    IPv4-mapped ranges are IPv4. Raises ValueError, which names the right network where there is one.
+    An IPv4-mapped range becomes IPv4. Raises ValueError, whose text names the right network where there is one.
     """
     base, mask = _base_and_mask(text)
     prefix = _prefix_length(mask, base.max_prefixlen)
@@ -138,7 +139,7 @@ def _prefix_length(mask: int, bits: int) -> int | None:
 
 
 def _mapped_prefix(base: IPAddress, mask: int) -> int | None:
-    """The IPv4 prefix length of a range inside ::ffff:0:0/96, None for every other."""
+    """The IPv4 prefix length of a range inside ::ffff:0:0/96; None for every other range."""
     prefix = _prefix_length(mask, base.max_prefixlen)
     if base.version == 4 or prefix is None or prefix < _MAPPED.prefixlen or base not in _MAPPED:
         return None

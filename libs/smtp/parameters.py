@@ -10,10 +10,10 @@ from libs.smtp.envelope import Body, Notify, Ret
 from libs.smtp.reply import BAD_ARGUMENT, MESSAGE_TOO_BIG, PARAMETER_UNKNOWN, UTF8_NOT_ALLOWED, CommandError
 from libs.smtp.value import value
 
-# RFC 3461 4.4 and 4.2, of the encoded form.
+# Of the encoded form (RFC 3461 4.4 and 4.2).
 MAX_ENVID_OCTETS: Final = 100
 MAX_ORCPT_OCTETS: Final = 500
-# What the contracts' unsigned and the databases' signed 64 bits both hold.
+# The largest number that both the contracts' unsigned and the databases' signed 64 bits hold.
 MAX_SIZE: Final = 2**63 - 1
 
 _PARAMETER = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\x80-\xff]+))?").fullmatch
@@ -29,9 +29,9 @@ _CODE_POINT = re.compile(rb"[0-9A-Fa-f]{2,6}").fullmatch
 
 @value(frozen=True, slots=True)
 class Offered:
-    """The extensions that the answer to EHLO named in this session; after HELO none. A parameter of another is 555.
+    """The extensions that this session's reply to EHLO named; none after HELO. Parameters of others are 555.
 
-    CHUNKING adds no parameter, and BINARYMIME, which would go with it, is never offered.
+    CHUNKING adds no parameter here, since BINARYMIME is never offered.
     """
 
     size: bool = False
@@ -47,9 +47,9 @@ NOTHING_OFFERED: Final = Offered()
 
 @value(frozen=True, slots=True)
 class MailParameters:
-    """`size`: octets, 0 when not given (RFC 1870 gives no other meaning to it). `envelope_id`: ENVID as sent (xtext).
+    """`size`: in octets, 0 without SIZE (RFC 1870 gives SIZE=0 no other meaning). `envelope_id`: ENVID as sent (xtext).
 
-    `auth`: the decoded AUTH, empty for `<>`, None when not given; of no weight unless the client is trusted to say so.
+    `auth`: the decoded AUTH, empty for `<>`, None without it. It proves nothing, since any client may send it.
     """
 
     size: int = 0
@@ -62,7 +62,7 @@ class MailParameters:
 
 @value(frozen=True, slots=True)
 class RcptParameters:
-    """`notify`: in the RFC's order, empty when not given. `original_recipient`: ORCPT, ASCII, as `type;xtext`."""
+    """`notify`: in the order of the RFC, empty without it. `original_recipient`: ORCPT as `type;xtext` in ASCII."""
 
     notify: tuple[Notify, ...] = ()
     original_recipient: bytes = b""
@@ -73,13 +73,13 @@ NO_RCPT_PARAMETERS: Final = RcptParameters()
 
 
 class ParameterError(CommandError):
-    """A parameter that is refused; `reply` is the answer to give: 501 5.5.4, 555 5.5.4 or 552 5.3.4."""
+    """A parameter is refused; `reply` is the answer to give: 501 5.5.4, 555 5.5.4 or 552 5.3.4."""
 
 
 def parse_mail(raw: bytes, offered: Offered, *, lenient: bool = False) -> tuple[Address, MailParameters]:
-    """What follows `MAIL FROM:`: path and parameters. Raises AddressError or ParameterError, both CommandError.
+    """Reads path and parameters after `MAIL FROM:`. Raises AddressError or ParameterError, both of them CommandError.
 
-    Whether the path may hold UTF-8 is only known from the parameters after it.
+    Only the parameters tell whether the path may hold UTF-8, so that is checked after both are read.
     """
     path = parse_reverse_path(raw, smtputf8=True, lenient=lenient)
     parameters = parse_mail_parameters(path.rest, offered) if path.rest else NO_MAIL_PARAMETERS
@@ -90,7 +90,10 @@ def parse_mail(raw: bytes, offered: Offered, *, lenient: bool = False) -> tuple[
 def parse_rcpt(
     raw: bytes, offered: Offered, *, smtputf8: bool, lenient: bool = False
 ) -> tuple[Address, RcptParameters]:
-    """What follows `RCPT TO:`. `smtputf8`: MAIL of this transaction had SMTPUTF8. Raises as `parse_mail`."""
+    """Reads path and parameters after `RCPT TO:`. Raises like `parse_mail`.
+
+    `smtputf8`: MAIL of this transaction had the keyword SMTPUTF8.
+    """
     path = parse_forward_path(raw, smtputf8=smtputf8, lenient=lenient)
     if not path.rest:
         return path.address, NO_RCPT_PARAMETERS
@@ -98,14 +101,14 @@ def parse_rcpt(
 
 
 def parse_mail_parameters(rest: bytes, offered: Offered) -> MailParameters:
-    """The parameters after MAIL's path. Raises ParameterError (C26, C27, C28, C29)."""
-    given = _split(rest)
+    """Reads the parameters after the path of MAIL. Raises ParameterError (C26, C27, C28, C29)."""
+    parameters = _split(rest)
     size = 0
     body: Body | None = None
     auth: bytes | None = None
     ret: Ret | None = None
     envelope_id = b""
-    for name, text in given.items():
+    for name, text in parameters.items():
         if name == b"SIZE" and offered.size:
             size = _size(text)
         elif name == b"BODY" and offered.eight_bit_mime:
@@ -121,11 +124,11 @@ def parse_mail_parameters(rest: bytes, offered: Offered) -> MailParameters:
             envelope_id = _envelope_id(text)
         else:
             raise ParameterError(PARAMETER_UNKNOWN)
-    return MailParameters(size, body, b"SMTPUTF8" in given, auth, ret, envelope_id)
+    return MailParameters(size, body, b"SMTPUTF8" in parameters, auth, ret, envelope_id)
 
 
 def parse_rcpt_parameters(rest: bytes, offered: Offered, *, smtputf8: bool = False) -> RcptParameters:
-    """The parameters after RCPT's path. Raises ParameterError (C29)."""
+    """Reads the parameters after the path of RCPT. Raises ParameterError (C29)."""
     notify: tuple[Notify, ...] = ()
     original_recipient = b""
     for name, text in _split(rest, utf8=smtputf8).items():
@@ -139,23 +142,23 @@ def parse_rcpt_parameters(rest: bytes, offered: Offered, *, smtputf8: bool = Fal
 
 
 def encode_xtext(text: bytes) -> bytes:
-    """`text` as xtext (RFC 3461 4): `+`, `=`, and all that is no graphic ASCII as `+HH`."""
+    """`text` as xtext (RFC 3461 4): `+`, `=` and everything but graphic ASCII become `+HH`."""
     if _PLAIN_XTEXT(text):
         return text
-    return b"".join(b"%c" % one if 33 <= one <= 126 and one not in b"+=" else b"+%02X" % one for one in text)
+    return b"".join(b"%c" % octet if 33 <= octet <= 126 and octet not in b"+=" else b"+%02X" % octet for octet in text)
 
 
 def decode_xtext(encoded: bytes) -> bytes:
-    """The octets that xtext stands for; hexadecimal in lower case is taken. Raises ValueError when it is none."""
+    """The octets that xtext stands for; takes hexadecimal in lower case too. Raises ValueError."""
     if _XTEXT(encoded) is None:
         raise ValueError("not xtext")
-    return _HEXCHAR.sub(lambda found: bytes((int(found[1], 16),)), encoded)
+    return _HEXCHAR.sub(lambda match: bytes((int(match[1], 16),)), encoded)
 
 
 def decode_original_recipient(original_recipient: bytes) -> tuple[str, str]:
-    """The address type in lower case, and the address, of an accepted ORCPT. Raises ValueError.
+    """The address type in lower case, and the address, of an ORCPT that was accepted. Raises ValueError.
 
-    Of the type `utf-8`, RFC 6533's `\\x{…}` are decoded too.
+    In an address of the type `utf-8`, `\\x{…}` (RFC 6533) is decoded too.
     """
     address_type, semicolon, encoded = original_recipient.partition(b";")
     if not semicolon or _ADDRESS_TYPE(address_type) is None:
@@ -178,26 +181,26 @@ def _refuse(reason: str) -> NoReturn:
 
 
 def _split(rest: bytes, *, utf8: bool = False) -> dict[bytes, bytes | None]:
-    """Keyword in upper case to value. With `utf8`, values may hold octets over 127, which their parser judges."""
-    given: dict[bytes, bytes | None] = {}
+    """The value of each keyword in upper case. With `utf8` a value may hold octets over 127; its parser checks them."""
+    parameters: dict[bytes, bytes | None] = {}
     for word in rest.split(b" "):
         if not word:
             continue
-        found = _PARAMETER(word)
-        if found is None or (not utf8 and not word.isascii()):
+        parameter = _PARAMETER(word)
+        if parameter is None or (not utf8 and not word.isascii()):
             _refuse("Bad parameter syntax")
-        name = found[1].upper()
-        if name in given:
+        name = parameter[1].upper()
+        if name in parameters:
             _refuse("Parameter given twice")
-        given[name] = found[2]
-    return given
+        parameters[name] = parameter[2]
+    return parameters
 
 
 def _size(value: bytes | None) -> int:
     if value is None or _DIGITS(value) is None:
         _refuse("SIZE must be a number")
     digits = value.lstrip(b"0")
-    # The length first: int() of a long number is slow, and past 4,300 digits an error.
+    # The length is checked first: int() of a long number is slow, and fails above 4,300 digits.
     if len(digits) > len(str(MAX_SIZE)) or int(digits or b"0") > MAX_SIZE:
         raise ParameterError(MESSAGE_TOO_BIG)
     return int(digits or b"0")
@@ -206,7 +209,7 @@ def _size(value: bytes | None) -> int:
 def _body(value: bytes | None) -> Body:
     kind = (value or b"").upper()
     if kind == b"BINARYMIME":
-        # A known value of an extension that is not offered (RFC 3030 2), unlike an unknown value.
+        # The value belongs to an extension that is not offered (RFC 3030 2); an unknown value is 501.
         raise ParameterError(PARAMETER_UNKNOWN)
     if kind == b"8BITMIME":
         return Body.EIGHT_BIT_MIME
@@ -241,11 +244,11 @@ def _notify(value: bytes | None) -> tuple[Notify, ...]:
         _refuse("NOTIFY must be NEVER, or any of SUCCESS, FAILURE, DELAY")
     if "NEVER" in words and len(words) > 1:
         _refuse("NOTIFY=NEVER stands alone")
-    return tuple(one for one in Notify if one.value in words)
+    return tuple(notify for notify in Notify if notify.value in words)
 
 
 def _original_recipient(value: bytes | None) -> bytes:
-    """ORCPT checked and in ASCII. The address itself may be anything, a bare local name too (C29)."""
+    """Checks ORCPT and gives it in ASCII. Its address may be anything, even a bare local name (C29)."""
     address_type, semicolon, encoded = (value or b"").partition(b";")
     # xtext may be empty (RFC 3461 4); an address of the type utf-8 may not (RFC 6533 3).
     missing = not encoded and address_type.lower() == b"utf-8"
@@ -264,12 +267,12 @@ def _original_recipient(value: bytes | None) -> bytes:
 
 
 def _upper_hex(encoded: bytes) -> bytes:
-    """The next hop may take RFC 3461 at its word, which knows hexadecimal in upper case only."""
-    return _HEXCHAR.sub(lambda found: found[0].upper(), encoded) if b"+" in encoded else encoded
+    """Hexadecimal in upper case, the only form that RFC 3461 knows, and that the next hop may insist on."""
+    return _HEXCHAR.sub(lambda match: match[0].upper(), encoded) if b"+" in encoded else encoded
 
 
 def _embedded(address_type: bytes, encoded: bytes) -> bytes:
-    """UTF-8 octets, which only the type utf-8 may have, as RFC 6533 writes them in ASCII: equal in meaning."""
+    """UTF-8 octets in the ASCII form of RFC 6533, with the same meaning. Only the type utf-8 may have them."""
     if address_type.lower() != b"utf-8":
         _refuse("ORCPT must be ASCII")
     try:
@@ -280,10 +283,10 @@ def _embedded(address_type: bytes, encoded: bytes) -> bytes:
 
 
 def _unembedded(encoded: bytes) -> str:
-    def character(found: re.Match[bytes]) -> bytes:
-        if _CODE_POINT(found[1]) is None or not found[2]:
+    def character(match: re.Match[bytes]) -> bytes:
+        if _CODE_POINT(match[1]) is None or not match[2]:
             raise ValueError("not a code point")
-        code_point = int(found[1], 16)
+        code_point = int(match[1], 16)
         if code_point > 0x10FFFF or not chr(code_point).isprintable():
             raise ValueError("not a printable character")
         return chr(code_point).encode()

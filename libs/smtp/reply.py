@@ -1,4 +1,4 @@
-"""SMTP replies as values: the codes this gateway answers with, their exact bytes, and reading of enhanced codes."""
+"""The SMTP replies of this gateway: codes, texts and exact bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ENHANCED = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
 class Reply:
     """One reply: `code` (RFC 5321 4.2), `enhanced` (RFC 3463; empty where RFC 2034 has none: 220, 354, EHLO), `text`.
 
-    `text` may hold anything; what cannot stand on a reply line never reaches the wire (see `lines`).
+    `text` may hold anything: `lines` replaces what must not be sent.
     """
 
     code: int
@@ -27,7 +27,7 @@ class Reply:
     text: str
 
     def line(self) -> bytes:
-        """The bytes: one clean line ending in CRLF; a text longer than fits is folded into a multi-line reply."""
+        """The bytes to send: one line that ends in CRLF, or several when the text is too long for one."""
         return _rendered(self.code, self.enhanced, self.text)
 
     @property
@@ -39,12 +39,12 @@ class Reply:
         return self.code >= 500
 
     def with_text(self, text: str) -> Reply:
-        """The same codes with other words."""
+        """A reply with the same codes and another text."""
         return Reply(self.code, self.enhanced, text)
 
 
 class CommandError(ValueError):
-    """A command that cannot be taken as sent; `reply` is the answer to give."""
+    """A command is refused; `reply` is the answer to give."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply.text)
@@ -52,7 +52,7 @@ class CommandError(ValueError):
 
 
 def lines(code: int, enhanced: str, texts: Iterable[str]) -> bytes:
-    """A reply of one line a text (`250-…`, `250 …`), each folded at 512 octets.
+    """The bytes of a reply with one line for each text (`250-…`, `250 …`), each folded at 512 octets.
 
     Control characters become spaces and non-ASCII becomes `?`, so that nothing a client or a configuration supplied
     can end a line or add one (C37). An enhanced code that contradicts RFC 3463 or the code's first digit is replaced
