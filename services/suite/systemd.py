@@ -1,0 +1,199 @@
+"""`posthouse install systemd`: the units that run Posthouse under systemd, hardened, as a user of its own."""
+
+from __future__ import annotations
+
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from libs.runtime.lifecycle import StartupError
+
+USER = "posthouse"
+UNIT_FOLDER = Path("/etc/systemd/system")
+SETTINGS_FOLDER = Path("/etc/posthouse")
+_USER_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,30}")  # useradd(8)
+SERVICES = ("config_api", "policy", "relay", "ingress")
+
+# What every unit may and may not do. Ports under 1024 are the one privilege that mail needs. Calls of @privileged,
+# @mount and the like end the process's call with EPERM; choosing a processor is in @resources, which stays allowed.
+_HARDENING = """\
+AmbientCapabilities={capabilities}
+CapabilityBoundingSet={capabilities}
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+NoNewPrivileges=yes
+PrivateDevices=yes
+PrivateTmp=yes
+ProcSubset=pid
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHome=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectProc=invisible
+ProtectSystem=strict
+RemoveIPC=yes
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
+SystemCallErrorNumber=EPERM
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @keyring
+UMask=0077
+"""
+
+_UNIT = """\
+# Made by `posthouse install systemd`. Put changes into a drop-in: systemctl edit {name}
+[Unit]
+Description={description}
+Wants=network-online.target
+After=network-online.target nss-lookup.target postgresql.service redis-server.service
+
+[Service]
+Type=notify
+NotifyAccess=all
+User={user}
+Group={user}
+ExecStart={program} {arguments}
+{environment}
+StateDirectory={state}
+StateDirectoryMode=0700
+WorkingDirectory=%S/{state}
+Restart=on-failure
+RestartSec=2
+# Wrong settings: starting again would change nothing.
+RestartPreventExitStatus=2
+TimeoutStartSec=180
+TimeoutStopSec=150
+WatchdogSec=60
+LimitNOFILE=65536
+# Mailbox folders and databases outside of %S/{state} need a line ReadWritePaths= in a drop-in.
+{hardening}
+[Install]
+WantedBy=multi-user.target
+"""
+
+_SETTINGS = """\
+# Settings of Posthouse, read by its units: one VARIABLE=value a line. `posthouse settings` lists all of them.
+#INGRESS_HOST=0.0.0.0
+#INGRESS_SMTP_PORT=25
+#INGRESS_SUBMISSION_PORT=587
+#INGRESS_SMTPS_PORT=465
+"""
+
+
+def units(program: Path, user: str = USER) -> dict[str, str]:
+    """File name to content: one unit for the whole suite, and a template for each service that runs alone.
+
+    `program`: the `posthouse` command. An instance of a template, as posthouse-relay@1, has a state folder of its own
+    and reads a settings file of its own after the shared one.
+    """
+    contents = {
+        "posthouse.service": _unit(
+            "posthouse.service",
+            program,
+            user,
+            description="Posthouse, a mail delivery gateway",
+            arguments="up",
+            state="posthouse",
+            settings=(SETTINGS_FOLDER / "posthouse.env",),
+            capabilities="CAP_NET_BIND_SERVICE",
+        )
+    }
+    for service in SERVICES:
+        stem = f"posthouse-{service.replace('_', '-')}"
+        contents[f"{stem}@.service"] = _unit(
+            f"{stem}@%i.service",
+            program,
+            user,
+            description=f"{service} %i of Posthouse",
+            arguments=service,
+            state=f"{stem}-%i",
+            settings=(SETTINGS_FOLDER / "posthouse.env", SETTINGS_FOLDER / f"{service}-%i.env"),
+            # An empty value takes every capability away.
+            capabilities="CAP_NET_BIND_SERVICE" if service == "ingress" else "",
+        )
+    return contents
+
+
+def _unit(
+    name: str,
+    program: Path,
+    user: str,
+    *,
+    description: str,
+    arguments: str,
+    state: str,
+    settings: tuple[Path, ...],
+    capabilities: str,
+) -> str:
+    environment = [f"Environment=POSTHOUSE_DATA_DIR=%S/{state}", *(f"EnvironmentFile=-{path}" for path in settings)]
+    return _UNIT.format(
+        name=name,
+        description=description,
+        user=user,
+        program=program,
+        arguments=arguments,
+        environment="\n".join(environment),
+        state=state,
+        hardening=_HARDENING.format(capabilities=capabilities),
+    )
+
+
+def install(
+    user: str = USER, unit_folder: Path = UNIT_FOLDER, settings_folder: Path = SETTINGS_FOLDER
+) -> Iterator[str]:
+    """Makes the user, the folder of the settings and the units; says each thing that it did. Raises StartupError.
+
+    A settings file that exists is left alone; units are written anew, since changes belong into drop-ins.
+    """
+    program = Path(sys.argv[0]).absolute()
+    if program.name != "posthouse" or not program.exists():
+        raise StartupError(f"call the installed command, not {program}: the units name it")
+    if any(home in program.parents for home in (Path("/root"), Path("/home"))):
+        raise StartupError(
+            f"{program} lies in a home folder, which the units may not read: install it in /opt, for one"
+        )
+    try:
+        yield from _make_user(user)
+        settings_folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        shutil.chown(settings_folder, group=user)
+        settings_file = settings_folder / "posthouse.env"
+        if not settings_file.exists():
+            settings_file.touch(mode=0o640)
+            settings_file.write_text(_SETTINGS)
+            shutil.chown(settings_file, group=user)
+            yield f"wrote {settings_file}"
+        for name, content in units(program, user).items():
+            path = unit_folder / name
+            if not path.exists() or path.read_text() != content:
+                path.write_text(content)
+                yield f"wrote {path}"
+    except OSError as error:
+        raise StartupError(f"{error.filename}: {error.strerror}") from error
+    yield "next: systemctl daemon-reload && systemctl enable --now posthouse"
+
+
+def _make_user(user: str) -> Iterator[str]:
+    if not _USER_NAME.fullmatch(user):
+        raise StartupError(f"{user!r} is no name for a user")
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        made = subprocess.run(  # noqa: S603 - the name holds no option and no path
+            ["/usr/sbin/useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", user],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if made.returncode != 0:
+            raise StartupError(f"the user {user} could not be made: {made.stderr.strip()}") from None
+        yield f"made the user {user}"
