@@ -93,6 +93,26 @@ def ready(
         raise SystemExit(error.status) from None
 
 
+install_app = typer.Typer(no_args_is_help=True, help="Install Posthouse on this machine.")
+app.add_typer(install_app, name="install")
+
+
+@install_app.command("systemd")
+def install_systemd(
+    user: Annotated[str, typer.Option(help="The user who runs the services; made when there is none.")] = "posthouse",
+) -> None:
+    """Write units for systemd: one for the whole suite, and a template for each service."""
+    from libs.runtime.lifecycle import StartupError
+    from services.suite import systemd
+
+    try:
+        for line in systemd.install(user):
+            typer.echo(line)
+    except StartupError as error:
+        typer.echo(f"posthouse: {error}", err=True)
+        raise SystemExit(error.status) from None
+
+
 def _check_environment() -> None:
     """Refuses variables that no service knows, before any is started. Puts secrets in that are given as files."""
     from libs.runtime import secrets, settings

@@ -107,9 +107,11 @@ def run(main: Callable[[Shutdown], Coroutine[Any, Any, None]], last_seconds: flo
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, shutdown.request, number.name)
+        watchdog = loop.create_task(service_manager.tell_alive_for_ever())
         try:
             await main(shutdown)
         finally:
+            watchdog.cancel()
             if not shutdown.requested:
                 end_after(last_seconds)
             # When Python ends it restores the default handlers, and a second signal would then end the process with

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 
@@ -13,6 +14,9 @@ log = structlog.get_logger(__name__)
 SOCKET_VARIABLE = "NOTIFY_SOCKET"
 READY = "READY=1"
 STOPPING = "STOPPING=1"
+ALIVE = "WATCHDOG=1"
+# Microseconds without ALIVE after which the service manager ends the process (sd_watchdog_enabled(3)).
+WATCHDOG_VARIABLE = "WATCHDOG_USEC"
 # How much longer the process may take, in microseconds.
 EXTEND_TIMEOUT = "EXTEND_TIMEOUT_USEC="
 
@@ -25,6 +29,17 @@ def tell_ready() -> None:
 def tell_stopping(seconds: float) -> None:
     """The process ends, and needs at most `seconds` for it."""
     _tell(f"{STOPPING}\n{EXTEND_TIMEOUT}{round(seconds * 1e6)}")
+
+
+async def tell_alive_for_ever() -> None:
+    """Tells that the event loop turns, three times a period of the service manager. Without a watchdog it returns."""
+    try:
+        period_seconds = int(os.environ.get(WATCHDOG_VARIABLE, "")) / 1e6
+    except ValueError:
+        return
+    while period_seconds > 0:
+        _tell(ALIVE)
+        await asyncio.sleep(period_seconds / 3)
 
 
 def _tell(state: str) -> None:

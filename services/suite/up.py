@@ -181,6 +181,7 @@ async def up(processes: tuple[Process, ...], folder: Path, *, as_json: bool) -> 
     stop = _stop_on_signals(suite)
     starting = asyncio.create_task(suite.start())
     stopped = asyncio.create_task(stop.wait())
+    watchdog = asyncio.create_task(service_manager.tell_alive_for_ever())
     status = 0
     try:
         await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
@@ -203,6 +204,7 @@ async def up(processes: tuple[Process, ...], folder: Path, *, as_json: bool) -> 
         output.tell("suite_stopping", "posthouse: stopping")
         await suite.stop()
         await asyncio.to_thread(writer.finish, _LAST_LINES_SECONDS)
+        watchdog.cancel()
     return status
 
 

@@ -1,0 +1,43 @@
+"""What a process tells systemd, over a real datagram socket."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from libs.runtime import service_manager
+
+
+@pytest.fixture
+def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(str(tmp_path / "notify"))
+        receiver.settimeout(60)
+        monkeypatch.setenv(service_manager.SOCKET_VARIABLE, str(tmp_path / "notify"))
+        yield receiver
+
+
+def test_the_watchdog_is_fed_while_the_event_loop_turns(
+    manager: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(service_manager.WATCHDOG_VARIABLE, "3000")
+
+    async def live() -> list[bytes]:
+        feeder = asyncio.create_task(service_manager.tell_alive_for_ever())
+        notices = [await asyncio.to_thread(manager.recv, 100) for _ in range(3)]
+        feeder.cancel()
+        return notices
+
+    assert asyncio.run(live()) == [service_manager.ALIVE.encode()] * 3
+
+
+@pytest.mark.parametrize("value", ["", "0", "soon"])
+def test_without_a_watchdog_nobody_is_told(value: str, manager: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(service_manager.WATCHDOG_VARIABLE, value)
+    asyncio.run(service_manager.tell_alive_for_ever())
+    service_manager.tell_ready()
+    assert manager.recv(100) == service_manager.READY.encode()
