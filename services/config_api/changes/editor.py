@@ -15,6 +15,7 @@ from services.config_api.changes.entity_tags import required_versions
 from services.config_api.changes.last_admin_key import keep_one
 from services.config_api.problems import Problem, from_pydantic, invalid_field, not_found, stale
 from services.config_api.resources.api_keys import API_KEYS
+from services.config_api.resources.defaults import without_repeated_defaults
 from services.config_api.resources.description import (
     Body,
     Collection,
@@ -81,14 +82,16 @@ class Editor:
     ) -> Kept:
         """Makes an object; its answer, which is kept in the same transaction for a repetition of the request."""
         model = validate(resource, given)
-        body, kept = await self.custody.take_in(resource, model)
+        taken = await self.custody.take_in(resource, model)
+        body = taken.body
         created = await resource.create(body) if resource.create is not None else Created()
         document_id = self.store.identifiers.new()
         surroundings = self._look_around(document_id)
         await resource.refuse(body, surroundings)
         findings = await self._findings(resource, body, surroundings)
         async with self.store.revision(actor, f"create{resource.noun}", repeat) as revision:
-            stored = join(resource, body, kept, given, None) | self.custody.seal_hidden(resource, created.hidden)
+            stored = join(resource, taken.was_set, taken.secrets, given, None)
+            stored |= self.custody.seal_hidden(resource, created.hidden)
             await revision.apply([Write(resource, document_id, None, stored)])
             describe(revision, resource, document_id, 201)
             document = Document(resource.kind, document_id, stored, revision.number, revision.at, revision.at)
@@ -99,17 +102,20 @@ class Editor:
         self, resource: Resource, document_id: str, given: object, preconditions: Preconditions, actor: Actor
     ) -> Changed:
         """PUT."""
-        return await self._write(
-            resource, document_id, lambda _: given, preconditions, actor, f"replace{resource.noun}"
-        )
+
+        def whole(before: Document) -> object:
+            # It may be a body that was read and edited.
+            return without_repeated_defaults(given, before.stored, before.body) if isinstance(given, dict) else given
+
+        return await self._write(resource, document_id, whole, preconditions, actor, f"replace{resource.noun}")
 
     async def update(
         self, resource: Resource, document_id: str, patch: object, preconditions: Preconditions, actor: Actor
     ) -> Changed:
         """PATCH: the merged whole is validated, and secrets that the patch does not name are kept."""
 
-        def merged(before: Body) -> object:
-            return merge(shown_body(resource, before), patch)
+        def merged(before: Document) -> object:
+            return merge(shown_body(resource, before.stored), patch)
 
         return await self._write(
             resource, document_id, merged, preconditions, actor, f"update{resource.noun}", named=patch
@@ -119,7 +125,7 @@ class Editor:
         async with self.store.revision(actor, f"delete{resource.noun}") as revision:
             before = await self._present(revision, resource, document_id)
             expected = required_versions(preconditions.if_match, preconditions.if_none_match, before.version)
-            await revision.apply([Write(resource, document_id, before.body, None, expected)])
+            await revision.apply([Write(resource, document_id, before.stored, None, expected)])
             await self._keep_a_way_in(revision, resource)
             describe(revision, resource, document_id, 204)
 
@@ -127,7 +133,7 @@ class Editor:
         self,
         resource: Resource,
         document_id: str,
-        wanted: Callable[[Body], object],
+        wanted: Callable[[Document], object],
         preconditions: Preconditions,
         actor: Actor,
         action: str,
@@ -147,7 +153,7 @@ class Editor:
         self,
         resource: Resource,
         document_id: str,
-        wanted: Callable[[Body], object],
+        wanted: Callable[[Document], object],
         preconditions: Preconditions,
         actor: Actor,
         action: str,
@@ -157,9 +163,10 @@ class Editor:
         if seen is None:
             raise not_found(resource.label)
         expected = required_versions(preconditions.if_match, preconditions.if_none_match, seen.version)
-        given = wanted(seen.body)
+        given = wanted(seen)
         model = validate(resource, given)
-        body, kept = await self.custody.take_in(resource, model)
+        taken = await self.custody.take_in(resource, model)
+        body = taken.body
         _refuse_fixed(resource, seen.body, body)
         surroundings = self._look_around(document_id)
         await resource.refuse(body, surroundings)
@@ -168,13 +175,13 @@ class Editor:
             before = await self._present(revision, resource, document_id)
             # What was validated is a change of what was seen; had that changed meanwhile, `expected` fails here.
             expected &= {seen.version}
-            stored = _joined(resource, body, kept, given if named is None else named, before.body)
+            stored = _joined(resource, taken.was_set, taken.secrets, given if named is None else named, before.body)
             describe(revision, resource, document_id, 200)
-            if stored == before.body and before.version in expected:
+            if stored == before.stored and before.version in expected:
                 # Nothing to write: no revision, and the tag stays. A secret that is given is always written.
                 document = before
             else:
-                await revision.apply([Write(resource, document_id, before.body, stored, expected)])
+                await revision.apply([Write(resource, document_id, before.stored, stored, expected)])
                 await self._keep_a_way_in(revision, resource)
                 document = Document(resource.kind, document_id, stored, revision.number, before.created_at, revision.at)
         return Changed(document, findings)
@@ -211,8 +218,8 @@ def describe(revision: Revision, resource: Resource, document_id: str, status: i
     revision.status = status
 
 
-def _joined(resource: Resource, body: Body, kept: Mapping[Secret, str], given: object, before: Body) -> Body:
-    stored = join(resource, body, kept, given, before)
+def _joined(resource: Resource, was_set: Body, secrets: Mapping[Secret, str], given: object, before: Body) -> Body:
+    stored = join(resource, was_set, secrets, given, before)
     hidden = resource.hidden if isinstance(resource, Collection) else ()
     return stored | {name: before[name] for name in hidden if name in before}
 

@@ -53,9 +53,9 @@ async def prepare(store: Store, sealer: Sealer, data_folder: Path, environment_k
 
 
 def initial(singleton: Singleton, hostname: str) -> Body:
-    """A singleton as a new database has it."""
+    """A singleton as a new database has it: defaults are not stored, so that they reach it when they change."""
     given = {"profile": {"hostname": hostname}} if singleton.kind == "settings/general" else {}
-    body: Body = validate(singleton, given).model_dump(mode="json")
+    body: Body = validate(singleton, given).model_dump(mode="json", exclude_unset=True)
     return body
 
 

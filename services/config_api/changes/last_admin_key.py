@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.config_api.problems import Problem
 from services.config_api.resources.api_keys import API_KEYS
+from services.config_api.resources.defaults import complete
 from services.config_api.storage.diff import load
 from services.config_api.storage.tables import documents
 
@@ -17,8 +18,9 @@ async def has_admin_key(connection: AsyncConnection) -> bool:
     """Whether there is a key of an admin that has not ended."""
     query = select(documents.c.body).where(documents.c.kind == API_KEYS.kind)
     now = datetime.now(UTC)
-    for body in map(load, (await connection.execute(query)).scalars()):
-        if body is None or body["role"] != "admin":
+    for text in (await connection.execute(query)).scalars():
+        body = complete(API_KEYS, load(text) or {})
+        if body["role"] != "admin":
             continue
         if body["expires_at"] is None or datetime.fromisoformat(body["expires_at"]) > now:
             return True

@@ -61,6 +61,7 @@ class AccessRule(Model):
             raise fault("domain_on_block", "domain belongs to allow rules", "criterion")
         if self.list == "block" and self.action is None:
             object.__setattr__(self, "action", "reject")
+            self.__pydantic_fields_set__.add("action")
         try:
             object.__setattr__(self, "value", canonical_value(self.criterion, self.value))
         except ValueError as error:

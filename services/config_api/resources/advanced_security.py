@@ -7,8 +7,6 @@ from pydantic import Field
 from services.config_api.resources.description import Singleton
 from services.config_api.resources.fields import Mode, Model, Timezone
 
-_MAX_REFUSED_RECIPIENTS = 100
-
 
 class AdvancedSecuritySettings(Model):
     """Protocol discipline, HELO names, harvesting of addresses."""
@@ -37,7 +35,7 @@ class AdvancedSecuritySettings(Model):
         description="NOOP, VRFY, RSET and the like before mail is delivered, then 421; 0: no limit.",
     )
     max_refused_recipients: int = Field(
-        default=_MAX_REFUSED_RECIPIENTS,
+        default=100,
         ge=0,
         le=1_000_000,
         description="Recipients refused for good in a session, then 421 4.7.0. From the 10th refused recipient on each "
@@ -51,5 +49,4 @@ ADVANCED_SECURITY = Singleton(
     label="advanced security",
     tag="security",
     model=AdvancedSecuritySettings,
-    later_members={"max_refused_recipients": _MAX_REFUSED_RECIPIENTS},
 )

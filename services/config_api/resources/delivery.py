@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Container, Mapping, Sequence
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from services.config_api.resources.description import Singleton
+from services.config_api.resources.description import Body, Finding, Singleton, Surroundings
 from services.config_api.resources.fields import Host, Model, Password, Port, Text, fault
-from services.config_api.resources.loop_checks import refuse_loop, relay_host_password
+from services.config_api.resources.relay_host_checks import refuse_relay_host, relay_host_password, unverified
 
 SMTPS_PORT = 465
 
@@ -29,28 +30,43 @@ class RelayHostAuth(Model):
     )
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    """The default is another one for each object, so the document has an example instead."""
+    schema.pop("default", None)
+    schema["examples"] = [True]
+
+
 class RelayHost(Model):
     """A server that takes mail for others."""
 
     host: Host
     port: Port = Field(default=25, description="TCP port.")
     always_tls: bool = Field(default=False, description="Never plaintext. false: STARTTLS when it is offered.")
-    implicit_tls: bool = Field(default=False, description="TLS from the first octet; the default on port 465 is true.")
+    implicit_tls: bool = Field(
+        default=False,
+        description="TLS from the first octet. Until it is set it follows from the port: true on 465.",
+        json_schema_extra=_without_default,
+    )
     verify_certificate: bool = Field(
-        default=False, description="The certificate must be valid for the host; the default is always_tls."
+        default=False,
+        description="The certificate must be valid for the host. Until it is set it follows: true with always_tls or "
+        "implicit_tls. It can't be true with neither, since who stands between could take STARTTLS away.",
+        json_schema_extra=_without_default,
     )
     auth: RelayHostAuth | None = Field(default=None, description="The login; null: none.")
 
-    @model_validator(mode="before")
     @classmethod
-    def _defaults(cls, given: object) -> object:
-        """Two defaults hang on other fields: implicit TLS on 465, verification where TLS is required."""
-        if not isinstance(given, dict):
-            return given
-        filled = dict(given)
-        filled.setdefault("implicit_tls", given.get("port") == SMTPS_PORT)
-        filled.setdefault("verify_certificate", given.get("always_tls") is True)
-        return filled
+    def derived(cls, body: Mapping[str, Any], was_set: Container[str]) -> Mapping[str, Any]:
+        implicit_tls = body["implicit_tls"] if "implicit_tls" in was_set else body["port"] == SMTPS_PORT
+        return {"implicit_tls": implicit_tls, "verify_certificate": body["always_tls"] or implicit_tls}
+
+    @model_validator(mode="after")
+    def _follow(self) -> Self:
+        was_set = self.model_fields_set
+        follows = self.derived(self.__dict__, was_set)
+        # Past pydantic, which would take them for set by the client.
+        self.__dict__.update({name: value for name, value in follows.items() if name not in was_set})
+        return self
 
 
 class DeliverySettings(Model):
@@ -69,6 +85,10 @@ class DeliverySettings(Model):
         return self
 
 
+async def check(body: Body, _: Surroundings) -> Sequence[Finding]:
+    return unverified(body)
+
+
 DELIVERY = Singleton(
     kind="settings/delivery",
     noun="DeliverySettings",
@@ -76,5 +96,6 @@ DELIVERY = Singleton(
     tag="delivery",
     model=DeliverySettings,
     secrets=(relay_host_password(),),
-    refuse=refuse_loop,
+    refuse=refuse_relay_host,
+    check=check,
 )

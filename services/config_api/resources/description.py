@@ -13,7 +13,10 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A member that is written but never shown."""
+    """A member that is written but never shown.
+
+    A stored one is kept where a client leaves it out, but not for every change of the object around it.
+    """
 
     # Member names from the body's root.
     path: tuple[str, ...]
@@ -22,10 +25,17 @@ class Secret:
     required: bool = False
     # It is kept only while these members stay as they are: a stored password never goes to another host.
     bound_to: tuple[tuple[str, ...], ...] = ()
+    # How well the object protects it, from complete bodies; it is not kept where any of these becomes false (F42).
+    protections: Callable[[Body], tuple[bool, ...]] = lambda _: ()
 
     @property
     def pointer(self) -> str:
         return "".join(f"/{name}" for name in self.path)
+
+    def is_weakened(self, before: Body, after: Body) -> bool:
+        """Whether complete body `after` protects the secret less than `before` did."""
+        protections = zip(self.protections(before), self.protections(after), strict=True)
+        return any(was and not is_now for was, is_now in protections)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +119,6 @@ class Resource:
     tag: str
     model: type[BaseModel]
     secrets: tuple[Secret, ...] = ()
-    # Members that earlier releases did not store, with the values that a stored body without them stands for.
-    later_members: Mapping[str, Any] = field(default_factory=dict)
     # Raises Problem for what must not be.
     refuse: Check = no_findings
     # Finds what may be, but is likely a mistake.
@@ -193,14 +201,8 @@ def with_member(body: Body, path: Sequence[str], value: Any) -> Body:
     return copy
 
 
-def complete(resource: Resource, body: Body) -> Body:
-    """A stored body with the members that later releases added. The database is left as an earlier one reads it."""
-    return {**resource.later_members, **body} if resource.later_members else body
-
-
 def shown_body(resource: Resource, body: Body) -> Body:
     """A stored body without secrets and hidden members: what may be answered, exported, compared and logged."""
-    body = complete(resource, body)
     for secret in resource.secrets:
         body = with_member(body, secret.path, None)
     hidden = resource.hidden if isinstance(resource, Collection) else ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 import zoneinfo
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -21,6 +21,11 @@ class Model(BaseModel):
     """A body or a part of one: nothing coerced, nothing unknown taken (C149)."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=False)
+
+    @classmethod
+    def derived(cls, body: Mapping[str, Any], was_set: Container[str]) -> Mapping[str, Any]:  # noqa: ARG003
+        """The defaults that follow from other members. `body` has every member, `was_set` the names of those set."""
+        return {}
 
 
 def fault(code: str, text: str, *at: str | int) -> PydanticCustomError:

@@ -10,8 +10,8 @@ from pydantic import AfterValidator, Field
 
 from services.config_api.resources.description import Body, Finding, Singleton, Surroundings
 from services.config_api.resources.fields import Address, Banner, HostName, Model, address_key, unique
-from services.config_api.resources.loop_checks import own_name_ports
 from services.config_api.resources.networks import WIDEST, Cidr, covers
+from services.config_api.resources.relay_host_checks import own_name_ports
 
 LOOPBACK_AND_PRIVATE = [
     "127.0.0.0/8",
@@ -58,8 +58,9 @@ class Profile(Model):
     banner: Banner = Field(default="ESMTP", description="Text after `220 hostname `: printable ASCII.")
     max_recipients: int = Field(default=1000, ge=1, le=100_000, description="Recipients a message.")
     recipients_over_limit: Literal["defer_excess", "reject_message"] = Field(
-        default="defer_excess",
-        description="defer_excess: those over the limit get 452 and the rest goes on; reject_message: 554 for all.",
+        default="reject_message",
+        description="reject_message: nobody gets the message (550 5.5.3 to those over the limit, 554 5.5.3 to DATA); "
+        "defer_excess: those over the limit get 452 4.5.3 and the rest goes on.",
     )
     max_hops: int = Field(default=50, ge=1, le=1000, description="Received fields before a message is a loop.")
     max_message_size_mb: int = Field(

@@ -13,7 +13,7 @@ from services.config_api.resources.description import Body, Collection, Finding,
 from services.config_api.resources.fields import Domain, Host, Model, Port, fault
 from services.config_api.resources.filters import exact
 from services.config_api.resources.general import of_local_domains, postmasters
-from services.config_api.resources.loop_checks import is_this_gateway
+from services.config_api.resources.relay_host_checks import is_this_gateway
 
 
 def _absolute(path: str) -> str:

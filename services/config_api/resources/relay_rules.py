@@ -13,7 +13,7 @@ from services.config_api.resources.delivery import RelayHost
 from services.config_api.resources.description import Body, Collection, Filter, Finding, Surroundings, UniqueKey
 from services.config_api.resources.fields import Model, Name, fault, unique
 from services.config_api.resources.filters import boolean, exact, lenient, name_key
-from services.config_api.resources.loop_checks import refuse_loop, relay_host_password
+from services.config_api.resources.relay_host_checks import refuse_relay_host, relay_host_password, unverified
 
 Target = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]+$")]
 
@@ -61,7 +61,7 @@ class RelayRule(Model):
 
 async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
     """Targets that another rule takes first, or that alias expansion replaces before rules are asked."""
-    findings = []
+    findings = [*unverified(body)]
     taken: set[str] = set()
     for other in await surroundings.others("relay-rules"):
         alike = other["type"] == body["type"] and other["target_type"] == body["target_type"]
@@ -94,7 +94,7 @@ RELAY_RULES = Collection(
     tag="delivery",
     model=RelayRule,
     secrets=(relay_host_password(),),
-    refuse=refuse_loop,
+    refuse=refuse_relay_host,
     check=check,
     unique=lambda body: [UniqueKey("relay-rules/name", name_key(body["name"]), "/name")],
     filters={

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel, SecretStr
 
 from services.config_api.problems import Problem, invalid_field
+from services.config_api.resources.defaults import complete
 from services.config_api.resources.description import Body, Resource, Secret, has_member, member, with_member
 from services.config_api.secrets.passwords import PasswordHashing
 from services.config_api.secrets.sealing import Sealer
+
+
+@dataclass(frozen=True, slots=True)
+class TakenIn:
+    """A validated body, its secrets aside."""
+
+    # Every member, and those alone that the client set.
+    body: Body
+    was_set: Body
+    secrets: Mapping[Secret, str] = field(repr=False)
 
 
 class Custody:
@@ -20,18 +32,19 @@ class Custody:
         self.sealer = sealer
         self._passwords = passwords
 
-    async def take_in(self, resource: Resource, model: BaseModel) -> tuple[Body, Mapping[Secret, str]]:
-        """(body without secrets, the given ones in the form they are stored in)."""
+    async def take_in(self, resource: Resource, model: BaseModel) -> TakenIn:
+        """The body without its secrets, and the secrets in the form that they are stored in."""
         body: Body = model.model_dump(mode="json")
-        kept: dict[Secret, str] = {}
+        was_set: Body = model.model_dump(mode="json", exclude_unset=True)
+        secrets: dict[Secret, str] = {}
         for secret in resource.secrets:
             given = _attribute(model, secret.path)
-            body = with_member(body, secret.path, None)
+            body, was_set = with_member(body, secret.path, None), with_member(was_set, secret.path, None)
             if given is not None:
                 plain = given.get_secret_value()
                 sealed = secret.kept_as == "sealed"
-                kept[secret] = self.sealer.seal(plain) if sealed else await self._passwords.hash(plain)
-        return body, kept
+                secrets[secret] = self.sealer.seal(plain) if sealed else await self._passwords.hash(plain)
+        return TakenIn(body, was_set, secrets)
 
     def seal_hidden(self, resource: Resource, hidden: Body) -> Body:
         """Members that the service made, those that are secrets sealed."""
@@ -39,28 +52,33 @@ class Custody:
         return {name: self.sealer.seal(value) if name in secret else value for name, value in hidden.items()}
 
 
-def join(resource: Resource, body: Body, kept: Mapping[Secret, str], given: object, before: Body | None) -> Body:
-    """The body to store: new secrets, and those of `before` that the client left out of `given`.
+def join(resource: Resource, was_set: Body, secrets: Mapping[Secret, str], given: object, before: Body | None) -> Body:
+    """The body to store: the members that were set, new secrets, and those that the client left out of `given`.
 
-    Raises Problem 422 where a secret is needed, or may not follow to another host.
+    `before`: the complete body that is there. Raises Problem 422 where a secret is needed, or may not be kept: for
+    another host, or with less protection than it was given for.
     """
+    after = complete(resource, was_set)
     for secret in resource.secrets:
-        value = kept.get(secret)
+        value = secrets.get(secret)
         if value is None and not has_member(given, secret.path):
             value = member(before, secret.path)
-            if value is not None and _moved(secret, body, before):
-                raise _needed(secret, "has to be given again, since the server or login that it is for has changed")
+            if value is not None and before is not None:
+                _refuse_other_use(secret, after, before)
         if value is not None:
-            body = with_member(body, secret.path, value)
-        elif secret.required and isinstance(member(body, secret.path[:-1]), dict):
+            was_set = with_member(was_set, secret.path, value)
+        elif secret.required and isinstance(member(after, secret.path[:-1]), dict):
             raise _needed(secret, "is needed")
-    return body
+    return was_set
 
 
-def _moved(secret: Secret, body: Body, before: Body | None) -> bool:
-    if not isinstance(member(body, secret.path[:-1]), dict) and len(secret.path) > 1:
-        return False
-    return any(member(body, path) != member(before, path) for path in secret.bound_to)
+def _refuse_other_use(secret: Secret, after: Body, before: Body) -> None:
+    if not isinstance(member(after, secret.path[:-1]), dict) and len(secret.path) > 1:
+        return
+    if any(member(after, path) != member(before, path) for path in secret.bound_to):
+        raise _needed(secret, "has to be given again, since the server or login that it is for has changed")
+    if secret.is_weakened(before, after):
+        raise _needed(secret, "has to be given again, since TLS would protect it less than it does now")
 
 
 def _needed(secret: Secret, why: str) -> Problem:

@@ -14,8 +14,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from posthouse.config.v1 import config_pb2 as pb
 
-from services.config_api.resources.advanced_security import ADVANCED_SECURITY
-from services.config_api.resources.description import Body, complete
+from services.config_api.resources.description import Body
 from services.config_api.secrets.sealing import Sealer
 
 _MEGABYTE = 1_048_576
@@ -214,7 +213,7 @@ def _connection_policy(_: str, body: Body, __: Sealer) -> Pieces:
 
 
 def _advanced_security(_: str, body: Body, __: Sealer) -> Pieces:
-    security = pb.AdvancedSecurity(**_with_modes(complete(ADVANCED_SECURITY, body)))
+    security = pb.AdvancedSecurity(**_with_modes(body))
     return Pieces(policy=pb.PolicySnapshot(advanced_security=security).SerializeToString())
 
 

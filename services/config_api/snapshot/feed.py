@@ -12,6 +12,7 @@ from sqlalchemy import select
 from libs.runtime.metrics import fingerprint
 from services.config_api.metrics import SNAPSHOT_DIGEST
 from services.config_api.resources.catalogue import RESOURCES
+from services.config_api.resources.defaults import complete
 from services.config_api.resources.description import Body
 from services.config_api.secrets.sealing import Sealer
 from services.config_api.snapshot import encoding
@@ -93,7 +94,11 @@ class Replica:
             async with connection.stream(query, execution_options={"yield_per": _TURN}) as rows:
                 async for batch in rows.partitions(_TURN):
                     for kind, document_id, after in batch:
-                        self._take(kind, document_id, load(after))
+                        if kind not in RESOURCES:
+                            continue
+                        stored = load(after)
+                        body = None if stored is None else complete(RESOURCES[kind], stored)
+                        self._take(kind, document_id, body)
                     await asyncio.sleep(0)
         self.revision = newest
         return True
@@ -113,8 +118,6 @@ class Replica:
             self._of_policy.put(place, b"")
 
     def _take(self, kind: str, document_id: str, body: Body | None) -> None:
-        if kind not in RESOURCES:
-            return
         if kind == "api-keys":
             self._take_key(document_id, body)
             return

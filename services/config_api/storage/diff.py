@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from services.config_api.resources.defaults import complete
 from services.config_api.resources.description import Body, Resource, member, shown_body
 
 
 def difference(resource: Resource, before: Body | None, after: Body | None) -> list[dict[str, Any]]:
-    """[{pointer, before, after}], absent sides left out; of a secret only that it was set, changed or removed."""
+    """[{pointer, before, after}], absent sides left out; of a secret only that it was set, changed or removed.
+
+    Both bodies as they are stored; defaults are compared as they are now.
+    """
     found: list[dict[str, Any]] = []
+    before = None if before is None else complete(resource, before)
+    after = None if after is None else complete(resource, after)
     _compare(
         "",
         None if before is None else shown_body(resource, before),

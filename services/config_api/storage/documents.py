@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from typing import Any
 from sqlalchemy import Row, and_, exists, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.config_api.resources.catalogue import RESOURCES
+from services.config_api.resources.defaults import complete
 from services.config_api.resources.description import Body
 from services.config_api.storage.database import Database
 from services.config_api.storage.diff import load
@@ -22,17 +25,24 @@ _STREAM_ROWS = 1000
 _IN_LIMIT = 500
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Document:
     """An object as it is stored. Times in microseconds since 1970."""
 
     kind: str
     id: str
-    body: Body
+    # As it is stored: the members that somebody set, secrets and hidden members.
+    stored: Body
     # The revision that wrote it last.
     version: int
     created_at: int
     updated_at: int
+
+    @functools.cached_property
+    def body(self) -> Body:
+        """Every member: those that nobody set have their defaults of now."""
+        resource = RESOURCES.get(self.kind)
+        return self.stored if resource is None else complete(resource, self.stored)
 
 
 class Store:

@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.config_api.problems import FieldError, conflict, stale
+from services.config_api.resources.defaults import complete
 from services.config_api.resources.description import Body, Collection, Resource
 from services.config_api.storage.diff import dump
 from services.config_api.storage.idempotency import Kept
@@ -43,7 +44,7 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One object's change: made (`before` None), replaced, or removed (`after` None)."""
+    """One object's change: made (`before` None), replaced, or removed (`after` None); bodies as they are stored."""
 
     resource: Resource
     id: str
@@ -193,12 +194,13 @@ class Revision:
         for write in writes:
             if write.after is None or not isinstance(write.resource, Collection):
                 continue
-            for key in write.resource.unique(write.after):
+            body = complete(write.resource, write.after)
+            for key in write.resource.unique(body):
                 holder = keys.setdefault((key.scope, key.value), (write, key.pointer))
                 if holder[0] is not write:
                     errors.append(_taken(write, key.pointer))
             for field, of_field in write.resource.filters.items():
-                for value in of_field.terms(write.after):
+                for value in of_field.terms(body):
                     term_rows[(write.resource.kind, field, value, write.id)] = None
         errors += await self._conflicts(keys)
         if errors:

@@ -73,7 +73,7 @@ async def test_what_is_left_out_is_kept_and_null_removes(service: Service) -> No
 async def test_a_stored_password_never_follows_to_another_server(service: Service) -> None:
     made = await service.make("relay-rules", RULE)
     path = f"/v1/relay-rules/{made['id']}"
-    await service.change(path, {"position": 5, "relay_host": {"verify_certificate": False}})
+    await service.change(path, {"position": 5, "relay_host": {"always_tls": True}})
     tag = (await service.api.get(path)).headers["etag"]
     for patch in ({"host": "elsewhere.example"}, {"port": 2525}, {"auth": {"username": "other"}}):
         answer = await service.api.patch(path, json={"relay_host": patch}, headers={"If-Match": tag})

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.config_api.problems import not_found
+from services.config_api.problems import FieldError, invalid, not_found
 from services.config_api.resources.catalogue import RESOURCES
-from services.config_api.resources.description import Body, Collection, Resource
+from services.config_api.resources.defaults import complete
+from services.config_api.resources.description import Body, Collection, Resource, member
 from services.config_api.storage.diff import difference, load
 from services.config_api.storage.documents import Store
 from services.config_api.storage.idempotency import Kept, Repeat
 from services.config_api.storage.revision import Actor, Write
 from services.config_api.storage.tables import changes, head, revisions
 
+_MOST_ERRORS = 50
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One object on the way from one revision to another."""
+    """One object on the way from one revision to another; both bodies as they are stored."""
 
     resource: Resource
     id: str
@@ -116,11 +119,33 @@ async def _between(connection: AsyncConnection, first: int, last: int) -> list[C
 
 
 async def _way_back(connection: AsyncConnection, number: int, newest: int) -> list[Change]:
-    return [
+    """Raises Problem 422 where going back would send a password with less protection than now (F42)."""
+    found = [
         Change(change.resource, change.id, change.after, change.before)
         for change in await _between(connection, number, newest)
         if _goes_back(change)
     ]
+    errors = [error for change in found for error in _weakened(change)]
+    if errors:
+        raise invalid(errors[:_MOST_ERRORS])
+    return found
+
+
+def _weakened(change: Change) -> Iterator[FieldError]:
+    if change.before is None or change.after is None:
+        return
+    before, after = complete(change.resource, change.before), complete(change.resource, change.after)
+    for secret in change.resource.secrets:
+        if member(before, secret.path) is None or member(after, secret.path) is None:
+            continue
+        if secret.is_weakened(before, after):
+            place = f"/{change.id}" if isinstance(change.resource, Collection) else ""
+            yield FieldError(
+                f"/{change.resource.kind}{place}{secret.pointer}",
+                "secret_needed",
+                f"TLS would protect the {secret.path[-1]} less than it does now. Write this object first, and give the "
+                f"{secret.path[-1]} again.",
+            )
 
 
 def _goes_back(change: Change) -> bool:

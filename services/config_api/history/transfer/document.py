@@ -8,13 +8,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, create_model
 
+from services.config_api.migrations.older_defaults import without_followed_tls, without_recipients_over_limit
 from services.config_api.problems import FieldError, from_pydantic, invalid, malformed
 from services.config_api.resources.catalogue import COLLECTIONS, SINGLETONS
+from services.config_api.resources.defaults import without_derived
+from services.config_api.resources.delivery import DELIVERY
 from services.config_api.resources.description import Body, Collection, Resource, shown_body
 from services.config_api.resources.fields import Model
+from services.config_api.resources.general import GENERAL
+from services.config_api.resources.relay_rules import RELAY_RULES
 from services.config_api.storage.documents import Document
 
-FORMAT = "posthouse/1"
+FORMAT = "posthouse/2"
+# It holds every default of its time, set by somebody or not.
+OLDER_FORMAT = "posthouse/1"
 PORTABLE: tuple[Collection, ...] = tuple(collection for collection in COLLECTIONS if collection.portable)
 _SETTINGS = "settings/"
 _MOST_ERRORS = 50
@@ -44,7 +51,14 @@ def _document_model() -> type[BaseModel]:
         )
     everything = create_model("AllSettings", __base__=Model, __doc__="Every singleton.", **settings)
     fields: dict[str, Any] = {
-        "format": (Literal["posthouse/1"], Field(description="The document's format.")),
+        "format": (
+            Literal["posthouse/2", "posthouse/1"],
+            Field(
+                description="The document's format. posthouse/1 held every default of its time: of it "
+                "recipients_over_limit is not taken where it is defer_excess, nor implicit_tls and verify_certificate "
+                "where they follow from the relay host's other members."
+            ),
+        ),
         "settings": (everything, Field(description="Every singleton.")),
         **lists,
     }
@@ -76,18 +90,22 @@ class Item:
 
 
 def export(documents: Mapping[str, list[Document]]) -> Body:
-    """Everything portable, in a fixed order."""
+    """Everything portable, in a fixed order. Members that follow from others are left out, and go on following."""
     settings = {
-        singleton.kind.removeprefix(_SETTINGS): shown_body(singleton, documents[singleton.kind][0].body)
+        singleton.kind.removeprefix(_SETTINGS): _exported(singleton, documents[singleton.kind][0])
         for singleton in SINGLETONS
     }
     lists = {
         collection.kind: [
-            {"id": document.id, **shown_body(collection, document.body)} for document in documents[collection.kind]
+            {"id": document.id, **_exported(collection, document)} for document in documents[collection.kind]
         ]
         for collection in PORTABLE
     }
     return {"format": FORMAT, "settings": settings, **lists}
+
+
+def _exported(resource: Resource, document: Document) -> Body:
+    return without_derived(resource, shown_body(resource, document.body), document.stored)
 
 
 def read(content: Any) -> list[Item]:
@@ -99,16 +117,19 @@ def read(content: Any) -> list[Item]:
         raise malformed("The body must be an object.")
     settings = content.get("settings")
     errors = _shape(content, settings)
+    is_older = content.get("format") == OLDER_FORMAT
     items: list[Item] = []
     for singleton in SINGLETONS if isinstance(settings, dict) else ():
         name = singleton.kind.removeprefix(_SETTINGS)
         if name in settings:  # type: ignore[operator]
-            _validate(singleton, settings[name], f"/settings/{name}", singleton.kind, items, errors)  # type: ignore[index]
+            given = _without_old_defaults(singleton, settings[name]) if is_older else settings[name]  # type: ignore[index]
+            _validate(singleton, given, f"/settings/{name}", singleton.kind, items, errors)
     for collection in PORTABLE:
         listed = content.get(collection.kind)
         for number, entry in enumerate(listed if isinstance(listed, list) else ()):
             pointer = f"/{collection.kind}/{number}"
             given, item_id = _without_id(entry, pointer, errors)
+            given = _without_old_defaults(collection, given) if is_older else given
             _validate(collection, given, pointer, item_id, items, errors)
             if len(errors) > _MOST_ERRORS:
                 raise invalid(errors[:_MOST_ERRORS])
@@ -117,9 +138,15 @@ def read(content: Any) -> list[Item]:
     return items
 
 
+def _without_old_defaults(resource: Resource, given: Any) -> Any:
+    if resource is GENERAL:
+        return without_recipients_over_limit(given)
+    return without_followed_tls(given) if resource in (DELIVERY, RELAY_RULES) else given
+
+
 def _shape(content: dict[str, Any], settings: Any) -> list[FieldError]:
     errors = []
-    if content.get("format") != FORMAT:
+    if content.get("format") not in (FORMAT, OLDER_FORMAT):
         errors.append(FieldError("/format", "format", f"It must be {FORMAT}."))
     lists = {collection.kind for collection in PORTABLE}
     errors += _members(content, {"format", "settings", *lists}, "")

@@ -12,8 +12,9 @@ from services.config_api.history.revisions.repository import Change
 from services.config_api.history.transfer.document import PORTABLE, Item
 from services.config_api.problems import FieldError, Problem, conflict, invalid
 from services.config_api.resources.catalogue import SINGLETONS
-from services.config_api.resources.description import Body, Collection, Finding, Resource, Secret, shown_body
-from services.config_api.secrets.stored_secrets import Custody, join
+from services.config_api.resources.defaults import complete, without_repeated_defaults
+from services.config_api.resources.description import Body, Collection, Finding, Resource, shown_body
+from services.config_api.secrets.stored_secrets import Custody, TakenIn, join
 from services.config_api.storage.documents import Document, Store, every
 from services.config_api.storage.idempotency import Kept, Repeat
 from services.config_api.storage.revision import Actor, Revision, Write
@@ -32,8 +33,11 @@ AnswerOf = Callable[[int, Sequence[Change], Sequence[Finding]], Kept]
 @dataclass(frozen=True, slots=True)
 class _Wanted:
     item: Item
-    body: Body
-    kept: Mapping[Secret, str]
+    taken: TakenIn
+
+    @property
+    def body(self) -> Body:
+        return self.taken.body
 
 
 class Importer:
@@ -99,8 +103,7 @@ class Importer:
         return doubts
 
     async def _take_in(self, item: Item) -> _Wanted:
-        body, kept = await self._custody.take_in(item.resource, item.model)
-        return _Wanted(item, body, kept)
+        return _Wanted(item, await self._custody.take_in(item.resource, item.model))
 
     async def _changes(
         self, revision: Revision, wanted: Sequence[_Wanted], surroundings: DocumentSurroundings
@@ -122,10 +125,10 @@ class Importer:
                 errors.append(FieldError(want.item.pointer, "twice", "The document has this object twice."))
                 continue
             matched.add((resource.kind, document_id))
-            before = document.body if document is not None else None
+            before = document.stored if document is not None else None
             try:
                 surroundings.about = want.body
-                after = await self._stored(resource, want, before, surroundings)
+                after = await self._stored(resource, want, document, surroundings)
             except Problem as problem:
                 errors += [FieldError(want.item.pointer + e.pointer, e.code, e.detail) for e in problem.errors]
                 continue
@@ -135,26 +138,30 @@ class Importer:
             raise invalid(errors[:_MOST_ERRORS])
         resources: dict[str, Resource] = {resource.kind: resource for resource in PORTABLE}
         changes += [
-            (Change(resources[kind], document_id, document.body, None), "")
+            (Change(resources[kind], document_id, document.stored, None), "")
             for (kind, document_id), document in present.items()
             if kind in resources and (kind, document_id) not in matched
         ]
         return changes
 
     async def _stored(
-        self, resource: Resource, want: _Wanted, before: Body | None, surroundings: DocumentSurroundings
+        self, resource: Resource, want: _Wanted, document: Document | None, surroundings: DocumentSurroundings
     ) -> Body:
-        stored = join(resource, want.body, want.kept, want.item.given, before)
+        was_set, before = want.taken.was_set, None
+        if document is not None:
+            before = document.body
+            was_set = without_repeated_defaults(was_set, document.stored, before)
+        stored = join(resource, was_set, want.taken.secrets, want.item.given, before)
         if isinstance(resource, Collection):
             if before is not None:
                 for name in resource.fixed:
-                    if stored[name] != before[name]:
+                    if want.body[name] != before[name]:
                         raise conflict([FieldError(f"/{name}", "fixed", "It can't be changed: give it another id.")])
                 stored |= {name: before[name] for name in resource.hidden if name in before}
             elif resource.create is not None:
                 stored |= self._custody.seal_hidden(resource, (await resource.create(want.body)).hidden)
-        if stored != before:
-            await resource.refuse(stored, surroundings)
+        if document is None or stored != document.stored:
+            await resource.refuse(complete(resource, stored), surroundings)
         return stored
 
 

@@ -1,0 +1,90 @@
+"""Relay hosts that cannot work or are not safe: this gateway itself (C158), and TLS with anybody."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+
+from services.config_api.problems import invalid_field
+from services.config_api.resources.description import Body, Finding, Secret, Surroundings, member
+
+_SMTP_PORTS = frozenset({25, 465, 587})
+
+
+def relay_host_password() -> Secret:
+    """The login's password: sealed, and kept only for the server and login that it was given for."""
+    return Secret(
+        path=("relay_host", "auth", "password"),
+        required=True,
+        bound_to=(("relay_host", "host"), ("relay_host", "port"), ("relay_host", "auth", "username")),
+        protections=_protections,
+    )
+
+
+def _protections(body: Body) -> tuple[bool, ...]:
+    """Never in clear, only to a server whose certificate is valid, and no leave to go in clear."""
+    host = body.get("relay_host") or {}
+    requires_tls = bool(host.get("always_tls") or host.get("implicit_tls"))
+    verifies = requires_tls and bool(host.get("verify_certificate"))
+    return requires_tls, verifies, not member(body, ("relay_host", "auth", "allow_without_tls"))
+
+
+def unverified(body: Body) -> Sequence[Finding]:
+    """Where a relay host's certificate is not looked at (F52)."""
+    host = body["relay_host"]
+    if host is None or host["verify_certificate"]:
+        return ()
+    findings = []
+    if host["always_tls"] or host["implicit_tls"]:
+        findings.append(
+            Finding(
+                "/relay_host/verify_certificate",
+                "unverified_tls",
+                "TLS is required, but any certificate is taken: who stands between can read and change the mail.",
+            )
+        )
+    if host["auth"] is not None:
+        findings.append(
+            Finding(
+                "/relay_host/auth",
+                "unverified_password",
+                "The certificate is not verified: the password may go to another server.",
+            )
+        )
+    return findings
+
+
+async def refuse_relay_host(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+    """Raises Problem 422 when the relay host is a listener of this gateway, or verified where TLS can be taken away."""
+    relay_host = body["relay_host"]
+    if relay_host is None:
+        return ()
+    if relay_host["verify_certificate"] and not (relay_host["always_tls"] or relay_host["implicit_tls"]):
+        raise invalid_field(
+            "/relay_host/verify_certificate",
+            "verify_without_tls",
+            "It needs always_tls or implicit_tls: without them who stands between can take TLS away.",
+        )
+    if await is_this_gateway(relay_host["host"], relay_host["port"], surroundings):
+        raise invalid_field("/relay_host/host", "loop", "The relay host is this gateway: mail would go in a circle.")
+    return ()
+
+
+async def is_this_gateway(host: str, port: int, surroundings: Surroundings) -> bool:
+    """Whether mail that is sent there comes in here again."""
+    hostname = member(await surroundings.settings("settings/general"), ("profile", "hostname"))
+    is_own_name = host == hostname and port in own_name_ports(surroundings)
+    return is_own_name or (port in surroundings.own_ports and await _is_here(host, surroundings))
+
+
+def own_name_ports(surroundings: Surroundings) -> frozenset[int]:
+    """At the gateway's own name these ports are its listeners, or forwarded to them."""
+    return _SMTP_PORTS | surroundings.own_ports
+
+
+async def _is_here(host: str, surroundings: Surroundings) -> bool:
+    found = await surroundings.addresses(host)
+    here = host == "localhost" or host in surroundings.own_addresses
+    return here or any(
+        address in surroundings.own_addresses or ipaddress.ip_address(address).is_loopback for address in found or ()
+    )

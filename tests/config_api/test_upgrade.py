@@ -1,0 +1,149 @@
+"""Databases and documents that commit 35f8a8f made: defaults that changed since reach them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, text, update
+
+from services.config_api.storage import database, tables
+from services.config_api.storage.database import Database
+from tests.config_api.service import Service, running
+
+DATA = Path(__file__).with_name("data")
+GENERAL = "/v1/settings/general"
+JSON = {"Content-Type": "application/json"}
+
+
+@asynccontextmanager
+async def _upgraded(url: str, folder: Path, resolver: str, name: str) -> AsyncIterator[tuple[Service, dict[str, Any]]]:
+    """config_api on a database with the rows that 35f8a8f wrote on the same kind of database; and its export."""
+    kind = "sqlite" if url.startswith("sqlite") else "postgresql"
+    made = json.loads(await asyncio.to_thread((DATA / f"35f8a8f_{name}_{kind}.json").read_text))
+    opened = Database(url)
+    async with opened.writing() as connection:
+        if not opened.is_sqlite:
+            await connection.execute(text(f"CREATE SCHEMA {database.SCHEMA}"))
+        await connection.run_sync(database.upgrade, "0002")
+        rows = made["tables"]
+        [head] = rows.pop("head")
+        await connection.execute(update(tables.head).values(revision=head["revision"]))
+        for table, of_table in rows.items():
+            if of_table:
+                await connection.execute(insert(tables.metadata.tables[table]), of_table)
+    await opened.close()
+    async with running(url, folder, nameservers=resolver, secret_key=made["secret_key"]) as service:
+        yield service, made["export"]
+
+
+async def _rules(service: Service) -> dict[str, dict[str, Any]]:
+    return {rule["name"]: rule for rule in (await service.get("/v1/relay-rules"))["items"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "over_limit"),
+    [
+        ("untouched", "reject_message"),
+        # An operator changed it to reject_message, and back.
+        ("chosen", "defer_excess"),
+    ],
+)
+async def test_f52_a_default_reaches_a_database_where_no_operator_changed_it(
+    database_url: str, tmp_path: Path, resolver: str, name: str, over_limit: str
+) -> None:
+    async with _upgraded(database_url, tmp_path, resolver, name) as (service, _):
+        profile = (await service.get(GENERAL))["profile"]
+        assert (profile["hostname"], profile["recipients_over_limit"]) == ("gateway.example", over_limit)
+        policy, _ = await service.policy(lambda _: True)
+        assert policy.general.profile.reject_message_over_recipient_limit is (over_limit == "reject_message")
+        # Everything else is as it was.
+        assert (await service.get("/v1/accounts"))["items"][0]["addresses"] == ["alice@ours.example"]
+        assert (await service.get("/v1/relay-domains"))["items"][0]["domain"] == "passed.example"
+        assert (await service.get("/v1/access-rules"))["items"][0]["action"] == "reject"
+
+
+async def test_f52_tls_of_stored_relay_hosts_follows_again(database_url: str, tmp_path: Path, resolver: str) -> None:
+    async with _upgraded(database_url, tmp_path, resolver, "untouched") as (service, _):
+        rules = await _rules(service)
+        tls = {
+            name: tuple(rule["relay_host"][member] for member in ("always_tls", "implicit_tls", "verify_certificate"))
+            for name, rule in rules.items()
+        }
+        # A verification that is off beside required TLS may have been meant: it stays.
+        assert tls == {
+            "stale": (True, False, False),
+            "smtps": (False, True, False),
+            "plain": (False, False, False),
+            "strict": (True, False, True),
+            "explicit": (True, False, False),
+            "moved": (False, False, False),
+        }
+        for name in ("stale", "smtps", "explicit"):
+            answer = await service.change(f"/v1/relay-rules/{rules[name]['id']}", {"position": 9})
+            assert "unverified_tls" in {warning["code"] for warning in answer["warnings"]}, name
+        plain = await service.change(f"/v1/relay-rules/{rules['plain']['id']}", {"relay_host": {"always_tls": True}})
+        assert plain["relay_host"]["verify_certificate"] is True
+        relay, _ = await service.relay(
+            lambda snapshot: any(rule.name == "plain" and rule.relay_host.always_tls for rule in snapshot.relay_rules)
+        )
+        assert {rule.name: rule.relay_host.verify_certificate for rule in relay.relay_rules}["plain"]
+        assert relay.delivery.relay_host.auth.password == "old-password"
+
+
+async def test_f52_rollback_reads_older_bodies_likewise(database_url: str, tmp_path: Path, resolver: str) -> None:
+    async with _upgraded(database_url, tmp_path, resolver, "untouched") as (service, _):
+        await service.change(GENERAL, {"profile": {"recipients_over_limit": "defer_excess", "max_hops": 7}})
+        rules = await _rules(service)
+        # Its password was given for less protection than it has by now.
+        answer = await service.api.post("/v1/revisions/3:rollback")
+        assert answer.status_code == 422, answer.text
+        pointers = {error["pointer"]: error["code"] for error in answer.json()["errors"]}
+        assert pointers == {f"/relay-rules/{rules['stale']['id']}/relay_host/auth/password": "secret_needed"}
+        assert (await service.api.post("/v1/revisions/4:rollback")).status_code == 200
+        profile = (await service.get(GENERAL))["profile"]
+        assert (profile["recipients_over_limit"], profile["max_hops"]) == ("reject_message", 50)
+        assert set(await _rules(service)) == {"stale"}
+
+
+async def test_f52_import_reads_older_documents_likewise(database_url: str, tmp_path: Path, resolver: str) -> None:
+    async with _upgraded(database_url, tmp_path, resolver, "untouched") as (service, export):
+        answer = await service.api.post("/v1/config:import", json=export)
+        assert answer.status_code == 200, answer.text
+        assert (answer.json()["made"], answer.json()["changed"], answer.json()["removed"]) == (0, 0, 0)
+        await service.change(GENERAL, {"profile": {"recipients_over_limit": "defer_excess"}})
+        assert (await service.api.post("/v1/config:import", json=export)).status_code == 200
+        assert (await service.get(GENERAL))["profile"]["recipients_over_limit"] == "reject_message"
+        weaker = json.loads(json.dumps(export))
+        weaker["settings"]["delivery"]["relay_host"].update(always_tls=False, verify_certificate=False)
+        answer = await service.api.post("/v1/config:import", json=weaker)
+        assert answer.status_code == 422, answer.text
+        assert [(error["pointer"], error["code"]) for error in answer.json()["errors"]] == [
+            ("/settings/delivery/relay_host/auth/password", "secret_needed")
+        ]
+        weaker["settings"]["delivery"]["relay_host"]["auth"]["password"] = "once more"
+        assert (await service.api.post("/v1/config:import", json=weaker)).status_code == 200
+
+
+async def test_a_document_of_the_first_format_makes_a_new_gateway(begun: Path, resolver: str) -> None:
+    export = json.loads((DATA / "35f8a8f_untouched_sqlite.json").read_text())["export"]
+    assert export["format"] == "posthouse/1"
+    for body in (export["settings"]["delivery"], *export["relay-rules"]):
+        if body["relay_host"]["auth"] is not None:
+            body["relay_host"]["auth"]["password"] = "secret"
+    async with running(f"sqlite:///{begun / 'config.sqlite3'}", begun, nameservers=resolver) as service:
+        answer = await service.api.post("/v1/config:import", json=export)
+        assert answer.status_code == 200, answer.text
+        assert (await service.get(GENERAL))["profile"]["recipients_over_limit"] == "reject_message"
+        plain = (await _rules(service))["plain"]
+        changed = await service.change(f"/v1/relay-rules/{plain['id']}", {"relay_host": {"always_tls": True}})
+        assert changed["relay_host"]["verify_certificate"] is True
+        newer = await service.get("/v1/config:export")
+        assert newer["format"] == "posthouse/2"
+        again = await service.api.post("/v1/config:import", json=newer)
+        assert (again.json()["made"], again.json()["changed"], again.json()["removed"]) == (0, 0, 0)
