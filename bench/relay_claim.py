@@ -18,7 +18,7 @@ from pathlib import Path
 
 from services.relay.model.message import NewDelivery, NewMessage, Settled
 from services.relay.model.states import FOREVER, Kind, State
-from services.relay.queue.claiming import Claim, claim
+from services.relay.queue.claiming import Claim, ClaimLimits, claim
 from services.relay.queue.database import Connection, Database, open_database
 from services.relay.queue.destinations import Suspension, suspend
 from services.relay.queue.settling import Settlement, settle
@@ -32,7 +32,9 @@ _CLAIMED = 100
 _ROUNDS = 40
 _BATCH = 2_000
 _LIVE_DESTINATIONS = 20
+_SOURCES = 3
 _DEAD = "domain:dead.test"
+_LIMITS = ClaimLimits(_CLAIMED)
 
 
 def main() -> None:
@@ -111,14 +113,15 @@ def _messages(start: int, end: int) -> Iterator[NewMessage]:
             (delivery,),
             f"{number:032x}",
             sweep_at=_NOW + 4 * 3600 * _SECOND,
-            leased=False,
+            unleased=frozenset((destination,)),
+            source=f"account:{number % _SOURCES}",
         )
 
 
 async def one_claim(database: Database) -> float:
     """Seconds of one claim; what it took is given back, to be due again behind all others."""
     began = time.perf_counter()
-    found = await database.write(lambda connection: claim(connection, _ME, _NOW, _CLAIMED, {}, 20, _SECOND))
+    found = await database.write(lambda connection: claim(connection, _ME, _NOW, _LIMITS, _SECOND))
     took = time.perf_counter() - began
     if found.count == 0:
         raise SystemExit("nothing was claimed")
@@ -132,6 +135,7 @@ def _give_back(connection: Connection, found: Claim) -> None:
             message.id,
             _ME,
             tuple(Settled(each.id, State.QUEUED, destination, _NOW, 0) for each in deliveries),
+            source=message.source,
         )
         for destination, message, deliveries in found.jobs
     ]

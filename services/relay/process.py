@@ -26,7 +26,7 @@ from services.relay.queue.group_commit import Committer
 from services.relay.queue.identifiers import Identifiers
 from services.relay.queue.leaseholder import Leaseholder
 from services.relay.scheduler.attempts import Attempts
-from services.relay.scheduler.backlog import Room
+from services.relay.scheduler.backlog import MemoryBudget
 from services.relay.scheduler.dispatcher import Dispatcher
 from services.relay.scheduler.expiry import Sweeper
 from services.relay.scheduler.suspensions import Suspensions
@@ -79,7 +79,7 @@ class Relay:
             lambda: self.watch.connected,
             chance,
         )
-        self.room = Room(settings.backlog, octets)
+        self.memory = MemoryBudget(settings.backlog, octets)
         self.dispatcher = Dispatcher(
             database,
             clock,
@@ -89,22 +89,22 @@ class Relay:
             attempts,
             self.suspensions,
             configuration,
-            self.room,
+            self.memory,
             settings.concurrency,
         )
         folder = database.path.parent if isinstance(database, SqliteDatabase) else None
         self.storage = Storage(folder, settings.disk_reserve_mb * _MEGABYTE, clock.steady)
-        self.intake = Intake(clock, self.committer, self.identifiers, configuration, self.room, self.storage, octets)
+        self.intake = Intake(clock, self.committer, self.identifiers, configuration, self.memory, self.storage, octets)
         self.committer.receiver = self.dispatcher
         self.holder.on_lost = self.dispatcher.drop
-        self.holder.on_freed = self.dispatcher.poke
+        self.holder.on_freed = self.dispatcher.wake
         self.holder.on_beat = self.committer.database_answers
         self.watch.on_change.append(self.suspensions.configuration_changed)
-        self.watch.on_change.append(lambda _: self.dispatcher.poke())
-        poke = self.dispatcher.poke
-        self.suspensions.on_change = poke
-        self.operator = Operator(database, clock, self.identifiers, configuration, poke)
-        self.sweeper = Sweeper(database, clock, self.identifiers, configuration, poke)
+        self.watch.on_change.append(lambda _: self.dispatcher.wake())
+        wake = self.dispatcher.wake
+        self.suspensions.on_change = wake
+        self.operator = Operator(database, clock, self.identifiers, configuration, wake)
+        self.sweeper = Sweeper(database, clock, self.identifiers, configuration, wake)
         servicer = RelayServicer(
             self.intake,
             self.storage,
@@ -114,7 +114,7 @@ class Relay:
             self.suspensions,
             configuration,
             self.transport,
-            poke,
+            wake,
         )
         self._server = rpc.Server([SERVICE], servicer.register)
         self._metrics = MetricsServer(self._readiness)

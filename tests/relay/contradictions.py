@@ -24,6 +24,13 @@ _CONTRADICTIONS = {
     "every delivery has its message": """
         SELECT count(*) FROM {0}deliveries AS d WHERE NOT EXISTS (
             SELECT 1 FROM {0}messages AS m WHERE m.id = d.message_id)""",
+    "what is due is looked for in time": """
+        SELECT count(*) FROM {0}deliveries AS d WHERE d.state <= 3 AND d.lease_owner IS NULL AND d.due_at IS NOT NULL
+            AND NOT EXISTS (SELECT 1 FROM {0}waiting_sources AS s WHERE s.destination = d.destination
+                AND s.source = d.source AND s.wake_at <= d.due_at + 1000000)""",
+    "a destination is looked at when its first source is due": """
+        SELECT count(*) FROM {0}waiting_sources AS s JOIN {0}destinations AS n ON n.name = s.destination
+            WHERE n.suspended_until IS NULL AND n.wake_at IS NULL""",
     "a submission is one message": """
         SELECT count(*) - count(DISTINCT submission_id) FROM {0}messages WHERE submission_id IS NOT NULL""",
 }

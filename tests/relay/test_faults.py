@@ -107,7 +107,7 @@ async def test_not_an_octet_left(small_disk: Path) -> None:
         ballast.unlink()
         relay.clock.pass_time(400)
         relay.relay.storage.look()
-        relay.relay.dispatcher.poke()
+        relay.relay.dispatcher.wake()
         await relay.settled(2)
         assert await relay.states(waiting.queue_id) == {b"u@one.test": State.DELIVERED}
         assert await relay.rows("SELECT count(*) FROM messages") == [(1,)]
@@ -177,7 +177,7 @@ async def test_damaged_pages_of_one_content_cost_one_message(tmp_path: Path) -> 
     async with WholeRelay(url, tmp_path, transport=again) as relay:
         await relay.after(400)
         await again.until_ended(1)
-        while relay.relay.room.deliveries:
+        while relay.relay.memory.deliveries:
             await relay.committed()
         assert await relay.states(good.queue_id) == {b"v@one.test": State.DELIVERED}
         rows = await relay.rows(f"SELECT state FROM deliveries WHERE message_id = {int(bad.queue_id, 16)}")
@@ -258,7 +258,7 @@ async def test_whatever_stands_in_a_row_the_rest_goes_on(tmp_path: Path, swept_f
             assert (await stub.ListMessages(pb.ListMessagesRequest(page_size=100))).messages
             await relay.relay.sweeper.pull_back()
             relay.configure(replace(CONFIGURATION, revision=2))
-            relay.relay.dispatcher.poke()
+            relay.relay.dispatcher.wake()
             await transport.until(lambda: len(transport.to(recipients[-1])) == 2)
             await relay.committed()
             assert await relay.states(acks[-1].queue_id) == {recipients[-1]: State.DELIVERED}

@@ -148,7 +148,7 @@ class WholeRelay:
     async def after(self, seconds: float) -> None:
         """Time passes, and relay looks what is due."""
         self.clock.pass_time(seconds)
-        self.relay.dispatcher.poke()
+        self.relay.dispatcher.wake()
 
     async def rows(self, sql: str) -> list[tuple[Any, ...]]:
         return await self.database.read(lambda connection: [tuple(row) for row in connection.execute(text(sql))])

@@ -67,13 +67,13 @@ class Operator:
         clock: Clock,
         identifiers: Identifiers,
         configuration: Callable[[], Configuration | None],
-        poke: Callable[[], None],
+        wake: Callable[[], None],
     ) -> None:
         self._database = database
         self._clock = clock
         self._identifiers = identifiers
         self._configuration = configuration
-        self._poke = poke
+        self._wake = wake
 
     async def act(
         self, action: Action, wanted: MessageFilter, message_id: int | None, actor: str, *, dry_run: bool
@@ -103,7 +103,7 @@ class Operator:
                 acted=progress.acted,
                 skipped=progress.skipped,
             )
-            self._poke()
+            self._wake()
 
     async def _choose(
         self, wanted: MessageFilter, after: Position | None, until: int

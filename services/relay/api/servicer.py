@@ -62,7 +62,7 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
         suspensions: Suspensions,
         configuration: Callable[[], Configuration | None],
         explainer: Explainer,
-        poke: Callable[[], None],
+        wake: Callable[[], None],
     ) -> None:
         self._intake = intake
         self._storage = storage
@@ -72,7 +72,7 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
         self._suspensions = suspensions
         self._configuration = configuration
         self._explainer = explainer
-        self._poke = poke
+        self._wake = wake
 
     def register(self, server: grpc.aio.Server) -> None:
         relay_pb2_grpc.add_RelayServicer_to_server(self, server)
@@ -225,7 +225,7 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
         except QueueError as error:
             await _unavailable(context, error)
         log.info("destination_resumed", destination=name, actor=request.actor)
-        self._poke()
+        self._wake()
         return await self._destination(name, context)
 
     async def ResolveRoute(self, request: pb.ResolveRouteRequest, context: _Context) -> pb.ResolveRouteResponse:  # noqa: N802

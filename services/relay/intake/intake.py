@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -16,18 +16,21 @@ from services.relay.configuration.model import Configuration
 from services.relay.intake.disk_space import Storage
 from services.relay.intake.submission import Frame, Incoming, Refusal
 from services.relay.metrics import REFUSALS_DROPPED, REPORTS, SUBMISSIONS
-from services.relay.model.message import NewMessage, Origin, Refused, queue_id, queued
+from services.relay.model.message import NewDelivery, NewMessage, Origin, Refused, queue_id, queued, source_of
 from services.relay.model.retry_schedule import sweep
 from services.relay.model.states import Kind, State
 from services.relay.queue.group_commit import Committer
 from services.relay.queue.identifiers import ExhaustedError, Identifiers
 from services.relay.reports.reporting import reports
 from services.relay.routing.recipients import address
-from services.relay.scheduler.backlog import Room
+from services.relay.scheduler.backlog import MemoryBudget
 
 log = structlog.get_logger(__name__)
 
 _ID_LIMIT = 64
+_NONE: frozenset[str] = frozenset()
+# Of the memory that is free, what one source may hold with content that is coming in.
+_MULTIPLE = 2
 
 
 class Result(Enum):
@@ -91,7 +94,6 @@ class Stream:
             if entry is None:
                 continue
             entry.octets += len(chunk.data)
-            self._intake.hold(len(chunk.data))
             entry.parts.append(chunk.data)
             if entry.octets > entry.incoming.size:
                 self._drop(chunk.submission_id)
@@ -138,9 +140,10 @@ class Stream:
             self._finish(incoming, incoming.content)
         elif incoming.content:
             self._refuse(incoming, Result.INVALID, f"{len(incoming.content)} octets of {incoming.size}")
-        elif not self._intake.has_room(incoming.size):
+        elif not self._intake.has_room(_source(incoming), incoming.size):
             self._refuse(incoming, Result.TEMPORARY_FAILURE, "too much content is coming in")
         else:
+            self._intake.hold(_source(incoming), incoming.size)
             self._open[incoming.id] = _Open(incoming)
 
     def _finish(self, incoming: Incoming, content: bytes) -> None:
@@ -181,7 +184,7 @@ class Stream:
     def _drop(self, submission_id: str) -> None:
         entry = self._open.pop(submission_id, None)
         if entry is not None:
-            self._intake.hold(-entry.octets)
+            self._intake.hold(_source(entry.incoming), -entry.incoming.size)
 
     def _refuse(self, incoming: Incoming, result: Result, reason: str) -> None:
         self._nack(incoming.id, incoming.origin, result, reason)
@@ -210,7 +213,7 @@ class Intake:
         committer: Committer,
         identifiers: Identifiers,
         configuration: Callable[[], Configuration | None],
-        room: Room,
+        memory: MemoryBudget,
         storage: Storage,
         octets: int,
     ) -> None:
@@ -218,11 +221,12 @@ class Intake:
         self._committer = committer
         self._identifiers = identifiers
         self._configuration = configuration
-        self._room = room
+        self._memory = memory
         self.storage = storage
         self._most_octets = octets
-        # Content in memory that is not committed yet, or not whole.
+        # Content in memory that is not committed yet, or not whole; in all and by source.
         self._octets = 0
+        self._octets_of: dict[str, int] = {}
         self._roomy = asyncio.Event()
         self._roomy.set()
 
@@ -230,12 +234,20 @@ class Intake:
         """Returns when more may be read from the streams."""
         await self._roomy.wait()
 
-    def has_room(self, octets: int) -> bool:
-        return self._octets == 0 or self._octets + octets <= self._most_octets
+    def has_room(self, source: str, octets: int) -> bool:
+        """Whether a content of a source may come in: nobody holds more than a multiple of what is free (backlog.py)."""
+        free = self._most_octets - self._octets
+        held = self._octets_of.get(source, 0)
+        return self._octets == 0 or (octets <= free and held + octets <= _MULTIPLE * free)
 
-    def hold(self, octets: int) -> None:
+    def hold(self, source: str, octets: int) -> None:
         """Counts content in memory."""
         self._octets += octets
+        held = self._octets_of.get(source, 0) + octets
+        if held:
+            self._octets_of[source] = held
+        else:
+            self._octets_of.pop(source, None)
         if self._octets < self._most_octets:
             self._roomy.set()
 
@@ -248,10 +260,12 @@ class Intake:
             message, followers = self._message(configuration, incoming, content)
         except ExhaustedError as error:
             return str(error)
-        waiting = len(message.waiting)
-        if message.leased:
-            self._room.add(waiting, len(content) if waiting else 0)
-        self.hold(len(content))
+        for destination, count in _by_destination(message.deliveries).items():
+            if destination in message.unleased:
+                self._memory.overflows((destination, message.source), 1)
+            else:
+                self._memory.add(destination, message.source, count, len(content))
+        self.hold(message.source, len(content))
         if self._octets >= self._most_octets:
             self._roomy.clear()
         self._committer.submit(message, stream, followers)
@@ -259,10 +273,14 @@ class Intake:
 
     def done(self, message: NewMessage, *, kept: bool) -> None:
         """The committer is done with a message. What it keeps leased is the dispatcher's to count from now on."""
-        self.hold(-len(message.content))
-        waiting = len(message.waiting)
-        if message.leased and not kept and waiting:
-            self._room.remove(waiting, len(message.content))
+        self.hold(message.source, -len(message.content))
+        if kept and not message.unleased:
+            return
+        for destination, count in _by_destination(message.deliveries).items():
+            if destination in message.unleased:
+                self._memory.stored((destination, message.source))
+            elif not kept:
+                self._memory.remove(destination, message.source, count, len(message.content))
 
     def record(self, refusal: Refusal) -> None:
         """Puts a refusal into the history, unless there are too many."""
@@ -302,7 +320,12 @@ class Intake:
             incoming.recipients,
             quarantine=incoming.quarantine,
         )
-        waiting = sum(each.state is State.QUEUED for each in addressed.deliveries)
+        source = _source(incoming)
+        unleased = [
+            destination
+            for destination, count in _by_destination(addressed.deliveries).items()
+            if not self._memory.admit(destination, source, count, len(content))
+        ]
         message = NewMessage(
             id=number,
             kind=Kind.MAIL,
@@ -318,16 +341,30 @@ class Intake:
             body_8bitmime=incoming.body_8bitmime,
             quarantine=incoming.quarantine,
             sweep_at=sweep(configuration.queue, now, null_sender=not incoming.sender, delay_noticed=False),
-            leased=self._room.fits(waiting, len(content)),
+            unleased=frozenset(unleased) if unleased else _NONE,
             traceparent=incoming.traceparent,
+            source=source,
         )
         if not addressed.reported:
             return message, ()
-        about, _ = queued(message, now, 0)
+        about, _ = queued(message, (), now, 0)
         made = reports(configuration, self._identifiers.next, about, addressed.reported, now)
         for report in made:
             REPORTS.labels(report.kind.name.lower()).inc()
         return message, made
+
+
+def _source(incoming: Incoming) -> str:
+    return source_of(incoming.origin.account_login, incoming.origin.client_address)
+
+
+def _by_destination(deliveries: Sequence[NewDelivery]) -> dict[str, int]:
+    """How many deliveries wait for each destination."""
+    counts: dict[str, int] = {}
+    for each in deliveries:
+        if each.state is State.QUEUED:
+            counts[each.destination] = counts.get(each.destination, 0) + 1
+    return counts
 
 
 def _fault(incoming: Incoming) -> str:

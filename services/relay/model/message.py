@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
 
+from libs.smtp.network import counter_key
 from libs.smtp.value import value
 from services.relay.model.attempt import OutgoingMessage, OutgoingRecipient
 from services.relay.model.states import Kind, State
@@ -65,8 +66,10 @@ class NewMessage:
     body_8bitmime: bool = False
     quarantine: bool = False
     sweep_at: int | None = None
-    # False: its deliveries wait in the database, since there is no room for them in memory.
-    leased: bool = True
+    # Destinations whose deliveries are stored without a lease: they wait in the database until they are claimed.
+    unleased: frozenset[str] = frozenset()
+    # Whom the message counts against where something is shared (`source_of`); of a report, whoever caused it.
+    source: str = ""
     # W3C trace context that attempts belong to; empty: none.
     traceparent: str = ""
 
@@ -119,6 +122,8 @@ class QueuedMessage:
     session_id: str = ""
     traceparent: str = ""
     may_relay: bool = False
+    # Whom the message counts against (`source_of`).
+    source: str = ""
 
     def with_content(self, content: bytes) -> QueuedMessage:
         return replace(self, content=content)
@@ -156,13 +161,17 @@ class QueuedDelivery:
     uncounted: int = 0
     # A try before may have been successful (C120).
     possible_duplicate: bool = False
+    # When it became due: its place in the order, should it be given back.
+    due_at: int = 0
 
     def outgoing(self) -> OutgoingRecipient:
         return OutgoingRecipient(self.id, self.recipient, self.notify, self.orcpt)
 
 
-def queued(message: NewMessage, stored_at: int, owner: int) -> tuple[QueuedMessage, tuple[QueuedDelivery, ...]]:
-    """A message that was just stored, already leased to its receiver, as what is to be delivered."""
+def queued(
+    message: NewMessage, waiting: Sequence[NewDelivery], stored_at: int, owner: int
+) -> tuple[QueuedMessage, tuple[QueuedDelivery, ...]]:
+    """A message that was just stored, with those of its deliveries that are leased to its receiver."""
     return (
         QueuedMessage(
             message.id,
@@ -181,12 +190,27 @@ def queued(message: NewMessage, stored_at: int, owner: int) -> tuple[QueuedMessa
             message.origin.session_id,
             message.traceparent,
             message.origin.may_relay,
+            message.source,
         ),
         tuple(
-            QueuedDelivery(each.id, each.recipient, owner, each.submitted_recipient, each.notify, each.orcpt)
-            for each in message.waiting
+            QueuedDelivery(
+                each.id, each.recipient, owner, each.submitted_recipient, each.notify, each.orcpt, due_at=stored_at
+            )
+            for each in waiting
         ),
     )
+
+
+def source_of(account_login: str, client_address: str) -> str:
+    """Whom a message counts against where something is shared: the account, or the client's /24 or /64."""
+    if account_login:
+        return f"account:{account_login}"
+    if ":" not in client_address:
+        return f"network:{client_address.rpartition('.')[0]}.0/24" if client_address else ""
+    try:
+        return f"network:{counter_key(client_address)}"
+    except ValueError:
+        return ""
 
 
 def queue_id(message_id: int) -> str:

@@ -1,29 +1,37 @@
 """Takes deliveries that are due, a few for each destination, at a cost that does not depend on how many wait.
 
 Each destination has a time at which to look at it (`wake_at`); only those whose time has come are looked at, the
-longest waiting first, and only as many of their deliveries are read as are taken. Suspended destinations have no such
-time. On PostgreSQL rows that another relay is at are skipped.
+longest waiting first. Of each, the sources that have mail due are served in turn, the longest waiting first, and each
+source's mail in the order in which it became due. Only as many deliveries are read as are taken. Suspended destinations
+have no such time. On PostgreSQL rows that another relay is at are skipped.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, literal_column, null, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, literal_column, null, select, update
 
+from libs.smtp.value import value
 from services.relay.model.message import QueuedDelivery, QueuedMessage
+from services.relay.model.shares import fair_share
 from services.relay.model.states import HELD_BY_ROUTE, Kind, State
-from services.relay.queue.destinations import next_due, wake
+from services.relay.queue.destinations import next_wake, wake
 from services.relay.queue.statements import Many, Once, among, listed, not_among
-from services.relay.queue.tables import contents, deliveries, destinations, messages
+from services.relay.queue.tables import WAITING, contents, deliveries, destinations, messages, waiting_sources
 
 # Content up to this size is read with the claim.
 INLINE_OCTETS = 64 * 1024
 # Destinations looked at in one claim.
 _DESTINATIONS = 64
+
+# Sources looked at for one destination in one claim.
+_SOURCES = 64
+# Later than any time that is written down. (SQLite keeps whatever got into a column, and sorts text behind it: C140.)
+_END: ColumnElement[int] = literal_column(str(2**62))
 
 _AWAKE = Once(
     lambda dialect: (
@@ -31,35 +39,83 @@ _AWAKE = Once(
         .where(
             destinations.c.wake_at <= bindparam("now"),
             literal_column("wake_at IS NOT NULL"),
-            not_among(dialect, destinations.c.name, "full"),
+            not_among(dialect, destinations.c.name, "skipped"),
         )
         .order_by(destinations.c.wake_at)
         .limit(literal_column(str(_DESTINATIONS)))
         .with_for_update(skip_locked=True)
     ),
-    ("now", "full"),
+    ("now", "skipped"),
+)
+_NAMED = Once(
+    lambda dialect: (
+        select(destinations.c.name, destinations.c.suspended_until)
+        .where(among(dialect, destinations.c.name, "names"))
+        .order_by(destinations.c.name)
+        .with_for_update(skip_locked=True)
+    ),
+    ("names",),
+)
+_DESTINATIONS_OF_SOURCE = Once(
+    lambda dialect: (
+        select(waiting_sources.c.destination)
+        .where(
+            waiting_sources.c.source == bindparam("source"),
+            waiting_sources.c.wake_at <= bindparam("now"),
+            not_among(dialect, waiting_sources.c.destination, "skipped"),
+        )
+        .order_by(waiting_sources.c.wake_at)
+        .limit(literal_column(str(_DESTINATIONS)))
+    ),
+    ("source", "now", "skipped"),
 )
 _EARLIEST = Once(
     lambda dialect: (
         select(destinations.c.wake_at)
-        .where(literal_column("wake_at IS NOT NULL"), not_among(dialect, destinations.c.name, "full"))
+        .where(literal_column("wake_at IS NOT NULL"), not_among(dialect, destinations.c.name, "skipped"))
         .order_by(destinations.c.wake_at)
         .limit(literal_column("1"))
     ),
-    ("full",),
+    ("skipped",),
+)
+_AWAKE_SOURCES = Once(
+    lambda dialect: (
+        select(waiting_sources.c.source)
+        .where(
+            waiting_sources.c.destination == bindparam("destination"),
+            waiting_sources.c.wake_at <= bindparam("now"),
+            not_among(dialect, waiting_sources.c.source, "skipped"),
+        )
+        .order_by(waiting_sources.c.wake_at)
+        .limit(literal_column(str(_SOURCES)))
+        .with_for_update(skip_locked=True)
+    ),
+    ("destination", "now", "skipped"),
 )
 _DUE = Once(
     select(deliveries.c.id)
     .where(
-        literal_column("deliveries.lease_owner IS NULL"),
-        literal_column("deliveries.state <= 3"),
+        WAITING,
         deliveries.c.destination == bindparam("destination"),
+        deliveries.c.source == bindparam("source"),
         deliveries.c.due_at <= bindparam("now"),
     )
-    .order_by(deliveries.c.due_at)
+    .order_by(deliveries.c.due_at, deliveries.c.id)
     .limit(bindparam("count"))
     .with_for_update(skip_locked=True),
-    ("destination", "now", "count"),
+    ("destination", "source", "now", "count"),
+)
+_NEXT_DUE = Once(
+    select(deliveries.c.due_at)
+    .where(
+        WAITING,
+        deliveries.c.destination == bindparam("destination"),
+        deliveries.c.source == bindparam("source"),
+        deliveries.c.due_at < _END,
+    )
+    .order_by(deliveries.c.due_at)
+    .limit(literal_column("1")),
+    ("destination", "source"),
 )
 _LEASE = Many(
     update(deliveries).where(deliveries.c.id == bindparam("delivery")).values(lease_owner=bindparam("owner")),
@@ -70,6 +126,18 @@ _WAKE = Many(
     .where(destinations.c.name == bindparam("destination"))
     .values(wake_at=bindparam("at"), suspended_until=null(), suspended_by=""),
     ("at", "destination"),
+)
+_WAKE_SOURCE = Many(
+    update(waiting_sources)
+    .where(waiting_sources.c.destination == bindparam("of"), waiting_sources.c.source == bindparam("by"))
+    .values(wake_at=bindparam("at")),
+    ("at", "of", "by"),
+)
+_DROP_SOURCE = Many(
+    delete(waiting_sources).where(
+        waiting_sources.c.destination == bindparam("of"), waiting_sources.c.source == bindparam("by")
+    ),
+    ("of", "by"),
 )
 _COLUMNS = (
     deliveries.c.id,
@@ -96,6 +164,8 @@ _COLUMNS = (
     messages.c.session_id,
     messages.c.traceparent,
     messages.c.may_relay,
+    deliveries.c.source,
+    deliveries.c.due_at,
 )
 _CLAIMED = Once(
     lambda dialect: (
@@ -135,6 +205,8 @@ class _Row(NamedTuple):
     session_id: Any
     traceparent: Any
     may_relay: Any
+    source: Any
+    due_at: Any
 
 
 _CONTENTS = Once(
@@ -149,6 +221,27 @@ _CONTENT = Once(
 )
 
 
+@value(frozen=True, slots=True)
+class ClaimLimits:
+    """How many deliveries one claim may take, and where it need not look."""
+
+    total: int
+    # Deliveries that fit in the caller's memory, and those that it holds of each destination.
+    memory: int = 2**31
+    held: Mapping[str, int] = field(default_factory=dict)
+    # How many a destination may get. 0 puts it off, so that it does not stand in others' way.
+    wanted: Mapping[str, int] = field(default_factory=dict)
+    # For destinations that are not named.
+    wanted_elsewhere: int = 20
+    # For a source at a destination, and for a source over all destinations. 0: it is not looked at.
+    wanted_of_source: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    left_of_source: Mapping[str, int] = field(default_factory=dict)
+    # Destinations of which the caller has enough, left as they are.
+    skipped: Collection[str] = ()
+    # Sources that could not be served before and can be now: their destinations are looked at, awake or not.
+    refilled: Collection[str] = ()
+
+
 @dataclass(slots=True)
 class Claim:
     """What was taken: each message with its deliveries to one destination, and what turned out to be unreadable."""
@@ -156,8 +249,12 @@ class Claim:
     jobs: list[tuple[str, QueuedMessage, tuple[QueuedDelivery, ...]]] = field(default_factory=list)
     # Delivery and what is wrong with it.
     corrupt: list[tuple[int, int, str]] = field(default_factory=list)
-    # Destinations that got their share, and have more that is due.
-    more: set[str] = field(default_factory=set)
+    # Destinations that were looked at and have more that is due, with the sources of that (64 at most).
+    more: dict[str, set[str]] = field(default_factory=dict)
+    # Sources at a destination of which everything that was due is taken.
+    drained: list[tuple[str, str]] = field(default_factory=list)
+    # The total was used up before all destinations were looked at.
+    cut_short: bool = False
     # When to look again at the earliest at another destination; None: nothing waits.
     next_wake: int | None = None
 
@@ -171,58 +268,132 @@ class Claim:
         return [each.id for job in self.jobs for each in job[2]] + [entry[0] for entry in self.corrupt]
 
 
-def claim(
-    connection: Connection,
-    owner: int,
-    now: int,
-    room: int,
-    share: Mapping[str, int],
-    default_share: int,
-    pause: int,
-    *,
-    inline: bool = True,
-    full: Collection[str] = (),
-) -> Claim:
-    """Leases up to `room` deliveries to `owner`.
+# A destination where only sources wait that may have nothing now is put off for so long; they are refilled by name.
+_SOURCE_PAUSE = 300_000_000
 
-    `share`: how many a destination may get now, `default_share` where it is not named; 0 puts it off by `pause`
-    microseconds, so that it does not stand in the way of others. `inline`: with the content of small messages.
-    `full`: destinations of which the caller has enough, left as they are.
+
+def claim(
+    connection: Connection, owner: int, now: int, limits: ClaimLimits, pause: int, *, inline: bool = True
+) -> Claim:
+    """Leases deliveries that are due to `owner`.
+
+    `pause`: by how many microseconds a destination is put off that may have nothing now. `inline`: with the content of
+    small messages.
     """
-    awake = _AWAKE.rows(connection, now, listed(connection, full))
-    taken: list[int] = []
-    more: set[str] = set()
+    claimer = _Claimer(connection, owner, now, limits)
     wakes: list[tuple[int | None, str]] = []
+    awake = _awake(connection, now, limits)
+    parties = len(limits.held) + sum(name not in limits.held for name, _ in awake)
+    share = fair_share(limits.memory, parties)
     for name, suspended_until in awake:
         if suspended_until is not None and suspended_until > now:
             wakes_at = None if suspended_until >= 2**62 else suspended_until
             connection.execute(update(destinations).where(destinations.c.name == name).values(wake_at=wakes_at))
             continue
-        left = room - len(taken)
-        if left <= 0:
+        if claimer.left <= 0:
+            claimer.result.cut_short = True
             break
-        allowed = min(left, share.get(name, default_share))
-        if allowed <= 0:
+        wanted = limits.wanted.get(name, limits.wanted_elsewhere)
+        if wanted <= 0:
             wakes.append((now + pause, name))
             continue
-        ids = [row[0] for row in _DUE.rows(connection, name, now, allowed)]
-        _LEASE.run(connection, [(owner, each) for each in ids])
-        taken += ids
-        due = _next_wake(connection, name, now, len(ids) == allowed)
-        wakes.append((due, name))
-        if due == now:
-            more.add(name)
+        allowed = min(claimer.left, wanted, share - limits.held.get(name, 0))
+        wakes.append((claimer.take(name, max(0, allowed)), name))
     _WAKE.run(connection, wakes)
-    result = _read(connection, taken, owner, inline=inline)
-    result.more = more
-    result.next_wake = earliest_wake(connection, more.union(full))
+    result = claimer.result
+    _read(connection, claimer.taken, owner, result, inline=inline)
+    result.next_wake = earliest_wake(connection, result.more.keys() | set(limits.skipped))
     return result
 
 
-def earliest_wake(connection: Connection, full: Collection[str] = ()) -> int | None:
-    """The first time at which a destination wants to be looked at; not one of `full`."""
-    found: int | None = _EARLIEST.value(connection, listed(connection, full))
-    return found
+def _awake(connection: Connection, now: int, limits: ClaimLimits) -> list[tuple[str, int | None]]:
+    """Destinations to be looked at, and until when each is suspended."""
+    names: list[str] = []
+    nothing = {name for name, count in limits.wanted.items() if count <= 0} if limits.refilled else set()
+    for source in limits.refilled:
+        rows = _DESTINATIONS_OF_SOURCE.rows(connection, source, now, listed(connection, nothing.union(limits.skipped)))
+        names += (row[0] for row in rows)
+    awake = list(_NAMED.rows(connection, listed(connection, names))) if names else []
+    known = {row[0] for row in awake}
+    awake += (row for row in _AWAKE.rows(connection, now, listed(connection, limits.skipped)) if row[0] not in known)
+    return awake
+
+
+class _Claimer:
+    """One claim's takings."""
+
+    def __init__(self, connection: Connection, owner: int, now: int, limits: ClaimLimits) -> None:
+        self._connection = connection
+        self._owner = owner
+        self._now = now
+        self._limits = limits
+        self._left_of_source = dict(limits.left_of_source)
+        self._barred = {source for source, count in limits.left_of_source.items() if count <= 0}
+        self._barred_there: dict[str, set[str]] = {}
+        for (name, source), count in limits.wanted_of_source.items():
+            if count <= 0:
+                self._barred_there.setdefault(name, set()).add(source)
+        self.taken: list[int] = []
+        self.result = Claim()
+
+    @property
+    def left(self) -> int:
+        return self._limits.total - len(self.taken)
+
+    def take(self, name: str, allowed: int) -> int | None:
+        """Takes up to so many for a destination; when to look at it again."""
+        before = len(self.taken)
+        barred = self._barred | self._barred_there.get(name, set())
+        rows = self._awake_sources(name, barred)
+        if not rows and next_wake(self._connection, name) is not None:
+            # It knows of sources that nobody wrote down.
+            rows = self._awake_sources(name, barred)
+        left = allowed
+        for number, (source,) in enumerate(rows):
+            # What a source before left over is shared by those behind it.
+            share = -(-left // (len(rows) - number))
+            there = self._limits.wanted_of_source.get((name, source), share)
+            share = min(share, there, self._left_of_source.get(source, share))
+            left -= self._take_of_source(name, source, share)
+        again = next_wake(self._connection, name)
+        if again is None or again > self._now:
+            return again
+        more = {row[0] for row in self._awake_sources(name, ())}
+        if len(self.taken) == before and more and more <= self._barred:
+            return self._now + _SOURCE_PAUSE
+        self.result.more[name] = more
+        # Behind all other destinations that wait.
+        return self._now
+
+    def _awake_sources(self, name: str, barred: Collection[str]) -> Sequence[tuple[str]]:
+        return _AWAKE_SOURCES.rows(self._connection, name, self._now, listed(self._connection, barred))
+
+    def _take_of_source(self, name: str, source: str, count: int) -> int:
+        connection, now = self._connection, self._now
+        if count <= 0:
+            return 0
+        ids = [row[0] for row in _DUE.rows(connection, name, source, now, count)]
+        _LEASE.run(connection, [(self._owner, each) for each in ids])
+        self.taken += ids
+        if source in self._left_of_source:
+            self._left_of_source[source] -= len(ids)
+        due: int | None = _NEXT_DUE.value(connection, name, source)
+        if due is None:
+            _DROP_SOURCE.run(connection, [(name, source)])
+        elif due > now:
+            _WAKE_SOURCE.run(connection, [(due, name, source)])
+        else:
+            # More is due: behind all other sources that wait. Or another relay is at those rows: soon again.
+            _WAKE_SOURCE.run(connection, [(now if len(ids) == count else now + 1_000_000, name, source)])
+            return len(ids)
+        self.result.drained.append((name, source))
+        return len(ids)
+
+
+def earliest_wake(connection: Connection, skipped: Collection[str] = ()) -> int | None:
+    """The first time at which a destination wants to be looked at; not one of `skipped`."""
+    wake_at: int | None = _EARLIEST.value(connection, listed(connection, skipped))
+    return wake_at
 
 
 def read_content(connection: Connection, message_id: int) -> bytes | None:
@@ -231,18 +402,10 @@ def read_content(connection: Connection, message_id: int) -> bytes | None:
     return content
 
 
-def _next_wake(connection: Connection, name: str, now: int, full: bool) -> int | None:
-    due = next_due(connection, name)
-    if due is None or due > now:
-        return due
-    # More is due: behind all other destinations that wait. Or another relay is at those rows: soon again.
-    return now if full else now + 1_000_000
-
-
-def _read(connection: Connection, ids: list[int], owner: int, *, inline: bool) -> Claim:
-    claimed = Claim()
+def _read(connection: Connection, ids: list[int], owner: int, claimed: Claim, *, inline: bool) -> None:
+    """Puts what was leased into `claimed`."""
     if not ids:
-        return claimed
+        return
     rows = [_Row._make(row) for row in _CLAIMED.rows(connection, listed(connection, ids))]
     small = {row.message_id for row in rows if inline and isinstance(row.size, int) and row.size <= INLINE_OCTETS}
     content = {row[0]: row[1] for row in _CONTENTS.rows(connection, listed(connection, small))} if small else {}
@@ -255,8 +418,7 @@ def _read(connection: Connection, ids: list[int], owner: int, *, inline: bool) -
             jobs[key][1].append(_delivery(row, owner))
         except (ValueError, TypeError, AttributeError) as error:
             claimed.corrupt.append((row.id, row.message_id, str(error)[:200]))
-    claimed.jobs = [(key[1], message, tuple(found)) for key, (message, found) in jobs.items() if found]
-    return claimed
+    claimed.jobs = [(key[1], message, tuple(of_it)) for key, (message, of_it) in jobs.items() if of_it]
 
 
 def _message(row: Any, content: bytes | None, inline: bool) -> QueuedMessage:
@@ -288,6 +450,7 @@ def _message(row: Any, content: bytes | None, inline: bool) -> QueuedMessage:
         row.session_id,
         row.traceparent or "",
         bool(row.may_relay),
+        row.source,
     )
 
 
@@ -307,22 +470,19 @@ def _delivery(row: Any, owner: int) -> QueuedDelivery:
         attempts=row.attempts,
         uncounted=uncounted,
         possible_duplicate=bool(row.possible_duplicate),
+        due_at=row.due_at,
     )
 
 
 def wake_held_by_route(connection: Connection, now: int) -> int:
     """Mail that no route took is due at once: the configuration has changed. How many deliveries that is."""
-    found = connection.execute(
-        update(deliveries)
-        .where(
-            literal_column("deliveries.lease_owner IS NULL"),
-            literal_column("deliveries.state <= 3"),
-            deliveries.c.destination == HELD_BY_ROUTE,
-            deliveries.c.due_at.is_(None),
-            deliveries.c.state == int(State.QUEUED),
-        )
-        .values(due_at=now)
+    held = (
+        WAITING,
+        deliveries.c.destination == HELD_BY_ROUTE,
+        deliveries.c.due_at.is_(None),
+        deliveries.c.state == int(State.QUEUED),
     )
-    if found.rowcount:
-        wake(connection, {HELD_BY_ROUTE: now})
-    return int(found.rowcount)
+    sources = connection.execute(select(deliveries.c.source).where(*held).distinct()).scalars().all()
+    changed = connection.execute(update(deliveries).where(*held).values(due_at=now))
+    wake(connection, {(HELD_BY_ROUTE, source): now for source in sources})
+    return int(changed.rowcount)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, func, literal_column, select
 
 from libs.smtp.value import value
-from services.relay.queue.tables import deliveries, messages
+from services.relay.queue.tables import WAITING, deliveries, messages
 
 
 @value(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def depth(connection: Connection, now: int) -> Depth:
             func.count().filter(deliveries.c.due_at.is_(None)),
         )
         .select_from(deliveries)
-        .where(literal_column("lease_owner IS NULL"), literal_column("state <= 3"))
+        .where(WAITING)
     ).one()
     oldest = connection.execute(
         select(messages.c.stored_at).where(literal_column("open > 0")).order_by(messages.c.stored_at).limit(1)

@@ -5,29 +5,50 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Insert, bindparam, case, func, literal_column, null, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Insert,
+    bindparam,
+    case,
+    func,
+    insert,
+    literal_column,
+    null,
+    or_,
+    select,
+    update,
+)
 
 from libs.smtp.value import value
 from services.relay.model.states import FOREVER
 from services.relay.queue.statements import Many, Once, upsert
-from services.relay.queue.tables import deliveries, destinations, messages
+from services.relay.queue.tables import WAITING, deliveries, destinations, messages, waiting_sources
 
+# Later than any time that is written down.
+_END: ColumnElement[int] = literal_column(str(2**62))
 _LAST_ERROR = Many(
     update(destinations)
     .values(last_error=bindparam("error"), last_error_at=bindparam("at"))
     .where(destinations.c.name == bindparam("destination")),
     ("error", "at", "destination"),
 )
-_NEXT_DUE = Once(
-    select(deliveries.c.due_at)
-    .where(
-        literal_column("deliveries.lease_owner IS NULL"),
-        literal_column("deliveries.state <= 3"),
-        deliveries.c.destination == bindparam("destination"),
-        deliveries.c.due_at.is_not(None),
-    )
-    .order_by(deliveries.c.due_at)
+_NEXT_WAKE = Once(
+    select(waiting_sources.c.wake_at)
+    .where(waiting_sources.c.destination == bindparam("destination"))
+    .order_by(waiting_sources.c.wake_at)
     .limit(literal_column("1")),
+    ("destination",),
+)
+# What waits though no source says so: stored by an older release.
+_FORGOTTEN_SOURCES = Once(
+    insert(waiting_sources).from_select(
+        ["destination", "source", "wake_at"],
+        select(deliveries.c.destination, deliveries.c.source, func.min(deliveries.c.due_at))
+        # (SQLite keeps whatever got into a column, and sorts text behind every number: C140.)
+        .where(WAITING, deliveries.c.destination == bindparam("destination"), deliveries.c.due_at < _END)
+        .group_by(deliveries.c.destination, deliveries.c.source),
+    ),
     ("destination",),
 )
 
@@ -51,12 +72,33 @@ def _waking(dialect: str) -> Insert:
 _WAKE = Many(_waking, ("name", "wake_at", "suspended_by", "last_error"))
 
 
-def wake(connection: Connection, due: Mapping[str, int]) -> None:
-    """Makes sure that each destination is looked at by its time at the latest; a suspended one when that ends."""
+def _waking_source(dialect: str) -> Insert:
+    insertion = upsert(dialect, waiting_sources)
+    new = insertion.excluded.wake_at
+    statement: Insert = insertion.on_conflict_do_update(
+        index_elements=[waiting_sources.c.destination, waiting_sources.c.source],
+        set_={"wake_at": case((waiting_sources.c.wake_at > new, new), else_=waiting_sources.c.wake_at)},
+    )
+    return statement
+
+
+_WAKE_SOURCE = Many(_waking_source, ("destination", "source", "wake_at"))
+
+
+def wake(connection: Connection, due: Mapping[tuple[str, str], int]) -> None:
+    """Makes sure that each destination and source is looked at by its time at the latest.
+
+    A suspended destination is looked at when the suspension ends.
+    """
     if not due:
         return
-    # In order: two relays that wake the same ones must not wait for each other.
-    _WAKE.run(connection, [(name, at, "", "") for name, at in sorted(due.items())])
+    # Sorted, and destinations before sources: two relays that wake the same ones must not wait for each other.
+    pairs = sorted(due.items())
+    first: dict[str, int] = {}
+    for (destination, _), at in pairs:
+        first[destination] = min(at, first.get(destination, at))
+    _WAKE.run(connection, [(name, at, "", "") for name, at in first.items()])
+    _WAKE_SOURCE.run(connection, [(destination, source, at) for (destination, source), at in pairs])
 
 
 def record_errors(connection: Connection, errors: Mapping[str, tuple[str, int]]) -> None:
@@ -64,11 +106,13 @@ def record_errors(connection: Connection, errors: Mapping[str, tuple[str, int]])
     _LAST_ERROR.run(connection, [(text, at, name) for name, (text, at) in sorted(errors.items())])
 
 
-def next_due(connection: Connection, name: str) -> int | None:
-    """When the first delivery that waits for a destination is due."""
-    due: object = _NEXT_DUE.value(connection, name)
-    # SQLite keeps whatever got into the column, and sorts it behind every time (C140).
-    return due if isinstance(due, int) else None
+def next_wake(connection: Connection, name: str) -> int | None:
+    """When the first delivery that waits for a destination is due; None when nothing waits."""
+    wake_at: int | None = _NEXT_WAKE.value(connection, name)
+    if wake_at is None:
+        _FORGOTTEN_SOURCES.run(connection, name)
+        wake_at = _NEXT_WAKE.value(connection, name)
+    return wake_at
 
 
 @value(frozen=True, slots=True)
@@ -165,16 +209,13 @@ def view_one(connection: Connection, name: str, now: int) -> DestinationView | N
 
 
 def _view(connection: Connection, name: str, row: Any, leased: int, now: int) -> DestinationView:
-    of_it: tuple[Any, ...] = (
-        literal_column("deliveries.lease_owner IS NULL"),
-        literal_column("deliveries.state <= 3"),
-        deliveries.c.destination == name,
-    )
-    waiting, due, held = connection.execute(
+    of_it: tuple[Any, ...] = (WAITING, deliveries.c.destination == name)
+    waiting, due, held, next_due_at = connection.execute(
         select(
             func.count(),
             func.count().filter(deliveries.c.due_at <= now),
             func.count().filter(deliveries.c.due_at.is_(None)),
+            func.min(deliveries.c.due_at),
         ).where(*of_it)
     ).one()
     first = select(func.min(deliveries.c.message_id)).where(*of_it).scalar_subquery()
@@ -187,7 +228,7 @@ def _view(connection: Connection, name: str, row: Any, leased: int, now: int) ->
         deferred=waiting - due - held,
         held=held,
         oldest_at=oldest,
-        next_due_at=next_due(connection, name),
+        next_due_at=next_due_at if isinstance(next_due_at, int) else None,
         last_error=row.last_error if row is not None else "",
         last_error_at=row.last_error_at if row is not None else None,
         suspension=Suspension(name, row.suspended_until, row.suspended_by) if suspended else None,

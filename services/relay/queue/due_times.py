@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from sqlalchemy import BigInteger, Connection, case, literal, literal_column, select, update
 
 from services.relay.queue.destinations import wake
-from services.relay.queue.tables import deliveries, destinations, messages
+from services.relay.queue.tables import WAITING, deliveries, destinations, messages
 
 
 def pull_back(connection: Connection, latest: Sequence[int], size: int) -> int:
@@ -24,26 +24,17 @@ def pull_back(connection: Connection, latest: Sequence[int], size: int) -> int:
     names = connection.execute(select(destinations.c.name).order_by(destinations.c.name)).scalars().all()
     pulled = 0
     for name in names:
-        ids = (
-            connection.execute(
-                select(deliveries.c.id)
-                .where(
-                    literal_column("deliveries.lease_owner IS NULL"),
-                    literal_column("deliveries.state <= 3"),
-                    deliveries.c.destination == name,
-                    deliveries.c.due_at > first,
-                    deliveries.c.due_at > bound,
-                )
-                .limit(size - pulled)
-                .with_for_update(skip_locked=True)
-            )
-            .scalars()
-            .all()
-        )
-        if ids:
+        rows = connection.execute(
+            select(deliveries.c.id, deliveries.c.source)
+            .where(WAITING, deliveries.c.destination == name, deliveries.c.due_at > first, deliveries.c.due_at > bound)
+            .limit(size - pulled)
+            .with_for_update(skip_locked=True)
+        ).all()
+        if rows:
+            ids = [row[0] for row in rows]
             connection.execute(update(deliveries).where(deliveries.c.id.in_(ids)).values(due_at=bound))
-            wake(connection, {name: first})
-            pulled += len(ids)
+            wake(connection, {(name, row[1]): first for row in rows})
+            pulled += len(rows)
         if pulled >= size:
             break
     return pulled

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, literal_column, null, select, update
 
-from services.relay.model.message import QueuedMessage
+from services.relay.model.message import QueuedMessage, source_of
 from services.relay.model.states import Kind, State
 from services.relay.queue.claiming import read_content
 from services.relay.queue.destinations import wake
@@ -113,10 +113,11 @@ def end(connection: Connection, rows: Sequence[tuple[Any, State, str]], now: int
 def change(connection: Connection, rows: Sequence[tuple[Any, State, int | None]]) -> None:
     """Gives locked deliveries another state and due time."""
     _CHANGE.run(connection, [(int(state), due_at, row.id) for row, state, due_at in rows])
-    woken: dict[str, int] = {}
+    woken: dict[tuple[str, str], int] = {}
     for row, _, due_at in rows:
         if due_at is not None:
-            woken[row.destination] = min(due_at, woken.get(row.destination, due_at))
+            pair = row.destination, row.source
+            woken[pair] = min(due_at, woken.get(pair, due_at))
     wake(connection, woken)
 
 
@@ -145,4 +146,5 @@ def _message(row: Any) -> QueuedMessage:
         row.session_id,
         row.traceparent or "",
         bool(row.may_relay),
+        source_of(row.account_login, row.client_address),
     )

@@ -76,8 +76,8 @@ class Receiver(Protocol):
     def take(self, messages: Sequence[NewMessage], stored_at: int, owner: int) -> None:
         """Messages whose deliveries are leased to `owner`; or not leased, and waiting in the database."""
 
-    def due(self, woken: Mapping[str, int]) -> None:
-        """Something waits in the database for these destinations, and is due at these times."""
+    def due(self, woken: Mapping[tuple[str, str], int]) -> None:
+        """Something waits in the database for these destinations and sources, and is due at these times."""
 
 
 @dataclass(slots=True)
@@ -105,7 +105,7 @@ class _Committed:
     known: dict[str, int]
     lost: set[int]
     dropped_reports: set[int]
-    woken: dict[str, int]
+    woken: dict[tuple[str, str], int]
     at: int
     owner: int
 
@@ -121,6 +121,9 @@ class Committer:
         self._store_seconds = store_seconds
         self._stores: deque[_Store] = deque()
         self._settlements: deque[Settlement] = deque()
+        # Settlements that ever came in, and those of them that are committed, in the same order.
+        self.handed_over = 0
+        self.settled = 0
         self._refused: deque[Refused] = deque()
         # Refused submissions that may be in the database all the same: the commit's own answer was lost.
         self._doubtful: list[int] = []
@@ -153,6 +156,7 @@ class Committer:
         self._rouse()
 
     def settle(self, settlement: Settlement) -> None:
+        self.handed_over += 1
         self._settlements.append(settlement)
         self._rouse()
 
@@ -245,6 +249,7 @@ class Committer:
                 COMMIT_SECONDS.observe(self._clock.steady() - began)
                 COMMIT_SIZE.observe(batch.count)
                 self.trouble = ""
+                self.settled += len(batch.settlements)
                 self._tell(batch, done)
                 return
             await asyncio.sleep(pause)
@@ -339,6 +344,7 @@ class Committer:
         self._nack(batch.stores, str(error), full=False)
         for settlement in batch.settlements:
             # The lease stays: what can't be recorded is not tried again until somebody has looked into it.
+            self.settled += 1
             log.critical("settlement_impossible", queue_id=queue_id(settlement.message_id), reason=str(error))
 
 

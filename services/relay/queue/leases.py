@@ -86,7 +86,13 @@ def free(connection: Connection, owner: int, now: int, *, untried: bool = False)
     Unless it is known that they were `untried`, each may have been delivered without a record (C120).
     """
     query = (
-        select(deliveries.c.id, deliveries.c.message_id, deliveries.c.recipient, deliveries.c.destination)
+        select(
+            deliveries.c.id,
+            deliveries.c.message_id,
+            deliveries.c.recipient,
+            deliveries.c.destination,
+            deliveries.c.source,
+        )
         .where(literal_column("lease_owner IS NOT NULL"), deliveries.c.lease_owner == owner)
         .order_by(deliveries.c.id)
         .limit(_FREED_AT_ONCE)
@@ -100,14 +106,14 @@ def free(connection: Connection, owner: int, now: int, *, untried: bool = False)
             .where(deliveries.c.id.in_([row[0] for row in rows]), deliveries.c.state == int(State.QUEUED))
             .values({"lease_owner": null(), "due_at": now} | ({} if untried else {"possible_duplicate": True}))
         )
-        wake(connection, {row[3]: now for row in rows})
+        wake(connection, {(row[3], row[4]): now for row in rows})
     return freed
 
 
-def let_go(connection: Connection, owner: int, delivery_ids: Sequence[int], now: int) -> None:
-    """Ends leases of deliveries that were only claimed, those that `owner` has; they are due again at once."""
+def release(connection: Connection, owner: int, delivery_ids: Sequence[int], now: int) -> None:
+    """Ends leases of deliveries that were only claimed, those that `owner` has; they are due as they were."""
     query = (
-        select(deliveries.c.id, deliveries.c.destination)
+        select(deliveries.c.id, deliveries.c.destination, deliveries.c.source)
         .where(deliveries.c.id.in_(delivery_ids), deliveries.c.lease_owner == owner)
         .order_by(deliveries.c.id)
         .with_for_update()
@@ -115,8 +121,6 @@ def let_go(connection: Connection, owner: int, delivery_ids: Sequence[int], now:
     rows = connection.execute(query).all()
     if rows:
         connection.execute(
-            update(deliveries)
-            .where(deliveries.c.id.in_([row[0] for row in rows]))
-            .values(lease_owner=null(), due_at=now)
+            update(deliveries).where(deliveries.c.id.in_([row[0] for row in rows])).values(lease_owner=null())
         )
-        wake(connection, {row[1]: now for row in rows})
+        wake(connection, {(row[1], row[2]): now for row in rows})

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, literal_column, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from libs.smtp.value import value
 from services.relay.model.states import State
 from services.relay.queue.destinations import wake
 from services.relay.queue.statements import Many
-from services.relay.queue.tables import deliveries, destinations, messages
+from services.relay.queue.tables import WAITING, deliveries, destinations, messages
 
 # Sender, recipient, quarantine to destination.
 Resolve = Callable[[bytes, bytes, bool], str]
@@ -48,7 +48,7 @@ def move(connection: Connection, name: str, resolve: Resolve, after: int, size: 
     """One batch; what is moved and not held is due at once."""
     rows = connection.execute(_waiting(name, after, size)).all()
     moved = []
-    woken: dict[str, int] = {}
+    woken: dict[tuple[str, str], int] = {}
     for row in rows:
         destination = resolve(row.sender, row.recipient, bool(row.quarantine))
         if destination == name:
@@ -56,7 +56,7 @@ def move(connection: Connection, name: str, resolve: Resolve, after: int, size: 
         due_at = None if row.state == State.HELD else now
         moved.append((destination, due_at, row.id))
         if due_at is not None:
-            woken[destination] = now
+            woken[destination, row.source] = now
     _MOVE.run(connection, moved)
     wake(connection, woken)
     return Moved(len(moved), rows[-1].id if len(rows) == size else None)
@@ -68,13 +68,13 @@ def _waiting(name: str, after: int, size: int) -> Any:
             deliveries.c.id,
             deliveries.c.recipient,
             deliveries.c.state,
+            deliveries.c.source,
             messages.c.sender,
             messages.c.quarantine,
         )
         .join(messages, messages.c.id == deliveries.c.message_id)
         .where(
-            literal_column("deliveries.lease_owner IS NULL"),
-            literal_column("deliveries.state <= 3"),
+            WAITING,
             deliveries.c.destination == name,
             deliveries.c.id > after,
         )

@@ -7,7 +7,7 @@ import sqlite3
 from sqlalchemy import Connection, delete, exists, literal_column, or_, select
 
 from services.relay.queue.storing import forget
-from services.relay.queue.tables import deliveries, destinations, messages
+from services.relay.queue.tables import WAITING, deliveries, destinations, messages
 
 # Free pages that SQLite keeps for the next mail, and those given back to the file system in one step.
 _KEPT_PAGES = 4_000
@@ -31,8 +31,7 @@ def remove_old(connection: Connection, before: int, size: int, *, contents_too: 
 def forget_destinations(connection: Connection, before: int) -> None:
     """Removes destinations where nothing waits and nothing went wrong since a time."""
     waiting = exists().where(
-        literal_column("deliveries.lease_owner IS NULL"),
-        literal_column("deliveries.state <= 3"),
+        WAITING,
         deliveries.c.destination == destinations.c.name,
     )
     connection.execute(

@@ -39,18 +39,20 @@ class Settlement:
     reports: tuple[NewMessage, ...] = ()
     events: tuple[Event, ...] = ()
     errors: tuple[tuple[str, str], ...] = ()
+    # Whom the message counts against.
+    source: str = ""
 
 
 @dataclass(slots=True)
 class Settling:
     """What a group of settlements did: deliveries whose lease was lost, and reports that were not stored.
 
-    `woken`: destinations where something waits now, each with the first time at which it is due.
+    `woken`: destination and source of what waits now, each with the first time at which it is due.
     """
 
     lost: set[int] = field(default_factory=set)
     dropped_reports: set[int] = field(default_factory=set)
-    woken: dict[str, int] = field(default_factory=dict)
+    woken: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
 # On PostgreSQL the rows are locked, in the order of their identifiers.
@@ -143,7 +145,8 @@ def settle(connection: Connection, settlements: Sequence[Settlement], worker: in
             if not each.state.open:
                 closed[settlement.message_id] = closed.get(settlement.message_id, 0) + 1
             elif each.due_at is not None:
-                woken[each.destination] = min(each.due_at, woken.get(each.destination, each.due_at))
+                pair = each.destination, settlement.source
+                woken[pair] = min(each.due_at, woken.get(pair, each.due_at))
     _SETTLE.run(connection, settle_rows)
     _GIVE_BACK.run(connection, back_rows)
     _ATTEMPT.run(connection, attempt_rows)

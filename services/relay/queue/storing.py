@@ -25,7 +25,7 @@ _BY_SUBMISSION = Once(
 
 
 def store(connection: Connection, new: Sequence[NewMessage], owner: int, now: int) -> dict[str, int]:
-    """Stores messages with their content and deliveries; the latter leased to `owner` where the message says so.
+    """Stores messages with their content and deliveries, which are leased to `owner` but for `message.unleased`.
 
     Those whose submission is in the queue or the history already are left out: returned are their submission ids,
     each with the message it became then.
@@ -39,7 +39,7 @@ def store(connection: Connection, new: Sequence[NewMessage], owner: int, now: in
     message_rows: list[Row] = []
     content_rows: list[Row] = []
     delivery_rows: list[Row] = []
-    woken: dict[str, int] = {}
+    woken: dict[tuple[str, str], int] = {}
     for message in new:
         open_ones = _delivery_rows(delivery_rows, message, owner, now, woken)
         message_rows.append(_message_row(message, open_ones, now))
@@ -85,15 +85,19 @@ def _message_row(message: NewMessage, open_ones: int, now: int) -> Row:
     )
 
 
-def _delivery_rows(rows: list[Row], message: NewMessage, owner: int, now: int, woken: dict[str, int]) -> int:
+def _delivery_rows(
+    rows: list[Row], message: NewMessage, owner: int, now: int, woken: dict[tuple[str, str], int]
+) -> int:
     """Adds the rows of a message's deliveries; how many of them are open."""
     open_ones = 0
+    source, unleased = message.source, message.unleased
     for each in message.deliveries:
         is_open = each.state.open
         open_ones += is_open
-        leased = each.state is State.QUEUED and message.leased
-        if each.state is State.QUEUED and not leased:
-            woken[each.destination] = now
+        queued = each.state is State.QUEUED
+        leased = queued and each.destination not in unleased
+        if queued and not leased:
+            woken[each.destination, source] = now
         rows.append(
             (
                 each.id,
@@ -105,13 +109,14 @@ def _delivery_rows(rows: list[Row], message: NewMessage, owner: int, now: int, w
                 each.orcpt,
                 int(each.state),
                 each.destination,
-                now if each.state is State.QUEUED else None,
+                now if queued else None,
                 owner if leased else None,
                 0,
                 0,
                 None if is_open else now,
                 each.record or None,
                 each.reply,
+                source,
             )
         )
     return open_ones
@@ -155,7 +160,7 @@ def store_refused(connection: Connection, refused: Sequence[Refused]) -> None:
         delivery_rows += [
             (
                 *(number, one.id, recipient, domain_of(recipient), b"", "", b"", int(state), "", None, None, 0, 0),
-                *(one.refused_at, None, f"{one.code} {one.enhanced_code} {one.text}"),
+                *(one.refused_at, None, f"{one.code} {one.enhanced_code} {one.text}", ""),
             )
             for number, recipient in one.recipients
         ]

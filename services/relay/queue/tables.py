@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Index,
     Integer,
     LargeBinary,
@@ -18,6 +19,8 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
+    literal_column,
     text,
 )
 
@@ -105,15 +108,22 @@ deliveries = Table(
     # The last attempt as JSON; those before it are in `attempts`.
     Column("last_attempt", Text),
     Column("last_reply", Text, nullable=False),
+    # Whom the message counts against (model/message.py, `source_of`). Empty: stored by a release that knew no sources.
+    Column("source", Text, nullable=False, server_default=""),
 )
 Index("deliveries_message", deliveries.c.message_id)
 _IS_WAITING = text("lease_owner IS NULL AND state <= 3")
 Index(
-    "deliveries_waiting",
+    "deliveries_waiting_of_source",
     deliveries.c.destination,
+    deliveries.c.source,
     deliveries.c.due_at,
     sqlite_where=_IS_WAITING,
     postgresql_where=_IS_WAITING,
+)
+# The same condition for queries. Literals, so that SQLite sees that the partial index answers them.
+WAITING: ColumnElement[bool] = and_(
+    literal_column("deliveries.lease_owner IS NULL"), literal_column("deliveries.state <= 3")
 )
 _IS_LEASED = text("lease_owner IS NOT NULL")
 Index("deliveries_leased", deliveries.c.lease_owner, sqlite_where=_IS_LEASED, postgresql_where=_IS_LEASED)
@@ -153,6 +163,17 @@ destinations = Table(
 )
 _IS_AWAITED = text("wake_at IS NOT NULL")
 Index("destinations_wake", destinations.c.wake_at, sqlite_where=_IS_AWAITED, postgresql_where=_IS_AWAITED)
+
+# Sources that have mail for a destination waiting here, each with the first time at which some of it is due.
+waiting_sources = Table(
+    "waiting_sources",
+    metadata,
+    Column("destination", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("wake_at", BigInteger, nullable=False),
+)
+Index("waiting_sources_wake", waiting_sources.c.destination, waiting_sources.c.wake_at)
+Index("waiting_sources_source", waiting_sources.c.source, waiting_sources.c.wake_at)
 
 # Processes that hold leases. Whose `beat` stands still is dead, by everybody's own steady clock.
 workers = Table(

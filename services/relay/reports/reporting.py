@@ -53,7 +53,7 @@ def _unreturnable(
         for each in report.deliveries
         if each.state is State.BOUNCED
     ]
-    about, _ = queued(report, now, 0)
+    about, _ = queued(report, (), now, 0)
     return _double_bounce(configuration, next_id, about, lost, now)
 
 
@@ -111,9 +111,10 @@ def _report(
         body_8bitmime=not content.isascii(),
         sweep_at=sweep(configuration.queue, now, null_sender=True, delay_noticed=False),
         traceparent=message.traceparent,
+        source=message.source,
     )
 
 
 def waiting_copy(report: NewMessage) -> NewMessage:
     """The report as one that waits in the database, for those who store it in a transaction of their own."""
-    return replace(report, leased=False)
+    return replace(report, unleased=frozenset(each.destination for each in report.waiting))

@@ -123,12 +123,15 @@ class Attempts:
         return tuple(each for each in job.deliveries if each.id not in waiting)
 
     def give_back(self, destination: str, job: Job, delay: int = 0) -> None:
-        """Ends the lease without an attempt."""
-        due_at = self._clock.now() + delay
-        settled = tuple(Settled(each.id, State.QUEUED, destination, due_at, each.attempts) for each in job.deliveries)
-        self._committer.settle(Settlement(job.message.id, job.deliveries[0].lease_owner, settled))
+        """Ends the lease without an attempt. Without a `delay` (microseconds) the job keeps its place in the order."""
+        later = self._clock.now() + delay if delay else 0
+        settled = tuple(
+            Settled(each.id, State.QUEUED, destination, later or each.due_at, each.attempts) for each in job.deliveries
+        )
+        owner, source = job.deliveries[0].lease_owner, job.message.source
+        self._committer.settle(Settlement(job.message.id, owner, settled, source=source))
 
-    async def put_aside(self, corrupt: Sequence[tuple[int, int, str]]) -> None:
+    async def isolate_damaged(self, corrupt: Sequence[tuple[int, int, str]]) -> None:
         """Quarantines deliveries that can't be read, each with its message and the reason; the rest goes on (C140)."""
         now = self._clock.now()
         rows = [(self._identifiers.next(), delivery, message, reason) for delivery, message, reason in corrupt]
@@ -143,14 +146,14 @@ class Attempts:
             content = await self._database.read(lambda connection: read_content(connection, message.id))
         except QueueError as error:
             if error.corrupt:
-                await self.put_aside([(each.id, message.id, str(error)) for each in job.deliveries])
+                await self.isolate_damaged([(each.id, message.id, str(error)) for each in job.deliveries])
                 return None
             log.warning("content_unavailable", queue_id=queue_id(message.id), reason=str(error))
             self.give_back(destination, job, _LATER)
             return None
         if content is None or len(content) != message.size:
             reason = "the content is missing" if content is None else f"the content has {len(content)} octets"
-            await self.put_aside([(each.id, message.id, reason) for each in job.deliveries])
+            await self.isolate_damaged([(each.id, message.id, reason) for each in job.deliveries])
             return None
         return message.with_content(content)
 
@@ -226,7 +229,7 @@ class Attempts:
                 return
             except Exception:
                 # What became of the mail is known, and must be recorded whatever is wrong with the report.
-                log.exception("report_broke", queue_id=queue_id(message.id))
+                log.exception("report_failed_internally", queue_id=queue_id(message.id))
             for report in made:
                 REPORTS.labels(report.kind.name.lower()).inc()
         for destination in done.suspend:
@@ -239,6 +242,7 @@ class Attempts:
                 made,
                 tuple([self._report_sent(message, report, now) for report in made]) if made else (),
                 ((route.destination, done.error),) if done.error else (),
+                message.source,
             )
         )
         for delivery, outcome, settled in zip(deliveries, outcomes, done.settled, strict=True):
@@ -272,7 +276,7 @@ class Attempts:
             Settled(each.id, State.QUEUED, route.destination, None, each.attempts, attempt, now, route.reason)
             for each in deliveries
         )
-        self._committer.settle(Settlement(message.id, deliveries[0].lease_owner, settled))
+        self._committer.settle(Settlement(message.id, deliveries[0].lease_owner, settled, source=message.source))
         log.warning("delivery_held", queue_id=queue_id(message.id), reason=route.reason, recipients=len(deliveries))
 
     def _given_on(
@@ -288,7 +292,7 @@ class Attempts:
             return False
         reply = f"expanded to {len(made[0].deliveries)} addresses as {queue_id(made[0].id)}"
         settled = Settled(delivery.id, State.EXPANDED, HELD_BY_ROUTE, None, delivery.attempts, reply=reply)
-        self._committer.settle(Settlement(message.id, delivery.lease_owner, (settled,), made))
+        self._committer.settle(Settlement(message.id, delivery.lease_owner, (settled,), made, source=message.source))
         log.info("held_mail_given_on", queue_id=queue_id(message.id), to=queue_id(made[0].id))
         return True
 

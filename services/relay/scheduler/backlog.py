@@ -1,13 +1,31 @@
-"""What is in memory: lanes of jobs, one lane a destination, and how much of it there is."""
+"""Deliveries in memory: a queue for each destination, and the shares that destinations and sources have.
+
+A *source* is whom a message counts against: an account, or the network of a client (model/message.py, `source_of`).
+
+The rule of the shares, for memory and for slots, is that of model/shares.py.
+"""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from libs.smtp.value import value
 from services.relay.metrics import BACKLOG, BACKLOG_BYTES
 from services.relay.model.message import QueuedDelivery, QueuedMessage
+from services.relay.model.shares import OF_MEMORY, OF_SLOTS, fair_share
+
+# Pairs of destination and source of which it is remembered that older mail waits in the database.
+_REMEMBERED_PAIRS = 20_000
+# Memory is scarce when less than this part of it is free.
+_SCARCE_PART = 4
+# Sources tried in turn before a queue is put behind others.
+_SOURCES_TRIED = 16
+
+Pair = tuple[str, str]
+Party = TypeVar("Party")
 
 
 @value(frozen=True, slots=True)
@@ -19,54 +37,299 @@ class Job:
 
     @property
     def octets(self) -> int:
+        """Content in memory."""
         return len(self.message.content or b"")
 
 
 @dataclass(slots=True)
-class Lane:
-    """The jobs for one destination, first come first served."""
+class DestinationQueue:
+    """The jobs for one destination: its sources in turn, each source's jobs first in, first out."""
 
     destination: str
-    jobs: deque[Job] = field(default_factory=deque)
+    # The source whose turn it is comes first.
+    by_source: dict[str, deque[Job]] = field(default_factory=dict)
+    # Jobs that are not started, and those that are.
+    waiting: int = 0
     running: int = 0
-    # In the queue of lanes that wait for a slot.
-    hungry: bool = False
-    # More waits in the database, and is to be claimed when this comes to an end.
-    more: bool = False
+    waiting_for_slot: bool = False
+    # Sources that have more mail due in the database, to be claimed when theirs here comes to an end.
+    more: set[str] = field(default_factory=set)
+    # The database is to be asked again, since what is in `more` is not all that waits, or is to be claimed now.
+    to_be_claimed: bool = False
 
     @property
     def full(self) -> bool:
         """It has enough for now: what is claimed in few steps costs less."""
-        return self.more and len(self.jobs) > self.running
+        return bool(self.more) and not self.to_be_claimed and self.waiting > self.running
+
+    def add(self, job: Job) -> None:
+        jobs = self.by_source.get(job.message.source)
+        if jobs is None:
+            self.by_source[job.message.source] = deque((job,))
+        else:
+            jobs.append(job)
+        self.waiting += 1
+
+    def first(self) -> Job:
+        """The job whose turn it is."""
+        return next(iter(self.by_source.values()))[0]
+
+    def pop(self) -> Job:
+        """Takes that job, after which it is the next source's turn."""
+        source, jobs = next(iter(self.by_source.items()))
+        job = jobs.popleft()
+        if not jobs:
+            del self.by_source[source]
+        elif len(self.by_source) > 1:
+            self.rotate()
+        self.waiting -= 1
+        return job
+
+    def rotate(self) -> None:
+        """Puts the source whose turn it is behind the others."""
+        source = next(iter(self.by_source))
+        self.by_source[source] = self.by_source.pop(source)
+
+    def pop_last(self, source: str) -> Job:
+        """Takes the job of a source that came last."""
+        jobs = self.by_source[source]
+        job = jobs.pop()
+        if not jobs:
+            del self.by_source[source]
+        self.waiting -= 1
+        return job
+
+    def longest(self) -> str:
+        """The source that has most jobs waiting."""
+        return max(self.by_source, key=lambda source: len(self.by_source[source]))
+
+    def remove(self, owner: int) -> list[Job]:
+        """Takes out every job that was leased to `owner`."""
+        removed: list[Job] = []
+        for source, jobs in list(self.by_source.items()):
+            lost = [job for job in jobs if job.deliveries[0].lease_owner == owner]
+            if lost:
+                removed += lost
+                left = deque(job for job in jobs if job.deliveries[0].lease_owner != owner)
+                if left:
+                    self.by_source[source] = left
+                else:
+                    del self.by_source[source]
+        self.waiting -= len(removed)
+        return removed
 
 
-class Room:
-    """Deliveries and octets in memory, against their limits."""
+@dataclass(slots=True)
+class Usage:
+    """Deliveries and octets of content that somebody has in memory."""
+
+    deliveries: int = 0
+    octets: int = 0
+
+    def exceeds(self, share: Usage) -> bool:
+        return self.deliveries > share.deliveries or self.octets > share.octets
+
+
+_NOTHING = Usage()
+
+
+class MemoryBudget:
+    """Deliveries and octets of content in memory: the limits, and who has how much of them."""
 
     def __init__(self, deliveries: int, octets: int) -> None:
-        self._most_deliveries = deliveries
-        self._most_octets = octets
+        self.limit = Usage(deliveries, octets)
         self.deliveries = 0
         self.octets = 0
+        self.by_destination: dict[str, Usage] = {}
+        self.by_source: dict[str, Usage] = {}
+        self.by_pair: dict[Pair, Usage] = {}
+        # Pairs of destination and source whose older mail waits in the database, so that newer mail must wait there
+        # too; each with the number of its submissions that are on their way there.
+        self._overflow: dict[Pair, int] = {}
+        # Somebody who has nothing in memory got no room there.
+        self.shortage = False
         BACKLOG.set_function(lambda: self.deliveries)
         BACKLOG_BYTES.set_function(lambda: self.octets)
 
     @property
     def left(self) -> int:
         """Deliveries that may still come in."""
-        return self._most_deliveries - self.deliveries if self.octets < self._most_octets else 0
+        return self.limit.deliveries - self.deliveries if self.octets < self.limit.octets else 0
 
-    @property
-    def plenty(self) -> bool:
-        """Half of it is free."""
-        return self.deliveries * 2 < self._most_deliveries and self.octets * 2 < self._most_octets
+    def admit(self, destination: str, source: str, deliveries: int, octets: int) -> bool:
+        """Whether fresh mail may be kept in memory: its parties are within their shares, and nothing older waits."""
+        pair = destination, source
+        if pair in self._overflow:
+            return False
+        if self.fits(destination, source, deliveries, octets):
+            return True
+        if pair not in self.by_pair:
+            self.shortage = True
+        return False
 
-    def fits(self, deliveries: int, octets: int) -> bool:
-        return self.deliveries + deliveries <= self._most_deliveries and self.octets + octets <= self._most_octets
+    def fits(self, destination: str, source: str, deliveries: int, octets: int) -> bool:
+        """Whether so much more is within the shares of a destination, of a source, and of this source there."""
+        free, free_octets = self.limit.deliveries - self.deliveries, self.limit.octets - self.octets
+        if deliveries > free or octets > free_octets:
+            return False
+        there = self.by_destination.get(destination, _NOTHING)
+        theirs = self.by_source.get(source, _NOTHING)
+        both = self.by_pair.get((destination, source), _NOTHING)
+        most, most_octets = OF_MEMORY * free, OF_MEMORY * free_octets
+        return (
+            there.deliveries + deliveries <= most
+            and theirs.deliveries + deliveries <= most
+            and both.deliveries + deliveries <= OF_MEMORY * (most - there.deliveries)
+            and there.octets + octets <= most_octets
+            and theirs.octets + octets <= most_octets
+            and both.octets + octets <= OF_MEMORY * (most_octets - there.octets)
+        )
 
-    def add(self, deliveries: int, octets: int) -> None:
+    def left_of_destination(self, destination: str) -> int:
+        """How many more deliveries a destination may have of those that wait in the database."""
+        there = self.by_destination.get(destination, _NOTHING)
+        parties = len(self.by_destination) + 1
+        if there.octets >= fair_share(self.limit.octets, parties):
+            return 0
+        return max(0, fair_share(self.limit.deliveries, parties) - there.deliveries)
+
+    def left_of_source(self, source: str) -> int:
+        """How many more deliveries a source may have of those that wait in the database.
+
+        It is limited while memory is scarce and others have some: else what its mail to one destination holds would
+        keep its mail to others waiting.
+        """
+        left, sources = self.left, len(self.by_source)
+        if sources <= 1 or left * _SCARCE_PART >= self.limit.deliveries:
+            return left
+        share = fair_share(self.limit.deliveries, sources)
+        return max(0, share - self.by_source.get(source, _NOTHING).deliveries)
+
+    def add(self, destination: str, source: str, deliveries: int, octets: int) -> None:
         self.deliveries += deliveries
         self.octets += octets
+        _add(self.by_destination, destination, deliveries, octets)
+        _add(self.by_source, source, deliveries, octets)
+        _add(self.by_pair, (destination, source), deliveries, octets)
 
-    def remove(self, deliveries: int, octets: int) -> None:
-        self.add(-deliveries, -octets)
+    def remove(self, destination: str, source: str, deliveries: int, octets: int) -> None:
+        self.deliveries -= deliveries
+        self.octets -= octets
+        _remove(self.by_destination, destination, deliveries, octets)
+        _remove(self.by_source, source, deliveries, octets)
+        _remove(self.by_pair, (destination, source), deliveries, octets)
+
+    def overflows(self, pair: Pair, submissions: int = 0) -> None:
+        """Mail of the pair waits in the database, or so many submissions are on their way there."""
+        self._overflow[pair] = self._overflow.get(pair, 0) + submissions
+        if len(self._overflow) > _REMEMBERED_PAIRS:
+            del self._overflow[next(iter(self._overflow))]
+
+    def stored(self, pair: Pair) -> None:
+        """A submission that was on its way to the database is there, or was refused."""
+        if self._overflow.get(pair):
+            self._overflow[pair] -= 1
+
+    def drained(self, pair: Pair) -> None:
+        """Nothing of the pair is due in the database any more."""
+        if self._overflow.get(pair) == 0:
+            del self._overflow[pair]
+
+    def excess(self, queue: DestinationQueue) -> Iterator[str]:
+        """Sources whose last job in a queue is over somebody's fair share, as long as there are such.
+
+        Fair is what everybody, and a newcomer, would have if all took as much as they may.
+        """
+        limit, parties = self.limit, len(self.by_destination) + 1
+        of_destination = Usage(fair_share(limit.deliveries, parties), fair_share(limit.octets, parties))
+        sources = len(self.by_source)
+        of_source = Usage(fair_share(limit.deliveries, sources), fair_share(limit.octets, sources))
+        there = self.by_destination.get(queue.destination, _NOTHING)
+        while queue.waiting and there.exceeds(of_destination):
+            yield queue.longest()
+        parts = len(queue.by_source) + 1
+        of_pair = Usage(fair_share(of_destination.deliveries, parts), fair_share(of_destination.octets, parts))
+        for source in list(queue.by_source):
+            theirs = self.by_source.get(source, _NOTHING)
+            both = self.by_pair.get((queue.destination, source), _NOTHING)
+            while source in queue.by_source and (theirs.exceeds(of_source) or both.exceeds(of_pair)):
+                yield source
+
+
+def _add(usages: dict[Party, Usage], party: Party, deliveries: int, octets: int) -> None:
+    usage = usages.get(party)
+    if usage is None:
+        usages[party] = Usage(deliveries, octets)
+    else:
+        usage.deliveries += deliveries
+        usage.octets += octets
+
+
+def _remove(usages: dict[Party, Usage], party: Party, deliveries: int, octets: int) -> None:
+    usage = usages[party]
+    usage.deliveries -= deliveries
+    usage.octets -= octets
+    if not usage.deliveries and not usage.octets:
+        del usages[party]
+
+
+class Slots:
+    """Attempts under way: the limit, and whose they are. A mute host may hold one for minutes."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+        self.by_source: dict[str, int] = {}
+        # Attempts whose content is read for them alone, since it is large.
+        self.large = 0
+
+    @property
+    def free(self) -> int:
+        return self.limit - self.used
+
+    def may_start(self, source: str, running_there: int) -> bool:
+        """Whether an attempt may begin: its source and its destination are within their shares."""
+        most = OF_SLOTS * (self.limit - self.used)
+        return running_there < most and self.by_source.get(source, 0) < most
+
+    def take(self, source: str) -> None:
+        self.used += 1
+        self.by_source[source] = self.by_source.get(source, 0) + 1
+
+    def release(self, source: str) -> None:
+        self.used -= 1
+        left = self.by_source[source] - 1
+        if left:
+            self.by_source[source] = left
+        else:
+            del self.by_source[source]
+
+
+def next_job(queue: DestinationQueue, slots: Slots, memory: MemoryBudget) -> Job | None:
+    """Takes the queue's next job that may begin now, with its slot and memory; None when none may."""
+    if slots.used >= slots.limit:
+        return None
+    for _ in range(min(len(queue.by_source), _SOURCES_TRIED)):
+        job = queue.first()
+        message = job.message
+        if slots.may_start(message.source, queue.running):
+            if message.content is not None:
+                slots.take(message.source)
+                return queue.pop()
+            # A content that is larger than every share must get its turn too: one at a time.
+            if not slots.large or memory.fits(queue.destination, message.source, 0, message.size):
+                slots.take(message.source)
+                slots.large += 1
+                memory.add(queue.destination, message.source, 0, message.size)
+                return queue.pop()
+        queue.rotate()
+    return None
+
+
+def release(queue: DestinationQueue, slots: Slots, memory: MemoryBudget, job: Job) -> None:
+    """Gives back what `next_job` took for a job."""
+    message = job.message
+    slots.release(message.source)
+    if message.content is None:
+        slots.large -= 1
+    memory.remove(queue.destination, message.source, len(job.deliveries), message.size)

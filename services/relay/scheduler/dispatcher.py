@@ -1,7 +1,8 @@
 """Delivers what is leased to this process: which job runs when, and what its outcome is turned into.
 
-Fresh messages come from intake with their content, others are claimed from the database. Each destination has a lane;
-how many of its jobs run at once is the transport's to say, and no lane takes all slots while others wait.
+Fresh messages come from intake with their content, others are claimed from the database. Each destination has a queue;
+how many of its jobs run at once is the transport's to say. What destinations and sources may have of the memory and of
+the slots is said in backlog.py; what is over a share waits in the database, and is given back when others need room.
 """
 
 from __future__ import annotations
@@ -16,21 +17,21 @@ from libs.runtime.lifecycle import finished_within
 from services.relay.clock import MICROSECONDS, Clock
 from services.relay.configuration.model import Configuration
 from services.relay.model.attempt import Transport
-from services.relay.model.message import NewMessage, queue_id, queued
+from services.relay.model.message import NewMessage, QueuedDelivery, QueuedMessage, queue_id, queued
 from services.relay.queue import leases
-from services.relay.queue.claiming import Claim, claim, earliest_wake
+from services.relay.queue.claiming import Claim, ClaimLimits, claim, earliest_wake
 from services.relay.queue.database import Connection, Database, QueueError
 from services.relay.queue.group_commit import Committer
 from services.relay.queue.leaseholder import Leaseholder
 from services.relay.scheduler.attempts import Attempts
-from services.relay.scheduler.backlog import Job, Lane, Room
+from services.relay.scheduler.backlog import DestinationQueue, Job, MemoryBudget, Pair, Slots, next_job, release
 from services.relay.scheduler.suspensions import Suspensions
 
 log = structlog.get_logger(__name__)
 
 _CLAIMED_AT_ONCE = 400
 # Jobs claimed for a destination for each transaction that may run there.
-_JOBS_A_SLOT = 4
+_JOBS_PER_SLOT = 4
 _DEFAULT_SHARE = 20
 # The longest sleep between two looks: other relays, and clocks, may have changed what is due.
 _TICK_SECONDS = 1.0
@@ -38,6 +39,12 @@ _PAUSE = 5 * MICROSECONDS
 _BROKEN_DELAY = 300 * MICROSECONDS
 # Settlements that wait for their commit, beyond which nothing new is begun: their outcome could not be recorded.
 _UNSETTLED_LIMIT = 2_000
+# The part of the memory that must be free for what waits for memory, but for the tick: few steps cost less than many.
+_FREE_PART = 16
+# Queues that are offered a slot when one comes free. Those that may have none go to the end.
+_OFFERS = 16
+# Between two times that what is over the shares is given back.
+_SHORTAGE_SECONDS = 0.1
 
 
 class Dispatcher:
@@ -53,7 +60,7 @@ class Dispatcher:
         attempts: Attempts,
         suspensions: Suspensions,
         configuration: Callable[[], Configuration | None],
-        room: Room,
+        memory: MemoryBudget,
         concurrency: int,
     ) -> None:
         self._database = database
@@ -64,13 +71,12 @@ class Dispatcher:
         self._attempts = attempts
         self._suspensions = suspensions
         self._configuration = configuration
-        self.room = room
-        self._concurrency = concurrency
-        self._lanes: dict[str, Lane] = {}
-        self._hungry: deque[Lane] = deque()
+        self._memory = memory
+        self._slots = Slots(concurrency)
+        self._queues: dict[str, DestinationQueue] = {}
+        self._waiting_for_slot: deque[DestinationQueue] = deque()
         self._tasks: dict[asyncio.Task[None], Job] = {}
-        self._running = 0
-        self._poked = asyncio.Event()
+        self._woken = asyncio.Event()
         self._stopping = False
         # When something is due in the database; None: nothing that we know of.
         self._wake_at: int | None = None
@@ -79,74 +85,92 @@ class Dispatcher:
         # The database knows more than we do; and by our steady clock, when we asked it.
         self._ask = True
         self._asked_at = 0.0
-        # A claim was put off for lack of room.
-        self._turned_away = False
+        # A claim was not made for want of memory.
+        self._postponed = False
+        # Sources that were over their share at a claim: their mail waits in the database until they are not.
+        self._barred_sources: set[str] = set()
+        self._excess_given_back_at = 0.0
+        # What was given back and may not be written down yet: later mail of those must not be claimed before it. By
+        # destination and source, the number of its last settlement.
+        self._returning: dict[Pair, int] = {}
         # Owner and deliveries of a claim that may have been committed, and is not taken in.
-        self._unsure: tuple[int, list[int]] | None = None
+        self._uncertain_claim: tuple[int, list[int]] | None = None
 
     @property
     def running(self) -> int:
         """Jobs that are being tried."""
-        return self._running
+        return self._slots.used
 
-    def poke(self) -> None:
+    def wake(self) -> None:
         """Something may have become due, and only the database knows what."""
         self._ask = True
-        self._poked.set()
+        self._woken.set()
 
-    def due(self, woken: Mapping[str, int]) -> None:
-        for destination, at in woken.items():
+    def due(self, woken: Mapping[Pair, int]) -> None:
+        """Something waits in the database for these destinations and sources, and is due at these times."""
+        for (destination, source), at in woken.items():
+            queue = self._queues.get(destination)
+            if queue is not None and queue.more:
+                if source in queue.more:
+                    # It is claimed when what is here of it comes to an end.
+                    continue
+                queue.to_be_claimed = True
             if (self._heard_at is None or at < self._heard_at) and destination not in self._suspensions:
                 self._heard_at = at
-        self._heed()
+        self._schedule_wake()
 
     def take(self, messages: Sequence[NewMessage], stored_at: int, owner: int) -> None:
+        """Messages that were just stored: what is leased is delivered, the rest is claimed when there is room."""
         for message in messages:
             waiting = message.waiting
-            if not message.leased:
-                self.due({each.destination: stored_at for each in waiting})
-                continue
+            if message.unleased:
+                self.due({(destination, message.source): stored_at for destination in message.unleased})
+                waiting = tuple(each for each in waiting if each.destination not in message.unleased)
             if not waiting:
                 continue
-            whole, deliveries = queued(message, stored_at, owner)
-            if message.submission_id is None:
-                # Intake counted the others when they came in.
-                self.room.add(len(deliveries), whole.size)
-            destinations = {each.destination for each in waiting} if len(waiting) > 1 else ()
+            whole, deliveries = queued(message, waiting, stored_at, owner)
+            destinations = dict.fromkeys(each.destination for each in waiting) if len(waiting) > 1 else ()
             if len(destinations) <= 1:
-                self._enqueue(waiting[0].destination, Job(whole, deliveries))
+                self._take_job(message, waiting[0].destination, whole, deliveries)
                 continue
-            # The content is in memory once, and counted once: with the first job.
             for destination in destinations:
                 part = tuple(
                     each for each, new in zip(deliveries, waiting, strict=True) if new.destination == destination
                 )
-                self._enqueue(destination, Job(whole, part))
-            self.room.add(0, whole.size * (len(destinations) - 1))
+                self._take_job(message, destination, whole, part)
+
+    def _take_job(
+        self, message: NewMessage, destination: str, whole: QueuedMessage, deliveries: tuple[QueuedDelivery, ...]
+    ) -> None:
+        if message.submission_id is None:
+            # Intake counted the others when they came in.
+            self._memory.add(destination, whole.source, len(deliveries), whole.size)
+        self._enqueue(destination, Job(whole, deliveries))
 
     async def run(self) -> None:
         """Claims what is due, for ever."""
         while True:
-            self._poked.clear()
+            self._woken.clear()
             claimed = 0
+            if self._memory.shortage:
+                self._give_back_excess()
             try:
                 if self._may_claim():
                     claimed = await self._claim()
             except QueueError as error:
                 log.warning("claim_failed", reason=str(error))
                 self._ask = True
-            for lane in list(self._lanes.values()):
-                self._pump(lane)
-            self._turned_away = not self._may_claim()
-            if not claimed or self._turned_away:
-                await finished_within(self._pause(), self._poked.wait())
+            for queue in list(self._queues.values()):
+                self._start_jobs(queue)
+            self._postponed = not self._may_claim()
+            if not claimed or self._postponed:
+                await finished_within(self._pause(), self._woken.wait())
 
     def drop(self, owner: int) -> None:
         """The leases of `owner` are lost: nothing of them is begun any more, and what runs is broken off."""
-        for lane in self._lanes.values():
-            for job in [job for job in lane.jobs if job.deliveries[0].lease_owner == owner]:
-                lane.jobs.remove(job)
-                self._left(job)
+        for queue in self._queues.values():
+            for job in queue.remove(owner):
+                self._memory.remove(queue.destination, job.message.source, len(job.deliveries), job.octets)
         for task, job in self._tasks.items():
             if job.deliveries[0].lease_owner == owner:
                 task.cancel()
@@ -154,9 +178,8 @@ class Dispatcher:
     async def stop(self, grace_seconds: float) -> None:
         """Begins nothing more, gives leases back, lets transactions end within the time, breaks the others off."""
         self._stopping = True
-        for lane in self._lanes.values():
-            while lane.jobs:
-                self._give_back(lane.jobs.popleft(), lane.destination)
+        for queue in self._queues.values():
+            self._give_all_back(queue)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_seconds)
         for task in list(self._tasks):
@@ -167,8 +190,7 @@ class Dispatcher:
         return (
             not self._stopping
             and self._configuration() is not None
-            and self.room.left > 0
-            and self.room.plenty
+            and self._memory.left > 0
             and self._committer.waiting < _UNSETTLED_LIMIT
         )
 
@@ -178,36 +200,39 @@ class Dispatcher:
         # What is due, and was not claimed just now, another relay is at; or there is no room for it.
         return min(ahead, _TICK_SECONDS) if ahead > 0 else _TICK_SECONDS
 
-    def _heed(self) -> None:
+    def _schedule_wake(self) -> None:
         """Wakes the claiming for what was heard, if it is the first thing that is due."""
         heard = self._heard_at
         if heard is not None and (self._wake_at is None or heard < self._wake_at):
             self._wake_at = heard
-            self._poked.set()
+            self._woken.set()
 
     async def _claim(self) -> int:
         """Claims what is due; how many deliveries."""
-        await self._let_go()
+        await self._release_uncertain_claim()
         await self._look()
         now = self._clock.now()
         if self._wake_at is None or self._wake_at > now:
             return 0
         self._heard_at = None
+        limits = self._limits()
         try:
-            found = await self._take_leases(now, inline=True)
+            taken = await self._take_leases(now, limits, inline=True)
         except QueueError as error:
             if not error.corrupt:
                 raise
             # One content that can't be read must not keep all others: each is read by itself, and put aside alone.
             log.error("queue_corrupt", reason=str(error))
-            found = await self._take_leases(now, inline=False)
-        await self._put_aside(found)
-        self._unsure = None
-        for destination, message, deliveries in found.jobs:
-            self.room.add(len(deliveries), len(message.content or b""))
+            taken = await self._take_leases(now, limits, inline=False)
+        if taken.corrupt:
+            await self._attempts.isolate_damaged(taken.corrupt)
+        self._uncertain_claim = None
+        for destination, message, deliveries in taken.jobs:
+            self._memory.add(destination, message.source, len(deliveries), len(message.content or b""))
             self._enqueue(destination, Job(message, deliveries))
-        self._claimed(found, now)
-        return found.count + len(found.corrupt)
+        self._note_more(taken)
+        self._claimed(taken, now)
+        return taken.count + len(taken.corrupt)
 
     async def _look(self) -> None:
         """Asks the database when something is due, where it knows more than we do."""
@@ -215,164 +240,236 @@ class Dispatcher:
         if not self._ask and steady - self._asked_at < _TICK_SECONDS:
             return
         self._ask, self._asked_at, self._heard_at = False, steady, None
-        full = self._full()
-        self._wake_at = await self._database.read(lambda connection: earliest_wake(connection, full))
-        self._heed()
+        # Whoever changed the database may have stored mail of sources that we have not heard of.
+        for queue in self._queues.values():
+            queue.to_be_claimed = True
+        skipped = self._skipped()
+        self._wake_at = await self._database.read(lambda connection: earliest_wake(connection, skipped))
+        self._schedule_wake()
 
-    async def _take_leases(self, now: int, *, inline: bool) -> Claim:
+    def _skipped(self) -> list[str]:
+        """Destinations that have enough in memory, or may have no more."""
+        memory = self._memory
+        return [
+            name
+            for name, queue in self._queues.items()
+            if queue.full or (queue.by_source and not memory.left_of_destination(name))
+        ]
+
+    def _limits(self) -> ClaimLimits:
+        """What the next claim may take, by what is here already."""
         configuration = self._configuration()
         assert configuration is not None  # noqa: S101
-        share = {lane.destination: self._share(lane, configuration) for lane in self._lanes.values()}
-        for lane in self._lanes.values():
-            if share[lane.destination] == 0 and len(lane.jobs) > lane.running:
-                # Full of mail that just came in: not to be put off, but claimed for when that is on its way.
-                lane.more = True
-        owner, room, full = self._holder.id, min(self.room.left, _CLAIMED_AT_ONCE), self._full()
+        memory, skipped = self._memory, self._skipped()
+        wanted: dict[str, int] = {}
+        wanted_of_source: dict[Pair, int] = {}
+        for name in self._queues.keys() - skipped:
+            queue = self._queues[name]
+            wanted[name] = most = self._transport.capacity(name, configuration) * _JOBS_PER_SLOT
+            sources = len(queue.by_source)
+            for source, jobs in queue.by_source.items():
+                wanted_of_source[name, source] = more = max(0, -(-most // sources) - len(jobs))
+                if not more:
+                    # Should something of it be due, it is claimed when this comes to an end, be it during the claim.
+                    queue.more.add(source)
+                    queue.to_be_claimed = False
+        left_of_source = {source: memory.left_of_source(source) for source in memory.by_source}
+        refilled = {source for source in self._barred_sources if self._may_be_refilled(source)}
+        self._barred_sources -= refilled
+        barred = [source for source, left in left_of_source.items() if not left]
+        # What they have too much of at one destination keeps them from others.
+        memory.shortage |= bool(barred)
+        self._barred_sources.update(barred)
+        for pair, number in list(self._returning.items()):
+            if self._committer.settled >= number:
+                del self._returning[pair]
+            else:
+                wanted_of_source[pair] = 0
+        return ClaimLimits(
+            total=min(memory.left, _CLAIMED_AT_ONCE),
+            memory=memory.limit.deliveries,
+            held={name: usage.deliveries for name, usage in memory.by_destination.items()},
+            wanted=wanted,
+            wanted_elsewhere=_DEFAULT_SHARE,
+            wanted_of_source=wanted_of_source,
+            left_of_source=left_of_source,
+            skipped=skipped,
+            refilled=refilled,
+        )
+
+    def _may_be_refilled(self, source: str) -> bool:
+        return self._memory.left_of_source(source) * _FREE_PART >= self._memory.limit.deliveries
+
+    async def _take_leases(self, now: int, limits: ClaimLimits, *, inline: bool) -> Claim:
+        owner = self._holder.id
 
         def work(connection: Connection) -> Claim:
-            found = claim(connection, owner, now, room, share, _DEFAULT_SHARE, _PAUSE, inline=inline, full=full)
-            self._unsure = owner, found.deliveries
-            return found
+            taken = claim(connection, owner, now, limits, _PAUSE, inline=inline)
+            self._uncertain_claim = owner, taken.deliveries
+            return taken
 
         return await self._database.write(work)
 
-    def _claimed(self, found: Claim, now: int) -> None:
+    def _note_more(self, taken: Claim) -> None:
+        """Remembers what waits in the database by what a claim has found."""
+        memory = self._memory
+        for destination, source in taken.drained:
+            memory.drained((destination, source))
+            queue = self._queues.get(destination)
+            if queue is not None:
+                queue.more.discard(source)
+        for destination, sources in taken.more.items():
+            for source in sources:
+                memory.overflows((destination, source))
+            queue = self._queues.get(destination)
+            if queue is not None:
+                queue.more, queue.to_be_claimed = sources, False
+        memory.shortage |= taken.cut_short and memory.left <= 0
+
+    def _claimed(self, taken: Claim, now: int) -> None:
         """What is due next, by what a claim has found and what was heard meanwhile."""
-        self._wake_at = found.next_wake
-        self._heed()
-        for destination in found.more:
-            lane = self._lanes.get(destination)
-            if lane is not None:
-                lane.more = True
-            if lane is None or not lane.full:
+        self._wake_at = taken.next_wake
+        self._schedule_wake()
+        for destination in taken.more:
+            queue = self._queues.get(destination)
+            if queue is None or not queue.full:
                 self._wake_at = now
 
-    def _full(self) -> list[str]:
-        return [lane.destination for lane in self._lanes.values() if lane.full]
-
-    async def _let_go(self) -> None:
+    async def _release_uncertain_claim(self) -> None:
         """Of what a claim took that failed at its very end: leased or not, nobody here would ever try it."""
-        if self._unsure is None:
+        if self._uncertain_claim is None:
             return
-        (owner, deliveries), now = self._unsure, self._clock.now()
-        await self._database.write(lambda connection: leases.let_go(connection, owner, deliveries, now))
-        self._unsure = None
-
-    def _share(self, lane: Lane, configuration: Configuration) -> int:
-        capacity = self._transport.capacity(lane.destination, configuration)
-        return max(0, capacity * _JOBS_A_SLOT - len(lane.jobs) - lane.running) if capacity else 0
-
-    async def _put_aside(self, found: Claim) -> None:
-        if found.corrupt:
-            await self._attempts.put_aside(found.corrupt)
+        (owner, deliveries), now = self._uncertain_claim, self._clock.now()
+        await self._database.write(lambda connection: leases.release(connection, owner, deliveries, now))
+        self._uncertain_claim = None
 
     def _enqueue(self, destination: str, job: Job) -> None:
         if self._stopping:
             self._give_back(job, destination)
             return
-        lane = self._lanes.get(destination)
-        if lane is None:
-            lane = self._lanes[destination] = Lane(destination)
-        lane.jobs.append(job)
-        self._pump(lane)
+        queue = self._queues.get(destination)
+        if queue is None:
+            queue = self._queues[destination] = DestinationQueue(destination)
+        queue.add(job)
+        self._start_jobs(queue)
 
-    def _pump(self, lane: Lane) -> None:
-        """Begins as many of the lane's jobs as may run now."""
+    def _start_jobs(self, queue: DestinationQueue) -> None:
+        """Begins as many of the queue's jobs as may run now."""
         configuration = self._configuration()
-        if not lane.jobs:
-            if not lane.running and configuration and self._transport.capacity(lane.destination, configuration):
-                self._lanes.pop(lane.destination, None)
+        if not queue.waiting:
+            if not queue.running and configuration and self._transport.capacity(queue.destination, configuration):
+                self._queues.pop(queue.destination, None)
             return
         if configuration is None or self._committer.waiting >= _UNSETTLED_LIMIT:
             return
-        capacity = self._transport.capacity(lane.destination, configuration)
-        if (capacity == 0 and not lane.running) or lane.destination in self._suspensions:
+        capacity = self._transport.capacity(queue.destination, configuration)
+        if (capacity == 0 and not queue.running) or queue.destination in self._suspensions:
             # It would only take the room of others.
-            while lane.jobs:
-                self._give_back(lane.jobs.popleft(), lane.destination)
+            self._give_all_back(queue)
             return
-        while lane.jobs and lane.running < capacity:
-            if self._running >= self._concurrency:
-                self._queue_up(lane)
+        while queue.waiting and queue.running < capacity:
+            job = next_job(queue, self._slots, self._memory)
+            if job is None:
+                self._wait_for_slot(queue)
                 return
-            self._begin(lane)
+            self._begin(queue, job)
 
-    def _queue_up(self, lane: Lane) -> None:
-        if lane.jobs and not lane.hungry:
-            lane.hungry = True
-            self._hungry.append(lane)
+    def _wait_for_slot(self, queue: DestinationQueue) -> None:
+        if queue.waiting and not queue.waiting_for_slot:
+            queue.waiting_for_slot = True
+            self._waiting_for_slot.append(queue)
 
-    def _serve_hungry(self) -> None:
-        while self._hungry and self._running < self._concurrency:
-            lane = self._hungry.popleft()
-            lane.hungry = False
-            self._pump(lane)
+    def _offer_slots(self) -> None:
+        for _ in range(min(len(self._waiting_for_slot), _OFFERS)):
+            if not self._slots.free:
+                return
+            queue = self._waiting_for_slot.popleft()
+            queue.waiting_for_slot = False
+            self._start_jobs(queue)
 
-    def _begin(self, lane: Lane) -> None:
-        lane.running += 1
-        self._running += 1
-        job = lane.jobs.popleft()
-        task = asyncio.create_task(self._work(lane, job))
+    def _begin(self, queue: DestinationQueue, job: Job) -> None:
+        queue.running += 1
+        task = asyncio.create_task(self._work(queue, job))
         self._tasks[task] = job
         task.add_done_callback(self._ended)
 
-    async def _work(self, lane: Lane, job: Job) -> None:
-        """One slot of a lane: job after job, until there is none, or others wait for the slot."""
+    async def _work(self, queue: DestinationQueue, job: Job) -> None:
+        """One slot of a queue: job after job, until there is none, or others wait for the slot."""
         try:
             while True:
                 try:
-                    moved = await self._attempts.attempt(lane.destination, job)
+                    moved = await self._attempts.attempt(queue.destination, job)
                 except Exception:
                     # A fault of ours: the message stays, and is tried again when others had their turn.
-                    log.exception("attempt_broke", queue_id=queue_id(job.message.id))
-                    self._attempts.give_back(lane.destination, job, _BROKEN_DELAY)
+                    log.exception("attempt_failed_internally", queue_id=queue_id(job.message.id))
+                    self._attempts.give_back(queue.destination, job, _BROKEN_DELAY)
                     moved = []
                 finally:
-                    self._left(job)
-                if lane.more and not lane.full:
-                    self._refill(lane)
+                    release(queue, self._slots, self._memory, job)
+                self._refill(queue, job.message.source)
                 for destination, rest in moved:
-                    self.room.add(len(rest.deliveries), rest.octets)
+                    self._memory.add(destination, rest.message.source, len(rest.deliveries), rest.octets)
                     self._enqueue(destination, rest)
-                if not self._goes_on(lane):
+                following = next_job(queue, self._slots, self._memory) if self._goes_on(queue) else None
+                if following is None:
                     return
-                job = lane.jobs.popleft()
+                job = following
                 current = asyncio.current_task()
                 assert current is not None  # noqa: S101
                 self._tasks[current] = job
         finally:
-            lane.running -= 1
-            self._running -= 1
+            queue.running -= 1
             # It gave its slot to others, and wants one again after them.
-            self._queue_up(lane)
-            self._serve_hungry()
+            self._wait_for_slot(queue)
+            self._offer_slots()
 
-    def _refill(self, lane: Lane) -> None:
-        """It comes to an end, and there is more for it in the database."""
-        lane.more = False
+    def _refill(self, queue: DestinationQueue, source: str) -> None:
+        """Has more claimed where what is here comes to an end and more waits in the database."""
+        if queue.more and not queue.to_be_claimed:
+            if queue.full and not (source in queue.more and source not in queue.by_source):
+                return
+            queue.to_be_claimed = True
+        elif source not in self._barred_sources or not self._may_be_refilled(source):
+            return
         self._heard_at = 0
-        self._heed()
+        self._schedule_wake()
 
-    def _goes_on(self, lane: Lane) -> bool:
+    def _goes_on(self, queue: DestinationQueue) -> bool:
         configuration = self._configuration()
-        if not lane.jobs or configuration is None or self._stopping or lane.destination in self._suspensions:
+        if not queue.waiting or configuration is None or self._stopping or queue.destination in self._suspensions:
             return False
-        if self._hungry and self._running >= self._concurrency:
+        # The slot that this one has just left is the only one, and others wait.
+        if self._waiting_for_slot and self._slots.free <= 1:
             return False
         if self._committer.waiting >= _UNSETTLED_LIMIT:
             return False
-        return lane.running <= self._transport.capacity(lane.destination, configuration)
+        return queue.running <= self._transport.capacity(queue.destination, configuration)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         job = self._tasks.pop(task)
         if not task.cancelled() and task.exception() is not None:
-            log.error("job_broke", queue_id=queue_id(job.message.id), exc_info=task.exception())
-        if self._turned_away and self.room.plenty:
-            self._poked.set()
+            log.error("job_failed_internally", queue_id=queue_id(job.message.id), exc_info=task.exception())
+        if self._postponed and self._memory.left * _FREE_PART >= self._memory.limit.deliveries:
+            self._woken.set()
 
-    def _left(self, job: Job) -> None:
-        self.room.remove(len(job.deliveries), job.octets)
+    def _give_back_excess(self) -> None:
+        """Ends leases of what is over the fair shares, the last first, so that newcomers have room."""
+        steady = self._clock.steady()
+        if steady - self._excess_given_back_at < _SHORTAGE_SECONDS:
+            return
+        self._excess_given_back_at, self._memory.shortage = steady, False
+        for queue in list(self._queues.values()):
+            for source in self._memory.excess(queue):
+                pair = queue.destination, source
+                queue.more.add(source)
+                self._memory.overflows(pair)
+                self._give_back(queue.pop_last(source), queue.destination)
+                self._returning[pair] = self._committer.handed_over
+
+    def _give_all_back(self, queue: DestinationQueue) -> None:
+        while queue.waiting:
+            self._give_back(queue.pop(), queue.destination)
 
     def _give_back(self, job: Job, destination: str) -> None:
         self._attempts.give_back(destination, job)
-        self._left(job)
+        self._memory.remove(destination, job.message.source, len(job.deliveries), job.octets)

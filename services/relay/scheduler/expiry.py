@@ -56,13 +56,13 @@ class Sweeper:
         clock: Clock,
         identifiers: Identifiers,
         configuration: Callable[[], Configuration | None],
-        poke: Callable[[], None],
+        wake: Callable[[], None],
     ) -> None:
         self._database = database
         self._clock = clock
         self._identifiers = identifiers
         self._configuration = configuration
-        self._poke = poke
+        self._wake = wake
         self._may_expire_at = clock.steady() + _START_SECONDS
         # The wall clock may have been set back since the due times were written, be it while nobody ran.
         self._pull_back = True
@@ -118,7 +118,7 @@ class Sweeper:
                 raise
             count = await self._sweep_one_by_one(work)
         if count:
-            self._poke()
+            self._wake()
         return count == _BATCH
 
     async def _heed(self, settings: QueueSettings) -> None:
@@ -145,10 +145,10 @@ class Sweeper:
             except Exception as error:
                 if isinstance(error, QueueError) and not error.corrupt:
                     raise
-                await self._put_aside(message_id, str(error)[:200])
+                await self._isolate_damaged(message_id, str(error)[:200])
         return len(found)
 
-    async def _put_aside(self, message_id: int, reason: str) -> None:
+    async def _isolate_damaged(self, message_id: int, reason: str) -> None:
         now, event = self._clock.now(), self._identifiers.next()
         count = await self._database.write(
             lambda connection: quarantine_message(connection, event, message_id, reason, now, now + _AGAIN)
@@ -172,7 +172,7 @@ class Sweeper:
         self._set_back = self._set_back and self._pull_back
         if pulled:
             log.warning("due_times_pulled_back", deliveries=pulled)
-            self._poke()
+            self._wake()
 
     def _jumped(self, seconds: float) -> None:
         if seconds < 0:
@@ -293,7 +293,7 @@ class Sweeper:
             raise
         except Exception:
             # What became of the mail is recorded whatever is wrong with the report.
-            log.exception("report_broke", queue_id=queue_id(message.id))
+            log.exception("report_failed_internally", queue_id=queue_id(message.id))
             return []
         for report in made:
             REPORTS.labels(report.kind.name.lower()).inc()

@@ -43,5 +43,6 @@ def readdressed(
         quarantine=message.quarantine,
         sweep_at=sweep(configuration.queue, now, null_sender=not message.sender, delay_noticed=False),
         traceparent=message.traceparent,
+        source=message.source,
     )
     return (new, *reports(configuration, next_id, message, addressed.reported, now))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -11,7 +12,7 @@ from sqlalchemy import text
 from services.relay.model.message import NewDelivery, NewMessage, Settled
 from services.relay.model.states import FOREVER, Kind, State
 from services.relay.queue import leases
-from services.relay.queue.claiming import Claim, claim
+from services.relay.queue.claiming import Claim, ClaimLimits, claim
 from services.relay.queue.database import Connection, Database, open_database
 from services.relay.queue.destinations import Suspension, resume, suspend
 from services.relay.queue.due_times import pull_back
@@ -31,12 +32,26 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     await opened.close()
 
 
-def waiting(number: int, destination: str, recipients: int = 1, *, leased: bool = False) -> NewMessage:
+def waiting(
+    number: int, destination: str, recipients: int = 1, *, leased: bool = False, source: str = ""
+) -> NewMessage:
     first = number * 100
     deliveries = tuple(
         NewDelivery(first + index, b"u%d@x.test" % index, State.QUEUED, destination) for index in range(recipients)
     )
-    return NewMessage(number, Kind.MAIL, b"a@sender.test", b"x\r\n", NOW, deliveries, f"s{number}", leased=leased)
+    unleased: frozenset[str] = frozenset() if leased else frozenset((destination,))
+    content = b"x\r\n"
+    return NewMessage(
+        number,
+        Kind.MAIL,
+        b"a@sender.test",
+        content,
+        NOW,
+        deliveries,
+        f"s{number}",
+        unleased=unleased,
+        source=source,
+    )
 
 
 async def put(database: Database, *new: NewMessage, owner: int = OTHER, at: int = NOW) -> None:
@@ -50,11 +65,10 @@ async def claimed(
     default: int = 100,
     now: int = NOW,
     owner: int = ME,
-    full: Sequence[str] = (),
+    **limits: Any,
 ) -> Claim:
-    return await database.write(
-        lambda connection: claim(connection, owner, now, room, share or {}, default, 5 * SECOND, full=full)
-    )
+    chosen = ClaimLimits(room, wanted=share or {}, wanted_elsewhere=default, **limits)
+    return await database.write(lambda connection: claim(connection, owner, now, chosen, 5 * SECOND))
 
 
 def recipients_of(found: Claim) -> list[tuple[str, int, int]]:
@@ -86,15 +100,15 @@ async def test_no_destination_takes_more_than_its_share(database: Database) -> N
     await put(database, *(waiting(number, "d:big") for number in range(1, 51)), waiting(90, "d:small"))
     found = await claimed(database, default=5)
     assert recipients_of(found) == [*(("d:big", number, 1) for number in range(1, 6)), ("d:small", 90, 1)]
-    assert found.more == {"d:big"}
+    assert found.more == {"d:big": {""}}
     assert found.next_wake is None
 
 
 async def test_a_destination_of_which_there_is_enough_is_left_as_it_is(database: Database) -> None:
     await put(database, waiting(1, "d:full"), waiting(2, "d:other"))
-    found = await claimed(database, full=("d:full",))
+    found = await claimed(database, skipped=("d:full",))
     assert recipients_of(found) == [("d:other", 2, 1)]
-    assert (found.more, found.next_wake) == (set(), None)
+    assert (found.more, found.next_wake) == ({}, None)
     assert recipients_of(await claimed(database)) == [("d:full", 1, 1)]
 
 
@@ -257,3 +271,48 @@ async def test_two_relays_never_claim_the_same(postgres_url: str) -> None:
         assert len(taken) == 200
     finally:
         await opened.close()
+
+
+def sources_of(claims: Claim) -> dict[str, list[int]]:
+    """The messages taken of each source, in their order."""
+    taken: dict[str, list[int]] = {}
+    for _, message, _ in claims.jobs:
+        taken.setdefault(message.source, []).append(message.id)
+    return taken
+
+
+async def test_sources_take_turns_and_each_keeps_its_order(database: Database) -> None:
+    for number in range(1, 41):
+        await put(database, waiting(number, "d:a", source="bulk"), at=NOW - 1000 + number)
+    await put(database, waiting(90, "d:a", source="other"), waiting(91, "d:a", source="third"))
+    first = await claimed(database, default=6)
+    assert sources_of(first) == {"bulk": [1, 2], "other": [90], "third": [91]}
+    assert first.drained == [("d:a", "other"), ("d:a", "third")]
+    assert first.more == {"d:a": {"bulk"}}
+    assert sources_of(await claimed(database, default=6)) == {"bulk": list(range(3, 9))}
+
+
+async def test_a_source_that_has_enough_is_passed_over(database: Database) -> None:
+    await put(database, waiting(1, "d:a", source="bulk"), waiting(2, "d:a", source="other"))
+    await put(database, waiting(3, "d:b", source="bulk"))
+    there = await claimed(database, wanted_of_source={("d:a", "bulk"): 0}, left_of_source={"bulk": 0})
+    assert sources_of(there) == {"other": [2]}
+    assert there.more == {"d:a": {"bulk"}}
+    # Where nobody else waits, the destination is put off, and found again by the source's name.
+    assert (await claimed(database)).jobs[0][1].id == 1
+    again = await claimed(database)
+    assert again.jobs == []
+    assert sources_of(await claimed(database, refilled={"bulk"})) == {"bulk": [3]}
+
+
+async def test_a_destination_gets_what_its_share_of_the_memory_leaves(database: Database) -> None:
+    await put(database, *(waiting(number, f"d:{number % 2}") for number in range(1, 101)))
+    # Of 50 places each of two destinations has 20; one of them has 15 already.
+    found = await claimed(database, memory=50, held={"d:0": 15})
+    assert {name: sum(job[0] == name for job in found.jobs) for name in ("d:0", "d:1")} == {"d:0": 5, "d:1": 20}
+
+
+async def test_mail_of_an_older_release_is_found_without_its_sources(database: Database) -> None:
+    await put(database, waiting(1, "d:a"), waiting(2, "d:a", source="other"))
+    await database.write(lambda connection: connection.execute(text("DELETE FROM waiting_sources")))
+    assert sources_of(await claimed(database)) == {"": [1], "other": [2]}

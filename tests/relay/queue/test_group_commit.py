@@ -67,7 +67,7 @@ async def test_a_refused_submission_that_is_in_the_database_after_all_is_removed
         assert await relay.rows("SELECT count(*) FROM deliveries") == [(0,)]
         assert await relay.rows("SELECT count(*) FROM contents") == [(0,)]
         assert relay.transport.begun == []
-        assert (relay.relay.room.deliveries, relay.relay.room.octets) == (0, 0)
+        assert (relay.relay.memory.deliveries, relay.relay.memory.octets) == (0, 0)
 
 
 async def test_a_settlement_waits_for_the_next_submission_and_goes_with_it(
@@ -213,7 +213,7 @@ async def test_a_relay_taken_for_dead_goes_on_under_a_new_identity(postgres_url:
         assert relay.relay.holder.id != old
         # The old attempt was broken off; its delivery was claimed anew, marked, and arrives once.
         gate.set()
-        relay.relay.dispatcher.poke()
+        relay.relay.dispatcher.wake()
         await transport.until(lambda: len(transport.to(b"old@one.test")) == 1)
         await relay.committed()
         assert await relay.states(second.queue_id) == {b"new@one.test": State.DELIVERED}

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from services.relay.model.message import NewMessage, Origin
 from services.relay.queue import database as schema
-from services.relay.queue.claiming import Claim, claim
+from services.relay.queue.claiming import Claim, ClaimLimits, claim
 from services.relay.queue.database import Connection, open_database
 from services.relay.queue.storing import store
 from tests.relay.queue.test_claiming import NOW, SECOND, waiting
@@ -23,6 +23,20 @@ def traced(message: NewMessage) -> NewMessage:
     return message
 
 
+def as_first(connection: Connection) -> None:
+    """The schema as its first migration left it."""
+    for statement in (
+        "DROP INDEX deliveries_waiting_of_source",
+        "DROP TABLE waiting_sources",
+        "ALTER TABLE deliveries DROP COLUMN source",
+        "CREATE INDEX deliveries_waiting ON deliveries (destination, due_at) WHERE lease_owner IS NULL AND state <= 3",
+        "ALTER TABLE messages DROP COLUMN traceparent",
+        "ALTER TABLE messages DROP COLUMN may_relay",
+        f"UPDATE {schema.VERSION_TABLE} SET version_num = '0001'",
+    ):
+        connection.execute(text(statement))
+
+
 async def test_mail_of_before_is_claimed_after(database_url: str, tmp_path: Path) -> None:
     """Columns that came later are NULL for what was stored before them, and by a release before them."""
     opened = open_database(database_url)
@@ -31,14 +45,12 @@ async def test_mail_of_before_is_claimed_after(database_url: str, tmp_path: Path
 
         def as_before(connection: Connection) -> None:
             store(connection, [waiting(1, "domain:a.test", leased=False)], 0, NOW)
-            for column in ("traceparent", "may_relay"):
-                connection.execute(text(f"ALTER TABLE messages DROP COLUMN {column}"))
-            connection.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0001'"))
+            as_first(connection)
 
         def upgraded(connection: Connection) -> Claim:
             schema.upgrade(connection)
             store(connection, [traced(waiting(2, "domain:b.test", leased=False))], 0, NOW)
-            return claim(connection, 7, NOW + SECOND, 10, {}, 10, 5 * SECOND)
+            return claim(connection, 7, NOW + SECOND, ClaimLimits(10), 5 * SECOND)
 
         await opened.write(as_before)
         found = await opened.write(upgraded)

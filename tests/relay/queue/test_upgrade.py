@@ -19,6 +19,7 @@ from services.relay.queue.database import (
     open_database,
 )
 from tests.peers.postgres import Postgres
+from tests.relay.queue.test_migrations import as_first
 from tests.relay.whole_relay import WholeRelay
 
 
@@ -84,12 +85,7 @@ async def test_a_migration_waits_for_relays_at_work_and_never_long_at_once(
     working, upgrading = open_database(postgres_url), open_database(postgres_url)
     await working.open()
 
-    def as_before(connection: Connection) -> None:
-        for column in ("traceparent", "may_relay"):
-            connection.execute(text(f"ALTER TABLE messages DROP COLUMN {column}"))
-        connection.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0001'"))
-
-    await working.write(as_before)
+    await working.write(as_first)
     assert isinstance(working, PostgresqlDatabase)
     async with working._engine.begin() as transaction:
         await transaction.execute(text("SELECT count(*) FROM messages"))

@@ -65,8 +65,8 @@ async def test_the_same_submission_twice_is_one_message(database_url: str, tmp_p
         assert again.queue_id == first.queue_id
         await relay.committed()
         assert len(relay.transport.begun) == 1
-        assert relay.relay.room.deliveries == 0
-        assert relay.relay.room.octets == 0
+        assert relay.relay.memory.deliveries == 0
+        assert relay.relay.memory.octets == 0
 
 
 async def test_an_exact_recipient_named_twice_gets_one_copy(database_url: str, tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ async def test_more_mail_than_memory_holds_waits_in_the_database_and_all_of_it_a
         assert sorted(each.recipients[0] for each in transport.ended) == sorted(
             b"u%d@one.test" % number for number in range(40)
         )
-        assert relay.relay.room.octets == 0
+        assert relay.relay.memory.octets == 0
 
 
 async def test_shutdown_lets_transactions_end_and_gives_the_rest_back(database_url: str, tmp_path: Path) -> None:
@@ -405,10 +405,10 @@ async def test_a_full_queue_is_drained_in_one_go(database_url: str, tmp_path: Pa
         await relay.committed()
         assert transport.begun == []
         await relay.relay.suspensions.resume("domain:one.test")
-        relay.relay.dispatcher.poke()
+        relay.relay.dispatcher.wake()
         await relay.settled(100)
         assert sorted(each.recipients[0] for each in transport.ended) == sorted(recipients)
-        assert relay.relay.room.deliveries == 0
+        assert relay.relay.memory.deliveries == 0
 
 
 @pytest.mark.usefixtures("never_asked")
@@ -427,7 +427,7 @@ async def test_what_an_outcome_makes_due_at_once_is_tried_at_once(database_url: 
 async def test_room_that_comes_free_is_filled_at_once(database_url: str, tmp_path: Path) -> None:
     gate = asyncio.Event()
     transport = ScriptedTransport(gates={b"u%d@one.test" % number: gate for number in range(3)})
-    async with WholeRelay(database_url, tmp_path, transport=transport, backlog=3) as relay:
+    async with WholeRelay(database_url, tmp_path, transport=transport, backlog=6) as relay:
         for number in range(30):
             await relay.submit(b"u%d@one.test" % number)
         await transport.until_begun(3)

@@ -129,7 +129,7 @@ async def test_three_days_forward_give_up_nothing_at_once(database_url: str, tmp
         relay.clock.jump(72 * HOUR)
         await sweep(relay)
         await relay.relay.sweeper.retire()
-        relay.relay.dispatcher.poke()
+        relay.relay.dispatcher.wake()
         await transport.until(lambda: len(transport.to(b"u@one.test")) == 2)
         await relay.committed()
         assert await relay.states(ack.queue_id) == {b"u@one.test": State.QUEUED}

@@ -1,0 +1,40 @@
+"""Who each waiting message counts against, so that no sender's mail keeps another's waiting for the same destination.
+
+What was stored before has the empty source: it shares one. `waiting_sources` fills itself when a destination is looked
+at (queue/claiming.py), which also covers mail that an older release stores beside this one.
+
+Revision ID: 0004
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+_IS_WAITING = "lease_owner IS NULL AND state <= 3"
+
+
+def upgrade() -> None:
+    op.add_column("deliveries", sa.Column("source", sa.Text, nullable=False, server_default=""))
+    op.create_table(
+        "waiting_sources",
+        sa.Column("destination", sa.Text, primary_key=True),
+        sa.Column("source", sa.Text, primary_key=True),
+        sa.Column("wake_at", sa.BigInteger, nullable=False),
+    )
+    op.create_index("waiting_sources_wake", "waiting_sources", ["destination", "wake_at"])
+    op.create_index("waiting_sources_source", "waiting_sources", ["source", "wake_at"])
+    # It answers everything that the index by destination and due time answered.
+    op.drop_index("deliveries_waiting", "deliveries")
+    op.create_index(
+        "deliveries_waiting_of_source",
+        "deliveries",
+        ["destination", "source", "due_at"],
+        sqlite_where=sa.text(_IS_WAITING),
+        postgresql_where=sa.text(_IS_WAITING),
+    )
