@@ -1,11 +1,51 @@
-"""When certificates end, for the metrics of a process."""
+"""Certificates and keys in files: loading a pair without asking anybody, and when certificates end."""
 
 from __future__ import annotations
 
+import ssl
+import stat
 from pathlib import Path
+from typing import NoReturn
 
 from cryptography import x509
 from prometheus_client import Gauge
+
+
+def load_pair(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    """Loads a chain and its key. Raises ValueError, which names the files and says what is wrong with them.
+
+    Nobody is asked and nothing is waited for: OpenSSL would ask at the terminal for a passphrase (F10), and opening a
+    pipe would wait for its writer.
+    """
+    for path in (certificate, key):
+        require_file(path)
+    try:
+        context.load_cert_chain(certificate, key, password=_refuse_passphrase)
+    except _PassphraseError:
+        raise ValueError(f"{key}: the key is protected by a passphrase, which a service can't be asked for") from None
+    except ssl.SSLError as error:
+        reason = (error.reason or "not readable").replace("_", " ").lower()
+        raise ValueError(f"{certificate} and {key}: {reason}") from error
+    except OSError as error:
+        raise ValueError(f"{error.filename or certificate}: {error.strerror}") from error
+
+
+def require_file(path: Path) -> None:
+    """Raises ValueError when the path is no regular file: reading a pipe or a device could last for ever."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from error
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"{path}: not a regular file")
+
+
+class _PassphraseError(Exception):
+    """A key is protected by a passphrase."""
+
+
+def _refuse_passphrase() -> NoReturn:
+    raise _PassphraseError
 
 
 def expiry(chain: bytes) -> float:

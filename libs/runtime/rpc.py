@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
+from libs.runtime.certificates import load_pair, require_file
 from libs.runtime.lifecycle import StartupError
 
 log = structlog.get_logger(__name__)
@@ -62,20 +63,26 @@ class TlsFiles:
     def read(self) -> tuple[bytes, bytes, bytes]:
         """(key, chain, authority). Raises StartupError when a file can't be read."""
         try:
+            for path in (self.key, self.certificate, self.authority):
+                require_file(path)
             return self.key.read_bytes(), self.certificate.read_bytes(), self.authority.read_bytes()
         except OSError as error:
             raise StartupError(f"gRPC TLS: {error.filename}: {error.strerror}") from error
+        except ValueError as error:
+            raise StartupError(f"gRPC TLS: {error}") from error
 
     def check(self) -> None:
         """Raises StartupError when the files can't be read, or certificate and key are no pair."""
         self.read()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
-            context.load_cert_chain(self.certificate, self.key)
+            load_pair(context, self.certificate, self.key)
             context.load_verify_locations(self.authority)
-        except (ssl.SSLError, OSError) as error:
+        except ValueError as error:
+            raise StartupError(f"gRPC TLS: {error}") from error
+        except OSError as error:
             reason = getattr(error, "reason", "") or type(error).__name__
-            raise StartupError(f"gRPC TLS: {self.certificate}, {self.key} and {self.authority}: {reason}") from error
+            raise StartupError(f"gRPC TLS: {self.authority}: {reason}") from error
 
     def state(self) -> tuple[tuple[int, int, int], ...]:
         """Changes whenever one of the files does; empty while one is missing."""

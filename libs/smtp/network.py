@@ -12,6 +12,7 @@ from libs.smtp.value import value
 # IPv6 clients are counted by networks of this size: every site has at least a /64, and one machine may use all of it
 # (C104).
 IPV6_CLIENT_PREFIX = 64
+_IPV4_NEIGHBOURS_PREFIX = 24
 
 _PREFIX = re.compile(r"[0-9]{1,3}").fullmatch
 _MAPPED = IPv6Network("::ffff:0:0/96")
@@ -42,6 +43,19 @@ def counter_key(address: str) -> str:
     client = canonical_ip(address)
     if isinstance(client, IPv4Address):
         return str(client)
+    return str(IPv6Network((int(client), IPV6_CLIENT_PREFIX), strict=False))
+
+
+@lru_cache(maxsize=4096)
+def neighbourhood(address: str) -> str:
+    """The network of which one party mostly has every address, in CIDR form: an IPv4 /24, an IPv6 /64.
+
+    For shares of what is bounded, which a party must not multiply by connecting from several addresses. Raises
+    ValueError.
+    """
+    client = canonical_ip(address)
+    if isinstance(client, IPv4Address):
+        return str(IPv4Network((int(client), _IPV4_NEIGHBOURS_PREFIX), strict=False))
     return str(IPv6Network((int(client), IPV6_CLIENT_PREFIX), strict=False))
 
 

@@ -22,6 +22,7 @@ class Fault(enum.Enum):
     TOO_BIG = "too_big"
     LINE_TOO_LONG = "line_too_long"
     BARE_NEWLINE = "bare_newline"
+    NUL_OCTET = "nul_octet"
     STORAGE = "storage"
 
 
@@ -38,21 +39,25 @@ class Sink(Protocol):
 class LineReader:
     """Whole lines of content, checked, into a sink.
 
-    `max_octets` of 0: no limit. With `normalise`, a bare CR or LF becomes CRLF; else it is a fault (C02). After a fault
+    `max_octets` of 0: no limit. With `normalise`, a bare CR or LF becomes CRLF; else it is a fault (C02). With
+    `remove_nul`, NUL octets are taken out of lines that were judged as they came; else they are a fault. After a fault
     the content is still read to its end, but not kept: the answer comes once, after the end (C08, C10). Which fault
     that is depends on the content alone, not on how TCP cut it.
     """
 
-    def __init__(self, sink: Sink, *, max_octets: int, max_line: int, normalise: bool) -> None:
+    def __init__(
+        self, sink: Sink, *, max_octets: int, max_line: int, normalise: bool, remove_nul: bool = False
+    ) -> None:
         self._sink = sink
         self._max_octets = max_octets
         self._max_line = max_line
         self._normalise = normalise
+        self._remove_nul = remove_nul
         # A line may be this long between two CRLFs; what normalising makes of it is measured afterwards.
         self.wire_line = _WIRE_LINE_OCTETS if normalise else max_line
         # Octets of content seen, kept or not.
         self.octets = 0
-        self._bare_newline = self._line_too_long = self._no_room = False
+        self._bare_newline = self._nul_octet = self._line_too_long = self._no_room = False
         self._keeping = True
 
     @property
@@ -62,6 +67,8 @@ class LineReader:
             return Fault.TOO_BIG
         if self._bare_newline:
             return Fault.BARE_NEWLINE
+        if self._nul_octet:
+            return Fault.NUL_OCTET
         if self._line_too_long:
             return Fault.LINE_TOO_LONG
         return Fault.STORAGE if self._no_room else None
@@ -85,7 +92,9 @@ class LineReader:
             self._bare_newline = True
         if self._normalise and _has_long_line(part, self._max_line):
             self._line_too_long = True
-        if self._bare_newline or self._line_too_long:
+        if b"\0" in part:
+            part = self._without_nul(part)
+        if self._bare_newline or self._nul_octet or self._line_too_long:
             self._give_up()
         if self._keeping:
             try:
@@ -98,9 +107,17 @@ class LineReader:
         """Takes a piece of a line that is too long. It does not end between CR and LF."""
         self.octets += len(part)
         self._line_too_long = True
+        if b"\0" in part:
+            self._without_nul(part)
         if not self._normalise and self._has_bare_newline(part):
             self._bare_newline = True
         self._give_up()
+
+    def _without_nul(self, part: bytes) -> bytes:
+        if self._remove_nul:
+            return part.replace(b"\0", b"")
+        self._nul_octet = True
+        return part
 
     def _give_up(self) -> None:
         if self._keeping:

@@ -34,6 +34,7 @@ FAULTS = {
     Fault.TOO_BIG: MESSAGE_TOO_BIG,
     Fault.LINE_TOO_LONG: BAD_CONTENT.with_text("Line too long"),
     Fault.BARE_NEWLINE: BARE_LINE_END,
+    Fault.NUL_OCTET: BAD_CONTENT.with_text("Content must not hold NUL octets"),
     Fault.STORAGE: STORAGE,
 }
 _QUEUE_ID_OCTETS = 64
@@ -108,7 +109,9 @@ async def _last_decision(dialogue: Dialogue, content: Content, head: bytes, hops
     if wanted.wanted:
         # For what the checks have to say.
         structlog.contextvars.bind_contextvars(session_id=dialogue.session.id)
-        dkim, arc, virus = await dialogue.connection.while_there(dialogue.services.checker.run(wanted, content))
+        dkim, arc, virus = await dialogue.connection.while_there(
+            dialogue.services.checker.run(wanted, content, dialogue.session.peer.client_address)
+        )
     author = header.from_mailboxes(head)
     findings = Findings(
         size=content.size,

@@ -24,6 +24,7 @@ class Limits:
     max_line_octets: int
     max_header_octets: int
     normalise_newlines: bool
+    remove_nul_octets: bool
     command_seconds: float
     data_block_seconds: float
     min_data_rate: float
@@ -48,6 +49,7 @@ def of(settings: Settings) -> Limits:
         max_line_octets=settings.max_line_octets,
         max_header_octets=settings.max_header_octets,
         normalise_newlines=settings.bare_newlines == "normalise",
+        remove_nul_octets=settings.nul_octets == "remove",
         command_seconds=settings.command_seconds,
         data_block_seconds=settings.data_block_seconds,
         min_data_rate=settings.min_data_rate,

@@ -39,7 +39,7 @@ def _canonical(address: str) -> str:
 
 
 def usable_connections(wanted: int) -> int:
-    """Raises the limit of open files as far as allowed; how many connections fit into it."""
+    """Raises the limit of open files as far as allowed; how many connections fit into it, said when they are fewer."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = 2 * wanted + _RESERVED_FILES
     if soft != resource.RLIM_INFINITY and soft < needed:
@@ -47,7 +47,10 @@ def usable_connections(wanted: int) -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     if soft == resource.RLIM_INFINITY:
         return wanted
-    return max(1, min(wanted, soft - _RESERVED_FILES))
+    usable = max(1, min(wanted, soft - min(_RESERVED_FILES, soft // 2)))
+    if usable < wanted:
+        log.warning("open_files_limited", limit=soft, connections=usable, wanted=wanted)
+    return usable
 
 
 class Listeners:

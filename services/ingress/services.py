@@ -22,7 +22,7 @@ class ContentChecker(Protocol):
     """Runs the checks that policy asked for."""
 
     async def run(
-        self, wanted: Checks, content: Content
+        self, wanted: Checks, content: Content, client_address: str
     ) -> tuple[tuple[DkimSignature, ...] | None, ArcChain | None, VirusScan | None]:
         """Never raises: a check that fails says so in its result."""
 

@@ -62,6 +62,8 @@ class Settings(ServiceSettings):
     max_header_octets: Annotated[int, Field(ge=1024, le=200_000)] = 200_000
     # What to do with a CR or LF in content that is not part of a CRLF.
     bare_newlines: Literal["reject", "normalise"] = "reject"
+    # What to do with NUL octets in content, at which many a reader stops reading (RFC 5321 4.5.2 has none).
+    nul_octets: Literal["reject", "remove"] = "reject"
 
     # RFC 5321 4.5.3.2.7: at least 5 minutes for a command.
     command_seconds: Seconds = 300

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import ssl
+import sys
 from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from libs.runtime.certificates import expiry
+from libs.runtime.certificates import expiry, load_pair
 from libs.runtime.lifecycle import StartupError, write_private
 from libs.smtp.value import value
 from services.ingress.metrics import Metrics
@@ -126,7 +127,8 @@ class Certificates:
         """Loads changed files until cancelled. A pair that can't be used keeps the old ones in service, and alarms."""
         while True:
             await asyncio.sleep(_RELOAD_SECONDS)
-            self.reload()
+            # In a thread: a file system may be slow to answer, and sessions must not wait for it.
+            await asyncio.to_thread(self.reload)
 
     def reload(self) -> None:
         """Loads the files if any of them changed."""
@@ -177,17 +179,33 @@ class Certificates:
         if not self._options.session_tickets:
             context.options |= ssl.OP_NO_TICKET
             context.num_tickets = 0
-        context.load_cert_chain(certificate, key)
+        load_pair(context, certificate, key)
         return context
 
     def _choose(self, chosen: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
-        """SNI: exact name, else one label under a wildcard, else the default."""
+        """SNI: exact name, else one label under a wildcard, else the default.
+
+        A name that is not ASCII never comes here: the ssl module ends the handshake with an alert.
+        """
         wanted = (name or "").lower().rstrip(".")
         if isinstance(chosen, _NamedObject):
             chosen.requested_name = wanted
         context = self._contexts.get(wanted) or self._contexts.get(f"*.{wanted.partition('.')[2]}")
         if context is not None and wanted:
             chosen.context = context
+
+
+def ignore_undecodable_names() -> None:
+    """Keeps the ssl module from writing a traceback for each client that asks for a name which is not ASCII (F11).
+
+    It can't hand the exception to anybody. The handshake that fails with it is counted and logged as any other.
+    """
+    sys.unraisablehook = _report_unraisable
+
+
+def _report_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    if not (isinstance(unraisable.exc_value, UnicodeDecodeError) and isinstance(unraisable.object, bytes)):
+        sys.__unraisablehook__(unraisable)
 
 
 def _names(certificate: Path) -> list[str]:

@@ -26,7 +26,7 @@ from services.ingress.metrics import Metrics, MetricsCollector
 from services.ingress.services import Services
 from services.ingress.session import Listener
 from services.ingress.settings import Settings
-from services.ingress.tls import Certificates, TlsOptions, self_signed
+from services.ingress.tls import Certificates, TlsOptions, ignore_undecodable_names, self_signed
 
 log = structlog.get_logger(__name__)
 
@@ -66,9 +66,11 @@ class Worker:
             mail_log=MailLog(),
             spool=_spool(settings),
         )
+        self._wanted_connections = max(1, settings.max_connections // settings.workers)
+        self._usable_connections = usable_connections(self._wanted_connections)
         self.listeners = Listeners(
             self.services,
-            max_connections=usable_connections(max(1, settings.max_connections // settings.workers)),
+            max_connections=self._usable_connections,
             max_per_client=settings.max_connections_per_client,
             proxy_networks=settings.proxy_networks,
         )
@@ -76,7 +78,7 @@ class Worker:
         registry.register(
             MetricsCollector(self.metrics, self.listeners.open_sessions, self._streams, self._certificate_ends)
         )
-        self._exposition = MetricsServer(self._missing, registry)
+        self._exposition = MetricsServer(self._missing, registry, optional=("open_files",))
         self._background = Background(shutdown)
 
     async def start(self) -> None:
@@ -131,13 +133,20 @@ class Worker:
         return ends
 
     def _missing(self) -> dict[str, str]:
-        """For /readyz: without either of them no mail can be accepted."""
-        return {service: "" if is_open else "unreachable" for service, is_open in self._streams().items()}
+        """For /readyz: without either of the services no mail can be accepted; too few open files only limit it."""
+        missing = {service: "" if is_open else "unreachable" for service, is_open in self._streams().items()}
+        if self._usable_connections < self._wanted_connections:
+            missing["open_files"] = (
+                f"the limit of open files leaves room for {self._usable_connections} "
+                f"of {self._wanted_connections} connections"
+            )
+        return missing
 
 
 async def serve(settings: Settings, shutdown: Shutdown, number: int) -> None:
     """Runs worker `number` until shutdown is requested and its sessions are gone. Raises StartupError."""
     spans.configure()
+    ignore_undecodable_names()
     elsewhere = processors.usable() if settings.cpus else ()
     _settle_down(settings, number)
     worker = Worker(settings, shutdown, number, REGISTRY, elsewhere)

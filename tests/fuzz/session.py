@@ -43,6 +43,7 @@ LIMITS = Limits(
     max_line_octets=998,
     max_header_octets=10_000,
     normalise_newlines=False,
+    remove_nul_octets=False,
     command_seconds=60,
     data_block_seconds=60,
     min_data_rate=0,

@@ -83,6 +83,8 @@ def _judged(body: bytes) -> tuple[Fault | None, bytes]:
         return Fault.TOO_BIG, b""
     if re.search(rb"\r(?!\n)|(?<!\r)\n", body):
         return Fault.BARE_NEWLINE, b""
+    if b"\0" in body:
+        return Fault.NUL_OCTET, b""
     if any(len(line) > 100 for line in body.split(b"\r\n")):
         return Fault.LINE_TOO_LONG, b""
     return None, body

@@ -7,10 +7,12 @@ import base64
 import contextlib
 import json
 import os
+import resource
 import signal
 import stat
+import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -78,7 +80,7 @@ Run = Callable[..., Running]
 def run(tmp_path: Path, policy: FakePolicy, relay: FakeRelay) -> Iterator[Run]:
     started: list[PeerProcess] = []
 
-    def start(**changes: str) -> Running:
+    def start(prefix: Sequence[str] = (), **changes: str) -> Running:
         smtp, submission, smtps = free_ports(3)
         metrics = free_port()
         environment = {
@@ -95,7 +97,7 @@ def run(tmp_path: Path, policy: FakePolicy, relay: FakeRelay) -> Iterator[Run]:
             **changes,
         }
         process = PeerProcess(
-            [sys.executable, "-m", "services.ingress"],
+            [*prefix, sys.executable, "-m", "services.ingress"],
             tmp_path / f"log{len(started)}",
             folder=ROOT,
             environment=environment,
@@ -304,3 +306,55 @@ async def test_c09_c32_c45_two_hundred_hostile_clients_cost_little(run: Run, pol
         client.reset()
     # Half a megabyte each at the very most: a quarter in the message, a socket's worth not looked at yet.
     assert most < 200 * 512 * 1024
+
+
+async def test_f11_a_server_name_beyond_ascii_is_an_alert_and_one_line(run: Run) -> None:
+    process = run()
+    client = await process.client()
+    assert (await client.command("STARTTLS")).code == 220
+    client.send(_client_hello(b"m\xfcller.example"))
+    record = await client.reader.readexactly(7)
+    # A fatal alert, and nothing that a client could take for a server's hello.
+    assert (record[0], record[5]) == (21, 2)
+    await client.until_closed()
+    async with asyncio.timeout(60):
+        while not (failed := [line for line in process.log() if line["event"] == "handshake_failed"]):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert len(failed) == 1
+    assert b"posthouse_ingress_handshake_failures_total 1.0" in await process.get("/metrics")
+    process.process.stop()
+    text = process.process.log.read_text()
+    assert "Traceback" not in text
+    assert "UnicodeDecodeError" not in text
+
+
+def _client_hello(server_name: bytes) -> bytes:
+    """A ClientHello of TLS 1.2 with a server name, as a record (RFC 5246 7.4.1.2, RFC 6066 3)."""
+    entry = b"\0" + struct.pack(">H", len(server_name)) + server_name
+    names = struct.pack(">H", len(entry)) + entry
+    extension = struct.pack(">HH", 0, len(names)) + names
+    hello = b"\x03\x03" + b"r" * 32 + b"\0" + b"\0\x02\xc0\x2b" + b"\x01\0"
+    hello += struct.pack(">H", len(extension)) + extension
+    handshake = b"\x01" + len(hello).to_bytes(3) + hello
+    return b"\x16\x03\x01" + struct.pack(">H", len(handshake)) + handshake
+
+
+async def test_f12_too_few_open_files_are_said_at_the_start_and_in_readyz(run: Run) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    process = run(prefix=["prlimit", "--nofile=256:256"])
+    clients = [await process.client() for _ in range(20)]
+    assert (await clients[0].send_mail()).code == 250
+    (line,) = [line for line in process.log() if line["event"] == "open_files_limited"]
+    assert (line["limit"], line["connections"], line["wanted"]) == (256, 128, 10_000)
+    answer = await process.get("/readyz")
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"room for 128 of 10000 connections" in answer
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft, hard)
+
+
+async def test_f08_it_starts_without_name_servers(run: Run, tmp_path: Path) -> None:
+    """A namespace of its own, where /etc/resolv.conf is empty."""
+    empty = tmp_path / "resolv.conf"
+    empty.touch()
+    process = run(prefix=["unshare", "--mount", "sh", "-c", f'mount --bind {empty} /etc/resolv.conf && exec "$@"', "-"])
+    assert (await (await process.client()).send_mail()).code == 250

@@ -62,6 +62,7 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
         {"INGRESS_WORKERS": "0"},
         {"INGRESS_TLS_MIN_VERSION": "SSLv3"},
         {"INGRESS_BARE_NEWLINES": "maybe"},
+        {"INGRESS_NUL_OCTETS": "keep"},
         {"INGRESS_MAX_LINE_OCTETS": "100"},
     ],
 )

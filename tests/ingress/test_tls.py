@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
+import fcntl
+import os
+import pty
 import socket
 import ssl
 import stat
+import termios
 from pathlib import Path
 
 import pytest
 import trustme
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from posthouse.policy.v1 import policy_pb2 as pb
+from structlog.testing import capture_logs
 
 from libs.runtime.lifecycle import StartupError
 from services.ingress.metrics import Metrics
@@ -249,3 +257,62 @@ async def test_mail_over_tls_in_odd_record_sizes(ingress: Ingress) -> None:
     client.send(b".\r\n")
     assert (await client.reply()).code == 250
     assert ingress.relay.messages[0].content.endswith(body)
+
+
+def _encrypted(folder: Path, issued: trustme.LeafCert) -> Path:
+    key = load_pem_private_key(issued.private_key_pem.bytes(), None)
+    path = folder / "encrypted.key"
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"x")
+        )
+    )
+    return path
+
+
+def test_f10_a_key_with_a_passphrase_asks_nobody_and_the_old_pair_stays(tmp_path: Path) -> None:
+    """OpenSSL would ask at the terminal, whichever that is, and hold up the event loop until it is answered."""
+    issued = trustme.CA().issue_cert("mx.example.com")
+    certificate, key = write(tmp_path, "pair", issued)
+    metrics = Metrics()
+    certificates = Certificates([(certificate, key)], OPTIONS, metrics)
+    before = certificates.context()
+    key.write_bytes(_encrypted(tmp_path, issued).read_bytes())
+    controller, terminal = pty.openpty()
+    child = os.fork()
+    if child == 0:
+        # A process with a terminal of its own, where a question would be seen.
+        os.setsid()
+        fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+        with capture_logs() as lines:
+            certificates.reload()
+        (line,) = lines
+        said = str(key) in line["reason"] and "passphrase" in line["reason"]
+        os._exit(0 if said and certificates.context() is before and metrics.certificate_failures == 1 else 1)
+    os.close(terminal)
+    _, status = os.waitpid(child, 0)
+    os.set_blocking(controller, False)
+    with contextlib.suppress(OSError):
+        # Nothing was written to it.
+        assert os.read(controller, 100) == b""
+    os.close(controller)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_f10_nor_does_a_start_with_one(tmp_path: Path) -> None:
+    issued = trustme.CA().issue_cert("mx.example.com")
+    certificate, _ = write(tmp_path, "pair", issued)
+    with pytest.raises(StartupError, match=r"encrypted\.key: the key is protected by a passphrase"):
+        Certificates([(certificate, _encrypted(tmp_path, issued))], OPTIONS, Metrics())
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["certificate", "key"])
+def test_f10_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path, which: int) -> None:
+    pair = list(write(tmp_path, "pair", trustme.CA().issue_cert("mx.example.com")))
+    certificates = Certificates([(pair[0], pair[1])], OPTIONS, metrics := Metrics())
+    pair[which].unlink()
+    os.mkfifo(pair[which])
+    with capture_logs() as lines:
+        certificates.reload()
+    assert lines[0]["reason"] == f"{pair[which]}: not a regular file"
+    assert metrics.certificate_failures == 1

@@ -7,6 +7,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 
+from services.ingress.checks.places import NoPlaceError, Places
 from services.ingress.findings import ScanOutcome, VirusScan
 
 _ANSWER_OCTETS = 4096
@@ -14,33 +15,37 @@ _PIECE_OCTETS = 64 * 1024
 _SIGNATURE_OCTETS = 255
 _FOUND = re.compile(rb"(?:stream: )?(.+) FOUND").fullmatch
 _CLEAN = b"stream: OK"
-# Scans that wait for their turn, for each that runs; more would be a pile-up.
-_WAITING_PER_RUNNING = 4
+# Scans that run or wait for their turn, for each that may run; more would be a pile-up.
+_UNDER_WAY_PER_PLACE = 4
 
 
 class Scanner:
-    """Scans with at most `concurrency` at once. aioclamd is not used: it reads a kilobyte per thread and no socket."""
+    """Scans with at most `concurrency` at once, of which a client has three quarters.
+
+    aioclamd is not used: it reads a kilobyte per thread and no socket.
+    """
 
     def __init__(self, concurrency: int) -> None:
-        self._room = asyncio.Semaphore(concurrency)
-        self._waiting = 0
-        self._most_waiting = concurrency * _WAITING_PER_RUNNING
+        self._places = Places(
+            concurrency,
+            share=max(1, concurrency * 3 // 4),
+            under_way=concurrency * _UNDER_WAY_PER_PLACE,
+        )
 
-    async def scan(self, clamd: str, pieces: Iterator[bytes], seconds: float) -> VirusScan:
-        """`clamd`: host:port, or the path of a socket. Never raises; whatever is not a clear answer is an error."""
-        if self._waiting >= self._most_waiting:
-            return _error("too many scans waiting")
-        self._waiting += 1
+    async def scan(self, clamd: str, pieces: Iterator[bytes], seconds: float, client: str = "") -> VirusScan:
+        """`clamd`: host:port, or the path of a socket; `client`: who sent the content.
+
+        Never raises; whatever is not a clear answer is an error.
+        """
         try:
-            async with asyncio.timeout(seconds):
-                async with self._room:
-                    answer = await _ask(clamd, pieces)
+            async with asyncio.timeout(seconds), self._places.held(client):
+                answer = await _ask(clamd, pieces)
+        except NoPlaceError:
+            return _error("too many scans waiting")
         except TimeoutError:
             return _error("timed out")
         except (OSError, ValueError):
             return _error("unreachable")
-        finally:
-            self._waiting -= 1
         return _judge(answer)
 
 
@@ -61,7 +66,10 @@ def _judge(answer: bytes) -> VirusScan:
 
 
 async def _ask(clamd: str, pieces: Iterator[bytes]) -> bytes:
-    """clamd's answer without its NUL. Raises OSError, ValueError for an address that is none."""
+    """clamd's answer without its NUL. Raises OSError, ValueError for an address that is none.
+
+    Not what was said before the whole stream was there: no content is clean that was not read.
+    """
     if clamd.startswith("/"):
         reader, writer = await asyncio.open_unix_connection(clamd, limit=_ANSWER_OCTETS)
     else:
@@ -69,6 +77,7 @@ async def _ask(clamd: str, pieces: Iterator[bytes]) -> bytes:
         reader, writer = await asyncio.open_connection(host.strip("[]"), int(port), limit=_ANSWER_OCTETS)
     # Over its size limit clamd answers and closes while we still send.
     answering = asyncio.create_task(_answer(reader))
+    answer, whole = b"", False
     try:
         with contextlib.suppress(ConnectionError):
             writer.write(b"zINSTREAM\0")
@@ -79,12 +88,19 @@ async def _ask(clamd: str, pieces: Iterator[bytes]) -> bytes:
                     await writer.drain()
                 if answering.done():
                     break
+            else:
+                whole = True
             writer.write(b"\0\0\0\0")
             await writer.drain()
-        return await answering
+        answer = await answering
+        return b"" if answer == _CLEAN and not whole else answer
     finally:
         answering.cancel()
-        writer.close()
+        if answer:
+            writer.close()
+        else:
+            # Closing would wait until clamd reads what it was sent, which it may never do.
+            writer.transport.abort()
 
 
 async def _answer(reader: asyncio.StreamReader) -> bytes:

@@ -6,7 +6,10 @@ import asyncio
 import base64
 import binascii
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
 
 import dns.asyncresolver
 import dns.exception
@@ -14,6 +17,7 @@ import dns.name
 import dns.nameserver
 import dns.rdatatype
 import dns.resolver
+import structlog
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -21,12 +25,29 @@ from dkim.util import InvalidTagValueList, parse_tag_value
 
 from libs.runtime.nameservers import addressed
 from libs.smtp.value import value
+from services.ingress.checks.places import NoPlaceError, Places
 
+log = structlog.get_logger(__name__)
+
+# For one key, and for all keys of a message.
 _LOOKUP_SECONDS = 5.0
+_MESSAGE_SECONDS = 10.0
 _RECORD_OCTETS = 4096
-_LOOKUPS_AT_ONCE = 64
+# Look-ups at once, those of them for one client or in one zone, and those that may be under way or wait.
+_LOOKUPS_AT_ONCE = 256
+_SHARE = 16
+_MOST_UNDER_WAY = 1280
+# Keys that are kept in memory, and those of them in one zone.
 _KEPT = 10_000
+_KEPT_OF_A_ZONE = 100
 _LONGEST_KEPT_SECONDS = 3600.0
+# A zone counts as silent after so many time-outs in a row, for so long after the last of them.
+_SILENT_AFTER = 3
+_SILENT_SECONDS = 30.0
+_SILENT_KEPT = 4096
+# Below a country's domain, a short second label mostly is no one party's: co.uk, com.au, ac.jp.
+_COUNTRY_LETTERS = 2
+_SECOND_LEVEL_LETTERS = 3
 
 
 @value(frozen=True, slots=True)
@@ -50,60 +71,198 @@ class NoKey:
     temporary: bool = False
 
 
+_NO_ANSWER = NoKey("key could not be looked up", temporary=True)
+_NO_KEYS: OrderedDict[str, tuple[Key | NoKey, float]] = OrderedDict()
+
+
 class KeyLookup:
     """Asks the DNS, and keeps keys as long as their TTL says, at most an hour. `clock`: Unix seconds.
 
-    `nameservers`: host[:port], comma-separated; empty: the system's.
+    All keys of a message have one deadline, the wait for a place included. A client has a share of the look-ups under
+    way and so has a zone; a zone whose name servers keep silent is not asked for a while.
     """
 
-    def __init__(self, nameservers: str, clock: Callable[[], float] = time.time) -> None:
-        """Raises ValueError when a name server is no address."""
-        self._clock = clock
-        # Name to key and the time it is good until, oldest first.
-        self._kept: dict[str, tuple[Key | NoKey, float]] = {}
-        self._resolver = dns.asyncresolver.Resolver(configure=not nameservers)
-        if nameservers:
-            self._resolver.nameservers = list(_servers(nameservers))
-        self._resolver.lifetime = _LOOKUP_SECONDS
-        self._room = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
+    def __init__(
+        self, nameservers: str, clock: Callable[[], float] = time.time, resolv_conf: Path = Path("/etc/resolv.conf")
+    ) -> None:
+        """`nameservers`: host[:port], comma-separated; empty: the system's.
 
-    async def find(self, names: Iterable[str]) -> dict[str, Key | NoKey]:
-        """The keys at these names (selector._domainkey.domain), asked side by side."""
+        Raises ValueError when a name server is no address.
+        """
+        self._clock = clock
+        self._kept = _KeptKeys()
+        self._silence = _SilentZones()
+        self._resolvers = _Resolvers(tuple(_servers(nameservers)), resolv_conf)
+        self._places = Places(_LOOKUPS_AT_ONCE, share=_SHARE, under_way=_MOST_UNDER_WAY)
+
+    async def find(
+        self, names: Iterable[str], client: str = "", seconds: float = _MESSAGE_SECONDS
+    ) -> dict[str, Key | NoKey]:
+        """The keys at these names (selector._domainkey.domain), asked side by side, in `seconds` for all of them.
+
+        `client`: whose message it is.
+        """
+        now = self._clock()
         found: dict[str, Key | NoKey] = {}
-        missing: list[str] = []
+        asking: dict[str, asyncio.Task[Key | NoKey]] = {}
         for name in dict.fromkeys(names):
-            kept = self._kept.get(name)
-            if kept is not None and kept[1] > self._clock():
-                found[name] = kept[0]
+            kept = self._kept.get(name, now)
+            if kept is not None:
+                found[name] = kept
             else:
-                missing.append(name)
-        if missing:
-            found.update(zip(missing, await asyncio.gather(*map(self._ask, missing)), strict=True))
+                asking[name] = asyncio.create_task(self._ask(name, client))
+        if asking:
+            try:
+                await asyncio.wait(asking.values(), timeout=seconds)
+            finally:
+                for task in asking.values():
+                    task.cancel()
+        for name, task in asking.items():
+            found[name] = task.result() if task.done() and not task.cancelled() else _NO_ANSWER
         return found
 
-    def _keep(self, name: str, key: Key | NoKey, seconds: float) -> Key | NoKey:
-        self._kept.pop(name, None)
-        if len(self._kept) >= _KEPT:
-            del self._kept[next(iter(self._kept))]
-        self._kept[name] = (key, self._clock() + min(seconds, _LONGEST_KEPT_SECONDS))
-        return key
-
-    async def _ask(self, name: str) -> Key | NoKey:
+    async def _ask(self, name: str, client: str) -> Key | NoKey:
         try:
-            wanted = dns.name.from_text(name)
+            question = dns.name.from_text(name)
         except (dns.exception.DNSException, UnicodeError):
             return NoKey("no valid key name")
-        async with self._room:
-            try:
-                answer = await self._resolver.resolve(wanted, dns.rdatatype.TXT, search=False)
-            except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer, dns.resolver.YXDOMAIN):
-                return NoKey("no key for signature")
-            except (dns.exception.DNSException, OSError):
-                # SERVFAIL, REFUSED, time-out: nobody said that there is none (C85, C86).
-                return NoKey("key could not be looked up", temporary=True)
+        zone = zone_of(name)
+        if self._silence.holds(zone, self._clock()):
+            return _NO_ANSWER
+        try:
+            async with self._places.held(client, zone):
+                if self._silence.holds(zone, self._clock()):
+                    return _NO_ANSWER
+                return await self._resolve(name, question, zone)
+        except NoPlaceError:
+            return _NO_ANSWER
+
+    async def _resolve(self, name: str, question: dns.name.Name, zone: str) -> Key | NoKey:
+        resolver = self._resolvers.current()
+        if resolver is None:
+            return _NO_ANSWER
+        try:
+            answer = await resolver.resolve(question, dns.rdatatype.TXT, search=False)
+        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer, dns.resolver.YXDOMAIN):
+            self._silence.answered(zone)
+            return NoKey("no key for signature")
+        except dns.resolver.LifetimeTimeout:
+            self._silence.timed_out(zone, self._clock())
+            return _NO_ANSWER
+        except (dns.exception.DNSException, OSError):
+            # SERVFAIL, REFUSED: nobody said that there is none (C85, C86).
+            return _NO_ANSWER
+        self._silence.answered(zone)
         records = [b"".join(record.strings) for record in answer]
         chosen = next((one for one in records if one.lstrip().startswith(b"v=DKIM1")), records[0] if records else b"")
-        return self._keep(name, read_key(chosen), answer.rrset.ttl if answer.rrset is not None else 0)
+        key = read_key(chosen)
+        seconds = min(answer.rrset.ttl if answer.rrset is not None else 0, _LONGEST_KEPT_SECONDS)
+        self._kept.keep(name, key, self._clock() + seconds)
+        return key
+
+
+class _KeptKeys:
+    """Keys and until when they are good, by zone, so that random names in one zone do not drive out all others."""
+
+    def __init__(self) -> None:
+        self._zones: OrderedDict[str, OrderedDict[str, tuple[Key | NoKey, float]]] = OrderedDict()
+        self._count = 0
+
+    def get(self, name: str, now: float) -> Key | NoKey | None:
+        zone = zone_of(name)
+        kept = self._zones.get(zone, _NO_KEYS).get(name)
+        if kept is None or kept[1] <= now:
+            return None
+        self._zones.move_to_end(zone)
+        return kept[0]
+
+    def keep(self, name: str, key: Key | NoKey, until: float) -> None:
+        zone = zone_of(name)
+        keys = self._zones.setdefault(zone, OrderedDict())
+        self._zones.move_to_end(zone)
+        self._count += name not in keys
+        keys[name] = (key, until)
+        keys.move_to_end(name)
+        if len(keys) > _KEPT_OF_A_ZONE:
+            self._drop_oldest(zone)
+        if self._count > _KEPT:
+            # Of the zone that was not asked for longest.
+            self._drop_oldest(next(iter(self._zones)))
+
+    def _drop_oldest(self, zone: str) -> None:
+        keys = self._zones[zone]
+        keys.popitem(last=False)
+        self._count -= 1
+        if not keys:
+            del self._zones[zone]
+
+
+class _SilentZones:
+    """Zones of which several look-ups in a row had no answer in time. They are not asked again for a while."""
+
+    def __init__(self) -> None:
+        # Time-outs since the last answer, and when the last one was.
+        self._zones: OrderedDict[str, tuple[int, float]] = OrderedDict()
+
+    def holds(self, zone: str, now: float) -> bool:
+        count, last = self._zones.get(zone, (0, 0.0))
+        return count >= _SILENT_AFTER and now - last < _SILENT_SECONDS
+
+    def answered(self, zone: str) -> None:
+        self._zones.pop(zone, None)
+
+    def timed_out(self, zone: str, now: float) -> None:
+        count, last = self._zones.get(zone, (0, now))
+        self._zones[zone] = (count + 1 if now - last < _SILENT_SECONDS else 1, now)
+        self._zones.move_to_end(zone)
+        if len(self._zones) > _SILENT_KEPT:
+            self._zones.popitem(last=False)
+
+
+class _Resolvers:
+    """The resolver of a setting, or one of the system's, made anew whenever its file changes."""
+
+    def __init__(self, nameservers: tuple[dns.nameserver.Nameserver, ...], resolv_conf: Path) -> None:
+        self._path = resolv_conf
+        self._fixed = bool(nameservers)
+        self._state: tuple[int, int, int] | None = None
+        self._resolver: dns.asyncresolver.Resolver | None = None
+        if nameservers:
+            self._resolver = dns.asyncresolver.Resolver(configure=False)
+            self._resolver.nameservers = list(nameservers)
+            self._resolver.lifetime = _LOOKUP_SECONDS
+
+    def current(self) -> dns.asyncresolver.Resolver | None:
+        """None while the system names no name server (F08)."""
+        if self._fixed:
+            return self._resolver
+        try:
+            found = self._path.stat()
+        except OSError:
+            self._state = self._resolver = None
+            return None
+        state = (found.st_ino, found.st_mtime_ns, found.st_size)
+        if state != self._state:
+            self._state, self._resolver = state, self._read()
+        return self._resolver
+
+    def _read(self) -> dns.asyncresolver.Resolver | None:
+        resolver = dns.asyncresolver.Resolver(configure=False)
+        try:
+            resolver.read_resolv_conf(str(self._path))
+        except (dns.exception.DNSException, OSError, ValueError):
+            log.warning("no_name_server", file=str(self._path))
+            return None
+        resolver.lifetime = _LOOKUP_SECONDS
+        return resolver
+
+
+@lru_cache(maxsize=4096)
+def zone_of(name: str) -> str:
+    """The domain that one party mostly runs as a whole, of a key's name: `example.org`, `example.co.uk`."""
+    labels = name.rstrip(".").lower().split(".")
+    shared = len(labels[-1]) == _COUNTRY_LETTERS and len(labels) > 1 and len(labels[-2]) <= _SECOND_LEVEL_LETTERS
+    return ".".join(labels[-3 if shared else -2 :])
 
 
 def _servers(text: str) -> Iterator[dns.nameserver.Nameserver]:

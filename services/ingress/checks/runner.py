@@ -13,10 +13,12 @@ import structlog
 
 from libs.runtime import processors
 from libs.smtp import header
+from libs.smtp.network import neighbourhood
 from services.ingress.checks import chain, signatures
 from services.ingress.checks.antivirus import Scanner
 from services.ingress.checks.body_hash import BodyHashes
 from services.ingress.checks.keys import Key, KeyLookup, NoKey
+from services.ingress.checks.places import NoPlaceError, Places
 from services.ingress.checks.signatures import HeaderFields, Signature
 from services.ingress.content import Content
 from services.ingress.findings import ArcChain, DkimSignature, VirusScan
@@ -25,8 +27,8 @@ from services.ingress.verdict import CheckResult, Checks
 
 log = structlog.get_logger(__name__)
 
-# Messages whose signatures wait for a thread; more are not waited for.
-_WAITING_PER_THREAD = 50
+# Messages whose signatures are verified or wait for it, for each thread; more are not waited for.
+_UNDER_WAY_PER_THREAD = 50
 _CRYPTO_SECONDS = 60.0
 
 _Outcome = tuple[tuple[DkimSignature, ...] | None, ArcChain | None]
@@ -57,8 +59,10 @@ class CheckRunner:
             initializer=_go_to,
             initargs=(crypto_processors,),
         )
-        self._most_waiting = crypto_threads * _WAITING_PER_THREAD
-        self._waiting = 0
+        # Hashing is quick, so a client may use all threads; those that wait take turns.
+        self._thread_places = Places(
+            crypto_threads, share=crypto_threads, under_way=crypto_threads * _UNDER_WAY_PER_THREAD
+        )
         self._metrics = metrics
         self._clock = clock
 
@@ -66,14 +70,18 @@ class CheckRunner:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def run(
-        self, wanted: Checks, content: Content
+        self, wanted: Checks, content: Content, client_address: str = ""
     ) -> tuple[tuple[DkimSignature, ...] | None, ArcChain | None, VirusScan | None]:
-        """What was asked for; None for the rest. Never raises: a check that fails says so in its result."""
+        """What was asked for; None for the rest. Never raises: a check that fails says so in its result.
+
+        `client_address`: whose message it is, for its share of what is bounded.
+        """
+        client = neighbourhood(client_address) if client_address else ""
         scanning = None
         if wanted.clamd:
-            scanning = asyncio.create_task(self._scan(wanted, content))
+            scanning = asyncio.create_task(self._scan(wanted, content, client))
         try:
-            dkim, arc = await self._signed(wanted, content) if wanted.dkim or wanted.arc else (None, None)
+            dkim, arc = await self._signed(wanted, content, client) if wanted.dkim or wanted.arc else (None, None)
             virus = await scanning if scanning is not None else None
         finally:
             if scanning is not None:
@@ -81,13 +89,13 @@ class CheckRunner:
         self._count(dkim, arc, virus)
         return dkim, arc, virus
 
-    async def _scan(self, wanted: Checks, content: Content) -> VirusScan:
+    async def _scan(self, wanted: Checks, content: Content, client: str) -> VirusScan:
         began = time.monotonic()
-        found = await self._scanner.scan(wanted.clamd, content.pieces(), wanted.clamd_seconds)
+        found = await self._scanner.scan(wanted.clamd, content.pieces(), wanted.clamd_seconds, client)
         self._metrics.check_seconds["virus"].observe(time.monotonic() - began)
         return found
 
-    async def _signed(self, wanted: Checks, content: Content) -> _Outcome:
+    async def _signed(self, wanted: Checks, content: Content, client: str) -> _Outcome:
         """Keys first, asked on the event loop, so that slow DNS holds no thread; then a thread hashes and verifies."""
         began = time.monotonic()
         where = header.boundary(content.head)
@@ -96,29 +104,24 @@ class CheckRunner:
         names = [each.key_name for each in found if isinstance(each, Signature)]
         if wanted.arc:
             names += chain.key_names(fields)
-        keys = await self._keys.find(names) if names else {}
+        keys = await self._keys.find(names, client) if names else {}
         bodies = BodyHashes(partial(_body, content, where.body_start))
-        outcome = await self._in_thread(partial(_verify, wanted, found, fields, bodies, keys))
+        outcome = await self._in_thread(partial(_verify, wanted, found, fields, bodies, keys), client)
         if outcome is None:
             outcome = _gave_up(wanted, found)
         self._metrics.check_seconds["signatures"].observe(time.monotonic() - began)
         return outcome
 
-    async def _in_thread(self, work: Callable[[], _Outcome]) -> _Outcome | None:
+    async def _in_thread(self, work: Callable[[], _Outcome], client: str) -> _Outcome | None:
         """None when it took too long, broke, or could not begin."""
-        if self._waiting >= self._most_waiting:
-            return None
-        self._waiting += 1
         try:
-            async with asyncio.timeout(_CRYPTO_SECONDS):
+            async with asyncio.timeout(_CRYPTO_SECONDS), self._thread_places.held(client):
                 return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-        except TimeoutError:
+        except (TimeoutError, NoPlaceError):
             return None
         except Exception:  # a signature that breaks us must not break the session (C101)
             log.exception("signature_check_broke")
             return None
-        finally:
-            self._waiting -= 1
 
     def _count(self, dkim: tuple[DkimSignature, ...] | None, arc: ArcChain | None, virus: VirusScan | None) -> None:
         counts = self._metrics.checks

@@ -77,6 +77,7 @@ def line_reader(dialogue: Dialogue, content: Content) -> LineReader:
         max_octets=dialogue.profile.max_message_size,
         max_line=limits.max_line_octets,
         normalise=limits.normalise_newlines,
+        remove_nul=limits.remove_nul_octets,
     )
 
 

@@ -7,6 +7,7 @@ import base64
 import io
 import zipfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -226,3 +227,71 @@ async def test_c102_a_real_clamd_and_clean_too_large_and_dead(clamd_small: Clamd
     assert over.outcome is ScanOutcome.ERROR
     clamd_small.kill()
     assert (await scan(clamd_small.address)).outcome is ScanOutcome.ERROR
+
+
+async def test_clean_is_not_believed_before_the_whole_stream_was_sent(
+    serve: Callable[[Serve], Awaitable[str]],
+) -> None:
+    async def work(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(100_000)
+        writer.write(b"stream: OK\0")
+        await writer.drain()
+        await reader.read(1_000_000)
+
+    found = await scan(await serve(work), b"x" * 50_000_000, piece=100_000)
+    assert found.outcome is ScanOutcome.ERROR
+
+
+async def test_a_refused_stream_is_an_error(serve: Callable[[Serve], Awaitable[str]]) -> None:
+    async def work(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\0")
+        writer.write(b"INSTREAM: command not allowed ERROR\0")
+
+    found = await scan(await serve(work), b"x" * 5_000_000, piece=100_000)
+    assert found.outcome is ScanOutcome.ERROR
+
+
+def _open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_nothing_is_left_of_a_scan_that_was_never_read(serve: Callable[[Serve], Awaitable[str]]) -> None:
+    release = asyncio.Event()
+    connected: list[asyncio.StreamWriter] = []
+
+    async def work(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.append(writer)
+        await release.wait()
+
+    address = await serve(work)
+    files = _open_files()
+    assert (await scan(address, b"x" * 20_000_000, seconds=0.3, piece=100_000)).reason == "timed out"
+    async with asyncio.timeout(60):
+        # The other end of it stays: it belongs to the test.
+        while _open_files() > files + len(connected):  # noqa: ASYNC110 - asked
+            await asyncio.sleep(0.01)
+    release.set()
+
+
+async def test_one_client_leaves_places_for_the_others(serve: Callable[[Serve], Awaitable[str]]) -> None:
+    release = asyncio.Event()
+    running = 0
+
+    async def work(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal running
+        if await read_stream(reader) == b"slow":
+            running += 1
+            await release.wait()
+        writer.write(b"stream: OK\0")
+        await writer.drain()
+
+    address = await serve(work)
+    scanner = Scanner(4)
+    slow = [asyncio.create_task(scanner.scan(address, iter((b"slow",)), 60, "192.0.2.0/24")) for _ in range(16)]
+    async with asyncio.timeout(60):
+        while running < 3:  # noqa: ASYNC110 - asked
+            await asyncio.sleep(0.005)
+    assert (await scanner.scan(address, iter((b"x",)), 60, "198.51.100.0/24")).outcome is ScanOutcome.CLEAN
+    assert running == 3
+    release.set()
+    assert {found.outcome for found in await asyncio.gather(*slow)} == {ScanOutcome.CLEAN}

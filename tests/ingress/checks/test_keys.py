@@ -1,0 +1,146 @@
+"""Looking up keys: one deadline a message, shares, silent zones, bounded memory, the system's name servers (F08)."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from services.ingress.checks import keys
+from services.ingress.checks.keys import Key, KeyLookup, NoKey, zone_of
+from tests.ingress.checks.signing import rsa_key
+from tests.peers.dns import Behaviour, DnsServer
+
+RECORD = rsa_key(1024).record
+NO_ANSWER = NoKey("key could not be looked up", temporary=True)
+
+
+def key_name(domain: str, selector: str = "s1") -> str:
+    return f"{selector}._domainkey.{domain}."
+
+
+@pytest.fixture
+def zone(dns_server: DnsServer) -> DnsServer:
+    """One domain with keys; the name servers of `silent.example` never answer."""
+    dns_server.add("s1._domainkey.honest.example", "TXT", RECORD)
+    dns_server.add("*.silent.example", "TXT", RECORD)
+    return dns_server
+
+
+def silent(server: DnsServer, *names: str) -> list[str]:
+    for name in names:
+        server.behave(name.rstrip("."), Behaviour.SILENT)
+    return list(names)
+
+
+async def test_all_keys_of_a_message_have_one_deadline(zone: DnsServer) -> None:
+    names = silent(zone, *(key_name(f"d{number}.example{number}", "x") for number in range(10)))
+    lookup = KeyLookup(zone.address)
+    found = await lookup.find([*names, key_name("honest.example")], "192.0.2.0/24", seconds=0.5)
+    assert isinstance(found.pop(key_name("honest.example")), Key)
+    assert found == dict.fromkeys(names, NO_ANSWER)
+
+
+async def test_the_wait_for_a_place_counts_for_the_deadline(zone: DnsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "_LOOKUPS_AT_ONCE", 1)
+    names = silent(zone, *(key_name(f"d{number}.example{number}", "x") for number in range(5)))
+    lookup = KeyLookup(zone.address)
+    assert await lookup.find(names, "192.0.2.0/24", seconds=0.5) == dict.fromkeys(names, NO_ANSWER)
+    # And nothing is left of it: the one place is free.
+    assert isinstance((await lookup.find([key_name("honest.example")]))[key_name("honest.example")], Key)
+
+
+async def test_a_client_and_a_silent_zone_leave_places_for_the_others(
+    zone: DnsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "_LOOKUPS_AT_ONCE", 4)
+    monkeypatch.setattr(keys, "_SHARE", 2)
+    lookup = KeyLookup(zone.address)
+    names = silent(zone, *(key_name(f"r{number}.silent.example") for number in range(20)))
+    attacks = [asyncio.create_task(lookup.find(names[n::4], f"10.0.{n}.0/24", seconds=60)) for n in range(4)]
+    async with asyncio.timeout(60):
+        while len(zone.queries) < 2:  # noqa: ASYNC110 - asked
+            await asyncio.sleep(0.005)
+    honest = await lookup.find([key_name("honest.example")], "192.0.2.0/24")
+    assert isinstance(honest[key_name("honest.example")], Key)
+    assert not any(attack.done() for attack in attacks)
+    for attack in attacks:
+        attack.cancel()
+    await asyncio.gather(*attacks, return_exceptions=True)
+
+
+async def test_a_zone_that_keeps_silent_is_not_asked_for_a_while(
+    zone: DnsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "_LOOKUP_SECONDS", 0.2)
+    now = 1_000.0
+    lookup = KeyLookup(zone.address, lambda: now)
+    names = silent(zone, *(key_name(f"r{number}.silent.example") for number in range(3)))
+    for name in names:
+        assert await lookup.find([name]) == {name: NO_ANSWER}
+    zone.forget_queries()
+    # Whatever sub-domain is named.
+    other = key_name("random.silent.example")
+    assert await lookup.find([other]) == {other: NO_ANSWER}
+    assert zone.queries == ()
+    assert isinstance((await lookup.find([key_name("honest.example")]))[key_name("honest.example")], Key)
+    now += 31
+    assert isinstance((await lookup.find([other]))[other], Key)
+
+
+async def test_random_names_of_one_zone_do_not_drive_out_the_keys_of_others(
+    zone: DnsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "_KEPT_OF_A_ZONE", 3)
+    monkeypatch.setattr(keys, "_KEPT", 5)
+    lookup = KeyLookup(zone.address)
+    await lookup.find([key_name("honest.example")])
+    for number in range(10):
+        await lookup.find([key_name(f"r{number}.silent.example")])
+    zone.forget_queries()
+    assert isinstance((await lookup.find([key_name("honest.example")]))[key_name("honest.example")], Key)
+    assert zone.queries == ()
+    for number in range(10):
+        zone.add(f"s1._domainkey.d{number}.test{number}", "TXT", RECORD)
+        await lookup.find([key_name(f"d{number}.test{number}")])
+    # Of many zones the one that was not asked for longest is forgotten.
+    zone.forget_queries()
+    await lookup.find([key_name("honest.example")])
+    assert len(zone.queries) == 1
+
+
+@pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "options timeout:1\n", None])
+async def test_f08_without_name_servers_there_is_no_answer_until_there_are(
+    dns_server: DnsServer, tmp_path: Path, text: str | None
+) -> None:
+    path = tmp_path / "resolv.conf"
+    if text is not None:
+        path.write_text(text)
+    lookup = KeyLookup("", resolv_conf=path)
+    name = key_name("honest.example")
+    assert await lookup.find([name]) == {name: NO_ANSWER}
+    # Nobody listens there; that somebody is asked is what counts.
+    path.write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
+    resolver = lookup._resolvers.current()
+    assert resolver is not None
+    assert resolver.nameservers == ["127.0.0.1"]
+    assert lookup._resolvers.current() is resolver
+    path.unlink()
+    assert lookup._resolvers.current() is None
+
+
+@pytest.mark.parametrize(
+    ("name", "zone"),
+    [
+        ("s1._domainkey.a.b.example.org.", "example.org"),
+        ("s1._domainkey.example.co.uk.", "example.co.uk"),
+        ("s1._domainkey.x.example.COM.au.", "example.com.au"),
+        ("s1._domainkey.x.example.de.", "example.de"),
+        ("s1._domainkey.localhost.", "_domainkey.localhost"),
+        ("x", "x"),
+        (".", ""),
+    ],
+)
+def test_the_zone_of_a_name(name: str, zone: str) -> None:
+    assert zone_of(name) == zone
