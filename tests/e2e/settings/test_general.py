@@ -289,7 +289,7 @@ def test_the_api_warns_of_fewer_than_a_hundred_recipients(gateway: Gateway) -> N
 
 
 def test_excess_recipients_are_deferred_and_the_rest_goes_on(gateway: Gateway) -> None:
-    gateway.patch("general", {"profile": {"max_recipients": 2}})
+    gateway.patch("general", {"profile": {"max_recipients": 2, "recipients_over_limit": "defer_excess"}})
     with gateway.connect() as client:
         assert client.mail("excess@far.test") == "250"
         assert [client.rcpt(one) for one in (world.ALICE, "carol@ours.test", "info@ours.test", "info@ours.test")] == [
@@ -303,8 +303,8 @@ def test_excess_recipients_are_deferred_and_the_rest_goes_on(gateway: Gateway) -
     assert sorted(taken.accepted_recipients) == [b"alice@ours.test", b"carol@ours.test"]
 
 
-def test_a_message_with_too_many_recipients_can_be_refused_whole(gateway: Gateway) -> None:
-    gateway.patch("general", {"profile": {"max_recipients": 2, "recipients_over_limit": "reject_message"}})
+def test_a_message_with_too_many_recipients_is_refused_whole_by_default(gateway: Gateway) -> None:
+    gateway.patch("general", {"profile": {"max_recipients": 2}})
     with gateway.connect() as client:
         assert client.mail(FAR) == "250"
         for recipient in (world.ALICE, "carol@ours.test", "info@ours.test"):
