@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import structlog
 import typer
@@ -16,12 +17,12 @@ from libs.runtime.dialing import Dialers
 from libs.runtime.lifecycle import Background, Shutdown, StartupError, run
 from libs.runtime.metrics import MetricsServer
 from libs.runtime.settings import begin
+from services.policy.blocked_clients import keep_count
 from services.policy.clients import ConfigurationWatch, HitReporter, SnapshotFile
 from services.policy.credentials import CredentialChecker
 from services.policy.engine import Engine
 from services.policy.explain import Explainer
 from services.policy.failures import failure_limits
-from services.policy.figures import keep_figures
 from services.policy.history import History
 from services.policy.hits import HitCounts
 from services.policy.lookups.resolver import Resolver, nameservers
@@ -31,6 +32,7 @@ from services.policy.metrics import CERTIFICATE_EXPIRY, DecisionCounts
 from services.policy.rules.model import Snapshot
 from services.policy.servicer import SERVICE, PolicyServicer
 from services.policy.settings import Settings
+from services.policy.state.block_file import BlockFile
 from services.policy.state.memory import MemoryStore
 from services.policy.state.redis import RedisStore
 from services.policy.state.store import Store
@@ -55,7 +57,9 @@ async def main(shutdown: Shutdown) -> None:
     credentials = CredentialChecker(failure_limits(settings.state_url, settings.state_seconds))
     # Owners of sessions are unique over replicas and restarts.
     process = os.urandom(8).hex()
-    store = open_store(settings.state_url, process, settings.state_seconds)
+    private_folder(settings.folder)
+    blocks = BlockFile(settings.folder / "blocked-clients")
+    store = open_store(settings.state_url, process, settings.state_seconds, blocks)
     hits = HitCounts()
     counts = DecisionCounts()
     forget_counts = counts.register()
@@ -90,7 +94,7 @@ async def main(shutdown: Shutdown) -> None:
     background.start(watch.run(), "configuration watch")
     background.start(reporter.run(), "hit reports")
     background.start(_serve_when_ready(server, ready), "readiness")
-    background.start(keep_figures(store), "figures")
+    background.start(keep_count(engine), "count of blocked clients")
     log.info("policy_started", host=settings.host, port=settings.port)
 
     await shutdown.wait()
@@ -115,9 +119,19 @@ async def _serve_when_ready(server: rpc.Server, ready: asyncio.Event) -> None:
     service_manager.tell_ready()
 
 
-def open_store(url: str, process: str, seconds: float = 1.0) -> Store:
-    """For memory:// or redis://, whose calls may take so many seconds."""
-    return MemoryStore() if url == "memory://" else RedisStore(url, process, seconds=seconds)
+def open_store(url: str, process: str, seconds: float = 1.0, blocks: BlockFile | None = None) -> Store:
+    """For memory://, with the file that blocks are kept in, or redis://, whose calls may take so many seconds."""
+    return MemoryStore(blocks) if url == "memory://" else RedisStore(url, process, seconds=seconds)
+
+
+def private_folder(folder: Path) -> None:
+    """Only the owner may look into it: it holds the hashes of passwords."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    except OSError as error:
+        # Mail needs the folder only after a restart.
+        log.error("folder_not_private", path=str(folder), reason=error.strerror)
 
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)

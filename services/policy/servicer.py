@@ -13,6 +13,7 @@ from posthouse.policy.v1 import policy_pb2, policy_pb2_grpc
 from libs.runtime import tracing
 from libs.smtp.network import counter_key
 from services.policy import wire
+from services.policy.blocked_clients import acting_blocks
 from services.policy.engine import Engine, StreamSessions
 from services.policy.explain import Explainer, UnknownSessionError
 from services.policy.metrics import SESSIONS, STREAMS
@@ -88,9 +89,7 @@ class PolicyServicer(policy_pb2_grpc.PolicyServicer):
     ) -> policy_pb2.ListBlockedClientsResponse:
         size = min(request.page_size or _DEFAULT_PAGE, _LARGEST_PAGE)
         try:
-            found = await self._engine.store.blocked_clients(
-                self._engine.clock(), after=request.page_token, limit=size + 1
-            )
+            found = await acting_blocks(self._engine, after=request.page_token, limit=size + 1)
         except StoreAwayError:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the store of counters is away")
             raise AssertionError("abort raises") from None

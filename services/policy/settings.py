@@ -47,5 +47,10 @@ class Settings(ServiceSettings):
         return value
 
     @property
+    def folder(self) -> Path:
+        """Of this process's own files."""
+        return self.data_dir / "policy"
+
+    @property
     def snapshot_path(self) -> Path:
-        return self.snapshot_file or self.data_dir / "policy" / "snapshot"
+        return self.snapshot_file or self.folder / "snapshot"

@@ -37,6 +37,14 @@ def message_rate(snapshot: Snapshot) -> Mode:
     return when(snapshot.connection_policy.max_messages_per_minute > 0)
 
 
+def block_acts(client: str, snapshot: Snapshot, now: float) -> bool:
+    """Whether a block on a client (`Client.key`) refuses it now: it does not with the limit off, or an exemption."""
+    if blocking(snapshot) is Mode.OFF:
+        return False
+    facts = Facts(Stage.CONNECT, now, "", snapshot.clients.find(client.partition("/")[0]))
+    return not exemptions.never_blocked(facts, snapshot)
+
+
 def _blocked(facts: Facts, _snapshot: Snapshot) -> Objection | None:
     """The block begins after the recipient that reached the number, which is answered as what it is."""
     if not facts.counts.blocked or (facts.asked_before and facts.recipient.is_unknown):

@@ -1,11 +1,14 @@
-"""Counters of one process, in its memory; every table is bounded."""
+"""Counters of one process, in its memory; every table is bounded. Blocked clients outlive it on disk."""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from bisect import insort
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from services.policy.rules.counting import READ_ONLY, Counter, Operation
+from services.policy.state.block_file import BlockFile
 from services.policy.state.store import UNKNOWN_RECIPIENTS, Blocked
 
 # Clients in one window. When a table is full, who is not in it is not counted.
@@ -50,7 +53,10 @@ class MemoryStore:
 
     trouble = ""
 
-    def __init__(self) -> None:
+    def __init__(self, file: BlockFile | None = None, clock: Callable[[], float] = time.time) -> None:
+        """`file`: where blocks outlive the process; None: nowhere."""
+        self._file = file
+        self._clock = clock
         # Client to its open sessions, each with its owner.
         self._sessions: dict[str, dict[str, str]] = {}
         self._minutes = {Counter.CONNECTIONS_THIS_MINUTE: _Window(), Counter.MESSAGES_THIS_MINUTE: _Window()}
@@ -60,10 +66,14 @@ class MemoryStore:
         self._blocked_order: list[str] = []
 
     async def start(self) -> None:
-        """Nothing to open."""
+        if self._file is not None:
+            blocked = await asyncio.to_thread(self._file.read, self._clock())
+            self._blocked = {one.client: one for one in blocked[:MAX_CLIENTS]}
+            self._blocked_order = sorted(self._blocked)
 
     async def stop(self) -> None:
-        """Nothing to close."""
+        if self._file is not None:
+            await self._file.close()
 
     def apply_now(self, operations: Sequence[Operation], owner: str, now: float) -> list[int | None]:
         answers: list[int | None] = []
@@ -122,6 +132,8 @@ class MemoryStore:
         if found is not None:
             self._blocked_order.remove(client)
             self._named.pop(client, None)
+            if self._file is not None:
+                self._file.lift(client)
         return found
 
     @property
@@ -150,12 +162,19 @@ class MemoryStore:
         if len(named) < operation.limit:
             named.add(operation.member)
         if len(named) >= operation.limit and not self._is_blocked(client, now):
-            if len(self._blocked) >= MAX_CLIENTS:
-                self._drop_ended(now)
-            if client not in self._blocked:
-                insort(self._blocked_order, client)
-            self._blocked[client] = Blocked(client, UNKNOWN_RECIPIENTS, len(named), now, operation.ends_at)
+            self._block(Blocked(client, UNKNOWN_RECIPIENTS, len(named), now, operation.ends_at), now)
         return len(named)
+
+    def _block(self, blocked: Blocked, now: float) -> None:
+        if len(self._blocked) >= MAX_CLIENTS:
+            self._drop_ended(now)
+            if len(self._blocked) >= MAX_CLIENTS:
+                return
+        if blocked.client not in self._blocked:
+            insort(self._blocked_order, blocked.client)
+        self._blocked[blocked.client] = blocked
+        if self._file is not None:
+            self._file.block(blocked)
 
     def _drop_ended(self, now: float) -> None:
         ended = {client for client, blocked in self._blocked.items() if blocked.ends_at <= now}

@@ -1,0 +1,41 @@
+"""The blocked clients that are refused now: what operators are shown, and what the metrics count."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from services.policy.engine import Engine
+from services.policy.metrics import BLOCKED_CLIENTS
+from services.policy.rules.connections import block_acts
+from services.policy.state.store import Blocked, StoreAwayError
+
+_PAUSE_SECONDS = 30.0
+_COUNTED_TO = 1000
+
+
+async def acting_blocks(engine: Engine, *, after: str, limit: int) -> list[Blocked]:
+    """Those that sort after `after`, in order, at most `limit`. Raises StoreAwayError."""
+    if engine.rulebook is None:
+        return []
+    snapshot, now = engine.rulebook.snapshot, engine.clock()
+    acting: list[Blocked] = []
+    while True:
+        page = await engine.store.blocked_clients(now, after=after, limit=limit)
+        acting += [one for one in page if block_acts(one.client, snapshot, now)]
+        if len(acting) >= limit or len(page) < limit:
+            return acting[:limit]
+        after = page[-1].client
+
+
+async def keep_count(engine: Engine) -> None:
+    """Until cancelled."""
+    while True:
+        await count_blocked(engine)
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+async def count_blocked(engine: Engine) -> None:
+    """While the store is away, the last number stays."""
+    with contextlib.suppress(StoreAwayError):
+        BLOCKED_CLIENTS.set(len(await acting_blocks(engine, after="", limit=_COUNTED_TO)))
