@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,10 @@ log = structlog.get_logger(__name__)
 # A process that still runs so long after it was told to end is ended by force (F54). No orderly end takes as long.
 LAST_SECONDS = 120.0
 _LAST_LINE_SECONDS = 1.0
+
+# For a server that the process needs, and between two attempts to reach it.
+SERVER_SECONDS = 60.0
+_SERVER_PAUSE_SECONDS = 2.0
 
 # Called when the process ends, whatever ends it.
 _at_end: list[Callable[[], None]] = []
@@ -44,6 +49,16 @@ class SettingsError(StartupError):
     """The settings are wrong, so that starting again would change nothing. Status 2, as for wrong arguments."""
 
     status = 2
+
+
+class UnreachableServerError(StartupError):
+    """A server that the process needs can't be reached now; the message names its host and port."""
+
+
+class EndedEarlyError(StartupError):
+    """The process was told to end before it had started."""
+
+    status = 0
 
 
 class Shutdown:
@@ -161,6 +176,25 @@ class Background:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def wait_for_server(reach: Callable[[], Awaitable[None]], shutdown: Shutdown) -> None:
+    """Calls `reach` until it no longer raises UnreachableServerError, for SERVER_SECONDS at most; then that is raised.
+
+    Servers that are started together come up in any order (F13). Raises EndedEarlyError when shutdown is requested.
+    """
+    began = time.monotonic()
+    while True:
+        try:
+            await reach()
+            return
+        except UnreachableServerError as error:
+            left = SERVER_SECONDS - (time.monotonic() - began)
+            if left <= 0:
+                raise
+            log.warning("server_awaited", reason=str(error), seconds_left=round(left))
+        if await at_most(_SERVER_PAUSE_SECONDS, shutdown.wait()):
+            raise EndedEarlyError("told to end while a server was waited for")
 
 
 async def finished_within(seconds: float, work: Awaitable[Any]) -> bool:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from libs.runtime import lifecycle, rpc, service_manager
 from libs.runtime.certificates import show_expiry
 from libs.runtime.dialing import Dialers
-from libs.runtime.lifecycle import Background, Shutdown, StartupError
+from libs.runtime.lifecycle import Background, Shutdown, StartupError, wait_for_server
 from libs.runtime.metrics import MetricsServer
 from libs.runtime.settings import begin
 from services.config_api.app import create_app, describe_app
@@ -67,7 +67,7 @@ async def run(settings: Settings, shutdown: Shutdown, announce: Announce) -> Non
     """The whole service, until shutdown; `announce` is told the HTTP and the gRPC port once both answer."""
     sealer = load_sealer(settings.secret_key.get_secret_value(), settings.data_dir)
     wake = asyncio.Event()
-    async with _opened(Database(settings.url)) as database:
+    async with _opened(Database(settings.url), shutdown) as database:
         store = Store(database, on_change=wake.set)
         await first_run.prepare(store, sealer, settings.data_dir, settings.admin_key.get_secret_value())
         await _serve(settings, store, sealer, wake, shutdown, announce)
@@ -241,9 +241,9 @@ async def _keep_house(feed: Feed, hits: HitStore, access: Access) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _opened(database: Database) -> AsyncIterator[Database]:
+async def _opened(database: Database, shutdown: Shutdown) -> AsyncIterator[Database]:
     try:
-        await database.open()
+        await wait_for_server(database.open, shutdown)
         yield database
     finally:
         await database.close()
@@ -254,8 +254,8 @@ async def _rotate(_: Shutdown) -> None:
     sys.stdout.write(f"{count} secrets are sealed under the new key\n")
 
 
-async def _migrate(_: Shutdown) -> None:
-    async with _opened(Database(begin(Settings).url)):
+async def _migrate(shutdown: Shutdown) -> None:
+    async with _opened(Database(begin(Settings).url), shutdown):
         log.info("database_is_current")
 
 

@@ -9,7 +9,7 @@ import structlog
 import typer
 
 from libs.runtime import lifecycle, processors, tracing
-from libs.runtime.lifecycle import Shutdown, StartupError
+from libs.runtime.lifecycle import Shutdown, StartupError, wait_for_server
 from libs.runtime.settings import begin
 from services.relay.clock import Clock
 from services.relay.delivery import open_transport
@@ -27,7 +27,7 @@ async def main(shutdown: Shutdown) -> None:
     tracing.configure("relay")
     database = open_database(settings.url)
     try:
-        await database.open()
+        await wait_for_server(database.open, shutdown)
         _settle_down(settings.cpus)
         try:
             transport = open_transport(settings.delivery_options())
@@ -62,10 +62,10 @@ def _calm_collector() -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
-async def _migrate(_: Shutdown) -> None:
+async def _migrate(shutdown: Shutdown) -> None:
     database = open_database(begin(Settings).url)
     try:
-        await database.open()
+        await wait_for_server(database.open, shutdown)
         log.info("database_is_current")
     finally:
         await database.close()

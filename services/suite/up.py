@@ -24,7 +24,9 @@ MAX_FAILED_STARTS = 5
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
 # A service that was ready for so long is a sound one: the pauses begin anew.
-_SOUND_SECONDS = 60.0
+_SOUND_SECONDS = 10.0
+# How one ends that somebody else ended. It is sound as well when it was ready.
+_ENDED_FROM_OUTSIDE = (0, -signal.SIGTERM, -signal.SIGKILL)
 # How often those are told that are not ready yet.
 _STILL_WAITING_SECONDS = 30.0
 # The exit status of a service with wrong settings or arguments: starting it again would change nothing.
@@ -98,7 +100,7 @@ class Suite:
             await child.start(notify_address)
             was_ready, status, seconds_ready = await self._one_run(child)
             failed_starts = 0 if was_ready else failed_starts + 1
-            if seconds_ready > _SOUND_SECONDS:
+            if seconds_ready > _SOUND_SECONDS or (was_ready and status in _ENDED_FROM_OUTSIDE):
                 pause = _FIRST_PAUSE_SECONDS
             name = child.process.name
             how = f"with signal {-status}" if status < 0 else f"with status {status}"

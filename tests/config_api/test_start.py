@@ -13,6 +13,7 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.runtime import lifecycle
 from libs.runtime.lifecycle import StartupError
 from libs.smtp.address import is_host_name
 from services.config_api.changes import first_run
@@ -287,10 +288,13 @@ async def test_one_postgresql_serves_relay_too(postgres_url: str, tmp_path: Path
         ("mysql://x/y", "must begin with sqlite"),
         ("nonsense", "not a database URL"),
         ("sqlite://", "needs a file"),
-        ("postgresql://user:hunter2@127.0.0.1:1/none", "can't be used"),
+        ("postgresql://user:hunter2@127.0.0.1:1/none", "PostgreSQL at 127.0.0.1:1 can't be reached"),
     ],
 )
-async def test_databases_that_can_not_be_used(tmp_path: Path, url: str, message: str) -> None:
+async def test_databases_that_can_not_be_used(
+    tmp_path: Path, url: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "SERVER_SECONDS", 0)
     with pytest.raises(StartupError, match=message) as caught:
         async with running(url, tmp_path):
             pass

@@ -65,13 +65,13 @@ async def test_a_service_that_dies_is_started_again(tmp_path: Path) -> None:
     async with made(tmp_path, config_api(tmp_path)) as (suite, lines):
         await suite.start()
         child = suite.children[0]
-        for number in range(2):
+        for number in (1, 2):
             before = child.pid
             os.kill(before, signal.SIGKILL)
             await until(lambda before=before: child.pid != before and child.ready.is_set(), suite)  # type: ignore[misc]
             assert int((suite.run_folder / "config_api.pid").read_text()) == child.pid
-            ended = f"posthouse: config_api ended with signal 9; it is started again in {0.01 * 2**number:g} s\n"
-            assert lines.count(ended) == 1
+            ended = "posthouse: config_api ended with signal 9; it is started again in 0.01 s\n"
+            assert lines.count(ended) == number
 
 
 async def test_a_service_that_never_comes_up_ends_the_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

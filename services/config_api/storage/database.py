@@ -24,7 +24,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from libs.runtime.lifecycle import StartupError, at_most
+from libs.runtime.lifecycle import StartupError, UnreachableServerError, at_most
 from services.config_api.problems import Problem
 
 log = structlog.get_logger(__name__)
@@ -33,6 +33,7 @@ log = structlog.get_logger(__name__)
 SCHEMA = "config_api"
 VERSION_TABLE = "alembic_version"
 _MIGRATION_LOCK = 0x706F7374_63666731
+_POSTGRESQL_PORT = 5432
 _BUSY_SECONDS = 15
 _CONNECT_SECONDS = 5
 _CLOSE_SECONDS = 5.0
@@ -52,6 +53,8 @@ _OUTAGES = frozenset(
         "TimeoutError",
     }
 )
+# Of PostgreSQL: broken connection, too many connections, operator intervention (starting up, shutting down).
+_OUTAGE_STATES = ("08", "53300", "57P")
 
 
 class Database:
@@ -85,8 +88,8 @@ class Database:
     async def open(self) -> None:
         """Locks the SQLite file, and brings the schema up to date.
 
-        Raises StartupError when another process has the file, the database can't be reached, or it was written by
-        newer code.
+        Raises StartupError when another process has the file, or it was written by newer code, and
+        UnreachableServerError.
         """
         if self.is_sqlite:
             self._lock_sqlite(Path(str(self._url.database)))
@@ -97,6 +100,9 @@ class Database:
                     await connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
                 await connection.run_sync(upgrade)
         except (SQLAlchemyError, OSError) as error:
+            if not self.is_sqlite and _is_outage(error):
+                place = f"{self._url.host or 'localhost'}:{self._url.port or _POSTGRESQL_PORT}"
+                raise UnreachableServerError(f"PostgreSQL at {place} can't be reached: {_reason(error)}") from error
             raise StartupError(f"the configuration's database can't be used: {_reason(error)}") from error
 
     async def close(self) -> None:
@@ -158,8 +164,7 @@ class Database:
 
 def outage(error: BaseException) -> Problem | None:
     """The answer when the database can't be reached; None for any other fault, which is ours."""
-    cause = getattr(error, "orig", None) or error
-    if not isinstance(cause, OSError) and type(cause).__name__ not in _OUTAGES:
+    if not _is_outage(error):
         return None
     return Problem(
         503,
@@ -277,7 +282,14 @@ def _postgresql_engine(url: URL) -> AsyncEngine:
     )
 
 
+def _is_outage(error: BaseException) -> bool:
+    """Whether the server can't be reached now; any other error would come again."""
+    cause = getattr(error, "orig", None) or error
+    sqlstate = getattr(cause, "sqlstate", None) or ""
+    return isinstance(cause, OSError) or type(cause).__name__ in _OUTAGES or sqlstate.startswith(_OUTAGE_STATES)
+
+
 def _reason(error: BaseException) -> str:
     """The driver's words without the statement, its parameters, or the URL."""
     cause = getattr(error, "orig", None) or error
-    return f"{type(cause).__name__}: {cause}".splitlines()[0][:300]
+    return f"{type(cause).__name__}: {cause}".splitlines()[0][:300].rstrip(": ")

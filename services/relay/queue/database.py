@@ -25,7 +25,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from libs.runtime.lifecycle import StartupError, at_most
+from libs.runtime.lifecycle import StartupError, UnreachableServerError, at_most
 from services.relay.queue.statements import driver_of
 from services.relay.queue.threads import Threads
 
@@ -53,6 +53,7 @@ _BUSY_SECONDS = 5
 _READERS = 2
 _STATEMENT_SECONDS = 60
 _CONNECT_SECONDS = 10
+_POSTGRESQL_PORT = 5432
 _CLOSE_SECONDS = 5.0
 _MIGRATION_TRIES = 20
 _LOCK_MILLISECONDS = 1000
@@ -91,7 +92,7 @@ class Database(Protocol):
     exclusive: bool
 
     async def open(self) -> None:
-        """Connects and migrates. Raises StartupError."""
+        """Connects and migrates. Raises StartupError, and UnreachableServerError for a server."""
 
     async def write(self, work: Work[T]) -> T:
         """Runs `work` in one transaction, durable when this returns. Raises QueueError; then nothing was kept.
@@ -228,6 +229,7 @@ class PostgresqlDatabase:
     exclusive = False
 
     def __init__(self, url: URL) -> None:
+        self._place = f"{url.host or 'localhost'}:{url.port or _POSTGRESQL_PORT}"
         self._engine = create_async_engine(
             url.set(drivername="postgresql+asyncpg"),
             pool_size=6,
@@ -255,6 +257,8 @@ class PostgresqlDatabase:
                 await self.write(prepare)
                 return
             except QueueError as error:
+                if isinstance(error, UnavailableError) and not str(error).startswith(_LOCKED):
+                    raise UnreachableServerError(f"PostgreSQL at {self._place} can't be reached: {error}") from error
                 if number + 1 == _MIGRATION_TRIES or not str(error).startswith(_LOCKED):
                     raise StartupError(f"the queue's database can't be used: {error}") from error
                 log.warning("migration_held_up", reason=str(error))
@@ -356,7 +360,7 @@ _POSTGRESQL_PASSING = ("40001", "40P01", "53300", "57P01", "57P02", "57P03", "55
 def _translated(error: BaseException) -> QueueError:
     cause = getattr(error, "orig", None) or error
     name = getattr(cause, "sqlite_errorname", "") or getattr(cause, "sqlstate", "") or ""
-    reason = f"{name or type(cause).__name__}: {cause}".splitlines()[0][:200]
+    reason = f"{name or type(cause).__name__}: {cause}".splitlines()[0][:200].rstrip(": ")
     if name == "SQLITE_FULL" or name in ("53100", "53200"):
         return StorageFullError(reason)
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or name in ("XX001", "XX002"):
