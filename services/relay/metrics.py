@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter as Tally
+from collections.abc import Callable, Iterator
+from heapq import nlargest
+from ipaddress import ip_address
+
 from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import REGISTRY, Collector
 
 from libs.runtime.metrics import show_build
 
@@ -68,3 +76,93 @@ SNAPSHOT_ERRORS = Counter(
     "posthouse_relay_snapshot_errors", "Snapshots that were refused; the one before stays in force."
 )
 SWEPT = Counter("posthouse_relay_swept", "Done since its time had come.", ["what"])
+
+# Destinations whose attempts are counted, and those of them that are shown.
+_COUNTED_DESTINATIONS = 1_000
+_SHOWN_DESTINATIONS = 20
+_PERIOD_SECONDS = 600.0
+
+
+class _DestinationTally:
+    """Attempts at one destination since the start, by result, and how many there were at the last two period ends."""
+
+    __slots__ = ("at_last_end", "at_previous_end", "by_result", "total")
+
+    def __init__(self) -> None:
+        self.by_result: dict[str, int] = {}
+        self.total = self.at_last_end = self.at_previous_end = 0
+
+    @property
+    def recent(self) -> int:
+        return self.total - self.at_previous_end
+
+
+class DestinationAttempts(Collector):
+    """Attempts by destination and result, of the 20 destinations with the most attempts in the last 10 to 20 minutes.
+
+    The number of series and the memory are bounded, although senders choose the destinations.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._tallies: dict[str, _DestinationTally] = {}
+        self._period_began_at = clock()
+
+    def add(self, destination: str, result: str) -> None:
+        """Counts one attempt at a recipient."""
+        tally = self._tallies.get(destination)
+        if tally is None:
+            tally = self._begin(destination)
+        tally.by_result[result] = tally.by_result.get(result, 0) + 1
+        tally.total += 1
+
+    def collect(self) -> Iterator[Metric]:
+        if self._clock() - self._period_began_at >= _PERIOD_SECONDS:
+            self._end_period()
+        family = CounterMetricFamily(
+            "posthouse_relay_destination_attempts",
+            "Attempts at a recipient by result, at the 20 destinations with the most attempts of late.",
+            labels=("destination", "result"),
+        )
+        attempts: Tally[tuple[str, str]] = Tally()
+        for destination, tally in nlargest(_SHOWN_DESTINATIONS, self._tallies.items(), key=lambda item: item[1].recent):
+            for result, count in tally.by_result.items():
+                attempts[without_login(destination), result] += count
+        for labels, count in attempts.items():
+            family.add_metric(labels, count)
+        yield family
+
+    def _begin(self, destination: str) -> _DestinationTally:
+        if len(self._tallies) >= _COUNTED_DESTINATIONS:
+            # Half of the room is made at once, so that the search for the busiest ones is rare.
+            busiest = nlargest(_COUNTED_DESTINATIONS // 2, self._tallies.items(), key=lambda item: item[1].recent)
+            self._tallies = dict(busiest)
+        self._tallies[destination] = tally = _DestinationTally()
+        return tally
+
+    def _end_period(self) -> None:
+        self._period_began_at = self._clock()
+        for tally in self._tallies.values():
+            tally.at_previous_end, tally.at_last_end = tally.at_last_end, tally.total
+
+
+DESTINATION_ATTEMPTS = DestinationAttempts()
+REGISTRY.register(DESTINATION_ATTEMPTS)
+
+
+def without_login(destination: str) -> str:
+    """The destination as a label of a metric: `relay:host:port:login` loses its login, all others stay as they are."""
+    kind, _, place = destination.partition(":")
+    if kind != "relay":
+        return destination
+    host, _, last = place.rpartition(":")
+    ends_in_port = last.isdecimal() and (":" not in host or _is_address(host))
+    return destination if ends_in_port else f"relay:{host}"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -14,10 +14,10 @@ from prometheus_client import REGISTRY
 
 import services.config_api.metrics
 import services.policy.metrics
-import services.relay.clock
-import services.relay.metrics  # noqa: F401 - as those above: what is imported is in the registry
+import services.relay.clock  # noqa: F401 - as those above: what is imported is in the registry
 from services.ingress.metrics import Metrics, MetricsCollector
 from services.policy.metrics import DecisionCounts
+from services.relay.metrics import DestinationAttempts
 from tests.deploy.test_observability import LABELS
 from tests.peers.process import program, run
 
@@ -51,7 +51,7 @@ def _known() -> dict[str, set[str]]:
         if hasattr(metric, "_labelnames"):
             found |= _series_of(metric._name, metric._type, metric._labelnames)
     ingress = MetricsCollector(Metrics(), dict, dict, dict)
-    for family in (*ingress.collect(), *DecisionCounts().collect()):
+    for family in (*ingress.collect(), *DecisionCounts().collect(), *DestinationAttempts().collect()):
         found |= _series_of(family.name, family.type, getattr(family, "_labelnames", ()))
     return found
 
@@ -133,6 +133,7 @@ def test_what_does_not_exist_is_found(expression: str, fault: str) -> None:
         "posthouse_policy_blocked_clients",
         "posthouse_relay_reports_total",
         "posthouse_relay_queue_destination_deliveries",
+        "posthouse_relay_destination_attempts_total",
         "posthouse_ingress_certificate_expiry_timestamp_seconds",
         "posthouse_policy_auth_total",
         "posthouse_relay_build_info",

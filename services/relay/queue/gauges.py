@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from ipaddress import ip_address
 
 import structlog
 
 from services.relay.clock import MICROSECONDS, Clock
-from services.relay.metrics import QUEUE_DELIVERIES, QUEUE_DESTINATION_DELIVERIES, QUEUE_OLDEST_AGE
+from services.relay.metrics import QUEUE_DELIVERIES, QUEUE_DESTINATION_DELIVERIES, QUEUE_OLDEST_AGE, without_login
 from services.relay.queue.database import Database, QueueError
 from services.relay.queue.depth import DestinationDepth, depth, longest
 
@@ -61,21 +60,3 @@ def _by_label(depths: list[DestinationDepth]) -> Counter[tuple[str, str]]:
         for state in _WAITING_STATES:
             deliveries[without_login(depth_there.destination), state] += getattr(depth_there, state)
     return deliveries
-
-
-def without_login(destination: str) -> str:
-    """The destination as a label of a metric: `relay:host:port:login` loses its login, all others stay as they are."""
-    kind, _, place = destination.partition(":")
-    if kind != "relay":
-        return destination
-    host, _, last = place.rpartition(":")
-    ends_in_port = last.isdecimal() and (":" not in host or _is_address(host))
-    return destination if ends_in_port else f"relay:{host}"
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -12,7 +12,7 @@ import structlog
 from libs.runtime import tracing
 from services.relay.clock import MICROSECONDS, Clock
 from services.relay.configuration.model import Configuration, key_of
-from services.relay.metrics import ATTEMPTS, DELIVERY_SECONDS, QUARANTINED, REPORTS
+from services.relay.metrics import ATTEMPTS, DELIVERY_SECONDS, DESTINATION_ATTEMPTS, QUARANTINED, REPORTS
 from services.relay.model.attempt import Outcome, Result, Route, RouteKind, Transport
 from services.relay.model.message import NewMessage, QueuedDelivery, QueuedMessage, Settled, domain_of, queue_id
 from services.relay.model.states import HELD_BY_ROUTE, Kind, State
@@ -248,9 +248,11 @@ class Attempts:
         for delivery, outcome, settled in zip(deliveries, outcomes, done.settled, strict=True):
             if outcome.result is Result.DELIVERED:
                 _DELIVERED.inc()
+                DESTINATION_ATTEMPTS.add(route.destination, "delivered")
                 DELIVERY_SECONDS.observe(max(0, now - message.stored_at) / MICROSECONDS)
             else:
                 _COUNTERS[outcome.result].inc()
+                DESTINATION_ATTEMPTS.add(route.destination, outcome.result.value)
             if self._attempt_log.enabled:
                 self._attempt_log.add(now, message, route, delivery, outcome, settled)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from prometheus_client.samples import Sample
 from sqlalchemy import text
 
@@ -10,7 +9,7 @@ from services.relay.clock import Clock
 from services.relay.metrics import QUEUE_DELIVERIES, QUEUE_DESTINATION_DELIVERIES, QUEUE_OLDEST_AGE
 from services.relay.queue.database import Database
 from services.relay.queue.depth import Depth, DestinationDepth, depth, longest
-from services.relay.queue.gauges import QueueFigures, without_login
+from services.relay.queue.gauges import QueueFigures
 from tests.relay.queue.test_claiming import NOW, SECOND, claimed, database, put, waiting
 
 __all__ = ["database"]
@@ -82,20 +81,3 @@ async def test_a_destination_is_shown_while_mail_waits_for_it(database: Database
 def _samples() -> list[Sample]:
     (family,) = QUEUE_DESTINATION_DELIVERIES.collect()
     return list(family.samples)
-
-
-@pytest.mark.parametrize(
-    ("destination", "label"),
-    [
-        ("domain:x.test", "domain:x.test"),
-        ("domain:[192.0.2.1]", "domain:[192.0.2.1]"),
-        ("hold", "hold"),
-        ("relay:smart.test:25", "relay:smart.test:25"),
-        ("relay:smart.test:25:alice@our.test", "relay:smart.test:25"),
-        ("relay:smart.test:25:12345", "relay:smart.test:25"),
-        ("relay:2001:db8::1:25", "relay:2001:db8::1:25"),
-        ("relay:2001:db8::1:25:alice", "relay:2001:db8::1:25"),
-    ],
-)
-def test_no_label_holds_a_login(destination: str, label: str) -> None:
-    assert without_login(destination) == label
