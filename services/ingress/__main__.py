@@ -7,7 +7,8 @@ import os
 import typer
 
 from libs.runtime import lifecycle
-from libs.runtime.lifecycle import Shutdown
+from libs.runtime.lifecycle import Shutdown, StartupError
+from libs.runtime.ports import unavailable_reason
 from libs.runtime.settings import begin
 from services.ingress import supervisor, worker
 from services.ingress.settings import Settings
@@ -19,12 +20,28 @@ async def main(shutdown: Shutdown) -> None:
     settings = begin(Settings)
     shutdown.allow(settings.stop_seconds)
     number = os.environ.get(supervisor.NUMBER_VARIABLE)
+    if number is None:
+        _check_ports(settings)
     if number is None and settings.workers > 1:
         # Made once, before several workers would make it at the same time.
         worker.certificate_files(settings)
         await supervisor.supervise(shutdown, settings.workers, settings.stop_seconds)
     else:
         await worker.serve(settings, shutdown, int(number or 0))
+
+
+def _check_ports(settings: Settings) -> None:
+    """Before any file is written (F16), and because workers would share a port with those of another ingress (F15)."""
+    ports = {
+        "smtp": settings.smtp_port,
+        "submission": settings.submission_port,
+        "submissions": settings.smtps_port,
+    }
+    for name, port in ports.items():
+        for host in settings.hosts:
+            reason = unavailable_reason(host, port) if port else ""
+            if reason:
+                raise StartupError(f"can't listen for {name} on {host} port {port}: {reason}")
 
 
 @app.command()

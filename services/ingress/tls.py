@@ -219,9 +219,16 @@ def _names(certificate: Path) -> list[str]:
 
 
 def self_signed(folder: Path, host_name: str, now: datetime.datetime) -> tuple[Path, Path]:
-    """A pair in `folder`, made when there is none or it is about to end. Raises StartupError."""
-    certificate, key = folder / "ingress.crt", folder / "ingress.key"
-    if certificate.exists() and key.exists() and _lasts(certificate, now):
+    """The pair of the data folder: one that somebody put there as ingress.crt and ingress.key, else a self-signed one.
+
+    The self-signed pair has a name of its own. It is made when there is none or it is about to end; a file that
+    Posthouse did not make is never written (F16). Raises StartupError.
+    """
+    placed = folder / "ingress.crt", folder / "ingress.key"
+    if all(path.exists() for path in placed) and not _made_here(placed[0], host_name):
+        return placed
+    certificate, key = folder / "self-signed.crt", folder / "self-signed.key"
+    if certificate.exists() and key.exists() and (_lasts(certificate, now) or not _made_here(certificate, host_name)):
         return certificate, key
     secret = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host_name[:64])])
@@ -252,6 +259,16 @@ def self_signed(folder: Path, host_name: str, now: datetime.datetime) -> tuple[P
         raise StartupError(f"can't write the self-signed certificate in {folder}: {error.strerror}") from error
     log.info("self_signed_certificate_made", file=str(certificate))
     return certificate, key
+
+
+def _made_here(certificate: Path, host_name: str) -> bool:
+    """Whether it is a certificate as `self_signed` makes them; one that can't be read is somebody else's."""
+    try:
+        loaded = x509.load_pem_x509_certificate(certificate.read_bytes())
+    except (OSError, ValueError):
+        return False
+    names = loaded.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return loaded.issuer == loaded.subject and [name.value for name in names] == [host_name[:64]]
 
 
 def _lasts(certificate: Path, now: datetime.datetime) -> bool:

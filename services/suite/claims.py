@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+from libs.runtime.ports import unavailable_reason
 from services.suite.topology import Process
 
 _LOCK_FILE = "lock"
@@ -52,24 +52,7 @@ def check_ports(processes: Sequence[Process]) -> None:
         for variable, port in process.ports.items()
         if port
         for host in process.listen_hosts
-        if (reason := _unavailable_reason(host, port))
+        if (reason := unavailable_reason(host, port))
     ]
     if problems:
         raise ClaimError("; ".join(problems))
-
-
-def _unavailable_reason(host: str, port: int) -> str:
-    """Why nobody can listen there now; empty: somebody can. A name of a host is left to the service."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            # As the services do: what is left of closed connections is in nobody's way.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            probe.bind((host, port))
-    except socket.gaierror:
-        return ""
-    except OSError as error:
-        return error.strerror or str(error)
-    return ""

@@ -158,12 +158,16 @@ async def test_c137_a_transaction_that_takes_too_long_is_cut_with_421(run: Run, 
     assert not relay.messages
 
 
-async def test_a_port_that_is_taken_is_said_and_ends_the_process(run: Run) -> None:
-    first = run()
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_port_that_is_taken_is_said_and_ends_the_process(run: Run, tmp_path: Path, workers: str) -> None:
+    """F15: several workers share their port, but not with those of another ingress. F16: nothing is written."""
+    first = run(INGRESS_WORKERS=workers)
     await first.greeted()
-    second = run(INGRESS_SMTP_PORT=str(first.port))
+    folder = tmp_path / "of the second"
+    second = run(INGRESS_SMTP_PORT=str(first.port), INGRESS_WORKERS=workers, POSTHOUSE_DATA_DIR=str(folder))
     assert await second.ended() == 1
     assert "can't listen for smtp" in second.process.log.read_text()
+    assert not (folder / "tls").exists()
 
 
 async def test_a_wrong_environment_ends_the_process(run: Run) -> None:

@@ -239,6 +239,29 @@ def test_it_is_kept_until_it_is_about_to_end(tmp_path: Path) -> None:
     assert certificate.read_bytes() != first
 
 
+@pytest.mark.parametrize("name", ["ingress", "self-signed"])
+def test_f16_a_pair_that_somebody_put_there_is_used_and_never_written(
+    tmp_path: Path, certificates: trustme.CA, name: str
+) -> None:
+    leaf = certificates.issue_cert("localhost", not_after=NOW + datetime.timedelta(days=3))
+    certificate, key = tmp_path / f"{name}.crt", tmp_path / f"{name}.key"
+    certificate.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
+    key.write_bytes(leaf.private_key_pem.bytes())
+    contents = certificate.read_bytes(), key.read_bytes()
+    assert self_signed(tmp_path, "localhost", NOW) == (certificate, key)
+    assert (certificate.read_bytes(), key.read_bytes()) == contents
+
+
+def test_f16_a_self_signed_pair_of_an_earlier_release_is_not_written_either(tmp_path: Path) -> None:
+    made = self_signed(tmp_path, "localhost", NOW)
+    earlier = tmp_path / "ingress.crt", tmp_path / "ingress.key"
+    for path, name in zip(made, earlier, strict=True):
+        path.rename(name)
+    contents = earlier[0].read_bytes()
+    assert self_signed(tmp_path, "localhost", NOW) == made
+    assert earlier[0].read_bytes() == contents
+
+
 async def test_a_client_that_renegotiates_gets_nowhere(ingress: Ingress) -> None:
     context = trusting_context()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
