@@ -248,6 +248,24 @@ def test_who_is_never_blocked(gateway: Gateway, kind: str) -> None:
     assert _guess(gateway, address, "alice") == ["250"]
 
 
+# max_refused_recipients
+
+
+def test_a_session_with_too_many_refused_recipients_is_closed(gateway: Gateway) -> None:
+    gateway.patch("advanced-security", {"max_refused_recipients": 3})
+    with gateway.connect() as client:
+        assert client.mail("bob@far.test") == "250"
+        assert [client.rcpt(f"nobody{number}@ours.test") for number in range(3)] == ["550 5.1.1"] * 3
+        assert client.rcpt("alice@ours.test") == "250"
+        assert client.rcpt("nobody@ours.test") == "421 4.7.0"
+        assert client.ended()
+    allowed = gateway.public_address()
+    gateway.access("allow", "ip", allowed)
+    with gateway.connect(address=allowed) as client:
+        assert client.mail("bob@far.test") == "250"
+        assert {client.rcpt(f"nobody{number}@ours.test") for number in range(20)} == {"550 5.1.1"}
+
+
 # max_junk_commands
 
 

@@ -63,6 +63,32 @@ def test_a_disabled_account_can_no_longer_log_in(gateway: Gateway) -> None:
         assert client.auth_plain("carol") == "535 5.7.8"
 
 
+@pytest.mark.parametrize("change", [{"enabled": False}, {"password": "another password"}])
+def test_f61_an_open_session_ends_when_its_account_changes(gateway: Gateway, change: dict[str, Any]) -> None:
+    [carol] = [one for one in gateway.read("accounts")["items"] if one["login"] == "carol"]
+    with gateway.connect() as client:
+        client.starttls()
+        assert client.auth_plain("carol") == "235 2.7.0"
+        assert client.mail("carol@ours.test") == "250"
+        world.change(gateway.suite, f"/v1/accounts/{carol['id']}", change)
+        # relay knows no passwords, and is handed no new snapshot for one.
+        gateway.settle("general")
+        assert client.rcpt(FAR) == "421 4.7.0"
+        assert client.ended()
+
+
+def test_f61_what_a_login_gave_ends_with_starttls(gateway: Gateway) -> None:
+    gateway.patch("general", {"smtp_auth": {"forbid_plaintext_auth_without_tls": False}})
+    with Client(gateway.public_address(), gateway.suite.submission_port) as client:
+        assert client.auth_plain() == "235 2.7.0"
+        assert client.starttls() == "220 2.0.0"
+        assert client.mail("x@far.test") == "530 5.7.0"
+    with gateway.connect() as client:
+        assert client.auth_plain() == "235 2.7.0"
+        assert client.starttls() == "220 2.0.0"
+        assert client.transaction(FAR, FAR) == "RCPT 554 5.7.1"
+
+
 def test_with_auth_switched_off_it_is_not_offered_and_only_trusted_clients_send_outward(gateway: Gateway) -> None:
     gateway.patch("general", {"smtp_auth": {"enabled": False}})
     with gateway.connect() as client:
