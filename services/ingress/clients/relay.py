@@ -15,6 +15,7 @@ from libs.runtime.endpoints import Endpoint
 from libs.smtp.reply import STORAGE, TRY_AGAIN
 from services.ingress import spans
 from services.ingress.clients import replica, wire
+from services.ingress.clients.refusals import Refusals
 from services.ingress.clients.replica import Replica
 from services.ingress.clients.replicas import Replicas
 from services.ingress.clients.stream import FrameStream
@@ -73,7 +74,7 @@ class RelayClient:
         self._pending: dict[str, _Pending] = {}
         # Of those, the ones that there is nobody for.
         self._waiting: list[_Pending] = []
-        self._refusals: deque[Refusal] = deque()
+        self._refusals = Refusals(_REFUSALS_KEPT)
         self._down_since = time.monotonic()
 
     @property
@@ -132,10 +133,8 @@ class RelayClient:
 
     def report(self, refusal: Refusal) -> None:
         """Records without waiting; dropped and counted under load."""
-        if len(self._refusals) >= _REFUSALS_KEPT:
+        if not self._refusals.add(refusal):
             self._metrics.refusals_dropped += 1
-            return
-        self._refusals.append(refusal)
         if self._usable:
             self._usable[0].stream.wake()
 
@@ -209,7 +208,7 @@ class RelayClient:
         taken: list[relay_pb2.RefusedMessage] = []
         octets = 0
         while self._refusals and len(taken) < _REFUSALS_PER_FRAME and octets < _FRAME_OCTETS:
-            refusal = self._refusals.popleft()
+            refusal = self._refusals.take()
             octets += _RECIPIENT_OCTETS * len(refusal.recipients)
             taken.append(wire.refused(refusal))
         return taken

@@ -1,0 +1,48 @@
+"""Refusals that wait to be told to relay: bounded in number, and no client's flood displaces what others were told."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from libs.smtp.network import neighbourhood
+from services.ingress.submission import Refusal
+
+
+class Refusals:
+    """At most `most`. They are taken in turns by the network of their client, of each in the order they came."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._count = 0
+        self._by_network: dict[str, deque[Refusal]] = {}
+
+    def __bool__(self) -> bool:
+        return self._count > 0
+
+    def add(self, refusal: Refusal) -> bool:
+        """False when one had to be dropped: this, or the newest of the network that has the most waiting."""
+        network = neighbourhood(refusal.client_address)
+        waiting = self._by_network.get(network)
+        full = self._count >= self._most
+        if full:
+            greediest = max(self._by_network, key=lambda each: len(self._by_network[each]))
+            if len(self._by_network[greediest]) <= (len(waiting) if waiting else 0) + 1:
+                return False
+            self._by_network[greediest].pop()
+            self._count -= 1
+        if waiting is None:
+            waiting = self._by_network[network] = deque()
+        waiting.append(refusal)
+        self._count += 1
+        return not full
+
+    def take(self) -> Refusal:
+        """The next one. Raises StopIteration when there is none."""
+        network = next(iter(self._by_network))
+        waiting = self._by_network.pop(network)
+        refusal = waiting.popleft()
+        self._count -= 1
+        if waiting:
+            # The others have their turn before its next one.
+            self._by_network[network] = waiting
+        return refusal
