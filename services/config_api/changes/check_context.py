@@ -16,11 +16,13 @@ import dns.rdatatype
 import dns.resolver
 import dns.reversename
 
+from libs.dns.resolv_conf import ResolvConf
 from services.config_api.resources.description import Body, MailHost
 from services.config_api.storage.documents import Store
 
 _QUESTION_SECONDS = 1.0
 _DNS_PORT = 53
+_SYSTEM_NAME_SERVERS = ResolvConf()
 _NO_RECORDS = (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer)
 
 
@@ -96,10 +98,9 @@ class StoredSurroundings:
 
     def _resolver(self, servers: Sequence[str]) -> dns.asyncresolver.Resolver:
         chosen = [_server(text) for text in servers or self._nameservers]
-        resolver = dns.asyncresolver.Resolver(configure=not chosen)
-        if chosen:
-            resolver.nameservers = [address for address, _ in chosen]
-            resolver.nameserver_ports = dict(chosen)
+        resolver = dns.asyncresolver.Resolver(configure=False)
+        resolver.nameservers = [address for address, _ in chosen] or list(_SYSTEM_NAME_SERVERS.addresses())
+        resolver.nameserver_ports = dict(chosen)
         resolver.lifetime = _QUESTION_SECONDS
         return resolver
 

@@ -7,7 +7,7 @@ import base64
 import binascii
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from dkim.util import InvalidTagValueList, parse_tag_value
 
+from libs.dns.resolv_conf import RESOLV_CONF, ResolvConf
 from libs.runtime.nameservers import addressed
 from libs.smtp.value import value
 from services.ingress.checks.places import NoPlaceError, Places
@@ -83,7 +84,7 @@ class KeyLookup:
     """
 
     def __init__(
-        self, nameservers: str, clock: Callable[[], float] = time.time, resolv_conf: Path = Path("/etc/resolv.conf")
+        self, nameservers: str, clock: Callable[[], float] = time.time, resolv_conf: Path = RESOLV_CONF
     ) -> None:
         """`nameservers`: host[:port], comma-separated; empty: the system's.
 
@@ -223,38 +224,26 @@ class _Resolvers:
     """The resolver of a setting, or one of the system's, made anew whenever its file changes."""
 
     def __init__(self, nameservers: tuple[dns.nameserver.Nameserver, ...], resolv_conf: Path) -> None:
-        self._path = resolv_conf
-        self._fixed = bool(nameservers)
-        self._state: tuple[int, int, int] | None = None
-        self._resolver: dns.asyncresolver.Resolver | None = None
-        if nameservers:
-            self._resolver = dns.asyncresolver.Resolver(configure=False)
-            self._resolver.nameservers = list(nameservers)
-            self._resolver.lifetime = _LOOKUP_SECONDS
+        self._fixed = list(nameservers)
+        self._system = ResolvConf(resolv_conf)
+        self._addresses: tuple[str, ...] = ()
+        self._resolver = _resolver(self._fixed)
 
     def current(self) -> dns.asyncresolver.Resolver | None:
         """None while the system names no name server (F08)."""
         if self._fixed:
             return self._resolver
-        try:
-            found = self._path.stat()
-        except OSError:
-            self._state = self._resolver = None
-            return None
-        state = (found.st_ino, found.st_mtime_ns, found.st_size)
-        if state != self._state:
-            self._state, self._resolver = state, self._read()
-        return self._resolver
+        addresses = self._system.addresses()
+        if addresses is not self._addresses:
+            self._addresses, self._resolver = addresses, _resolver(addresses)
+        return self._resolver if addresses else None
 
-    def _read(self) -> dns.asyncresolver.Resolver | None:
-        resolver = dns.asyncresolver.Resolver(configure=False)
-        try:
-            resolver.read_resolv_conf(str(self._path))
-        except (dns.exception.DNSException, OSError, ValueError):
-            log.warning("no_name_server", file=str(self._path))
-            return None
-        resolver.lifetime = _LOOKUP_SECONDS
-        return resolver
+
+def _resolver(servers: Sequence[str | dns.nameserver.Nameserver]) -> dns.asyncresolver.Resolver:
+    resolver = dns.asyncresolver.Resolver(configure=False)
+    resolver.nameservers = list(servers)
+    resolver.lifetime = _LOOKUP_SECONDS
+    return resolver
 
 
 @lru_cache(maxsize=4096)

@@ -7,6 +7,7 @@ import socket
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import dns.asyncresolver
@@ -17,6 +18,7 @@ import dns.rdatatype
 import dns.resolver
 import dns.ttl
 
+from libs.dns.resolv_conf import RESOLV_CONF, ResolvConf
 from libs.runtime.nameservers import addressed
 from libs.smtp.value import value
 from services.policy.lookups import datagram
@@ -51,10 +53,18 @@ class Resolver:
     """Asks the name servers given, or the system's."""
 
     def __init__(
-        self, nameservers: Sequence[tuple[str, int]], *, seconds: float, clock: Callable[[], float] = time.monotonic
+        self,
+        nameservers: Sequence[tuple[str, int]],
+        *,
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+        resolv_conf: Path = RESOLV_CONF,
     ) -> None:
         """`seconds`: for one question over all servers and tries."""
-        general = dns.asyncresolver.Resolver(configure=not nameservers)
+        general = dns.asyncresolver.Resolver(configure=False)
+        # The system's servers, where none are given, and which of them are in use.
+        self._system = None if nameservers else ResolvConf(resolv_conf)
+        self._system_addresses: tuple[str, ...] = ()
         if nameservers:
             general.nameservers = [dns.nameserver.Do53Nameserver(host, port) for host, port in nameservers]
         # Names are absolute: a search list would look up our own domain instead (C111).
@@ -115,6 +125,7 @@ class Resolver:
             asked = dns.name.from_text(name)
         except (dns.exception.DNSException, UnicodeError, ValueError):
             return Answer(Outcome.NONE, (), self._clock() + _LONGEST_NEGATIVE_TTL)
+        self._follow_system()
         ends = time.monotonic() + self._seconds
         failed = 0
         for server in self._servers:
@@ -134,6 +145,14 @@ class Resolver:
         if failed and failed == len(self._servers):
             return Answer(Outcome.NO_ANSWER, (), self._clock() + _NO_ANSWER_TTL)
         return await self._find_generally(asked, record_type, max(ends - time.monotonic(), 0.0))
+
+    def _follow_system(self) -> None:
+        if self._system is not None:
+            addresses = self._system.addresses()
+            if addresses is not self._system_addresses:
+                self._system_addresses = addresses
+                self._resolver.nameservers = list(addresses)
+                self._servers = _datagram_servers(self._resolver)
 
     async def _find_generally(self, asked: dns.name.Name, record_type: str, seconds: float) -> Answer:
         """With dnspython's resolver, which asks by TCP what is cut off."""

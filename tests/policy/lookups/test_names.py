@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -291,3 +292,16 @@ async def test_a_helo_that_is_no_name_is_asked_nothing_about(helo: bytes, dns_se
     async with serving(rules, dns=dns_server.address) as policy:
         assert replied(await policy.decide(made)) == ("accept" if helo.startswith(b"[") else "450 4.7.1")
     assert dns_server.queries == ()
+
+
+@pytest.mark.parametrize("text", ["", "# nothing but a comment\n", None])
+async def test_f08_without_name_servers_there_is_no_answer_until_there_are(tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "resolv.conf"
+    if text is not None:
+        path.write_text(text)
+    resolver = Resolver((), seconds=1, resolv_conf=path)
+    assert (await resolver.resolve("host.test", "A")).outcome is Outcome.NO_ANSWER
+    path.write_text("nameserver 192.0.2.53\n")
+    resolver._follow_system()
+    assert [str(server) for server in resolver._resolver.nameservers] == ["192.0.2.53"]
+    assert [address[0] for _, address in resolver._servers] == ["192.0.2.53"]

@@ -23,6 +23,7 @@ import dns.rdata
 import dns.rdatatype
 import dns.resolver
 
+from libs.dns.resolv_conf import ResolvConf
 from libs.smtp.value import value
 from services.relay.metrics import LOOKUPS
 
@@ -36,8 +37,6 @@ _ALIAS_LIMIT = 8
 _LOOKUP_SECONDS = 12.0
 # Of the time for a look-up, what one try at one server gets.
 _TRY_SHARE = 0.25
-# resolv.conf is read again after this time: networks change under a laptop.
-_SYSTEM_SECONDS = 60.0
 _EDNS_PAYLOAD = 1232
 
 
@@ -95,7 +94,8 @@ class Resolver:
         self._clock = clock
         self._cache: OrderedDict[tuple[tuple[str, ...], str, str], tuple[float, Lookup]] = OrderedDict()
         self._running: dict[tuple[tuple[str, ...], str, str], asyncio.Task[Lookup]] = {}
-        self._stubs: dict[tuple[str, ...], tuple[float, dns.asyncresolver.Resolver]] = {}
+        self._stubs: dict[tuple[str, ...], dns.asyncresolver.Resolver] = {}
+        self._system = ResolvConf()
         self._backend = dns.asyncbackend.get_backend("asyncio")
         for server in nameservers:
             parse_server(server)
@@ -172,22 +172,21 @@ class Resolver:
             return replace(asked, finding=Finding.NO_ANSWER, error=_reason(error)), 0
 
     def _stub(self, servers: tuple[str, ...]) -> dns.asyncresolver.Resolver:
+        servers = servers or self._system.addresses()
         kept = self._stubs.get(servers)
-        now = self._clock()
-        if kept is not None and (servers or now - kept[0] < _SYSTEM_SECONDS):
-            return kept[1]
+        if kept is not None:
+            return kept
         if len(self._stubs) > 100:
             self._stubs.clear()
-        stub = dns.asyncresolver.Resolver(configure=not servers)
-        if servers:
-            stub.nameservers = [
-                dns.nameserver.Do53Nameserver(address, port) for address, port in map(parse_server, servers)
-            ]
+        stub = dns.asyncresolver.Resolver(configure=False)
+        stub.nameservers = [
+            dns.nameserver.Do53Nameserver(address, port) for address, port in map(parse_server, servers)
+        ]
         stub.timeout, stub.lifetime = self._seconds * _TRY_SHARE, self._seconds
         stub.use_edns(0, 0, _EDNS_PAYLOAD)
         # AD in a query asks for AD in the answer (RFC 6840 5.7).
         stub.flags = dns.flags.RD | dns.flags.AD
-        self._stubs[servers] = (now, stub)
+        self._stubs[servers] = stub
         return stub
 
 

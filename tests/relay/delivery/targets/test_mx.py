@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from libs.dns.resolv_conf import ResolvConf
 from services.relay.delivery.targets.dns import Finding, HostsFile, Resolver, absolute, parse_server
 from services.relay.delivery.targets.mx import Exchangers, Ourselves, Targets, parse_literal
 from services.relay.delivery.targets.options import PROHIBITED_NETWORKS, networks, of_literals, own_addresses
@@ -531,3 +532,12 @@ def test_name_servers_are_addresses() -> None:
     with pytest.raises(ValueError, match=r"ns\.test"):
         Resolver(("ns.test",))
     assert absolute("a..b") is None
+
+
+async def test_f08_without_name_servers_there_is_no_answer(tmp_path: Path) -> None:
+    resolver = Resolver()
+    resolver._system = ResolvConf(tmp_path / "resolv.conf")
+    lookup = await resolver.lookup("host.test", "A")
+    assert (lookup.finding, lookup.error) == (Finding.NO_ANSWER, "no name server")
+    (tmp_path / "resolv.conf").write_text("nameserver 192.0.2.53\n")
+    assert str(resolver._stub(()).nameservers[0]) == "Do53:192.0.2.53@53"

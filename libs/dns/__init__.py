@@ -1,0 +1,1 @@
+"""What the services share about asking the DNS."""
