@@ -187,6 +187,14 @@ def test_every_alert_is_explained() -> None:
     assert [rule["alert"] for rule in RULES if f"`{rule['alert']}`" not in text] == []
 
 
+def test_every_event_that_is_explained_exists() -> None:
+    table = (ROOT / "docs/observability.md").read_text().partition("| event | service | says |")[2]
+    events = {event for line in table.splitlines() for event in re.findall(r"`([a-z_]+)`", line.split(" | ")[0])}
+    source = "".join(path.read_text() for folder in ("services", "libs") for path in (ROOT / folder).rglob("*.py"))
+    assert len(events) > 10
+    assert [event for event in sorted(events) if f'"{event}"' not in source] == []
+
+
 # Alerts that fire
 
 _AT = 'instance="i"'
