@@ -33,7 +33,9 @@ LABEL org.opencontainers.image.title="Posthouse" \
       org.opencontainers.image.licenses="Apache-2.0"
 RUN groupadd --gid 10001 posthouse \
     && useradd --uid 10001 --gid posthouse --no-create-home --shell /usr/sbin/nologin posthouse \
-    && install -d -o posthouse -g posthouse -m 0700 /var/lib/posthouse
+    && install -d -o posthouse -g posthouse -m 0700 /var/lib/posthouse /etc/posthouse/authority \
+       /etc/posthouse/certificates/config_api /etc/posthouse/certificates/policy \
+       /etc/posthouse/certificates/relay /etc/posthouse/certificates/ingress
 COPY --from=build /opt/posthouse /opt/posthouse
 ENV PATH=/opt/posthouse/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 POSTHOUSE_DATA_DIR=/var/lib/posthouse
 USER 10001:10001

@@ -26,6 +26,7 @@ from posthouse.config.v1 import config_pb2 as pb
 from posthouse.config.v1 import config_pb2_grpc
 
 from libs.runtime import rpc
+from libs.runtime.security import Security
 from services.config_api.resources.access_rules import ACCESS_RULES
 from services.config_api.resources.accounts import ACCOUNTS
 from services.config_api.storage.database import Database
@@ -120,17 +121,18 @@ async def fill(url: str, accounts: int, rules: int) -> float:
 
 
 @asynccontextmanager
-async def service(url: str, folder: Path) -> AsyncIterator[tuple[int, int, int, float]]:
-    """config_api as a process: (pid, HTTP port, gRPC port, seconds until ready)."""
-    http_port, grpc_port = free_port(), free_port()
+async def service(url: str, folder: Path) -> AsyncIterator[tuple[int, int, str, float]]:
+    """config_api as a process: (pid, HTTP port, gRPC address, seconds until ready)."""
+    http_port = free_port()
+    # Two processes share the folder.
+    listen = f"unix:{folder / 'run' / str(http_port)}.sock"
     environment = {
         **os.environ,
         "POSTHOUSE_DATA_DIR": str(folder),
         "CONFIG_API_DATABASE_URL": url,
         "CONFIG_API_ADMIN_KEY": KEY,
         "CONFIG_API_PORT": str(http_port),
-        "CONFIG_API_GRPC_PORT": str(grpc_port),
-        "CONFIG_API_METRICS_PORT": "0",
+        "CONFIG_API_GRPC_LISTEN": listen,
         "CONFIG_API_LOG_LEVEL": "warning",
     }
     began = time.monotonic()
@@ -143,7 +145,7 @@ async def service(url: str, folder: Path) -> AsyncIterator[tuple[int, int, int, 
                         break
                 except httpx.TransportError:
                     await asyncio.sleep(0.02)
-        yield process.pid, http_port, grpc_port, time.monotonic() - began
+        yield process.pid, http_port, listen, time.monotonic() - began
     finally:
         process.terminate()
         await process.wait()
@@ -175,8 +177,8 @@ def processor_seconds(pid: int) -> float:
 async def measure(name: str, url: str, folder: Path, accounts: int, rules: int, changes: int) -> Result:
     filled = await fill(url, accounts, rules)
     async with (
-        service(url, folder) as (pid, http_port, grpc_port, ready),
-        rpc.channel(f"127.0.0.1:{grpc_port}") as channel,
+        service(url, folder) as (pid, http_port, listen, ready),
+        rpc.channel(listen, Security(), "config_api") as channel,
         httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{http_port}", headers={"Authorization": f"Bearer {KEY}"}, timeout=60
         ) as api,
@@ -200,8 +202,8 @@ async def measure(name: str, url: str, folder: Path, accounts: int, rules: int, 
         elsewhere_cpu = 0.0
         if url.startswith("postgresql"):
             async with (
-                service(url, folder) as (other, _, other_port, _),
-                rpc.channel(f"127.0.0.1:{other_port}") as other_channel,
+                service(url, folder) as (other, _, other_listen, _),
+                rpc.channel(other_listen, Security(), "config_api") as other_channel,
             ):
                 there = config_pb2_grpc.ConfigurationStub(other_channel).WatchPolicy(pb.WatchRequest())
                 await whole(there)

@@ -88,7 +88,7 @@ def targets(peers: str = "grpc", **environment_too: str) -> Iterator[tuple[Targe
             "INGRESS_SMTP_PORT": str(port),
             "INGRESS_SUBMISSION_PORT": "0",
             "INGRESS_SMTPS_PORT": "0",
-            "INGRESS_METRICS_PORT": "0",
+            "POSTHOUSE_INSECURE_GRPC": "true",
             "INGRESS_MAX_CONNECTIONS": "12000",
             "INGRESS_POLICY_TARGET": f"127.0.0.1:{grpc_port}",
             "INGRESS_RELAY_TARGET": f"127.0.0.1:{grpc_port}",

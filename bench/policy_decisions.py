@@ -44,9 +44,10 @@ from services.policy.lookups.service import Lookups
 from services.policy.lookups.spf import SpfChecker
 from services.policy.metrics import DecisionCounts
 from services.policy.rules.model import Verdict
-from services.policy.servicer import SERVICE, PolicyServicer, Stream
+from services.policy.servicer import CALLERS, SERVICE, PolicyServicer, Stream
 from services.policy.snapshot import compile_snapshot
 from services.policy.verdict_log import VerdictLog
+from tests.peers import plain_grpc
 from tests.peers.dns import DnsServer
 from tests.peers.redis import Redis
 
@@ -191,8 +192,8 @@ async def _serve(ports: Connection, dns: str, state_url: str, kept: int) -> None
         if state_url == NOTHING:
             engine.decide = _accept  # type: ignore[method-assign, assignment]
         servicer = PolicyServicer(engine, Explainer(engine), "bench")
-        server = rpc.Server([SERVICE], servicer.register)
-        port = await server.start("127.0.0.1", 0)
+        server = rpc.Server({SERVICE: CALLERS}, servicer.register)
+        port = await plain_grpc.start(server)
         await store.start()
         ports.send(port)
         await stop.wait()
@@ -266,7 +267,7 @@ Way = Callable[[Any, list[policy_pb2.DecideRequest], int, float], Awaitable[Figu
 
 async def measure(port: int, process: int, seconds: float) -> None:
     mix = requests()
-    async with rpc.channel(f"127.0.0.1:{port}") as channel:
+    async with plain_grpc.channel(port) as channel:
         stub = policy_pb2_grpc.PolicyStub(channel)
         # Every client, name and look-up is met once before anything is measured.
         await over_stream(stub, mix, 100, 120.0, at_most=2 * len(mix))

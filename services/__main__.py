@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import importlib
 import importlib.metadata
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from libs.runtime.lifecycle import StartupError
 
 app = typer.Typer(
     name="posthouse",
@@ -47,22 +51,27 @@ def up(
     """Run the four services here, until Ctrl-C."""
     from libs.runtime import processors
     from services.suite import up as suite
+    from services.suite.sockets import sockets_of
     from services.suite.topology import TopologyError, lay_out, parse_replicas
 
     _check_environment()
     environment = suite.environment()
+    folder = suite.data_folder(environment)
     try:
-        processes = lay_out(
-            environment,
-            parse_replicas(replicas),
-            postgres_url=postgres,
-            redis_url=redis,
-            cpus=processors.usable(),
-        )
-    except TopologyError as error:
+        counts = parse_replicas(replicas)
+        with sockets_of(folder, environment, counts) as sockets:
+            processes = lay_out(
+                environment,
+                counts,
+                sockets=sockets,
+                postgres_url=postgres,
+                redis_url=redis,
+                cpus=processors.usable(),
+            )
+            as_json = environment["POSTHOUSE_LOG_FORMAT"] == "json"
+            raise SystemExit(asyncio.run(suite.up(processes, folder, as_json=as_json)))
+    except (StartupError, TopologyError) as error:
         raise SystemExit(f"posthouse: {error}") from error
-    as_json = environment["POSTHOUSE_LOG_FORMAT"] == "json"
-    raise SystemExit(asyncio.run(suite.up(processes, suite.data_folder(environment), as_json=as_json)))
 
 
 @app.command()
@@ -116,7 +125,6 @@ def install_systemd(
 def _check_environment() -> None:
     """Refuses variables that no service knows, before any is started. Puts secrets in that are given as files."""
     from libs.runtime import secrets, settings
-    from libs.runtime.lifecycle import SettingsError
     from services.config_api.settings import Settings as ConfigApiSettings
     from services.ingress.settings import Settings as IngressSettings
     from services.policy.settings import Settings as PolicySettings
@@ -132,9 +140,29 @@ def _check_environment() -> None:
         settings.drop_kubernetes_variables(os.environ)
         secrets.from_files(os.environ, [name for each in of_services for name in each.secret_variables()])
         settings.refuse_unknown(os.environ, frozenset().union(*(each.variables() for each in of_services)))
-    except SettingsError as error:
+    except StartupError as error:
         typer.echo(f"posthouse: {error}", err=True)
         raise SystemExit(error.status) from None
+
+
+@app.command()
+def certificates(
+    authority: Annotated[Path, typer.Argument(help="Folder of the authority and its key, which no service may read.")],
+    folder: Annotated[Path, typer.Argument(help="Folder with a folder for each service: its chain, key, authority.")],
+    days: Annotated[int, typer.Option(min=1, max=3650, help="Life of a service's certificate.")] = 365,
+    owner: Annotated[str, typer.Option(help="User who runs the services; needs root.")] = "",
+) -> None:
+    """Make or renew the certificates by which the services know each other over TCP. Run it again every week."""
+    from services.suite.certificates import renew
+
+    try:
+        done = renew(authority, folder, datetime.datetime.now(datetime.UTC), days=days, owner=owner)
+    except (StartupError, LookupError) as error:
+        raise SystemExit(f"posthouse: {error}") from error
+    for line in done or ["every certificate is good for a while yet"]:
+        typer.echo(line)
+    if not owner:
+        typer.echo(f"Services of this user can read the authority's key where they see {authority}: keep it from them.")
 
 
 def _service_command(service: str, summary: str) -> None:

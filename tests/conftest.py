@@ -6,6 +6,8 @@ import os
 
 # gRPC's fork handlers crash children that are started while its threads work; no child here uses gRPC before exec.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+# A service that a test starts alone is called over plain TCP on loopback. Whole suites use Unix sockets all the same.
+os.environ["POSTHOUSE_INSECURE_GRPC"] = "true"
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from libs.runtime.endpoints import Endpoint, Endpoints
-from libs.runtime.rpc import LONGEST_CALL_SECONDS, Dialer, TlsFiles
+from libs.runtime.endpoints import Endpoints
+from libs.runtime.rpc import LONGEST_CALL_SECONDS, Dialer
+from libs.runtime.security import Security
 
 # Names are looked up again when the last answer is older than this.
 _FRESH_SECONDS = 5.0
@@ -20,16 +21,17 @@ class NoReplicaError(Exception):
 
 
 class Dialers:
-    """The replicas that `targets` (host:port) stand for: every address of every name is one.
+    """The replicas of `service` that `targets` stand for: every Unix socket, and every address of every name.
 
     Each process calls them in an order of its own, so that not all processes call the same replica first.
     """
 
-    def __init__(self, targets: Sequence[str], tls: TlsFiles | None) -> None:
+    def __init__(self, service: str, targets: Sequence[str], security: Security) -> None:
+        self._service = service
         self._endpoints = Endpoints(targets)
-        self._tls = tls
+        self._security = security
         # In the order in which they are called.
-        self._dialers: dict[Endpoint, Dialer] = {}
+        self._dialers: dict[str, Dialer] = {}
         self._looked_up_at = float("-inf")
         self._look: asyncio.Task[None] | None = None
         # They close the dialers of replicas that are gone, on which calls may still be under way.
@@ -84,14 +86,14 @@ class Dialers:
         return asyncio.get_running_loop().time() - self._looked_up_at > _FRESH_SECONDS or not self._dialers
 
     async def _look_up(self) -> None:
-        endpoints = await self._endpoints.look_up()
+        targets = await self._endpoints.look_up()
         self._looked_up_at = asyncio.get_running_loop().time()
-        new = [endpoint for endpoint in endpoints if endpoint not in self._dialers]
+        new = [target for target in targets if target not in self._dialers]
         random.shuffle(new)
-        for endpoint in new:
-            self._dialers[endpoint] = Dialer(endpoint.address, self._tls, endpoint.name)
-        for endpoint in self._dialers.keys() - set(endpoints):
-            task = asyncio.create_task(_close_later(self._dialers.pop(endpoint)))
+        for target in new:
+            self._dialers[target] = Dialer(target, self._security, self._service)
+        for target in self._dialers.keys() - set(targets):
+            task = asyncio.create_task(_close_later(self._dialers.pop(target)))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 

@@ -7,60 +7,53 @@ import itertools
 import socket
 from collections.abc import Sequence
 from ipaddress import ip_address
-from typing import NamedTuple
 
 import structlog
+
+from libs.runtime.addresses import TcpAddress, UnixSocket, parse
 
 log = structlog.get_logger(__name__)
 
 _LOOKUP_SECONDS = 5.0
 
 
-class Endpoint(NamedTuple):
-    """One replica: its address as `host:port`, and the name that its certificate must be for."""
-
-    address: str
-    name: str
-
-
 class Endpoints:
-    """The replicas that `targets` (host:port, an IPv6 address in brackets) stand for: every address of every name."""
+    """The addresses of the replicas that `targets` (unix:PATH or host:port) stand for: every address of every name."""
 
     def __init__(self, targets: Sequence[str]) -> None:
-        self._fixed: list[Endpoint] = []
-        # The replicas of each (host, port) at the last look-up that brought any.
-        self._named: dict[tuple[str, str], list[Endpoint]] = {}
+        self._fixed: list[str] = []
+        # The replicas of each name at the last look-up that brought any.
+        self._named: dict[TcpAddress, list[str]] = {}
         for target in targets:
-            host, _, port = target.rpartition(":")
-            bare = host.strip("[]")
-            if _is_address(bare):
-                self._fixed.append(Endpoint(_address(bare, port), bare))
+            address = parse(target)
+            if isinstance(address, UnixSocket) or _is_ip(address.host):
+                self._fixed.append(str(address))
             else:
-                self._named[host, port] = []
+                self._named[address] = []
 
     @property
     def named(self) -> bool:
         """Whether some targets are names, whose addresses may change."""
         return bool(self._named)
 
-    async def look_up(self) -> tuple[Endpoint, ...]:
+    async def look_up(self) -> tuple[str, ...]:
         """The replicas as they are now, each once.
 
         A name that gets no answer, or none in time, keeps its last addresses: an outage of the name server is no
         outage of the replicas.
         """
-        await asyncio.gather(*(self._look_up_name(host, port) for host, port in self._named))
+        await asyncio.gather(*map(self._look_up_name, self._named))
         return tuple(dict.fromkeys(itertools.chain(self._fixed, *self._named.values())))
 
-    async def _look_up_name(self, host: str, port: str) -> None:
+    async def _look_up_name(self, named: TcpAddress) -> None:
         try:
             async with asyncio.timeout(_LOOKUP_SECONDS):
-                host_addresses = await addresses(host)
+                hosts = await addresses(named.host)
         except (OSError, TimeoutError, UnicodeError) as error:
-            if not self._named[host, port]:
-                log.warning("target_not_found", target=f"{host}:{port}", reason=type(error).__name__)
+            if not self._named[named]:
+                log.warning("target_not_found", target=str(named), reason=type(error).__name__)
             return
-        self._named[host, port] = [Endpoint(_address(address, port), host) for address in host_addresses]
+        self._named[named] = [str(TcpAddress(host, named.port)) for host in hosts]
 
 
 async def addresses(host: str) -> list[str]:
@@ -72,13 +65,9 @@ async def addresses(host: str) -> list[str]:
     return [str(answer[4][0]) for answer in answers]
 
 
-def _is_address(text: str) -> bool:
+def _is_ip(text: str) -> bool:
     try:
         ip_address(text)
     except ValueError:
         return False
     return True
-
-
-def _address(host: str, port: str) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

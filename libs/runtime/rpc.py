@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -16,8 +13,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
-from libs.runtime.certificates import load_pair, require_file
+from libs.runtime import addresses, socket_folder
+from libs.runtime.addresses import TcpAddress, UnixSocket
+from libs.runtime.authorisation import ANY_SERVICE, Authorisation, Callers
 from libs.runtime.lifecycle import StartupError
+from libs.runtime.security import INSECURE_WARNING, Security, ServerCredentials, service_dns_name
+from libs.runtime.socket_folder import SocketLock
 
 log = structlog.get_logger(__name__)
 
@@ -52,140 +53,119 @@ _CLIENT_OPTIONS: list[tuple[str, int | str]] = [
 LONGEST_CALL_SECONDS = 120.0
 
 
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """PEM files of one side of mutual TLS: own chain and key, and the authority the other side is checked against."""
-
-    certificate: Path
-    key: Path
-    authority: Path
-
-    def read(self) -> tuple[bytes, bytes, bytes]:
-        """(key, chain, authority). Raises StartupError when a file can't be read."""
-        try:
-            for path in (self.key, self.certificate, self.authority):
-                require_file(path)
-            return self.key.read_bytes(), self.certificate.read_bytes(), self.authority.read_bytes()
-        except OSError as error:
-            raise StartupError(f"gRPC TLS: {error.filename}: {error.strerror}") from error
-        except ValueError as error:
-            raise StartupError(f"gRPC TLS: {error}") from error
-
-    def check(self) -> None:
-        """Raises StartupError when the files can't be read, or certificate and key are no pair."""
-        self.read()
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        try:
-            load_pair(context, self.certificate, self.key)
-            context.load_verify_locations(self.authority)
-        except ValueError as error:
-            raise StartupError(f"gRPC TLS: {error}") from error
-        except OSError as error:
-            reason = getattr(error, "reason", "") or type(error).__name__
-            raise StartupError(f"gRPC TLS: {self.authority}: {reason}") from error
-
-    def state(self) -> tuple[tuple[int, int, int], ...]:
-        """Changes whenever one of the files does; empty while one is missing."""
-        try:
-            found = [path.stat() for path in (self.certificate, self.key, self.authority)]
-        except OSError:
-            return ()
-        return tuple((each.st_ino, each.st_mtime_ns, each.st_size) for each in found)
-
-
-class _ServerCredentials:
-    """What a server shows and demands at each handshake: the files as they are then; the last good ones when they
-    are no pair, which they are not while they are being replaced one by one.
-    """
-
-    def __init__(self, files: TlsFiles) -> None:
-        files.check()
-        self._files = files
-        self._state = files.state()
-        self._current = self._read()
-
-    def credentials(self) -> grpc.ServerCredentials:
-        return grpc.dynamic_ssl_server_credentials(self._current, self._fetch, require_client_authentication=True)
-
-    def _read(self) -> grpc.ServerCertificateConfiguration:
-        key, chain, authority = self._files.read()
-        return grpc.ssl_server_certificate_configuration([(key, chain)], root_certificates=authority)
-
-    def _fetch(self) -> grpc.ServerCertificateConfiguration:
-        """At each handshake, in one of gRPC's own threads."""
-        state = self._files.state()
-        if state != self._state:
-            try:
-                self._files.check()
-                self._current, self._state = self._read(), state
-                log.info("grpc_certificates_reloaded", certificate=str(self._files.certificate))
-            except StartupError as error:
-                log.error("grpc_certificates_unusable", reason=str(error))
-        return self._current
-
-
 class Server:
-    """A gRPC server with health and reflection. NOT_SERVING until `serving()` is called."""
+    """A gRPC server with health, and with reflection where that is wanted. NOT_SERVING until `serving()` is called."""
 
-    def __init__(self, service_names: Sequence[str], register: Callable[[grpc.aio.Server], None]) -> None:
-        self._names = ["", *service_names]
-        self._server = grpc.aio.server(options=_SERVER_OPTIONS)
+    def __init__(
+        self,
+        callers: Callers,
+        register: Callable[[grpc.aio.Server], None],
+        on_refused: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`callers`: for each service that `register` adds, and each of its methods, who may call it over TCP.
+
+        `on_refused` is called for each call that they do not allow.
+        """
+        self._on_refused = on_refused
+        self._callers = callers
+        self._register = register
+        self._server: grpc.aio.Server | None = None
         self._health = health_aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        register(self._server)
-        names = (*service_names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)
+        self._lock: SocketLock | None = None
 
-    async def start(self, host: str, port: int, tls: TlsFiles | None = None) -> int:
-        """Listens; returns the port (useful with 0). Raises StartupError when the address is taken."""
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    async def start(self, listen: str, security: Security) -> str:
+        """Listens on `unix:PATH` or `host:port`; returns that address, with the port that port 0 came to.
+
+        Raises StartupError when the address is taken or must not be served as `security` has it.
+        """
         try:
-            if tls is None:
-                bound = self._server.add_insecure_port(address)
+            security.require([listen])
+        except ValueError as error:
+            raise StartupError(str(error)) from error
+        address = addresses.parse(listen)
+        if isinstance(address, UnixSocket):
+            socket_folder.make(address.path.parent)
+            self._lock = SocketLock(address.path)
+        elif security.tls is None:
+            log.warning("grpc_is_insecure", listen=listen, warning=INSECURE_WARNING)
+        self._server = server = self._made(security if isinstance(address, TcpAddress) else Security())
+        try:
+            if isinstance(address, TcpAddress) and security.tls is not None:
+                port = server.add_secure_port(str(address), ServerCredentials(security.tls).credentials())
             else:
-                bound = self._server.add_secure_port(address, _ServerCredentials(tls).credentials())
+                port = server.add_insecure_port(str(address))
         except RuntimeError as error:
-            await self._server.stop(0)
+            await self.stop(0)
             raise StartupError(f"can't listen on {address}: is something else there?") from error
         await self.serving(False)
-        await self._server.start()
-        return bound
+        await server.start()
+        return str(TcpAddress(address.host, port) if isinstance(address, TcpAddress) else address)
+
+    def _made(self, security: Security) -> grpc.aio.Server:
+        health, reflected = health_pb2.DESCRIPTOR.services_by_name["Health"], reflection.SERVICE_NAME
+        callers: dict[str, Mapping[str, Collection[str]]] = {
+            **self._callers,
+            health.full_name: dict.fromkeys(health.methods_by_name, ANY_SERVICE),
+            reflected: {"ServerReflectionInfo": ANY_SERVICE},
+        }
+        interceptors = [] if security.tls is None else [Authorisation(callers, self._on_refused)]
+        server = grpc.aio.server(options=_SERVER_OPTIONS, interceptors=interceptors)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        self._register(server)
+        if security.reflection:
+            reflection.enable_server_reflection(tuple(callers), server)
+        return server
 
     async def serving(self, yes: bool) -> None:
         """What grpc.health.v1 answers, for every service of this process."""
         status = health_pb2.HealthCheckResponse.SERVING if yes else health_pb2.HealthCheckResponse.NOT_SERVING
-        for name in self._names:
+        for name in ("", *self._callers):
             await self._health.set(name, status)
 
     async def stop(self, grace_seconds: float) -> None:
         """Says NOT_SERVING, takes no new call, lets running ones end within `grace_seconds`."""
         await self._health.enter_graceful_shutdown()
-        await self._server.stop(grace_seconds)
+        if self._server is not None:
+            await self._server.stop(grace_seconds)
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
 
-def channel(target: str, tls: TlsFiles | None = None, name: str = "") -> grpc.aio.Channel:
-    """A channel to `host:port`, reconnecting by itself within 2 s at most. An IPv6 host stands in brackets.
+def channel(target: str, security: Security, service: str) -> grpc.aio.Channel:
+    """A channel to `unix:PATH` or `host:port`, reconnecting by itself within 2 s at most.
 
-    `name`: whose certificate the server must have, when that is not the target's host. The files are read now, so
-    a channel goes on with what they held. Raises StartupError when they can't be read.
+    Over TCP the server must show the certificate of `service`. The files are read now, so a channel goes on with what
+    they held. Raises StartupError when they can't be read, or when the target must not be called as `security` has it.
     """
-    if tls is None:
+    address = addresses.parse(target)
+    if isinstance(address, UnixSocket):
+        if address.path.parent.exists():
+            # Another user who made the folder would be given mail and secrets.
+            socket_folder.check(address.path.parent)
         return grpc.aio.insecure_channel(target, options=_CLIENT_OPTIONS)
-    key, chain, authority = tls.read()
+    try:
+        security.require([target])
+    except ValueError as error:
+        raise StartupError(str(error)) from error
+    if security.tls is None:
+        return grpc.aio.insecure_channel(target, options=_CLIENT_OPTIONS)
+    key, chain, authority = security.tls.read()
     credentials = grpc.ssl_channel_credentials(authority, key, chain)
-    options = [*_CLIENT_OPTIONS, ("grpc.ssl_target_name_override", name)] if name else _CLIENT_OPTIONS
+    options = [*_CLIENT_OPTIONS, ("grpc.ssl_target_name_override", service_dns_name(service))]
     return grpc.aio.secure_channel(target, credentials, options=options)
 
 
 class Dialer:
     """The channel to a target for calls now and then: made anew when the certificates have changed."""
 
-    def __init__(self, target: str, tls: TlsFiles | None, name: str = "") -> None:
-        """`name` as for `channel`."""
+    def __init__(self, target: str, security: Security, service: str) -> None:
+        """`service`: whose replica the target is."""
         self.target = target
-        self._name = name
-        self._tls = tls
-        self._state = tls.state() if tls is not None else ()
+        self._service = service
+        self._security = security
+        self._tls = security.tls
+        self._state = self._tls.state() if self._tls is not None else ()
         self._current: grpc.aio.Channel | None = None
         # Former channels, closed when the calls on them have ended.
         self._closing: set[asyncio.Task[None]] = set()
@@ -194,11 +174,11 @@ class Dialer:
         """Raises StartupError when the certificates can't be read at the first call."""
         state = self._tls.state() if self._tls is not None else ()
         if self._current is None:
-            self._current, self._state = channel(self.target, self._tls, self._name), state
+            self._current, self._state = channel(self.target, self._security, self._service), state
         elif state != self._state and self._tls is not None:
             try:
                 self._tls.check()
-                fresh = channel(self.target, self._tls, self._name)
+                fresh = channel(self.target, self._security, self._service)
             except StartupError as error:
                 # Half replaced, maybe: the next call looks again.
                 log.error("grpc_certificates_unusable", reason=str(error))
@@ -224,21 +204,6 @@ class Dialer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-
-def targets(text: str) -> tuple[str, ...]:
-    """The `host:port` targets of a comma-separated setting, in order.
-
-    Raises ValueError when one has no port.
-    """
-    found = tuple(part.strip() for part in text.split(",") if part.strip())
-    for target in found:
-        host, _, port = target.rpartition(":")
-        if not host or not port.isascii() or not port.isdigit():
-            raise ValueError(f"target must be host:port, not {target!r}")
-    if not found:
-        raise ValueError("at least one host:port target is needed")
-    return found
 
 
 def caught(error: grpc.aio.AioRpcError) -> str:

@@ -6,16 +6,15 @@ import difflib
 import os
 import re
 from collections.abc import Iterable, Mapping, MutableMapping
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import structlog
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from libs.runtime import logging, secrets
+from libs.runtime.grpc_settings import RENAMED, GrpcSettings
 from libs.runtime.lifecycle import SettingsError
-from libs.runtime.rpc import TlsFiles
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +33,7 @@ _KUBERNETES_NAME = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_POR
 _KUBERNETES_VALUE = re.compile(r"(tcp|udp|sctp)://")
 
 
-class ServiceSettings(BaseSettings):
+class ServiceSettings(GrpcSettings):
     """Settings of one service's process: environment variables with the service's prefix. Read once, frozen.
 
     An empty variable counts as not set, except for the fields in `empty_is_a_value`. A secret may also be given as the
@@ -49,17 +48,10 @@ class ServiceSettings(BaseSettings):
     secret_fields: ClassVar[frozenset[str]] = frozenset()
     listens_on_several_hosts: ClassVar[bool] = False
 
-    host: str = Field(default="127.0.0.1", description="Address to listen on.")
-    data_dir: Path = Field(
-        default=Path("var"), validation_alias="POSTHOUSE_DATA_DIR", description="Folder of the files that are kept."
-    )
     log_format: Literal["json", "console"] = Field(
         default="json", validation_alias="POSTHOUSE_LOG_FORMAT", description="json for programs, console for people."
     )
     log_level: str = Field(default="info", description="debug, info, warning, error or critical.")
-    grpc_cert: Path | None = Field(default=None, description="PEM chain for gRPC over mutual TLS.")
-    grpc_key: Path | None = Field(default=None, description="PEM key of that chain.")
-    grpc_ca: Path | None = Field(default=None, description="PEM authority that the other side is checked against.")
 
     @model_validator(mode="before")
     @classmethod
@@ -68,7 +60,7 @@ class ServiceSettings(BaseSettings):
             return values
         return {name: value for name, value in values.items() if value != "" or name in cls.empty_is_a_value}
 
-    @field_validator("host")
+    @field_validator("host", check_fields=False)
     @classmethod
     def _as_many_hosts_as_allowed(cls, host: str) -> str:
         if "," in host and not cls.listens_on_several_hosts:
@@ -81,21 +73,6 @@ class ServiceSettings(BaseSettings):
         if level.lower() not in logging.LEVELS:
             raise ValueError(f"must be one of {', '.join(logging.LEVELS)}")
         return level.lower()
-
-    @model_validator(mode="after")
-    def _whole_grpc_tls(self) -> Self:
-        files = (self.grpc_cert, self.grpc_key, self.grpc_ca)
-        if any(files) and not all(files):
-            prefix = self.prefix()
-            raise ValueError(f"{prefix}GRPC_CERT, {prefix}GRPC_KEY and {prefix}GRPC_CA are set together or not at all")
-        return self
-
-    @property
-    def grpc_tls(self) -> TlsFiles | None:
-        """The files for gRPC over mutual TLS; None: gRPC without TLS."""
-        if self.grpc_cert is None or self.grpc_key is None or self.grpc_ca is None:
-            return None
-        return TlsFiles(certificate=self.grpc_cert, key=self.grpc_key, authority=self.grpc_ca)
 
     @classmethod
     def prefix(cls) -> str:
@@ -191,6 +168,10 @@ def refuse_unknown(
     problems = []
     for name in sorted(environment):
         if name.upper() in right:
+            continue
+        if name.upper() in RENAMED and name.upper().startswith(prefixes):
+            present = RENAMED[name.upper()]
+            problems.append(f"{name} is not used any more: set {present} to unix:PATH or host:port")
             continue
         ours = name.upper().startswith(prefixes)
         if not ours and name.upper().startswith(PREFIXES):

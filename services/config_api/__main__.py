@@ -28,7 +28,7 @@ from services.config_api.clients import PolicyClient, RelayClient
 from services.config_api.http import openapi
 from services.config_api.http.authentication import Access, FailureLimit
 from services.config_api.http.context import Parts
-from services.config_api.metrics import CERTIFICATE_EXPIRY, DATABASE_UP, REVISION
+from services.config_api.metrics import CERTIFICATE_EXPIRY, DATABASE_UP, GRPC_CALLS_REFUSED, REVISION
 from services.config_api.secrets.passwords import PasswordHashing
 from services.config_api.secrets.sealing import Sealer, SealError, load_sealer
 from services.config_api.secrets.stored_secrets import Custody
@@ -55,16 +55,16 @@ async def main(shutdown: Shutdown) -> None:
     await run(settings, shutdown, _announce)
 
 
-Announce = Callable[[int, int], None]
+Announce = Callable[[int, str], None]
 
 
-def _announce(http_port: int, grpc_port: int) -> None:
-    log.info("ready", http_port=http_port, grpc_port=grpc_port)
+def _announce(http_port: int, grpc: str) -> None:
+    log.info("ready", http_port=http_port, grpc=grpc)
     service_manager.tell_ready()
 
 
 async def run(settings: Settings, shutdown: Shutdown, announce: Announce) -> None:
-    """The whole service, until shutdown; `announce` is told the HTTP and the gRPC port once both answer."""
+    """The whole service, until shutdown; `announce` is told HTTP's port and gRPC's address once both answer."""
     sealer = load_sealer(settings.secret_key.get_secret_value(), settings.data_dir)
     wake = asyncio.Event()
     async with _opened(Database(settings.url), shutdown) as database:
@@ -88,23 +88,24 @@ async def _serve(
     ready = _Ready()
     async with contextlib.AsyncExitStack() as dialers:
         policy, relay = [
-            await dialers.enter_async_context(Dialers(rpc.targets(of_service), settings.grpc_tls))
-            for of_service in (settings.policy_target, settings.relay_target)
+            await dialers.enter_async_context(Dialers(service, targets, settings.security))
+            for service, targets in (("policy", settings.policy_targets), ("relay", settings.relay_targets))
         ]
         parts = _parts(settings, store, sealer, feed, passwords, PolicyClient(policy), RelayClient(relay), ready)
         http = _HttpServer(settings, create_app(settings, parts))
-        grpc_server = rpc.Server([publisher.SERVICE], publisher.Publisher(feed, hits).register)
+        callers = {publisher.SERVICE: publisher.CALLERS}
+        grpc_server = rpc.Server(callers, publisher.Publisher(feed, hits).register, GRPC_CALLS_REFUSED.inc)
         metrics = MetricsServer(ready.report)
-        if settings.grpc_tls is not None:
-            show_expiry(CERTIFICATE_EXPIRY, settings.grpc_tls.certificate)
-        grpc_port = await grpc_server.start(settings.host, settings.grpc_port, settings.grpc_tls)
-        await metrics.start(settings.host, settings.metrics_port)
+        if settings.security.tls is not None:
+            show_expiry(CERTIFICATE_EXPIRY, settings.security.tls.certificate)
+        listening = await grpc_server.start(str(settings.grpc_address), settings.security)
+        await metrics.start(settings.metrics_host, settings.metrics_port)
         background.start(http.run(), "http")
         background.start(publisher.follow(feed, wake, ready.database_is), "follow")
         background.start(_keep_house(feed, hits, parts.access), "housekeeping")
         await grpc_server.serving(True)
         ready.serving = True
-        announce(http.port, grpc_port)
+        announce(http.port, listening)
         await shutdown.wait()
         ready.serving = False
         feed.close()

@@ -7,6 +7,9 @@ from prometheus_client import Counter, Gauge, Histogram
 from libs.runtime.metrics import show_build
 
 show_build("config_api")
+GRPC_CALLS_REFUSED = Counter(
+    "posthouse_config_api_grpc_calls_refused_total", "gRPC calls that were refused because of who called."
+)
 CERTIFICATE_EXPIRY = Gauge(
     "posthouse_config_api_certificate_expiry_timestamp_seconds",
     "When the first certificate of a file to end does so.",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from libs.runtime.addresses import Address, TcpAddress
+from libs.runtime.grpc_settings import ListenField, TargetField
 from libs.runtime.nameservers import addressed
-from libs.runtime.rpc import targets
 from libs.runtime.settings import ServiceSettings
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -26,16 +27,17 @@ class Settings(ServiceSettings):
     service: ClassVar[str] = "config_api"
 
     port: int = Field(default=8080, ge=0, le=65535)
-    grpc_port: int = Field(default=50053, ge=0, le=65535)
-    metrics_port: int = Field(default=9104, ge=0, le=65535)
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    # gRPC, apart from HTTP: unix:PATH or host:port.
+    grpc_listen: ListenField = ""
     # sqlite:///path or postgresql://user:password@host/database; empty: config.sqlite3 in the data folder.
     database_url: SecretStr = SecretStr("")
     # Accepted beside the keys in the database; empty: an admin key is made on the first run.
     admin_key: SecretStr = SecretStr("")
     # Secrets at rest are encrypted under it; empty: a key file in the data folder.
     secret_key: SecretStr = SecretStr("")
-    policy_target: str = "127.0.0.1:50051"
-    relay_target: str = "127.0.0.1:50052"
+    policy_target: TargetField = ""
+    relay_target: TargetField = ""
     # Reverse proxies whose X-Forwarded-For is believed, CIDR, comma-separated (C82).
     proxy_networks: str = ""
     # Wrong keys of one client in a minute; more are answered 429.
@@ -54,11 +56,11 @@ class Settings(ServiceSettings):
     def _addressed(cls, value: str) -> str:
         return addressed(value)
 
-    @field_validator("policy_target", "relay_target")
-    @classmethod
-    def _targets(cls, value: str) -> str:
-        targets(value)
-        return value
+    @model_validator(mode="after")
+    def _grpc_apart_from_http(self) -> Self:
+        if self.port and self.grpc_listen == str(TcpAddress(self.host, self.port)):
+            raise ValueError("CONFIG_API_GRPC_LISTEN cannot be the address of HTTP")
+        return self
 
     @field_validator("proxy_networks")
     @classmethod
@@ -89,6 +91,22 @@ class Settings(ServiceSettings):
     @property
     def ingress_ports(self) -> tuple[int, ...]:
         return (self.ingress_smtp_port, self.ingress_submission_port, self.ingress_smtps_port)
+
+    @property
+    def grpc_address(self) -> Address:
+        return self._listen(self.grpc_listen, "config_api")
+
+    @property
+    def policy_targets(self) -> tuple[str, ...]:
+        return self._targets(self.policy_target, "policy")
+
+    @property
+    def relay_targets(self) -> tuple[str, ...]:
+        return self._targets(self.relay_target, "relay")
+
+    @property
+    def grpc_targets(self) -> tuple[str, ...]:
+        return (*self.policy_targets, *self.relay_targets)
 
 
 def _parse_networks(text: str) -> tuple[Network, ...]:

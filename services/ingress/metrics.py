@@ -60,11 +60,16 @@ class Metrics:
     relay_seconds: Histogram = field(default_factory=Histogram)
     relay_failures: int = 0
     refusals_dropped: int = 0
+    grpc_calls_refused: int = 0
+
     data_seconds: Histogram = field(default_factory=Histogram)
     checks: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     check_seconds: defaultdict[str, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
     certificate_failures: int = 0
     handshake_failures: int = 0
+
+    def grpc_call_refused(self) -> None:
+        self.grpc_calls_refused += 1
 
 
 class MetricsCollector(Collector):
@@ -115,6 +120,11 @@ class MetricsCollector(Collector):
         yield _histogram("posthouse_ingress_relay_seconds", "Time until relay's acknowledgement.", m.relay_seconds)
         yield CounterMetricFamily(
             "posthouse_ingress_relay_failures", "Messages that relay did not store.", value=m.relay_failures
+        )
+        yield CounterMetricFamily(
+            "posthouse_ingress_grpc_calls_refused",
+            "gRPC calls that were refused because of who called.",
+            value=m.grpc_calls_refused,
         )
         yield CounterMetricFamily(
             "posthouse_ingress_refusals_dropped", "Refusals not recorded.", value=m.refusals_dropped

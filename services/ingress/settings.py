@@ -9,7 +9,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from libs.runtime import processors, rpc
+from libs.runtime import processors
+from libs.runtime.addresses import Address
+from libs.runtime.grpc_settings import ListenField, TargetField
 from libs.runtime.settings import ServiceSettings
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -29,14 +31,15 @@ class Settings(ServiceSettings):
     smtp_port: Port = 8025
     submission_port: Port = 8587
     smtps_port: Port = 8465
-    metrics_port: Port = 9101
-    # Processes on one port; each serves metrics on its own port, counted up from metrics_port.
+    # Processes on one port; each serves metrics on its own port, counted up from metrics_port, if that is set.
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     # Each worker keeps to one of these processors, as 0,2-4; empty: the system moves it about.
     cpus: Annotated[tuple[int, ...], NoDecode] = ()
 
-    policy_target: str = "127.0.0.1:50051"
-    relay_target: str = "127.0.0.1:50052"
+    # gRPC: unix:PATH or host:port. Each further worker listens on a path or port of its own.
+    listen: ListenField = ""
+    policy_target: TargetField = ""
+    relay_target: TargetField = ""
 
     # PEM files, several pairs separated by commas; the first pair serves clients that ask for no known name.
     tls_cert: str = ""
@@ -95,12 +98,6 @@ class Settings(ServiceSettings):
     def _cpus(cls, value: object) -> object:
         return processors.parse(value) if isinstance(value, str) else value
 
-    @field_validator("policy_target", "relay_target")
-    @classmethod
-    def _targets(cls, value: str) -> str:
-        rpc.targets(value)
-        return value
-
     @model_validator(mode="after")
     def _pairs(self) -> Settings:
         if len(self.certificate_files) != len(_paths(self.tls_cert)) or bool(self.tls_cert) != bool(self.tls_key):
@@ -121,6 +118,22 @@ class Settings(ServiceSettings):
     def certificate_files(self) -> tuple[tuple[Path, Path], ...]:
         """(certificate chain, key) of each pair."""
         return tuple(zip(_paths(self.tls_cert), _paths(self.tls_key), strict=False))
+
+    @property
+    def grpc_address(self) -> Address:
+        return self._listen(self.listen, "ingress")
+
+    @property
+    def policy_targets(self) -> tuple[str, ...]:
+        return self._targets(self.policy_target, "policy")
+
+    @property
+    def relay_targets(self) -> tuple[str, ...]:
+        return self._targets(self.relay_target, "relay")
+
+    @property
+    def grpc_targets(self) -> tuple[str, ...]:
+        return (*self.policy_targets, *self.relay_targets)
 
 
 def _paths(text: str) -> tuple[Path, ...]:

@@ -13,6 +13,7 @@ import structlog
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from libs.runtime import processors, rpc, service_manager
+from libs.runtime.addresses import of_worker
 from libs.runtime.certificates import CertificateFile
 from libs.runtime.lifecycle import Background, Shutdown, StartupError
 from libs.runtime.metrics import MetricsServer
@@ -49,11 +50,9 @@ class Worker:
         self._settings = settings
         self._number = number
         self.metrics = Metrics()
-        tls = settings.grpc_tls
-        self.policy = PolicyClient(
-            rpc.targets(settings.policy_target), tls, self.metrics, deadline=settings.policy_seconds
-        )
-        self.relay = RelayClient(rpc.targets(settings.relay_target), tls, self.metrics, deadline=settings.relay_seconds)
+        security = settings.security
+        self.policy = PolicyClient(settings.policy_targets, security, self.metrics, deadline=settings.policy_seconds)
+        self.relay = RelayClient(settings.relay_targets, security, self.metrics, deadline=settings.relay_seconds)
         self._certificates = _certificates(settings, self.metrics)
         self._checker = _checker(settings, self.metrics, elsewhere)
         self.services = Services(
@@ -74,11 +73,13 @@ class Worker:
             max_per_client=settings.max_connections_per_client,
             proxy_networks=settings.proxy_networks,
         )
-        self._grpc_certificate = CertificateFile(settings.grpc_tls.certificate) if settings.grpc_tls else None
+        self._grpc_certificate = CertificateFile(security.tls.certificate) if security.tls else None
         registry.register(
             MetricsCollector(self.metrics, self.listeners.open_sessions, self._streams, self._certificate_ends)
         )
         self._exposition = MetricsServer(self._missing, registry, optional=("open_files",))
+        # Health alone.
+        self._grpc = rpc.Server({}, lambda _: None, self.metrics.grpc_call_refused)
         self._background = Background(shutdown)
 
     async def start(self) -> None:
@@ -88,7 +89,9 @@ class Worker:
         background.start(self.relay.run(), "relay_stream")
         background.start(self._certificates.watch(), "certificates")
         background.start(self.listeners.watch(_sweep_seconds(settings)), "deadlines")
-        await self._exposition.start(settings.hosts[0], settings.metrics_port and settings.metrics_port + self._number)
+        metrics_port = settings.metrics_port and settings.metrics_port + self._number
+        await self._exposition.start(settings.metrics_host, metrics_port)
+        await self._grpc.start(str(of_worker(settings.grpc_address, self._number)), settings.security)
         ports = {
             Listener.SMTP: settings.smtp_port,
             Listener.SUBMISSION: settings.submission_port,
@@ -99,16 +102,19 @@ class Worker:
         for kind, port in ports.items():
             if port:
                 await self.listeners.listen(kind, settings.hosts, port, shared=settings.workers > 1)
+        await self._grpc.serving(True)
         names = {kind.label: port for kind, port in self.listeners.ports.items()}
         log.info("listening", worker=self._number, host=settings.host, ports=names)
         background.start(self._tell_ready(), "readiness")
 
     async def drain(self) -> None:
         """Lets sessions end."""
+        await self._grpc.serving(False)
         await self.listeners.drain(self._settings.drain_seconds)
 
     async def stop(self) -> None:
         await self._background.stop()
+        await self._grpc.stop(0)
         await self._exposition.stop()
         self._checker.close()
 

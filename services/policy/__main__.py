@@ -28,9 +28,9 @@ from services.policy.hits import HitCounts
 from services.policy.lookups.resolver import Resolver, nameservers
 from services.policy.lookups.service import Lookups
 from services.policy.lookups.spf import SpfChecker
-from services.policy.metrics import CERTIFICATE_EXPIRY, DecisionCounts
+from services.policy.metrics import CERTIFICATE_EXPIRY, GRPC_CALLS_REFUSED, DecisionCounts
 from services.policy.rules.model import Snapshot
-from services.policy.servicer import SERVICE, PolicyServicer
+from services.policy.servicer import CALLERS, SERVICE, PolicyServicer
 from services.policy.settings import Settings
 from services.policy.state.block_file import BlockFile
 from services.policy.state.memory import MemoryStore
@@ -72,12 +72,12 @@ async def main(shutdown: Shutdown) -> None:
         gc.freeze()
 
     gc.set_threshold(*_GC_THRESHOLDS)
-    dialers = Dialers(rpc.targets(settings.config_target), settings.grpc_tls)
+    dialers = Dialers("config_api", settings.grpc_targets, settings.security)
     ready = asyncio.Event()
     watch = ConfigurationWatch(dialers, SnapshotFile(settings.snapshot_path), use, ready)
     reporter = HitReporter(dialers, hits)
     servicer = PolicyServicer(engine, Explainer(engine), process)
-    server = rpc.Server([SERVICE], servicer.register)
+    server = rpc.Server({SERVICE: CALLERS}, servicer.register, GRPC_CALLS_REFUSED.inc)
 
     def readiness() -> Mapping[str, str]:
         return {"snapshot": "" if ready.is_set() else "no configuration yet", "redis": store.trouble}
@@ -87,15 +87,15 @@ async def main(shutdown: Shutdown) -> None:
     background = Background(shutdown)
     await store.start()
     await watch.start_from_file()
-    if settings.grpc_tls is not None:
-        show_expiry(CERTIFICATE_EXPIRY, settings.grpc_tls.certificate)
-    await server.start(settings.host, settings.port, settings.grpc_tls)
-    await metrics.start(settings.host, settings.metrics_port)
+    if settings.security.tls is not None:
+        show_expiry(CERTIFICATE_EXPIRY, settings.security.tls.certificate)
+    listening = await server.start(str(settings.grpc_address), settings.security)
+    await metrics.start(settings.metrics_host, settings.metrics_port)
     background.start(watch.run(), "configuration watch")
     background.start(reporter.run(), "hit reports")
     background.start(_serve_when_ready(server, ready), "readiness")
     background.start(keep_count(engine), "count of blocked clients")
-    log.info("policy_started", host=settings.host, port=settings.port)
+    log.info("policy_started", listen=listening)
 
     await shutdown.wait()
     await server.stop(_GRACE_SECONDS)

@@ -13,6 +13,9 @@ from libs.runtime.metrics import show_build
 from services.policy.rules.model import Action, ShadowOutcome, Stage, Verdict
 
 show_build("policy")
+GRPC_CALLS_REFUSED = Counter(
+    "posthouse_policy_grpc_calls_refused", "gRPC calls that were refused because of who called."
+)
 CERTIFICATE_EXPIRY = Gauge(
     "posthouse_policy_certificate_expiry_timestamp_seconds",
     "When the first certificate of a file to end does so.",

@@ -23,6 +23,14 @@ from services.policy.state.store import StoreAwayError
 log = structlog.get_logger(__name__)
 
 SERVICE = policy_pb2.DESCRIPTOR.services_by_name["Policy"].full_name
+# Which services may call each method.
+CALLERS = {
+    "Decide": {"ingress"},
+    "DecideStream": {"ingress"},
+    "Explain": {"config_api"},
+    "ListBlockedClients": {"config_api"},
+    "UnblockClient": {"config_api"},
+}
 _DEFAULT_PAGE = 100
 _LARGEST_PAGE = 1000
 

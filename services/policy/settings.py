@@ -8,7 +8,8 @@ from typing import ClassVar
 from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from libs.runtime import rpc
+from libs.runtime.addresses import Address
+from libs.runtime.grpc_settings import ListenField, TargetField
 from libs.runtime.settings import ServiceSettings
 
 
@@ -19,25 +20,16 @@ class Settings(ServiceSettings):
     service: ClassVar[str] = "policy"
     secret_fields: ClassVar[frozenset[str]] = frozenset({"state_url"})
 
-    port: int = Field(default=50051, ge=0, le=65535)
-    config_target: str = Field(
-        default="127.0.0.1:50053", description="config_api's gRPC, host:port, several by commas."
-    )
+    listen: ListenField = Field(default="", description="Where to serve gRPC: unix:PATH or host:port.")
+    config_target: TargetField = Field(default="", description="config_api's gRPC, several by commas.")
     state_url: str = Field(default="memory://", description="memory:// or redis://; replicas share one Redis.")
     state_seconds: float = Field(default=1.0, gt=0, le=60, description="For one call of Redis; then it counts as away.")
     nameservers: str = Field(default="", description="host[:port], several by commas; empty: the system's.")
-    metrics_port: int = Field(default=9102, ge=0, le=65535, description="0: off.")
     snapshot_file: Path | None = Field(
         default=None, description="Last good snapshot; default policy/snapshot in the data folder."
     )
     lookup_seconds: float = Field(default=8.0, gt=0, le=60, description="All look-ups of one decision together.")
     kept_sessions: int = Field(default=10_000, ge=0, description="Past sessions that Explain can be asked about.")
-
-    @field_validator("config_target")
-    @classmethod
-    def _targets(cls, value: str) -> str:
-        rpc.targets(value)
-        return value
 
     @field_validator("state_url")
     @classmethod
@@ -54,3 +46,11 @@ class Settings(ServiceSettings):
     @property
     def snapshot_path(self) -> Path:
         return self.snapshot_file or self.folder / "snapshot"
+
+    @property
+    def grpc_address(self) -> Address:
+        return self._listen(self.listen, "policy")
+
+    @property
+    def grpc_targets(self) -> tuple[str, ...]:
+        return self._targets(self.config_target, "config_api")

@@ -15,6 +15,9 @@ from prometheus_client.registry import REGISTRY, Collector
 from libs.runtime.metrics import show_build
 
 show_build("relay")
+GRPC_CALLS_REFUSED = Counter(
+    "posthouse_relay_grpc_calls_refused", "gRPC calls that were refused because of who called."
+)
 CERTIFICATE_EXPIRY = Gauge(
     "posthouse_relay_certificate_expiry_timestamp_seconds",
     "When the first certificate of a file to end does so.",

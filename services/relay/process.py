@@ -13,12 +13,12 @@ from libs.runtime.dialing import Dialers
 from libs.runtime.lifecycle import Background, Shutdown, StartupError, finished_within
 from libs.runtime.metrics import MetricsServer
 from services.relay.api.operator import Operator
-from services.relay.api.servicer import SERVICE, Explainer, RelayServicer
+from services.relay.api.servicer import CALLERS, SERVICE, Explainer, RelayServicer
 from services.relay.clock import Clock
 from services.relay.configuration.watch import ConfigurationWatch
 from services.relay.intake.disk_space import Storage
 from services.relay.intake.intake import Intake
-from services.relay.metrics import CERTIFICATE_EXPIRY
+from services.relay.metrics import CERTIFICATE_EXPIRY, GRPC_CALLS_REFUSED
 from services.relay.model.attempt import Transport
 from services.relay.queue.database import Database, QueueError, SqliteDatabase
 from services.relay.queue.gauges import QueueFigures
@@ -60,7 +60,7 @@ class Relay:
         self.clock = clock
         self.transport = transport
         octets = settings.memory_mb * _MEGABYTE
-        self._dialers = Dialers(rpc.targets(settings.config_target), settings.grpc_tls)
+        self._dialers = Dialers("config_api", settings.grpc_targets, settings.security)
         self.watch = ConfigurationWatch(self._dialers, settings.snapshot_path)
         self.identifiers = Identifiers(database)
         self.holder = Leaseholder(database, self.identifiers, clock, settings.lease_seconds)
@@ -116,7 +116,7 @@ class Relay:
             self.transport,
             wake,
         )
-        self._server = rpc.Server([SERVICE], servicer.register)
+        self._server = rpc.Server({SERVICE: CALLERS}, servicer.register, GRPC_CALLS_REFUSED.inc)
         self._metrics = MetricsServer(self._readiness)
         self._background = Background(shutdown)
 
@@ -130,13 +130,13 @@ class Relay:
         except QueueError as error:
             raise StartupError(f"the queue's database can't be used: {error}") from error
 
-    async def start(self) -> int:
-        """Begins to serve; the port of gRPC. Raises StartupError."""
+    async def start(self) -> str:
+        """Begins to serve; where gRPC listens. Raises StartupError."""
         settings, background = self._settings, self._background
-        if settings.grpc_tls is not None:
-            show_expiry(CERTIFICATE_EXPIRY, settings.grpc_tls.certificate)
-        port = await self._server.start(settings.host, settings.port, settings.grpc_tls)
-        await self._metrics.start(settings.host, settings.metrics_port)
+        if settings.security.tls is not None:
+            show_expiry(CERTIFICATE_EXPIRY, settings.security.tls.certificate)
+        listening = await self._server.start(str(settings.grpc_address), settings.security)
+        await self._metrics.start(settings.metrics_host, settings.metrics_port)
         background.start(self.identifiers.run(), "identifiers")
         background.start(self.holder.run(), "leases")
         background.start(self.committer.run(), "commits")
@@ -148,8 +148,8 @@ class Relay:
         background.start(QueueFigures(self.database, self.clock).run(), "figures")
         background.start(self.watch.run(), "configuration")
         self._until_configured()
-        log.info("ready", port=port, worker=self.holder.name)
-        return port
+        log.info("ready", listen=listening, worker=self.holder.name)
+        return listening
 
     async def close(self) -> None:
         """In order: no new mail, transactions end, what they came to is committed, leases are given back."""

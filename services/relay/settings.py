@@ -9,8 +9,9 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from libs.runtime import processors
+from libs.runtime.addresses import Address
+from libs.runtime.grpc_settings import ListenField, TargetField
 from libs.runtime.nameservers import addressed
-from libs.runtime.rpc import targets
 from libs.runtime.settings import ServiceSettings
 from services.relay.delivery import DeliveryOptions, networks, own_addresses
 from services.relay.delivery.targets.options import PROHIBITED_NETWORKS, of_literals
@@ -24,15 +25,16 @@ class Settings(ServiceSettings):
     # An empty list of networks lets direct mail go everywhere.
     empty_is_a_value: ClassVar[frozenset[str]] = frozenset({"prohibited_networks"})
 
-    port: int = Field(default=50052, ge=0, le=65535)
-    metrics_port: int = Field(default=9103, ge=0, le=65535)
-    config_target: str = "127.0.0.1:50053"
+    # gRPC: unix:PATH or host:port.
+    listen: ListenField = ""
+    config_target: TargetField = ""
     # The processors that it keeps to, the queue's threads excepted, as 0,2-4; empty: all of them.
     cpus: str = ""
     # sqlite:///path or postgresql://user:password@host/database; empty: queue.sqlite3 in the data folder.
     database_url: SecretStr = SecretStr("")
     # The last good configuration, for a start while config_api is away; empty: in the data folder.
     snapshot_file: str = ""
+
     # host[:port], comma-separated; empty: the system's.
     nameservers: str = ""
     mx_port: int = Field(default=25, ge=1, le=65535)
@@ -63,12 +65,6 @@ class Settings(ServiceSettings):
     @classmethod
     def _addressed(cls, value: str) -> str:
         return addressed(value)
-
-    @field_validator("config_target")
-    @classmethod
-    def _targets(cls, value: str) -> str:
-        targets(value)
-        return value
 
     @field_validator("prohibited_networks")
     @classmethod
@@ -105,6 +101,14 @@ class Settings(ServiceSettings):
     @property
     def snapshot_path(self) -> Path:
         return Path(self.snapshot_file) if self.snapshot_file else self.folder / "snapshot"
+
+    @property
+    def grpc_address(self) -> Address:
+        return self._listen(self.listen, "relay")
+
+    @property
+    def grpc_targets(self) -> tuple[str, ...]:
+        return self._targets(self.config_target, "config_api")
 
     def delivery_options(self) -> DeliveryOptions:
         return DeliveryOptions(

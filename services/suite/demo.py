@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import secrets
@@ -24,7 +25,8 @@ from rich.table import Table
 
 from services.suite.demo_peers import MailServer, Nameserver, self_signed
 from services.suite.output import ConsoleOutput
-from services.suite.topology import lay_out
+from services.suite.sockets import sockets_of
+from services.suite.topology import SERVICES, lay_out
 from services.suite.up import Suite, SuiteError
 
 HOST = "127.0.0.1"
@@ -33,6 +35,7 @@ SMARTHOST_LOGIN = "gateway"
 ALICE = "alice@ours.example"
 FATE_SECONDS = 30.0
 _PAUSE_SECONDS = 0.05
+_PREFIXES = ("POSTHOUSE_", *(f"{service.upper()}_" for service in SERVICES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,8 @@ async def run() -> int:
     with tempfile.TemporaryDirectory(prefix="posthouse-demo-") as name:
         folder = Path(name)
         try:
-            right = await _demonstrate(folder, console, lines.append)
+            with contextlib.ExitStack() as stack:
+                right = await _demonstrate(folder, stack, console, lines.append)
         except SuiteError as error:
             console.print(f"posthouse demo: {error}", markup=False)
             right = False
@@ -104,7 +108,9 @@ async def run() -> int:
     return 0 if right else 1
 
 
-async def _demonstrate(folder: Path, console: Console, print_line: Callable[[str], None]) -> bool:
+async def _demonstrate(
+    folder: Path, stack: contextlib.ExitStack, console: Console, print_line: Callable[[str], None]
+) -> bool:
     smarthost_password = secrets.token_urlsafe(12)
     mx = MailServer("mx.far.example")
     smarthost = MailServer("smart.example", self_signed(folder, "smart.example"), SMARTHOST_LOGIN, smarthost_password)
@@ -117,7 +123,8 @@ async def _demonstrate(folder: Path, console: Console, print_line: Callable[[str
     )
     mx_port, smarthost_port = await mx.start(MX_HOST, 0), await smarthost.start(HOST, 0)
     environment = _environment(folder, await nameserver.start(), mx_port)
-    processes = lay_out(environment)
+    sockets = stack.enter_context(sockets_of(folder, environment))
+    processes = lay_out(environment, sockets=sockets)
     suite = Suite(processes, folder, ConsoleOutput(print_line, max(len(process.name) for process in processes)))
     console.print("Starting the suite, a name server and two mail servers on loopback …")
     try:
@@ -139,12 +146,12 @@ async def _demonstrate(folder: Path, console: Console, print_line: Callable[[str
 
 def _environment(folder: Path, nameserver: str, mx_port: int) -> dict[str, str]:
     ports = (
-        *("CONFIG_API_PORT", "CONFIG_API_GRPC_PORT", "POLICY_PORT", "RELAY_PORT"),
+        "CONFIG_API_PORT",
         *("INGRESS_SMTP_PORT", "INGRESS_SUBMISSION_PORT", "INGRESS_SMTPS_PORT"),
     )
-    metrics = ("CONFIG_API", "POLICY", "RELAY", "INGRESS")
     return {
-        **os.environ,
+        # The settings of the suite that may run here are not the demonstration's.
+        **{name: value for name, value in os.environ.items() if not name.upper().startswith(_PREFIXES)},
         "POSTHOUSE_DATA_DIR": str(folder),
         "POLICY_NAMESERVERS": nameserver,
         "RELAY_NAMESERVERS": nameserver,
@@ -153,7 +160,6 @@ def _environment(folder: Path, nameserver: str, mx_port: int) -> dict[str, str]:
         # The demonstration's Internet is on loopback, where mail must never go otherwise.
         "RELAY_PROHIBITED_NETWORKS": "",
         **dict(zip(ports, map(str, _free_ports(len(ports))), strict=True)),
-        **{f"{prefix}_METRICS_PORT": "0" for prefix in metrics},
     }
 
 

@@ -1,10 +1,14 @@
-"""Which processes make up the suite, on which ports, and with which environment. Pure."""
+"""Which processes make up the suite, where they listen, and with which environment. Pure."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from libs.runtime import addresses
+from libs.runtime.addresses import TcpAddress, UnixSocket
 
 # Replicas on one machine: each listens this much above the one before it.
 PORT_STEP = 10
@@ -14,27 +18,39 @@ _KEEPING = ("ingress", "relay")
 
 SERVICES = ("config_api", "policy", "relay", "ingress")
 
-# variable -> default (DESIGN: "Defaults that a newcomer meets")
+# variable -> default; 0: off
 _PORTS: Mapping[str, Mapping[str, int]] = {
-    "config_api": {"CONFIG_API_PORT": 8080, "CONFIG_API_GRPC_PORT": 50053, "CONFIG_API_METRICS_PORT": 9104},
-    "policy": {"POLICY_PORT": 50051, "POLICY_METRICS_PORT": 9102},
-    "relay": {"RELAY_PORT": 50052, "RELAY_METRICS_PORT": 9103},
+    "config_api": {"CONFIG_API_PORT": 8080, "CONFIG_API_METRICS_PORT": 0},
+    "policy": {"POLICY_METRICS_PORT": 0},
+    "relay": {"RELAY_METRICS_PORT": 0},
     "ingress": {
         "INGRESS_SMTP_PORT": 8025,
         "INGRESS_SUBMISSION_PORT": 8587,
         "INGRESS_SMTPS_PORT": 8465,
-        "INGRESS_METRICS_PORT": 9101,
+        "INGRESS_METRICS_PORT": 0,
     },
 }
-# (variable, the service it points at, that service's port variable)
+# Where each service listens for gRPC.
+LISTEN_VARIABLES = {
+    "config_api": "CONFIG_API_GRPC_LISTEN",
+    "policy": "POLICY_LISTEN",
+    "relay": "RELAY_LISTEN",
+    "ingress": "INGRESS_LISTEN",
+}
+# (variable, the service that it points at)
 _TARGETS = (
-    ("INGRESS_POLICY_TARGET", "policy", "POLICY_PORT"),
-    ("INGRESS_RELAY_TARGET", "relay", "RELAY_PORT"),
-    ("POLICY_CONFIG_TARGET", "config_api", "CONFIG_API_GRPC_PORT"),
-    ("RELAY_CONFIG_TARGET", "config_api", "CONFIG_API_GRPC_PORT"),
-    ("CONFIG_API_POLICY_TARGET", "policy", "POLICY_PORT"),
-    ("CONFIG_API_RELAY_TARGET", "relay", "RELAY_PORT"),
+    ("INGRESS_POLICY_TARGET", "policy"),
+    ("INGRESS_RELAY_TARGET", "relay"),
+    ("POLICY_CONFIG_TARGET", "config_api"),
+    ("RELAY_CONFIG_TARGET", "config_api"),
+    ("CONFIG_API_POLICY_TARGET", "policy"),
+    ("CONFIG_API_RELAY_TARGET", "relay"),
 )
+_PREFIXES = {service: f"{service.upper()}_" for service in SERVICES}
+# Variables of another service that a service reads too: config_api recognises a relay host that is this gateway.
+_SHARED_VARIABLES: Mapping[str, tuple[str, ...]] = {
+    "config_api": ("INGRESS_SMTP_PORT", "INGRESS_SUBMISSION_PORT", "INGRESS_SMTPS_PORT"),
+}
 
 
 class TopologyError(Exception):
@@ -43,7 +59,7 @@ class TopologyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One child: a service and the ports and environment it gets."""
+    """One child: a service, where it listens, and the environment it gets."""
 
     service: str
     # policy, or policy-2 for the second replica
@@ -54,6 +70,8 @@ class Process:
     environment: Mapping[str, str] = field(repr=False)
     # Where it listens: several addresses, perhaps "0.0.0.0".
     listen_hosts: tuple[str, ...] = ()
+    # Where it is called by gRPC: unix:PATH or host:port.
+    grpc: str = ""
 
     @property
     def url_host(self) -> str:
@@ -64,13 +82,14 @@ def lay_out(
     environment: Mapping[str, str],
     replicas: Mapping[str, int] | None = None,
     *,
+    sockets: Path,
     postgres_url: str = "",
     redis_url: str = "",
     cpus: Sequence[int] = (),
 ) -> tuple[Process, ...]:
-    """The processes of the suite in the order of SERVICES, each replica with ports of its own.
+    """The processes of the suite in the order of SERVICES, each replica with ports and a socket of its own.
 
-    `cpus`: the machine's processors, if the suite may choose among them.
+    `sockets`: the folder of the Unix sockets. `cpus`: the machine's processors, if the suite may choose among them.
 
     `environment` is the user's: ports and addresses set there stay, and the targets between the services follow
     from them unless set too. Raises TopologyError.
@@ -79,6 +98,7 @@ def lay_out(
     _refuse_unshared(environment, counts, postgres_url, redis_url)
     hosts = {service: _listen_hosts(environment, service) for service in SERVICES}
     ports = {service: _ports(environment, service, counts[service]) for service in SERVICES}
+    listens = {service: _listens(environment, service, counts[service], sockets) for service in SERVICES}
     places = _places(environment, counts, cpus)
     shared = dict(environment)
     if postgres_url:
@@ -86,9 +106,9 @@ def lay_out(
         shared.setdefault("CONFIG_API_DATABASE_URL", postgres_url)
     if redis_url:
         shared.setdefault("POLICY_STATE_URL", redis_url)
-    for variable, service, port_variable in _TARGETS:
-        host = _reachable(hosts[service][0])
-        shared.setdefault(variable, ",".join(f"{host}:{replica[port_variable]}" for replica in ports[service]))
+    for variable, service in _TARGETS:
+        if not shared.get(variable):
+            shared[variable] = ",".join(_target(listen) for listen in listens[service])
     shared.setdefault("RELAY_OWN_ADDRESSES", ",".join(_listeners(hosts["ingress"], ports["ingress"])))
     return tuple(
         Process(
@@ -97,9 +117,11 @@ def lay_out(
             host=_reachable(hosts[service][0]).strip("[]"),
             listen_hosts=hosts[service],
             ports=of_replica,
+            grpc=_target(listens[service][number]),
             environment={
-                **shared,
+                **_of_service(service, shared),
                 **{variable: str(port) for variable, port in of_replica.items()},
+                LISTEN_VARIABLES[service]: str(listens[service][number]),
                 **_own_folder(shared, service, number),
                 **places.get((service, number), {}),
             },
@@ -107,6 +129,12 @@ def lay_out(
         for service in SERVICES
         for number, of_replica in enumerate(ports[service])
     )
+
+
+def longest_socket_name(replicas: Mapping[str, int], workers: int) -> str:
+    """The longest name that a socket of these processes has."""
+    names = [f"{_name(service, replicas.get(service, 1) - 1)}.{workers}.sock" for service in SERVICES]
+    return max(names, key=len)
 
 
 def parse_replicas(text: str) -> dict[str, int]:
@@ -137,6 +165,33 @@ def _refuse_unshared(
         raise TopologyError(
             f"{counts['policy']} replicas of policy need one Redis to share counters: give --redis or POLICY_STATE_URL"
         )
+
+
+def _of_service(service: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """Of the environment what concerns the service: neither the settings nor the secrets of the others."""
+    others = tuple(prefix for other, prefix in _PREFIXES.items() if other != service)
+    also = _SHARED_VARIABLES.get(service, ())
+    return {name: value for name, value in environment.items() if name in also or not name.upper().startswith(others)}
+
+
+def _listens(environment: Mapping[str, str], service: str, count: int, sockets: Path) -> tuple[addresses.Address, ...]:
+    """Where each replica listens for gRPC: on a Unix socket, unless the user chose otherwise."""
+    variable = LISTEN_VARIABLES[service]
+    try:
+        first = addresses.parse(environment.get(variable) or f"unix:{sockets / service}.sock")
+    except ValueError as error:
+        raise TopologyError(str(error)) from error
+    if isinstance(first, TcpAddress):
+        return tuple(replace(first, port=first.port + number * PORT_STEP) for number in range(count))
+    path = first.path
+    return tuple(UnixSocket(path.with_name(f"{_name(path.stem, number)}{path.suffix}")) for number in range(count))
+
+
+def _target(listen: addresses.Address) -> str:
+    """What the others call a service by that listens there."""
+    if isinstance(listen, UnixSocket):
+        return str(listen)
+    return str(replace(listen, host=_reachable(listen.host).strip("[]")))
 
 
 def _name(service: str, number: int) -> str:

@@ -17,6 +17,7 @@ from services.suite.children import Child
 from services.suite.claims import ClaimError, FolderLock, check_ports
 from services.suite.notices import Notices
 from services.suite.output import ConsoleOutput, JsonOutput, Output
+from services.suite.sockets import tell_folder
 from services.suite.topology import SERVICES, Process
 
 # So many starts in a row that did not come to a service that is ready end the suite.
@@ -58,6 +59,7 @@ class Suite:
         try:
             self._lock = FolderLock(self.run_folder)
             check_ports([child.process for child in self.children])
+            tell_folder(self.run_folder, [child.process.grpc for child in self.children if child.process.grpc])
         except ClaimError as error:
             raise SuiteError(str(error)) from None
         self._notices = Notices(self._on_ready, self._on_more_time)

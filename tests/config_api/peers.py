@@ -14,6 +14,7 @@ from posthouse.relay.v1 import relay_pb2 as relay
 from posthouse.relay.v1 import relay_pb2_grpc
 
 from libs.runtime import rpc
+from tests.peers import plain_grpc
 
 MESSAGE = relay.Message(
     queue_id="q1",
@@ -176,10 +177,10 @@ class FakeRelay(relay_pb2_grpc.RelayServicer):
 async def peers() -> AsyncIterator[tuple[FakePolicy, FakeRelay, dict[str, str]]]:
     """Both on free ports, and the settings that point at them."""
     fake_policy, fake_relay = FakePolicy(), FakeRelay()
-    policy_server = rpc.Server([], lambda server: policy_pb2_grpc.add_PolicyServicer_to_server(fake_policy, server))
-    relay_server = rpc.Server([], lambda server: relay_pb2_grpc.add_RelayServicer_to_server(fake_relay, server))
-    policy_port = await policy_server.start("127.0.0.1", 0)
-    relay_port = await relay_server.start("127.0.0.1", 0)
+    policy_server = rpc.Server({}, lambda server: policy_pb2_grpc.add_PolicyServicer_to_server(fake_policy, server))
+    relay_server = rpc.Server({}, lambda server: relay_pb2_grpc.add_RelayServicer_to_server(fake_relay, server))
+    policy_port = await plain_grpc.start(policy_server)
+    relay_port = await plain_grpc.start(relay_server)
     try:
         targets = {"policy_target": f"127.0.0.1:{policy_port}", "relay_target": f"127.0.0.1:{relay_port}"}
         yield fake_policy, fake_relay, targets

@@ -21,6 +21,7 @@ from libs.runtime.lifecycle import Shutdown
 from services.config_api.__main__ import run
 from services.config_api.settings import Settings
 from services.config_api.storage.database import Database
+from tests.peers.plain_grpc import INSECURE
 
 ADMIN_KEY = "an-admin-key-for-tests-of-config-api"
 NOWHERE = "127.0.0.1:1"
@@ -34,7 +35,7 @@ class Service:
     api: httpx.AsyncClient
     channel: grpc.aio.Channel
     http_port: int
-    grpc_port: int
+    grpc: str
     data_dir: Path
     url: str
 
@@ -83,8 +84,7 @@ def settings(url: str, data_dir: Path, **more: Any) -> Settings:
     """Settings for free ports; `more` by field name."""
     values: dict[str, Any] = {
         "port": 0,
-        "grpc_port": 0,
-        "metrics_port": 0,
+        "grpc_listen": "127.0.0.1:0",
         "database_url": url,
         "admin_key": ADMIN_KEY,
         "policy_target": NOWHERE,
@@ -100,18 +100,18 @@ def settings(url: str, data_dir: Path, **more: Any) -> Settings:
 async def running(url: str, data_dir: Path, **more: Any) -> AsyncIterator[Service]:
     """Starts it, ends it as SIGTERM would, and fails when it ended by itself."""
     shutdown = Shutdown()
-    ports: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
+    ports: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
     found = settings(url, data_dir, **more)
-    work = asyncio.create_task(run(found, shutdown, lambda http, rpc_port: ports.set_result((http, rpc_port))))
+    work = asyncio.create_task(run(found, shutdown, lambda http, grpc: ports.set_result((http, grpc))))
     try:
         async with asyncio.timeout(START_SECONDS):
             await asyncio.wait((work, ports), return_when=asyncio.FIRST_COMPLETED)
         if work.done():
             work.result()
-        http_port, grpc_port = ports.result()
+        http_port, grpc_address = ports.result()
         key = found.admin_key.get_secret_value()
         async with (
-            rpc.channel(f"127.0.0.1:{grpc_port}") as channel,
+            rpc.channel(grpc_address, INSECURE, "config_api") as channel,
             httpx.AsyncClient(
                 base_url=f"http://127.0.0.1:{http_port}",
                 headers={"Authorization": f"Bearer {key}"},
@@ -120,7 +120,7 @@ async def running(url: str, data_dir: Path, **more: Any) -> AsyncIterator[Servic
                 verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             ) as api,
         ):
-            yield Service(api, channel, http_port, grpc_port, data_dir, url)
+            yield Service(api, channel, http_port, grpc_address, data_dir, url)
     finally:
         shutdown.request("end of test")
         await work

@@ -16,6 +16,7 @@ from libs.runtime.dialing import Dialers
 from services.config_api.clients import PolicyClient
 from services.config_api.problems import Problem
 from tests.config_api.peers import FakePolicy
+from tests.peers import plain_grpc
 from tests.peers.ports import free_address, free_port
 
 
@@ -35,15 +36,15 @@ async def replicas() -> AsyncIterator[tuple[str, str, str]]:
     found = [away]
     async with AsyncExitStack() as stack:
         for fake in (FakePolicy(), Remembering()):
-            server = rpc.Server([], partial(policy_pb2_grpc.add_PolicyServicer_to_server, fake))
-            found.append(f"127.0.0.1:{await server.start('127.0.0.1', 0)}")
+            server = rpc.Server({}, partial(policy_pb2_grpc.add_PolicyServicer_to_server, fake))
+            found.append(f"127.0.0.1:{await plain_grpc.start(server)}")
             stack.push_async_callback(server.stop, 0)
         yield found[0], found[1], found[2]
 
 
 async def explain(session_id: str, *targets: str) -> int:
     """The revision, or the status of the problem."""
-    async with Dialers(targets, None) as dialers:
+    async with Dialers("policy", targets, plain_grpc.INSECURE) as dialers:
         try:
             answer = await PolicyClient(dialers).explain(policy_pb2.ExplainRequest(session_id=session_id))
         except Problem as problem:
@@ -74,8 +75,8 @@ async def test_a_name_of_several_addresses_is_several_replicas(monkeypatch: pyte
         return hosts
 
     monkeypatch.setattr(endpoints, "addresses", addresses)
-    server = rpc.Server([], partial(policy_pb2_grpc.add_PolicyServicer_to_server, Remembering()))
-    await server.start(hosts[1], port)
+    server = rpc.Server({}, partial(policy_pb2_grpc.add_PolicyServicer_to_server, Remembering()))
+    await plain_grpc.start(server, port, hosts[1])
     assert await explain("known", f"policy:{port}") == 3
     await server.stop(0)
     assert await explain("known", f"policy:{port}") == 503

@@ -71,8 +71,8 @@ class Containers:
 
     def start(self, name: str) -> PeerProcess:
         """One of our own services or jobs, as its container begins; does not wait for it."""
-        service = _SERVICES[name]
-        return self._spawn(name, [sys.executable, "-m", "services", *service["command"]], self._environment(name))
+        command = [self._here(name, word) for word in _SERVICES[name]["command"]]
+        return self._spawn(name, [sys.executable, "-m", "services", *command], self._environment(name))
 
     def start_redis(self) -> PeerProcess:
         *shell, script = _SERVICES["redis"]["command"]
@@ -148,6 +148,8 @@ class Containers:
                 found[variable] = str(self.port(name, int(value)))
             elif variable.endswith("_HOST"):
                 found[variable] = LOOPBACK
+            elif variable.endswith("_LISTEN"):
+                found[variable] = f"{LOOPBACK}:{self.port(name, int(value.rpartition(':')[2]))}"
             else:
                 found[variable] = self._here(name, str(value)).replace(_INNER, f"{LOOPBACK}/32")
         return found
@@ -155,6 +157,7 @@ class Containers:
     def _here(self, name: str, text: str) -> str:
         """A text of the container `name` with what is written in it for the addresses and folders of this machine."""
         text = _OPTIONAL.sub(r"\1", text).replace("$$", "$").replace("/run/secrets/", f"{self._folder}/secrets/")
+        text = text.replace("/etc/posthouse/", f"{self._folder}/etc/")
         text = _OWN.sub(f"{name}:", text).replace("@postgres/", "@postgres:5432/")
         return _NAMED.sub(
             lambda found: f"{LOOPBACK}:{self.port(found[1].replace(_RESOLVER, 'unbound'), int(found[2]))}", text

@@ -15,6 +15,7 @@ import services.ingress.settings
 import services.policy.settings
 import services.relay.settings
 from libs.runtime.settings import ServiceSettings
+from services.suite.topology import LISTEN_VARIABLES
 from tests.deploy.compose_schema import CONDITIONS, FILE, faults
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +32,8 @@ OURS = {name: service for name, service in COMPOSE["services"].items() if servic
 @pytest.mark.parametrize("name", OURS)
 def test_every_variable_is_one_that_the_service_reads(name: str) -> None:
     service = OURS[name]
-    assert service.get("environment", {}).keys() <= SETTINGS[service["command"][0]].variables()
+    settings = SETTINGS.get(service["command"][0])
+    assert service.get("environment", {}).keys() <= (settings.variables() if settings else frozenset())
 
 
 def test_replicas_are_as_many_as_the_topology_asks() -> None:
@@ -55,7 +57,7 @@ def test_containers_are_hardened(name: str) -> None:
 def test_everything_that_serves_is_watched_and_limited() -> None:
     for name, service in COMPOSE["services"].items():
         assert {"cpus", "memory"} <= service["deploy"]["resources"]["limits"].keys(), name
-        if "migrate" not in service.get("command", []):
+        if not {"migrate", "certificates"} & set(service.get("command", [])):
             assert service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL"), name
             assert service["restart"] == "unless-stopped", name
 
@@ -72,9 +74,9 @@ def test_targets_are_every_replica_of_a_service_by_name(name: str) -> None:
     for variable, value in OURS[name].get("environment", {}).items():
         if variable.endswith("_TARGET"):
             of_service = {"POLICY": "policy", "RELAY": "relay", "CONFIG": "config_api"}[variable.split("_")[-2]]
-            port = "CONFIG_API_GRPC_PORT" if of_service == "config_api" else f"{of_service.upper()}_PORT"
+            listen = LISTEN_VARIABLES[of_service]
             replicas = {
-                f"{other}:{service['environment'][port]}"
+                f"{other}:{service['environment'][listen].removeprefix('0.0.0.0:')}"
                 for other, service in OURS.items()
                 if service["command"] == [of_service]
             }
@@ -155,9 +157,28 @@ def test_only_mail_is_published_to_the_world() -> None:
 def test_migrations_run_before_the_replicas() -> None:
     for name, service in OURS.items():
         if service["command"] in (["config_api"], ["relay"]):
-            (job,) = service["depends_on"]
+            (job,) = service["depends_on"].keys() - {"certificates"}
             assert COMPOSE["services"][job]["command"] == [service["command"][0], "migrate"], name
             assert service["depends_on"][job] == {"condition": "service_completed_successfully"}
+
+
+@pytest.mark.parametrize("name", [name for name, service in OURS.items() if len(service["command"]) == 1])
+def test_each_service_has_its_own_certificate_and_no_other(name: str) -> None:
+    service = OURS[name]
+    (of_service,) = service["command"]
+    assert service["depends_on"]["certificates"] == {"condition": "service_completed_successfully"}
+    folder = f"/etc/posthouse/certificates/{of_service}"
+    volume = f"certificates-{of_service.replace('_', '-')}"
+    assert [each for each in service["volumes"] if not each.endswith(":/var/lib/posthouse")] == [
+        f"{volume}:{folder}:ro"
+    ]
+    assert f"{volume}:{folder}" in OURS["certificates"]["volumes"]
+    for variable, file in (("CERT", "chain.pem"), ("KEY", "key.pem"), ("CA", "authority.pem")):
+        assert service["environment"][f"{of_service.upper()}_GRPC_{variable}"] == f"{folder}/{file}"
+    holders = [
+        other for other, each in OURS.items() if any("authority:" in volume for volume in each.get("volumes", []))
+    ]
+    assert holders == ["certificates"], "no service can read the authority's key"
 
 
 def test_secrets_are_files_and_every_one_is_declared() -> None:
@@ -166,9 +187,9 @@ def test_secrets_are_files_and_every_one_is_declared() -> None:
     assert all(set(secret) == {"file"} for secret in COMPOSE["secrets"].values())
     for service in COMPOSE["services"].values():
         for variable, value in service.get("environment", {}).items():
-            assert not re.search("PASSWORD|SECRET|KEY|URL", variable) or str(value).startswith("/run/secrets/"), (
-                variable
-            )
+            assert not re.search("PASSWORD|SECRET|KEY|URL", variable) or str(value).startswith(
+                ("/run/secrets/", "/etc/posthouse/certificates/")
+            ), variable
 
 
 def test_the_balancer_sends_to_every_ingress_with_proxy_protocol() -> None:

@@ -18,9 +18,9 @@ from tests.peers.process import program, run, until
 pytestmark = pytest.mark.e2e
 
 CLIENT = "127.0.2.7"
-# In the order that `depends_on` leaves: those of the second row wait for the jobs.
-AT_ONCE, JOBS = ("ingress-1", "policy-1"), ("migrate-config", "migrate-queue")
-AFTER_JOBS = ("config-api-1", "relay-1")
+# In the order that `depends_on` leaves: everybody waits for the certificates, and some for the migrations too.
+CERTIFICATES, MIGRATIONS = "certificates", ("migrate-config", "migrate-queue")
+AFTER_CERTIFICATES, AFTER_MIGRATIONS = ("ingress-1", "policy-1"), ("config-api-1", "relay-1")
 PASSWORD = "correct horse battery"
 
 
@@ -45,12 +45,14 @@ def test_the_services_of_compose_take_mail_as_their_files_say(containers: Contai
     containers.start_redis()
     containers.start_resolver()
     containers.start_balancer()
-    jobs = [containers.start(name) for name in (*AT_ONCE, *JOBS)][-len(JOBS) :]
-    for job in jobs:
-        assert job.wait() == 0, job.log_tail()
-    for name in AFTER_JOBS:
+    for starting, jobs in (((), (CERTIFICATES,)), (AFTER_CERTIFICATES, MIGRATIONS)):
+        for name in starting:
+            containers.start(name)
+        for job in [containers.start(name) for name in jobs]:
+            assert job.wait() == 0, job.log_tail()
+    for name in AFTER_MIGRATIONS:
         containers.start(name)
-    for name in (*AFTER_JOBS, *AT_ONCE, "postgres", "redis", "unbound", "balancer"):
+    for name in (*AFTER_CERTIFICATES, *AFTER_MIGRATIONS, "postgres", "redis", "unbound", "balancer"):
         until(lambda name=name: containers.healthy(name), f"{name} is healthy", pause=0.1)  # type: ignore[misc]
 
     configure(containers, tmp_path / "mail")

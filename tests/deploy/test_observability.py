@@ -384,8 +384,8 @@ def test_a_service_alone_says_what_it_waits_for(
             "INGRESS_SUBMISSION_PORT": "0",
             "INGRESS_SMTPS_PORT": "0",
         },
-        "policy": {"POLICY_CONFIG_TARGET": nowhere, "POLICY_PORT": str(free_port())},
-        "relay": {"RELAY_CONFIG_TARGET": nowhere, "RELAY_PORT": str(free_port())},
+        "policy": {"POLICY_CONFIG_TARGET": nowhere},
+        "relay": {"RELAY_CONFIG_TARGET": nowhere},
     }
     process = PeerProcess(
         [sys.executable, "-m", f"services.{service}"],
@@ -396,6 +396,7 @@ def test_a_service_alone_says_what_it_waits_for(
             "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto'}",
             "POSTHOUSE_DATA_DIR": str(tmp_path),
             f"{service.upper()}_METRICS_PORT": str(port),
+            f"{service.upper()}_LISTEN": f"{LOOPBACK}:0",
             **addresses[service],
             **environment,
         },

@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-import grpc
 from posthouse.relay.v1 import relay_pb2 as pb
 from posthouse.relay.v1 import relay_pb2_grpc
 
@@ -177,7 +176,7 @@ def kill_at_random(
 def history(suite: Suite) -> dict[str, pb.Message]:
     """Every finished message by its queue id; none is there twice, and none is in the queue as well."""
     found: dict[str, pb.Message] = {}
-    with grpc.insecure_channel(f"{suite.host}:{suite.port('RELAY_PORT')}") as channel:
+    with suite.channel("relay") as channel:
         stub = relay_pb2_grpc.RelayStub(channel)
         token = ""
         while True:

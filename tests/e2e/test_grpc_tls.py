@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import datetime
 import re
+import shutil
 import smtplib
 from collections.abc import Iterator
-from pathlib import Path
 
-import grpc
 import httpx
 import pytest
-import trustme
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from services.suite.topology import Process
+from services.suite.topology import SERVICES
 from tests.e2e import world
 from tests.peers.process import until
 from tests.peers.smtp_sink import SmtpSink
@@ -22,59 +19,28 @@ from tests.peers.suite import Suite
 
 pytestmark = pytest.mark.e2e
 
-_PREFIXES = ("CONFIG_API", "POLICY", "RELAY", "INGRESS")
 
-
-class TlsSuite(Suite):
-    """Everyone's files are in `tls`; asked as a peer with a certificate of the authority."""
-
-    def __init__(self, tls: Path) -> None:
-        self.tls = tls
-        self.replace(2031)
-        files = {"CERT": tls / "chain", "KEY": tls / "key", "CA": tls / "authority"}
-        super().__init__({f"{prefix}_GRPC_{name}": str(path) for prefix in _PREFIXES for name, path in files.items()})
-
-    def replace(self, year: int) -> None:
-        """A new authority, and a new certificate for everyone, which ends with the beginning of that year."""
-        authority = trustme.CA()
-        leaf = authority.issue_cert("127.0.0.1", not_after=datetime.datetime(year, 1, 1, tzinfo=datetime.UTC))
-        (self.tls / "key").write_bytes(leaf.private_key_pem.bytes())
-        (self.tls / "chain").write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
-        (self.tls / "authority").write_bytes(authority.cert_pem.bytes())
-
-    def certificate_ends(self) -> list[int]:
-        """The years in which the certificates that the services show in their metrics end, one a service."""
-        years = []
-        for prefix in _PREFIXES:
-            url = f"http://{self.host}:{self.port(f'{prefix}_METRICS_PORT')}/metrics"
-            sample = (
-                rf'certificate_expiry_timestamp_seconds{{certificate="{re.escape(str(self.tls / "chain"))}"}} (\S+)'
-            )
-            ends = re.findall(sample, httpx.get(url, timeout=60).text)
-            years += [datetime.datetime.fromtimestamp(float(end), datetime.UTC).year for end in ends]
-        return years
-
-    def _serving(self, layout: Process, variable: str) -> bool:
-        key, chain, authority = ((self.tls / name).read_bytes() for name in ("key", "chain", "authority"))
-        credentials = grpc.ssl_channel_credentials(authority, key, chain)
-        with grpc.secure_channel(f"{layout.host}:{layout.ports[variable]}", credentials) as channel:
-            try:
-                answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=60)
-            except grpc.RpcError:
-                return False
-            return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+def certificate_ends(suite: Suite) -> list[datetime.datetime]:
+    """When the certificates end that the services show in their metrics, one a service."""
+    assert suite.certificates is not None
+    ends = []
+    for service in SERVICES:
+        url = f"http://{suite.host}:{suite.port(f'{service.upper()}_METRICS_PORT')}/metrics"
+        path = suite.certificates.files(service).certificate
+        sample = rf'certificate_expiry_timestamp_seconds{{certificate="{re.escape(str(path))}"}} (\S+)'
+        shown = re.findall(sample, httpx.get(url, timeout=60).text)
+        ends += [datetime.datetime.fromtimestamp(float(end), datetime.UTC) for end in shown]
+    return ends
 
 
 @pytest.fixture
-def suite(tmp_path: Path) -> Iterator[TlsSuite]:
-    with TlsSuite(tmp_path) as running:
+def suite() -> Iterator[Suite]:
+    with Suite(secured=True) as running:
         yield running
         print(running.logs[-20_000:])
 
 
-def test_mail_flows_over_mutual_tls_whose_certificates_are_replaced_under_it(
-    suite: TlsSuite, smtp_sink: SmtpSink
-) -> None:
+def test_mail_flows_over_mutual_tls_whose_certificates_are_replaced_under_it(suite: Suite, smtp_sink: SmtpSink) -> None:
     world.trust_loopback(suite)
     world.relay_everything_to(suite, smtp_sink.port)
     world.until_in_force(suite)
@@ -86,9 +52,14 @@ def test_mail_flows_over_mutual_tls_whose_certificates_are_replaced_under_it(
 
     send()
     smtp_sink.wait_for_messages(1)
-    assert suite.certificate_ends() == [2031] * 4
-    suite.replace(2032)
-    assert suite.certificate_ends() == [2032] * 4
+    assert suite.certificates is not None
+    (first,) = set(certificate_ends(suite))
+    # A new authority, which knows nothing of the former one.
+    shutil.rmtree(suite.folder / "tls" / "authority")
+    suite.certificates.renew(days=500)
+    ends = certificate_ends(suite)
+    assert len(ends) == len(SERVICES)
+    assert min(ends) > first
     # What is open stays, and what connects anew does so with the new ones: here relay, and so everyone who calls it.
     send()
     suite.restart("relay")

@@ -115,6 +115,8 @@ def cluster(_postgres: Postgres, _redis: Redis) -> Iterator[Cluster]:
         postgres_url=_postgres.create_database(),
         redis_url=_redis.url,
         by_command=True,
+        # As on several machines.
+        secured=True,
     )
     ingress = {
         name: {

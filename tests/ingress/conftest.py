@@ -121,7 +121,7 @@ async def start(tmp_path: Path, policy: FakePolicy, relay: FakeRelay) -> AsyncIt
                 "smtp_port": smtp,
                 "submission_port": submission,
                 "smtps_port": smtps,
-                "metrics_port": 0,
+                "listen": "127.0.0.1:0",
                 "policy_target": f"127.0.0.1:{policy.port}",
                 "relay_target": f"127.0.0.1:{relay.port}",
                 "drain_seconds": 5,

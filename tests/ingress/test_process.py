@@ -92,6 +92,7 @@ def run(tmp_path: Path, policy: FakePolicy, relay: FakeRelay) -> Iterator[Run]:
             "INGRESS_SUBMISSION_PORT": str(submission),
             "INGRESS_SMTPS_PORT": str(smtps),
             "INGRESS_METRICS_PORT": str(metrics),
+            "INGRESS_LISTEN": "127.0.0.1:0",
             "INGRESS_POLICY_TARGET": f"127.0.0.1:{policy.port}",
             "INGRESS_RELAY_TARGET": f"127.0.0.1:{relay.port}",
             **changes,

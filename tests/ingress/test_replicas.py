@@ -25,6 +25,7 @@ from tests.fakes.policy import FakePolicy, reject
 from tests.fakes.relay import FakeRelay
 from tests.ingress.client import Client
 from tests.ingress.conftest import Ingress, Start
+from tests.peers import plain_grpc
 from tests.peers.ports import free_port
 
 
@@ -37,8 +38,8 @@ class Policy(FakePolicy):
         self._serving = serving
 
     async def start(self, port: int = 0) -> None:
-        self._rpc = rpc.Server([], lambda server: policy_pb2_grpc.add_PolicyServicer_to_server(self, server))
-        await self._rpc.start("127.0.0.1", port or self.port)
+        self._rpc = rpc.Server({}, lambda server: policy_pb2_grpc.add_PolicyServicer_to_server(self, server))
+        await plain_grpc.start(self._rpc, port or self.port)
         await self._rpc.serving(self._serving)
 
     async def stop(self, grace: float = 0) -> None:
@@ -56,8 +57,8 @@ class Relay(FakeRelay):
         self.port = free_port()
 
     async def start(self, port: int = 0) -> None:
-        self._rpc = rpc.Server([], lambda server: relay_pb2_grpc.add_RelayServicer_to_server(self, server))
-        await self._rpc.start("127.0.0.1", port or self.port)
+        self._rpc = rpc.Server({}, lambda server: relay_pb2_grpc.add_RelayServicer_to_server(self, server))
+        await plain_grpc.start(self._rpc, port or self.port)
         await self._rpc.serving(True)
 
     async def stop(self, grace: float = 0) -> None:
@@ -318,11 +319,11 @@ async def test_names_that_come_to_mean_others_are_followed(start: Start, monkeyp
     first, second = FakePolicy(), FakePolicy()  # type: ignore[abstract]
     servers = []
     for host, fake in (("127.0.0.1", first), ("127.0.0.2", second)):
-        server = rpc.Server([], lambda server, fake=fake: policy_pb2_grpc.add_PolicyServicer_to_server(fake, server))  # type: ignore[misc]
-        await server.start(host, port)
+        server = rpc.Server({}, lambda server, fake=fake: policy_pb2_grpc.add_PolicyServicer_to_server(fake, server))  # type: ignore[misc]
+        await plain_grpc.start(server, port, host)
         await server.serving(True)
         servers.append(server)
-    ingress = await start(policy_target=f"policy.test:{port}")
+    ingress = await start(policy_target=f"localhost:{port}")
     client = await ingress.client()
     session_id = first.requests[0].session.id
     table[:] = ["127.0.0.2"]
@@ -433,7 +434,7 @@ async def test_no_frame_of_questions_outgrows_a_message() -> None:
 
 
 async def test_no_frame_of_refusals_outgrows_a_message() -> None:
-    client = RelayClient(("127.0.0.1:1",), None, Metrics(), deadline=1)
+    client = RelayClient(("127.0.0.1:1",), plain_grpc.INSECURE, Metrics(), deadline=1)
     recipients = tuple(b"r" * 320 for _ in range(1000))
     for _ in range(400):
         client.report(

@@ -20,10 +20,11 @@ def read(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
 def test_a_newcomer_sets_nothing() -> None:
     settings = Settings()
     ports = (settings.smtp_port, settings.submission_port, settings.smtps_port, settings.metrics_port)
-    assert ports == (8025, 8587, 8465, 9101)
-    assert (settings.host, settings.workers, settings.policy_target) == ("127.0.0.1", 1, "127.0.0.1:50051")
+    assert ports == (8025, 8587, 8465, 0)
+    assert (settings.host, settings.workers) == ("127.0.0.1", 1)
+    assert settings.policy_targets == (f"unix:{Path.cwd()}/var/run/policy.sock",)
     assert settings.certificate_files == ()
-    assert settings.grpc_tls is None
+    assert settings.security.tls is None
 
 
 def test_lists_and_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,13 +44,13 @@ def test_lists_and_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.hosts == ("0.0.0.0", "::")
     assert settings.proxy_networks == (ip_network("10.0.0.0/8"), ip_network("2001:db8::/32"))
     assert settings.certificate_files == ((Path("/a.crt"), Path("/a.key")), (Path("/b.crt"), Path("/b.key")))
-    assert settings.grpc_tls is not None
-    assert settings.grpc_tls.authority == Path("/ca.crt")
+    assert settings.security.tls is not None
+    assert settings.security.tls.authority == Path("/ca.crt")
 
 
 def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = read(monkeypatch, INGRESS_GRPC_CERT="", INGRESS_PROXY_NETWORKS="", INGRESS_SMTP_PORT="")
-    assert (settings.grpc_tls, settings.proxy_networks, settings.smtp_port) == (None, (), 8025)
+    assert (settings.security.tls, settings.proxy_networks, settings.smtp_port) == (None, (), 8025)
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,11 @@ import grpc
 import httpx
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from services.suite.topology import PORT_STEP, Process, lay_out
+from libs.runtime.security import service_dns_name
+from services.suite.topology import LISTEN_VARIABLES, PORT_STEP, Process, lay_out
 from tests.peers.ports import LOOPBACK, free_run
 from tests.peers.process import DEADLINE_SECONDS, PeerError, PeerProcess, descendants, runs, send_all, until
+from tests.peers.service_certificates import ServiceCertificates
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 60.0
@@ -30,9 +32,9 @@ _ASK_SECONDS = 5.0
 _PAUSE_SECONDS = 0.05
 # Each service's port variables; a replica's are PORT_STEP above the one before.
 _PORTS: Mapping[str, tuple[str, ...]] = {
-    "config_api": ("CONFIG_API_PORT", "CONFIG_API_GRPC_PORT", "CONFIG_API_METRICS_PORT"),
-    "policy": ("POLICY_PORT", "POLICY_METRICS_PORT"),
-    "relay": ("RELAY_PORT", "RELAY_METRICS_PORT"),
+    "config_api": ("CONFIG_API_PORT", "CONFIG_API_METRICS_PORT"),
+    "policy": ("POLICY_METRICS_PORT",),
+    "relay": ("RELAY_METRICS_PORT",),
     "ingress": ("INGRESS_SMTP_PORT", "INGRESS_SUBMISSION_PORT", "INGRESS_SMTPS_PORT", "INGRESS_METRICS_PORT"),
 }
 # Settings of another suite; and what would make each start compile every library anew, which takes seconds.
@@ -46,6 +48,8 @@ class Suite:
     operator does; then the death of one ends them all. Without it each can be killed and started again by its name:
     the service's, or `relay-2` for the second replica of relay. `cpus`: the processors among which the layout chooses,
     as `posthouse up` does; none: everybody runs everywhere, as is best beside other suites.
+    `secured`: the services speak gRPC over TCP with certificates of their own, as on
+    several machines, instead of over Unix sockets.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class Suite:
         redis_url: str = "",
         by_command: bool = False,
         cpus: Sequence[int] = (),
+        secured: bool = False,
     ) -> None:
         self.host = LOOPBACK
         self.folder = Path(tempfile.mkdtemp(prefix="posthouse-suite-"))
@@ -65,6 +70,7 @@ class Suite:
         self._replicas = dict(replicas or {})
         self._postgres_url = postgres_url
         self._redis_url = redis_url
+        self.certificates = ServiceCertificates(self.folder / "tls") if secured else None
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(_NOT_HANDED_ON)},
             "POSTHOUSE_DATA_DIR": str(self.folder),
@@ -75,12 +81,18 @@ class Suite:
             # A machine with much to do is no Redis that is away.
             "POLICY_STATE_SECONDS": "10",
             **self._choose_ports(),
+            **self._secured_grpc(),
             **(environment or {}),
         }
         self.layout: Mapping[str, Process] = {
             process.name: process
             for process in lay_out(
-                self.environment, self._replicas, postgres_url=postgres_url, redis_url=redis_url, cpus=cpus
+                self.environment,
+                self._replicas,
+                sockets=self.folder / "run",
+                postgres_url=postgres_url,
+                redis_url=redis_url,
+                cpus=cpus,
             )
         }
         self._processes: dict[str, PeerProcess] = {}
@@ -181,11 +193,11 @@ class Suite:
         layout = self.layout[name]
         match layout.service:
             case "config_api":
-                return self._api_ready(layout) and self._serving(layout, "CONFIG_API_GRPC_PORT")
+                return self._api_ready(layout) and self._serving(layout)
             case "ingress":
                 return self._greets(layout)
-            case service:
-                return self._serving(layout, f"{service.upper()}_PORT")
+            case _:
+                return self._serving(layout)
 
     def log(self, name: str) -> str:
         """What one service has written so far; with `by_command` the only name is `up`."""
@@ -256,6 +268,26 @@ class Suite:
             chosen |= {variable: str(first + number) for number, variable in enumerate(variables)}
         return chosen
 
+    def _secured_grpc(self) -> dict[str, str]:
+        """Ports of gRPC and certificates, where it is spoken over TCP."""
+        if self.certificates is None:
+            return {}
+        variables = self.certificates.variables()
+        for service, variable in LISTEN_VARIABLES.items():
+            first = free_run(self._replicas.get(service, 1) * PORT_STEP)
+            variables[variable] = f"{LOOPBACK}:{first}"
+        return variables
+
+    def channel(self, name: str, caller: str = "config_api") -> grpc.Channel:
+        """A channel to a service; `caller`: whose certificate it shows, where certificates are used."""
+        layout = self.layout[name]
+        if self.certificates is None:
+            return grpc.insecure_channel(layout.grpc)
+        key, chain, authority = self.certificates.files(caller).read()
+        credentials = grpc.ssl_channel_credentials(authority, key, chain)
+        options = [("grpc.ssl_target_name_override", service_dns_name(layout.service))]
+        return grpc.secure_channel(layout.grpc, credentials, options)
+
     def _options(self) -> list[str]:
         options: list[str] = []
         if self._replicas:
@@ -274,8 +306,8 @@ class Suite:
             return httpx.get(url, timeout=_ASK_SECONDS, verify=False).status_code == 200
         return False
 
-    def _serving(self, layout: Process, variable: str) -> bool:
-        with grpc.insecure_channel(f"{layout.host}:{layout.ports[variable]}") as channel:
+    def _serving(self, layout: Process) -> bool:
+        with self.channel(layout.name, layout.service) as channel:
             try:
                 answer = health_pb2_grpc.HealthStub(channel).Check(
                     health_pb2.HealthCheckRequest(), timeout=_ASK_SECONDS

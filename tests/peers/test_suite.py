@@ -47,7 +47,7 @@ async def test_a_service_is_killed_and_comes_back_with_its_data(suite: Suite) ->
 
 
 def test_a_service_that_cannot_start_shows_why() -> None:
-    broken = Suite({"CONFIG_API_GRPC_PORT": "0", "CONFIG_API_LOG_LEVEL": "nonsense"})
+    broken = Suite({"CONFIG_API_LOG_LEVEL": "nonsense"})
     with pytest.raises(PeerError, match="config_api ended with status"), broken:
         pass
     assert not broken.folder.exists()
@@ -63,8 +63,9 @@ def test_replicas_have_names_and_ports_of_their_own() -> None:
         ["config_api", "config_api-2", "policy", "policy-2", "relay", "relay-2", "relay-3", "ingress", "ingress-2"]
     )
     ports = [port for process in made.layout.values() for port in process.ports.values()]
-    assert len(ports) == len(set(ports)) == 2 * 3 + 2 * 2 + 3 * 2 + 2 * 4
-    assert made.port("RELAY_PORT", "relay-3") == made.port("RELAY_PORT") + 20
+    assert len(ports) == len(set(ports)) == 2 * 2 + 2 * 1 + 3 * 1 + 2 * 4
+    assert len({process.grpc for process in made.layout.values()}) == len(made.layout)
+    assert made.port("RELAY_METRICS_PORT", "relay-3") == made.port("RELAY_METRICS_PORT") + 20
     made.stop()
 
 

@@ -22,10 +22,11 @@ from services.policy.lookups.service import Lookups
 from services.policy.lookups.spf import SpfChecker
 from services.policy.metrics import DecisionCounts
 from services.policy.rules.model import Snapshot
-from services.policy.servicer import SERVICE, PolicyServicer
+from services.policy.servicer import CALLERS, SERVICE, PolicyServicer
 from services.policy.state.memory import MemoryStore
 from services.policy.state.store import Store
 from services.policy.verdict_log import VerdictLog
+from tests.peers import plain_grpc
 
 _processes = itertools.count(1)
 
@@ -109,12 +110,12 @@ async def serving(
     if snapshot is not None:
         engine.use(snapshot)
     servicer = PolicyServicer(engine, Explainer(engine), process or f"test{next(_processes)}")
-    server = rpc.Server([SERVICE], servicer.register)
-    port = await server.start("127.0.0.1", 0)
+    server = rpc.Server({SERVICE: CALLERS}, servicer.register)
+    port = await plain_grpc.start(server)
     await server.serving(snapshot is not None)
     await store.start()
     try:
-        async with rpc.channel(f"127.0.0.1:{port}") as channel:
+        async with plain_grpc.channel(port) as channel:
             yield Policy(engine, policy_pb2_grpc.PolicyStub(channel), hits, log, store)
     finally:
         await server.stop(0)

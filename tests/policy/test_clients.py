@@ -16,6 +16,7 @@ from libs.runtime.dialing import Dialers
 from services.policy.clients import ConfigurationWatch, HitReporter, SnapshotFile
 from services.policy.hits import HitCounts
 from services.policy.rules.model import Snapshot
+from tests.peers import plain_grpc
 from tests.peers.ports import free_address, free_port
 from tests.policy.world import settings
 
@@ -79,11 +80,8 @@ class Served:
         self._server: rpc.Server | None = None
 
     async def start(self) -> None:
-        self._server = rpc.Server(
-            [SERVICE],
-            self._register,
-        )
-        self.port = await self._server.start(self.host, self.port)
+        self._server = rpc.Server({SERVICE: {}}, self._register)
+        self.port = await plain_grpc.start(self._server, self.port, self.host)
 
     def _register(self, server: grpc.aio.Server) -> None:
         handlers: dict[str, Any] = {
@@ -120,7 +118,7 @@ class Watching:
     def __init__(self, port: int, file: Path, name: str = "127.0.0.1") -> None:
         self.used: asyncio.Queue[Snapshot] = asyncio.Queue()
         self.ready = asyncio.Event()
-        self._dialers = Dialers((f"{name}:{port}",), None)
+        self._dialers = Dialers("config_api", (f"{name}:{port}",), plain_grpc.INSECURE)
         self.watch = ConfigurationWatch(self._dialers, SnapshotFile(file), self.used.put_nowait, self.ready)
         self._task: asyncio.Task[None] | None = None
 
@@ -209,7 +207,7 @@ async def test_a_broken_watch_comes_back(served: Served, tmp_path: Path) -> None
 
 async def test_hits_are_reported_once_whatever_fails(served: Served) -> None:
     hits = HitCounts()
-    dialers = Dialers((f"127.0.0.1:{served.port}",), None)
+    dialers = Dialers("config_api", (f"127.0.0.1:{served.port}",), plain_grpc.INSECURE)
     reporter = HitReporter(dialers, hits)
     hits.add("s", ["r1", "r2"], 100.5, recipients_asked=0)
     hits.add("s", ["r1"], 101.5, recipients_asked=0)
@@ -264,7 +262,7 @@ async def test_hits_go_to_whoever_takes_them(replicas: tuple[Served, Served]) ->
     await one.stop()
     hits = HitCounts()
     hits.add("s", ["r1"], 100.5, recipients_asked=0)
-    async with Dialers((f"config-api:{other.port}",), None) as dialers:
+    async with Dialers("config_api", (f"config-api:{other.port}",), plain_grpc.INSECURE) as dialers:
         reporter = HitReporter(dialers, hits)
         for _ in range(3):
             await reporter.report()

@@ -16,7 +16,7 @@ import httpx
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from posthouse.policy.v1 import policy_pb2, policy_pb2_grpc
 
-from libs.runtime import rpc
+from tests.peers import plain_grpc
 from tests.peers.ports import free_port
 from tests.peers.redis import Redis
 from tests.policy.requests import connect, rcpt, replied
@@ -66,7 +66,7 @@ async def running(folder: Path, config_port: int, **variables: object) -> AsyncI
         cwd=folder,
         env=environment(
             folder,
-            POLICY_PORT=port,
+            POLICY_LISTEN=f"127.0.0.1:{port}",
             POLICY_METRICS_PORT=metrics,
             POLICY_CONFIG_TARGET=f"127.0.0.1:{config_port}",
             POLICY_STATE_SECONDS=30,
@@ -74,7 +74,7 @@ async def running(folder: Path, config_port: int, **variables: object) -> AsyncI
         ),
     )
     try:
-        async with rpc.channel(f"127.0.0.1:{port}") as channel:
+        async with plain_grpc.channel(port) as channel:
             yield Process(process, channel, port, metrics)
     finally:
         if process.returncode is None:
@@ -91,7 +91,7 @@ async def refused(folder: Path, variables: Mapping[str, object]) -> str:
         cwd=folder,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        env=environment(folder, **{"POLICY_PORT": free_port(), "POLICY_METRICS_PORT": 0, **variables}),
+        env=environment(folder, **{"POLICY_LISTEN": "127.0.0.1:0", "POLICY_METRICS_PORT": 0, **variables}),
     )
     said, _ = await process.communicate()
     assert process.returncode == 1
@@ -161,7 +161,7 @@ async def receiving(folder: Path, policy_port: int) -> AsyncIterator[tuple[async
         "INGRESS_SMTP_PORT": port,
         "INGRESS_SUBMISSION_PORT": 0,
         "INGRESS_SMTPS_PORT": 0,
-        "INGRESS_METRICS_PORT": 0,
+        "INGRESS_LISTEN": "127.0.0.1:0",
     }
     targets = {"INGRESS_POLICY_TARGET": f"127.0.0.1:{policy_port}", "INGRESS_RELAY_TARGET": f"127.0.0.1:{free_port()}"}
     process = await asyncio.create_subprocess_exec(

@@ -16,7 +16,7 @@ from services.policy.settings import Settings
         ("POLICY_STATE_URL", "sqlite://"),
         ("POLICY_CONFIG_TARGET", "config_api"),
         ("POLICY_LOG_LEVEL", "loud"),
-        ("POLICY_PORT", "port"),
+        ("POLICY_LISTEN", "port"),
         ("POLICY_METRICS_PORT", "70000"),
         ("POLICY_LOOKUP_SECONDS", "0"),
         ("POLICY_GRPC_CERT", "cert.pem"),
@@ -37,4 +37,4 @@ def test_the_snapshot_lies_in_the_data_folder_unless_told_otherwise(monkeypatch:
 
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        Settings.load().port = 1
+        Settings.load().metrics_port = 1

@@ -16,7 +16,7 @@ from posthouse.config.v1 import config_pb2
 from posthouse.relay.v1 import relay_pb2 as pb
 from posthouse.relay.v1 import relay_pb2_grpc
 
-from libs.runtime import rpc
+from tests.peers import plain_grpc
 from tests.peers.ports import LOOPBACK, free_port
 from tests.peers.process import PeerProcess
 
@@ -58,8 +58,7 @@ class RelayProcess:
             **os.environ,
             "PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}",
             "POSTHOUSE_DATA_DIR": str(folder),
-            "RELAY_PORT": str(self.port),
-            "RELAY_METRICS_PORT": "0",
+            "RELAY_LISTEN": f"{LOOPBACK}:{self.port}",
             "RELAY_CONFIG_TARGET": f"{LOOPBACK}:{free_port()}",
             "RELAY_DATABASE_URL": database_url,
             "RELAY_SNAPSHOT_FILE": str(kept),
@@ -109,10 +108,10 @@ class RelayProcess:
         return self._process.wait(_ENDING_SECONDS)
 
     def channel(self) -> grpc.aio.Channel:
-        return rpc.channel(f"{LOOPBACK}:{self.port}")
+        return plain_grpc.channel(self.port)
 
     async def _serving(self) -> bool:
-        async with grpc.aio.insecure_channel(f"{LOOPBACK}:{self.port}") as channel:
+        async with self.channel() as channel:
             try:
                 answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=2)
             except grpc.aio.AioRpcError:

@@ -16,7 +16,6 @@ import pytest
 from posthouse.relay.v1 import relay_pb2 as pb
 from posthouse.relay.v1 import relay_pb2_grpc
 
-from libs.runtime import rpc
 from services.relay.api.operator import Action
 from services.relay.intake.intake import Result
 from services.relay.intake.submission import Frame
@@ -202,7 +201,7 @@ async def test_damaged_pages_stop_neither_expiry_nor_the_end_of_the_history(tmp_
         while await relay.relay.sweeper.sweep():
             pass
         assert await relay.states(good.queue_id) == {b"v@one.test": State.BOUNCED}
-        async with rpc.channel(f"127.0.0.1:{relay.port}") as channel:
+        async with relay.channel() as channel:
             request = pb.GetMessageRequest(queue_id=bad.queue_id, include_header=True)
             shown = await relay_pb2_grpc.RelayStub(channel).GetMessage(request)
         assert shown.state == pb.DELIVERY_STATE_QUARANTINED
@@ -253,7 +252,7 @@ async def test_whatever_stands_in_a_row_the_rest_goes_on(tmp_path: Path, swept_f
         if swept_first:
             while await relay.relay.sweeper.sweep():
                 pass
-        async with rpc.channel(f"127.0.0.1:{relay.port}") as channel:
+        async with relay.channel() as channel:
             stub = relay_pb2_grpc.RelayStub(channel)
             assert (await stub.ListMessages(pb.ListMessagesRequest(page_size=100))).messages
             await relay.relay.sweeper.pull_back()

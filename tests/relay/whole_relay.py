@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import grpc
 from sqlalchemy import text
 
+from libs.runtime import rpc
 from libs.runtime.lifecycle import Shutdown
 from services.relay.clock import MICROSECONDS, Clock
 from services.relay.configuration.model import Configuration
@@ -24,6 +26,7 @@ from services.relay.queue.reading import StoredMessage, whole_message
 from services.relay.queue.settling import Settlement
 from services.relay.routing.recipients import Wanted
 from services.relay.settings import Settings
+from tests.peers.plain_grpc import INSECURE
 from tests.relay.scripted_transport import ScriptedTransport
 
 CONTENT = b"From: a@sender.test\r\nSubject: hello\r\nMessage-ID: <1@sender.test>\r\n\r\nbody\r\n"
@@ -66,14 +69,14 @@ class WholeRelay:
         clock: HandClock | None = None,
         **settings: Any,
     ) -> None:
-        given: dict[str, Any] = {"port": 0, "metrics_port": 0, "database_url": url, "POSTHOUSE_DATA_DIR": folder}
+        given: dict[str, Any] = {"listen": "127.0.0.1:0", "database_url": url, "POSTHOUSE_DATA_DIR": folder}
         self.settings = Settings(**given, **settings)
         self.transport = transport or ScriptedTransport()
         self.clock = clock or HandClock()
         self.database: Database = open_database(url)
         self.shutdown = Shutdown()
         self._configuration = configuration
-        self.port = 0
+        self.address = ""
         self.settlements: list[Settlement] = []
         self._noticed = asyncio.Event()
 
@@ -90,13 +93,16 @@ class WholeRelay:
         self.relay.committer.settle = noticing  # type: ignore[method-assign]
         await self.relay.open()
         self.configure(self._configuration)
-        self.port = await self.relay.start()
+        self.address = await self.relay.start()
         self.stream = Stream(self.relay.intake)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.relay.close()
         await self.database.close()
+
+    def channel(self) -> grpc.aio.Channel:
+        return rpc.channel(self.address, INSECURE, "relay")
 
     def configure(self, configuration: Configuration) -> None:
         """As a new snapshot does."""

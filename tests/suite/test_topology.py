@@ -1,47 +1,86 @@
-"""Which processes `posthouse up` starts, with which ports and targets."""
+"""Which processes `posthouse up` starts, where they listen, and with which variables."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from services.suite.topology import SERVICES, TopologyError, lay_out, parse_replicas
+from services.suite.topology import SERVICES, Process, TopologyError, lay_out, parse_replicas
+
+SOCKETS = Path("/run/posthouse")
+
+
+def laid_out(environment: dict[str, str], replicas: dict[str, int] | None = None, **more: Any) -> tuple[Process, ...]:
+    return lay_out(environment, replicas, sockets=SOCKETS, **more)
 
 
 def test_one_of_each_on_the_documented_ports() -> None:
-    processes = {process.name: process for process in lay_out({})}
+    processes = {process.name: process for process in laid_out({})}
     assert tuple(processes) == SERVICES
     ports = {name: port for process in processes.values() for name, port in process.ports.items()}
     assert ports == {
         "CONFIG_API_PORT": 8080,
-        "CONFIG_API_GRPC_PORT": 50053,
-        "CONFIG_API_METRICS_PORT": 9104,
-        "POLICY_PORT": 50051,
-        "POLICY_METRICS_PORT": 9102,
-        "RELAY_PORT": 50052,
-        "RELAY_METRICS_PORT": 9103,
+        "CONFIG_API_METRICS_PORT": 0,
+        "POLICY_METRICS_PORT": 0,
+        "RELAY_METRICS_PORT": 0,
         "INGRESS_SMTP_PORT": 8025,
         "INGRESS_SUBMISSION_PORT": 8587,
         "INGRESS_SMTPS_PORT": 8465,
-        "INGRESS_METRICS_PORT": 9101,
+        "INGRESS_METRICS_PORT": 0,
     }
-    assert processes["ingress"].environment["INGRESS_POLICY_TARGET"] == "127.0.0.1:50051"
+    assert {name: process.grpc for name, process in processes.items()} == {
+        name: f"unix:/run/posthouse/{name}.sock" for name in SERVICES
+    }
+    assert processes["policy"].environment["POLICY_LISTEN"] == "unix:/run/posthouse/policy.sock"
+    assert processes["ingress"].environment["INGRESS_POLICY_TARGET"] == "unix:/run/posthouse/policy.sock"
 
 
-def test_targets_follow_ports_and_hosts_and_yield_to_the_user() -> None:
-    chosen = {"POLICY_PORT": "1234", "POLICY_HOST": "::", "RELAY_CONFIG_TARGET": "elsewhere:1"}
-    environment = lay_out(chosen)[0].environment
-    assert environment["INGRESS_POLICY_TARGET"] == "[::1]:1234"
-    assert environment["RELAY_CONFIG_TARGET"] == "elsewhere:1"
-    assert environment["POLICY_CONFIG_TARGET"] == "127.0.0.1:50053"
+def by_name(processes: tuple[Process, ...]) -> dict[str, Process]:
+    return {process.name: process for process in processes}
+
+
+def test_targets_follow_addresses_and_yield_to_the_user() -> None:
+    chosen = {"POLICY_LISTEN": "[::]:1234", "RELAY_CONFIG_TARGET": "elsewhere:1"}
+    processes = by_name(laid_out(chosen, {"policy": 2}, redis_url="redis://r"))
+    assert processes["ingress"].environment["INGRESS_POLICY_TARGET"] == "[::1]:1234,[::1]:1244"
+    assert processes["policy-2"].environment["POLICY_LISTEN"] == "[::]:1244"
+    assert processes["relay"].environment["RELAY_CONFIG_TARGET"] == "elsewhere:1"
+    assert processes["policy"].environment["POLICY_CONFIG_TARGET"] == "unix:/run/posthouse/config_api.sock"
+    processes = by_name(laid_out({"POLICY_LISTEN": "unix:/srv/p.sock"}, {"policy": 2}, redis_url="redis://r"))
+    assert processes["ingress"].environment["INGRESS_POLICY_TARGET"] == "unix:/srv/p.sock,unix:/srv/p-2.sock"
+
+
+def test_each_child_gets_its_own_variables_alone() -> None:
+    secrets = {
+        "CONFIG_API_ADMIN_KEY": "config_api",
+        "CONFIG_API_SECRET_KEY": "config_api",
+        "CONFIG_API_DATABASE_URL": "config_api",
+        "POLICY_STATE_URL": "policy",
+        "RELAY_DATABASE_URL": "relay",
+        "INGRESS_TLS_KEY": "ingress",
+    }
+    ports = {"INGRESS_SMTP_PORT": "25"}
+    common = {"PATH": "/bin", "POSTHOUSE_LOG_FORMAT": "json"}
+    for process in laid_out({**dict.fromkeys(secrets, "secret"), **common, **ports}):
+        environment = process.environment
+        assert {name for name in secrets if name in environment} == {
+            name for name, service in secrets.items() if service == process.service
+        }
+        prefixes = {name.partition("_")[0] for name in environment if name not in common}
+        # config_api recognises a relay host that is this gateway by the ports of ingress.
+        more = {"INGRESS"} if process.service == "config_api" else set()
+        assert prefixes - {"POSTHOUSE"} == {process.service.upper().partition("_")[0]} | more
 
 
 def test_relay_is_told_where_the_suite_itself_listens() -> None:
-    environment = lay_out({"INGRESS_SUBMISSION_PORT": "0"}, {"ingress": 2})[0].environment
+    environment = by_name(laid_out({"INGRESS_SUBMISSION_PORT": "0"}, {"ingress": 2}))["relay"].environment
     assert environment["RELAY_OWN_ADDRESSES"] == "127.0.0.1:8025,127.0.0.1:8465,127.0.0.1:8035,127.0.0.1:8475"
 
 
 def test_replicas_have_ports_of_their_own_and_all_are_targets() -> None:
-    processes = lay_out(
+    processes = laid_out(
         {"INGRESS_METRICS_PORT": "0"},
         {"ingress": 2, "policy": 2, "relay": 3},
         postgres_url="postgresql+asyncpg://db",
@@ -52,8 +91,10 @@ def test_replicas_have_ports_of_their_own_and_all_are_targets() -> None:
     second = processes[-1]
     assert second.ports["INGRESS_SMTP_PORT"] == 8035
     assert second.ports["INGRESS_METRICS_PORT"] == 0, "off stays off"
-    assert second.environment["INGRESS_RELAY_TARGET"] == "127.0.0.1:50052,127.0.0.1:50062,127.0.0.1:50072"
-    assert second.environment["POLICY_STATE_URL"] == "redis://r"
+    assert second.environment["INGRESS_RELAY_TARGET"] == (
+        "unix:/run/posthouse/relay.sock,unix:/run/posthouse/relay-2.sock,unix:/run/posthouse/relay-3.sock"
+    )
+    assert by_name(processes)["policy-2"].environment["POLICY_STATE_URL"] == "redis://r"
     folders = {process.name: process.environment.get("POSTHOUSE_DATA_DIR", "var") for process in processes}
     assert folders["config_api"] == folders["relay"] == "var"
     assert len({folders[name] for name in ("relay", "relay-2", "relay-3")}) == 3, "their files are their own"
@@ -72,7 +113,7 @@ def test_replicas_that_could_not_share_are_refused(
     replicas: dict[str, int], environment: dict[str, str], needed: str
 ) -> None:
     with pytest.raises(TopologyError, match=needed):
-        lay_out(environment, replicas)
+        laid_out(environment, replicas)
 
 
 @pytest.mark.parametrize("text", ["ingress", "ingress=0", "ingress=x", "mail=2", "ingress=33"])
@@ -82,14 +123,14 @@ def test_replica_counts_are_checked(text: str) -> None:
 
 
 def test_ports_are_checked() -> None:
-    with pytest.raises(TopologyError, match="POLICY_PORT"):
-        lay_out({"POLICY_PORT": "70000"})
+    with pytest.raises(TopologyError, match="POLICY_METRICS_PORT"):
+        laid_out({"POLICY_METRICS_PORT": "70000"})
 
 
 def _kept(environment: dict[str, str], replicas: dict[str, int], cpus: tuple[int, ...]) -> dict[str, str]:
     """By process, the processors that it is to keep to."""
     postgres = "postgresql+asyncpg://db"
-    processes = lay_out(environment, replicas, postgres_url=postgres, cpus=cpus)
+    processes = laid_out(environment, replicas, postgres_url=postgres, cpus=cpus)
     return {
         process.name: process.environment[f"{process.service.upper()}_CPUS"]
         for process in processes
@@ -117,7 +158,7 @@ def test_ingress_and_relay_keep_to_a_processor_each_where_there_are_enough(
 
 @pytest.mark.parametrize("chosen", [{"INGRESS_CPUS": ""}, {"RELAY_CPUS": "1"}])
 def test_who_chose_processors_is_not_corrected(chosen: dict[str, str]) -> None:
-    processes = lay_out(chosen, cpus=(0, 1, 2, 3))
+    processes = laid_out(chosen, cpus=(0, 1, 2, 3))
     for process in processes:
         given = {name: value for name, value in process.environment.items() if name.endswith("_CPUS")}
-        assert given == chosen
+        assert given == {name: value for name, value in chosen.items() if name.startswith(process.service.upper())}

@@ -25,11 +25,11 @@ from tests.peers.suite import ROOT
 
 def config_api(folder: Path, name: str = "config_api", **environment: str) -> Process:
     """One that needs no other service to be ready."""
-    ports = {"CONFIG_API_PORT": free_port(), "CONFIG_API_GRPC_PORT": free_port()}
+    ports = {"CONFIG_API_PORT": free_port()}
     settings = {
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto'}",
         "POSTHOUSE_DATA_DIR": str(folder),
-        "CONFIG_API_METRICS_PORT": "0",
+        "CONFIG_API_GRPC_LISTEN": f"{LOOPBACK}:0",
         **{variable: str(port) for variable, port in ports.items()},
     }
     return Process(

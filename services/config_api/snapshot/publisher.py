@@ -18,6 +18,8 @@ from services.config_api.storage.usage_counters import Hits, HitStore
 log = structlog.get_logger(__name__)
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Configuration"].full_name
+# Which services may call each method.
+CALLERS = {"WatchPolicy": {"policy"}, "WatchRelay": {"relay"}, "ReportRuleHits": {"policy"}}
 # A change made through another replica is looked for this often; one made here is published at once.
 POLL_SECONDS = 0.25
 # A database that is silent for so long is said to be lost.

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 import structlog
 from posthouse.policy.v1 import policy_pb2, policy_pb2_grpc
 
-from libs.runtime import rpc
-from libs.runtime.endpoints import Endpoint
+from libs.runtime.security import Security
 from services.ingress import spans
 from services.ingress.clients import replica, wire
 from services.ingress.clients.policy_lane import Lane, Question
@@ -47,8 +46,8 @@ class PolicyClient:
     asked before is not counted again. When a replica comes back it is given its share of the sessions.
     """
 
-    def __init__(self, targets: Sequence[str], tls: rpc.TlsFiles | None, metrics: Metrics, *, deadline: float) -> None:
-        self._tls = tls
+    def __init__(self, targets: Sequence[str], security: Security, metrics: Metrics, *, deadline: float) -> None:
+        self._security = security
         self._metrics = metrics
         self._deadline = deadline
         self._replicas = Replicas("policy", targets, self._join)
@@ -165,12 +164,12 @@ class PolicyClient:
 
     # Replicas come and go.
 
-    def _join(self, endpoint: Endpoint) -> FrameStream:
+    def _join(self, target: str) -> FrameStream:
         lane = Lane(self)
         lane.stream = FrameStream(
             "policy",
-            endpoint,
-            self._tls,
+            target,
+            self._security,
             lambda channel: policy_pb2_grpc.PolicyStub(channel).DecideStream,
             lane,
         )

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Sequence
 import structlog
 from posthouse.relay.v1 import relay_pb2, relay_pb2_grpc
 
-from libs.runtime import rpc
-from libs.runtime.endpoints import Endpoint
+from libs.runtime.security import Security
 from libs.smtp.reply import STORAGE, TRY_AGAIN
 from services.ingress import spans
 from services.ingress.clients import replica, wire
@@ -62,8 +61,8 @@ class RelayClient:
     to the next stream: relay keeps one message of it.
     """
 
-    def __init__(self, targets: Sequence[str], tls: rpc.TlsFiles | None, metrics: Metrics, *, deadline: float) -> None:
-        self._tls = tls
+    def __init__(self, targets: Sequence[str], security: Security, metrics: Metrics, *, deadline: float) -> None:
+        self._security = security
         self._metrics = metrics
         self._deadline = deadline
         self._replicas = Replicas("relay", targets, self._join)
@@ -151,10 +150,10 @@ class RelayClient:
 
     # Replicas come and go.
 
-    def _join(self, endpoint: Endpoint) -> FrameStream:
+    def _join(self, target: str) -> FrameStream:
         lane = _Lane(self)
         lane.stream = FrameStream(
-            "relay", endpoint, self._tls, lambda channel: relay_pb2_grpc.RelayStub(channel).Submit, lane
+            "relay", target, self._security, lambda channel: relay_pb2_grpc.RelayStub(channel).Submit, lane
         )
         self._lanes.append(lane)
         return lane.stream

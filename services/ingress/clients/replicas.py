@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from libs.runtime.endpoints import Endpoint, Endpoints
+from libs.runtime.endpoints import Endpoints
 from services.ingress.clients.stream import FrameStream
 
 log = structlog.get_logger(__name__)
@@ -18,11 +18,11 @@ _LOOK_SECONDS = 5.0
 class Replicas:
     """`join` makes the stream to a replica that was not there before."""
 
-    def __init__(self, service: str, targets: Sequence[str], join: Callable[[Endpoint], FrameStream]) -> None:
+    def __init__(self, service: str, targets: Sequence[str], join: Callable[[str], FrameStream]) -> None:
         self._service = service
         self._endpoints = Endpoints(targets)
         self._join = join
-        self._streams: dict[Endpoint, FrameStream] = {}
+        self._streams: dict[str, FrameStream] = {}
 
     async def run(self) -> None:
         """Keeps the streams open until cancelled."""
@@ -33,11 +33,11 @@ class Replicas:
                     return
                 await asyncio.sleep(_LOOK_SECONDS)
 
-    def _follow(self, found: Sequence[Endpoint], group: asyncio.TaskGroup) -> None:
-        for endpoint in found:
-            if endpoint not in self._streams:
-                self._streams[endpoint] = stream = self._join(endpoint)
+    def _follow(self, addresses: Sequence[str], group: asyncio.TaskGroup) -> None:
+        for address in addresses:
+            if address not in self._streams:
+                self._streams[address] = stream = self._join(address)
                 group.create_task(stream.run())
-        for endpoint in self._streams.keys() - set(found):
-            log.info("replica_gone", service=self._service, target=endpoint.address)
-            self._streams.pop(endpoint).retire()
+        for address in self._streams.keys() - set(addresses):
+            log.info("replica_gone", service=self._service, target=address)
+            self._streams.pop(address).retire()

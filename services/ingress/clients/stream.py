@@ -14,8 +14,8 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from libs.runtime import rpc
-from libs.runtime.endpoints import Endpoint
 from libs.runtime.lifecycle import StartupError
+from libs.runtime.security import Security
 
 log = structlog.get_logger(__name__)
 
@@ -56,14 +56,14 @@ class FrameStream:
     def __init__(
         self,
         name: str,
-        endpoint: Endpoint,
-        tls: rpc.TlsFiles | None,
+        target: str,
+        security: Security,
         method: Callable[[grpc.aio.Channel], Callable[[], Any]],
         peer: Peer,
     ) -> None:
         self._name = name
-        self._endpoint = endpoint
-        self._tls = tls
+        self._target = target
+        self._security = security
         self._method = method
         self._peer = peer
         self._wake = asyncio.Event()
@@ -113,14 +113,14 @@ class FrameStream:
         reported = ""
         while not self.retired:
             try:
-                channel = rpc.channel(self._endpoint.address, self._tls, self._endpoint.name)
+                channel = rpc.channel(self._target, self._security, self._name)
             except StartupError as error:
                 reason = str(error)
             else:
                 async with channel:
                     reason = await self._serve(channel)
             if reason != reported:
-                log.warning("stream_broken", service=self._name, target=self._endpoint.address, reason=reason)
+                log.warning("stream_broken", service=self._name, target=self._target, reason=reason)
             reported = reason
             await asyncio.sleep(_PAUSE_SECONDS)
 
@@ -141,7 +141,7 @@ class FrameStream:
         self._peer.opened()
         self._wake.set()
         self._turn.set()
-        log.info("stream_open", service=self._name, target=self._endpoint.address)
+        log.info("stream_open", service=self._name, target=self._target)
         follower = asyncio.create_task(self._follow(health))
         try:
             return await self._read(self._call)
@@ -218,7 +218,7 @@ class FrameStream:
             await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=_PROBE_SECONDS)
         except grpc.aio.AioRpcError as error:
             if error.code() != grpc.StatusCode.UNIMPLEMENTED:
-                log.warning("replica_silent", service=self._name, target=self._endpoint.address)
+                log.warning("replica_silent", service=self._name, target=self._target)
                 call.cancel()
 
 

@@ -34,6 +34,22 @@ log = structlog.get_logger(__name__)
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Relay"].full_name
 
+# Which services may call each method.
+_OPERATORS = {"config_api"}
+CALLERS = {
+    "Submit": {"ingress"},
+    "ListMessages": _OPERATORS,
+    "GetMessage": _OPERATORS,
+    "GetMessageContent": _OPERATORS,
+    "ActOnMessages": _OPERATORS,
+    "ListHistory": _OPERATORS,
+    "ListDestinations": _OPERATORS,
+    "SuspendDestination": _OPERATORS,
+    "ResumeDestination": _OPERATORS,
+    "ResolveRoute": _OPERATORS,
+    "TestRelayHost": _OPERATORS,
+}
+
 _PAGE = 100
 _LARGEST_PAGE = 1000
 _CONTENT_OCTETS = 256 * 1024

@@ -10,6 +10,7 @@ import pytest
 from libs.runtime import dialing, endpoints
 from libs.runtime.dialing import Dialers, NoReplicaError
 from libs.runtime.rpc import Dialer
+from tests.peers.plain_grpc import INSECURE
 
 
 class Names:
@@ -51,7 +52,7 @@ async def looked(dialers: Dialers) -> None:
 
 
 async def test_who_did_not_answer_is_called_last() -> None:
-    async with Dialers(("192.0.2.1:5", "192.0.2.2:5", "192.0.2.3:5"), None) as dialers:
+    async with Dialers("relay", ("192.0.2.1:5", "192.0.2.2:5", "192.0.2.3:5"), INSECURE) as dialers:
         first, second, third = await dialers.all()
         dialers.failed(first)
         assert await dialers.all() == (second, third, first)
@@ -63,14 +64,14 @@ async def test_who_did_not_answer_is_called_last() -> None:
 async def test_who_call_do_not_all_begin_with_the_same() -> None:
     beginnings = set()
     for _ in range(100):
-        async with Dialers(("192.0.2.1:5", "192.0.2.2:5"), None) as dialers:
+        async with Dialers("relay", ("192.0.2.1:5", "192.0.2.2:5"), INSECURE) as dialers:
             beginnings.add((await dialers.first()).target)
     assert beginnings == {"192.0.2.1:5", "192.0.2.2:5"}
 
 
 async def test_a_name_is_followed_and_what_stays_is_not_dialled_anew(names: Names) -> None:
     names.table = {"relay": ["192.0.2.1", "192.0.2.2"]}
-    async with Dialers(("relay:5",), None) as dialers:
+    async with Dialers("relay", ("relay:5",), INSECURE) as dialers:
         before = {each.target: each for each in await dialers.all()}
         assert before.keys() == {"192.0.2.1:5", "192.0.2.2:5"}
         names.table = {"relay": ["192.0.2.2", "192.0.2.3"]}
@@ -85,7 +86,7 @@ async def test_a_name_is_followed_and_what_stays_is_not_dialled_anew(names: Name
 
 async def test_an_answer_of_the_name_server_is_good_for_a_while(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
     names.table = {"relay": ["192.0.2.1"]}
-    async with Dialers(("relay:5",), None) as dialers:
+    async with Dialers("relay", ("relay:5",), INSECURE) as dialers:
         for _ in range(3):
             await dialers.all()
         assert names.asked == 1
@@ -97,7 +98,7 @@ async def test_an_answer_of_the_name_server_is_good_for_a_while(names: Names, mo
 
 async def test_a_silent_name_server_holds_up_nobody_who_knows_an_address(names: Names) -> None:
     names.table = {"relay": ["192.0.2.1"]}
-    async with Dialers(("relay:5",), None) as dialers:
+    async with Dialers("relay", ("relay:5",), INSECURE) as dialers:
         dialer = await dialers.first()
         names.answering.clear()
         dialers.failed(dialer)
@@ -108,7 +109,7 @@ async def test_a_silent_name_server_holds_up_nobody_who_knows_an_address(names: 
 
 
 async def test_nobody_is_there_until_a_name_has_an_address(names: Names) -> None:
-    async with Dialers(("relay:5",), None) as dialers:
+    async with Dialers("relay", ("relay:5",), INSECURE) as dialers:
         with pytest.raises(NoReplicaError):
             await dialers.first()
         names.table = {"relay": ["192.0.2.1"]}

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 import grpc
 import pytest
-import trustme
+import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from libs.runtime import rpc
 from libs.runtime.lifecycle import StartupError
+from libs.runtime.security import Security, TlsFiles
+from tests.peers.plain_grpc import INSECURE
+from tests.peers.service_certificates import ServiceCertificates
 
 SERVING = int(health_pb2.HealthCheckResponse.SERVING)
 
@@ -23,63 +30,52 @@ async def _status(channel: grpc.aio.Channel) -> int:
     return int(answer.status)
 
 
-async def test_health_follows_serving() -> None:
-    server = rpc.Server(["example"], lambda _: None)
-    port = await server.start("127.0.0.1", 0)
-    async with rpc.channel(f"127.0.0.1:{port}") as channel:
+async def test_health_follows_serving(tmp_path: Path) -> None:
+    server = rpc.Server({"example": {}}, lambda _: None)
+    listen = f"unix:{tmp_path / 'run' / 'example.sock'}"
+    assert await server.start(listen, Security()) == listen
+    async with rpc.channel(listen, Security(), "example") as channel:
         assert await _status(channel) == health_pb2.HealthCheckResponse.NOT_SERVING
         await server.serving(True)
         assert await _status(channel) == health_pb2.HealthCheckResponse.SERVING
     await server.stop(0)
 
 
-async def test_a_taken_port_is_a_clear_error() -> None:
-    first, second = rpc.Server([], lambda _: None), rpc.Server([], lambda _: None)
-    port = await first.start("127.0.0.1", 0)
-    with pytest.raises(StartupError, match=f"127.0.0.1:{port}"):
-        await second.start("127.0.0.1", port)
+@pytest.mark.parametrize("kind", ["unix", "tcp"])
+async def test_an_address_that_is_taken_is_a_clear_error(kind: str, tmp_path: Path) -> None:
+    first, second = rpc.Server({"example": {}}, lambda _: None), rpc.Server({}, lambda _: None)
+    asked = f"unix:{tmp_path / 'run' / 'example.sock'}" if kind == "unix" else "127.0.0.1:0"
+    listen = await first.start(asked, INSECURE)
+    with pytest.raises(StartupError, match=re.escape(listen.removeprefix("unix:"))):
+        await second.start(listen, INSECURE)
+    await second.stop(0)
+    await first.serving(True)
+    async with rpc.channel(listen, INSECURE, "example") as channel:
+        assert await _status(channel) == SERVING, "the first one still has its address"
     await first.stop(0)
-
-
-class Files:
-    """The PEM files of one side, which can be written anew."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir()
-        self.tls = rpc.TlsFiles(folder / "chain", folder / "key", folder / "authority")
-
-    def write(
-        self, authority: trustme.CA, name: str = "service.test", trusted: trustme.CA | None = None
-    ) -> rpc.TlsFiles:
-        leaf = authority.issue_cert(name)
-        self.tls.certificate.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
-        self.tls.key.write_bytes(leaf.private_key_pem.bytes())
-        self.tls.authority.write_bytes((trusted or authority).cert_pem.bytes())
-        return self.tls
+    await second.start(listen, INSECURE)
+    await second.stop(0)
 
 
 class Secured:
-    """A server over mutual TLS whose files are of `authority`."""
+    """A server over mutual TLS, and the files of those who call it."""
 
     def __init__(self, folder: Path) -> None:
-        self.authority = trustme.CA()
-        self.files = Files(folder / "server")
-        self.client = Files(folder / "client")
-        self.client.write(self.authority, "client.test")
-        self._server = rpc.Server(["example"], lambda _: None)
+        self.certificates = ServiceCertificates(folder, "relay", "policy", "ingress")
+        self._server = rpc.Server({"example": {}}, lambda _: None)
         self.target = ""
 
     async def __aenter__(self) -> Self:
-        self.target = f"127.0.0.1:{await self._server.start('127.0.0.1', 0, self.files.write(self.authority))}"
+        self.target = await self._server.start("127.0.0.1:0", self.certificates.security("relay"))
         await self._server.serving(True)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._server.stop(0)
 
-    async def answers(self, tls: rpc.TlsFiles | None = None, name: str = "service.test") -> bool:
+    async def answers(self, security: Security | None = None, service: str = "relay") -> bool:
         """Whether a new connection is served."""
-        async with rpc.channel(self.target, tls or self.client.tls, name) as channel:
+        async with rpc.channel(self.target, security or self.certificates.security("ingress"), service) as channel:
             try:
                 return await _status(channel) == SERVING
             except grpc.aio.AioRpcError as error:
@@ -91,20 +87,19 @@ class Secured:
 async def test_mutual_tls_serves_the_right_peers_and_no_others(tmp_path: Path) -> None:
     async with Secured(tmp_path) as server:
         assert await server.answers()
-        # A server with another name, and a client of another authority.
-        assert not await server.answers(name="other.test")
-        stranger = Files(tmp_path / "stranger").write(trustme.CA(), "client.test", trusted=server.authority)
-        assert not await server.answers(stranger)
-        # A client that does not trust the server.
-        distrustful = Files(tmp_path / "distrustful").write(server.authority, "client.test", trusted=trustme.CA())
-        assert not await server.answers(distrustful)
-        # No certificate at all, and no TLS.
-        bare = grpc.ssl_channel_credentials(server.files.tls.authority.read_bytes())
-        options = [("grpc.ssl_target_name_override", "service.test")]
+        assert not await server.answers(service="policy"), "a service that shows another name is not called"
+        strangers = ServiceCertificates(tmp_path / "strangers", "ingress")
+        theirs, ours = strangers.files("ingress"), server.certificates.files("ingress")
+        stranger = Security(replace(theirs, authority=ours.authority))
+        assert not await server.answers(stranger), "a client of another authority"
+        distrustful = Security(replace(ours, authority=theirs.authority))
+        assert not await server.answers(distrustful), "a server of another authority"
+        bare = grpc.ssl_channel_credentials(ours.authority.read_bytes())
+        options = [("grpc.ssl_target_name_override", "relay.posthouse.internal")]
         async with grpc.aio.secure_channel(server.target, bare, options=options) as channel:
             with pytest.raises(grpc.aio.AioRpcError):
                 await _status(channel)
-        async with rpc.channel(server.target) as channel:
+        async with rpc.channel(server.target, INSECURE, "relay") as channel:
             with pytest.raises(grpc.aio.AioRpcError):
                 await _status(channel)
 
@@ -112,41 +107,85 @@ async def test_mutual_tls_serves_the_right_peers_and_no_others(tmp_path: Path) -
 async def test_replaced_certificates_serve_new_connections_without_a_restart(tmp_path: Path) -> None:
     async with (
         Secured(tmp_path) as server,
-        rpc.Dialer(server.target.replace("127.0.0.1", "localhost"), server.client.tls) as dialer,
+        rpc.Dialer(server.target, server.certificates.security("ingress"), "relay") as dialer,
     ):
-        server.files.write(server.authority, "localhost")
-        assert await _status(dialer.channel()) == health_pb2.HealthCheckResponse.SERVING
+        assert await _status(dialer.channel()) == SERVING
         before = dialer.channel()
-        fresh = trustme.CA()
-        server.files.write(fresh, "localhost")
-        assert not await server.answers(name="localhost"), "the old client is no peer of the new server"
-        # What is open stays open.
-        assert await _status(before) == health_pb2.HealthCheckResponse.SERVING
-        server.client.write(fresh, "client.test")
-        assert await server.answers(name="localhost")
+        former = tmp_path / "former"
+        shutil.copytree(server.certificates.folder / "ingress", former)
+        shutil.rmtree(tmp_path / "authority")
+        server.certificates.renew()
+        old_client = Security(TlsFiles(former / "chain.pem", former / "key.pem", former / "authority.pem"))
+        assert not await server.answers(old_client), "the former client is no peer of the present server"
+        assert await _status(before) == SERVING, "what is open stays open"
+        assert await server.answers()
         assert dialer.channel() is not before
-        assert await _status(dialer.channel()) == health_pb2.HealthCheckResponse.SERVING
+        assert await _status(dialer.channel()) == SERVING
         assert dialer.channel() is dialer.channel()
 
 
 async def test_half_replaced_certificates_change_nothing(tmp_path: Path) -> None:
-    async with Secured(tmp_path) as server, rpc.Dialer(server.target, server.client.tls) as dialer:
-        channel = dialer.channel()
-        for files in (server.files, server.client):
-            files.tls.key.write_bytes(trustme.CA().issue_cert("x").private_key_pem.bytes())
-        good = Files(tmp_path / "good").write(server.authority, "client.test")
-        assert await server.answers(good)
-        assert dialer.channel() is channel
-        server.files.tls.certificate.unlink()
-        assert await server.answers(good)
+    async with Secured(tmp_path) as server:
+        certificates = server.certificates
+        good = certificates.security("policy")
+        async with rpc.Dialer(server.target, certificates.security("ingress"), "relay") as dialer:
+            channel = dialer.channel()
+            for service in ("relay", "ingress"):
+                shutil.copy(certificates.files("policy").key, certificates.files(service).key)
+            assert await server.answers(good)
+            assert dialer.channel() is channel
+            certificates.files("relay").certificate.unlink()
+            assert await server.answers(good)
 
 
 async def test_certificates_that_are_no_pair_are_said_at_the_start(tmp_path: Path) -> None:
-    files = Files(tmp_path / "server")
-    files.write(trustme.CA())
-    files.tls.key.write_bytes(trustme.CA().issue_cert("x").private_key_pem.bytes())
+    certificates = ServiceCertificates(tmp_path, "relay", "policy")
+    shutil.copy(certificates.files("policy").key, certificates.files("relay").key)
     with pytest.raises(StartupError, match="gRPC TLS"):
-        await rpc.Server([], lambda _: None).start("127.0.0.1", 0, files.tls)
+        await rpc.Server({}, lambda _: None).start("127.0.0.1:0", certificates.security("relay"))
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "gateway.example:0"])
+async def test_without_tls_nothing_but_loopback_is_served_or_called(listen: str) -> None:
+    with pytest.raises(StartupError, match="needs mutual TLS"):
+        await rpc.Server({}, lambda _: None).start(listen, INSECURE)
+    with pytest.raises(StartupError, match="needs mutual TLS"):
+        rpc.channel(listen, INSECURE, "relay")
+
+
+async def test_without_tls_loopback_is_served_only_where_that_was_asked_for() -> None:
+    with pytest.raises(StartupError, match="POSTHOUSE_INSECURE_GRPC"):
+        await rpc.Server({}, lambda _: None).start("127.0.0.1:0", Security())
+    with pytest.raises(StartupError, match="POSTHOUSE_INSECURE_GRPC"):
+        rpc.channel("127.0.0.1:1", Security(), "relay")
+    for listen in ("127.0.0.1:0", "127.9.9.9:0", "localhost:0"):
+        server = rpc.Server({}, lambda _: None)
+        with structlog.testing.capture_logs() as events:
+            await server.start(listen, INSECURE)
+        assert [event["event"] for event in events] == ["grpc_is_insecure"]
+        await server.stop(0)
+
+
+async def _methods(target: str, security: Security) -> list[str]:
+    async with rpc.channel(target, security, "relay") as channel:
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
+        return [service.name for answer in [await call.read()] for service in answer.list_services_response.service]
+
+
+async def test_reflection_is_there_only_where_it_was_asked_for(tmp_path: Path) -> None:
+    certificates = ServiceCertificates(tmp_path, "relay", "ingress")
+    for asked_for in (False, True):
+        server = rpc.Server({}, lambda _: None)
+        security = replace(certificates.security("relay"), reflection=asked_for)
+        target = await server.start("127.0.0.1:0", security)
+        if asked_for:
+            assert "grpc.health.v1.Health" in await _methods(target, certificates.security("ingress"))
+        else:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await _methods(target, certificates.security("ingress"))
+            assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        await server.stop(0)
 
 
 async def test_a_peer_that_says_nothing_any_more_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,17 +204,10 @@ async def test_a_peer_that_says_nothing_any_more_is_given_up(monkeypatch: pytest
 
     silent = await asyncio.start_server(greet, "127.0.0.1", 0)
     port = silent.sockets[0].getsockname()[1]
-    async with rpc.channel(f"127.0.0.1:{port}") as channel:
+    async with rpc.channel(f"127.0.0.1:{port}", INSECURE, "relay") as channel:
         watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
         async with asyncio.timeout(30):
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await watch.read()
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     silent.close()
-
-
-def test_targets_are_comma_separated() -> None:
-    assert rpc.targets("one:1, [::1]:2,") == ("one:1", "[::1]:2")
-    for wrong in ("", "one", "one:", "one:x", ":1"):
-        with pytest.raises(ValueError, match="host:port"):
-            rpc.targets(wrong)

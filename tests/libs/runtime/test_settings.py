@@ -13,6 +13,8 @@ import pytest
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from libs.runtime.addresses import Address
+from libs.runtime.grpc_settings import RENAMED
 from libs.runtime.lifecycle import SettingsError
 from libs.runtime.settings import ServiceSettings, begin
 from services.config_api.settings import Settings as ConfigApiSettings
@@ -34,12 +36,23 @@ class Settings(ServiceSettings):
     networks: str = "10.0.0.0/8"
     database_url: SecretStr = SecretStr("")
 
+    @property
+    def grpc_address(self) -> Address:
+        return self._listen("", "relay")
+
+    @property
+    def grpc_targets(self) -> tuple[str, ...]:
+        return self._targets("", "config_api")
+
 
 @pytest.fixture(autouse=True)
 def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith(("POSTHOUSE_", "CONFIG_API_", "INGRESS_", "POLICY_", "RELAY_")):
             monkeypatch.delenv(name)
+    # It is put into the environment from a file: registered here, it is taken out again after the test.
+    monkeypatch.setenv("RELAY_DATABASE_URL", "")
+    monkeypatch.delenv("RELAY_DATABASE_URL")
 
 
 def refused(monkeypatch: pytest.MonkeyPatch, settings: type[ServiceSettings] = Settings, **variables: str) -> str:
@@ -83,7 +96,7 @@ def test_several_hosts_are_taken_where_they_are_listened_on(
     if settings is IngressSettings:
         monkeypatch.setenv(variable, "0.0.0.0,::")
         assert IngressSettings.load().hosts == ("0.0.0.0", "::")
-    else:
+    elif settings is ConfigApiSettings:
         assert f"{variable}=0.0.0.0,::: must be one address" in refused(
             monkeypatch, settings, **{variable: "0.0.0.0,::"}
         )
@@ -111,6 +124,56 @@ def test_a_mistyped_prefix_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert message == "INGRES_SMTP_PORT is no variable of Posthouse; did you mean INGRESS_SMTP_PORT?"
 
 
+@pytest.mark.parametrize("name", RENAMED)
+def test_a_name_of_former_releases_is_refused_with_the_present_one(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (settings,) = [each for each in ALL if name.startswith(each.prefix())]
+    message = refused(monkeypatch, settings, **{name: "1"})
+    assert message == f"{name} is not used any more: set {RENAMED[name]} to unix:PATH or host:port"
+    assert RENAMED[name] in settings.variables()
+
+
+@BY_NAME
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("insecure", [False, True])
+def test_grpc_over_tcp_needs_tls_but_on_loopback_where_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, settings: type[ServiceSettings], *, tls: bool, insecure: bool
+) -> None:
+    prefix = settings.prefix()
+    if tls:
+        for name in ("CERT", "KEY", "CA"):
+            monkeypatch.setenv(f"{prefix}GRPC_{name}", f"/{name}")
+    if insecure:
+        monkeypatch.setenv("POSTHOUSE_INSECURE_GRPC", "true")
+    variables = {name for name in settings.variables() if name.endswith(("_LISTEN", "_TARGET"))}
+    assert len(variables) >= 2
+    for variable in variables:
+        for address, loopback in (("127.0.0.1:5", True), ("[::1]:5", True), ("0.0.0.0:5", False), ("relay:5", False)):
+            if tls or (insecure and loopback):
+                monkeypatch.setenv(variable, address)
+                settings.load()
+            else:
+                assert "needs mutual TLS" in refused(monkeypatch, settings, **{variable: address})
+        monkeypatch.setenv(variable, "unix:/run/x.sock")
+        settings.load()
+
+
+@BY_NAME
+@pytest.mark.parametrize("wrong", ["nowhere", "unix:", "host:port", "host:70000", f"unix:/{'x' * 107}"])
+def test_an_address_of_grpc_is_checked(
+    monkeypatch: pytest.MonkeyPatch, settings: type[ServiceSettings], wrong: str
+) -> None:
+    for variable in settings.variables():
+        if variable.endswith(("_LISTEN", "_TARGET")):
+            assert variable in refused(monkeypatch, settings, **{variable: wrong})
+            monkeypatch.delenv(variable)
+
+
+def test_grpc_never_shares_the_address_of_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTHOUSE_INSECURE_GRPC", "true")
+    message = refused(monkeypatch, ConfigApiSettings, CONFIG_API_GRPC_LISTEN="127.0.0.1:8080")
+    assert "CONFIG_API_GRPC_LISTEN cannot be the address of HTTP" in message
+
+
 def test_variables_of_other_services_and_of_others_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("INGRESS_SMTP_PORT", "POLICY_UNHEARD_OF", "DELAY_HOST", "HOME", "PORT", "DATABASE_URL"):
         monkeypatch.setenv(name, "x")
@@ -133,7 +196,7 @@ def test_what_kubernetes_sets_for_a_service_is_ignored_and_told(
     }
     code = (
         "from libs.runtime.settings import begin; from services.relay.settings import Settings; "
-        "print(begin(Settings).port)"
+        "print(begin(Settings).mx_port)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -143,7 +206,7 @@ def test_what_kubernetes_sets_for_a_service_is_ignored_and_told(
         text=True,
         check=True,
     )
-    assert done.stdout == "50052\n", "the default, as if it were not set"
+    assert done.stdout == "25\n", "the default, as if it were not set"
     warning = json.loads(done.stderr)
     assert (warning["event"], warning["variables"]) == ("kubernetes_variables_ignored", sorted(of_kubernetes))
     assert "enableServiceLinks" in warning["reason"]
@@ -153,7 +216,7 @@ def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatc
     for name in ("RELAY_PORT", "RELAY_NETWORKS", "RELAY_GRPC_CERT", "POSTHOUSE_DATA_DIR", "POSTHOUSE_LOG_FORMAT"):
         monkeypatch.setenv(name, "")
     settings = Settings.load()
-    assert (settings.port, settings.networks, settings.grpc_tls) == (1, "", None)
+    assert (settings.port, settings.networks, settings.security.tls) == (1, "", None)
     assert (settings.data_dir, settings.log_format) == (Path("var"), "json")
 
 

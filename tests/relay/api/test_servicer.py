@@ -13,7 +13,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from posthouse.relay.v1 import relay_pb2 as pb
 from posthouse.relay.v1 import relay_pb2_grpc
 
-from libs.runtime import rpc
 from services.relay.configuration.model import Alias, Configuration
 from tests.relay.scripted_transport import ScriptedTransport, deferred, delivered, failed
 from tests.relay.whole_relay import CONTENT, WholeRelay
@@ -31,7 +30,7 @@ async def relay(database_url: str, tmp_path: Path) -> AsyncIterator[WholeRelay]:
 
 @pytest.fixture
 async def stub(relay: WholeRelay) -> AsyncIterator[relay_pb2_grpc.RelayAsyncStub]:
-    async with rpc.channel(f"127.0.0.1:{relay.port}") as channel:
+    async with relay.channel() as channel:
         yield relay_pb2_grpc.RelayStub(channel)
 
 

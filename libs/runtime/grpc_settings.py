@@ -1,0 +1,102 @@
+"""The environment variables by which every service is told of gRPC and of its metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_settings import BaseSettings
+
+from libs.runtime import addresses
+from libs.runtime.addresses import Address
+from libs.runtime.security import Security, TlsFiles
+
+# Variables of former versions, and what stands for them now.
+RENAMED: Mapping[str, str] = {
+    "CONFIG_API_GRPC_HOST": "CONFIG_API_GRPC_LISTEN",
+    "CONFIG_API_GRPC_PORT": "CONFIG_API_GRPC_LISTEN",
+    "POLICY_HOST": "POLICY_LISTEN",
+    "POLICY_PORT": "POLICY_LISTEN",
+    "RELAY_HOST": "RELAY_LISTEN",
+    "RELAY_PORT": "RELAY_LISTEN",
+}
+
+
+def socket_target(data_folder: Path, name: str) -> str:
+    """The Unix socket of a process of `posthouse up`, or of one that was told no other."""
+    return f"unix:{data_folder.absolute() / 'run' / name}.sock"
+
+
+class GrpcSettings(BaseSettings):
+    """What every service is told of gRPC and of its metrics. A subclass sets the prefix of its variables."""
+
+    data_dir: Path = Field(
+        default=Path("var"), validation_alias="POSTHOUSE_DATA_DIR", description="Folder of the files that are kept."
+    )
+    metrics_host: str = Field(default="127.0.0.1", description="Address of the metrics.")
+    metrics_port: int = Field(default=0, ge=0, le=65535, description="Port of the metrics; 0: none are served.")
+    # All three or none.
+    grpc_cert: Path | None = Field(default=None, description="PEM chain for gRPC over mutual TLS.")
+    grpc_key: Path | None = Field(default=None, description="PEM key of that chain.")
+    grpc_ca: Path | None = Field(default=None, description="PEM authority that the other side is checked against.")
+    insecure_grpc: bool = Field(
+        default=False,
+        validation_alias="POSTHOUSE_INSECURE_GRPC",
+        description="Allow gRPC over plain TCP on loopback, which every user of the machine may call.",
+    )
+    grpc_reflection: bool = Field(
+        default=False, validation_alias="POSTHOUSE_GRPC_REFLECTION", description="Let gRPC clients ask for its methods."
+    )
+
+    @model_validator(mode="after")
+    def _joined_as_allowed(self) -> Self:
+        prefix = self.model_config["env_prefix"]
+        if len({self.grpc_cert is None, self.grpc_key is None, self.grpc_ca is None}) != 1:
+            raise ValueError(f"{prefix}GRPC_CERT, {prefix}GRPC_KEY and {prefix}GRPC_CA are set together or not at all")
+        self.security.require([str(self.grpc_address), *self.grpc_targets])
+        return self
+
+    @property
+    def grpc_address(self) -> Address:
+        """Where the service listens for gRPC."""
+        raise NotImplementedError
+
+    @property
+    def grpc_targets(self) -> tuple[str, ...]:
+        """Every address that the service calls by gRPC."""
+        raise NotImplementedError
+
+    @property
+    def security(self) -> Security:
+        """How the gRPC of this process is guarded."""
+        tls = None
+        if self.grpc_cert is not None and self.grpc_key is not None and self.grpc_ca is not None:
+            tls = TlsFiles(certificate=self.grpc_cert, key=self.grpc_key, authority=self.grpc_ca)
+        return Security(tls, insecure_loopback=self.insecure_grpc, reflection=self.grpc_reflection)
+
+    def _listen(self, listen: str, service: str) -> Address:
+        return addresses.parse(listen or socket_target(self.data_dir, service))
+
+    def _targets(self, text: str, service: str) -> tuple[str, ...]:
+        return addresses.targets(text or socket_target(self.data_dir, service))
+
+
+def check_address(text: str) -> str:
+    """The text, when it is an address or empty. Raises ValueError."""
+    if text:
+        addresses.parse(text)
+    return text
+
+
+def check_targets(text: str) -> str:
+    """The text, when it is a list of addresses or empty. Raises ValueError."""
+    if text:
+        addresses.targets(text)
+    return text
+
+
+# A field for where gRPC listens, and one for whom it calls. Empty: the Unix socket in the data folder.
+ListenField = Annotated[str, AfterValidator(check_address)]
+TargetField = Annotated[str, AfterValidator(check_targets)]

@@ -1,0 +1,50 @@
+"""The folder of a Unix socket, which guards it: whoever can enter the folder may call every method."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from pathlib import Path
+
+from libs.runtime.lifecycle import StartupError
+
+
+def make(folder: Path) -> None:
+    """Makes the folder with mode 0700 when it is missing, and checks it. Raises StartupError."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartupError(f"the folder of Unix sockets {folder} cannot be made: {error.strerror}") from error
+    check(folder)
+
+
+def check(folder: Path) -> None:
+    """Raises StartupError when the folder is not a folder of our user that nobody else can enter."""
+    try:
+        # A link could be turned to another place later.
+        status = folder.lstat()
+    except OSError as error:
+        raise StartupError(f"the folder of Unix sockets {folder} cannot be used: {error.strerror}") from error
+    if not stat.S_ISDIR(status.st_mode):
+        raise StartupError(f"{folder} must be a folder of mode 0700 for Unix sockets; it is something else")
+    if status.st_uid != os.geteuid():
+        raise StartupError(f"the folder of Unix sockets {folder} belongs to another user")
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        raise StartupError(f"other users can enter the folder of Unix sockets {folder}: give it mode 0700")
+
+
+class SocketLock:
+    """Held by the process that listens on a Unix socket. gRPC itself would silently take over a path in use."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises StartupError when another process holds it."""
+        self._descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._descriptor)
+            raise StartupError(f"cannot listen on {path}: another process does") from error
+
+    def release(self) -> None:
+        os.close(self._descriptor)
