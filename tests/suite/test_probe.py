@@ -67,6 +67,8 @@ def test_a_mail_server_that_refuses_every_session_is_not_ready() -> None:
         "http://[::1",
         "smtp://127.0.0.1:port",
     ],
+    # Each worker of a test run chooses other free ports, and all must have the same names of tests.
+    ids=["http", "smtp", "other scheme", "no scheme", "half an address", "no port"],
 )
 def test_not_reachable(url: str) -> None:
     assert status(url) == probe.NOT_REACHABLE
