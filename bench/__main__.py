@@ -86,39 +86,39 @@ def memory(kind: type[Gateway], scale: float) -> report.Memory:
 
 
 def compare(
-    workloads: Sequence[Workload], runs: int, gateways: Sequence[type[Gateway]], found: report.Findings
+    workloads: Sequence[Workload], runs: int, gateways: Sequence[type[Gateway]], findings: report.Findings
 ) -> None:
-    """Alternates the gateways run by run. A workload that is not comparable is left out, and said to be."""
+    """Alternates the gateways run by run. A workload that cannot be compared is left out and listed as such."""
     for workload in workloads:
         measured: dict[str, list[Measured]] = {kind.name: [] for kind in gateways}
-        # The largest is measured once: it averages over more messages than the others in all their runs.
+        # A queue is drained once: it has more messages than the other workloads in all their runs together.
         times = 1 if workload.drain else runs
         try:
             for number in range(times):
                 for kind in gateways:
-                    one = measure(kind, workload)
-                    measured[kind.name].append(one)
+                    result = measure(kind, workload)
+                    measured[kind.name].append(result)
                     print(
                         f"{workload.name}, run {number + 1} of {times}, {kind.name}: "
-                        f"{one.accepted_rate:,.0f} accepted/s, {one.delivered_rate:,.0f} delivered/s",
+                        f"{result.accepted_rate:,.0f} accepted/s, {result.delivered_rate:,.0f} delivered/s",
                         flush=True,
                     )
         except LoadError as error:
             print(f"not compared: {workload.name}: {error}", flush=True)
-            found.refused.append(f"{workload.name}: {error}")
+            findings.refused.append(f"{workload.name}: {error}")
             continue
-        found.throughput[workload.name] = [report.Series(name, tuple(series)) for name, series in measured.items()]
+        findings.throughput[workload.name] = [report.Series(name, tuple(series)) for name, series in measured.items()]
 
 
 def _gateways(arguments: argparse.Namespace) -> list[type[Gateway]]:
     chosen: list[type[Gateway]] = [Posthouse]
-    wanted = arguments.peers.split(",") if arguments.peers else []
-    if "postfix" in wanted:
+    peers = arguments.peers.split(",") if arguments.peers else []
+    if "postfix" in peers:
         if postfix_is_here():
             chosen.append(Postfix)
         else:
             print("without Postfix: it is not installed, or this is not root on Linux")
-    if "haraka" in wanted and haraka.is_here():
+    if "haraka" in peers and haraka.is_here():
         chosen.append(Haraka)
     return chosen
 
@@ -141,20 +141,20 @@ def main() -> None:
     arguments.runs = arguments.runs or (1 if arguments.quick else 3)
     arguments.scale = arguments.scale or (0.25 if arguments.quick else 1.0)
     gateways = _gateways(arguments)
-    found = report.Findings(arguments.runs)
-    found.descriptions = {kind.name: kind().description for kind in gateways}
-    compare(_workloads(arguments), arguments.runs, gateways, found)
+    findings = report.Findings(arguments.runs)
+    findings.descriptions = {kind.name: kind().description for kind in gateways}
+    compare(_workloads(arguments), arguments.runs, gateways, findings)
     if not (arguments.only or arguments.quick):
         for kind in gateways:
-            found.latency[kind.name] = latency.measure(kind, max(50, round(_LATENCY_MESSAGES * arguments.scale)))
-            found.memory[kind.name] = memory(kind, arguments.scale)
+            findings.latency[kind.name] = latency.measure(kind, max(50, round(_LATENCY_MESSAGES * arguments.scale)))
+            findings.memory[kind.name] = memory(kind, arguments.scale)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    text = report.markdown(found)
+    text = report.markdown(findings)
     (arguments.out / "throughput.md").write_text(text)
-    if found.throughput:
-        report.plot(found.throughput, arguments.out / "throughput.svg")
+    if findings.throughput:
+        report.plot(findings.throughput, arguments.out / "throughput.svg")
     print("\n" + text)
-    if found.refused:
+    if findings.refused:
         raise SystemExit(1)
 
 

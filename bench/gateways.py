@@ -186,13 +186,13 @@ class Posthouse:
 
     def processes(self) -> Mapping[str, Sequence[int]]:
         suite = self._running
-        found = {}
+        processes = {}
         for name in suite.layout:
             pid = suite.pid(name)
-            found[name] = [pid, *descendants(pid)]
+            processes[name] = [pid, *descendants(pid)]
         if self._postgres is not None:
-            found["postgresql"] = self._postgres_pids()
-        return found
+            processes["postgresql"] = self._postgres_pids()
+        return processes
 
     def _postgres_pids(self) -> list[int]:
         assert self._postgres is not None

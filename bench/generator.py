@@ -48,12 +48,12 @@ class Job:
 
     @staticmethod
     def read(path: Path) -> Job:
-        told = json.loads(path.read_text())
+        fields = json.loads(path.read_text())
         return Job(
             **{
-                **told,
-                "recipients": tuple(told["recipients"]),
-                "client_addresses": tuple(told["client_addresses"]),
+                **fields,
+                "recipients": tuple(fields["recipients"]),
+                "client_addresses": tuple(fields["client_addresses"]),
             }
         )
 
@@ -149,8 +149,8 @@ async def send(job: Job) -> None:
             opened += 1
             while left > 0:
                 left -= 1
-                for octets, wanted in envelope:
-                    await client.ask(octets, wanted)
+                for command, code in envelope:
+                    await client.ask(command, code)
                 if not job.keep_connection:
                     break
             await client.ask(b"QUIT\r\n", b"221")

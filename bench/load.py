@@ -26,7 +26,7 @@ from tests.peers.smtp_tools import CountingSink, Load, send_load
 from tests.peers.suite import ROOT
 
 RUN_SECONDS = 600.0
-# As many sessions as there are, from addresses that a DNSBL can be asked about.
+# Enough addresses for all sessions, and such as block lists are asked about.
 CLIENT_ADDRESSES = tuple(f"100.200.{number // 200}.{number % 200 + 1}" for number in range(1000))
 
 
@@ -65,7 +65,7 @@ class Sink(CountingSink):
 
 
 class Sinks:
-    """A next hop for each recipient domain: each an address of its own, all on one port."""
+    """A next hop for each recipient domain. Each has an address of its own, and all have one port."""
 
     def __init__(self, domains: Sequence[str]) -> None:
         self.of_domain: dict[str, Sink] = {}
@@ -88,7 +88,7 @@ class Sinks:
         return sum(sink.cpu_seconds for sink in self.of_domain.values())
 
     def wait_for(self, messages: int) -> None:
-        """Until each has so many. Raises LoadError."""
+        """Waits until each sink has so many messages. Raises LoadError."""
         try:
             until(lambda: min(self.counts) >= messages, "all messages", RUN_SECONDS)
         except PeerError:
@@ -104,7 +104,10 @@ class Sinks:
 
 
 def send(workload: Workload, messages: int, gateway: Gateway) -> tuple[float, float]:
-    """Hands messages of the workload to the gateway; seconds that took, and CPU. Raises LoadError at a refusal."""
+    """Hands messages of the workload to the gateway. Returns the seconds that it took and the CPU seconds of the load.
+
+    Raises LoadError when the gateway refuses one.
+    """
     sender = f"sender@{SENDER_DOMAIN}"
     if workload.plain:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -146,14 +149,14 @@ def _generate(job: Job, name: str) -> tuple[float, float]:
             process.kill()
         if status != 0:
             raise LoadError(f"{name}: {process.log_tail()}")
-        told = json.loads(process.log_tail(1))
-        return float(told["seconds"]), float(told["cpu_seconds"])
+        result = json.loads(process.log_tail(1))
+        return float(result["seconds"]), float(result["cpu_seconds"])
     finally:
         shutil.rmtree(folder)
 
 
 def run(workload: Workload, gateway: Gateway, sinks: Sinks, already: int) -> Measured:
-    """Sends the workload through the gateway; `already` messages are at the sinks. Raises LoadError."""
+    """Sends the workload through the gateway, while `already` messages are at the sinks. Raises LoadError."""
     cpu, sink_cpu = total_cpu(gateway.processes()), sinks.cpu_seconds
     began = time.monotonic()
     accepted, source_cpu = send(workload, workload.messages, gateway)
@@ -184,7 +187,7 @@ def drain(workload: Workload, gateway: Gateway, sinks: Sinks) -> Measured:
     began, first, cpu, sink_cpu = time.monotonic(), min(sinks.counts), total_cpu(gateway.processes()), sinks.cpu_seconds
     sinks.wait_for(workload.messages)
     delivered = time.monotonic() - began
-    # The messages of before the clock ran are left out, as a share of the time.
+    # The messages that came before the clock started are left out of the rate.
     return Measured(
         messages=workload.messages,
         accepted_seconds=accepted,
@@ -196,7 +199,7 @@ def drain(workload: Workload, gateway: Gateway, sinks: Sinks) -> Measured:
 
 
 def check_counts(workload: Workload, expected: int, sinks: Sinks, name: str) -> None:
-    """After the gateway has stopped: each message once. Raises LoadError."""
+    """Checks, after the gateway has stopped, that each sink has each message once. Raises LoadError."""
     if set(sinks.counts) != {expected}:
         raise LoadError(f"{workload.name}, {name}: {expected} messages were sent, the sinks have {sinks.counts}")
 

@@ -70,10 +70,10 @@ class Figure:
 
     def __str__(self) -> str:
         rate = self.decisions / self.seconds
-        each = self.cpu_seconds / self.decisions * 1e6
+        microseconds = self.cpu_seconds / self.decisions * 1e6
         middle = statistics.median(self.latencies) * 1e3
         late = statistics.quantiles(self.latencies, n=100)[98] * 1e3
-        return f"{rate:>9,.0f} /s   {each:>6.1f} us CPU each   median {middle:>7.3f} ms   99 % {late:>8.3f} ms"
+        return f"{rate:>9,.0f} /s   {microseconds:>6.1f} us CPU each   median {middle:>7.3f} ms   99 % {late:>8.3f} ms"
 
 
 def configuration() -> config_pb2.PolicySnapshot:
@@ -126,7 +126,7 @@ def _add_access_rules(snapshot: config_pb2.PolicySnapshot) -> None:
 
 def requests() -> list[policy_pb2.DecideRequest]:
     """The mix, a session after the other."""
-    made = []
+    batch = []
     for number in range(CLIENTS):
         session = policy_pb2.Session(
             id=f"{number:032x}",
@@ -140,19 +140,21 @@ def requests() -> list[policy_pb2.DecideRequest]:
             profile_revision=1,
         )
         transaction = policy_pb2.Transaction(sender=f"joe{number}@sender.test".encode(), declared_size=4096)
-        made.append(policy_pb2.DecideRequest(stage=policy_pb2.STAGE_CONNECT, session=session))
-        made.append(policy_pb2.DecideRequest(stage=policy_pb2.STAGE_MAIL, session=session, transaction=transaction))
+        batch.append(policy_pb2.DecideRequest(stage=policy_pb2.STAGE_CONNECT, session=session))
+        batch.append(policy_pb2.DecideRequest(stage=policy_pb2.STAGE_MAIL, session=session, transaction=transaction))
         for recipient in (f"user{number % 1000}@local.test", f"any{number}@relay.test"):
             transaction.recipient = recipient.encode()
-            made.append(policy_pb2.DecideRequest(stage=policy_pb2.STAGE_RCPT, session=session, transaction=transaction))
+            batch.append(
+                policy_pb2.DecideRequest(stage=policy_pb2.STAGE_RCPT, session=session, transaction=transaction)
+            )
             transaction.recipients.append(recipient.encode())
         content = policy_pb2.Content(size=4096, hops=2, from_fields=1, from_addresses=[transaction.sender])
-        made.append(
+        batch.append(
             policy_pb2.DecideRequest(
                 stage=policy_pb2.STAGE_END_OF_DATA, session=session, transaction=transaction, content=content
             )
         )
-    return made
+    return batch
 
 
 def serve(ports: Connection, dns: str, state_url: str, profile: bool, kept: int) -> None:

@@ -58,13 +58,13 @@ def configure(suite: Suite, sink_port: int) -> None:
 
 def threads(pid: int) -> dict[str, float]:
     """CPU seconds of each thread of a process so far."""
-    found: dict[str, float] = {}
+    seconds: dict[str, float] = {}
     for task in Path(f"/proc/{pid}/task").iterdir():
         name, _, rest = (task / "stat").read_text().partition("(")[2].rpartition(")")
         fields = rest.split()
         used = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-        found[f"{'main' if int(task.name) == pid else task.name} ({name})"] = used
-    return found
+        seconds[f"{'main' if int(task.name) == pid else task.name} ({name})"] = used
+    return seconds
 
 
 @contextmanager

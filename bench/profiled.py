@@ -48,16 +48,16 @@ class Calls:
 
     def end(self, out: Path) -> None:
         self._main.disable()
-        found = {"main": _rows(self._main)}
+        rows_by_thread = {"main": _rows(self._main)}
         for name, profile in self._threads.items():
             before = self._before.get(name, {})
             rows = {key: row.since(before[key]) if key in before else row for key, row in _rows(profile).items()}
-            found[name] = {key: row for key, row in rows.items() if row.calls}
-        plain = {name: [(key, *astuple(row)) for key, row in rows.items()] for name, rows in found.items()}
+            rows_by_thread[name] = {key: row for key, row in rows.items() if row.calls}
+        plain = {name: [(key, *astuple(row)) for key, row in rows.items()] for name, rows in rows_by_thread.items()}
         out.write_text(json.dumps(plain))
 
     def _adopt(self, *_event: object) -> None:
-        """The first event of a new thread: from now on it has a profile of its own."""
+        """Gives a new thread a profile of its own, at its first event."""
         profile = cProfile.Profile(time.thread_time)
         self._threads[f"{threading.current_thread().name} #{len(self._threads)}"] = profile
         profile.enable()
@@ -65,7 +65,7 @@ class Calls:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A function: how often it was called, CPU seconds in itself, and with all that it called."""
+    """One function. `own`: CPU seconds in itself; `total`: with all functions that it called."""
 
     calls: int
     own: float
@@ -80,8 +80,8 @@ def _rows(profile: cProfile.Profile) -> dict[str, Row]:
     for entry in profile.getstats():
         code = entry.code
         key = code if isinstance(code, str) else f"{code.co_filename}:{code.co_firstlineno} {code.co_qualname}"
-        known = rows.get(key, Row(0, 0.0, 0.0))
-        rows[key] = Row(known.calls + entry.callcount, known.own + entry.inlinetime, known.total + entry.totaltime)
+        so_far = rows.get(key, Row(0, 0.0, 0.0))
+        rows[key] = Row(so_far.calls + entry.callcount, so_far.own + entry.inlinetime, so_far.total + entry.totaltime)
     return rows
 
 

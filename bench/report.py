@@ -102,55 +102,56 @@ def machine() -> str:
     )
 
 
-def markdown(found: Findings) -> str:
+def markdown(findings: Findings) -> str:
     """The whole report."""
     parts = [
         "# Side by side",
         "",
         f"- Machine: {machine()}",
-        *(f"- {name}: {description}" for name, description in found.descriptions.items()),
-        _METHOD.format(runs=found.runs),
+        *(f"- {name}: {description}" for name, description in findings.descriptions.items()),
+        _METHOD.format(runs=findings.runs),
         "",
         "## Throughput",
         "",
-        throughput_table(found.throughput),
+        throughput_table(findings.throughput),
     ]
-    if found.latency:
-        parts += ["", "## Latency at low load: one session, 4 KB, milliseconds", "", latency_table(found.latency)]
-    if found.memory:
-        parts += ["", "## Memory: proportional set size, MB", "", memory_table(found.memory)]
-    if found.refused:
-        parts += ["", "## Not compared", "", *(f"- {reason}" for reason in found.refused)]
+    if findings.latency:
+        parts += ["", "## Latency at low load: one session, 4 KB, milliseconds", "", latency_table(findings.latency)]
+    if findings.memory:
+        parts += ["", "## Memory: proportional set size, MB", "", memory_table(findings.memory)]
+    if findings.refused:
+        parts += ["", "## Not compared", "", *(f"- {reason}" for reason in findings.refused)]
     return "\n".join(parts) + "\n"
 
 
 def throughput_table(results: Mapping[str, Sequence[Series]]) -> str:
     """One row a workload and gateway."""
     lines = [f"| {' | '.join(_COLUMNS)} |", "|---" * len(_COLUMNS) + "|"]
-    for workload, series in results.items():
-        for one in series:
-            rates = sorted(run.delivered_rate for run in one.runs)
-            cpu = one.cpu_ms()
+    for workload, all_series in results.items():
+        for series in all_series:
+            rates = sorted(run.delivered_rate for run in series.runs)
+            cpu = series.cpu_ms()
             parts = ", ".join(f"{name} {value:.2f}" for name, value in cpu.items()) if len(cpu) > 1 else ""
-            source, sink = one.load_cpu_ms()
+            source, sink = series.load_cpu_ms()
             lines.append(
-                f"| {workload} | {one.gateway} | {one.accepted:,.0f} | {one.delivered:,.0f} "
-                f"({rates[0]:,.0f} to {rates[-1]:,.0f}) | {_ratio(one, series)} | {sum(cpu.values()):.2f} | {parts} "
-                f"| {source:.2f}, {sink:.2f} |"
+                f"| {workload} | {series.gateway} | {series.accepted:,.0f} | {series.delivered:,.0f} "
+                f"({rates[0]:,.0f} to {rates[-1]:,.0f}) | {_ratio(series, all_series)} | {sum(cpu.values()):.2f} "
+                f"| {parts} | {source:.2f}, {sink:.2f} |"
             )
     return "\n".join(lines)
 
 
-def _ratio(one: Series, series: Sequence[Series]) -> str:
-    peers = [other for other in series if other.gateway != OURS]
-    if one.gateway != OURS or not peers:
+def _ratio(ours: Series, all_series: Sequence[Series]) -> str:
+    """Our rate divided by that of the best peer, and its range over the single runs; empty for a peer's series."""
+    peers = [series for series in all_series if series.gateway != OURS]
+    if ours.gateway != OURS or not peers:
         return ""
     best = max(peer.delivered for peer in peers)
     single = [
         run.delivered_rate / max(peer.runs[number].delivered_rate for peer in peers)
-        for number, run in enumerate(one.runs)
+        for number, run in enumerate(ours.runs)
     ]
-    return f"{one.delivered / best:.2f} ({min(single):.2f} to {max(single):.2f})"
+    return f"{ours.delivered / best:.2f} ({min(single):.2f} to {max(single):.2f})"
 
 
 def latency_table(results: Mapping[str, Latency]) -> str:
@@ -158,10 +159,10 @@ def latency_table(results: Mapping[str, Latency]) -> str:
         "| gateway | dot to 250: median | 99 % | 250 to the next hop: median | 99 % |",
         "|---|---|---|---|---|",
     ]
-    for name, found in results.items():
+    for name, latency in results.items():
         cells = [
             f"{1000 * value:.2f}"
-            for times in (found.accepting, found.passing_on)
+            for times in (latency.accepting, latency.passing_on)
             for value in (statistics.median(times), statistics.quantiles(times, n=100)[98])
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
@@ -170,9 +171,9 @@ def latency_table(results: Mapping[str, Latency]) -> str:
 
 def memory_table(results: Mapping[str, Memory]) -> str:
     lines = ["| gateway | process | idle | under load, at most | after |", "|---|---|---|---|---|"]
-    for gateway, found in results.items():
-        for name, idle in found.idle.items():
-            octets = (idle, found.highest.get(name, 0), found.after.get(name, 0))
+    for gateway, memory in results.items():
+        for name, idle in memory.idle.items():
+            octets = (idle, memory.highest.get(name, 0), memory.after.get(name, 0))
             cells = (f"{value / _MEGABYTE:.0f}" for value in octets)
             lines.append(f"| {gateway} | {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -183,19 +184,24 @@ def plot(results: Mapping[str, Sequence[Series]], path: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("svg")
-    # The same figures give the same file.
+    # Without a fixed salt the file would differ for the same figures.
     mpl.rcParams["svg.hashsalt"] = "posthouse"
     from matplotlib import pyplot
 
-    names = list(dict.fromkeys(one.gateway for series in results.values() for one in series))
+    names = list(dict.fromkeys(series.gateway for all_series in results.values() for series in all_series))
     figure, axes = pyplot.subplots(figsize=(10, 0.8 + 0.8 * len(results)))
     height = 0.8 / max(len(names), 1)
     for position, name in enumerate(names):
-        found = [(index, one) for index, series in enumerate(results.values()) for one in series if one.gateway == name]
-        medians = [one.delivered for _, one in found]
-        below = [one.delivered - min(run.delivered_rate for run in one.runs) for _, one in found]
-        above = [max(run.delivered_rate for run in one.runs) - one.delivered for _, one in found]
-        places = [index + position * height for index, _ in found]
+        by_workload = [
+            (index, series)
+            for index, all_series in enumerate(results.values())
+            for series in all_series
+            if series.gateway == name
+        ]
+        medians = [series.delivered for _, series in by_workload]
+        below = [series.delivered - min(run.delivered_rate for run in series.runs) for _, series in by_workload]
+        above = [max(run.delivered_rate for run in series.runs) - series.delivered for _, series in by_workload]
+        places = [index + position * height for index, _ in by_workload]
         axes.barh(places, medians, height, label=name, xerr=(below, above), error_kw={"elinewidth": 0.8})
     axes.set_yticks([index + height * (len(names) - 1) / 2 for index in range(len(results))], list(results))
     axes.invert_yaxis()

@@ -86,21 +86,21 @@ class Topology:
         load = Load(messages // len(names), _SIZE, _SESSIONS // len(names), reuse_connections=True)
         with ExitStack() as stack:
             ports = [self._suite.port("INGRESS_SMTP_PORT", name) for name in names]
-            running = [stack.enter_context(RunningLoad(load, self._suite.host, port)) for port in ports]
-            for each in running:
+            loads = [stack.enter_context(RunningLoad(load, self._suite.host, port)) for port in ports]
+            for load_under_way in loads:
                 with contextlib.suppress(subprocess.CalledProcessError):
-                    each.wait()
+                    load_under_way.wait()
         self._sink.wait_for_messages(had + load.messages * len(names), 120)
 
     def _processes(self) -> Mapping[str, Sequence[int]]:
-        found = {
+        processes = {
             service: [
                 self._suite.pid(name) for name, process in self._suite.layout.items() if process.service == service
             ]
             for service in _SERVICES
         }
         postmaster = self._postgres._running().pid  # noqa: SLF001 - a benchmark of what it costs
-        return {**found, "postgresql": [postmaster, *descendants(postmaster)]}
+        return {**processes, "postgresql": [postmaster, *descendants(postmaster)]}
 
     def _wal(self) -> tuple[float, float]:
         """Octets and syncs of PostgreSQL's log so far."""

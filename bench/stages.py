@@ -25,9 +25,9 @@ _STAGES: Mapping[str, Mapping[str, str]] = {
         "services/ingress/checks/": "header, checks, trace fields",
         "libs/smtp/header.py": "header, checks, trace fields",
         "services/ingress/clients/": "asking policy, handing to relay",
-        "services/ingress/mail_log.py": "log and figures",
-        "services/ingress/metrics.py": "log and figures",
-        "libs/runtime/logging.py": "log and figures",
+        "services/ingress/mail_log.py": "log and metrics",
+        "services/ingress/metrics.py": "log and metrics",
+        "libs/runtime/logging.py": "log and metrics",
     },
     "policy": {
         "services/policy/servicer.py": "frames",
@@ -39,10 +39,10 @@ _STAGES: Mapping[str, Mapping[str, str]] = {
         "services/policy/lookups/": "look-ups",
         "services/policy/credentials.py": "passwords",
         "services/policy/history.py": "record for Explain",
-        "services/policy/verdict_log.py": "log and figures",
-        "services/policy/metrics.py": "log and figures",
-        "services/policy/hits.py": "log and figures",
-        "libs/runtime/logging.py": "log and figures",
+        "services/policy/verdict_log.py": "log and metrics",
+        "services/policy/metrics.py": "log and metrics",
+        "services/policy/hits.py": "log and metrics",
+        "libs/runtime/logging.py": "log and metrics",
     },
     "relay": {
         "services/relay/api/wire/": "frames in and acknowledgements",
@@ -51,28 +51,31 @@ _STAGES: Mapping[str, Mapping[str, str]] = {
         "services/relay/routing/recipients.py": "recipients and routes",
         "services/relay/routing/aliases.py": "recipients and routes",
         "services/relay/routing/rules.py": "recipients and routes",
-        "services/relay/queue/group_commit.py": "commits, but for the queue's thread",
-        "services/relay/queue/": "commits, but for the queue's thread",
-        "services/relay/scheduler/dispatcher.py": "whose turn it is",
-        "services/relay/delivery/concurrency.py": "whose turn it is",
+        "services/relay/queue/group_commit.py": "commits, without the queue's thread",
+        "services/relay/queue/": "commits, without the queue's thread",
+        "services/relay/scheduler/dispatcher.py": "scheduling",
+        "services/relay/delivery/concurrency.py": "scheduling",
         "services/relay/delivery/": "SMTP to the next hop",
         "services/relay/scheduler/attempts.py": "outcome and record",
         "services/relay/model/outcome.py": "outcome and record",
         "services/relay/scheduler/settlement.py": "outcome and record",
-        "services/relay/scheduler/attempt_log.py": "log and figures",
-        "services/relay/metrics.py": "log and figures",
-        "libs/runtime/logging.py": "log and figures",
+        "services/relay/scheduler/attempt_log.py": "log and metrics",
+        "services/relay/metrics.py": "log and metrics",
+        "libs/runtime/logging.py": "log and metrics",
     },
 }
 
 
 def has(service: str) -> bool:
-    """Whether its stages are told apart."""
+    """Whether there is a table of stages for a service."""
     return service in _STAGES
 
 
 def shares(service: str, stacks: Iterable[tuple[Sequence[str], int]], root: str) -> list[tuple[str, float]]:
-    """The share of each stage in the samples, the greatest first. Frames: `file:line function`, the innermost first."""
+    """The share of each stage in the samples, the largest first.
+
+    `stacks`: the frames of a sample as `file:line function`, the innermost first, and how often it was seen.
+    """
     table = _STAGES[service]
     counts: Counter[str] = Counter()
     for stack, count in stacks:
@@ -84,7 +87,7 @@ def shares(service: str, stacks: Iterable[tuple[Sequence[str], int]], root: str)
 def _stage(table: Mapping[str, str], stack: Sequence[str], root: str) -> str:
     for frame in stack:
         path = frame.removeprefix(root)
-        known = [prefix for prefix in table if path.startswith(prefix)]
-        if known:
-            return table[max(known, key=len)]
+        prefixes = [prefix for prefix in table if path.startswith(prefix)]
+        if prefixes:
+            return table[max(prefixes, key=len)]
     return _ELSEWHERE
