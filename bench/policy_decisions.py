@@ -41,7 +41,6 @@ from services.policy.history import History
 from services.policy.hits import HitCounts
 from services.policy.lookups.resolver import Resolver, nameservers
 from services.policy.lookups.service import Lookups
-from services.policy.lookups.spf import SpfChecker
 from services.policy.metrics import DecisionCounts
 from services.policy.rules.model import Verdict
 from services.policy.servicer import CALLERS, SERVICE, PolicyServicer, Stream
@@ -173,7 +172,7 @@ async def _serve(ports: Connection, dns: str, state_url: str, kept: int) -> None
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     resolver = Resolver(nameservers(dns), seconds=5)
-    lookups = Lookups(resolver, SpfChecker(resolver), seconds=5)
+    lookups = Lookups(resolver, seconds=5)
     store = open_store("memory://" if state_url == NOTHING else state_url, "bench")
     with tempfile.TemporaryFile("w") as log:
         engine = Engine(
@@ -305,7 +304,7 @@ async def bare(checks: str, frame_size: int = 100, rounds: int = 12) -> float:
     with DnsServer() as server, tempfile.TemporaryFile("w") as log:
         zone(server)
         resolver = Resolver(nameservers(server.address), seconds=5)
-        lookups = Lookups(resolver, SpfChecker(resolver), seconds=5)
+        lookups = Lookups(resolver, seconds=5)
         engine = Engine(
             open_store("memory://", "bench"),
             lookups,

@@ -12,6 +12,8 @@ from libs.smtp.value import value
 # IPv6 clients are counted by networks of this size: every site has at least a /64, and one machine may use all of it
 # (C104).
 IPV6_CLIENT_PREFIX = 64
+# Of one owner, as a rule: addresses of a /24 are rented together.
+IPV4_SHARING_PREFIX = 24
 _IPV4_NEIGHBOURS_PREFIX = 24
 
 _PREFIX = re.compile(r"[0-9]{1,3}").fullmatch
@@ -57,6 +59,14 @@ def neighbourhood(address: str) -> str:
     if isinstance(client, IPv4Address):
         return str(IPv4Network((int(client), _IPV4_NEIGHBOURS_PREFIX), strict=False))
     return str(IPv6Network((int(client), IPV6_CLIENT_PREFIX), strict=False))
+
+
+def sharing_network(address: str) -> str:
+    """The network whose clients have one share of what is scarce: an IPv4 /24 or an IPv6 /64. Raises ValueError."""
+    client = canonical_ip(address)
+    prefix = IPV4_SHARING_PREFIX if isinstance(client, IPv4Address) else IPV6_CLIENT_PREFIX
+    network = IPv4Network if isinstance(client, IPv4Address) else IPv6Network
+    return str(network((int(client), prefix), strict=False))
 
 
 @value(frozen=True, slots=True)

@@ -27,7 +27,6 @@ from services.policy.history import History
 from services.policy.hits import HitCounts
 from services.policy.lookups.resolver import Resolver, nameservers
 from services.policy.lookups.service import Lookups
-from services.policy.lookups.spf import SpfChecker
 from services.policy.metrics import CERTIFICATE_EXPIRY, GRPC_CALLS_REFUSED, DecisionCounts
 from services.policy.rules.model import Snapshot
 from services.policy.servicer import CALLERS, SERVICE, PolicyServicer
@@ -52,8 +51,7 @@ async def main(shutdown: Shutdown) -> None:
         resolver = Resolver(nameservers(settings.nameservers), seconds=settings.lookup_seconds)
     except ValueError as error:
         raise StartupError(f"POLICY_NAMESERVERS: {error}") from error
-    spf = SpfChecker(resolver)
-    lookups = Lookups(resolver, spf, seconds=settings.lookup_seconds)
+    lookups = Lookups(resolver, seconds=settings.lookup_seconds)
     credentials = CredentialChecker(failure_limits(settings.state_url, settings.state_seconds))
     # Owners of sessions are unique over replicas and restarts.
     process = os.urandom(8).hex()
@@ -105,7 +103,6 @@ async def main(shutdown: Shutdown) -> None:
     await store.stop()
     await metrics.stop()
     await dialers.close()
-    spf.close()
     credentials.close()
     forget_counts()
     log.info("policy_stopped")

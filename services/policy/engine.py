@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Protocol
 
@@ -32,6 +33,8 @@ log = structlog.get_logger(__name__)
 
 # Decisions that wait for a look-up, a password or a store. More are answered 451, so that nothing piles up.
 MAX_WAITING = 10_000
+# Of one client (/24, /64).
+MAX_WAITING_OF_CLIENT = 1_000
 # Alignment asks again once the author's policy is known; no decision needs more rounds.
 _MAX_ROUNDS = 4
 
@@ -53,11 +56,11 @@ class LookupService(Protocol):
     def known(self, question: Question) -> Finding | None:
         """What is known already."""
 
-    def start(self, questions: Sequence[Question]) -> None:
+    def start(self, questions: Sequence[Question], party: str) -> None:
         """Begins to find out, for later."""
 
-    async def find(self, questions: Sequence[Question]) -> dict[Question, Finding]:
-        """Finds out, all at once; what takes too long has no answer. Never raises."""
+    async def find(self, questions: Sequence[Question], party: str) -> dict[Question, Finding]:
+        """Finds out, all at once; what takes too long has no answer. Never raises. `party`: whose share it takes."""
 
 
 class StreamSessions:
@@ -98,6 +101,7 @@ class Engine:
         self._counts = counts
         self._hits = hits
         self._waiting = 0
+        self._waiting_of: Counter[str] = Counter()
         # Parts of answers: profiles, and the verdicts that a rulebook shares.
         self._profiles: dict[ProfileKey, bytes] = {}
         self._bodies: dict[Verdict, bytes] = {}
@@ -177,12 +181,14 @@ class Engine:
         return _Decision(request.request_id, facts, rulebook, answer, sessions, kept)
 
     async def _waited(self, decision: _Decision, work: Coroutine[None, None, None]) -> None:
-        if self._waiting >= MAX_WAITING:
+        network = decision.facts.client.network
+        if self._waiting >= MAX_WAITING or self._waiting_of[network] >= MAX_WAITING_OF_CLIENT:
             work.close()
             OVERLOADED.inc()
             self._end(decision, objected("overloaded", _LATER))
             return
         self._waiting += 1
+        self._waiting_of[network] += 1
         try:
             await work
         except Exception:  # as in `decide`
@@ -190,6 +196,9 @@ class Engine:
             self._end(decision, objected("internal_error", _LATER))
         finally:
             self._waiting -= 1
+            self._waiting_of[network] -= 1
+            if not self._waiting_of[network]:
+                del self._waiting_of[network]
 
     async def _count(self, decision: _Decision, asked: Sequence[Operation]) -> None:
         facts, sessions = decision.facts, decision.sessions
@@ -219,7 +228,7 @@ class Engine:
         """Rounds of look-ups until the rules can be tried to the end."""
         facts, rulebook = decision.facts, decision.rulebook
         for _ in range(_MAX_ROUNDS):
-            facts.findings.update(await self.lookups.find(wanted))
+            facts.findings.update(await self.lookups.find(wanted, facts.client.network))
             verdict = rulebook.evaluate(facts)
             if not isinstance(verdict, Missing):
                 self._end(decision, verdict)
@@ -249,7 +258,7 @@ class Engine:
         """At CONNECT: what only the client's address is needed for, so that it is known by RCPT."""
         questions = rulebook.early_questions(facts)
         if questions:
-            self.lookups.start(questions)
+            self.lookups.start(questions, facts.client.network)
 
     def _end(self, decision: _Decision, verdict: Verdict) -> None:
         """Answers what was waited for."""

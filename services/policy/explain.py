@@ -18,6 +18,8 @@ from services.policy.rules.model import NO_COUNTS, Action, Counts, Facts, Snapsh
 # The stages before one at which a message is, in their order.
 _PATH = (Stage.CONNECT, Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.END_OF_DATA)
 _MAX_ROUNDS = 4
+# Operators who ask have a share of their own.
+_PARTY = "explain"
 
 
 class UnknownSessionError(Exception):
@@ -74,7 +76,7 @@ class Explainer:
                 break
             given = {question: _assumed(question, assumed) for question in wanted if _name(question, assumed)}
             asked = [question for question in wanted if question not in given]
-            facts.findings.update({**given, **await self._engine.lookups.find(asked)})
+            facts.findings.update({**given, **await self._engine.lookups.find(asked, _PARTY)})
         verdict = rulebook.evaluate(facts)
         if isinstance(verdict, Missing):
             raise wire.MalformedError("these facts ask for more look-ups than a decision makes")

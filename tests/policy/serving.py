@@ -19,7 +19,6 @@ from services.policy.history import History
 from services.policy.hits import HitCounts
 from services.policy.lookups.resolver import Resolver, nameservers
 from services.policy.lookups.service import Lookups
-from services.policy.lookups.spf import SpfChecker
 from services.policy.metrics import DecisionCounts
 from services.policy.rules.model import Snapshot
 from services.policy.servicer import CALLERS, SERVICE, PolicyServicer
@@ -99,8 +98,7 @@ async def serving(
 ) -> AsyncIterator[Policy]:
     """`dns`: host:port of the name server. `process`: the name that the store knows this process by."""
     resolver = Resolver(nameservers(dns), seconds=lookup_seconds)
-    spf = SpfChecker(resolver)
-    lookups = Lookups(resolver, spf, seconds=lookup_seconds)
+    lookups = Lookups(resolver, seconds=lookup_seconds)
     credentials = CredentialChecker(failure_limits(state_url, 30))
     store = store or MemoryStore()
     hits, log = HitCounts(), StringIO()
@@ -121,5 +119,4 @@ async def serving(
         await server.stop(0)
         await lookups.close()
         await store.stop()
-        spf.close()
         credentials.close()

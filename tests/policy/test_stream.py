@@ -287,6 +287,26 @@ async def test_too_many_waiting_decisions_are_answered_451(
         assert [replied(await one) for one in waiting] == ["550 5.1.8"] * 2
 
 
+async def test_decisions_of_one_network_that_wait_leave_room_for_others(
+    dns_server: DnsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "MAX_WAITING_OF_CLIENT", 2)
+    rules = snapshot({"sender_policy": {"reject_unknown_sender_domain": "enforce"}})
+    gate = dns_server.hold("*.slow.test")
+    dns_server.add("honest.test", "A", "203.0.113.1")
+    async with serving(rules, dns=dns_server.address) as policy, policy.stream() as stream:
+        waiting = [asyncio.create_task(policy.decide(rcpt("a@relay.test", f"j@{n}.slow.test"))) for n in range(2)]
+        for number in range(2):
+            await dns_server.query_came(f"{number}.slow.test", "MX")
+        verdicts = await stream.ask(
+            rcpt("a@relay.test", "j@2.slow.test", client="192.0.2.200"),
+            rcpt("a@relay.test", "j@honest.test", client="203.0.113.7"),
+        )
+        assert list(map(replied, verdicts)) == ["451 4.3.0", "accept"]
+        gate.open()
+        assert [replied(await one) for one in waiting] == ["550 5.1.8"] * 2
+
+
 async def test_every_decision_is_one_line_in_the_log() -> None:
     async with serving(snapshot(), clock=lambda: 1_800_000_000.25) as policy, policy.stream() as stream:
         await stream.ask(

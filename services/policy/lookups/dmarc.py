@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from services.policy.lookups.found import Found
 from services.policy.lookups.names import mail_domain
-from services.policy.lookups.resolver import Answer, Resolver
+from services.policy.lookups.resolver import Answer, Asker
 from services.policy.rules.dmarc import Published, applying, only_record, stops, walk
 from services.policy.rules.lookup import Finding, Outcome
 
 
-async def record(resolver: Resolver, domain: str) -> Found:
+async def record(resolver: Asker, domain: str) -> Found:
     """FOUND: `dmarc` holds for the domain. NONE: `dmarc` tells only its organizational domain."""
     found: dict[str, Published] = {}
     expires_at = float("inf")

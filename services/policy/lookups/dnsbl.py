@@ -8,7 +8,7 @@ from ipaddress import ip_address
 import structlog
 
 from services.policy.lookups.found import Found
-from services.policy.lookups.resolver import Answer, Resolver
+from services.policy.lookups.resolver import Answer, Asker
 from services.policy.metrics import DNSBL_ZONE_BROKEN
 from services.policy.rules.lookup import Finding, Outcome
 
@@ -25,7 +25,7 @@ class BlockLists:
         # Zone to its fault, empty where it has none.
         self._faults: dict[str, str] = {}
 
-    async def listing(self, resolver: Resolver, address: str, zone: str) -> Found:
+    async def listing(self, resolver: Asker, address: str, zone: str) -> Found:
         """The A records of the client in one list. The test entries are asked beside it, and remembered likewise."""
         versions = (4,) if ip_address(address).version == 4 else (4, 6)
         tests = [(query_name(_NEVER_LISTED[version], zone), "A") for version in versions]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 from services.policy.lookups.found import Found, earliest
-from services.policy.lookups.resolver import Answer, Resolver
+from services.policy.lookups.resolver import Answer, Asker
 from services.policy.rules.lookup import NULL_MX, Finding, Outcome
 
 # Whoever controls a reverse zone decides how many names it has.
 _MAX_NAMES = 5
 
 
-async def client_name(resolver: Resolver, address: str) -> Found:
+async def client_name(resolver: Asker, address: str) -> Found:
     """The names of a client that map back to its address (RFC 8601 3: iprev)."""
     client = ip_address(address)
     pointers = await resolver.resolve(client.reverse_pointer, "PTR")
@@ -34,7 +34,7 @@ async def client_name(resolver: Resolver, address: str) -> Found:
     return Found(Finding(Outcome.NONE, detail="no name maps back"), expires_at)
 
 
-async def host(resolver: Resolver, name: str) -> Found:
+async def host(resolver: Asker, name: str) -> Found:
     """Whether a name has MX or address records. A host that takes no mail (RFC 7505) has a name to say all the same."""
     found = await mail_domain(resolver, name)
     if found.finding.detail != NULL_MX:
@@ -45,7 +45,7 @@ async def host(resolver: Resolver, name: str) -> Found:
     return Found(Finding(outcome), min(found.expires_at, earliest(answers)))
 
 
-async def mail_domain(resolver: Resolver, domain: str) -> Found:
+async def mail_domain(resolver: Asker, domain: str) -> Found:
     """Whether a domain has MX or address records. Null MX counts as none; beside other records it counts nothing."""
     answers = await resolver.resolve_all([(domain, record_type) for record_type in ("MX", "A", "AAAA")])
     expires_at = earliest(answers)

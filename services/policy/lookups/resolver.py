@@ -1,14 +1,16 @@
-"""A caching resolver: bounded, with negative answers, equal questions asked once, every question bounded in time."""
+"""A caching resolver: bounded, with negative answers, equal questions asked once, every question bounded in time.
+
+No client and no silent zone has more than its share of the questions that are under way (shares.py).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import dns.asyncresolver
 import dns.exception
@@ -22,11 +24,20 @@ from libs.dns.resolv_conf import RESOLV_CONF, ResolvConf
 from libs.runtime.nameservers import addressed
 from libs.smtp.value import value
 from services.policy.lookups import datagram
+from services.policy.lookups.cache import TwoStageCache
+from services.policy.lookups.shares import Places, SilentZones
 from services.policy.metrics import LOOKUPS_REFUSED
 from services.policy.rules.lookup import Outcome
 
 _CACHED = 50_000
+# Questions that are under way at once, what one client (/24, /64) has of them, and what it has while what it asks about
+# is silent; and those that wait for their turn.
 _CONCURRENT = 500
+_SHARE = 50
+_SLOW_SHARE = 2
+_MOST_WAITING = 5_000
+# A question that takes so long and is not answered has met name servers that are silent.
+_SLOW_SECONDS = 0.5
 _LONGEST_TTL = 3600.0
 _LONGEST_NEGATIVE_TTL = 300.0
 # Long enough that the recipients of one message do not wait again, short enough that a recovery is seen at once.
@@ -75,8 +86,15 @@ class Resolver:
         self._clock = clock
         # In the order in which they are asked; none: only dnspython can ask.
         self._servers = _datagram_servers(general)
-        self._cache: OrderedDict[tuple[str, str], Answer] = OrderedDict()
+        self._cache: TwoStageCache[tuple[str, str], Answer] = TwoStageCache(_CACHED)
+        self._places = Places(_CONCURRENT, _SHARE, _SLOW_SHARE, _MOST_WAITING)
+        self._silent = SilentZones(clock)
+        self._slow_seconds = min(_SLOW_SECONDS, seconds / 2)
         self._asked: dict[tuple[str, str], asyncio.Future[Answer]] = {}
+
+    def for_party(self, party: str) -> PartyResolver:
+        """The same for one party, whose questions have a share of all that are under way."""
+        return PartyResolver(self, party)
 
     def cached(self, name: str, record_type: str) -> Answer | None:
         """What is known and still holds."""
@@ -88,36 +106,68 @@ class Resolver:
         (answer,) = await self.resolve_all([(name, record_type)])
         return answer
 
-    async def resolve_all(self, questions: Iterable[tuple[str, str]]) -> list[Answer]:
+    async def resolve_all(self, questions: Iterable[tuple[str, str]], party: str = "") -> list[Answer]:
         """The same for several (name, type), all at once."""
-        found = [self._known_or_asked(name.lower(), record_type) for name, record_type in questions]
+        found = [self._known_or_asked(name.lower(), record_type, party) for name, record_type in questions]
         waiting = [one for one in found if not isinstance(one, Answer)]
         if waiting:
             # One who no longer waits does not end the question for the others.
             await asyncio.wait(waiting)
         return [one if isinstance(one, Answer) else one.result() for one in found]
 
-    def _known_or_asked(self, name: str, record_type: str) -> Answer | asyncio.Future[Answer]:
-        answer = self.cached(name, record_type)
-        if answer is not None:
-            return answer
-        key = (name, record_type)
-        asked = self._asked.get(key)
-        if asked is None:
-            if len(self._asked) >= _CONCURRENT:
-                LOOKUPS_REFUSED.inc()
-                return Answer(Outcome.NO_ANSWER, (), self._clock())
-            asked = asyncio.ensure_future(self._ask(name, record_type))
-            self._asked[key] = asked
-            asked.add_done_callback(lambda _: self._asked.pop(key, None))
+    def _known_or_asked(self, name: str, record_type: str, party: str) -> Answer | asyncio.Future[Answer]:
+        known = self.cached(name, record_type) or self._asked.get((name, record_type))
+        if known is not None:
+            return known
+        if not self._places.take(party):
+            return asyncio.ensure_future(self._wait_and_ask(name, record_type, party))
+        return self._begin(name, record_type, party)
+
+    async def _wait_and_ask(self, name: str, record_type: str, party: str) -> Answer:
+        """Another party may ask the same meanwhile, and has its place sooner."""
+        if not await self._places.wait(party, self._seconds):
+            return self._refused()
+        known = self.cached(name, record_type) or self._asked.get((name, record_type))
+        if known is not None:
+            self._places.release(party)
+        else:
+            known = self._begin(name, record_type, party)
+        if isinstance(known, Answer):
+            return known
+        await asyncio.wait([known])
+        return known.result()
+
+    def _begin(self, name: str, record_type: str, party: str) -> Answer | asyncio.Future[Answer]:
+        """Asks in a place that the party has taken."""
+        zone = self._silent.zone_of(name)
+        if zone and not self._silent.enter(zone):
+            self._places.release(party)
+            return self._refused()
+        asked = asyncio.ensure_future(self._ask(name, record_type, party))
+        self._asked[name, record_type] = asked
+
+        def end(_: asyncio.Future[Answer]) -> None:
+            del self._asked[name, record_type]
+            self._places.release(party)
+            if zone:
+                self._silent.leave(zone)
+
+        asked.add_done_callback(end)
         return asked
 
-    async def _ask(self, name: str, record_type: str) -> Answer:
+    def _refused(self) -> Answer:
+        LOOKUPS_REFUSED.inc()
+        return Answer(Outcome.NO_ANSWER, (), self._clock())
+
+    async def _ask(self, name: str, record_type: str, party: str) -> Answer:
+        began = self._clock()
         answer = await self._find(name, record_type)
-        self._cache[name, record_type] = answer
-        self._cache.move_to_end((name, record_type))
-        if len(self._cache) > _CACHED:
-            self._cache.popitem(last=False)
+        if answer.outcome is not Outcome.NO_ANSWER:
+            self._silent.answered(name)
+        elif self._clock() - began >= self._slow_seconds:
+            self._silent.took_too_long(name)
+            self._places.slow(party)
+        self._cache.put((name, record_type), answer)
         return answer
 
     async def _find(self, name: str, record_type: str) -> Answer:
@@ -180,6 +230,34 @@ class Resolver:
             ttl = _NEGATIVE_TTL if ttl >= dns.ttl.MAX_TTL else min(ttl, _LONGEST_NEGATIVE_TTL)
             return Answer(Outcome.NONE, (), self._clock() + ttl)
         return Answer(Outcome.FOUND, tuple(map(_record, found.answer)), self._clock() + min(ttl, _LONGEST_TTL))
+
+
+class Asker(Protocol):
+    """What a walk through the DNS asks."""
+
+    def cached(self, name: str, record_type: str, /) -> Answer | None: ...
+
+    async def resolve(self, name: str, record_type: str, /) -> Answer: ...
+
+    async def resolve_all(self, questions: Iterable[tuple[str, str]], /) -> list[Answer]: ...
+
+
+class PartyResolver:
+    """The resolver, as one party asks it."""
+
+    __slots__ = ("_party", "_resolver", "cached")
+
+    def __init__(self, resolver: Resolver, party: str) -> None:
+        self._resolver = resolver
+        self._party = party
+        self.cached = resolver.cached
+
+    async def resolve(self, name: str, record_type: str) -> Answer:
+        (answer,) = await self._resolver.resolve_all([(name, record_type)], self._party)
+        return answer
+
+    async def resolve_all(self, questions: Iterable[tuple[str, str]]) -> list[Answer]:
+        return await self._resolver.resolve_all(questions, self._party)
 
 
 def nameservers(text: str) -> list[tuple[str, int]]:

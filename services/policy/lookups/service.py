@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import structlog
 
-from services.policy.lookups import dmarc, names
+from services.policy.lookups import dmarc, names, spf
+from services.policy.lookups.cache import TwoStageCache
 from services.policy.lookups.dnsbl import BlockLists
 from services.policy.lookups.found import Found
-from services.policy.lookups.resolver import Resolver
-from services.policy.lookups.spf import SpfChecker
+from services.policy.lookups.resolver import Asker, Resolver
 from services.policy.metrics import LOOKUP_SECONDS, LOOKUPS_REFUSED
 from services.policy.rules.lookup import Finding, Lookup, Outcome, Question
 
@@ -22,24 +22,29 @@ log = structlog.get_logger(__name__)
 
 _REMEMBERED = 50_000
 _UNDER_WAY = 5_000
+# Of one client (/24, /64).
+_UNDER_WAY_OF_PARTY = 500
 _NO_ANSWER = Finding(Outcome.NO_ANSWER, detail="no answer in time")
 
 
 class Lookups:
     """One process's look-ups. `seconds`: for all that one decision waits for together."""
 
-    def __init__(self, resolver: Resolver, spf: SpfChecker, *, seconds: float) -> None:
+    def __init__(self, resolver: Resolver, *, seconds: float) -> None:
         block_lists = BlockLists()
+        self._resolver = resolver
         self._seconds = seconds
-        self._known: OrderedDict[Question, Found] = OrderedDict()
-        self._under_way: dict[Question, asyncio.Task[Finding]] = {}
-        self._ways: dict[Lookup, Callable[[Question], Awaitable[Found]]] = {
-            Lookup.CLIENT_NAME: lambda question: names.client_name(resolver, question.subject),
-            Lookup.HELO_DOMAIN: lambda question: names.host(resolver, question.subject),
-            Lookup.SENDER_DOMAIN: lambda question: names.mail_domain(resolver, question.subject),
-            Lookup.DNSBL: lambda question: block_lists.listing(resolver, question.subject, question.zone),
+        self._known: TwoStageCache[Question, Found] = TwoStageCache(_REMEMBERED)
+        # By party and question: who asks about much that is silent must not be waited for by others.
+        self._under_way: dict[tuple[str, Question], asyncio.Task[Finding]] = {}
+        self._of_party: Counter[str] = Counter()
+        self._ways: dict[Lookup, Callable[[Asker, Question], Awaitable[Found]]] = {
+            Lookup.CLIENT_NAME: lambda asker, question: names.client_name(asker, question.subject),
+            Lookup.HELO_DOMAIN: lambda asker, question: names.host(asker, question.subject),
+            Lookup.SENDER_DOMAIN: lambda asker, question: names.mail_domain(asker, question.subject),
+            Lookup.DNSBL: lambda asker, question: block_lists.listing(asker, question.subject, question.zone),
             Lookup.SPF: spf.check,
-            Lookup.DMARC: lambda question: dmarc.record(resolver, question.subject),
+            Lookup.DMARC: lambda asker, question: dmarc.record(asker, question.subject),
         }
 
     def known(self, question: Question) -> Finding | None:
@@ -48,19 +53,19 @@ class Lookups:
             return None
         return found.finding
 
-    def start(self, questions: Sequence[Question]) -> None:
+    def start(self, questions: Sequence[Question], party: str) -> None:
         for question in questions:
             if self.known(question) is None:
-                self._begin(question)
+                self._begin(question, party)
 
-    async def find(self, questions: Sequence[Question]) -> dict[Question, Finding]:
+    async def find(self, questions: Sequence[Question], party: str) -> dict[Question, Finding]:
         findings: dict[Question, Finding] = {}
         waiting: dict[Question, asyncio.Task[Finding]] = {}
         for question in questions:
             finding = self.known(question)
             if finding is not None:
                 findings[question] = finding
-            elif (task := self._begin(question)) is not None:
+            elif (task := self._begin(question, party)) is not None:
                 waiting[question] = task
             else:
                 findings[question] = _NO_ANSWER
@@ -77,30 +82,36 @@ class Lookups:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _begin(self, question: Question) -> asyncio.Task[Finding] | None:
+    def _begin(self, question: Question, party: str) -> asyncio.Task[Finding] | None:
         """None: too many are under way."""
-        task = self._under_way.get(question)
+        key = (party, question)
+        task = self._under_way.get(key)
         if task is None:
-            if len(self._under_way) >= _UNDER_WAY:
+            if len(self._under_way) >= _UNDER_WAY or self._of_party[party] >= _UNDER_WAY_OF_PARTY:
                 LOOKUPS_REFUSED.inc()
                 return None
-            task = asyncio.create_task(self._find(question))
-            self._under_way[question] = task
-            task.add_done_callback(lambda _: self._under_way.pop(question, None))
+            task = asyncio.create_task(self._find(question, party))
+            self._under_way[key] = task
+            self._of_party[party] += 1
+            task.add_done_callback(lambda _: self._end(key))
         return task
 
-    async def _find(self, question: Question) -> Finding:
+    def _end(self, key: tuple[str, Question]) -> None:
+        del self._under_way[key]
+        party = key[0]
+        self._of_party[party] -= 1
+        if not self._of_party[party]:
+            del self._of_party[party]
+
+    async def _find(self, question: Question, party: str) -> Finding:
         began = time.monotonic()
         try:
-            found = await self._ways[question.lookup](question)
+            found = await self._ways[question.lookup](self._resolver.for_party(party), question)
         except Exception:  # a look-up that fails in an unforeseen way has no answer
             log.exception("lookup_failed", lookup=question.name)
             return _NO_ANSWER
         took = time.monotonic() - began
         finding = replace(found.finding, took=took)
         LOOKUP_SECONDS.labels(question.lookup.value, finding.outcome.name.lower()).observe(took)
-        self._known[question] = Found(finding, found.expires_at)
-        self._known.move_to_end(question)
-        if len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
+        self._known.put(question, Found(finding, found.expires_at))
         return finding

@@ -1,80 +1,91 @@
-"""SPF (RFC 7208) with pyspf, in threads, over our own resolver."""
+"""SPF (RFC 7208) with pyspf over our own resolver, on the event loop.
+
+pyspf evaluates a record in one go and asks the DNS in between. Here an evaluation ends at the first answer that is not
+known yet. The question is put without holding a thread, and the record is evaluated anew with its answer. RFC 7208
+bounds the questions of one check (4.6.4), and those of an `mx` or `ptr` mechanism are put together, so that the
+evaluations are few.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from typing import Any
 
 import spf
 import structlog
 
 from services.policy.lookups.found import Found
-from services.policy.lookups.resolver import Answer, Resolver
+from services.policy.lookups.resolver import Answer, Asker
 from services.policy.rules.lookup import Finding, Outcome, Question
 
 log = structlog.get_logger(__name__)
 
-_THREADS = 16
-_MAX_WAITING = 500
 # RFC 7208 4.6.4 asks for at least 20 s for all of one check.
 _CHECK_SECONDS = 20.0
 _REMEMBERED_SECONDS = 60.0
 _NO_ANSWER_SECONDS = 5.0
+# More than the limits of 4.6.4 allow.
+_MOST_EVALUATIONS = 200
 # What mechanisms ask for; the record type SPF is no more (RFC 7208 3.1).
 _RECORD_TYPES = frozenset({"A", "AAAA", "MX", "PTR", "TXT"})
 
-
-class SpfChecker:
-    """One process's SPF checks."""
-
-    def __init__(self, resolver: Resolver) -> None:
-        self._resolver = resolver
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="spf")
-        self._waiting = 0
-
-    def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-    async def check(self, question: Question) -> Found:
-        """`records` holds the result's name. Too many checks at once, or too long: no answer, which is a temperror."""
-        if self._waiting >= _MAX_WAITING:
-            return _no_answer("too many checks")
-        self._waiting += 1
-        loop = asyncio.get_running_loop()
-        query = _Query(question, self._resolver, loop)
-        try:
-            result = await loop.run_in_executor(self._pool, query.result)
-        finally:
-            self._waiting -= 1
-        if result == "temperror":
-            return _no_answer("temperror")
-        outcome = Outcome.NONE if result == "none" else Outcome.FOUND
-        return Found(Finding(outcome, (result,)), time.monotonic() + _REMEMBERED_SECONDS)
+_Name = tuple[str, str]
 
 
-def _no_answer(detail: str) -> Found:
-    return Found(Finding(Outcome.NO_ANSWER, ("temperror",), detail), time.monotonic() + _NO_ANSWER_SECONDS)
+async def check(resolver: Asker, question: Question) -> Found:
+    """`records` holds the result's name. A check that takes too long has no answer, which is a temperror."""
+    answers: dict[_Name, Answer] = {}
+    began = str(int(time.time()))
+    try:
+        async with asyncio.timeout(_CHECK_SECONDS):
+            for _ in range(_MOST_EVALUATIONS):
+                evaluation = _Evaluation(question, answers, resolver, began)
+                try:
+                    return _found(evaluation.result())
+                except _AnswersNeededError as needed:
+                    found = await resolver.resolve_all(needed.names)
+                    answers.update(zip(needed.names, found, strict=True))
+    except TimeoutError:
+        return _found("temperror")
+    log.error("spf_evaluations_never_end")
+    return _found("temperror")
 
 
-class _Query(spf.query):  # type: ignore[misc]
-    """pyspf's evaluation of one identity; what it wants of the DNS is asked of our resolver on the event loop."""
+def _found(result: str) -> Found:
+    if result == "temperror":
+        return Found(Finding(Outcome.NO_ANSWER, (result,), result), time.monotonic() + _NO_ANSWER_SECONDS)
+    outcome = Outcome.NONE if result == "none" else Outcome.FOUND
+    return Found(Finding(outcome, (result,)), time.monotonic() + _REMEMBERED_SECONDS)
 
-    def __init__(self, question: Question, resolver: Resolver, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(i=question.client, s=question.subject, h=question.helo, querytime=_CHECK_SECONDS)
+
+class _AnswersNeededError(BaseException):
+    """The evaluation can not go on. A BaseException, so that nothing between takes it for an error of a record."""
+
+    def __init__(self, names: list[_Name]) -> None:
+        super().__init__()
+        self.names = names
+
+
+class _Evaluation(spf.query):  # type: ignore[misc]
+    """pyspf's evaluation of one identity with the answers that are there."""
+
+    def __init__(self, question: Question, answers: dict[_Name, Answer], resolver: Asker, began: str) -> None:
+        """`began`: seconds since the epoch, the macro `t`: it must not change from one evaluation to the next."""
+        super().__init__(i=question.client, s=question.subject, h=question.helo)
         if question.subject:
             # pyspf cuts at the first @, which a quoted local part may hold.
             self.l, _, self.o = question.subject.rpartition("@")
             self.d = self.o
+        self.t = began
+        self._answers = answers
         self._resolver = resolver
-        self._loop = loop
-        self._deadline = time.monotonic() + _CHECK_SECONDS
 
     def result(self) -> str:
-        """The result's name in lower case. In a thread."""
-        if not self.d or self.d.startswith("["):
-            # A literal, or no HELO name: there is nothing to check (RFC 7208 4.3).
+        """The result's name in lower case. Raises _AnswersNeededError."""
+        if "." not in self.d.removesuffix(".") or self.d.startswith("["):
+            # One label, a literal, or no HELO name: there is nothing to check (RFC 7208 4.3).
             return "none"
         try:
             found, _, _ = self.check()
@@ -83,12 +94,24 @@ class _Query(spf.query):  # type: ignore[misc]
             return "permerror"
         return str(found)
 
+    def get_explanation(self, _spec: object) -> None:
+        """Nobody is shown an explanation that the sender's domain wrote, so none is looked up."""
+
+    def dns_mx(self, domainname: str) -> list[str]:
+        """The addresses of all exchangers of a domain; more than ten are an error (4.6.4)."""
+        names = [name for _, name in sorted(self.dns(domainname, "MX"))]
+        if len(names) > spf.MAX_MX:
+            raise spf.PermError(f"More than {spf.MAX_MX} MX records returned")
+        self._need((name, self.A) for name in names)
+        return [address for name in names for address in self.dns_a(name, self.A)]
+
     def validated_ptrs(self) -> list[str]:
         """Names of the client that map back to it. A name that can't be looked up is skipped (RFC 7208 5.5)."""
         try:
             names = self.dns_ptr(self.i)[: spf.MAX_PTR]
         except spf.TempError:
             return []
+        self._need((name, self.A) for name in names)
         return [name for name in names if self._maps_back(name)]
 
     def _maps_back(self, name: str) -> bool:
@@ -99,11 +122,12 @@ class _Query(spf.query):  # type: ignore[misc]
 
     def dns(self, name: str, qtype: str, _cnames: object = None, ignore_void: bool = False) -> list[Any]:
         """The records, in place of pyspf's own resolver; aliases were followed. Counts void look-ups (4.6.4)."""
-        asked = str(name).removesuffix(".").lower()
-        if qtype not in _RECORD_TYPES or not all(0 < len(label) < 64 for label in asked.split(".")):
+        asked = _canonical(name)
+        if not _is_askable(asked, qtype):
             return []
-        # To the event loop and back costs more than the rest, and is for what is not known yet.
-        answer = self._resolver.cached(asked, qtype) or self._asked(asked, qtype)
+        answer = self._known(asked, qtype)
+        if answer is None:
+            raise _AnswersNeededError([(asked, qtype)])
         if answer.outcome is Outcome.NO_ANSWER:
             raise spf.TempError("DNS gives no answer")
         records = list(answer.records)
@@ -113,11 +137,27 @@ class _Query(spf.query):  # type: ignore[misc]
                 raise spf.PermError("Too many void look-ups")
         return records
 
-    def _asked(self, name: str, record_type: str) -> Answer:
-        remaining = self._deadline - time.monotonic()
-        work = asyncio.run_coroutine_threadsafe(self._resolver.resolve(name, record_type), self._loop)
-        try:
-            return work.result(timeout=max(remaining, 0.0))
-        except TimeoutError:
-            work.cancel()
-            raise spf.TempError("DNS look-ups took too long") from None
+    def _need(self, names: Iterable[_Name]) -> None:
+        """Asks for all that is missing at once."""
+        asked = dict.fromkeys((_canonical(name), record_type) for name, record_type in names)
+        missing = [key for key in asked if _is_askable(*key) and self._known(*key) is None]
+        if missing:
+            raise _AnswersNeededError(missing)
+
+    def _known(self, name: str, record_type: str) -> Answer | None:
+        """An answer stays the same for the whole check, however short its time to live."""
+        key = (name, record_type)
+        answer = self._answers.get(key)
+        if answer is None:
+            answer = self._resolver.cached(name, record_type)
+            if answer is not None:
+                self._answers[key] = answer
+        return answer
+
+
+def _canonical(name: str) -> str:
+    return str(name).removesuffix(".").lower()
+
+
+def _is_askable(name: str, record_type: str) -> bool:
+    return record_type in _RECORD_TYPES and all(0 < len(label) < 64 for label in name.split("."))

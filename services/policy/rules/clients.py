@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 
-from libs.smtp.network import AddressPattern, canonical_ip, counter_key, parse_pattern
+from libs.smtp.network import AddressPattern, canonical_ip, counter_key, parse_pattern, sharing_network
 from libs.smtp.value import value
 from services.policy.rules.configuration import AccessRule
 from services.policy.rules.lookup import Lookup, Question
@@ -28,6 +28,8 @@ class Client:
     # Canonical text, and the key of its counters.
     address: str
     key: str
+    # The /24 or /64 that it is in: whose share of look-ups and passwords it has.
+    network: str
     trusted: bool
     local: bool
     # Neither private nor special: asked about at DNS block lists.
@@ -105,6 +107,7 @@ class ClientTable:
         return Client(
             address=canonical,
             key=counter_key(canonical),
+            network=sharing_network(canonical),
             trusted=address in self._trusted,
             local=address in self._local,
             public=public,

@@ -155,7 +155,13 @@ def judged(
         dkim_checked=True,
         dkim=signatures,
     )
-    facts = Facts(Stage.END_OF_DATA, 0.0, "", Client("192.0.2.1", "192.0.2.1", False, False, True), content=content)
+    facts = Facts(
+        Stage.END_OF_DATA,
+        0.0,
+        "",
+        Client("192.0.2.1", "192.0.2.1", "192.0.2.0/24", False, False, True),
+        content=content,
+    )
     published = {name: dmarc.parse(f"v=DMARC1; {text}") for name, text in records.items()}
     for question in (
         *(dmarc.question(author.domain) for author in content.authors),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from services.policy.lookups import names
 from services.policy.lookups.resolver import Resolver, nameservers
 from services.policy.lookups.service import Lookups
-from services.policy.lookups.spf import SpfChecker
 from services.policy.rules.lookup import NULL_MX, Finding, Lookup, Outcome, Question
 from tests.peers.dns import Behaviour, DnsServer, reverse_name
 from tests.policy.requests import connect, rcpt, replied
@@ -97,17 +97,18 @@ async def test_equal_questions_are_asked_once(resolver: Resolver, dns_server: Dn
     assert len(dns_server.asked("host.test")) == 1
 
 
-async def test_the_cache_is_bounded(resolver: Resolver, dns_server: DnsServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.policy.lookups.resolver._CACHED", 3)
+async def test_the_cache_is_bounded(dns_server: DnsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.policy.lookups.resolver._CACHED", 15)
+    resolver = Resolver(nameservers(dns_server.address), seconds=2)
     for number in range(5):
         await resolver.resolve(f"h{number}.test", "A")
     assert [resolver.cached(f"h{number}.test", "A") is not None for number in range(5)] == [False] * 2 + [True] * 3
 
 
-async def test_too_many_questions_at_once_are_not_asked(
-    resolver: Resolver, dns_server: DnsServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_too_many_questions_at_once_are_not_asked(dns_server: DnsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.policy.lookups.resolver._CONCURRENT", 1)
+    monkeypatch.setattr("services.policy.lookups.resolver._MOST_WAITING", 0)
+    resolver = Resolver(nameservers(dns_server.address), seconds=30)
     gate = dns_server.hold("slow.test")
     asking = asyncio.create_task(resolver.resolve("slow.test", "A"))
     await dns_server.query_came("slow.test", "A")
@@ -229,23 +230,21 @@ async def test_a_domain_whose_mx_has_no_answer_but_an_address_exists(resolver: R
 
 async def test_a_slow_look_up_holds_a_decision_no_longer_than_its_deadline(dns_server: DnsServer) -> None:
     resolver = Resolver(nameservers(dns_server.address), seconds=30)
-    spf = SpfChecker(resolver)
-    lookups = Lookups(resolver, spf, seconds=0.2)
+    lookups = Lookups(resolver, seconds=0.2)
     gate = dns_server.hold("slow.test")
     dns_server.add("quick.test", "A", "203.0.113.1")
     slow, quick = (Question(Lookup.SENDER_DOMAIN, name) for name in ("slow.test", "quick.test"))
     try:
-        found = await lookups.find([slow, quick])
+        found = await lookups.find([slow, quick], "p")
         assert found[slow].outcome is Outcome.NO_ANSWER
         assert found[quick].outcome is Outcome.FOUND
         assert lookups.known(slow) is None
         # It goes on, and is known when it comes.
         dns_server.add("slow.test", "A", "203.0.113.1")
         gate.open()
-        assert (await lookups.find([slow]))[slow].outcome is Outcome.FOUND
+        assert (await lookups.find([slow], "p"))[slow].outcome is Outcome.FOUND
     finally:
         await lookups.close()
-        spf.close()
 
 
 async def test_what_only_the_address_tells_is_looked_up_from_connect_on(dns_server: DnsServer) -> None:
@@ -305,3 +304,26 @@ async def test_f08_without_name_servers_there_is_no_answer_until_there_are(tmp_p
     resolver._follow_system()
     assert [str(server) for server in resolver._resolver.nameservers] == ["192.0.2.53"]
     assert [address[0] for _, address in resolver._servers] == ["192.0.2.53"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "reply"),
+    [
+        (
+            {"connection_policy": {"reject_unknown_client_hostname": "enforce"}},
+            reverse_name(STRANGER),
+            "450 4.7.25 Reverse name of the client",
+        ),
+        ({"advanced_security": {"reject_unknown_helo": "enforce"}}, "mail.sender.test", "450 4.7.1 HELO name"),
+        ({"sender_policy": {"reject_unknown_sender_domain": "enforce"}}, "sender.test", "450 4.1.8 Sender domain"),
+        ({"content_checks": {"spf": {"mode": "enforce"}}}, "sender.test", "451 4.4.3 SPF record"),
+    ],
+)
+async def test_f49_no_answer_is_said_as_such(
+    settings: dict[str, Any], name: str, reply: str, dns_server: DnsServer
+) -> None:
+    dns_server.behave(name, Behaviour.SERVFAIL)
+    async with serving(snapshot(settings), dns=dns_server.address) as policy:
+        verdict = await policy.decide(rcpt("any@relay.test"))
+    said = f"{verdict.reply.code} {verdict.reply.enhanced_code} {verdict.reply.text}"
+    assert said == f"{reply} could not be looked up just now"

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from libs.smtp.network import canonical_ip
+from services.policy.lookups import spf
 from services.policy.lookups.resolver import Resolver, nameservers
-from services.policy.lookups.spf import SpfChecker
 from services.policy.rules.content import spf_result
 from services.policy.rules.lookup import Lookup, Question
 from tests.peers.dns import Behaviour, DnsServer
@@ -40,24 +40,21 @@ async def test_scenario(scenario: dict[str, Any], dns_server: DnsServer) -> None
     for name, records in scenario["zonedata"].items():
         _load(dns_server, name, records)
     resolver = Resolver(nameservers(dns_server.address), seconds=0.5)
-    checker = SpfChecker(resolver)
     wrong = {}
-    try:
-        for name, test in scenario["tests"].items():
-            found = await checker.check(
-                Question(
-                    Lookup.SPF,
-                    test.get("mailfrom") or "",
-                    helo=test.get("helo") or "",
-                    client=str(canonical_ip(test["host"])),
-                )
-            )
-            wanted = test["result"] if isinstance(test["result"], list) else [test["result"]]
-            result = spf_result(found.finding).name.lower()
-            if result not in wanted:
-                wrong[name] = f"{result}, not {' or '.join(wanted)}"
-    finally:
-        checker.close()
+    for name, test in scenario["tests"].items():
+        found = await spf.check(
+            resolver,
+            Question(
+                Lookup.SPF,
+                test.get("mailfrom") or "",
+                helo=test.get("helo") or "",
+                client=str(canonical_ip(test["host"])),
+            ),
+        )
+        wanted = test["result"] if isinstance(test["result"], list) else [test["result"]]
+        result = spf_result(found.finding).name.lower()
+        if result not in wanted:
+            wrong[name] = f"{result}, not {' or '.join(wanted)}"
     assert wrong == {}
 
 

@@ -1,0 +1,43 @@
+"""A bounded cache that names which nobody asks about twice can not empty."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class TwoStageCache(Generic[Key, Value]):
+    """What is new has a fifth of the room; what is met again moves to the rest, out of the reach of what is new."""
+
+    __slots__ = ("_met_again", "_new", "_room_again", "_room_new")
+
+    def __init__(self, room: int) -> None:
+        self._room_new = room // 5
+        self._room_again = room - self._room_new
+        self._new: OrderedDict[Key, Value] = OrderedDict()
+        self._met_again: OrderedDict[Key, Value] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._new) + len(self._met_again)
+
+    def get(self, key: Key) -> Value | None:
+        value = self._met_again.get(key)
+        if value is None:
+            value = self._new.pop(key, None)
+            if value is not None:
+                self._met_again[key] = value
+                if len(self._met_again) > self._room_again:
+                    self._met_again.popitem(last=False)
+        return value
+
+    def put(self, key: Key, value: Value) -> None:
+        if key in self._met_again:
+            self._met_again[key] = value
+            self._met_again.move_to_end(key)
+            return
+        self._new[key] = value
+        if len(self._new) > self._room_new:
+            self._new.popitem(last=False)
