@@ -1,10 +1,11 @@
 """The log of a process: structured events, one line each, on standard error.
 
-A thread of its own writes them (LineWriter), so that no log can hold up mail. It takes lines of the general pipeline at
-once. `FrequentEvent`s and others that come with every message are gathered for up to a twentieth of a second, since
-waking the thread costs more than making the line. A line of the general pipeline takes those before it along, so the
-order holds, and the end of the process writes the rest. A process that is killed outright loses what was not written
-yet, so what must be known afterwards stands elsewhere too (an attempt is in the queue's database).
+A thread of its own writes them (LineWriter), so that no log can hold up mail. Lines of the general pipeline go to
+that thread at once. Events that come with every message, such as `FrequentEvent`s, are gathered for up to 50 ms,
+since waking the thread costs more than making the line. A line of the general pipeline takes the gathered ones before
+it along, so the order is kept, and the end of the process writes the rest. A process that is killed loses the lines
+that were not written yet, so what must be known afterwards is stored elsewhere too: an attempt is in the database of
+the queue.
 """
 
 from __future__ import annotations
@@ -31,24 +32,24 @@ from libs.runtime.line_writer import LineWriter
 LEVELS = ("debug", "info", "warning", "error", "critical")
 _GATHER_SECONDS = 0.05
 _GATHERED_LINES = 500
-# For what is not written yet when the process ends.
+# How long the end of the process waits for lines that are not written yet.
 _LAST_SECONDS = 2.0
 
 # Libraries whose info lines say nothing to an operator.
 _TALKATIVE_LIBRARIES = ("alembic", "httpx", "uvicorn")
 
-# A text as JSON, quotes and all.
+# A text as a JSON string, with its quotes.
 quoted: Callable[[str], str] = encode_basestring_ascii
 
 
 class Sink(Protocol):
-    """What takes finished lines, and neither fails nor waits."""
+    """Takes finished lines. It neither fails nor waits."""
 
     def write(self, text: str) -> None: ...
 
 
 class _StandardError:
-    """Where lines go before `configure`: straight to standard error."""
+    """Takes lines before `configure` was called, and writes them to standard error at once."""
 
     def write(self, text: str) -> None:
         with suppress(OSError, ValueError):
@@ -65,7 +66,7 @@ class Output:
         self._lock = threading.Lock()
 
     def write(self, text: str) -> int:
-        """What has gathered, and this."""
+        """Hands the gathered lines on, and then this one."""
         with self._lock:
             self._gathered.append(text)
             self._hand_on()
@@ -77,8 +78,8 @@ class Output:
                 self._hand_on()
 
     def gather(self, line: str) -> None:
-        """Handed on within a twentieth of a second where an event loop runs in this thread, else at once."""
-        loop = asyncio._get_running_loop()  # noqa: SLF001 - the public one raises, which is dear
+        """Hands the line on within 50 ms where an event loop runs in this thread, else at once."""
+        loop = asyncio._get_running_loop()  # noqa: SLF001 - the public one raises, which is slow
         with self._lock:
             self._gathered.append(line)
             count = len(self._gathered)
@@ -95,10 +96,10 @@ class Output:
 
 
 class FrequentEvent:
-    """An event of level info that is told for every message: its fields are rendered by who tells it."""
+    """An event of level info that is logged for every message. The caller renders its fields."""
 
     def __init__(self, service: str, event: str) -> None:
-        """To be made after `configure`. `enabled`: whether there is any use in rendering fields."""
+        """Make it after `configure`. `enabled` says whether the event is logged, so that its fields need rendering."""
         self.enabled = logging.getLogger().isEnabledFor(logging.INFO)
         self._middle = f'"level": "info", "event": {quoted(event)}, "service": {quoted(service)}'
         self._second = -1
@@ -120,7 +121,7 @@ _console = False
 
 
 def output() -> Output:
-    """Where the lines of this process go."""
+    """The output of this process."""
     return _output
 
 
@@ -169,7 +170,7 @@ def configure(service: str, level: str, *, console: bool = False) -> None:
 
 
 def _redirected(service: str) -> TextIO:
-    """Standard error, behind what gathers lines; for libraries that want a file."""
+    """The output, in the form of a file, for libraries that write to standard error."""
     global _output, _writer  # noqa: PLW0603 - one for the process, as standard error is
     if _writer is None:
         _writer = LineWriter(_loss_line)
@@ -187,7 +188,7 @@ def _loss_line(count: int) -> str:
 
 
 def _at_exit() -> None:
-    """Writes what has gathered. What a full disk does not take is dropped: Python would end with status 120 for it."""
+    """Writes the gathered lines. What a full disk does not take is dropped, else Python would end with status 120."""
     _output.flush()
     if _writer is not None:
         _writer.finish(_LAST_SECONDS)
@@ -200,7 +201,7 @@ def _at_exit() -> None:
 
 
 def gather(line: str) -> None:
-    """Logs a finished JSON line, its end of line included, together with others that come soon."""
+    """Logs a finished JSON line, which ends in a newline, together with others that come soon."""
     _output.gather(_for_console(line) if _console else line)
 
 
@@ -229,13 +230,13 @@ def _text_value(value: object) -> str:
 
 
 def _render(value: object) -> str:
-    """Bytes that clients sent, as text with every odd byte escaped; anything else as its repr."""
+    """Bytes, which clients sent, as text with every byte escaped that is not ASCII; any other value as its repr."""
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value).decode("ascii", "backslashreplace")
     return repr(value)
 
 
-# One encoder for all lines: json.dumps with a `default` makes another for each of them.
+# One encoder for all lines: json.dumps with a `default` would make one for each line.
 _encode = json.JSONEncoder(default=_render).encode
 
 
