@@ -1,4 +1,4 @@
-"""The pods of deploy/kubernetes as processes of this machine, with their arguments, environments, Secrets and probes."""
+"""The pods of deploy/kubernetes as processes of this machine: their arguments, environments, Secrets and probes."""
 
 from __future__ import annotations
 
@@ -76,7 +76,9 @@ class Pods:
         shutil.copytree(ROOT / "deploy/kubernetes", copy)
         overlay = copy / "certificates-from-files"
         run([sys.executable, "-m", "services", "certificates", self._folder / "authority", overlay / "certificates"])
-        rendered = subprocess.run([program("kubectl"), "kustomize", overlay], capture_output=True, text=True, check=True)
+        rendered = subprocess.run(
+            [program("kubectl"), "kustomize", overlay], capture_output=True, text=True, check=True
+        )
         return list(yaml.safe_load_all(rendered.stdout))
 
     def stop(self) -> None:
@@ -115,9 +117,7 @@ class Pods:
             return False
 
     def _pod(self, kind: str, name: str) -> Object:
-        workload = next(
-            each for each in self._objects if each["kind"] == kind and each["metadata"]["name"] == name
-        )
+        workload = next(each for each in self._objects if each["kind"] == kind and each["metadata"]["name"] == name)
         pod: Object = workload["spec"]["template"]["spec"]
         return pod
 

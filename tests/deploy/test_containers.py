@@ -55,7 +55,8 @@ def test_the_services_of_compose_take_mail_as_their_files_say(containers: Contai
     for name in (*AFTER_CERTIFICATES, *AFTER_MIGRATIONS, "postgres", "redis", "unbound", "balancer"):
         until(lambda name=name: containers.healthy(name), f"{name} is healthy", pause=0.1)  # type: ignore[misc]
 
-    configure(containers, tmp_path / "mail")
+    api = f"http://{LOOPBACK}:{containers.port('config-api-1', 8080)}/v1"
+    configure_mailbox(api, containers.secret("admin_key"), tmp_path / "mail")
     context = ssl.create_default_context()
     containers.authority.configure_trust(context)
     with smtplib.SMTP(timeout=60, source_address=(CLIENT, 0)) as client:
@@ -82,13 +83,9 @@ def test_the_services_of_compose_take_mail_as_their_files_say(containers: Contai
         assert client.login("alice", PASSWORD)[0] == 235
 
 
-def configure(containers: Containers, mail: Path) -> None:
-    """A local domain with an account, once policy and relay know them; over the API, with the key of the secret."""
-    with httpx.Client(
-        base_url=f"http://{LOOPBACK}:{containers.port('config-api-1', 8080)}/v1",
-        headers={"Authorization": f"Bearer {containers.secret('admin_key')}"},
-        timeout=60,
-    ) as api:
+def configure_mailbox(base_url: str, admin_key: str, mail: Path) -> None:
+    """A local domain with an account, once policy and relay know them."""
+    with httpx.Client(base_url=base_url, headers={"Authorization": f"Bearer {admin_key}"}, timeout=60) as api:
         etag = api.get("/settings/general").headers["ETag"]
         headers = {"If-Match": etag, "Content-Type": "application/merge-patch+json"}
         bodies = (

@@ -6,7 +6,7 @@ import functools
 import smtplib
 import ssl
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,13 @@ import yaml
 
 from libs.runtime.settings import ServiceSettings
 from services.config_api.settings import Settings as ConfigApiSettings
+from services.config_api.snapshot.publisher import CALLERS as CONFIG_API_CALLERS
 from services.ingress.settings import Settings as IngressSettings
+from services.policy.servicer import CALLERS as POLICY_CALLERS
 from services.policy.settings import Settings as PolicySettings
+from services.relay.api.servicer import CALLERS as RELAY_CALLERS
 from services.relay.settings import Settings as RelaySettings
-from tests.deploy.pods import HOSTNAME, Pods
+from tests.deploy.pods import Pods
 from tests.deploy.test_containers import configure_mailbox
 from tests.peers.ports import LOOPBACK
 from tests.peers.postgres import Postgres
@@ -155,9 +158,32 @@ def test_every_variable_is_one_that_the_service_knows(name: str, pod: Object) ->
     assert {variable["name"] for variable in container["env"]} <= known_variables, name
 
 
+def callers_by_policy(service: str) -> set[str]:
+    """The components that may reach the gRPC port of a service, by its NetworkPolicy."""
+    (container,) = base("Deployment")[service]["spec"]["template"]["spec"]["containers"]
+    grpc_port = next(port["containerPort"] for port in container["ports"] if port["name"] == "grpc")
+    return {
+        peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"].replace("-", "_")
+        for rule in base("NetworkPolicy")[service]["spec"]["ingress"]
+        if {"port": grpc_port} in rule["ports"]
+        for peer in rule["from"]
+    }
+
+
+def test_network_policies_let_in_who_may_call_a_method_and_nobody_else() -> None:
+    may_call: dict[str, Mapping[str, Collection[str]]] = {
+        "policy": POLICY_CALLERS,
+        "relay": RELAY_CALLERS,
+        "config-api": CONFIG_API_CALLERS,
+        "ingress": {},
+    }
+    for service, methods in may_call.items():
+        assert callers_by_policy(service) == {caller for callers in methods.values() for caller in callers}
+
+
 @pytest.fixture
 def running_pods(tmp_path: Path, postgres: Postgres, redis_url: str) -> Iterator[Pods]:
-    databases = [postgres.create_database(), postgres.create_database()]
+    databases = (postgres.create_database(), postgres.create_database())
     running = Pods(tmp_path, *databases, redis_url)
     yield running
     running.stop()
@@ -179,7 +205,7 @@ def test_the_rendered_pods_take_mail_also_with_the_variables_that_kubernetes_set
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
             until(functools.partial(running_pods.passes, service, probe), f"{probe} of {service} passes", pause=0.1)
     api = f"http://{LOOPBACK}:{running_pods.port('config-api', 8080)}/v1"
-    configure_mailbox(api, running_pods.admin_key, HOSTNAME, tmp_path / "mail")
+    configure_mailbox(api, running_pods.admin_key, tmp_path / "mail")
     context = ssl.create_default_context()
     running_pods.authority.configure_trust(context)
     context.check_hostname = False
