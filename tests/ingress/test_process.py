@@ -116,7 +116,7 @@ async def test_it_starts_on_an_empty_folder_and_ends_on_sigterm(run: Run) -> Non
     ingress = run()
     client = await ingress.client()
     await client.starttls()
-    key = ingress.folder / "tls" / "ingress.key"
+    key = ingress.folder / "tls" / "self-signed.key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     assert b" 200 " in await ingress.get("/readyz")
     assert b'posthouse_ingress_sessions_total{listener="smtp"}' in await ingress.get("/metrics")

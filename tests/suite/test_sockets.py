@@ -1,0 +1,48 @@
+"""Where the sockets of `posthouse up` lie."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from libs.runtime.lifecycle import StartupError
+from services.suite.sockets import ELSEWHERE_FILE, sockets_of, tell_folder
+from services.suite.topology import lay_out
+
+
+def test_they_lie_in_the_folder_of_the_pid_files_which_is_closed(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir(mode=0o755)
+    with sockets_of(tmp_path, {}) as sockets:
+        assert sockets == tmp_path / "run"
+        assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
+
+
+def test_a_folder_that_cannot_be_closed_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    (tmp_path / "run").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StartupError, match="something else"), sockets_of(tmp_path, {}):
+        pass
+
+
+@pytest.mark.parametrize("runtime", ["there", "missing", "too long"])
+def test_paths_too_long_for_a_socket_lie_in_a_folder_of_their_own(tmp_path: Path, runtime: str) -> None:
+    data = tmp_path / ("x" * 107)
+    folder = tmp_path / {"there": "r", "missing": "m", "too long": "y" * 100}[runtime]
+    if runtime != "missing":
+        folder.mkdir()
+    with sockets_of(data, {"XDG_RUNTIME_DIR": str(folder)}, {"relay": 3}) as sockets:
+        assert sockets.parent == (folder if runtime == "there" else Path("/tmp"))
+        assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
+        processes = lay_out({"RELAY_DATABASE_URL": "postgresql://db"}, {"relay": 3}, sockets=sockets)
+        assert processes[4].grpc == f"unix:{sockets}/relay-3.sock"
+        tell_folder(data / "run", [process.grpc for process in processes])
+        assert (data / "run" / ELSEWHERE_FILE).read_text() == f"{sockets}\n"
+    assert not sockets.exists()
+
+
+def test_nothing_is_told_of_sockets_that_lie_where_they_are_looked_for(tmp_path: Path) -> None:
+    (tmp_path / ELSEWHERE_FILE).write_text("/former\n")
+    tell_folder(tmp_path, [f"unix:{tmp_path}/relay.sock", "192.0.2.1:5"])
+    assert not (tmp_path / ELSEWHERE_FILE).exists()
