@@ -49,7 +49,7 @@ class Suite:
     the service's, or `relay-2` for the second replica of relay. `cpus`: the processors among which the layout chooses,
     as `posthouse up` does; none: everybody runs everywhere, as is best beside other suites.
     `secured`: the services speak gRPC over TCP with certificates of their own, as on
-    several machines, instead of over Unix sockets.
+    several machines, instead of over Unix sockets. `metrics`: each serves its metrics.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class Suite:
         by_command: bool = False,
         cpus: Sequence[int] = (),
         secured: bool = False,
+        metrics: bool = True,
     ) -> None:
         self.host = LOOPBACK
         self.folder = Path(tempfile.mkdtemp(prefix="posthouse-suite-"))
@@ -70,6 +71,7 @@ class Suite:
         self._replicas = dict(replicas or {})
         self._postgres_url = postgres_url
         self._redis_url = redis_url
+        self._metrics = metrics
         self.certificates = ServiceCertificates(self.folder / "tls") if secured else None
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(_NOT_HANDED_ON)},
@@ -265,7 +267,11 @@ class Suite:
         chosen: dict[str, str] = {}
         for service, variables in _PORTS.items():
             first = free_run(self._replicas.get(service, 1) * PORT_STEP)
-            chosen |= {variable: str(first + number) for number, variable in enumerate(variables)}
+            chosen |= {
+                variable: str(first + number)
+                for number, variable in enumerate(variables)
+                if self._metrics or not variable.endswith("_METRICS_PORT")
+            }
         return chosen
 
     def _secured_grpc(self) -> dict[str, str]:
