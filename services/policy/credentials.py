@@ -1,4 +1,4 @@
-"""Checks logins and passwords: argon2id off the event loop, successes remembered briefly, failures limited."""
+"""Checks logins and passwords: argon2id off the event loop, successes remembered briefly, failures limited, shares."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import os
 import time
 import unicodedata
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import field
 
@@ -20,17 +20,23 @@ from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatc
 
 from libs.smtp.value import value
 from services.policy.failures import FailureLimits
+from services.policy.places import Places
 from services.policy.rules.authentication import MECHANISMS, CredentialOutcome, account_of, login_key
 from services.policy.rules.configuration import Account
 from services.policy.rules.model import Snapshot
 
 log = structlog.get_logger(__name__)
 
+# Checks that run at once in each lane, and of one client's network; a check takes some 50 ms.
 _THREADS = 2
-# Checks that wait or run; a check takes some 50 ms, so that nobody waits much longer than a second or two.
-_MAX_WAITING = 64
+_PLACES_OF_CLIENT = 2
+# Checks that wait for a place in each lane, a tenth of them for one client's network, and for how long.
+_MAX_WAITING = 320
+_WAITING_SECONDS = 3.0
 _REMEMBERED_SECONDS = 60.0
 _REMEMBERED = 10_000
+# Who logged in within this time has a lane that strangers can not fill.
+_FAMILIAR_SECONDS = 24 * 3600.0
 
 
 @value(frozen=True, slots=True)
@@ -53,32 +59,63 @@ def _composed(text: bytes) -> bytes:
         return text
 
 
+class _Lane:
+    """Threads for checks, and the places that clients have in them."""
+
+    def __init__(self, name: str) -> None:
+        self.pool = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"argon2-{name}")
+        self.places = Places(_THREADS, _PLACES_OF_CLIENT, _PLACES_OF_CLIENT, _MAX_WAITING)
+
+
+class _Recently:
+    """A bounded set of keys, each for a time."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._until: OrderedDict[Hashable, float] = OrderedDict()
+
+    def add(self, key: Hashable) -> None:
+        self._until[key] = time.monotonic() + self._seconds
+        self._until.move_to_end(key)
+        if len(self._until) > _REMEMBERED:
+            self._until.popitem(last=False)
+
+    def __contains__(self, key: Hashable) -> bool:
+        return self._until.get(key, 0.0) > time.monotonic()
+
+
 class CredentialChecker:
-    """One process's checks."""
+    """One process's checks.
+
+    Who guesses passwords keeps nobody from logging in: a client's network has two places, and clients and accounts that
+    logged in lately have a lane of their own.
+    """
 
     def __init__(self, failures: FailureLimits) -> None:
         self._failures = failures
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="argon2")
-        self._waiting = 0
-        # Keyed digest of (account's hash, password) to when it is forgotten; the key dies with the process.
+        self._strangers = _Lane("strangers")
+        self._familiar = _Lane("familiar")
+        # Keyed digests of (account's hash, password); the key dies with the process. An account whose password changes
+        # has another hash, so that nothing has to be forgotten when the configuration changes.
         self._key = os.urandom(32)
-        self._remembered: OrderedDict[bytes, float] = OrderedDict()
+        self._remembered = _Recently(_REMEMBERED_SECONDS)
+        # Who logged in lately: clients, accounts, and accounts with the client from which it was.
+        self._clients = _Recently(_FAMILIAR_SECONDS)
+        self._accounts = _Recently(_FAMILIAR_SECONDS)
+        self._pairs = _Recently(_FAMILIAR_SECONDS)
         self._typical_of: Mapping[str, Account] | None = None
         self._typical_hash = ""
         # Hashes to check unknown logins against, by their parameters.
         self._decoys: dict[object, str] = {}
 
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def forget(self) -> None:
-        """At every new snapshot: an account may be gone."""
-        self._remembered.clear()
+        for lane in (self._strangers, self._familiar):
+            lane.pool.shutdown(wait=False, cancel_futures=True)
 
     async def check(
-        self, given: Credentials, snapshot: Snapshot, client: str
+        self, given: Credentials, snapshot: Snapshot, client: str, network: str
     ) -> tuple[CredentialOutcome, Account | None]:
-        """The account that the credentials prove. `client` is the key of the client's counters.
+        """The account that the credentials prove. `client`, `network`: as in `rules.clients.Client`.
 
         An unknown login takes as long as a wrong password. Never raises.
         """
@@ -88,44 +125,56 @@ class CredentialChecker:
         login = account.login if account is not None else login_key(login)
         if given.mechanism not in MECHANISMS:
             return CredentialOutcome.REFUSED, None
-        if await self._failures.exceeded(client, login):
+        # Failures of others do not lock an account's user out.
+        is_user = account is not None and (client, account.id) in self._pairs
+        if await self._failures.exceeded(client, None if is_user else login):
             return CredentialOutcome.TOO_MANY_FAILURES, None
         identity = _composed(given.authorization_identity).decode("utf-8", "replace")
-        outcome = await self._verify(account, _composed(given.password), snapshot.accounts)
+        lane, party = self._lane(client, network, account)
+        outcome = await self._verify(account, _composed(given.password), snapshot.accounts, lane, party)
         if outcome is CredentialOutcome.ACCEPTED and identity and account_of(identity, snapshot) is not account:
             # Nobody may act for another here (RFC 4616 2).
             outcome = CredentialOutcome.REFUSED
         if outcome is CredentialOutcome.REFUSED:
             await self._failures.record(client, login)
-        return outcome, account if outcome is CredentialOutcome.ACCEPTED else None
+        if outcome is not CredentialOutcome.ACCEPTED or account is None:
+            return outcome, None
+        self._clients.add(client)
+        self._accounts.add(account.id)
+        self._pairs.add((client, account.id))
+        return outcome, account
+
+    def _lane(self, client: str, network: str, account: Account | None) -> tuple[_Lane, str]:
+        """The lane, and whose places are taken there: all who guess at one account from elsewhere are one party."""
+        if client in self._clients:
+            return self._familiar, network
+        if account is not None and account.id in self._accounts:
+            return self._familiar, f"account {account.id}"
+        return self._strangers, network
 
     async def _verify(
-        self, account: Account | None, password: bytes, accounts: Mapping[str, Account]
+        self, account: Account | None, password: bytes, accounts: Mapping[str, Account], lane: _Lane, party: str
     ) -> CredentialOutcome:
         remembered = b""
         if account is not None:
             remembered = hmac.digest(self._key, account.password_hash.encode() + b"\0" + password, "sha256")
-            until = self._remembered.get(remembered)
-            if until is not None and time.monotonic() < until:
+            if remembered in self._remembered:
                 return CredentialOutcome.ACCEPTED
-        if self._waiting >= _MAX_WAITING:
+        if not await lane.places.wait(party, _WAITING_SECONDS):
             return CredentialOutcome.UNAVAILABLE
-        self._waiting += 1
         try:
             password_hash = account.password_hash if account is not None else ""
             matches = await asyncio.get_running_loop().run_in_executor(
-                self._pool, self._matches, password_hash, password, self._typical(accounts)
+                lane.pool, self._matches, password_hash, password, self._typical(accounts)
             )
         except (InvalidHashError, VerificationError, MemoryError, RuntimeError) as error:
             log.error("password_check_failed", reason=type(error).__name__, account=account.id if account else "")
             return CredentialOutcome.UNAVAILABLE
         finally:
-            self._waiting -= 1
+            lane.places.release(party)
         if account is None or not matches:
             return CredentialOutcome.REFUSED
-        self._remembered[remembered] = time.monotonic() + _REMEMBERED_SECONDS
-        if len(self._remembered) > _REMEMBERED:
-            self._remembered.popitem(last=False)
+        self._remembered.add(remembered)
         return CredentialOutcome.ACCEPTED
 
     def _typical(self, accounts: Mapping[str, Account]) -> str:

@@ -109,7 +109,6 @@ class Engine:
     def use(self, snapshot: Snapshot) -> None:
         """Puts a snapshot in force: one reference changes, decisions under way end with the one they began with."""
         self.rulebook = Rulebook(snapshot)
-        self._credentials.forget()
         self._profiles, self._bodies = {}, {}
         SNAPSHOT_REVISION.set(snapshot.revision)
         SNAPSHOT_CREATED.set(snapshot.created_at)
@@ -245,7 +244,9 @@ class Engine:
         if isinstance(verdict, Missing):
             raise TypeError("rules at AUTH look nothing up")
         if verdict.action is _ACCEPT:
-            outcome, account = await self._credentials.check(given, rulebook.snapshot, facts.client.key)
+            outcome, account = await self._credentials.check(
+                given, rulebook.snapshot, facts.client.key, facts.client.network
+            )
             AUTH_OUTCOMES.labels(outcome.value).inc()
             if account is not None:
                 facts.account = account

@@ -27,13 +27,13 @@ class FailureLimits:
         self._per_client = RateLimitItemPerMinute(FAILURES_PER_CLIENT, namespace="posthouse-auth-client")
         self._per_login = RateLimitItemPerMinute(FAILURES_PER_LOGIN, namespace="posthouse-auth-login")
 
-    async def exceeded(self, client: str, login: str) -> bool:
-        """False too when the store is away: a login is then only slowed by its cost."""
+    async def exceeded(self, client: str, login: str | None) -> bool:
+        """False too when the store is away: a login is then only slowed by its cost. None: the client alone counts."""
         try:
             async with asyncio.timeout(self._seconds):
                 return not (
                     await self._limiter.test(self._per_client, client)
-                    and await self._limiter.test(self._per_login, _digest(login))
+                    and (login is None or await self._limiter.test(self._per_login, _digest(login)))
                 )
         except Exception as error:  # noqa: BLE001 - whatever the store does, logins go on
             STORE_FAILURES.labels("auth_failures").inc()

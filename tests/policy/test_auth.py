@@ -6,6 +6,7 @@ import asyncio
 import threading
 import unicodedata
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from argon2 import PasswordHasher
@@ -88,11 +89,11 @@ async def test_logins_and_passwords_are_the_same_however_they_are_composed(check
         login, password = (unicodedata.normalize(form, text).encode() for text in ("jürgen", "schlüssel"))
         for identity in (b"", login, "jürgen".encode()):
             asked = Credentials("PLAIN", identity, login, password)
-            assert (await checker.check(asked, under, "c"))[0] is CredentialOutcome.ACCEPTED, (form, identity)
+            assert (await checker.check(asked, under, "c", "n"))[0] is CredentialOutcome.ACCEPTED, (form, identity)
         asked = Credentials("PLAIN", b"jurgen", login, password)
-        assert (await checker.check(asked, under, "c"))[0] is CredentialOutcome.REFUSED
+        assert (await checker.check(asked, under, "c", "n"))[0] is CredentialOutcome.REFUSED
     asked = Credentials("LOGIN", b"", b"j\xfcrgen", b"schl\xfcssel")
-    assert (await checker.check(asked, under, "c"))[0] is CredentialOutcome.REFUSED
+    assert (await checker.check(asked, under, "c", "n"))[0] is CredentialOutcome.REFUSED
 
 
 async def test_a_success_is_remembered_and_nothing_else(
@@ -107,10 +108,13 @@ async def test_a_success_is_remembered_and_nothing_else(
 
     monkeypatch.setattr(PasswordHasher, "verify", counting)
     for password in (PASSWORD, PASSWORD, b"wrong", b"wrong", PASSWORD):
-        await checker.check(given(password=password), UNDER, "c")
+        await checker.check(given(password=password), UNDER, "c", "n")
     assert checked == [PASSWORD, b"wrong", b"wrong"]
-    checker.forget()
-    await checker.check(given(), UNDER, "c")
+    # It outlives a change of the configuration, but not one of the account's password.
+    await checker.check(given(), snapshot({"accounts": [{**ALICE, "addresses": []}]}), "c", "n")
+    assert checked[3:] == []
+    changed = snapshot({"accounts": [{**ALICE, "password_hash": CHEAP.hash(PASSWORD)}]})
+    await checker.check(given(), changed, "c", "n")
     assert checked[3:] == [PASSWORD]
 
 
@@ -129,55 +133,126 @@ async def test_an_unknown_login_costs_what_a_wrong_password_costs(
     # The first of them has no password.
     under = snapshot({"accounts": [{"id": "a0", "login": "carol", "password_hash": ""}, ALICE]})
     for login in (b"alice", b"nobody", b"carol"):
-        assert (await checker.check(given(login, b"wrong"), under, "c"))[0] is CredentialOutcome.REFUSED
+        assert (await checker.check(given(login, b"wrong"), under, "c", "n"))[0] is CredentialOutcome.REFUSED
     assert len(parameters) == 3
     assert len(set(parameters)) == 1
 
 
-async def test_a_full_pool_is_no_wrong_password(checker: CredentialChecker, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_lane_is_no_wrong_password(monkeypatch: pytest.MonkeyPatch) -> None:
     """C72: 454, and nothing is held against the client."""
-    monkeypatch.setattr(credentials, "_MAX_WAITING", 2)
-    go_on = threading.Event()
-    monkeypatch.setattr(PasswordHasher, "verify", lambda *_: go_on.wait(10))
-    waiting = [asyncio.create_task(checker.check(given(password=b"x%d" % n), UNDER, "c")) for n in range(2)]
-    await asyncio.sleep(0)
-    try:
-        while checker._waiting < 2:  # noqa: ASYNC110 - the tasks are on their way to the pool
-            await asyncio.sleep(0)
-        assert await checker.check(given(password=b"y"), UNDER, "c") == (CredentialOutcome.UNAVAILABLE, None)
-    finally:
-        go_on.set()
+    monkeypatch.setattr(credentials, "_MAX_WAITING", 0)
+    checker = CredentialChecker(failure_limits("memory://"))
+    with _held_up(monkeypatch) as hold:
+        waiting = [asyncio.create_task(checker.check(given(password=b"x%d" % n), UNDER, "c", "n")) for n in range(2)]
+        await hold.under_way(2)
+        for network in ("n", "other"):
+            outcome = await checker.check(given(password=b"y"), UNDER, "c", network)
+            assert outcome == (CredentialOutcome.UNAVAILABLE, None)
     assert [outcome for outcome, _ in await asyncio.gather(*waiting)] == [CredentialOutcome.ACCEPTED] * 2
+    checker.close()
+
+
+class _Hold:
+    """Verifications that wait; whoever is let through had the right password."""
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        self.passwords: list[bytes] = []
+
+    def verify(self, _hasher: PasswordHasher, _hashed: str, password: bytes) -> bool:
+        self.passwords.append(password)
+        return self.go_on.wait(60)
+
+    async def under_way(self, count: int) -> None:
+        async with asyncio.timeout(60):
+            while len(self.passwords) < count:  # noqa: ASYNC110 - the threads tell nobody
+                await asyncio.sleep(0.001)
+
+
+@contextmanager
+def _held_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Hold]:
+    hold = _Hold()
+    with monkeypatch.context() as patched:
+        patched.setattr(PasswordHasher, "verify", lambda *of: hold.verify(*of))
+        try:
+            yield hold
+        finally:
+            hold.go_on.set()
+
+
+async def test_a_client_has_two_places_and_waits_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials, "_THREADS", 3)
+    checker = CredentialChecker(failure_limits("memory://"))
+    with _held_up(monkeypatch) as hold:
+        guesses = [asyncio.create_task(checker.check(given(b"x%d" % n), UNDER, f"c{n}", "n")) for n in range(10)]
+        await hold.under_way(2)
+        other = asyncio.create_task(checker.check(given(password=b"other"), UNDER, "d", "m"))
+        await hold.under_way(3)
+        assert hold.passwords.count(PASSWORD) == 2
+        assert b"other" in hold.passwords
+    await asyncio.gather(*guesses, other)
+    checker.close()
+
+
+async def test_guesses_keep_nobody_out_who_logged_in_lately(
+    checker: CredentialChecker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the client, and by the account: strangers fill their own lane."""
+    await checker.check(given(), UNDER, "office", "office network")
+    with _held_up(monkeypatch) as hold:
+        guesses = [
+            asyncio.create_task(checker.check(given(b"nobody%d" % n, b"guess"), UNDER, f"c{n}", f"n{n}"))
+            for n in range(200)
+        ]
+        await hold.under_way(2)
+        # Another password, since the one that is remembered is not computed at all.
+        known_client = asyncio.create_task(checker.check(given(password=b"client"), UNDER, "office", "office network"))
+        known_account = asyncio.create_task(checker.check(given(password=b"account"), UNDER, "new", "new network"))
+        await hold.under_way(4)
+        assert {b"client", b"account"} <= set(hold.passwords)
+    outcomes = await asyncio.gather(known_client, known_account)
+    assert [outcome for outcome, _ in outcomes] == [CredentialOutcome.ACCEPTED] * 2
+    for guess in guesses:
+        guess.cancel()
+    await asyncio.gather(*guesses, return_exceptions=True)
+
+
+async def test_failures_of_others_do_not_lock_the_user_of_an_account_out(checker: CredentialChecker) -> None:
+    await checker.check(given(), UNDER, "office", "n")
+    for number in range(failures.FAILURES_PER_LOGIN):
+        await checker.check(given(password=b"wrong"), UNDER, f"guesser{number}", f"n{number}")
+    assert (await checker.check(given(), UNDER, "elsewhere", "m"))[0] is CredentialOutcome.TOO_MANY_FAILURES
+    assert (await checker.check(given(), UNDER, "office", "n"))[0] is CredentialOutcome.ACCEPTED
 
 
 async def test_a_broken_hash_is_no_wrong_password(checker: CredentialChecker) -> None:
     broken = snapshot({"accounts": [{**ALICE, "password_hash": "$argon2id$nonsense"}]})
-    assert await checker.check(given(), broken, "c") == (CredentialOutcome.UNAVAILABLE, None)
+    assert await checker.check(given(), broken, "c", "n") == (CredentialOutcome.UNAVAILABLE, None)
 
 
 async def test_failures_are_limited_by_client_and_by_login(
     checker: CredentialChecker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(failures.FAILURES_PER_CLIENT):
-        outcome, _ = await checker.check(given(b"nobody%d" % number), UNDER, "client1")
+        outcome, _ = await checker.check(given(b"nobody%d" % number), UNDER, "client1", "n")
         assert outcome is CredentialOutcome.REFUSED
     # The right password is not looked at any more, from this client.
-    assert (await checker.check(given(), UNDER, "client1"))[0] is CredentialOutcome.TOO_MANY_FAILURES
-    assert (await checker.check(given(), UNDER, "client2"))[0] is CredentialOutcome.ACCEPTED
+    assert (await checker.check(given(), UNDER, "client1", "n"))[0] is CredentialOutcome.TOO_MANY_FAILURES
+    assert (await checker.check(given(), UNDER, "client2", "n"))[0] is CredentialOutcome.ACCEPTED
     for number in range(failures.FAILURES_PER_LOGIN):
-        await checker.check(given(password=b"wrong"), UNDER, f"other{number}")
-    assert (await checker.check(given(), UNDER, "client3"))[0] is CredentialOutcome.TOO_MANY_FAILURES
+        await checker.check(given(password=b"wrong"), UNDER, f"other{number}", "n")
+    assert (await checker.check(given(), UNDER, "client3", "n"))[0] is CredentialOutcome.TOO_MANY_FAILURES
 
 
 async def test_failures_are_shared_in_redis_and_its_absence_locks_nobody_out(redis_server: Redis) -> None:
     first, second = (CredentialChecker(failure_limits(redis_server.url, 30)) for _ in range(2))
     try:
         for number in range(failures.FAILURES_PER_CLIENT):
-            await (first, second)[number % 2].check(given(password=b"wrong"), UNDER, "client1")
-        assert (await first.check(given(), UNDER, "client1"))[0] is CredentialOutcome.TOO_MANY_FAILURES
-        assert (await second.check(given(), UNDER, "client1"))[0] is CredentialOutcome.TOO_MANY_FAILURES
+            await (first, second)[number % 2].check(given(password=b"wrong"), UNDER, "client1", "n")
+        assert (await first.check(given(), UNDER, "client1", "n"))[0] is CredentialOutcome.TOO_MANY_FAILURES
+        assert (await second.check(given(), UNDER, "client1", "n"))[0] is CredentialOutcome.TOO_MANY_FAILURES
         redis_server.kill()
-        assert (await second.check(given(), UNDER, "client1"))[0] is CredentialOutcome.ACCEPTED
+        assert (await second.check(given(), UNDER, "client1", "n"))[0] is CredentialOutcome.ACCEPTED
     finally:
         first.close()
         second.close()
@@ -199,20 +274,20 @@ async def test_a_login_is_known_without_case_and_by_every_address_of_the_account
         }
     )
     for login in ("alice", "ALICE", "alice@local.test", "Alice@LOCAL.test"):
-        outcome, account = await checker.check(given(login.encode()), under, "c")
+        outcome, account = await checker.check(given(login.encode()), under, "c", "n")
         assert (outcome, account and account.id) == (CredentialOutcome.ACCEPTED, "a1"), login
         asked = Credentials("PLAIN", b"ALICE@local.test", login.encode(), PASSWORD)
-        assert (await checker.check(asked, under, "c"))[0] is CredentialOutcome.ACCEPTED
+        assert (await checker.check(asked, under, "c", "n"))[0] is CredentialOutcome.ACCEPTED
         asked = Credentials("PLAIN", b"bob@local.test", login.encode(), PASSWORD)
-        assert (await checker.check(asked, under, "c"))[0] is CredentialOutcome.REFUSED
-    outcome, account = await checker.check(given(b"bob@local.TEST", b"another"), under, "c2")
+        assert (await checker.check(asked, under, "c", "n"))[0] is CredentialOutcome.REFUSED
+    outcome, account = await checker.check(given(b"bob@local.TEST", b"another"), under, "c2", "n")
     assert (outcome, account and account.id) == (CredentialOutcome.ACCEPTED, "a2")
     # An alias is nobody's login.
-    assert (await checker.check(given(b"info@local.test"), under, "c2"))[0] is CredentialOutcome.REFUSED
+    assert (await checker.check(given(b"info@local.test"), under, "c2", "n"))[0] is CredentialOutcome.REFUSED
 
 
 async def test_failures_of_a_login_are_counted_together_however_it_is_written(checker: CredentialChecker) -> None:
     forms = (b"alice", b"ALICE", b"aLiCe", b"alice@local.test")
     for number in range(failures.FAILURES_PER_LOGIN):
-        await checker.check(given(forms[number % 4], b"wrong"), UNDER, f"client{number}")
-    assert (await checker.check(given(b"Alice"), UNDER, "another"))[0] is CredentialOutcome.TOO_MANY_FAILURES
+        await checker.check(given(forms[number % 4], b"wrong"), UNDER, f"client{number}", "n")
+    assert (await checker.check(given(b"Alice"), UNDER, "another", "n"))[0] is CredentialOutcome.TOO_MANY_FAILURES

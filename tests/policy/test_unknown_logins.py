@@ -21,7 +21,7 @@ async def test_an_unknown_login_is_refused(accounts: list[dict[str, str]]) -> No
     try:
         for _ in range(2):
             given = Credentials("PLAIN", b"", b"nobody", b"right")
-            assert await checker.check(given, snapshot({"accounts": accounts}), "192.0.2.1") == (
+            assert await checker.check(given, snapshot({"accounts": accounts}), "192.0.2.1", "192.0.2.0/24") == (
                 CredentialOutcome.REFUSED,
                 None,
             )

@@ -1,6 +1,6 @@
 """A caching resolver: bounded, with negative answers, equal questions asked once, every question bounded in time.
 
-No client and no silent zone has more than its share of the questions that are under way (shares.py).
+No client and no silent zone has more than its share of the questions that are under way (places.py, silence.py).
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from libs.runtime.nameservers import addressed
 from libs.smtp.value import value
 from services.policy.lookups import datagram
 from services.policy.lookups.cache import TwoStageCache
-from services.policy.lookups.shares import Places, SilentZones
+from services.policy.lookups.silence import SilentZones
 from services.policy.metrics import LOOKUPS_REFUSED
+from services.policy.places import Places
 from services.policy.rules.lookup import Outcome
 
 _CACHED = 50_000

@@ -11,7 +11,8 @@ from services.policy.lookups import service
 from services.policy.lookups.cache import TwoStageCache
 from services.policy.lookups.resolver import Resolver, nameservers
 from services.policy.lookups.service import Lookups
-from services.policy.lookups.shares import REMEMBERED_SECONDS, Places, SilentZones
+from services.policy.lookups.silence import SilentZones
+from services.policy.places import REMEMBERED_SECONDS, Places
 from services.policy.rules.lookup import Lookup, Outcome, Question
 from tests.peers.dns import Behaviour, DnsServer
 from tests.policy.requests import rcpt, replied

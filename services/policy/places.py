@@ -1,13 +1,13 @@
-"""Shares of the questions that may be under way at once, so that what one client asks about costs no other."""
+"""A bounded number of places for what is scarce, with shares, so that what one client asks for costs no other."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-# Clients that asked about what is silent, and zones that are, are remembered for so long.
+# Who had something slow under way is remembered for so long.
 REMEMBERED_SECONDS = 30.0
 _REMEMBERED = 10_000
 
@@ -111,76 +111,3 @@ class Places:
         self._waiting_count -= 1
         if not queue:
             del self._waiting[party]
-
-
-class SilentZones:
-    """Zones under which questions of late took too long and none was answered.
-
-    Nobody says which part of a name is a zone, so each domain above the name is taken for one. It is silent once
-    several different names directly below it were, and no longer as soon as anything below it is answered.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        # Zone to the labels directly below it that were silent, and when that is forgotten.
-        self._zones: OrderedDict[str, tuple[set[str], float]] = OrderedDict()
-        self._under_way: dict[str, int] = {}
-
-    def zone_of(self, name: str) -> str:
-        """The widest silent zone that the name is in; empty: none."""
-        if self._zones:
-            now = self._clock()
-            for zone, _ in _zones(name):
-                labels, until = self._zones.get(zone, (_NONE, 0.0))
-                if len(labels) >= _SILENT_NAMES and until > now:
-                    return zone
-        return ""
-
-    def enter(self, zone: str) -> bool:
-        """Whether one more question about a silent zone may be put; `leave` must follow then."""
-        count = self._under_way.get(zone, 0)
-        if count >= _PLACES_OF_SILENT_ZONE:
-            return False
-        self._under_way[zone] = count + 1
-        return True
-
-    def leave(self, zone: str) -> None:
-        count = self._under_way[zone] - 1
-        if count:
-            self._under_way[zone] = count
-        else:
-            del self._under_way[zone]
-
-    def took_too_long(self, name: str) -> None:
-        until = self._clock() + REMEMBERED_SECONDS
-        for zone, label in _zones(name):
-            labels, _ = self._zones.get(zone, (set[str](), 0.0))
-            if len(labels) < _SILENT_NAMES:
-                labels.add(label)
-            self._zones[zone] = (labels, until)
-            self._zones.move_to_end(zone)
-            if len(self._zones) > _REMEMBERED:
-                self._zones.popitem(last=False)
-
-    def answered(self, name: str) -> None:
-        if self._zones:
-            for zone, _ in _zones(name):
-                self._zones.pop(zone, None)
-
-
-# Of different names below a zone; a neighbour's domain under a common suffix must not make it one.
-_SILENT_NAMES = 3
-# Enough to see that it speaks again.
-_PLACES_OF_SILENT_ZONE = 2
-# Domains above a name that are looked at, the widest first.
-_MOST_ZONES = 10
-_NONE: set[str] = set()
-
-
-def _zones(name: str) -> Iterator[tuple[str, str]]:
-    """Each domain above the name, the widest first, with the label of the name directly below it."""
-    labels = name.split(".")
-    # No zone of one label is silent as a whole, nor one of two in the reverse tree.
-    first = len(labels) - (3 if labels[-1] == "arpa" else 2)
-    for start in range(first, max(first - _MOST_ZONES, 0), -1):
-        yield ".".join(labels[start:]), labels[start - 1]
