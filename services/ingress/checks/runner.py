@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 
 # Messages whose signatures are verified or wait for it, for each thread; more are not waited for.
 _UNDER_WAY_PER_THREAD = 50
+_HANDED_OVER_PER_THREAD = 8
 _CRYPTO_SECONDS = 60.0
 
 _Outcome = tuple[tuple[DkimSignature, ...] | None, ArcChain | None]
@@ -59,10 +60,10 @@ class CheckRunner:
             initializer=_go_to,
             initargs=(crypto_processors,),
         )
-        # Hashing is quick, so a client may use all threads; those that wait take turns.
-        self._thread_places = Places(
-            crypto_threads, share=crypto_threads, under_way=crypto_threads * _UNDER_WAY_PER_THREAD
-        )
+        # Hashing is quick, so a client may use all threads; those that wait take turns. More messages than there are
+        # threads are handed over, so that a thread which is done finds the next one without the event loop.
+        places = crypto_threads * _HANDED_OVER_PER_THREAD
+        self._thread_places = Places(places, share=places, under_way=crypto_threads * _UNDER_WAY_PER_THREAD)
         self._metrics = metrics
         self._clock = clock
 
