@@ -22,6 +22,7 @@ _NO_FIELD_LATER = re.compile(rb"\r\n(?![ \t]|%b)" % _NAME).search
 _FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:((?:[^\r]++|\r(?!\n)|\r\n[ \t])*)(?:\r\n|\Z)").match
 _FOLD = re.compile(rb"\r\n(?=[ \t])")
 # A continuation line of nothing but blanks. Some readers take a vertical tab or a form feed for a blank.
+_BLANKS_BEFORE_COLON = re.compile(rb"((?:\A|\r\n)[!-9;-~]++)[ \t]++:")
 _BLANK_LINE = re.compile(rb"\r\n[ \t][ \t\x0b\x0c]*+(?=\r\n)")
 _EMPTY_LINE = re.compile(rb"\r\n\r\n").search
 _BLANKS_AND_COLON = re.compile(rb"[ \t]*+:").match
@@ -73,13 +74,17 @@ def split(content: bytes | memoryview) -> tuple[bytes, bytes | memoryview]:
     return bytes(content[: where.header_end]), content[where.body_start :]
 
 
-def without_blank_lines(header: bytes) -> bytes:
-    """The header without continuation lines that hold nothing but blanks; the very same object if there are none.
+def unambiguous(header: bytes) -> bytes:
+    """The header without the obsolete forms at which some readers end it; the very same object if there are none.
 
-    By RFC 5322 4.2 they belong to their field. But some readers end the header there, and would show unsigned fields
-    below a signed header as the text of the message. Neither the field's value nor a relaxed signature changes (F46).
+    These are continuation lines that hold nothing but blanks, and blanks before the colon of a field (RFC 5322 4.2,
+    4.5). Such a reader would show the unsigned fields below them as the text of a signed message (F46). The fields'
+    values do not change, and neither do relaxed signatures.
     """
-    return _BLANK_LINE.sub(b"", header)
+    header = _BLANK_LINE.sub(b"", header)
+    if b" :" in header or b"\t:" in header:
+        header = _BLANKS_BEFORE_COLON.sub(rb"\1:", header)
+    return header
 
 
 @value(frozen=True, slots=True)

@@ -19,7 +19,7 @@ _WIRE_LINE_OCTETS = 60_000
 class Fault(enum.Enum):
     """Why a message can't be taken."""
 
-    TOO_BIG = "too_big"
+    TOO_BIG = "message_too_big"
     LINE_TOO_LONG = "line_too_long"
     BARE_NEWLINE = "bare_newline"
     NUL_OCTET = "nul_octet"

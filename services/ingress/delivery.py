@@ -58,7 +58,7 @@ async def finish(dialogue: Dialogue, content: Content, fault: Fault | None) -> N
     if where.header_end > limits.max_header_octets:
         await refuse(dialogue, _HEADER_TOO_LONG, "header_too_long")
         return
-    head = header.without_blank_lines(content.head[: where.header_end])
+    head = header.unambiguous(content.head[: where.header_end])
     if len(head) < where.header_end:
         content.replace_start(where.header_end, head)
         where = header.boundary(content.head)

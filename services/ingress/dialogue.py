@@ -198,12 +198,22 @@ class Dialogue:
                 self.end_reason = "closed_by_policy"
         return verdict
 
-    def report(self, verdict: Verdict, stage: Stage, recipients: tuple[bytes, ...]) -> None:
+    def report(self, verdict: Verdict, stage: Stage, recipients: tuple[bytes, ...], *, sender: bytes = b"") -> None:
         """Tells relay's history of a rejection."""
         if verdict.reply is not None:
-            self.record(verdict.reply, stage, recipients, verdict.reason_id, verdict.rule_id)
+            self.record(verdict.reply, stage, recipients, verdict.reason_id, verdict.rule_id, sender=sender)
 
-    def record(self, reply: Reply, stage: Stage, recipients: tuple[bytes, ...], reason_id: str, rule_id: str) -> None:
+    def record(
+        self,
+        reply: Reply,
+        stage: Stage,
+        recipients: tuple[bytes, ...],
+        reason_id: str,
+        rule_id: str,
+        *,
+        sender: bytes = b"",
+    ) -> None:
+        """`sender`: where no transaction came to be."""
         session, transaction = self.session, self.transaction
         self.services.relay.report(
             Refusal(
@@ -211,7 +221,7 @@ class Dialogue:
                 client_address=session.peer.client_address,
                 helo_name=session.helo_sent,
                 account=session.account,
-                sender=transaction.sender if transaction is not None else b"",
+                sender=transaction.sender if transaction is not None else sender,
                 recipients=recipients,
                 reply=reply,
                 reason_id=reason_id,

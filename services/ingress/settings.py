@@ -15,7 +15,8 @@ from libs.runtime.grpc_settings import ListenField, TargetField
 from libs.runtime.settings import ServiceSettings
 
 Port = Annotated[int, Field(ge=0, le=65535)]
-Seconds = Annotated[float, Field(gt=0)]
+# At most a week; what is endless or next to nothing is an error of typing.
+Seconds = Annotated[float, Field(ge=0.01, le=604_800, allow_inf_nan=False)]
 Network = IPv4Network | IPv6Network
 
 
@@ -54,7 +55,7 @@ class Settings(ServiceSettings):
     # For DKIM and ARC keys: host[:port], comma-separated; empty: the system's.
     nameservers: str = ""
 
-    max_connections: Annotated[int, Field(ge=1)] = 10_000
+    max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     # A safety net below policy's own limit; 0 = none.
     max_connections_per_client: Annotated[int, Field(ge=0)] = 0
     # Wrong commands of one session; one more closes it.
@@ -73,7 +74,7 @@ class Settings(ServiceSettings):
     # 4.5.3.2.5: 3 minutes for a block of data.
     data_block_seconds: Seconds = 180
     # Content slower than this many octets per second on the average, after the first data_grace_seconds, is cut off.
-    min_data_rate: Annotated[float, Field(ge=0)] = 200
+    min_data_rate: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 200
     data_grace_seconds: Seconds = 60
     # A whole session, and one that has sent no mail yet.
     session_seconds: Seconds = 7200
@@ -83,8 +84,8 @@ class Settings(ServiceSettings):
     policy_seconds: Seconds = 10
     relay_seconds: Seconds = 60
     drain_seconds: Seconds = 30
-    clamd_concurrency: Annotated[int, Field(ge=1)] = 10
-    crypto_threads: Annotated[int, Field(ge=1)] = 2
+    clamd_concurrency: Annotated[int, Field(ge=1, le=10_000)] = 10
+    crypto_threads: Annotated[int, Field(ge=1, le=256)] = 2
 
     @field_validator("proxy_networks", mode="before")
     @classmethod

@@ -212,6 +212,24 @@ async def test_c10_reading_on_has_an_end(ingress: Ingress) -> None:
     await ingress.until_empty()
 
 
+@pytest.mark.parametrize("declared", [True, False])
+async def test_a_message_over_the_size_limit_has_one_reason_wherever_it_is_found(
+    ingress: Ingress, declared: bool
+) -> None:
+    ingress.policy.profile.max_message_size = 1000
+    client = await ingress.client()
+    if declared:
+        assert (await client.command("MAIL FROM:<a@example.org> SIZE=1001")).code == 552
+    else:
+        await client.envelope("a@example.org")
+        assert (await client.data(b"Subject: x\r\n\r\n" + b"y" * 990 + b"\r\n")).code == 552
+    await ingress.relay.until(lambda: bool(ingress.relay.refused))
+    (refused,) = ingress.relay.refused
+    assert (refused.stage, refused.sender) == ("MAIL" if declared else "END_OF_DATA", b"a@example.org")
+    # policy's name for it too.
+    assert refused.reason_id == "message_too_big"
+
+
 async def test_c12_a_client_that_goes_in_mid_content_leaves_nothing(ingress: Ingress) -> None:
     for go in ("close", "reset"):
         client = await ingress.client()

@@ -64,6 +64,10 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
         {"INGRESS_TLS_MIN_VERSION": "SSLv3"},
         {"INGRESS_BARE_NEWLINES": "maybe"},
         {"INGRESS_NUL_OCTETS": "keep"},
+        {"INGRESS_COMMAND_SECONDS": "inf"},
+        {"INGRESS_HANDSHAKE_SECONDS": "1e-6"},
+        {"INGRESS_MIN_DATA_RATE": "nan"},
+        {"INGRESS_CRYPTO_THREADS": "100000"},
         {"INGRESS_MAX_LINE_OCTETS": "100"},
     ],
 )

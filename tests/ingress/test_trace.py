@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email
 import re
 
 import pytest
@@ -319,3 +320,13 @@ async def test_f46_in_a_large_message_too(ingress: Ingress) -> None:
     assert (await client.send_mail(b"Subject: x\r\n \r\nTo: b@example.com\r\n\r\n" + body * 20_000)).code == 250
     (message,) = ingress.relay.messages
     assert message.content.endswith(b"\r\nSubject: x\r\nTo: b@example.com\r\n\r\n" + body * 20_000)
+
+
+async def test_f46_blanks_before_a_colon_which_end_a_header_for_some_readers_are_taken_out(ingress: Ingress) -> None:
+    client = await ingress.client()
+    content = b"Subject: x\r\nX-Unsigned : pay to\r\nTo\t:b@example.com\r\n\r\nbody : \r\n"
+    assert (await client.send_mail(content)).code == 250
+    (message,) = ingress.relay.messages
+    assert message.content.endswith(b"\r\nSubject: x\r\nX-Unsigned: pay to\r\nTo:b@example.com\r\n\r\nbody : \r\n")
+    read = email.message_from_bytes(message.content)
+    assert (read["To"], read.get_payload()) == ("b@example.com", "body : \r\n")

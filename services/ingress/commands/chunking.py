@@ -58,7 +58,7 @@ async def bdat(dialogue: Dialogue, argument: bytes) -> None:
 async def _take(dialogue: Dialogue, chunks: Chunks, size: int, *, last: bool) -> None:
     overrun = drain_octets(dialogue.profile.max_message_size)
     if overrun and chunks.octets + size > overrun:
-        dialogue.record(MESSAGE_TOO_BIG, Stage.END_OF_DATA, (), "message_size", "")
+        dialogue.record(MESSAGE_TOO_BIG, Stage.END_OF_DATA, (), "message_too_big", "")
         dialogue.end("data_overrun", TOO_BIG_TO_SKIP if chunks.count == 0 else OVERRUN)
         return
     chunks.count += 1

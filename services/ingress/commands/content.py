@@ -96,7 +96,7 @@ async def _read(dialogue: Dialogue, lines: LineReader) -> bool:
             connection.drop(taken)
             if overrun and lines.octets > overrun:
                 # It was MESSAGE_TOO_BIG long ago, but there must be an end to reading (C10).
-                dialogue.record(MESSAGE_TOO_BIG, Stage.END_OF_DATA, (), "message_size", "")
+                dialogue.record(MESSAGE_TOO_BIG, Stage.END_OF_DATA, (), "message_too_big", "")
                 dialogue.end("data_overrun", OVERRUN)
                 return False
             if done:

@@ -64,6 +64,7 @@ async def mail(dialogue: Dialogue, argument: bytes) -> None:
         return
     transaction = Transaction(sender, parameters)
     if profile.max_message_size and parameters.size > profile.max_message_size:
+        dialogue.record(MESSAGE_TOO_BIG, Stage.MAIL, (), "message_too_big", "", sender=sender)
         dialogue.reply(MESSAGE_TOO_BIG)
         return
     short = dialogue.services.relay.refusal(parameters.size)
@@ -89,9 +90,7 @@ async def _mail_permitted(dialogue: Dialogue, transaction: Transaction) -> bool:
     if delayed:
         session.junk_commands_uncharged %= profile.junk_commands_per_delay
     if verdict.action is Action.REJECT and verdict.reply is not None:
-        dialogue.transaction = transaction
-        dialogue.report(verdict, Stage.MAIL, ())
-        dialogue.transaction = None
+        dialogue.report(verdict, Stage.MAIL, (), sender=transaction.sender)
         dialogue.reply(verdict.reply)
         return False
     if verdict.action is Action.DISCARD:
