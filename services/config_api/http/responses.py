@@ -47,11 +47,11 @@ class ProblemDetails(Answer):
     errors: list[FieldProblem] | None = Field(default=None, description="The fields at fault.")
 
 
-class FoundDoubt(Answer):
-    """Something allowed that is likely a mistake."""
+class ConfigurationWarning(Answer):
+    """A setting that is allowed but probably a mistake."""
 
     pointer: str = Field(description="JSON pointer of the field.", examples=["/networks/0"])
-    code: str = Field(description="A constant name of the doubt.", examples=["wide"])
+    code: str = Field(description="Its constant name.", examples=["wide"])
     detail: str = Field(description="A sentence for people.")
 
 
@@ -84,7 +84,7 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 ETAG_HEADER = {"ETag": {"description": "The version, for If-Match.", "schema": {"type": "string"}, "example": '"42"'}}
 _WARNINGS: Any = (
-    list[FoundDoubt],
+    list[ConfigurationWarning],
     Field(default=[], description="Doubts about what was just written; not stored, and absent from GET."),
 )
 

@@ -55,7 +55,7 @@ class ObjectChange(Answer):
     differences: list[Difference] = Field(description="Member by member.")
 
 
-class RevisionShown(RevisionSummary):
+class RevisionDetails(RevisionSummary):
     """One change of the configuration, with what it changed."""
 
     changes: list[ObjectChange] = Field(description="The objects that differ.")
@@ -74,8 +74,8 @@ class Comparison(Answer):
     changes: list[ObjectChange] = Field(description="The objects that differ.")
 
 
-class RolledBack(Answer):
-    """A way back that was taken, or with dry_run would be."""
+class RollbackResult(Answer):
+    """What a rollback changed, or with dry_run would change."""
 
     revision: int = Field(description="The newest revision after it.")
     changes: list[ObjectChange] = Field(description="The objects that differ.")
@@ -124,7 +124,7 @@ async def compare(request: Request, _: Reader, given: Annotated[TwoRevisions, Qu
     f"/v1/revisions/{{number:{BEFORE_COLON}}}",
     operation_id="getRevision",
     summary="One change, with what it changed",
-    responses={200: {"model": RevisionShown}, **problem_responses(404)},
+    responses={200: {"model": RevisionDetails}, **problem_responses(404)},
 )
 async def get(request: Request, _: Reader, number: Number) -> Response:
     row, found = await Revisions(parts(request).store).get(number)
@@ -135,7 +135,7 @@ async def get(request: Request, _: Reader, number: Number) -> Response:
     f"/v1/revisions/{{number:{BEFORE_COLON}}}:rollback",
     operation_id="rollBackRevision",
     summary="Make everything as it was after that revision, API keys aside; itself a revision",
-    responses={200: {"model": RolledBack}, **problem_responses(404, 409, 415)},
+    responses={200: {"model": RollbackResult}, **problem_responses(404, 409, 415)},
 )
 async def roll_back(
     request: Request,

@@ -18,7 +18,7 @@ from services.config_api.history.transfer.document import PORTABLE, Configuratio
 from services.config_api.history.transfer.importing import Importer
 from services.config_api.http.context import IdempotencyKey, needs, parts, repetition
 from services.config_api.http.middleware import JSON_DEPTH
-from services.config_api.http.responses import Answer, FoundDoubt, as_kept, kept, problem_responses
+from services.config_api.http.responses import Answer, ConfigurationWarning, as_kept, kept, problem_responses
 from services.config_api.problems import malformed
 from services.config_api.resources.catalogue import SINGLETONS
 from services.config_api.resources.description import Finding
@@ -33,15 +33,15 @@ _SHOWN_CHANGES = 1000
 _SCHEMA = {"$ref": "#/components/schemas/ConfigurationDocument"}
 
 
-class Imported(Answer):
-    """An import that was made, or with dry_run would be."""
+class ImportResult(Answer):
+    """What an import changed, or with dry_run would change."""
 
     revision: int = Field(description="The newest revision after it.")
     made: int = Field(description="Objects that were not there.")
     changed: int = Field(description="Objects that were different.")
     removed: int = Field(description="Objects that the document does not have.")
     changes: list[ObjectChange] = Field(description="The first 1000 of them.")
-    warnings: list[FoundDoubt] = Field(
+    warnings: list[ConfigurationWarning] = Field(
         description="Doubts about the objects that are made or changed; pointers are into the document. They are "
         "looked for during a few seconds, and of many objects not in all."
     )
@@ -79,7 +79,7 @@ async def export_configuration(
             "content": {"application/json": {"schema": _SCHEMA}, YAML: {"schema": _SCHEMA}},
         }
     },
-    responses={200: {"model": Imported}, **problem_responses(409, 415)},
+    responses={200: {"model": ImportResult}, **problem_responses(409, 415)},
 )
 async def import_configuration(
     request: Request,

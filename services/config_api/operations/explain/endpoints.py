@@ -11,9 +11,9 @@ from services.config_api.http.context import needs, parts
 from services.config_api.http.responses import problem_responses
 from services.config_api.operations.explain import wire
 from services.config_api.operations.explain.schemas import (
-    MailToRoute,
-    RouteExplained,
-    SessionExplained,
+    RouteExplanation,
+    RouteQuery,
+    SessionExplanation,
     SessionToExplain,
 )
 from services.config_api.storage.revision import Actor
@@ -27,7 +27,7 @@ router = APIRouter(tags=["explain"])
     "/v1/explain/session",
     operation_id="explainSession",
     summary="Every rule and the reply that a session would get; changes nothing",
-    responses={200: {"model": SessionExplained}, **problem_responses(404, 409, 415)},
+    responses={200: {"model": SessionExplanation}, **problem_responses(404, 409, 415)},
 )
 async def explain_session(request: Request, _: Reader, given: SessionToExplain) -> Response:
     found = await parts(request).policy.explain(wire.explain_request(given))
@@ -38,8 +38,8 @@ async def explain_session(request: Request, _: Reader, given: SessionToExplain) 
     "/v1/explain/route",
     operation_id="explainRoute",
     summary="The route that a message would take now",
-    responses={200: {"model": RouteExplained}, **problem_responses(404, 409, 415)},
+    responses={200: {"model": RouteExplanation}, **problem_responses(404, 409, 415)},
 )
-async def explain_route(request: Request, _: Reader, given: MailToRoute) -> Response:
+async def explain_route(request: Request, _: Reader, given: RouteQuery) -> Response:
     found = await parts(request).relay.resolve_route((given.sender or "").encode(), given.recipient.encode())
     return JSONResponse(wire.route_explained(found))

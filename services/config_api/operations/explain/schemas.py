@@ -65,7 +65,7 @@ class ContentFacts(Model):
 
 
 class SessionFacts(Model):
-    """A session as it might be."""
+    """A session that is described by its facts; it need not exist."""
 
     stage: StageName = Field(default="rcpt", description="How far the session has come.")
     client_address: IpAddress = Field(description="The client.")
@@ -94,7 +94,7 @@ class SessionFacts(Model):
 
 
 class PastSession(Model):
-    """A session of the past, while policy keeps it."""
+    """A past session that policy still remembers."""
 
     session_id: str = Field(pattern=r"^[0-9a-f]{32}$", description="Its id, as in the log and the history.")
 
@@ -106,8 +106,8 @@ def _civil(now: datetime) -> datetime:
     return now
 
 
-class PossibleSession(Model):
-    """A session as it might be."""
+class HypotheticalSession(Model):
+    """A session that is described by its facts; it need not exist."""
 
     facts: SessionFacts = Field(description="What is known of it.")
     assumed: dict[
@@ -122,7 +122,7 @@ class PossibleSession(Model):
     )
 
 
-SessionToExplain = PossibleSession | PastSession
+SessionToExplain = HypotheticalSession | PastSession
 
 
 class Reply(Answer):
@@ -156,7 +156,7 @@ class LookupReport(Answer):
     took_us: int = Field(description="Microseconds.")
 
 
-class SessionExplained(Answer):
+class SessionExplanation(Answer):
     """Every rule in order, every look-up, and the reply in the end."""
 
     rules: list[RuleReport] = Field(description="Every rule, in order.")
@@ -169,8 +169,8 @@ class SessionExplained(Answer):
     snapshot_revision: int = Field(description="The configuration's revision that was used.")
 
 
-class MailToRoute(Model):
-    """Whose mail to whom."""
+class RouteQuery(Model):
+    """A sender and a recipient, whose route is explained."""
 
     sender: Address | None = Field(default=None, description="Envelope sender; null: the null sender.")
     recipient: Recipient = Field(description="Envelope recipient.")
@@ -223,7 +223,7 @@ class Route(Answer):
     reason: str = Field(description="Why.")
 
 
-class RouteExplained(Answer):
+class RouteExplanation(Answer):
     """One route for each recipient after aliases."""
 
     routes: list[Route] = Field(description="One a recipient after aliases.")

@@ -19,10 +19,10 @@ from services.config_api.operations.queue.schemas import (
     ActionProgress,
     Destination,
     DestinationPage,
-    ManyMessages,
     Message,
     MessagePage,
     MessageQuery,
+    MessageSelection,
     QueueActionName,
     Suspension,
 )
@@ -144,7 +144,7 @@ async def act_on_many(
     request: Request,
     caller: Operator,
     action: QueueActionName,
-    given: ManyMessages,
+    given: MessageSelection,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     if not given.filter.model_dump(exclude_none=True):

@@ -196,8 +196,8 @@ class MessageQuery(MessageFilter):
     cursor: str | None = Field(default=None, max_length=4096, description="next_cursor of the page before.")
 
 
-class ManyMessages(Model):
-    """Which messages to act on."""
+class MessageSelection(Model):
+    """The messages to act on."""
 
     filter: MessageFilter = Field(description="At least one member must be given.")
     dry_run: bool = Field(default=False, description="Only count.")

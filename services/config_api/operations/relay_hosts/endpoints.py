@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from services.config_api.http.context import acted, needs, parts
 from services.config_api.http.responses import problem_responses
 from services.config_api.operations.relay_hosts import wire
-from services.config_api.operations.relay_hosts.schemas import RelayHostTrial, TrialResult
+from services.config_api.operations.relay_hosts.schemas import RelayHostTestResult, RelayHostToTest
 from services.config_api.storage.revision import Actor
 
 router = APIRouter(tags=["delivery"])
@@ -20,9 +20,9 @@ router = APIRouter(tags=["delivery"])
     "/v1/relay-hosts:test",
     operation_id="testRelayHost",
     summary="Try a relay host out, step by step",
-    responses={200: {"model": TrialResult}, **problem_responses(404, 415)},
+    responses={200: {"model": RelayHostTestResult}, **problem_responses(404, 415)},
 )
-async def test(request: Request, _: Annotated[Actor, Depends(needs("operator"))], given: RelayHostTrial) -> Response:
+async def test(request: Request, _: Annotated[Actor, Depends(needs("operator"))], given: RelayHostToTest) -> Response:
     acted(request, "relay-hosts:test")
     steps = [wire.step(step) async for step in parts(request).relay.test_relay_host(wire.request(given))]
     return JSONResponse({"ok": bool(steps) and all(step["ok"] for step in steps), "steps": steps})

@@ -23,8 +23,8 @@ class ConfiguredRelayHost(Model):
     )
 
 
-class GivenRelayHost(Model):
-    """A relay host as it would be configured."""
+class ProposedRelayHost(Model):
+    """A relay host that is not configured yet."""
 
     relay_host: RelayHost = Field(description="A relay host, its password with it.")
 
@@ -36,11 +36,11 @@ class GivenRelayHost(Model):
         return self
 
 
-RelayHostTrial = ConfiguredRelayHost | GivenRelayHost
+RelayHostToTest = ConfiguredRelayHost | ProposedRelayHost
 
 
-class TrialStep(Answer):
-    """One step of the send path."""
+class RelayHostTestStep(Answer):
+    """One step of the test."""
 
     step: str = Field(
         description="resolve, connect, greeting, ehlo, starttls, ehlo_tls, auth, mail, reset or quit.",
@@ -51,8 +51,8 @@ class TrialStep(Answer):
     took_us: int = Field(description="Microseconds.")
 
 
-class TrialResult(Answer):
-    """All steps; the relay host is usable when all are ok."""
+class RelayHostTestResult(Answer):
+    """All steps of the test; the relay host can be used when all are ok."""
 
     ok: bool = Field(description="Whether it went well.")
-    steps: list[TrialStep] = Field(description="Every step, in order.")
+    steps: list[RelayHostTestStep] = Field(description="Every step, in order.")

@@ -6,10 +6,10 @@ from typing import Any
 
 from posthouse.relay.v1 import relay_pb2 as pb
 
-from services.config_api.operations.relay_hosts.schemas import ConfiguredRelayHost, RelayHostTrial
+from services.config_api.operations.relay_hosts.schemas import ConfiguredRelayHost, RelayHostToTest
 
 
-def request(given: RelayHostTrial) -> pb.TestRelayHostRequest:
+def request(given: RelayHostToTest) -> pb.TestRelayHostRequest:
     if isinstance(given, ConfiguredRelayHost):
         return pb.TestRelayHostRequest(rule_id=given.rule_id)
     host = given.relay_host
