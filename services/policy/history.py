@@ -1,5 +1,8 @@
 """Decisions of recent sessions, for Explain: bounded, in memory, without credentials or content.
 
+Bounded in sessions and in octets; a client's network has a share of both, so that one that opens session after session
+makes its own forgotten and nobody else's.
+
 A request is kept as its bytes: one object where its facts are a dozen, which every decision would push out of the
 processor's cache. The facts are read from them again when somebody asks.
 """
@@ -7,6 +10,7 @@ processor's cache. The facts are read from them again when somebody asks.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from dataclasses import dataclass, field
 from typing import Any
 
 from libs.smtp.value import value
@@ -14,6 +18,11 @@ from services.policy.rules.lookup import Findings
 from services.policy.rules.model import Counts, Facts, Snapshot, Verdict
 
 _DECISIONS_PER_SESSION = 50
+# Of the requests that are kept, in all and of one session. A request at the end of data names every recipient.
+_MOST_OCTETS = 128 * 1024 * 1024
+_MOST_OCTETS_OF_SESSION = 256 * 1024
+# Of sessions and octets, what one client's network has: a part in so many.
+_CLIENT_SHARE = 20
 # A snapshot may be large: decisions under older ones are explained by the oldest that is kept.
 _SNAPSHOTS = 3
 
@@ -37,35 +46,97 @@ class PastRequest:
     snapshot: Snapshot
 
 
+@dataclass(slots=True, eq=False)
+class _Session:
+    network: str
+    # The decisions one after the other, each as many objects as `_WIDTH`.
+    decisions: list[Any] = field(default_factory=list)
+    octets: int = 0
+
+
+class _Network:
+    """The sessions of one client's network, the oldest first, and their octets."""
+
+    __slots__ = ("octets", "sessions")
+
+    def __init__(self) -> None:
+        self.sessions: dict[str, None] = {}
+        self.octets = 0
+
+
 class History:
     """The last decisions of the last `sessions` sessions."""
 
     def __init__(self, sessions: int) -> None:
         self.on = sessions > 0
         self._limit = sessions
-        # Of each session its decisions one after the other, each as many objects as `_WIDTH`.
-        self._kept: OrderedDict[str, list[Any]] = OrderedDict()
+        self._kept: OrderedDict[str, _Session] = OrderedDict()
+        self._networks: dict[str, _Network] = {}
+        self._octets = 0
         self._snapshots: deque[Snapshot] = deque(maxlen=_SNAPSHOTS)
 
     def add(self, kept: bytes, facts: Facts, verdict: Verdict, snapshot: Snapshot) -> None:
         """`kept`: the request's bytes."""
-        past = self._kept.get(facts.session_id)
-        if past is None:
-            past = self._kept[facts.session_id] = []
-            if len(self._kept) > self._limit:
-                self._kept.popitem(last=False)
-        elif len(past) >= _DECISIONS_PER_SESSION * _WIDTH:
-            # The connection's own decisions at the front stay.
-            middle = _DECISIONS_PER_SESSION // 2 * _WIDTH
-            del past[middle : middle + _WIDTH]
-        past += (kept, facts.now, facts.counts, facts.findings or None, verdict, snapshot.revision)
+        session = self._kept.get(facts.session_id)
+        if session is None:
+            session = self._begin(facts.session_id, facts.client.network)
+        decisions = session.decisions
+        while decisions and (
+            len(decisions) >= _DECISIONS_PER_SESSION * _WIDTH or session.octets + len(kept) > _MOST_OCTETS_OF_SESSION
+        ):
+            self._drop_decision(session)
+        decisions += (kept, facts.now, facts.counts, facts.findings or None, verdict, snapshot.revision)
+        self._count_octets(session, len(kept))
+        if self._octets > _MOST_OCTETS:
+            self._drop_for_room(session)
         if not self._snapshots or self._snapshots[-1] is not snapshot:
             self._remember(snapshot)
+
+    def _begin(self, session_id: str, network_name: str) -> _Session:
+        network = self._networks.get(network_name)
+        if network is None:
+            network = self._networks[network_name] = _Network()
+        session = self._kept[session_id] = _Session(network_name)
+        network.sessions[session_id] = None
+        if len(self._kept) > self._limit:
+            is_over_share = len(network.sessions) > max(self._limit // _CLIENT_SHARE, 1)
+            self._drop_session(next(iter(network.sessions if is_over_share else self._kept)))
+        return session
+
+    def _drop_decision(self, session: _Session) -> None:
+        """One in the middle: the connection's own decisions at the front stay."""
+        middle = len(session.decisions) // _WIDTH // 2 * _WIDTH
+        self._count_octets(session, -len(session.decisions[middle]))
+        del session.decisions[middle : middle + _WIDTH]
+
+    def _drop_for_room(self, session: _Session) -> None:
+        """The oldest sessions of who has more than its share, or of all; never the newest decision's own."""
+        while self._octets > _MOST_OCTETS and len(self._kept) > 1:
+            network = self._networks[session.network]
+            is_over_share = network.octets > _MOST_OCTETS // _CLIENT_SHARE
+            oldest = next(iter(network.sessions if is_over_share else self._kept))
+            if self._kept[oldest] is session:
+                return
+            self._drop_session(oldest)
+
+    def _drop_session(self, session_id: str) -> None:
+        session = self._kept.pop(session_id)
+        network = self._networks[session.network]
+        del network.sessions[session_id]
+        self._count_octets(session, -session.octets)
+        if not network.sessions:
+            del self._networks[session.network]
+
+    def _count_octets(self, session: _Session, octets: int) -> None:
+        session.octets += octets
+        self._networks[session.network].octets += octets
+        self._octets += octets
 
     def of_session(self, session_id: str) -> tuple[PastRequest, ...]:
         """Oldest first; empty when nothing is kept."""
         by_revision = {snapshot.revision: snapshot for snapshot in self._snapshots}
-        past = self._kept.get(session_id, [])
+        session = self._kept.get(session_id)
+        past = session.decisions if session is not None else []
         found = []
         for start in range(0, len(past), _WIDTH):
             kept, now, counts, findings, verdict, revision = past[start : start + _WIDTH]

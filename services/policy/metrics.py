@@ -56,6 +56,9 @@ BLOCKED_CLIENTS = Gauge(
 )
 STREAMS = Gauge("posthouse_policy_streams", "Open decision streams.")
 SESSIONS = Gauge("posthouse_policy_open_sessions", "Sessions that are counted on the streams of this process.")
+REFUSALS_UNLOGGED = Counter(
+    "posthouse_policy_refusals_unlogged_total", "Refusals without a line in the log, since there were too many of them."
+)
 HITS_UNREPORTED = Gauge(
     "posthouse_policy_rule_hits_unreported", "Rules with hits that config_api does not know of yet."
 )

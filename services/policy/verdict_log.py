@@ -1,4 +1,7 @@
-"""The `verdict` log line: one a decision, rendered by hand because it is the one log line on the hot path."""
+"""The `verdict` log line: one a decision, rendered by hand because it is the one log line on the hot path.
+
+Of refusals a client has so many lines a minute, and all have so many together; the others are counted and told.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,16 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+import structlog
+
 from libs.runtime.logging import gather, quoted
+from services.policy.metrics import REFUSALS_UNLOGGED
+from services.policy.refusal_sample import RefusalSample
 from services.policy.rules.model import Action, Facts, Stage, Verdict
 
+log = structlog.get_logger(__name__)
+
+_REJECT = Action.REJECT
 _STAGES = ("", *(stage.name.lower() for stage in sorted(Stage)))
 # Verdicts whose part of the line is remembered.
 _REMEMBERED = 1000
@@ -28,6 +38,7 @@ class VerdictLog:
         # How the lines of one time begin.
         self._now = -1.0
         self._head = ""
+        self._refusals = RefusalSample()
         # What the lines of shared verdicts say of them, by stage.
         self._known: dict[Verdict, list[tuple[str, str] | None]] = {}
 
@@ -36,6 +47,9 @@ class VerdictLog:
             return
         if facts.now != self._now:
             self._head = self._head_at(facts.now)
+        if verdict.action is _REJECT and not self._refusals.has_line(facts.client.network):
+            REFUSALS_UNLOGGED.inc()
+            return
         stage = facts.stage
         known = self._known.get(verdict)
         said, end = (known and known[stage]) or self._of_verdict(stage, verdict, revision)
@@ -56,6 +70,15 @@ class VerdictLog:
             self._second = second
             self._stamp = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
         self._now = now
+        unlogged = self._refusals.turn(now)
+        if unlogged is not None:
+            log.warning(
+                "refusals_not_logged",
+                refusals=unlogged.refusals,
+                networks=unlogged.networks,
+                largest=unlogged.largest,
+                refusals_of_largest=unlogged.refusals_of_largest,
+            )
         return (
             f'{{"timestamp": "{self._stamp}.{int((now - second) * 1e6):06d}Z", "level": "info", "event": "verdict", '
             '"service": "policy", "session_id": '

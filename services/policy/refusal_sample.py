@@ -1,0 +1,66 @@
+"""Which refusals have a line in the log while there are too many of them; the others are counted. Pure."""
+
+from __future__ import annotations
+
+from libs.smtp.value import value
+
+# Lines a minute for one client's network, and for all together: some 300 MB a day at most.
+LINES_OF_CLIENT = 60
+LINES_IN_ALL = 600
+# Networks that are told apart within a minute; of more, each has no more than what is left for all.
+_MOST_CLIENTS = 10_000
+
+
+@value(frozen=True, slots=True)
+class Unlogged:
+    """Refusals of one clock minute that have no line of their own, and the network that most of them came from."""
+
+    refusals: int
+    networks: int
+    largest: str
+    refusals_of_largest: int
+
+
+class RefusalSample:
+    """Counts by clock minute. Beyond the bounds the 1st, 2nd, 4th, 8th … refusal of the minute has a line."""
+
+    def __init__(self) -> None:
+        self._minute = 0
+        self._lines: dict[str, int] = {}
+        self._lines_in_all = 0
+        self._unlogged: dict[str, int] = {}
+        self._unlogged_in_all = 0
+
+    def turn(self, now: float) -> Unlogged | None:
+        """To be called with each new time; what the minute before left out, once it is over."""
+        minute = int(now) // 60
+        if minute == self._minute:
+            return None
+        ended = self._ended() if self._unlogged_in_all else None
+        self._minute = minute
+        self._lines, self._lines_in_all = {}, 0
+        self._unlogged, self._unlogged_in_all = {}, 0
+        return ended
+
+    def has_line(self, network: str) -> bool:
+        """Whether this refusal is written; else it is counted."""
+        lines = self._lines.get(network, 0)
+        is_told_apart = lines > 0 or len(self._lines) < _MOST_CLIENTS
+        if lines < LINES_OF_CLIENT and self._lines_in_all < LINES_IN_ALL and is_told_apart:
+            self._lines[network] = lines + 1
+            self._lines_in_all += 1
+            return True
+        self._unlogged_in_all += 1
+        if self._unlogged_in_all.bit_count() == 1:
+            return True
+        if network in self._unlogged or len(self._unlogged) < _MOST_CLIENTS:
+            self._unlogged[network] = self._unlogged.get(network, 0) + 1
+        return False
+
+    def _ended(self) -> Unlogged | None:
+        if not self._unlogged:
+            return None
+        largest = max(self._unlogged, key=self._unlogged.__getitem__)
+        # What was beyond the bounds and has a line all the same is not among them.
+        written = self._unlogged_in_all.bit_length()
+        return Unlogged(self._unlogged_in_all - written, len(self._unlogged), largest, self._unlogged[largest])
