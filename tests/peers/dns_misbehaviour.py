@@ -24,6 +24,12 @@ class Behaviour(enum.Enum):
     REFUSED = enum.auto()
     FORMERR = enum.auto()
     NOTIMP = enum.auto()
+    # As servers from before RFC 6891: an error to a question with EDNS, the true answer to one without.
+    FORMERR_TO_EDNS = enum.auto()
+    NOTIMP_TO_EDNS = enum.auto()
+    BADVERS_TO_EDNS = enum.auto()
+    # The same with FORMERR, in a header of 12 octets without the question.
+    BARE_FORMERR_TO_EDNS = enum.auto()
     # No answer at all, over UDP and TCP.
     SILENT = enum.auto()
     # Over UDP an empty answer with TC; the true one over TCP.
@@ -53,6 +59,13 @@ RCODES: Mapping[Behaviour, dns.rcode.Rcode] = {
 }
 
 
+_ERRORS_TO_EDNS: Mapping[Behaviour, dns.rcode.Rcode] = {
+    Behaviour.FORMERR_TO_EDNS: dns.rcode.FORMERR,
+    Behaviour.NOTIMP_TO_EDNS: dns.rcode.NOTIMP,
+    Behaviour.BADVERS_TO_EDNS: dns.rcode.BADVERS,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     """What is sent for one question, in order; forgeries of another source port; and whether TCP goes on."""
@@ -74,6 +87,14 @@ def render(
     match behaviour:
         case Behaviour.SILENT:
             return Response()
+        case Behaviour() if behaviour in _ERRORS_TO_EDNS and query.edns >= 0:
+            error = dns.message.make_response(query, recursion_available=True)
+            error.set_rcode(_ERRORS_TO_EDNS[behaviour])
+            if behaviour is not Behaviour.BADVERS_TO_EDNS:
+                error.use_edns(False)
+            return Response((error.to_wire(),))
+        case Behaviour.BARE_FORMERR_TO_EDNS if query.edns >= 0:
+            return Response((struct.pack("!HHHHHH", query.id, 0x8180 | dns.rcode.FORMERR, 0, 0, 0, 0),))
         case Behaviour.TRUNCATED | Behaviour.TRUNCATED_WITHOUT_TCP if over_udp:
             empty = dns.message.make_response(query, recursion_available=True)
             empty.flags |= dns.flags.TC

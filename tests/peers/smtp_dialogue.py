@@ -238,6 +238,9 @@ class Dialogue:
         transaction = self._transaction
         answer = "503 5.5.1 Not now" if transaction is None else self._refusal(path) or "250 2.1.5 Ok"
         address, parameters = path or NO_PATH
+        limit = self._offer.max_recipients
+        if transaction is not None and limit and len(transaction.accepted_recipients) >= limit:
+            answer = "452 4.5.3 Too many recipients"
         if transaction is not None:
             transaction.recipients.append(Recipient(address, parameters, None))
         played = await self._play(Stage.RCPT, answer, line, address)

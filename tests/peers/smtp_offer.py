@@ -32,6 +32,8 @@ class Offer:
     chunking: bool = False
     dsn: bool = True
     enhanced_codes: bool = True
+    # More recipients of one transaction get 452 4.5.3; 0 takes any number.
+    max_recipients: int = 0
     # Octets; 0 offers SIZE without a limit, None does not offer it.
     size: int | None = 0
     # Offered when there is a certificate; required: MAIL gets 530 5.7.0 before TLS.

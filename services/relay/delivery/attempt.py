@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from libs.smtp.value import value
 from services.relay.configuration.model import Configuration
 from services.relay.delivery.smtp.message import PreparedMessage
 from services.relay.delivery.smtp.opening import Reacher
 from services.relay.delivery.smtp.pool import Pool
-from services.relay.delivery.smtp.session import Session
+from services.relay.delivery.smtp.recipient_limits import RecipientLimits
+from services.relay.delivery.smtp.session import Session, looped
 from services.relay.delivery.smtp.transaction import Transaction
 from services.relay.delivery.targets.endpoint import Endpoint, HostFailedError
 from services.relay.delivery.targets.finder import TargetFinder
@@ -19,6 +21,7 @@ from services.relay.model.attempt import Outcome, OutgoingRecipient, Result, Rou
 from services.relay.model.outcome import NOBODY, Peer, Verdict, by_operators_own_host, deferred, of_recipient
 
 _UNREACHED = deferred(451, "4.4.1", "no mail server could be reached")
+_TOO_MANY = replace(deferred(452, "4.5.3", "the server takes fewer recipients in one transaction"), too_many=True)
 
 
 @value(frozen=True, slots=True)
@@ -30,13 +33,15 @@ class Means:
     finder: TargetFinder
     reacher: Reacher
     pool: Pool
+    recipient_limits: RecipientLimits
 
 
 class Attempt:
     """Runs once. Hosts are tried until every recipient is decided, no host is left, or time for reaching one is over.
 
     What a host decided stands; those that it left undecided (it could not be reached, it refused the session or the
-    sender for now, or was lost before the final dot) go to the next. After the dot nothing goes elsewhere (C120).
+    sender for now, or was lost before the final dot) go to the next. After the dot nothing goes elsewhere (C120). A
+    refusal of this client's address leaves undecided as well: another address family may do (F03).
     """
 
     def __init__(
@@ -60,6 +65,9 @@ class Attempt:
         self._failed_at = NOBODY
         # The last host was this gateway itself.
         self._looped = False
+        # Verdicts on recipients that were refused for this client's address, and the address families so refused.
+        self._address_refusals: dict[int, tuple[Verdict, Peer]] = {}
+        self._refused_families: set[int] = set()
         self._key = (
             route.destination,
             route.relay_host,
@@ -76,7 +84,7 @@ class Attempt:
             if not await self._transact(session):
                 tried.add((session.endpoint.address, session.endpoint.port))
                 break
-        if None in self._verdicts:
+        if None in self._verdicts and not self._looped:
             await self._through_hosts(tried)
         for verdict in self._verdicts:
             if verdict is not None and verdict.too_many:
@@ -85,23 +93,26 @@ class Attempt:
         return self._outcomes()
 
     async def _the_rest(self) -> None:
-        """Those that were too many for one transaction go into others, as long as each serves somebody."""
-        served = 0
-        while True:
-            waiting = [
-                index for index, verdict in enumerate(self._verdicts) if verdict is not None and verdict.too_many
-            ]
-            now_served = sum(verdict is not None and verdict.result is Result.DELIVERED for verdict in self._verdicts)
-            if not waiting or now_served == served:
-                return
-            session = self._means.pool.take(self._key)
-            if session is None:
-                return
-            served, before = now_served, list(self._verdicts)
+        """Those that were too many for one transaction go into others, as long as each decides on somebody."""
+        waiting = self._too_many()
+        while waiting:
+            before = list(self._verdicts)
             for index in waiting:
                 self._verdicts[index] = None
-            await self._transact(session)
+            session = self._means.pool.take(self._key)
+            if session is not None:
+                await self._transact(session)
+            else:
+                # The session has had all the messages that one may have.
+                await self._through_hosts(set())
             self._verdicts = [now or then for now, then in zip(self._verdicts, before, strict=True)]
+            left = self._too_many()
+            if len(left) == len(waiting):
+                return
+            waiting = left
+
+    def _too_many(self) -> list[int]:
+        return [index for index, verdict in enumerate(self._verdicts) if verdict is not None and verdict.too_many]
 
     async def _through_hosts(self, tried: set[tuple[str, int]]) -> None:
         means = self._means
@@ -112,7 +123,7 @@ class Attempt:
             self.reached = found.failure.result is Result.FAILED
             return
         untried = tuple(one for one in found.endpoints if (one.address, one.port) not in tried)
-        chosen = means.reacher.in_order(untried)[: means.options.max_hosts]
+        chosen = means.reacher.in_order(self._acceptable(untried))[: means.options.max_hosts]
         endpoints = deque(chosen)
         while endpoints and None in self._verdicts:
             if means.clock() >= deadline:
@@ -125,38 +136,84 @@ class Attempt:
                 self._note(failure)
             if session is not None:
                 await self._transact(session)
-            elif self._looped:
+                endpoints = deque(self._acceptable(endpoints))
+            if self._looped:
                 return
+
+    def _acceptable(self, endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
+        """Without those of an address family in which this client is refused."""
+        refused = self._refused_families
+        return tuple(endpoint for endpoint in endpoints if not refused or _family(endpoint) not in refused)
 
     async def _transact(self, session: Session) -> bool:
         """One transaction with those not decided yet. The session goes back to the pool if it may.
 
         True: the session had come to its end before, and this was no try.
         """
-        means, undecided = self._means, self._verdicts.count(None)
-        everybody = undecided == len(self._recipients)
-        indexes: Sequence[int] = () if everybody else [i for i, each in enumerate(self._verdicts) if each is None]
+        means = self._means
+        if session.has_our_name and self._message.came_through(self._configuration.hostname):
+            self._looped = True
+            self._failure, self._failed_at = looped(session.endpoint), session.peer
+            session.protocol.quit()
+            return False
+        indexes = self._to_be_named(session)
+        everybody = len(indexes) == len(self._recipients)
         recipients = self._recipients if everybody else [self._recipients[index] for index in indexes]
         transaction = Transaction(session, self._message, recipients, means.options.timeouts)
         await transaction.run()
         if everybody:
             self._verdicts = transaction.verdicts
-            self._peers = [session.peer] * undecided
-            self._passed_on = [session.capabilities.dsn] * undecided
+            self._peers = [session.peer] * len(indexes)
+            self._passed_on = [session.capabilities.dsn] * len(indexes)
         else:
-            for index, verdict in zip(indexes, transaction.verdicts, strict=True):
-                if verdict is not None:
-                    self._verdicts[index] = verdict
-                    self._peers[index] = session.peer
-                    self._passed_on[index] = session.capabilities.dsn
+            self._take_over(session, indexes, transaction)
         if transaction.failure is not None and not transaction.stale:
             self._failure, self._failed_at = transaction.failure, session.peer
         self.reached = self.reached or transaction.alive
-        if not transaction.stale and session.messages < self._configuration.queue.max_messages_per_connection:
-            means.pool.give(self._key, session)
-        else:
+        if transaction.recipient_limit:
+            means.recipient_limits.remember(session.endpoint, transaction.recipient_limit)
+        if transaction.address_refused:
+            self._refuse_family(session, indexes, transaction)
+        used_up = session.messages >= self._configuration.queue.max_messages_per_connection
+        if transaction.stale or transaction.address_refused or used_up:
             session.protocol.quit()
+        else:
+            means.pool.give(self._key, session)
         return transaction.stale
+
+    def _to_be_named(self, session: Session) -> Sequence[int]:
+        """The recipients of the next transaction: no more than this server takes, as it said before (F48)."""
+        undecided: Sequence[int] = range(len(self._verdicts))
+        if self._verdicts.count(None) < len(self._verdicts):
+            undecided = [index for index in undecided if self._verdicts[index] is None]
+        limit = self._means.recipient_limits.of(session.endpoint)
+        if not limit or limit >= len(undecided):
+            return undecided
+        for index in undecided[limit:]:
+            self._verdicts[index] = _TOO_MANY
+        return undecided[:limit]
+
+    def _take_over(self, session: Session, indexes: Sequence[int], transaction: Transaction) -> None:
+        """What a transaction with some of the recipients decided."""
+        if not self._peers:
+            self._peers = [NOBODY] * len(self._recipients)
+            self._passed_on = [False] * len(self._recipients)
+        for index, verdict in zip(indexes, transaction.verdicts, strict=True):
+            if verdict is not None:
+                self._verdicts[index] = verdict
+                self._peers[index] = session.peer
+                self._passed_on[index] = session.capabilities.dsn
+
+    def _refuse_family(self, session: Session, indexes: Sequence[int], transaction: Transaction) -> None:
+        """Leaves to the other address family who was refused because of the address from which this client came."""
+        self._refused_families.add(_family(session.endpoint))
+        for position in transaction.address_refused:
+            index = indexes[position]
+            verdict = self._verdicts[index]
+            if verdict is not None:
+                self._address_refusals[index] = verdict, session.peer
+                self._verdicts[index] = None
+                self._failure, self._failed_at = None, NOBODY
 
     def _note(self, error: HostFailedError) -> None:
         """The reason that is given if nothing better comes: the last, but a loop behind a host that is only away."""
@@ -170,12 +227,7 @@ class Attempt:
         is_operators = is_relay_host or self._route.kind is RouteKind.MAILBOX
         outcomes = []
         for index, recipient in enumerate(self._recipients):
-            verdict = self._verdicts[index]
-            if verdict is None:
-                verdict = self._failure or _UNREACHED
-                peer, passed_on = self._failed_at, False
-            else:
-                peer, passed_on = self._peers[index], self._passed_on[index]
+            verdict, peer, passed_on = self._verdict_on(index)
             if is_operators:
                 verdict = by_operators_own_host(verdict)
             outcomes.append(
@@ -188,6 +240,20 @@ class Attempt:
                 )
             )
         return outcomes
+
+    def _verdict_on(self, index: int) -> tuple[Verdict, Peer, bool]:
+        verdict = self._verdicts[index]
+        if verdict is not None:
+            return (verdict, self._peers[index], self._passed_on[index]) if self._peers else (verdict, NOBODY, False)
+        if self._failure is None and index in self._address_refusals:
+            # There is no host in another address family.
+            return (*self._address_refusals[index], False)
+        return self._failure or _UNREACHED, self._failed_at, False
+
+
+def _family(endpoint: Endpoint) -> int:
+    """The version of IP; a socket's path counts as 4, there being only one."""
+    return 6 if ":" in endpoint.address else 4
 
 
 def _another_host(chosen: Sequence[Endpoint], left: Sequence[Endpoint]) -> deque[Endpoint]:

@@ -20,12 +20,13 @@ from services.relay.delivery.relay_host_check import RelayHostTester, Step
 from services.relay.delivery.smtp.message import PreparedMessage
 from services.relay.delivery.smtp.opening import Reacher
 from services.relay.delivery.smtp.pool import Pool
+from services.relay.delivery.smtp.recipient_limits import RecipientLimits
 from services.relay.delivery.smtp.session import SessionOpener
 from services.relay.delivery.targets.dns import Resolver
 from services.relay.delivery.targets.explain import RouteExplainer, RouteExplanation
 from services.relay.delivery.targets.finder import TargetFinder
 from services.relay.delivery.targets.mta_sts import MtaStsPolicies
-from services.relay.delivery.targets.mx import Exchangers
+from services.relay.delivery.targets.mx import MxResolver
 from services.relay.delivery.targets.mx_security import MxSecurity
 from services.relay.delivery.targets.options import DeliveryOptions, Timeouts
 from services.relay.delivery.targets.tls import Contexts
@@ -65,13 +66,13 @@ class MailTransport:
             options.timeouts.policy,
         )
         security = MxSecurity(self.resolver, self._policies if options.mta_sts else None, dane=options.dane)
-        finder = TargetFinder(Exchangers(self.resolver, chance, options.mx_port), security, options)
+        finder = TargetFinder(MxResolver(self.resolver, chance, options.mx_port), security, options)
 
         def reacher(timeouts: Timeouts) -> Reacher:
             opener = SessionOpener(contexts, timeouts, chunking=options.chunking)
             return Reacher(opener, finder.families, clock, timeouts.connect)
 
-        self._means = Means(options, clock, finder, reacher(options.timeouts), self._pool)
+        self._means = Means(options, clock, finder, reacher(options.timeouts), self._pool, RecipientLimits(clock))
         self._signer = Signer(wall_clock)
         self._explainer = RouteExplainer(finder)
         patience = options.timeouts.capped(_TEST_SECONDS)

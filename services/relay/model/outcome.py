@@ -13,6 +13,10 @@ from services.relay.model.attempt import Outcome, Result
 # Of a reply's text in an outcome, characters.
 _TEXT_LIMIT = 2000
 _LOGIN_WANTED = 530
+# RFC 7372: SPF validation failed, reverse DNS validation failed.
+_OF_CLIENT_ADDRESS = (".7.23", ".7.25")
+# What may be an address of either family in the text of a reply.
+_ADDRESSES = re.compile(r"[0-9a-f:]*:[0-9a-f:.]*[0-9a-f]|[0-9]+(?:\.[0-9]+){3}")
 # RFC 3463 2, at the very start, with nothing but a space, a new line or the end behind it.
 _ENHANCED = re.compile(rb"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}(?![^ \n])").match
 
@@ -106,13 +110,28 @@ def judge(stage: Stage, reply: Reply) -> Verdict:
         # 535 and the other 5yz of RFC 4954 6, none of which is about the message: 534 mechanism too weak, 538 no TLS.
         return Verdict(Result.DEFERRED, reply.code, _as_temporary(reply, "4.7.0"), text, bad_login=family == 5)
     if stage is Stage.RCPT and reply.code in (452, 552):
-        status = "4.5.3" if reply.code == 552 else _as_temporary(reply, "4.3.0")
+        # 452 without an enhanced code means it too: it is RFC 5321's own code for it (4.5.3.1.10).
+        status = "4.5.3" if reply.code == 552 else _as_temporary(reply, "4.5.3")
         return Verdict(Result.DEFERRED, reply.code, status, text, too_many=status == "4.5.3")
     if family == 5 and stage in _OF_THE_MESSAGE:
         return Verdict(Result.FAILED, reply.code, enhanced_code(reply, "5.0.0"), text)
     if family in (4, 5):
         return Verdict(Result.DEFERRED, reply.code, _as_temporary(reply, "4.3.0"), text)
     return deferred(reply.code, "4.5.0", f"unexpected reply to {stage.value}: {reply.code} {text}")
+
+
+def refuses_our_address(verdict: Verdict, our_address: str = "") -> bool:
+    """Whether a reply refuses the address from which this client came, so that another address family may do (F03).
+
+    Its code may say so (RFC 7372 3.2: the SPF record does not list the address, or the address has no reverse name).
+    With `our_address` naming it counts as well, as is the custom with block lists. That is for replies before the
+    content, since filters of content name the client's address too.
+    """
+    if verdict.result is Result.DELIVERED:
+        return False
+    if verdict.enhanced_code[1:] in _OF_CLIENT_ADDRESS:
+        return True
+    return bool(our_address) and our_address in _ADDRESSES.findall(verdict.text.lower())
 
 
 def by_operators_own_host(verdict: Verdict) -> Verdict:

@@ -14,7 +14,7 @@ from tests.peers.dns import DnsServer
 from tests.peers.dns_misbehaviour import Behaviour
 from tests.peers.ports import free_address
 from tests.peers.smtp_sink import Close, Gate, Offer, SmtpSink, Stage, Wait, reply
-from tests.relay.delivery.conftest import GATEWAY, Gateway, MxHosts
+from tests.relay.delivery.conftest import CONTENT, GATEWAY, Gateway, MxHosts
 
 
 async def test_the_best_host_gets_the_message(gateway: Gateway, mx_hosts: MxHosts) -> None:
@@ -211,10 +211,92 @@ async def test_a_host_that_greets_with_our_name_is_a_loop(
     gateway.configuration_is(relay_domains={"relayed.test": RelayDomain("d", "relayed.test")})
     sink = mx_hosts.add(domain, 1, "us.test", Offer(hostname=GATEWAY.upper()))
     worse = mx_hosts.add(domain, 2, "worse.test")
-    outcome = await gateway.deliver_one(b"bob@" + domain.encode())
-    assert (outcome.result, outcome.enhanced_code[1:]) == (result, ".4.6")
-    assert "MAIL" not in sink.sessions[0].verbs
+    by_us = b"Received: from x\r\n\tby %b with ESMTP id 1;\r\n\tSun, 29 Nov 2026 00:00:00 +0000\r\n" % GATEWAY.encode()
+    for _ in range(2):
+        # The second time the server is known, and its session could be one that waits.
+        outcome = await gateway.deliver_one(b"bob@" + domain.encode(), content=by_us * 2 + CONTENT)
+        assert (outcome.result, outcome.enhanced_code[1:]) == (result, ".4.6")
+    assert all("MAIL" not in session.verbs for session in sink.sessions)
     assert worse.sessions == []
+
+
+async def test_f51_a_relay_domains_own_server_may_greet_with_our_name(gateway: Gateway, mx_hosts: MxHosts) -> None:
+    """F51: the gateway took the name under which the world knows the server behind it; the message was here once"""
+    gateway.configuration_is(relay_domains={"relayed.test": RelayDomain("d", "relayed.test")})
+    sink = mx_hosts.add("relayed.test", 1, "us.test", Offer(hostname=GATEWAY))
+    received = b"Received: from x by %b with ESMTP id 1;\r\n\tSun, 29 Nov 2026 00:00:00 +0000\r\n" % GATEWAY.encode()
+    for content in (received + CONTENT, received + CONTENT + received):
+        assert (await gateway.deliver_one(b"bob@relayed.test", content=content)).result is Result.DELIVERED
+    outcome = await gateway.deliver_one(b"bob@relayed.test", content=received * 2 + CONTENT)
+    assert (outcome.result, outcome.enhanced_code) == (Result.DEFERRED, "4.4.6")
+    assert len(sink.messages) == 2
+
+
+# Refusals of this client's address (F03)
+
+
+@pytest.mark.parametrize(
+    ("stage", "answer"),
+    [
+        (Stage.RCPT, "550 5.7.25 Client host rejected: cannot find your reverse hostname"),
+        (Stage.RCPT, "450 4.7.25 Client host rejected: cannot find your hostname"),
+        (Stage.RCPT, "550 5.7.23 SPF fail"),
+        (Stage.RCPT, "554 5.7.1 Client host [::1] blocked using bl.test"),
+        (Stage.MAIL, "550 5.7.25 No reverse name"),
+        (Stage.MAIL, "554 5.7.1 ::1 is listed"),
+        (Stage.MAIL, "450 4.7.25 No reverse name"),
+        (Stage.END_OF_DATA, "550 5.7.25 No reverse name"),
+    ],
+)
+async def test_f03_a_refusal_of_our_address_is_followed_by_the_other_family(
+    gateway: Gateway, mx_hosts: MxHosts, dns_server: DnsServer, stage: Stage, answer: str
+) -> None:
+    """F03: in the same attempt, and the message is delivered once"""
+    by_ipv4 = mx_hosts.add("example.net", 1, "a.test")
+    dns_server.add("a.test", "AAAA", "::1")
+    with SmtpSink(host="::1", port=mx_hosts.port) as by_ipv6:
+        by_ipv6.on(stage, reply(answer))
+        outcomes = await gateway.deliver(b"bob@example.net", b"eve@example.net")
+        assert [(outcome.result, outcome.address) for outcome in outcomes] == [(Result.DELIVERED, by_ipv4.host)] * 2
+        assert len(by_ipv6.sessions) == 1
+        # The family that works is remembered, and the session that was refused is not used again.
+        assert (await gateway.deliver_one()).address == by_ipv4.host
+        assert len(by_ipv6.sessions) == 1
+    assert len(by_ipv4.messages) == 2
+
+
+async def test_f03_without_another_family_the_refusal_stands(gateway: Gateway, mx_hosts: MxHosts) -> None:
+    sink = mx_hosts.add("example.net", 1, "a.test")
+    worse = mx_hosts.add("example.net", 2, "b.test")
+    sink.on(Stage.RCPT, reply("550 5.7.25 No reverse name"), address="bob@example.net")
+    outcomes = await gateway.deliver(b"bob@example.net", b"eve@example.net")
+    assert [(each.result, each.enhanced_code) for each in outcomes] == [
+        (Result.FAILED, "5.7.25"),
+        (Result.DELIVERED, "2.0.0"),
+    ]
+    assert worse.sessions == []
+
+
+async def test_f03_while_the_other_family_cannot_be_reached_nothing_bounces(
+    gateway: Gateway, mx_hosts: MxHosts, dns_server: DnsServer
+) -> None:
+    mx_hosts.dead("example.net", 1, "a.test")
+    dns_server.add("a.test", "AAAA", "::1")
+    with SmtpSink(host="::1", port=mx_hosts.port) as by_ipv6:
+        by_ipv6.on(Stage.RCPT, reply("550 5.7.25 No reverse name"))
+        outcome = await gateway.deliver_one()
+        assert (outcome.result, outcome.enhanced_code) == (Result.DEFERRED, "4.4.1")
+
+
+async def test_f03_a_refusal_of_the_content_that_names_our_address_stands(
+    gateway: Gateway, mx_hosts: MxHosts, dns_server: DnsServer
+) -> None:
+    by_ipv4 = mx_hosts.add("example.net", 1, "a.test")
+    dns_server.add("a.test", "AAAA", "::1")
+    with SmtpSink(host="::1", port=mx_hosts.port) as by_ipv6:
+        by_ipv6.on(Stage.END_OF_DATA, reply("550 5.7.1 [::1] This message is likely unsolicited"))
+        assert (await gateway.deliver_one()).result is Result.FAILED
+    assert by_ipv4.sessions == []
 
 
 async def test_a_mailbox_server_may_have_our_name(gateway: Gateway) -> None:

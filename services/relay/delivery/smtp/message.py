@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from libs.smtp import header
 from services.relay.delivery.smtp.capabilities import Capabilities
 from services.relay.model.attempt import OutgoingMessage, OutgoingRecipient
 from services.relay.model.outcome import Verdict, failed
@@ -69,6 +70,12 @@ class PreparedMessage:
             if self.envelope_id:
                 line += b" ENVID=" + self.envelope_id
         return line + b"\r\n"
+
+    def came_through(self, hostname: str) -> bool:
+        """Whether the message has been at this gateway before it came this time: two Received fields say so."""
+        head, _ = header.split(self.content)
+        by_us = re.compile(rb"[ \t]by %b[ \t]" % re.escape(hostname.encode("ascii", "replace")), re.IGNORECASE)
+        return sum(by_us.search(field) is not None for field in header.values(head, b"received")) > 1
 
     def refusal(self, offered: Capabilities) -> Verdict | None:
         """Why this server can't have it; known before a command is sent."""

@@ -9,8 +9,8 @@ from services.relay.delivery.concurrency import DeadHosts
 from services.relay.delivery.smtp.connecting import connect_first
 from services.relay.delivery.smtp.protocol import DeliveryProtocol
 from services.relay.delivery.smtp.session import Session, SessionOpener, Watcher
+from services.relay.delivery.targets.address_families import AddressFamilyCache
 from services.relay.delivery.targets.endpoint import Endpoint, HostFailedError
-from services.relay.delivery.targets.mx import Families
 from services.relay.delivery.targets.tls import BrokenTls
 
 
@@ -18,7 +18,7 @@ class Reacher:
     """For the life of the process: it remembers which addresses answer, and whose TLS is broken."""
 
     def __init__(
-        self, opener: SessionOpener, families: Families, clock: Callable[[], float], connect_seconds: float
+        self, opener: SessionOpener, families: AddressFamilyCache, clock: Callable[[], float], connect_seconds: float
     ) -> None:
         self._opener = opener
         self._families = families

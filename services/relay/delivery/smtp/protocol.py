@@ -60,6 +60,12 @@ class DeliveryProtocol(SMTPProtocol):
             return False
         return self.transport is not None and not self.transport.is_closing()
 
+    @property
+    def local_address(self) -> str:
+        """The address from which the connection was made; empty when it has none or is closed."""
+        name = self.transport.get_extra_info("sockname") if self.transport is not None else None
+        return str(name[0]) if isinstance(name, tuple) else ""
+
     def send(self, commands: bytes, replies: int) -> None:
         """Writes one or more whole command lines that will be answered by so many replies.
 

@@ -34,6 +34,8 @@ class Session:
     messages: int = 0
     # The clock when it was last given back to the pool.
     idle_since: float = field(default=0.0)
+    # The server greeted with this gateway's own name, and the message is to say whether that is a loop.
+    has_our_name: bool = False
 
     @property
     def usable(self) -> bool:
@@ -102,6 +104,7 @@ class _Opening:
         self._without_tls = without_tls
         self._watcher = watcher
         self._started = time.monotonic()
+        self._has_our_name = False
 
     async def run(self) -> Session:
         if self._endpoint.tls.implicit:
@@ -111,7 +114,7 @@ class _Opening:
         if not self._endpoint.tls.implicit:
             offered = await self._secure(offered)
         await self._authenticate(offered)
-        return Session(self._endpoint, self._protocol, offered, self._peer())
+        return Session(self._endpoint, self._protocol, offered, self._peer(), has_our_name=self._has_our_name)
 
     async def _greeting(self) -> None:
         reply = await self._read(Stage.GREETING, self._timeouts.greeting)
@@ -120,11 +123,9 @@ class _Opening:
             raise self._failed(judge(Stage.GREETING, reply))
         words = reply.text.split(None, 1)
         name = words[0].decode("ascii", "replace").lower() if words else ""
-        if name == self._hostname and self._endpoint.loop is not Loop.IGNORE:
-            loop = f"{self._endpoint.host} greets with this gateway's own name: mail would loop"
-            bounce = self._endpoint.loop is Loop.BOUNCE
-            verdict = failed(550, "5.4.6", loop) if bounce else deferred(451, "4.4.6", loop)
-            raise HostFailedError(verdict, self._peer(), is_ourselves=True)
+        self._has_our_name = name == self._hostname and self._endpoint.loop is Loop.BY_TRACE
+        if name == self._hostname and self._endpoint.loop in (Loop.BOUNCE, Loop.DEFER):
+            raise HostFailedError(looped(self._endpoint), self._peer(), is_ourselves=True)
 
     async def _hello(self, step: str) -> Capabilities:
         verb = "LHLO" if self._endpoint.lmtp else "EHLO"
@@ -179,7 +180,7 @@ class _Opening:
     async def _handshake(self, step: str) -> Reply | None:
         """TLS on this connection. Returns the reply to STARTTLS; for implicit TLS, None."""
         plan, seconds = self._endpoint.tls, self._timeouts.tls
-        context, name = self._contexts.of(plan), server_name(self._endpoint.host)
+        context, name = self._contexts.of(plan), server_name(plan.server_name or self._endpoint.host)
         reply: Reply | None = None
         try:
             if step == "tls":
@@ -251,6 +252,12 @@ class _Opening:
             now = time.monotonic()
             self._watcher.step(step, ok, detail, now - self._started)
             self._started = now
+
+
+def looped(endpoint: Endpoint) -> Verdict:
+    """What it means for a message that the server at this endpoint is this gateway itself."""
+    loop = f"{endpoint.host} greets with this gateway's own name: mail would loop"
+    return failed(550, "5.4.6", loop) if endpoint.loop is Loop.BOUNCE else deferred(451, "4.4.6", loop)
 
 
 def _shown(reply: Reply) -> str:

@@ -9,7 +9,7 @@ from services.relay.delivery.smtp.protocol import ConnectionFailedError
 from services.relay.delivery.smtp.session import Session
 from services.relay.delivery.targets.options import Timeouts
 from services.relay.model.attempt import OutgoingRecipient, Result
-from services.relay.model.outcome import Reply, Stage, Verdict, deferred, judge, lost
+from services.relay.model.outcome import Reply, Stage, Verdict, deferred, judge, lost, refuses_our_address
 
 _SERVICE_CLOSES = 421
 
@@ -28,8 +28,10 @@ class Transaction:
         "_session",
         "_stage",
         "_timeouts",
+        "address_refused",
         "alive",
         "failure",
+        "recipient_limit",
         "stale",
         "verdicts",
     )
@@ -60,6 +62,10 @@ class Transaction:
         self.stale = False
         # The server was willing to judge the message.
         self.alive = False
+        # Positions of recipients that were refused because of the address from which this client came.
+        self.address_refused: list[int] = []
+        # How many recipients the server took when it would take no more; 0 when it named no limit.
+        self.recipient_limit = 0
 
     async def run(self) -> None:
         """Never raises but for cancellation. The session is closed when it can't be used again."""
@@ -172,6 +178,8 @@ class Transaction:
         if reply.code == _SERVICE_CLOSES:
             self._protocol.abort()
         verdict = judge(Stage.MAIL, reply)
+        if refuses_our_address(verdict, self._protocol.local_address):
+            self.address_refused += self._named
         if verdict.result is Result.FAILED:
             self._decide(self._named, verdict)
         else:
@@ -191,6 +199,10 @@ class Transaction:
             self.failure = verdict
             self._decide([one for one in self._named if self.verdicts[one] is None], verdict)
             return False
+        if verdict.too_many:
+            self.recipient_limit = self.recipient_limit or len(self._accepted)
+        if refuses_our_address(verdict, self._protocol.local_address):
+            self.address_refused.append(index)
         self.verdicts[index] = verdict
         return True
 
@@ -199,7 +211,7 @@ class Transaction:
         if data.code == 354:
             return True
         if data.code // 100 in (4, 5):
-            self._decide(self._accepted, judge(Stage.DATA, data))
+            self._judge_content(self._accepted, Stage.DATA, data)
         else:
             # Nobody knows what the server waits for now.
             self._decide(self._accepted, deferred(data.code, "4.5.0", "unexpected reply to DATA"))
@@ -230,7 +242,7 @@ class Transaction:
         for number in range(replies):
             reply = protocol.ready() or await protocol.reply(self._timeouts.end_of_data)
             concerned = accepted if replies == 1 else [accepted[number]]
-            self._decide(concerned, judge(Stage.END_OF_DATA, reply))
+            self._judge_content(concerned, Stage.END_OF_DATA, reply)
             # In LMTP it speaks for one recipient; the others may have theirs still, or be lost with the connection.
             closes = closes or reply.code == _SERVICE_CLOSES
         if closes:
@@ -241,7 +253,10 @@ class Transaction:
         reply = await self._protocol.reply(self._timeouts.block)
         taken = reply.code // 100 not in (4, 5)
         verdict = deferred(reply.code, "4.5.0", "answered before the end of the message")
-        self._decide(self._accepted, verdict if taken else judge(Stage.DATA, reply))
+        if taken:
+            self._decide(self._accepted, verdict)
+        else:
+            self._judge_content(self._accepted, Stage.DATA, reply)
 
     async def _lone_dot(self) -> None:
         """The server waits for content though nobody gets it: an empty one ends the wait (RFC 2920 3.1; C118)."""
@@ -261,6 +276,12 @@ class Transaction:
     async def _reply(self, stage: Stage, seconds: float) -> Reply:
         self._stage = stage
         return await self._protocol.reply(seconds)
+
+    def _judge_content(self, indexes: Sequence[int], stage: Stage, reply: Reply) -> None:
+        verdict = judge(stage, reply)
+        if refuses_our_address(verdict):
+            self.address_refused += indexes
+        self._decide(indexes, verdict)
 
     def _decide(self, indexes: Sequence[int], verdict: Verdict) -> None:
         for index in indexes:

@@ -14,6 +14,7 @@ from dns.rdtypes.ANY.TLSA import TLSA
 
 from libs.smtp.value import value
 from services.relay.delivery.targets.dns import Finding, Lookup, Resolver
+from services.relay.delivery.targets.mx import Host
 
 _TRUST_ANCHOR, _END_ENTITY = 2, 3
 _DIGESTS = {1: "sha256", 2: "sha512"}
@@ -43,24 +44,53 @@ class TlsaRecord:
 class Dane:
     """What DNSSEC says of a host's TLS."""
 
-    # NO_ANSWER: the records can't be had though the zone is signed, and the host must not be used (RFC 7672 2.1.2).
-    lookup: Lookup
+    lookups: tuple[Lookup, ...] = ()
     # Usable records; empty with `present`: TLS is a must, but its certificate can't be checked (RFC 7672 2.2).
     records: tuple[TlsaRecord, ...] = ()
     present: bool = False
+    # The name at which the records stand: the one to ask the server for, and to look for in its certificate.
+    base_domain: str = ""
+    # A look-up in a signed zone got no answer, so the host must not be used (RFC 7672 2.1.2).
+    unanswered: Lookup | None = None
 
 
-async def of_host(resolver: Resolver, host: str, port: int) -> Dane:
-    """For a host whose name and addresses were found securely."""
-    lookup = await resolver.lookup(f"_{port}._tcp.{host}", "TLSA")
-    if lookup.finding is not Finding.FOUND or not lookup.authenticated:
-        return Dane(lookup)
+NO_DANE = Dane()
+
+
+async def of_host(resolver: Resolver, host: Host) -> Dane:
+    """The TLSA records that bind a host: those of the name its aliases end at, else its own (RFC 7672 2.2.2; F02)."""
+    if not host.authenticated:
+        return NO_DANE
+    lookups: list[Lookup] = []
+    base_domains = [host.alias_target, host.name] if host.alias_target else [host.name]
+    if not host.secure_addresses:
+        if not host.alias_target:
+            return NO_DANE
+        # The zone at the end of the aliases is not signed; that of the alias itself may be, and then its records count.
+        alias = await resolver.lookup(host.name, "CNAME")
+        lookups.append(alias)
+        if alias.finding is Finding.NO_ANSWER:
+            return Dane(tuple(lookups), unanswered=alias)
+        if alias.finding is not Finding.FOUND or not alias.authenticated:
+            return Dane(tuple(lookups))
+        base_domains = [host.name]
+    for base_domain in base_domains:
+        lookup = await resolver.lookup(f"_{host.port}._tcp.{base_domain}", "TLSA")
+        lookups.append(lookup)
+        if lookup.finding is Finding.NO_ANSWER:
+            return Dane(tuple(lookups), unanswered=lookup)
+        if lookup.finding is Finding.FOUND and lookup.authenticated:
+            return Dane(tuple(lookups), _usable(lookup), present=True, base_domain=base_domain)
+    return Dane(tuple(lookups))
+
+
+def _usable(lookup: Lookup) -> tuple[TlsaRecord, ...]:
     records = (
         TlsaRecord(record.usage, record.selector, record.mtype, bytes(record.cert))
         for record in lookup.records
         if isinstance(record, TLSA)
     )
-    return Dane(lookup, tuple(filter(_is_usable, records)), present=True)
+    return tuple(filter(_is_usable, records))
 
 
 def verify(records: Iterable[TlsaRecord], chain: Sequence[bytes], names: Sequence[str], now: datetime.datetime) -> bool:

@@ -38,6 +38,12 @@ _LOOKUP_SECONDS = 12.0
 # Of the time for a look-up, what one try at one server gets.
 _TRY_SHARE = 0.25
 _EDNS_PAYLOAD = 1232
+# Servers get better: EDNS, without which DNSSEC tells us nothing, is tried again after this time.
+_WITHOUT_EDNS_SECONDS = 3600.0
+_STUB_LIMIT = 100
+
+
+_EDNS_ERRORS = (dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS)
 
 
 class Finding(Enum):
@@ -94,14 +100,16 @@ class Resolver:
         self._clock = clock
         self._cache: OrderedDict[tuple[tuple[str, ...], str, str], tuple[float, Lookup]] = OrderedDict()
         self._running: dict[tuple[tuple[str, ...], str, str], asyncio.Task[Lookup]] = {}
-        self._stubs: dict[tuple[str, ...], dns.asyncresolver.Resolver] = {}
+        self._stubs: dict[tuple[tuple[str, ...], bool], dns.asyncresolver.Resolver] = {}
         self._system = ResolvConf()
+        # Lists of name servers that answered with an error because of EDNS, and until when they are asked without it.
+        self._without_edns: dict[tuple[str, ...], float] = {}
         self._backend = dns.asyncbackend.get_backend("asyncio")
         for server in nameservers:
             parse_server(server)
 
     async def lookup(self, name: str, kind: str, servers: tuple[str, ...] = ()) -> Lookup:
-        """`kind` is MX, A, AAAA, TXT or TLSA. `servers` other than the process' own. Raises nothing."""
+        """`kind` is MX, A, AAAA, CNAME, TXT or TLSA. `servers` other than the process' own. Raises nothing."""
         key = (servers, name, kind)
         kept = self._cache.get(key)
         if kept is not None:
@@ -143,11 +151,8 @@ class Resolver:
             return replace(asked, nonexistent=True, error="not a domain name"), _SHORTEST_SECONDS
         lifetime, authenticated = _LONGEST_SECONDS, True
         try:
-            stub = self._stub(servers or self._default)
             for _ in range(_ALIAS_LIMIT):
-                answer = await stub.resolve(
-                    question, kind, search=False, raise_on_no_answer=False, backend=self._backend
-                )
+                answer = await self._answer(servers or self._default, question, kind)
                 authenticated = authenticated and bool(answer.response.flags & dns.flags.AD)
                 if answer.rrset is not None:
                     lifetime = max(_SHORTEST_SECONDS, min(lifetime, answer.chaining_result.minimum_ttl))
@@ -171,22 +176,46 @@ class Resolver:
         except (dns.exception.DNSException, OSError, ValueError) as error:
             return replace(asked, finding=Finding.NO_ANSWER, error=_reason(error)), 0
 
-    def _stub(self, servers: tuple[str, ...]) -> dns.asyncresolver.Resolver:
+    async def _answer(self, servers: tuple[str, ...], question: dns.name.Name, kind: str) -> dns.resolver.Answer:
+        """The answer, asked again without EDNS where every name server failed and one of them over EDNS (RFC 6891 7).
+
+        Raises DNSException, OSError.
+        """
         servers = servers or self._system.addresses()
-        kept = self._stubs.get(servers)
+        with_edns = self._without_edns.get(servers, 0.0) <= self._clock()
+        try:
+            return await self._asked(servers, question, kind, edns=with_edns)
+        except (dns.resolver.NoNameservers, dns.resolver.LifetimeTimeout) as error:
+            if not with_edns or not _refuses_edns(error):
+                raise
+        answer = await self._asked(servers, question, kind, edns=False)
+        if len(self._without_edns) >= _STUB_LIMIT:
+            self._without_edns.clear()
+        self._without_edns[servers] = self._clock() + _WITHOUT_EDNS_SECONDS
+        return answer
+
+    async def _asked(
+        self, servers: tuple[str, ...], question: dns.name.Name, kind: str, *, edns: bool
+    ) -> dns.resolver.Answer:
+        stub = self._stub(servers, edns=edns)
+        return await stub.resolve(question, kind, search=False, raise_on_no_answer=False, backend=self._backend)
+
+    def _stub(self, servers: tuple[str, ...], *, edns: bool) -> dns.asyncresolver.Resolver:
+        kept = self._stubs.get((servers, edns))
         if kept is not None:
             return kept
-        if len(self._stubs) > 100:
+        if len(self._stubs) > _STUB_LIMIT:
             self._stubs.clear()
         stub = dns.asyncresolver.Resolver(configure=False)
         stub.nameservers = [
             dns.nameserver.Do53Nameserver(address, port) for address, port in map(parse_server, servers)
         ]
         stub.timeout, stub.lifetime = self._seconds * _TRY_SHARE, self._seconds
-        stub.use_edns(0, 0, _EDNS_PAYLOAD)
+        if edns:
+            stub.use_edns(0, 0, _EDNS_PAYLOAD)
         # AD in a query asks for AD in the answer (RFC 6840 5.7).
         stub.flags = dns.flags.RD | dns.flags.AD
-        self._stubs[servers] = stub
+        self._stubs[servers, edns] = stub
         return stub
 
 
@@ -252,6 +281,12 @@ def _negative_seconds(response: dns.message.Message) -> float:
         if rrset.rdtype == dns.rdatatype.SOA:
             return float(min(rrset.ttl, rrset[0].minimum, _LONGEST_NEGATIVE_SECONDS))
     return 0.0
+
+
+def _refuses_edns(error: dns.resolver.NoNameservers | dns.resolver.LifetimeTimeout) -> bool:
+    """Whether one of the name servers answered as those do that do not know EDNS."""
+    responses = (response for *_, response in error.kwargs.get("errors") or ())
+    return any(response is not None and response.rcode() in _EDNS_ERRORS for response in responses)
 
 
 def _reason(error: Exception) -> str:

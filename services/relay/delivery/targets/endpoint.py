@@ -17,6 +17,9 @@ class Loop(Enum):
     BOUNCE = "bounce"
     # The operator named the domain or host, and will put it right.
     DEFER = "defer"
+    # A relay domain's own server may have the name by which this gateway stands before it. The message decides: it is
+    # a loop when the message came through this gateway before (F51).
+    BY_TRACE = "by_trace"
     # A mailbox server on the same machine may well have the same name.
     IGNORE = "ignore"
 

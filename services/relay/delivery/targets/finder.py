@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from services.relay.configuration.model import Configuration, Mailbox, MailboxKind, RelayHost
+from services.relay.delivery.targets.address_families import AddressFamilyCache
 from services.relay.delivery.targets.endpoint import Endpoint, Loop
-from services.relay.delivery.targets.mx import Exchangers, Families, Host, Ourselves
+from services.relay.delivery.targets.mx import Host, MxResolver, OwnIdentity
 from services.relay.delivery.targets.mx_security import Found, MxSecurity, found
 from services.relay.delivery.targets.options import DeliveryOptions
 from services.relay.delivery.targets.tls import OPPORTUNISTIC, TlsPlan
@@ -18,14 +19,14 @@ _LMTP_PORT = 24
 class TargetFinder:
     """For the life of the process."""
 
-    def __init__(self, exchangers: Exchangers, security: MxSecurity, options: DeliveryOptions) -> None:
-        self._exchangers = exchangers
+    def __init__(self, mx_resolver: MxResolver, security: MxSecurity, options: DeliveryOptions) -> None:
+        self._mx_resolver = mx_resolver
         self._security = security
         self._options = options
 
     @property
-    def families(self) -> Families:
-        return self._exchangers.families
+    def families(self) -> AddressFamilyCache:
+        return self._mx_resolver.families
 
     async def find(self, configuration: Configuration, route: Route) -> Found:
         """Of a DIRECT, RELAY_DOMAIN, RELAY_HOST or (smtp, lmtp) MAILBOX route."""
@@ -35,15 +36,15 @@ class TargetFinder:
             return await self._of_mailbox(route.mailbox)
         if route.kind is RouteKind.RELAY_DOMAIN:
             resolvers = configuration.resolvers
-            targets = await self._exchangers.of_relay_domain(
+            targets = await self._mx_resolver.of_relay_domain(
                 route.domain, self._ourselves(configuration), resolvers.preferred, resolvers.alternate
             )
-            return found(targets, OPPORTUNISTIC, Loop.DEFER)
-        targets = await self._exchangers.of_domain(route.domain, self._ourselves(configuration))
+            return found(targets, OPPORTUNISTIC, Loop.BY_TRACE)
+        targets = await self._mx_resolver.of_domain(route.domain, self._ourselves(configuration))
         return await self._security.applied(route.domain, targets)
 
     async def of_relay_host(self, relay_host: RelayHost) -> Found:
-        targets = await self._exchangers.of_named_host(relay_host.host, relay_host.port)
+        targets = await self._mx_resolver.of_named_host(relay_host.host, relay_host.port)
         endpoints = tuple(
             Endpoint(host.name, address, host.port, relay_host_plan(relay_host), relay_host.auth, loop=Loop.DEFER)
             for host in targets.hosts
@@ -57,12 +58,12 @@ class TargetFinder:
             endpoint = Endpoint("localhost", mailbox.path, 0, TlsPlan("none"), lmtp=True, loop=Loop.IGNORE)
             return Found((endpoint,), hosts=(Host(0, "localhost", 0, (mailbox.path,)),))
         port = mailbox.port or (_LMTP_PORT if lmtp else _SMTP_PORT)
-        targets = await self._exchangers.of_named_host(mailbox.host, port)
+        targets = await self._mx_resolver.of_named_host(mailbox.host, port)
         return found(targets, OPPORTUNISTIC, Loop.IGNORE, lmtp=lmtp)
 
-    def _ourselves(self, configuration: Configuration) -> Ourselves:
+    def _ourselves(self, configuration: Configuration) -> OwnIdentity:
         options = self._options
-        return Ourselves(
+        return OwnIdentity(
             frozenset((configuration.hostname.lower(),)),
             options.own_addresses,
             options.prohibited,

@@ -15,7 +15,7 @@ from dns.rdtypes.ANY.TXT import TXT
 from libs.smtp.value import value
 from services.relay.delivery.targets.dns import Lookup, Resolver
 from services.relay.delivery.targets.mta_sts_policy import Policy, parse, record_id
-from services.relay.delivery.targets.mx import Network, canonical
+from services.relay.delivery.targets.own_addresses import Network, canonical
 from services.relay.delivery.targets.tls import Contexts
 
 log = structlog.get_logger(__name__)

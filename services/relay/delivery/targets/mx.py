@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from dataclasses import replace
+from ipaddress import ip_address
 
 from dns.rdtypes.ANY.MX import MX
 
 from libs.smtp.address import canonical_domain
 from libs.smtp.value import value
+from services.relay.delivery.targets.address_families import AddressFamilyCache
 from services.relay.delivery.targets.dns import Finding, HostsFile, Lookup, Resolver
+from services.relay.delivery.targets.own_addresses import Address, Network, OwnAddresses, canonical
 from services.relay.model.outcome import Verdict, deferred, failed
-
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
 
 # Hosts of one MX set whose addresses are asked for, best first.
 _HOST_LIMIT = 16
@@ -34,9 +33,13 @@ class Host:
     addresses: tuple[str, ...] = ()
     # Why it isn't tried; empty when it is.
     left_out: str = ""
-    # DNSSEC vouches for the way from the domain to this name, and for its addresses.
+    # DNSSEC vouches for the way from the domain to this name.
     authenticated: bool = False
-    # The look-up without which its addresses are not known.
+    # Those of the addresses that DNSSEC vouches for, aliases on the way to them included.
+    secure_addresses: frozenset[str] = frozenset()
+    # The name at the end of the host's aliases; empty when the host is no alias, or when that is not known.
+    alias_target: str = ""
+    # The look-up without which it is not known whether the host has an address that may be tried.
     unanswered: Lookup | None = None
 
 
@@ -50,18 +53,17 @@ class Targets:
 
 
 @value(frozen=True, slots=True)
-class Ourselves:
+class OwnIdentity:
     """What this gateway is known by: mail sent there would come back (RFC 5321 5.1)."""
 
     names: frozenset[str]
-    # Port 0: any.
-    addresses: frozenset[tuple[Address, int]]
+    addresses: OwnAddresses
     prohibited: tuple[Network, ...]
     # Where moreover no address literal may lead.
     prohibited_literals: tuple[Network, ...] = ()
 
     def owns(self, address: Address, port: int) -> bool:
-        return (address, port) in self.addresses or (address, 0) in self.addresses
+        return self.addresses.contain(address, port)
 
     def prohibits(self, address: Address) -> bool:
         return _in(address, self.prohibited)
@@ -74,17 +76,18 @@ def _in(address: Address, networks: Iterable[Network]) -> bool:
     return any(address.version == network.version and address in network for network in networks)
 
 
-@dataclass(slots=True)
-class _Named:
-    """A host on its way to the list: named by some servers at some preference."""
+@value(frozen=True, slots=True)
+class _Candidate:
+    """A host that name servers gave, before its addresses are known."""
 
     preference: int
     name: str
-    servers: list[tuple[str, ...]]
-    authenticated: bool
+    # The name servers that are asked for its addresses; empty: the process' own.
+    servers: tuple[str, ...] = ()
+    authenticated: bool = False
 
 
-class Exchangers:
+class MxResolver:
     """Finds servers. One for the process; `chance` shuffles among equals."""
 
     def __init__(
@@ -95,13 +98,13 @@ class Exchangers:
         self._hosts_file = hosts_file or HostsFile()
         self._chance = chance
         self._port = port
-        self._families = Families()
+        self._families = AddressFamilyCache()
 
     @property
-    def families(self) -> Families:
+    def families(self) -> AddressFamilyCache:
         return self._families
 
-    async def of_domain(self, domain: str, ourselves: Ourselves) -> Targets:
+    async def of_domain(self, domain: str, ourselves: OwnIdentity) -> Targets:
         """The servers of somebody's domain, or of an address literal, asked of the process' name servers."""
         literal = parse_literal(domain)
         if literal is not None:
@@ -111,51 +114,57 @@ class Exchangers:
         lookup = await self._resolver.lookup(domain, "MX")
         lookups = [lookup]
         if lookup.finding is Finding.NO_ANSWER:
-            return Targets(failure=_silent(lookup), lookups=tuple(lookups))
+            return Targets(failure=no_answer(lookup), lookups=tuple(lookups))
         if _is_null_mx(lookup):
             return Targets(failure=_null_mx(domain), lookups=tuple(lookups))
-        named = _named([lookup])
-        if not named:
+        candidates = _candidates(lookup)
+        if not candidates:
             if lookup.nonexistent:
                 return Targets(failure=failed(550, "5.1.2", f"{domain} does not exist"), lookups=tuple(lookups))
             if lookup.finding is Finding.FOUND:
                 return Targets(failure=_null_mx(domain), lookups=tuple(lookups))
-            named = [_Named(0, lookup.canonical or domain, [()], lookup.authenticated)]
-        hosts = await self._with_addresses(named, ourselves, lookups)
+            candidates = [_Candidate(0, lookup.canonical or domain, authenticated=lookup.authenticated)]
+        hosts = await self._with_addresses(candidates, ourselves, lookups, by_name=True)
         if not any(host.addresses or host.left_out == IS_OURSELVES for host in hosts):
             return Targets(tuple(hosts), _no_addresses(domain, lookup, lookups), tuple(lookups))
         return _settled(self._ordered(hosts), lookups, looped=_LOOP)
 
     async def of_relay_domain(
-        self, domain: str, ourselves: Ourselves, preferred: Sequence[str], alternate: Sequence[str]
+        self, domain: str, ourselves: OwnIdentity, preferred: Sequence[str], alternate: Sequence[str]
     ) -> Targets:
         """A relay domain's own servers: the MX sets of two groups of name servers merged, ourselves left out.
+
+        The groups may have different views of the domain. So a name that both give is two candidates, each with the
+        preference and the addresses that its own group gives, and with an address known the address alone says whether
+        a candidate is this gateway: its public name may well be the inner server's (F51).
 
         Unlike in `of_domain` nothing here bounces for want of a server: the operator named the domain, so what is
         wrong is set right and the mail goes on.
         """
         groups = [tuple(preferred), tuple(alternate)] if alternate else [tuple(preferred)]
         lookups = list(await asyncio.gather(*(self._resolver.lookup(domain, "MX", group) for group in groups)))
-        silent = next((lookup for lookup in lookups if lookup.finding is Finding.NO_ANSWER), None)
+        silent = _first_silent(lookups)
         usable = [lookup for lookup in lookups if not _is_null_mx(lookup)]
         if not usable:
             return Targets(failure=_null_mx(domain), lookups=tuple(lookups))
-        named = _named(usable)
-        if not named and silent is None:
-            without_mx = [
-                group
+        candidates = [candidate for lookup in usable for candidate in _candidates(lookup)]
+        if not candidates and silent is None:
+            candidates = [
+                _Candidate(0, domain, group)
                 for group, lookup in zip(groups, lookups, strict=True)
                 if lookup.finding is Finding.NONE and not lookup.nonexistent
             ]
-            named = [_Named(0, domain, without_mx, False)] if without_mx else []
-        hosts = await self._with_addresses(named, ourselves, lookups)
-        if silent is not None and not any(host.addresses and not host.left_out for host in hosts):
-            return Targets(tuple(hosts), _silent(silent), tuple(lookups))
+        hosts = _without_repeats(await self._with_addresses(candidates, ourselves, lookups, by_name=False))
+        nothing_better = deferred(451, "4.4.6", f"no mail server of {domain} is better than this gateway itself")
+        targets = _settled(self._ordered(hosts), lookups, looped=nothing_better)
+        if targets.failure is None:
+            return targets
+        if silent is not None:
+            return replace(targets, failure=no_answer(silent))
         if not any(host.addresses or host.unanswered or host.left_out == IS_OURSELVES for host in hosts):
             reason = f"no name server knows a mail server of the relay domain {domain}"
-            return Targets(tuple(hosts), deferred(451, "4.4.4", reason), tuple(lookups))
-        nothing_better = deferred(451, "4.4.6", f"no mail server of {domain} is better than this gateway itself")
-        return _settled(self._ordered(hosts), lookups, looped=nothing_better)
+            return replace(targets, failure=deferred(451, "4.4.4", reason))
+        return targets
 
     async def of_named_host(self, name: str, port: int) -> Targets:
         """A server that the operator named: an address or a name, never looked up as MX, and anywhere at all."""
@@ -175,65 +184,75 @@ class Exchangers:
         if listed:
             return Targets((Host(0, bare, port, listed[:_ADDRESSES_A_HOST]),))
         lookups: list[Lookup] = []
-        (host,) = await self._with_addresses([_Named(0, bare, [()], True)], None, lookups, port)
+        (host,) = await self._with_addresses([_Candidate(0, bare)], None, lookups, port=port)
         if host.addresses:
             return Targets((host,), lookups=tuple(lookups))
-        silent = next((lookup for lookup in lookups if lookup.finding is Finding.NO_ANSWER), None)
+        silent = _first_silent(lookups)
         if silent is not None:
-            return Targets((host,), _silent(silent), tuple(lookups))
+            return Targets((host,), no_answer(silent), tuple(lookups))
         # Not a bounce: the name is the operator's to put right.
         return Targets((host,), deferred(451, "4.4.4", f"{bare} has no address"), tuple(lookups))
 
     async def _with_addresses(
-        self, named: Sequence[_Named], ourselves: Ourselves | None, lookups: list[Lookup], port: int = 0
+        self,
+        candidates: Sequence[_Candidate],
+        ourselves: OwnIdentity | None,
+        lookups: list[Lookup],
+        *,
+        port: int = 0,
+        by_name: bool = False,
     ) -> list[Host]:
-        """The hosts with their addresses; what was asked is added to `lookups`."""
-        best = sorted(named, key=lambda one: one.preference)
-        if len(best) > _HOST_LIMIT:
-            ours = ourselves.names if ourselves is not None else ()
-            best = best[:_HOST_LIMIT] + [one for one in best[_HOST_LIMIT:] if one.name in ours]
+        """The hosts with their addresses; what was asked is added to `lookups`.
+
+        `by_name`: a host that has this gateway's name is this gateway, whatever its address.
+        """
+        best = self._best(candidates, ourselves)
         questions = [
-            self._resolver.lookup(one.name, kind, servers)
-            for one in best
-            for servers in one.servers
+            self._resolver.lookup(candidate.name, kind, candidate.servers)
+            for candidate in best
             for kind in ("AAAA", "A")
         ]
         answers = iter(await asyncio.gather(*questions))
         hosts = []
-        for one in best:
-            own = [next(answers) for _ in one.servers for _ in range(2)]
+        for candidate in best:
+            own = [next(answers), next(answers)]
             lookups.extend(own)
-            found = dict.fromkeys(
-                canonical(record.address)  # type: ignore[attr-defined]
-                for lookup in own
-                for record in lookup.records
-            )
-            authenticated = one.authenticated and all(lookup.authenticated for lookup in own)
-            host = Host(one.preference, one.name, port or self._port, authenticated=authenticated)
-            hosts.append(self._judged(host, list(found), own, ourselves))
+            host = _host(candidate, port or self._port, own)
+            hosts.append(self._judged(host, own, ourselves, by_name=by_name))
         return hosts
 
-    def _judged(
-        self, host: Host, addresses: list[Address], lookups: Sequence[Lookup], ourselves: Ourselves | None
-    ) -> Host:
+    def _best(self, candidates: Sequence[_Candidate], ourselves: OwnIdentity | None) -> list[_Candidate]:
+        """Those of best preference, drawn at random where equals are too many (F07), and this gateway in any case."""
+        shuffled = self._chance.sample(candidates, len(candidates))
+        best = sorted(shuffled, key=lambda candidate: candidate.preference)
+        if len(best) <= _HOST_LIMIT:
+            return best
+        own_names = ourselves.names if ourselves is not None else frozenset()
+        return best[:_HOST_LIMIT] + [candidate for candidate in best[_HOST_LIMIT:] if candidate.name in own_names]
+
+    def _judged(self, host: Host, lookups: Sequence[Lookup], ourselves: OwnIdentity | None, *, by_name: bool) -> Host:
         """The host with its addresses in order, and with what speaks against it."""
-        names = {host.name, *(lookup.canonical for lookup in lookups if lookup.canonical)}
-        if ourselves is not None and not ourselves.names.isdisjoint(names):
+        silent = _first_silent(lookups)
+        has_our_name = ourselves is not None and not ourselves.names.isdisjoint((host.name, host.alias_target))
+        if has_our_name and (by_name or not host.addresses):
             # Also where its address is not known: those of no better preference would give the mail to us.
-            return replace(host, addresses=tuple(map(str, addresses)), left_out=IS_OURSELVES)
-        if not addresses:
-            silent = next((lookup for lookup in lookups if lookup.finding is Finding.NO_ANSWER), None)
+            return replace(host, left_out=IS_OURSELVES)
+        if not host.addresses:
             return replace(host, left_out="no answer" if silent else "has no address", unanswered=silent)
+        addresses = [ip_address(text) for text in host.addresses]
         ordered = tuple(map(str, self._families.ordered(host.name, addresses, self._chance)))
         if ourselves is None:
             return replace(host, addresses=ordered[:_ADDRESSES_A_HOST])
-        own = next((address for address in addresses if ourselves.owns(address, host.port)), None)
-        if own is not None:
+        if any(ourselves.owns(address, host.port) for address in addresses):
             return replace(host, addresses=ordered, left_out=IS_OURSELVES)
-        allowed = tuple(text for text in ordered if not ourselves.prohibits(ip_address(text)))
+        allowed = [text for text in ordered if not ourselves.prohibits(ip_address(text))]
         if not allowed:
-            return replace(host, addresses=ordered, left_out="its addresses are in a prohibited network")
-        return replace(host, addresses=allowed[:_ADDRESSES_A_HOST])
+            reason = "its addresses are in a prohibited network"
+            return replace(host, addresses=ordered, left_out=reason, unanswered=silent)
+        # Under DANE addresses that DNSSEC vouches for are wanted, so these come first where only some are.
+        allowed.sort(key=lambda text: text not in host.secure_addresses)
+        chosen = tuple(allowed[:_ADDRESSES_A_HOST])
+        return replace(host, addresses=chosen, secure_addresses=host.secure_addresses.intersection(chosen))
 
     def _ordered(self, hosts: Iterable[Host]) -> list[Host]:
         """Best preference first; equals in random order (RFC 5321 5.1)."""
@@ -243,38 +262,6 @@ class Exchangers:
 IS_OURSELVES = "is this gateway"
 NO_BETTER = "is of no better preference than this gateway"
 _LOOP = failed(550, "5.4.6", "mail for this domain leads back to this gateway or into a prohibited network")
-
-
-class Families:
-    """Which address family worked last for a host; bounded. The first tried costs nothing, the dead one a time-out."""
-
-    _LIMIT = 10_000
-
-    def __init__(self) -> None:
-        self._good: dict[str, int] = {}
-
-    def remember(self, host: str, address: str) -> None:
-        if len(self._good) >= self._LIMIT:
-            self._good.clear()
-        self._good[host] = 6 if ":" in address else 4
-
-    def ordered(self, host: str, addresses: Sequence[Address], chance: random.Random) -> list[Address]:
-        """The two families in turn, beginning with the good one, so that a few tries reach both."""
-        shuffled = list(addresses)
-        chance.shuffle(shuffled)
-        first = self._good.get(host, 6)
-        one = [address for address in shuffled if address.version == first]
-        other = [address for address in shuffled if address.version != first]
-        mixed: list[Address] = []
-        for index in range(max(len(one), len(other))):
-            mixed += one[index : index + 1] + other[index : index + 1]
-        return mixed
-
-
-def canonical(text: str) -> Address:
-    """The address; a mapped IPv4 address as IPv4."""
-    address = ip_address(text)
-    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 
 
 def parse_literal(domain: str) -> Address | None:
@@ -292,7 +279,7 @@ def _parse_address(text: str) -> Address | None:
         return None
 
 
-def _literal_host(address: Address, port: int, ourselves: Ourselves) -> Host:
+def _literal_host(address: Address, port: int, ourselves: OwnIdentity) -> Host:
     host = Host(0, f"[{address}]", port, (str(address),))
     if ourselves.owns(address, port):
         return replace(host, left_out=IS_OURSELVES)
@@ -306,28 +293,58 @@ def _is_null_mx(lookup: Lookup) -> bool:
     return len(lookup.records) == 1 and lookup.answers[0].split()[-1] == "."
 
 
-def _named(lookups: Sequence[Lookup]) -> list[_Named]:
-    """The hosts of MX sets, each once with its best preference; entries that name the root are passed over (C108)."""
-    named: dict[str, _Named] = {}
+def _first_silent(lookups: Iterable[Lookup]) -> Lookup | None:
+    return next((lookup for lookup in lookups if lookup.finding is Finding.NO_ANSWER), None)
+
+
+def _candidates(lookup: Lookup) -> list[_Candidate]:
+    """The hosts of one MX set, each once with its best preference; entries that name the root are left out (C108)."""
+    candidates: dict[str, _Candidate] = {}
+    for record in lookup.records:
+        assert isinstance(record, MX)  # noqa: S101 - the query's type
+        name = record.exchange.to_text(omit_final_dot=True).lower()
+        if name in ("", ".", "@"):
+            continue
+        before = candidates.get(name)
+        if before is None or record.preference < before.preference:
+            candidates[name] = _Candidate(record.preference, name, lookup.asked_of, lookup.authenticated)
+    return list(candidates.values())
+
+
+def _host(candidate: _Candidate, port: int, lookups: Sequence[Lookup]) -> Host:
+    """The candidate with all addresses that its look-ups found, and what DNSSEC vouches for."""
+    addresses: dict[str, None] = {}
+    secure: set[str] = set()
     for lookup in lookups:
-        for record in lookup.records:
-            assert isinstance(record, MX)  # noqa: S101 - the query's type
-            name = record.exchange.to_text(omit_final_dot=True).lower()
-            if name in ("", ".", "@"):
-                continue
-            known = named.get(name)
-            if known is None:
-                named[name] = _Named(record.preference, name, [lookup.asked_of], lookup.authenticated)
-                continue
-            known.preference = min(known.preference, record.preference)
-            known.authenticated = known.authenticated and lookup.authenticated
-            if lookup.asked_of not in known.servers:
-                known.servers.append(lookup.asked_of)
-    return list(named.values())
+        texts = [str(canonical(record.address)) for record in lookup.records]  # type: ignore[attr-defined]
+        addresses.update(dict.fromkeys(texts))
+        if candidate.authenticated and lookup.authenticated:
+            secure.update(texts)
+    targets = [lookup.canonical for lookup in lookups if lookup.canonical not in ("", candidate.name)]
+    return Host(
+        candidate.preference,
+        candidate.name,
+        port,
+        tuple(addresses),
+        authenticated=candidate.authenticated,
+        secure_addresses=frozenset(secure),
+        alias_target=targets[0] if targets else "",
+    )
+
+
+def _without_repeats(hosts: Sequence[Host]) -> list[Host]:
+    """Each host once, with its best preference, where both groups of name servers give it the same addresses."""
+    distinct: dict[tuple[str, frozenset[str], str], Host] = {}
+    for host in hosts:
+        key = (host.name, frozenset(host.addresses), host.left_out)
+        before = distinct.get(key)
+        if before is None or host.preference < before.preference:
+            distinct[key] = host
+    return list(distinct.values())
 
 
 def _settled(ordered: Sequence[Host], lookups: Sequence[Lookup], looped: Verdict) -> Targets:
-    """Ourselves and those of no better preference left out; those that remain come first."""
+    """OwnIdentity and those of no better preference left out; those that remain come first."""
     limit = min((host.preference for host in ordered if host.left_out == IS_OURSELVES), default=None)
     if limit is not None:
         ordered = [
@@ -339,11 +356,12 @@ def _settled(ordered: Sequence[Host], lookups: Sequence[Lookup], looped: Verdict
         return Targets(hosts, lookups=tuple(lookups))
     for host in hosts:
         if host.unanswered is not None and (limit is None or host.preference < limit):
-            return Targets(hosts, _silent(host.unanswered), tuple(lookups))
+            return Targets(hosts, no_answer(host.unanswered), tuple(lookups))
     return Targets(hosts, looped, tuple(lookups))
 
 
-def _silent(lookup: Lookup) -> Verdict:
+def no_answer(lookup: Lookup) -> Verdict:
+    """What a look-up without an answer means for mail that depends on it."""
     return deferred(451, "4.4.3", f"no answer from the name servers for {lookup.name} {lookup.kind}: {lookup.error}")
 
 
@@ -352,9 +370,9 @@ def _null_mx(domain: str) -> Verdict:
 
 
 def _no_addresses(domain: str, mx: Lookup, lookups: Sequence[Lookup]) -> Verdict:
-    silent = next((lookup for lookup in lookups if lookup.finding is Finding.NO_ANSWER), None)
+    silent = _first_silent(lookups)
     if silent is not None:
-        return _silent(silent)
+        return no_answer(silent)
     if mx.finding is Finding.FOUND:
         return failed(550, "5.4.4", f"no mail server of {domain} has an address")
     return failed(550, "5.1.2", f"{domain} has neither mail servers nor an address")

@@ -6,15 +6,17 @@ import asyncio
 from dataclasses import replace
 
 from libs.smtp.value import value
-from services.relay.delivery.targets.dane import Dane, of_host
-from services.relay.delivery.targets.dns import Finding, Lookup, Resolver
+from services.relay.delivery.targets.dane import NO_DANE, Dane, of_host
+from services.relay.delivery.targets.dns import Lookup, Resolver
 from services.relay.delivery.targets.endpoint import Endpoint, Loop
 from services.relay.delivery.targets.mta_sts import MtaStsPolicies, Sought
-from services.relay.delivery.targets.mx import Host, Targets, parse_literal
+from services.relay.delivery.targets.mx import Host, Targets, no_answer, parse_literal
 from services.relay.delivery.targets.tls import OPPORTUNISTIC, TlsPlan
 from services.relay.model.outcome import Verdict, deferred
 
 _MTA_STS = TlsPlan("mta-sts", verify=True)
+_NO_DANE_ANSWER = "no answer to a look-up that DANE needs"
+_NOT_IN_POLICY = "is not named by the MTA-STS policy"
 
 
 @value(frozen=True, slots=True)
@@ -28,14 +30,15 @@ class Found:
 
 
 def found(targets: Targets, plan: TlsPlan, loop: Loop, *, lmtp: bool = False) -> Found:
-    """Targets that all have the same plan."""
-    endpoints = tuple(
-        Endpoint(host.name, address, host.port, plan, lmtp=lmtp, loop=loop)
-        for host in targets.hosts
-        if not host.left_out
-        for address in host.addresses
-    )
-    return Found(endpoints, targets.failure, targets.hosts, targets.lookups)
+    """Targets that all have the same plan; an address that several hosts have is tried once."""
+    endpoints: dict[tuple[str, int], Endpoint] = {}
+    for host in targets.hosts:
+        if host.left_out:
+            continue
+        for address in host.addresses:
+            endpoint = Endpoint(host.name, address, host.port, plan, lmtp=lmtp, loop=loop)
+            endpoints.setdefault((address, host.port), endpoint)
+    return Found(tuple(endpoints.values()), targets.failure, targets.hosts, targets.lookups)
 
 
 class MxSecurity:
@@ -62,17 +65,14 @@ class MxSecurity:
         kept: list[Host] = []
         silent: Lookup | None = None
         for host, dane in zip(usable, records, strict=True):
-            if dane is not None:
-                lookups.append(dane.lookup)
+            lookups += dane.lookups
             plan = _plan(host, domain, dane, sought)
             if plan is None:
-                unanswered = dane is not None and dane.lookup.finding is Finding.NO_ANSWER
-                silent = dane.lookup if dane is not None and unanswered else silent
-                reason = "no answer to its TLSA look-up" if unanswered else "is not named by the MTA-STS policy"
-                left.append(replace(host, left_out=reason))
+                silent = dane.unanswered or silent
+                left.append(replace(host, left_out=_NO_DANE_ANSWER if dane.unanswered else _NOT_IN_POLICY))
                 continue
             kept.append(host)
-            endpoints += [Endpoint(host.name, address, host.port, plan) for address in host.addresses]
+            endpoints += [Endpoint(host.name, address, host.port, plan) for address in _addresses(host, dane)]
         others = [host for host in targets.hosts if host.left_out]
         hosts = (*kept, *left, *others)
         return Found(tuple(endpoints), None if endpoints else _nothing(domain, silent), hosts, tuple(lookups))
@@ -80,18 +80,26 @@ class MxSecurity:
     async def _policy(self, domain: str) -> Sought | None:
         return await self._policies.of(domain) if self._policies is not None else None
 
-    async def _records(self, host: Host) -> Dane | None:
-        if not self._dane or not host.authenticated:
-            return None
-        return await of_host(self._resolver, host.name, host.port)
+    async def _records(self, host: Host) -> Dane:
+        return await of_host(self._resolver, host) if self._dane else NO_DANE
 
 
-def _plan(host: Host, domain: str, dane: Dane | None, sought: Sought | None) -> TlsPlan | None:
+def _addresses(host: Host, dane: Dane) -> tuple[str, ...]:
+    """Where TLSA records bind the host, only addresses that DNSSEC vouches for count: never a forged one (F01).
+
+    An alias into an unsigned zone has none; there the records at the alias bind every address (RFC 7672 2.1.3).
+    """
+    if not dane.present or not host.secure_addresses:
+        return host.addresses
+    return tuple(address for address in host.addresses if address in host.secure_addresses)
+
+
+def _plan(host: Host, domain: str, dane: Dane, sought: Sought | None) -> TlsPlan | None:
     """None: the host must not be used. DANE comes first (RFC 8461 2)."""
-    if dane is not None and dane.lookup.finding is Finding.NO_ANSWER:
+    if dane.unanswered is not None:
         return None
-    if dane is not None and dane.present:
-        return TlsPlan("dane", tlsa=dane.records, tlsa_names=(host.name, domain))
+    if dane.present:
+        return TlsPlan("dane", tlsa=dane.records, tlsa_names=(dane.base_domain, domain), server_name=dane.base_domain)
     policy = sought.policy if sought is not None else None
     if policy is None or policy.mode != "enforce":
         # A policy in testing blocks nothing (C129).
@@ -101,5 +109,5 @@ def _plan(host: Host, domain: str, dane: Dane | None, sought: Sought | None) -> 
 
 def _nothing(domain: str, silent: Lookup | None) -> Verdict:
     if silent is not None:
-        return deferred(451, "4.4.3", f"no answer from the name servers for {silent.name} TLSA: {silent.error}")
+        return no_answer(silent)
     return deferred(451, "4.7.5", f"no mail server of {domain} is one that its MTA-STS policy names")

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from libs.smtp.value import value
-from services.relay.delivery.targets.mx import Address, Network, canonical
+from services.relay.delivery.targets.own_addresses import Network, OwnAddresses, canonical
 
 # RELAY_PROHIBITED_NETWORKS: where an MX record or a literal in somebody's address must never lead: "this" network,
 # loopback, multicast and reserved space (C53, C111). Mapped IPv4 addresses are judged as IPv4. Private ranges are not
@@ -29,12 +29,12 @@ def of_literals(prohibited: str) -> tuple[Network, ...]:
     return networks(PRIVATE_NETWORKS) if prohibited == PROHIBITED_NETWORKS else ()
 
 
-def own_addresses(text: str) -> frozenset[tuple[Address, int]]:
+def own_addresses(text: str) -> OwnAddresses:
     """RELAY_OWN_ADDRESSES: comma-separated `address`, `address:port` or `[address]:port`; port 0 is every port.
 
-    Raises ValueError.
+    The address 0.0.0.0 or :: stands for every address of the machine. Raises ValueError.
     """
-    found = set()
+    pairs = set()
     for part in filter(None, (part.strip() for part in text.split(","))):
         host, port = part, "0"
         if part.startswith("["):
@@ -43,8 +43,8 @@ def own_addresses(text: str) -> frozenset[tuple[Address, int]]:
         elif part.count(":") == 1:
             host, _, port = part.partition(":")
         # As the addresses that are compared with them.
-        found.add((canonical(host), int(port)))
-    return frozenset(found)
+        pairs.add((canonical(host), int(port)))
+    return OwnAddresses(pairs)
 
 
 @value(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class DeliveryOptions:
     # The default goes with that of `prohibited`: see `of_literals`.
     prohibited_literals: tuple[Network, ...] = field(default_factory=lambda: networks(PRIVATE_NETWORKS))
     # RELAY_OWN_ADDRESSES: addresses of the suite's listeners, an MX there is a loop.
-    own_addresses: frozenset[tuple[Address, int]] = frozenset()
+    own_addresses: OwnAddresses = field(default_factory=OwnAddresses)
     # RELAY_TLS_CA_FILE: trusted besides the system's; None: only those.
     ca_file: Path | None = None
     # RELAY_DANE: only with a validating resolver that is reached over a trusted path.

@@ -30,6 +30,8 @@ class TlsPlan:
     tlsa: tuple[TlsaRecord, ...] = ()
     # Names that the certificate may carry under DANE-TA (RFC 7672 3.2.2).
     tlsa_names: tuple[str, ...] = ()
+    # The name to ask the server for; empty: that of the host. DANE asks for the name of its records (RFC 7672 8.1).
+    server_name: str = ""
 
     @property
     def required(self) -> bool:

@@ -540,13 +540,38 @@ async def test_what_is_too_many_for_one_transaction_goes_into_the_next(
 ) -> None:
     """RFC 5321 4.5.3.1.10"""
     offer(smtp_sink, pipelining=pipelining)
-    for address, times in ((FIVE[2], 1), (FIVE[3], 1), (FIVE[4], 2)):
-        answer = "552 Too many recipients" if address == FIVE[4] else "452 4.5.3 Too many recipients"
-        smtp_sink.on(Stage.RCPT, reply(answer), address=address, times=times)
+    for address, answer in ((FIVE[2], "452 Many"), (FIVE[3], "452 4.5.3 Many"), (FIVE[4], "552 Too many recipients")):
+        smtp_sink.on(Stage.RCPT, reply(answer), address=address, times=1)
     outcomes = await by_sink.deliver(*FIVE)
     assert {outcome.result for outcome in outcomes} == {Result.DELIVERED}
     assert [message.accepted_recipients for message in smtp_sink.messages] == [FIVE[:2], FIVE[2:4], FIVE[4:]]
     assert len(smtp_sink.sessions) == 1
+
+
+@pytest.mark.parametrize(("limit", "named"), [(1, 40 + 39), (7, 40 + 33)])
+async def test_f48_a_servers_limit_is_learnt_from_its_reply(
+    by_sink: Gateway, smtp_sink: SmtpSink, limit: int, named: int
+) -> None:
+    """F48: nobody is named in vain but once, and the next message knows from the start"""
+    offer(smtp_sink, max_recipients=limit)
+    recipients = [b"r%d@example.net" % number for number in range(40)]
+    for total in (named, named + 40):
+        outcomes = await by_sink.deliver(*recipients)
+        assert {outcome.result for outcome in outcomes} == {Result.DELIVERED}
+        assert [outcome.delivery_id for outcome in outcomes] == list(range(40))
+        assert sum(session.verbs.count("RCPT") for session in smtp_sink.sessions) == total
+    arrived = [recipient for message in smtp_sink.messages for recipient in message.accepted_recipients]
+    assert sorted(arrived) == sorted(recipients * 2)
+
+
+async def test_f48_many_transactions_go_on_over_a_new_session(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
+    """F48: a session has had its number of messages before everybody was served"""
+    offer(smtp_sink, max_recipients=1)
+    by_sink.configuration_is(queue=QueueSettings(max_messages_per_connection=3))
+    outcomes = await by_sink.deliver(*[b"r%d@example.net" % number for number in range(10)])
+    assert {outcome.result for outcome in outcomes} == {Result.DELIVERED}
+    assert len(smtp_sink.messages) == 10
+    assert len(smtp_sink.sessions) == 4
 
 
 async def test_too_many_for_ever_waits(by_sink: Gateway, smtp_sink: SmtpSink) -> None:

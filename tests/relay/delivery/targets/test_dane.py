@@ -186,3 +186,114 @@ async def test_a_signed_zone_that_keeps_its_records_back_stops_delivery(domain: 
 async def test_a_signed_zone_without_records_is_opportunistic(domain: SignedDomain) -> None:
     outcome = await domain.deliver()
     assert (outcome.result, outcome.tls_policy) == (Result.DELIVERED, "opportunistic")
+
+
+# An address family without an answer (F01)
+
+
+@pytest.mark.parametrize("broken", ["AAAA", "A"])
+@pytest.mark.parametrize("behaviour", [Behaviour.SERVFAIL, Behaviour.SILENT])
+async def test_f01_dane_holds_though_one_address_family_gets_no_answer(
+    domain: SignedDomain, behaviour: Behaviour, broken: str
+) -> None:
+    """F01: delivered to the right key, never to a wrong one, and never in plaintext"""
+    domain.gateway.times_out(lookup=1)
+    domain.dns.behave(HOST, behaviour, broken)
+    domain.record(tlsa(domain.chain[0], 3))
+    outcome = await domain.deliver()
+    if broken == "A":
+        # The only address that it has.
+        assert (outcome.result, outcome.enhanced_code, domain.sink.sessions) == (Result.DEFERRED, "4.4.3", [])
+        return
+    assert (outcome.result, outcome.tls_policy) == (Result.DELIVERED, "dane")
+
+
+async def test_f01_a_wrong_key_gets_nothing_though_one_address_family_gets_no_answer(domain: SignedDomain) -> None:
+    domain.dns.behave(HOST, Behaviour.SERVFAIL, "AAAA")
+    domain.record(TlsaRecord(3, 1, 1, b"x" * 32))
+    outcome = await domain.deliver()
+    assert (outcome.result, outcome.enhanced_code, outcome.tls_policy) == (Result.DEFERRED, "4.7.5", "dane")
+    assert domain.sink.transactions == []
+
+
+# Hosts that are aliases (F02; RFC 7672 2.2.2)
+
+
+@dataclass
+class AliasedDomain:
+    """aliased.test in a signed zone; its MX host mx.aliased.test is an alias of host.hosting.test."""
+
+    gateway: Gateway
+    dns: DnsServer
+    hosts: MxHosts
+    sink: SmtpSink
+    chain: list[bytes]
+
+    def record(self, name: str, record: TlsaRecord) -> None:
+        text = f"{record.usage} {record.selector} {record.matching} {record.data.hex()}"
+        self.dns.add(f"_{self.hosts.port}._tcp.{name}", "TLSA", text)
+
+
+@pytest.fixture
+async def aliased(gateway: Gateway, dns_server: DnsServer, mx_hosts: MxHosts) -> AliasedDomain:
+    # Shown after the server's own certificate.
+    leaf = trustme.CA().create_child_ca().issue_cert("host.hosting.test")
+    sink = mx_hosts.add("unused.test", 10, "host.hosting.test", certificate=leaf)
+    dns_server.load({"aliased.test": {"MX": "10 mx.aliased.test."}, "mx.aliased.test": {"CNAME": "host.hosting.test."}})
+    dns_server.secure("aliased.test")
+    gateway.options_are(dane=True)
+    return AliasedDomain(gateway, dns_server, mx_hosts, sink, chain_of(leaf))
+
+
+@pytest.mark.parametrize("usage", [2, 3])
+async def test_f02_the_records_of_the_name_at_the_end_of_the_aliases_come_first(
+    aliased: AliasedDomain, usage: int
+) -> None:
+    aliased.dns.secure("hosting.test")
+    aliased.record("host.hosting.test", tlsa(aliased.chain[-1] if usage == 2 else aliased.chain[0], usage))
+    aliased.record("mx.aliased.test", TlsaRecord(3, 1, 1, b"x" * 32))
+    outcome = await aliased.gateway.deliver_one(b"bob@aliased.test")
+    assert (outcome.result, outcome.tls_policy) == (Result.DELIVERED, "dane")
+    assert [session.tls and session.tls.server_name for session in aliased.sink.sessions] == ["host.hosting.test"]
+
+
+@pytest.mark.parametrize("target_is_signed", [True, False])
+async def test_f02_the_records_of_the_alias_hold_where_its_target_has_none(
+    aliased: AliasedDomain, target_is_signed: bool
+) -> None:
+    if target_is_signed:
+        aliased.dns.secure("hosting.test")
+    aliased.record("mx.aliased.test", tlsa(aliased.chain[0], 3))
+    outcome = await aliased.gateway.deliver_one(b"bob@aliased.test")
+    assert (outcome.result, outcome.tls_policy) == (Result.DELIVERED, "dane")
+    assert [session.tls and session.tls.server_name for session in aliased.sink.sessions] == ["mx.aliased.test"]
+
+
+@pytest.mark.parametrize("name", ["mx.aliased.test", "host.hosting.test"])
+async def test_f02_a_wrong_key_behind_an_alias_gets_nothing(aliased: AliasedDomain, name: str) -> None:
+    aliased.dns.secure("hosting.test")
+    aliased.record(name, TlsaRecord(3, 1, 1, b"x" * 32))
+    outcome = await aliased.gateway.deliver_one(b"bob@aliased.test")
+    assert (outcome.result, outcome.enhanced_code, outcome.tls_policy) == (Result.DEFERRED, "4.7.5", "dane")
+    assert aliased.sink.transactions == []
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "target_is_signed"),
+    [("mx.aliased.test", "CNAME", False), ("host.hosting.test", "TLSA", True), ("mx.aliased.test", "TLSA", True)],
+)
+async def test_f02_no_answer_about_an_alias_stops_delivery(
+    aliased: AliasedDomain, name: str, kind: str, target_is_signed: bool
+) -> None:
+    """Kind A: else whoever can drop answers could switch DANE off"""
+    if target_is_signed:
+        aliased.dns.secure("hosting.test")
+    asked = f"_{aliased.hosts.port}._tcp.{name}" if kind == "TLSA" else name
+    aliased.dns.behave(asked, Behaviour.SERVFAIL, kind)
+    outcome = await aliased.gateway.deliver_one(b"bob@aliased.test")
+    assert (outcome.result, outcome.enhanced_code, aliased.sink.sessions) == (Result.DEFERRED, "4.4.3", [])
+
+
+async def test_f02_records_in_an_unsigned_zone_mean_nothing_behind_an_alias_either(aliased: AliasedDomain) -> None:
+    aliased.record("host.hosting.test", TlsaRecord(3, 1, 1, b"x" * 32))
+    assert (await aliased.gateway.deliver_one(b"bob@aliased.test")).tls_policy == "opportunistic"

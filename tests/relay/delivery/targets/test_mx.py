@@ -13,16 +13,17 @@ import pytest
 
 from libs.dns.resolv_conf import ResolvConf
 from services.relay.delivery.targets.dns import Finding, HostsFile, Resolver, absolute, parse_server
-from services.relay.delivery.targets.mx import Exchangers, Ourselves, Targets, parse_literal
+from services.relay.delivery.targets.mx import MxResolver, OwnIdentity, Targets, parse_literal
 from services.relay.delivery.targets.options import PROHIBITED_NETWORKS, networks, of_literals, own_addresses
+from services.relay.delivery.targets.own_addresses import OwnAddresses, interface_addresses
 from services.relay.model.attempt import Result
 from tests.peers.dns import DnsServer
 from tests.peers.dns_misbehaviour import Behaviour
 
 GATEWAY = "mx.posthouse.test"
-OURSELVES = Ourselves(
+OURSELVES = OwnIdentity(
     frozenset((GATEWAY,)),
-    frozenset(((ip_address("192.0.2.99"), 0), (ip_address("192.0.2.98"), 2525))),
+    OwnAddresses(((ip_address("192.0.2.99"), 0), (ip_address("192.0.2.98"), 2525))),
     networks(PROHIBITED_NETWORKS),
 )
 
@@ -35,8 +36,8 @@ async def resolver(dns_server: DnsServer) -> AsyncIterator[Resolver]:
 
 
 @pytest.fixture
-def exchangers(resolver: Resolver) -> Exchangers:
-    return Exchangers(resolver, random.Random(7), 25)
+def mx_resolver(resolver: Resolver) -> MxResolver:
+    return MxResolver(resolver, random.Random(7), 25)
 
 
 def tried(targets: Targets) -> list[str]:
@@ -56,36 +57,61 @@ def mx(dns: DnsServer, domain: str, *hosts: tuple[int, str, str]) -> None:
 
 
 async def test_hosts_come_by_preference_not_in_the_order_of_the_answer(
-    dns_server: DnsServer, exchangers: Exchangers
+    dns_server: DnsServer, mx_resolver: MxResolver
 ) -> None:
     """C115"""
     mx(dns_server, "example.net", (10, "b.test", "192.0.2.2"), (1, "a.test", "192.0.2.1"), (20, "c.test", "192.0.2.3"))
-    targets = await exchangers.of_domain("example.net", OURSELVES)
+    targets = await mx_resolver.of_domain("example.net", OURSELVES)
     assert tried(targets) == ["a.test", "b.test", "c.test"]
     assert targets.hosts[0].addresses == ("192.0.2.1",)
 
 
-async def test_equals_are_shuffled(dns_server: DnsServer, exchangers: Exchangers) -> None:
+async def test_equals_are_shuffled(dns_server: DnsServer, mx_resolver: MxResolver) -> None:
     mx(dns_server, "example.net", *((10, f"{name}.test", f"192.0.2.{number}") for number, name in enumerate("abcd")))
-    first = {tried(await exchangers.of_domain("example.net", OURSELVES))[0] for _ in range(40)}
+    first = {tried(await mx_resolver.of_domain("example.net", OURSELVES))[0] for _ in range(40)}
     assert first == {"a.test", "b.test", "c.test", "d.test"}
 
 
+async def test_f07_of_more_equals_than_are_asked_for_every_one_gets_its_turn(
+    dns_server: DnsServer, mx_resolver: MxResolver
+) -> None:
+    """F07: drawn at random among all, not the first of the answer"""
+    hosts = [(10, f"h{number}.test", f"192.0.2.{number}") for number in range(1, 41)]
+    mx(dns_server, "example.net", (5, "best.test", "192.0.2.200"), *hosts)
+    seen: set[str] = set()
+    for _ in range(60):
+        first, *others = tried(await mx_resolver.of_domain("example.net", OURSELVES))
+        assert (first, len(others)) == ("best.test", 15)
+        seen.update(others)
+    assert seen == {name for _, name, _ in hosts}
+
+
+async def test_a_prohibited_address_is_no_loop_while_the_other_family_gives_no_answer(
+    dns_server: DnsServer, mx_resolver: MxResolver
+) -> None:
+    """Kind A: what could not be found out is not taken for "there is none" """
+    mx(dns_server, "example.net", (10, "a.test", "127.0.0.1"))
+    dns_server.behave("a.test", Behaviour.SERVFAIL, "AAAA")
+    targets = await mx_resolver.of_domain("example.net", OURSELVES)
+    assert targets.failure is not None
+    assert (targets.failure.result, targets.failure.enhanced_code) == (Result.DEFERRED, "4.4.3")
+
+
 async def test_null_mx_bounces_at_once_and_no_address_is_asked_for(
-    dns_server: DnsServer, exchangers: Exchangers
+    dns_server: DnsServer, mx_resolver: MxResolver
 ) -> None:
     """C108"""
     dns_server.load({"null.test": {"MX": "0 .", "A": "192.0.2.1"}})
-    targets = await exchangers.of_domain("null.test", OURSELVES)
+    targets = await mx_resolver.of_domain("null.test", OURSELVES)
     assert targets.failure is not None
     assert (targets.failure.code, targets.failure.enhanced_code) == (556, "5.1.10")
     assert {query.type for query in dns_server.queries} == {"MX"}
 
 
-async def test_a_root_entry_among_others_is_passed_over(dns_server: DnsServer, exchangers: Exchangers) -> None:
+async def test_a_root_entry_among_others_is_passed_over(dns_server: DnsServer, mx_resolver: MxResolver) -> None:
     """C108"""
     dns_server.load({"mixed.test": {"MX": ["10 .", "20 real.test."]}, "real.test": {"A": "192.0.2.1"}})
-    assert tried(await exchangers.of_domain("mixed.test", OURSELVES)) == ["real.test"]
+    assert tried(await mx_resolver.of_domain("mixed.test", OURSELVES)) == ["real.test"]
 
 
 @pytest.mark.parametrize(
@@ -104,11 +130,11 @@ async def test_a_root_entry_among_others_is_passed_over(dns_server: DnsServer, e
 )
 async def test_no_answer_to_mx_defers_though_an_address_exists(dns_server: DnsServer, behaviour: Behaviour) -> None:
     """C109, C117"""
-    exchangers = Exchangers(Resolver((dns_server.address,), seconds=1), random.Random(7), 25)
+    mx_resolver = MxResolver(Resolver((dns_server.address,), seconds=1), random.Random(7), 25)
     dns_server.load({"broken.test": {"A": "192.0.2.1"}, "fine.test": {"A": "192.0.2.2"}})
     dns_server.behave("broken.test", behaviour, "MX")
     targets, fine = await asyncio.gather(
-        exchangers.of_domain("broken.test", OURSELVES), exchangers.of_domain("fine.test", OURSELVES)
+        mx_resolver.of_domain("broken.test", OURSELVES), mx_resolver.of_domain("fine.test", OURSELVES)
     )
     assert targets.failure is not None
     assert (targets.failure.result, targets.failure.enhanced_code) == (Result.DEFERRED, "4.4.3")
@@ -116,37 +142,37 @@ async def test_no_answer_to_mx_defers_though_an_address_exists(dns_server: DnsSe
     assert tried(fine) == ["fine.test"]
 
 
-async def test_without_mx_the_domain_itself_is_the_host(dns_server: DnsServer, exchangers: Exchangers) -> None:
+async def test_without_mx_the_domain_itself_is_the_host(dns_server: DnsServer, mx_resolver: MxResolver) -> None:
     dns_server.load({"plain.test": {"A": "192.0.2.1", "AAAA": "2001:db8::1"}})
-    targets = await exchangers.of_domain("plain.test", OURSELVES)
+    targets = await mx_resolver.of_domain("plain.test", OURSELVES)
     assert targets.hosts[0].addresses == ("2001:db8::1", "192.0.2.1")
 
 
-async def test_a_domain_that_does_not_exist_bounces(dns_server: DnsServer, exchangers: Exchangers) -> None:
+async def test_a_domain_that_does_not_exist_bounces(dns_server: DnsServer, mx_resolver: MxResolver) -> None:
     for domain in ("nowhere.test", "x" * 64 + ".test", "[999.1.1.1]", "[x]"):
-        targets = await exchangers.of_domain(domain, OURSELVES)
+        targets = await mx_resolver.of_domain(domain, OURSELVES)
         assert targets.failure is not None
         assert (targets.failure.result, targets.failure.enhanced_code) == (Result.FAILED, "5.1.2")
     dns_server.add("text.test", "TXT", "nothing else")
-    targets = await exchangers.of_domain("text.test", OURSELVES)
+    targets = await mx_resolver.of_domain("text.test", OURSELVES)
     assert targets.failure is not None
     assert targets.failure.enhanced_code == "5.1.2"
 
 
 async def test_hosts_without_address_bounce_and_those_without_answer_defer(
-    dns_server: DnsServer, exchangers: Exchangers
+    dns_server: DnsServer, mx_resolver: MxResolver
 ) -> None:
     mx(dns_server, "gone.test", (10, "gone-host.test", ""))
-    targets = await exchangers.of_domain("gone.test", OURSELVES)
+    targets = await mx_resolver.of_domain("gone.test", OURSELVES)
     assert targets.failure is not None
     assert (targets.failure.result, targets.failure.enhanced_code) == (Result.FAILED, "5.4.4")
     mx(dns_server, "silent.test", (10, "silent-host.test", ""), (20, "gone-host.test", ""))
     dns_server.behave("silent-host.test", Behaviour.SERVFAIL)
-    targets = await exchangers.of_domain("silent.test", OURSELVES)
+    targets = await mx_resolver.of_domain("silent.test", OURSELVES)
     assert targets.failure is not None
     assert (targets.failure.result, targets.failure.enhanced_code) == (Result.DEFERRED, "4.4.3")
     mx(dns_server, "half.test", (10, "silent-host.test", ""), (20, "alive.test", "192.0.2.3"))
-    assert tried(await exchangers.of_domain("half.test", OURSELVES)) == ["alive.test"]
+    assert tried(await mx_resolver.of_domain("half.test", OURSELVES)) == ["alive.test"]
 
 
 @pytest.mark.parametrize(
@@ -162,11 +188,11 @@ async def test_hosts_without_address_bounce_and_those_without_answer_defer(
     ],
 )
 async def test_mx_hosts_that_are_ourselves_or_prohibited_are_never_tried(
-    dns_server: DnsServer, exchangers: Exchangers, host: str, address: str
+    dns_server: DnsServer, mx_resolver: MxResolver, host: str, address: str
 ) -> None:
     """C111"""
     mx(dns_server, "loop.test", (10, host, address))
-    targets = await exchangers.of_domain("loop.test", OURSELVES)
+    targets = await mx_resolver.of_domain("loop.test", OURSELVES)
     assert tried(targets) == []
     assert targets.failure is not None
     assert (targets.failure.result, targets.failure.enhanced_code) == (Result.FAILED, "5.4.6")
@@ -174,7 +200,7 @@ async def test_mx_hosts_that_are_ourselves_or_prohibited_are_never_tried(
 
 def test_own_addresses_are_compared_as_ipv4_where_they_are_mapped() -> None:
     found = own_addresses("192.0.2.1, [::ffff:192.0.2.2]:2525, [2001:db8::1]")
-    assert found == {
+    assert found.pairs == {
         (ip_address("192.0.2.1"), 0),
         (ip_address("192.0.2.2"), 2525),
         (ip_address("2001:db8::1"), 0),
@@ -182,15 +208,15 @@ def test_own_addresses_are_compared_as_ipv4_where_they_are_mapped() -> None:
 
 
 async def test_an_own_address_on_another_port_is_another_server(
-    dns_server: DnsServer, exchangers: Exchangers, resolver: Resolver
+    dns_server: DnsServer, mx_resolver: MxResolver, resolver: Resolver
 ) -> None:
     mx(dns_server, "port.test", (10, "port-host.test", "192.0.2.98"))
-    assert tried(await exchangers.of_domain("port.test", OURSELVES)) == ["port-host.test"]
-    assert tried(await Exchangers(resolver, random.Random(1), 2525).of_domain("port.test", OURSELVES)) == []
+    assert tried(await mx_resolver.of_domain("port.test", OURSELVES)) == ["port-host.test"]
+    assert tried(await MxResolver(resolver, random.Random(1), 2525).of_domain("port.test", OURSELVES)) == []
 
 
 async def test_only_hosts_of_better_preference_than_ourselves_are_tried(
-    dns_server: DnsServer, exchangers: Exchangers
+    dns_server: DnsServer, mx_resolver: MxResolver
 ) -> None:
     """C111; RFC 5321 5.1"""
     mx(
@@ -201,7 +227,7 @@ async def test_only_hosts_of_better_preference_than_ourselves_are_tried(
         (20, "equal.test", "192.0.2.4"),
         (10, "better.test", "192.0.2.1"),
     )
-    targets = await exchangers.of_domain("backup.test", OURSELVES)
+    targets = await mx_resolver.of_domain("backup.test", OURSELVES)
     assert tried(targets) == ["better.test"]
     assert left_out(targets) == {
         GATEWAY: "is this gateway",
@@ -212,54 +238,54 @@ async def test_only_hosts_of_better_preference_than_ourselves_are_tried(
 
 @pytest.mark.parametrize("silent", [False, True], ids=["no address", "no answer"])
 async def test_our_name_is_ours_though_its_address_is_not_known(
-    dns_server: DnsServer, inside: DnsServer, exchangers: Exchangers, silent: bool
+    dns_server: DnsServer, inside: DnsServer, mx_resolver: MxResolver, silent: bool
 ) -> None:
     """C111: another view of the DNS may not have it; those of no better preference would give the mail to us."""
     for server in (dns_server, inside):
         mx(server, "customer.test", (10, GATEWAY, ""), (20, "worse.test", "192.0.2.2"))
         if silent:
             server.behave(GATEWAY, Behaviour.SERVFAIL)
-    targets = await exchangers.of_domain("customer.test", OURSELVES)
+    targets = await mx_resolver.of_domain("customer.test", OURSELVES)
     assert (tried(targets), targets.failure and targets.failure.enhanced_code) == ([], "5.4.6")
-    targets = await relay_domain(exchangers, dns_server, inside)
+    targets = await relay_domain(mx_resolver, dns_server, inside)
     assert (tried(targets), targets.failure and targets.failure.enhanced_code) == ([], "4.4.6")
     # Nor does it need company.
     for server in (dns_server, inside):
         mx(server, "alone.test", (10, GATEWAY, ""))
-    targets = await exchangers.of_domain("alone.test", OURSELVES)
+    targets = await mx_resolver.of_domain("alone.test", OURSELVES)
     assert targets.failure is not None
     assert targets.failure.enhanced_code == "5.4.6"
-    targets = await exchangers.of_relay_domain("alone.test", OURSELVES, (dns_server.address,), (inside.address,))
+    targets = await mx_resolver.of_relay_domain("alone.test", OURSELVES, (dns_server.address,), (inside.address,))
     assert targets.failure is not None
     assert targets.failure.enhanced_code == "4.4.6"
 
 
-async def test_an_alias_of_our_name_is_ours_too(dns_server: DnsServer, exchangers: Exchangers) -> None:
+async def test_an_alias_of_our_name_is_ours_too(dns_server: DnsServer, mx_resolver: MxResolver) -> None:
     """C111, C113: behind address translation nobody knows our public address."""
     mx(dns_server, "customer.test", (10, "mail.customer.test", ""), (10, "equal.test", "192.0.2.2"))
     dns_server.load({"mail.customer.test": {"CNAME": f"{GATEWAY}."}, GATEWAY: {"A": "192.0.2.1"}})
-    targets = await exchangers.of_domain("customer.test", OURSELVES)
+    targets = await mx_resolver.of_domain("customer.test", OURSELVES)
     assert (tried(targets), targets.failure and targets.failure.enhanced_code) == ([], "5.4.6")
 
 
-async def test_our_name_counts_behind_any_number_of_equals(dns_server: DnsServer, exchangers: Exchangers) -> None:
+async def test_our_name_counts_behind_any_number_of_equals(dns_server: DnsServer, mx_resolver: MxResolver) -> None:
     """C111: of a long list only so many are asked for"""
     equals = [(10, f"e{number}.test", f"192.0.2.{number}") for number in range(1, 21)]
     mx(dns_server, "many.test", *equals, (10, GATEWAY, "192.0.2.99"), (5, "better.test", "192.0.2.50"))
-    assert tried(await exchangers.of_domain("many.test", OURSELVES)) == ["better.test"]
+    assert tried(await mx_resolver.of_domain("many.test", OURSELVES)) == ["better.test"]
 
 
 async def test_a_better_host_without_answer_defers_rather_than_loops(
-    dns_server: DnsServer, exchangers: Exchangers
+    dns_server: DnsServer, mx_resolver: MxResolver
 ) -> None:
     mx(dns_server, "backup.test", (10, "better.test", ""), (20, GATEWAY, "192.0.2.99"))
     dns_server.behave("better.test", Behaviour.SERVFAIL)
-    targets = await exchangers.of_domain("backup.test", OURSELVES)
+    targets = await mx_resolver.of_domain("backup.test", OURSELVES)
     assert targets.failure is not None
     assert (targets.failure.result, targets.failure.enhanced_code) == (Result.DEFERRED, "4.4.3")
 
 
-async def test_aliases_are_followed_and_loops_defer(dns_server: DnsServer, exchangers: Exchangers) -> None:
+async def test_aliases_are_followed_and_loops_defer(dns_server: DnsServer, mx_resolver: MxResolver) -> None:
     """C113"""
     dns_server.load(
         {
@@ -271,19 +297,19 @@ async def test_aliases_are_followed_and_loops_defer(dns_server: DnsServer, excha
             "loop-b.test": {"CNAME": "loop-a.test."},
         }
     )
-    targets = await exchangers.of_domain("alias.test", OURSELVES)
+    targets = await mx_resolver.of_domain("alias.test", OURSELVES)
     assert [(host.name, host.addresses) for host in targets.hosts] == [("mx-alias.test", ("192.0.2.1",))]
-    looped = await exchangers.of_domain("loop-a.test", OURSELVES)
+    looped = await mx_resolver.of_domain("loop-a.test", OURSELVES)
     assert looped.failure is not None
     assert looped.failure.result is Result.DEFERRED
 
 
-async def test_a_literal_is_its_own_host_unless_prohibited(exchangers: Exchangers) -> None:
+async def test_a_literal_is_its_own_host_unless_prohibited(mx_resolver: MxResolver) -> None:
     """C53"""
-    targets = await exchangers.of_domain("[192.0.2.7]", OURSELVES)
+    targets = await mx_resolver.of_domain("[192.0.2.7]", OURSELVES)
     assert targets.hosts[0].addresses == ("192.0.2.7",)
     for domain in ("[127.0.0.1]", "[IPv6:::1]", "[192.0.2.99]", "[IPv6:::ffff:127.0.0.1]"):
-        targets = await exchangers.of_domain(domain, OURSELVES)
+        targets = await mx_resolver.of_domain(domain, OURSELVES)
         assert targets.failure is not None
         assert targets.failure.enhanced_code == "5.4.6"
 
@@ -292,17 +318,17 @@ async def test_a_literal_is_its_own_host_unless_prohibited(exchangers: Exchanger
     "literal", ["[10.0.0.5]", "[192.168.1.1]", "[169.254.169.254]", "[IPv6:fd00::1]", "[IPv6:fe80::1]"]
 )
 async def test_a_literal_leads_to_no_private_network_unless_the_operator_says_what_is_prohibited(
-    dns_server: DnsServer, exchangers: Exchangers, literal: str
+    dns_server: DnsServer, mx_resolver: MxResolver, literal: str
 ) -> None:
     """C53; an MX host may well be there"""
     by_default = replace(OURSELVES, prohibited_literals=of_literals(PROHIBITED_NETWORKS))
-    targets = await exchangers.of_domain(literal, by_default)
+    targets = await mx_resolver.of_domain(literal, by_default)
     assert (tried(targets), targets.failure and targets.failure.enhanced_code) == ([], "5.4.6")
     for said in ("", "127.0.0.0/8"):
-        targets = await exchangers.of_domain(literal, replace(OURSELVES, prohibited_literals=of_literals(said)))
+        targets = await mx_resolver.of_domain(literal, replace(OURSELVES, prohibited_literals=of_literals(said)))
         assert tried(targets) != []
     mx(dns_server, "intranet.test", (10, "inner.test", literal.strip("[]").removeprefix("IPv6:")))
-    assert tried(await exchangers.of_domain("intranet.test", by_default)) == ["inner.test"]
+    assert tried(await mx_resolver.of_domain("intranet.test", by_default)) == ["inner.test"]
 
 
 def test_literals_are_parsed_strictly() -> None:
@@ -312,17 +338,17 @@ def test_literals_are_parsed_strictly() -> None:
     assert parse_literal("[256.1.1.1]") is None
 
 
-async def test_names_are_asked_for_as_absolute(dns_server: DnsServer, exchangers: Exchangers) -> None:
+async def test_names_are_asked_for_as_absolute(dns_server: DnsServer, mx_resolver: MxResolver) -> None:
     """C111: a search list could turn a name into one of ours"""
     dns_server.add("single", "A", "192.0.2.1")
-    assert tried(await exchangers.of_domain("single", OURSELVES)) == ["single"]
+    assert tried(await mx_resolver.of_domain("single", OURSELVES)) == ["single"]
     assert {query.name for query in dns_server.queries} == {"single"}
 
 
-async def test_a_named_host_is_never_looked_up_as_mx(dns_server: DnsServer, exchangers: Exchangers) -> None:
+async def test_a_named_host_is_never_looked_up_as_mx(dns_server: DnsServer, mx_resolver: MxResolver) -> None:
     mx(dns_server, "hub.test", (10, "elsewhere.test", "192.0.2.1"))
     dns_server.add("hub.test", "A", "127.0.0.1")
-    targets = await exchangers.of_named_host("[hub.test]", 587)
+    targets = await mx_resolver.of_named_host("[hub.test]", 587)
     assert (targets.hosts[0].name, targets.hosts[0].port, targets.hosts[0].addresses) == (
         "hub.test",
         587,
@@ -336,9 +362,9 @@ async def test_a_named_host_is_never_looked_up_as_mx(dns_server: DnsServer, exch
     [("[::1]", "::1"), ("127.0.0.1", "127.0.0.1"), ("[IPv6:::1]", "::1"), ("localhost", "127.0.0.1")],
 )
 async def test_named_addresses_need_no_look_up(
-    dns_server: DnsServer, exchangers: Exchangers, name: str, address: str
+    dns_server: DnsServer, mx_resolver: MxResolver, name: str, address: str
 ) -> None:
-    targets = await exchangers.of_named_host(name, 25)
+    targets = await mx_resolver.of_named_host(name, 25)
     assert targets.hosts[0].addresses[0] == address
     assert dns_server.queries == ()
 
@@ -348,32 +374,32 @@ async def test_the_hosts_file_comes_first_for_named_hosts_and_counts_for_no_mx(
 ) -> None:
     path = tmp_path / "hosts"
     path.write_text("# comment\n192.0.2.5 Mailbox other # mailbox2\n::1\tmailbox\nnonsense mailbox3\n\n")
-    exchangers = Exchangers(resolver, random.Random(1), 25, HostsFile(path))
-    targets = await exchangers.of_named_host("mailbox", 24)
+    mx_resolver = MxResolver(resolver, random.Random(1), 25, HostsFile(path))
+    targets = await mx_resolver.of_named_host("mailbox", 24)
     assert targets.hosts[0].addresses == ("192.0.2.5", "::1")
     assert dns_server.queries == ()
     for name in ("mailbox2", "mailbox3"):
-        assert (await exchangers.of_named_host(name, 24)).failure is not None
+        assert (await mx_resolver.of_named_host(name, 24)).failure is not None
     mx(dns_server, "example.net", (10, "mailbox", "192.0.2.1"))
-    assert (await exchangers.of_domain("example.net", OURSELVES)).hosts[0].addresses == ("192.0.2.1",)
+    assert (await mx_resolver.of_domain("example.net", OURSELVES)).hosts[0].addresses == ("192.0.2.1",)
     assert HostsFile(tmp_path / "missing").addresses("mailbox") == ()
 
 
 async def test_a_named_host_in_another_script_is_asked_for_as_a_label(
-    dns_server: DnsServer, exchangers: Exchangers
+    dns_server: DnsServer, mx_resolver: MxResolver
 ) -> None:
     dns_server.add("xn--mller-kva.test", "A", "192.0.2.1")
-    targets = await exchangers.of_named_host("m\u00fcller.test", 25)
+    targets = await mx_resolver.of_named_host("m\u00fcller.test", 25)
     assert [(host.name, host.addresses) for host in targets.hosts] == [("xn--mller-kva.test", ("192.0.2.1",))]
-    assert (await exchangers.of_named_host("\u2603 \u2603", 25)).failure is not None
+    assert (await mx_resolver.of_named_host("\u2603 \u2603", 25)).failure is not None
 
 
-async def test_a_named_host_without_address_is_deferred(dns_server: DnsServer, exchangers: Exchangers) -> None:
-    targets = await exchangers.of_named_host("hub.test", 25)
+async def test_a_named_host_without_address_is_deferred(dns_server: DnsServer, mx_resolver: MxResolver) -> None:
+    targets = await mx_resolver.of_named_host("hub.test", 25)
     assert targets.failure is not None
     assert (targets.failure.result, targets.failure.enhanced_code) == (Result.DEFERRED, "4.4.4")
     dns_server.behave("hub2.test", Behaviour.SERVFAIL)
-    targets = await exchangers.of_named_host("hub2.test", 25)
+    targets = await mx_resolver.of_named_host("hub2.test", 25)
     assert targets.failure is not None
     assert targets.failure.enhanced_code == "4.4.3"
 
@@ -387,73 +413,161 @@ def inside() -> Iterator[DnsServer]:
         yield server
 
 
-async def relay_domain(exchangers: Exchangers, *servers: DnsServer) -> Targets:
+async def relay_domain(mx_resolver: MxResolver, *servers: DnsServer) -> Targets:
     preferred, *alternate = [server.address for server in servers]
-    return await exchangers.of_relay_domain("customer.test", OURSELVES, [preferred], alternate)
+    return await mx_resolver.of_relay_domain("customer.test", OURSELVES, [preferred], alternate)
 
 
 async def test_the_mx_sets_of_both_groups_are_merged(
-    dns_server: DnsServer, inside: DnsServer, exchangers: Exchangers
+    dns_server: DnsServer, inside: DnsServer, mx_resolver: MxResolver
 ) -> None:
     """The public zone names this gateway, the inner one the customer's own server."""
-    mx(dns_server, "customer.test", (10, GATEWAY, "192.0.2.99"), (20, "public.test", "192.0.2.2"))
+    mx(dns_server, "customer.test", (10, GATEWAY, "192.0.2.99"), (8, "public.test", "192.0.2.2"))
     mx(inside, "customer.test", (5, "inner.test", "10.0.0.5"), (7, "public.test", "10.0.0.6"))
-    targets = await relay_domain(exchangers, dns_server, inside)
-    assert tried(targets) == ["inner.test", "public.test"]
-    assert targets.hosts[0].addresses == ("10.0.0.5",)
-    # Named by both: each is asked for the addresses.
-    assert set(targets.hosts[1].addresses) == {"192.0.2.2", "10.0.0.6"}
+    targets = await relay_domain(mx_resolver, dns_server, inside)
+    # Named by both: two candidates, each with the addresses that its own name servers give.
+    assert [(host.name, host.preference, host.addresses) for host in targets.hosts if not host.left_out] == [
+        ("inner.test", 5, ("10.0.0.5",)),
+        ("public.test", 7, ("10.0.0.6",)),
+        ("public.test", 8, ("192.0.2.2",)),
+    ]
     assert not dns_server.asked("inner.test")
 
 
+SPLIT_HORIZONS = pytest.mark.parametrize(
+    ("outer_name", "inner_name"),
+    [
+        # The domain itself, as in the manual's example: the gateway outside, the main server inside.
+        ("customer.test", "customer.test"),
+        ("mail.customer.test", "mail.customer.test"),
+        # The gateway's own name in both views, or in one.
+        (GATEWAY, GATEWAY),
+        ("mail.customer.test", GATEWAY),
+        (GATEWAY, "mail.customer.test"),
+    ],
+)
+
+
+@SPLIT_HORIZONS
+@pytest.mark.parametrize("swapped", [False, True], ids=["outside preferred", "inside preferred"])
+async def test_f51_the_same_name_in_both_views_is_two_candidates(
+    dns_server: DnsServer, inside: DnsServer, mx_resolver: MxResolver, outer_name: str, inner_name: str, swapped: bool
+) -> None:
+    """F51: each has the preference and the addresses that its own name servers give"""
+    mx(dns_server, "customer.test", (20, outer_name, "192.0.2.99"))
+    mx(inside, "customer.test", (10, inner_name, "10.0.0.5"))
+    servers = (inside, dns_server) if swapped else (dns_server, inside)
+    targets = await relay_domain(mx_resolver, *servers)
+    assert [(host.name, host.preference, host.addresses, host.left_out) for host in targets.hosts] == [
+        (inner_name, 10, ("10.0.0.5",), ""),
+        (outer_name, 20, ("192.0.2.99",), "is this gateway"),
+    ]
+
+
+@SPLIT_HORIZONS
+@pytest.mark.parametrize("inner_preference", [20, 30])
+async def test_f51_the_gateways_candidate_leaves_out_what_is_no_better(
+    dns_server: DnsServer, inside: DnsServer, mx_resolver: MxResolver, outer_name: str, inner_name: str,
+    inner_preference: int,
+) -> None:  # fmt: skip
+    mx(dns_server, "customer.test", (20, outer_name, "192.0.2.99"))
+    mx(inside, "customer.test", (inner_preference, inner_name, "10.0.0.5"))
+    targets = await relay_domain(mx_resolver, dns_server, inside)
+    assert targets.failure is not None
+    assert (targets.failure.result, targets.failure.enhanced_code) == (Result.DEFERRED, "4.4.6")
+
+
+async def test_f51_both_views_alike_are_one_candidate(
+    dns_server: DnsServer, inside: DnsServer, mx_resolver: MxResolver
+) -> None:
+    for server in (dns_server, inside):
+        mx(server, "customer.test", (10, "mail.customer.test", "192.0.2.1"))
+    targets = await relay_domain(mx_resolver, dns_server, inside)
+    assert [host.addresses for host in targets.hosts] == [("192.0.2.1",)]
+
+
+async def test_f51_a_silent_view_defers_though_the_other_has_worse_than_the_gateway(
+    dns_server: DnsServer, inside: DnsServer, mx_resolver: MxResolver
+) -> None:
+    mx(dns_server, "customer.test", (20, "mail.customer.test", "192.0.2.99"), (30, "worse.test", "192.0.2.2"))
+    inside.behave("customer.test", Behaviour.SERVFAIL)
+    targets = await relay_domain(mx_resolver, dns_server, inside)
+    assert targets.failure is not None
+    assert (targets.failure.result, targets.failure.enhanced_code) == (Result.DEFERRED, "4.4.3")
+
+
+@pytest.mark.parametrize(("listener", "port"), [("0.0.0.0:25", 25), ("[::]:25", 25), ("0.0.0.0", 25)])
+async def test_f51_a_listener_at_the_wildcard_address_is_at_every_address_of_the_machine(
+    listener: str, port: int
+) -> None:
+    version = 6 if ":" in listener.removesuffix(":25") else 4
+    machine = {address for address in interface_addresses() if address.version == version}
+    found = own_addresses(listener)
+    assert all(found.contain(address, port) for address in machine)
+    assert not any(found.contain(ip_address(other), port) for other in ("192.0.2.1", "2001:db8::1"))
+    if listener.endswith(":25"):
+        assert not any(found.contain(address, 2525) for address in machine)
+
+
+def test_f51_addresses_that_the_machine_gets_later_are_its_own() -> None:
+    """Kind B: the interfaces of the start are not those of an hour later"""
+    now, machine = 0.0, {ip_address("192.0.2.1")}
+    found = OwnAddresses([(ip_address("0.0.0.0"), 25)], lambda: frozenset(machine), lambda: now)
+    assert not found.contain(ip_address("192.0.2.2"), 25)
+    machine.add(ip_address("192.0.2.2"))
+    now += 11
+    assert found.contain(ip_address("192.0.2.2"), 25)
+    assert found.contain(ip_address("127.0.0.9"), 25)
+
+
 async def test_nothing_better_than_the_gateway_defers(
-    dns_server: DnsServer, inside: DnsServer, exchangers: Exchangers
+    dns_server: DnsServer, inside: DnsServer, mx_resolver: MxResolver
 ) -> None:
     mx(dns_server, "customer.test", (10, GATEWAY, "192.0.2.99"), (20, "worse.test", "192.0.2.2"))
-    targets = await relay_domain(exchangers, dns_server, inside)
+    targets = await relay_domain(mx_resolver, dns_server, inside)
     assert targets.failure is not None
     assert (targets.failure.result, targets.failure.enhanced_code) == (Result.DEFERRED, "4.4.6")
 
 
 async def test_one_group_silent_and_nothing_left_defers(
-    dns_server: DnsServer, inside: DnsServer, exchangers: Exchangers
+    dns_server: DnsServer, inside: DnsServer, mx_resolver: MxResolver
 ) -> None:
     mx(dns_server, "customer.test", (10, GATEWAY, "192.0.2.99"))
     inside.behave("customer.test", Behaviour.SERVFAIL)
-    targets = await relay_domain(exchangers, dns_server, inside)
+    targets = await relay_domain(mx_resolver, dns_server, inside)
     assert targets.failure is not None
     assert (targets.failure.result, targets.failure.enhanced_code) == (Result.DEFERRED, "4.4.3")
 
 
 async def test_one_group_silent_leaves_the_other(
-    dns_server: DnsServer, inside: DnsServer, exchangers: Exchangers
+    dns_server: DnsServer, inside: DnsServer, mx_resolver: MxResolver
 ) -> None:
     dns_server.behave("customer.test", Behaviour.REFUSED)
     mx(inside, "customer.test", (10, "inner.test", "10.0.0.5"))
-    assert tried(await relay_domain(exchangers, dns_server, inside)) == ["inner.test"]
+    assert tried(await relay_domain(mx_resolver, dns_server, inside)) == ["inner.test"]
 
 
 async def test_without_alternate_only_preferred_is_asked(
-    dns_server: DnsServer, inside: DnsServer, exchangers: Exchangers
+    dns_server: DnsServer, inside: DnsServer, mx_resolver: MxResolver
 ) -> None:
     mx(inside, "customer.test", (10, "inner.test", "10.0.0.5"))
-    assert tried(await relay_domain(exchangers, inside)) == ["inner.test"]
+    assert tried(await relay_domain(mx_resolver, inside)) == ["inner.test"]
     assert dns_server.queries == ()
 
 
 async def test_a_relay_domain_without_mx_is_its_own_host(
-    dns_server: DnsServer, inside: DnsServer, exchangers: Exchangers
+    dns_server: DnsServer, inside: DnsServer, mx_resolver: MxResolver
 ) -> None:
     inside.add("customer.test", "A", "10.0.0.5")
-    targets = await relay_domain(exchangers, dns_server, inside)
+    targets = await relay_domain(mx_resolver, dns_server, inside)
     assert [host.addresses for host in targets.hosts] == [("10.0.0.5",)]
-    assert (await relay_domain(exchangers, dns_server, inside)).failure is None
+    assert (await relay_domain(mx_resolver, dns_server, inside)).failure is None
 
 
 async def test_a_relay_domain_that_no_server_knows_waits(
-    dns_server: DnsServer, inside: DnsServer, exchangers: Exchangers
+    dns_server: DnsServer, inside: DnsServer, mx_resolver: MxResolver
 ) -> None:
-    targets = await relay_domain(exchangers, dns_server, inside)
+    targets = await relay_domain(mx_resolver, dns_server, inside)
     assert targets.failure is not None
     assert (targets.failure.result, targets.failure.enhanced_code) == (Result.DEFERRED, "4.4.4")
 
@@ -513,6 +627,31 @@ async def test_the_second_name_server_is_asked_when_the_first_fails(dns_server: 
     inside.add("host.test", "A", "192.0.2.1")
     resolver = Resolver((dns_server.address, inside.address))
     assert (await resolver.lookup("host.test", "A")).answers == ("192.0.2.1",)
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        Behaviour.FORMERR_TO_EDNS,
+        Behaviour.BARE_FORMERR_TO_EDNS,
+        Behaviour.NOTIMP_TO_EDNS,
+        Behaviour.BADVERS_TO_EDNS,
+    ],
+)
+@pytest.mark.parametrize("servers", [1, 2])
+async def test_f04_a_server_that_does_not_know_edns_is_asked_without_it(
+    dns_server: DnsServer, inside: DnsServer, behaviour: Behaviour, servers: int
+) -> None:
+    """F04; RFC 6891 7: and from then on it is asked without it at once"""
+    resolver = Resolver(tuple(server.address for server in (dns_server, inside)[:servers]))
+    for server in (dns_server, inside):
+        server.behave("*.old.test", behaviour)
+        mx(server, "a.old.test", (10, "mx.old.test", "192.0.2.1"))
+    assert (await resolver.lookup("a.old.test", "MX")).answers == ("10 mx.old.test.",)
+    assert (await resolver.lookup("mx.old.test", "A")).answers == ("192.0.2.1",)
+    assert (await resolver.lookup("none.old.test", "A")).finding is Finding.NONE
+    assert [query.payload > 0 for query in dns_server.queries] == [True, False, False, False]
+    await resolver.close()
 
 
 async def test_only_ad_counts_as_authenticated(dns_server: DnsServer) -> None:

@@ -1,0 +1,31 @@
+"""How many recipients servers take in one transaction, as their replies told (RFC 5321 4.5.3.1.10)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from services.relay.delivery.targets.endpoint import Endpoint
+
+# A server that was short of something for a while is not held to it for ever.
+_LIFETIME_SECONDS = 3600.0
+_SERVER_LIMIT = 10_000
+
+
+class RecipientLimits:
+    """One for the process; bounded in number and time. Without it each transaction would name all recipients anew."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._limits: dict[tuple[str, int], tuple[int, float]] = {}
+
+    def remember(self, endpoint: Endpoint, limit: int) -> None:
+        if len(self._limits) >= _SERVER_LIMIT:
+            self._limits.clear()
+        self._limits[endpoint.address, endpoint.port] = limit, self._clock() + _LIFETIME_SECONDS
+
+    def of(self, endpoint: Endpoint) -> int:
+        """0 when no limit is known."""
+        if not self._limits:
+            return 0
+        limit, until = self._limits.get((endpoint.address, endpoint.port), (0, 0.0))
+        return limit if self._clock() < until else 0

@@ -1,0 +1,34 @@
+"""In which order the addresses of a host are tried."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from services.relay.delivery.targets.own_addresses import Address
+
+
+class AddressFamilyCache:
+    """Which address family worked last for a host; bounded. A family that does not work costs a time-out each time."""
+
+    _LIMIT = 10_000
+
+    def __init__(self) -> None:
+        self._good: dict[str, int] = {}
+
+    def remember(self, host: str, address: str) -> None:
+        if len(self._good) >= self._LIMIT:
+            self._good.clear()
+        self._good[host] = 6 if ":" in address else 4
+
+    def ordered(self, host: str, addresses: Sequence[Address], chance: random.Random) -> list[Address]:
+        """The two families in turn, beginning with the good one, so that a few tries reach both."""
+        shuffled = list(addresses)
+        chance.shuffle(shuffled)
+        first = self._good.get(host, 6)
+        one = [address for address in shuffled if address.version == first]
+        other = [address for address in shuffled if address.version != first]
+        mixed: list[Address] = []
+        for index in range(max(len(one), len(other))):
+            mixed += one[index : index + 1] + other[index : index + 1]
+        return mixed
