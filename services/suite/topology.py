@@ -244,10 +244,13 @@ def _ports(environment: Mapping[str, str], service: str, count: int) -> tuple[di
 
 
 def _listeners(hosts: Sequence[str], replicas: Sequence[Mapping[str, int]]) -> list[str]:
-    """Where ingress takes mail, so that relay sees a loop before it connects."""
+    """Where ingress takes mail, so that relay sees a loop before it connects.
+
+    A wildcard address stays one: relay takes it for every address that the machine has at the time (F51).
+    """
     variables = ("INGRESS_SMTP_PORT", "INGRESS_SUBMISSION_PORT", "INGRESS_SMTPS_PORT")
     return [
-        f"{_reachable(host)}:{replica[variable]}"
+        f"{_bracketed(host)}:{replica[variable]}"
         for host in hosts
         for replica in replicas
         for variable in variables
@@ -259,6 +262,10 @@ def _listen_hosts(environment: Mapping[str, str], service: str) -> tuple[str, ..
     """The addresses of a service. Only ingress takes several; each service checks its own."""
     text = environment.get(f"{service.upper()}_HOST", "")
     return tuple(part.strip() for part in text.split(",") if part.strip()) or ("127.0.0.1",)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _reachable(host: str) -> str:

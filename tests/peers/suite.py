@@ -50,6 +50,7 @@ class Suite:
     as `posthouse up` does; none: everybody runs everywhere, as is best beside other suites.
     `secured`: the services speak gRPC over TCP with certificates of their own, as on
     several machines, instead of over Unix sockets. `metrics`: each serves its metrics.
+    `host`: where tests reach it. `command_prefix` runs each process, for example in a network namespace.
     """
 
     def __init__(
@@ -64,8 +65,11 @@ class Suite:
         cpus: Sequence[int] = (),
         secured: bool = False,
         metrics: bool = True,
+        host: str = LOOPBACK,
+        command_prefix: Sequence[str] = (),
     ) -> None:
-        self.host = LOOPBACK
+        self.host = host
+        self._command_prefix = tuple(command_prefix)
         self.folder = Path(tempfile.mkdtemp(prefix="posthouse-suite-"))
         self._by_command = by_command
         self._replicas = dict(replicas or {})
@@ -255,7 +259,7 @@ class Suite:
 
     def _spawn(self, name: str, arguments: list[str], environment: Mapping[str, str]) -> PeerProcess:
         return PeerProcess(
-            arguments,
+            [*self._command_prefix, *arguments],
             self.folder / f"{name}.log",
             name=name,
             folder=ROOT,
