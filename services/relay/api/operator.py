@@ -153,7 +153,14 @@ class Operator:
         """The report that the sender gets, waiting in the database for its delivery."""
         configuration = self._configuration()
         reported = [
-            ReportedRecipient(row.recipient, ReportAction.FAILED, "5.0.0", row.orcpt, text=BOUNCED_BY_OPERATOR)
+            ReportedRecipient(
+                row.recipient,
+                ReportAction.FAILED,
+                "5.0.0",
+                row.orcpt,
+                text=BOUNCED_BY_OPERATOR,
+                submitted_recipient=row.submitted_recipient,
+            )
             for row in entry.waiting
             if hears_of_failure(entry.message.kind, tuple(filter(None, row.notify.split(","))))
         ]

@@ -281,3 +281,5 @@ class ReportedRecipient:
     remote_host: str = ""
     last_attempt_at: int | None = None
     will_retry_until: int | None = None
+    # The recipient that was written to, where an alias or a role replaced it by `address`.
+    submitted_recipient: bytes = b""

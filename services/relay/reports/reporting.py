@@ -34,12 +34,40 @@ def reports(
         return _double_bounce(configuration, next_id, message, reported, now)
     content = message.content or b""
     found: list[NewMessage] = []
-    for action, group in recipients_by_action(reported).items():
+    for action, group in recipients_by_action(as_written_to(reported)).items():
         if action in (Action.FAILED, Action.DELAYED) and is_automatic(content):
             continue
         report = _report(configuration, next_id, message, group, now, (message.sender,), Kind.REPORT)
         found += (report, *_unreturnable(configuration, next_id, report, now))
     return tuple(found)
+
+
+def as_written_to(reported: Sequence[ReportedRecipient]) -> list[ReportedRecipient]:
+    """The recipients as the sender knows them: where an alias leads is not told, by no word and no field (F22).
+
+    What a server on the way said, its name and its code may tell that, and are left out. Several of an alias' targets
+    are one recipient to the sender.
+    """
+    shown: dict[tuple[bytes, Action], ReportedRecipient] = {}
+    for number, each in enumerate(reported):
+        if not each.submitted_recipient:
+            # Each stays by itself.
+            shown[b"%d" % number, each.action] = each
+            continue
+        known_as = replace(
+            each, address=each.submitted_recipient, code=0, remote_host="", text=_EXPANDED_TEXTS[each.action]
+        )
+        shown.setdefault((each.submitted_recipient, each.action), known_as)
+    return list(shown.values())
+
+
+_EXPANDED_TEXTS = {
+    Action.FAILED: "the mail could not be delivered to where mail for this address goes",
+    Action.DELAYED: "the mail could not be delivered yet to where mail for this address goes",
+    Action.DELIVERED: "delivered",
+    Action.RELAYED: "passed on",
+    Action.EXPANDED: "expanded",
+}
 
 
 def _unreturnable(

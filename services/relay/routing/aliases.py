@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from libs.smtp.value import value
 from services.relay.configuration.model import Configuration, key_of
+from services.relay.routing.rules import is_own_role
 
 ROLES = (b"postmaster", b"mailer-daemon")
 # Aliases within aliases.
@@ -81,7 +82,8 @@ def expand_one(configuration: Configuration, recipient: bytes, room: int = MAX_A
         postmasters = configuration.external_postmasters
         if postmasters:
             start, by = postmasters, "external_postmasters"
-        elif b"@" not in recipient:
+        elif recipient.rpartition(b"@")[2].decode("ascii", "replace") not in configuration.local_domains:
+            # At no domain, or at the hostname alone, there can be no account.
             start = (named_postmaster(configuration) or recipient,)
             by = "postmaster" if start[0] != recipient else ""
     walk = _Walk(configuration, room)
@@ -97,11 +99,13 @@ def expand_one(configuration: Configuration, recipient: bytes, room: int = MAX_A
 
 
 def is_postmaster(configuration: Configuration, recipient: bytes) -> bool:
-    """postmaster@ or mailer-daemon@ a local domain, or `postmaster` with no domain (RFC 5321 4.5.1)."""
+    """postmaster@ or mailer-daemon@ a local domain or the own hostname, or bare `postmaster` (RFC 5321 4.5.1; F20)."""
     local_part, at, domain = recipient.rpartition(b"@")
     if not at:
         return recipient.lower() == b"postmaster"
-    return local_part.lower() in ROLES and domain.decode("ascii", "replace") in configuration.local_domains
+    name = domain.decode("ascii", "replace")
+    role = local_part.lower()
+    return (role in ROLES and name in configuration.local_domains) or is_own_role(configuration, role, name)
 
 
 def named_postmaster(configuration: Configuration) -> bytes | None:

@@ -28,6 +28,8 @@ class Wanted:
     discarded: bool = False
     discard_reason: str = ""
     discard_rule_id: str = ""
+    # The recipient that was written to, where the address above is already what that stands for.
+    submitted_recipient: bytes = b""
 
 
 @dataclass(slots=True)
@@ -110,7 +112,7 @@ def _replaced(
     )
     for target in expanded.targets:
         one = replace(wanted, address=target, notify=notify, orcpt=orcpt)
-        submitted = wanted.address if target != wanted.address else b""
+        submitted = wanted.submitted_recipient or (wanted.address if target != wanted.address else b"")
         result.deliveries.append(_delivery(configuration, next_id, sender, one, quarantine, submitted))
 
 

@@ -72,6 +72,9 @@ def _resolve(configuration: Configuration, sender: bytes, recipient: bytes, quar
     relayed = configuration.relay_domains.get(domain)
     if relayed is not None:
         return Route(RouteKind.RELAY_DOMAIN, f"domain:{domain}", domain=domain, rule_id=relayed.id)
+    if is_own_role(configuration, local_part, domain):
+        # Sent on, it would come back (F20).
+        return _hold(f"no account, alias or external postmaster takes mail for {address.decode('ascii')}")
     if sender:
         from_address = key_of(sender)
         rule = configuration.sender_targets.match(from_address, _split(from_address)[1])
@@ -103,6 +106,9 @@ def examine(
     reports.append(_domain_report("relay_domain", relayed.id if relayed else "", domain, relayed is not None, taken))
     taken = taken or (f"{domain} is a relay domain" if relayed else "")
 
+    if is_own_role(configuration, _split(address)[0], domain):
+        taken = taken or f"{domain} is this gateway's own name"
+
     by_sender = configuration.sender_targets.match(from_address, _split(from_address)[1]) if sender else None
     reports += _rule_reports(
         configuration.relay_rules, RuleType.SENDER, by_sender, from_address, _split(from_address)[1], taken
@@ -115,17 +121,36 @@ def examine(
     return route, tuple(reports)
 
 
+def is_own_role(configuration: Configuration, local_part: bytes, domain: str) -> bool:
+    """Whether this is a role at the gateway's own hostname, which is ours though the hostname is no domain of ours."""
+    return local_part in _ROLES and domain == configuration.hostname and domain not in configuration.relay_domains
+
+
 def _split(address: bytes) -> tuple[bytes, str]:
     local_part, at, domain = address.rpartition(b"@")
     return (local_part, domain.decode("ascii", "backslashreplace")) if at else (address, "")
 
 
+def relay_hosts(configuration: Configuration) -> dict[str, RelayHost]:
+    """Every relay host by its destination; of several with one destination the first, the single one before rules."""
+    hosts = [configuration.relay_host] if configuration.relay_host is not None else []
+    hosts += [rule.relay_host for rule in configuration.relay_rules]
+    by_destination: dict[str, RelayHost] = {}
+    for host in hosts:
+        by_destination.setdefault(_destination(configuration, host), host)
+    return by_destination
+
+
 def _by_relay_host(configuration: Configuration, host: RelayHost, rule_id: str) -> Route:
+    return Route(RouteKind.RELAY_HOST, _destination(configuration, host), relay_host=host, rule_id=rule_id)
+
+
+def _destination(configuration: Configuration, host: RelayHost) -> str:
     destination = f"relay:{host.host}:{host.port}"
     if host.login and (host.host, host.port) in configuration.shared_relay_hosts:
         # A wrong password holds the mail of its own login, not of the others at that host.
         destination = f"{destination}:{quote(host.login, safe='@+')}"
-    return Route(RouteKind.RELAY_HOST, destination, relay_host=host, rule_id=rule_id)
+    return destination
 
 
 def _into_mailbox(
@@ -136,6 +161,10 @@ def _into_mailbox(
     mailbox = local.quarantine_mailbox if quarantine and local.quarantine_mailbox else local.mailbox
     if mailbox is None:
         return _hold(f"the local domain {local.domain} has no mailbox", local.id)
+    if address not in configuration.account_addresses:
+        # An alias may lead here, or the account was removed since: a mailbox of nobody would take the mail (F18).
+        reason = f"no account has the address {address.decode('utf-8', 'replace')}"
+        return Route(RouteKind.FAIL, "fail", rule_id=local.id, code=550, enhanced_code="5.1.1", reason=reason)
     return Route(RouteKind.MAILBOX, f"mailbox:{local.domain}", domain=local.domain, mailbox=mailbox, rule_id=local.id)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -99,6 +100,9 @@ class Attempts:
                 moved.append((route.destination, Job(job.message, deliveries)))
             elif route.kind is RouteKind.HOLD:
                 self._hold(configuration, route, message, deliveries)
+            elif route.kind is RouteKind.FAIL and (pause := self._catching_up(message)):
+                # Policy took it, so a newer configuration may well know the account.
+                self.give_back(destination, Job(message, deliveries), pause)
             elif len(deliveries) <= _AT_ONCE:
                 await self._try(configuration, route, message, deliveries)
             else:
@@ -113,14 +117,19 @@ class Attempts:
         strange = [each for each in job.deliveries if not each.submitted_recipient and not _ours(configuration, each)]
         if not strange:
             return job.deliveries
-        pause, patience = _CATCHING_UP if self._up_to_date() else _CUT_OFF
-        # (A clock that was set back must not keep it for ever.)
-        if abs(self._clock.now() - message.stored_at) >= patience:
+        pause = self._catching_up(message)
+        if not pause:
             return job.deliveries
         self.give_back(destination, Job(message, tuple(strange)), pause)
         log.info("domain_not_known_yet", queue_id=queue_id(message.id), recipients=len(strange))
         waiting = {each.id for each in strange}
         return tuple(each for each in job.deliveries if each.id not in waiting)
+
+    def _catching_up(self, message: QueuedMessage) -> int:
+        """How long to wait for a newer configuration before the message is looked at again; 0: it waited enough."""
+        pause, patience = _CATCHING_UP if self._up_to_date() else _CUT_OFF
+        # (A clock that was set back must not keep it for ever.)
+        return pause if abs(self._clock.now() - message.stored_at) < patience else 0
 
     def give_back(self, destination: str, job: Job, delay: int = 0) -> None:
         """Ends the lease without an attempt. Without a `delay` (microseconds) the job keeps its place in the order."""
@@ -194,7 +203,22 @@ class Attempts:
             raise
         if span is not None:
             _end(span, outcomes)
+        if outcomes[0].suspend_destination:
+            outcomes = self._unless_corrected(route, message, deliveries, outcomes)
         self._record(configuration, route, message, deliveries, outcomes, started_at)
+
+    def _unless_corrected(
+        self,
+        route: Route,
+        message: QueuedMessage,
+        deliveries: tuple[QueuedDelivery, ...],
+        outcomes: Sequence[Outcome],
+    ) -> Sequence[Outcome]:
+        """A login that was corrected while the old one was being refused is no reason to wait (F56)."""
+        newest = self._configuration()
+        if newest is None or route in [way for way, _ in _routes(newest, message, deliveries)]:
+            return outcomes
+        return [replace(outcome, suspend_destination="", counts=False) for outcome in outcomes]
 
     def _record(
         self,
@@ -316,7 +340,12 @@ def _routes(
 def _ours(configuration: Configuration, delivery: QueuedDelivery) -> bool:
     """Whether the recipient's domain is one of ours, as far as this configuration knows."""
     domain = domain_of(key_of(delivery.recipient))
-    return not domain or domain in configuration.local_domains or domain in configuration.relay_domains
+    return (
+        not domain
+        or domain in configuration.local_domains
+        or domain in configuration.relay_domains
+        or domain == configuration.hostname
+    )
 
 
 def _any_deferred(outcomes: Sequence[Outcome]) -> bool:

@@ -320,4 +320,5 @@ def _reported(
         remote_host=last.host,
         last_attempt_at=last.ended_at,
         will_retry_until=until,
+        submitted_recipient=row.submitted_recipient,  # type: ignore[attr-defined]
     )

@@ -160,6 +160,7 @@ def _reported(
         text=outcome.text,
         remote_host=outcome.host,
         last_attempt_at=circumstances.now,
+        submitted_recipient=delivery.submitted_recipient,
     )
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
 from services.relay.clock import MICROSECONDS, Clock
-from services.relay.configuration.model import Configuration
+from services.relay.configuration.model import Configuration, RelayHost
 from services.relay.queue import rerouting
 from services.relay.queue.claiming import wake_held_by_route
 from services.relay.queue.database import Database, QueueError
 from services.relay.queue.destinations import Suspension, resume, suspend, suspensions
-from services.relay.routing.rules import resolve
+from services.relay.routing.rules import relay_hosts, resolve
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +42,8 @@ class Suspensions:
         self._changes: asyncio.Queue[Suspension | Configuration] = asyncio.Queue()
         # The database did not answer the last time.
         self._unknown = False
+        # By destination, as the configuration before had them; None: there was none before.
+        self._relay_hosts: dict[str, RelayHost] | None = None
 
     def __contains__(self, destination: str) -> bool:
         if not self._known:
@@ -126,9 +128,32 @@ class Suspensions:
         old = [name for name, each in self._known.items() if each.by == BY_OURSELVES and name not in self._unwritten]
         for name in old:
             await self.resume(name)
+        await self._try_at_once(configuration, old)
         await self._reroute(configuration)
         if self.on_change is not None:
             self.on_change()
+
+    async def _try_at_once(self, configuration: Configuration, suspended: Sequence[str]) -> None:
+        """Mail that waits for a relay host whose settings were corrected goes at once, without its schedule (F56).
+
+        It may have been refused for a wrong password, or deferred for a certificate. The first configuration after a
+        start may be the corrected one: then the suspension alone tells that something was wrong.
+        """
+        before, self._relay_hosts = self._relay_hosts, relay_hosts(configuration)
+        for name, host in self._relay_hosts.items():
+            corrected = name in suspended if before is None else before.get(name) not in (None, host)
+            if not corrected:
+                continue
+            after: int | None = 0
+            count = 0
+            while after is not None:
+                now, start = self._clock.now(), after
+                due = await self._database.write(
+                    lambda connection: rerouting.make_due(connection, name, start, _BATCH, now)  # noqa: B023
+                )
+                count, after = count + due.count, due.after
+            if count:
+                log.info("mail_due_at_once", destination=name, deliveries=count, revision=configuration.revision)
 
     async def _reroute(self, configuration: Configuration) -> None:
         """What waits for a destination that is suspended, or dead, would not learn of its new route by an attempt."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pytest
+
 from services.relay.configuration.model import Alias, Configuration, LocalDomain
 from services.relay.routing.aliases import MAX_ADDRESSES, MAX_DEPTH, Expanded, expand, expand_one, postmasters
 
@@ -54,6 +56,17 @@ def test_an_alias_that_names_itself_keeps_a_copy_where_there_is_an_account() -> 
     with_account = configuration(forwards, accounts=(b"anna@local.test",))
     assert targets(b"anna@local.test", with_account) == (b"anna@local.test", b"anna@far.test")
     assert targets(b"anna@local.test", configuration(forwards)) == (b"anna@far.test",)
+
+
+@pytest.mark.parametrize("role", [b"postmaster", b"mailer-daemon", b"POSTMASTER"])
+def test_f20_the_roles_at_our_own_hostname_are_ours(role: bytes) -> None:
+    """F20: they stand for the external postmasters, else for whom the bare postmaster does"""
+    address = role + b"@gw.test"
+    assert targets(address, configuration(external=(b"chief@far.test",))) == (b"chief@far.test",)
+    alias = configuration({b"postmaster@local.test": (b"anna@far.test",)})
+    assert targets(address, alias) == (b"anna@far.test",)
+    assert targets(address, configuration(accounts=(b"postmaster@local.test",))) == (b"postmaster@local.test",)
+    assert targets(address, configuration()) == (address,)
 
 
 def test_loops_end() -> None:

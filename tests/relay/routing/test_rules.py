@@ -87,7 +87,30 @@ def test_a_recipient_rule_beats_every_sender_rule() -> None:
 def test_a_recipient_rule_takes_mail_for_a_local_domain_too() -> None:
     configured = configuration(to_recipient("r", "ann@local.test"))
     assert route(configured, b"x@example.net", b"Ann@local.test").rule_id == "r"
+    configured = replace(configured, account_addresses=frozenset((b"bob@local.test",)))
     assert route(configured, b"x@example.net", b"bob@local.test").kind is RouteKind.MAILBOX
+
+
+def test_f18_nobodys_address_at_a_local_domain_fails() -> None:
+    """F18: an alias may lead there; a mailbox of nobody would take the mail"""
+    found = route(configuration(), b"x@example.net", b"ghost@local.test")
+    assert (found.kind, found.code, found.enhanced_code) == (RouteKind.FAIL, 550, "5.1.1")
+    assert route(configuration(), b"x@example.net", b"ghost@local.test", quarantine=True).kind is RouteKind.FAIL
+
+
+@pytest.mark.parametrize("role", [b"postmaster", b"mailer-daemon", b"Postmaster"])
+@pytest.mark.parametrize("relay_host", [None, RelayHost("smart.test")])
+def test_f20_a_role_at_our_own_hostname_never_goes_out(role: bytes, relay_host: RelayHost | None) -> None:
+    """F20: sent on, it would come back until it has had too many hops"""
+    configured = configuration(relay_host=relay_host)
+    found = route(configured, b"", role + b"@mx.posthouse.test")
+    assert found.kind is RouteKind.HOLD
+    _, rules = examine(configured, b"", role + b"@mx.posthouse.test", quarantine=False)
+    assert not any(rule.won for rule in rules)
+    assert route(configured, b"", b"joe@mx.posthouse.test").kind is not RouteKind.HOLD
+    # A relay domain's own server has its own postmaster.
+    relayed = replace(configured, relay_domains={"mx.posthouse.test": RelayDomain("d", "mx.posthouse.test")})
+    assert route(relayed, b"", role + b"@mx.posthouse.test").kind is RouteKind.RELAY_DOMAIN
 
 
 def test_an_address_beats_a_domain_and_then_position_decides() -> None:

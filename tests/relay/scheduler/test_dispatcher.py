@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from services.relay.clock import MICROSECONDS
-from services.relay.configuration.model import Alias, Configuration, LocalDomain, Mailbox, MailboxKind, RelayHost
+from services.relay.configuration.model import (
+    Alias,
+    Configuration,
+    LocalDomain,
+    Mailbox,
+    MailboxKind,
+    RelayHost,
+    RelayHostAuth,
+)
 from services.relay.intake.intake import Result
 from services.relay.model.attempt import Outcome, OutgoingRecipient
 from services.relay.model.states import FOREVER, State
@@ -93,7 +101,12 @@ async def test_the_route_is_resolved_anew_at_each_attempt(database_url: str, tmp
 async def test_mail_that_no_route_takes_waits_for_another_configuration(database_url: str, tmp_path: Path) -> None:
     without = Configuration(1, "gw.test", local_domains={"local.test": LocalDomain("d1", "local.test", None)})
     mailbox = Mailbox(MailboxKind.SMTP, "store.test", 25)
-    with_one = Configuration(2, "gw.test", local_domains={"local.test": LocalDomain("d1", "local.test", mailbox)})
+    with_one = Configuration(
+        2,
+        "gw.test",
+        local_domains={"local.test": LocalDomain("d1", "local.test", mailbox)},
+        account_addresses=frozenset((b"u@local.test",)),
+    )
     async with WholeRelay(database_url, tmp_path, without) as relay:
         ack = await relay.submit(b"u@local.test")
         while (row := (await relay.message(ack.queue_id)).deliveries[0]).lease_owner is not None:
@@ -112,21 +125,22 @@ async def test_held_mail_goes_to_those_whom_its_address_stands_for_as_soon_as_th
     mailbox = Mailbox(MailboxKind.SMTP, "store.test", 25)
     domains = {"local.test": LocalDomain("d1", "local.test", mailbox)}
     named = (b"chief@far.test", b"postmaster@local.test")
-    async with WholeRelay(database_url, tmp_path, Configuration(1, "gw.test", local_domains=domains)) as relay:
+    first = Configuration(1, "gw.test", local_domains=domains, account_addresses=frozenset((b"u@local.test",)))
+    async with WholeRelay(database_url, tmp_path, first) as relay:
         roles = (b"postmaster@local.test", b"mailer-daemon@local.test")
         ack = await relay.submit(*roles, Wanted(b"u@local.test"), sender=b"b@sender.test", envelope_id=b"e1")
         await relay.settled(1)
         # Whom one of these stands for would be held again: it stays where it is, and nobody gets it twice.
-        relay.configure(Configuration(2, "gw.test", local_domains=domains, external_postmasters=named))
+        relay.configure(replace(first, revision=2, external_postmasters=named))
         async with asyncio.timeout(60):
             while await relay.rows("SELECT count(*) FROM attempts") < [(4,)]:
                 await relay.committed()
         assert relay.transport.ended[1:] == []
         aliases = {roles[1]: Alias("a1", roles[1], (b"x@one.test",))}
-        relay.configure(Configuration(3, "gw.test", local_domains=domains, aliases=aliases))
+        relay.configure(replace(first, revision=3, aliases=aliases))
         await relay.settled(2)
         external = (b"chief@far.test", b"deputy@far.test")
-        relay.configure(Configuration(4, "gw.test", local_domains=domains, external_postmasters=external))
+        relay.configure(replace(first, revision=4, external_postmasters=external))
         await relay.settled(3)
         assert [(one.sender, one.recipients, one.content) for one in relay.transport.ended[1:]] == [
             (b"b@sender.test", (b"x@one.test",), CONTENT),
@@ -307,6 +321,114 @@ async def test_a_refused_login_suspends_and_a_new_configuration_resumes(database
         await relay.settled(3)
         assert await relay.states(ack.queue_id) == {b"u@one.test": State.DELIVERED}
         assert await relay.states(second.queue_id) == {b"v@one.test": State.DELIVERED}
+
+
+WRONG_LOGIN = Configuration(1, "gw.test", relay_host=RelayHost("smart.test", auth=RelayHostAuth("anna", "wrong")))
+RIGHT_LOGIN = Configuration(3, "gw.test", relay_host=RelayHost("smart.test", auth=RelayHostAuth("anna", "right")))
+
+
+def login_refused(recipient: OutgoingRecipient) -> Outcome:
+    return replace(deferred(recipient), code=535, suspend_destination="relay:smart.test:25")
+
+
+async def test_f56_mail_that_was_refused_for_a_password_goes_at_once_when_that_is_corrected(
+    database_url: str, tmp_path: Path
+) -> None:
+    """F56: by its own schedule it would wait for minutes, as it does while something else is changed"""
+    transport = ScriptedTransport({b"u@one.test": [login_refused, delivered]})
+    async with WholeRelay(database_url, tmp_path, WRONG_LOGIN, transport) as relay:
+        ack = await relay.submit(b"u@one.test")
+        await relay.settled(1)
+        relay.configure(replace(WRONG_LOGIN, revision=2, max_hops=30))
+        relay.configure(RIGHT_LOGIN)
+        await relay.settled(2)
+        assert [each.revision for each in transport.ended] == [1, 3]
+        assert await relay.states(ack.queue_id) == {b"u@one.test": State.DELIVERED}
+
+
+async def test_f56_a_password_that_was_corrected_while_relay_did_not_run(database_url: str, tmp_path: Path) -> None:
+    transport = ScriptedTransport({b"u@one.test": [login_refused]})
+    async with WholeRelay(database_url, tmp_path, WRONG_LOGIN, transport) as relay:
+        ack = await relay.submit(b"u@one.test")
+        await relay.settled(1)
+        # The suspension is written down.
+        await relay.relay.suspensions.suspend(Suspension("relay:smart.test:25", FOREVER, "relay"))
+        now = relay.clock
+    async with WholeRelay(database_url, tmp_path, RIGHT_LOGIN, clock=now) as relay:
+        await relay.settled(1)
+        assert await relay.states(ack.queue_id) == {b"u@one.test": State.DELIVERED}
+
+
+async def test_f56_a_password_that_is_corrected_while_the_old_one_is_refused(database_url: str, tmp_path: Path) -> None:
+    gate = asyncio.Event()
+    transport = ScriptedTransport({b"u@one.test": [login_refused, delivered]}, gates={b"u@one.test": gate})
+    async with WholeRelay(database_url, tmp_path, WRONG_LOGIN, transport) as relay:
+        ack = await relay.submit(b"u@one.test")
+        await transport.until_begun(1)
+        relay.configure(RIGHT_LOGIN)
+        gate.set()
+        await relay.settled(2)
+        assert await relay.states(ack.queue_id) == {b"u@one.test": State.DELIVERED}
+
+
+async def test_f18_mail_for_an_account_that_is_removed_bounces(database_url: str, tmp_path: Path) -> None:
+    """F18: it does not go into a mailbox of nobody"""
+    with_account = Configuration(
+        1,
+        "gw.test",
+        local_domains={"local.test": LocalDomain("l", "local.test", Mailbox(MailboxKind.SMTP, "127.0.0.1", 25))},
+        account_addresses=frozenset((b"anna@local.test",)),
+    )
+    transport = ScriptedTransport({b"anna@local.test": [deferred, failed]})
+    async with WholeRelay(database_url, tmp_path, with_account, transport) as relay:
+        ack = await relay.submit(b"anna@local.test")
+        await relay.settled(1)
+        relay.configure(replace(with_account, revision=2, account_addresses=frozenset()))
+        # By then a newer configuration would have come.
+        await relay.after(400)
+        # The report on it.
+        await transport.until(lambda: bool(transport.to(b"a@sender.test")))
+        await relay.committed()
+        assert await relay.states(ack.queue_id) == {b"anna@local.test": State.BOUNCED}
+        assert [each.destination for each in transport.to(b"anna@local.test")] == ["mailbox:local.test", "fail"]
+
+
+async def test_f18_an_account_that_relay_does_not_know_yet_is_waited_for(database_url: str, tmp_path: Path) -> None:
+    """Policy took the recipient, so its configuration may be a moment ahead."""
+    without = Configuration(
+        1,
+        "gw.test",
+        local_domains={"local.test": LocalDomain("l", "local.test", Mailbox(MailboxKind.SMTP, "127.0.0.1", 25))},
+    )
+    async with WholeRelay(database_url, tmp_path, without) as relay:
+        ack = await relay.submit(b"anna@local.test")
+        await relay.given_back(1)
+        relay.configure(replace(without, revision=2, account_addresses=frozenset((b"anna@local.test",))))
+        await relay.after(1)
+        await relay.settled(1)
+        assert await relay.states(ack.queue_id) == {b"anna@local.test": State.DELIVERED}
+
+
+async def test_f22_a_report_names_the_address_that_was_written_to(database_url: str, tmp_path: Path) -> None:
+    """F22: not by a word or a field where the alias leads; the timeline has it"""
+    private = (b"anna@private.test", b"bob@private.test")
+    configuration = Configuration(1, "gw.test", aliases={b"info@local.test": Alias("a", b"info@local.test", private)})
+
+    def refused(recipient: OutgoingRecipient) -> Outcome:
+        text = f"5.1.1 <{recipient.address.decode()}>: no such user at private.test"
+        return replace(failed(recipient), text=text, host="mx.private.test", address="192.0.2.1", port=25)
+
+    transport = ScriptedTransport({address: [refused] for address in private})
+    async with WholeRelay(database_url, tmp_path, configuration, transport) as relay:
+        ack = await relay.submit(b"info@local.test", b"u@one.test")
+        await transport.until(lambda: bool(transport.to(b"a@sender.test")))
+        await relay.committed()
+        for report in transport.to(b"a@sender.test"):
+            assert b"private" not in report.content
+            assert report.content.count(b"Final-Recipient: rfc822; info@local.test\r\n") == 1
+            assert b"Status: 5.1.1\r\n" in report.content
+        replies = [row.last_reply for row in (await relay.message(ack.queue_id)).deliveries]
+        assert any("no such user at private.test" in text for text in replies)
 
 
 async def test_a_content_that_was_damaged_is_put_aside_and_the_rest_goes_on(database_url: str, tmp_path: Path) -> None:
