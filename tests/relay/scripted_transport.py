@@ -47,6 +47,8 @@ class ScriptedTransport:
     capacities: dict[str, int] = field(default_factory=dict)
     # Recipients whose transactions wait here until the event is set.
     gates: dict[bytes, asyncio.Event] = field(default_factory=dict)
+    # Seconds until a dead destination is tried again.
+    probes: dict[str, float] = field(default_factory=dict)
     begun: list[Transaction] = field(default_factory=list)
     ended: list[Transaction] = field(default_factory=list)
     most_at_once: dict[str, int] = field(default_factory=dict)
@@ -84,6 +86,9 @@ class ScriptedTransport:
 
     def capacity(self, destination: str, _: Configuration) -> int:
         return self.capacities.get(destination, 20)
+
+    def probe_in(self, destination: str) -> float:
+        return self.probes.get(destination, 0.0)
 
     async def close(self, grace_seconds: float) -> None:
         return

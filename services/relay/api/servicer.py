@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any, NoReturn, Protocol
 
 import grpc
@@ -14,7 +15,7 @@ from posthouse.relay.v1 import relay_pb2_grpc
 from services.relay.api.operator import Operator
 from services.relay.api.wire import filters, routes, submissions, views
 from services.relay.api.wire.fields import clean, microseconds
-from services.relay.clock import Clock
+from services.relay.clock import MICROSECONDS, Clock
 from services.relay.configuration.model import Configuration, RelayHost
 from services.relay.delivery.relay_host_check import Step
 from services.relay.delivery.targets.explain import RouteExplanation
@@ -24,7 +25,7 @@ from services.relay.model.message import message_id
 from services.relay.model.states import FOREVER
 from services.relay.queue import destinations, reading
 from services.relay.queue.database import Database, QueueError
-from services.relay.queue.destinations import Suspension
+from services.relay.queue.destinations import DestinationView, Suspension
 from services.relay.queue.filters import MessageFilter
 from services.relay.queue.reading import Page, Position
 from services.relay.routing.aliases import expand_one
@@ -63,6 +64,10 @@ class Explainer(Protocol):
     async def explain(self, configuration: Configuration, sender: bytes, recipient: bytes) -> RouteExplanation: ...
 
     def test_relay_host(self, relay_host: RelayHost, hostname: str) -> AsyncIterator[Step]: ...
+
+    def probe_in(self, destination: str) -> float:
+        """Seconds until a destination that counts as dead is tried again, whatever is due there; 0 for any other."""
+        ...
 
 
 class RelayServicer(relay_pb2_grpc.RelayServicer):
@@ -214,7 +219,7 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
         except QueueError as error:
             await _unavailable(context, error)
         return pb.ListDestinationsResponse(
-            destinations=[views.destination(each) for each in found], next_page_token=token
+            destinations=[views.destination(self._as_tried(each, now)) for each in found], next_page_token=token
         )
 
     async def SuspendDestination(  # noqa: N802
@@ -312,7 +317,16 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
             await _unavailable(context, error)
         if found is None:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no such destination")
-        return views.destination(found)
+        return views.destination(self._as_tried(found, now))
+
+    def _as_tried(self, view: DestinationView, now: int) -> DestinationView:
+        """What is due at a dead destination waits for its next try, and is shown so (F65)."""
+        seconds = self._explainer.probe_in(view.name)
+        if not seconds:
+            return view
+        probe_at = now + int(seconds * MICROSECONDS)
+        due_at = probe_at if view.active else max(view.next_due_at or probe_at, probe_at)
+        return replace(view, active=0, deferred=view.deferred + view.active, next_due_at=due_at)
 
     async def _configured(self, context: _Context) -> Configuration:
         configuration = self._configuration()

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from libs.smtp.value import value
 from services.relay.configuration.model import Configuration
+from services.relay.delivery.concurrency import Window
 from services.relay.delivery.smtp.message import PreparedMessage
 from services.relay.delivery.smtp.opening import Reacher
 from services.relay.delivery.smtp.pool import Pool
@@ -20,6 +21,7 @@ from services.relay.delivery.targets.options import DeliveryOptions
 from services.relay.model.attempt import Outcome, OutgoingRecipient, Result, Route, RouteKind
 from services.relay.model.outcome import NOBODY, Peer, Verdict, by_operators_own_host, deferred, of_recipient
 
+_SERVICE_CLOSES = 421
 _UNREACHED = deferred(451, "4.4.1", "no mail server could be reached")
 _TOO_MANY = replace(deferred(452, "4.5.3", "the server takes fewer recipients in one transaction"), too_many=True)
 
@@ -51,8 +53,10 @@ class Attempt:
         route: Route,
         message: PreparedMessage,
         recipients: Sequence[OutgoingRecipient],
+        window: Window,
     ) -> None:
         self._means = means
+        self._window = window
         self._configuration = configuration
         self._route = route
         self._message = message
@@ -77,6 +81,9 @@ class Attempt:
         )
         # A server took part, or it is known that there never will be one: nothing speaks against more of the same.
         self.reached = False
+        # A server was there and refused the session, or none could be connected to.
+        self._refused_session = False
+        self._unconnected = False
 
     async def run(self) -> list[Outcome]:
         tried: set[tuple[str, int]] = set()
@@ -160,7 +167,11 @@ class Attempt:
         everybody = len(indexes) == len(self._recipients)
         recipients = self._recipients if everybody else [self._recipients[index] for index in indexes]
         transaction = Transaction(session, self._message, recipients, means.options.timeouts)
-        await transaction.run()
+        self._window.sessions += 1
+        try:
+            await transaction.run()
+        finally:
+            self._window.sessions -= 1
         if everybody:
             self._verdicts = transaction.verdicts
             self._peers = [session.peer] * len(indexes)
@@ -170,6 +181,8 @@ class Attempt:
         if transaction.failure is not None and not transaction.stale:
             self._failure, self._failed_at = transaction.failure, session.peer
         self.reached = self.reached or transaction.alive
+        if not transaction.alive and transaction.failure is not None and transaction.failure.code == _SERVICE_CLOSES:
+            self._refused_session = True
         if transaction.recipient_limit:
             means.recipient_limits.remember(session.endpoint, transaction.recipient_limit)
         if transaction.address_refused:
@@ -218,9 +231,21 @@ class Attempt:
     def _note(self, error: HostFailedError) -> None:
         """The reason that is given if nothing better comes: the last, but a loop behind a host that is only away."""
         self._looped = error.is_ourselves
+        if not error.verdict.own:
+            self._refused_session = True
+        elif error.verdict.code == 0 and not error.silent:
+            self._unconnected = True
         if error.is_ourselves and self._failure is not None:
             return
         self._failure, self._failed_at = error.verdict, error.peer
+
+    @property
+    def turned_away(self) -> bool:
+        """Whether a server took no more connections only because others of ours are open or being opened (F47)."""
+        if self.reached or self._looped:
+            return False
+        others_run = self._window.running > 1
+        return (self._refused_session and others_run) or (self._unconnected and self._window.sessions > 0)
 
     def _outcomes(self) -> list[Outcome]:
         is_relay_host = self._route.kind is RouteKind.RELAY_HOST

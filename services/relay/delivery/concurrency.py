@@ -10,6 +10,7 @@ _INITIAL = 5
 _DEAD_AFTER = 5
 _FIRST_PROBE_SECONDS = 5.0
 _LONGEST_PROBE_SECONDS = 60.0
+_CEILING_SECONDS = 60.0
 _DESTINATION_LIMIT = 20_000
 _HOST_LIMIT = 20_000
 _FIRST_RETRY_SECONDS = 30.0
@@ -31,6 +32,11 @@ class Window:
     running: int = 0
     next_probe: float = 0.0
     probe_seconds: float = _FIRST_PROBE_SECONDS
+    # Transactions that have a session with a server of the destination.
+    sessions: int = 0
+    # How many the servers take at once, as they showed; 0 when that is not known (any more).
+    ceiling: int = 0
+    ceiling_ends: float = 0.0
 
     @property
     def dead(self) -> bool:
@@ -40,7 +46,13 @@ class Window:
         """Transactions that may run at once; 0 only while a dead destination waits for its next probe."""
         if self.dead:
             return 1 if self.running or now >= self.next_probe else 0
+        if self.ceiling and now >= self.ceiling_ends:
+            self.ceiling = 0
         return max(1, min(self.limit, maximum))
+
+    def probe_in(self, now: float) -> float:
+        """Seconds until a dead destination is tried again; 0 when nothing waits for that."""
+        return max(0.0, self.next_probe - now) if self.dead and not self.running else 0.0
 
     def succeeded(self, maximum: int) -> None:
         """A server took part in a transaction, whatever became of the message."""
@@ -48,17 +60,26 @@ class Window:
             self.limit = _INITIAL
         self.failures = 0
         self.probe_seconds = _FIRST_PROBE_SECONDS
-        self.limit = min(max(maximum, 1), self.limit + 1)
+        self.limit = min(max(maximum, 1), self.limit + 1, self.ceiling or self.limit + 1)
 
-    def failed(self, now: float) -> None:
-        """No server could be reached, or all closed the door."""
+    def turned_away(self, now: float) -> None:
+        """A server refused one more connection while others are open: it takes no more at once (F47).
+
+        It is held to that for a while; then one more is tried.
+        """
+        self.ceiling = max(1, self.sessions or self.limit // 2)
+        self.ceiling_ends = now + _CEILING_SECONDS
+        self.limit = min(self.limit, self.ceiling)
+
+    def failed(self, now: float, longest_probe: float = _LONGEST_PROBE_SECONDS) -> None:
+        """No server could be reached, or all closed the door. `longest_probe`: seconds between two tries at most."""
         was_dead = self.dead
         self.failures += 1
         self.limit = max(1, self.limit // 2)
         if self.dead:
             if was_dead:
                 self.probe_seconds = min(_LONGEST_PROBE_SECONDS, self.probe_seconds * 2)
-            self.next_probe = now + self.probe_seconds
+            self.next_probe = now + min(self.probe_seconds, longest_probe)
 
 
 class Windows:
@@ -76,6 +97,10 @@ class Windows:
         else:
             self._windows.move_to_end(destination)
         return window
+
+    def known(self, destination: str) -> Window | None:
+        """None for a destination to which nothing was sent of late."""
+        return self._windows.get(destination)
 
     def _forget(self) -> None:
         for destination, window in self._windows.items():

@@ -21,6 +21,7 @@ _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_+=.@~")
 # A file name has at most 255 octets.
 _NAME_LIMIT = 200
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def mailbox_directory(template: str, recipient: bytes) -> Path:
@@ -47,17 +48,25 @@ def mailbox_directory(template: str, recipient: bytes) -> Path:
     return Path("".join(parts))
 
 
+def mailbox_root(template: str) -> Path:
+    """The directory that the operator named: the template up to its first placeholder."""
+    first = min((at for at in (template.find("{domain}"), template.find("{local_part}")) if at >= 0), default=-1)
+    return Path(template if first < 0 else template[:first].rpartition("/")[0] or "/")
+
+
 def store(template: str, sender: bytes, recipient: bytes, content: bytes) -> Verdict:
     """Writes the message durably. Blocking; to be called in a thread.
 
     The file gets Return-Path and Delivered-To in front (RFC 5321 4.4) and lines that end in LF, as everything that
     reads Maildirs expects. Every failure is temporary: what is wrong is on our side.
     """
-    directory = mailbox_directory(template, recipient)
+    root, directory = mailbox_root(template), mailbox_directory(template, recipient)
     head = b"Return-Path: <%b>\r\nDelivered-To: %b\r\n" % (sender, recipient)
     text = (head + content).replace(b"\r\n", b"\n")
     try:
-        _write(directory, text if text.endswith(b"\n") else text + b"\n")
+        _write(root, directory.relative_to(root), text if text.endswith(b"\n") else text + b"\n")
+    except LeadsOutError:
+        return deferred(451, "4.3.5", "mailbox: a symbolic link leads out of the mailboxes' directory")
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else "cannot be written"
         if error.errno in _FULL:
@@ -82,39 +91,57 @@ def _component(part: bytes) -> str:
     return encoded or "%"
 
 
-def _write(directory: Path, text: bytes) -> None:
-    temporary, fresh = directory / "tmp", directory / "new"
-    # Each by itself: what copies or cleans a tree may leave out a directory that is empty.
-    if not (fresh.is_dir() and temporary.is_dir()):
-        for folder in (temporary, fresh, directory / "cur"):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _sync_directory(directory)
-        _sync_directory(directory.parent)
-    name = _unique_name()
-    partial = temporary / name
-    try:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+class LeadsOutError(Exception):
+    """A symbolic link below the root leads out of it."""
+
+
+def _write(root: Path, directory: Path, text: bytes) -> None:
+    """`directory` is relative to the root, which is made if need be. Raises OSError, LeadsOutError."""
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        temporary, fresh, _ = (_opened(root, directory / name, stack) for name in ("tmp", "new", "cur"))
+        name = _unique_name()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            view = memoryview(text)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        partial.rename(fresh / name)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise
-    _sync_directory(fresh)
+            descriptor = os.open(name, flags, 0o600, dir_fd=temporary)
+            try:
+                view = memoryview(text)
+                while view:
+                    view = view[os.write(descriptor, view) :]
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            os.rename(name, name, src_dir_fd=temporary, dst_dir_fd=fresh)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=temporary)
+            raise
+        os.fsync(fresh)
 
 
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _opened(root: Path, directory: Path, stack: contextlib.ExitStack) -> int:
+    """A descriptor of the directory, which is made if need be; it is closed with the stack.
+
+    Links below the root may lead from one place there to another. The way is walked by descriptors and without links,
+    so that a link which is put there meanwhile is not followed either.
+    """
+    real_root = Path(os.path.realpath(root))
+    real = Path(os.path.realpath(root / directory))
+    if not real.is_relative_to(real_root):
+        raise LeadsOutError
+    descriptor = os.open(real_root, _DIRECTORY)
+    stack.callback(os.close, descriptor)
+    for part in real.relative_to(real_root).parts:
+        parent = descriptor
+        try:
+            descriptor = os.open(part, _DIRECTORY, dir_fd=parent)
+        except FileNotFoundError:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(part, 0o700, dir_fd=parent)
+            os.fsync(parent)
+            descriptor = os.open(part, _DIRECTORY, dir_fd=parent)
+        stack.callback(os.close, descriptor)
+    return descriptor
 
 
 def _unique_name() -> str:

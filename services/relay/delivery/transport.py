@@ -35,6 +35,8 @@ from services.relay.model.outcome import Verdict, deferred, of_recipient
 
 # What a step of a relay host's test may take: somebody is waiting.
 _TEST_SECONDS = 20.0
+# Of the first interval of the retry schedule, the longest time between two tries of a dead destination.
+_PROBE_SHARE = 0.1
 
 log = structlog.get_logger(__name__)
 
@@ -124,6 +126,11 @@ class MailTransport:
         maximum = configuration.queue.max_concurrency_per_destination
         return self._windows.of(destination).capacity(self._clock(), maximum)
 
+    def probe_in(self, destination: str) -> float:
+        """Seconds until a destination that counts as dead is tried again; 0 for any other."""
+        window = self._windows.known(destination)
+        return window.probe_in(self._clock()) if window is not None else 0.0
+
     async def explain(self, configuration: Configuration, sender: bytes, recipient: bytes) -> RouteExplanation:
         """The route that mail from `sender` to `recipient` (aliases expanded) would take now, and why."""
         return await self._explainer.explain(configuration, sender, recipient)
@@ -149,8 +156,12 @@ class MailTransport:
         prepared: PreparedMessage,
         recipients: Sequence[OutgoingRecipient],
     ) -> list[Outcome]:
-        attempt = Attempt(self._means, configuration, route, prepared, recipients)
+        attempt = Attempt(self._means, configuration, route, prepared, recipients, window)
         outcomes = await attempt.run()
+        if attempt.turned_away:
+            # The message goes back at once, and waits for a connection that is open: it was no try.
+            window.turned_away(self._clock())
+            return [replace(outcome, counts=False) for outcome in outcomes]
         self._heed(window, configuration, reached=attempt.reached)
         return outcomes
 
@@ -158,7 +169,8 @@ class MailTransport:
         if reached:
             window.succeeded(configuration.queue.max_concurrency_per_destination)
         else:
-            window.failed(self._clock())
+            # A retry is late by no more than a tenth of the schedule's first interval (F65).
+            window.failed(self._clock(), configuration.queue.first_retry * _PROBE_SHARE)
 
     async def _store(
         self, path: str, message: OutgoingMessage, recipients: Sequence[OutgoingRecipient]

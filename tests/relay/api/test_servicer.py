@@ -414,6 +414,20 @@ async def test_destinations_with_counts_suspended_and_resumed(
     assert whole.state == pb.DELIVERY_STATE_DELIVERED
 
 
+async def test_f65_what_is_due_at_a_dead_destination_is_shown_as_deferred(
+    relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
+) -> None:
+    """F65: it was shown as active, and overdue"""
+    relay.transport.capacities["domain:dead.test"] = 0
+    relay.transport.probes["domain:dead.test"] = 20.0
+    await put(stub, b"u@dead.test")
+    await relay.given_back(1)
+    before = relay.clock.now()
+    (listed,) = (await stub.ListDestinations(pb.ListDestinationsRequest())).destinations
+    assert (listed.name, listed.active, listed.deferred) == ("domain:dead.test", 0, 1)
+    assert before + 20_000_000 <= listed.next_due_at.ToMicroseconds() <= relay.clock.now() + 20_000_000
+
+
 async def test_a_suspension_with_an_end_ends(relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub) -> None:
     until = Timestamp(seconds=relay.clock.now() // 1_000_000 + 600)
     await stub.SuspendDestination(pb.SuspendDestinationRequest(name="domain:one.test", until=until, actor="anna"))

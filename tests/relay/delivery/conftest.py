@@ -66,8 +66,13 @@ class Gateway:
     def by_relay_host(self, sink: SmtpSink, *, auth: RelayHostAuth | None = None, host: str = "", **more: bool) -> None:
         self.configuration_is(relay_host=RelayHost(host or sink.host, sink.port, auth=auth, **more))
 
-    def into_mailbox(self, domain: str, mailbox: Mailbox) -> None:
-        self.configuration_is(local_domains={domain: LocalDomain("l", domain, mailbox)})
+    def into_mailbox(self, domain: str, mailbox: Mailbox, *more_names: str) -> None:
+        """A local domain with a few accounts."""
+        names = ("bob", "eve", "zoe", "ghost", *more_names)
+        self.configuration_is(
+            local_domains={domain: LocalDomain("l", domain, mailbox)},
+            account_addresses=frozenset(f"{name}@{domain}".encode() for name in names),
+        )
 
     def route(self, sender: bytes, recipient: bytes) -> Route:
         return resolve(self.configuration, sender, recipient, quarantine=False)

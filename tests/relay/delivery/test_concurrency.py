@@ -59,6 +59,36 @@ def test_a_probe_under_way_is_the_only_one_and_its_success_opens_the_window() ->
     assert window.capacity(2, 20) == 3
 
 
+def test_f47_a_server_that_turns_connections_away_is_held_to_what_it_takes_for_a_while() -> None:
+    window = Window()
+    window.sessions = 2
+    window.turned_away(100)
+    assert window.capacity(100, 20) == 2
+    for _ in range(9):
+        window.succeeded(20)
+    assert window.capacity(159, 20) == 2
+    assert window.capacity(160, 20) == 2
+    # One more is tried, and not as many as it had successes.
+    window.succeeded(20)
+    assert window.capacity(160, 20) == 3
+    window.sessions = 0
+    window.turned_away(200)
+    assert window.capacity(200, 20) == 1
+
+
+def test_f65_a_dead_destination_is_probed_as_often_as_its_retry_schedule_wants() -> None:
+    window = Window()
+    for _ in range(8):
+        window.failed(100, 0.3)
+    assert window.next_probe == 100.3
+    assert round(window.probe_in(100), 6) == 0.3
+    window.running = 1
+    assert window.probe_in(100) == 0
+    window.running = 0
+    window.succeeded(20)
+    assert window.probe_in(100) == 0
+
+
 def test_destinations_are_bounded_and_running_ones_are_kept() -> None:
     windows = Windows()
     first = windows.of("domain:first.test")

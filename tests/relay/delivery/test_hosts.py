@@ -9,7 +9,7 @@ import pytest
 
 from services.relay.configuration.model import Mailbox, MailboxKind, RelayDomain, Resolvers
 from services.relay.delivery import DeliveryOptions, own_addresses
-from services.relay.model.attempt import Result, RouteKind
+from services.relay.model.attempt import Outcome, Result, RouteKind
 from tests.peers.dns import DnsServer
 from tests.peers.dns_misbehaviour import Behaviour
 from tests.peers.ports import free_address
@@ -381,3 +381,50 @@ async def test_a_dead_destination_is_probed_and_opens_again(gateway: Gateway, mx
     sink.start()
     await gateway.deliver_one()
     assert gateway.transport.capacity("domain:example.net", gateway.configuration) >= 5
+
+
+# Servers that take few connections at once (F47)
+
+
+async def test_f47_a_message_that_is_turned_away_goes_back_at_once(gateway: Gateway, smtp_sink: SmtpSink) -> None:
+    """F47: the relay host takes two connections and greets every other with 421; 60 messages"""
+    limit = 2
+
+    def too_many(_: bytes) -> bool:
+        return sum(session.ending is None for session in smtp_sink.sessions) > limit
+
+    smtp_sink.on(Stage.CONNECT, reply("421 4.7.0 Too many connections"), Close(), when=too_many)
+    gateway.by_relay_host(smtp_sink)
+    destination = gateway.route(b"", b"bob@example.net").destination
+    waiting, turned_away = 60, 0
+    running: set[asyncio.Task[Outcome]] = set()
+    while waiting or running:
+        while waiting and len(running) < gateway.transport.capacity(destination, gateway.configuration):
+            running.add(asyncio.create_task(gateway.deliver_one()))
+            waiting -= 1
+        done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            if task.result().result is not Result.DELIVERED:
+                assert not task.result().counts
+                waiting += 1
+                turned_away += 1
+    assert len(smtp_sink.messages) == 60
+    # What the first five connections showed is remembered.
+    assert 0 < turned_away < 20
+
+
+async def test_f47_alone_a_message_that_is_turned_away_waits_for_its_time(
+    gateway: Gateway, smtp_sink: SmtpSink
+) -> None:
+    smtp_sink.on(Stage.CONNECT, reply("421 4.3.2 Closed today"), Close())
+    gateway.by_relay_host(smtp_sink)
+    outcome = await gateway.deliver_one()
+    assert (outcome.result, outcome.counts) == (Result.DEFERRED, True)
+
+
+async def test_f65_what_waits_for_a_dead_destination_is_known(gateway: Gateway, mx_hosts: MxHosts) -> None:
+    mx_hosts.dead("example.net", 1, "a.test")
+    assert gateway.transport.probe_in("domain:example.net") == 0
+    for _ in range(5):
+        await gateway.deliver_one()
+    assert 0 < gateway.transport.probe_in("domain:example.net") <= 30

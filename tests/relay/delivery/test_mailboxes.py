@@ -120,6 +120,35 @@ def test_placeholders_stand_for_the_address(template: str, path: str) -> None:
     assert "etc" not in mailbox_directory(template, b"../etc/passwd@x.test").parts
 
 
+@pytest.mark.parametrize("link", ["bob", "bob/new", "bob/tmp"])
+@pytest.mark.parametrize("template", ["", "/{local_part}", "/{local_part}/Maildir"])
+async def test_no_symbolic_link_is_followed_out_of_the_mailboxes_directory(
+    gateway: Gateway, tmp_path: Path, link: str, template: str
+) -> None:
+    """The owner of a mailbox may put links there; relay writes with rights that he has not."""
+    root, outside = tmp_path / "mail", tmp_path / "outside"
+    place = root / (link.replace("bob", "bob/Maildir") if "Maildir" in template else link)
+    place.parent.mkdir(parents=True)
+    outside.mkdir()
+    place.symlink_to(outside)
+    gateway.into_mailbox("local.test", maildir(Path(f"{root}{template}")))
+    outcome = await gateway.deliver_one(BOB)
+    assert (outcome.result, outcome.enhanced_code) == (Result.DEFERRED, "4.3.5")
+    assert list(outside.iterdir()) == []
+    assert (await gateway.deliver_one(EVE)).result is Result.DELIVERED
+
+
+async def test_symbolic_links_within_the_mailboxes_directory_and_to_it_are_followed(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    (tmp_path / "disk" / "robert").mkdir(parents=True)
+    (tmp_path / "disk" / "bob").symlink_to("robert")
+    (tmp_path / "mail").symlink_to("disk")
+    gateway.into_mailbox("local.test", maildir(tmp_path / "mail"))
+    assert (await gateway.deliver_one(BOB)).result is Result.DELIVERED
+    only_file(tmp_path / "disk" / "robert" / "new")
+
+
 async def test_a_full_or_forbidden_directory_defers(gateway: Gateway, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     gateway.into_mailbox("local.test", maildir(tmp_path / "file"))

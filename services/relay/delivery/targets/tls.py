@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import datetime
 import ssl
+import time
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
+
+import structlog
 
 from libs.smtp.address import canonical_domain
 from libs.smtp.value import value
 from services.relay.delivery.targets.dane import TlsaRecord, verify
 
+log = structlog.get_logger(__name__)
+
 _BROKEN_SECONDS = 3600.0
 _BROKEN_LIMIT = 10_000
+# How often the files of certificate authorities are looked at.
+_LOOK_SECONDS = 10.0
 
 
 @value(frozen=True, slots=True)
@@ -60,22 +67,56 @@ OPPORTUNISTIC = TlsPlan("opportunistic")
 NO_TLS = TlsPlan("none")
 
 
-class Contexts:
-    """The process' TLS contexts, made on first use."""
+def _changed_at(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
-    def __init__(self, ca_file: Path | None) -> None:
+
+class Contexts:
+    """The process' TLS contexts, made on first use.
+
+    Authorities are replaced while the process runs, by an update of the system or by the operator. So the verifying
+    context is made anew when one of its files has changed.
+    """
+
+    def __init__(self, ca_file: Path | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._ca_file = ca_file
+        self._clock = clock
         self._verifying: ssl.SSLContext | None = None
         self._trusting: ssl.SSLContext | None = None
+        files = (ssl.get_default_verify_paths().cafile, ca_file)
+        self._files = tuple(Path(file) for file in files if file is not None)
+        # When the files were changed, as the verifying context has them, and when that was looked at.
+        self._changed_at: tuple[int, ...] = ()
+        self._looked_at = 0.0
 
     @property
     def verifying(self) -> ssl.SSLContext:
         """Against the system's authorities, and those of the file."""
+        now = self._clock()
+        if self._verifying is not None and now - self._looked_at < _LOOK_SECONDS:
+            return self._verifying
+        self._looked_at = now
+        changed_at = tuple(map(_changed_at, self._files))
         if self._verifying is None:
-            self._verifying = ssl.create_default_context(ssl.Purpose.SERVER_AUTH)
-            if self._ca_file is not None:
-                self._verifying.load_verify_locations(self._ca_file)
+            self._verifying = self._made()
+        elif changed_at != self._changed_at:
+            try:
+                self._verifying = self._made()
+            except OSError as error:
+                # A file on its way, or a mistake: the authorities of before go on.
+                log.error("authorities_not_read", reason=str(error))
+        self._changed_at = changed_at
         return self._verifying
+
+    def _made(self) -> ssl.SSLContext:
+        """Raises OSError when the file cannot be read or holds no certificate."""
+        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH)
+        if self._ca_file is not None:
+            context.load_verify_locations(self._ca_file)
+        return context
 
     def of(self, plan: TlsPlan) -> ssl.SSLContext:
         if plan.verify:

@@ -70,7 +70,7 @@ async def test_outcomes_tell_what_happened(gateway: Gateway, lmtp: bool, seed: i
     chance = random.Random(seed)
     with SmtpSink() as sink:
         kind = MailboxKind.LMTP if lmtp else MailboxKind.SMTP
-        gateway.into_mailbox("local.test", Mailbox(kind, sink.host, sink.port))
+        gateway.into_mailbox("local.test", Mailbox(kind, sink.host, sink.port), *(f"r{number}" for number in range(4)))
         gateway.options_are(chunking=chance.random() < 0.5)
         for _ in range(25):
             sink.clear()

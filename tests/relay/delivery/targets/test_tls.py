@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import os
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import trustme
 
 from services.relay.configuration.model import RelayHost
-from services.relay.delivery.targets.tls import BrokenTls, server_name
+from services.relay.delivery.targets.tls import BrokenTls, Contexts, server_name
 from services.relay.model.attempt import Result
 from tests.peers.dns import DnsServer
 from tests.peers.smtp_sink import Close, Ending, Offer, SmtpSink, Stage, UpgradeBroken, in_packets, reply
@@ -334,3 +335,25 @@ async def test_a_large_message_goes_whole_over_tls(gateway: Gateway, tls_sink: M
     content = b"line with a dot\r\n.and one more\r\n" * 200_000
     assert (await gateway.deliver_one(content=content)).result is Result.DELIVERED
     assert sink.messages[0].content == content
+
+
+def test_authorities_that_are_replaced_while_relay_runs_are_trusted(tmp_path: Path) -> None:
+    """Kind B: the authorities of the start are not those of a month later"""
+    now, file = 0.0, tmp_path / "ca.pem"
+    first, second = trustme.CA(), trustme.CA()
+
+    def trusts(authority: trustme.CA) -> bool:
+        der = ssl.PEM_cert_to_DER_cert(authority.cert_pem.bytes().decode())
+        return der in contexts.verifying.get_ca_certs(binary_form=True)
+
+    file.write_bytes(first.cert_pem.bytes())
+    contexts = Contexts(file, lambda: now)
+    assert (trusts(first), trusts(second)) == (True, False)
+    for content, expected in ((b"half a file", (True, False)), (second.cert_pem.bytes(), (False, True))):
+        file.write_bytes(content)
+        os.utime(file, ns=(0, int(now) + 1))
+        now += 60
+        assert (trusts(first), trusts(second)) == expected
+    unchanged = contexts.verifying
+    now += 60
+    assert contexts.verifying is unchanged
