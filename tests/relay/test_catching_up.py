@@ -15,7 +15,7 @@ _STRANGER: dict[str, Any] = {"origin": Origin("s1", "192.0.2.9", b"client.test",
 _MAILBOX = Mailbox(MailboxKind.SMTP, "127.0.0.1", 24)
 _DOMAINS = {"new.test": LocalDomain("d1", "new.test", _MAILBOX)}
 _BEFORE = Configuration(1, "gw.test")
-_AFTER = Configuration(2, "gw.test", local_domains=_DOMAINS)
+_AFTER = Configuration(2, "gw.test", local_domains=_DOMAINS, account_addresses=frozenset((b"alice@new.test",)))
 
 
 def _given_back(relay: WholeRelay) -> list[Settled]:
@@ -67,9 +67,9 @@ async def test_it_waits_for_minutes_while_config_api_is_away(database_url: str, 
 async def test_the_other_recipients_and_senders_wait_for_nothing(database_url: str, tmp_path: Path) -> None:
     aliases = {b"list@old.test": Alias("a1", b"list@old.test", (b"member@far.test",))}
     old = {"old.test": LocalDomain("d1", "old.test", _MAILBOX)}
-    async with WholeRelay(
-        database_url, tmp_path, Configuration(1, "gw.test", local_domains=old, aliases=aliases)
-    ) as relay:
+    accounts = frozenset((b"bob@old.test",))
+    configuration = Configuration(1, "gw.test", local_domains=old, aliases=aliases, account_addresses=accounts)
+    async with WholeRelay(database_url, tmp_path, configuration) as relay:
         await relay.submit(b"alice@new.test", b"bob@old.test", b"list@old.test", **_STRANGER)
         await relay.submit(b"carol@new.test")
         await relay.settled(3)
