@@ -270,5 +270,4 @@ def _bracketed(host: str) -> str:
 
 def _reachable(host: str) -> str:
     """The address to call a service at that listens on `host`, an IPv6 one in brackets."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"[{host}]" if ":" in host else host
+    return _bracketed({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host))

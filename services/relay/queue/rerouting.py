@@ -65,23 +65,17 @@ def move(connection: Connection, name: str, resolve: Resolve, after: int, size: 
 def make_due(connection: Connection, name: str, after: int, size: int, now: int) -> Moved:
     """One batch of a destination's mail that waits for its time, due at once; what is held stays held."""
     query = (
-        select(deliveries.c.id)
-        .where(
-            literal_column("deliveries.lease_owner IS NULL"),
-            literal_column("deliveries.state <= 3"),
-            deliveries.c.destination == name,
-            deliveries.c.id > after,
-            deliveries.c.due_at > now,
-        )
+        select(deliveries.c.id, deliveries.c.source)
+        .where(WAITING, deliveries.c.destination == name, deliveries.c.id > after, deliveries.c.due_at > now)
         .order_by(deliveries.c.id)
         .limit(size)
         .with_for_update(of=deliveries, skip_locked=True)
     )
-    ids = list(connection.execute(query).scalars())
-    if ids:
-        connection.execute(update(deliveries).where(deliveries.c.id.in_(ids)).values(due_at=now))
-        wake(connection, {name: now})
-    return Moved(len(ids), ids[-1] if len(ids) == size else None)
+    rows = connection.execute(query).all()
+    if rows:
+        connection.execute(update(deliveries).where(deliveries.c.id.in_([row.id for row in rows])).values(due_at=now))
+        wake(connection, {(name, row.source): now for row in rows})
+    return Moved(len(rows), rows[-1].id if len(rows) == size else None)
 
 
 def _waiting(name: str, after: int, size: int) -> Any:
