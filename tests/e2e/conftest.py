@@ -14,17 +14,23 @@ from tests.peers.suite import Suite
 
 
 @pytest.fixture(scope="module")
-def outside() -> Iterator[DnsServer]:
+def loopback() -> str:
+    """The address at which the suite and its peers listen; a module may take another, or several in turn."""
+    return "127.0.0.1"
+
+
+@pytest.fixture(scope="module")
+def outside(loopback: str) -> Iterator[DnsServer]:
     """The name server that knows far.test; a module's tests may add names of their own."""
-    with DnsServer() as server:
+    with DnsServer(host=loopback) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def _far(outside: DnsServer) -> Iterator[SmtpSink]:
-    with SmtpSink() as sink:
+def _far(outside: DnsServer, loopback: str) -> Iterator[SmtpSink]:
+    with SmtpSink(host=loopback) as sink:
         outside.add("far.test", "MX", "10 mx.far.test.")
-        outside.add("mx.far.test", "A", sink.host)
+        outside.add("mx.far.test", "AAAA" if ":" in sink.host else "A", sink.host)
         yield sink
 
 
@@ -36,9 +42,13 @@ def far(_far: SmtpSink) -> SmtpSink:
 
 
 @pytest.fixture(scope="module")
-def _suite(outside: DnsServer, _far: SmtpSink) -> Iterator[Suite]:
-    environment = {"RELAY_MX_PORT": str(_far.port), "INGRESS_RELAY_SECONDS": "5"}
-    with Suite(environment, nameservers=outside.address) as running:
+def _suite(outside: DnsServer, _far: SmtpSink, loopback: str) -> Iterator[Suite]:
+    environment = {
+        "RELAY_MX_PORT": str(_far.port),
+        "INGRESS_RELAY_SECONDS": "5",
+        **{f"{service}_HOST": loopback for service in ("INGRESS", "POLICY", "RELAY", "CONFIG_API")},
+    }
+    with Suite(environment, nameservers=outside.address, host=loopback) as running:
         world.local_domain(running)
         world.account(running)
         world.until_in_force(running)

@@ -16,6 +16,13 @@ from tests.peers.suite import Suite
 pytestmark = pytest.mark.e2e
 
 
+@pytest.fixture(scope="module", params=["127.0.0.1", "::1"], ids=["IPv4", "IPv6"])
+def loopback(request: pytest.FixtureRequest) -> str:
+    """Everything that follows happens once over each: clients, next hops, name servers, and between the services."""
+    address: str = request.param
+    return address
+
+
 def test_each_way_in_reaches_the_next_hop_found_by_mx(suite: Suite, far: SmtpSink) -> None:
     content = world.message(text="plain\n.dot\n..dots\n")
     with smtplib.SMTP(suite.host, suite.submission_port, timeout=60) as client:

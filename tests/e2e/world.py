@@ -85,7 +85,7 @@ def remove(suite: Suite, path: str) -> None:
 
 
 def trust_loopback(suite: Suite) -> dict[str, Any]:
-    return create(suite, "/v1/trusted-networks", {"name": "loopback", "networks": ["127.0.0.0/8"]})
+    return create(suite, "/v1/trusted-networks", {"name": "loopback", "networks": ["127.0.0.0/8", "::1/128"]})
 
 
 def relay_everything_to(suite: Suite, port: int) -> None:

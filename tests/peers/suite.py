@@ -238,7 +238,7 @@ class Suite:
 
     @property
     def api_url(self) -> str:
-        return f"http://{self.host}:{self.port('CONFIG_API_PORT')}"
+        return f"http://{_bracketed(self.host)}:{self.port('CONFIG_API_PORT')}"
 
     @property
     def admin_key(self) -> str:
@@ -311,7 +311,7 @@ class Suite:
 
     def _api_ready(self, layout: Process) -> bool:
         with contextlib.suppress(httpx.TransportError):
-            url = f"http://{layout.host}:{layout.ports['CONFIG_API_PORT']}/readyz"
+            url = f"http://{_bracketed(layout.host)}:{layout.ports['CONFIG_API_PORT']}/readyz"
             # To put together what TLS needs, which is not asked for here, takes 20 ms.
             return httpx.get(url, timeout=_ASK_SECONDS, verify=False).status_code == 200
         return False
@@ -339,6 +339,10 @@ class Suite:
             replies.read()
             return greeted
         return False
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 __all__ = ["READY_SECONDS", "PeerError", "Suite"]

@@ -297,6 +297,24 @@ async def test_after_a_time_out_a_session_is_never_used_again(
     assert len(smtp_sink.messages) == 1
 
 
+@PIPELINING
+async def test_an_acceptance_after_our_own_time_out_is_a_possible_duplicate_and_taken_for_nothing_else(
+    by_sink: Gateway, smtp_sink: SmtpSink, pipelining: bool
+) -> None:
+    """C120, C121: the server took the message, and says so when nobody waits for it any more"""
+    offer(smtp_sink, pipelining=pipelining)
+    by_sink.times_out(end_of_data=0.3)
+    gate = smtp_sink.hold(Stage.END_OF_DATA, times=1)
+    outcome = await by_sink.deliver_one(content=b"Subject: first\r\n\r\n")
+    assert (outcome.result, outcome.possible_duplicate, outcome.counts) == (Result.DEFERRED, True, True)
+    # The late reply must not be that to the next message, which is refused.
+    gate.open()
+    smtp_sink.on(Stage.END_OF_DATA, reply("550 5.6.0 No"))
+    refused = await by_sink.deliver_one(content=b"Subject: second\r\n\r\n")
+    assert (refused.result, refused.possible_duplicate) == (Result.FAILED, False)
+    assert len(smtp_sink.sessions) == 2
+
+
 @pytest.mark.parametrize("stage", [Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.CONTENT])
 async def test_closed_before_the_dot_is_no_duplicate(by_sink: Gateway, smtp_sink: SmtpSink, stage: Stage) -> None:
     content = b"x" * 5_000_000 + b"\r\n"
