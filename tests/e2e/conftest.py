@@ -46,7 +46,7 @@ def _suite(outside: DnsServer, _far: SmtpSink, loopback: str) -> Iterator[Suite]
     environment = {
         "RELAY_MX_PORT": str(_far.port),
         "INGRESS_RELAY_SECONDS": "5",
-        **{f"{service}_HOST": loopback for service in ("INGRESS", "POLICY", "RELAY", "CONFIG_API")},
+        **{f"{service}_HOST": loopback for service in ("INGRESS", "CONFIG_API")},
     }
     with Suite(environment, nameservers=outside.address, host=loopback) as running:
         world.local_domain(running)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture(scope="module", params=["127.0.0.1", "::1"], ids=["IPv4", "IPv6"])
 def loopback(request: pytest.FixtureRequest) -> str:
-    """Everything that follows happens once over each: clients, next hops, name servers, and between the services."""
+    """Everything that follows happens once over each: clients, next hops, name servers and the API."""
     address: str = request.param
     return address
 

@@ -679,4 +679,5 @@ async def test_f08_without_name_servers_there_is_no_answer(tmp_path: Path) -> No
     lookup = await resolver.lookup("host.test", "A")
     assert (lookup.finding, lookup.error) == (Finding.NO_ANSWER, "no name server")
     (tmp_path / "resolv.conf").write_text("nameserver 192.0.2.53\n")
-    assert str(resolver._stub(()).nameservers[0]) == "Do53:192.0.2.53@53"
+    addresses = resolver._system.addresses()
+    assert str(resolver._stub(addresses, edns=True).nameservers[0]) == "Do53:192.0.2.53@53"
