@@ -9,6 +9,7 @@ import importlib.metadata
 import os
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -59,6 +60,8 @@ def up(
     folder = suite.data_folder(environment)
     try:
         counts = parse_replicas(replicas)
+        _refuse_password("--postgres", postgres, "CONFIG_API_DATABASE_URL and RELAY_DATABASE_URL")
+        _refuse_password("--redis", redis, "POLICY_STATE_URL")
         with sockets_of(folder, environment, counts) as sockets:
             processes = lay_out(
                 environment,
@@ -72,6 +75,13 @@ def up(
             raise SystemExit(asyncio.run(suite.up(processes, folder, as_json=as_json)))
     except (StartupError, TopologyError) as error:
         raise SystemExit(f"posthouse: {error}") from error
+
+
+def _refuse_password(option: str, url: str, variables: str) -> None:
+    """Arguments are shown to every user who lists the machine's processes."""
+    if urlsplit(url).password is not None:
+        typer.echo(f"posthouse: {option}: a password must not stand in an argument; set {variables} instead", err=True)
+        raise SystemExit(2)
 
 
 @app.command()

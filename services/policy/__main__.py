@@ -72,7 +72,7 @@ async def main(shutdown: Shutdown) -> None:
     gc.set_threshold(*_GC_THRESHOLDS)
     dialers = Dialers("config_api", settings.grpc_targets, settings.security)
     ready = asyncio.Event()
-    watch = ConfigurationWatch(dialers, SnapshotFile(settings.snapshot_path), use, ready)
+    watch = ConfigurationWatch(dialers, SnapshotFile(settings.kept_snapshot), use, ready)
     reporter = HitReporter(dialers, hits)
     servicer = PolicyServicer(engine, Explainer(engine), process)
     server = rpc.Server({SERVICE: CALLERS}, servicer.register, GRPC_CALLS_REFUSED.inc)

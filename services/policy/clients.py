@@ -8,7 +8,6 @@ import random
 import socket
 import uuid
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 
 import grpc
 import structlog
@@ -17,8 +16,9 @@ from posthouse.config.v1 import config_pb2, config_pb2_grpc
 
 from libs.runtime import rpc
 from libs.runtime.dialing import Dialers, NoReplicaError
-from libs.runtime.lifecycle import StartupError, write_private
+from libs.runtime.lifecycle import StartupError
 from libs.runtime.metrics import fingerprint
+from libs.runtime.sealed_file import SealedFile, UnsealError
 from services.policy.hits import HitCounts
 from services.policy.metrics import CONFIGURATION_UP, HITS_UNREPORTED, SNAPSHOT_DIGEST, SNAPSHOT_ERRORS
 from services.policy.rules.model import Snapshot
@@ -39,28 +39,27 @@ _REPORT_RULES = 20_000
 class SnapshotFile:
     """The last good snapshot on disk: what a process starts with while config_api is away. Holds password hashes."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, file: SealedFile) -> None:
+        self._file = file
 
     def read(self) -> config_pb2.PolicySnapshotPart | None:
         """None when there is none that can be read."""
         try:
-            part = config_pb2.PolicySnapshotPart.FromString(self._path.read_bytes())
+            part = config_pb2.PolicySnapshotPart.FromString(self._file.read())
             # An empty file reads as a snapshot in which everything is off.
             return part if part.last else None
         except FileNotFoundError:
             return None
-        except (OSError, DecodeError) as error:
-            log.error("snapshot_file_unreadable", path=str(self._path), reason=type(error).__name__)
+        except (OSError, UnsealError, DecodeError) as error:
+            log.error("snapshot_file_unreadable", path=str(self._file.path), reason=type(error).__name__)
             return None
 
     def write(self, part: config_pb2.PolicySnapshotPart) -> None:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_private(self._path, part.SerializeToString())
+            self._file.write(part.SerializeToString())
         except OSError as error:
             # The snapshot is in force all the same; only a cold start would miss it.
-            log.error("snapshot_file_unwritable", path=str(self._path), reason=error.strerror)
+            log.error("snapshot_file_unwritable", path=str(self._file.path), reason=error.strerror)
 
 
 class ConfigurationWatch:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from libs.runtime.addresses import Address
 from libs.runtime.grpc_settings import ListenField, TargetField
+from libs.runtime.sealed_file import SealedFile, check_keys
 from libs.runtime.settings import ServiceSettings
 
 
@@ -28,8 +29,18 @@ class Settings(ServiceSettings):
     snapshot_file: Path | None = Field(
         default=None, description="Last good snapshot; default policy/snapshot in the data folder."
     )
+    secret_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="The snapshot is sealed under it, several by commas: the first seals, all open. Empty: a key file.",
+    )
     lookup_seconds: float = Field(default=8.0, gt=0, le=60, description="All look-ups of one decision together.")
     kept_sessions: int = Field(default=10_000, ge=0, description="Past sessions that Explain can be asked about.")
+
+    @field_validator("secret_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr) -> SecretStr:
+        check_keys(value.get_secret_value())
+        return value
 
     @field_validator("state_url")
     @classmethod
@@ -44,8 +55,8 @@ class Settings(ServiceSettings):
         return self.data_dir / "policy"
 
     @property
-    def snapshot_path(self) -> Path:
-        return self.snapshot_file or self.folder / "snapshot"
+    def kept_snapshot(self) -> SealedFile:
+        return SealedFile(self.snapshot_file or self.folder / "snapshot", self.secret_key.get_secret_value())
 
     @property
     def grpc_address(self) -> Address:

@@ -61,7 +61,7 @@ class Relay:
         self.transport = transport
         octets = settings.memory_mb * _MEGABYTE
         self._dialers = Dialers("config_api", settings.grpc_targets, settings.security)
-        self.watch = ConfigurationWatch(self._dialers, settings.snapshot_path)
+        self.watch = ConfigurationWatch(self._dialers, settings.kept_snapshot)
         self.identifiers = Identifiers(database)
         self.holder = Leaseholder(database, self.identifiers, clock, settings.lease_seconds)
         self.committer = Committer(database, clock, self.holder, settings.store_seconds)

@@ -12,6 +12,7 @@ from libs.runtime import processors
 from libs.runtime.addresses import Address
 from libs.runtime.grpc_settings import ListenField, TargetField
 from libs.runtime.nameservers import addressed
+from libs.runtime.sealed_file import SealedFile, check_keys
 from libs.runtime.settings import ServiceSettings
 from services.relay.delivery import DeliveryOptions, networks, own_addresses
 from services.relay.delivery.targets.options import PROHIBITED_NETWORKS, of_literals
@@ -34,6 +35,8 @@ class Settings(ServiceSettings):
     database_url: SecretStr = SecretStr("")
     # The last good configuration, for a start while config_api is away; empty: in the data folder.
     snapshot_file: str = ""
+    # That file is sealed under it, several by commas: the first seals, all open. Empty: a key file beside it.
+    secret_key: SecretStr = SecretStr("")
 
     # host[:port], comma-separated; empty: the system's.
     nameservers: str = ""
@@ -65,6 +68,12 @@ class Settings(ServiceSettings):
     @classmethod
     def _addressed(cls, value: str) -> str:
         return addressed(value)
+
+    @field_validator("secret_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr) -> SecretStr:
+        check_keys(value.get_secret_value())
+        return value
 
     @field_validator("prohibited_networks")
     @classmethod
@@ -99,8 +108,9 @@ class Settings(ServiceSettings):
         return self.database_url.get_secret_value() or f"sqlite:///{self.folder / 'queue.sqlite3'}"
 
     @property
-    def snapshot_path(self) -> Path:
-        return Path(self.snapshot_file) if self.snapshot_file else self.folder / "snapshot"
+    def kept_snapshot(self) -> SealedFile:
+        path = Path(self.snapshot_file) if self.snapshot_file else self.folder / "snapshot"
+        return SealedFile(path, self.secret_key.get_secret_value())
 
     @property
     def grpc_address(self) -> Address:

@@ -13,6 +13,7 @@ from posthouse.config.v1 import config_pb2
 
 from libs.runtime import endpoints, rpc
 from libs.runtime.dialing import Dialers
+from libs.runtime.sealed_file import SealedFile
 from services.policy.clients import ConfigurationWatch, HitReporter, SnapshotFile
 from services.policy.hits import HitCounts
 from services.policy.rules.model import Snapshot
@@ -119,7 +120,7 @@ class Watching:
         self.used: asyncio.Queue[Snapshot] = asyncio.Queue()
         self.ready = asyncio.Event()
         self._dialers = Dialers("config_api", (f"{name}:{port}",), plain_grpc.INSECURE)
-        self.watch = ConfigurationWatch(self._dialers, SnapshotFile(file), self.used.put_nowait, self.ready)
+        self.watch = ConfigurationWatch(self._dialers, SnapshotFile(SealedFile(file)), self.used.put_nowait, self.ready)
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:

@@ -30,9 +30,9 @@ def test_wrong_values_are_named(variable: str, value: str, monkeypatch: pytest.M
 
 def test_the_snapshot_lies_in_the_data_folder_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POSTHOUSE_DATA_DIR", "/data")
-    assert Settings.load().snapshot_path == Path("/data/policy/snapshot")
+    assert Settings.load().kept_snapshot.path == Path("/data/policy/snapshot")
     monkeypatch.setenv("POLICY_SNAPSHOT_FILE", "/elsewhere/snapshot")
-    assert Settings.load().snapshot_path == Path("/elsewhere/snapshot")
+    assert Settings.load().kept_snapshot.path == Path("/elsewhere/snapshot")
 
 
 def test_settings_do_not_change() -> None:

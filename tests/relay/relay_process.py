@@ -16,6 +16,7 @@ from posthouse.config.v1 import config_pb2
 from posthouse.relay.v1 import relay_pb2 as pb
 from posthouse.relay.v1 import relay_pb2_grpc
 
+from libs.runtime.sealed_file import SealedFile
 from tests.peers import plain_grpc
 from tests.peers.ports import LOOPBACK, free_port
 from tests.peers.process import PeerProcess
@@ -53,7 +54,7 @@ class RelayProcess:
         snapshot.queue.max_retry.FromSeconds(2)
         part = config_pb2.RelaySnapshotPart(snapshot=snapshot, last=True, digest=b"d")
         kept = folder / f"{name}.snapshot"
-        kept.write_bytes(part.SerializeToString())
+        SealedFile(kept).write(part.SerializeToString())
         self._environment = {
             **os.environ,
             "PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}",

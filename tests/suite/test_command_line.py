@@ -73,6 +73,20 @@ def test_what_is_no_setting_is_refused(tmp_path: Path, command: str, variable: s
     assert not (tmp_path / "data").exists(), "nothing was started"
 
 
+@pytest.mark.parametrize(
+    ("option", "url", "variable"),
+    [
+        ("--postgres", "postgresql://u:hidden-word@db/posthouse", "RELAY_DATABASE_URL"),
+        ("--redis", "redis://:hidden-word@redis:6379/0", "POLICY_STATE_URL"),
+    ],
+)
+def test_a_password_in_an_argument_is_refused(tmp_path: Path, option: str, url: str, variable: str) -> None:
+    refused = posthouse(tmp_path, "up", option, url)
+    assert (refused.returncode, variable in refused.stderr) == (2, True), refused.stderr
+    assert "hidden-word" not in refused.stdout + refused.stderr
+    assert not (tmp_path / "data").exists(), "nothing was started"
+
+
 def test_each_service_shows_its_own_commands(tmp_path: Path) -> None:
     shown = posthouse(tmp_path, "config_api", "--help").stdout
     assert "posthouse config_api" in shown

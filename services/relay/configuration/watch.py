@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import socket
 from collections.abc import AsyncIterable, Callable
-from pathlib import Path
 
 import grpc
 import structlog
@@ -16,8 +14,9 @@ from posthouse.config.v1 import config_pb2, config_pb2_grpc
 
 from libs.runtime import rpc
 from libs.runtime.dialing import Dialers, NoReplicaError
-from libs.runtime.lifecycle import StartupError, write_private
+from libs.runtime.lifecycle import StartupError
 from libs.runtime.metrics import fingerprint
+from libs.runtime.sealed_file import SealedFile, UnsealError
 from services.relay.configuration.model import Configuration
 from services.relay.configuration.snapshot import configuration
 from services.relay.metrics import (
@@ -40,9 +39,9 @@ _GOOD_SECONDS = 30.0
 class ConfigurationWatch:
     """`current` is None until the first configuration. A new one replaces it as a whole; a bad one changes nothing."""
 
-    def __init__(self, dialers: Dialers, path: Path) -> None:
+    def __init__(self, dialers: Dialers, file: SealedFile) -> None:
         self._dialers = dialers
-        self._path = path
+        self._file = file
         self._digest = b""
         self.current: Configuration | None = None
         self.connected = False
@@ -53,13 +52,13 @@ class ConfigurationWatch:
     def restore(self) -> None:
         """Takes the last good configuration from the disk, if there is one."""
         try:
-            part = config_pb2.RelaySnapshotPart.FromString(self._path.read_bytes())
+            part = config_pb2.RelaySnapshotPart.FromString(self._file.read())
             if not part.last:
                 raise ValueError("not a whole configuration")
             self._use(part.snapshot, part.digest)
         except FileNotFoundError:
             return
-        except (OSError, DecodeError, ValueError) as error:
+        except (OSError, UnsealError, DecodeError, ValueError) as error:
             log.warning("kept_configuration_unusable", error=type(error).__name__)
             return
         log.info("configuration_restored", revision=part.snapshot.revision)
@@ -128,7 +127,7 @@ class ConfigurationWatch:
             return
         kept = config_pb2.RelaySnapshotPart(snapshot=snapshot, last=True, digest=digest).SerializeToString()
         try:
-            await asyncio.to_thread(self._keep, kept)
+            await asyncio.to_thread(self._file.write, kept)
         except OSError as error:
             log.warning("configuration_not_kept", error=error.strerror)
         log.info("configuration_in_use", revision=snapshot.revision)
@@ -150,8 +149,3 @@ class ConfigurationWatch:
         SNAPSHOT_REVISION.set(new.revision)
         for tell in self.on_change:
             tell(new)
-
-    def _keep(self, content: bytes) -> None:
-        with contextlib.suppress(FileExistsError):
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_private(self._path, content)

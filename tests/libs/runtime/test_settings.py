@@ -236,8 +236,10 @@ def test_each_secret_may_be_a_file() -> None:
         "CONFIG_API_ADMIN_KEY",
         "CONFIG_API_DATABASE_URL",
         "CONFIG_API_SECRET_KEY",
+        "POLICY_SECRET_KEY",
         "POLICY_STATE_URL",
         "RELAY_DATABASE_URL",
+        "RELAY_SECRET_KEY",
     }
 
 

@@ -13,6 +13,7 @@ from posthouse.config.v1 import config_pb2_grpc
 
 from libs.runtime import endpoints
 from libs.runtime.dialing import Dialers
+from libs.runtime.sealed_file import SealedFile
 from services.relay.configuration.model import Configuration
 from services.relay.configuration.watch import ConfigurationWatch
 from tests.peers.plain_grpc import INSECURE
@@ -76,7 +77,7 @@ class Watching:
 
     def __init__(self, port: int, path: Path, name: str = "127.0.0.1") -> None:
         self._dialers = Dialers("config_api", (f"{name}:{port}",), INSECURE)
-        self.watch = ConfigurationWatch(self._dialers, path)
+        self.watch = ConfigurationWatch(self._dialers, SealedFile(path))
         self._changed = asyncio.Condition()
         self.seen: list[Configuration] = []
         self._came: asyncio.Queue[Configuration] = asyncio.Queue()
@@ -175,7 +176,7 @@ async def test_the_last_good_one_is_there_after_a_start_without_config_api(
         publisher.send(pb.RelaySnapshotPart(snapshot=snapshot(6, "a@local.test"), last=True, digest=b"6"))
         await watching.next()
     assert path.stat().st_mode & 0o077 == 0
-    again = ConfigurationWatch(Dialers("config_api", ("127.0.0.1:1",), INSECURE), path)
+    again = ConfigurationWatch(Dialers("config_api", ("127.0.0.1:1",), INSECURE), SealedFile(path))
     again.restore()
     assert again.current is not None
     assert again.current.revision in (5, 6)
@@ -187,7 +188,7 @@ async def test_no_kept_configuration_or_garbage_is_none(tmp_path: Path, content:
     path = tmp_path / "snapshot"
     if content is not None:
         path.write_bytes(content)
-    watch = ConfigurationWatch(Dialers("config_api", ("127.0.0.1:1",), INSECURE), path)
+    watch = ConfigurationWatch(Dialers("config_api", ("127.0.0.1:1",), INSECURE), SealedFile(path))
     watch.restore()
     # Empty bytes are a protobuf too, but no whole configuration.
     assert watch.current is None

@@ -1,0 +1,81 @@
+"""A sealed file: what its copy gives away, and what a lost or wrong key means."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from libs.runtime.sealed_file import SealedFile, UnsealError
+
+CONTENT = b"password of the relay host" * 10
+KEY, OTHER = "k" * 16, "o" * 32
+
+
+def test_the_content_comes_back_and_is_nowhere_in_the_file(tmp_path: Path) -> None:
+    for keys in ("", KEY):
+        path = tmp_path / f"deep{keys}" / "snapshot"
+        SealedFile(path, keys).write(CONTENT)
+        assert SealedFile(path, keys).read() == CONTENT
+        assert b"password" not in path.read_bytes()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_without_a_key_one_lies_beside_for_its_owner_alone(tmp_path: Path) -> None:
+    SealedFile(tmp_path / "snapshot").write(CONTENT)
+    key = tmp_path / "snapshot.key"
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    before = key.read_text()
+    SealedFile(tmp_path / "snapshot").write(CONTENT)
+    assert key.read_text() == before
+    SealedFile(tmp_path / "other", KEY).write(CONTENT)
+    assert not (tmp_path / "other.key").exists()
+
+
+def test_two_files_of_one_content_have_nothing_in_common(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        SealedFile(tmp_path / name, KEY).write(CONTENT)
+    one, two = ((tmp_path / name).read_bytes()[-len(CONTENT) :] for name in ("one", "two"))
+    assert one != two
+
+
+def test_a_former_key_still_opens_and_the_first_one_seals(tmp_path: Path) -> None:
+    path = tmp_path / "snapshot"
+    SealedFile(path, OTHER).write(CONTENT)
+    both = SealedFile(path, f"{KEY}, {OTHER}")
+    assert both.read() == CONTENT
+    both.write(CONTENT)
+    assert SealedFile(path, KEY).read() == CONTENT
+    with pytest.raises(UnsealError):
+        SealedFile(path, OTHER).read()
+
+
+@pytest.mark.parametrize("lost", ["gone", "another", "open to others"])
+def test_a_lost_key_opens_nothing_and_the_next_content_is_sealed_under_a_new_one(tmp_path: Path, lost: str) -> None:
+    path, key = tmp_path / "snapshot", tmp_path / "snapshot.key"
+    SealedFile(path).write(CONTENT)
+    match lost:
+        case "gone":
+            key.unlink()
+        case "another":
+            key.write_text(OTHER)
+        case _:
+            key.chmod(0o644)
+    with pytest.raises(UnsealError):
+        SealedFile(path).read()
+    SealedFile(path).write(b"new")
+    assert SealedFile(path).read() == b"new"
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+
+
+def test_what_was_changed_or_cut_off_is_not_opened(tmp_path: Path) -> None:
+    path = tmp_path / "snapshot"
+    SealedFile(path, KEY).write(CONTENT)
+    sealed = path.read_bytes()
+    for damaged in (sealed[:-1], sealed[:25], sealed[:19], sealed + b"x", b"plain", b"", bytes([*sealed[:-1], 0])):
+        path.write_bytes(damaged)
+        with pytest.raises(UnsealError):
+            SealedFile(path, KEY).read()
+    with pytest.raises(FileNotFoundError):
+        SealedFile(tmp_path / "none", KEY).read()
