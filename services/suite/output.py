@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
 
 _MAX_HELD_LINES = 1_000
+# In the console form a level follows the time.
+_LOUD_LINE = re.compile(r"\| \S+Z (warning|error|critical)")
 
 
 class Output(Protocol):
@@ -27,7 +30,7 @@ class Output(Protocol):
         ...
 
     def drop_held(self) -> None:
-        """Drops what was held back so far, and shows everything from now on."""
+        """Of what was held back so far shows only warnings and errors, and from now on everything."""
         ...
 
 
@@ -59,6 +62,9 @@ class ConsoleOutput:
         self._held = None
 
     def drop_held(self) -> None:
+        for text in self._held or ():
+            if _LOUD_LINE.search(text):
+                self._write(text)
         self._held = None
 
 

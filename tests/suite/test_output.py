@@ -69,7 +69,8 @@ def test_for_people_what_services_say_while_they_start_is_shown_when_it_is_neede
     assert written[1:] == ["relay | ready\n", "relay | more\n"]
     dropped: list[str] = []
     output = ConsoleOutput(dropped.append, 5)
-    output.show("relay", "ready")
+    output.show("relay", "12:00:00Z info    ready")
+    output.show("relay", "12:00:00Z warning disk_low")
     output.drop_held()
     output.show("relay", "more")
-    assert dropped == ["relay | more\n"]
+    assert dropped == ["relay | 12:00:00Z warning disk_low\n", "relay | more\n"]

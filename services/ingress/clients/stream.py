@@ -76,6 +76,7 @@ class FrameStream:
         self._finished = False
         # The replica is no target any more.
         self.retired = False
+        self._was_open = False
 
     def wake(self) -> None:
         """There is something to write."""
@@ -119,8 +120,11 @@ class FrameStream:
             else:
                 async with channel:
                     reason = await self._serve(channel)
-            if reason != reported:
+            if reason != reported and self._was_open:
                 log.warning("stream_broken", service=self._name, target=self._target, reason=reason)
+            elif reason != reported:
+                # Services start in any order.
+                log.info("replica_not_reached", service=self._name, target=self._target, reason=reason)
             reported = reason
             await asyncio.sleep(_PAUSE_SECONDS)
 
@@ -141,6 +145,7 @@ class FrameStream:
         self._peer.opened()
         self._wake.set()
         self._turn.set()
+        self._was_open = True
         log.info("stream_open", service=self._name, target=self._target)
         follower = asyncio.create_task(self._follow(health))
         try:

@@ -81,8 +81,11 @@ class ConfigurationWatch:
                 target = dialer.target
                 reason = await self._watch(dialer)
                 self._dialers.failed(dialer)
-            if self.connected or pause == _FIRST_PAUSE:
+            if self.connected:
                 log.warning("configuration_watch_lost", target=target, reason=reason)
+            elif pause == _FIRST_PAUSE:
+                # Services start in any order.
+                log.info("configuration_not_reached", target=target, reason=reason)
             self._set_connected(False)
             pause = _FIRST_PAUSE if loop.time() - began > _GOOD_SECONDS else min(pause * 2, _LONGEST_PAUSE)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load
