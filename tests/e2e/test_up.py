@@ -10,6 +10,7 @@ import smtplib
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,14 +35,21 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def _up(suite: Suite, output: int = subprocess.PIPE, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextlib.contextmanager
+def _up(suite: Suite, output: int = subprocess.PIPE, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """`posthouse up`, which does not outlive a test that fails."""
+    with subprocess.Popen(
         [sys.executable, "-m", "services", "up"],
         env=_environment(suite, **environment),
         stdout=output,
         stderr=subprocess.STDOUT,
         text=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            # The children end with it.
+            process.kill()
 
 
 def _pid(suite: Suite, name: str) -> int:
@@ -154,7 +162,7 @@ def test_whatever_becomes_of_the_output_mail_flows(empty_folder_suite: Suite, si
             world.local_domain(suite)
             world.account(suite)
             world.until_in_force(suite)
-            for _ in range(4):
+            for _ in range(3):
                 _send_to_many(suite)
             assert [_pid(suite, name) for name in suite.layout] == pids, "none was started again"
             process.send_signal(signal.SIGTERM)
@@ -167,9 +175,8 @@ def _send_to_many(suite: Suite) -> None:
     """More than 60 kB of log, as each recipient makes a line of 250 octets or more."""
     with world.submission(suite) as client:
         client.mail(world.ALICE)
-        for number in range(100):
-            assert client.rcpt(f"nobody{number}@ours.test")[0] == 550
-        assert client.rcpt(world.ALICE)[0] == 250
+        for _ in range(100):
+            assert client.rcpt(world.ALICE)[0] == 250
         assert client.data(b"Subject: x\r\n\r\nx\r\n")[0] == 250
 
 
