@@ -41,5 +41,5 @@ class Services:
     spool: Path
     # Set at shutdown: idle sessions are sent away, and no transaction begins.
     draining: bool = False
-    policy_outage: Outage = field(default_factory=lambda: Outage("policy_gave_no_verdict", "policy_gives_verdicts"))
+    policy_outage: Outage = field(default_factory=lambda: Outage("policy_unavailable", "policy_available"))
     relay_outage: Outage = field(default_factory=lambda: Outage("submission_not_stored", "submissions_stored"))

@@ -51,7 +51,7 @@ class SnapshotFile:
         except FileNotFoundError:
             return None
         except (OSError, UnsealError, DecodeError) as error:
-            log.error("snapshot_file_unreadable", path=str(self._file.path), reason=type(error).__name__)
+            log.error("kept_configuration_unusable", path=str(self._file.path), reason=type(error).__name__)
             return None
 
     def write(self, part: config_pb2.PolicySnapshotPart) -> None:
@@ -59,7 +59,7 @@ class SnapshotFile:
             self._file.write(part.SerializeToString())
         except OSError as error:
             # The snapshot is in force all the same; only a cold start would miss it.
-            log.error("snapshot_file_unwritable", path=str(self._file.path), reason=error.strerror)
+            log.error("configuration_not_kept", path=str(self._file.path), reason=error.strerror)
 
 
 class ConfigurationWatch:
@@ -84,7 +84,7 @@ class ConfigurationWatch:
         part = await asyncio.to_thread(self._file.read)
         if part is not None and await self._take(part):
             self._digest = part.digest
-            log.info("snapshot_from_file", revision=part.snapshot.revision)
+            log.info("configuration_restored", revision=part.snapshot.revision)
 
     async def run(self) -> None:
         """Watches until cancelled, and comes back after every break with a growing, jittered wait."""
@@ -108,7 +108,7 @@ class ConfigurationWatch:
                     reason = str(error)
                 self._dialers.failed(dialer)
             if self.connected:
-                log.warning("watch_broken", reason=reason)
+                log.warning("configuration_watch_lost", reason=reason)
             self._set_connected(False)
             await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - spreads reconnects
             wait = min(wait * 2, _LONGEST_WAIT)
@@ -143,12 +143,12 @@ class ConfigurationWatch:
             snapshot = await asyncio.to_thread(compile_snapshot, message)
         except ValueError as error:
             SNAPSHOT_ERRORS.inc()
-            log.error("snapshot_refused", revision=message.revision, reason=str(error))
+            log.error("configuration_refused", revision=message.revision, reason=str(error))
             return False
         self._use(snapshot)
         SNAPSHOT_DIGEST.set(fingerprint(whole.digest))
         self._ready.set()
-        log.info("snapshot_in_force", revision=snapshot.revision, access_rules=len(message.access_rules))
+        log.info("configuration_in_use", revision=snapshot.revision, access_rules=len(message.access_rules))
         return True
 
     def _set_connected(self, connected: bool) -> None:

@@ -231,7 +231,7 @@ OF_A_SESSION = {
     "submission_not_stored",
     "content_refused",
     "handshake_failed",
-    "policy_gave_no_verdict",
+    "policy_unavailable",
     "delivery_attempt",
 }
 OF_A_MESSAGE = {"submission_stored", "delivery_attempt", "delivery_held", "deliveries_expired"}

@@ -47,7 +47,7 @@ async def test_f55_policy_unreachable_at_connect_is_421_and_is_recovered_from(st
             assert no_greeting(await client.reply())
             assert await client.until_closed() == b""
     # Every client of an outage is counted, but does not get a line.
-    assert [line["stage"] for line in lines if line["event"] == "policy_gave_no_verdict"] == ["CONNECT"]
+    assert [line["stage"] for line in lines if line["event"] == "policy_unavailable"] == ["CONNECT"]
     assert ingress.metrics.policy_failures["CONNECT"] == 3
     await policy.start()
     assert (await (await until_served(ingress)).send_mail()).code == 250

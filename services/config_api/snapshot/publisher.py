@@ -76,7 +76,7 @@ class Publisher:
                 log.info("snapshot_sent", consumer=consumer, process=request.consumer[:100], revision=snapshot.revision)
         except grpc.aio.InternalError:
             # It went while it was being sent to.
-            log.info("watch_broken", consumer=consumer, process=request.consumer[:100])
+            log.info("watch_ended", consumer=consumer, process=request.consumer[:100])
         finally:
             WATCHERS.labels(consumer).dec()
 

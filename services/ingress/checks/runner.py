@@ -121,7 +121,7 @@ class CheckRunner:
         except (TimeoutError, NoPlaceError):
             return None
         except Exception:  # a signature that breaks us must not break the session (C101)
-            log.exception("signature_check_broke")
+            log.exception("signature_check_failed_internally")
             return None
 
     def _count(self, dkim: tuple[DkimSignature, ...] | None, arc: ArcChain | None, virus: VirusScan | None) -> None:

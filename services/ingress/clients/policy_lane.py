@@ -87,7 +87,7 @@ class Lane(Replica):
         if self.connected and any(
             each.lane is self and each.sent_at and each.asked_at > self.heard_at for each in late
         ):
-            log.warning("policy_silent", seconds=round(time.monotonic() - self.heard_at, 1))
+            log.warning("policy_unresponsive", seconds=round(time.monotonic() - self.heard_at, 1))
             self.stream.recycle()
 
     def sweep(self, now: float) -> None:

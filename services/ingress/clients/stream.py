@@ -223,7 +223,7 @@ class FrameStream:
             await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=_PROBE_SECONDS)
         except grpc.aio.AioRpcError as error:
             if error.code() != grpc.StatusCode.UNIMPLEMENTED:
-                log.warning("replica_silent", service=self._name, target=self._target)
+                log.warning("replica_unresponsive", service=self._name, target=self._target)
                 call.cancel()
 
 

@@ -191,7 +191,7 @@ class RedisStore:
         self._away_until = time.monotonic() + _PAUSE_SECONDS
         self.trouble = f"away ({type(error).__name__})"
         STORE_UP.set(0)
-        log.error("store_away", reason=type(error).__name__)
+        log.error("counter_store_unavailable", reason=type(error).__name__)
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             if not one.answer.done():

@@ -113,7 +113,7 @@ class MailTransport:
             return outcomes
         except Exception:
             # A fault of ours must not cost the message: it stays, and the log has the reason.
-            log.exception("delivery_broke", queue_id=message.queue_id, destination=route.destination)
+            log.exception("delivery_failed_internally", queue_id=message.queue_id, destination=route.destination)
             return _same(recipients, deferred(451, "4.3.0", "internal error"))
         finally:
             window.running -= 1

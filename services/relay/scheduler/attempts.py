@@ -121,7 +121,7 @@ class Attempts:
         if not pause:
             return job.deliveries
         self.give_back(destination, Job(message, tuple(strange)), pause)
-        log.info("domain_not_known_yet", queue_id=queue_id(message.id), recipients=len(strange))
+        log.info("waiting_for_configuration", queue_id=queue_id(message.id), recipients=len(strange))
         waiting = {each.id for each in strange}
         return tuple(each for each in job.deliveries if each.id not in waiting)
 
@@ -319,7 +319,7 @@ class Attempts:
         reply = f"expanded to {len(made[0].deliveries)} addresses as {queue_id(made[0].id)}"
         settled = Settled(delivery.id, State.EXPANDED, HELD_BY_ROUTE, None, delivery.attempts, reply=reply)
         self._committer.settle(Settlement(message.id, delivery.lease_owner, (settled,), made, source=message.source))
-        log.info("held_mail_given_on", queue_id=queue_id(message.id), to=queue_id(made[0].id))
+        log.info("held_mail_forwarded", queue_id=queue_id(message.id), to=queue_id(made[0].id))
         return True
 
 
