@@ -22,7 +22,7 @@ _OUTBOX_OCTETS = 32 * 1024
 # Content is looked at in portions of about this size; well below what stops reading.
 GATHER_OCTETS = 32 * 1024
 END_OF_DATA = b"\r\n.\r\n"
-# After our last word: what is still taken in, and for how long, so that the word arrives.
+# After our last reply: how much is still read, and for how long, so that the reply arrives.
 _LINGER_OCTETS = 4 * 1024 * 1024
 _LINGER_SECONDS = 3.0
 _FOREVER = float("inf")
@@ -55,10 +55,10 @@ class Connection(SMTP):
         # What was received and not taken yet; to look at. Always the same object.
         self.pending = bytearray()
 
-    # Where every connection starts; in the class, since most never leave it.
+    # Defaults as class attributes: saves time, since most connections never change them.
     _socket: asyncio.Transport | None = None
     _searched = 0
-    # What waits to be sent.
+    # Octets that wait to be sent.
     _outbox = b""
     _waiter: asyncio.Future[None] | None = None
     _deadline = _FOREVER
@@ -70,9 +70,9 @@ class Connection(SMTP):
     _lingered = 0
     task: asyncio.Task[None] | None = None
     _work: asyncio.Task[Any] | None = None
-    # No more will come: the client ended its side. It may still read.
+    # The client has ended its side, so no more will come. It may still read.
     ended = False
-    # The connection is no more; nothing can be sent.
+    # The connection is gone, so nothing can be sent.
     lost = False
     # While content comes: how much of it to wait for, whether up to its dot, and what had come when the wait began.
     _gather = 0
@@ -111,7 +111,7 @@ class Connection(SMTP):
         buffer = self.pending
         if len(buffer) >= self._gather or not self._until_dot or buffer.startswith(b"."):
             return len(buffer) >= self._gather or self._until_dot
-        # Where it mostly is, first; a search looks at each line.
+        # The end is looked for first where it mostly is, since a search goes through each line.
         found = buffer.endswith(END_OF_DATA) or buffer.find(END_OF_DATA, self._searched) >= 0
         self._searched = max(0, len(buffer) - len(END_OF_DATA) + 1)
         return found
@@ -128,7 +128,7 @@ class Connection(SMTP):
         self.ended = self.lost = True
         self._writing_paused = False
         self._outbox = b""
-        # What nobody has read yet is of no use any more.
+        # Nobody will read what is left.
         self.pending.clear()
         self._wake(GoneError())
         if self._work is not None:
@@ -245,7 +245,7 @@ class Connection(SMTP):
         self._wake(TimedOutError())
 
     def cut(self) -> None:
-        """Ends everything at once."""
+        """Cancels the session's task and resets the connection."""
         if self.task is not None:
             self.task.cancel()
         self._abort()
@@ -285,7 +285,7 @@ class Connection(SMTP):
             self.flush()
 
     def flush(self) -> None:
-        """Sends what waits."""
+        """Sends the octets that wait."""
         octets = self._outbox
         if not octets:
             return
@@ -320,7 +320,7 @@ class Connection(SMTP):
             self._tls.end()
             self._send_ciphertext()
         if self._writing_paused:
-            # Who does not read its replies does not get to hold the connection open with them.
+            # A client that does not read its replies must not keep the connection open.
             self._abort()
         elif linger and not self.ended:
             self._deadline = self.loop.time() + _LINGER_SECONDS
@@ -382,7 +382,7 @@ class Connection(SMTP):
             self.ended = True
 
     def _fail(self) -> None:
-        """Enciphered octets that make no sense: there is nobody to talk to any more."""
+        """Ends a connection whose enciphered octets cannot be read."""
         self.ended = True
         self._abort()
 

@@ -95,7 +95,7 @@ class Dialogue:
         self.end_reason = self.end_reason or reason
 
     def leave(self, reason: str) -> None:
-        """Ends the session; everything was said."""
+        """Ends the session; its last reply was given already."""
         self.end_reason = self.end_reason or reason
 
     @property
@@ -116,7 +116,7 @@ class Dialogue:
         self.session.junk_commands_uncharged += 1
 
     async def junk(self) -> bool:
-        """Counts a command that brings no mail nearer; true when the session is over because of it."""
+        """Counts a command outside the mail transaction; true when the session is over because of it."""
         self.count_junk()
         limit = self.profile.max_junk_commands
         if limit and self.session.junk_commands > limit and Stage.JUNK_COMMAND in self.profile.ask_stages:
@@ -147,7 +147,7 @@ class Dialogue:
         self.reply(reply)
 
     async def violation(self, violation: Violation) -> None:
-        """The client sent more than it might before an answer; only the first time in a session is it asked about."""
+        """Notes that the client sent before it was its turn. Policy is asked about the first time in a session only."""
         if self.session.violation is not Violation.NONE:
             return
         self.session.violation = violation
@@ -168,7 +168,7 @@ class Dialogue:
         findings: Findings | None = None,
         transaction: Transaction | None = None,
     ) -> Verdict:
-        """policy's verdict, its delay waited for. No verdict is a rejection with 451 4.3.0, here and nowhere else."""
+        """policy's verdict, after its delay. Without one it is a rejection with 451 4.3.0, here and nowhere else."""
         session = self.session
         try:
             verdict = await self.services.policy.decide(

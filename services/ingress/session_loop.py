@@ -60,7 +60,7 @@ _COMMANDS_PER_TURN = 32
 
 
 async def run(dialogue: Dialogue) -> None:
-    """Until the session ends; never raises but when cancelled."""
+    """Runs the session to its end. Raises nothing but CancelledError."""
     connection = dialogue.connection
     if spans.current is not None:
         spans.current.session_began(dialogue.session)
@@ -68,7 +68,7 @@ async def run(dialogue: Dialogue) -> None:
         await _greet(dialogue)
         await _commands(dialogue)
     except LineTooLongError as error:
-        # Not worth reading on for (C09).
+        # The session ends: such a client is not worth reading on for (C09).
         dialogue.end("line_too_long", AUTH_LINE_TOO_LONG if error.verb == b"AUTH" else LINE_TOO_LONG)
     except GoneError:
         dialogue.end_reason = "client_gone"
@@ -163,7 +163,7 @@ async def _commands(dialogue: Dialogue) -> None:
 
 
 def _command(dialogue: Dialogue, verb: bytes, line: bytes) -> Command | None:
-    """What runs the line; None when it was answered already, since nothing does."""
+    """The command that the line names; None when there is none and the line was answered."""
     known = COMMANDS.get(verb)
     if known is None or foreign.is_http_request(line):
         dialogue.services.metrics.commands["unknown"] += 1
@@ -187,7 +187,7 @@ def _command(dialogue: Dialogue, verb: bytes, line: bytes) -> Command | None:
 
 
 def _turned_away(dialogue: Dialogue) -> bool:
-    """Whether no further command is waited for."""
+    """Ends a session that must not wait for a further command; true when it has ended."""
     if dialogue.services.draining and dialogue.transaction is None:
         dialogue.end("shutting_down", SHUTTING_DOWN)
     elif dialogue.connection.pending and foreign.is_tls(dialogue.connection.pending):
@@ -196,7 +196,7 @@ def _turned_away(dialogue: Dialogue) -> bool:
 
 
 def _unexpected_proxy_header(dialogue: Dialogue) -> None:
-    """From a proxy of ours, a second is a wrong command; from anybody else, the first is the last word (C80)."""
+    """A second header from a proxy of ours is a wrong command; one from anybody else ends the session (C80)."""
     if dialogue.proxied:
         dialogue.error(COMMAND_UNRECOGNISED)
         return

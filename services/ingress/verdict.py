@@ -116,4 +116,4 @@ class Verdict:
 
 
 class NonsenseError(ValueError):
-    """An answer of policy that contradicts the contract; treated like no answer."""
+    """An answer of policy that contradicts the contract. It is treated like no answer."""

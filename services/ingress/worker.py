@@ -46,7 +46,7 @@ class Worker:
         registry: CollectorRegistry,
         elsewhere: Collection[int] = (),
     ) -> None:
-        """`elsewhere`: processors for what would hold up sessions; empty: the same as theirs."""
+        """`elsewhere`: processors for work that would hold up sessions; empty: the processors of the sessions."""
         self._settings = settings
         self._number = number
         self.metrics = Metrics()
@@ -170,7 +170,9 @@ async def serve(settings: Settings, shutdown: Shutdown, number: int) -> None:
 
 
 def _settle_down(settings: Settings, number: int) -> None:
-    """Before there are other threads: this one and gRPC's wake each other all the time, and do it best in one place."""
+    """Pins the process to one processor, before there are other threads. This thread and gRPC's wake each other all the
+    time, which is cheapest on the same processor.
+    """
     if settings.cpus:
         try:
             processors.set_affinity([settings.cpus[number % len(settings.cpus)]])
@@ -218,7 +220,7 @@ def _spool(settings: Settings) -> Path:
 
 
 def _calm_collector() -> None:
-    """What was loaded so far stays for good: the cyclic collector need not look through it again and again."""
+    """Exempts what was loaded so far from garbage collection: it stays for good."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)

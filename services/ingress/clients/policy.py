@@ -23,14 +23,14 @@ from services.ingress.verdict import Action, NonsenseError, Verdict
 
 log = structlog.get_logger(__name__)
 
-# How long a question waits while no replica can be asked, before it fails.
+# How long a decision waits while no replica is connected, before it fails.
 _GRACE_SECONDS = 1.0
 _SWEEP_SECONDS = 0.1
-# Without a word from a replica for so long after a question, it is asked for a sign of life.
+# A replica that has sent nothing for so long after a request is probed by a health check.
 _SILENCE_SECONDS = 1.5
-# A question that takes replicas down with it must not take them all.
+# A request whose stream broke so often is not sent again: it may be what ends the replicas.
 _MOST_LOSSES = 3
-# A session that moved is given back where it was counted when it surely is counted where it went.
+# A session that moved to another replica stays counted at the old one for so long, until the new one has counted it.
 _MOVED_SECONDS = 1.0
 
 
@@ -41,9 +41,9 @@ class PolicyError(Exception):
 class PolicyClient:
     """Decisions of one worker. `deadline` in seconds, from asking to the verdict.
 
-    A session is asked about at one replica, which counts it. When that one stops or dies, the session is counted at
-    another, and what it had not answered is asked there again: a request holds all that is needed, and one that was
-    asked before is not counted again. When a replica comes back it is given its share of the sessions.
+    All requests of a session go to one replica, which counts the session. When that replica stops or dies, another one
+    counts the session, and unanswered requests are sent to it again. A request holds every fact that is needed, and is
+    marked as sent before, so that policy does not count it twice. A replica that comes back gets its share of sessions.
     """
 
     def __init__(self, targets: Sequence[str], security: Security, metrics: Metrics, *, deadline: float) -> None:
@@ -52,25 +52,25 @@ class PolicyClient:
         self._deadline = deadline
         self._replicas = Replicas("policy", targets, self._join)
         self._lanes: list[Lane] = []
-        # Those that can be asked, and whose turn it is to get the next session.
+        # The replicas that requests may be sent to, and the index of the one that got the last new session.
         self._usable: list[Lane] = []
         self._turn = 0
         self._numbers = itertools.count(1)
         # By request id, oldest first.
         self._pending: dict[int, Question] = {}
-        # Of those, the ones that nobody can be asked.
+        # The pending decisions that wait for a replica to connect.
         self._waiting: list[Question] = []
-        # Session id to the replica that counts it.
+        # Session id to the replica that counts the session.
         self._homes: dict[str, Lane] = {}
-        # Session id to client address, of those that no replica counts now.
+        # Session id to client address, of the sessions that no replica counts at present.
         self._homeless: dict[str, str] = {}
-        # Client address to the replica that is yet to be told that a session of it ended.
+        # Client address to the replica that has not been told yet that a session of this client ended.
         self._closing: dict[str, Lane] = {}
         self._down_since = time.monotonic()
 
     @property
     def connected(self) -> bool:
-        """Whether any replica can be asked."""
+        """Whether requests can be sent to any replica."""
         return bool(self._usable)
 
     async def run(self) -> None:
@@ -130,18 +130,19 @@ class PolicyClient:
         return verdict
 
     def session_closed(self, session: Session) -> None:
-        """The connection ended, whatever was answered to it."""
+        """Notes that the connection ended. Its replica is told with the next frame."""
         self._homeless.pop(session.id, None)
         lane = self._homes.pop(session.id, None)
         if lane is not None:
-            # Goes with the next request, or at the next sweep: mostly not worth a frame of its own.
+            # It is sent with the next request or at the next sweep, since a frame of its own is rarely worth its cost.
             lane.closed[session.id] = lane.sessions.pop(session.id)
             if len(self._usable) > 1:
                 self._closing[session.peer.client_address] = lane
 
     def _next(self, address: str) -> Lane:
-        """Who is asked about a new session: each in turn; but a client that closed and comes again is asked about
-        where its place is yet to be given back, or it would not find it free.
+        """The replica for a new session. The replicas take turns, with one exception: a client that closed a session
+        and connects again stays with the replica that still counts the closed session, since only there the end of the
+        old session and the new one come in order.
         """
         usable = self._usable
         if len(usable) == 1:
@@ -158,7 +159,7 @@ class PolicyClient:
             self._homes[session_id] = lane
             lane.sessions[session_id] = address
         else:
-            # It broke, or is told to stop, between its answer and now.
+            # Its stream broke, or it was told to stop, after it had sent its verdict.
             self._homeless[session_id] = address
             self._house()
 
@@ -177,8 +178,9 @@ class PolicyClient:
         return lane.stream
 
     def changed(self, lost: Lane | None = None, reason: str = "") -> None:
-        """A replica came, went, or said otherwise of itself: work goes to those that can do it. One that is told to
-        stop, or has no configuration, is asked only while there is no other. `lost`: its stream broke, for `reason`.
+        """Distributes sessions and requests anew after a replica connected, was lost, or changed its health. A replica
+        that is stopping or has no configuration is used only while there is no other. `lost`: the replica whose stream
+        broke, for `reason`.
         """
         self._lanes = replica.kept(self._lanes)
         usable = replica.usable(self._lanes)
@@ -194,7 +196,7 @@ class PolicyClient:
             lane.usable = False
             waiting += self._leave(lane)
         if lost is not None:
-            # What it was asked is asked again, too.
+            # Its unanswered requests are sent again as well.
             asked = [question for question in self._pending.values() if question.lane is lost and question.sent_at]
             if asked:
                 log.warning("decisions_unanswered", count=len(asked), reason=reason)
@@ -207,7 +209,7 @@ class PolicyClient:
             self._ask_again(question)
 
     def _leave(self, lane: Lane) -> list[Question]:
-        """Takes a replica's sessions away, and what it was not asked yet."""
+        """Takes its sessions from a replica; returns the requests that were not sent to it yet."""
         until = time.monotonic() + _MOVED_SECONDS
         for session_id in lane.sessions:
             del self._homes[session_id]
@@ -219,7 +221,7 @@ class PolicyClient:
         return unsent
 
     def _ask_again(self, question: Question) -> None:
-        """At another replica; or by whoever comes first, for a moment."""
+        """Sends a request to another replica; while there is none, to the first one that connects within a moment."""
         if question.answer.done():
             return
         if question.sent_at:
@@ -238,7 +240,7 @@ class PolicyClient:
             self._waiting.append(question)
 
     def _house(self) -> None:
-        """Spreads the sessions that no replica counts."""
+        """Assigns the sessions that no replica counts to the replicas in turn."""
         if not self._usable:
             return
         homeless, self._homeless = self._homeless, {}
@@ -273,11 +275,11 @@ class PolicyClient:
             elif lane.given_up:
                 session = lane.given_up.pop(message.request_id, None)
                 if session is not None and message.action == policy_pb2.ACTION_ACCEPT:
-                    # Counted after all, when nobody waited for it any more.
+                    # The replica counted the session after nobody waited for the verdict any more.
                     lane.closed[session.id] = session.client_address
 
     def told_of(self, closed: dict[str, str]) -> None:
-        """Sessions of these addresses are given back with the frame that goes now."""
+        """The frame that is sent now tells of the end of these sessions. `closed`: session id to client address."""
         if self._closing:
             for address in closed.values():
                 self._closing.pop(address, None)
@@ -296,7 +298,7 @@ class PolicyClient:
         return any(question.lane is lane for question in self._pending.values())
 
     def _hold_deadlines(self, now: float) -> None:
-        """Fails questions past their deadline, and doubts a stream on which nothing is heard any more."""
+        """Fails decisions past their deadline, and probes replicas that have sent nothing since they were asked."""
         late: list[Question] = []
         for question in self._pending.values():
             if question.deadline <= now:

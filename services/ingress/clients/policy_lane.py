@@ -15,12 +15,14 @@ from services.ingress.clients.replica import Replica
 
 log = structlog.get_logger(__name__)
 
-# Requests that fit one frame, and addresses in them, of at most 320 octets each; the rest goes with the next.
+# A frame holds so many requests, with so many addresses in them, of at most 320 octets each. The rest follows.
 _FRAME_REQUESTS = 512
 _FRAME_ADDRESSES = 50_000
 
 
 class Question:
+    """A request that waits for its verdict."""
+
     __slots__ = ("addresses", "answer", "asked_at", "deadline", "lane", "losses", "request", "sent_at")
 
     def __init__(
@@ -32,30 +34,30 @@ class Question:
         deadline: float,
     ) -> None:
         self.request = request
-        # How many it holds.
+        # Number of addresses in the request.
         self.addresses = addresses
         self.answer = answer
         self.asked_at = now
         self.deadline = deadline
-        # Where it is asked; None while nobody can be.
+        # The replica that it is for; None while none is connected.
         self.lane: Lane | None = None
-        # When it left, on the monotonic clock; 0 before.
+        # When it was sent, on the monotonic clock; 0 before that.
         self.sent_at = 0.0
-        # Streams that broke under it.
+        # Number of streams that broke while it was unanswered.
         self.losses = 0
 
 
 class Client(Protocol):
-    """Who asks."""
+    """What a replica needs of the client that owns it."""
 
     def changed(self, lost: Lane | None = None, reason: str = "") -> None:
-        """A replica came, went, or said otherwise of itself. `lost`: its stream broke, for `reason`."""
+        """A replica connected, was lost, or changed its health. `lost`: the one whose stream broke, for `reason`."""
 
     def take(self, frame: policy_pb2.VerdictFrame, lane: Lane) -> None:
-        """Verdicts came."""
+        """Takes the verdicts of a frame."""
 
     def told_of(self, closed: dict[str, str]) -> None:
-        """Sessions of these addresses are given back with the frame that goes now."""
+        """The frame that is sent now tells of the end of these sessions. `closed`: session id to client address."""
 
 
 class Lane(Replica):
@@ -67,13 +69,13 @@ class Lane(Replica):
         self.unsent: list[Question] = []
         # Session id to client address, of the sessions that this replica counts.
         self.sessions: dict[str, str] = {}
-        # Of those that ended and are not given back yet.
+        # Session id to client address, of ended sessions that the replica has not been told of yet.
         self.closed: dict[str, str] = {}
-        # Sessions that another replica counts from now on, and when they are given back here.
+        # Sessions that moved to another replica, and the time at which this one is told to count them no more.
         self.moved: dict[str, float] = {}
-        # (session id, client address) of those to be counted here from now on.
+        # (session id, client address) of sessions that moved here and are still to be announced.
         self.resume: list[tuple[str, str]] = []
-        # Questions about connections that were given up without an answer.
+        # Sessions whose CONNECT request timed out without a verdict, by request id.
         self.given_up: dict[int, policy_pb2.Session] = {}
 
     def ask(self, question: Question) -> None:
@@ -82,7 +84,7 @@ class Lane(Replica):
         self.stream.wake()
 
     def disappointed(self, late: Sequence[Question]) -> None:
-        """Questions ran out; a stream on which nothing came since they were asked is given up."""
+        """Decisions timed out. A stream that has brought nothing since they were requested is opened anew."""
         self.unsent = [question for question in self.unsent if not question.answer.done()]
         if self.connected and any(
             each.lane is self and each.sent_at and each.asked_at > self.heard_at for each in late
@@ -94,7 +96,7 @@ class Lane(Replica):
         if self.moved:
             for session_id in [session_id for session_id, until in self.moved.items() if until <= now]:
                 del self.moved[session_id]
-                # Without the client's address: its place is kept.
+                # Without the address, so that no new session of the client is held to this replica.
                 self.closed[session_id] = ""
         if self.closed and self.connected:
             self.stream.wake()
@@ -117,7 +119,7 @@ class Lane(Replica):
         return wire.decide_frame(requests, list(closed), resumed), bool(requests)
 
     def _requests(self) -> list[policy_pb2.DecideRequest]:
-        """What is asked with the next frame."""
+        """The requests for the next frame."""
         now = time.monotonic()
         requests: list[policy_pb2.DecideRequest] = []
         addresses = taken = 0
@@ -133,7 +135,7 @@ class Lane(Replica):
         return requests
 
     def _comes_again(self, addresses: set[str]) -> bool:
-        """Whether one of these clients waits for leave to connect."""
+        """Whether an unsent CONNECT request comes from one of these clients."""
         return any(
             question.request.stage == policy_pb2.STAGE_CONNECT and question.request.session.client_address in addresses
             for question in self.unsent

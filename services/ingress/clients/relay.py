@@ -25,9 +25,9 @@ log = structlog.get_logger(__name__)
 
 _GRACE_SECONDS = 1.0
 _SWEEP_SECONDS = 0.25
-# Without a word from a replica for so long after a submission, it is asked for a sign of life.
+# A replica that has sent nothing for so long after a submission is probed by a health check.
 _SILENCE_SECONDS = 3.0
-# A submission that takes replicas down with it must not go on doing so.
+# A submission whose stream broke so often is not sent again: it may be what ends the replicas.
 _MOST_LOSSES = 5
 # A frame is closed when it holds this much; a recipient counts as the longest address does.
 _FRAME_OCTETS = 1024 * 1024
@@ -46,11 +46,11 @@ class _Pending:
         self.acknowledged = acknowledged
         self.deadline = deadline
         self.pieces: Iterator[bytes] | None = None
-        # To whom it is handed; None while there is nobody.
+        # The replica that it is sent to; None while none is connected.
         self.lane: _Lane | None = None
-        # When its beginning left, on the monotonic clock; 0 before. It stays once a stream broke under it.
+        # When its first frame was sent, on the monotonic clock; 0 before. It stays when the stream breaks afterwards.
         self.sent_at = 0.0
-        # Streams that did.
+        # Number of streams that broke while it was unacknowledged.
         self.losses = 0
 
 
@@ -67,11 +67,11 @@ class RelayClient:
         self._deadline = deadline
         self._replicas = Replicas("relay", targets, self._join)
         self._lanes: list[_Lane] = []
-        # Those that mail is handed to.
+        # The replicas that submissions may be sent to.
         self._usable: list[_Lane] = []
         # By submission id, oldest first.
         self._pending: dict[str, _Pending] = {}
-        # Of those, the ones that there is nobody for.
+        # The pending submissions that wait for a replica to connect.
         self._waiting: list[_Pending] = []
         self._refusals = Refusals(_REFUSALS_KEPT)
         self._down_since = time.monotonic()
@@ -228,7 +228,7 @@ class RelayClient:
                 lane.finish_when(not lane.load)
 
     def _abandon(self, pending: _Pending) -> None:
-        """No acknowledgement came; 451, and what relay has of an unfinished one is void."""
+        """Fails a submission that was not acknowledged in time, and cancels it at relay if it was not sent whole."""
         if pending.sent_at:
             submission = pending.submission
             log.warning("submission_unconfirmed", session_id=submission.session.id, submission_id=submission.id)
@@ -243,12 +243,12 @@ class _Lane(Replica):
     def __init__(self, client: RelayClient) -> None:
         super().__init__(client.changed)
         self._client = client
-        # Submissions handed to it and not acknowledged yet.
+        # Number of submissions sent to it, or waiting to be, that are not acknowledged yet.
         self.load = 0
         self._unsent: deque[_Pending] = deque()
         self._in_pieces: deque[_Pending] = deque()
         self._abandoned: list[str] = []
-        # Octets that it would take; None while it has not said.
+        # Octets that it has room for; None until it has told.
         self._available: int | None = None
         self._accepting = True
 
@@ -262,7 +262,7 @@ class _Lane(Replica):
         self.stream.wake()
 
     def give_back(self) -> list[_Pending]:
-        """What has not left yet."""
+        """Takes back the submissions that were not sent yet."""
         unsent, self._unsent = self._unsent, deque()
         for pending in unsent:
             pending.lane = None
@@ -270,7 +270,7 @@ class _Lane(Replica):
         return list(unsent)
 
     def void(self, pending: _Pending) -> None:
-        """It is given up: what the replica has of it is void."""
+        """Tells the replica to drop the part that it has of a submission."""
         if pending in self._in_pieces:
             self._in_pieces.remove(pending)
             self._abandoned.append(pending.submission.id)

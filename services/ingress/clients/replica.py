@@ -1,4 +1,4 @@
-"""One replica of whichever service, as a worker of ingress sees it: whether it is given work, and when it spoke."""
+"""The state of one replica of a service, as a worker of ingress sees it, and the choice of replicas to use."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from services.ingress.clients.stream import FrameStream
 
 
 class Replica:
-    """The state of one replica and the stream to it. `changed` is called when it came or said otherwise of itself."""
+    """The state of one replica and the stream to it. `changed` is called when it connects or its health changes."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
         self.stream: FrameStream
         self.connected = False
-        # It says that it can work.
+        # Its health service says SERVING.
         self.willing = False
-        # Among those that are given work.
+        # It is among the replicas that get work.
         self.usable = False
-        # It did work, or was a target, and is not to get any more.
+        # It is connected and gets no new work: it is stopping, or is no target any more.
         self.draining = False
-        # We have said our last on this stream.
+        # We have closed our side of the stream.
         self.ending = False
         self.heard_at = 0.0
 
     def doubt(self, since: float) -> None:
-        """What left at `since` has no answer yet."""
+        """Probes the replica if it has sent nothing since `since`, when a request was sent that is still unanswered."""
         if self.connected and self.heard_at < since:
             self.stream.probe()
 
     def finish_when(self, idle: bool) -> None:
-        """Says our last to a replica that drains, once it is `idle` and others are given its work."""
+        """Closes our side of the stream to a draining replica, once it is `idle` and others have taken over."""
         if idle and self.draining and not (self.ending or self.usable):
             self.ending = True
             self.stream.finish()
@@ -61,11 +61,11 @@ R = TypeVar("R", bound=Replica)
 
 
 def kept(replicas: Sequence[R]) -> list[R]:
-    """Without those that are no target any more and have gone."""
+    """The replicas without those that are disconnected and no target any more."""
     return [each for each in replicas if each.connected or not each.stream.retired]
 
 
 def usable(replicas: Sequence[R]) -> list[R]:
-    """Those to give work to. One that is told to stop, or has no configuration, only while there is no other."""
+    """The replicas that get work. One that is stopping or has no configuration does only if no other is there."""
     connected = [each for each in replicas if each.connected and not each.ending]
     return [each for each in connected if each.willing] or connected

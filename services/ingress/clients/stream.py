@@ -23,7 +23,7 @@ _READY_SECONDS = 2.0
 _PAUSE_SECONDS = 0.1
 _GAP_SECONDS = 0.001
 _PROBE_SECONDS = 1.5
-# A stream that we have finished and the replica has not is given up then.
+# So long after we finished our side, a stream that the replica has not ended is cancelled.
 _FAREWELL_SECONDS = 5.0
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -83,7 +83,7 @@ class FrameStream:
         self._wake.set()
 
     def recycle(self) -> None:
-        """Gives the present stream up and opens another."""
+        """Cancels the present stream; `run` opens another."""
         if self._call is not None:
             self._call.cancel()
 

@@ -31,7 +31,7 @@ TOO_BIG_TO_SKIP = Reply(552, "5.3.4", "Chunk is too big")
 
 
 async def bdat(dialogue: Dialogue, argument: bytes) -> None:
-    """Whatever is wrong with the command: if it says how many octets follow, they are not taken for commands (C44)."""
+    """Takes a chunk. If the command is wrong but says how many octets follow, they are not run as commands (C44)."""
     parsed = _ARGUMENT(argument)
     if parsed is None:
         number = _LEADING_NUMBER(argument)

@@ -48,7 +48,7 @@ async def data(dialogue: Dialogue, argument: bytes) -> None:
 
 
 async def refuse_content(dialogue: Dialogue) -> Reply | None:
-    """What DATA and the first BDAT are answered when no content may come; None when it may."""
+    """The reply to DATA or the first BDAT when content is not allowed; None when it is."""
     transaction = dialogue.transaction
     if transaction is None:
         return BAD_SEQUENCE.with_text("Send MAIL first")

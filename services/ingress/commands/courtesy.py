@@ -1,4 +1,4 @@
-"""The commands that bring no mail nearer: RSET, NOOP, VRFY, EXPN, ETRN, HELP; and QUIT."""
+"""The commands outside the mail transaction: RSET, NOOP, VRFY, EXPN, ETRN, HELP, and QUIT."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from services.ingress.session import Violation
 
 
 async def starttls(dialogue: Dialogue, argument: bytes) -> None:
-    """Whatever was said before is forgotten, and what was pipelined behind the command is never run (C74)."""
+    """Starts TLS. What was said before is forgotten, and what was pipelined behind the command is never run (C74)."""
     session, connection = dialogue.session, dialogue.connection
     if argument:
         dialogue.error(BAD_COMMAND_SYNTAX.with_text("STARTTLS takes no argument"))

@@ -25,7 +25,7 @@ from services.ingress.verdict import Action
 # Recipients of a discarded message that are recorded; more are answered in the same way, and take no memory.
 _DISCARDED_RECORDED = 1_000
 
-# What a client says of its message it mostly says again of the next one, and others say it too.
+# Clients mostly repeat the arguments of earlier messages, and other clients send the same ones.
 _KEPT = 1024
 
 
@@ -115,7 +115,7 @@ async def rcpt(dialogue: Dialogue, argument: bytes) -> None:
             dialogue.session.on_submission_port,
         )
     except AddressError as error:
-        # The fault of one recipient, be they many: an end of the session would cost the others the message (C24).
+        # A wrong recipient never ends the session, however many there are: the others must get the message (C24).
         dialogue.reply(error.reply)
         return
     except CommandError as error:
