@@ -22,7 +22,12 @@ log = structlog.get_logger(__name__)
 SHARED_PREFIX = "POSTHOUSE_"
 PREFIXES = (SHARED_PREFIX, "CONFIG_API_", "INGRESS_", "POLICY_", "RELAY_")
 # Variables with the shared prefix. POSTHOUSE_PUBLIC_ADDRESSES is read by compose.yaml.
-SHARED_VARIABLES = ("POSTHOUSE_DATA_DIR", "POSTHOUSE_LOG_FORMAT", "POSTHOUSE_PUBLIC_ADDRESSES")
+SHARED_VARIABLES = (
+    "POSTHOUSE_DATA_DIR",
+    "POSTHOUSE_LOG_FORMAT",
+    "POSTHOUSE_MAILDIR_ROOTS",
+    "POSTHOUSE_PUBLIC_ADDRESSES",
+)
 
 # A name without one of our prefixes is taken for a mistyped one only when it is this similar (difflib's ratio).
 _MISTYPED_PREFIX_RATIO = 0.92

@@ -24,6 +24,7 @@ from services.config_api.changes import first_run
 from services.config_api.changes.check_context import StoredSurroundings, read_machine
 from services.config_api.changes.editor import Editor
 from services.config_api.changes.key_rotation import rotate
+from services.config_api.changes.standing_warnings import log_standing_warnings
 from services.config_api.clients import PolicyClient, RelayClient
 from services.config_api.http import openapi
 from services.config_api.http.authentication import Access, FailureLimit
@@ -102,6 +103,7 @@ async def _serve(
         listening = await grpc_server.start(str(settings.grpc_address), settings.security)
         await metrics.start(settings.metrics_host, settings.metrics_port)
         background.start(http.run(), "http")
+        background.start(_warn(parts), "warnings")
         background.start(publisher.follow(feed, wake, ready.database_is), "follow")
         background.start(_keep_house(feed, hits, parts.access), "housekeeping")
         await grpc_server.serving(True)
@@ -131,7 +133,7 @@ def _parts(
     relay: RelayClient,
     ready: _Ready,
 ) -> Parts:
-    machine = read_machine(settings.ingress_ports)
+    machine = read_machine(settings.ingress_ports, settings.maildirs)
 
     def look_around(document_id: str) -> StoredSurroundings:
         return StoredSurroundings(store, machine, settings.name_servers, document_id)
@@ -224,6 +226,12 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise StartupError(f"can't listen on {host}:{port}: {error.strerror}") from error
     return listener
+
+
+async def _warn(parts: Parts) -> None:
+    """An outage of the database is told by who follows it all the time."""
+    with contextlib.suppress(SQLAlchemyError, OSError):
+        await log_standing_warnings(parts.store, parts.look_around)
 
 
 async def _keep_house(feed: Feed, hits: HitStore, access: Access) -> None:

@@ -37,6 +37,16 @@ def trouble(service: str, code: grpc.StatusCode, what: str) -> Problem:
         return Problem(422, "invalid", "The request is not valid.", f"{service} does not take these values.")
     if code == grpc.StatusCode.FAILED_PRECONDITION:
         return Problem(409, "conflict", "It is not in a state that allows this.")
+    if code == grpc.StatusCode.ABORTED:
+        # policy answers, but the store that all its replicas count in does not (F50).
+        return Problem(
+            503,
+            "store-unavailable",
+            f"The store of {service}'s counters does not answer.",
+            "Settings can still be read and changed.",
+            headers={"Retry-After": "5"},
+            more={"service": service, "store": "counters"},
+        )
     return Problem(
         503,
         "service-unavailable",

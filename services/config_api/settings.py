@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from pathlib import Path
 from typing import ClassVar, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -10,6 +11,7 @@ from pydantic_settings import SettingsConfigDict
 
 from libs.runtime.addresses import Address, TcpAddress
 from libs.runtime.grpc_settings import ListenField, TargetField
+from libs.runtime.maildir_roots import MaildirRoots, maildir_roots
 from libs.runtime.nameservers import addressed
 from libs.runtime.settings import ServiceSettings
 
@@ -50,6 +52,8 @@ class Settings(ServiceSettings):
     ingress_smtp_port: int = Field(default=8025, validation_alias="INGRESS_SMTP_PORT")
     ingress_submission_port: int = Field(default=8587, validation_alias="INGRESS_SUBMISSION_PORT")
     ingress_smtps_port: int = Field(default=8465, validation_alias="INGRESS_SMTPS_PORT")
+    # Folders that mail may be written to, comma-separated; empty: any but those of the system and of the services.
+    maildir_roots: str = Field(default="", validation_alias="POSTHOUSE_MAILDIR_ROOTS")
 
     @field_validator("nameservers")
     @classmethod
@@ -74,6 +78,16 @@ class Settings(ServiceSettings):
         if 0 < len(value.get_secret_value()) < MIN_KEY_LENGTH:
             raise ValueError(f"must have {MIN_KEY_LENGTH} characters or more")
         return value
+
+    @field_validator("maildir_roots")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        maildir_roots(value, Path())
+        return value
+
+    @property
+    def maildirs(self) -> MaildirRoots:
+        return maildir_roots(self.maildir_roots, self.data_dir)
 
     @property
     def url(self) -> str:

@@ -37,6 +37,10 @@ _LARGEST_PAGE = 1000
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
+# Not UNAVAILABLE, which says that this replica can't be reached and another may know more (F50).
+_STORE_AWAY = grpc.StatusCode.ABORTED
+
+
 class PolicyServicer(policy_pb2_grpc.PolicyServicer):
     """The edge: every method hands on to what decides."""
 
@@ -99,7 +103,7 @@ class PolicyServicer(policy_pb2_grpc.PolicyServicer):
         try:
             found = await acting_blocks(self._engine, after=request.page_token, limit=size + 1)
         except StoreAwayError:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "the store of counters is away")
+            await context.abort(_STORE_AWAY, "the store of counters is away")
             raise AssertionError("abort raises") from None
         page = found[:size]
         return policy_pb2.ListBlockedClientsResponse(
@@ -117,7 +121,7 @@ class PolicyServicer(policy_pb2_grpc.PolicyServicer):
         try:
             lifted = await self._engine.store.unblock(client, self._engine.clock())
         except StoreAwayError:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "the store of counters is away")
+            await context.abort(_STORE_AWAY, "the store of counters is away")
             raise AssertionError("abort raises") from None
         if lifted is None:
             await context.abort(grpc.StatusCode.NOT_FOUND, "the client is not blocked")

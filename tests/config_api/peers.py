@@ -40,6 +40,7 @@ class FakePolicy(policy_pb2_grpc.PolicyServicer):
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
+        self.store_is_away = False
 
     async def Explain(self, request: policy.ExplainRequest, context: Any) -> policy.ExplainResponse:  # noqa: N802
         self.asked.append(request)
@@ -63,11 +64,17 @@ class FakePolicy(policy_pb2_grpc.PolicyServicer):
         return response
 
     async def ListBlockedClients(  # noqa: N802
-        self, request: policy.ListBlockedClientsRequest, _: Any
+        self, request: policy.ListBlockedClientsRequest, context: Any
     ) -> policy.ListBlockedClientsResponse:
         self.asked.append(request)
+        await self._reach_store(context)
         blocked = policy.BlockedClient(client="2001:db8::/64", reason="unknown_recipients", count=9)
         return policy.ListBlockedClientsResponse(clients=[blocked], next_page_token="more")
+
+    async def _reach_store(self, context: Any) -> None:
+        """As policy answers when Redis is away."""
+        if self.store_is_away:
+            await context.abort(grpc.StatusCode.ABORTED, "the store of counters is away")
 
     async def Decide(self, request: policy.DecideRequest, context: Any) -> policy.Verdict:  # noqa: N802
         raise NotImplementedError
@@ -80,6 +87,7 @@ class FakePolicy(policy_pb2_grpc.PolicyServicer):
         self, request: policy.UnblockClientRequest, context: Any
     ) -> policy.UnblockClientResponse:
         self.asked.append(request)
+        await self._reach_store(context)
         if request.client != "2001:db8::/64":
             await context.abort(grpc.StatusCode.NOT_FOUND, "not blocked")
         return policy.UnblockClientResponse()

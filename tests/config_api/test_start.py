@@ -19,6 +19,7 @@ from libs.runtime.lifecycle import StartupError
 from libs.smtp.address import is_host_name
 from services.config_api.changes import first_run
 from services.config_api.changes.first_run import ADMIN_KEY_FILE
+from services.config_api.resources.general import FALLBACK_HOSTNAME
 from services.config_api.settings import Settings
 from services.config_api.snapshot import publisher
 from services.config_api.storage import database, tables
@@ -52,23 +53,23 @@ async def test_the_first_run_needs_no_configuration(
 
 async def test_a_machine_without_a_qualified_name_gets_the_documented_one(monkeypatch: pytest.MonkeyPatch) -> None:
     for host, qualified, found in (
-        ("box", "box", first_run.FALLBACK_HOSTNAME),
-        ("box", "localhost", first_run.FALLBACK_HOSTNAME),
+        ("box", "box", FALLBACK_HOSTNAME),
+        ("box", "localhost", FALLBACK_HOSTNAME),
         ("box", "Box.Example.org", "box.example.org"),
         ("mail.example.net", "other.example", "mail.example.net"),
     ):
         monkeypatch.setattr(socket, "gethostname", lambda host=host: host)
         monkeypatch.setattr(socket, "getfqdn", lambda qualified=qualified: qualified)
         assert await first_run._hostname() == found
-    assert is_host_name(first_run.FALLBACK_HOSTNAME)
+    assert is_host_name(FALLBACK_HOSTNAME)
 
 
 @pytest.mark.parametrize(
     ("hostname", "mode", "smtp_port", "warned"),
     [
-        (first_run.FALLBACK_HOSTNAME, "direct", 8025, True),
-        (first_run.FALLBACK_HOSTNAME, "relay_host", 25, True),
-        (first_run.FALLBACK_HOSTNAME, "relay_host", 8025, False),
+        (FALLBACK_HOSTNAME, "direct", 8025, True),
+        (FALLBACK_HOSTNAME, "relay_host", 25, True),
+        (FALLBACK_HOSTNAME, "relay_host", 8025, False),
         ("mx.example.com", "direct", 25, False),
     ],
 )

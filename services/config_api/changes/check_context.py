@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import re
 import socket
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,9 @@ import dns.resolver
 import dns.reversename
 
 from libs.dns.resolv_conf import ResolvConf
-from services.config_api.resources.description import Body, MailHost
+from libs.runtime.maildir_roots import MaildirRoots
+from services.config_api.resources.catalogue import COLLECTIONS
+from services.config_api.resources.description import MOST_MATCHES, Body, MailHost, MailHosts
 from services.config_api.storage.documents import Store
 
 _QUESTION_SECONDS = 1.0
@@ -33,6 +36,7 @@ class Machine:
     own_addresses: frozenset[str]
     gateways: frozenset[str]
     own_ports: frozenset[int]
+    maildirs: MaildirRoots
 
 
 class StoredSurroundings:
@@ -68,6 +72,14 @@ class StoredSurroundings:
     async def others(self, kind: str) -> Sequence[Body]:
         return [found.body for found in await self._store.all(kind) if found.id != self._document_id]
 
+    async def matching(self, kind: str, member: str, value: str) -> Sequence[Body]:
+        found = await self._store.page(kind, {member: value}, None, MOST_MATCHES)
+        return [document.body for document in found if document.id != self._document_id]
+
+    async def present(self, kind: str) -> Body | None:
+        document = await self._store.get(kind, self._document_id)
+        return None if document is None else document.body
+
     async def taken(self, scope: str, values: Sequence[str]) -> frozenset[str]:
         return await self._store.taken(scope, values)
 
@@ -85,16 +97,19 @@ class StoredSurroundings:
         answer = await _ask(self._resolver(()), str(dns.reversename.from_address(address)), "PTR")
         return None if answer is None else [name.rstrip(".").lower() for name in answer]
 
-    async def mail_hosts(self, domain: str) -> Sequence[MailHost] | None:
+    async def mail_hosts(self, domain: str) -> Sequence[MailHosts]:
         configured = await self.settings("settings/resolvers")
         lists = [tuple(configured.get("preferred") or ())]
         if configured.get("alternate"):
             lists.append(tuple(configured["alternate"]))
         answers = await asyncio.gather(*(_ask(self._resolver(servers), domain, "MX") for servers in lists))
-        hosts = {
-            _mail_host(text, servers) for servers, answer in zip(lists, answers, strict=True) for text in answer or ()
-        }
-        return None if not hosts and None in answers else sorted(hosts)
+        return [
+            MailHosts(servers, None if answer is None else sorted(map(_mail_host, answer)))
+            for servers, answer in zip(lists, answers, strict=True)
+        ]
+
+    def is_maildir_allowed(self, path: str) -> bool:
+        return self._machine.maildirs.allow(path)
 
     def _resolver(self, servers: Sequence[str]) -> dns.asyncresolver.Resolver:
         chosen = [_server(text) for text in servers or self._nameservers]
@@ -102,6 +117,8 @@ class StoredSurroundings:
         resolver.nameservers = [address for address, _ in chosen] or list(_SYSTEM_NAME_SERVERS.addresses())
         resolver.nameserver_ports = dict(chosen)
         resolver.lifetime = _QUESTION_SECONDS
+        # One server that is silent leaves time for the others.
+        resolver.timeout = _QUESTION_SECONDS / max(1, len(resolver.nameservers))
         return resolver
 
 
@@ -120,6 +137,9 @@ class DocumentSurroundings(StoredSurroundings):
         self._collections = collections
         self._taken = taken
         self.about: Body | None = None
+        # It as it is stored.
+        self.before: Body | None = None
+        self._indexes: dict[tuple[str, str], dict[str, list[Body]]] = {}
 
     async def settings(self, kind: str) -> Body:
         return self._settings[kind]
@@ -127,11 +147,24 @@ class DocumentSurroundings(StoredSurroundings):
     async def others(self, kind: str) -> Sequence[Body]:
         return [body for body in self._collections[kind] if body is not self.about]
 
+    async def matching(self, kind: str, member: str, value: str) -> Sequence[Body]:
+        index = self._indexes.get((kind, member))
+        if index is None:
+            terms = next(collection for collection in COLLECTIONS if collection.kind == kind).filters[member].terms
+            index = self._indexes[(kind, member)] = defaultdict(list)
+            for body in self._collections[kind]:
+                for term in terms(body):
+                    index[term].append(body)
+        return [body for body in index.get(value, ())[:MOST_MATCHES] if body is not self.about]
+
+    async def present(self, kind: str) -> Body | None:  # noqa: ARG002
+        return self.before
+
     async def taken(self, scope: str, values: Sequence[str]) -> frozenset[str]:
         return frozenset(value for value in values if (scope, value) in self._taken)
 
 
-def read_machine(ports: Sequence[int]) -> Machine:
+def read_machine(ports: Sequence[int], maildirs: MaildirRoots) -> Machine:
     """Looks at the interfaces and routes of this host; whatever can't be read is left out."""
     own = {"127.0.0.1", "::1", "0.0.0.0", "::"}
     # Connecting a datagram socket sends nothing, but chooses the address that packets would leave from.
@@ -142,7 +175,7 @@ def read_machine(ports: Sequence[int]) -> Machine:
                 own.add(str(ipaddress.ip_address(probe.getsockname()[0])))
         except (OSError, ValueError):
             continue
-    return Machine(frozenset(own), frozenset(_gateways()), frozenset(port for port in ports if port))
+    return Machine(frozenset(own), frozenset(_gateways()), frozenset(port for port in ports if port), maildirs)
 
 
 def _gateways() -> list[str]:
@@ -175,9 +208,9 @@ async def _ask(resolver: dns.asyncresolver.Resolver, name: str, kind: str) -> li
     return [record.to_text() for record in answer]
 
 
-def _mail_host(text: str, name_servers: tuple[str, ...]) -> MailHost:
+def _mail_host(text: str) -> MailHost:
     preference, _, host = text.partition(" ")
-    return MailHost(int(preference), host.rstrip(".").lower(), name_servers)
+    return MailHost(int(preference), host.rstrip(".").lower())
 
 
 def _server(text: str) -> tuple[str, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from services.config_api.resources.api_keys import API_KEYS
 from services.config_api.resources.defaults import without_repeated_defaults
 from services.config_api.resources.description import (
     Body,
+    Check,
     Collection,
     Created,
     Finding,
@@ -121,13 +121,21 @@ class Editor:
             resource, document_id, merged, preconditions, actor, f"update{resource.noun}", named=patch
         )
 
-    async def delete(self, resource: Collection, document_id: str, preconditions: Preconditions, actor: Actor) -> None:
+    async def delete(
+        self, resource: Collection, document_id: str, preconditions: Preconditions, actor: Actor
+    ) -> Sequence[Finding]:
+        """Removes an object; what still points to it."""
+        seen = await self.store.get(resource.kind, document_id)
+        findings: Sequence[Finding] = ()
+        if seen is not None:
+            findings = await self._found_in_time(resource.references, seen.body, self._look_around(document_id))
         async with self.store.revision(actor, f"delete{resource.noun}") as revision:
             before = await self._present(revision, resource, document_id)
             expected = required_versions(preconditions.if_match, preconditions.if_none_match, before.version)
             await revision.apply([Write(resource, document_id, before.stored, None, expected)])
             await self._keep_a_way_in(revision, resource)
-            describe(revision, resource, document_id, 204)
+            describe(revision, resource, document_id, 200 if findings else 204)
+        return findings
 
     async def _write(
         self,
@@ -170,7 +178,7 @@ class Editor:
         _refuse_fixed(resource, seen.body, body)
         surroundings = self._look_around(document_id)
         await resource.refuse(body, surroundings)
-        findings = await self._findings(resource, body, surroundings)
+        findings = await self._findings(resource, body, surroundings, seen.body)
         async with self.store.revision(actor, action) as revision:
             before = await self._present(revision, resource, document_id)
             # What was validated is a change of what was seen; had that changed meanwhile, `expected` fails here.
@@ -196,10 +204,21 @@ class Editor:
         if resource.kind == API_KEYS.kind and not self._environment_key:
             await keep_one(revision.connection)
 
-    async def _findings(self, resource: Resource, body: Body, surroundings: Surroundings) -> Sequence[Finding]:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_CHECK_SECONDS):
-                return await resource.check(body, surroundings)
+    async def _findings(
+        self, resource: Resource, body: Body, surroundings: Surroundings, before: Body | None = None
+    ) -> Sequence[Finding]:
+        findings = await self._found_in_time(resource.check, body, surroundings)
+        if before is not None and isinstance(resource, Collection) and _goes_away(before, body):
+            findings = [*findings, *await self._found_in_time(resource.references, before, surroundings)]
+        return findings
+
+    async def _found_in_time(self, check: Check, body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+        """Not broken off by a cancellation, which would cost the database a connection (F54)."""
+        looking = asyncio.ensure_future(check(body, surroundings))
+        done, _ = await asyncio.wait({looking}, timeout=_CHECK_SECONDS)
+        if looking in done:
+            return looking.result()
+        looking.cancel()
         return ()
 
 
@@ -228,6 +247,11 @@ def _refuse_fixed(resource: Resource, before: Body, body: Body) -> None:
     for name in resource.fixed if isinstance(resource, Collection) else ():
         if body[name] != before[name]:
             raise invalid_field(f"/{name}", "fixed", "It can't be changed: make another one instead.")
+
+
+def _goes_away(before: Body, after: Body) -> bool:
+    """Whether an object that was there is as if it were not."""
+    return before.get("enabled") is True and after["enabled"] is False
 
 
 def time_text(microseconds: int) -> str:

@@ -18,6 +18,7 @@ from services.config_api.changes.last_admin_key import has_admin_key
 from services.config_api.resources.api_keys import API_KEYS, make_key
 from services.config_api.resources.catalogue import SINGLETONS
 from services.config_api.resources.description import Body, Singleton
+from services.config_api.resources.general import FALLBACK_HOSTNAME
 from services.config_api.secrets.sealing import Sealer, SealError
 from services.config_api.storage.documents import Store, find
 from services.config_api.storage.identifiers import now_us
@@ -27,8 +28,6 @@ from services.config_api.storage.tables import documents, unique_keys
 log = structlog.get_logger(__name__)
 
 ADMIN_KEY_FILE = "admin-key"
-# When the machine has no fully qualified name of its own.
-FALLBACK_HOSTNAME = "localhost.localdomain"
 _SYSTEM = Actor("posthouse", "admin")
 _MARK_KIND, _MARK_ID = "internal/secret-key", "mark"
 _NAME_SECONDS = 2

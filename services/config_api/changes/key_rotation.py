@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import bindparam, select, update
@@ -28,26 +29,30 @@ async def rotate(settings: Settings) -> int:
     once this is done. Raises StartupError.
     """
     environment = settings.secret_key.get_secret_value()
-    path = settings.data_dir / sealing.KEY_FILE
-    fresh = ""
-    if environment:
-        if len([key for key in environment.split(",") if key.strip()]) < 2:
-            raise StartupError("CONFIG_API_SECRET_KEY must hold the new key, a comma, and the old key")
-    elif path.exists():
-        fresh = sealing.new_key()
-        sealing.write_keys(path, [fresh, *sealing.read_keys(path)])
-    sealer = sealing.load_sealer(environment, settings.data_dir)
+    if environment and len([key for key in environment.split(",") if key.strip()]) < 2:
+        raise StartupError("CONFIG_API_SECRET_KEY must hold the new key, a comma, and the old key")
     database = Database(settings.url)
     try:
+        # First of all: beside a config_api that runs on a SQLite file nothing is written, the key file included (F40).
         await database.open()
-        async with database.writing() as connection:
-            count = await _documents(connection, sealer)
-            count += await _changes(connection, sealer)
-            count += await _answers(connection, sealer)
+        return await _reseal(database, environment, settings.data_dir)
     except SealError as error:
         raise StartupError(f"a stored secret can't be opened with any key given: {error}") from error
     finally:
         await database.close()
+
+
+async def _reseal(database: Database, environment: str, data_folder: Path) -> int:
+    path = data_folder / sealing.KEY_FILE
+    fresh = ""
+    if not environment and path.exists():
+        fresh = sealing.new_key()
+        sealing.write_keys(path, [fresh, *sealing.read_keys(path)])
+    sealer = sealing.load_sealer(environment, data_folder)
+    async with database.writing() as connection:
+        count = await _documents(connection, sealer)
+        count += await _changes(connection, sealer)
+        count += await _answers(connection, sealer)
     if fresh:
         sealing.write_keys(path, [fresh])
     return count

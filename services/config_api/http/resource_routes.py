@@ -196,6 +196,7 @@ def collection_router(resource: Collection) -> APIRouter:
         operation_id=f"delete{resource.noun}",
         summary=f"Remove a {resource.label}",
         responses={
+            200: {"model": responses.Removed, "description": "Removed, and something still points to it."},
             204: {"description": "Removed."},
             **responses.problem_responses(404, 412, 415, 428, *((409,) if resource.kind == "api-keys" else ())),
         },
@@ -208,9 +209,11 @@ def collection_router(resource: Collection) -> APIRouter:
         if_none_match: IfNoneMatch = None,
     ) -> Response:
         conditions = Preconditions(if_match, if_none_match)
-        await parts(request).editor.delete(resource, _checked(resource, id), conditions, caller)
+        findings = await parts(request).editor.delete(resource, _checked(resource, id), conditions, caller)
         if resource.kind == "api-keys":
             parts(request).access.changed(id, await parts(request).store.newest())
+        if findings:
+            return JSONResponse({"warnings": [finding.as_json() for finding in findings]})
         return Response(status_code=204)
 
     return router

@@ -55,6 +55,12 @@ class ConfigurationWarning(Answer):
     detail: str = Field(description="A sentence for people.")
 
 
+class Removed(Answer):
+    """Something was removed that other settings still point to."""
+
+    warnings: list[ConfigurationWarning] = Field(description="What still points to it.")
+
+
 _PROBLEMS = {
     400: "The request can't be read.",
     401: "A valid key is needed.",

@@ -7,8 +7,17 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from services.config_api.resources.description import Body, Collection, Filter, Finding, Secret, Surroundings, UniqueKey
-from services.config_api.resources.fields import Address, Model, Password, address_key, composed, unique
+from services.config_api.resources.description import (
+    Body,
+    Collection,
+    Filter,
+    Finding,
+    Secret,
+    Surroundings,
+    UniqueKey,
+    named,
+)
+from services.config_api.resources.fields import MailAddress, Model, Password, address_key, composed, unique
 from services.config_api.resources.filters import boolean, exact, name_key
 
 Login = Annotated[
@@ -35,7 +44,7 @@ class Account(Model):
         "nobody can log in.",
         json_schema_extra={"writeOnly": True},
     )
-    addresses: Annotated[list[Address], Field(max_length=1000), AfterValidator(unique)] = Field(
+    addresses: Annotated[list[MailAddress], Field(max_length=1000), AfterValidator(unique)] = Field(
         default=[], description="Addresses whose mail is this account's; each belongs to one account or alias."
     )
     enabled: bool = Field(default=True, description="false: as if it were not there.")
@@ -58,6 +67,18 @@ async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
     ]
 
 
+async def references(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+    """Aliases and postmasters that lead to the account's addresses (F18)."""
+    keys = [address_key(address) for address in body["addresses"]]
+    aliases = [alias["address"] for key in keys for alias in await surroundings.matching("aliases", "target", key)]
+    general = await surroundings.settings("settings/general")
+    postmasters = [address for address in general["external_postmasters"] if address_key(address) in keys]
+    return [
+        *named("target_of_alias", "The alias {} leads to this account.", list(dict.fromkeys(aliases))),
+        *named("external_postmaster", "The external postmaster {} is this account's.", postmasters),
+    ]
+
+
 ACCOUNTS = Collection(
     kind="accounts",
     noun="Account",
@@ -67,6 +88,7 @@ ACCOUNTS = Collection(
     model=Account,
     secrets=(Secret(("password",), kept_as="argon2id"),),
     check=check,
+    references=references,
     shown=AccountShown,
     show=lambda body: {"has_password": "password" in body},
     unique=lambda body: [

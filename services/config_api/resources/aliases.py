@@ -7,27 +7,75 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from services.config_api.resources.description import Body, Collection, Filter, Finding, Surroundings, UniqueKey
-from services.config_api.resources.fields import Address, Model, address_key, unique
+from services.config_api.resources.description import Body, Collection, Filter, Finding, Surroundings, UniqueKey, named
+from services.config_api.resources.fields import MailAddress, Model, address_key, unique
 from services.config_api.resources.filters import exact
 
 
 class Alias(Model):
     """Mail for the address goes to the targets instead."""
 
-    address: Address
-    targets: Annotated[list[Address], Field(min_length=1, max_length=1000), AfterValidator(unique)] = Field(
+    address: MailAddress
+    targets: Annotated[list[MailAddress], Field(min_length=1, max_length=1000), AfterValidator(unique)] = Field(
         description="Where its mail goes; an alias may name other aliases."
     )
 
 
-async def check(body: Body, _: Surroundings) -> Sequence[Finding]:
-    """The alias itself as a target: expansion leaves it out, and mail is returned (5.4.6) when it is all there is."""
+_MOST_STEPS = 1000
+
+
+async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+    """Targets that lead back to the alias (F19), or end at no account of ours (F18)."""
     own = address_key(body["address"])
+    findings = []
+    for number, target in enumerate(body["targets"]):
+        pointer = f"/targets/{number}"
+        leads_back, ends = await _followed(address_key(target), own, surroundings)
+        if leads_back:
+            findings.append(Finding(pointer, "loop", "It leads back to this alias, which gets nothing by it."))
+        elif not ends:
+            findings.append(
+                Finding(pointer, "no_account", "It ends at no account that is there and enabled: its mail is refused.")
+            )
+    return findings
+
+
+async def _followed(target: str, own: str, surroundings: Surroundings) -> tuple[bool, bool]:
+    """(whether all ways from the target lead back to the alias, whether one of them ends at a mailbox)."""
+    waiting, seen, back, ends = [target], {own}, target == own, False
+    others = False
+    while waiting and len(seen) < _MOST_STEPS and not ends:
+        address = waiting.pop()
+        if address in seen:
+            back = True
+            continue
+        seen.add(address)
+        aliases = await surroundings.matching("aliases", "address", address)
+        if aliases:
+            waiting += [address_key(inner) for alias in aliases for inner in alias["targets"]]
+            continue
+        others = True
+        ends = await _is_mailbox(address, surroundings)
+    return back and not others, ends or bool(waiting)
+
+
+async def _is_mailbox(address: str, surroundings: Surroundings) -> bool:
+    """Whether it is an enabled account's, or not at a local domain, where others know."""
+    domain = address.rpartition("@")[2]
+    if not await surroundings.matching("local-domains", "name", domain):
+        return True
+    return any(account["enabled"] for account in await surroundings.matching("accounts", "address", address))
+
+
+async def references(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+    """Aliases and postmasters that lead to this alias."""
+    key = address_key(body["address"])
+    aliases = [alias["address"] for alias in await surroundings.matching("aliases", "target", key)]
+    general = await surroundings.settings("settings/general")
+    postmasters = [address for address in general["external_postmasters"] if address_key(address) == key]
     return [
-        Finding(f"/targets/{number}", "loop", "It is the alias itself, which gets nothing by it.")
-        for number, target in enumerate(body["targets"])
-        if address_key(target) == own
+        *named("target_of_alias", "The alias {} leads to this one.", aliases),
+        *named("external_postmaster", "The external postmaster {} is this alias.", postmasters),
     ]
 
 
@@ -39,6 +87,7 @@ ALIASES = Collection(
     tag="accounts",
     model=Alias,
     check=check,
+    references=references,
     unique=lambda body: [
         UniqueKey("address", address_key(body["address"]), "/address"),
         UniqueKey("alias", address_key(body["address"]), "/address"),

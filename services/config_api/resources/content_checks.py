@@ -8,9 +8,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from libs.smtp.address import canonical_domain
 from services.config_api.resources.description import Singleton
-from services.config_api.resources.fields import Domain, Mode, Model, fault, ip_address, unique
+from services.config_api.resources.fields import Domain, Mode, Model, domain_name, fault, ip_address, unique
 
 _ANSWERS = ipaddress.IPv4Network("127.0.0.0/8")
 # What zones answer to say that they don't answer (RFC 5782 and the operators' own pages), never a listing.
@@ -99,7 +98,7 @@ def _clamd(text: str) -> str:
         host = ip_address(bare)
     except ValueError:
         try:
-            host = canonical_domain(bare)
+            host = domain_name(bare)
         except ValueError as error:
             raise fault("clamd", str(error)) from None
     return f"[{host}]:{int(port)}" if ":" in host else f"{host}:{int(port)}"

@@ -61,11 +61,18 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, order=True)
 class MailHost:
-    """One host of a domain's MX set, and the name servers that named it (empty: the system's)."""
+    """One host of a domain's MX set."""
 
     preference: int
     host: str
-    name_servers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MailHosts:
+    """A domain's MX as one set of name servers (empty: the system's) has it; None when there was no answer."""
+
+    name_servers: tuple[str, ...]
+    hosts: Sequence[MailHost] | None
 
 
 class Surroundings(Protocol):
@@ -77,6 +84,12 @@ class Surroundings(Protocol):
     async def others(self, kind: str) -> Sequence[Body]:
         """The bodies of a collection, without the object that is being checked."""
 
+    async def matching(self, kind: str, member: str, value: str) -> Sequence[Body]:
+        """The bodies of a collection that the filter finds, up to 1,000, without the object that is being checked."""
+
+    async def present(self, kind: str) -> Body | None:
+        """The object that is being checked, as it is stored; None for a new one."""
+
     async def taken(self, scope: str, values: Sequence[str]) -> frozenset[str]:
         """Those of the values that some object has as a unique key of the scope."""
 
@@ -86,8 +99,11 @@ class Surroundings(Protocol):
     async def names(self, address: str) -> Sequence[str] | None:
         """PTR names of an address, likewise."""
 
-    async def mail_hosts(self, domain: str) -> Sequence[MailHost] | None:
-        """A domain's MX, best first, likewise."""
+    async def mail_hosts(self, domain: str) -> Sequence[MailHosts]:
+        """A domain's MX by each set of name servers that relay domains are looked up in."""
+
+    def is_maildir_allowed(self, path: str) -> bool:
+        """Whether mail may be written to this folder of relay's machine."""
 
     @property
     def own_addresses(self) -> frozenset[str]: ...
@@ -101,6 +117,7 @@ class Surroundings(Protocol):
 
 
 Check = Callable[[Body, Surroundings], Awaitable[Sequence[Finding]]]
+MOST_MATCHES = 1000
 
 
 async def no_findings(body: Body, surroundings: Surroundings) -> Sequence[Finding]:  # noqa: ARG001
@@ -160,6 +177,8 @@ class Collection(Resource):
     fixed: tuple[str, ...] = ()
     # Part of export, import and rollback; API keys are not.
     portable: bool = True
+    # Finds what still points to an object that is removed or disabled.
+    references: Check = no_findings
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +198,17 @@ def member(body: Any, path: Sequence[str]) -> Any:
             return None
         body = body.get(name)
     return body
+
+
+_MOST_NAMED = 50
+
+
+def named(code: str, sentence: str, names: Sequence[str], pointer: str = "") -> list[Finding]:
+    """A finding for each name, which stands in the sentence for {}; of many the rest are counted."""
+    findings = [Finding(pointer, code, sentence.format(name)) for name in names[:_MOST_NAMED]]
+    if len(names) > _MOST_NAMED:
+        findings.append(Finding(pointer, code, sentence.format(f"and {len(names) - _MOST_NAMED} more")))
+    return findings
 
 
 def has_member(body: Any, path: Sequence[str]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
@@ -16,7 +17,15 @@ from cryptography.hazmat.primitives.serialization import (
 from pydantic import AfterValidator, Field
 
 from libs.smtp.address import canonical_domain
-from services.config_api.resources.description import Body, Collection, Created, Secret, UniqueKey
+from services.config_api.resources.description import (
+    Body,
+    Collection,
+    Created,
+    Finding,
+    Secret,
+    Surroundings,
+    UniqueKey,
+)
 from services.config_api.resources.fields import Domain, Model, fault
 from services.config_api.resources.filters import boolean, exact
 
@@ -79,6 +88,14 @@ def _show(body: Body) -> Body:
     }
 
 
+async def references(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+    """The domain whose mail is no longer signed."""
+    others = await surroundings.matching("dkim-keys", "domain", body["domain"])
+    if not body["enabled"] or any(key["enabled"] for key in others):
+        return ()
+    return (Finding("", "last_key_of_domain", f"Mail of {body['domain']} is no longer signed."),)
+
+
 DKIM_KEYS = Collection(
     kind="dkim-keys",
     noun="DkimKey",
@@ -89,6 +106,7 @@ DKIM_KEYS = Collection(
     secrets=(Secret(("private_key",)),),
     hidden=("private_key", "public_key"),
     create=_create,
+    references=references,
     shown=DkimKeyShown,
     show=_show,
     fixed=("domain", "selector", "algorithm"),

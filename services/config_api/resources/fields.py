@@ -9,10 +9,11 @@ from collections.abc import Callable, Container, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
+import idna
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_core import PydanticCustomError
 
-from libs.smtp.address import canonical_domain, is_host_name, parse_address
+from libs.smtp.address import Address, canonical_domain, is_host_name, parse_address
 from libs.smtp.network import canonical_ip
 from services.config_api.problems import AT
 
@@ -106,8 +107,40 @@ Mode = Annotated[
 ]
 
 
-def _host_name(text: str) -> str:
+def domain_name(text: str) -> str:
+    """The domain's canonical form. A label that says it is an A-label must be one (IDNA 2008). Raises ValueError."""
     name = canonical_domain(text)
+    for label in name.split("."):
+        if label.startswith("xn--"):
+            try:
+                idna.ulabel(label)
+            except UnicodeError:
+                raise ValueError("domain is no internationalised domain name") from None
+    return name
+
+
+def domain_or_below(text: str) -> str:
+    """A domain, or all its sub-domains where a dot stands before it. Raises ValueError."""
+    if text.startswith("*."):
+        raise ValueError("sub-domains are written with a dot before the domain, as .example.com")
+    return "." + domain_name(text[1:]) if text.startswith(".") else domain_name(text)
+
+
+def full_address(text: str) -> Address:
+    """A full address that stands for itself: a pattern would be compared as it is, and match nothing (F27).
+
+    Raises ValueError.
+    """
+    if text.startswith("@") or "*" in text.rpartition("@")[0]:
+        raise ValueError("must be a full address: patterns are not taken here")
+    address = parse_address(text)
+    if address.literal is None:
+        domain_name(address.domain)
+    return address
+
+
+def _host_name(text: str) -> str:
+    name = domain_name(text)
     if not is_host_name(name):
         raise ValueError("must be a fully qualified host name, such as mail.example.com")
     return name
@@ -127,9 +160,9 @@ Domain = Annotated[
         examples=["example.com"],
         description="A mail domain in any script; kept and shown as A-labels in lower case without final dot.",
     ),
-    AfterValidator(checked("domain", canonical_domain)),
+    AfterValidator(checked("domain", domain_name)),
 ]
-Address = Annotated[
+MailAddress = Annotated[
     str,
     Field(
         min_length=3,
@@ -137,6 +170,20 @@ Address = Annotated[
         json_schema_extra={"format": "idn-email"},
         examples=["user@example.com"],
         description="A full e-mail address; the domain is kept as A-labels in lower case.",
+    ),
+    AfterValidator(checked("address", lambda text: str(full_address(text)))),
+]
+
+
+# As SMTP takes it: with a pattern's characters, and in a domain that only looks like an A-label.
+AnyAddress = Annotated[
+    str,
+    Field(
+        min_length=3,
+        max_length=512,
+        json_schema_extra={"format": "idn-email"},
+        examples=["user@example.com"],
+        description="A full e-mail address.",
     ),
     AfterValidator(checked("address", lambda text: str(parse_address(text)))),
 ]
@@ -162,7 +209,7 @@ def _host(text: str) -> str:
     except ValueError:
         if ":" in bare or re.fullmatch(r"[0-9.]+", bare):
             raise
-        return canonical_domain(bare)
+        return domain_name(bare)
 
 
 Host = Annotated[

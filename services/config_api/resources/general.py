@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from services.config_api.resources.description import Body, Finding, Singleton, Surroundings
-from services.config_api.resources.fields import Address, Banner, HostName, Model, address_key, unique
+from services.config_api.resources.fields import Banner, HostName, MailAddress, Model, address_key, unique
 from services.config_api.resources.networks import WIDEST, Cidr, covers
 from services.config_api.resources.relay_host_checks import own_name_ports
 
@@ -73,7 +73,7 @@ class GeneralSettings(Model):
 
     smtp_auth: SmtpAuth = Field(default=SmtpAuth(), description="Who must log in to send, and how.")
     profile: Profile = Field(description="How the gateway presents itself, and its limits a message.")
-    external_postmasters: Annotated[list[Address], Field(max_length=100), AfterValidator(unique)] = Field(
+    external_postmasters: Annotated[list[MailAddress], Field(max_length=100), AfterValidator(unique)] = Field(
         default=[],
         description="Who gets mail for postmaster@ and mailer-daemon@ any local domain, and double bounces.",
         examples=[["postmaster@example.net"]],
@@ -84,8 +84,14 @@ _FEW_RECIPIENTS = 100
 _POSTMASTERS = ("postmaster", "mailer-daemon")
 
 
+# What the first start takes when the machine has no fully qualified name of its own.
+FALLBACK_HOSTNAME = "localhost.localdomain"
+_SMTP_PORT = 25
+
+
 async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
-    findings = [*await _hostname(body["profile"]["hostname"], surroundings)]
+    findings = [*await _default_hostname(body["profile"]["hostname"], surroundings)]
+    findings += await _hostname(body["profile"]["hostname"], surroundings)
     findings += await _circle(body["profile"]["hostname"], surroundings)
     if body["profile"]["max_recipients"] < _FEW_RECIPIENTS:
         findings.append(
@@ -122,6 +128,22 @@ def of_local_domains(external_postmasters: Sequence[str], local_domains: Sequenc
     """Which of the external postmasters are those of local domains, whose mail goes to the external postmasters."""
     circle = {f"{name}@{domain}" for domain in local_domains for name in _POSTMASTERS}
     return [number for number, address in enumerate(external_postmasters) if address_key(address) in circle]
+
+
+async def _default_hostname(hostname: str, surroundings: Surroundings) -> Sequence[Finding]:
+    """Others see the name in HELO, and refuse mail from a machine that is nobody (F37)."""
+    if hostname != FALLBACK_HOSTNAME:
+        return ()
+    is_direct = (await surroundings.settings("settings/delivery")).get("mode") != "relay_host"
+    if not is_direct and _SMTP_PORT not in surroundings.own_ports:
+        return ()
+    return (
+        Finding(
+            "/profile/hostname",
+            "hostname_default",
+            "This is the name of no machine: other servers refuse its mail. Set the gateway's own name.",
+        ),
+    )
 
 
 def _wide(networks: Sequence[str]) -> Sequence[Finding]:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from libs.smtp.address import canonical_domain
 from services.config_api.problems import invalid_field
-from services.config_api.resources.description import Body, Collection, Finding, Surroundings, UniqueKey, member
+from services.config_api.resources.description import Body, Collection, Finding, Surroundings, UniqueKey, member, named
 from services.config_api.resources.fields import Domain, Host, Model, Port, fault
 from services.config_api.resources.filters import exact
 from services.config_api.resources.general import of_local_domains, postmasters
@@ -57,6 +57,9 @@ class MaildirMailbox(Model):
 Mailbox = Annotated[SmtpMailbox | LmtpMailbox | MaildirMailbox, Field(discriminator="kind")]
 
 
+_MAILBOXES = ("mailbox", "quarantine_mailbox")
+
+
 class LocalDomain(Model):
     """The domain's mail is handed to that server or directory."""
 
@@ -67,8 +70,22 @@ class LocalDomain(Model):
     )
 
 
+async def _forbidden_maildirs(body: Body, surroundings: Surroundings) -> Sequence[str]:
+    """Members whose path lies where no mail may be written (F43)."""
+    return [
+        name
+        for name in _MAILBOXES
+        if body[name] is not None
+        and body[name]["kind"] == "maildir"
+        and not surroundings.is_maildir_allowed(body[name]["path"])
+    ]
+
+
 async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
-    findings = []
+    findings = [
+        Finding(f"/{name}/path", "maildir_root", "No mail may be written there: it is deferred.")
+        for name in await _forbidden_maildirs(body, surroundings)
+    ]
     if body["mailbox"] is None:
         findings.append(Finding("/mailbox", "no_mailbox", "Without a mailbox the domain's mail is held."))
     external = (await surroundings.settings("settings/general"))["external_postmasters"]
@@ -82,14 +99,47 @@ async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
 
 
 async def refuse(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
-    """Raises Problem 422 when a mailbox server is a listener of this gateway."""
-    for name in ("mailbox", "quarantine_mailbox"):
+    """Raises Problem 422 when a mailbox server is a listener of this gateway, or a new maildir lies in a bad place.
+
+    A path that is stored already is warned of: its domain can still be changed.
+    """
+    stored = await surroundings.present("local-domains")
+    for name in await _forbidden_maildirs(body, surroundings):
+        if member(stored, (name, "path")) != body[name]["path"]:
+            raise invalid_field(
+                f"/{name}/path", "maildir_root", "No mail may be written there: see POSTHOUSE_MAILDIR_ROOTS."
+            )
+    for name in _MAILBOXES:
         host, port = member(body, (name, "host")), member(body, (name, "port"))
         if host is not None and await is_this_gateway(host, port, surroundings):
             raise invalid_field(
                 f"/{name}/host", "loop", "The mailbox server is this gateway: mail would go in a circle."
             )
     return ()
+
+
+async def references(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+    """Accounts, aliases, keys and postmasters at the domain, which lose its mail (F21)."""
+    at_domain = f"@{body['name']}"
+    accounts = [
+        account["login"]
+        for account in await surroundings.others("accounts")
+        if any(address.endswith(at_domain) for address in account["addresses"])
+    ]
+    aliases = [
+        alias["address"]
+        for alias in await surroundings.others("aliases")
+        if any(address.endswith(at_domain) for address in (alias["address"], *alias["targets"]))
+    ]
+    keys = [key["selector"] for key in await surroundings.matching("dkim-keys", "domain", body["name"])]
+    general = await surroundings.settings("settings/general")
+    postmasters = [address for address in general["external_postmasters"] if address.endswith(at_domain)]
+    return [
+        *named("domain_of_account", "The account {} has an address at this domain.", accounts),
+        *named("domain_of_alias", "The alias {} is at this domain, or leads there.", aliases),
+        *named("domain_of_dkim_key", "The DKIM key {} signs for this domain.", keys),
+        *named("domain_of_postmaster", "The external postmaster {} is at this domain.", postmasters),
+    ]
 
 
 LOCAL_DOMAINS = Collection(
@@ -101,6 +151,7 @@ LOCAL_DOMAINS = Collection(
     model=LocalDomain,
     refuse=refuse,
     check=check,
+    references=references,
     unique=lambda body: [UniqueKey("domain", body["name"], "/name")],
     filters={"name": exact("name", "The domain.", canonical_domain)},
 )

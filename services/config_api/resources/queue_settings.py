@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Self
 
 from pydantic import Field, model_validator
 
-from services.config_api.resources.description import Singleton
+from services.config_api.problems import invalid_field
+from services.config_api.resources.description import Body, Finding, Singleton, Surroundings
 from services.config_api.resources.fields import Model, fault
 
 
@@ -30,18 +32,35 @@ class RetrySchedule(Model):
         return self
 
 
+_MINUTES = 60
+_SHORTEST_RETENTION_DAYS = 1 / 24
+_SHORTEST_HOURS = 1 / 3600
+
+
 class QueueSettings(Model):
     """When delivery is tried again, when it is given up, how much at once."""
 
     retry_schedule: RetrySchedule = Field(default=RetrySchedule(), description="Waiting times between attempts.")
     expire_after_hours: float = Field(
-        default=120, gt=0, le=8760, allow_inf_nan=False, description="After so many hours a message is returned."
+        default=120,
+        ge=_SHORTEST_HOURS,
+        le=8760,
+        allow_inf_nan=False,
+        description="After so many hours a message is returned; not before its first retry.",
     )
     delay_notice_after_hours: float = Field(
-        default=4, ge=0, le=8760, allow_inf_nan=False, description="The sender is told of a delay; 0: never."
+        default=4,
+        ge=0,
+        le=8760,
+        allow_inf_nan=False,
+        description="The sender is told of a delay, not before the first retry; 0: never.",
     )
     bounce_expire_hours: float = Field(
-        default=24, gt=0, le=8760, allow_inf_nan=False, description="After so many hours a report is given up."
+        default=24,
+        ge=_SHORTEST_HOURS,
+        le=8760,
+        allow_inf_nan=False,
+        description="After so many hours a report is given up; not before its first retry.",
     )
     max_concurrency_per_destination: int = Field(
         default=20, ge=1, le=1000, description="Connections at once to one destination."
@@ -54,4 +73,38 @@ class QueueSettings(Model):
     )
 
 
-QUEUE = Singleton(kind="settings/queue", noun="QueueSettings", label="queue settings", tag="queue", model=QueueSettings)
+async def refuse(body: Body, _: Surroundings) -> Sequence[Finding]:
+    """Raises Problem 422 where mail would be returned before it was tried again, or its record lost (F34)."""
+    first_hours = body["retry_schedule"]["first_minutes"] / _MINUTES
+    for name in ("expire_after_hours", "bounce_expire_hours", "delay_notice_after_hours"):
+        # No notice is 0 hours.
+        if body[name] < first_hours and (body[name] or name != "delay_notice_after_hours"):
+            raise invalid_field(
+                f"/{name}", "before_first_retry", "It must not be shorter than retry_schedule.first_minutes."
+            )
+    if 0 < body["retention_days"] < _SHORTEST_RETENTION_DAYS:
+        raise invalid_field("/retention_days", "too_short", "It is 0, or an hour or more.")
+    return ()
+
+
+async def check(body: Body, _: Surroundings) -> Sequence[Finding]:
+    if body["delay_notice_after_hours"] >= body["expire_after_hours"]:
+        return (
+            Finding(
+                "/delay_notice_after_hours",
+                "never",
+                "Mail has expired by then, so that no sender is ever told of a delay.",
+            ),
+        )
+    return ()
+
+
+QUEUE = Singleton(
+    kind="settings/queue",
+    noun="QueueSettings",
+    label="queue settings",
+    tag="queue",
+    model=QueueSettings,
+    refuse=refuse,
+    check=check,
+)

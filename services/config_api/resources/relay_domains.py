@@ -18,7 +18,7 @@ from services.config_api.resources.description import (
     UniqueKey,
     member,
 )
-from services.config_api.resources.fields import Address, Domain, Label, Model, fault, unique
+from services.config_api.resources.fields import Domain, Label, MailAddress, Model, fault, unique
 from services.config_api.resources.filters import boolean, exact
 
 
@@ -27,7 +27,7 @@ class RelayDomain(Model):
 
     name: Label = ""
     domain: Domain
-    recipients: Annotated[list[Address], Field(max_length=100_000), AfterValidator(unique)] = Field(
+    recipients: Annotated[list[MailAddress], Field(max_length=100_000), AfterValidator(unique)] = Field(
         default=[],
         description="Addresses of the domain that exist; empty: any.",
         examples=[["user@example.com"]],
@@ -42,35 +42,63 @@ class RelayDomain(Model):
         return self
 
 
+_BEYOND_EVERY_PREFERENCE = 65536
+
+
 async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
-    """Mail for the domain has no server better than this gateway, so it would be deferred (4.4.6)."""
-    hosts = await surroundings.mail_hosts(body["domain"])
-    if hosts is None:
-        return (Finding("/domain", "no_answer", "The DNS gave no answer for the MX of this domain in time."),)
-    if not hosts:
-        if await surroundings.addresses(body["domain"]):
-            return ()
-        return (Finding("/domain", "no_mail_host", "This domain has no MX, A or AAAA: its mail can't be passed on."),)
-    own = await _own(hosts, surroundings)
-    if not any(found.preference < own for found in hosts):
-        return (
+    findings = list(await _hosts(body["domain"], surroundings))
+    if not body["recipients"]:
+        findings.append(
             Finding(
-                "/domain", "no_better_host", "No MX of this domain is better than this gateway: its mail is deferred."
-            ),
+                "/recipients",
+                "any_recipient",
+                "Mail for addresses that do not exist is taken too, and its report goes to whom it names as sender.",
+            )
         )
-    return ()
+    return findings
 
 
-async def _own(hosts: Sequence[MailHost], surroundings: Surroundings) -> int:
-    """The best preference at which this gateway stands; beyond every preference when it stands nowhere."""
+async def _hosts(domain: str, surroundings: Surroundings) -> Sequence[Finding]:
+    """Mail for the domain has no server better than this gateway, so it would be deferred (4.4.6), or nobody knows."""
+    preferences, own, is_silent = await _candidates(domain, surroundings)
+    if any(preference < own for preference in preferences):
+        return [Finding("/domain", "name_server_silent", "One name server gave no answer.")] if is_silent else []
+    if is_silent:
+        return [Finding("/domain", "no_answer", "The DNS gave no answer for the MX of this domain in time.")]
+    if own == _BEYOND_EVERY_PREFERENCE:
+        return [Finding("/domain", "no_mail_host", "This domain has no MX, A or AAAA: its mail can't be passed on.")]
+    return [
+        Finding("/domain", "no_better_host", "No MX of this domain is better than this gateway: its mail is deferred.")
+    ]
+
+
+async def _candidates(domain: str, surroundings: Surroundings) -> tuple[list[int], int, bool]:
+    """(preferences of other hosts, the best one of this gateway, whether some name server gave no answer).
+
+    A candidate is one MX of one set of name servers, with the addresses that this set gives it (F60). A domain
+    without MX is its own one (RFC 5321 5.1). Our name counts only where no address is known.
+    """
     hostname = member(await surroundings.settings("settings/general"), ("profile", "hostname"))
-    for found in sorted(hosts):
-        if found.host == hostname:
-            return found.preference
-        addresses = await surroundings.addresses(found.host, found.name_servers)
-        if addresses and any(_is_here(address, surroundings) for address in addresses):
-            return found.preference
-    return 65536
+    preferences: list[int] = []
+    own, is_silent = _BEYOND_EVERY_PREFERENCE, False
+    for found in await surroundings.mail_hosts(domain):
+        if found.hosts is None:
+            is_silent = True
+            continue
+        for host in found.hosts or [MailHost(0, domain)]:
+            addresses = await surroundings.addresses(host.host, found.name_servers)
+            is_silent = is_silent or addresses is None
+            if addresses:
+                is_own = any(_is_here(address, surroundings) for address in addresses)
+            elif host.host == hostname:
+                is_own = True
+            else:
+                continue
+            if is_own:
+                own = min(own, host.preference)
+            else:
+                preferences.append(host.preference)
+    return preferences, own, is_silent
 
 
 def _is_here(address: str, surroundings: Surroundings) -> bool:

@@ -8,10 +8,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from libs.smtp.address import canonical_domain, parse_address
 from services.config_api.resources.delivery import RelayHost
 from services.config_api.resources.description import Body, Collection, Filter, Finding, Surroundings, UniqueKey
-from services.config_api.resources.fields import Model, Name, fault, unique
+from services.config_api.resources.fields import Model, Name, domain_or_below, fault, full_address, unique
 from services.config_api.resources.filters import boolean, exact, lenient, name_key
 from services.config_api.resources.relay_host_checks import refuse_relay_host, relay_host_password, unverified
 
@@ -21,10 +20,8 @@ Target = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\u0000-
 def canonical_target(target: str, target_type: str) -> str:
     """An address, or a domain where a first dot stands for its sub-domains. Raises ValueError."""
     if target_type == "address":
-        return parse_address(target).local_key()
-    if target.startswith("."):
-        return "." + canonical_domain(target[1:])
-    return canonical_domain(target)
+        return full_address(target).local_key()
+    return domain_or_below(target)
 
 
 class RelayRule(Model):

@@ -14,6 +14,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from posthouse.config.v1 import config_pb2 as pb
 
+from services.config_api.resources.access_rules import canonical_value
 from services.config_api.resources.description import Body
 from services.config_api.secrets.sealing import Sealer
 
@@ -267,7 +268,7 @@ def _access_rule(document_id: str, body: Body, _: Sealer) -> Pieces:
         name=body["name"],
         list=pb.AccessRule.LIST_BLOCK if body["list"] == "block" else pb.AccessRule.LIST_ALLOW,
         criterion=_CRITERIA[body["criterion"]],
-        value=body["value"],
+        value=canonical_value(body["criterion"], body["value"]),
         action=_ACTIONS[body["action"]],
         mode=_MODES[body["mode"]],
     )

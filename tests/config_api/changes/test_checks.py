@@ -28,7 +28,7 @@ async def checked(begun: Path, dns_server: DnsServer) -> AsyncIterator[Service]:
             "loop.example": {"A": "127.0.0.1"},
             "good.example": {"MX": ["10 mx.good.example.", "20 gateway.example."]},
             "mx.good.example": {"A": "192.0.2.9"},
-            "bad.example": {"MX": ["10 gateway.example.", "20 mx.good.example."]},
+            "bad.example": {"MX": ["10 loop.example.", "20 mx.good.example."]},
             "bare.example": {"A": "192.0.2.9"},
         }
     )
@@ -207,7 +207,8 @@ async def test_relay_domains_that_lead_back_here(checked: Service) -> None:
         ("bad.example", [("/domain", "no_better_host")]),
         ("gone.example", [("/domain", "no_mail_host")]),
     ):
-        assert _codes(await checked.make("relay-domains", {"domain": domain})) == found
+        body = {"domain": domain, "recipients": [f"a@{domain}"]}
+        assert _codes(await checked.make("relay-domains", body)) == found
 
 
 async def test_targets_that_no_mail_reaches(checked: Service) -> None:
@@ -240,7 +241,8 @@ async def test_an_import_finds_the_same_doubts_in_what_it_would_be(checked: Serv
     document = await checked.get("/v1/config:export")
     document["settings"]["general"]["profile"]["hostname"] = "odd.example"
     document["trusted-networks"] = [{"name": "all", "networks": ["192.0.2.0/24", "0.0.0.0/0"]}]
-    document["relay-domains"] = [{"domain": "good.example"}, {"domain": "bad.example"}]
+    recipients = ["a@good.example"]
+    document["relay-domains"] = [{"domain": "good.example", "recipients": recipients}, {"domain": "bad.example"}]
     document["local-domains"] = [{"name": "ours.example", "mailbox": {"kind": "maildir", "path": "/x"}}]
     document["accounts"] = [{"login": "a", "addresses": ["a@ours.example", "a@elsewhere.example"]}]
     rule = {"type": "sender", "target_type": "domain", "relay_host": {"host": "mx.good.example"}}
@@ -251,7 +253,8 @@ async def test_an_import_finds_the_same_doubts_in_what_it_would_be(checked: Serv
         ("/settings/general/profile/hostname", "hostname_reverse"),
         ("/settings/general/external_postmasters", "postmaster_missing"),
         ("/trusted-networks/0/networks/1", "everyone"),
-        # With the new hostname it stands in none of the MX of bad.example.
+        ("/relay-domains/1/domain", "no_better_host"),
+        ("/relay-domains/1/recipients", "any_recipient"),
         ("/local-domains/0/name", "postmaster_missing"),
         # That ours.example is local is in the document alone.
         ("/accounts/0/addresses/1", "domain_not_local"),

@@ -240,3 +240,16 @@ async def test_relay_hosts_are_tried(operated: Operated) -> None:
     assert len(fake_relay.asked) == tries
     assert (await service.api.post("/v1/relay-hosts:test", json={"rule_id": "none"})).status_code == 404
     assert (await service.api.post("/v1/relay-hosts:test", json={})).status_code == 422
+
+
+async def test_f50_the_store_of_counters_is_named(operated: Operated) -> None:
+    service, fake_policy, _ = operated
+    fake_policy.store_is_away = True
+    for answer in (
+        await service.api.get("/v1/blocked-clients"),
+        await service.api.delete("/v1/blocked-clients/192.0.2.1"),
+    ):
+        assert answer.status_code == 503, answer.text
+        problem = answer.json()
+        assert (problem["type"], problem["store"]) == ("urn:posthouse:problem:store-unavailable", "counters")
+        assert "counters" in problem["title"]

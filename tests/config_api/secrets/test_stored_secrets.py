@@ -118,6 +118,16 @@ def _content(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.iterdir() if path.name.startswith("config.sqlite3"))
 
 
+async def test_f40_nothing_is_written_beside_a_config_api_that_runs(tmp_path: Path, resolver: str) -> None:
+    url = f"sqlite:///{tmp_path / 'config.sqlite3'}"
+    async with running(url, tmp_path, nameservers=resolver) as service:
+        key = (tmp_path / KEY_FILE).read_text()
+        with pytest.raises(StartupError, match="another config_api already uses"):
+            await rotate(settings(url, tmp_path))
+        assert (tmp_path / KEY_FILE).read_text() == key
+        await service.make("relay-rules", RULE)
+
+
 async def test_the_secret_key_can_be_replaced(database_url: str, tmp_path: Path, resolver: str) -> None:
     async with running(database_url, tmp_path, nameservers=resolver) as service:
         await service.make("relay-rules", RULE)

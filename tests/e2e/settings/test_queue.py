@@ -18,6 +18,7 @@ from tests.peers.smtp_sink import SmtpSink, Stage, reply
 pytestmark = pytest.mark.e2e
 
 SECONDS_PER_HOUR = 3600
+SECONDS_PER_MINUTE = 60
 
 
 def _defer(gateway: Gateway, marker: str, sender: str = world.ALICE) -> None:
@@ -112,7 +113,10 @@ def test_mail_that_is_refused_for_good_is_reported_from_the_null_sender(gateway:
 
 def test_mail_expires_on_its_own_and_is_reported(gateway: Gateway) -> None:
     _defer(gateway, "expires")
-    gateway.patch("queue", {"expire_after_hours": 1 / SECONDS_PER_HOUR})
+    gateway.patch(
+        "queue",
+        {"expire_after_hours": 1 / SECONDS_PER_HOUR, "retry_schedule": {"first_minutes": 1 / SECONDS_PER_MINUTE}},
+    )
     _send(gateway, "expires soon")
     content = _report(gateway, "expires soon").content
     assert b"Action: failed" in content
@@ -122,7 +126,13 @@ def test_mail_expires_on_its_own_and_is_reported(gateway: Gateway) -> None:
 def test_the_sweep_tells_of_a_delay_and_the_mail_goes_on(gateway: Gateway, torture: bool) -> None:
     if not torture:
         pytest.skip("the sweep waits a minute, so that an attempt may come first: --torture")
-    gateway.patch("queue", {"delay_notice_after_hours": 10 / SECONDS_PER_HOUR})
+    gateway.patch(
+        "queue",
+        {
+            "delay_notice_after_hours": 10 / SECONDS_PER_HOUR,
+            "retry_schedule": {"first_minutes": 10 / SECONDS_PER_MINUTE},
+        },
+    )
     _defer(gateway, "swept")
     assert b"Action: delayed" in _report(gateway, "swept").content
     assert [one["state"] for one in world.queued(gateway.suite)] == ["deferred"]

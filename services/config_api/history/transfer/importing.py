@@ -94,6 +94,7 @@ class Importer:
                     if document is not None and shown_body(want.item.resource, document.body) == want.body:
                         continue
                     surroundings.about = want.body
+                    surroundings.before = None if document is None else document.body
                     found = await want.item.resource.check(want.body, surroundings)
                     doubts += [Finding(want.item.pointer + doubt.pointer, doubt.code, doubt.detail) for doubt in found]
                     checked += 1
@@ -128,6 +129,7 @@ class Importer:
             before = document.stored if document is not None else None
             try:
                 surroundings.about = want.body
+                surroundings.before = None if document is None else document.body
                 after = await self._stored(resource, want, document, surroundings)
             except Problem as problem:
                 errors += [FieldError(want.item.pointer + e.pointer, e.code, e.detail) for e in problem.errors]

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from libs.smtp.address import parse_address
 from services.config_api.http.responses import Answer
-from services.config_api.resources.fields import Address, Instant, Model, checked, fault, ip_address
+from services.config_api.resources.fields import AnyAddress, Instant, Model, checked, fault, ip_address
 
 
 def _address(text: str) -> str:
@@ -59,7 +59,7 @@ class ContentFacts(Model):
 
     size: int = Field(default=1000, ge=0, le=1 << 50, description="Octets.")
     hops: int = Field(default=0, ge=0, le=10_000, description="Received fields.")
-    from_addresses: list[Address] = Field(default=[], max_length=100, description="Mailboxes of the From field.")
+    from_addresses: list[AnyAddress] = Field(default=[], max_length=100, description="Mailboxes of the From field.")
     dkim: list[DkimFacts] | None = Field(default=None, max_length=10, description="null: not verified.")
     virus: Literal["clean", "infected", "error"] | None = Field(default=None, description="null: not scanned.")
 
@@ -79,7 +79,7 @@ class SessionFacts(Model):
     account_login: Annotated[str, Field(max_length=255, pattern=r"^[^\u0000-\u001f\u007f]*$")] = Field(
         default="", description="The account it has logged in as; empty: none."
     )
-    sender: Address | None = Field(default=None, description="Envelope sender; null: the null sender.")
+    sender: AnyAddress | None = Field(default=None, description="Envelope sender; null: the null sender.")
     recipient: Recipient | None = Field(default=None, description="The recipient asked about.")
     recipients: list[Recipient] = Field(default=[], max_length=1000, description="Those taken before.")
     declared_size: int = Field(default=0, ge=0, le=1 << 50, description="SIZE of MAIL in octets; 0: none.")
@@ -172,7 +172,7 @@ class SessionExplanation(Answer):
 class RouteQuery(Model):
     """A sender and a recipient, whose route is explained."""
 
-    sender: Address | None = Field(default=None, description="Envelope sender; null: the null sender.")
+    sender: AnyAddress | None = Field(default=None, description="Envelope sender; null: the null sender.")
     recipient: Recipient = Field(description="Envelope recipient.")
 
 

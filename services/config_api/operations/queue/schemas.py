@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from services.config_api.http.pagination import FilterText
 from services.config_api.http.responses import Answer, Time
-from services.config_api.resources.fields import DIGITS, Address, Decimal, Domain, Instant, Model, ip_address
+from services.config_api.resources.fields import DIGITS, AnyAddress, Decimal, Domain, Instant, Model, ip_address
 
 # What a delivery may be in.
 KnownState = Literal[
@@ -78,7 +78,7 @@ class Origin(Answer):
     """Where the message came from."""
 
     session_id: str = Field(description="The session's id.")
-    client_address: str = Field(description="Address of the client.")
+    client_address: str = Field(description="AnyAddress of the client.")
     helo_name: str = Field(description="The name given with HELO or EHLO.")
     account_login: str = Field(description="The account that was logged in; empty: none.")
     listener: str = Field(description="smtp, submission or submissions.")
@@ -166,8 +166,8 @@ class MessageFilter(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    sender: Address | None = Field(default=None, description="Envelope sender.")
-    recipient: Address | None = Field(default=None, description="A recipient.")
+    sender: AnyAddress | None = Field(default=None, description="Envelope sender.")
+    recipient: AnyAddress | None = Field(default=None, description="A recipient.")
     sender_domain: Domain | None = Field(default=None, description="Domain of the sender.")
     recipient_domain: Domain | None = Field(default=None, description="Domain of a recipient.")
     state: KnownState | None = Field(default=None, description="State of a delivery.")
@@ -178,7 +178,7 @@ class MessageFilter(BaseModel):
         default=None, description="Text in the last reply, without regard to case; no wildcards."
     )
     account_login: FilterText | None = Field(default=None, description="Login that sent it.")
-    client_address: FilteredAddress | None = Field(default=None, description="Address that sent it.")
+    client_address: FilteredAddress | None = Field(default=None, description="AnyAddress that sent it.")
     attempts_at_least: int | None = Field(default=None, ge=1, le=1_000_000, description="So many attempts or more.")
     session_id: FilterText | None = Field(default=None, description="The session that it came in.")
 

@@ -1,0 +1,41 @@
+"""Folders of relay's machine that mail may be written to (POSTHOUSE_MAILDIR_ROOTS)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+# Mail in one of these would overwrite what the machine or the gateway lives on.
+_SYSTEM_FOLDERS = ("/etc", "/dev", "/proc", "/sys", "/run", "/root")
+# What the services keep in the data folder begins with one of these names.
+_OWN_NAMES = ("admin-key", "config", "ingress", "log", "policy", "relay", "run", "secret-key", "tls")
+
+
+@dataclass(frozen=True, slots=True)
+class MaildirRoots:
+    """`roots`: absolute paths; none: every folder but those of the system and of the services."""
+
+    roots: tuple[PurePosixPath, ...]
+    data_folder: PurePosixPath
+
+    def allow(self, path: str) -> bool:
+        """Whether mail may be written to this folder. By its name alone: symbolic links are the writer's matter."""
+        folder = PurePosixPath(path)
+        if not folder.is_absolute() or ".." in folder.parts:
+            return False
+        if self.roots:
+            return any(folder.is_relative_to(root) for root in self.roots)
+        if folder == PurePosixPath("/") or any(folder.is_relative_to(system) for system in _SYSTEM_FOLDERS):
+            return False
+        if not folder.is_relative_to(self.data_folder):
+            return True
+        below = folder.relative_to(self.data_folder).parts
+        return bool(below) and not below[0].startswith(_OWN_NAMES)
+
+
+def maildir_roots(setting: str, data_folder: Path) -> MaildirRoots:
+    """From the variable: absolute paths, several by commas. Raises ValueError for one that is not absolute."""
+    roots = tuple(PurePosixPath(part) for part in map(str.strip, setting.split(",")) if part)
+    if any(not root.is_absolute() or ".." in root.parts for root in roots):
+        raise ValueError("a root of maildirs must be an absolute path")
+    return MaildirRoots(roots, PurePosixPath(data_folder.absolute()))

@@ -1,0 +1,62 @@
+"""Warnings about settings as they are stored, which nobody saw since they were written, or since a release began."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from services.config_api.resources.catalogue import RESOURCES
+from services.config_api.resources.description import Finding, Surroundings
+from services.config_api.storage.documents import Store, every
+
+log = structlog.get_logger(__name__)
+
+# Settings of which there may be many thousands are not looked at.
+_KINDS = (
+    *(kind for kind in RESOURCES if kind.startswith("settings/")),
+    "local-domains",
+    "relay-domains",
+    "relay-rules",
+    "trusted-networks",
+)
+_MOST_OBJECTS = 500
+_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class StandingWarning:
+    """A finding about an object that is stored."""
+
+    kind: str
+    id: str
+    finding: Finding
+
+
+async def standing_warnings(store: Store, surroundings_of: Callable[[str], Surroundings]) -> Sequence[StandingWarning]:
+    """What the checks find now; those of the first objects, and of as many as half a minute allows."""
+    async with store.database.reading() as connection:
+        documents = [document async for document in every(connection, _KINDS)][:_MOST_OBJECTS]
+    warnings: list[StandingWarning] = []
+    deadline = asyncio.get_running_loop().time() + _SECONDS
+    for document in documents:
+        if asyncio.get_running_loop().time() > deadline:
+            break
+        findings = await RESOURCES[document.kind].check(document.body, surroundings_of(document.id))
+        warnings += [StandingWarning(document.kind, document.id, finding) for finding in findings]
+    return warnings
+
+
+async def log_standing_warnings(store: Store, surroundings_of: Callable[[str], Surroundings]) -> None:
+    """One line for each, at the start (F37, F43, F52)."""
+    for warning in await standing_warnings(store, surroundings_of):
+        log.warning(
+            "configuration_warning",
+            kind=warning.kind,
+            object_id=warning.id,
+            pointer=warning.finding.pointer,
+            code=warning.finding.code,
+            detail=warning.finding.detail,
+        )

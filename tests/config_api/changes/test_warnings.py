@@ -1,0 +1,248 @@
+"""What is taken with a warning: references left dangling, rules that never act, aliases that end nowhere."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from services.config_api.resources.general import FALLBACK_HOSTNAME
+from services.config_api.storage.tables import documents
+from tests.config_api.service import START_SECONDS, Service, running, writing
+from tests.peers.dns import Behaviour, DnsServer
+
+ANY = {"If-Match": "*"}
+
+
+def _codes(answer: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(found["pointer"], found["code"]) for found in answer["warnings"]]
+
+
+async def _removed(service: Service, path: str) -> list[tuple[str, str]]:
+    answer = await service.api.delete(path, headers=ANY)
+    assert answer.status_code in (200, 204), answer.text
+    return [(found["code"], found["detail"]) for found in answer.json()["warnings"]] if answer.content else []
+
+
+async def _world(service: Service) -> dict[str, str]:
+    """Objects that point to each other; their paths."""
+    bodies: dict[str, tuple[str, dict[str, Any]]] = {
+        "domain": ("local-domains", {"name": "ours.test", "mailbox": {"kind": "maildir", "path": "/srv/mail"}}),
+        "alice": ("accounts", {"login": "alice", "addresses": ["alice@ours.test"]}),
+        "sales": ("aliases", {"address": "sales@ours.test", "targets": ["Alice@ours.test"]}),
+        "shop": ("aliases", {"address": "shop@ours.test", "targets": ["sales@ours.test"]}),
+        "key": ("dkim-keys", {"domain": "ours.test", "selector": "a", "algorithm": "ed25519-sha256"}),
+    }
+    return {name: f"/v1/{kind}/{(await service.make(kind, body))['id']}" for name, (kind, body) in bodies.items()}
+
+
+async def test_f21_what_points_to_a_removed_object_is_named(service: Service) -> None:
+    paths = await _world(service)
+    await service.change("/v1/settings/general", {"external_postmasters": ["alice@ours.test"]})
+    assert [code for code, _ in await _removed(service, paths["key"])] == ["last_key_of_domain"]
+    warnings = await _removed(service, paths["domain"])
+    assert [code for code, _ in warnings] == [
+        "domain_of_account",
+        "domain_of_alias",
+        "domain_of_alias",
+        "domain_of_postmaster",
+    ]
+    assert [name for name in ("alice", "sales@ours.test", "shop@ours.test") if name in json.dumps(warnings)] == [
+        "alice",
+        "sales@ours.test",
+        "shop@ours.test",
+    ]
+    assert [code for code, _ in await _removed(service, paths["alice"])] == ["target_of_alias", "external_postmaster"]
+    assert [code for code, _ in await _removed(service, paths["sales"])] == ["target_of_alias"]
+    assert await _removed(service, paths["shop"]) == []
+
+
+async def test_f21_a_disabled_account_leaves_the_same_behind(on_sqlite: Service) -> None:
+    paths = await _world(on_sqlite)
+    assert ("", "target_of_alias") in _codes(await on_sqlite.change(paths["alice"], {"enabled": False}))
+    assert _codes(await on_sqlite.change(paths["alice"], {"login": "alicia"})) == []
+
+
+async def test_f18_an_alias_that_ends_at_no_account_is_told(service: Service) -> None:
+    paths = await _world(service)
+    ghost = {"address": "ghostly@ours.test", "targets": ["ghost@ours.test"]}
+    assert _codes(await service.make("aliases", ghost)) == [("/targets/0", "no_account")]
+    chain = {"address": "chain@ours.test", "targets": ["ghostly@ours.test", "sales@ours.test", "x@elsewhere.test"]}
+    assert _codes(await service.make("aliases", chain)) == [("/targets/0", "no_account")]
+    await service.change(paths["alice"], {"enabled": False})
+    changed = await service.change(paths["sales"], {"targets": ["alice@ours.test"]})
+    assert _codes(changed) == [("/targets/0", "no_account")]
+
+
+async def test_f19_an_alias_that_leads_back_to_itself_is_told(service: Service) -> None:
+    await _world(service)
+    first = {"address": "one@ours.test", "targets": ["two@ours.test"]}
+    assert _codes(await service.make("aliases", first)) == [("/targets/0", "no_account")]
+    second = {"address": "two@ours.test", "targets": ["ONE@ours.test"]}
+    assert _codes(await service.make("aliases", second)) == [("/targets/0", "loop")]
+    third = {"address": "three@ours.test", "targets": ["three@ours.test", "alice@ours.test"]}
+    assert _codes(await service.make("aliases", third)) == [("/targets/0", "loop")]
+
+
+RULE = {"list": "block", "criterion": "sender", "value": "x@spam.test"}
+ALLOW = {"list": "allow", "criterion": "domain", "value": "spam.test"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "code"),
+    [
+        (ALLOW, RULE, "covered"),
+        (RULE, ALLOW, "covers"),
+        ({**ALLOW, "value": ".test"}, RULE, "covered"),
+        ({**ALLOW, "value": ".spam.test"}, RULE, ""),
+        ({**ALLOW, "mode": "shadow"}, RULE, ""),
+        ({**ALLOW, "mode": "off"}, RULE, ""),
+        ({"list": "allow", "criterion": "sender", "value": "X@spam.test"}, RULE, "covered"),
+        ({**ALLOW, "value": ".test"}, {**RULE, "criterion": "domain", "value": "spam.test"}, "covered"),
+        ({**ALLOW, "value": ".test"}, {**RULE, "criterion": "domain", "value": ".spam.test"}, "covered"),
+        (
+            {"list": "allow", "criterion": "network", "value": "192.0.2.0/24"},
+            {"list": "block", "criterion": "ip", "value": "192.0.2.7"},
+            "covered",
+        ),
+        (
+            {"list": "allow", "criterion": "ip", "value": "192.0.2.7"},
+            {"list": "block", "criterion": "network", "value": "192.0.2.0/24"},
+            "",
+        ),
+        (
+            {"list": "block", "criterion": "network", "value": "192.0.2.0/25"},
+            {"list": "allow", "criterion": "network", "value": "192.0.2.0/24"},
+            "covers",
+        ),
+        # A sender can be forged: it lifts no block on an address.
+        (ALLOW, {"list": "block", "criterion": "ip", "value": "192.0.2.7"}, ""),
+        (
+            {"list": "allow", "criterion": "recipient", "value": "a@ours.test"},
+            {"list": "block", "criterion": "recipient", "value": "a@ours.test"},
+            "covered",
+        ),
+    ],
+)
+async def test_f28_rules_that_never_act_are_told(
+    on_sqlite: Service, first: dict[str, Any], second: dict[str, Any], code: str
+) -> None:
+    assert _codes(await on_sqlite.make("access-rules", first)) == []
+    assert _codes(await on_sqlite.make("access-rules", second)) == ([("/value", code)] if code else [])
+
+
+async def test_f28_rules_that_ended_or_match_everybody_are_told(on_sqlite: Service) -> None:
+    past = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+    ended = await on_sqlite.make("access-rules", {**RULE, "expires_at": past})
+    assert _codes(ended) == [("/expires_at", "ended")]
+    everyone = {"list": "block", "criterion": "network", "value": "0.0.0.0/0"}
+    assert _codes(await on_sqlite.make("access-rules", everyone)) == [("/value", "everyone")]
+    await on_sqlite.make("trusted-networks", {"name": "n", "networks": ["198.51.100.0/24"]})
+    exempt = {"list": "allow", "criterion": "network", "value": "198.51.100.8/29"}
+    assert _codes(await on_sqlite.make("access-rules", exempt)) == [("/value", "exempt")]
+
+
+async def test_f36_a_relay_domain_that_takes_any_recipient_is_told(on_sqlite: Service) -> None:
+    made = await on_sqlite.make("relay-domains", {"domain": "r.test"})
+    assert ("/recipients", "any_recipient") in _codes(made)
+    changed = await on_sqlite.change(f"/v1/relay-domains/{made['id']}", {"recipients": ["a@r.test"]})
+    assert ("/recipients", "any_recipient") not in _codes(changed)
+
+
+async def test_f37_the_hostname_of_no_machine_is_told(begun: Path, resolver: str) -> None:
+    url = f"sqlite:///{begun / 'config.sqlite3'}"
+    ports = {"INGRESS_SMTP_PORT": 25}
+    async with running(url, begun, nameservers=resolver, **ports) as service:
+        general = "/v1/settings/general"
+        told = ("/profile/hostname", "hostname_default")
+        answer = await service.change(general, {"profile": {"hostname": FALLBACK_HOSTNAME, "banner": "x"}})
+        assert told in _codes(answer)
+        # Through a relay host, but on port 25.
+        await service.change("/v1/settings/delivery", {"mode": "relay_host", "relay_host": {"host": "smart.test"}})
+        assert told in _codes(await service.change(general, {"profile": {"banner": "y"}}))
+        assert told not in _codes(await service.change(general, {"profile": {"hostname": "gateway.test"}}))
+
+
+async def test_f37_f43_f52_stored_settings_are_warned_of_at_the_start(
+    begun: Path, resolver: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    url = f"sqlite:///{begun / 'config.sqlite3'}"
+    async with running(url, begun, nameservers=resolver) as service:
+        await service.change("/v1/settings/general", {"profile": {"hostname": FALLBACK_HOSTNAME}})
+        made = await service.make("local-domains", {"name": "a.test", "mailbox": {"kind": "maildir", "path": "/srv/a"}})
+        async with writing(service) as connection:
+            where = (documents.c.kind == "local-domains", documents.c.id == made["id"])
+            body = '{"name":"a.test","mailbox":{"kind":"maildir","path":"/etc/mail"}}'
+            await connection.execute(update(documents).where(*where).values(body=body))
+        rule = {"name": "x", "type": "sender", "target_type": "domain", "targets": ["b.test"]}
+        host = {"host": "smart.test", "always_tls": True, "verify_certificate": False}
+        await service.make("relay-rules", {**rule, "relay_host": host})
+        path = f"/v1/local-domains/{made['id']}"
+        # The domain can still be changed, but its path not to another forbidden one.
+        assert ("/mailbox/path", "maildir_root") in _codes(await service.change(path, {"quarantine_mailbox": None}))
+        patch = {"mailbox": {"path": "/root/mail"}}
+        assert (await service.api.patch(path, json=patch, headers=ANY)).status_code == 422
+    log = capfd.readouterr().out
+    assert "unverified_tls" not in log
+    log = ""
+    async with running(url, begun, nameservers=resolver), asyncio.timeout(START_SECONDS):
+        while not all(code in log for code in ("hostname_default", "maildir_root", "unverified_tls")):
+            log += capfd.readouterr().out
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/etc", "/etc/mail", "/dev/null", "/proc/self", "/sys", "/run/x", "/root", "{data}", "{data}/relay/q"]
+)
+async def test_f43_no_mail_is_written_over_the_machine(on_sqlite: Service, path: str) -> None:
+    mailbox = {"kind": "maildir", "path": path.format(data=on_sqlite.data_dir)}
+    for member in ("mailbox", "quarantine_mailbox"):
+        answer = await on_sqlite.api.post("/v1/local-domains", json={"name": "a.test", member: mailbox})
+        assert answer.status_code == 422, answer.text
+        assert [error["pointer"] for error in answer.json()["errors"]] == [f"/{member}/path"]
+
+
+async def test_f43_roots_of_maildirs_can_be_named(begun: Path, resolver: str) -> None:
+    url = f"sqlite:///{begun / 'config.sqlite3'}"
+    async with running(url, begun, nameservers=resolver, POSTHOUSE_MAILDIR_ROOTS="/srv/mail, /var/mail") as service:
+        for number, (path, status) in enumerate(
+            (("/srv/mail/a", 201), ("/var/mail", 201), ("/srv/mailbox", 422), ("/srv", 422), ("/tmp/x", 422))
+        ):
+            body = {"name": f"d{number}.test", "mailbox": {"kind": "maildir", "path": path}}
+            assert (await service.api.post("/v1/local-domains", json=body)).status_code == status, path
+
+
+async def test_f60_the_configured_name_servers_are_asked(begun: Path, dns_server: DnsServer, resolver: str) -> None:
+    """A domain with A records alone, in both sets of name servers; then one of them is silent."""
+    dns_server.load({"bare.test": {"A": "192.0.2.9"}})
+    url = f"sqlite:///{begun / 'config.sqlite3'}"
+    # The process' own name servers know nothing of it.
+    async with running(url, begun, nameservers=resolver) as service, _silent() as silent:
+        servers = {"preferred": [dns_server.address], "alternate": [dns_server.address]}
+        await service.change("/v1/settings/resolvers", servers)
+        body = {"domain": "bare.test", "recipients": ["a@bare.test"]}
+        made = await service.make("relay-domains", body)
+        assert _codes(made) == []
+        await service.change("/v1/settings/resolvers", {"alternate": [silent]})
+        changed = await service.change(f"/v1/relay-domains/{made['id']}", {"name": "x"})
+        assert _codes(changed) == [("/domain", "name_server_silent")]
+
+
+class _silent:  # noqa: N801 - used as a function
+    """A name server that answers nothing about the domain."""
+
+    def __init__(self) -> None:
+        self._server = DnsServer()
+
+    async def __aenter__(self) -> str:
+        server = self._server.__enter__()
+        server.behave("bare.test", Behaviour.SILENT)
+        return server.address
+
+    async def __aexit__(self, *error: object) -> None:
+        self._server.__exit__(None, None, None)
