@@ -272,7 +272,10 @@ async def _settled(cases: tuple[Case, ...]) -> None:
 
 def _report(console: Console, cases: tuple[Case, ...], replies: Mapping[str, str], refusal: str) -> bool:
     table = Table(title="What became of each message")
-    for column in ("message", "recipient", "answer to the client", "fate", ""):
+    table.add_column("message")
+    # Addresses are never cut, however narrow the terminal is; the other columns wrap.
+    table.add_column("recipient", no_wrap=True)
+    for column in ("answer", "what became of it", ""):
         table.add_column(column)
     right = True
     for case in cases:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import ipaddress
+import logging
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -91,6 +92,8 @@ class MailServer:
         return int(self._server.sockets[0].getsockname()[1])
 
     def _session(self) -> SMTP:
+        # aiosmtpd warns of an attribute of its own that it reads itself.
+        logging.getLogger("mail.log").setLevel(logging.ERROR)
         return SMTP(
             self,
             hostname=self.name,

@@ -261,10 +261,13 @@ def test_the_demonstration_comes_out_right() -> None:
     answer = subprocess.run(
         [sys.executable, "-m", "services", "demo"],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto'}", "COLUMNS": "160"},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto'}", "COLUMNS": "80"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert answer.stdout.count("right") == 4
+    for address in ("bob@far.example", "carol@partner.example", "alice@ours.example"):
+        assert f" {address} " in answer.stdout, "an address is never cut"
+    assert "deprecated" not in answer.stdout + answer.stderr
