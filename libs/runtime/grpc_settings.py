@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings
 
 from libs.runtime import addresses
 from libs.runtime.addresses import Address
-from libs.runtime.security import Security, TlsFiles
+from libs.runtime.security import INSECURE_WARNING, Security, TlsFiles
 
 # Variables of former versions, and what stands for them now.
 RENAMED: Mapping[str, str] = {
@@ -75,6 +75,12 @@ class GrpcSettings(BaseSettings):
         if self.grpc_cert is not None and self.grpc_key is not None and self.grpc_ca is not None:
             tls = TlsFiles(certificate=self.grpc_cert, key=self.grpc_key, authority=self.grpc_ca)
         return Security(tls, insecure_loopback=self.insecure_grpc, reflection=self.grpc_reflection)
+
+    @property
+    def grpc_weakness(self) -> dict[str, str]:
+        """For /readyz, as a dependency without which the work goes on: that every user of the machine may call."""
+        open_to_all = any(self.security.is_open(each) for each in (str(self.grpc_address), *self.grpc_targets))
+        return {"grpc": INSECURE_WARNING if open_to_all else ""}
 
     def _listen(self, listen: str, service: str) -> Address:
         return addresses.parse(listen or socket_target(self.data_dir, service))

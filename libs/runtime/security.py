@@ -105,9 +105,9 @@ class Security:
                     "every user of this machine"
                 )
 
-    def is_open(self, listen: str) -> bool:
-        """Whether a server at this address lets every user of the machine call it."""
-        return self.tls is None and not isinstance(addresses.parse(listen), UnixSocket)
+    def is_open(self, address: str) -> bool:
+        """Whether every user of the machine can call, or pretend to be, the server at this address."""
+        return self.tls is None and not isinstance(addresses.parse(address), UnixSocket)
 
 
 class ServerCredentials:

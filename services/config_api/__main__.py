@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 import structlog
 import typer
@@ -87,7 +87,7 @@ async def _serve(
     hits = HitStore(store.database)
     passwords = PasswordHashing()
     background = Background(shutdown)
-    ready = _Ready()
+    ready = _Ready(settings.grpc_weakness)
     async with contextlib.AsyncExitStack() as dialers:
         policy, relay = [
             await dialers.enter_async_context(Dialers(service, targets, settings.security))
@@ -97,7 +97,7 @@ async def _serve(
         http = _HttpServer(settings, create_app(settings, parts))
         callers = {publisher.SERVICE: publisher.CALLERS}
         grpc_server = rpc.Server(callers, publisher.Publisher(feed, hits).register, GRPC_CALLS_REFUSED.inc)
-        metrics = MetricsServer(ready.report)
+        metrics = MetricsServer(ready.report, optional=("grpc",))
         if settings.security.tls is not None:
             show_expiry(CERTIFICATE_EXPIRY, settings.security.tls.certificate)
         listening = await grpc_server.start(str(settings.grpc_address), settings.security)
@@ -165,9 +165,11 @@ def _parts(
 class _Ready:
     """What /readyz says."""
 
-    def __init__(self) -> None:
+    def __init__(self, weakness: Mapping[str, str]) -> None:
+        """`weakness`: what is told besides, though the work goes on."""
         self.serving = False
         self._database = ""
+        self._weakness = weakness
 
     def database_is(self, trouble: str) -> None:
         """What is wrong with the database; empty: it answers."""
@@ -175,7 +177,8 @@ class _Ready:
         DATABASE_UP.set(not trouble)
 
     def report(self) -> dict[str, str]:
-        return {"start": "" if self.serving else "starting or stopping", "database": self._database}
+        start = "" if self.serving else "starting or stopping"
+        return {"start": start, "database": self._database, **self._weakness}
 
 
 class _Uvicorn(uvicorn.Server):

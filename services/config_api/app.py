@@ -177,7 +177,7 @@ def _add_probes(app: FastAPI) -> None:
 
     @app.get("/readyz", include_in_schema=False)
     async def readyz(request: Request) -> Response:
-        status, found = report(parts(request).readiness)
+        status, found = report(parts(request).readiness, optional=("grpc",))
         return JSONResponse(found, status)
 
     @app.get("/metrics", include_in_schema=False)

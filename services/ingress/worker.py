@@ -77,7 +77,7 @@ class Worker:
         registry.register(
             MetricsCollector(self.metrics, self.listeners.open_sessions, self._streams, self._certificate_ends)
         )
-        self._exposition = MetricsServer(self._missing, registry, optional=("open_files",))
+        self._exposition = MetricsServer(self._readiness, registry, optional=("open_files", "grpc"))
         # Health alone.
         self._grpc = rpc.Server({}, lambda _: None, self.metrics.grpc_call_refused)
         self._background = Background(shutdown)
@@ -125,7 +125,7 @@ class Worker:
 
     async def _tell_ready(self) -> None:
         """Once both other services are reached."""
-        while any(self._missing().values()):  # noqa: ASYNC110 - streams come and go, and only the first time counts
+        while not all(self._streams().values()):  # noqa: ASYNC110 - streams come and go, and only the first time counts
             await asyncio.sleep(_READINESS_SECONDS)
         service_manager.tell_ready()
 
@@ -137,6 +137,9 @@ class Worker:
         if self._grpc_certificate is not None:
             ends[str(self._grpc_certificate.path)] = self._grpc_certificate.expiry()
         return ends
+
+    def _readiness(self) -> dict[str, str]:
+        return {**self._missing(), **self._settings.grpc_weakness}
 
     def _missing(self) -> dict[str, str]:
         """For /readyz: without either of the services no mail can be accepted; too few open files only limit it."""

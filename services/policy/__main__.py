@@ -78,10 +78,11 @@ async def main(shutdown: Shutdown) -> None:
     server = rpc.Server({SERVICE: CALLERS}, servicer.register, GRPC_CALLS_REFUSED.inc)
 
     def readiness() -> Mapping[str, str]:
-        return {"snapshot": "" if ready.is_set() else "no configuration yet", "redis": store.trouble}
+        snapshot = "" if ready.is_set() else "no configuration yet"
+        return {"snapshot": snapshot, "redis": store.trouble, **settings.grpc_weakness}
 
     # Without Redis mail flows; only what is counted there is not.
-    metrics = MetricsServer(readiness, optional=("redis",))
+    metrics = MetricsServer(readiness, optional=("redis", "grpc"))
     background = Background(shutdown)
     await store.start()
     await watch.start_from_file()

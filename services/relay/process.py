@@ -117,7 +117,7 @@ class Relay:
             wake,
         )
         self._server = rpc.Server({SERVICE: CALLERS}, servicer.register, GRPC_CALLS_REFUSED.inc)
-        self._metrics = MetricsServer(self._readiness)
+        self._metrics = MetricsServer(self._readiness, optional=("grpc",))
         self._background = Background(shutdown)
 
     async def open(self) -> None:
@@ -187,4 +187,5 @@ class Relay:
             "snapshot": "" if self.watch.current is not None else "no configuration yet",
             "database": "can't be used" if self.committer.trouble or self.holder.trouble else "",
             "disk": "" if self.storage.state.accepting else "below the reserve, or full",
+            **self._settings.grpc_weakness,
         }

@@ -1,0 +1,33 @@
+"""SECURITY.md: each test that it names is there, and each of its sentences about what somebody can do names one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "SECURITY.md").read_text()
+NAMED = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", TEXT)
+# They say what cannot be prevented, or whom it does not concern.
+WITHOUT_TEST = ("It sees the mail", "It reads the mail that is sent to it")
+
+
+def test_tests_are_named() -> None:
+    assert len(NAMED) > 30
+
+
+@pytest.mark.parametrize(("file", "name"), sorted(set(NAMED)))
+def test_a_named_test_is_there(file: str, name: str) -> None:
+    source = (ROOT / file).read_text()
+    assert re.search(rf"^(async )?def {name}\(", source, re.MULTILINE)
+
+
+def test_each_statement_names_its_test() -> None:
+    model = TEXT.partition("## Who is trusted with what")[2].partition("## What to know when you run it")[0]
+    statements = [line for line in model.splitlines() if line.startswith(("- ", "| ")) and "| test |" not in line]
+    assert len(statements) > 30
+    for statement in statements:
+        if not statement.removeprefix("- ").startswith(WITHOUT_TEST):
+            assert "::test_" in statement, statement
