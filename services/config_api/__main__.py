@@ -71,7 +71,6 @@ async def run(settings: Settings, shutdown: Shutdown, announce: Announce) -> Non
     async with _opened(Database(settings.url), shutdown) as database:
         store = Store(database, on_change=wake.set)
         await first_run.prepare(store, sealer, settings.data_dir, settings.admin_key.get_secret_value())
-        await first_run.warn_about_hostname(store, settings.ingress_smtp_port)
         await _serve(settings, store, sealer, wake, shutdown, announce)
 
 

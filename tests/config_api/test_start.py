@@ -12,7 +12,6 @@ import pytest
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
-from structlog.testing import capture_logs
 
 from libs.runtime import lifecycle
 from libs.runtime.lifecycle import StartupError
@@ -62,30 +61,6 @@ async def test_a_machine_without_a_qualified_name_gets_the_documented_one(monkey
         monkeypatch.setattr(socket, "getfqdn", lambda qualified=qualified: qualified)
         assert await first_run._hostname() == found
     assert is_host_name(FALLBACK_HOSTNAME)
-
-
-@pytest.mark.parametrize(
-    ("hostname", "mode", "smtp_port", "warned"),
-    [
-        (FALLBACK_HOSTNAME, "direct", 8025, True),
-        (FALLBACK_HOSTNAME, "relay_host", 25, True),
-        (FALLBACK_HOSTNAME, "relay_host", 8025, False),
-        ("mx.example.com", "direct", 25, False),
-    ],
-)
-async def test_f37_a_hostname_that_nobody_accepts_is_warned_of_at_the_start(
-    begun: Path, resolver: str, hostname: str, mode: str, smtp_port: int, warned: bool
-) -> None:
-    url = f"sqlite:///{begun / 'config.sqlite3'}"
-    async with running(url, begun, nameservers=resolver) as service:
-        await service.change("/v1/settings/general", {"profile": {"hostname": hostname}})
-        if mode == "relay_host":
-            delivery = {"mode": mode, "relay_host": {"host": "smart.example", "port": 25}}
-            await service.change("/v1/settings/delivery", delivery)
-    with capture_logs() as lines:
-        async with running(url, begun, nameservers=resolver, INGRESS_SMTP_PORT=smtp_port):
-            pass
-    assert [line["hostname"] for line in lines if line["event"] == "hostname_not_set"] == [hostname] * warned
 
 
 async def test_a_second_process_on_one_sqlite_file_is_refused(tmp_path: Path, resolver: str) -> None:

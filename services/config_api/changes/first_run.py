@@ -31,7 +31,6 @@ ADMIN_KEY_FILE = "admin-key"
 _SYSTEM = Actor("posthouse", "admin")
 _MARK_KIND, _MARK_ID = "internal/secret-key", "mark"
 _NAME_SECONDS = 2
-_PORT_OF_MAIL_SERVERS = 25
 
 
 async def prepare(store: Store, sealer: Sealer, data_folder: Path, environment_key: str) -> None:
@@ -50,20 +49,6 @@ async def prepare(store: Store, sealer: Sealer, data_folder: Path, environment_k
                 await revision.apply([Write(singleton, singleton.kind, None, initial(singleton, hostname))])
         if not environment_key and not await has_admin_key(revision.connection):
             await _make_admin_key(revision, store, data_folder)
-
-
-async def warn_about_hostname(store: Store, smtp_port: int) -> None:
-    """Warns when the gateway shows other servers a hostname that none of them accepts (F37)."""
-    general = await store.get("settings/general", "settings/general")
-    delivery = await store.get("settings/delivery", "settings/delivery")
-    hostname = general.body["profile"]["hostname"] if general is not None else ""
-    sends_directly = delivery is not None and delivery.body.get("mode", "direct") == "direct"
-    if hostname == FALLBACK_HOSTNAME and (smtp_port == _PORT_OF_MAIL_SERVERS or sends_directly):
-        log.warning(
-            "hostname_not_set",
-            hostname=hostname,
-            reason="other mail servers refuse mail from this name: set profile.hostname in /v1/settings/general",
-        )
 
 
 def initial(singleton: Singleton, hostname: str) -> Body:
