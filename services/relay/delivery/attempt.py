@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from libs.smtp.value import value
 from services.relay.configuration.model import Configuration
-from services.relay.delivery.concurrency import Window
+from services.relay.delivery.concurrency import Concurrency
 from services.relay.delivery.smtp.message import PreparedMessage
-from services.relay.delivery.smtp.opening import Reacher
+from services.relay.delivery.smtp.opening import SessionConnector
 from services.relay.delivery.smtp.pool import Pool
 from services.relay.delivery.smtp.recipient_limits import RecipientLimits
 from services.relay.delivery.smtp.session import Session, looped
@@ -27,13 +27,13 @@ _TOO_MANY = replace(deferred(452, "4.5.3", "the server takes fewer recipients in
 
 
 @value(frozen=True, slots=True)
-class Means:
-    """What attempts share, for the life of the process."""
+class DeliveryContext:
+    """What all attempts share. It lives as long as the process."""
 
     options: DeliveryOptions
     clock: Callable[[], float]
     finder: TargetFinder
-    reacher: Reacher
+    connector: SessionConnector
     pool: Pool
     recipient_limits: RecipientLimits
 
@@ -48,15 +48,15 @@ class Attempt:
 
     def __init__(
         self,
-        means: Means,
+        context: DeliveryContext,
         configuration: Configuration,
         route: Route,
         message: PreparedMessage,
         recipients: Sequence[OutgoingRecipient],
-        window: Window,
+        concurrency: Concurrency,
     ) -> None:
-        self._means = means
-        self._window = window
+        self._context = context
+        self._concurrency = concurrency
         self._configuration = configuration
         self._route = route
         self._message = message
@@ -87,7 +87,7 @@ class Attempt:
 
     async def run(self) -> list[Outcome]:
         tried: set[tuple[str, int]] = set()
-        while (session := self._means.pool.take(self._key)) is not None:
+        while (session := self._context.pool.take(self._key)) is not None:
             if not await self._transact(session):
                 tried.add((session.endpoint.address, session.endpoint.port))
                 break
@@ -106,7 +106,7 @@ class Attempt:
             before = list(self._verdicts)
             for index in waiting:
                 self._verdicts[index] = None
-            session = self._means.pool.take(self._key)
+            session = self._context.pool.take(self._key)
             if session is not None:
                 await self._transact(session)
             else:
@@ -122,23 +122,23 @@ class Attempt:
         return [index for index, verdict in enumerate(self._verdicts) if verdict is not None and verdict.too_many]
 
     async def _through_hosts(self, tried: set[tuple[str, int]]) -> None:
-        means = self._means
-        deadline = means.clock() + means.options.timeouts.reach
-        found = await means.finder.find(self._configuration, self._route)
+        context = self._context
+        deadline = context.clock() + context.options.timeouts.reach
+        found = await context.finder.find(self._configuration, self._route)
         if found.failure is not None:
             self._failure = found.failure
             self.reached = found.failure.result is Result.FAILED
             return
         untried = tuple(one for one in found.endpoints if (one.address, one.port) not in tried)
-        chosen = means.reacher.in_order(self._acceptable(untried))[: means.options.max_hosts]
+        chosen = context.connector.in_order(self._acceptable(untried))[: context.options.max_hosts]
         endpoints = deque(chosen)
         while endpoints and None in self._verdicts:
-            if means.clock() >= deadline:
+            if context.clock() >= deadline:
                 endpoints = _another_host(chosen, endpoints)
                 if not endpoints:
                     return
             failures: list[HostFailedError] = []
-            session = await means.reacher.session(endpoints, self._configuration.hostname, failures)
+            session = await context.connector.session(endpoints, self._configuration.hostname, failures)
             for failure in failures:
                 self._note(failure)
             if session is not None:
@@ -157,7 +157,7 @@ class Attempt:
 
         True: the session had come to its end before, and this was no try.
         """
-        means = self._means
+        context = self._context
         if session.has_our_name and self._message.came_through(self._configuration.hostname):
             self._looped = True
             self._failure, self._failed_at = looped(session.endpoint), session.peer
@@ -166,12 +166,12 @@ class Attempt:
         indexes = self._to_be_named(session)
         everybody = len(indexes) == len(self._recipients)
         recipients = self._recipients if everybody else [self._recipients[index] for index in indexes]
-        transaction = Transaction(session, self._message, recipients, means.options.timeouts)
-        self._window.sessions += 1
+        transaction = Transaction(session, self._message, recipients, context.options.timeouts)
+        self._concurrency.sessions += 1
         try:
             await transaction.run()
         finally:
-            self._window.sessions -= 1
+            self._concurrency.sessions -= 1
         if everybody:
             self._verdicts = transaction.verdicts
             self._peers = [session.peer] * len(indexes)
@@ -184,14 +184,14 @@ class Attempt:
         if not transaction.alive and transaction.failure is not None and transaction.failure.code == _SERVICE_CLOSES:
             self._refused_session = True
         if transaction.recipient_limit:
-            means.recipient_limits.remember(session.endpoint, transaction.recipient_limit)
+            context.recipient_limits.remember(session.endpoint, transaction.recipient_limit)
         if transaction.address_refused:
             self._refuse_family(session, indexes, transaction)
         used_up = session.messages >= self._configuration.queue.max_messages_per_connection
         if transaction.stale or transaction.address_refused or used_up:
             session.protocol.quit()
         else:
-            means.pool.give(self._key, session)
+            context.pool.give(self._key, session)
         return transaction.stale
 
     def _to_be_named(self, session: Session) -> Sequence[int]:
@@ -199,7 +199,7 @@ class Attempt:
         undecided: Sequence[int] = range(len(self._verdicts))
         if self._verdicts.count(None) < len(self._verdicts):
             undecided = [index for index in undecided if self._verdicts[index] is None]
-        limit = self._means.recipient_limits.of(session.endpoint)
+        limit = self._context.recipient_limits.of(session.endpoint)
         if not limit or limit >= len(undecided):
             return undecided
         for index in undecided[limit:]:
@@ -244,8 +244,8 @@ class Attempt:
         """Whether a server took no more connections only because others of ours are open or being opened (F47)."""
         if self.reached or self._looped:
             return False
-        others_run = self._window.running > 1
-        return (self._refused_session and others_run) or (self._unconnected and self._window.sessions > 0)
+        others_run = self._concurrency.running > 1
+        return (self._refused_session and others_run) or (self._unconnected and self._concurrency.sessions > 0)
 
     def _outcomes(self) -> list[Outcome]:
         is_relay_host = self._route.kind is RouteKind.RELAY_HOST

@@ -1,4 +1,4 @@
-"""How many transactions a destination gets at once, and which hosts are known to be dead. No clock of its own."""
+"""How many transactions run to a destination at once, and which hosts did not answer. The time is an argument."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ _SILENT_SECONDS = 1800.0
 
 
 @dataclass(slots=True)
-class Window:
-    """One destination's. It opens by one with each success and halves with each failure to get through.
+class Concurrency:
+    """The concurrency of one destination. Each success raises it by one, each failure to get through halves it.
 
-    A dead destination is given one transaction at a time, and those at growing intervals; when one gets through, the
-    window is open again.
+    A dead destination gets one transaction at a time, at growing intervals. The first that gets through ends this.
     """
 
     limit: int = _INITIAL
@@ -82,30 +81,30 @@ class Window:
             self.next_probe = now + min(self.probe_seconds, longest_probe)
 
 
-class Windows:
-    """Those of all destinations, the least used forgotten first."""
+class ConcurrencyLimits:
+    """The concurrency of every destination. Beyond a limit the one that was used least lately is forgotten."""
 
     def __init__(self) -> None:
-        self._windows: OrderedDict[str, Window] = OrderedDict()
+        self._limits: OrderedDict[str, Concurrency] = OrderedDict()
 
-    def of(self, destination: str) -> Window:
-        window = self._windows.get(destination)
-        if window is None:
-            window = self._windows[destination] = Window()
-            if len(self._windows) > _DESTINATION_LIMIT:
+    def of(self, destination: str) -> Concurrency:
+        concurrency = self._limits.get(destination)
+        if concurrency is None:
+            concurrency = self._limits[destination] = Concurrency()
+            if len(self._limits) > _DESTINATION_LIMIT:
                 self._forget()
         else:
-            self._windows.move_to_end(destination)
-        return window
+            self._limits.move_to_end(destination)
+        return concurrency
 
-    def known(self, destination: str) -> Window | None:
+    def known(self, destination: str) -> Concurrency | None:
         """None for a destination to which nothing was sent of late."""
-        return self._windows.get(destination)
+        return self._limits.get(destination)
 
     def _forget(self) -> None:
-        for destination, window in self._windows.items():
-            if not window.running:
-                del self._windows[destination]
+        for destination, concurrency in self._limits.items():
+            if not concurrency.running:
+                del self._limits[destination]
                 return
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 from libs.smtp.value import value
 from services.relay.configuration.model import RelayHost
-from services.relay.delivery.smtp.opening import Reacher
+from services.relay.delivery.smtp.opening import SessionConnector
 from services.relay.delivery.smtp.protocol import ConnectionFailedError
 from services.relay.delivery.smtp.session import Session
 from services.relay.delivery.targets.endpoint import HostFailedError
@@ -46,9 +46,9 @@ class _Steps:
 class RelayHostTester:
     """For the life of the process."""
 
-    def __init__(self, finder: TargetFinder, reacher: Reacher, timeouts: Timeouts) -> None:
+    def __init__(self, finder: TargetFinder, connector: SessionConnector, timeouts: Timeouts) -> None:
         self._finder = finder
-        self._reacher = reacher
+        self._connector = connector
         self._timeouts = timeouts
 
     async def run(self, relay_host: RelayHost, hostname: str) -> AsyncIterator[Step]:
@@ -74,7 +74,7 @@ class RelayHostTester:
             endpoints = deque(found.endpoints)
             while endpoints:
                 failures: list[HostFailedError] = []
-                session = await self._reacher.session(endpoints, hostname, failures, steps)
+                session = await self._connector.session(endpoints, hostname, failures, steps)
                 if session is not None:
                     await self._transaction(session, steps)
                     return

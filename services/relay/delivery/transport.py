@@ -12,13 +12,13 @@ import structlog
 
 from libs.runtime.lifecycle import finished_within
 from services.relay.configuration.model import Configuration, MailboxKind, RelayHost
-from services.relay.delivery.attempt import Attempt, Means
-from services.relay.delivery.concurrency import Window, Windows
+from services.relay.delivery.attempt import Attempt, DeliveryContext
+from services.relay.delivery.concurrency import Concurrency, ConcurrencyLimits
 from services.relay.delivery.dkim import Signer
 from services.relay.delivery.maildir import store
 from services.relay.delivery.relay_host_check import RelayHostTester, Step
 from services.relay.delivery.smtp.message import PreparedMessage
-from services.relay.delivery.smtp.opening import Reacher
+from services.relay.delivery.smtp.opening import SessionConnector
 from services.relay.delivery.smtp.pool import Pool
 from services.relay.delivery.smtp.recipient_limits import RecipientLimits
 from services.relay.delivery.smtp.session import SessionOpener
@@ -53,7 +53,7 @@ class MailTransport:
     ) -> None:
         self._clock = clock
         self.resolver = Resolver(options.nameservers, seconds=options.timeouts.lookup)
-        self._windows = Windows()
+        self._limits = ConcurrencyLimits()
         self._pool = Pool(options.idle_seconds, options.max_idle_connections, clock)
         # Deliveries under way; `close` waits for the last.
         self._running = 0
@@ -70,15 +70,17 @@ class MailTransport:
         security = MxSecurity(self.resolver, self._policies if options.mta_sts else None, dane=options.dane)
         finder = TargetFinder(MxResolver(self.resolver, chance, options.mx_port), security, options)
 
-        def reacher(timeouts: Timeouts) -> Reacher:
+        def connector(timeouts: Timeouts) -> SessionConnector:
             opener = SessionOpener(contexts, timeouts, chunking=options.chunking)
-            return Reacher(opener, finder.families, clock, timeouts.connect)
+            return SessionConnector(opener, finder.families, clock, timeouts.connect)
 
-        self._means = Means(options, clock, finder, reacher(options.timeouts), self._pool, RecipientLimits(clock))
+        self._context = DeliveryContext(
+            options, clock, finder, connector(options.timeouts), self._pool, RecipientLimits(clock)
+        )
         self._signer = Signer(wall_clock)
         self._explainer = RouteExplainer(finder)
         patience = options.timeouts.capped(_TEST_SECONDS)
-        self._tester = RelayHostTester(finder, reacher(patience), patience)
+        self._tester = RelayHostTester(finder, connector(patience), patience)
 
     async def deliver(
         self,
@@ -88,8 +90,8 @@ class MailTransport:
         recipients: Sequence[OutgoingRecipient],
     ) -> Sequence[Outcome]:
         """Tries once; one outcome a recipient, in their order. Raises nothing but CancelledError."""
-        window = self._windows.of(route.destination)
-        window.running += 1
+        concurrency = self._limits.of(route.destination)
+        concurrency.running += 1
         self._running += 1
         try:
             if route.kind in (RouteKind.HOLD, RouteKind.FAIL):
@@ -97,26 +99,26 @@ class MailTransport:
             if route.mailbox is not None and route.mailbox.kind is MailboxKind.MAILDIR:
                 outcomes = await self._store(route.mailbox.path, message, recipients)
                 # What is wrong with one Maildir, a quota say, speaks against no other; and a try costs next to nothing.
-                self._heed(window, configuration, reached=True)
+                self._adapt(concurrency, configuration, reached=True)
                 return outcomes
             if configuration.dkim_keys and route.mailbox is None:
                 content = await self._signer.signed(configuration, message)
                 message = message if content is message.content else replace(message, content=content)
             prepared = PreparedMessage(message)
-            limit = self._means.options.max_recipients
+            limit = self._context.options.max_recipients
             if len(recipients) <= limit:
-                return await self._attempt(window, configuration, route, prepared, recipients)
+                return await self._attempt(concurrency, configuration, route, prepared, recipients)
             outcomes = []
             for start in range(0, len(recipients), limit):
                 part = recipients[start : start + limit]
-                outcomes += await self._attempt(window, configuration, route, prepared, part)
+                outcomes += await self._attempt(concurrency, configuration, route, prepared, part)
             return outcomes
         except Exception:
             # A fault of ours must not cost the message: it stays, and the log has the reason.
             log.exception("delivery_failed_internally", queue_id=message.queue_id, destination=route.destination)
             return _same(recipients, deferred(451, "4.3.0", "internal error"))
         finally:
-            window.running -= 1
+            concurrency.running -= 1
             self._running -= 1
             if self._running == 0:
                 self._quiet.set()
@@ -124,12 +126,12 @@ class MailTransport:
     def capacity(self, destination: str, configuration: Configuration) -> int:
         """Transactions that may run to the destination at once; 0 while a dead one waits for its next probe."""
         maximum = configuration.queue.max_concurrency_per_destination
-        return self._windows.of(destination).capacity(self._clock(), maximum)
+        return self._limits.of(destination).capacity(self._clock(), maximum)
 
     def probe_in(self, destination: str) -> float:
         """Seconds until a destination that counts as dead is tried again; 0 for any other."""
-        window = self._windows.known(destination)
-        return window.probe_in(self._clock()) if window is not None else 0.0
+        concurrency = self._limits.known(destination)
+        return concurrency.probe_in(self._clock()) if concurrency is not None else 0.0
 
     async def explain(self, configuration: Configuration, sender: bytes, recipient: bytes) -> RouteExplanation:
         """The route that mail from `sender` to `recipient` (aliases expanded) would take now, and why."""
@@ -150,27 +152,27 @@ class MailTransport:
 
     async def _attempt(
         self,
-        window: Window,
+        concurrency: Concurrency,
         configuration: Configuration,
         route: Route,
         prepared: PreparedMessage,
         recipients: Sequence[OutgoingRecipient],
     ) -> list[Outcome]:
-        attempt = Attempt(self._means, configuration, route, prepared, recipients, window)
+        attempt = Attempt(self._context, configuration, route, prepared, recipients, concurrency)
         outcomes = await attempt.run()
         if attempt.turned_away:
             # The message goes back at once, and waits for a connection that is open: it was no try.
-            window.turned_away(self._clock())
+            concurrency.turned_away(self._clock())
             return [replace(outcome, counts=False) for outcome in outcomes]
-        self._heed(window, configuration, reached=attempt.reached)
+        self._adapt(concurrency, configuration, reached=attempt.reached)
         return outcomes
 
-    def _heed(self, window: Window, configuration: Configuration, *, reached: bool) -> None:
+    def _adapt(self, concurrency: Concurrency, configuration: Configuration, *, reached: bool) -> None:
         if reached:
-            window.succeeded(configuration.queue.max_concurrency_per_destination)
+            concurrency.succeeded(configuration.queue.max_concurrency_per_destination)
         else:
             # A retry is late by no more than a tenth of the schedule's first interval (F65).
-            window.failed(self._clock(), configuration.queue.first_retry * _PROBE_SHARE)
+            concurrency.failed(self._clock(), configuration.queue.first_retry * _PROBE_SHARE)
 
     async def _store(
         self, path: str, message: OutgoingMessage, recipients: Sequence[OutgoingRecipient]

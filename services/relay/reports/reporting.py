@@ -94,9 +94,10 @@ def _double_bounce(
 ) -> tuple[NewMessage, ...]:
     """Mail from `<>` that can't be delivered is never reported to anybody but the postmasters, and that once (C141)."""
     failed = tuple(each for each in reported if each.action is Action.FAILED)
-    to = postmasters(configuration)
-    if not failed or not to:
+    if not failed:
         return ()
+    # With nobody to hear of it, it is held until somebody is named.
+    to = postmasters(configuration) or (b"postmaster",)
     return (_report(configuration, next_id, message, failed, now, to, Kind.DOUBLE_BOUNCE),)
 
 

@@ -2,101 +2,101 @@
 
 from __future__ import annotations
 
-from services.relay.delivery.concurrency import DeadHosts, Window, Windows
+from services.relay.delivery.concurrency import Concurrency, ConcurrencyLimits, DeadHosts
 
 
 def test_a_window_starts_low_and_opens_with_success_up_to_the_maximum() -> None:
-    window = Window()
-    assert window.capacity(0, 20) == 5
+    concurrency = Concurrency()
+    assert concurrency.capacity(0, 20) == 5
     seen = []
     for _ in range(20):
-        window.succeeded(20)
-        seen.append(window.capacity(0, 20))
+        concurrency.succeeded(20)
+        seen.append(concurrency.capacity(0, 20))
     assert seen == [6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 20, 20, 20, 20, 20]
 
 
 def test_the_maximum_holds_from_the_start_and_when_it_is_lowered() -> None:
-    window = Window()
-    assert window.capacity(0, 2) == 2
+    concurrency = Concurrency()
+    assert concurrency.capacity(0, 2) == 2
     for _ in range(30):
-        window.succeeded(20)
-    assert window.capacity(0, 3) == 3
+        concurrency.succeeded(20)
+    assert concurrency.capacity(0, 3) == 3
 
 
 def test_failures_halve_it_and_then_it_is_dead_and_probed_at_growing_intervals() -> None:
-    window = Window()
+    concurrency = Concurrency()
     for _ in range(15):
-        window.succeeded(20)
+        concurrency.succeeded(20)
     seen = []
     for _ in range(4):
-        window.failed(100)
-        seen.append(window.capacity(100, 20))
+        concurrency.failed(100)
+        seen.append(concurrency.capacity(100, 20))
     assert seen == [10, 5, 2, 1]
-    window.failed(100)
-    assert window.capacity(100, 20) == 0
+    concurrency.failed(100)
+    assert concurrency.capacity(100, 20) == 0
     intervals = []
     now = 100.0
     for _ in range(6):
-        due = window.next_probe
+        due = concurrency.next_probe
         intervals.append(due - now)
-        assert window.capacity(due - 0.1, 20) == 0
-        assert window.capacity(due, 20) == 1
+        assert concurrency.capacity(due - 0.1, 20) == 0
+        assert concurrency.capacity(due, 20) == 1
         now = due
-        window.failed(now)
+        concurrency.failed(now)
     assert intervals == [5, 10, 20, 40, 60, 60]
 
 
 def test_a_probe_under_way_is_the_only_one_and_its_success_opens_the_window() -> None:
-    window = Window()
+    concurrency = Concurrency()
     for _ in range(5):
-        window.failed(0)
-    window.running = 1
-    assert window.capacity(1, 20) == 1
-    window.running = 0
-    window.succeeded(20)
-    assert window.capacity(1, 20) == 6
-    window.failed(2)
-    assert window.capacity(2, 20) == 3
+        concurrency.failed(0)
+    concurrency.running = 1
+    assert concurrency.capacity(1, 20) == 1
+    concurrency.running = 0
+    concurrency.succeeded(20)
+    assert concurrency.capacity(1, 20) == 6
+    concurrency.failed(2)
+    assert concurrency.capacity(2, 20) == 3
 
 
 def test_f47_a_server_that_turns_connections_away_is_held_to_what_it_takes_for_a_while() -> None:
-    window = Window()
-    window.sessions = 2
-    window.turned_away(100)
-    assert window.capacity(100, 20) == 2
+    concurrency = Concurrency()
+    concurrency.sessions = 2
+    concurrency.turned_away(100)
+    assert concurrency.capacity(100, 20) == 2
     for _ in range(9):
-        window.succeeded(20)
-    assert window.capacity(159, 20) == 2
-    assert window.capacity(160, 20) == 2
+        concurrency.succeeded(20)
+    assert concurrency.capacity(159, 20) == 2
+    assert concurrency.capacity(160, 20) == 2
     # One more is tried, and not as many as it had successes.
-    window.succeeded(20)
-    assert window.capacity(160, 20) == 3
-    window.sessions = 0
-    window.turned_away(200)
-    assert window.capacity(200, 20) == 1
+    concurrency.succeeded(20)
+    assert concurrency.capacity(160, 20) == 3
+    concurrency.sessions = 0
+    concurrency.turned_away(200)
+    assert concurrency.capacity(200, 20) == 1
 
 
 def test_f65_a_dead_destination_is_probed_as_often_as_its_retry_schedule_wants() -> None:
-    window = Window()
+    concurrency = Concurrency()
     for _ in range(8):
-        window.failed(100, 0.3)
-    assert window.next_probe == 100.3
-    assert round(window.probe_in(100), 6) == 0.3
-    window.running = 1
-    assert window.probe_in(100) == 0
-    window.running = 0
-    window.succeeded(20)
-    assert window.probe_in(100) == 0
+        concurrency.failed(100, 0.3)
+    assert concurrency.next_probe == 100.3
+    assert round(concurrency.probe_in(100), 6) == 0.3
+    concurrency.running = 1
+    assert concurrency.probe_in(100) == 0
+    concurrency.running = 0
+    concurrency.succeeded(20)
+    assert concurrency.probe_in(100) == 0
 
 
 def test_destinations_are_bounded_and_running_ones_are_kept() -> None:
-    windows = Windows()
-    first = windows.of("domain:first.test")
+    limits = ConcurrencyLimits()
+    first = limits.of("domain:first.test")
     first.running = 1
     for number in range(20_010):
-        windows.of(f"domain:{number}.test")
-    assert windows.of("domain:first.test") is first
-    assert len(windows._windows) <= 20_001
+        limits.of(f"domain:{number}.test")
+    assert limits.of("domain:first.test") is first
+    assert len(limits._limits) <= 20_001
 
 
 def test_a_dead_host_is_tried_by_one_at_growing_intervals() -> None:

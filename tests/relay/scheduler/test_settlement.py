@@ -183,7 +183,8 @@ def test_the_report_follows_an_alias_of_the_sender() -> None:
 
 def test_null_sender_mail_is_reported_to_the_postmasters_once_and_to_nobody_else() -> None:
     null = replace(MESSAGE, sender=b"")
-    assert reports(CONFIGURATION, numbers().__next__, null, [FAILURE], HOUR) == ()
+    (held,) = reports(CONFIGURATION, numbers().__next__, null, [FAILURE], HOUR)
+    assert [(each.recipient, each.destination) for each in held.waiting] == [(b"postmaster", "hold")]
     with_postmasters = replace(CONFIGURATION, external_postmasters=(b"p@far.test", b"q@far.test"))
     (report,) = reports(with_postmasters, numbers().__next__, null, [FAILURE], HOUR)
     assert report.kind is Kind.DOUBLE_BOUNCE

@@ -14,7 +14,7 @@ from services.relay.delivery.targets.endpoint import Endpoint, HostFailedError
 from services.relay.delivery.targets.tls import BrokenTls
 
 
-class Reacher:
+class SessionConnector:
     """For the life of the process: it remembers which addresses answer, and whose TLS is broken."""
 
     def __init__(
