@@ -14,7 +14,6 @@ from libs.smtp.value import value
 IPV6_CLIENT_PREFIX = 64
 # Of one owner, as a rule: addresses of a /24 are rented together.
 IPV4_SHARING_PREFIX = 24
-_IPV4_NEIGHBOURS_PREFIX = 24
 
 _PREFIX = re.compile(r"[0-9]{1,3}").fullmatch
 _MAPPED = IPv6Network("::ffff:0:0/96")
@@ -49,18 +48,6 @@ def counter_key(address: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def neighbourhood(address: str) -> str:
-    """The network of which one party mostly has every address, in CIDR form: an IPv4 /24, an IPv6 /64.
-
-    For shares of what is bounded, which a party must not multiply by connecting from several addresses. Raises
-    ValueError.
-    """
-    client = canonical_ip(address)
-    if isinstance(client, IPv4Address):
-        return str(IPv4Network((int(client), _IPV4_NEIGHBOURS_PREFIX), strict=False))
-    return str(IPv6Network((int(client), IPV6_CLIENT_PREFIX), strict=False))
-
-
 def sharing_network(address: str) -> str:
     """The network whose clients have one share of what is scarce: an IPv4 /24 or an IPv6 /64. Raises ValueError."""
     client = canonical_ip(address)

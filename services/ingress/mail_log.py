@@ -1,16 +1,23 @@
 """The two log lines of the hot path, `submission_stored` and `verdict`: rendered by hand.
 
-structlog takes a tenth of a millisecond for such a line, as long as ingress takes for the rest of a short message.
+structlog takes a tenth of a millisecond for such a line, as long as ingress takes for the rest of a short message. Of
+rejections a client's network has so many lines a minute, and all have so many together. The rest is counted and told.
 """
 
 from __future__ import annotations
 
 import time
 
+import structlog
+
 from libs.runtime.logging import FrequentEvent, quoted
+from libs.runtime.refusal_sample import RefusalSample
+from libs.smtp.network import sharing_network
 from services.ingress.session import Session, Stage
 from services.ingress.submission import Submission
 from services.ingress.verdict import Verdict
+
+log = structlog.get_logger(__name__)
 
 
 class MailLog:
@@ -19,14 +26,16 @@ class MailLog:
     def __init__(self) -> None:
         self._stored = FrequentEvent("ingress", "submission_stored")
         self._verdict = FrequentEvent("ingress", "verdict")
+        self._refusals = RefusalSample()
 
     def stored(self, submission: Submission, queue_id: str, *, answered: bool) -> None:
         """A message is relay's now. Not `answered`: the client left before, and may send it again (C34)."""
         if not self._stored.enabled:
             return
+        now = self._turn()
         session, transaction = submission.session, submission.transaction
         self._stored.tell(
-            _now(),
+            now,
             f'"session_id": "{session.id}", "submission_id": "{submission.id}", '
             f'"queue_id": {quoted(queue_id)}, "client": "{session.peer.client_address}", '
             f'"sender": {quoted(transaction.sender.decode())}, "recipients": {len(transaction.recipients)}, '
@@ -37,15 +46,27 @@ class MailLog:
         """policy said no."""
         if not self._verdict.enabled:
             return
+        now = self._turn()
+        if not self._refusals.has_line(sharing_network(session.peer.client_address)):
+            return
         code = verdict.reply.code if verdict.reply is not None else 0
         self._verdict.tell(
-            _now(),
+            now,
             f'"session_id": "{session.id}", "client": "{session.peer.client_address}", '
             f'"stage": "{stage.name}", "code": {code}, "reason_id": {quoted(verdict.reason_id)}, '
             f'"rule_id": {quoted(verdict.rule_id)}',
         )
 
-
-def _now() -> int:
-    """Microseconds since 1970."""
-    return time.time_ns() // 1000
+    def _turn(self) -> int:
+        """The time, in microseconds since 1970. Once a minute is over, the log is told what it left out."""
+        now = time.time_ns() // 1000
+        unlogged = self._refusals.turn(now / 1_000_000)
+        if unlogged is not None:
+            log.warning(
+                "refusals_not_logged",
+                refusals=unlogged.refusals,
+                networks=unlogged.networks,
+                largest=unlogged.largest,
+                refusals_of_largest=unlogged.refusals_of_largest,
+            )
+        return now

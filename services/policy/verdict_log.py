@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 import structlog
 
 from libs.runtime.logging import gather, quoted
+from libs.runtime.refusal_sample import RefusalSample
 from services.policy.metrics import REFUSALS_UNLOGGED
-from services.policy.refusal_sample import RefusalSample
 from services.policy.rules.model import Action, Facts, Stage, Verdict
 
 log = structlog.get_logger(__name__)

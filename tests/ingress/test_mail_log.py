@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import re
 from collections.abc import Iterator
 
 import pytest
+from structlog.testing import capture_logs
 
+from libs.runtime.refusal_sample import LINES_OF_CLIENT
 from libs.smtp.parameters import NO_MAIL_PARAMETERS
 from libs.smtp.reply import Reply
 from services.ingress.mail_log import MailLog
@@ -65,6 +68,27 @@ def test_lines_are_json_of_the_form_of_every_other_line(capsys: pytest.CaptureFi
         "reason_id": "relay_denied",
         "rule_id": "r\n1",
     }
+
+
+def test_a_flood_of_rejections_has_a_bound_and_its_number_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1_800_000_000
+    monkeypatch.setattr("services.ingress.mail_log.time.time_ns", lambda: now * 1_000_000_000)
+    log = MailLog()
+    for _ in range(5_000):
+        log.rejected(SESSION, Stage.RCPT, VERDICT)
+    other = dataclasses.replace(SESSION, peer=Peer("192.0.2.9", 40000, "192.0.2.1", 25))
+    log.rejected(other, Stage.RCPT, VERDICT)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) < LINES_OF_CLIENT + 20
+    assert json.loads(lines[-1])["client"] == "192.0.2.9"
+    now += 60
+    with capture_logs() as told:
+        log.stored(_submission(b""), "Q1", answered=True)
+    assert told[0]["event"] == "refusals_not_logged"
+    assert told[0]["refusals"] + len(lines) == 5_001
+    assert told[0]["largest"] == "2001:db8::/64"
 
 
 def test_a_level_above_info_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,36 +11,12 @@ from prometheus_client import REGISTRY
 
 from services.policy import history as history_module
 from services.policy.history import History
-from services.policy.refusal_sample import LINES_IN_ALL, LINES_OF_CLIENT, RefusalSample, Unlogged
 from services.policy.rules.model import Facts, Stage, Verdict
 from tests.policy.requests import rcpt, replied
 from tests.policy.serving import serving
 from tests.policy.world import snapshot
 
 NOW = 1_800_000_000.0
-
-
-def test_a_client_has_its_lines_and_leaves_the_others_theirs() -> None:
-    sample = RefusalSample()
-    assert sample.turn(NOW) is None
-    assert [sample.has_line("a") for _ in range(LINES_OF_CLIENT)] == [True] * LINES_OF_CLIENT
-    # Beyond that the 1st, 2nd, 4th, 8th … is written.
-    assert [number for number in range(1, 1001) if sample.has_line("a")] == [1 << bit for bit in range(10)]
-    assert [sample.has_line("b") for _ in range(LINES_OF_CLIENT)] == [True] * LINES_OF_CLIENT
-    assert sample.turn(NOW + 1) is None
-    assert sample.turn(NOW + 60) == Unlogged(990, 1, "a", 990)
-    assert sample.has_line("a")
-    assert sample.turn(NOW + 120) is None
-
-
-def test_all_clients_together_have_a_bound() -> None:
-    sample = RefusalSample()
-    sample.turn(NOW)
-    written = sum(sample.has_line(f"client {number % 5000}") for number in range(100_000))
-    assert LINES_IN_ALL <= written <= LINES_IN_ALL + 17
-    unlogged = sample.turn(NOW + 60)
-    assert unlogged is not None
-    assert unlogged.refusals + written == 100_000
 
 
 async def test_a_flood_of_refusals_is_sampled_and_its_number_told() -> None:

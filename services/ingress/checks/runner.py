@@ -13,7 +13,7 @@ import structlog
 
 from libs.runtime import processors
 from libs.smtp import header
-from libs.smtp.network import neighbourhood
+from libs.smtp.network import sharing_network
 from services.ingress.checks import chain, signatures
 from services.ingress.checks.antivirus import Scanner
 from services.ingress.checks.body_hash import BodyHashes
@@ -77,7 +77,7 @@ class CheckRunner:
 
         `client_address`: whose message it is, for its share of what is bounded.
         """
-        client = neighbourhood(client_address) if client_address else ""
+        client = sharing_network(client_address) if client_address else ""
         scanning = None
         if wanted.clamd:
             scanning = asyncio.create_task(self._scan(wanted, content, client))

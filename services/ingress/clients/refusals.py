@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from libs.smtp.network import neighbourhood
+from libs.smtp.network import sharing_network
 from services.ingress.submission import Refusal
 
 
@@ -21,7 +21,7 @@ class Refusals:
 
     def add(self, refusal: Refusal) -> bool:
         """False when one had to be dropped: this, or the newest of the network that has the most waiting."""
-        network = neighbourhood(refusal.client_address)
+        network = sharing_network(refusal.client_address)
         waiting = self._by_network.get(network)
         full = self._count >= self._most
         if full:

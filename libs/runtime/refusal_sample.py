@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from libs.smtp.value import value
+from dataclasses import dataclass
 
 # Lines a minute for one client's network, and for all together: some 300 MB a day at most.
 LINES_OF_CLIENT = 60
@@ -11,7 +11,7 @@ LINES_IN_ALL = 600
 _MOST_CLIENTS = 10_000
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Unlogged:
     """Refusals of one clock minute that have no line of their own, and the network that most of them came from."""
 
