@@ -16,6 +16,7 @@ from libs.runtime.sealed_file import SealedFile, check_keys
 from libs.runtime.settings import ServiceSettings
 from services.relay.delivery import DeliveryOptions, networks, own_addresses
 from services.relay.delivery.targets.options import PROHIBITED_NETWORKS, of_literals
+from services.relay.queue.free_space import SHORT_LOG_OCTETS, SPARE_OCTETS
 
 
 class Settings(ServiceSettings):
@@ -54,7 +55,8 @@ class Settings(ServiceSettings):
     backlog: int = Field(default=2_000, ge=1, le=1_000_000)
     # Content of those, and of messages that are coming in.
     memory_mb: int = Field(default=256, ge=8)
-    # Free space of the file system that is never used for new mail.
+    # Free space of the file system that is never used for new mail; 0: none is kept. Outcomes need room for the
+    # database's log, so anything between is refused that the log would not fit into.
     disk_reserve_mb: int = Field(default=256, ge=0)
     # A worker that has not renewed its leases for so long is dead.
     lease_seconds: float = Field(default=30.0, gt=0)
@@ -63,6 +65,14 @@ class Settings(ServiceSettings):
     store_seconds: float = Field(default=12.0, gt=0)
     # How long mail transactions may go on after SIGTERM.
     drain_seconds: float = Field(default=20.0, ge=0)
+
+    @field_validator("disk_reserve_mb")
+    @classmethod
+    def _holds_the_log(cls, value: int) -> int:
+        least = (SHORT_LOG_OCTETS + SPARE_OCTETS) // (1024 * 1024)
+        if 0 < value < least:
+            raise ValueError(f"it must hold the database's log, {least} MB, or be 0 for no reserve")
+        return value
 
     @field_validator("nameservers")
     @classmethod

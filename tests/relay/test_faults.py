@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import sqlite3
 import subprocess
+import tempfile
+import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,18 +18,24 @@ from typing import Any, TypeVar
 import pytest
 from posthouse.relay.v1 import relay_pb2 as pb
 from posthouse.relay.v1 import relay_pb2_grpc
+from pydantic import ValidationError
+from sqlalchemy.engine import make_url
 
 from services.relay.api.operator import Action
 from services.relay.intake.intake import Result
 from services.relay.intake.submission import Frame
-from services.relay.model.states import State
+from services.relay.model.states import FOREVER, State
 from services.relay.queue.claiming import Claim
 from services.relay.queue.database import Connection, Database, SqliteDatabase, UnavailableError, Work
+from services.relay.queue.destinations import Suspension
 from services.relay.queue.filters import MessageFilter
+from services.relay.queue.free_space import SHORT_LOG_OCTETS, SPARE_OCTETS
+from services.relay.settings import Settings
+from tests.peers.postgres import Postgres
 from tests.peers.smtp_sink import SmtpSink, Stage, reply
 from tests.relay.relay_process import RelayProcess, history, submission, submit, until_empty
 from tests.relay.scripted_transport import ScriptedTransport, deferred, delivered, failed
-from tests.relay.whole_relay import CONFIGURATION, WholeRelay, incoming_of
+from tests.relay.whole_relay import CONFIGURATION, CONTENT, WholeRelay, incoming_of
 
 MEGABYTE = 1024 * 1024
 HOUR = 3600.0
@@ -36,12 +45,14 @@ T = TypeVar("T")
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 32 MB."""
-    folder = tmp_path / "disk"
+    yield from mounted(tmp_path / "disk", 32)
+
+
+def mounted(folder: Path, megabytes: int) -> Iterator[Path]:
+    """A file system of its own, so small that it can be filled."""
     folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", folder], capture_output=True, check=False
-    )
-    if mounted.returncode != 0:
+    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+    if subprocess.run(command, capture_output=True, check=False).returncode != 0:
         pytest.skip("a file system can only be mounted by root")
     yield folder
     subprocess.run(["umount", folder], check=True)
@@ -326,3 +337,123 @@ class _With:
         self.exclusive = database.exclusive
         self.read = database.read
         self.write = write
+
+
+@pytest.fixture
+def larger_disk(tmp_path: Path) -> Iterator[Path]:
+    yield from mounted(tmp_path / "disk", 64)
+
+
+async def test_everything_queued_leaves_though_not_an_octet_is_left_at_the_start(
+    larger_disk: Path, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{larger_disk / 'queue.sqlite3'}"
+    recipients = [b"u%d@one.test" % number for number in range(300)]
+    content = CONTENT + b"y" * 8000 + b"\r\n"
+    async with WholeRelay(url, larger_disk, disk_reserve_mb=0) as relay:
+        await relay.relay.suspensions.suspend(Suspension("domain:one.test", FOREVER, "anna"))
+        for recipient in recipients:
+            await relay.submit(recipient, content=content)
+        await relay.committed()
+    assert (larger_disk / "queue.sqlite3.spare").stat().st_size == SPARE_OCTETS
+    ballast = fill(larger_disk, 0)
+    async with WholeRelay(url, tmp_path, disk_reserve_mb=0) as relay:
+        await relay.relay.suspensions.resume("domain:one.test")
+        relay.relay.dispatcher.wake()
+        await relay.settled(300)
+        assert await relay.rows("SELECT state, count(*) FROM deliveries GROUP BY state") == [(State.DELIVERED, 300)]
+        assert await relay.rows("PRAGMA integrity_check") == [("ok",)]
+        # The log is copied into the file in small steps, so that it stays short.
+        assert (larger_disk / "queue.sqlite3-wal").stat().st_size <= SHORT_LOG_OCTETS
+    assert not (larger_disk / "queue.sqlite3.spare").exists()
+    ballast.unlink()
+    async with WholeRelay(url, tmp_path, disk_reserve_mb=0):
+        assert (larger_disk / "queue.sqlite3.spare").stat().st_size == SPARE_OCTETS
+
+
+def test_a_reserve_that_the_log_does_not_fit_into_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="it must hold the database's log"):
+        Settings.model_validate({"POSTHOUSE_DATA_DIR": tmp_path, "disk_reserve_mb": 4})
+
+
+async def test_a_data_folder_that_turns_read_only_under_load_loses_nothing(tmp_path: Path) -> None:
+    """No write into the file or its log succeeds any more; what was accepted before is delivered when that is over."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    transport = ScriptedTransport(gates={b"u0@one.test": asyncio.Event()}, capacities={"domain:one.test": 1})
+    async with WholeRelay(f"sqlite:///{folder / 'queue.sqlite3'}", tmp_path, transport=transport) as relay:
+        before = [await relay.submit(b"u%d@one.test" % number) for number in range(20)]
+        await transport.until_begun(1)
+        with immutable(folder):
+            load = [incoming_of([b"v%d@one.test" % number]) for number in range(20)]
+            relay.stream.feed(Frame(tuple(load), (), (), ()))
+            # Outcomes wait as well.
+            transport.gates[b"u0@one.test"].set()
+            await transport.until_ended(1)
+            relay.clock.steady_seconds += 60
+            refused = await relay.acks(20)
+            assert {ack.result for ack in refused} == {Result.TEMPORARY_FAILURE}
+        assert (await relay.submit(b"w@one.test")).result is Result.STORED
+        await relay.settled(21)
+        assert await relay.rows("SELECT state, count(*) FROM deliveries GROUP BY state") == [(State.DELIVERED, 21)]
+        assert len(transport.begun) == len(before) + 1
+        assert await relay.rows("PRAGMA integrity_check") == [("ok",)]
+
+
+@contextlib.contextmanager
+def immutable(folder: Path) -> Iterator[None]:
+    """Nobody can write into the queue's file and its log, whoever has them open.
+
+    The index of the log is left out: it is mapped into memory, where the kernel ends a process that can't write.
+    """
+    files = [str(path) for path in (folder / "queue.sqlite3", folder / "queue.sqlite3-wal")]
+    if subprocess.run(["chattr", "+i", *files], capture_output=True, check=False).returncode != 0:
+        pytest.skip("files can only be made immutable by root, and not on every file system")
+    try:
+        yield
+    finally:
+        subprocess.run(["chattr", "-i", *files], check=True)
+
+
+@pytest.fixture
+def postgres_disk() -> Iterator[Path]:
+    """Where PostgreSQL's own user may go: pytest's folders are closed to it."""
+    folder = Path(tempfile.mkdtemp(prefix="posthouse-disk-"))
+    folder.chmod(0o755)
+    try:
+        yield from mounted(folder / "disk", 48)
+    finally:
+        shutil.rmtree(folder)
+
+
+async def test_postgresql_without_space_refuses_and_recovers(
+    postgres: Postgres, postgres_url: str, postgres_disk: Path, tmp_path: Path
+) -> None:
+    """The tables lie on a disk that is full: nothing is half stored, and an outcome waits for room."""
+    transport = ScriptedTransport({b"u@one.test": [deferred, delivered]})
+    database = make_url(postgres_url).database
+    shutil.chown(postgres_disk, "postgres")
+    space = f"small{uuid.uuid4().hex[:8]}"
+    postgres.query(f"CREATE TABLESPACE {space} LOCATION '{postgres_disk}'")
+    try:
+        postgres.query(f"ALTER DATABASE {database} SET TABLESPACE {space}")
+        async with WholeRelay(postgres_url, tmp_path, transport=transport) as relay:
+            waiting = await relay.submit(b"u@one.test")
+            await relay.settled(1)
+            ballast = fill(postgres_disk, 0)
+            large = b"Subject: x\r\n\r\n" + b"y" * 4 * MEGABYTE
+            assert (await relay.submit(b"v@one.test", content=large)).result is Result.INSUFFICIENT_STORAGE
+            assert not relay.relay.storage.state.accepting
+            ballast.unlink()
+            relay.clock.pass_time(400)
+            relay.relay.storage.look()
+            relay.relay.dispatcher.wake()
+            await relay.settled(2)
+            assert await relay.states(waiting.queue_id) == {b"u@one.test": State.DELIVERED}
+            assert (await relay.submit(b"v@one.test", content=large)).result is Result.STORED
+            await relay.settled(3)
+            assert await relay.rows("SELECT count(*) FROM messages") == [(2,)]
+            assert len(transport.to(b"u@one.test")) == 2
+    finally:
+        postgres.query(f"ALTER DATABASE {database} SET TABLESPACE pg_default")
+        postgres.query(f"DROP TABLESPACE {space}")

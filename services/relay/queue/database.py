@@ -26,6 +26,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from libs.runtime.lifecycle import StartupError, UnreachableServerError, at_most
+from services.relay.queue.free_space import FreeSpace
 from services.relay.queue.statements import driver_of
 from services.relay.queue.threads import Threads
 
@@ -51,6 +52,13 @@ VERSION_TABLE = "alembic_version"
 _MIGRATION_LOCK = 0x706F7374_72656C61
 _BUSY_SECONDS = 5
 _READERS = 2
+# Threads of SQLite for what people ask.
+_VIEWERS = 2
+# Connections to PostgreSQL; of those, the ones that may read, and of these the ones for what people ask. The rest is
+# left to commits, claims and leases.
+_CONNECTIONS = 12
+_READING_CONNECTIONS = 8
+_VIEWING_CONNECTIONS = 4
 _STATEMENT_SECONDS = 60
 _CONNECT_SECONDS = 10
 _POSTGRESQL_PORT = 5432
@@ -103,6 +111,9 @@ class Database(Protocol):
     async def read(self, work: Work[T]) -> T:
         """Runs `work` in a transaction that sees one state. Raises QueueError."""
 
+    async def view(self, work: Work[T]) -> T:
+        """As `read`, for people who look at the queue: what they ask may take long, and must not hold up delivery."""
+
     async def close(self) -> None: ...
 
 
@@ -128,10 +139,12 @@ class SqliteDatabase:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._space = FreeSpace(path)
         self._lock_file = -1
         self._engine: Engine | None = None
         self._writer: Threads[_SqliteConnection] | None = None
         self._readers: Threads[_SqliteConnection] | None = None
+        self._viewers: Threads[_SqliteConnection] | None = None
 
     @property
     def path(self) -> Path:
@@ -139,11 +152,18 @@ class SqliteDatabase:
 
     async def open(self) -> None:
         self._lock()
-        engine = self._engine = _sqlite_engine(self._path)
-        self._writer = Threads("queue-writer", 1, lambda: _SqliteConnection(engine, "BEGIN IMMEDIATE"))
+        engine, space = _sqlite_engine(self._path), self._space
+        self._engine = engine
+        space.prepare()
+        self._writer = Threads("queue-writer", 1, lambda: _SqliteConnection(engine, "BEGIN IMMEDIATE", space))
         self._readers = Threads("queue-reader", _READERS, lambda: _SqliteConnection(engine, "BEGIN"))
+        self._viewers = Threads("queue-viewer", _VIEWERS, lambda: _SqliteConnection(engine, "BEGIN"))
         try:
             await self.write(upgrade)
+        except StorageFullError as error:
+            raise StartupError(
+                f"the queue's database {self._path} needs 4 MB of free space to start: {error}"
+            ) from error
         except QueueError as error:
             raise StartupError(f"the queue's database {self._path} can't be used: {error}") from error
 
@@ -155,8 +175,12 @@ class SqliteDatabase:
         assert self._readers is not None  # noqa: S101
         return await self._readers.run(lambda connection: connection.transact(work))
 
+    async def view(self, work: Work[T]) -> T:
+        assert self._viewers is not None  # noqa: S101
+        return await self._viewers.run(lambda connection: connection.transact(work))
+
     async def close(self) -> None:
-        for threads in (self._writer, self._readers):
+        for threads in (self._writer, self._readers, self._viewers):
             if threads is not None:
                 threads.close()
         if self._engine is not None:
@@ -184,9 +208,11 @@ class SqliteDatabase:
 class _SqliteConnection:
     """One thread's own."""
 
-    def __init__(self, engine: Engine, begin: str) -> None:
+    def __init__(self, engine: Engine, begin: str, space: FreeSpace | None = None) -> None:
+        """`space`: for the one that writes."""
         self._engine = engine
         self._begin = begin
+        self._space = space
         self._connection: Connection | None = None
 
     def transact(self, work: Work[T]) -> T:
@@ -199,13 +225,18 @@ class _SqliteConnection:
                 driver.execute(self._begin)
                 result = work(connection)
                 driver.execute("COMMIT")
+                if self._space is not None:
+                    self._space.committed(driver)
             except BaseException:
                 # A failed COMMIT, or a full disk, may have ended the transaction already.
                 if driver.in_transaction:
                     driver.rollback()
                 raise
         except (SQLAlchemyError, sqlite3.Error) as error:
-            raise _translated(error) from error
+            translated = _translated(error)
+            if self._space is not None and isinstance(translated, StorageFullError):
+                self._space.give_up()
+            raise translated from error
         return result
 
     def connection(self) -> Connection:
@@ -229,11 +260,13 @@ class PostgresqlDatabase:
     exclusive = False
 
     def __init__(self, url: URL) -> None:
+        self._reading = asyncio.Semaphore(_READING_CONNECTIONS)
+        self._viewing = asyncio.Semaphore(_VIEWING_CONNECTIONS)
         self._place = f"{url.host or 'localhost'}:{url.port or _POSTGRESQL_PORT}"
         self._engine = create_async_engine(
             url.set(drivername="postgresql+asyncpg"),
-            pool_size=6,
-            max_overflow=6,
+            pool_size=_CONNECTIONS // 2,
+            max_overflow=_CONNECTIONS // 2,
             # A server that restarted is noticed before the work begins, not in its middle.
             pool_pre_ping=True,
             connect_args={
@@ -272,12 +305,16 @@ class PostgresqlDatabase:
 
     async def read(self, work: Work[T]) -> T:
         try:
-            async with self._engine.connect() as connection:
+            async with self._reading, self._engine.connect() as connection:
                 await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
                 async with connection.begin():
                     return await connection.run_sync(work)
         except (SQLAlchemyError, OSError, TimeoutError) as error:
             raise _translated(error) from error
+
+    async def view(self, work: Work[T]) -> T:
+        async with self._viewing:
+            return await self.read(work)
 
     async def close(self) -> None:
         # One that does not answer will see that we are gone.
@@ -336,16 +373,17 @@ def _sqlite_engine(path: Path) -> Engine:
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: Any) -> None:
         cursor = connection.cursor()
-        # Only has an effect before the first table: freed pages can then be given back bit by bit.
-        cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
-        cursor.execute("PRAGMA journal_mode=WAL")
+        # Both are kept in the file. On a full disk nothing is asked for that needs room without need.
+        if path.stat().st_size == 0:
+            # Only has an effect before the first table: freed pages can then be given back bit by bit.
+            cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
+            cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")
         # Debian's SQLite overwrites what is deleted at the cost of writing it all once more; FAST does it where free.
         cursor.execute("PRAGMA secure_delete=FAST")
         cursor.execute("PRAGMA cache_size=-32768")
-        # The log is copied into the file after so many pages, not after 4 MB: most mail is gone by then.
-        cursor.execute("PRAGMA wal_autocheckpoint=8000")
-        cursor.execute("PRAGMA journal_size_limit=67108864")
+        # Until it is known how much space there is (free_space.py).
+        cursor.execute("PRAGMA wal_autocheckpoint=250")
         cursor.close()
 
     return engine
