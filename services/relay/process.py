@@ -63,9 +63,18 @@ class Relay:
         self._dialers = Dialers("config_api", settings.grpc_targets, settings.security)
         self.watch = ConfigurationWatch(self._dialers, settings.kept_snapshot)
         self.identifiers = Identifiers(database)
-        self.holder = Leaseholder(database, self.identifiers, clock, settings.lease_seconds)
-        self.committer = Committer(database, clock, self.holder, settings.store_seconds)
-        self.suspensions = Suspensions(database, clock)
+        wake = self._wake_dispatcher
+        self.holder = Leaseholder(
+            database,
+            self.identifiers,
+            clock,
+            settings.lease_seconds,
+            on_lost=self._leases_lost,
+            on_freed=wake,
+            on_heartbeat=self._database_answers,
+        )
+        self.committer = Committer(database, clock, self.holder, settings.store_seconds, receiver=self._receiver)
+        self.suspensions = Suspensions(database, clock, wake)
         configuration = lambda: self.watch.current  # noqa: E731
         attempts = Attempts(
             database,
@@ -95,14 +104,7 @@ class Relay:
         folder = database.path.parent if isinstance(database, SqliteDatabase) else None
         self.storage = Storage(folder, settings.disk_reserve_mb * _MEGABYTE, clock.steady)
         self.intake = Intake(clock, self.committer, self.identifiers, configuration, self.memory, self.storage, octets)
-        self.committer.receiver = self.dispatcher
-        self.holder.on_lost = self.dispatcher.drop
-        self.holder.on_freed = self.dispatcher.wake
-        self.holder.on_beat = self.committer.database_answers
-        self.watch.on_change.append(self.suspensions.configuration_changed)
-        self.watch.on_change.append(lambda _: self.dispatcher.wake())
-        wake = self.dispatcher.wake
-        self.suspensions.on_change = wake
+        self.watch.on_change += [self.suspensions.configuration_changed, lambda _: self._wake_dispatcher()]
         self.operator = Operator(database, clock, self.identifiers, configuration, wake)
         self.sweeper = Sweeper(database, clock, self.identifiers, configuration, wake)
         servicer = RelayServicer(
@@ -119,6 +121,21 @@ class Relay:
         self._server = rpc.Server({SERVICE: CALLERS}, servicer.register, GRPC_CALLS_REFUSED.inc)
         self._metrics = MetricsServer(self._readiness, optional=("grpc",))
         self._background = Background(shutdown)
+
+    # The dispatcher settles through the committer, which hands it what was stored: whichever is made first reaches the
+    # other through these.
+
+    def _receiver(self) -> Dispatcher:
+        return self.dispatcher
+
+    def _wake_dispatcher(self) -> None:
+        self.dispatcher.wake()
+
+    def _leases_lost(self, owner: int) -> None:
+        self.dispatcher.drop(owner)
+
+    def _database_answers(self) -> None:
+        self.committer.database_answers()
 
     async def open(self) -> None:
         """Reads what must be known before anything is served. Raises StartupError."""

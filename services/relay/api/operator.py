@@ -110,7 +110,7 @@ class Operator:
     ) -> tuple[list[int], Position | None]:
         """Looked for among the readers: whoever writes must not wait for it."""
         now = self._clock.now()
-        return await self._database.read(lambda connection: candidates(connection, wanted, after, until, _BATCH, now))
+        return await self._database.view(lambda connection: candidates(connection, wanted, after, until, _BATCH, now))
 
     async def _batch(
         self, action: Action, wanted: MessageFilter, chosen: list[int], actor: str, *, dry_run: bool

@@ -158,7 +158,7 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
     async def _whole(self, number: int, now: int, *, with_header: bool) -> reading.StoredMessage | None:
         """Without its header where the content is damaged: what became of it can still be seen (C140)."""
         try:
-            return await self._database.read(
+            return await self._database.view(
                 lambda connection: reading.whole_message(connection, number, now, with_header=with_header)
             )
         except QueueError as error:
@@ -174,7 +174,7 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
         while True:
             start = offset
             try:
-                piece = await self._database.read(
+                piece = await self._database.view(
                     lambda connection: reading.content_piece(connection, number, start, _CONTENT_OCTETS)  # noqa: B023
                 )
             except QueueError as error:
@@ -215,7 +215,7 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
     ) -> pb.ListDestinationsResponse:
         size, after, now = _size(request.page_size), clean(request.page_token), self._clock.now()
         try:
-            found, token = await self._database.read(lambda connection: destinations.view(connection, after, size, now))
+            found, token = await self._database.view(lambda connection: destinations.view(connection, after, size, now))
         except QueueError as error:
             await _unavailable(context, error)
         return pb.ListDestinationsResponse(
@@ -290,7 +290,7 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         wanted, size, now = filters.message_filter(request.filter), _size(request.page_size), self._clock.now()
         try:
-            return await self._database.read(lambda connection: read(connection, wanted, size, after, now))
+            return await self._database.view(lambda connection: read(connection, wanted, size, after, now))
         except QueueError as error:
             await _unavailable(context, error)
 
@@ -303,7 +303,7 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
     async def _known(self, number: int, context: _Context) -> bool:
         now = self._clock.now()
         try:
-            return await self._database.read(
+            return await self._database.view(
                 lambda connection: reading.whole_message(connection, number, now, with_header=False) is not None
             )
         except QueueError as error:
@@ -312,7 +312,7 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
     async def _destination(self, name: str, context: _Context) -> pb.Destination:
         now = self._clock.now()
         try:
-            found = await self._database.read(lambda connection: destinations.view_one(connection, name, now))
+            found = await self._database.view(lambda connection: destinations.view_one(connection, name, now))
         except QueueError as error:
             await _unavailable(context, error)
         if found is None:

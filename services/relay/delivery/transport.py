@@ -15,7 +15,7 @@ from services.relay.configuration.model import Configuration, MailboxKind, Relay
 from services.relay.delivery.attempt import Attempt, DeliveryContext
 from services.relay.delivery.concurrency import Concurrency, ConcurrencyLimits
 from services.relay.delivery.dkim import Signer
-from services.relay.delivery.maildir import store
+from services.relay.delivery.maildir_writer import MaildirWriter
 from services.relay.delivery.relay_host_check import RelayHostTester, Step
 from services.relay.delivery.smtp.message import PreparedMessage
 from services.relay.delivery.smtp.opening import SessionConnector
@@ -54,6 +54,7 @@ class MailTransport:
         self._clock = clock
         self.resolver = Resolver(options.nameservers, seconds=options.timeouts.lookup)
         self._limits = ConcurrencyLimits()
+        self._maildirs = MaildirWriter()
         self._pool = Pool(options.idle_seconds, options.max_idle_connections, clock)
         # Deliveries under way; `close` waits for the last.
         self._running = 0
@@ -147,6 +148,7 @@ class MailTransport:
         if self._running:
             self._quiet.clear()
             await finished_within(grace_seconds, self._quiet.wait())
+        self._maildirs.close()
         await self._policies.close()
         await self.resolver.close()
 
@@ -179,7 +181,7 @@ class MailTransport:
     ) -> list[Outcome]:
         verdicts = await asyncio.gather(
             *(
-                asyncio.to_thread(store, path, message.sender, recipient.address, message.content)
+                self._maildirs.store(path, message.sender, recipient.address, message.content)
                 for recipient in recipients
             )
         )

@@ -19,6 +19,8 @@ UNKNOWN = 2**62
 # A change of less is none that ingress must hear of.
 _STEP = 16 * 1024 * 1024
 _LOOK_SECONDS = 1.0
+# Of what is left for mail.
+_SHORT = 64 * 1024 * 1024
 # After the database said that it is full, as long as nothing can be measured.
 _FULL_SECONDS = 10.0
 # What a message costs besides its content, in pages and the log before they are written.
@@ -50,6 +52,11 @@ class Storage:
     @property
     def state(self) -> StorageState:
         return self._state
+
+    @property
+    def space_is_short(self) -> bool:
+        """So little is left above the reserve that only mail gets any of it."""
+        return self._state.available < _SHORT
 
     def takes(self, octets: int) -> bool:
         return self._state.accepting and octets <= self._state.available

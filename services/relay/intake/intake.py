@@ -14,6 +14,7 @@ from libs.smtp.value import value
 from services.relay.clock import Clock
 from services.relay.configuration.model import Configuration
 from services.relay.intake.disk_space import Storage
+from services.relay.intake.refusals import RefusalLimits
 from services.relay.intake.submission import Frame, Incoming, Refusal
 from services.relay.metrics import REFUSALS_DROPPED, REPORTS, SUBMISSIONS
 from services.relay.model.message import NewDelivery, NewMessage, Origin, Refused, queue_id, queued, source_of
@@ -223,6 +224,7 @@ class Intake:
         self._configuration = configuration
         self._memory = memory
         self.storage = storage
+        self._refusals = RefusalLimits(clock.steady())
         self._most_octets = octets
         # Content in memory that is not committed yet, or not whole; in all and by source.
         self._octets = 0
@@ -283,7 +285,10 @@ class Intake:
                 self._memory.remove(destination, message.source, count, len(message.content))
 
     def record(self, refusal: Refusal) -> None:
-        """Puts a refusal into the history, unless there are too many."""
+        """Puts a refusal into the history, unless there are too many or space is short."""
+        source = source_of(refusal.origin.account_login, refusal.origin.client_address)
+        if not self._refusals.admit(source, self._clock.steady(), space_is_short=self.storage.space_is_short):
+            return
         try:
             number = self._identifiers.next()
             recipients = tuple((self._identifiers.next(), each) for each in refusal.recipients)

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Insert,
     bindparam,
     case,
+    exists,
     func,
     insert,
     literal_column,
@@ -99,6 +100,23 @@ def wake(connection: Connection, due: Mapping[tuple[str, str], int]) -> None:
         first[destination] = min(at, first.get(destination, at))
     _WAKE.run(connection, [(name, at, "", "") for name, at in first.items()])
     _WAKE_SOURCE.run(connection, [(destination, source, at) for (destination, source), at in pairs])
+
+
+def wake_forgotten(connection: Connection) -> int:
+    """Wakes sources of which mail waits though nothing says so: an older release that works beside this one stores it.
+
+    How many sources that were.
+    """
+    noted = exists().where(
+        waiting_sources.c.destination == deliveries.c.destination, waiting_sources.c.source == deliveries.c.source
+    )
+    rows = connection.execute(
+        select(deliveries.c.destination, deliveries.c.source, func.min(deliveries.c.due_at))
+        .where(WAITING, deliveries.c.due_at < _END, ~noted)
+        .group_by(deliveries.c.destination, deliveries.c.source)
+    ).all()
+    wake(connection, {(row[0], row[1]): row[2] for row in rows})
+    return len(rows)
 
 
 def record_errors(connection: Connection, errors: Mapping[str, tuple[str, int]]) -> None:

@@ -42,7 +42,7 @@ class QueueFigures:
     async def look(self) -> None:
         """Once. Raises QueueError."""
         now = self._clock.now()
-        total, destinations = await self._database.read(
+        total, destinations = await self._database.view(
             lambda connection: (depth(connection, now), longest(connection, now, _DESTINATIONS))
         )
         for state in _STATES:

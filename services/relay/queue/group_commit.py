@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -41,15 +41,15 @@ _MESSAGES = 500
 _OCTETS = 32 * 1024 * 1024
 # How long settlements alone wait for a submission. If the process is killed meanwhile, what they tell of is sent again.
 _ALONE_SECONDS = 0.01
-# How long submissions wait for others, while more than two were there at once of late.
-_COMPANY_SECONDS = 0.003
-_COMPANY = 2.5
-# Of that number, what is waited for: the last ones are late by more than they are worth.
-_MOST = 0.5
-# Of the number that tells so, the weight of a commit that had fewer.
-_FEWER = 1 / 16
+# Maximum wait for more submissions to join the batch; used only when the average batch exceeds 2.5.
+_MAX_WAIT_SECONDS = 0.003
+_MIN_AVERAGE_BATCH = 2.5
+# Wait until half of the average batch has arrived.
+_TARGET_SHARE = 0.5
+# The weight of a smaller batch in the average.
+_DECAY = 1 / 16
 # Settlements that wait for nobody.
-_ENOUGH = 50
+_SETTLEMENTS_ENOUGH = 50
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 2.0
 _REFUSALS_KEPT = 10_000
@@ -113,8 +113,15 @@ class _Committed:
 class Committer:
     """One for the process."""
 
-    def __init__(self, database: Database, clock: Clock, holder: Leaseholder, store_seconds: float) -> None:
-        """Within `store_seconds` a submission is committed, or refused."""
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        holder: Leaseholder,
+        store_seconds: float,
+        receiver: Callable[[], Receiver],
+    ) -> None:
+        """Within `store_seconds` a submission is committed, or refused. The receiver is asked for at each commit."""
         self._database = database
         self._clock = clock
         self._holder = holder
@@ -128,14 +135,14 @@ class Committer:
         # Refused submissions that may be in the database all the same: the commit's own answer was lost.
         self._doubtful: list[int] = []
         self._wake = asyncio.Event()
-        # Set when so many submissions are there as are waited for.
-        self._there = asyncio.Event()
+        # Set when the batch has as many submissions as are waited for.
+        self._enough = asyncio.Event()
         self._awaited = 0
-        # Submissions that were there at once of late: in a commit, or come in during it.
-        self._crowd = 0.0
+        # The average number of submissions in a commit, with those that came in during it.
+        self._average_batch = 0.0
         self._idle = asyncio.Event()
         self._idle.set()
-        self.receiver: Receiver | None = None
+        self._receiver = receiver
         # Why nothing can be committed now; empty when all is well.
         self.trouble = ""
 
@@ -152,13 +159,13 @@ class Committer:
     def submit(self, message: NewMessage, submitter: Submitter, followers: tuple[NewMessage, ...] = ()) -> None:
         self._stores.append(_Store(message, submitter, followers, self._clock.steady() + self._store_seconds))
         if len(self._stores) >= self._awaited:
-            self._there.set()
-        self._rouse()
+            self._enough.set()
+        self._notify()
 
     def settle(self, settlement: Settlement) -> None:
         self.handed_over += 1
         self._settlements.append(settlement)
-        self._rouse()
+        self._notify()
 
     def refuse(self, refused: Refused) -> None:
         """Recorded without a promise: dropped and counted when too many wait."""
@@ -166,7 +173,7 @@ class Committer:
             REFUSALS_DROPPED.inc()
             return
         self._refused.append(refused)
-        self._rouse()
+        self._notify()
 
     async def drained(self) -> None:
         """Returns when everything handed over so far is committed or refused."""
@@ -178,34 +185,34 @@ class Committer:
             await self._wake.wait()
             self._wake.clear()
             while self._stores or self._settlements or self._refused or self._doubtful:
-                await self._assemble()
+                await self._wait_for_batch()
                 batch = self._gather()
                 await self._commit(batch)
                 if batch.stores:
                     present = len(batch.stores) + len(self._stores)
-                    self._crowd = max(present, self._crowd + (present - self._crowd) * _FEWER)
+                    self._average_batch = max(present, self._average_batch + (present - self._average_batch) * _DECAY)
             self._idle.set()
 
-    def _rouse(self) -> None:
+    def _notify(self) -> None:
         if not self._wake.is_set():
             self._idle.clear()
             self._wake.set()
 
-    async def _assemble(self) -> None:
+    async def _wait_for_batch(self) -> None:
         """Waits for what is better committed together with what is there."""
-        if not self._stores and len(self._settlements) < _ENOUGH:
+        if not self._stores and len(self._settlements) < _SETTLEMENTS_ENOUGH:
             await self._until(1, _ALONE_SECONDS)
-        wanted = self._crowd * _MOST
-        if self._crowd >= _COMPANY and 0 < len(self._stores) < wanted:
-            await self._until(math.ceil(wanted), _COMPANY_SECONDS)
+        wanted = self._average_batch * _TARGET_SHARE
+        if self._average_batch >= _MIN_AVERAGE_BATCH and 0 < len(self._stores) < wanted:
+            await self._until(math.ceil(wanted), _MAX_WAIT_SECONDS)
 
     async def _until(self, submissions: int, seconds: float) -> None:
         """Waits until so many are there, or the time is over."""
         self._awaited = submissions
-        self._there.clear()
-        timer = asyncio.get_running_loop().call_later(seconds, self._there.set)
+        self._enough.clear()
+        timer = asyncio.get_running_loop().call_later(seconds, self._enough.set)
         try:
-            await self._there.wait()
+            await self._enough.wait()
         finally:
             timer.cancel()
 
@@ -305,12 +312,10 @@ class Committer:
         if done.lost:
             LEASES_LOST.inc(len(done.lost))
             log.warning("settlements_lost", deliveries=len(done.lost), reason="their leases had been freed")
-        if self.receiver is None:
-            return
         if fresh:
-            self.receiver.take(fresh, done.at, done.owner)
+            self._receiver().take(fresh, done.at, done.owner)
         if done.woken:
-            self.receiver.due(done.woken)
+            self._receiver().due(done.woken)
 
     def _failed(self, reason: str, error: Exception) -> None:
         COMMIT_FAILURES.labels(reason).inc()

@@ -1,4 +1,4 @@
-"""This process as a holder of leases: its identity, its beat, and its eye on the others."""
+"""The lease holder's identity, its heartbeat, and the detection of dead workers."""
 
 from __future__ import annotations
 
@@ -19,36 +19,48 @@ from services.relay.queue.settling import Event, record_events
 
 log = structlog.get_logger(__name__)
 
-# Looks at another worker's beat that found it unmoved, after which that worker is dead.
-_STILL_BEATS = 6
+# Heartbeats that another worker has missed when it counts as dead.
+_MISSED_HEARTBEATS = 6
 # Beats between two looks for leases of workers that are not even registered.
-_ORPHAN_BEATS = 6
+_ORPHAN_HEARTBEATS = 6
 
 
 @dataclass(slots=True)
 class _Seen:
     beat: int
-    still: int = 0
+    missed: int = 0
 
 
 class Leaseholder:
     """`id` owns the leases of this process. A process that was declared dead goes on under another, without them."""
 
-    def __init__(self, database: Database, identifiers: Identifiers, clock: Clock, lease_seconds: float) -> None:
+    def __init__(
+        self,
+        database: Database,
+        identifiers: Identifiers,
+        clock: Clock,
+        lease_seconds: float,
+        *,
+        on_lost: Callable[[int], None],
+        on_freed: Callable[[], None],
+        on_heartbeat: Callable[[], None],
+    ) -> None:
+        """Three callbacks tell what happened.
+
+        `on_lost`: the identity that is given has lost all its leases. `on_freed`: deliveries became free.
+        `on_heartbeat`: the database has answered a heartbeat.
+        """
         self._database = database
         self._identifiers = identifiers
         self._clock = clock
         self._lease = int(lease_seconds * MICROSECONDS)
-        self._beat_seconds = lease_seconds / _STILL_BEATS
+        self._heartbeat_seconds = lease_seconds / _MISSED_HEARTBEATS
         self._seen: dict[int, _Seen] = {}
+        self._on_lost = on_lost
+        self._on_freed = on_freed
+        self._on_heartbeat = on_heartbeat
         self.id = 0
         self.name = f"{socket.gethostname()}:{os.getpid()}"[:100]
-        # Called with the identity that lost all its leases.
-        self.on_lost: Callable[[int], None] | None = None
-        # Called when deliveries became free.
-        self.on_freed: Callable[[], None] | None = None
-        # Called after each beat: the database answers.
-        self.on_beat: Callable[[], None] | None = None
         # Why the last beat failed; empty when it did not.
         self.trouble = ""
 
@@ -64,19 +76,18 @@ class Leaseholder:
         """Beats for ever. An outage of the database ends no lease: nobody's beat is seen to stand still meanwhile."""
         beats = 0
         while True:
-            await asyncio.sleep(self._beat_seconds)
+            await asyncio.sleep(self._heartbeat_seconds)
             beats += 1
             try:
-                await self._beat()
-                if beats % _ORPHAN_BEATS == 0 and not self._database.exclusive:
+                await self._send_heartbeat()
+                if beats % _ORPHAN_HEARTBEATS == 0 and not self._database.exclusive:
                     await self._free_orphans()
             except QueueError as error:
                 self.trouble = str(error)
                 log.warning("lease_not_renewed", reason=self.trouble)
             else:
                 self.trouble = ""
-                if self.on_beat is not None:
-                    self.on_beat()
+                self._on_heartbeat()
 
     async def give_up(self) -> None:
         """Unregisters; to be called when everything that was tried is settled. What is left was only claimed."""
@@ -94,15 +105,14 @@ class Leaseholder:
             return
         log.error("leases_lost", worker=lost, reason="other relays took this one for dead")
         await self._register()
-        if self.on_lost is not None:
-            self.on_lost(lost)
+        self._on_lost(lost)
 
     async def _register(self) -> None:
         number, now = self._identifiers.next(), self._clock.now()
         await self._database.write(lambda connection: leases.register(connection, number, self.name, now, self._lease))
         self.id = number
 
-    async def _beat(self) -> None:
+    async def _send_heartbeat(self) -> None:
         worker, now = self.id, self._clock.now()
         others = await self._database.write(lambda connection: leases.renew(connection, worker, now, self._lease))
         if others is None:
@@ -113,8 +123,8 @@ class Leaseholder:
             if seen is None or seen.beat != beat:
                 self._seen[other] = _Seen(beat)
                 continue
-            seen.still += 1
-            if seen.still >= _STILL_BEATS:
+            seen.missed += 1
+            if seen.missed >= _MISSED_HEARTBEATS:
                 await self._free(other, "its beat stands still")
         for gone in self._seen.keys() - others.keys():
             del self._seen[gone]
@@ -136,8 +146,7 @@ class Leaseholder:
         if count:
             LEASES_FREED.inc(count)
             log.warning("leases_freed", worker=owner, deliveries=count, reason=reason)
-            if self.on_freed is not None:
-                self.on_freed()
+            self._on_freed()
 
     def _free_some(self, connection: Connection, owner: int) -> leases.Freed:
         """In one transaction with the worker's end: it can't settle what it had, nor lease anything more."""

@@ -87,6 +87,9 @@ class Dispatcher:
         self._asked_at = 0.0
         # A claim was not made for want of memory.
         self._postponed = False
+        # Destinations where jobs ended during the claim that is under way, so that they may have more than its limits
+        # say. None: no claim is under way.
+        self._ended_meanwhile: set[str] | None = None
         # Sources that were over their share at a claim: their mail waits in the database until they are not.
         self._barred_sources: set[str] = set()
         self._excess_given_back_at = 0.0
@@ -214,7 +217,7 @@ class Dispatcher:
         now = self._clock.now()
         if self._wake_at is None or self._wake_at > now:
             return 0
-        self._heard_at = None
+        self._heard_at, self._ended_meanwhile = None, set()
         limits = self._limits()
         try:
             taken = await self._take_leases(now, limits, inline=True)
@@ -330,10 +333,13 @@ class Dispatcher:
         """What is due next, by what a claim has found and what was heard meanwhile."""
         self._wake_at = taken.next_wake
         self._schedule_wake()
+        ended, self._ended_meanwhile = self._ended_meanwhile or set(), None
         for destination in taken.more:
             queue = self._queues.get(destination)
             if queue is None or not queue.full:
                 self._wake_at = now
+                if destination in ended:
+                    self._woken.set()
 
     async def _release_uncertain_claim(self) -> None:
         """Of what a claim took that failed at its very end: leased or not, nobody here would ever try it."""
@@ -406,6 +412,8 @@ class Dispatcher:
                     moved = []
                 finally:
                     release(queue, self._slots, self._memory, job)
+                if self._ended_meanwhile is not None:
+                    self._ended_meanwhile.add(queue.destination)
                 self._refill(queue, job.message.source)
                 for destination, rest in moved:
                     self._memory.add(destination, rest.message.source, len(rest.deliveries), rest.octets)

@@ -18,6 +18,7 @@ from services.relay.model.retry_schedule import expiry, longest_delays, sweep
 from services.relay.model.states import State
 from services.relay.queue import ending
 from services.relay.queue.database import Connection, Database, QueueError
+from services.relay.queue.destinations import wake_forgotten
 from services.relay.queue.due_times import pull_back, pull_sweeps_back
 from services.relay.queue.ending import Open
 from services.relay.queue.identifiers import Identifiers
@@ -33,6 +34,8 @@ log = structlog.get_logger(__name__)
 
 _SWEEP_SECONDS = 15.0
 _RETENTION_SECONDS = 60.0
+# Rounds of retention between two looks for mail of older releases.
+_FORGOTTEN_ROUNDS = 10
 # Between two small steps of a long job, so that mail comes first.
 _PAUSE_SECONDS = 0.05
 _BATCH = 50
@@ -86,13 +89,22 @@ class Sweeper:
 
     async def run_retention(self) -> None:
         """Removes what has been finished for long enough, a little at a time, for ever."""
+        rounds = 0
         while True:
             await asyncio.sleep(_RETENTION_SECONDS)
+            rounds += 1
             try:
+                if rounds % _FORGOTTEN_ROUNDS == 0 and not self._database.exclusive:
+                    await self.find_forgotten()
                 while await self.retire():  # noqa: ASYNC110 - not polling: one batch after the other
                     await asyncio.sleep(_PAUSE_SECONDS)
             except QueueError as error:
                 log.warning("retention_failed", reason=str(error))
+
+    async def find_forgotten(self) -> None:
+        """Has mail looked for that an older release has stored beside this one. Raises QueueError."""
+        if await self._database.write(wake_forgotten):
+            self._wake()
 
     async def sweep(self) -> bool:
         """One batch; whether there may be more. Raises QueueError."""

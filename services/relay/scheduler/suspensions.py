@@ -31,14 +31,14 @@ _BATCH = 500
 class Suspensions:
     """For the life of the process."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, on_change: Callable[[], None] = lambda: None) -> None:
+        """`on_change` is called when mail has become due by a change."""
+        self._on_change = on_change
         self._database = database
         self._clock = clock
         self._known: dict[str, Suspension] = {}
         # Of those, the ones that the database does not know yet.
         self._unwritten: dict[str, Suspension] = {}
-        # Called when mail has become due by a change.
-        self.on_change: Callable[[], None] | None = None
         self._changes: asyncio.Queue[Suspension | Configuration] = asyncio.Queue()
         # The database did not answer the last time.
         self._unknown = False
@@ -130,8 +130,7 @@ class Suspensions:
             await self.resume(name)
         await self._try_at_once(configuration, old)
         await self._reroute(configuration)
-        if self.on_change is not None:
-            self.on_change()
+        self._on_change()
 
     async def _try_at_once(self, configuration: Configuration, suspended: Sequence[str]) -> None:
         """Mail that waits for a relay host whose settings were corrected goes at once, without its schedule (F56).

@@ -14,7 +14,7 @@ from services.relay.model.states import FOREVER, Kind, State
 from services.relay.queue import leases
 from services.relay.queue.claiming import Claim, ClaimLimits, claim
 from services.relay.queue.database import Connection, Database, open_database
-from services.relay.queue.destinations import Suspension, resume, suspend
+from services.relay.queue.destinations import Suspension, resume, suspend, wake_forgotten
 from services.relay.queue.due_times import pull_back
 from services.relay.queue.settling import Settlement, Settling, settle
 from services.relay.queue.storing import store
@@ -316,3 +316,13 @@ async def test_mail_of_an_older_release_is_found_without_its_sources(database: D
     await put(database, waiting(1, "d:a"), waiting(2, "d:a", source="other"))
     await database.write(lambda connection: connection.execute(text("DELETE FROM waiting_sources")))
     assert sources_of(await claimed(database)) == {"": [1], "other": [2]}
+
+
+async def test_mail_of_an_older_release_is_found_beside_sources_that_wait_for_later(database: Database) -> None:
+    await put(database, waiting(1, "d:a", source="later"), at=NOW + 3600 * SECOND)
+    await put(database, waiting(2, "d:a"))
+    await database.write(lambda connection: connection.execute(text("DELETE FROM waiting_sources WHERE source = ''")))
+    assert (await claimed(database)).jobs == []
+    assert await database.write(wake_forgotten) == 1
+    assert sources_of(await claimed(database)) == {"": [2]}
+    assert await database.write(wake_forgotten) == 0

@@ -103,7 +103,7 @@ async def test_submissions_of_many_sessions_wait_until_half_of_the_usual_number_
         sizes.append(len(batch.stores))
         return batch
 
-    monkeypatch.setattr(group_commit, "_COMPANY_SECONDS", 3600)
+    monkeypatch.setattr(group_commit, "_MAX_WAIT_SECONDS", 3600)
     monkeypatch.setattr(group_commit.Committer, "_gather", counted)
     async with WholeRelay(database_url, tmp_path) as relay:
         relay.stream.feed(Frame(tuple(incoming_of([b"u@one.test"]) for _ in range(5)), (), (), ()))

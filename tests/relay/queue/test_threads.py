@@ -9,6 +9,7 @@ from functools import partial
 
 import pytest
 
+from services.relay.queue.database import Connection, open_database
 from services.relay.queue.threads import Threads
 
 
@@ -84,3 +85,34 @@ async def test_the_end_waits_for_what_was_handed_over(owned: list[Own]) -> None:
     assert sorted(done) == list(range(30))
     assert [(own.made_in, own.closed_in) for own in owned] == [("worker", "worker")] * 3
     await asyncio.gather(*waiting)
+
+
+async def test_what_people_ask_does_not_hold_up_delivery(database_url: str) -> None:
+    """Any number of long looks at the queue, and what delivery needs is read and written at once."""
+    database = open_database(database_url)
+    await database.open()
+    gate = threading.Event()
+    began = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def long(connection: Connection) -> int:
+        loop.call_soon_threadsafe(began.set)
+        if database.exclusive:
+            gate.wait(60)
+        else:
+            connection.exec_driver_sql("SELECT pg_sleep(1)")
+        return 1
+
+    looks = [asyncio.create_task(database.view(long)) for _ in range(50)]
+    try:
+        await began.wait()
+        async with asyncio.timeout(30):
+            assert await database.read(lambda connection: connection.exec_driver_sql("SELECT 2").scalar()) == 2
+            assert await database.write(lambda connection: connection.exec_driver_sql("SELECT 3").scalar()) == 3
+        assert sum(look.done() for look in looks) < 50
+    finally:
+        gate.set()
+        for look in looks[4:] if not database.exclusive else ():
+            look.cancel()
+        await asyncio.gather(*looks, return_exceptions=True)
+        await database.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
@@ -25,6 +24,7 @@ import dns.resolver
 
 from libs.dns.resolv_conf import ResolvConf
 from libs.smtp.value import value
+from services.relay.delivery.targets.lookup_cache import SegmentedCache
 from services.relay.metrics import LOOKUPS
 
 _CACHE_ENTRIES = 20_000
@@ -98,7 +98,7 @@ class Resolver:
         self._default = nameservers
         self._seconds = seconds
         self._clock = clock
-        self._cache: OrderedDict[tuple[tuple[str, ...], str, str], tuple[float, Lookup]] = OrderedDict()
+        self._cache: SegmentedCache[tuple[tuple[str, ...], str, str], Lookup] = SegmentedCache(_CACHE_ENTRIES)
         self._running: dict[tuple[tuple[str, ...], str, str], asyncio.Task[Lookup]] = {}
         self._stubs: dict[tuple[tuple[str, ...], bool], dns.asyncresolver.Resolver] = {}
         self._system = ResolvConf()
@@ -111,12 +111,9 @@ class Resolver:
     async def lookup(self, name: str, kind: str, servers: tuple[str, ...] = ()) -> Lookup:
         """`kind` is MX, A, AAAA, CNAME, TXT or TLSA. `servers` other than the process' own. Raises nothing."""
         key = (servers, name, kind)
-        kept = self._cache.get(key)
+        kept = self._cache.get(key, self._clock())
         if kept is not None:
-            if kept[0] > self._clock():
-                self._cache.move_to_end(key)
-                return kept[1]
-            del self._cache[key]
+            return kept
         running = self._running.get(key)
         if running is None:
             running = asyncio.create_task(self._ask(name, kind, servers), name=f"dns {name} {kind}")
@@ -138,9 +135,7 @@ class Resolver:
         lookup = replace(lookup, took_seconds=now - started)
         LOOKUPS.labels(kind, lookup.finding.value).inc()
         if lookup.finding is not Finding.NO_ANSWER and lifetime > 0:
-            self._cache[(servers, name, kind)] = (now + lifetime, lookup)
-            if len(self._cache) > _CACHE_ENTRIES:
-                self._cache.popitem(last=False)
+            self._cache.put((servers, name, kind), now + lifetime, lookup)
         return lookup
 
     async def _resolve(self, name: str, kind: str, servers: tuple[str, ...]) -> tuple[Lookup, float]:

@@ -1,0 +1,62 @@
+"""Threads that write into Maildirs. A file system that hangs may keep those that wrote there, and no others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from services.relay.delivery.maildir import store
+from services.relay.model.outcome import Verdict
+
+_THREADS = 32
+# Of those, the ones that may be at work for one domain's Maildirs.
+_SHARE = 4
+
+Store = Callable[[str, bytes, bytes, bytes], Verdict]
+
+
+class MaildirWriter:
+    """One for the process. Threads are started when they are needed."""
+
+    def __init__(self, store_one: Store = store) -> None:
+        self._store = store_one
+        self._threads = ThreadPoolExecutor(_THREADS, "maildir")
+        # By the path's template; only while somebody writes there.
+        self._places: dict[str, asyncio.Semaphore] = {}
+        self._users: dict[str, int] = {}
+
+    async def store(self, template: str, sender: bytes, recipient: bytes, content: bytes) -> Verdict:
+        """Writes one message durably (maildir.store)."""
+        places = self._places.get(template)
+        if places is None:
+            places = self._places[template] = asyncio.Semaphore(_SHARE)
+        self._users[template] = self._users.get(template, 0) + 1
+        try:
+            await places.acquire()
+        except BaseException:
+            self._left(template)
+            raise
+        loop = asyncio.get_running_loop()
+        writing = self._threads.submit(self._store, template, sender, recipient, content)
+
+        def ended(_: Future[Verdict]) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._release, template, places)
+
+        # Whoever waits may give up; the thread is free only when it comes back.
+        writing.add_done_callback(ended)
+        return await asyncio.wrap_future(writing)
+
+    def close(self) -> None:
+        """Takes no more. What is being written goes on to its end."""
+        self._threads.shutdown(wait=False)
+
+    def _release(self, template: str, places: asyncio.Semaphore) -> None:
+        places.release()
+        self._left(template)
+
+    def _left(self, template: str) -> None:
+        self._users[template] -= 1
+        if not self._users[template]:
+            del self._users[template], self._places[template]

@@ -1,0 +1,45 @@
+"""One Maildir's file system that hangs keeps its own mail waiting, and nobody else's."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from services.relay.delivery.maildir_writer import MaildirWriter
+from services.relay.model.attempt import Result
+from services.relay.model.outcome import Verdict
+
+STORED = Verdict(Result.DELIVERED, 250, "2.0.0", "stored")
+
+
+async def test_a_folder_that_hangs_keeps_its_own_share_of_the_threads() -> None:
+    hanging = threading.Event()
+    at_work: list[str] = []
+
+    def store(template: str, _sender: bytes, _recipient: bytes, _content: bytes) -> Verdict:
+        at_work.append(template)
+        if template == "/hangs":
+            hanging.wait(60)
+        return STORED
+
+    writer = MaildirWriter(store)
+    waiting = [asyncio.create_task(writer.store("/hangs", b"", b"u@a.test", b"")) for _ in range(100)]
+    try:
+        async with asyncio.timeout(60):
+            for number in range(50):
+                assert await writer.store(f"/works{number}", b"", b"u@b.test", b"") == STORED
+        assert at_work.count("/hangs") <= 4
+        # Who gives up does not free a thread that still hangs.
+        for task in waiting[:50]:
+            task.cancel()
+        await asyncio.gather(*waiting[:50], return_exceptions=True)
+        await writer.store("/works", b"", b"u@b.test", b"")
+        assert at_work.count("/hangs") <= 4
+    finally:
+        hanging.set()
+    assert await asyncio.gather(*waiting[50:]) == [STORED] * 50
+    writer.close()
+    # Nothing is kept of a folder that nobody writes into.
+    async with asyncio.timeout(60):
+        while writer._places:  # noqa: ASYNC110 - threads tell nobody that they are done
+            await asyncio.sleep(0.01)
