@@ -54,17 +54,17 @@ class Settings(ServiceSettings):
     # Deliveries kept in memory: being tried, or next. Others wait in the database.
     backlog: int = Field(default=2_000, ge=1, le=1_000_000)
     # Content of those, and of messages that are coming in.
-    memory_mb: int = Field(default=256, ge=8)
+    memory_mb: int = Field(default=256, ge=8, le=1_048_576)
     # Free space of the file system that is never used for new mail; 0: none is kept. Outcomes need room for the
     # database's log, so anything between is refused that the log would not fit into.
-    disk_reserve_mb: int = Field(default=256, ge=0)
+    disk_reserve_mb: int = Field(default=256, ge=0, le=1_000_000_000)
     # A worker that has not renewed its leases for so long is dead.
-    lease_seconds: float = Field(default=30.0, gt=0)
+    lease_seconds: float = Field(default=30.0, ge=1, le=3600, allow_inf_nan=False)
     # A submission that can't be committed for so long is refused for now: room for a restart of the database, and less
     # than INGRESS_RELAY_SECONDS.
-    store_seconds: float = Field(default=12.0, gt=0)
+    store_seconds: float = Field(default=12.0, ge=0.1, le=3600, allow_inf_nan=False)
     # How long mail transactions may go on after SIGTERM.
-    drain_seconds: float = Field(default=20.0, ge=0)
+    drain_seconds: float = Field(default=20.0, ge=0, le=86_400, allow_inf_nan=False)
 
     @field_validator("disk_reserve_mb")
     @classmethod
