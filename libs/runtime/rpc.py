@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
+from importlib.metadata import version
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import grpc
 import structlog
@@ -51,6 +52,22 @@ _CLIENT_OPTIONS: list[tuple[str, int | str]] = [
 ]
 # For the calls that are under way when a channel is not to be used any more.
 LONGEST_CALL_SECONDS = 120.0
+# With an answer of health: the release that runs.
+VERSION_METADATA = "posthouse-version"
+
+
+class _Health(health_aio.HealthServicer):  # type: ignore[misc]
+    """Tells the release of the service with each answer to Check."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._metadata = ((VERSION_METADATA, version("posthouse")),)
+
+    async def Check(  # noqa: N802 - the contract's name
+        self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> health_pb2.HealthCheckResponse:
+        context.set_trailing_metadata(self._metadata)
+        return await super().Check(request, context)
 
 
 class Server:
@@ -70,7 +87,7 @@ class Server:
         self._callers = callers
         self._register = register
         self._server: grpc.aio.Server | None = None
-        self._health = health_aio.HealthServicer()
+        self._health = _Health()
         self._lock: SocketLock | None = None
 
     async def start(self, listen: str, security: Security) -> str:

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import grpc
 import structlog
@@ -105,9 +106,15 @@ class Security:
                     "every user of this machine"
                 )
 
+    def transport(self, address: str) -> Literal["unix_socket", "mutual_tls", "plain_tcp"]:
+        """How gRPC is spoken at this address."""
+        if isinstance(addresses.parse(address), UnixSocket):
+            return "unix_socket"
+        return "plain_tcp" if self.tls is None else "mutual_tls"
+
     def is_open(self, address: str) -> bool:
         """Whether every user of the machine can call, or pretend to be, the server at this address."""
-        return self.tls is None and not isinstance(addresses.parse(address), UnixSocket)
+        return self.transport(address) == "plain_tcp"
 
 
 class ServerCredentials:

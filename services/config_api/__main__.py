@@ -25,7 +25,7 @@ from services.config_api.changes.check_context import StoredSurroundings, read_m
 from services.config_api.changes.editor import Editor
 from services.config_api.changes.key_rotation import rotate
 from services.config_api.changes.standing_warnings import log_standing_warnings
-from services.config_api.clients import PolicyClient, RelayClient
+from services.config_api.clients import Neighbours, PolicyClient, RelayClient
 from services.config_api.http import openapi
 from services.config_api.http.authentication import Access, FailureLimit
 from services.config_api.http.context import Parts
@@ -88,11 +88,15 @@ async def _serve(
     background = Background(shutdown)
     ready = _Ready(settings.grpc_weakness)
     async with contextlib.AsyncExitStack() as dialers:
-        policy, relay = [
-            await dialers.enter_async_context(Dialers(service, targets, settings.security))
-            for service, targets in (("policy", settings.policy_targets), ("relay", settings.relay_targets))
-        ]
-        parts = _parts(settings, store, sealer, feed, passwords, PolicyClient(policy), RelayClient(relay), ready)
+        others = {
+            service: await dialers.enter_async_context(Dialers(service, targets, settings.security))
+            for service, targets in (
+                ("policy", settings.policy_targets),
+                ("relay", settings.relay_targets),
+                ("ingress", settings.ingress_targets),
+            )
+        }
+        parts = _parts(settings, store, sealer, feed, passwords, others, ready)
         http = _HttpServer(settings, create_app(settings, parts))
         callers = {publisher.SERVICE: publisher.CALLERS}
         grpc_server = rpc.Server(callers, publisher.Publisher(feed, hits).register, GRPC_CALLS_REFUSED.inc)
@@ -128,8 +132,7 @@ def _parts(
     sealer: Sealer,
     feed: Feed,
     passwords: PasswordHashing,
-    policy: PolicyClient,
-    relay: RelayClient,
+    others: Mapping[str, Dialers],
     ready: _Ready,
 ) -> Parts:
     machine = read_machine(settings.ingress_ports, settings.maildirs)
@@ -154,8 +157,9 @@ def _parts(
         ),
         audit=AuditLog(store.database, store.identifiers),
         feed=feed,
-        policy=policy,
-        relay=relay,
+        policy=PolicyClient(others["policy"]),
+        relay=RelayClient(others["relay"]),
+        neighbours=Neighbours(str(settings.grpc_address), settings.security, others),
         look_around=look_around,
         readiness=ready.report,
     )

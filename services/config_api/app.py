@@ -30,6 +30,7 @@ from services.config_api.operations.blocked_clients import endpoints as blocked_
 from services.config_api.operations.explain import endpoints as explain
 from services.config_api.operations.queue import endpoints as queue
 from services.config_api.operations.relay_hosts import endpoints as relay_hosts
+from services.config_api.operations.status import endpoints as status
 from services.config_api.problems import MEDIA_TYPE, Problem, from_pydantic, malformed
 from services.config_api.resources.catalogue import COLLECTIONS, SINGLETONS
 from services.config_api.settings import Settings
@@ -69,7 +70,7 @@ def describe_app() -> FastAPI:
     routers = (
         *map(singleton_router, SINGLETONS),
         *map(collection_router, COLLECTIONS),
-        *(noun.router for noun in (queue, blocked_clients, explain, relay_hosts, revisions, transfer, audit)),
+        *(noun.router for noun in (queue, blocked_clients, explain, relay_hosts, revisions, transfer, audit, status)),
     )
     for router in routers:
         app.include_router(router, dependencies=[Depends(known_query)])

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Generic, Literal, TypeVar
 
 import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from posthouse.policy.v1 import policy_pb2, policy_pb2_grpc
 from posthouse.relay.v1 import relay_pb2, relay_pb2_grpc
 
 from libs.runtime.dialing import Dialers, NoReplicaError
-from libs.runtime.rpc import Dialer
+from libs.runtime.lifecycle import StartupError
+from libs.runtime.rpc import VERSION_METADATA, Dialer
+from libs.runtime.security import Security
 from services.config_api.problems import Problem, not_found
 
 _SECONDS = 10.0
 # A relay host is tried with patience.
 _LONG_SECONDS = 120.0
+_HEALTH_SECONDS = 3.0
 _UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 
 S = TypeVar("S")
@@ -180,3 +187,53 @@ class RelayClient:
 
     def test_relay_host(self, request: relay_pb2.TestRelayHostRequest) -> AsyncIterator[relay_pb2.TestRelayHostStep]:
         return self._replicas.stream("relay rule", lambda stub: stub.TestRelayHost(request, timeout=_LONG_SECONDS))
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A replica of a service, as it was just seen. `version`: its release, None when it did not say."""
+
+    service: Literal["config_api", "policy", "relay", "ingress"]
+    address: str
+    transport: Literal["unix_socket", "mutual_tls", "plain_tcp"]
+    state: Literal["ready", "not_ready", "unreachable"]
+    version: str | None
+
+
+class Neighbours:
+    """This replica of config_api, and every replica of the other services that it knows."""
+
+    def __init__(self, listen: str, security: Security, dialers: Mapping[str, Dialers]) -> None:
+        self._listen = listen
+        self._security = security
+        self._dialers = dialers
+
+    async def look(self) -> list[Neighbour]:
+        """Asks each of them at once."""
+        own = Neighbour(
+            "config_api", self._listen, self._security.transport(self._listen), "ready", version("posthouse")
+        )
+        asked = [self._ask(name, dialer) for name, each in self._dialers.items() for dialer in await _replicas(each)]
+        return [own, *await asyncio.gather(*asked)]
+
+    async def _ask(self, service: str, dialer: Dialer) -> Neighbour:
+        release: str | None = None
+        state = "unreachable"
+        try:
+            call = health_pb2_grpc.HealthStub(dialer.channel()).Check(
+                health_pb2.HealthCheckRequest(), timeout=_HEALTH_SECONDS
+            )
+            answer = await call
+            state = "ready" if answer.status == health_pb2.HealthCheckResponse.SERVING else "not_ready"
+            metadata = dict(await call.trailing_metadata())
+            release = metadata.get(VERSION_METADATA)
+        except (grpc.aio.AioRpcError, StartupError):
+            pass
+        return Neighbour(service, dialer.target, self._security.transport(dialer.target), state, release)  # type: ignore[arg-type]
+
+
+async def _replicas(dialers: Dialers) -> Sequence[Dialer]:
+    try:
+        return sorted(await dialers.all(), key=lambda dialer: dialer.target)
+    except NoReplicaError:
+        return ()

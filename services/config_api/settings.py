@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from libs.runtime import addresses
 from libs.runtime.addresses import Address, TcpAddress
 from libs.runtime.grpc_settings import ListenField, TargetField
 from libs.runtime.maildir_roots import MaildirRoots, maildir_roots
@@ -40,6 +41,8 @@ class Settings(ServiceSettings):
     secret_key: SecretStr = SecretStr("")
     policy_target: TargetField = ""
     relay_target: TargetField = ""
+    # For the status alone; empty: ingress is not asked.
+    ingress_target: TargetField = ""
     # Reverse proxies whose X-Forwarded-For is believed, CIDR, comma-separated (C82).
     proxy_networks: str = ""
     # Wrong keys of one client in a minute; more are answered 429.
@@ -120,7 +123,11 @@ class Settings(ServiceSettings):
 
     @property
     def grpc_targets(self) -> tuple[str, ...]:
-        return (*self.policy_targets, *self.relay_targets)
+        return (*self.policy_targets, *self.relay_targets, *self.ingress_targets)
+
+    @property
+    def ingress_targets(self) -> tuple[str, ...]:
+        return addresses.targets(self.ingress_target) if self.ingress_target else ()
 
 
 def _parse_networks(text: str) -> tuple[Network, ...]:

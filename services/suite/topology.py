@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from libs.runtime import addresses
-from libs.runtime.addresses import TcpAddress, UnixSocket
+from libs.runtime.addresses import TcpAddress, UnixSocket, of_worker
 
 # Replicas on one machine: each listens this much above the one before it.
 PORT_STEP = 10
@@ -45,6 +45,7 @@ _TARGETS = (
     ("RELAY_CONFIG_TARGET", "config_api"),
     ("CONFIG_API_POLICY_TARGET", "policy"),
     ("CONFIG_API_RELAY_TARGET", "relay"),
+    ("CONFIG_API_INGRESS_TARGET", "ingress"),
 )
 _PREFIXES = {service: f"{service.upper()}_" for service in SERVICES}
 # Variables of another service that a service reads too: config_api recognises a relay host that is this gateway.
@@ -106,9 +107,11 @@ def lay_out(
         shared.setdefault("CONFIG_API_DATABASE_URL", postgres_url)
     if redis_url:
         shared.setdefault("POLICY_STATE_URL", redis_url)
+    workers = {"ingress": _ingress_workers(environment)}
     for variable, service in _TARGETS:
         if not shared.get(variable):
-            shared[variable] = ",".join(_target(listen) for listen in listens[service])
+            every = [of_worker(each, number) for each in listens[service] for number in range(workers.get(service, 1))]
+            shared[variable] = ",".join(map(_target, every))
     shared.setdefault("RELAY_OWN_ADDRESSES", ",".join(_listeners(hosts["ingress"], ports["ingress"])))
     return tuple(
         Process(
@@ -217,9 +220,7 @@ def _places(
     """
     if any(f"{service.upper()}_CPUS" in environment for service in _KEEPING):
         return {}
-    text = environment.get("INGRESS_WORKERS") or "1"
-    workers = int(text) if text.isascii() and text.isdigit() else 1
-    wanted = {"ingress": workers, "relay": 1}
+    wanted = {"ingress": _ingress_workers(environment), "relay": 1}
     if sum(counts[service] * wanted[service] for service in _KEEPING) > len(cpus):
         return {}
     left = iter(map(str, cpus))
@@ -228,6 +229,11 @@ def _places(
         for service in _KEEPING
         for number in range(counts[service])
     }
+
+
+def _ingress_workers(environment: Mapping[str, str]) -> int:
+    text = environment.get("INGRESS_WORKERS") or "1"
+    return int(text) if text.isascii() and text.isdigit() else 1
 
 
 def _ports(environment: Mapping[str, str], service: str, count: int) -> tuple[dict[str, int], ...]:

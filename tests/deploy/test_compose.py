@@ -73,7 +73,9 @@ def test_targets_are_every_replica_of_a_service_by_name(name: str) -> None:
     """And on the port that it listens on: one stream goes to each."""
     for variable, value in OURS[name].get("environment", {}).items():
         if variable.endswith("_TARGET"):
-            of_service = {"POLICY": "policy", "RELAY": "relay", "CONFIG": "config_api"}[variable.split("_")[-2]]
+            of_service = {"POLICY": "policy", "RELAY": "relay", "CONFIG": "config_api", "INGRESS": "ingress"}[
+                variable.split("_")[-2]
+            ]
             listen = LISTEN_VARIABLES[of_service]
             replicas = {
                 f"{other}:{service['environment'][listen].removeprefix('0.0.0.0:')}"

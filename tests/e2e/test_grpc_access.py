@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import grpc
@@ -126,6 +127,12 @@ def test_a_service_that_the_table_does_not_know_may_call_nothing(suite: Suite, s
     assert logged == set(refused)
 
 
+def test_the_status_tells_how_the_services_are_joined(suite: Suite) -> None:
+    services = suite.api.get("/v1/status").json()["services"]
+    shown = {(each["service"], each["transport"], each["state"], each["version"]) for each in services}
+    assert shown == {(service, "mutual_tls", "ready", version("posthouse")) for service in SERVICES}
+
+
 def as_user(user: int, suite: Suite) -> dict[str, dict[str, str]]:
     """By service, what comes of every method at its Unix socket."""
     targets = {name: process.grpc for name, process in suite.layout.items()}
@@ -150,6 +157,9 @@ def test_another_user_of_the_machine_can_call_nothing() -> None:
         suite.folder.chmod(0o755)
         for path in (suite.folder, *suite.folder.parents):
             assert path.stat().st_mode & 0o001, f"another user can come as far as {path}"
+        status = suite.api.get("/v1/status").json()
+        assert {each["transport"] for each in status["services"]} == {"unix_socket"}
+        assert "insecure_grpc" not in {warning["code"] for warning in status["warnings"]}
         for server, results in as_user(65534, suite).items():
             assert results == dict.fromkeys(MAY_CALL, "UNAVAILABLE"), server
         for server, results in as_user(0, suite).items():

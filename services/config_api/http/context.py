@@ -13,7 +13,7 @@ from fastapi.security import HTTPBearer
 from libs.runtime.metrics import Readiness
 from services.config_api.changes.check_context import StoredSurroundings
 from services.config_api.changes.editor import Editor
-from services.config_api.clients import PolicyClient, RelayClient
+from services.config_api.clients import Neighbours, PolicyClient, RelayClient
 from services.config_api.http.authentication import Access, demand
 from services.config_api.problems import FieldError, invalid
 from services.config_api.snapshot.feed import Feed
@@ -36,6 +36,7 @@ class Parts:
     relay: RelayClient
     look_around: Callable[[str], StoredSurroundings]
     readiness: Readiness
+    neighbours: Neighbours
 
 
 _BEARER = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer KEY`.", scheme_name="key")

@@ -26,6 +26,7 @@ TAGS: list[dict[str, Any]] = [
     {"name": "security", "description": "Block and allow lists, and the policies."},
     {"name": "queue", "description": "Mail on its way, and its history."},
     {"name": "explain", "description": "Why something is decided or routed as it is."},
+    {"name": "status", "description": "What runs, and what is to be looked at."},
     {"name": "history", "description": "Revisions, the audit log, export and import."},
     {"name": "access", "description": "API keys."},
 ]

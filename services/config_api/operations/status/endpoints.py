@@ -1,0 +1,81 @@
+"""`/v1/status`: which services run, how they are joined, and what is to be looked at."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
+
+from services.config_api.http.context import needs, parts
+from services.config_api.http.responses import problem_responses
+from services.config_api.operations.status.schemas import ServiceReplica, Status, StatusWarning
+from services.config_api.resources.general import FALLBACK_HOSTNAME
+from services.config_api.storage.documents import Document, Store
+from services.config_api.storage.revision import Actor
+
+router = APIRouter(tags=["status"])
+
+_PATHS = 20
+
+
+@router.get(
+    "/v1/status",
+    operation_id="getStatus",
+    summary="Services, replicas, versions, and warnings",
+    responses={200: {"model": Status}, **problem_responses()},
+)
+async def get_status(request: Request, _: Annotated[Actor, Depends(needs("reader"))]) -> Response:
+    found = parts(request)
+    services = [
+        ServiceReplica(
+            service=replica.service,
+            address=replica.address,
+            transport=replica.transport,
+            state=replica.state,
+            version=replica.version,
+        )
+        for replica in await found.neighbours.look()
+    ]
+    warnings = await _of_settings(found.store)
+    if any(replica.transport == "plain_tcp" for replica in services):
+        warnings.append(_warning("insecure_grpc", "gRPC is open to every user of this machine."))
+    if os.geteuid() == 0:
+        warnings.append(_warning("running_as_root", "config_api runs as root, which nothing in it needs."))
+    return JSONResponse(Status(services=services, warnings=warnings).model_dump())
+
+
+async def _of_settings(store: Store) -> list[StatusWarning]:
+    warnings = []
+    general = await store.get("settings/general", "settings/general")
+    if general is None or general.body["profile"]["hostname"] == FALLBACK_HOSTNAME:
+        text = "The hostname is the default one: other servers refuse mail from it."
+        warnings.append(_warning("default_hostname", text, ["/v1/settings/general"]))
+    delivery = await store.get("settings/delivery", "settings/delivery")
+    unverified = ["/v1/settings/delivery"] if delivery is not None and _is_unverified(delivery) else []
+    unverified += [f"/v1/relay-rules/{rule.id}" for rule in await store.all("relay-rules") if _is_unverified(rule)]
+    if unverified:
+        text = "The certificate of these relay hosts is not verified: who stands between can read mail and passwords."
+        warnings.append(_warning("unverified_certificate", text, unverified))
+    domains = await store.all("relay-domains")
+    unlimited = [f"/v1/relay-domains/{each.id}" for each in domains if _is_unlimited(each)]
+    if unlimited:
+        text = "These relay domains take mail for any recipient, and return what their own server refuses."
+        warnings.append(_warning("unlimited_relay_domain", text, unlimited))
+    return warnings
+
+
+def _is_unverified(document: Document) -> bool:
+    """Whether somebody chose that; a default that follows from other members is not stored."""
+    relay_host = document.stored.get("relay_host") or {}
+    return relay_host.get("verify_certificate") is False
+
+
+def _is_unlimited(document: Document) -> bool:
+    return bool(document.body.get("enabled", True)) and not document.body.get("recipients")
+
+
+def _warning(code: str, detail: str, paths: list[str] | None = None) -> StatusWarning:
+    paths = paths or []
+    return StatusWarning.model_validate({"code": code, "detail": detail, "paths": paths[:_PATHS], "count": len(paths)})
