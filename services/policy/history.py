@@ -10,14 +10,15 @@ processor's cache. The facts are read from them again when somebody asks.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass, field
 from typing import Any
 
 from libs.smtp.value import value
 from services.policy.rules.lookup import Findings
 from services.policy.rules.model import Counts, Facts, Snapshot, Verdict
 
-_DECISIONS_PER_SESSION = 50
+# A decision is as many objects in a session's list.
+_WIDTH = 6
+_FULL = 50 * _WIDTH
 # Of the requests that are kept, in all and of one session. A request at the end of data names every recipient.
 _MOST_OCTETS = 128 * 1024 * 1024
 _MOST_OCTETS_OF_SESSION = 256 * 1024
@@ -46,21 +47,25 @@ class PastRequest:
     snapshot: Snapshot
 
 
-@dataclass(slots=True, eq=False)
-class _Session:
-    network: str
-    # The decisions one after the other, each as many objects as `_WIDTH`.
-    decisions: list[Any] = field(default_factory=list)
-    octets: int = 0
-
-
 class _Network:
     """The sessions of one client's network, the oldest first, and their octets."""
 
-    __slots__ = ("octets", "sessions")
+    __slots__ = ("name", "octets", "sessions")
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.sessions: dict[str, None] = {}
+        self.octets = 0
+
+
+class _Session:
+    """The decisions of one session one after the other, each as many objects as `_WIDTH`, and their octets."""
+
+    __slots__ = ("decisions", "network", "octets")
+
+    def __init__(self, network: _Network) -> None:
+        self.network = network
+        self.decisions: list[Any] = []
         self.octets = 0
 
 
@@ -80,13 +85,15 @@ class History:
         session = self._kept.get(facts.session_id)
         if session is None:
             session = self._begin(facts.session_id, facts.client.network)
+        size = len(kept)
         decisions = session.decisions
-        while decisions and (
-            len(decisions) >= _DECISIONS_PER_SESSION * _WIDTH or session.octets + len(kept) > _MOST_OCTETS_OF_SESSION
-        ):
-            self._drop_decision(session)
+        if len(decisions) >= _FULL or session.octets + size > _MOST_OCTETS_OF_SESSION:
+            self._make_room(session, size)
         decisions += (kept, facts.now, facts.counts, facts.findings or None, verdict, snapshot.revision)
-        self._count_octets(session, len(kept))
+        # Written out: every decision comes by here.
+        session.octets += size
+        session.network.octets += size
+        self._octets += size
         if self._octets > _MOST_OCTETS:
             self._drop_for_room(session)
         if not self._snapshots or self._snapshots[-1] is not snapshot:
@@ -95,24 +102,26 @@ class History:
     def _begin(self, session_id: str, network_name: str) -> _Session:
         network = self._networks.get(network_name)
         if network is None:
-            network = self._networks[network_name] = _Network()
-        session = self._kept[session_id] = _Session(network_name)
+            network = self._networks[network_name] = _Network(network_name)
+        session = self._kept[session_id] = _Session(network)
         network.sessions[session_id] = None
         if len(self._kept) > self._limit:
             is_over_share = len(network.sessions) > max(self._limit // _CLIENT_SHARE, 1)
             self._drop_session(next(iter(network.sessions if is_over_share else self._kept)))
         return session
 
-    def _drop_decision(self, session: _Session) -> None:
-        """One in the middle: the connection's own decisions at the front stay."""
-        middle = len(session.decisions) // _WIDTH // 2 * _WIDTH
-        self._count_octets(session, -len(session.decisions[middle]))
-        del session.decisions[middle : middle + _WIDTH]
+    def _make_room(self, session: _Session, size: int) -> None:
+        """Drops decisions in the middle: the connection's own at the front stay."""
+        decisions = session.decisions
+        while decisions and (len(decisions) >= _FULL or session.octets + size > _MOST_OCTETS_OF_SESSION):
+            middle = len(decisions) // _WIDTH // 2 * _WIDTH
+            self._release(session, len(decisions[middle]))
+            del decisions[middle : middle + _WIDTH]
 
     def _drop_for_room(self, session: _Session) -> None:
         """The oldest sessions of who has more than its share, or of all; never the newest decision's own."""
         while self._octets > _MOST_OCTETS and len(self._kept) > 1:
-            network = self._networks[session.network]
+            network = session.network
             is_over_share = network.octets > _MOST_OCTETS // _CLIENT_SHARE
             oldest = next(iter(network.sessions if is_over_share else self._kept))
             if self._kept[oldest] is session:
@@ -121,16 +130,16 @@ class History:
 
     def _drop_session(self, session_id: str) -> None:
         session = self._kept.pop(session_id)
-        network = self._networks[session.network]
+        network = session.network
         del network.sessions[session_id]
-        self._count_octets(session, -session.octets)
+        self._release(session, session.octets)
         if not network.sessions:
-            del self._networks[session.network]
+            del self._networks[network.name]
 
-    def _count_octets(self, session: _Session, octets: int) -> None:
-        session.octets += octets
-        self._networks[session.network].octets += octets
-        self._octets += octets
+    def _release(self, session: _Session, octets: int) -> None:
+        session.octets -= octets
+        session.network.octets -= octets
+        self._octets -= octets
 
     def of_session(self, session_id: str) -> tuple[PastRequest, ...]:
         """Oldest first; empty when nothing is kept."""
@@ -148,6 +157,3 @@ class History:
         """A decision may end under the snapshot before the newest."""
         if all(known is not snapshot for known in self._snapshots):
             self._snapshots.append(snapshot)
-
-
-_WIDTH = 6
