@@ -26,6 +26,8 @@ from services.config_api.http.context import Parts, parts
 from services.config_api.http.middleware import App, Gate
 from services.config_api.http.query_parameters import known_query
 from services.config_api.http.resource_routes import collection_router, singleton_router
+from services.config_api.http.roles import RoleTable
+from services.config_api.operations.api_keys import endpoints as api_keys
 from services.config_api.operations.blocked_clients import endpoints as blocked_clients
 from services.config_api.operations.explain import endpoints as explain
 from services.config_api.operations.queue import endpoints as queue
@@ -40,7 +42,8 @@ from services.config_api.storage.idempotency import Replay
 
 def create_app(settings: Settings, served: Parts) -> App:
     """The application as uvicorn serves it: the gate around FastAPI."""
-    app: App = describe_app()
+    api = describe_app()
+    app: App = api
     origins = [origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()]
     if origins:
         app = CORSMiddleware(
@@ -48,9 +51,9 @@ def create_app(settings: Settings, served: Parts) -> App:
             allow_origins=origins,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key"],
-            expose_headers=["ETag", "Location", "X-Request-Id"],
+            expose_headers=["ETag", "Idempotency-Replayed", "Location", "Retry-After", "X-Request-Id"],
         )
-    return Gate(app, served, settings.proxies, cors_preflight=bool(origins))
+    return Gate(app, served, RoleTable(api.state.routes), settings.proxies, cors_preflight=bool(origins))
 
 
 @functools.cache
@@ -70,7 +73,20 @@ def describe_app() -> FastAPI:
     routers = (
         *map(singleton_router, SINGLETONS),
         *map(collection_router, COLLECTIONS),
-        *(noun.router for noun in (queue, blocked_clients, explain, relay_hosts, revisions, transfer, audit, status)),
+        *(
+            noun.router
+            for noun in (
+                queue,
+                blocked_clients,
+                explain,
+                relay_hosts,
+                api_keys,
+                revisions,
+                transfer,
+                audit,
+                status,
+            )
+        ),
     )
     for router in routers:
         app.include_router(router, dependencies=[Depends(known_query)])

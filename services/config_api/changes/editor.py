@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from services.config_api.changes.entity_tags import required_versions
 from services.config_api.changes.last_admin_key import keep_one
 from services.config_api.problems import Problem, from_pydantic, invalid_field, not_found, stale
-from services.config_api.resources.api_keys import API_KEYS
+from services.config_api.resources.api_keys import API_KEYS, rotated
 from services.config_api.resources.defaults import without_repeated_defaults
 from services.config_api.resources.description import (
     Body,
@@ -120,6 +120,26 @@ class Editor:
         return await self._write(
             resource, document_id, merged, preconditions, actor, f"update{resource.noun}", named=patch
         )
+
+    async def rotate_key(
+        self,
+        document_id: str,
+        overlap_minutes: int,
+        actor: Actor,
+        repeat: Repeat | None,
+        answer: Callable[[Changed], Awaitable[Kept]],
+    ) -> Kept:
+        """A new key under the id of an API key."""
+        async with self.store.revision(actor, "rotateApiKey", repeat) as revision:
+            before = await self._present(revision, API_KEYS, document_id)
+            hidden, key = rotated(before.stored, overlap_minutes)
+            kept = {name: value for name, value in before.stored.items() if name not in API_KEYS.hidden}
+            stored = {**kept, **hidden}
+            await revision.apply([Write(API_KEYS, document_id, before.stored, stored)])
+            describe(revision, API_KEYS, document_id, 200)
+            document = Document(API_KEYS.kind, document_id, stored, revision.number, before.created_at, revision.at)
+            revision.answer = made = await answer(Changed(document, (), {"key": key}))
+        return made
 
     async def delete(
         self, resource: Collection, document_id: str, preconditions: Preconditions, actor: Actor

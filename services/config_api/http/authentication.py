@@ -11,11 +11,13 @@ from libs.smtp.network import counter_key
 from services.config_api.metrics import FAILED_KEYS
 from services.config_api.problems import Problem
 from services.config_api.resources.api_keys import ROLES, hash_key
-from services.config_api.snapshot.feed import KeyRecord, Replica, key_record
+from services.config_api.snapshot.feed import KeyRecord, Replica, key_records
 from services.config_api.storage.documents import Store
 from services.config_api.storage.identifiers import now_us
 from services.config_api.storage.revision import Actor
 
+# Name and id of the key in the environment.
+_ENVIRONMENT_KEY = "CONFIG_API_ADMIN_KEY"
 _CLIENTS_REMEMBERED = 10_000
 _LONGEST_KEY = 512
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="posthouse"'}
@@ -72,7 +74,7 @@ class Access:
         key = key.strip(" ")
         hashed = hash_key(key)
         if self._environment_hash and hmac.compare_digest(hashed, self._environment_hash):
-            return Actor("CONFIG_API_ADMIN_KEY", "admin", client_address, request_id)
+            return Actor(_ENVIRONMENT_KEY, "admin", client_address, request_id, _ENVIRONMENT_KEY)
         record = await self._find(key, hashed)
         if record is None:
             FAILED_KEYS.inc()
@@ -82,7 +84,7 @@ class Access:
                 )
             raise _unauthorized("This key is not valid.")
         self.uses[record.id] = now_us()
-        return Actor(record.name, record.role, client_address, request_id)
+        return Actor(record.name, record.role, client_address, request_id, record.id)
 
     def changed(self, key_id: str, revision: int) -> None:
         """A key that was changed or removed a moment ago: what is answered after that holds to it."""
@@ -109,7 +111,7 @@ class Access:
     async def _look_up(self, prefix: str) -> KeyRecord | None:
         """A key made through another replica, or changed, a moment ago."""
         for document in await self._store.page("api-keys", {"prefix": prefix}, None, 1):
-            return key_record(document.id, document.body)
+            return key_records(document.id, document.body).get(prefix)
         return None
 
 

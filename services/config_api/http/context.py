@@ -60,6 +60,8 @@ def needs(role: str) -> Callable[..., Coroutine[Any, Any, Actor]]:
         demand(found, role)
         return found
 
+    # The middleware asks for it before it reads a body.
+    caller.required_role = role  # type: ignore[attr-defined]
     return caller
 
 
@@ -84,7 +86,7 @@ async def repetition(request: Request, caller: Actor, key: str | None) -> Repeat
     what = request.url.path.removeprefix("/v1/") + ("?" + request.url.query if request.url.query else "")
     fingerprint = hashlib.sha256(what.encode() + b"\0" + await request.body()).digest()
     found = parts(request)
-    return Repeat(found.store.database, found.editor.custody.sealer, caller.name, key, fingerprint)
+    return Repeat(found.store.database, found.editor.custody.sealer, caller.key_id, key, fingerprint)
 
 
 def acted(request: Request, target: str) -> None:

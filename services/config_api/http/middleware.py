@@ -17,8 +17,10 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from services.config_api.http.authentication import demand
 from services.config_api.http.client_address import client_address
 from services.config_api.http.context import Parts
+from services.config_api.http.roles import RoleTable
 from services.config_api.metrics import REQUEST_SECONDS, REQUESTS
 from services.config_api.problems import MEDIA_TYPE, Problem, malformed
 from services.config_api.settings import Network
@@ -40,7 +42,11 @@ LONG_LIST_OCTETS = 16 * MEGABYTE
 # A whole configuration: 100,000 accounts are 20 MB.
 IMPORT_OCTETS = 64 * MEGABYTE
 JSON_DEPTH = 32
+# JSON that is longer is measured and parsed in a thread: so much would hold up everything else.
+_LONG_JSON_OCTETS = 65_536
 _IMPORT = "/v1/config:import"
+_METRICS = "/metrics"
+_METRICS_ROLE = "reader"
 _WITH_LONG_LISTS = re.compile(r"/v1/relay-(domains|rules)(/[^/]*)?").fullmatch
 _SAFE = frozenset({"GET", "OPTIONS"})
 _JSON = "application/json"
@@ -53,8 +59,11 @@ _NOBODY = Actor("", "")
 class Gate:
     """Wraps the application."""
 
-    def __init__(self, app: App, parts: Parts, proxies: tuple[Network, ...], *, cors_preflight: bool) -> None:
+    def __init__(
+        self, app: App, parts: Parts, roles: RoleTable, proxies: tuple[Network, ...], *, cors_preflight: bool
+    ) -> None:
         self._app = app
+        self._roles = roles
         self._parts = parts
         self._proxies = proxies
         self._cors_preflight = cors_preflight
@@ -83,7 +92,7 @@ class Gate:
         client = client_address(peer, passage.fields("x-forwarded-for"), self._proxies)
         passage.actor = Actor("", "", client, passage.request_id)
         preflight = self._cors_preflight and scope["method"] == "OPTIONS"
-        if scope["path"].startswith("/v1/") and not preflight:
+        if (scope["path"].startswith("/v1/") or scope["path"] == _METRICS) and not preflight:
             authorization = passage.fields("authorization")
             passage.actor = await self._parts.access.authenticate(
                 # Of two different claims neither is believed.
@@ -93,7 +102,12 @@ class Gate:
             )
             passage.join_lists()
             scope["posthouse.actor"] = passage.actor
-            receive = await _bounded(passage, receive)
+            if scope["path"] == _METRICS:
+                demand(passage.actor, _METRICS_ROLE)
+            elif (found := self._roles.find(scope)) is not None:
+                scope["route"], role = found
+                demand(passage.actor, role)
+                receive = await _bounded(passage, receive)
         await self._app(scope, receive, passage.send)
 
     async def _record(self, passage: _Passage) -> None:
@@ -160,8 +174,13 @@ class _Passage:
                 (b"x-request-id", self.request_id.encode()),
                 (b"x-content-type-options", b"nosniff"),
                 *([] if self.scope["path"] in ("/docs", "/openapi.json") else [(b"cache-control", b"no-store")]),
+                # What follows may be part of the body to one reader, a request to another (RFC 9112 6.1).
+                *([(b"connection", b"close")] if self._has_two_lengths() else []),
             ]
         await self._send(message)
+
+    def _has_two_lengths(self) -> bool:
+        return bool(self.fields("content-length") and self.fields("transfer-encoding"))
 
     async def answer(self, problem: Problem) -> None:
         """Nothing, when an answer has begun already: uvicorn ends the connection of one that is not complete."""
@@ -206,8 +225,7 @@ async def _bounded(passage: _Passage, receive: Receive) -> Receive:
         if media_type not in (_JSON, *patches, *(_YAML if is_import else ())):
             raise _unsupported("The body must be JSON.", "Send Content-Type: application/json.")
         if media_type not in _YAML:
-            if size > BODY_OCTETS:
-                # So much would hold up everything else.
+            if size > _LONG_JSON_OCTETS:
                 await asyncio.to_thread(_check_json, body)
             else:
                 _check_json(body)
@@ -237,7 +255,7 @@ def _check_json(body: bytes) -> None:
         body.decode("utf-8")
     except UnicodeDecodeError:
         raise malformed("JSON text is UTF-8.") from None
-    if _depth(body) > JSON_DEPTH:
+    if _is_deeper(body, JSON_DEPTH):
         raise malformed(f"It is nested deeper than {JSON_DEPTH} levels.")
     # What is no JSON at all is told by who reads it.
     with contextlib.suppress(ValueError):
@@ -253,20 +271,21 @@ def _no_number(_: str) -> None:
     raise malformed("JSON has no number for infinity or none.")
 
 
-def _depth(body: bytes) -> int:
-    """The deepest nesting of arrays and objects, strings left out."""
-    depth = deepest = 0
+_OTHER_THAN_BRACKETS = bytes(octet for octet in range(256) if octet not in b"[]{}")
+_TO_SQUARE = bytes.maketrans(b"{}", b"[]")
+
+
+def _is_deeper(body: bytes, levels: int) -> bool:
+    """Whether arrays and objects are nested deeper, strings left out. Each pass takes the innermost level away."""
     # Without escapes, every second piece between quotation marks is a string.
-    for number, piece in enumerate(body.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')):
-        if number % 2 or not (b"[" in piece or b"{" in piece or b"]" in piece or b"}" in piece):
-            continue
-        for octet in piece:
-            if octet in b"[{":
-                depth += 1
-                deepest = max(deepest, depth)
-            elif octet in b"]}":
-                depth -= 1
-    return deepest
+    outside_strings = body.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2]
+    brackets = b"".join(outside_strings).translate(_TO_SQUARE, _OTHER_THAN_BRACKETS)
+    for _ in range(levels):
+        length = len(brackets)
+        brackets = brackets.replace(b"[]", b"")
+        if len(brackets) == length:
+            break
+    return b"[]" in brackets or brackets.count(b"[") > levels
 
 
 class _Replayed:

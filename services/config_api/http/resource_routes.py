@@ -231,7 +231,10 @@ async def _create(request: Request, resource: Collection, caller: Actor, key: st
     async def answer(result: Changed) -> Kept:
         made = await _changed(request, resource, result, 201)
         location = f"/v1/{resource.kind}/{result.document.id}"
-        return Kept(201, bytes(made.body).decode(), {"ETag": made.headers["ETag"], "Location": location})
+        # A key is shown once, and never by a repetition of the request.
+        made_id = result.document.id if result.shown_once else None
+        headers = {"ETag": made.headers["ETag"], "Location": location}
+        return Kept(201, bytes(made.body).decode(), headers, made_id)
 
     repeat = await repetition(request, caller, key)
     made = await parts(request).editor.create(resource, await request.json(), caller, repeat, answer)

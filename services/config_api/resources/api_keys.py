@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from services.config_api.resources.description import Body, Collection, Created, UniqueKey
+from services.config_api.resources.description import Body, Collection, Created, Filter, UniqueKey
 from services.config_api.resources.fields import Instant, Model, Name, fault
 from services.config_api.resources.filters import exact, name_key
 
@@ -36,6 +37,8 @@ class ApiKey(Model):
     expires_at: Instant | None = Field(default=None, description="When it ends; null: never.")
 
 
+# Of the key of before the last rotation, where it still works for a while.
+PREVIOUS_KEY = ("previous_prefix", "previous_key_hash", "previous_key_ends_at")
 _PREFIX_OCTETS = 5
 _SECRET_OCTETS = 32
 
@@ -43,6 +46,9 @@ _SECRET_OCTETS = 32
 class ApiKeyShown(Model):
     """What is read-only in an API key."""
 
+    previous_key_ends_at: Instant | None = Field(
+        default=None, description="Until when the key of before the last rotation works too; null: it does not."
+    )
     prefix: str = Field(description="The key's first characters, to recognise it by.", examples=["ph_k3v9x2ab"])
     last_used_at: Instant | None = Field(default=None, description="Its last use, to the minute; null: never used.")
 
@@ -58,6 +64,26 @@ def hash_key(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def rotated(body: Body, overlap_minutes: int) -> tuple[Body, str]:
+    """(the hidden members of the stored body with a new key beside the old one, the new key)."""
+    key, prefix, hashed = make_key()
+    hidden = {"prefix": prefix, "key_hash": hashed}
+    if overlap_minutes:
+        ends_at = datetime.now(UTC) + timedelta(minutes=overlap_minutes)
+        hidden |= {
+            "previous_prefix": body["prefix"],
+            "previous_key_hash": body["key_hash"],
+            "previous_key_ends_at": ends_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        }
+    return hidden, key
+
+
+def _show(body: Body) -> Body:
+    ends_at = body.get("previous_key_ends_at")
+    has_ended = ends_at is None or datetime.fromisoformat(ends_at) <= datetime.now(UTC)
+    return {"prefix": body["prefix"], "previous_key_ends_at": None if has_ended else ends_at}
+
+
 async def _create(_: Body) -> Created:
     key, prefix, hashed = make_key()
     return Created(hidden={"prefix": prefix, "key_hash": hashed}, shown_once={"key": key})
@@ -70,14 +96,17 @@ API_KEYS = Collection(
     label="API key",
     tag="access",
     model=ApiKey,
-    hidden=("prefix", "key_hash"),
+    hidden=("prefix", "key_hash", *PREVIOUS_KEY),
     create=_create,
     shown=ApiKeyShown,
-    show=lambda body: {"prefix": body["prefix"]},
+    show=_show,
     unique=lambda body: [UniqueKey("api-keys/name", name_key(body["name"]), "/name")],
     filters={
         "name": exact("name", "The key's name, without regard to case.", name_key),
-        "prefix": exact("prefix", "The key's first characters."),
+        "prefix": Filter(
+            "The key's first characters; those of the key of before the last rotation too.",
+            lambda body: [body[name] for name in ("prefix", "previous_prefix") if name in body],
+        ),
         "role": exact("role", "admin, operator or reader.", choices=ROLES),
     },
     portable=False,

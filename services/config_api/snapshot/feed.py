@@ -62,7 +62,7 @@ class Replica:
         self._ranks = {kind: f"{rank:02}" for rank, kind in enumerate(sorted(RESOURCES))}
         # Place in policy's snapshot to the end of the access rule there.
         self._ends: dict[str, datetime] = {}
-        self._key_prefixes: dict[str, str] = {}
+        self._key_prefixes: dict[str, tuple[str, ...]] = {}
 
     async def load(self) -> None:
         """Reads everything. Raises SealError when secrets are sealed under another key."""
@@ -130,19 +130,24 @@ class Replica:
             self._ends[place] = datetime.fromisoformat(body["expires_at"])
 
     def _take_key(self, key_id: str, body: Body | None) -> None:
-        prefix = self._key_prefixes.pop(key_id, None)
-        if prefix is not None:
+        for prefix in self._key_prefixes.pop(key_id, ()):
             self.keys.pop(prefix, None)
         if body is not None:
-            self.keys[body["prefix"]] = key_record(key_id, body)
-            self._key_prefixes[key_id] = body["prefix"]
+            records = key_records(key_id, body)
+            self.keys.update(records)
+            self._key_prefixes[key_id] = tuple(records)
 
 
-def key_record(key_id: str, body: Body) -> KeyRecord:
-    ends = body["expires_at"]
-    return KeyRecord(
-        key_id, body["name"], body["role"], body["key_hash"], None if ends is None else datetime.fromisoformat(ends)
-    )
+def key_records(key_id: str, body: Body) -> dict[str, KeyRecord]:
+    """The keys under one id, by prefix: the present one, and for a while that of before its rotation."""
+    ends_at = None if body["expires_at"] is None else datetime.fromisoformat(body["expires_at"])
+    name, role = body["name"], body["role"]
+    records = {body["prefix"]: KeyRecord(key_id, name, role, body["key_hash"], ends_at)}
+    if "previous_prefix" in body:
+        overlap_ends_at = datetime.fromisoformat(body["previous_key_ends_at"])
+        first_end = overlap_ends_at if ends_at is None else min(ends_at, overlap_ends_at)
+        records[body["previous_prefix"]] = KeyRecord(key_id, name, role, body["previous_key_hash"], first_end)
+    return records
 
 
 class Feed:

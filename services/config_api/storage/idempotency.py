@@ -20,6 +20,8 @@ from services.config_api.storage.tables import idempotency
 
 # Of a request that was begun and has no answer yet.
 _BEGUN = 0
+# Among the headers that are kept: no header, but the id of what was made.
+_MADE_ID = "made-id"
 # Longer than any call to another service: who began it is gone.
 _ABANDONED_US = 10 * 60 * 1_000_000
 
@@ -31,6 +33,8 @@ class Kept:
     status: int
     body: str = field(repr=False)
     headers: dict[str, str] = field(default_factory=dict)
+    # Of what was made, where the answer shows a secret: the id alone is kept.
+    made_id: str | None = None
 
 
 class Replay(Exception):  # noqa: N818 - no error, but it ends the request
@@ -42,12 +46,15 @@ class Replay(Exception):  # noqa: N818 - no error, but it ends the request
 
 
 class Repeat:
-    """A request that came with a key. Keys are of one caller each; `fingerprint` tells requests apart."""
+    """A request that came with a key. Keys are of one caller each; `fingerprint` tells requests apart.
 
-    def __init__(self, database: Database, sealer: Sealer, actor: str, key: str, fingerprint: bytes) -> None:
+    `actor_id`: of the caller's API key; its name may pass to another key.
+    """
+
+    def __init__(self, database: Database, sealer: Sealer, actor_id: str, key: str, fingerprint: bytes) -> None:
         self._database = database
         self._sealer = sealer
-        self._row = {"actor": actor, "key": key, "fingerprint": fingerprint}
+        self._row = {"actor": actor_id, "key": key, "fingerprint": fingerprint}
 
     async def recall(self, connection: AsyncConnection) -> None:
         """Raises Replay when it was answered, Problem 409 when the key stands for another request or is at work."""
@@ -65,10 +72,20 @@ class Repeat:
                 "The first request with this Idempotency-Key is still at work.",
                 headers={"Retry-After": "2"},
             )
-        raise Replay(Kept(row.status, self._sealer.open(row.body), json.loads(row.headers)))
+        headers = json.loads(row.headers)
+        if _MADE_ID in headers:
+            raise Problem(
+                409,
+                "already-made",
+                "The request was done before, and its answer held a secret, which is shown once.",
+                "Rotate the key where the secret was lost.",
+                errors=[FieldError("/Idempotency-Key", "already_made", "This key was used already.", "header")],
+                more={"id": headers[_MADE_ID]},
+            )
+        raise Replay(Kept(row.status, self._sealer.open(row.body), headers))
 
     async def remember(self, connection: AsyncConnection, answer: Kept) -> None:
-        """In the transaction that does the work. The body is sealed: it may show a new key."""
+        """In the transaction that does the work. The body is sealed; one that shows a secret is not kept."""
         await connection.execute(insert(idempotency).values(**self._row, **self._kept(answer), created_at=now_us()))
 
     @contextlib.asynccontextmanager
@@ -106,6 +123,8 @@ class Repeat:
         return idempotency.c.actor == self._row["actor"], idempotency.c.key == self._row["key"]
 
     def _kept(self, answer: Kept) -> dict[str, object]:
+        if answer.made_id is not None:
+            answer = Kept(answer.status, "", {_MADE_ID: answer.made_id})
         return {
             "status": answer.status,
             "headers": json.dumps(answer.headers),

@@ -40,6 +40,8 @@ class Actor:
     role: str
     client_address: str = ""
     request_id: str = ""
+    # Of the API key, which the name may leave for another one; empty: none.
+    key_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ class Revision:
                     number=self.number,
                     created_at=self.at,
                     actor=self.actor.name,
+                    actor_id=self.actor.key_id or None,
                     action=self.action,
                     summary=self.summary[:_SUMMARY_LIMIT],
                 )
@@ -239,6 +242,7 @@ def audit_row(
         "id": entry_id,
         "at": now_us(),
         "actor": actor.name,
+        "actor_id": actor.key_id or None,
         "role": actor.role,
         "client_address": actor.client_address,
         "action": action,

@@ -59,6 +59,7 @@ revisions = Table(
     Column("actor", String(200), nullable=False),
     Column("action", String(64), nullable=False),
     Column("summary", String(500), nullable=False),
+    Column("actor_id", String(64)),
 )
 
 # What a revision changed: each object before and after, null where there was or is none.
@@ -88,11 +89,14 @@ audit_log = Table(
     Column("problem", String(64), nullable=False),
     Column("revision", BigInteger),
     Column("request_id", String(64), nullable=False),
+    # Of the API key; null in entries of before there was this column, and without a valid key.
+    Column("actor_id", String(64)),
     Index("audit_log_by_actor", "actor", "id"),
+    Index("audit_log_by_actor_id", "actor_id", "id"),
     Index("audit_log_by_action", "action", "id"),
 )
 
-# Answers to POST requests that carried an Idempotency-Key, kept for a day. The body is sealed: it may show a new key.
+# Answers to POST requests that carried an Idempotency-Key, kept for a day. `actor` is the id of the caller's API key.
 idempotency = Table(
     "idempotency",
     metadata,

@@ -46,7 +46,7 @@ async def test_every_path_needs_a_key(on_sqlite: Service) -> None:
             "degraded",
             {"grpc"},
         )
-        assert "posthouse_config_api_requests_total" in (await stranger.get("/metrics")).text
+        assert (await stranger.get("/metrics")).status_code == 401
 
 
 async def test_roles(service: Service) -> None:
@@ -259,7 +259,7 @@ async def test_the_longest_lists_fit_into_a_body(on_sqlite: Service) -> None:
     assert (one_more.status_code, one_more.json()["errors"][0]["code"]) == (422, "too_long")
     too_large = await on_sqlite.api.post("/v1/relay-domains", content=b" " * 16_777_217, headers=JSON)
     assert too_large.status_code == 413
-    elsewhere = await on_sqlite.api.post("/v1/relay-domains:x", content=b" " * 1_048_577, headers=JSON)
+    elsewhere = await on_sqlite.api.post("/v1/accounts", content=b" " * 1_048_577, headers=JSON)
     assert elsewhere.status_code == 413
 
 

@@ -24,7 +24,8 @@ class AuditEntry(Answer):
 
     id: str = Field(description="Its id.")
     at: Time = Field(description="When.")
-    actor: str = Field(description="Name of the API key; empty: no valid key.")
+    actor: str = Field(description="Name that the API key had; empty: no valid key.")
+    actor_id: str | None = Field(description="Id of the API key, which stays its own; null: no valid key.")
     role: str = Field(description="Role of the API key.")
     client_address: str = Field(description="Address of the client.")
     action: str = Field(description="The operationId.", examples=["replaceGeneralSettings"])
@@ -46,6 +47,7 @@ class AuditQuery(PageQuery):
     """A page of the entries that match."""
 
     actor: FilterText | None = Field(default=None, description="Name of the API key.")
+    actor_id: FilterText | None = Field(default=None, description="Id of the API key.")
     action: FilterText | None = Field(default=None, description="The operationId.")
     status: Annotated[int, Field(ge=100, le=599), DIGITS] | None = Field(default=None, description="The HTTP status.")
 
@@ -60,7 +62,7 @@ async def list_entries(
     request: Request, _: Annotated[Actor, Depends(needs("admin"))], given: Annotated[AuditQuery, Query()]
 ) -> Response:
     filters: dict[str, str | int] = {
-        name: value for name in ("actor", "action", "status") if (value := getattr(given, name)) is not None
+        name: value for name in ("actor", "actor_id", "action", "status") if (value := getattr(given, name)) is not None
     }
     shown = {name: str(value) for name, value in filters.items()}
     before = None if given.cursor is None else pagination.decode(given.cursor, "audit-log", shown)

@@ -31,6 +31,7 @@ class RevisionSummary(Answer):
     number: int = Field(description="The revision's number.")
     created_at: Time = Field(description="When it was made.")
     actor: str = Field(description="Name of the API key.")
+    actor_id: str | None = Field(description="Id of the API key; null: the service itself.")
     action: str = Field(description="The operationId.", examples=["updateGeneralSettings"])
     summary: str = Field(description="In a line.")
 
@@ -160,6 +161,7 @@ def _summary(row: Any) -> dict[str, Any]:
         "number": row.number,
         "created_at": time_text(row.created_at),
         "actor": row.actor,
+        "actor_id": row.actor_id,
         "action": row.action,
         "summary": row.summary,
     }

@@ -10,10 +10,19 @@ from fastapi.responses import JSONResponse
 from services.config_api.http.context import acted, needs, parts
 from services.config_api.http.responses import problem_responses
 from services.config_api.operations.relay_hosts import wire
-from services.config_api.operations.relay_hosts.schemas import RelayHostTestResult, RelayHostToTest
+from services.config_api.operations.relay_hosts.schemas import ConfiguredRelayHost, RelayHostTestResult, RelayHostToTest
 from services.config_api.storage.revision import Actor
 
 router = APIRouter(tags=["delivery"])
+
+
+def _target(given: RelayHostToTest) -> str:
+    """What was tried, for the audit log: the rule, or host, port and login (never the password)."""
+    if isinstance(given, ConfiguredRelayHost):
+        return f"relay-hosts:test {given.rule_id}"
+    host = given.relay_host
+    login = "" if host.auth is None else f" as {host.auth.username}"
+    return f"relay-hosts:test {host.host}:{host.port}{login}"
 
 
 @router.post(
@@ -23,6 +32,6 @@ router = APIRouter(tags=["delivery"])
     responses={200: {"model": RelayHostTestResult}, **problem_responses(404, 415)},
 )
 async def test(request: Request, _: Annotated[Actor, Depends(needs("operator"))], given: RelayHostToTest) -> Response:
-    acted(request, "relay-hosts:test")
+    acted(request, _target(given))
     steps = [wire.step(step) async for step in parts(request).relay.test_relay_host(wire.request(given))]
     return JSONResponse({"ok": bool(steps) and all(step["ok"] for step in steps), "steps": steps})

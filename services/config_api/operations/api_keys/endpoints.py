@@ -1,0 +1,67 @@
+"""`/v1/api-keys/{id}:rotate`: a new key under the same id, while the old one still works for a while."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Depends, Request, Response
+from pydantic import Field, create_model
+
+from services.config_api.changes.editor import Changed, time_text
+from services.config_api.http import responses
+from services.config_api.http.context import IdempotencyKey, needs, parts, repetition
+from services.config_api.http.paths import BEFORE_COLON
+from services.config_api.http.responses import problem_responses
+from services.config_api.resources.api_keys import API_KEYS
+from services.config_api.resources.fields import Model
+from services.config_api.storage.idempotency import Kept
+from services.config_api.storage.revision import Actor
+
+router = APIRouter(tags=["access"])
+
+_MONTH_MINUTES = 30 * 24 * 60
+
+
+class KeyRotation(Model):
+    """How a key is replaced."""
+
+    overlap_minutes: int = Field(
+        default=60,
+        ge=0,
+        le=_MONTH_MINUTES,
+        description="So long the key of before still works, so that its users can be told; 0: not at all.",
+    )
+
+
+ApiKeyRotated = create_model(
+    "ApiKeyRotated",
+    __base__=responses.created_model(API_KEYS, responses.record_model(API_KEYS)),
+    __doc__="The new key of an API key, shown this once.",
+)
+
+
+@router.post(
+    f"/v1/api-keys/{{id:{BEFORE_COLON}}}:rotate",
+    operation_id="rotateApiKey",
+    summary="Replace the key itself; name, role and id stay",
+    responses={200: {"model": ApiKeyRotated, "headers": responses.ETAG_HEADER}, **problem_responses(404, 409, 415)},
+)
+async def rotate(
+    request: Request,
+    caller: Annotated[Actor, Depends(needs("admin"))],
+    id: str,  # noqa: A002
+    given: Annotated[KeyRotation | None, Body()] = None,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    found = parts(request)
+    last_use = {**await found.store.key_uses([id]), **found.access.uses}.get(id)
+
+    async def answer(result: Changed) -> Kept:
+        extra = {"last_used_at": None if last_use is None else time_text(last_use)}
+        made = responses.changed(API_KEYS, result, extra)
+        found.access.changed(id, result.document.version)
+        return Kept(200, bytes(made.body).decode(), {"ETag": made.headers["ETag"]}, made_id=id)
+
+    repeat = await repetition(request, caller, idempotency_key)
+    overlap_minutes = KeyRotation().overlap_minutes if given is None else given.overlap_minutes
+    return responses.kept(await found.editor.rotate_key(id, overlap_minutes, caller, repeat, answer))
