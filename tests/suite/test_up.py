@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from libs.runtime import service_manager
-from services.suite import up
+from services.suite import children, up
 from services.suite.notices import Notices
 from services.suite.output import ConsoleOutput
 from services.suite.topology import Process
@@ -126,33 +126,43 @@ async def test_a_folder_that_can_not_be_written_is_told(tmp_path: Path) -> None:
             await suite.start()
 
 
-async def test_only_a_child_and_its_workers_are_believed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """F15: nobody else can say that a service is ready."""
-    ready: list[int] = []
-    notices = Notices(ready.append, lambda pid, seconds: ready.append(-pid))
-    heard = asyncio.Event()
-    heed = notices._heed
+# Both stay until their standard input ends, so that the kernel still knows them when their notice is read.
+_TELLS = "import sys; from libs.runtime import service_manager; service_manager.{}; sys.stdin.read()"
+_WORKER_TELLS = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {_TELLS.format('tell_ready()')!r}])"
 
-    def heed_and_tell(child: int, notice: str) -> None:
-        heed(child, notice)
-        heard.set()
 
-    monkeypatch.setattr(notices, "_heed", heed_and_tell)
-    tell = "from libs.runtime import service_manager; service_manager.tell_ready()"
-    worker = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {tell!r}], check=True)"
-    environment = {**os.environ, service_manager.SOCKET_VARIABLE: notices.address}
+@pytest.mark.parametrize(
+    ("code", "leads_a_session", "told"),
+    [
+        (_TELLS.format("tell_ready()"), True, "ready"),
+        (_WORKER_TELLS, True, "ready"),
+        (_TELLS.format("tell_stopping(200)"), True, "200.0 s"),
+        (_TELLS.format("tell_ready()"), False, "ready"),
+    ],
+    ids=["a child", "a worker of a child", "a child that stops", "another process"],
+)
+async def test_only_a_child_and_its_workers_are_believed(code: str, leads_a_session: bool, told: str) -> None:
+    """F15: nobody else can say that a service is ready. F63: a child says how much time it needs for its end."""
+    heard: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
+    notices = Notices(
+        lambda pid: heard.set_result((pid, "ready")),
+        lambda pid, seconds: heard.set_result((pid, f"{seconds} s")),
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        code,
+        env={**os.environ, service_manager.SOCKET_VARIABLE: notices.address},
+        cwd=ROOT,
+        stdin=asyncio.subprocess.PIPE,
+        start_new_session=leads_a_session,
+    )
     try:
-        for code, leads in ((tell, True), (worker, True), (tell, False)):
-            heard.clear()
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", code, env=environment, cwd=ROOT, start_new_session=leads
-            )
-            async with asyncio.timeout(60):
-                await heard.wait()
-                await process.wait()
-            assert ready.pop() == (process.pid if leads else os.getsid(0))
-        assert not ready
+        async with asyncio.timeout(60):
+            # A process that leads no session counts as whoever leads the one that it is in, which is no child.
+            assert await heard == (process.pid if leads_a_session else os.getsid(0), told)
     finally:
+        await process.communicate(b"")
         notices.close()
 
 
@@ -161,6 +171,6 @@ async def test_a_child_gets_the_time_that_it_says_it_needs(tmp_path: Path) -> No
     async with made(tmp_path, config_api(tmp_path)) as (suite, _):
         await suite.start()
         child = suite.children[0]
-        child._signal(signal.SIGTERM)
-        assert await child.wait() == 0
-        assert child._stop_seconds > 120, "more than its own last deadline"
+        suite._on_more_time(child.pid, 200)
+        suite._on_more_time(os.getpid(), 300)
+        assert child._stop_seconds == 200 + children._STOP_MARGIN_SECONDS
