@@ -1,0 +1,74 @@
+"""The queue as commit 35f8a8f left it: its mail is delivered after the upgrade, and its history is still shown.
+
+The rows were written by that commit's code: one delivered message, and one of two recipients that waits for its next
+attempt. They are the same on SQLite and PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Boolean, MetaData, inspect, text
+
+from services.relay.clock import MICROSECONDS
+from services.relay.model.states import State
+from services.relay.queue import database as schema
+from services.relay.queue.database import Connection, open_database
+from tests.relay.whole_relay import HandClock, WholeRelay
+
+DATA = Path(__file__).parents[1] / "data" / "35f8a8f_queue.json"
+# The last revision of the schema at that commit.
+REVISION = "0003"
+# Parents before children.
+TABLES = ("identifiers", "destinations", "messages", "contents", "deliveries", "attempts")
+
+
+def restore(connection: Connection, tables: dict[str, list[dict[str, Any]]]) -> None:
+    """Makes the schema of that commit, with its rows, in the place of the present one."""
+    present = MetaData()
+    present.reflect(connection)
+    present.drop_all(connection)
+    schema.upgrade(connection, REVISION)
+    assert set(tables) == set(TABLES)
+    for table in TABLES:
+        kinds = {column["name"]: column["type"] for column in inspect(connection).get_columns(table)}
+        connection.execute(text(f"DELETE FROM {table}"))
+        for row in tables[table]:
+            assert row.keys() <= kinds.keys()
+            names = ", ".join(f'"{name}"' for name in row)
+            statement = f"INSERT INTO {table} ({names}) VALUES ({', '.join(f':{name}' for name in row)})"
+            connection.execute(text(statement), {name: value_of(kinds[name], value) for name, value in row.items()})
+
+
+def value_of(kind: Any, value: Any) -> Any:
+    if isinstance(value, dict):
+        return bytes.fromhex(value["hex"])
+    return bool(value) if isinstance(kind, Boolean) and value is not None else value
+
+
+async def test_queued_mail_is_delivered_and_history_stays(database_url: str, tmp_path: Path) -> None:
+    tables = json.loads(await asyncio.to_thread(DATA.read_text))
+    opened = open_database(database_url)
+    await opened.open()
+    await opened.write(lambda connection: restore(connection, tables))
+    await opened.close()
+    delivered, waiting = sorted(tables["messages"], key=lambda row: int(row["id"]))
+    clock = HandClock()
+    due_at = max(row["due_at"] for row in tables["deliveries"] if row["due_at"])
+    clock.jump(1 + due_at / MICROSECONDS - time.time())
+    async with WholeRelay(database_url, tmp_path, clock=clock) as relay:
+        await relay.after(0)
+        await relay.settled(1)
+        queue_id = f"{waiting['id']:X}"
+        assert await relay.states(queue_id) == dict.fromkeys((b"later@two.test", b"also@two.test"), State.DELIVERED)
+        (content,) = tables["contents"]
+        assert {each.content for each in relay.transport.ended} == {bytes.fromhex(content["content"]["hex"])}
+        message = await relay.message(f"{delivered['id']:X}")
+        assert message.deliveries[0].last_reply == "250 2.0.0 Ok"
+        ack = await relay.submit(b"new@three.test")
+        await relay.settled(2)
+        assert int(ack.queue_id, 16) > waiting["id"], "numbers go on where they were"
