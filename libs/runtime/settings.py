@@ -21,12 +21,17 @@ log = structlog.get_logger(__name__)
 # What the names of all our variables begin with. Each service checks the names that begin with its own prefix.
 SHARED_PREFIX = "POSTHOUSE_"
 PREFIXES = (SHARED_PREFIX, "CONFIG_API_", "INGRESS_", "POLICY_", "RELAY_")
-# Variables with the shared prefix. POSTHOUSE_PUBLIC_ADDRESSES is read by compose.yaml.
+# Variables with the shared prefix; those of the second part are read by the compose files.
 SHARED_VARIABLES = (
     "POSTHOUSE_DATA_DIR",
     "POSTHOUSE_LOG_FORMAT",
     "POSTHOUSE_MAILDIR_ROOTS",
+    "POSTHOUSE_API",
+    "POSTHOUSE_IMAGE",
     "POSTHOUSE_PUBLIC_ADDRESSES",
+    "POSTHOUSE_SMTP",
+    "POSTHOUSE_SMTPS",
+    "POSTHOUSE_SUBMISSION",
 )
 
 # A name without one of our prefixes is taken for a mistyped one only when it is this similar (difflib's ratio).

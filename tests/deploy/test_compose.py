@@ -14,7 +14,7 @@ import services.config_api.settings
 import services.ingress.settings
 import services.policy.settings
 import services.relay.settings
-from libs.runtime.settings import ServiceSettings
+from libs.runtime.settings import SHARED_VARIABLES, ServiceSettings
 from services.suite.topology import LISTEN_VARIABLES
 from tests.deploy.compose_schema import CONDITIONS, FILE, faults
 
@@ -34,6 +34,13 @@ def test_every_variable_is_one_that_the_service_reads(name: str) -> None:
     service = OURS[name]
     settings = SETTINGS.get(service["command"][0])
     assert service.get("environment", {}).keys() <= (settings.variables() if settings else frozenset())
+
+
+def test_variables_of_the_compose_files_are_no_mistakes_of_a_service() -> None:
+    files = [ROOT / "compose.yaml", *(ROOT / "deploy/compose").glob("*.yaml")]
+    names = {name for file in files for name in re.findall(r"\$\{(POSTHOUSE_[A-Z_]+)", file.read_text())}
+    assert len(names) > 3
+    assert names <= set(SHARED_VARIABLES)
 
 
 def test_replicas_are_as_many_as_the_topology_asks() -> None:
