@@ -28,6 +28,7 @@ from services.config_api.changes.standing_warnings import log_standing_warnings
 from services.config_api.clients import Neighbours, PolicyClient, RelayClient
 from services.config_api.http import openapi
 from services.config_api.http.authentication import Access, FailureLimit
+from services.config_api.http.connections import ConnectionGuard
 from services.config_api.http.context import Parts
 from services.config_api.metrics import CERTIFICATE_EXPIRY, DATABASE_UP, GRPC_CALLS_REFUSED, REVISION
 from services.config_api.secrets.passwords import PasswordHashing
@@ -198,8 +199,10 @@ class _HttpServer:
     def __init__(self, settings: Settings, app: object) -> None:
         self._socket = _listen(settings.host, settings.port)
         self.port = self._socket.getsockname()[1]
+        self._guard = ConnectionGuard(settings.max_connections_per_client, settings.proxies)
         config = uvicorn.Config(
             app,  # type: ignore[arg-type]
+            http=self._guard.protocol,  # type: ignore[arg-type]
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -212,9 +215,11 @@ class _HttpServer:
         self._ended = asyncio.Event()
 
     async def run(self) -> None:
+        watching = asyncio.ensure_future(self._guard.run())
         try:
             await self._server.serve(sockets=[self._socket])
         finally:
+            watching.cancel()
             self._ended.set()
 
     async def stop(self) -> None:

@@ -46,6 +46,8 @@ class Settings(ServiceSettings):
     # Reverse proxies whose X-Forwarded-For is believed, CIDR, comma-separated (C82).
     proxy_networks: str = ""
     # Wrong keys of one client in a minute; more are answered 429.
+    # Connections of one client to the HTTP port; of more those are ended that serve no request.
+    max_connections_per_client: int = Field(default=100, ge=1, le=100_000)
     failed_keys_per_minute: int = Field(default=30, ge=1, le=1_000_000)
     # Origins that browsers may call from, comma-separated; empty: none.
     cors_origins: str = ""

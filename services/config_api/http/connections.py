@@ -1,0 +1,143 @@
+"""Connections that cost others nothing: deadlines for a request's head and body, and a number for each client."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from libs.smtp.network import counter_key
+from services.config_api.settings import Network
+
+# For the whole head of a request, from its first octet or the connection's beginning.
+HEAD_SECONDS = 30.0
+# Without an octet of a body, or of an answer that waits for its reader.
+SILENCE_SECONDS = 30.0
+# For the whole body: 64 MB at the speed of a slow line.
+BODY_SECONDS = 600.0
+_SWEEP_SECONDS = 1.0
+
+
+class ConnectionGuard:
+    """The open connections of one server. `run` ends those that are over a deadline.
+
+    A client that has too many loses those that serve no request, the longest silent one first; connections of the
+    proxies stand for many clients and are not counted.
+    """
+
+    def __init__(
+        self, most_per_client: int, proxies: tuple[Network, ...], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.clock = clock
+        self._most_per_client = most_per_client
+        self._proxies = proxies
+        self._by_client: dict[str, set[GuardedProtocol]] = {}
+
+    def protocol(self, **arguments: Any) -> GuardedProtocol:
+        """A connection, as uvicorn makes one."""
+        return GuardedProtocol(self, **arguments)
+
+    async def run(self) -> None:
+        """Looks for connections over a deadline, for ever."""
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            now = self.clock()
+            for connection in [each for group in self._by_client.values() for each in group]:
+                if connection.is_overdue(now):
+                    connection.transport.abort()
+
+    def add(self, connection: GuardedProtocol) -> None:
+        group = self._by_client.setdefault(connection.client_key, set())
+        group.add(connection)
+        if len(group) > self._most_per_client and not self._is_proxy(connection):
+            self._one_of(group, connection).transport.abort()
+
+    def remove(self, connection: GuardedProtocol) -> None:
+        group = self._by_client.get(connection.client_key, set())
+        group.discard(connection)
+        if not group:
+            self._by_client.pop(connection.client_key, None)
+
+    def _is_proxy(self, connection: GuardedProtocol) -> bool:
+        if connection.client is None:
+            return False
+        address = ipaddress.ip_address(connection.client[0].partition("%")[0])
+        return any(address in network for network in self._proxies)
+
+    def _one_of(self, group: Iterable[GuardedProtocol], newest: GuardedProtocol) -> GuardedProtocol:
+        waiting = [each for each in group if each is not newest and not each.serves and not each.transport.is_closing()]
+        return min(waiting, key=lambda each: each.last_octet_at, default=newest)
+
+
+class GuardedProtocol(H11Protocol):
+    """uvicorn's protocol, which knows how long its client lets it wait."""
+
+    def __init__(self, guard: ConnectionGuard, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._guard = guard
+        self.client_key = ""
+        self.last_octet_at = guard.clock()
+        # Since when a head, a body, or the reading of an answer goes on.
+        self._head_since: float | None = None
+        self._body_since: float | None = None
+        self._unread = 0
+        self._unread_since = 0.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.client_key = _key(self.client)
+        self.last_octet_at = self._head_since = self._guard.clock()
+        self._guard.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._guard.remove(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self.last_octet_at = self._guard.clock()
+        if self._head_since is None and self.conn.their_state is h11.IDLE:
+            self._head_since = self.last_octet_at
+        super().data_received(data)
+        state = self.conn.their_state
+        if state is not h11.IDLE:
+            self._head_since = None
+        if state is not h11.SEND_BODY:
+            self._body_since = None
+        elif self._body_since is None:
+            self._body_since = self.last_octet_at
+
+    @property
+    def serves(self) -> bool:
+        """Whether a whole request has come that is not answered yet."""
+        if self._head_since is not None or self._body_since is not None:
+            return False
+        # None before the first request.
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is not None and not cycle.response_complete
+
+    def is_overdue(self, now: float) -> bool:
+        if self._head_since is not None:
+            return now - self._head_since > HEAD_SECONDS
+        if self._body_since is not None and not self.flow.read_paused:
+            is_silent = now - self.last_octet_at > SILENCE_SECONDS
+            return is_silent or now - self._body_since > BODY_SECONDS
+        return self._is_unread(now)
+
+    def _is_unread(self, now: float) -> bool:
+        """Whether the client reads nothing of what was sent to it."""
+        unread = self.transport.get_write_buffer_size()
+        if not unread or unread != self._unread:
+            self._unread, self._unread_since = unread, now
+        return unread > 0 and now - self._unread_since > SILENCE_SECONDS
+
+
+def _key(client: tuple[str, int] | None) -> str:
+    try:
+        return counter_key(client[0]) if client is not None else "unknown"
+    except ValueError:
+        return "unknown"
