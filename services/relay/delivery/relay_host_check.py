@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
+from libs.smtp.network import IPNetwork, canonical_ip
 from libs.smtp.value import value
 from services.relay.configuration.model import RelayHost
 from services.relay.delivery.smtp.opening import SessionConnector
@@ -46,10 +47,13 @@ class _Steps:
 class RelayHostTester:
     """For the life of the process."""
 
-    def __init__(self, finder: TargetFinder, connector: SessionConnector, timeouts: Timeouts) -> None:
+    def __init__(
+        self, finder: TargetFinder, connector: SessionConnector, timeouts: Timeouts, prohibited: Sequence[IPNetwork]
+    ) -> None:
         self._finder = finder
         self._connector = connector
         self._timeouts = timeouts
+        self._prohibited = prohibited
 
     async def run(self, relay_host: RelayHost, hostname: str) -> AsyncIterator[Step]:
         """Every step as it is made, the last one marked. Up to MAIL from the null sender, which RSET takes back."""
@@ -71,7 +75,10 @@ class RelayHostTester:
             started = time.monotonic()
             found = await self._finder.of_relay_host(relay_host)
             _show_look_up(found, steps, time.monotonic() - started)
-            endpoints = deque(found.endpoints)
+            endpoints = deque(endpoint for endpoint in found.endpoints if not self._is_prohibited(endpoint.address))
+            if found.endpoints and not endpoints:
+                # An operator's key must not look around in the networks of this machine.
+                steps.step("connect", False, "the address is in a prohibited network: RELAY_PROHIBITED_NETWORKS", 0.0)
             while endpoints:
                 failures: list[HostFailedError] = []
                 session = await self._connector.session(endpoints, hostname, failures, steps)
@@ -83,6 +90,10 @@ class RelayHostTester:
                     return
         finally:
             steps.queue.put_nowait(None)
+
+    def _is_prohibited(self, text: str) -> bool:
+        address = canonical_ip(text)
+        return any(address.version == network.version and address in network for network in self._prohibited)
 
     async def _transaction(self, session: Session, steps: _Steps) -> None:
         """MAIL, RSET and QUIT; a delivery would go on with RCPT."""

@@ -81,7 +81,7 @@ class MailTransport:
         self._signer = Signer(wall_clock)
         self._explainer = RouteExplainer(finder)
         patience = options.timeouts.capped(_TEST_SECONDS)
-        self._tester = RelayHostTester(finder, connector(patience), patience)
+        self._tester = RelayHostTester(finder, connector(patience), patience, options.prohibited)
 
     async def deliver(
         self,

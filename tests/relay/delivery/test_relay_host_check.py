@@ -6,6 +6,7 @@ import trustme
 
 from services.relay.configuration.model import Mailbox, MailboxKind, RelayHost, RelayHostAuth
 from services.relay.delivery.relay_host_check import Step
+from services.relay.delivery.targets.options import PROHIBITED_NETWORKS, networks
 from tests.peers.dns import DnsServer
 from tests.peers.dns_misbehaviour import Behaviour
 from tests.peers.ports import free_port
@@ -128,3 +129,15 @@ async def test_a_maildir_is_explained_without_a_host(gateway: Gateway) -> None:
     gateway.into_mailbox("local.test", Mailbox(MailboxKind.MAILDIR, path="/srv/mail"))
     explained = await gateway.transport.explain(gateway.configuration, b"", b"bob@local.test")
     assert (explained.kind, explained.hosts, explained.tls_policy) == ("mailbox", (), "none")
+
+
+async def test_prohibited_networks_are_not_looked_at(gateway: Gateway, dns_server: DnsServer) -> None:
+    """An operator's key is no way into the networks that mail never goes to."""
+    gateway.options_are(prohibited=networks(PROHIBITED_NETWORKS))
+    dns_server.load({"inside.test": {"A": "127.0.0.1"}})
+    with SmtpSink() as sink:
+        for host in (sink.host, "inside.test", "::ffff:127.0.0.1"):
+            steps = await steps_of(gateway, RelayHost(host, sink.port))
+            assert names(steps) == ["resolve", "connect!"], host
+            assert "RELAY_PROHIBITED_NETWORKS" in steps[-1].detail
+        assert sink.sessions == []
