@@ -21,12 +21,20 @@ from posthouse.relay.v1 import relay_pb2_grpc
 from pydantic import ValidationError
 from sqlalchemy.engine import make_url
 
+from libs.runtime.lifecycle import StartupError
 from services.relay.api.operator import Action
 from services.relay.intake.intake import Result
 from services.relay.intake.submission import Frame
 from services.relay.model.states import FOREVER, State
 from services.relay.queue.claiming import Claim
-from services.relay.queue.database import Connection, Database, SqliteDatabase, UnavailableError, Work
+from services.relay.queue.database import (
+    Connection,
+    Database,
+    SqliteDatabase,
+    UnavailableError,
+    Work,
+    open_database,
+)
 from services.relay.queue.destinations import Suspension
 from services.relay.queue.filters import MessageFilter
 from services.relay.queue.free_space import SHORT_LOG_OCTETS, SPARE_OCTETS
@@ -369,6 +377,18 @@ async def test_everything_queued_leaves_though_not_an_octet_is_left_at_the_start
     ballast.unlink()
     async with WholeRelay(url, tmp_path, disk_reserve_mb=0):
         assert (larger_disk / "queue.sqlite3.spare").stat().st_size == SPARE_OCTETS
+
+
+async def test_a_start_without_space_and_without_a_spare_file_says_what_is_missing(small_disk: Path) -> None:
+    url = f"sqlite:///{small_disk / 'queue.sqlite3'}"
+    async with WholeRelay(url, small_disk, disk_reserve_mb=0):
+        pass
+    assert not (small_disk / "queue.sqlite3.spare").exists()
+    fill(small_disk, 0)
+    database = open_database(url)
+    with pytest.raises(StartupError, match="the disk is full, and 4 MB must be free"):
+        await database.open()
+    await database.close()
 
 
 def test_a_reserve_that_the_log_does_not_fit_into_is_refused(tmp_path: Path) -> None:

@@ -160,12 +160,10 @@ class SqliteDatabase:
         self._viewers = Threads("queue-viewer", _VIEWERS, lambda: _SqliteConnection(engine, "BEGIN"))
         try:
             await self.write(upgrade)
-        except StorageFullError as error:
-            raise StartupError(
-                f"the queue's database {self._path} needs 4 MB of free space to start: {error}"
-            ) from error
         except QueueError as error:
-            raise StartupError(f"the queue's database {self._path} can't be used: {error}") from error
+            # SQLite calls it an I/O error when there is no room for the index of its log.
+            reason = f"the disk is full, and 4 MB must be free: {error}" if space.exhausted else str(error)
+            raise StartupError(f"the queue's database {self._path} can't be used: {reason}") from error
 
     async def write(self, work: Work[T]) -> T:
         assert self._writer is not None  # noqa: S101

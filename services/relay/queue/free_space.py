@@ -40,9 +40,14 @@ class FreeSpace:
         self._short: bool | None = None
         self._commits = 0
 
+    @property
+    def exhausted(self) -> bool:
+        """Next to nothing is left."""
+        return self._free() < SPARE_OCTETS
+
     def prepare(self) -> None:
         """Before the file is opened: gives the spare file up when there is next to nothing left."""
-        if self._free() < SPARE_OCTETS:
+        if self.exhausted:
             self.give_up()
 
     def give_up(self) -> None:
