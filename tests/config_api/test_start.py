@@ -196,7 +196,9 @@ async def _as_of(url: str, revision: str) -> None:
             text("INSERT INTO unique_keys VALUES ('trusted-networks/name', 'old', :kind, :id)"),
             {"kind": row["kind"], "id": document},
         )
-        await connection.execute(text("INSERT INTO revisions VALUES (1, 1, 'somebody', 'createTrustedNetwork', '')"))
+        columns = "number, created_at, actor, action, summary"
+        values = "1, 1, 'somebody', 'createTrustedNetwork', ''"
+        await connection.execute(text(f"INSERT INTO revisions ({columns}) VALUES ({values})"))
         await connection.execute(text("INSERT INTO changes VALUES (1, :kind, :id, NULL, :body)"), row)
 
     async with opened.writing() as connection:

@@ -248,7 +248,7 @@ async def test_what_each_consumer_is_told(service: Service) -> None:
     ]
     assert [found.id for found in policy.access_rules] == [access["id"]]
     found_rule = policy.access_rules[0]
-    assert found_rule.value == "Bad@spam.example"
+    assert found_rule.value == "bad@spam.example"
     assert found_rule.action == pb.AccessRule.BLOCK_ACTION_DISCARD
     assert found_rule.mode == pb.MODE_SHADOW
     assert found_rule.expires_at.ToDatetime().year == 2999
