@@ -30,6 +30,7 @@ from services.config_api.http import openapi
 from services.config_api.http.authentication import Access, FailureLimit
 from services.config_api.http.connections import ConnectionGuard
 from services.config_api.http.context import Parts
+from services.config_api.http.tls import Certificate, Handshake
 from services.config_api.metrics import CERTIFICATE_EXPIRY, DATABASE_UP, GRPC_CALLS_REFUSED, REVISION
 from services.config_api.secrets.passwords import PasswordHashing
 from services.config_api.secrets.sealing import Sealer, SealError, load_sealer
@@ -186,7 +187,30 @@ class _Ready:
 
 
 class _Uvicorn(uvicorn.Server):
-    """Signals are the lifecycle's."""
+    """Signals are the lifecycle's. With a certificate, connections begin with a handshake that the guard watches."""
+
+    def __init__(self, config: uvicorn.Config, guard: ConnectionGuard, certificate: Certificate | None) -> None:
+        super().__init__(config)
+        self._guard = guard
+        self._certificate = certificate
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        certificate = self._certificate
+        if certificate is None or sockets is None:
+            await super().startup(sockets)
+            return
+
+        def make_http() -> asyncio.Protocol:
+            return self._guard.protocol(config=self.config, server_state=self.server_state, app_state={})
+
+        loop = asyncio.get_running_loop()
+        self.servers = [
+            await loop.create_server(
+                lambda: Handshake(self._guard, certificate, make_http), sock=each, backlog=self.config.backlog
+            )
+            for each in sockets
+        ]
+        self.started = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -211,15 +235,22 @@ class _HttpServer:
             h11_max_incomplete_event_size=32_768,
             timeout_graceful_shutdown=int(_GRACE_SECONDS),
         )
-        self._server = _Uvicorn(config)
+        self._certificate = None
+        if settings.tls_cert is not None and settings.tls_key is not None:
+            self._certificate = Certificate(settings.tls_cert, settings.tls_key)
+            show_expiry(CERTIFICATE_EXPIRY, settings.tls_cert)
+        self._server = _Uvicorn(config, self._guard, self._certificate)
         self._ended = asyncio.Event()
 
     async def run(self) -> None:
-        watching = asyncio.ensure_future(self._guard.run())
+        watching = [asyncio.ensure_future(self._guard.run())]
+        if self._certificate is not None:
+            watching.append(asyncio.ensure_future(self._certificate.watch()))
         try:
             await self._server.serve(sockets=[self._socket])
         finally:
-            watching.cancel()
+            for task in watching:
+                task.cancel()
             self._ended.set()
 
     async def stop(self) -> None:

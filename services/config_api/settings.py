@@ -31,6 +31,8 @@ class Settings(ServiceSettings):
 
     port: int = Field(default=8080, ge=0, le=65535)
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    tls_cert: Path | None = Field(default=None, description="PEM chain for HTTPS; without it HTTP is not encrypted.")
+    tls_key: Path | None = Field(default=None, description="PEM key of that chain.")
     # gRPC, apart from HTTP: unix:PATH or host:port.
     grpc_listen: ListenField = ""
     # sqlite:///path or postgresql://user:password@host/database; empty: config.sqlite3 in the data folder.
@@ -45,9 +47,9 @@ class Settings(ServiceSettings):
     ingress_target: TargetField = ""
     # Reverse proxies whose X-Forwarded-For is believed, CIDR, comma-separated (C82).
     proxy_networks: str = ""
-    # Wrong keys of one client in a minute; more are answered 429.
     # Connections of one client to the HTTP port; of more those are ended that serve no request.
     max_connections_per_client: int = Field(default=100, ge=1, le=100_000)
+    # Wrong keys of one client in a minute; more are answered 429.
     failed_keys_per_minute: int = Field(default=30, ge=1, le=1_000_000)
     # Origins that browsers may call from, comma-separated; empty: none.
     cors_origins: str = ""
@@ -69,6 +71,12 @@ class Settings(ServiceSettings):
     def _grpc_apart_from_http(self) -> Self:
         if self.port and self.grpc_listen == str(TcpAddress(self.host, self.port)):
             raise ValueError("CONFIG_API_GRPC_LISTEN cannot be the address of HTTP")
+        return self
+
+    @model_validator(mode="after")
+    def _certificate_whole(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("CONFIG_API_TLS_CERT and CONFIG_API_TLS_KEY are set together or not at all")
         return self
 
     @field_validator("proxy_networks")

@@ -1,0 +1,139 @@
+"""HTTPS by config_api itself: a replaced certificate is taken up, and silent clients hold nobody up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import trustme
+from pydantic import ValidationError
+
+from libs.runtime.lifecycle import StartupError
+from services.config_api.http import tls
+from tests.config_api.service import START_SECONDS, Service, running, settings
+
+MOST_CONNECTIONS = 5
+
+
+@pytest.fixture
+def pair(tmp_path: Path, certificates: trustme.CA) -> tuple[Path, Path]:
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    write(certificates.issue_cert("localhost"), chain, key)
+    return chain, key
+
+
+def write(leaf: trustme.LeafCert, chain: Path, key: Path) -> None:
+    leaf.private_key_pem.write_to_path(key)
+    chain.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
+
+
+def url_of_sqlite(tmp_path: Path) -> str:
+    return f"sqlite+aiosqlite:///{tmp_path / 'config.sqlite3'}"
+
+
+@pytest.fixture
+async def service(tmp_path: Path, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
+    monkeypatch.setattr(tls, "_RELOAD_SECONDS", 0.01)
+    chain, key = pair
+    more = {"tls_cert": chain, "tls_key": key, "max_connections_per_client": MOST_CONNECTIONS}
+    async with running(url_of_sqlite(tmp_path), tmp_path, **more) as service:
+        yield service
+
+
+def client(service: Service, authority: trustme.CA) -> httpx.AsyncClient:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return httpx.AsyncClient(
+        base_url=f"https://localhost:{service.http_port}", headers=service.api.headers, timeout=60, verify=context
+    )
+
+
+async def shown_certificate(service: Service) -> bytes:
+    """The certificate that a new connection is shown, in DER."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    _, writer = await asyncio.open_connection("127.0.0.1", service.http_port, ssl=context)
+    certificate: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    writer.close()
+    return certificate
+
+
+async def test_the_api_answers_over_tls(service: Service, certificates: trustme.CA) -> None:
+    async with client(service, certificates) as api:
+        assert (await api.get("/v1/settings/general")).status_code == httpx.codes.OK
+        account = {"login": "alice", "password": "correct horse battery", "addresses": []}
+        assert (await api.post("/v1/accounts", json=account)).status_code == httpx.codes.CREATED
+
+
+async def test_a_request_that_comes_with_the_end_of_the_handshake_is_answered(
+    service: Service, certificates: trustme.CA
+) -> None:
+    context = ssl.create_default_context()
+    certificates.configure_trust(context)
+    reader, writer = await asyncio.open_connection("localhost", service.http_port, ssl=context)
+    writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    async with asyncio.timeout(START_SECONDS):
+        assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+    writer.close()
+
+
+async def test_plain_http_gets_no_answer_and_the_next_client_does(service: Service, certificates: trustme.CA) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.http_port)
+    writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    async with asyncio.timeout(START_SECONDS):
+        assert not (await reader.read()).startswith(b"HTTP")
+    writer.close()
+    async with client(service, certificates) as api:
+        assert (await api.get("/readyz")).status_code == httpx.codes.OK
+
+
+async def test_a_replaced_certificate_is_shown_to_the_next_connection(
+    service: Service, pair: tuple[Path, Path], certificates: trustme.CA
+) -> None:
+    before = await shown_certificate(service)
+    write(certificates.issue_cert("localhost"), *pair)
+    async with asyncio.timeout(START_SECONDS):
+        while await shown_certificate(service) == before:  # noqa: ASYNC110 - the files are looked at now and then
+            await asyncio.sleep(0.01)
+
+
+async def test_a_file_that_is_no_certificate_leaves_the_old_one_in_service(pair: tuple[Path, Path]) -> None:
+    certificate = tls.Certificate(*pair)
+    context = certificate.context
+    pair[0].write_text("nothing of the kind")
+    certificate.reload()
+    assert certificate.context is context
+    with pytest.raises(StartupError, match=r"chain\.pem"):
+        tls.Certificate(*pair)
+
+
+async def test_silent_connections_of_one_client_are_bounded_before_the_handshake_too(service: Service) -> None:
+    opened = [await asyncio.open_connection("127.0.0.1", service.http_port) for _ in range(MOST_CONNECTIONS + 3)]
+    ended = [asyncio.create_task(reader.read()) for reader, _ in opened]
+    async with asyncio.timeout(START_SECONDS):
+        while sum(task.done() for task in ended) < 3:
+            await asyncio.wait([task for task in ended if not task.done()], return_when=asyncio.FIRST_COMPLETED)
+    assert sum(task.done() for task in ended) == 3
+    for _, writer in opened:
+        writer.close()
+    await asyncio.gather(*ended, return_exceptions=True)
+
+
+async def test_a_handshake_that_never_comes_ends(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tls, "HEAD_SECONDS", 0.0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.http_port)
+    async with asyncio.timeout(2 * START_SECONDS):
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
+    writer.close()
+
+
+@pytest.mark.parametrize("alone", ["tls_cert", "tls_key"])
+def test_half_a_pair_is_refused(alone: str, tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="set together or not at all"):
+        settings(url_of_sqlite(tmp_path), tmp_path, **{alone: tmp_path / "file"})
