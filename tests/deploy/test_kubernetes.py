@@ -6,6 +6,7 @@ import functools
 import smtplib
 import ssl
 import subprocess
+import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -182,15 +183,17 @@ def test_network_policies_let_in_who_may_call_a_method_and_nobody_else() -> None
 
 
 @pytest.fixture
-def running_pods(tmp_path: Path, postgres: Postgres, redis_url: str) -> Iterator[Pods]:
+def running_pods(postgres: Postgres, redis_url: str) -> Iterator[Pods]:
     databases = (postgres.create_database(), postgres.create_database())
-    running = Pods(tmp_path, *databases, redis_url)
-    yield running
-    running.stop()
+    # The path of a Unix socket has 107 octets at most, and pytest's folders have long names.
+    with tempfile.TemporaryDirectory(prefix="pods-") as folder:
+        running = Pods(Path(folder), *databases, redis_url)
+        yield running
+        running.stop()
+        for path in sorted(Path(folder).glob("*.log")):
+            print(f"{path.name}:\n{path.read_text('utf-8', 'backslashreplace')[-3_000:]}")
     for database in databases:
         postgres.drop_database(database)
-    for path in sorted(tmp_path.glob("*.log")):
-        print(f"{path.name}:\n{path.read_text('utf-8', 'backslashreplace')[-3_000:]}")
 
 
 @pytest.mark.e2e

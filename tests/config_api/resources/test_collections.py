@@ -229,17 +229,17 @@ async def test_an_address_belongs_to_one_account_or_alias(service: Service) -> N
 
 async def test_a_repeated_request_is_answered_again(service: Service) -> None:
     headers = {"Idempotency-Key": "once"}
-    body = {"name": "ci", "role": "reader"}
-    first = await service.api.post("/v1/api-keys", json=body, headers=headers)
-    again = await service.api.post("/v1/api-keys", json=body, headers=headers)
+    body = {"name": "office", "networks": ["192.0.2.0/24"]}
+    first = await service.api.post("/v1/trusted-networks", json=body, headers=headers)
+    again = await service.api.post("/v1/trusted-networks", json=body, headers=headers)
     assert (first.status_code, again.status_code) == (201, 201)
     assert again.json() == first.json()
     assert (again.headers["etag"], again.headers["location"]) == (first.headers["etag"], first.headers["location"])
     assert again.headers["idempotency-replayed"] == "true"
-    assert len((await service.get("/v1/api-keys"))["items"]) == 1
-    other = await service.api.post("/v1/api-keys", json={**body, "name": "x"}, headers=headers)
+    assert len((await service.get("/v1/trusted-networks"))["items"]) == 1
+    other = await service.api.post("/v1/trusted-networks", json={**body, "name": "x"}, headers=headers)
     assert (other.status_code, other.json()["errors"][0]["code"]) == (409, "key_reused")
-    assert len((await service.get("/v1/api-keys"))["items"]) == 1
+    assert len((await service.get("/v1/trusted-networks"))["items"]) == 1
 
 
 async def test_of_requests_with_one_key_at_once_one_is_done(service: Service) -> None:
