@@ -244,7 +244,8 @@ def _lost_as_json(count: int) -> str:
 def _welcome(output: Output, processes: tuple[Process, ...], folder: Path, seconds: float) -> None:
     first = {process.service: process for process in reversed(processes)}
     api, ingress = first["config_api"], first["ingress"]
-    base = f"http://{api.url_host}:{api.ports['CONFIG_API_PORT']}"
+    scheme = "https" if api.environment.get("CONFIG_API_TLS_CERT") else "http"
+    base = f"{scheme}://{api.url_host}:{api.ports['CONFIG_API_PORT']}"
     key_file = folder / "admin-key"
     with contextlib.suppress(ValueError):
         key_file = key_file.relative_to(Path.cwd())

@@ -7,13 +7,16 @@ import json
 import os
 import signal
 import smtplib
+import ssl
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+import trustme
 
 from libs.runtime import processors
 from tests.e2e import world
@@ -130,6 +133,24 @@ def test_for_programs_every_line_is_json_and_ingress_may_listen_on_several_addre
     events = [json.loads(line) for line in lines]
     assert {event.get("child") for event in events} == {None, "config_api", "policy", "relay", "ingress"}
     assert {"suite_ready", "suite_stopping", "listening"} <= {event["event"] for event in events}
+
+
+def test_with_a_certificate_the_api_speaks_https_and_the_first_screen_says_so(
+    empty_folder_suite: Suite, certificates: trustme.CA, tmp_path: Path
+) -> None:
+    suite = empty_folder_suite
+    leaf = certificates.issue_cert("localhost")
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    chain.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
+    leaf.private_key_pem.write_to_path(key)
+    context = ssl.create_default_context()
+    certificates.configure_trust(context)
+    with _up(suite, CONFIG_API_TLS_CERT=str(chain), CONFIG_API_TLS_KEY=str(key)) as process:
+        (address,) = {word.rstrip(",") for line in _until_welcome(process) for word in line.split() if "/docs" in word}
+        assert address.startswith("https://")
+        answer = httpx.get(address.replace("127.0.0.1", "localhost").replace("/docs", "/readyz"), verify=context)
+        assert answer.status_code == httpx.codes.OK
+        _end(process)
 
 
 def test_every_one_that_dies_is_started_again(empty_folder_suite: Suite) -> None:
