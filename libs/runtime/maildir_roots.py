@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -31,6 +32,11 @@ class MaildirRoots:
             return True
         below = folder.relative_to(self.data_folder).parts
         return bool(below) and not below[0].startswith(_OWN_NAMES)
+
+    def resolved(self) -> MaildirRoots:
+        """The same folders without symbolic links, to judge paths without symbolic links. Blocking."""
+        real = tuple(PurePosixPath(os.path.realpath(root)) for root in self.roots)
+        return MaildirRoots(real, PurePosixPath(os.path.realpath(self.data_folder)))
 
 
 def maildir_roots(setting: str, data_folder: Path) -> MaildirRoots:

@@ -11,6 +11,7 @@ from pydantic_settings import SettingsConfigDict
 from libs.runtime import processors
 from libs.runtime.addresses import Address
 from libs.runtime.grpc_settings import ListenField, TargetField
+from libs.runtime.maildir_roots import maildir_roots
 from libs.runtime.nameservers import addressed
 from libs.runtime.sealed_file import SealedFile, check_keys
 from libs.runtime.settings import ServiceSettings
@@ -45,6 +46,8 @@ class Settings(ServiceSettings):
     # CIDR, comma-separated; an empty value lets everything through.
     prohibited_networks: str = PROHIBITED_NETWORKS
     own_addresses: str = ""
+    # Folders that Maildirs may lie in, comma-separated; empty: every folder but the system's and the services'.
+    maildir_roots: str = Field(default="", validation_alias="POSTHOUSE_MAILDIR_ROOTS")
     tls_ca_file: Path | None = None
     dane: bool = False
     mta_sts: bool = True
@@ -97,6 +100,12 @@ class Settings(ServiceSettings):
         own_addresses(value)
         return value
 
+    @field_validator("maildir_roots")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        maildir_roots(value, Path())
+        return value
+
     @field_validator("cpus")
     @classmethod
     def _cpus(cls, value: str) -> str:
@@ -137,6 +146,7 @@ class Settings(ServiceSettings):
             prohibited=networks(self.prohibited_networks),
             prohibited_literals=of_literals(self.prohibited_networks),
             own_addresses=own_addresses(self.own_addresses),
+            maildir_roots=maildir_roots(self.maildir_roots, self.data_dir),
             ca_file=self.tls_ca_file,
             dane=self.dane,
             mta_sts=self.mta_sts,

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from unicodedata import normalize
 
+from libs.runtime.maildir_roots import MaildirRoots
+from libs.smtp.value import value
 from services.relay.model.attempt import Result
 from services.relay.model.outcome import Verdict, deferred, failed
 
@@ -54,8 +56,8 @@ def mailbox_root(template: str) -> Path:
     return Path(template if first < 0 else template[:first].rpartition("/")[0] or "/")
 
 
-def store(template: str, sender: bytes, recipient: bytes, content: bytes) -> Verdict:
-    """Writes the message durably. Blocking; to be called in a thread.
+def store(roots: MaildirRoots, template: str, sender: bytes, recipient: bytes, content: bytes) -> Verdict:
+    """Writes the message durably, where `roots` allow it. Blocking; to be called in a thread.
 
     The file gets Return-Path and Delivered-To in front (RFC 5321 4.4) and lines that end in LF, as everything that
     reads Maildirs expects. Every failure is temporary: what is wrong is on our side.
@@ -64,7 +66,13 @@ def store(template: str, sender: bytes, recipient: bytes, content: bytes) -> Ver
     head = b"Return-Path: <%b>\r\nDelivered-To: %b\r\n" % (sender, recipient)
     text = (head + content).replace(b"\r\n", b"\n")
     try:
-        _write(root, directory.relative_to(root), text if text.endswith(b"\n") else text + b"\n")
+        # The address must not complete the path to a folder that is forbidden: "/{local_part}" and etc@example.com.
+        if not roots.allow(template) or not roots.allow(str(directory)):
+            raise ForbiddenFolderError
+        place = _Place(root, roots.resolved())
+        _write(place, directory.relative_to(root), text if text.endswith(b"\n") else text + b"\n")
+    except ForbiddenFolderError:
+        return deferred(451, "4.3.5", "mailbox: no mail may be written to this folder: see POSTHOUSE_MAILDIR_ROOTS")
     except LeadsOutError:
         return deferred(451, "4.3.5", "mailbox: a symbolic link leads out of the mailboxes' directory")
     except OSError as error:
@@ -95,11 +103,32 @@ class LeadsOutError(Exception):
     """A symbolic link below the root leads out of it."""
 
 
-def _write(root: Path, directory: Path, text: bytes) -> None:
-    """`directory` is relative to the root, which is made if need be. Raises OSError, LeadsOutError."""
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+class ForbiddenFolderError(Exception):
+    """The folder is none that mail may be written to (F43)."""
+
+
+@value(frozen=True, slots=True)
+class _Place:
+    """`root`: the directory that the operator named. `allowed`: free of symbolic links, as the paths that it judges."""
+
+    root: Path
+    allowed: MaildirRoots
+
+    def real(self, directory: Path) -> Path:
+        """Where a directory below the root really is. Raises ForbiddenFolderError."""
+        real = os.path.realpath(self.root / directory)
+        if not self.allowed.allow(real):
+            raise ForbiddenFolderError
+        return Path(real)
+
+
+def _write(place: _Place, directory: Path, text: bytes) -> None:
+    """`directory` is relative to the root, which is made if need be. Raises OSError and both errors above."""
+    # Asked before the first folder is made.
+    place.real(directory)
+    place.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        temporary, fresh, _ = (_opened(root, directory / name, stack) for name in ("tmp", "new", "cur"))
+        temporary, fresh, _ = (_opened(place, directory / name, stack) for name in ("tmp", "new", "cur"))
         name = _unique_name()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
@@ -119,16 +148,16 @@ def _write(root: Path, directory: Path, text: bytes) -> None:
         os.fsync(fresh)
 
 
-def _opened(root: Path, directory: Path, stack: contextlib.ExitStack) -> int:
+def _opened(place: _Place, directory: Path, stack: contextlib.ExitStack) -> int:
     """A descriptor of the directory, which is made if need be; it is closed with the stack.
 
     Links below the root may lead from one place there to another. The way is walked by descriptors and without links,
     so that a link which is put there meanwhile is not followed either.
     """
-    real_root = Path(os.path.realpath(root))
-    real = Path(os.path.realpath(root / directory))
-    if not real.is_relative_to(real_root):
+    real_root = Path(os.path.realpath(place.root))
+    if not Path(os.path.realpath(place.root / directory)).is_relative_to(real_root):
         raise LeadsOutError
+    real = place.real(directory)
     descriptor = os.open(real_root, _DIRECTORY)
     stack.callback(os.close, descriptor)
     for part in real.relative_to(real_root).parts:

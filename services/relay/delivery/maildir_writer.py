@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from services.relay.delivery.maildir import store
 from services.relay.model.outcome import Verdict
 
 _THREADS = 32
@@ -19,7 +18,7 @@ Store = Callable[[str, bytes, bytes, bytes], Verdict]
 class MaildirWriter:
     """One for the process. Threads are started when they are needed."""
 
-    def __init__(self, store_one: Store = store) -> None:
+    def __init__(self, store_one: Store) -> None:
         self._store = store_one
         self._threads = ThreadPoolExecutor(_THREADS, "maildir")
         # By the path's template; only while somebody writes there.

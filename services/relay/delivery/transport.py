@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -15,6 +16,7 @@ from services.relay.configuration.model import Configuration, MailboxKind, Relay
 from services.relay.delivery.attempt import Attempt, DeliveryContext
 from services.relay.delivery.concurrency import Concurrency, ConcurrencyLimits
 from services.relay.delivery.dkim import Signer
+from services.relay.delivery.maildir import store
 from services.relay.delivery.maildir_writer import MaildirWriter
 from services.relay.delivery.relay_host_check import RelayHostTester, Step
 from services.relay.delivery.smtp.message import PreparedMessage
@@ -54,7 +56,7 @@ class MailTransport:
         self._clock = clock
         self.resolver = Resolver(options.nameservers, seconds=options.timeouts.lookup)
         self._limits = ConcurrencyLimits()
-        self._maildirs = MaildirWriter()
+        self._maildirs = MaildirWriter(partial(store, options.maildir_roots))
         self._pool = Pool(options.idle_seconds, options.max_idle_connections, clock)
         # Deliveries under way; `close` waits for the last.
         self._running = 0

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from libs.runtime.maildir_roots import maildir_roots
 from services.relay.configuration.model import Mailbox, MailboxKind
 from services.relay.delivery.maildir import mailbox_directory
 from services.relay.model.attempt import Result
@@ -182,6 +183,71 @@ async def test_a_full_disk_defers_as_such_and_leaves_nothing(
     outcome = await gateway.deliver_one(BOB)
     assert (outcome.result, outcome.code, outcome.enhanced_code) == (Result.DEFERRED, 452, "4.3.1")
     assert files_below(tmp_path) == []
+
+
+# Folders that mail may be written to
+
+
+@pytest.mark.parametrize("template", ["{own}/relay/q", "{own}", "{own}/{{local_part}}", "/{{local_part}}", "/proc/x"])
+async def test_f43_no_mail_is_written_over_the_machine(gateway: Gateway, tmp_path: Path, template: str) -> None:
+    """Also in settings from before config_api refused such a folder, and where the address completes the path."""
+    own = tmp_path / "data"
+    own.mkdir()
+    gateway.options_are(maildir_roots=maildir_roots("", own))
+    gateway.into_mailbox("local.test", maildir(template.format(own=own)), "etc", "relay")
+    recipient = b"etc@local.test" if template.startswith("/{") else b"relay@local.test"
+    outcome = await gateway.deliver_one(recipient)
+    assert (outcome.result, outcome.code, outcome.enhanced_code) == (Result.DEFERRED, 451, "4.3.5")
+    assert list(own.iterdir()) == []
+
+
+async def test_f43_mail_beside_what_the_services_keep_is_allowed(gateway: Gateway, tmp_path: Path) -> None:
+    gateway.options_are(maildir_roots=maildir_roots("", tmp_path))
+    gateway.into_mailbox("local.test", maildir(tmp_path / "mail"))
+    assert (await gateway.deliver_one(BOB)).result is Result.DELIVERED
+
+
+@pytest.mark.parametrize(
+    ("path", "result"),
+    [
+        ("mail/a", Result.DELIVERED),
+        ("mail", Result.DELIVERED),
+        # The second root is a symbolic link, and so is the way into the first one.
+        ("linked/a", Result.DELIVERED),
+        ("way-in", Result.DELIVERED),
+        ("mailbox", Result.DEFERRED),
+        ("elsewhere", Result.DEFERRED),
+        ("mail/../elsewhere", Result.DEFERRED),
+        ("mail/way-out", Result.DEFERRED),
+    ],
+)
+async def test_f43_mail_is_written_below_the_named_roots_alone(
+    gateway: Gateway, tmp_path: Path, path: str, result: Result
+) -> None:
+    for folder in ("mail", "disk", "elsewhere"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "linked").symlink_to("disk")
+    (tmp_path / "mail" / "way-out").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "way-in").symlink_to("mail")
+    roots = f"{tmp_path}/mail, {tmp_path}/linked, {tmp_path}/way-in"
+    gateway.options_are(maildir_roots=maildir_roots(roots, tmp_path / "data"))
+    gateway.into_mailbox("local.test", maildir(f"{tmp_path}/{path}"))
+    outcome = await gateway.deliver_one(BOB)
+    assert (outcome.result, outcome.enhanced_code) == (result, "2.0.0" if result is Result.DELIVERED else "4.3.5")
+    assert bool(files_below(tmp_path)) == (result is Result.DELIVERED)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize("link", ["bob", "bob/new"])
+async def test_f43_a_link_leads_to_no_folder_of_the_services(gateway: Gateway, tmp_path: Path, link: str) -> None:
+    (tmp_path / "relay").mkdir()
+    (tmp_path / link).parent.mkdir(exist_ok=True)
+    (tmp_path / link).symlink_to(tmp_path / "relay")
+    gateway.options_are(maildir_roots=maildir_roots("", tmp_path))
+    gateway.into_mailbox("local.test", maildir(f"{tmp_path}/{{local_part}}"))
+    outcome = await gateway.deliver_one(BOB)
+    assert (outcome.result, outcome.enhanced_code) == (Result.DEFERRED, "4.3.5")
+    assert list((tmp_path / "relay").iterdir()) == []
 
 
 # LMTP and SMTP

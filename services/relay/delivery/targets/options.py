@@ -6,6 +6,7 @@ from dataclasses import field, fields
 from ipaddress import ip_network
 from pathlib import Path
 
+from libs.runtime.maildir_roots import MaildirRoots, maildir_roots
 from libs.smtp.value import value
 from services.relay.delivery.targets.own_addresses import Network, OwnAddresses, canonical
 
@@ -89,6 +90,8 @@ class DeliveryOptions:
     prohibited_literals: tuple[Network, ...] = field(default_factory=lambda: networks(PRIVATE_NETWORKS))
     # RELAY_OWN_ADDRESSES: addresses of the suite's listeners, an MX there is a loop.
     own_addresses: OwnAddresses = field(default_factory=OwnAddresses)
+    # POSTHOUSE_MAILDIR_ROOTS
+    maildir_roots: MaildirRoots = field(default_factory=lambda: maildir_roots("", Path("var")))
     # RELAY_TLS_CA_FILE: trusted besides the system's; None: only those.
     ca_file: Path | None = None
     # RELAY_DANE: only with a validating resolver that is reached over a trusted path.
