@@ -93,6 +93,10 @@ class StoredSurroundings:
         found = [text for answer in answers for text in answer or ()]
         return None if not found and None in answers else found
 
+    async def listings(self, address: str, zone: str) -> Sequence[str] | None:
+        reversed_octets = ipaddress.IPv4Address(address).reverse_pointer.removesuffix(".in-addr.arpa")
+        return await _ask(self._resolver(()), f"{reversed_octets}.{zone}", "A")
+
     async def names(self, address: str) -> Sequence[str] | None:
         answer = await _ask(self._resolver(()), str(dns.reversename.from_address(address)), "PTR")
         return None if answer is None else [name.rstrip(".").lower() for name in answer]

@@ -1,14 +1,16 @@
-"""The singleton `/v1/settings/content-checks`."""
+"""The singleton `/v1/settings/content-checks`, and DNS block lists that are likely mistakes."""
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import re
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from services.config_api.resources.description import Singleton
+from services.config_api.resources.description import Body, Finding, Singleton, Surroundings
 from services.config_api.resources.fields import Domain, Mode, Model, domain_name, fault, ip_address, unique
 
 _ANSWERS = ipaddress.IPv4Network("127.0.0.0/8")
@@ -141,10 +143,57 @@ class ContentChecksSettings(Model):
     arc: Arc = Field(default=Arc(), description="RFC 8617, reported only.")
 
 
+# RFC 5782 5: every list of IPv4 addresses has the first as a test entry, and never the second.
+_ALWAYS_LISTED = "127.0.0.2"
+_NEVER_LISTED = "127.0.0.1"
+
+
+async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+    """Looks up the test entries of every zone, at the same time, so that silent zones do not add up (F30)."""
+    zones = enumerate(body["dnsbl"]["zones"])
+    faults = await asyncio.gather(*(_fault_of_zone(number, zone["zone"], surroundings) for number, zone in zones))
+    return [finding for finding in faults if finding is not None]
+
+
+async def _fault_of_zone(number: int, zone: str, surroundings: Surroundings) -> Finding | None:
+    pointer = f"/dnsbl/zones/{number}/zone"
+    never_listed, always_listed = await asyncio.gather(
+        surroundings.listings(_NEVER_LISTED, zone), surroundings.listings(_ALWAYS_LISTED, zone)
+    )
+    if any(not _is_listing(record) for record in (*(never_listed or ()), *(always_listed or ()))):
+        return Finding(
+            pointer,
+            "zone_refuses",
+            "This zone answers with addresses that are no listing, as lists do that refuse a name server: "
+            "no client is refused by it.",
+        )
+    if never_listed:
+        return Finding(
+            pointer,
+            "zone_lists_everybody",
+            f"This zone lists {_NEVER_LISTED}, as a list does that lists everybody: no client is refused by it.",
+        )
+    if never_listed is None or always_listed is None:
+        return Finding(pointer, "zone_no_answer", "The DNS gave no answer for the test entries of this zone in time.")
+    if not always_listed:
+        return Finding(
+            pointer,
+            "zone_without_test_entry",
+            f"This zone does not list its test entry {_ALWAYS_LISTED}: is it a DNS block list, and still in service?",
+        )
+    return None
+
+
+def _is_listing(record: str) -> bool:
+    address = ipaddress.IPv4Address(record)
+    return address in _ANSWERS and address not in _REFUSALS
+
+
 CONTENT_CHECKS = Singleton(
     kind="settings/content-checks",
     noun="ContentChecksSettings",
     label="content checks",
     tag="security",
     model=ContentChecksSettings,
+    check=check,
 )

@@ -96,6 +96,9 @@ class Surroundings(Protocol):
     async def addresses(self, host: str, name_servers: Sequence[str] = ()) -> Sequence[str] | None:
         """A and AAAA of a name: empty when it has none, None when there was no answer."""
 
+    async def listings(self, address: str, zone: str) -> Sequence[str] | None:
+        """A records of an IPv4 address in a DNS block list (RFC 5782 2.1), likewise."""
+
     async def names(self, address: str) -> Sequence[str] | None:
         """PTR names of an address, likewise."""
 

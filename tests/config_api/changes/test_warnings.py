@@ -217,6 +217,41 @@ async def test_f43_roots_of_maildirs_can_be_named(begun: Path, resolver: str) ->
             assert (await service.api.post("/v1/local-domains", json=body)).status_code == status, path
 
 
+async def test_f30_block_lists_without_sane_test_entries_are_told(begun: Path, dns_server: DnsServer) -> None:
+    dns_server.load(
+        {
+            "2.0.0.127.good.test": {"A": "127.0.0.2"},
+            "1.0.0.127.everybody.test": {"A": "127.0.0.2"},
+            "2.0.0.127.everybody.test": {"A": "127.0.0.2"},
+            "*.refusing.test": {"A": "127.255.255.254"},
+            "*.parked.test": {"A": "192.0.2.1"},
+            # IPv6 addresses are no listing.
+            "2.0.0.127.other.test": {"AAAA": "::1"},
+        }
+    )
+    dns_server.behave("*.failing.test", Behaviour.SERVFAIL)
+    dns_server.behave("*.silent.test", Behaviour.SILENT)
+    faults = {
+        "good.test": "",
+        "none.test": "zone_without_test_entry",
+        "everybody.test": "zone_lists_everybody",
+        "refusing.test": "zone_refuses",
+        "parked.test": "zone_refuses",
+        "other.test": "zone_without_test_entry",
+        "failing.test": "zone_no_answer",
+        "silent.test": "zone_no_answer",
+    }
+    expected = [(f"/dnsbl/zones/{number}/zone", code) for number, code in enumerate(faults.values()) if code]
+    body = {"dnsbl": {"mode": "enforce", "zones": [{"zone": zone} for zone in faults]}}
+    path = "/v1/settings/content-checks"
+    url = f"sqlite:///{begun / 'config.sqlite3'}"
+    async with running(url, begun, nameservers=dns_server.address) as service:
+        assert _codes(await service.change(path, body)) == expected
+        replaced = await service.api.put(path, json=body, headers=ANY)
+        assert (replaced.status_code, _codes(replaced.json())) == (200, expected)
+        assert _codes(await service.change(path, {"dnsbl": {"zones": [{"zone": "good.test"}]}})) == []
+
+
 async def test_f60_the_configured_name_servers_are_asked(begun: Path, dns_server: DnsServer, resolver: str) -> None:
     """A domain with A records alone, in both sets of name servers; then one of them is silent."""
     dns_server.load({"bare.test": {"A": "192.0.2.9"}})
