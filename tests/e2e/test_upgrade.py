@@ -1,0 +1,141 @@
+"""The data folder that commit 35f8a8f left is upgraded as docs/scaling.md says, and the suite goes on where it was."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import smtplib
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.e2e import world
+from tests.peers.dns import DnsServer
+from tests.peers.ports import free_address
+from tests.peers.process import until
+from tests.peers.smtp_sink import Offer, SmtpSink
+from tests.peers.suite import ROOT, Suite
+
+pytestmark = pytest.mark.e2e
+
+DATA = Path(__file__).with_name("data") / "35f8a8f"
+# What that commit's settings name: a relay host of the gateway's, with its password, and the server of the mailboxes.
+RELAY_HOST, RELAY_HOST_PORT, RELAY_HOST_PASSWORD = "smart.test", 2525, "not to be seen"
+MAILBOX_SERVER, MAILBOX_SERVER_PORT = "box.test", 2424
+# Times of the queue, in microseconds, by their table.
+TIMES = {
+    "messages": ("received_at", "stored_at", "sweep_at", "finished_at"),
+    "deliveries": ("due_at", "finished_at"),
+    "destinations": ("wake_at",),
+}
+
+
+def restore(folder: Path) -> None:
+    """Puts the data folder in place, with times as if that commit had run until a moment ago."""
+    for name in ("admin-key", "secret-key"):
+        shutil.copy(DATA / name, folder / name)
+        (folder / name).chmod(0o600)
+    # That commit made this folder for its files of process numbers, and let others read it.
+    (folder / "run").mkdir(mode=0o755)
+    for service in ("policy", "relay"):
+        (folder / service).mkdir(mode=0o700)
+        shutil.copy(DATA / f"{service}-snapshot", folder / service / "snapshot")
+    with closing(sqlite3.connect(folder / "config.sqlite3")) as settings:
+        settings.executescript((DATA / "config.sql").read_text())
+    with closing(sqlite3.connect(folder / "relay" / "queue.sqlite3")) as queue:
+        queue.executescript((DATA / "queue.sql").read_text())
+        (due_at,) = queue.execute("SELECT max(due_at) FROM deliveries").fetchone()
+        later = time.time_ns() // 1000 - due_at
+        for table, columns in TIMES.items():
+            queue.execute(f"UPDATE {table} SET {', '.join(f'{name} = {name} + {later}' for name in columns)}")
+        queue.commit()
+
+
+def migrate(suite: Suite, service: str) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "services", service, "migrate"],
+        env={**suite.environment, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto'}"},
+        cwd=ROOT,
+        check=True,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def relay_host(certificates: trustme.CA) -> Iterator[SmtpSink]:
+    """Takes mail only after TLS and a login with the password that is sealed in the settings."""
+    offer = Offer(logins={"gateway": RELAY_HOST_PASSWORD}, auth_required=True, tls_required=True)
+    leaf = certificates.issue_cert(RELAY_HOST)
+    with SmtpSink(offer, host=free_address(), port=RELAY_HOST_PORT, certificate=leaf) as sink:
+        yield sink
+
+
+@pytest.fixture
+def mailbox_server() -> Iterator[SmtpSink]:
+    with SmtpSink(Offer(lmtp=True), host=free_address(), port=MAILBOX_SERVER_PORT) as sink:
+        yield sink
+
+
+@pytest.fixture
+def upgraded(
+    relay_host: SmtpSink, mailbox_server: SmtpSink, certificates: trustme.CA, tmp_path: Path
+) -> Iterator[Suite]:
+    authority = tmp_path / "authority.pem"
+    certificates.cert_pem.write_to_path(str(authority))
+    with DnsServer() as dns:
+        dns.add(RELAY_HOST, "A", relay_host.host)
+        dns.add(MAILBOX_SERVER, "A", mailbox_server.host)
+        suite = Suite({"RELAY_TLS_CA_FILE": str(authority)}, nameservers=dns.address, by_command=True)
+        try:
+            restore(suite.folder)
+            for service in ("config_api", "relay"):
+                migrate(suite, service)
+            yield suite.start()
+            print(suite.logs[-20_000:])
+        finally:
+            suite.stop()
+
+
+def test_a_data_folder_of_35f8a8f_goes_on_after_the_upgrade(
+    upgraded: Suite, relay_host: SmtpSink, mailbox_server: SmtpSink
+) -> None:
+    # What was queued arrives, with the relay host's password as it was sealed then.
+    (taken,) = relay_host.wait_for_messages(1)
+    assert b"Queued before the upgrade." in taken.content
+    assert (taken.sender, [recipient.address for recipient in taken.recipients]) == (
+        b"alice@ours.test",
+        [b"bob@far.test"],
+    )
+    assert taken.session.authenticated
+    world.until_queue_is_empty(upgraded)
+    outcomes = {(one["sender"], one["state"]) for one in world.history(upgraded)}
+    assert {("alice@ours.test", "delivered"), ("someone@far.test", "delivered")} <= outcomes
+    # The account logs in, with its password alone, and what it sends leaves by the same relay host.
+    until(lambda: world.reply_to_rcpt(upgraded, world.ALICE)[0] == 250, "ingress has found policy and relay")
+    with smtplib.SMTP(upgraded.host, upgraded.submission_port, timeout=60) as client:
+        client.starttls(context=world.no_verify())
+        with pytest.raises(smtplib.SMTPAuthenticationError):
+            client.login(world.LOGIN, "another password")
+    with world.submission(upgraded) as client:
+        client.sendmail(world.ALICE, ["bob@far.test"], world.message(text="Sent after the upgrade."))
+    assert b"Sent after the upgrade." in relay_host.wait_for_messages(2)[1].content
+    # Mail comes in, to the local domain's mailbox server and to its accounts alone.
+    assert world.reply_to_rcpt(upgraded, "nobody@ours.test")[0] == 550
+    with world.smtp(upgraded) as client:
+        client.sendmail("someone@far.test", [world.ALICE], world.message("someone@far.test", [world.ALICE], "Come in."))
+    assert b"Come in." in mailbox_server.wait_for_messages(1)[0].content
+    # That commit kept its snapshots in clear, with the passwords in them. No copy of those is left.
+    assert RELAY_HOST_PASSWORD.encode() in (DATA / "relay-snapshot").read_bytes()
+    for service in ("policy", "relay"):
+        snapshot, then = upgraded.folder / service / "snapshot", (DATA / f"{service}-snapshot").read_bytes()
+        until(lambda kept=snapshot, then=then: kept.read_bytes() != then, f"{service} has kept a new snapshot")  # type: ignore[misc]
+        secret = RELAY_HOST_PASSWORD.encode() if service == "relay" else b"$argon2id$"
+        assert secret not in snapshot.read_bytes()
+    assert RELAY_HOST_PASSWORD not in upgraded.logs
