@@ -25,6 +25,7 @@ from services.config_api.http import openapi, responses
 from services.config_api.http.context import Parts, parts
 from services.config_api.http.middleware import App, Gate
 from services.config_api.http.query_parameters import known_query
+from services.config_api.http.request_shares import RequestShares
 from services.config_api.http.resource_routes import collection_router, singleton_router
 from services.config_api.http.roles import RoleTable
 from services.config_api.operations.api_keys import endpoints as api_keys
@@ -53,7 +54,8 @@ def create_app(settings: Settings, served: Parts) -> App:
             allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key"],
             expose_headers=["ETag", "Idempotency-Replayed", "Location", "Retry-After", "X-Request-Id"],
         )
-    return Gate(app, served, RoleTable(api.state.routes), settings.proxies, cors_preflight=bool(origins))
+    shares = RequestShares(settings.max_requests_per_key)
+    return Gate(app, served, RoleTable(api.state.routes), settings.proxies, shares, cors_preflight=bool(origins))
 
 
 @functools.cache

@@ -24,5 +24,8 @@ SNAPSHOT_DIGEST = Gauge(
 )
 REQUESTS = Counter("posthouse_config_api_requests_total", "HTTP requests answered.", ["operation", "status"])
 REQUEST_SECONDS = Histogram("posthouse_config_api_request_seconds", "Time to answer an HTTP request.", ["operation"])
+REQUESTS_WAITING = Gauge(
+    "posthouse_config_api_requests_waiting", "HTTP requests that wait because their key has its share at work already."
+)
 DATABASE_UP = Gauge("posthouse_config_api_database_up", "1: the configuration's database answers.")
 FAILED_KEYS = Counter("posthouse_config_api_failed_keys_total", "Requests with a key that is not valid.")

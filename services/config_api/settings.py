@@ -49,6 +49,8 @@ class Settings(ServiceSettings):
     proxy_networks: str = ""
     # Connections of one client to the HTTP port; of more those are ended that serve no request.
     max_connections_per_client: int = Field(default=100, ge=1, le=100_000)
+    # Requests of one API key that are handled at once; more of them wait, and those of other keys do not.
+    max_requests_per_key: int = Field(default=8, ge=1, le=1_000)
     # Wrong keys of one client in a minute; more are answered 429.
     failed_keys_per_minute: int = Field(default=30, ge=1, le=1_000_000)
     # Origins that browsers may call from, comma-separated; empty: none.

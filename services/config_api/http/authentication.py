@@ -61,22 +61,33 @@ class Access:
         # Id of a key that was changed here, and the revision from which the replica knows of it.
         self._changed: dict[str, int] = {}
 
-    async def authenticate(self, authorization: str | None, client_address: str, request_id: str) -> Actor:
-        """The caller. Raises Problem 401, or 429 for one client's many wrong keys.
-
-        A right key is never refused for its neighbours' wrong ones: with 256 random bits guessing is no danger.
-        """
-        if authorization is None:
-            raise _unauthorized("Send your key as Authorization: Bearer KEY.")
-        scheme, _, key = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not key or len(key) > _LONGEST_KEY:
-            raise _unauthorized("Send your key as Authorization: Bearer KEY.")
-        key = key.strip(" ")
+    def recognise(self, authorization: str | None, client_address: str, request_id: str) -> Actor | None:
+        """The caller, where its key is in memory; None: `authenticate` has to look it up, or to refuse it."""
+        key = _bearer_key(authorization)
+        if key is None:
+            return None
         hashed = hash_key(key)
         if self._environment_hash and hmac.compare_digest(hashed, self._environment_hash):
             return Actor(_ENVIRONMENT_KEY, "admin", client_address, request_id, _ENVIRONMENT_KEY)
-        record = await self._find(key, hashed)
-        if record is None:
+        record = self._in_memory(_prefix(key))
+        if record is None or not _is_valid(record, hashed):
+            return None
+        self.uses[record.id] = now_us()
+        return Actor(record.name, record.role, client_address, request_id, record.id)
+
+    async def authenticate(self, authorization: str | None, client_address: str, request_id: str) -> Actor:
+        """The caller that `recognise` does not know. Raises Problem 401, or 429 for one client's many wrong keys.
+
+        A right key is never refused for its neighbours' wrong ones: with 256 random bits guessing is no danger.
+        """
+        key = _bearer_key(authorization)
+        if key is None:
+            raise _unauthorized("Send your key as Authorization: Bearer KEY.")
+        prefix = _prefix(key)
+        record = self._in_memory(prefix)
+        if record is None and key.startswith("ph_") and key.isascii():
+            record = await self._look_up(prefix)
+        if record is None or not _is_valid(record, hash_key(key)):
             FAILED_KEYS.inc()
             if not self._failures.count(client_address):
                 raise Problem(
@@ -95,16 +106,9 @@ class Access:
         """Counts a refusal for want of a right key; false when the audit log has enough of this client's."""
         return self._recorded.count(client_address)
 
-    async def _find(self, key: str, hashed: str) -> KeyRecord | None:
-        prefix = "_".join(key.split("_", 2)[:2])
+    def _in_memory(self, prefix: str) -> KeyRecord | None:
         record = self._replica.keys.get(prefix)
         if record is not None and self._changed.get(record.id, -1) > self._replica.revision:
-            record = None
-        if record is None and key.startswith("ph_") and key.isascii():
-            record = await self._look_up(prefix)
-        if record is None or not hmac.compare_digest(record.key_hash, hashed):
-            return None
-        if record.expires_at is not None and record.expires_at <= datetime.now(UTC):
             return None
         return record
 
@@ -125,6 +129,25 @@ def demand(actor: Actor, role: str) -> None:
             f"It takes the role {role}; this key is {actor.role}.",
             more={"required_role": role},
         )
+
+
+def _bearer_key(authorization: str | None) -> str | None:
+    """The key of the field Authorization; None where it holds none."""
+    scheme, _, key = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not key or len(key) > _LONGEST_KEY:
+        return None
+    return key.strip(" ")
+
+
+def _prefix(key: str) -> str:
+    return "_".join(key.split("_", 2)[:2])
+
+
+def _is_valid(record: KeyRecord, hashed: str) -> bool:
+    """Whether it is the record of the key with this hash, and has not expired."""
+    if not hmac.compare_digest(record.key_hash, hashed):
+        return False
+    return record.expires_at is None or record.expires_at > datetime.now(UTC)
 
 
 def _unauthorized(detail: str) -> Problem:

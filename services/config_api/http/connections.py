@@ -140,7 +140,10 @@ class GuardedProtocol(H11Protocol):
     def is_overdue(self, now: float) -> bool:
         if self._head_since is not None:
             return now - self._head_since > HEAD_SECONDS
-        if self._body_since is not None and not self.flow.read_paused:
+        if self._body_since is not None and self.flow.read_paused:
+            # The server reads no more until it is the request's turn, so the client's time stands still.
+            self._body_since = self.last_octet_at = now
+        elif self._body_since is not None:
             is_silent = now - self.last_octet_at > SILENCE_SECONDS
             return is_silent or now - self._body_since > BODY_SECONDS
         return self._is_unread(now)

@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from services.config_api.http.authentication import demand
 from services.config_api.http.client_address import client_address
 from services.config_api.http.context import Parts
+from services.config_api.http.request_shares import UNAUTHENTICATED, ClientGone, RequestShares
 from services.config_api.http.roles import RoleTable
 from services.config_api.metrics import REQUEST_SECONDS, REQUESTS
 from services.config_api.problems import MEDIA_TYPE, Problem, malformed
@@ -46,6 +47,8 @@ JSON_DEPTH = 32
 _LONG_JSON_OCTETS = 65_536
 _IMPORT = "/v1/config:import"
 _METRICS = "/metrics"
+# Probes wait for nobody. An answer without an end, such as a stream of events, would hold its place for ever.
+_WITHOUT_SHARE = frozenset({"/healthz", "/readyz"})
 _METRICS_ROLE = "reader"
 _WITH_LONG_LISTS = re.compile(r"/v1/relay-(domains|rules)(/[^/]*)?").fullmatch
 _SAFE = frozenset({"GET", "OPTIONS"})
@@ -60,12 +63,20 @@ class Gate:
     """Wraps the application."""
 
     def __init__(
-        self, app: App, parts: Parts, roles: RoleTable, proxies: tuple[Network, ...], *, cors_preflight: bool
+        self,
+        app: App,
+        parts: Parts,
+        roles: RoleTable,
+        proxies: tuple[Network, ...],
+        shares: RequestShares,
+        *,
+        cors_preflight: bool,
     ) -> None:
         self._app = app
         self._roles = roles
         self._parts = parts
         self._proxies = proxies
+        self._shares = shares
         self._cors_preflight = cors_preflight
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,8 +92,12 @@ class Gate:
             await self._let_in(passage, receive)
         except Problem as problem:
             await passage.answer(problem)
+        except ClientGone:
+            return
         except Exception as error:  # noqa: BLE001 - the last resort: nothing of it may reach the client
             await passage.answer(outage(error) or _fault_of_ours(passage, error))
+        finally:
+            self._leave_share(passage)
         REQUESTS.labels(passage.operation, str(passage.status)).inc()
         REQUEST_SECONDS.labels(passage.operation).observe(time.monotonic() - passage.began)
 
@@ -92,14 +107,11 @@ class Gate:
         client = client_address(peer, passage.fields("x-forwarded-for"), self._proxies)
         passage.actor = Actor("", "", client, passage.request_id)
         preflight = self._cors_preflight and scope["method"] == "OPTIONS"
-        if (scope["path"].startswith("/v1/") or scope["path"] == _METRICS) and not preflight:
-            authorization = passage.fields("authorization")
-            passage.actor = await self._parts.access.authenticate(
-                # Of two different claims neither is believed.
-                authorization[0] if len(set(authorization)) == 1 else None,
-                client,
-                passage.request_id,
-            )
+        if preflight or scope["path"] in _WITHOUT_SHARE:
+            await self._app(scope, receive, passage.send)
+            return
+        if scope["path"].startswith("/v1/") or scope["path"] == _METRICS:
+            receive = await self._authenticate(passage, client, receive)
             passage.join_lists()
             scope["posthouse.actor"] = passage.actor
             if scope["path"] == _METRICS:
@@ -108,7 +120,38 @@ class Gate:
                 scope["route"], role = found
                 demand(passage.actor, role)
                 receive = await _bounded(passage, receive)
+        else:
+            receive = await self._enter_share(passage, UNAUTHENTICATED, receive)
         await self._app(scope, receive, passage.send)
+
+    async def _authenticate(self, passage: _Passage, client: str, receive: Receive) -> Receive:
+        """Finds out who calls, and waits until the caller's key has a place for the request."""
+        fields = passage.fields("authorization")
+        # Of two different claims neither is believed.
+        authorization = fields[0] if len(set(fields)) == 1 else None
+        caller = self._parts.access.recognise(authorization, client, passage.request_id)
+        if caller is None:
+            receive = await self._enter_share(passage, UNAUTHENTICATED, receive)
+            caller = await self._parts.access.authenticate(authorization, client, passage.request_id)
+            self._leave_share(passage)
+        receive_at_work = await self._enter_share(passage, caller.key_id, receive)
+        if receive_at_work is not receive:
+            # The key may have been changed or removed while the request waited.
+            caller = self._parts.access.recognise(authorization, client, passage.request_id)
+            if caller is None:
+                caller = await self._parts.access.authenticate(authorization, client, passage.request_id)
+        passage.actor = caller
+        return receive_at_work
+
+    async def _enter_share(self, passage: _Passage, key_id: str, receive: Receive) -> Receive:
+        receive = await self._shares.enter(key_id, receive)
+        passage.share = key_id
+        return receive
+
+    def _leave_share(self, passage: _Passage) -> None:
+        if passage.share is not None:
+            self._shares.leave(passage.share)
+            passage.share = None
 
     async def _record(self, passage: _Passage) -> None:
         """The audit entry, written before the answer goes out: who was answered can rely on it."""
@@ -139,6 +182,8 @@ class _Passage:
         self.scope = scope
         self.request_id = uuid.uuid4().hex
         self.actor = _NOBODY
+        # Id of the key whose share the request takes part in; None: of no share.
+        self.share: str | None = None
         self.status = 0
         self.began = time.monotonic()
         self._send = send

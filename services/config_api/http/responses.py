@@ -72,7 +72,7 @@ _PROBLEMS = {
     415: "The body is of another media type.",
     422: "Fields are not valid.",
     428: "If-Match is required.",
-    429: "Too many wrong keys from this address.",
+    429: "Too many wrong keys from this address, or too many requests of one key wait already.",
     503: "Another service, or the database, does not answer.",
 }
 
