@@ -38,7 +38,7 @@ def greeting(suite: Suite) -> str:
 def test_the_last_to_start_is_config_api(empty: Suite) -> None:
     suite = empty
     suite.start_service("ingress", wait=False)
-    until(lambda: greeting(suite) == "451 4.3.0", "ingress is there, and policy is not")
+    until(lambda: greeting(suite) == "421 4.3.0", "ingress is there, and policy is not")
     suite.start_service("relay", wait=False)
     suite.start_service("policy", wait=False)
     until(lambda: greeting(suite) == "421 4.3.2", "policy is there, and has no configuration")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,12 +29,22 @@ def test_a_folder_that_cannot_be_closed_is_refused(tmp_path: Path) -> None:
         pass
 
 
+@pytest.fixture
+def stack() -> Iterator[contextlib.ExitStack]:
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
 @pytest.mark.parametrize("runtime", ["there", "missing", "too long"])
-def test_paths_too_long_for_a_socket_lie_in_a_folder_of_their_own(tmp_path: Path, runtime: str) -> None:
+def test_paths_too_long_for_a_socket_lie_in_a_folder_of_their_own(
+    tmp_path: Path, runtime: str, stack: contextlib.ExitStack
+) -> None:
     data = tmp_path / ("x" * 107)
-    folder = tmp_path / {"there": "r", "missing": "m", "too long": "y" * 100}[runtime]
+    # pytest's own folders have names that are too long for the folder that is to be used.
+    short_folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    folder = {"there": short_folder, "missing": tmp_path / "m", "too long": tmp_path / ("y" * 100)}[runtime]
     if runtime != "missing":
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
     with sockets_of(data, {"XDG_RUNTIME_DIR": str(folder)}, {"relay": 3}) as sockets:
         assert sockets.parent == (folder if runtime == "there" else Path("/tmp"))
         assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
