@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import json
-from typing import Any
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -124,19 +122,7 @@ async def _replay(request: Request, error: Exception) -> Response:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
-    if any(found["type"] == "json_invalid" for found in error.errors()):
-        return render(request, malformed("The body is no JSON."))
-    return render(request, from_pydantic(error.errors(), _body(error)))
-
-
-def _body(error: RequestValidationError) -> Any:
-    body = error.body
-    if isinstance(body, bytes):
-        try:
-            return json.loads(body)
-        except ValueError:
-            return None
-    return body
+    return render(request, from_pydantic(error.errors(), error.body))
 
 
 async def _http(request: Request, error: Exception) -> Response:

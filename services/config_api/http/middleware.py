@@ -6,7 +6,6 @@ Plain ASGI, so that nothing of a request is read or answered before.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import re
 import time
@@ -20,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from services.config_api.http.authentication import demand
 from services.config_api.http.client_address import client_address
 from services.config_api.http.context import Parts
+from services.config_api.http.parsed_body import PARSED_JSON
 from services.config_api.http.request_shares import UNAUTHENTICATED, ClientGone, RequestShares
 from services.config_api.http.roles import RoleTable
 from services.config_api.metrics import REQUEST_SECONDS, REQUESTS
@@ -270,10 +270,9 @@ async def _bounded(passage: _Passage, receive: Receive) -> Receive:
         if media_type not in (_JSON, *patches, *(_YAML if is_import else ())):
             raise _unsupported("The body must be JSON.", "Send Content-Type: application/json.")
         if media_type not in _YAML:
-            if size > _LONG_JSON_OCTETS:
-                await asyncio.to_thread(_check_json, body)
-            else:
-                _check_json(body)
+            is_long = size > _LONG_JSON_OCTETS
+            content = await asyncio.to_thread(_parse_json, body) if is_long else _parse_json(body)
+            passage.scope[PARSED_JSON] = content
     return _Replayed(body, receive).receive
 
 
@@ -289,10 +288,11 @@ def _unsupported(title: str, detail: str) -> Problem:
     return Problem(415, "unsupported-media-type", title, detail)
 
 
-def _check_json(body: bytes) -> None:
+def _parse_json(body: bytes) -> Any:
     """Bounds what the parser is given: UTF-8 without NUL, JSON_DEPTH levels at most, and what RFC 8259 leaves open.
 
     Of a member that is named twice every reader takes another one, and numbers that are none are no JSON.
+    Raises Problem 400.
     """
     if b"\0" in body:
         raise malformed("JSON text has no NUL.")
@@ -302,14 +302,20 @@ def _check_json(body: bytes) -> None:
         raise malformed("JSON text is UTF-8.") from None
     if _is_deeper(body, JSON_DEPTH):
         raise malformed(f"It is nested deeper than {JSON_DEPTH} levels.")
-    # What is no JSON at all is told by who reads it.
-    with contextlib.suppress(ValueError):
-        json.loads(body, object_pairs_hook=_object, parse_constant=_no_number)
+    try:
+        return json.loads(body, object_pairs_hook=_object, parse_constant=_no_number)
+    except json.JSONDecodeError:
+        raise malformed("The body is no JSON.") from None
+    except ValueError:
+        # A number of more digits than Python reads.
+        raise malformed("The body can't be parsed.") from None
 
 
-def _object(pairs: list[tuple[str, Any]]) -> None:
-    if len({name for name, _ in pairs}) != len(pairs):
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
         raise malformed("A member stands twice in an object.")
+    return members
 
 
 def _no_number(_: str) -> None:

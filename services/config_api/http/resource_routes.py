@@ -13,6 +13,7 @@ from services.config_api.changes.editor import Changed, Preconditions, time_text
 from services.config_api.changes.entity_tags import not_modified
 from services.config_api.http import pagination, responses
 from services.config_api.http.context import IdempotencyKey, needs, parts, repetition
+from services.config_api.http.parsed_body import Route
 from services.config_api.problems import FieldError, invalid, not_found
 from services.config_api.resources.description import Body as StoredBody
 from services.config_api.resources.description import Collection, Resource, Singleton, shown_body
@@ -37,7 +38,7 @@ IfNoneMatchGet = Annotated[str | None, Header(description="304 when this is stil
 
 def singleton_router(resource: Singleton) -> APIRouter:
     """GET, PUT and PATCH of /v1/settings/…"""
-    router = APIRouter(tags=[resource.tag])
+    router = APIRouter(tags=[resource.tag], route_class=Route)
     path = f"/v1/{resource.kind}"
     whole = resource.model
     patch = patch_model(resource.model)
@@ -94,7 +95,7 @@ def singleton_router(resource: Singleton) -> APIRouter:
 
 def collection_router(resource: Collection) -> APIRouter:
     """GET and POST of /v1/…, and GET, PUT, PATCH and DELETE of each object in it."""
-    router = APIRouter(tags=[resource.tag])
+    router = APIRouter(tags=[resource.tag], route_class=Route)
     path = f"/v1/{resource.kind}"
     whole = resource.model
     patch = patch_model(resource.model)

@@ -6,15 +6,19 @@ import asyncio
 import base64
 import ipaddress
 import json
+import threading
 import unicodedata
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from services.config_api.app import describe_app
 from services.config_api.http.authentication import FailureLimit
 from services.config_api.http.client_address import client_address
+from services.config_api.http.parsed_body import Route
 from services.config_api.resources.catalogue import COLLECTIONS, SINGLETONS
 from tests.config_api.service import ADMIN_KEY, Service, running
 
@@ -261,6 +265,60 @@ async def test_the_longest_lists_fit_into_a_body(on_sqlite: Service) -> None:
     assert too_large.status_code == 413
     elsewhere = await on_sqlite.api.post("/v1/accounts", content=b" " * 1_048_577, headers=JSON)
     assert elsewhere.status_code == 413
+
+
+@dataclass
+class _Parses:
+    """Calls of the parser that a body passed through, by the thread they were in."""
+
+    body: str
+    threads: list[threading.Thread]
+
+    def loads(self, text: str | bytes, **options: Any) -> Any:
+        if text in (self.body, self.body.encode()):
+            self.threads.append(threading.current_thread())
+        return _LOADS(text, **options)
+
+
+_LOADS = json.loads
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "IMPORT", "IMPORT_OF_NONE"])
+@pytest.mark.parametrize("is_long", [False, True], ids=["short", "long"])
+async def test_a_body_is_parsed_once_and_a_long_one_off_the_event_loop(
+    on_sqlite: Service, monkeypatch: pytest.MonkeyPatch, method: str, is_long: bool
+) -> None:
+    made = await on_sqlite.make("relay-domains", {"domain": "relayed.example"})
+    content: Any = {"domain": "relayed.example", "recipients": ["a@relayed.example"]}
+    path = f"/v1/relay-domains/{made['id']}"
+    status = 200
+    if method == "POST":
+        path, status, content = "/v1/relay-domains", 201, {"domain": "b.example"}
+    elif method == "IMPORT":
+        path, content = "/v1/config:import", await on_sqlite.get("/v1/config:export")
+    elif method == "IMPORT_OF_NONE":
+        path, status, content = "/v1/config:import", 400, None
+    # Spaces make a document long that has to be short.
+    body = json.dumps(content)
+    body = body + " " * 70_000 if is_long else body
+    parses = _Parses(body, [])
+    monkeypatch.setattr(json, "loads", parses.loads)
+    verb = "POST" if method.startswith("IMPORT") else method
+    answer = await on_sqlite.api.request(verb, path, content=body, headers={**JSON, "If-Match": "*"})
+    assert answer.status_code == status, answer.text
+    in_loop = threading.current_thread()
+    assert [thread is in_loop for thread in parses.threads] == [not is_long]
+
+
+async def test_every_route_takes_its_body_from_the_gate() -> None:
+    assert {type(route) for route in describe_app().state.routes} == {Route}
+
+
+@pytest.mark.parametrize("path", ["/v1/relay-domains", "/v1/config:import", "/v1/explain/session"])
+@pytest.mark.parametrize("body", ["", "{", " ", "[1,]", "{" + " " * 70_000, '{"n": ' + "9" * 5000 + "}"])
+async def test_what_is_no_json_is_refused_by_every_reader(on_sqlite: Service, path: str, body: str) -> None:
+    answer = await on_sqlite.api.post(path, content=body, headers=JSON)
+    assert answer.status_code == (422 if not body and path != "/v1/config:import" else 400), answer.text
 
 
 async def test_a_body_without_a_declared_length_is_bounded_too(on_sqlite: Service) -> None:

@@ -12,11 +12,12 @@ from services.config_api.changes.editor import time_text
 from services.config_api.http import pagination
 from services.config_api.http.context import needs, parts
 from services.config_api.http.pagination import FilterText, PageQuery
+from services.config_api.http.parsed_body import Route
 from services.config_api.http.responses import Answer, Time, problem_responses
 from services.config_api.resources.fields import DIGITS
 from services.config_api.storage.revision import Actor
 
-router = APIRouter(tags=["history"])
+router = APIRouter(tags=["history"], route_class=Route)
 
 
 class AuditEntry(Answer):

@@ -13,6 +13,7 @@ from services.config_api.history.revisions.repository import Change, Revisions
 from services.config_api.http import pagination
 from services.config_api.http.context import IdempotencyKey, needs, parts, repetition
 from services.config_api.http.pagination import PageQuery
+from services.config_api.http.parsed_body import Route
 from services.config_api.http.paths import BEFORE_COLON
 from services.config_api.http.responses import Answer, Time, as_kept, kept, problem_responses
 from services.config_api.resources.fields import DIGITS, Decimal
@@ -22,7 +23,7 @@ Reader = Annotated[Actor, Depends(needs("reader"))]
 _LARGEST = (1 << 53) - 1
 Number = Annotated[int, Field(ge=1, le=_LARGEST), DIGITS, Path(description="A revision's number.")]
 
-router = APIRouter(tags=["history"])
+router = APIRouter(tags=["history"], route_class=Route)
 
 
 class RevisionSummary(Answer):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -18,6 +17,7 @@ from services.config_api.history.transfer.document import PORTABLE, Configuratio
 from services.config_api.history.transfer.importing import Importer
 from services.config_api.http.context import IdempotencyKey, needs, parts, repetition
 from services.config_api.http.middleware import JSON_DEPTH
+from services.config_api.http.parsed_body import Route
 from services.config_api.http.responses import Answer, ConfigurationWarning, as_kept, kept, problem_responses
 from services.config_api.problems import malformed
 from services.config_api.resources.catalogue import SINGLETONS
@@ -26,7 +26,7 @@ from services.config_api.storage.documents import Document, every
 from services.config_api.storage.idempotency import Kept
 from services.config_api.storage.revision import Actor
 
-router = APIRouter(tags=["history"])
+router = APIRouter(tags=["history"], route_class=Route)
 
 YAML = "application/yaml"
 _SHOWN_CHANGES = 1000
@@ -87,8 +87,10 @@ async def import_configuration(
     dry_run: Annotated[bool, Query(description="Only show what would change.")] = False,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    is_yaml = "yaml" in request.headers.get("content-type", "")
-    items = await asyncio.to_thread(_parsed, await request.body(), is_yaml=is_yaml)
+    if "yaml" in request.headers.get("content-type", ""):
+        items = await asyncio.to_thread(_read_yaml, await request.body())
+    else:
+        items = await asyncio.to_thread(read, await request.json())
     found = parts(request)
     importer = Importer(found.store, found.editor.custody, found.look_around(""))
     repeat = None if dry_run else await repetition(request, caller, idempotency_key)
@@ -111,12 +113,10 @@ def _written(found: dict[str, list[Document]], format: str) -> Response:  # noqa
     return JSONResponse(content)
 
 
-def _parsed(body: bytes, *, is_yaml: bool) -> list[Item]:
+def _read_yaml(body: bytes) -> list[Item]:
     """Raises Problem 400 and 422."""
-    content: Any
     try:
-        text = body.decode("utf-8")
-        content = yaml_text.load(text, JSON_DEPTH) if is_yaml else json.loads(text)
+        content = yaml_text.load(body.decode("utf-8"), JSON_DEPTH)
     except yaml_text.YamlError as error:
         raise malformed(str(error)) from None
     except (ValueError, RecursionError):

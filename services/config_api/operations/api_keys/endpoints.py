@@ -10,6 +10,7 @@ from pydantic import Field, create_model
 from services.config_api.changes.editor import Changed, time_text
 from services.config_api.http import responses
 from services.config_api.http.context import IdempotencyKey, needs, parts, repetition
+from services.config_api.http.parsed_body import Route
 from services.config_api.http.paths import BEFORE_COLON
 from services.config_api.http.responses import problem_responses
 from services.config_api.resources.api_keys import API_KEYS
@@ -17,7 +18,7 @@ from services.config_api.resources.fields import Model
 from services.config_api.storage.idempotency import Kept
 from services.config_api.storage.revision import Actor
 
-router = APIRouter(tags=["access"])
+router = APIRouter(tags=["access"], route_class=Route)
 
 _MONTH_MINUTES = 30 * 24 * 60
 

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from libs.smtp.network import IPV6_CLIENT_PREFIX, parse_network
 from services.config_api.http.context import acted, needs, parts
 from services.config_api.http.pagination import PageQuery
+from services.config_api.http.parsed_body import Route
 from services.config_api.http.responses import problem_responses
 from services.config_api.operations.blocked_clients import wire
 from services.config_api.operations.blocked_clients.schemas import BlockedClientPage
@@ -17,7 +18,7 @@ from services.config_api.operations.wire import page_token
 from services.config_api.problems import not_found
 from services.config_api.storage.revision import Actor
 
-router = APIRouter(tags=["security"])
+router = APIRouter(tags=["security"], route_class=Route)
 
 
 @router.get(

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
 from services.config_api.http.context import needs, parts
+from services.config_api.http.parsed_body import Route
 from services.config_api.http.responses import problem_responses
 from services.config_api.operations.explain import wire
 from services.config_api.operations.explain.schemas import (
@@ -20,7 +21,7 @@ from services.config_api.storage.revision import Actor
 
 Reader = Annotated[Actor, Depends(needs("reader"))]
 
-router = APIRouter(tags=["explain"])
+router = APIRouter(tags=["explain"], route_class=Route)
 
 
 @router.post(

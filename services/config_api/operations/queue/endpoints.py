@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from services.config_api.http.context import IdempotencyKey, acted, needs, parts, repetition
 from services.config_api.http.pagination import PageQuery
+from services.config_api.http.parsed_body import Route
 from services.config_api.http.paths import BEFORE_COLON
 from services.config_api.http.responses import as_kept, problem_responses
 from services.config_api.operations.queue import wire
@@ -37,7 +38,7 @@ NDJSON = "application/x-ndjson"
 _QUEUE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _DESTINATION = re.compile(r"[\x21-\x2e\x30-\x7e]{1,300}")
 
-router = APIRouter(tags=["queue"])
+router = APIRouter(tags=["queue"], route_class=Route)
 
 
 @router.get(

@@ -8,12 +8,13 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
 from services.config_api.http.context import acted, needs, parts
+from services.config_api.http.parsed_body import Route
 from services.config_api.http.responses import problem_responses
 from services.config_api.operations.relay_hosts import wire
 from services.config_api.operations.relay_hosts.schemas import ConfiguredRelayHost, RelayHostTestResult, RelayHostToTest
 from services.config_api.storage.revision import Actor
 
-router = APIRouter(tags=["delivery"])
+router = APIRouter(tags=["delivery"], route_class=Route)
 
 
 def _target(given: RelayHostToTest) -> str:

@@ -9,13 +9,14 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
 from services.config_api.http.context import needs, parts
+from services.config_api.http.parsed_body import Route
 from services.config_api.http.responses import problem_responses
 from services.config_api.operations.status.schemas import ServiceReplica, Status, StatusWarning
 from services.config_api.resources.general import FALLBACK_HOSTNAME
 from services.config_api.storage.documents import Document, Store
 from services.config_api.storage.revision import Actor
 
-router = APIRouter(tags=["status"])
+router = APIRouter(tags=["status"], route_class=Route)
 
 _PATHS = 20
 
