@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+import sqlite3
 import stat
 from pathlib import Path
 from typing import Any
@@ -259,6 +261,17 @@ async def test_a_running_one_goes_on_while_a_newer_release_migrates(
         assert (await service.get("/v1/revisions"))["items"][0]["number"] == 3
         policy, _ = await service.policy(lambda snapshot: snapshot.trusted_networks)
         assert policy.revision == 3
+
+
+async def test_f16_a_file_of_another_program_is_left_alone(tmp_path: Path, resolver: str) -> None:
+    file = tmp_path / "photos.sqlite3"
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE photos (name TEXT)")
+    with pytest.raises(StartupError, match="CONFIG_API_DATABASE_URL names a file with the tables of another program"):
+        async with running(f"sqlite+aiosqlite:///{file}", tmp_path, nameservers=resolver):
+            pass
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("photos",)]
 
 
 async def test_a_database_of_a_newer_release_is_refused(database_url: str, tmp_path: Path, resolver: str) -> None:

@@ -18,7 +18,7 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, event, inspect, text
 from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -183,10 +183,18 @@ def scripts() -> ScriptDirectory:
     return ScriptDirectory.from_config(config)
 
 
+def _refuse_foreign_file(connection: Connection) -> None:
+    """Raises StartupError for a SQLite file with tables that no migration of ours made (F16)."""
+    if connection.dialect.name == "sqlite" and set(inspect(connection).get_table_names()) - {VERSION_TABLE}:
+        raise StartupError("CONFIG_API_DATABASE_URL names a file with the tables of another program")
+
+
 def upgrade(connection: Connection, to: str = "head") -> None:
     """Runs the missing migrations up to `to`. Raises StartupError when the database is newer than this code."""
     directory = scripts()
     present = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_heads()
+    if not present:
+        _refuse_foreign_file(connection)
     known = {script.revision for script in directory.walk_revisions()}
     if any(revision not in known for revision in present):
         raise StartupError(

@@ -19,7 +19,7 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -327,6 +327,12 @@ def scripts() -> ScriptDirectory:
     return ScriptDirectory.from_config(config)
 
 
+def _refuse_foreign_file(connection: Connection) -> None:
+    """Raises StartupError for a SQLite file with tables that no migration of ours made (F16)."""
+    if connection.dialect.name == "sqlite" and set(inspect(connection).get_table_names()) - {VERSION_TABLE}:
+        raise StartupError("RELAY_DATABASE_URL names a file with the tables of another program")
+
+
 def upgrade(connection: Connection, to: str = "head") -> None:
     """Runs the missing migrations.
 
@@ -336,6 +342,8 @@ def upgrade(connection: Connection, to: str = "head") -> None:
     """
     directory = scripts()
     present = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_heads()
+    if not present:
+        _refuse_foreign_file(connection)
     known = {script.revision for script in directory.walk_revisions()}
     newer = [revision for revision in present if revision not in known]
     if newer and {generation(revision) for revision in newer} == set(map(generation, directory.get_heads())):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,20 @@ async def test_an_older_relay_starts_on_what_a_newer_release_only_added_to(datab
         await older.settled(1)
         assert ack.queue_id
         assert await older.rows(f"SELECT version_num FROM {schema.VERSION_TABLE}") == [("0099",)], "left as it was"
+
+
+async def test_f16_a_file_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "photos.sqlite3"
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE photos (name TEXT)")
+    before = file.read_bytes()
+    database = open_database(f"sqlite:///{file}")
+    with pytest.raises(StartupError, match="RELAY_DATABASE_URL names a file with the tables of another program"):
+        await database.open()
+    await database.close()
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("photos",)]
+    assert len(before) == file.stat().st_size
 
 
 async def test_a_newer_generation_is_refused(database_url: str, tmp_path: Path) -> None:
