@@ -26,11 +26,11 @@ from services.config_api.changes.editor import Editor
 from services.config_api.changes.key_rotation import rotate
 from services.config_api.changes.standing_warnings import log_standing_warnings
 from services.config_api.clients import Neighbours, PolicyClient, RelayClient
-from services.config_api.http import openapi
+from services.config_api.http import openapi, tls
 from services.config_api.http.authentication import Access, FailureLimit
 from services.config_api.http.connections import ConnectionGuard
 from services.config_api.http.context import Parts
-from services.config_api.http.tls import Certificate, Handshake
+from services.config_api.http.tls import Certificate
 from services.config_api.metrics import CERTIFICATE_EXPIRY, DATABASE_UP, GRPC_CALLS_REFUSED, REVISION
 from services.config_api.secrets.passwords import PasswordHashing
 from services.config_api.secrets.sealing import Sealer, SealError, load_sealer
@@ -187,7 +187,7 @@ class _Ready:
 
 
 class _Uvicorn(uvicorn.Server):
-    """Signals are the lifecycle's. With a certificate, connections begin with a handshake that the guard watches."""
+    """Signals are the lifecycle's. With a certificate it speaks HTTPS, and a handshake has a deadline of its own."""
 
     def __init__(self, config: uvicorn.Config, guard: ConnectionGuard, certificate: Certificate | None) -> None:
         super().__init__(config)
@@ -206,7 +206,11 @@ class _Uvicorn(uvicorn.Server):
         loop = asyncio.get_running_loop()
         self.servers = [
             await loop.create_server(
-                lambda: Handshake(self._guard, certificate, make_http), sock=each, backlog=self.config.backlog
+                make_http,
+                sock=each,
+                backlog=self.config.backlog,
+                ssl=certificate.context,
+                ssl_handshake_timeout=tls.HANDSHAKE_SECONDS,
             )
             for each in sockets
         ]

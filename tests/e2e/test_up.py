@@ -148,7 +148,9 @@ def test_with_a_certificate_the_api_speaks_https_and_the_first_screen_says_so(
     with _up(suite, CONFIG_API_TLS_CERT=str(chain), CONFIG_API_TLS_KEY=str(key)) as process:
         (address,) = {word.rstrip(",") for line in _until_welcome(process) for word in line.split() if "/docs" in word}
         assert address.startswith("https://")
-        answer = httpx.get(address.replace("127.0.0.1", "localhost").replace("/docs", "/readyz"), verify=context)
+        answer = httpx.get(
+            address.replace("127.0.0.1", "localhost").replace("/docs", "/readyz"), verify=context, timeout=60
+        )
         assert answer.status_code == httpx.codes.OK
         _end(process)
 

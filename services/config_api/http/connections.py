@@ -6,11 +6,10 @@ import asyncio
 import ipaddress
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
-from uvicorn.protocols.utils import get_remote_addr
 
 from libs.smtp.network import counter_key
 from services.config_api.settings import Network
@@ -22,22 +21,6 @@ SILENCE_SECONDS = 30.0
 # For the whole body: 64 MB at the speed of a slow line.
 BODY_SECONDS = 600.0
 _SWEEP_SECONDS = 1.0
-
-
-class Connection(Protocol):
-    """A connection as the guard sees it."""
-
-    client: tuple[str, int] | None
-    client_key: str
-    last_octet_at: float
-    transport: asyncio.Transport
-
-    @property
-    def serves(self) -> bool:
-        """Whether a whole request has come that is not answered yet."""
-
-    def is_overdue(self, now: float) -> bool:
-        """Whether the client has let the server wait for too long."""
 
 
 class ConnectionGuard:
@@ -53,7 +36,7 @@ class ConnectionGuard:
         self.clock = clock
         self._most_per_client = most_per_client
         self._proxies = proxies
-        self._by_client: dict[str, set[Connection]] = {}
+        self._by_client: dict[str, set[GuardedProtocol]] = {}
 
     def protocol(self, **arguments: Any) -> GuardedProtocol:
         """A connection, as uvicorn makes one."""
@@ -68,25 +51,25 @@ class ConnectionGuard:
                 if connection.is_overdue(now):
                     connection.transport.abort()
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: GuardedProtocol) -> None:
         group = self._by_client.setdefault(connection.client_key, set())
         group.add(connection)
         if len(group) > self._most_per_client and not self._is_proxy(connection):
             self._one_of(group, connection).transport.abort()
 
-    def remove(self, connection: Connection) -> None:
+    def remove(self, connection: GuardedProtocol) -> None:
         group = self._by_client.get(connection.client_key, set())
         group.discard(connection)
         if not group:
             self._by_client.pop(connection.client_key, None)
 
-    def _is_proxy(self, connection: Connection) -> bool:
+    def _is_proxy(self, connection: GuardedProtocol) -> bool:
         if connection.client is None:
             return False
         address = ipaddress.ip_address(connection.client[0].partition("%")[0])
         return any(address in network for network in self._proxies)
 
-    def _one_of(self, group: Iterable[Connection], newest: Connection) -> Connection:
+    def _one_of(self, group: Iterable[GuardedProtocol], newest: GuardedProtocol) -> GuardedProtocol:
         waiting = [each for each in group if each is not newest and not each.serves and not each.transport.is_closing()]
         return min(waiting, key=lambda each: each.last_octet_at, default=newest)
 
@@ -107,7 +90,7 @@ class GuardedProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.client_key = key_of(self.client)
+        self.client_key = _key(self.client)
         self.last_octet_at = self._head_since = self._guard.clock()
         self._guard.add(self)
 
@@ -156,12 +139,7 @@ class GuardedProtocol(H11Protocol):
         return unread > 0 and now - self._unread_since > SILENCE_SECONDS
 
 
-def client_of(transport: asyncio.Transport) -> tuple[str, int] | None:
-    """Address and port of the client, as uvicorn has them."""
-    return get_remote_addr(transport)
-
-
-def key_of(client: tuple[str, int] | None) -> str:
+def _key(client: tuple[str, int] | None) -> str:
     """The client as it is counted: its IPv4 address, or the /64 of its IPv6 address."""
     try:
         return counter_key(client[0]) if client is not None else "unknown"
