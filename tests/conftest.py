@@ -17,6 +17,7 @@ import pytest
 import trustme
 from hypothesis import settings
 
+from libs.runtime import logging as process_log
 from tests.peers.clamd import Clamd
 from tests.peers.dns import DnsServer
 from tests.peers.postgres import Postgres
@@ -47,6 +48,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def torture(request: pytest.FixtureRequest) -> bool:
     """Whether the run was asked to take its time (`--torture`)."""
     return bool(request.config.getoption("--torture"))
+
+
+@pytest.fixture
+def log_to_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines are written at once and where `capsys` sees them, whatever an earlier test of this process configured."""
+    monkeypatch.setattr(process_log, "_output", process_log.Output(process_log._StandardError()))
+    monkeypatch.setattr(process_log, "_console", False)
 
 
 @pytest.fixture

@@ -22,6 +22,8 @@ from services.ingress.verdict import Action, Verdict
 SESSION = Session("0" * 32, Peer("2001:db8::7", 40000, "2001:db8::1", 25), Listener.SMTP, 0)
 VERDICT = Verdict(Action.REJECT, Reply(554, "5.7.1", "no"), reason_id="relay_denied", rule_id="r\n1")
 
+pytestmark = pytest.mark.usefixtures("log_to_standard_error")
+
 
 def _submission(sender: bytes) -> Submission:
     transaction = Transaction(sender, NO_MAIL_PARAMETERS)

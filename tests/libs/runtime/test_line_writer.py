@@ -56,6 +56,8 @@ def test_a_pipe_that_nobody_reads_holds_nobody_up_and_what_is_lost_is_told(pipe:
     octets = b""
     while octets.count(b"x\n") < 1000 - lost_before:
         octets += os.read(reader, 65_536)
+    # Until the thread has seen that all is written, the writer counts as full.
+    writer.finish(60)
     writer.write("next\n")
     lines = (octets + read_until(reader, b"next\n")).decode().splitlines(keepends=True)
     told = [int(text.removeprefix("lost ")) for text in lines if text.startswith("lost ")]

@@ -13,6 +13,8 @@ from services.relay.model.message import QueuedDelivery, QueuedMessage, Settled
 from services.relay.model.states import Kind, State
 from services.relay.scheduler.attempt_log import AttemptLog
 
+pytestmark = pytest.mark.usefixtures("log_to_standard_error")
+
 
 @pytest.fixture(autouse=True)
 def at_info(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
