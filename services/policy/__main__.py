@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from libs.runtime.lifecycle import Background, Shutdown, StartupError, run
 from libs.runtime.metrics import MetricsServer
 from libs.runtime.settings import begin
 from services.policy.blocked_clients import keep_count
-from services.policy.clients import ConfigurationWatch, HitReporter, SnapshotFile
+from services.policy.clients import HitReporter, Watch, configuration_watch
 from services.policy.credentials import CredentialChecker
 from services.policy.engine import Engine
 from services.policy.explain import Explainer
@@ -71,28 +70,28 @@ async def main(shutdown: Shutdown) -> None:
 
     gc.set_threshold(*_GC_THRESHOLDS)
     dialers = Dialers("config_api", settings.grpc_targets, settings.security)
-    ready = asyncio.Event()
-    watch = ConfigurationWatch(dialers, SnapshotFile(settings.kept_snapshot), use, ready)
+    watch = configuration_watch(dialers, settings.kept_snapshot)
+    watch.on_change.append(use)
     reporter = HitReporter(dialers, hits)
     servicer = PolicyServicer(engine, Explainer(engine), process)
     server = rpc.Server({SERVICE: CALLERS}, servicer.register, GRPC_CALLS_REFUSED.inc)
 
     def readiness() -> Mapping[str, str]:
-        snapshot = "" if ready.is_set() else "no configuration yet"
+        snapshot = "" if watch.current is not None else "no configuration yet"
         return {"snapshot": snapshot, "redis": store.trouble, **settings.grpc_weakness}
 
     # Without Redis mail flows; only what is counted there is not.
     metrics = MetricsServer(readiness, optional=("redis", "grpc"))
     background = Background(shutdown)
     await store.start()
-    await watch.start_from_file()
+    await watch.restore()
     if settings.security.tls is not None:
         show_expiry(CERTIFICATE_EXPIRY, settings.security.tls.certificate)
     listening = await server.start(str(settings.grpc_address), settings.security)
     await metrics.start(settings.metrics_host, settings.metrics_port)
     background.start(watch.run(), "configuration watch")
     background.start(reporter.run(), "hit reports")
-    background.start(_serve_when_ready(server, ready), "readiness")
+    background.start(_serve_when_configured(server, watch), "readiness")
     background.start(keep_count(engine), "count of blocked clients")
     log.info("policy_started", listen=listening)
 
@@ -111,8 +110,8 @@ async def main(shutdown: Shutdown) -> None:
         raise StartupError(f"policy stopped: {background.failure}")
 
 
-async def _serve_when_ready(server: rpc.Server, ready: asyncio.Event) -> None:
-    await ready.wait()
+async def _serve_when_configured(server: rpc.Server, watch: Watch) -> None:
+    await watch.configured()
     await server.serving(True)
     service_manager.tell_ready()
 

@@ -19,7 +19,7 @@ from services.policy import wire
 from services.policy.credentials import CredentialChecker, Credentials
 from services.policy.history import History
 from services.policy.hits import HitCounts
-from services.policy.metrics import AUTH_OUTCOMES, OVERLOADED, SNAPSHOT_CREATED, SNAPSHOT_REVISION, DecisionCounts
+from services.policy.metrics import AUTH_OUTCOMES, OVERLOADED, DecisionCounts
 from services.policy.rules import authentication, results
 from services.policy.rules.counting import Operation, counted, operations
 from services.policy.rules.evaluate import Missing, Rulebook, objected
@@ -110,8 +110,6 @@ class Engine:
         """Puts a snapshot in force: one reference changes, decisions under way end with the one they began with."""
         self.rulebook = Rulebook(snapshot)
         self._profiles, self._bodies = {}, {}
-        SNAPSHOT_REVISION.set(snapshot.revision)
-        SNAPSHOT_CREATED.set(snapshot.created_at)
 
     def decide(
         self, request: wire.Request, answer: Answer, sessions: StreamSessions | None, now: float

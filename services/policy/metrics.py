@@ -9,6 +9,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import REGISTRY, Collector, CollectorRegistry
 
+from libs.runtime.configuration_watch import SnapshotMetrics
 from libs.runtime.metrics import show_build
 from services.policy.rules.model import Action, ShadowOutcome, Stage, Verdict
 
@@ -42,15 +43,7 @@ DNSBL_ZONE_BROKEN = Gauge(
     "1: the zone lists the test entry that is never listed, or answers oddly, and says nothing.",
     ["zone"],
 )
-SNAPSHOT_REVISION = Gauge("posthouse_policy_snapshot_revision", "Revision of the configuration in force.")
-SNAPSHOT_DIGEST = Gauge(
-    "posthouse_policy_snapshot_digest", "Which snapshot is in force: 48 bits of its digest, as config_api tells it."
-)
-SNAPSHOT_CREATED = Gauge("posthouse_policy_snapshot_created_timestamp_seconds", "When that revision was made.")
-SNAPSHOT_ERRORS = Counter(
-    "posthouse_policy_snapshot_errors_total", "Snapshots that were refused; the one before stays in force."
-)
-CONFIGURATION_UP = Gauge("posthouse_policy_configuration_up", "1: config_api's watch is open.")
+SNAPSHOT = SnapshotMetrics("policy")
 BLOCKED_CLIENTS = Gauge(
     "posthouse_policy_blocked_clients", "Clients blocked now; replicas with one Redis show the same. Counted to 1000."
 )

@@ -56,7 +56,6 @@ def compile_snapshot(message: config_pb2.PolicySnapshot) -> Snapshot:
     connection, advanced = message.connection_policy, message.advanced_security
     return Snapshot(
         revision=message.revision,
-        created_at=message.created_at.seconds + message.created_at.nanos / 1e9,
         smtp_auth=SmtpAuth(
             enabled=auth.enabled,
             skip_for_local_networks=auth.skip_for_local_networks,

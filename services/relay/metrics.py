@@ -12,6 +12,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import REGISTRY, Collector
 
+from libs.runtime.configuration_watch import SnapshotMetrics
 from libs.runtime.metrics import show_build
 
 show_build("relay")
@@ -69,15 +70,7 @@ STORAGE_AVAILABLE = Gauge(
     "posthouse_relay_storage_available_bytes", "Space for mail above the reserve; +Inf where it can't be measured."
 )
 STORAGE_ACCEPTING = Gauge("posthouse_relay_storage_accepting", "0: below the reserve, and mail is refused with 452.")
-CONFIGURATION_UP = Gauge("posthouse_relay_configuration_up", "1: config_api's watch is open.")
-SNAPSHOT_REVISION = Gauge("posthouse_relay_snapshot_revision", "Revision of the configuration in force.")
-SNAPSHOT_DIGEST = Gauge(
-    "posthouse_relay_snapshot_digest", "Which snapshot is in force: 48 bits of its digest, as config_api tells it."
-)
-SNAPSHOT_CREATED = Gauge("posthouse_relay_snapshot_created_timestamp_seconds", "When that revision was made.")
-SNAPSHOT_ERRORS = Counter(
-    "posthouse_relay_snapshot_errors", "Snapshots that were refused; the one before stays in force."
-)
+SNAPSHOT = SnapshotMetrics("relay")
 SWEPT = Counter("posthouse_relay_swept", "Done since its time had come.", ["what"])
 
 # Destinations whose attempts are counted, and those of them that are shown.

@@ -15,7 +15,7 @@ from libs.runtime.metrics import MetricsServer
 from services.relay.api.operator import Operator
 from services.relay.api.servicer import CALLERS, SERVICE, Explainer, RelayServicer
 from services.relay.clock import Clock
-from services.relay.configuration.watch import ConfigurationWatch
+from services.relay.configuration.watch import configuration_watch
 from services.relay.intake.disk_space import Storage
 from services.relay.intake.intake import Intake
 from services.relay.metrics import CERTIFICATE_EXPIRY, GRPC_CALLS_REFUSED
@@ -61,7 +61,7 @@ class Relay:
         self.transport = transport
         octets = settings.memory_mb * _MEGABYTE
         self._dialers = Dialers("config_api", settings.grpc_targets, settings.security)
-        self.watch = ConfigurationWatch(self._dialers, settings.kept_snapshot)
+        self.watch = configuration_watch(self._dialers, settings.kept_snapshot)
         self.identifiers = Identifiers(database)
         wake = self._wake_dispatcher
         self.holder = Leaseholder(
@@ -139,7 +139,7 @@ class Relay:
 
     async def open(self) -> None:
         """Reads what must be known before anything is served. Raises StartupError."""
-        self.watch.restore()
+        await self.watch.restore()
         try:
             await self.identifiers.open()
             await self.holder.open()

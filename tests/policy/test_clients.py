@@ -1,4 +1,4 @@
-"""The watch of config_api and the reports of rule hits, against a real gRPC server that speaks for config_api."""
+"""Policy's watch and its reports of rule hits, against a real gRPC server that speaks for config_api."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from posthouse.config.v1 import config_pb2
 from libs.runtime import endpoints, rpc
 from libs.runtime.dialing import Dialers
 from libs.runtime.sealed_file import SealedFile
-from services.policy.clients import ConfigurationWatch, HitReporter, SnapshotFile
+from services.policy.clients import HitReporter, configuration_watch
 from services.policy.hits import HitCounts
 from services.policy.rules.model import Snapshot
 from tests.peers import plain_grpc
@@ -118,13 +118,13 @@ class Watching:
 
     def __init__(self, port: int, file: Path, name: str = "127.0.0.1") -> None:
         self.used: asyncio.Queue[Snapshot] = asyncio.Queue()
-        self.ready = asyncio.Event()
         self._dialers = Dialers("config_api", (f"{name}:{port}",), plain_grpc.INSECURE)
-        self.watch = ConfigurationWatch(self._dialers, SnapshotFile(SealedFile(file)), self.used.put_nowait, self.ready)
+        self.watch = configuration_watch(self._dialers, SealedFile(file))
+        self.watch.on_change.append(self.used.put_nowait)
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        await self.watch.start_from_file()
+        await self.watch.restore()
         self._task = asyncio.create_task(self.watch.run())
         return self
 
@@ -141,13 +141,11 @@ class Watching:
 
 async def test_parts_are_merged_and_used_at_once(served: Served, tmp_path: Path) -> None:
     async with Watching(served.port, tmp_path / "snapshot") as watching:
-        assert not watching.ready.is_set()
         more = config_pb2.PolicySnapshot()
         more.local_domains.add(id="ld2", domain="second.test")
         await served.configuration.publish(b"d1", settings(), more)
         snapshot = await watching.next()
         assert snapshot.local_domains == {"local.test", "second.test"}
-        assert watching.ready.is_set()
         await served.configuration.publish(b"d2", settings({"revision": 8}))
         assert (await watching.next()).revision == 8
         assert watching.used.empty()
@@ -178,32 +176,12 @@ async def test_the_last_good_one_serves_a_cold_start(served: Served, tmp_path: P
     assert file.stat().st_mode & 0o777 == 0o600
     await served.stop()
     async with Watching(served.port, file) as watching:
-        assert watching.ready.is_set()
         revision = (await watching.next()).revision
         assert revision in (8, 9)
         await served.start()
         await served.configuration.watched(2)
         # It asks only for what it does not hold.
         assert served.configuration.watches[-1].digest == {8: b"d2", 9: b"d3"}[revision]
-
-
-@pytest.mark.parametrize("content", [b"", b"\xff\xff garbage"])
-async def test_an_unreadable_file_is_no_obstacle(served: Served, tmp_path: Path, content: bytes) -> None:
-    file = tmp_path / "snapshot"
-    file.write_bytes(content)
-    async with Watching(served.port, file) as watching:
-        await served.configuration.publish(b"d1", settings())
-        assert (await watching.next()).revision == 7
-
-
-async def test_a_broken_watch_comes_back(served: Served, tmp_path: Path) -> None:
-    async with Watching(served.port, tmp_path / "snapshot") as watching:
-        await served.configuration.publish(b"d1", settings())
-        await watching.next()
-        await served.stop()
-        await served.start()
-        await served.configuration.publish(b"d2", settings({"revision": 8}))
-        assert (await watching.next()).revision == 8
 
 
 async def test_hits_are_reported_once_whatever_fails(served: Served) -> None:
@@ -245,17 +223,6 @@ async def replicas(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Serve
     yield one, other
     for each in (one, other):
         await each.stop()
-
-
-async def test_a_name_of_several_addresses_is_several_replicas(replicas: tuple[Served, Served], tmp_path: Path) -> None:
-    async with Watching(replicas[0].port, tmp_path / "snapshot", "config-api") as watching:
-        assert (await watching.next()).revision == 7
-        (asked,) = [each for each in replicas if each.configuration.watches]
-        (other,) = [each for each in replicas if each is not asked]
-        await asked.stop()
-        await other.configuration.publish(b"d2", settings({"revision": 8}))
-        assert (await watching.next()).revision == 8
-        assert [request.digest for request in other.configuration.watches] == [b"d1"]
 
 
 async def test_hits_go_to_whoever_takes_them(replicas: tuple[Served, Served]) -> None:

@@ -84,7 +84,6 @@ class Snapshot:
     """What operators configured, compiled for look-ups. Replaced as a whole, never changed."""
 
     revision: int
-    created_at: float
     smtp_auth: SmtpAuth
     profile: Profile
     sender_policy: SenderPolicy
