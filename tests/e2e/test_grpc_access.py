@@ -50,6 +50,7 @@ MAY_CALL: dict[str, set[str]] = {
     f"{RELAY}/ResumeDestination": {"config_api"},
     f"{RELAY}/ResolveRoute": {"config_api"},
     f"{RELAY}/TestRelayHost": {"config_api"},
+    f"{RELAY}/ReadEvents": {"config_api"},
     f"{HEALTH}/Check": EVERYBODY,
     f"{HEALTH}/Watch": EVERYBODY,
     f"{HEALTH}/List": EVERYBODY,

@@ -13,7 +13,7 @@ from posthouse.relay.v1 import relay_pb2 as pb
 from posthouse.relay.v1 import relay_pb2_grpc
 
 from services.relay.api.operator import Operator
-from services.relay.api.wire import filters, routes, submissions, views
+from services.relay.api.wire import event_messages, filters, routes, submissions, views
 from services.relay.api.wire.fields import clean, microseconds
 from services.relay.clock import MICROSECONDS, Clock
 from services.relay.configuration.model import Configuration, RelayHost
@@ -23,7 +23,7 @@ from services.relay.intake.disk_space import Storage, StorageState
 from services.relay.intake.intake import Intake, Stream
 from services.relay.model.message import message_id
 from services.relay.model.states import FOREVER
-from services.relay.queue import destinations, reading
+from services.relay.queue import destinations, event_reading, reading
 from services.relay.queue.database import Database, QueueError
 from services.relay.queue.destinations import DestinationView, Suspension
 from services.relay.queue.filters import MessageFilter
@@ -49,11 +49,15 @@ CALLERS = {
     "ResumeDestination": _OPERATORS,
     "ResolveRoute": _OPERATORS,
     "TestRelayHost": _OPERATORS,
+    "ReadEvents": _OPERATORS,
 }
 
 _PAGE = 100
 _LARGEST_PAGE = 1000
 _CONTENT_OCTETS = 256 * 1024
+_LONGEST_EVENT_WAIT = 30.0
+# Between two looks for a new event while a caller waits: another relay may write it, and no commit is slowed down.
+_EVENT_LOOK_SECONDS = 0.5
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -277,6 +281,29 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
             await context.abort(grpc.StatusCode.NOT_FOUND, "no such relay host")
         async for step in self._explainer.test_relay_host(host, configuration.hostname):
             yield routes.step(step)
+
+    async def ReadEvents(self, request: pb.ReadEventsRequest, context: _Context) -> pb.ReadEventsResponse:  # noqa: N802
+        try:
+            if not request.cursor:
+                return pb.ReadEventsResponse(next_cursor=(await self._database.write(event_reading.end)).text())
+            after = event_reading.Cursor.parse(request.cursor)
+        except ValueError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        except QueueError as error:
+            await _unavailable(context, error)
+        if request.including_cursor:
+            after = after.before()
+        size = _size(request.page_size)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + min(request.wait_ms / 1000, _LONGEST_EVENT_WAIT)
+        while True:
+            try:
+                page = await self._database.view(lambda connection: event_reading.event_page(connection, after, size))
+            except QueueError as error:
+                await _unavailable(context, error)
+            if page.events or page.more or loop.time() >= until:
+                return event_messages.page(page)
+            await asyncio.sleep(_EVENT_LOOK_SECONDS)
 
     async def _read(self, frames: AsyncIterator[pb.SubmitFrame], stream: Stream) -> None:
         async for frame in frames:

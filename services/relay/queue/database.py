@@ -26,6 +26,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from libs.runtime.lifecycle import StartupError, UnreachableServerError, at_most
+from services.relay.queue.change_numbers import ChangeCounter, continue_numbering
 from services.relay.queue.free_space import FreeSpace
 from services.relay.queue.statements import driver_of
 from services.relay.queue.threads import Threads
@@ -140,6 +141,7 @@ class SqliteDatabase:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._space = FreeSpace(path)
+        self._counter = ChangeCounter()
         self._lock_file = -1
         self._engine: Engine | None = None
         self._writer: Threads[_SqliteConnection] | None = None
@@ -152,14 +154,14 @@ class SqliteDatabase:
 
     async def open(self) -> None:
         self._lock()
-        engine, space = _sqlite_engine(self._path), self._space
+        engine, space, counter = _sqlite_engine(self._path), self._space, self._counter
         self._engine = engine
         space.prepare()
-        self._writer = Threads("queue-writer", 1, lambda: _SqliteConnection(engine, "BEGIN IMMEDIATE", space))
-        self._readers = Threads("queue-reader", _READERS, lambda: _SqliteConnection(engine, "BEGIN"))
-        self._viewers = Threads("queue-viewer", _VIEWERS, lambda: _SqliteConnection(engine, "BEGIN"))
+        self._writer = Threads("queue-writer", 1, lambda: _SqliteConnection(engine, "BEGIN IMMEDIATE", counter, space))
+        self._readers = Threads("queue-reader", _READERS, lambda: _SqliteConnection(engine, "BEGIN", counter))
+        self._viewers = Threads("queue-viewer", _VIEWERS, lambda: _SqliteConnection(engine, "BEGIN", counter))
         try:
-            await self.write(upgrade)
+            await self.write(_prepare)
         except QueueError as error:
             # SQLite calls it an I/O error when there is no room for the index of its log.
             reason = f"the disk is full, and 4 MB must be free: {error}" if space.exhausted else str(error)
@@ -206,9 +208,10 @@ class SqliteDatabase:
 class _SqliteConnection:
     """One thread's own."""
 
-    def __init__(self, engine: Engine, begin: str, space: FreeSpace | None = None) -> None:
+    def __init__(self, engine: Engine, begin: str, counter: ChangeCounter, space: FreeSpace | None = None) -> None:
         """`space`: for the one that writes."""
         self._engine = engine
+        self._counter = counter
         self._begin = begin
         self._space = space
         self._connection: Connection | None = None
@@ -243,7 +246,9 @@ class _SqliteConnection:
             connection = self._engine.connect()
             # Transactions are begun and ended by `transact`: no statement of SQLAlchemy's own comes in between.
             self._connection = connection.execution_options(
-                isolation_level="AUTOCOMMIT", sqlite_driver=connection.connection.driver_connection
+                isolation_level="AUTOCOMMIT",
+                sqlite_driver=connection.connection.driver_connection,
+                change_counter=self._counter,
             )
         return self._connection
 
@@ -281,7 +286,7 @@ class PostgresqlDatabase:
             # so it waits no longer than they may be held up, and tries again.
             connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_MILLISECONDS}ms'"))
             connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
-            upgrade(connection)
+            _prepare(connection)
 
         for number in range(_MIGRATION_TRIES):
             try:
@@ -325,6 +330,11 @@ def scripts() -> ScriptDirectory:
     config.set_main_option("script_location", str(Path(__file__).parent.with_name("migrations")))
     config.set_main_option("path_separator", "os")
     return ScriptDirectory.from_config(config)
+
+
+def _prepare(connection: Connection) -> None:
+    upgrade(connection)
+    continue_numbering(connection)
 
 
 def _refuse_foreign_file(connection: Connection) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, Connection, bindparam, case, delete, insert, 
 from libs.smtp.value import value
 from services.relay.model.message import NewMessage, Settled
 from services.relay.model.states import State
+from services.relay.queue.change_numbers import change_number
 from services.relay.queue.destinations import record_errors, wake
 from services.relay.queue.statements import Many, Once, Row, among, listed
 from services.relay.queue.storing import store
@@ -78,6 +79,7 @@ _SETTLE = Many(
         finished_at=bindparam("finished"),
         last_attempt=bindparam("attempt"),
         last_reply=bindparam("reply"),
+        change_number=bindparam("change"),
     ),
     (
         "new_state",
@@ -88,6 +90,7 @@ _SETTLE = Many(
         "finished",
         "attempt",
         "reply",
+        "change",
         "delivery",
     ),
 )
@@ -97,6 +100,9 @@ _GIVE_BACK = Many(
     .values(lease_owner=null(), due_at=bindparam("new_due"), destination=bindparam("new_destination")),
     ("new_due", "new_destination", "delivery"),
 )
+# Ends that readers of events hear of, and the names of the other things that they do.
+_TOLD = frozenset({State.DELIVERED, State.BOUNCED})
+TOLD_EVENTS = frozenset({"held", "bounced", "expired"})
 _ATTEMPT = Many(insert(attempts), attempts.c.keys())
 _EVENT = Many(insert(events), events.c.keys())
 _CLOSE = Many(
@@ -129,6 +135,7 @@ def settle(connection: Connection, settlements: Sequence[Settlement], worker: in
     attempt_rows: list[Row] = []
     closed: dict[int, int] = {}
     woken = result.woken
+    number = change_number(connection) if held else 0
     reports: list[NewMessage] = []
     not_mine: list[NewMessage] = []
     for settlement in settlements:
@@ -141,7 +148,7 @@ def settle(connection: Connection, settlements: Sequence[Settlement], worker: in
             continue
         reports += settlement.reports
         for each in mine:
-            _rows_of(each, now, settle_rows, back_rows, attempt_rows)
+            _rows_of(each, now, number, settle_rows, back_rows, attempt_rows)
             if not each.state.open:
                 closed[settlement.message_id] = closed.get(settlement.message_id, 0) + 1
             elif each.due_at is not None:
@@ -180,8 +187,17 @@ def close(connection: Connection, closed: dict[int, int], now: int, *, keep_cont
 
 def record_events(connection: Connection, new: Iterable[Event]) -> None:
     """Adds to timelines."""
+    recorded = list(new)
+    number = change_number(connection) if any(one.event in TOLD_EVENTS for one in recorded) else 0
     _EVENT.run(
-        connection, [(one.id, one.message_id, one.at, one.event, one.recipient, one.detail, one.actor) for one in new]
+        connection,
+        [
+            (
+                *(one.id, one.message_id, one.at, one.event, one.recipient, one.detail, one.actor),
+                number if one.event in TOLD_EVENTS else None,
+            )
+            for one in recorded
+        ],
     )
 
 
@@ -193,7 +209,9 @@ def _leases(connection: Connection, settlements: Sequence[Settlement]) -> dict[i
     return {row[0]: row[1] for row in _LEASES.rows(connection, listed(connection, wanted))}
 
 
-def _rows_of(each: Settled, now: int, settle_rows: list[Row], back_rows: list[Row], attempt_rows: list[Row]) -> None:
+def _rows_of(
+    each: Settled, now: int, number: int, settle_rows: list[Row], back_rows: list[Row], attempt_rows: list[Row]
+) -> None:
     if each.attempt is None and each.state is State.QUEUED:
         back_rows.append((each.due_at, each.destination, each.delivery_id))
         return
@@ -207,12 +225,13 @@ def _rows_of(each: Settled, now: int, settle_rows: list[Row], back_rows: list[Ro
             None if each.state.open else now,
             each.attempt,
             each.reply,
+            number if each.state in _TOLD else None,
             each.delivery_id,
         )
     )
     if each.state.open and each.attempt is not None:
         # The last attempt of a finished delivery stands in its own row alone, which spares most mail this one.
-        attempt_rows.append((each.delivery_id, each.started_at, each.attempt))
+        attempt_rows.append((each.delivery_id, each.started_at, each.attempt, number))
 
 
 def _follow_up(connection: Connection, settlements: Sequence[Settlement], held: dict[int, int], now: int) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection, delete, insert, select
 
 from services.relay.model.message import NewMessage, Refused, domain_of
 from services.relay.model.states import Kind, State
+from services.relay.queue.change_numbers import change_number
 from services.relay.queue.destinations import wake
 from services.relay.queue.statements import Many, Once, Row, among, listed
 from services.relay.queue.tables import attempts, contents, deliveries, events, messages
@@ -40,8 +42,10 @@ def store(connection: Connection, new: Sequence[NewMessage], owner: int, now: in
     content_rows: list[Row] = []
     delivery_rows: list[Row] = []
     woken: dict[tuple[str, str], int] = {}
+    # Few messages need one.
+    number = functools.cache(lambda: change_number(connection))
     for message in new:
-        open_ones = _delivery_rows(delivery_rows, message, owner, now, woken)
+        open_ones = _delivery_rows(delivery_rows, message, owner, now, woken, number)
         message_rows.append(_message_row(message, open_ones, now))
         if open_ones:
             content_rows.append((message.id, message.content))
@@ -82,11 +86,17 @@ def _message_row(message: NewMessage, open_ones: int, now: int) -> Row:
         None,
         message.traceparent or None,
         1 if origin.may_relay else 0,
+        None,
     )
 
 
 def _delivery_rows(
-    rows: list[Row], message: NewMessage, owner: int, now: int, woken: dict[tuple[str, str], int]
+    rows: list[Row],
+    message: NewMessage,
+    owner: int,
+    now: int,
+    woken: dict[tuple[str, str], int],
+    number: Callable[[], int],
 ) -> int:
     """Adds the rows of a message's deliveries; how many of them are open."""
     open_ones = 0
@@ -117,6 +127,7 @@ def _delivery_rows(
                 each.record or None,
                 each.reply,
                 source,
+                number() if each.state is State.BOUNCED else None,
             )
         )
     return open_ones
@@ -126,6 +137,7 @@ def store_refused(connection: Connection, refused: Sequence[Refused]) -> None:
     """Puts refused messages into the history."""
     message_rows: list[Row] = []
     delivery_rows: list[Row] = []
+    number = change_number(connection) if refused else 0
     for one in refused:
         origin = one.origin
         reply = {
@@ -154,13 +166,14 @@ def store_refused(connection: Connection, refused: Sequence[Refused]) -> None:
                 json.dumps(reply),
                 None,
                 None,
+                None if one.discarded else number,
             )
         )
         state = State.DISCARDED if one.discarded else State.REJECTED
         delivery_rows += [
             (
                 *(number, one.id, recipient, domain_of(recipient), b"", "", b"", int(state), "", None, None, 0, 0),
-                *(one.refused_at, None, f"{one.code} {one.enhanced_code} {one.text}", ""),
+                *(one.refused_at, None, f"{one.code} {one.enhanced_code} {one.text}", "", None),
             )
             for number, recipient in one.recipients
         ]

@@ -63,6 +63,8 @@ messages = Table(
     Column("traceparent", String(55)),
     # Whether its session may send to any domain. NULL: not known, as no.
     Column("may_relay", Boolean),
+    # Refusals alone: the number of the change that recorded it, for readers of events (queue/change_numbers.py).
+    Column("change_number", BigInteger),
 )
 Index("messages_submission", messages.c.submission_id, unique=True)
 _IS_OPEN = text("open > 0")
@@ -110,6 +112,8 @@ deliveries = Table(
     Column("last_reply", Text, nullable=False),
     # Whom the message counts against (model/message.py, `source_of`). Empty: stored by a release that knew no sources.
     Column("source", Text, nullable=False, server_default=""),
+    # Of the change that finished it, where an attempt or the intake did; NULL where an event of its own tells the end.
+    Column("change_number", BigInteger),
 )
 Index("deliveries_message", deliveries.c.message_id)
 _IS_WAITING = text("lease_owner IS NULL AND state <= 3")
@@ -134,6 +138,7 @@ attempts = Table(
     Column("delivery_id", BigInteger, primary_key=True, autoincrement=False),
     Column("started_at", BigInteger, primary_key=True, autoincrement=False),
     Column("attempt", Text, nullable=False),
+    Column("change_number", BigInteger),
 )
 
 events = Table(
@@ -146,8 +151,27 @@ events = Table(
     Column("recipient", LargeBinary, nullable=False),
     Column("detail", Text, nullable=False),
     Column("actor", Text, nullable=False),
+    # NULL for what is shown in timelines alone.
+    Column("change_number", BigInteger),
 )
 Index("events_message", events.c.message_id)
+
+# Tables whose rows may be events for readers, each with what tells its rows of one change apart.
+NUMBERED: dict[Table, Column[int]] = {
+    messages: messages.c.id,
+    deliveries: deliveries.c.id,
+    attempts: attempts.c.delivery_id,
+    events: events.c.id,
+}
+_HAS_NUMBER = text("change_number IS NOT NULL")
+for _table, _identifier in NUMBERED.items():
+    Index(
+        f"{_table.name}_changed",
+        _table.c.change_number,
+        _identifier,
+        sqlite_where=_HAS_NUMBER,
+        postgresql_where=_HAS_NUMBER,
+    )
 
 destinations = Table(
     "destinations",

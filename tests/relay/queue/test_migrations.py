@@ -26,6 +26,12 @@ def traced(message: NewMessage) -> NewMessage:
 def as_first(connection: Connection) -> None:
     """The schema as its first migration left it."""
     for statement in (
+        *(
+            statement
+            for table in ("messages", "deliveries", "attempts", "events")
+            for statement in (f"DROP INDEX {table}_changed", f"ALTER TABLE {table} DROP COLUMN change_number")
+        ),
+        "DELETE FROM identifiers WHERE id = 2",
         "DROP INDEX deliveries_waiting_of_source",
         "DROP TABLE waiting_sources",
         "ALTER TABLE deliveries DROP COLUMN source",

@@ -90,6 +90,43 @@ QUEUE_ACTION_BOUNCE: QueueAction.ValueType  # 4
 QUEUE_ACTION_DELETE: QueueAction.ValueType  # 5
 Global___QueueAction: _TypeAlias = QueueAction  # noqa: Y015
 
+class _EventKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EVENT_KIND_UNSPECIFIED: _EventKind.ValueType  # 0
+    EVENT_KIND_DELIVERED: _EventKind.ValueType  # 1
+    EVENT_KIND_DEFERRED: _EventKind.ValueType  # 2
+    """An attempt failed for now."""
+    EVENT_KIND_BOUNCED: _EventKind.ValueType  # 3
+    """It failed for good, by an attempt or by an operator."""
+    EVENT_KIND_EXPIRED: _EventKind.ValueType  # 4
+    """Its time was over."""
+    EVENT_KIND_HELD: _EventKind.ValueType  # 5
+    EVENT_KIND_REFUSED: _EventKind.ValueType  # 6
+    """Refused before it was queued; losses are counted, as the history's are."""
+    EVENT_KIND_CLIENT_BLOCKED: _EventKind.ValueType  # 7
+    """A command of a blocked client was refused; likewise."""
+
+class EventKind(_EventKind, metaclass=_EventKindEnumTypeWrapper): ...
+
+EVENT_KIND_UNSPECIFIED: EventKind.ValueType  # 0
+EVENT_KIND_DELIVERED: EventKind.ValueType  # 1
+EVENT_KIND_DEFERRED: EventKind.ValueType  # 2
+"""An attempt failed for now."""
+EVENT_KIND_BOUNCED: EventKind.ValueType  # 3
+"""It failed for good, by an attempt or by an operator."""
+EVENT_KIND_EXPIRED: EventKind.ValueType  # 4
+"""Its time was over."""
+EVENT_KIND_HELD: EventKind.ValueType  # 5
+EVENT_KIND_REFUSED: EventKind.ValueType  # 6
+"""Refused before it was queued; losses are counted, as the history's are."""
+EVENT_KIND_CLIENT_BLOCKED: EventKind.ValueType  # 7
+"""A command of a blocked client was refused; likewise."""
+Global___EventKind: _TypeAlias = EventKind  # noqa: Y015
+
 @_typing.final
 class Recipient(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -1479,3 +1516,141 @@ class TestRelayHostStep(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TestRelayHostStep: _TypeAlias = TestRelayHostStep  # noqa: Y015
+
+@_typing.final
+class DeliveryEvent(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURSOR_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    QUEUE_ID_FIELD_NUMBER: _builtins.int
+    SENDER_FIELD_NUMBER: _builtins.int
+    RECIPIENTS_FIELD_NUMBER: _builtins.int
+    ENVELOPE_ID_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    ENHANCED_CODE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    REASON_ID_FIELD_NUMBER: _builtins.int
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.str
+    """Names this event for all time: reading goes on behind it."""
+    kind: Global___EventKind.ValueType
+    queue_id: _builtins.str
+    sender: _builtins.bytes
+    """Empty is `<>`."""
+    envelope_id: _builtins.bytes
+    detail: _builtins.str
+    """In our words, or the last reply."""
+    actor: _builtins.str
+    """Who, for what an operator did."""
+    code: _builtins.int
+    """Refusals: the reply and rule."""
+    enhanced_code: _builtins.str
+    text: _builtins.str
+    reason_id: _builtins.str
+    rule_id: _builtins.str
+    stage: _builtins.str
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """One, but for refusals."""
+
+    @_builtins.property
+    def origin(self) -> Global___Origin:
+        """session_id, client_address, account_login and the rest, as the message came in."""
+
+    @_builtins.property
+    def attempt(self) -> Global___Attempt:
+        """The attempt that brought it about; absent where none did."""
+
+    def __init__(
+        self,
+        *,
+        cursor: _builtins.str = ...,
+        kind: Global___EventKind.ValueType = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        queue_id: _builtins.str = ...,
+        sender: _builtins.bytes = ...,
+        recipients: _abc.Iterable[_builtins.bytes] | None = ...,
+        envelope_id: _builtins.bytes = ...,
+        origin: Global___Origin | None = ...,
+        attempt: Global___Attempt | None = ...,
+        detail: _builtins.str = ...,
+        actor: _builtins.str = ...,
+        code: _builtins.int = ...,
+        enhanced_code: _builtins.str = ...,
+        text: _builtins.str = ...,
+        reason_id: _builtins.str = ...,
+        rule_id: _builtins.str = ...,
+        stage: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "attempt", b"attempt", "origin", b"origin"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "at", b"at", "attempt", b"attempt", "code", b"code", "cursor", b"cursor", "detail", b"detail", "enhanced_code", b"enhanced_code", "envelope_id", b"envelope_id", "kind", b"kind", "origin", b"origin", "queue_id", b"queue_id", "reason_id", b"reason_id", "recipients", b"recipients", "rule_id", b"rule_id", "sender", b"sender", "stage", b"stage", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeliveryEvent: _TypeAlias = DeliveryEvent  # noqa: Y015
+
+@_typing.final
+class ReadEventsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURSOR_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    WAIT_MS_FIELD_NUMBER: _builtins.int
+    INCLUDING_CURSOR_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.str
+    """Empty: nothing is read, and next_cursor is behind everything that has happened. 0-0-0 is the beginning."""
+    page_size: _builtins.int
+    """At most 1000; 0 = 100."""
+    wait_ms: _builtins.int
+    """Waits so long for a first event where there is none, at most 30 s."""
+    including_cursor: _builtins.bool
+    """The event that the cursor names is the first of the page, while it is kept."""
+    def __init__(
+        self,
+        *,
+        cursor: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        wait_ms: _builtins.int = ...,
+        including_cursor: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "including_cursor", b"including_cursor", "page_size", b"page_size", "wait_ms", b"wait_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadEventsRequest: _TypeAlias = ReadEventsRequest  # noqa: Y015
+
+@_typing.final
+class ReadEventsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    NEXT_CURSOR_FIELD_NUMBER: _builtins.int
+    next_cursor: _builtins.str
+    """Where to go on, be there events or not."""
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeliveryEvent]: ...
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[Global___DeliveryEvent] | None = ...,
+        next_cursor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "next_cursor", b"next_cursor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadEventsResponse: _TypeAlias = ReadEventsResponse  # noqa: Y015

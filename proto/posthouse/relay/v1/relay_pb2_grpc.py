@@ -89,6 +89,11 @@ class RelayStub:
                 request_serializer=posthouse_dot_relay_dot_v1_dot_relay__pb2.TestRelayHostRequest.SerializeToString,
                 response_deserializer=posthouse_dot_relay_dot_v1_dot_relay__pb2.TestRelayHostStep.FromString,
                 _registered_method=True)
+        self.ReadEvents = channel.unary_unary(
+                '/posthouse.relay.v1.Relay/ReadEvents',
+                request_serializer=posthouse_dot_relay_dot_v1_dot_relay__pb2.ReadEventsRequest.SerializeToString,
+                response_deserializer=posthouse_dot_relay_dot_v1_dot_relay__pb2.ReadEventsResponse.FromString,
+                _registered_method=True)
 
 
 class RelayServicer:
@@ -170,6 +175,14 @@ class RelayServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadEvents(self, request, context):
+        """What became of messages, in the order in which it was committed, from a cursor on. INVALID_ARGUMENT for a cursor
+        that is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RelayServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -227,6 +240,11 @@ def add_RelayServicer_to_server(servicer, server):
                     servicer.TestRelayHost,
                     request_deserializer=posthouse_dot_relay_dot_v1_dot_relay__pb2.TestRelayHostRequest.FromString,
                     response_serializer=posthouse_dot_relay_dot_v1_dot_relay__pb2.TestRelayHostStep.SerializeToString,
+            ),
+            'ReadEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadEvents,
+                    request_deserializer=posthouse_dot_relay_dot_v1_dot_relay__pb2.ReadEventsRequest.FromString,
+                    response_serializer=posthouse_dot_relay_dot_v1_dot_relay__pb2.ReadEventsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -526,6 +544,33 @@ class Relay:
             '/posthouse.relay.v1.Relay/TestRelayHost',
             posthouse_dot_relay_dot_v1_dot_relay__pb2.TestRelayHostRequest.SerializeToString,
             posthouse_dot_relay_dot_v1_dot_relay__pb2.TestRelayHostStep.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/posthouse.relay.v1.Relay/ReadEvents',
+            posthouse_dot_relay_dot_v1_dot_relay__pb2.ReadEventsRequest.SerializeToString,
+            posthouse_dot_relay_dot_v1_dot_relay__pb2.ReadEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

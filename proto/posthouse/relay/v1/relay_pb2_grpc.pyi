@@ -53,6 +53,10 @@ class RelayStub:
     """The route that a message would take now, which rule won and which lost why, and each look-up."""
     TestRelayHost: _grpc.UnaryStreamMultiCallable[_relay_pb2.TestRelayHostRequest, _relay_pb2.TestRelayHostStep]
     """The real send path against a relay host, a step at a time; no mail is sent."""
+    ReadEvents: _grpc.UnaryUnaryMultiCallable[_relay_pb2.ReadEventsRequest, _relay_pb2.ReadEventsResponse]
+    """What became of messages, in the order in which it was committed, from a cursor on. INVALID_ARGUMENT for a cursor
+    that is none.
+    """
 
 @_typing.type_check_only
 class RelayAsyncStub(RelayStub):
@@ -79,6 +83,10 @@ class RelayAsyncStub(RelayStub):
     """The route that a message would take now, which rule won and which lost why, and each look-up."""
     TestRelayHost: _aio.UnaryStreamMultiCallable[_relay_pb2.TestRelayHostRequest, _relay_pb2.TestRelayHostStep]  # type: ignore[assignment]
     """The real send path against a relay host, a step at a time; no mail is sent."""
+    ReadEvents: _aio.UnaryUnaryMultiCallable[_relay_pb2.ReadEventsRequest, _relay_pb2.ReadEventsResponse]  # type: ignore[assignment]
+    """What became of messages, in the order in which it was committed, from a cursor on. INVALID_ARGUMENT for a cursor
+    that is none.
+    """
 
 class RelayServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -168,5 +176,15 @@ class RelayServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_relay_pb2.TestRelayHostStep], _abc.AsyncIterator[_relay_pb2.TestRelayHostStep]]:
         """The real send path against a relay host, a step at a time; no mail is sent."""
+
+    @_abc_1.abstractmethod
+    def ReadEvents(
+        self,
+        request: _relay_pb2.ReadEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_relay_pb2.ReadEventsResponse, _abc.Awaitable[_relay_pb2.ReadEventsResponse]]:
+        """What became of messages, in the order in which it was committed, from a cursor on. INVALID_ARGUMENT for a cursor
+        that is none.
+        """
 
 def add_RelayServicer_to_server(servicer: RelayServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -37,14 +37,7 @@ def _message(of: StoredMessage, now: int) -> pb.Message:
         sender=row.sender,
         size=row.size,
         received_at=timestamp(row.received_at),
-        origin=pb.Origin(
-            session_id=row.session_id,
-            client_address=row.client_address,
-            helo_name=row.helo_name,
-            account_login=row.account_login,
-            listener=row.listener,
-            tls=row.tls,
-        ),
+        origin=origin(row),
         state=of.state,  # type: ignore[arg-type]
         deliveries=[_delivery(of, each, now) for each in of.deliveries],
         delivery_count=of.delivery_count,
@@ -66,6 +59,18 @@ def _message(of: StoredMessage, now: int) -> pb.Message:
             discarded = refusal["discarded"]
             shown.state = pb.DELIVERY_STATE_DISCARDED if discarded else pb.DELIVERY_STATE_REJECTED
     return shown
+
+
+def origin(row: Any) -> pb.Origin:
+    """Where the message of a row came from."""
+    return pb.Origin(
+        session_id=row.session_id,
+        client_address=row.client_address,
+        helo_name=row.helo_name,
+        account_login=row.account_login,
+        listener=row.listener,
+        tls=row.tls,
+    )
 
 
 def whole(of: StoredMessage, now: int) -> pb.Message:
