@@ -121,7 +121,8 @@ async def _serve(
         await grpc_server.stop(_GRACE_SECONDS)
         await background.stop()
         with contextlib.suppress(SQLAlchemyError, OSError):
-            await hits.record_uses(parts.access.uses)
+            if not await lifecycle.at_most(_GRACE_SECONDS, hits.record_uses(parts.access.uses)):
+                log.warning("key_uses_not_stored")
         await metrics.stop()
         passwords.close()
     if background.failure is not None:

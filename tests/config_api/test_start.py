@@ -123,6 +123,24 @@ async def test_a_database_that_is_silent_does_not_hold_up_the_end(
         await asyncio.wait({asking})
 
 
+async def test_a_silent_database_does_not_hold_up_the_end_of_the_service(
+    postgres: Postgres, postgres_url: str, tmp_path: Path, resolver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr("services.config_api.__main__._GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(publisher, "_ANSWER_SECONDS", 0.2)
+    try:
+        # A statement is waited for for two minutes.
+        async with asyncio.timeout(60), running(postgres_url, tmp_path, nameservers=resolver) as service:
+            made = await service.make("api-keys", {"name": "used", "role": "reader"})
+            service.api.headers["Authorization"] = f"Bearer {made['key']}"
+            # The use of the key is written down at the end.
+            await service.get("/v1/settings/general")
+            postgres.freeze()
+    finally:
+        postgres.thaw()
+
+
 async def _ask(opened: Database) -> None:
     while True:
         async with opened.reading() as connection:

@@ -94,7 +94,9 @@ class Postgres:
     def freeze(self) -> None:
         """Stops all its processes: connections stay open and nothing is answered until `thaw`."""
         process = self._running()
-        send_all([process.pid, *descendants(process.pid)], signal.SIGSTOP)
+        # The first process makes the others: one that it makes after they were listed would go on answering.
+        send_all([process.pid], signal.SIGSTOP)
+        send_all(descendants(process.pid), signal.SIGSTOP)
 
     def thaw(self) -> None:
         process = self._running()
