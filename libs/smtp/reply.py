@@ -128,6 +128,8 @@ TOO_MANY_REFUSED_RECIPIENTS: Final = Reply(421, "4.7.0", "Too many recipients we
 LOGIN_LAPSED: Final = Reply(421, "4.7.0", "The login is no longer valid, log in again")
 TRY_AGAIN: Final = Reply(451, "4.3.0", "Temporary failure, try again later")
 STORAGE: Final = Reply(452, "4.3.1", "Insufficient storage, try again later")
+RECIPIENT_NOT_VERIFIED: Final = Reply(451, "4.4.3", "Recipient could not be verified just now")
+TOO_MANY_NEW_RECIPIENTS: Final = Reply(451, "4.7.1", "Too many new recipients a minute from your address")
 TOO_MANY_RECIPIENTS: Final = Reply(452, "4.5.3", "Too many recipients")
 AUTH_UNAVAILABLE: Final = Reply(454, "4.7.0", "Authentication not available, try again later")
 

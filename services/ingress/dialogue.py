@@ -192,7 +192,7 @@ class Dialogue:
         if verdict.delay:
             self.connection.flush()
             await asyncio.sleep(verdict.delay)
-        if verdict.action is Action.REJECT:
+        if verdict.action is Action.REJECT and not verdict.verify_recipient:
             self.services.mail_log.rejected(session, stage, verdict)
             if verdict.close:
                 self.end_reason = "closed_by_policy"

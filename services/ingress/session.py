@@ -167,6 +167,8 @@ class Transaction:
     # Recipients that policy has judged, whatever its verdict.
     recipients_asked: int = 0
     checks: Checks = NO_CHECKS
+    # What relay found of the recipient that policy is asked about for the second time; 0: nobody was asked.
+    recipient_verification: int = 0
     # Why the whole message is refused, as policy's reason_id; empty while it is not.
     refusal_reason: str = ""
     # The whole message is to be dropped.

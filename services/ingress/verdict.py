@@ -111,6 +111,8 @@ class Verdict:
     login_lapsed: bool = False
     # RCPT: the whole message is refused with this recipient.
     refuses_message: bool = False
+    # RCPT: relay has to be asked for the recipient, and policy once more; `reply` is for when that can't be.
+    verify_recipient: bool = False
     results: tuple[AuthenticationResult, ...] = ()
     quarantine: bool = False
 

@@ -282,6 +282,9 @@ class Engine:
             body += self._profile(facts, rulebook)
         if facts.login_lapsed:
             body += wire.LOGIN_LAPSED
+        if verdict.verify_recipient:
+            # Nothing is decided yet: the same recipient is asked about once more.
+            return body
         if stage == _END_OF_DATA and verdict.action is _ACCEPT:
             for one in results.results(facts, snapshot):
                 body += wire.result(one)

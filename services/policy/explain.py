@@ -13,7 +13,7 @@ from services.policy.rules.access import discards
 from services.policy.rules.counting import counted, operations
 from services.policy.rules.evaluate import Missing, Rulebook
 from services.policy.rules.lookup import DmarcRecord, Finding, Findings, Lookup, Outcome, Question
-from services.policy.rules.model import NO_COUNTS, Action, Counts, Facts, Snapshot, Stage, Verdict
+from services.policy.rules.model import NO_COUNTS, Action, Counts, Facts, Snapshot, Stage, Verdict, Verification
 
 # The stages before one at which a message is, in their order.
 _PATH = (Stage.CONNECT, Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.END_OF_DATA)
@@ -50,6 +50,7 @@ class Explainer:
         if rulebook is None:
             raise wire.MalformedError("policy has no configuration yet")
         given = wire.facts(request, rulebook.snapshot, self._engine.clock() if now is None else now)
+        given.verification = given.verification or Verification.NEVER_ASKED
         steps: list[PastDecision] = []
         for stage in _stages_to(Stage(given.stage)):
             facts = _at(stage, given)

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from posthouse.config.v1 import config_pb2
 
 from libs.smtp.address import parse_address
+from libs.smtp.address_set import AddressSet
 from libs.smtp.network import AddressPattern, parse_pattern
 from services.policy.rules.access_tables import AccessTables
 from services.policy.rules.authentication import login_key
@@ -24,12 +25,13 @@ from services.policy.rules.configuration import (
     ContentChecks,
     Criterion,
     DnsblZone,
+    ExistingRecipients,
     Mode,
     Profile,
     SenderPolicy,
     SmtpAuth,
 )
-from services.policy.rules.model import Snapshot
+from services.policy.rules.model import LocalDomain, Snapshot
 from services.policy.rules.parties import party_of
 from services.policy.rules.party import DISABLED, Party
 
@@ -50,7 +52,6 @@ def compile_snapshot(message: config_pb2.PolicySnapshot) -> Snapshot:
     Raises ValueError when it holds something that config_api would never let in.
     """
     auth, profile = message.general.smtp_auth, message.general.profile
-    local_domains = frozenset(domain.domain for domain in message.local_domains)
     accounts = {account.login: _account(account) for account in message.accounts}
     access, on_addresses = _access(message.access_rules)
     connection, advanced = message.connection_policy, message.advanced_security
@@ -98,11 +99,9 @@ def compile_snapshot(message: config_pb2.PolicySnapshot) -> Snapshot:
             zones=(zone.zone for zone in message.content_checks.dnsbl.zones),
         ),
         access=access,
-        relay_domains={
-            domain.domain: frozenset(_party(text).key for text in domain.recipients) or None
-            for domain in message.relay_domains
-        },
-        local_domains=local_domains,
+        relay_domains={domain.domain: _of_relay_domain(domain) for domain in message.relay_domains},
+        local_domains={domain.domain: _local_domain(domain) for domain in message.local_domains},
+        listed_recipients=_listed_recipients(message),
         accounts=accounts,
         logins=_logins(message.accounts, accounts),
         owners=_owners(message),
@@ -129,6 +128,28 @@ def _timezone(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, OSError) as error:
         raise ValueError(f"timezone {name!r} is unknown on this machine") from error
+
+
+def _of_relay_domain(message: config_pb2.RelayDomain) -> ExistingRecipients:
+    if message.existing_recipients:
+        return ExistingRecipients(message.existing_recipients)
+    return ExistingRecipients.LIST if message.recipients else ExistingRecipients.ANY
+
+
+def _local_domain(message: config_pb2.LocalDomain) -> LocalDomain:
+    return LocalDomain(
+        recipients=ExistingRecipients(message.existing_recipients or ExistingRecipients.ACCOUNTS),
+        catch_all=_party(message.catch_all) if message.catch_all else None,
+        delimiter=message.recipient_delimiter,
+    )
+
+
+def _listed_recipients(message: config_pb2.PolicySnapshot) -> AddressSet:
+    """The buckets as they are: nothing is parsed, so that a million recipients take no longer than they must."""
+    earlier = [_party(text).key.encode() for domain in message.relay_domains for text in domain.recipients]
+    if earlier:
+        return AddressSet.of(earlier)
+    return AddressSet({bucket.number: bucket.keys for bucket in message.recipients})
 
 
 def _account(message: config_pb2.PolicyAccount) -> Account:

@@ -91,6 +91,7 @@ def facts(request: policy_pb2.DecideRequest, snapshot: Snapshot, now: float, fin
                 # Whoever asks Explain names them instead.
                 known.recipient_count = transaction.recipient_count or len(transaction.recipients)
                 known.recipients_asked = transaction.recipients_asked
+                known.verification = transaction.recipient_verification
             elif stage != _MAIL:
                 _add_recipients(known, request, snapshot)
     except ValueError as error:
@@ -245,6 +246,8 @@ def fill(message: policy_pb2.Verdict, verdict: Verdict, revision: int) -> None:
         message.checks.CopyFrom(_checks(verdict.checks))
     if verdict.refuses_message:
         message.refuses_message = True
+    if verdict.verify_recipient:
+        message.verify_recipient = True
     if verdict.account:
         message.account = verdict.account
         message.account_proof = verdict.account_proof

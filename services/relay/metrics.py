@@ -48,6 +48,9 @@ LEASES_FREED = Counter("posthouse_relay_leases_freed", "Deliveries freed from a 
 # Shown from the start: what rises from nothing at all does not rise for Prometheus.
 for _reason in ("full", "unavailable", "error"):
     COMMIT_FAILURES.labels(_reason)
+RECIPIENTS_VERIFIED = Counter(
+    "posthouse_relay_recipients_verified", "Recipients that ingress asked about, by what was found.", ["result"]
+)
 REPORTS = Counter("posthouse_relay_reports", "Delivery status notifications made.", ["kind"])
 REFUSALS_DROPPED = Counter("posthouse_relay_refusals_dropped", "Refused messages that the history has no record of.")
 QUARANTINED = Counter("posthouse_relay_quarantined", "Deliveries put aside since their row or content can't be read.")

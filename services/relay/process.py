@@ -13,6 +13,7 @@ from libs.runtime.dialing import Dialers
 from libs.runtime.lifecycle import Background, Shutdown, StartupError, finished_within
 from libs.runtime.metrics import MetricsServer
 from services.relay.api.operator import Operator
+from services.relay.api.recipient_verification import AsksServers, RecipientVerifier
 from services.relay.api.servicer import CALLERS, SERVICE, Explainer, RelayServicer
 from services.relay.clock import Clock
 from services.relay.configuration.watch import configuration_watch
@@ -39,7 +40,7 @@ _GRACE_SECONDS = 2.0
 _COMMIT_SECONDS = 10.0
 
 
-class DeliveringSide(Transport, Explainer, Protocol):
+class DeliveringSide(Transport, Explainer, AsksServers, Protocol):
     """What `open_transport` gives."""
 
 
@@ -107,6 +108,7 @@ class Relay:
         self.watch.on_change += [self.suspensions.configuration_changed, lambda _: self._wake_dispatcher()]
         self.operator = Operator(database, clock, self.identifiers, configuration, wake)
         self.sweeper = Sweeper(database, clock, self.identifiers, configuration, wake)
+        self.verifier = RecipientVerifier(database, clock, configuration, self.transport)
         servicer = RelayServicer(
             self.intake,
             self.storage,
@@ -117,6 +119,7 @@ class Relay:
             configuration,
             self.transport,
             wake,
+            self.verifier,
         )
         self._server = rpc.Server({SERVICE: CALLERS}, servicer.register, GRPC_CALLS_REFUSED.inc)
         self._metrics = MetricsServer(self._readiness, optional=("grpc",))
@@ -172,6 +175,7 @@ class Relay:
         """In order: no new mail, transactions end, what they came to is committed, leases are given back."""
         settings = self._settings
         await self._server.stop(_GRACE_SECONDS)
+        await self.verifier.close()
         await self.dispatcher.stop(settings.drain_seconds)
         settled = await finished_within(_COMMIT_SECONDS, self.committer.drained())
         await self._background.stop()

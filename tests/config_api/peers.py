@@ -174,6 +174,11 @@ class FakeRelay(relay_pb2_grpc.RelayServicer):
     async def ReadEvents(self, request: relay.ReadEventsRequest, _: Any) -> relay.ReadEventsResponse:  # noqa: N802
         return relay.ReadEventsResponse(next_cursor=request.cursor or "1-0-0")
 
+    async def VerifyRecipient(  # noqa: N802
+        self, request: relay.VerifyRecipientRequest, context: Any
+    ) -> relay.VerifyRecipientResponse:
+        raise AssertionError("config_api never asks for a recipient")
+
     async def TestRelayHost(  # noqa: N802
         self, request: relay.TestRelayHostRequest, context: Any
     ) -> AsyncIterator[relay.TestRelayHostStep]:

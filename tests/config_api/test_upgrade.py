@@ -147,3 +147,29 @@ async def test_a_document_of_the_first_format_makes_a_new_gateway(begun: Path, r
         assert newer["format"] == "posthouse/2"
         again = await service.api.post("/v1/config:import", json=newer)
         assert (again.json()["made"], again.json()["changed"], again.json()["removed"]) == (0, 0, 0)
+
+
+async def test_recipients_of_relay_domains_move_to_their_list(database_url: str, tmp_path: Path, resolver: str) -> None:
+    async with _upgraded(database_url, tmp_path, resolver, "untouched") as (service, export):
+        (domain,) = (await service.get("/v1/relay-domains"))["items"]
+        assert (domain["domain"], domain["recipients"]) == ("passed.example", "list")
+        (recipient,) = (await service.get("/v1/recipients"))["items"]
+        assert recipient["address"] == "a@passed.example"
+        policy, _ = await service.policy(lambda _: True)
+        assert [bucket.keys for bucket in policy.recipients] == [b"\na@passed.example\n"]
+        # An import of the older document keeps the list; one that had no recipients takes any.
+        assert (await service.api.post("/v1/config:import", json=export)).status_code == 200
+        assert (await service.get("/v1/relay-domains"))["items"][0]["recipients"] == "list"
+        export["relay-domains"][0]["recipients"] = []
+        assert (await service.api.post("/v1/config:import", json=export)).status_code == 200
+        assert (await service.get("/v1/relay-domains"))["items"][0]["recipients"] == "any"
+        assert len((await service.get("/v1/recipients"))["items"]) == 1
+        # Removing and listing it again makes the digest that the migration wrote.
+        removed = await service.api.delete(f"/v1/recipients/{recipient['id']}", headers={"If-Match": "*"})
+        assert removed.status_code == 204
+        newest = (await service.get("/v1/revisions?limit=1"))["items"][0]["number"]
+        (change,) = (await service.get(f"/v1/revisions/{newest}"))["changes"]
+        assert {each["pointer"]: each["after"] for each in change["differences"]} == {
+            "/count": 0,
+            "/digest": "0" * 64,
+        }

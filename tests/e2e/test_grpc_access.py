@@ -40,6 +40,7 @@ MAY_CALL: dict[str, set[str]] = {
     f"{POLICY}/ListBlockedClients": {"config_api"},
     f"{POLICY}/UnblockClient": {"config_api"},
     f"{RELAY}/Submit": {"ingress"},
+    f"{RELAY}/VerifyRecipient": {"ingress"},
     f"{RELAY}/ListMessages": {"config_api"},
     f"{RELAY}/GetMessage": {"config_api"},
     f"{RELAY}/GetMessageContent": {"config_api"},

@@ -187,6 +187,9 @@ def _transaction(given: Mapping[str, Any], message: policy_pb2.Transaction) -> N
     message.sender = given.get("sender", "").encode()
     message.recipient = given.get("recipient", "").encode()
     message.declared_size = given.get("declared_size", 0)
+    if "recipient_verification" in given:
+        name = f"RECIPIENT_VERIFICATION_{given['recipient_verification'].upper()}"
+        message.recipient_verification = policy_pb2.RecipientVerification.Value(name)
     recipients = given.get("recipients", [])
     if isinstance(recipients, int):
         recipients = [f"r{number}@relay.test" for number in range(recipients)]

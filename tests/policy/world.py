@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +11,8 @@ from argon2 import PasswordHasher
 from google.protobuf.json_format import ParseDict
 from posthouse.config.v1 import config_pb2
 
+from libs.smtp.address import parse_address
+from libs.smtp.address_set import bucket, bucket_of
 from services.policy.rules.model import Snapshot
 from services.policy.snapshot import compile_snapshot
 
@@ -51,8 +54,9 @@ DEFAULTS: dict[str, Any] = {
     "local_domains": [{"id": "ld1", "domain": "local.test"}],
     "relay_domains": [
         {"id": "rd1", "domain": "relay.test"},
-        {"id": "rd2", "domain": "listed.test", "recipients": ["Ann@listed.test"]},
+        {"id": "rd2", "domain": "listed.test", "existing_recipients": "list"},
     ],
+    "recipients": ["Ann@listed.test"],
     "accounts": [
         {"id": "a1", "login": "alice", "addresses": ["alice@local.test", "alice.b@local.test"]},
         {"id": "a2", "login": "bob", "addresses": ["bob@local.test"]},
@@ -70,9 +74,13 @@ _ENUMERATIONS = {"list": "LIST", "criterion": "CRITERION", "action": "BLOCK_ACTI
 def settings(changes: Mapping[str, Any] | None = None) -> config_pb2.PolicySnapshot:
     """DEFAULTS with `changes` merged in: mappings are merged, everything else is replaced.
 
-    Modes are written off, shadow, enforce; an access rule as {id, list: block, criterion: ip, value, action: reject}.
+    `recipients` are the listed ones, as addresses. Modes are written off, shadow, enforce; an access rule as
+    {id, list: block, criterion: ip, value, action: reject}.
     """
     merged = _merged(copy.deepcopy(DEFAULTS), changes or {})
+    merged["recipients"] = _buckets(merged["recipients"])
+    for kind in ("local_domains", "relay_domains"):
+        merged[kind] = [_domain(domain) for domain in merged[kind]]
     merged["access_rules"] = [_access_rule(rule) for rule in merged.get("access_rules", [])]
     for account in merged["accounts"]:
         account.setdefault("password_hash", CHEAP.hash(PASSWORD))
@@ -81,6 +89,24 @@ def settings(changes: Mapping[str, Any] | None = None) -> config_pb2.PolicySnaps
 
 def snapshot(changes: Mapping[str, Any] | None = None) -> Snapshot:
     return compile_snapshot(settings(changes))
+
+
+def _domain(domain: Mapping[str, Any]) -> dict[str, Any]:
+    if "existing_recipients" not in domain:
+        return dict(domain)
+    return {**domain, "existing_recipients": f"EXISTING_RECIPIENTS_{domain['existing_recipients'].upper()}"}
+
+
+def _buckets(addresses: list[str]) -> list[dict[str, Any]]:
+    keys = [parse_address(address).local_key().encode() for address in addresses]
+    numbers = sorted({bucket_of(key) for key in keys})
+    return [
+        {
+            "number": number,
+            "keys": base64.b64encode(bucket(key for key in keys if bucket_of(key) == number)).decode(),
+        }
+        for number in numbers
+    ]
 
 
 def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from services.relay.configuration.model import Configuration, RelayHost
+from services.relay.delivery.recipient_question import ServerAnswer
 from services.relay.delivery.relay_host_check import Step
 from services.relay.delivery.targets.explain import RouteExplanation
 from services.relay.model.attempt import Outcome, OutgoingMessage, OutgoingRecipient, Result, Route
@@ -98,6 +99,9 @@ class ScriptedTransport:
 
     async def test_relay_host(self, relay_host: RelayHost, hostname: str) -> AsyncIterator[Step]:
         yield Step("resolve", True, relay_host.host, 0.0, last=True)
+
+    async def ask_recipient(self, configuration: Configuration, route: Route, recipient: bytes) -> ServerAnswer:
+        return ServerAnswer.YES
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Waits until what came makes `condition` true."""

@@ -152,6 +152,9 @@ class DocumentSurroundings(StoredSurroundings):
         return [body for body in self._collections[kind] if body is not self.about]
 
     async def matching(self, kind: str, member: str, value: str) -> Sequence[Body]:
+        if kind not in self._collections:
+            # An import leaves it alone.
+            return await super().matching(kind, member, value)
         index = self._indexes.get((kind, member))
         if index is None:
             terms = next(collection for collection in COLLECTIONS if collection.kind == kind).filters[member].terms

@@ -38,7 +38,7 @@ log = structlog.get_logger(__name__)
 
 MEGABYTE = 1_048_576
 BODY_OCTETS = MEGABYTE
-# Of objects with lists as long as these may have: 100,000 recipients, 10,000 targets.
+# Of objects with lists as long as these may have: 10,000 targets.
 LONG_LIST_OCTETS = 16 * MEGABYTE
 # A whole configuration: 100,000 accounts are 20 MB.
 IMPORT_OCTETS = 64 * MEGABYTE
@@ -50,7 +50,7 @@ _METRICS = "/metrics"
 # Probes wait for nobody. An answer without an end, such as a stream of events, would hold its place for ever.
 _WITHOUT_SHARE = frozenset({"/healthz", "/readyz"})
 _METRICS_ROLE = "reader"
-_WITH_LONG_LISTS = re.compile(r"/v1/relay-(domains|rules)(/[^/]*)?").fullmatch
+_WITH_LONG_LISTS = re.compile(r"/v1/relay-rules(/[^/]*)?").fullmatch
 _SAFE = frozenset({"GET", "OPTIONS"})
 _JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"

@@ -21,6 +21,17 @@ def without_recipients_over_limit(general: Any) -> Any:
     return {**general, "profile": kept}
 
 
+def with_named_recipients(body: Any) -> Any:
+    """A relay domain whose `recipients` says which addresses exist, where it was a list of them; empty: any.
+
+    The addresses of the list are in a collection of their own.
+    """
+    if not isinstance(body, dict) or not isinstance(body.get("recipients"), list):
+        return body
+    kept = {name: value for name, value in body.items() if name != "recipients"}
+    return {**kept, "recipients": "list"} if body["recipients"] else kept
+
+
 def without_followed_tls(body: Any) -> Any:
     """Delivery settings or a relay rule, whose relay host has no TLS member that equals what the others lead to.
 

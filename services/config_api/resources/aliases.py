@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from libs.smtp.tagged import untagged
 from services.config_api.resources.description import Body, Collection, Filter, Finding, Surroundings, UniqueKey, named
 from services.config_api.resources.fields import MailAddress, Model, address_key, unique
 from services.config_api.resources.filters import exact
@@ -30,7 +31,7 @@ async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
     findings = []
     for number, target in enumerate(body["targets"]):
         pointer = f"/targets/{number}"
-        leads_back, ends = await _followed(address_key(target), own, surroundings)
+        leads_back, ends = await followed(address_key(target), own, surroundings)
         if leads_back:
             findings.append(Finding(pointer, "loop", "It leads back to this alias, which gets nothing by it."))
         elif not ends:
@@ -40,7 +41,7 @@ async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
     return findings
 
 
-async def _followed(target: str, own: str, surroundings: Surroundings) -> tuple[bool, bool]:
+async def followed(target: str, own: str, surroundings: Surroundings) -> tuple[bool, bool]:
     """(whether all ways from the target lead back to the alias, whether one of them ends at a mailbox)."""
     waiting, seen, back, ends = [target], {own}, target == own, False
     others = False
@@ -60,11 +61,23 @@ async def _followed(target: str, own: str, surroundings: Surroundings) -> tuple[
 
 
 async def _is_mailbox(address: str, surroundings: Surroundings) -> bool:
-    """Whether it is an enabled account's, or not at a local domain, where others know."""
+    """Whether mail for it is taken, as far as this configuration tells: of other domains others know."""
     domain = address.rpartition("@")[2]
-    if not await surroundings.matching("local-domains", "name", domain):
+    local_domains = await surroundings.matching("local-domains", "name", domain)
+    if not local_domains:
         return True
-    return any(account["enabled"] for account in await surroundings.matching("accounts", "address", address))
+    local_domain = local_domains[0]
+    if local_domain["recipients"] in ("any", "verify") or local_domain["catch_all"] is not None:
+        return True
+    forms = [address, *untagged(address, local_domain["recipient_delimiter"] or "")]
+    return any([await _exists(form, local_domain, surroundings) for form in forms])
+
+
+async def _exists(address: str, local_domain: Body, surroundings: Surroundings) -> bool:
+    if any(account["enabled"] for account in await surroundings.matching("accounts", "address", address)):
+        return True
+    is_listed = local_domain["recipients"] == "list"
+    return is_listed and bool(await surroundings.matching("recipients", "address", address))
 
 
 async def references(body: Body, surroundings: Surroundings) -> Sequence[Finding]:

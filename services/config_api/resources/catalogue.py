@@ -15,6 +15,7 @@ from services.config_api.resources.dkim_keys import DKIM_KEYS
 from services.config_api.resources.general import GENERAL
 from services.config_api.resources.local_domains import LOCAL_DOMAINS
 from services.config_api.resources.queue_settings import QUEUE
+from services.config_api.resources.recipients import RECIPIENTS
 from services.config_api.resources.relay_domains import RELAY_DOMAINS
 from services.config_api.resources.relay_rules import RELAY_RULES
 from services.config_api.resources.resolvers import RESOLVERS
@@ -38,6 +39,7 @@ COLLECTIONS: tuple[Collection, ...] = (
     LOCAL_DOMAINS,
     ACCOUNTS,
     ALIASES,
+    RECIPIENTS,
     ACCESS_RULES,
     DKIM_KEYS,
     API_KEYS,

@@ -9,8 +9,10 @@ from pydantic import AfterValidator, Field
 
 from libs.smtp.address import canonical_domain
 from services.config_api.problems import invalid_field
+from services.config_api.resources.aliases import followed
 from services.config_api.resources.description import Body, Collection, Finding, Surroundings, UniqueKey, member, named
-from services.config_api.resources.fields import Domain, Host, Model, Port, fault
+from services.config_api.resources.existing_recipients import existing_recipients, listed_recipients
+from services.config_api.resources.fields import Domain, Host, MailAddress, Model, Port, address_key, fault
 from services.config_api.resources.filters import exact
 from services.config_api.resources.general import of_local_domains, postmasters
 from services.config_api.resources.relay_host_checks import is_this_gateway
@@ -68,6 +70,19 @@ class LocalDomain(Model):
     quarantine_mailbox: Mailbox | None = Field(
         default=None, description="Where mail marked for quarantine goes; null: to mailbox, marked."
     )
+    recipients: Literal["accounts", "list", "any", "verify"] = Field(
+        default="accounts",
+        description="Which addresses exist. accounts: those of accounts and aliases; list: also those of "
+        "/v1/recipients; any: every one; verify: also those that the mailbox server takes, which is asked.",
+    )
+    catch_all: MailAddress | None = Field(
+        default=None, description="Takes the mail for every address that does not exist; null: it is refused."
+    )
+    recipient_delimiter: Literal["+", "-", "_", "."] | None = Field(
+        default=None,
+        description="With +, mail for user+tag@ goes to user@ where that exists and user+tag@ does not; the tag stays "
+        "in the address. null: addresses have no tags.",
+    )
 
 
 async def _forbidden_maildirs(body: Body, surroundings: Surroundings) -> Sequence[str]:
@@ -88,6 +103,8 @@ async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
     ]
     if body["mailbox"] is None:
         findings.append(Finding("/mailbox", "no_mailbox", "Without a mailbox the domain's mail is held."))
+    findings += await existing_recipients(body["name"], body["recipients"], surroundings)
+    findings += await _catch_all(body, surroundings)
     external = (await surroundings.settings("settings/general"))["external_postmasters"]
     if not external:
         findings += await postmasters([body["name"]], surroundings, "/name")
@@ -98,11 +115,28 @@ async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
     return findings
 
 
+async def _catch_all(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+    if body["catch_all"] is None:
+        return ()
+    if body["recipients"] == "any":
+        return [Finding("/catch_all", "never_acts", "It never gets mail, since every address of the domain exists.")]
+    leads_back, ends = await followed(address_key(body["catch_all"]), "", surroundings)
+    if leads_back or not ends:
+        return [
+            Finding(
+                "/catch_all", "no_account", "It ends at no address that exists: mail for unknown addresses is refused."
+            )
+        ]
+    return ()
+
+
 async def refuse(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
     """Raises Problem 422 when a mailbox server is a listener of this gateway, or a new maildir lies in a bad place.
 
     A path that is stored already is warned of: its domain can still be changed.
     """
+    if body["recipients"] == "verify":
+        _refuse_unverifiable(body)
     stored = await surroundings.present("local-domains")
     for name in await _forbidden_maildirs(body, surroundings):
         if member(stored, (name, "path")) != body[name]["path"]:
@@ -116,6 +150,18 @@ async def refuse(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
                 f"/{name}/host", "loop", "The mailbox server is this gateway: mail would go in a circle."
             )
     return ()
+
+
+def _refuse_unverifiable(body: Body) -> None:
+    """Raises Problem 422 where no mailbox server could be asked, or where its answer would not count."""
+    if body["mailbox"] is None or body["mailbox"]["kind"] == "maildir":
+        raise invalid_field(
+            "/recipients", "nobody_to_ask", "verify needs a mailbox server: the mailbox must be of kind smtp or lmtp."
+        )
+    if body["catch_all"] is not None:
+        raise invalid_field(
+            "/catch_all", "verified_domain", "With verify the mailbox server says which addresses exist: set it there."
+        )
 
 
 async def references(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
@@ -139,6 +185,7 @@ async def references(body: Body, surroundings: Surroundings) -> Sequence[Finding
         *named("domain_of_alias", "The alias {} is at this domain, or leads there.", aliases),
         *named("domain_of_dkim_key", "The DKIM key {} signs for this domain.", keys),
         *named("domain_of_postmaster", "The external postmaster {} is at this domain.", postmasters),
+        *await listed_recipients(body["name"], surroundings),
     ]
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from typing import Annotated, Self
+from typing import Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field
 
 from libs.smtp.address import canonical_domain
 from services.config_api.resources.description import (
@@ -18,7 +18,8 @@ from services.config_api.resources.description import (
     UniqueKey,
     member,
 )
-from services.config_api.resources.fields import Domain, Label, MailAddress, Model, fault, unique
+from services.config_api.resources.existing_recipients import existing_recipients, listed_recipients
+from services.config_api.resources.fields import Domain, Label, Model
 from services.config_api.resources.filters import boolean, exact
 
 
@@ -27,19 +28,12 @@ class RelayDomain(Model):
 
     name: Label = ""
     domain: Domain
-    recipients: Annotated[list[MailAddress], Field(max_length=100_000), AfterValidator(unique)] = Field(
-        default=[],
-        description="Addresses of the domain that exist; empty: any.",
-        examples=[["user@example.com"]],
+    recipients: Literal["any", "list", "verify"] = Field(
+        default="any",
+        description="Which addresses exist. any: every one; list: those of /v1/recipients; verify: those that the "
+        "domain's server takes, which is asked.",
     )
     enabled: bool = Field(default=True, description="false: as if it were not there.")
-
-    @model_validator(mode="after")
-    def _own_recipients(self) -> Self:
-        for number, recipient in enumerate(self.recipients):
-            if not recipient.endswith(f"@{self.domain}"):
-                raise fault("recipient_of_other_domain", "must be an address of the domain", "recipients", number)
-        return self
 
 
 _BEYOND_EVERY_PREFERENCE = 65536
@@ -47,14 +41,7 @@ _BEYOND_EVERY_PREFERENCE = 65536
 
 async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
     findings = list(await _hosts(body["domain"], surroundings))
-    if not body["recipients"]:
-        findings.append(
-            Finding(
-                "/recipients",
-                "any_recipient",
-                "Mail for addresses that do not exist is taken too, and its report goes to whom it names as sender.",
-            )
-        )
+    findings += await existing_recipients(body["domain"], body["recipients"], surroundings)
     return findings
 
 
@@ -105,6 +92,11 @@ def _is_here(address: str, surroundings: Surroundings) -> bool:
     return address in surroundings.own_addresses or ipaddress.ip_address(address).is_loopback
 
 
+async def references(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+    """Listed recipients of the domain."""
+    return await listed_recipients(body["domain"], surroundings)
+
+
 RELAY_DOMAINS = Collection(
     kind="relay-domains",
     noun="RelayDomain",
@@ -113,6 +105,7 @@ RELAY_DOMAINS = Collection(
     tag="relay control",
     model=RelayDomain,
     check=check,
+    references=references,
     unique=lambda body: [UniqueKey("domain", body["domain"], "/domain")],
     filters={
         "domain": exact("domain", "The domain.", canonical_domain),

@@ -134,8 +134,29 @@ def _trusted_network(document_id: str, body: Body, _: Sealer) -> Pieces:
     return Pieces(policy=pb.PolicySnapshot(trusted_networks=[network]).SerializeToString())
 
 
+_EXISTING_RECIPIENTS = {
+    "accounts": pb.EXISTING_RECIPIENTS_ACCOUNTS,
+    "list": pb.EXISTING_RECIPIENTS_LIST,
+    "any": pb.EXISTING_RECIPIENTS_ANY,
+    "verify": pb.EXISTING_RECIPIENTS_VERIFY,
+}
+
+
+def recipient_bucket(number: int, keys: bytes) -> Pieces:
+    """One bucket of the listed recipients; without octets there is nothing in it."""
+    if not keys:
+        return NOTHING
+    of_bucket = [pb.RecipientBucket(number=number, keys=keys)]
+    return Pieces(
+        pb.PolicySnapshot(recipients=of_bucket).SerializeToString(),
+        pb.RelaySnapshot(recipients=of_bucket).SerializeToString(),
+    )
+
+
 def _relay_domain(document_id: str, body: Body, _: Sealer) -> Pieces:
-    domain = pb.RelayDomain(id=document_id, domain=body["domain"], recipients=body["recipients"])
+    domain = pb.RelayDomain(
+        id=document_id, domain=body["domain"], existing_recipients=_EXISTING_RECIPIENTS[body["recipients"]]
+    )
     return Pieces(
         pb.PolicySnapshot(relay_domains=[domain]).SerializeToString(),
         pb.RelaySnapshot(relay_domains=[domain]).SerializeToString(),
@@ -150,7 +171,13 @@ def _mailbox(body: Body) -> pb.Mailbox:
 
 
 def _local_domain(document_id: str, body: Body, _: Sealer) -> Pieces:
-    domain = pb.LocalDomain(id=document_id, domain=body["name"])
+    domain = pb.LocalDomain(
+        id=document_id,
+        domain=body["name"],
+        existing_recipients=_EXISTING_RECIPIENTS[body["recipients"]],
+        catch_all=body["catch_all"] or "",
+        recipient_delimiter=body["recipient_delimiter"] or "",
+    )
     for name in ("mailbox", "quarantine_mailbox"):
         if body[name] is not None:
             getattr(domain, name).CopyFrom(_mailbox(body[name]))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.runtime.metrics import fingerprint
 from services.config_api.metrics import SNAPSHOT_DIGEST
@@ -17,6 +18,7 @@ from services.config_api.resources.description import Body
 from services.config_api.secrets.sealing import Sealer
 from services.config_api.snapshot import encoding
 from services.config_api.snapshot.pages import Pages
+from services.config_api.storage import recipients
 from services.config_api.storage.diff import load
 from services.config_api.storage.documents import Store, every
 from services.config_api.storage.tables import changes, head
@@ -74,6 +76,7 @@ class Replica:
                 number += 1
                 if number % _TURN == 0:
                     await asyncio.sleep(0)
+            await self._take_buckets(connection, None)
         self.revision = revision
 
     async def behind(self) -> bool:
@@ -94,12 +97,15 @@ class Replica:
             async with connection.stream(query, execution_options={"yield_per": _TURN}) as rows:
                 async for batch in rows.partitions(_TURN):
                     for kind, document_id, after in batch:
-                        if kind not in RESOURCES:
+                        if kind not in RESOURCES or kind == recipients.KIND:
                             continue
                         stored = load(after)
                         body = None if stored is None else complete(RESOURCES[kind], stored)
                         self._take(kind, document_id, body)
                     await asyncio.sleep(0)
+            numbers = await recipients.changed_buckets(connection, self.revision, newest)
+            if numbers:
+                await self._take_buckets(connection, numbers)
         self.revision = newest
         return True
 
@@ -128,6 +134,26 @@ class Replica:
         self._ends.pop(place, None)
         if made.policy and kind == "access-rules" and body is not None and body["expires_at"] is not None:
             self._ends[place] = datetime.fromisoformat(body["expires_at"])
+
+    async def _take_buckets(self, connection: AsyncConnection, numbers: frozenset[int] | None) -> None:
+        """Reads these buckets of the recipients, or all."""
+        empty = set(numbers or ())
+        taken = 0
+        async for number, keys in recipients.buckets(connection, numbers):
+            self._take_bucket(number, keys)
+            empty.discard(number)
+            taken += 1
+            if taken % _TURN == 0:
+                await asyncio.sleep(0)
+        for number in empty:
+            self._take_bucket(number, b"")
+
+    def _take_bucket(self, number: int, keys: bytes) -> None:
+        # Behind all other objects, so that they are in order at the start.
+        place = f"recipients{number:05}"
+        made = encoding.recipient_bucket(number, keys)
+        self._of_policy.put(place, made.policy)
+        self._of_relay.put(place, made.relay)
 
     def _take_key(self, key_id: str, body: Body | None) -> None:
         for prefix in self._key_prefixes.pop(key_id, ()):

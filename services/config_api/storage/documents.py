@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.config_api.resources.catalogue import RESOURCES
 from services.config_api.resources.defaults import complete
 from services.config_api.resources.description import Body
+from services.config_api.storage import recipients
 from services.config_api.storage.database import Database
 from services.config_api.storage.diff import load
 from services.config_api.storage.idempotency import Repeat
@@ -59,6 +60,9 @@ class Store:
 
     async def page(self, kind: str, filters: Mapping[str, str], after: str | None, limit: int) -> Sequence[Document]:
         """Up to `limit` documents in order of id (that of creation), after the id given (C152)."""
+        if kind == recipients.KIND:
+            async with self.database.reading() as connection:
+                return list(map(_recipient, await recipients.page(connection, filters, after, limit)))
         query = select(documents).where(documents.c.kind == kind)
         by = documents.c.id
         for number, (field, value) in enumerate(filters.items()):
@@ -136,19 +140,26 @@ class Store:
 
 
 async def find(connection: AsyncConnection, kind: str, document_id: str) -> Document | None:
+    if kind == recipients.KIND:
+        recipient = await recipients.find(connection, document_id)
+        return None if recipient is None else _recipient(recipient)
     query = select(documents).where(documents.c.kind == kind, documents.c.id == document_id)
     row = (await connection.execute(query)).one_or_none()
     return None if row is None else document(row)
 
 
 async def every(connection: AsyncConnection, kinds: Sequence[str]) -> AsyncIterator[Document]:
-    """All documents of the kinds, by kind and id, streamed."""
+    """All documents of the kinds, by kind and id, streamed. Recipients are none."""
     query = select(documents).where(documents.c.kind.in_(kinds)).order_by(documents.c.kind, documents.c.id)
     async with connection.stream(query, execution_options={"yield_per": _STREAM_ROWS}) as rows:
         # By batches: one row at a time would cost a switch to the driver each.
         async for batch in rows.partitions(_STREAM_ROWS):
             for row in batch:
                 yield document(row)
+
+
+def _recipient(row: Row[Any]) -> Document:
+    return Document(recipients.KIND, row.id, {"address": row.address}, row.version, row.created_at, row.updated_at)
 
 
 def document(row: Row[Any]) -> Document:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.config_api.problems import FieldError, conflict, stale
 from services.config_api.resources.defaults import complete
 from services.config_api.resources.description import Body, Collection, Resource
+from services.config_api.storage import recipients
 from services.config_api.storage.diff import dump
 from services.config_api.storage.idempotency import Kept
 from services.config_api.storage.identifiers import Identifiers, now_us
@@ -86,6 +87,14 @@ class Revision:
         if not writes:
             return
         self._changed = True
+        listed = [write for write in writes if write.resource.kind == recipients.KIND]
+        if listed:
+            await recipients.apply(self.connection, self.number, self.at, [_recipient_write(write) for write in listed])
+            writes = [write for write in writes if write.resource.kind != recipients.KIND]
+        if writes:
+            await self._apply_documents(writes)
+
+    async def _apply_documents(self, writes: Sequence[Write]) -> None:
         for write in writes:
             if write.expected is not None:
                 await self._conditionally(write)
@@ -252,6 +261,11 @@ def audit_row(
         "revision": revision,
         "request_id": actor.request_id,
     }
+
+
+def _recipient_write(write: Write) -> recipients.RecipientWrite:
+    address = None if write.after is None else write.after["address"]
+    return recipients.RecipientWrite(write.id, address, write.before is None, write.expected, write.place)
 
 
 def _key(write: Write) -> dict[str, str]:

@@ -51,6 +51,33 @@ terms = Table(
     Index("terms_by_document", "kind", "document_id"),
 )
 
+# The addresses that exist in domains whose recipients are listed. There may be a million.
+recipients = Table(
+    "recipients",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    # The address without regard to case, by which it is unique.
+    Column("key", String(1024), nullable=False),
+    Column("domain", String(255), nullable=False),
+    # Of the snapshot (libs/smtp/address_set.py).
+    Column("bucket", Integer, nullable=False),
+    Column("address", String(1024), nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Index("recipients_by_key", "key", unique=True),
+    Index("recipients_by_domain", "domain", "id"),
+    Index("recipients_by_bucket", "bucket", "key"),
+)
+
+# Which buckets of the recipients a revision changed: their numbers, 16 bits each.
+recipient_changes = Table(
+    "recipient_changes",
+    metadata,
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
+    Column("buckets", LargeBinary, nullable=False),
+)
+
 revisions = Table(
     "revisions",
     metadata,

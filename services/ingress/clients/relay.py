@@ -6,10 +6,14 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from hashlib import blake2b
 
+import grpc
 import structlog
+from posthouse.policy.v1 import policy_pb2
 from posthouse.relay.v1 import relay_pb2, relay_pb2_grpc
 
+from libs.runtime import rpc
 from libs.runtime.security import Security
 from libs.smtp.reply import STORAGE, TRY_AGAIN
 from services.ingress import spans
@@ -25,6 +29,8 @@ log = structlog.get_logger(__name__)
 
 _GRACE_SECONDS = 1.0
 _SWEEP_SECONDS = 0.25
+# relay asks the mailbox server for 25 s at most, after waiting for its turn.
+_VERIFICATION_SECONDS = 60.0
 # A replica that has sent nothing for so long after a submission is probed by a health check.
 _SILENCE_SECONDS = 3.0
 # A submission whose stream broke so often is not sent again: it may be what ends the replicas.
@@ -129,6 +135,23 @@ class RelayClient:
         if ack.result == relay_pb2.SubmitAck.RESULT_INVALID:
             raise HandoverError(TRY_AGAIN, f"relay calls the submission invalid: {ack.reason}")
         raise HandoverError(TRY_AGAIN, f"not stored: {ack.reason}")
+
+    async def verify(self, recipient: bytes, client_address: str) -> int:
+        """What relay finds of a recipient, as a number of policy.v1.RecipientVerification. Never raises.
+
+        One address is always asked about at the same replica, which then asks the mailbox server once.
+        """
+        lanes = sorted(self._usable, key=lambda lane: _weight(lane.stream.target, recipient))
+        channel = lanes[-1].stream.channel if lanes else None
+        if channel is None:
+            return policy_pb2.RECIPIENT_VERIFICATION_NO_ANSWER
+        request = relay_pb2.VerifyRecipientRequest(recipient=recipient, client_address=client_address)
+        try:
+            response = await relay_pb2_grpc.RelayStub(channel).VerifyRecipient(request, timeout=_VERIFICATION_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            log.warning("recipient_not_verified", reason=rpc.caught(error))
+            return policy_pb2.RECIPIENT_VERIFICATION_NO_ANSWER
+        return response.verification or policy_pb2.RECIPIENT_VERIFICATION_NO_ANSWER
 
     def report(self, refusal: Refusal) -> None:
         """Records without waiting; dropped and counted under load."""
@@ -340,6 +363,11 @@ class _Lane(Replica):
         self._in_pieces.clear()
         self._abandoned.clear()
         self._client.changed(lost=self)
+
+
+def _weight(target: str, recipient: bytes) -> bytes:
+    """The replica with the largest one is asked about the recipient (rendezvous hashing)."""
+    return blake2b(recipient.lower(), key=blake2b(target.encode()).digest(), digest_size=8).digest()
 
 
 def _load(lane: _Lane) -> int:

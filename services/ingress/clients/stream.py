@@ -62,7 +62,7 @@ class FrameStream:
         peer: Peer,
     ) -> None:
         self._name = name
-        self._target = target
+        self.target = target
         self._security = security
         self._method = method
         self._peer = peer
@@ -77,6 +77,11 @@ class FrameStream:
         # The replica is no target any more.
         self.retired = False
         self._was_open = False
+
+    @property
+    def channel(self) -> grpc.aio.Channel | None:
+        """The connection to the replica; None while there is none."""
+        return self._channel
 
     def wake(self) -> None:
         """There is something to write."""
@@ -114,17 +119,17 @@ class FrameStream:
         reported = ""
         while not self.retired:
             try:
-                channel = rpc.channel(self._target, self._security, self._name)
+                channel = rpc.channel(self.target, self._security, self._name)
             except StartupError as error:
                 reason = str(error)
             else:
                 async with channel:
                     reason = await self._serve(channel)
             if reason != reported and self._was_open:
-                log.warning("stream_broken", service=self._name, target=self._target, reason=reason)
+                log.warning("stream_broken", service=self._name, target=self.target, reason=reason)
             elif reason != reported:
                 # Services start in any order.
-                log.info("replica_not_reached", service=self._name, target=self._target, reason=reason)
+                log.info("replica_not_reached", service=self._name, target=self.target, reason=reason)
             reported = reason
             await asyncio.sleep(_PAUSE_SECONDS)
 
@@ -146,7 +151,7 @@ class FrameStream:
         self._wake.set()
         self._turn.set()
         self._was_open = True
-        log.info("stream_open", service=self._name, target=self._target)
+        log.info("stream_open", service=self._name, target=self.target)
         follower = asyncio.create_task(self._follow(health))
         try:
             return await self._read(self._call)
@@ -223,7 +228,7 @@ class FrameStream:
             await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=_PROBE_SECONDS)
         except grpc.aio.AioRpcError as error:
             if error.code() != grpc.StatusCode.UNIMPLEMENTED:
-                log.warning("replica_unresponsive", service=self._name, target=self._target)
+                log.warning("replica_unresponsive", service=self._name, target=self.target)
                 call.cancel()
 
 

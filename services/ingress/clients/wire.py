@@ -111,6 +111,8 @@ def _describe(message: policy_pb2.Transaction, facts: Transaction, recipient: by
     message.sender = facts.sender
     message.recipient = recipient
     message.recipients_asked = facts.recipients_asked
+    if facts.recipient_verification:
+        message.recipient_verification = facts.recipient_verification  # type: ignore[assignment]
     if parameters is not NO_MAIL_PARAMETERS:
         message.declared_size = parameters.size
         message.body = _BODY[parameters.body]
@@ -209,6 +211,7 @@ def _verdict(serialised: bytes) -> Verdict:
         account_proof=message.account_proof,
         login_lapsed=message.login_lapsed,
         refuses_message=message.refuses_message,
+        verify_recipient=message.verify_recipient,
         results=tuple(_result(each) for each in message.results),
         quarantine=message.quarantine,
     )

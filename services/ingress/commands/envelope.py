@@ -20,7 +20,7 @@ from services.ingress import spans
 from services.ingress.commands import greeting
 from services.ingress.dialogue import Dialogue
 from services.ingress.session import Discard, Recipient, Stage, Transaction
-from services.ingress.verdict import Action
+from services.ingress.verdict import Action, Verdict
 
 # Recipients of a discarded message that are recorded; more are answered in the same way, and take no memory.
 _DISCARDED_RECORDED = 1_000
@@ -99,6 +99,17 @@ async def _mail_permitted(dialogue: Dialogue, transaction: Transaction) -> bool:
     return True
 
 
+async def _verified(dialogue: Dialogue, transaction: Transaction, address: bytes) -> Verdict:
+    """policy's verdict once it knows what the mailbox server says of the recipient."""
+    dialogue.connection.flush()
+    client = dialogue.session.peer.client_address
+    transaction.recipient_verification = await dialogue.services.relay.verify(address, client)
+    try:
+        return await dialogue.decide(Stage.RCPT, recipient=address)
+    finally:
+        transaction.recipient_verification = 0
+
+
 async def rcpt(dialogue: Dialogue, argument: bytes) -> None:
     transaction = dialogue.transaction
     if transaction is None or dialogue.chunks is not None:
@@ -130,6 +141,8 @@ async def rcpt(dialogue: Dialogue, argument: bytes) -> None:
     discard = transaction.discard
     if discard is None:
         verdict = await dialogue.decide(Stage.RCPT, recipient=address)
+        if verdict.verify_recipient:
+            verdict = await _verified(dialogue, transaction, address)
         transaction.recipients_asked += 1
         if verdict.action is Action.REJECT and verdict.reply is not None:
             if verdict.refuses_message:

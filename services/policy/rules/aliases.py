@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from services.policy.rules.model import Snapshot
 from services.policy.rules.party import Party
-from services.policy.rules.recipients import is_postmaster, is_unknown
+from services.policy.rules.recipients import base_key, catch_all, has_mailbox, is_postmaster, is_unknown
 
 # Aliases within aliases, as in relay.
 MAX_DEPTH = 20
@@ -30,17 +30,24 @@ class AliasWalk:
 
     def visit(self, address: Party, path: tuple[str, ...] = ()) -> None:
         """`path`: the aliases on the way to `address`."""
-        key = address.key
+        key = base_key(address, self.snapshot)
         owner = self.snapshot.owners.get(key)
         targets = self.snapshot.aliases.get(key)
         if is_postmaster(address, self.snapshot):
             self.ends_well = True
-        if targets is None:
-            self._end(owner, takes_mail=not is_unknown(address, self.snapshot))
-        elif key in path:
-            # An alias that names itself keeps a copy where there is an account to keep it.
-            self._end(owner, takes_mail=bool(owner))
+        taker = catch_all(address, self.snapshot) if targets is None else None
+        if key in path:
+            # An alias that names itself keeps a copy where there is a mailbox to keep it.
+            self._end(owner, takes_mail=has_mailbox(key, address.domain, self.snapshot))
             self.leads_back = True
+        elif taker is not None:
+            # The catch-all has the mail, but its account does not own all addresses that nobody has.
+            walk = AliasWalk(self.snapshot)
+            walk.visit(taker, (*path, key))
+            self.ends_well = self.ends_well or walk.ends_well
+            self.leads_back = self.leads_back or walk.leads_back
+        elif targets is None:
+            self._end(owner, takes_mail=not is_unknown(address, self.snapshot))
         elif len(path) >= MAX_DEPTH:
             self.leads_back = True
         elif not targets or len(self._visited) >= _MAX_ALIASES:

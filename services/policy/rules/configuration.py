@@ -53,6 +53,15 @@ class AccessRule:
     expires_at: float = float("inf")
 
 
+class ExistingRecipients(IntEnum):
+    """Which recipients of a domain of ours exist. The numbers are those of the contract."""
+
+    ACCOUNTS = 1
+    LIST = 2
+    ANY = 3
+    VERIFY = 4
+
+
 @value(frozen=True, slots=True)
 class SmtpAuth:
     enabled: bool = False

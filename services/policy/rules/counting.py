@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from services.policy.rules import exemptions
 from services.policy.rules.access import discarded_by
-from services.policy.rules.model import Counts, Facts, Snapshot, Stage
+from services.policy.rules.model import Counts, Facts, Snapshot, Stage, Verification
 
 
 class Counter(StrEnum):
@@ -139,7 +139,8 @@ def _at_rcpt(facts: Facts, snapshot: Snapshot) -> Sequence[Operation]:
         return ()
     client = facts.client.key
     recipient = facts.recipient
-    if not recipient.is_unknown or exemptions.logged_in(facts, snapshot) or discarded_by(facts, snapshot):
+    is_unknown = recipient.is_unknown or (recipient.is_verified and facts.verification == Verification.NONE)
+    if not is_unknown or exemptions.logged_in(facts, snapshot) or discarded_by(facts, snapshot):
         return _blocked(client)
     return (
         *_blocked(client),

@@ -1,8 +1,8 @@
 """The rules in their order, and how they are tried. Pure.
 
 The order within RCPT: what is discarded, what the client may never do, what lists say, who may send where, whether
-the recipient exists, what costs nothing to know, and last what costs a look-up. So a recipient that is refused anyway
-waits for no look-up.
+the recipient exists, what costs nothing to know, and last what costs a look-up or a question to the mailbox server. So
+a recipient that is refused anyway waits for neither.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ RULES: tuple[Rule, ...] = (
     sender.UNKNOWN_DOMAIN,
     content.DNSBL,
     content.SPF,
+    recipients.VERIFICATION,
     # END_OF_DATA
     protocol.SIZE,
     protocol.HOPS,
@@ -291,5 +292,6 @@ def _decide(verdict: Verdict, reason_id: str, objection: Objection) -> None:
     verdict.reply = objection.reply
     verdict.close = objection.close
     verdict.refuses_message = objection.refuses_message
+    verdict.verify_recipient = objection.verify_recipient
     verdict.reason_id = reason_id
     verdict.rule_id = objection.rule_id

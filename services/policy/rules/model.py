@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta, tzinfo
 from enum import Enum, IntEnum, StrEnum
 
+from libs.smtp.address_set import AddressSet
 from libs.smtp.reply import Reply
 from libs.smtp.value import value
 from services.policy.rules.access_tables import AccessTables
@@ -21,6 +22,7 @@ from services.policy.rules.configuration import (
     AdvancedSecurity,
     ConnectionPolicy,
     ContentChecks,
+    ExistingRecipients,
     Mode,
     Profile,
     SenderPolicy,
@@ -69,6 +71,19 @@ class CheckResult(IntEnum):
     PERMERROR = 8
 
 
+class Verification(IntEnum):
+    """What the mailbox server said of the recipient; the numbers but the last are those of the contract."""
+
+    NOT_ASKED_YET = 0
+    EXISTS = 1
+    NONE = 2
+    NO_ANSWER = 3
+    # The client has named too many new recipients in this minute.
+    TOO_MANY = 4
+    # Explain asks nobody.
+    NEVER_ASKED = 100
+
+
 class ScanOutcome(IntEnum):
     NOT_SCANNED = 0
     CLEAN = 1
@@ -77,6 +92,15 @@ class ScanOutcome(IntEnum):
 
 
 # Configuration
+
+
+@value(frozen=True, slots=True)
+class LocalDomain:
+    recipients: ExistingRecipients = ExistingRecipients.ACCOUNTS
+    # Takes the mail for addresses that do not exist, with its key alone.
+    catch_all: Party | None = None
+    # What stands between user and tag; empty: addresses have no tags.
+    delimiter: str = ""
 
 
 @value(frozen=True, slots=True)
@@ -94,9 +118,10 @@ class Snapshot:
     # What an address alone tells of a client.
     clients: ClientTable
     access: AccessTables
-    # Domain to recipients (`Party.key`), None = any.
-    relay_domains: Mapping[str, frozenset[str] | None]
-    local_domains: frozenset[str]
+    relay_domains: Mapping[str, ExistingRecipients]
+    local_domains: Mapping[str, LocalDomain]
+    # The recipients of domains whose recipients are listed (`Party.key` in UTF-8).
+    listed_recipients: AddressSet
     # By login as configured.
     accounts: Mapping[str, Account]
     # By what a client may log in as: logins and addresses without case (`login_key`).
@@ -190,6 +215,8 @@ class Facts:
     # Those answered with 250 so far; who they are, at END_OF_DATA.
     recipient_count: int = 0
     recipients: tuple[Party, ...] = ()
+    # At RCPT: what is known of the recipient, where its domain's recipients are verified.
+    verification: int = Verification.NOT_ASKED_YET
     # At RCPT, this recipient; at END_OF_DATA, every recipient that was not discarded.
     for_postmaster: bool = False
     content: Content = NO_CONTENT
@@ -221,6 +248,8 @@ class Objection:
     quarantine: bool = False
     # At RCPT: not just this recipient is refused, but the whole message.
     refuses_message: bool = False
+    # At RCPT: nothing is decided yet, the mailbox server has to be asked for the recipient.
+    verify_recipient: bool = False
     # One sentence for Explain.
     explanation: str = ""
 
@@ -264,6 +293,8 @@ class Verdict:
     account_proof: bytes = b""
     # At RCPT: the whole message is refused.
     refuses_message: bool = False
+    # At RCPT: nothing is decided yet, the mailbox server has to be asked for the recipient.
+    verify_recipient: bool = False
     # Access rules that matched.
     hits: tuple[str, ...] = ()
     # One of a rulebook's, that is met again and again.
@@ -282,6 +313,8 @@ class Exemption(StrEnum):
     MAIL_PORT = "mail_port"
     NOT_LOGGED_IN = "not_logged_in"
     POSTMASTER = "postmaster"
+    # Explain asks no mailbox server.
+    NOT_ASKED = "not_asked"
 
 
 class Check(Enum):

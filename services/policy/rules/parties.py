@@ -7,11 +7,13 @@ has proved (C69).
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 
 from libs.smtp.address import Address, from_wire, is_fqdn
 from services.policy.rules import recipients
 from services.policy.rules.aliases import AliasWalk
+from services.policy.rules.configuration import AccessRule
 from services.policy.rules.lookup import Lookup, Question
 from services.policy.rules.model import Snapshot
 from services.policy.rules.party import NOBODY, Party
@@ -38,6 +40,11 @@ def party(wire: bytes, snapshot: Snapshot) -> Party:
     return found
 
 
+def _on_address(table: Mapping[str, tuple[AccessRule, ...]], key: str, base: str) -> tuple[AccessRule, ...]:
+    """The rules on an address, and those on the address of which it is a tagged form."""
+    return table.get(key, ()) if key == base else table.get(key, ()) + table.get(base, ())
+
+
 def _under(snapshot: Snapshot, bare: Party) -> Party:
     tables, domain, key = snapshot.access, bare.domain, bare.key
     is_ours = domain in snapshot.local_domains or domain in snapshot.relay_domains
@@ -45,9 +52,11 @@ def _under(snapshot: Snapshot, bare: Party) -> Party:
     is_foreign = bool(domain) and not domain.startswith("[") and not is_ours and domain != snapshot.profile.hostname
     walk = AliasWalk(snapshot)
     walk.visit(bare)
-    owner = snapshot.owners.get(key)
+    base = recipients.base_key(bare, snapshot)
+    owner = snapshot.owners.get(base)
     is_postmaster = recipients.is_postmaster(bare, snapshot)
-    is_dead_alias = key in snapshot.aliases and not walk.ends_well and not is_postmaster
+    leads_on = base in snapshot.aliases or recipients.catch_all(bare, snapshot) is not None
+    is_dead_alias = leads_on and not walk.ends_well and not is_postmaster
     return replace(
         bare,
         is_ours=is_ours,
@@ -56,12 +65,13 @@ def _under(snapshot: Snapshot, bare: Party) -> Party:
         ends_nowhere=is_dead_alias and not walk.leads_back,
         leads_back=is_dead_alias and walk.leads_back,
         is_account=recipients.is_account(bare, snapshot),
+        is_verified=recipients.is_verified(bare, snapshot),
         is_routed=recipients.is_routed(bare, snapshot),
         owners=frozenset(walk.owners if owner is None else {*walk.owners, owner}),
         is_short=bool(domain) and not domain.startswith("[") and not is_fqdn(domain),
         # The null sender has no domain, and no rule is on it.
-        as_sender=tables.senders.get(key, ()) + tables.of_domain(domain) if domain else (),
-        as_recipient=tables.recipients.get(key, ()) if domain else (),
+        as_sender=_on_address(tables.senders, key, base) + tables.of_domain(domain) if domain else (),
+        as_recipient=_on_address(tables.recipients, key, base) if domain else (),
         domain_questions=(Question(Lookup.SENDER_DOMAIN, domain),) if is_foreign else (),
         quoted=json.dumps(bare.wire.decode("utf-8", "replace")),
     )

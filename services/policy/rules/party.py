@@ -31,6 +31,8 @@ class Party:
     leads_back: bool = False
     # An account here, an alias or postmaster.
     is_account: bool = False
+    # The mailbox server says whether the address exists.
+    is_verified: bool = False
     # The local part names a further destination, at a relay domain that does not list the address.
     is_routed: bool = False
     # Ids of the accounts that own the address; DISABLED stands for any account that is disabled.

@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
-from libs.smtp.reply import ALIAS_LOOP, NO_SUCH_USER, RECIPIENT_OVER_MESSAGE_LIMIT, TOO_MANY_RECIPIENTS
-from services.policy.rules.configuration import Mode
-from services.policy.rules.model import Facts, Objection, Rule, Snapshot, Stage, always, when
+from libs.smtp.reply import (
+    ALIAS_LOOP,
+    NO_SUCH_USER,
+    RECIPIENT_NOT_VERIFIED,
+    RECIPIENT_OVER_MESSAGE_LIMIT,
+    TOO_MANY_NEW_RECIPIENTS,
+    TOO_MANY_RECIPIENTS,
+)
+from libs.smtp.tagged import untagged
+from services.policy.rules.configuration import ExistingRecipients, Mode
+from services.policy.rules.model import (
+    Exemption,
+    Facts,
+    Objection,
+    Rule,
+    Snapshot,
+    Stage,
+    Verification,
+    always,
+    when,
+)
 from services.policy.rules.party import DISABLED, Party
 
 _UNKNOWN = Objection(NO_SUCH_USER, explanation="No account, alias or listed recipient has this address.")
@@ -19,6 +37,7 @@ _MESSAGE_REFUSED = Objection(
 # Postmasters must be reachable (RFC 5321 4.5.1), so the limit holds for them a little later. It does hold: the case of
 # the local part and the domain can be varied.
 _POSTMASTERS_OVER_LIMIT = 10
+_ACCOUNTS, _LIST, _VERIFY = ExistingRecipients.ACCOUNTS, ExistingRecipients.LIST, ExistingRecipients.VERIFY
 # What names a further destination in a local part: percent hack, bang path, and a quoted @.
 _ROUTING = frozenset("%!@")
 
@@ -35,21 +54,77 @@ def is_postmaster(recipient: Party, snapshot: Snapshot) -> bool:
     return recipient.local == "mailer-daemon" and is_here
 
 
-def is_unknown(recipient: Party, snapshot: Snapshot) -> bool:
-    """Whether the domain is ours, and the address is neither an account's, nor an alias, nor listed."""
-    key = recipient.key
-    if key in snapshot.aliases or is_postmaster(recipient, snapshot):
+def is_named(key: str, domain: str, snapshot: Snapshot) -> bool:
+    """Whether an address is an alias, an enabled account's, or listed where its domain's recipients are."""
+    if key in snapshot.aliases:
+        return True
+    local = snapshot.local_domains.get(domain)
+    if local is not None and snapshot.owners.get(key, DISABLED) != DISABLED:
+        return True
+    recipients = snapshot.relay_domains.get(domain) if local is None else local.recipients
+    return recipients is _LIST and key.encode() in snapshot.listed_recipients
+
+
+def has_mailbox(key: str, domain: str, snapshot: Snapshot) -> bool:
+    """Whether a local domain's mailbox takes mail for an address, as far as this configuration tells."""
+    local = snapshot.local_domains.get(domain)
+    if local is None:
         return False
-    if recipient.domain in snapshot.local_domains:
-        return snapshot.owners.get(key, DISABLED) == DISABLED
-    listed = snapshot.relay_domains.get(recipient.domain)
-    return listed is not None and key not in listed
+    if local.recipients not in (_ACCOUNTS, _LIST) or snapshot.owners.get(key, DISABLED) != DISABLED:
+        return True
+    return local.recipients is _LIST and key.encode() in snapshot.listed_recipients
+
+
+def base_key(recipient: Party, snapshot: Snapshot) -> str:
+    """The address that this one is a tagged form of; its own key where it is none, or is itself named."""
+    local = snapshot.local_domains.get(recipient.domain)
+    if local is not None and local.delimiter and not is_named(recipient.key, recipient.domain, snapshot):
+        for key in untagged(recipient.key, local.delimiter):
+            if is_named(key, recipient.domain, snapshot) or key in snapshot.owners:
+                return key
+    return recipient.key
+
+
+def is_unknown(recipient: Party, snapshot: Snapshot) -> bool:
+    """Whether the domain is ours and nothing takes mail for the address, as far as this configuration tells.
+
+    Where recipients are verified the mailbox server knows more.
+    """
+    if is_named(base_key(recipient, snapshot), recipient.domain, snapshot) or is_postmaster(recipient, snapshot):
+        return False
+    local = snapshot.local_domains.get(recipient.domain)
+    if local is None:
+        return snapshot.relay_domains.get(recipient.domain) is _LIST
+    return local.recipients in (_ACCOUNTS, _LIST) and catch_all(recipient, snapshot) is None
+
+
+def is_verified(recipient: Party, snapshot: Snapshot) -> bool:
+    """Whether the mailbox server is to be asked for the address."""
+    domain = recipient.domain
+    local = snapshot.local_domains.get(domain)
+    recipients = snapshot.relay_domains.get(domain) if local is None else local.recipients
+    if recipients is not _VERIFY or is_postmaster(recipient, snapshot):
+        return False
+    return not is_named(base_key(recipient, snapshot), domain, snapshot)
+
+
+def catch_all(recipient: Party, snapshot: Snapshot) -> Party | None:
+    """Who takes this address's mail because nothing else does."""
+    local = snapshot.local_domains.get(recipient.domain)
+    if local is None or local.catch_all is None or local.recipients not in (_ACCOUNTS, _LIST):
+        return None
+    if recipient.key == local.catch_all.key or is_postmaster(recipient, snapshot):
+        return None
+    is_taken = is_named(base_key(recipient, snapshot), recipient.domain, snapshot)
+    return None if is_taken else local.catch_all
 
 
 def is_account(recipient: Party, snapshot: Snapshot) -> bool:
-    """Whether the recipient is an account here; aliases and postmaster count, relay-domain recipients do not."""
+    """Whether the recipient is an account here; aliases and postmaster count, other recipients do not."""
     if recipient.domain in snapshot.local_domains:
-        return not is_unknown(recipient, snapshot)
+        key = base_key(recipient, snapshot)
+        has_account = key in snapshot.aliases or snapshot.owners.get(key, DISABLED) != DISABLED
+        return has_account or is_postmaster(recipient, snapshot)
     return recipient.domain not in snapshot.relay_domains and is_postmaster(recipient, snapshot)
 
 
@@ -57,7 +132,7 @@ def is_routed(recipient: Party, snapshot: Snapshot) -> bool:
     """Whether a relay domain's server might send the mail on to a destination that the local part names."""
     if recipient.domain not in snapshot.relay_domains or _ROUTING.isdisjoint(recipient.local):
         return False
-    return recipient.key not in (snapshot.relay_domains[recipient.domain] or ())
+    return not is_named(recipient.key, recipient.domain, snapshot)
 
 
 def _unknown(facts: Facts, _snapshot: Snapshot) -> Objection | None:
@@ -73,7 +148,37 @@ def _leads_back(facts: Facts, _snapshot: Snapshot) -> Objection | None:
 
 
 def _any_alias(snapshot: Snapshot) -> Mode:
-    return when(bool(snapshot.aliases))
+    return when(bool(snapshot.aliases) or any(local.catch_all is not None for local in snapshot.local_domains.values()))
+
+
+_BY_VERIFICATION = {
+    Verification.NOT_ASKED_YET: Objection(
+        RECIPIENT_NOT_VERIFIED, verify_recipient=True, explanation="The mailbox server has to be asked."
+    ),
+    Verification.NONE: Objection(NO_SUCH_USER, explanation="The mailbox server takes no mail for this address."),
+    Verification.NO_ANSWER: Objection(
+        RECIPIENT_NOT_VERIFIED, explanation="The mailbox server gave no answer, and the address was not known before."
+    ),
+    Verification.TOO_MANY: Objection(
+        TOO_MANY_NEW_RECIPIENTS, explanation="The client has named too many new addresses in this minute."
+    ),
+}
+
+
+def _unverified(facts: Facts, _snapshot: Snapshot) -> Objection | None:
+    return _BY_VERIFICATION.get(Verification(facts.verification)) if facts.recipient.is_verified else None
+
+
+def _any_verified(snapshot: Snapshot) -> Mode:
+    return when(
+        _VERIFY in snapshot.relay_domains.values()
+        or any(local.recipients is _VERIFY for local in snapshot.local_domains.values())
+    )
+
+
+def _not_asked(facts: Facts, _snapshot: Snapshot) -> str:
+    is_spared = facts.recipient.is_verified and facts.verification == Verification.NEVER_ASKED
+    return Exemption.NOT_ASKED if is_spared else ""
 
 
 def _excess(facts: Facts, snapshot: Snapshot) -> Objection | None:
@@ -86,6 +191,8 @@ def _excess(facts: Facts, snapshot: Snapshot) -> Objection | None:
 UNKNOWN = Rule("unknown_recipient", Stage.RCPT, always, _unknown)
 ALIAS_LEADS_BACK = Rule("alias_leads_back", Stage.RCPT, _any_alias, _leads_back)
 ALIAS_ENDS_NOWHERE = Rule("alias_ends_nowhere", Stage.RCPT, _any_alias, _ends_nowhere)
+# The last rule at RCPT: a recipient that is refused anyway asks no mailbox server.
+VERIFICATION = Rule("recipient_verification", Stage.RCPT, _any_verified, _unverified, exempt=_not_asked)
 EXCESS = Rule(
     "too_many_recipients",
     Stage.RCPT,

@@ -12,7 +12,9 @@ import structlog
 from posthouse.relay.v1 import relay_pb2 as pb
 from posthouse.relay.v1 import relay_pb2_grpc
 
+from libs.smtp.network import counter_key
 from services.relay.api.operator import Operator
+from services.relay.api.recipient_verification import RecipientVerifier, Verification
 from services.relay.api.wire import event_messages, filters, routes, submissions, views
 from services.relay.api.wire.fields import clean, microseconds
 from services.relay.clock import MICROSECONDS, Clock
@@ -39,6 +41,7 @@ SERVICE = pb.DESCRIPTOR.services_by_name["Relay"].full_name
 _OPERATORS = {"config_api"}
 CALLERS = {
     "Submit": {"ingress"},
+    "VerifyRecipient": {"ingress"},
     "ListMessages": _OPERATORS,
     "GetMessage": _OPERATORS,
     "GetMessageContent": _OPERATORS,
@@ -52,6 +55,12 @@ CALLERS = {
     "ReadEvents": _OPERATORS,
 }
 
+_VERIFICATIONS = {
+    Verification.EXISTS: pb.VerifyRecipientResponse.VERIFICATION_EXISTS,
+    Verification.NONE: pb.VerifyRecipientResponse.VERIFICATION_NONE,
+    Verification.NO_ANSWER: pb.VerifyRecipientResponse.VERIFICATION_NO_ANSWER,
+    Verification.TOO_MANY: pb.VerifyRecipientResponse.VERIFICATION_TOO_MANY,
+}
 _PAGE = 100
 _LARGEST_PAGE = 1000
 _CONTENT_OCTETS = 256 * 1024
@@ -88,7 +97,9 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
         configuration: Callable[[], Configuration | None],
         explainer: Explainer,
         wake: Callable[[], None],
+        verifier: RecipientVerifier,
     ) -> None:
+        self._verifier = verifier
         self._intake = intake
         self._storage = storage
         self._database = database
@@ -131,6 +142,17 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
             self._storage.on_change.remove(storage_changed)
             reader.cancel()
             stream.close()
+
+    async def VerifyRecipient(  # noqa: N802
+        self, request: pb.VerifyRecipientRequest, context: _Context
+    ) -> pb.VerifyRecipientResponse:
+        try:
+            client = counter_key(request.client_address)
+        except ValueError:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not an IP address")
+            raise AssertionError("abort raises") from None
+        verification = await self._verifier.verify(request.recipient, client)
+        return pb.VerifyRecipientResponse(verification=_VERIFICATIONS[verification])
 
     async def ListMessages(self, request: pb.ListMessagesRequest, context: _Context) -> pb.ListMessagesResponse:  # noqa: N802
         page = await self._page(reading.queue_page, request, context)

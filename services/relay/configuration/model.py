@@ -12,6 +12,7 @@ from dataclasses import field
 from enum import Enum
 
 from libs.smtp.address import from_wire
+from libs.smtp.address_set import AddressSet
 from libs.smtp.value import value
 
 
@@ -40,6 +41,15 @@ class Mailbox:
     path: str = ""
 
 
+class ExistingRecipients(Enum):
+    """Which recipients of a domain of ours exist."""
+
+    ACCOUNTS = "accounts"
+    LIST = "list"
+    ANY = "any"
+    VERIFY = "verify"
+
+
 @value(frozen=True, slots=True)
 class LocalDomain:
     id: str
@@ -47,14 +57,17 @@ class LocalDomain:
     # None: mail for the domain is held.
     mailbox: Mailbox | None
     quarantine_mailbox: Mailbox | None = None
+    recipients: ExistingRecipients = ExistingRecipients.ACCOUNTS
+    # Takes the mail for addresses that do not exist; empty: none.
+    catch_all: bytes = b""
+    # What stands between user and tag; empty: addresses have no tags.
+    delimiter: str = ""
 
 
 @value(frozen=True, slots=True)
 class RelayDomain:
     id: str
     domain: str
-    # Lower-cased full addresses; empty: any.
-    recipients: frozenset[bytes] = frozenset()
 
 
 @value(frozen=True, slots=True)
@@ -128,11 +141,14 @@ class RuleTargets:
                     domains.setdefault(target, rule)
         return cls(addresses, domains, parents)
 
-    def match(self, address: bytes, domain: str) -> RelayRule | None:
-        """The rule for an address (its `key_of`) at its domain: an address beats a domain, then position decides."""
+    def match(self, address: bytes, base: bytes, domain: str) -> RelayRule | None:
+        """The rule for an address (its `key_of`) at its domain: an address beats a domain, then position decides.
+
+        `base`: the address of which it is a tagged form, or itself.
+        """
         if not self.by_address and not self.by_domain and not self.by_parent:
             return None
-        rule = self.by_address.get(address)
+        rule = self.by_address.get(address) or self.by_address.get(base)
         if rule is not None:
             return rule
         found = []
@@ -205,18 +221,24 @@ class Configuration:
     # By `key_of` the address.
     aliases: Mapping[bytes, Alias] = field(default_factory=dict)
     account_addresses: frozenset[bytes] = frozenset()
+    # Of the domains whose recipients are listed.
+    listed_recipients: AddressSet = field(default_factory=lambda: AddressSet({}))
     resolvers: Resolvers = Resolvers()
     queue: QueueSettings = QueueSettings()
     # By domain.
     dkim_keys: Mapping[str, tuple[DkimKey, ...]] = field(default_factory=dict)
     # Hosts and ports of relay hosts at which there is more than one login.
     shared_relay_hosts: frozenset[tuple[str, int]] = field(init=False, repr=False, compare=False)
+    # Whether any address may stand for another one: as an alias, or where a domain has a catch-all.
+    has_aliases: bool = field(init=False, repr=False, compare=False)
     # Made of relay_rules.
     recipient_targets: RuleTargets = field(init=False, repr=False, compare=False)
     sender_targets: RuleTargets = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shared_relay_hosts", _shared(self.relay_host, self.relay_rules))
+        catches_all = any(domain.catch_all for domain in self.local_domains.values())
+        object.__setattr__(self, "has_aliases", bool(self.aliases) or catches_all)
         object.__setattr__(self, "recipient_targets", RuleTargets.of(self.relay_rules, RuleType.RECIPIENT))
         object.__setattr__(self, "sender_targets", RuleTargets.of(self.relay_rules, RuleType.SENDER))
 

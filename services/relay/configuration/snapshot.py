@@ -5,10 +5,12 @@ from __future__ import annotations
 from google.protobuf.duration_pb2 import Duration
 from posthouse.config.v1 import config_pb2
 
+from libs.smtp.address_set import AddressSet
 from services.relay.configuration.model import (
     Alias,
     Configuration,
     DkimKey,
+    ExistingRecipients,
     LocalDomain,
     Mailbox,
     MailboxKind,
@@ -27,6 +29,13 @@ _MAILBOX_KINDS = {
     config_pb2.Mailbox.KIND_SMTP: MailboxKind.SMTP,
     config_pb2.Mailbox.KIND_LMTP: MailboxKind.LMTP,
     config_pb2.Mailbox.KIND_MAILDIR: MailboxKind.MAILDIR,
+}
+_EXISTING_RECIPIENTS = {
+    config_pb2.EXISTING_RECIPIENTS_UNSPECIFIED: ExistingRecipients.ACCOUNTS,
+    config_pb2.EXISTING_RECIPIENTS_ACCOUNTS: ExistingRecipients.ACCOUNTS,
+    config_pb2.EXISTING_RECIPIENTS_LIST: ExistingRecipients.LIST,
+    config_pb2.EXISTING_RECIPIENTS_ANY: ExistingRecipients.ANY,
+    config_pb2.EXISTING_RECIPIENTS_VERIFY: ExistingRecipients.VERIFY,
 }
 
 
@@ -48,12 +57,7 @@ def configuration(snapshot: config_pb2.RelaySnapshot) -> Configuration:
         external_postmasters=tuple(address.encode() for address in snapshot.external_postmasters),
         relay_host=_relay_host(snapshot.delivery.relay_host) if use_relay_host else None,
         relay_rules=tuple(sorted(map(_relay_rule, snapshot.relay_rules), key=lambda rule: rule.position)),
-        relay_domains={
-            domain.domain: RelayDomain(
-                domain.id, domain.domain, frozenset(r.lower().encode() for r in domain.recipients)
-            )
-            for domain in snapshot.relay_domains
-        },
+        relay_domains={domain.domain: RelayDomain(domain.id, domain.domain) for domain in snapshot.relay_domains},
         local_domains={domain.domain: _local_domain(domain) for domain in snapshot.local_domains},
         aliases={
             key_of(alias.address.encode()): Alias(
@@ -62,6 +66,7 @@ def configuration(snapshot: config_pb2.RelaySnapshot) -> Configuration:
             for alias in snapshot.aliases
         },
         account_addresses=frozenset(key_of(address.encode()) for address in snapshot.account_addresses),
+        listed_recipients=AddressSet({bucket.number: bucket.keys for bucket in snapshot.recipients}),
         resolvers=Resolvers(tuple(snapshot.resolvers.preferred), tuple(snapshot.resolvers.alternate)),
         queue=_queue(snapshot.queue),
         dkim_keys={domain: tuple(of_domain) for domain, of_domain in keys.items()},
@@ -109,6 +114,9 @@ def _local_domain(domain: config_pb2.LocalDomain) -> LocalDomain:
         domain=domain.domain,
         mailbox=_mailbox(domain.mailbox) if domain.HasField("mailbox") else None,
         quarantine_mailbox=_mailbox(domain.quarantine_mailbox) if domain.HasField("quarantine_mailbox") else None,
+        recipients=_EXISTING_RECIPIENTS[domain.existing_recipients],
+        catch_all=domain.catch_all.encode(),
+        delimiter=domain.recipient_delimiter,
     )
 
 

@@ -18,6 +18,7 @@ from services.relay.delivery.concurrency import Concurrency, ConcurrencyLimits
 from services.relay.delivery.dkim import Signer
 from services.relay.delivery.maildir import store
 from services.relay.delivery.maildir_writer import MaildirWriter
+from services.relay.delivery.recipient_question import RecipientQuestions, ServerAnswer
 from services.relay.delivery.relay_host_check import RelayHostTester, Step
 from services.relay.delivery.smtp.message import PreparedMessage
 from services.relay.delivery.smtp.opening import SessionConnector
@@ -83,6 +84,7 @@ class MailTransport:
         self._signer = Signer(wall_clock)
         self._explainer = RouteExplainer(finder)
         patience = options.timeouts.capped(_TEST_SECONDS)
+        self._questions = RecipientQuestions(finder, connector(patience), patience)
         self._tester = RelayHostTester(finder, connector(patience), patience, options.prohibited)
 
     async def deliver(
@@ -143,6 +145,10 @@ class MailTransport:
     def test_relay_host(self, relay_host: RelayHost, hostname: str) -> AsyncIterator[Step]:
         """The steps of a session with a relay host, as they are made; no mail is sent."""
         return self._tester.run(relay_host, hostname)
+
+    async def ask_recipient(self, configuration: Configuration, route: Route, recipient: bytes) -> ServerAnswer:
+        """Whether the server of the route takes mail for a recipient; no mail is sent."""
+        return await self._questions.ask(configuration, route, recipient)
 
     async def close(self, grace_seconds: float) -> None:
         """Ends idle connections at once; others end with their transaction or their task."""

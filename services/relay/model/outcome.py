@@ -98,8 +98,9 @@ def judge(stage: Stage, reply: Reply) -> Verdict:
 
     The first digit decides (RFC 5321 4.2.1), with these exceptions. Until MAIL is sent a 5yz speaks of the host and
     not of the message, and another host or a later hour may do (a 554 greeting, RFC 5321 3.1). 552 at RCPT is "too
-    many recipients" (RFC 5321 4.5.3.1.10). 535 is a matter between the operators (C131). What isn't 2yz, 4yz or 5yz
-    where one of those is due is a protocol error, and temporary.
+    many recipients" (RFC 5321 4.5.3.1.10), unless its enhanced code speaks of the mailbox, which is full say. 535 is a
+    matter between the operators (C131). What isn't 2yz, 4yz or 5yz where one of those is due is a protocol error, and
+    temporary.
     """
     family = reply.code // 100
     text = sanitised(reply.text)
@@ -109,7 +110,7 @@ def judge(stage: Stage, reply: Reply) -> Verdict:
     if stage is Stage.AUTH:
         # 535 and the other 5yz of RFC 4954 6, none of which is about the message: 534 mechanism too weak, 538 no TLS.
         return Verdict(Result.DEFERRED, reply.code, _as_temporary(reply, "4.7.0"), text, bad_login=family == 5)
-    if stage is Stage.RCPT and reply.code in (452, 552):
+    if stage is Stage.RCPT and reply.code in (452, 552) and not _is_about_mailbox(reply):
         # 452 without an enhanced code means it too: it is RFC 5321's own code for it (4.5.3.1.10).
         status = "4.5.3" if reply.code == 552 else _as_temporary(reply, "4.5.3")
         return Verdict(Result.DEFERRED, reply.code, status, text, too_many=status == "4.5.3")
@@ -156,6 +157,10 @@ def lost(stage: Stage, what: str, error: str) -> Verdict:
         return deferred(0, "4.4.2", text, possible_duplicate=True)
     status = "4.4.1" if stage in (Stage.CONNECT, Stage.GREETING) else "4.4.2"
     return deferred(0, status, f"{what} at {stage.value}: {error}")
+
+
+def _is_about_mailbox(reply: Reply) -> bool:
+    return enhanced_code(reply, "")[1:].startswith(".2.")
 
 
 def enhanced_code(reply: Reply, default: str) -> str:

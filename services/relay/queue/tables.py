@@ -211,6 +211,28 @@ workers = Table(
     Column("lease_until", BigInteger, nullable=False),
 )
 
+# What mailbox servers said of recipients of domains whose recipients are verified.
+recipient_answers = Table(
+    "recipient_answers",
+    metadata,
+    # Without regard to case (`configuration.model.key_of`).
+    Column("recipient", LargeBinary, primary_key=True),
+    Column("is_there", Boolean, nullable=False),
+    Column("answered_at", BigInteger, nullable=False),
+    # When the server last took mail for it. NULL: never, or it has refused it since.
+    Column("known_good_at", BigInteger),
+)
+Index("recipient_answers_by_age", recipient_answers.c.answered_at)
+
+# How many recipients that needed a question a client has named in a minute since 1970.
+recipient_questions = Table(
+    "recipient_questions",
+    metadata,
+    Column("client", String(64), primary_key=True),
+    Column("minute", BigInteger, primary_key=True, autoincrement=False),
+    Column("questions", Integer, nullable=False),
+)
+
 # Identifiers are handed out in blocks, so that no clock and no replica can make one twice.
 identifiers = Table(
     "identifiers",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from libs.smtp.value import value
 from services.relay.configuration.model import Configuration, key_of
+from services.relay.routing.existing import base_of, catch_all, domain_of, has_mailbox
 from services.relay.routing.rules import is_own_role
 
 ROLES = (b"postmaster", b"mailer-daemon")
@@ -26,7 +27,7 @@ class Expanded:
     submitted: bytes
     # What it stands for; (submitted,) when it is no alias and no role.
     targets: tuple[bytes, ...] = ()
-    # external_postmasters, or the alias's id; empty: stands for itself.
+    # external_postmasters, catch_all, or the alias's id; empty: stands for itself.
     by: str = ""
     # Why it stands for nothing: enhanced code and words. Then there are no targets.
     fault: tuple[str, str] | None = None
@@ -37,8 +38,8 @@ class Expanded:
 
 
 def stands_for_itself(configuration: Configuration, recipient: bytes) -> bool:
-    """Whether that is known at once: there are no aliases, and it is no role."""
-    return not configuration.aliases and not _is_role(recipient)
+    """Whether that is known at once: there are no aliases and no catch-all, and it is no role."""
+    return not configuration.has_aliases and not _is_role(recipient)
 
 
 def expand(configuration: Configuration, recipients: Sequence[bytes]) -> list[Expanded]:
@@ -46,7 +47,7 @@ def expand(configuration: Configuration, recipients: Sequence[bytes]) -> list[Ex
     seen: set[bytes] = set()
     found: list[Expanded] = []
     room = MAX_ADDRESSES
-    plain = not configuration.aliases
+    plain = not configuration.has_aliases
     for recipient in dict.fromkeys(recipients):
         if plain and not _is_role(recipient):
             if _is_new(_identity(configuration, recipient), seen):
@@ -69,9 +70,12 @@ def _is_new(key: bytes, seen: set[bytes]) -> bool:
 
 
 def _identity(configuration: Configuration, address: bytes) -> bytes:
-    """What makes two recipients one: an account's address is compared without case, any other as it is written."""
+    """What makes two recipients one: an address of ours is compared without case, any other as it is written."""
     key = key_of(address)
-    return key if key in configuration.account_addresses else address
+    if key in configuration.account_addresses:
+        return key
+    local = configuration.local_domains.get(domain_of(key))
+    return key if local is not None and has_mailbox(configuration, local, base_of(configuration, key)) else address
 
 
 def expand_one(configuration: Configuration, recipient: bytes, room: int = MAX_ADDRESSES) -> Expanded:
@@ -109,11 +113,13 @@ def is_postmaster(configuration: Configuration, recipient: bytes) -> bool:
 
 
 def named_postmaster(configuration: Configuration) -> bytes | None:
-    """The account or alias that is called postmaster, at the gateway's own domain or the first local one with it."""
+    """The account, alias or listed recipient that is called postmaster, at the gateway's own domain or the first local
+    one with it.
+    """
     domains = sorted(configuration.local_domains, key=lambda domain: (domain != configuration.hostname, domain))
     for domain in domains:
         address = b"postmaster@" + domain.encode()
-        if address in configuration.account_addresses or address in configuration.aliases:
+        if address in configuration.aliases or has_mailbox(configuration, configuration.local_domains[domain], address):
             return address
     return None
 
@@ -151,11 +157,13 @@ class _Walk:
                 for each in self.configuration.external_postmasters:
                     self.visit(each, (*path, _EXTERNAL), depth)
             return
-        key = key_of(address)
+        key = base_of(self.configuration, key_of(address))
         alias = self.configuration.aliases.get(key)
+        if alias is None and self._goes_to_catch_all(address, key, path, depth):
+            return
         if alias is None or key in path:
-            # An alias that names itself keeps a copy where there is an account to keep it.
-            if alias is None or key in self.configuration.account_addresses:
+            # An alias that names itself keeps a copy where there is a mailbox to keep it.
+            if alias is None or self._has_mailbox(key):
                 self._add(address)
             return
         if key in self.done:
@@ -167,6 +175,19 @@ class _Walk:
             return
         for target in alias.targets:
             self.visit(target, (*path, key), depth + 1)
+
+    def _goes_to_catch_all(self, address: bytes, key: bytes, path: tuple[bytes, ...], depth: int) -> bool:
+        """Whether the domain's catch-all stands in for an address that does not exist."""
+        taker = catch_all(self.configuration, key)
+        if not taker or key_of(taker) == key or key in path or is_postmaster(self.configuration, address):
+            return False
+        self.by = self.by or "catch_all"
+        self.visit(taker, (*path, key), depth + 1)
+        return True
+
+    def _has_mailbox(self, key: bytes) -> bool:
+        local = self.configuration.local_domains.get(domain_of(key))
+        return local is not None and has_mailbox(self.configuration, local, key)
 
     def _add(self, address: bytes) -> None:
         self.targets.setdefault(address)

@@ -21,6 +21,7 @@ from services.relay.configuration.model import (
     key_of,
 )
 from services.relay.model.attempt import Route, RouteKind
+from services.relay.routing.existing import base_of, has_mailbox
 
 # Never judged by existence at ingress (SETTINGS, ground rules), so they can name no account here.
 _ROLES = (b"postmaster", b"mailer-daemon")
@@ -63,12 +64,13 @@ def _resolve(configuration: Configuration, sender: bytes, recipient: bytes, quar
     local_part, domain = _split(address)
     if not domain:
         return _hold(f"{recipient.decode('ascii', 'backslashreplace')} has no domain and no external postmaster is set")
-    rule = configuration.recipient_targets.match(address, domain)
+    base = base_of(configuration, address)
+    rule = configuration.recipient_targets.match(address, base, domain)
     if rule is not None:
         return _by_relay_host(configuration, rule.relay_host, rule.id)
     local = configuration.local_domains.get(domain)
     if local is not None:
-        return _into_mailbox(configuration, local, local_part, address, quarantine)
+        return _into_mailbox(configuration, local, local_part, base, quarantine)
     relayed = configuration.relay_domains.get(domain)
     if relayed is not None:
         return Route(RouteKind.RELAY_DOMAIN, f"domain:{domain}", domain=domain, rule_id=relayed.id)
@@ -77,7 +79,8 @@ def _resolve(configuration: Configuration, sender: bytes, recipient: bytes, quar
         return _hold(f"no account, alias or external postmaster takes mail for {address.decode('ascii')}")
     if sender:
         from_address = key_of(sender)
-        rule = configuration.sender_targets.match(from_address, _split(from_address)[1])
+        from_base = base_of(configuration, from_address)
+        rule = configuration.sender_targets.match(from_address, from_base, _split(from_address)[1])
         if rule is not None:
             return _by_relay_host(configuration, rule.relay_host, rule.id)
     if configuration.relay_host is not None:
@@ -94,8 +97,9 @@ def examine(
     domain = _split(address)[1]
     reports: list[RuleReport] = []
 
-    by_recipient = configuration.recipient_targets.match(address, domain) if domain else None
-    reports += _rule_reports(configuration.relay_rules, RuleType.RECIPIENT, by_recipient, address, domain, "")
+    base, from_base = base_of(configuration, address), base_of(configuration, from_address)
+    by_recipient = configuration.recipient_targets.match(address, base, domain) if domain else None
+    reports += _rule_reports(configuration.relay_rules, RuleType.RECIPIENT, by_recipient, (address, base), domain, "")
     taken = f"the recipient rule {by_recipient.name} comes first" if by_recipient else ""
 
     local = configuration.local_domains.get(domain)
@@ -109,9 +113,10 @@ def examine(
     if is_own_role(configuration, _split(address)[0], domain):
         taken = taken or f"{domain} is this gateway's own name"
 
-    by_sender = configuration.sender_targets.match(from_address, _split(from_address)[1]) if sender else None
+    from_domain = _split(from_address)[1]
+    by_sender = configuration.sender_targets.match(from_address, from_base, from_domain) if sender else None
     reports += _rule_reports(
-        configuration.relay_rules, RuleType.SENDER, by_sender, from_address, _split(from_address)[1], taken
+        configuration.relay_rules, RuleType.SENDER, by_sender, (from_address, from_base), from_domain, taken
     )
     taken = taken or (f"the sender rule {by_sender.name} comes first" if by_sender else "")
     taken = taken or ("" if domain else "the recipient has no domain")
@@ -156,14 +161,15 @@ def _destination(configuration: Configuration, host: RelayHost) -> str:
 def _into_mailbox(
     configuration: Configuration, local: LocalDomain, local_part: bytes, address: bytes, quarantine: bool
 ) -> Route:
-    if local_part in _ROLES and address not in configuration.account_addresses:
+    exists = has_mailbox(configuration, local, address)
+    if local_part in _ROLES and not exists:
         return _hold(f"no account, alias or external postmaster takes mail for {address.decode('ascii')}", local.id)
     mailbox = local.quarantine_mailbox if quarantine and local.quarantine_mailbox else local.mailbox
     if mailbox is None:
         return _hold(f"the local domain {local.domain} has no mailbox", local.id)
-    if address not in configuration.account_addresses:
+    if not exists:
         # An alias may lead here, or the account was removed since: a mailbox of nobody would take the mail (F18).
-        reason = f"no account has the address {address.decode('utf-8', 'replace')}"
+        reason = f"nobody has the address {address.decode('utf-8', 'replace')}"
         return Route(RouteKind.FAIL, "fail", rule_id=local.id, code=550, enhanced_code="5.1.1", reason=reason)
     return Route(RouteKind.MAILBOX, f"mailbox:{local.domain}", domain=local.domain, mailbox=mailbox, rule_id=local.id)
 
@@ -180,14 +186,23 @@ def _domain_report(kind: str, rule_id: str, domain: str, listed: bool, taken: st
 
 
 def _rule_reports(
-    rules: Sequence[RelayRule], type_: RuleType, winner: RelayRule | None, address: bytes, domain: str, taken: str
+    rules: Sequence[RelayRule],
+    type_: RuleType,
+    winner: RelayRule | None,
+    addresses: tuple[bytes, bytes],
+    domain: str,
+    taken: str,
 ) -> list[RuleReport]:
-    """Every relay rule of one type. `taken` says why none of them may win; empty when one may."""
+    """Every relay rule of one type. `taken` says why none of them may win; empty when one may.
+
+    `addresses`: the address, and the one of which it is a tagged form.
+    """
     reports = []
+    address = addresses[0]
     for rule in rules:
         if rule.type is not type_:
             continue
-        target = _matching_target(rule, address, domain)
+        target = _matching_target(rule, addresses, domain)
         if not target:
             whose = (
                 "the null sender" if type_ is RuleType.SENDER and not address else address.decode("ascii", "replace")
@@ -203,10 +218,10 @@ def _rule_reports(
     return reports
 
 
-def _matching_target(rule: RelayRule, address: bytes, domain: str) -> str:
+def _matching_target(rule: RelayRule, addresses: tuple[bytes, bytes], domain: str) -> str:
     for target in rule.targets:
         if rule.target_type is TargetType.ADDRESS:
-            if target.encode() == address:
+            if target.encode() in addresses:
                 return target
         elif domain and (target == domain or (target.startswith(".") and domain.endswith(target))):
             return target

@@ -207,7 +207,8 @@ async def test_relay_domains_that_lead_back_here(checked: Service) -> None:
         ("bad.example", [("/domain", "no_better_host")]),
         ("gone.example", [("/domain", "no_mail_host")]),
     ):
-        body = {"domain": domain, "recipients": [f"a@{domain}"]}
+        await checked.make("recipients", {"address": f"a@{domain}"})
+        body = {"domain": domain, "recipients": "list"}
         assert _codes(await checked.make("relay-domains", body)) == found
 
 
@@ -241,8 +242,8 @@ async def test_an_import_finds_the_same_doubts_in_what_it_would_be(checked: Serv
     document = await checked.get("/v1/config:export")
     document["settings"]["general"]["profile"]["hostname"] = "odd.example"
     document["trusted-networks"] = [{"name": "all", "networks": ["192.0.2.0/24", "0.0.0.0/0"]}]
-    recipients = ["a@good.example"]
-    document["relay-domains"] = [{"domain": "good.example", "recipients": recipients}, {"domain": "bad.example"}]
+    await checked.make("recipients", {"address": "a@good.example"})
+    document["relay-domains"] = [{"domain": "good.example", "recipients": "list"}, {"domain": "bad.example"}]
     document["local-domains"] = [{"name": "ours.example", "mailbox": {"kind": "maildir", "path": "/x"}}]
     document["accounts"] = [{"login": "a", "addresses": ["a@ours.example", "a@elsewhere.example"]}]
     rule = {"type": "sender", "target_type": "domain", "relay_host": {"host": "mx.good.example"}}

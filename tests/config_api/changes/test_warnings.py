@@ -150,8 +150,12 @@ async def test_f28_rules_that_ended_or_match_everybody_are_told(on_sqlite: Servi
 async def test_f36_a_relay_domain_that_takes_any_recipient_is_told(on_sqlite: Service) -> None:
     made = await on_sqlite.make("relay-domains", {"domain": "r.test"})
     assert ("/recipients", "any_recipient") in _codes(made)
-    changed = await on_sqlite.change(f"/v1/relay-domains/{made['id']}", {"recipients": ["a@r.test"]})
+    changed = await on_sqlite.change(f"/v1/relay-domains/{made['id']}", {"recipients": "list"})
     assert ("/recipients", "any_recipient") not in _codes(changed)
+    assert ("/recipients", "empty_list") in _codes(changed)
+    await on_sqlite.make("recipients", {"address": "a@r.test"})
+    changed = await on_sqlite.change(f"/v1/relay-domains/{made['id']}", {"name": "r"})
+    assert ("/recipients", "empty_list") not in _codes(changed)
 
 
 async def test_f37_the_hostname_of_no_machine_is_told(begun: Path, resolver: str) -> None:
@@ -260,7 +264,8 @@ async def test_f60_the_configured_name_servers_are_asked(begun: Path, dns_server
     async with running(url, begun, nameservers=resolver) as service, _silent() as silent:
         servers = {"preferred": [dns_server.address], "alternate": [dns_server.address]}
         await service.change("/v1/settings/resolvers", servers)
-        body = {"domain": "bare.test", "recipients": ["a@bare.test"]}
+        await service.make("recipients", {"address": "a@bare.test"})
+        body = {"domain": "bare.test", "recipients": "list"}
         made = await service.make("relay-domains", body)
         assert _codes(made) == []
         await service.change("/v1/settings/resolvers", {"alternate": [silent]})

@@ -253,18 +253,9 @@ async def test_bodies_are_bounded(on_sqlite: Service) -> None:
     assert len((await on_sqlite.get("/v1/accounts"))["items"]) == 1
 
 
-async def test_the_longest_lists_fit_into_a_body(on_sqlite: Service) -> None:
-    recipients = [f"somebody.with.a.name{number}@relayed.example" for number in range(100_000)]
-    body = {"domain": "relayed.example", "recipients": recipients}
-    answer = await on_sqlite.api.post("/v1/relay-domains", json=body)
-    assert answer.status_code == 201
-    assert len(answer.json()["recipients"]) == 100_000
-    one_more = await on_sqlite.api.post("/v1/relay-domains", json={**body, "recipients": [*recipients, "x@y.example"]})
-    assert (one_more.status_code, one_more.json()["errors"][0]["code"]) == (422, "too_long")
-    too_large = await on_sqlite.api.post("/v1/relay-domains", content=b" " * 16_777_217, headers=JSON)
+async def test_a_body_has_a_largest_size(on_sqlite: Service) -> None:
+    too_large = await on_sqlite.api.post("/v1/accounts", content=b" " * 1_048_577, headers=JSON)
     assert too_large.status_code == 413
-    elsewhere = await on_sqlite.api.post("/v1/accounts", content=b" " * 1_048_577, headers=JSON)
-    assert elsewhere.status_code == 413
 
 
 @dataclass
@@ -289,7 +280,7 @@ async def test_a_body_is_parsed_once_and_a_long_one_off_the_event_loop(
     on_sqlite: Service, monkeypatch: pytest.MonkeyPatch, method: str, is_long: bool
 ) -> None:
     made = await on_sqlite.make("relay-domains", {"domain": "relayed.example"})
-    content: Any = {"domain": "relayed.example", "recipients": ["a@relayed.example"]}
+    content: Any = {"domain": "relayed.example", "recipients": "list"}
     path = f"/v1/relay-domains/{made['id']}"
     status = 200
     if method == "POST":

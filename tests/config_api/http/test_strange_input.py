@@ -389,7 +389,6 @@ async def test_faults_of_a_whole_object_point_at_the_member(on_sqlite: Service) 
     for kind, body, pointer in (
         ("relay-rules", {**rule, "targets": ["a.example", "a@b.example"]}, "/targets/1"),
         ("relay-rules", {**rule, "target_type": "address", "targets": ["a.example"]}, "/targets/0"),
-        ("relay-domains", {"domain": "a.example", "recipients": ["x@a.example", "x@b.example"]}, "/recipients/1"),
         ("access-rules", {"list": "block", "criterion": "ip", "value": "192.0.2.0/24"}, "/value"),
         ("explain/session", {"facts": {"stage": "rcpt", "client_address": "192.0.2.1"}}, "/facts/recipient"),
     ):

@@ -255,7 +255,29 @@ async def test_of_requests_with_one_key_at_once_one_is_done(service: Service) ->
 
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
-    ("relay-domains", {"domain": "a.example", "recipients": ["x@b.example"]}, "/recipients/0"),
+    ("relay-domains", {"domain": "a.example", "recipients": ["x@a.example"]}, "/recipients"),
+    ("relay-domains", {"domain": "a.example", "recipients": "accounts"}, "/recipients"),
+    ("local-domains", {"name": "a.example", "recipients": "all"}, "/recipients"),
+    ("local-domains", {"name": "a.example", "recipient_delimiter": "*"}, "/recipient_delimiter"),
+    ("local-domains", {"name": "a.example", "catch_all": "*@a.example"}, "/catch_all"),
+    ("local-domains", {"name": "a.example", "recipients": "verify"}, "/recipients"),
+    (
+        "local-domains",
+        {"name": "a.example", "recipients": "verify", "mailbox": {"kind": "maildir", "path": "/a"}},
+        "/recipients",
+    ),
+    (
+        "local-domains",
+        {
+            "name": "a.example",
+            "recipients": "verify",
+            "mailbox": {"kind": "lmtp", "host": "m.example"},
+            "catch_all": "x@a.example",
+        },
+        "/catch_all",
+    ),
+    ("recipients", {"address": "*@a.example"}, "/address"),
+    ("recipients", {}, "/address"),
     ("relay-domains", {"domain": "a..example"}, "/domain"),
     ("relay-domains", {"domain": "192.0.2.1"}, "/domain"),
     ("local-domains", {"name": "a.example", "mailbox": {"kind": "maildir"}}, "/mailbox/path"),

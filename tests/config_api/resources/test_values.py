@@ -61,7 +61,7 @@ async def test_a_network_is_shown_as_it_was_written_with_its_canonical_form(serv
         ("accounts", {"login": "a", "addresses": ["*@ours.test"]}, "/addresses/0"),
         ("aliases", {"address": "*@ours.test", "targets": ["a@ours.test"]}, "/address"),
         ("aliases", {"address": "a@ours.test", "targets": ["*@ours.test"]}, "/targets/0"),
-        ("relay-domains", {"domain": "r.test", "recipients": ["*@r.test"]}, "/recipients/0"),
+        ("recipients", {"address": "*@r.test"}, "/address"),
         (
             "relay-rules",
             {

@@ -191,7 +191,7 @@ async def test_what_each_consumer_is_told(service: Service) -> None:
     rule = await service.make("relay-rules", RULE)
     await service.make("relay-rules", {**RULE, "name": "off", "enabled": False})
     network = await service.make("trusted-networks", {"name": "n", "networks": ["2001:db8::/32"]})
-    passed = await service.make("relay-domains", {"domain": "b.example", "recipients": ["x@b.example"]})
+    passed = await service.make("relay-domains", {"domain": "b.example", "recipients": "list"})
     mailbox = {"kind": "lmtp", "host": "mail.example", "port": 2003}
     local = await service.make("local-domains", {"name": "ours.example", "mailbox": mailbox})
     account = await service.make("accounts", {"login": "alice", "addresses": ["Alice@ours.example"]})
@@ -231,8 +231,8 @@ async def test_what_each_consumer_is_told(service: Service) -> None:
         (network["id"], ["2001:db8::/32"])
     ]
     for found in (policy, relay):
-        assert [(d.id, d.domain, list(d.recipients)) for d in found.relay_domains] == [
-            (passed["id"], "b.example", ["x@b.example"])
+        assert [(d.id, d.domain, d.existing_recipients) for d in found.relay_domains] == [
+            (passed["id"], "b.example", pb.EXISTING_RECIPIENTS_LIST)
         ]
         assert found.local_domains[0].id == local["id"]
         assert found.local_domains[0].mailbox == pb.Mailbox(kind=pb.Mailbox.KIND_LMTP, host="mail.example", port=2003)

@@ -24,7 +24,7 @@ SETTLE_SECONDS = 60.0
 
 # Which services are handed a new snapshot when these change; all others are policy's alone.
 _RELAYS_ALONE = frozenset({"delivery", "queue", "resolvers", "relay-rules", "dkim-keys"})
-_OF_BOTH = frozenset({"relay-domains", "local-domains", "accounts", "aliases"})
+_OF_BOTH = frozenset({"relay-domains", "local-domains", "accounts", "aliases", "recipients"})
 _OF_BOTH_IN_GENERAL = frozenset({"profile", "external_postmasters"})
 
 _SECONDS_PER_MINUTE = 60
@@ -53,6 +53,8 @@ class Gateway:
         self._newest = 0
         self._restored = itertools.count(1)
         self._domains = itertools.count(1)
+        # Ids of recipients that a test has listed.
+        self._listed: list[str] = []
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -95,6 +97,10 @@ class Gateway:
         created = world.create(self.suite, f"/v1/{collection}", fields)
         self.settle(collection)
         return created
+
+    def list_recipient(self, address: str) -> None:
+        """Adds an address to the list of recipients until `restore`: a rollback leaves the list alone."""
+        self._listed.append(self.create("recipients", address=address)["id"])
 
     def change(self, collection: str, item: str, patch: dict[str, Any]) -> dict[str, Any]:
         """A merge patch onto one item of a collection."""
@@ -139,6 +145,9 @@ class Gateway:
 
     def restore(self) -> None:
         """Settings and the peers' scripts as they were at first; nothing left in the queue."""
+        for recipient in self._listed:
+            self.remove("recipients", recipient)
+        self._listed.clear()
         if world.newest_revision(self.suite) != self._baseline:
             self.post(f"revisions/{self._baseline}:rollback")
             # Whatever the rollback changed or did not, both services are handed this, and all that was before it.

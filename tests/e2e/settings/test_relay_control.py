@@ -109,7 +109,8 @@ def test_mail_for_a_relay_domain_is_taken_from_anyone(gateway: Gateway) -> None:
     ],
 )
 def test_a_relay_domain_with_a_list_takes_mail_for_those_on_it(gateway: Gateway, recipient: str, expected: str) -> None:
-    gateway.create("relay-domains", name="partner", domain="partner.test", recipients=["eve@partner.test"])
+    gateway.list_recipient("eve@partner.test")
+    gateway.create("relay-domains", name="partner", domain="partner.test", recipients="list")
     assert gateway.attempt(recipient) == expected
 
 

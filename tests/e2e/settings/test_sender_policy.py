@@ -116,7 +116,8 @@ def test_an_existing_account_is_written_to_from_anywhere(unknown_refused: Gatewa
 
 
 def test_a_relay_domains_listed_recipient_is_no_account_here(unknown_refused: Gateway) -> None:
-    unknown_refused.create("relay-domains", name="listed", domain="listed.test", recipients=["eve@listed.test"])
+    unknown_refused.list_recipient("eve@listed.test")
+    unknown_refused.create("relay-domains", name="listed", domain="listed.test", recipients="list")
     assert unknown_refused.attempt("eve@listed.test", sender="bob@no-such.test") == "RCPT 550 5.1.8"
     assert unknown_refused.attempt("eve@listed.test", sender="") == "accepted"
 

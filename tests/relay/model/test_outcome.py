@@ -19,6 +19,8 @@ from services.relay.model.outcome import Peer, Reply, Stage, enhanced_code, judg
         (Stage.RCPT, 452, b"4.5.3 Too many", Result.DEFERRED, "4.5.3"),
         # C118: "too many recipients", whatever class the enhanced code claims
         (Stage.RCPT, 552, b"5.5.3 Too many recipients", Result.DEFERRED, "4.5.3"),
+        (Stage.RCPT, 552, b"5.2.2 Mailbox full", Result.FAILED, "5.2.2"),
+        (Stage.RCPT, 452, b"4.2.2 Mailbox full", Result.DEFERRED, "4.2.2"),
         (Stage.END_OF_DATA, 552, b"5.3.4 Too big", Result.FAILED, "5.3.4"),
         (Stage.MAIL, 552, b"5.3.4 Too big", Result.FAILED, "5.3.4"),
         (Stage.DATA, 554, b"5.5.1 No valid recipients", Result.FAILED, "5.5.1"),

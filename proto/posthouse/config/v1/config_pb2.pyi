@@ -47,6 +47,38 @@ MODE_SHADOW: Mode.ValueType  # 2
 MODE_ENFORCE: Mode.ValueType  # 3
 Global___Mode: _TypeAlias = Mode  # noqa: Y015
 
+class _ExistingRecipients:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ExistingRecipientsEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ExistingRecipients.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EXISTING_RECIPIENTS_UNSPECIFIED: _ExistingRecipients.ValueType  # 0
+    """Of a local domain: accounts. Of a relay domain: RelayDomain.recipients, or any while that is empty."""
+    EXISTING_RECIPIENTS_ACCOUNTS: _ExistingRecipients.ValueType  # 1
+    """Accounts and aliases alone."""
+    EXISTING_RECIPIENTS_LIST: _ExistingRecipients.ValueType  # 2
+    """Those, and the recipients that are listed."""
+    EXISTING_RECIPIENTS_ANY: _ExistingRecipients.ValueType  # 3
+    """Every address."""
+    EXISTING_RECIPIENTS_VERIFY: _ExistingRecipients.ValueType  # 4
+    """Those that the mailbox server takes, which is asked."""
+
+class ExistingRecipients(_ExistingRecipients, metaclass=_ExistingRecipientsEnumTypeWrapper):
+    """Which recipients of a domain of ours exist."""
+
+EXISTING_RECIPIENTS_UNSPECIFIED: ExistingRecipients.ValueType  # 0
+"""Of a local domain: accounts. Of a relay domain: RelayDomain.recipients, or any while that is empty."""
+EXISTING_RECIPIENTS_ACCOUNTS: ExistingRecipients.ValueType  # 1
+"""Accounts and aliases alone."""
+EXISTING_RECIPIENTS_LIST: ExistingRecipients.ValueType  # 2
+"""Those, and the recipients that are listed."""
+EXISTING_RECIPIENTS_ANY: ExistingRecipients.ValueType  # 3
+"""Every address."""
+EXISTING_RECIPIENTS_VERIFY: ExistingRecipients.ValueType  # 4
+"""Those that the mailbox server takes, which is asked."""
+Global___ExistingRecipients: _TypeAlias = ExistingRecipients  # noqa: Y015
+
 @_typing.final
 class WatchRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -252,18 +284,45 @@ class NetworkSet(_message.Message):
 Global___NetworkSet: _TypeAlias = NetworkSet  # noqa: Y015
 
 @_typing.final
+class RecipientBucket(_message.Message):
+    """The listed recipients of all domains that fall into one bucket (libs/smtp/address_set.py)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    keys: _builtins.bytes
+    """Addresses in lower case, UTF-8, each between two line feeds."""
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        keys: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecipientBucket: _TypeAlias = RecipientBucket  # noqa: Y015
+
+@_typing.final
 class RelayDomain(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
     DOMAIN_FIELD_NUMBER: _builtins.int
     RECIPIENTS_FIELD_NUMBER: _builtins.int
+    EXISTING_RECIPIENTS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     domain: _builtins.str
     """A-label, lower case, no trailing dot, as everywhere here."""
+    existing_recipients: Global___ExistingRecipients.ValueType
     @_builtins.property
     def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Full addresses, compared without case; empty = any."""
+        """Full addresses, compared without case, as only snapshots on disk of before `existing_recipients` have them."""
 
     def __init__(
         self,
@@ -271,10 +330,11 @@ class RelayDomain(_message.Message):
         id: _builtins.str = ...,
         domain: _builtins.str = ...,
         recipients: _abc.Iterable[_builtins.str] | None = ...,
+        existing_recipients: Global___ExistingRecipients.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["domain", b"domain", "id", b"id", "recipients", b"recipients"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["domain", b"domain", "existing_recipients", b"existing_recipients", "id", b"id", "recipients", b"recipients"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -288,8 +348,16 @@ class LocalDomain(_message.Message):
     DOMAIN_FIELD_NUMBER: _builtins.int
     MAILBOX_FIELD_NUMBER: _builtins.int
     QUARANTINE_MAILBOX_FIELD_NUMBER: _builtins.int
+    EXISTING_RECIPIENTS_FIELD_NUMBER: _builtins.int
+    CATCH_ALL_FIELD_NUMBER: _builtins.int
+    RECIPIENT_DELIMITER_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     domain: _builtins.str
+    existing_recipients: Global___ExistingRecipients.ValueType
+    catch_all: _builtins.str
+    """Takes the mail for addresses that do not exist; empty: it is refused."""
+    recipient_delimiter: _builtins.str
+    """One of + - _ and the full stop; empty: addresses have no tags."""
     @_builtins.property
     def mailbox(self) -> Global___Mailbox: ...
     @_builtins.property
@@ -303,10 +371,13 @@ class LocalDomain(_message.Message):
         domain: _builtins.str = ...,
         mailbox: Global___Mailbox | None = ...,
         quarantine_mailbox: Global___Mailbox | None = ...,
+        existing_recipients: Global___ExistingRecipients.ValueType = ...,
+        catch_all: _builtins.str = ...,
+        recipient_delimiter: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["mailbox", b"mailbox", "quarantine_mailbox", b"quarantine_mailbox"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["domain", b"domain", "id", b"id", "mailbox", b"mailbox", "quarantine_mailbox", b"quarantine_mailbox"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catch_all", b"catch_all", "domain", b"domain", "existing_recipients", b"existing_recipients", "id", b"id", "mailbox", b"mailbox", "quarantine_mailbox", b"quarantine_mailbox", "recipient_delimiter", b"recipient_delimiter"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -780,6 +851,7 @@ class PolicySnapshot(_message.Message):
     CONTENT_CHECKS_FIELD_NUMBER: _builtins.int
     ALIASES_FIELD_NUMBER: _builtins.int
     DISABLED_ACCOUNT_ADDRESSES_FIELD_NUMBER: _builtins.int
+    RECIPIENTS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
@@ -813,6 +885,8 @@ class PolicySnapshot(_message.Message):
     def disabled_account_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Nobody may send as such an address, and no mail is taken for it."""
 
+    @_builtins.property
+    def recipients(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecipientBucket]: ...
     def __init__(
         self,
         *,
@@ -831,10 +905,11 @@ class PolicySnapshot(_message.Message):
         content_checks: Global___ContentChecks | None = ...,
         aliases: _abc.Iterable[Global___Alias] | None = ...,
         disabled_account_addresses: _abc.Iterable[_builtins.str] | None = ...,
+        recipients: _abc.Iterable[Global___RecipientBucket] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["advanced_security", b"advanced_security", "connection_policy", b"connection_policy", "content_checks", b"content_checks", "created_at", b"created_at", "general", b"general", "sender_policy", b"sender_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_rules", b"access_rules", "accounts", b"accounts", "advanced_security", b"advanced_security", "alias_addresses", b"alias_addresses", "aliases", b"aliases", "connection_policy", b"connection_policy", "content_checks", b"content_checks", "created_at", b"created_at", "disabled_account_addresses", b"disabled_account_addresses", "general", b"general", "local_domains", b"local_domains", "relay_domains", b"relay_domains", "revision", b"revision", "sender_policy", b"sender_policy", "trusted_networks", b"trusted_networks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_rules", b"access_rules", "accounts", b"accounts", "advanced_security", b"advanced_security", "alias_addresses", b"alias_addresses", "aliases", b"aliases", "connection_policy", b"connection_policy", "content_checks", b"content_checks", "created_at", b"created_at", "disabled_account_addresses", b"disabled_account_addresses", "general", b"general", "local_domains", b"local_domains", "recipients", b"recipients", "relay_domains", b"relay_domains", "revision", b"revision", "sender_policy", b"sender_policy", "trusted_networks", b"trusted_networks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1165,6 +1240,7 @@ class RelaySnapshot(_message.Message):
     RESOLVERS_FIELD_NUMBER: _builtins.int
     QUEUE_FIELD_NUMBER: _builtins.int
     DKIM_KEYS_FIELD_NUMBER: _builtins.int
+    RECIPIENTS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
@@ -1194,6 +1270,8 @@ class RelaySnapshot(_message.Message):
     def queue(self) -> Global___QueueSettings: ...
     @_builtins.property
     def dkim_keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___DkimKey]: ...
+    @_builtins.property
+    def recipients(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecipientBucket]: ...
     def __init__(
         self,
         *,
@@ -1210,10 +1288,11 @@ class RelaySnapshot(_message.Message):
         resolvers: Global___Resolvers | None = ...,
         queue: Global___QueueSettings | None = ...,
         dkim_keys: _abc.Iterable[Global___DkimKey] | None = ...,
+        recipients: _abc.Iterable[Global___RecipientBucket] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "delivery", b"delivery", "profile", b"profile", "queue", b"queue", "resolvers", b"resolvers"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_addresses", b"account_addresses", "aliases", b"aliases", "created_at", b"created_at", "delivery", b"delivery", "dkim_keys", b"dkim_keys", "external_postmasters", b"external_postmasters", "local_domains", b"local_domains", "profile", b"profile", "queue", b"queue", "relay_domains", b"relay_domains", "relay_rules", b"relay_rules", "resolvers", b"resolvers", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_addresses", b"account_addresses", "aliases", b"aliases", "created_at", b"created_at", "delivery", b"delivery", "dkim_keys", b"dkim_keys", "external_postmasters", b"external_postmasters", "local_domains", b"local_domains", "profile", b"profile", "queue", b"queue", "recipients", b"recipients", "relay_domains", b"relay_domains", "relay_rules", b"relay_rules", "resolvers", b"resolvers", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

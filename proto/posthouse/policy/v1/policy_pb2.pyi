@@ -136,6 +136,35 @@ BODY_TYPE_7BIT: BodyType.ValueType  # 1
 BODY_TYPE_8BITMIME: BodyType.ValueType  # 2
 Global___BodyType: _TypeAlias = BodyType  # noqa: Y015
 
+class _RecipientVerification:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RecipientVerificationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RecipientVerification.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RECIPIENT_VERIFICATION_UNSPECIFIED: _RecipientVerification.ValueType  # 0
+    RECIPIENT_VERIFICATION_EXISTS: _RecipientVerification.ValueType  # 1
+    """The mailbox server takes mail for it, or did so lately."""
+    RECIPIENT_VERIFICATION_NONE: _RecipientVerification.ValueType  # 2
+    """The mailbox server refuses it for good."""
+    RECIPIENT_VERIFICATION_NO_ANSWER: _RecipientVerification.ValueType  # 3
+    """Nobody knows: the mailbox server, or relay, gave no answer."""
+    RECIPIENT_VERIFICATION_TOO_MANY: _RecipientVerification.ValueType  # 4
+    """The client has named too many new addresses in this minute; nobody was asked."""
+
+class RecipientVerification(_RecipientVerification, metaclass=_RecipientVerificationEnumTypeWrapper): ...
+
+RECIPIENT_VERIFICATION_UNSPECIFIED: RecipientVerification.ValueType  # 0
+RECIPIENT_VERIFICATION_EXISTS: RecipientVerification.ValueType  # 1
+"""The mailbox server takes mail for it, or did so lately."""
+RECIPIENT_VERIFICATION_NONE: RecipientVerification.ValueType  # 2
+"""The mailbox server refuses it for good."""
+RECIPIENT_VERIFICATION_NO_ANSWER: RecipientVerification.ValueType  # 3
+"""Nobody knows: the mailbox server, or relay, gave no answer."""
+RECIPIENT_VERIFICATION_TOO_MANY: RecipientVerification.ValueType  # 4
+"""The client has named too many new addresses in this minute; nobody was asked."""
+Global___RecipientVerification: _TypeAlias = RecipientVerification  # noqa: Y015
+
 class _CheckResult:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -355,6 +384,7 @@ class Transaction(_message.Message):
     RECIPIENTS_FIELD_NUMBER: _builtins.int
     RECIPIENT_COUNT_FIELD_NUMBER: _builtins.int
     RECIPIENTS_ASKED_FIELD_NUMBER: _builtins.int
+    RECIPIENT_VERIFICATION_FIELD_NUMBER: _builtins.int
     sender: _builtins.bytes
     """Reverse-path without angle brackets: local part as sent, domain as an A-label in lower case. Empty is `<>`."""
     declared_size: _builtins.int
@@ -367,6 +397,8 @@ class Transaction(_message.Message):
     """RCPT: how many recipients were answered with 250 before the one asked about."""
     recipients_asked: _builtins.int
     """RCPT: recipients of this message that policy was asked about before, whatever the answer."""
+    recipient_verification: Global___RecipientVerification.ValueType
+    """RCPT: what relay's VerifyRecipient answered, after a verdict with `verify_recipient`."""
     @_builtins.property
     def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """DATA, END_OF_DATA: the recipients answered with 250, canonical, in order."""
@@ -382,10 +414,11 @@ class Transaction(_message.Message):
         recipients: _abc.Iterable[_builtins.bytes] | None = ...,
         recipient_count: _builtins.int = ...,
         recipients_asked: _builtins.int = ...,
+        recipient_verification: Global___RecipientVerification.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "declared_size", b"declared_size", "recipient", b"recipient", "recipient_count", b"recipient_count", "recipients", b"recipients", "recipients_asked", b"recipients_asked", "sender", b"sender", "smtputf8", b"smtputf8"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "declared_size", b"declared_size", "recipient", b"recipient", "recipient_count", b"recipient_count", "recipient_verification", b"recipient_verification", "recipients", b"recipients", "recipients_asked", b"recipients_asked", "sender", b"sender", "smtputf8", b"smtputf8"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -932,6 +965,7 @@ class Verdict(_message.Message):
     ACCOUNT_PROOF_FIELD_NUMBER: _builtins.int
     LOGIN_LAPSED_FIELD_NUMBER: _builtins.int
     REFUSES_MESSAGE_FIELD_NUMBER: _builtins.int
+    VERIFY_RECIPIENT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.int
     action: Global___Action.ValueType
     close: _builtins.bool
@@ -953,6 +987,10 @@ class Verdict(_message.Message):
     """
     refuses_message: _builtins.bool
     """RCPT rejected: the whole message is refused with it, so DATA and BDAT are 554 5.5.3."""
+    verify_recipient: _builtins.bool
+    """RCPT rejected, and `reply` is what to answer where the mailbox server can't be asked: ask relay's VerifyRecipient,
+    then ask again with Transaction.recipient_verification.
+    """
     @_builtins.property
     def reply(self) -> Global___Reply:
         """REJECT: what to answer. ACCEPT and DISCARD: absent, ingress has the words."""
@@ -995,10 +1033,11 @@ class Verdict(_message.Message):
         account_proof: _builtins.bytes = ...,
         login_lapsed: _builtins.bool = ...,
         refuses_message: _builtins.bool = ...,
+        verify_recipient: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "delay", b"delay", "profile", b"profile", "reply", b"reply"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_proof", b"account_proof", "action", b"action", "checks", b"checks", "close", b"close", "delay", b"delay", "login_lapsed", b"login_lapsed", "profile", b"profile", "quarantine", b"quarantine", "reason_id", b"reason_id", "refuses_message", b"refuses_message", "reply", b"reply", "request_id", b"request_id", "results", b"results", "rule_id", b"rule_id", "shadow", b"shadow", "snapshot_revision", b"snapshot_revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_proof", b"account_proof", "action", b"action", "checks", b"checks", "close", b"close", "delay", b"delay", "login_lapsed", b"login_lapsed", "profile", b"profile", "quarantine", b"quarantine", "reason_id", b"reason_id", "refuses_message", b"refuses_message", "reply", b"reply", "request_id", b"request_id", "results", b"results", "rule_id", b"rule_id", "shadow", b"shadow", "snapshot_revision", b"snapshot_revision", "verify_recipient", b"verify_recipient"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1167,7 +1206,9 @@ class RuleReport(_message.Message):
     rule_id: _builtins.str
     outcome: Global___RuleReport.Outcome.ValueType
     skipped_by: _builtins.str
-    """The allow rule's id, or the exemption's name: logged_in, trusted_network, local_network, submission, postmaster."""
+    """The allow rule's id, or the exemption's name: logged_in, trusted_network, local_network, submission, postmaster,
+    not_asked.
+    """
     explanation: _builtins.str
     """One sentence in our words."""
     @_builtins.property

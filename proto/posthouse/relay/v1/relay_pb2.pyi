@@ -128,6 +128,78 @@ EVENT_KIND_CLIENT_BLOCKED: EventKind.ValueType  # 7
 Global___EventKind: _TypeAlias = EventKind  # noqa: Y015
 
 @_typing.final
+class VerifyRecipientRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECIPIENT_FIELD_NUMBER: _builtins.int
+    CLIENT_ADDRESS_FIELD_NUMBER: _builtins.int
+    recipient: _builtins.bytes
+    """Canonical."""
+    client_address: _builtins.str
+    """The SMTP client that named it."""
+    def __init__(
+        self,
+        *,
+        recipient: _builtins.bytes = ...,
+        client_address: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_address", b"client_address", "recipient", b"recipient"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyRecipientRequest: _TypeAlias = VerifyRecipientRequest  # noqa: Y015
+
+@_typing.final
+class VerifyRecipientResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Verification:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _VerificationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[VerifyRecipientResponse._Verification.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        VERIFICATION_UNSPECIFIED: VerifyRecipientResponse._Verification.ValueType  # 0
+        VERIFICATION_EXISTS: VerifyRecipientResponse._Verification.ValueType  # 1
+        """The server takes mail for it; or gave no answer, and took mail for it within a week."""
+        VERIFICATION_NONE: VerifyRecipientResponse._Verification.ValueType  # 2
+        """The server refuses it for good."""
+        VERIFICATION_NO_ANSWER: VerifyRecipientResponse._Verification.ValueType  # 3
+        """The server gave no answer."""
+        VERIFICATION_TOO_MANY: VerifyRecipientResponse._Verification.ValueType  # 4
+        """The client has named too many new recipients in this minute."""
+
+    class Verification(_Verification, metaclass=_VerificationEnumTypeWrapper):
+        """The numbers are those of policy.v1.RecipientVerification."""
+
+    VERIFICATION_UNSPECIFIED: VerifyRecipientResponse.Verification.ValueType  # 0
+    VERIFICATION_EXISTS: VerifyRecipientResponse.Verification.ValueType  # 1
+    """The server takes mail for it; or gave no answer, and took mail for it within a week."""
+    VERIFICATION_NONE: VerifyRecipientResponse.Verification.ValueType  # 2
+    """The server refuses it for good."""
+    VERIFICATION_NO_ANSWER: VerifyRecipientResponse.Verification.ValueType  # 3
+    """The server gave no answer."""
+    VERIFICATION_TOO_MANY: VerifyRecipientResponse.Verification.ValueType  # 4
+    """The client has named too many new recipients in this minute."""
+
+    VERIFICATION_FIELD_NUMBER: _builtins.int
+    verification: Global___VerifyRecipientResponse.Verification.ValueType
+    def __init__(
+        self,
+        *,
+        verification: Global___VerifyRecipientResponse.Verification.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["verification", b"verification"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyRecipientResponse: _TypeAlias = VerifyRecipientResponse  # noqa: Y015
+
+@_typing.final
 class Recipient(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

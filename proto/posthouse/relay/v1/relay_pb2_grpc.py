@@ -39,6 +39,11 @@ class RelayStub:
                 request_serializer=posthouse_dot_relay_dot_v1_dot_relay__pb2.SubmitFrame.SerializeToString,
                 response_deserializer=posthouse_dot_relay_dot_v1_dot_relay__pb2.SubmitAckFrame.FromString,
                 _registered_method=True)
+        self.VerifyRecipient = channel.unary_unary(
+                '/posthouse.relay.v1.Relay/VerifyRecipient',
+                request_serializer=posthouse_dot_relay_dot_v1_dot_relay__pb2.VerifyRecipientRequest.SerializeToString,
+                response_deserializer=posthouse_dot_relay_dot_v1_dot_relay__pb2.VerifyRecipientResponse.FromString,
+                _registered_method=True)
         self.ListMessages = channel.unary_unary(
                 '/posthouse.relay.v1.Relay/ListMessages',
                 request_serializer=posthouse_dot_relay_dot_v1_dot_relay__pb2.ListMessagesRequest.SerializeToString,
@@ -103,6 +108,14 @@ class RelayServicer:
         """Hands over messages. Frames of envelopes and content chunks; a submission is acknowledged, by its id,
         once it is committed durably, or refused. The same id twice is one message. A stream that ends before a
         submission's last chunk leaves nothing of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyRecipient(self, request, context):
+        """Whether the mailbox server of a domain whose recipients are verified takes mail for one; from what is known, or by
+        asking the server.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -191,6 +204,11 @@ def add_RelayServicer_to_server(servicer, server):
                     request_deserializer=posthouse_dot_relay_dot_v1_dot_relay__pb2.SubmitFrame.FromString,
                     response_serializer=posthouse_dot_relay_dot_v1_dot_relay__pb2.SubmitAckFrame.SerializeToString,
             ),
+            'VerifyRecipient': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyRecipient,
+                    request_deserializer=posthouse_dot_relay_dot_v1_dot_relay__pb2.VerifyRecipientRequest.FromString,
+                    response_serializer=posthouse_dot_relay_dot_v1_dot_relay__pb2.VerifyRecipientResponse.SerializeToString,
+            ),
             'ListMessages': grpc.unary_unary_rpc_method_handler(
                     servicer.ListMessages,
                     request_deserializer=posthouse_dot_relay_dot_v1_dot_relay__pb2.ListMessagesRequest.FromString,
@@ -274,6 +292,33 @@ class Relay:
             '/posthouse.relay.v1.Relay/Submit',
             posthouse_dot_relay_dot_v1_dot_relay__pb2.SubmitFrame.SerializeToString,
             posthouse_dot_relay_dot_v1_dot_relay__pb2.SubmitAckFrame.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyRecipient(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/posthouse.relay.v1.Relay/VerifyRecipient',
+            posthouse_dot_relay_dot_v1_dot_relay__pb2.VerifyRecipientRequest.SerializeToString,
+            posthouse_dot_relay_dot_v1_dot_relay__pb2.VerifyRecipientResponse.FromString,
             options,
             channel_credentials,
             insecure,

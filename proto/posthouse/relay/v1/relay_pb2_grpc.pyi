@@ -36,6 +36,10 @@ class RelayStub:
     once it is committed durably, or refused. The same id twice is one message. A stream that ends before a
     submission's last chunk leaves nothing of it.
     """
+    VerifyRecipient: _grpc.UnaryUnaryMultiCallable[_relay_pb2.VerifyRecipientRequest, _relay_pb2.VerifyRecipientResponse]
+    """Whether the mailbox server of a domain whose recipients are verified takes mail for one; from what is known, or by
+    asking the server.
+    """
     ListMessages: _grpc.UnaryUnaryMultiCallable[_relay_pb2.ListMessagesRequest, _relay_pb2.ListMessagesResponse]
     """Queued messages, by (created, queue_id)."""
     GetMessage: _grpc.UnaryUnaryMultiCallable[_relay_pb2.GetMessageRequest, _relay_pb2.Message]
@@ -65,6 +69,10 @@ class RelayAsyncStub(RelayStub):
     """Hands over messages. Frames of envelopes and content chunks; a submission is acknowledged, by its id,
     once it is committed durably, or refused. The same id twice is one message. A stream that ends before a
     submission's last chunk leaves nothing of it.
+    """
+    VerifyRecipient: _aio.UnaryUnaryMultiCallable[_relay_pb2.VerifyRecipientRequest, _relay_pb2.VerifyRecipientResponse]  # type: ignore[assignment]
+    """Whether the mailbox server of a domain whose recipients are verified takes mail for one; from what is known, or by
+    asking the server.
     """
     ListMessages: _aio.UnaryUnaryMultiCallable[_relay_pb2.ListMessagesRequest, _relay_pb2.ListMessagesResponse]  # type: ignore[assignment]
     """Queued messages, by (created, queue_id)."""
@@ -98,6 +106,16 @@ class RelayServicer(metaclass=_abc_1.ABCMeta):
         """Hands over messages. Frames of envelopes and content chunks; a submission is acknowledged, by its id,
         once it is committed durably, or refused. The same id twice is one message. A stream that ends before a
         submission's last chunk leaves nothing of it.
+        """
+
+    @_abc_1.abstractmethod
+    def VerifyRecipient(
+        self,
+        request: _relay_pb2.VerifyRecipientRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_relay_pb2.VerifyRecipientResponse, _abc.Awaitable[_relay_pb2.VerifyRecipientResponse]]:
+        """Whether the mailbox server of a domain whose recipients are verified takes mail for one; from what is known, or by
+        asking the server.
         """
 
     @_abc_1.abstractmethod

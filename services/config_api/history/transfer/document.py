@@ -8,7 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, create_model
 
-from services.config_api.migrations.older_defaults import without_followed_tls, without_recipients_over_limit
+from services.config_api.migrations.older_defaults import (
+    with_named_recipients,
+    without_followed_tls,
+    without_recipients_over_limit,
+)
 from services.config_api.problems import FieldError, from_pydantic, invalid, malformed
 from services.config_api.resources.catalogue import COLLECTIONS, SINGLETONS
 from services.config_api.resources.defaults import without_derived
@@ -16,6 +20,7 @@ from services.config_api.resources.delivery import DELIVERY
 from services.config_api.resources.description import Body, Collection, Resource, shown_body
 from services.config_api.resources.fields import Model
 from services.config_api.resources.general import GENERAL
+from services.config_api.resources.relay_domains import RELAY_DOMAINS
 from services.config_api.resources.relay_rules import RELAY_RULES
 from services.config_api.storage.documents import Document
 
@@ -56,7 +61,8 @@ def _document_model() -> type[BaseModel]:
             Field(
                 description="The document's format. posthouse/1 held every default of its time: of it "
                 "recipients_over_limit is not taken where it is defer_excess, nor implicit_tls and verify_certificate "
-                "where they follow from the relay host's other members."
+                "where they follow from the relay host's other members, and of a relay domain's recipients only "
+                "whether there were any: the addresses belong to /v1/recipients."
             ),
         ),
         "settings": (everything, Field(description="Every singleton.")),
@@ -65,7 +71,8 @@ def _document_model() -> type[BaseModel]:
     return create_model(
         "ConfigurationDocument",
         __base__=Model,
-        __doc__="The whole configuration, API keys and secrets aside. What is not in it is removed by an import.",
+        __doc__="The whole configuration, API keys, secrets and listed recipients aside. What is not in it is removed "
+        "by an import.",
         **fields,
     )
 
@@ -141,6 +148,8 @@ def read(content: Any) -> list[Item]:
 def _without_old_defaults(resource: Resource, given: Any) -> Any:
     if resource is GENERAL:
         return without_recipients_over_limit(given)
+    if resource is RELAY_DOMAINS:
+        return with_named_recipients(given)
     return without_followed_tls(given) if resource in (DELIVERY, RELAY_RULES) else given
 
 

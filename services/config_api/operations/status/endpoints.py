@@ -74,7 +74,7 @@ def _is_unverified(document: Document) -> bool:
 
 
 def _is_unlimited(document: Document) -> bool:
-    return bool(document.body.get("enabled", True)) and not document.body.get("recipients")
+    return bool(document.body["enabled"]) and document.body["recipients"] == "any"
 
 
 def _warning(code: str, detail: str, paths: list[str] | None = None) -> StatusWarning:

@@ -1,0 +1,32 @@
+"""Which recipients of a domain of ours exist: what the checks of local domains and relay domains have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.config_api.resources.description import MOST_MATCHES, Finding, Surroundings
+
+
+async def existing_recipients(domain: str, recipients: str, surroundings: Surroundings) -> Sequence[Finding]:
+    """Mail for nobody that is taken, or a list that is empty."""
+    if recipients == "any":
+        # Backscatter (F36).
+        return [
+            Finding(
+                "/recipients",
+                "any_recipient",
+                "Mail for addresses that do not exist is taken too, and its report goes to whom it names as sender.",
+            )
+        ]
+    if recipients == "list" and not await surroundings.matching("recipients", "domain", domain):
+        return [Finding("/recipients", "empty_list", "No address of the domain is listed at /v1/recipients yet.")]
+    return ()
+
+
+async def listed_recipients(domain: str, surroundings: Surroundings) -> Sequence[Finding]:
+    """What a domain that is removed leaves in the list of recipients."""
+    number = len(await surroundings.matching("recipients", "domain", domain))
+    if not number:
+        return ()
+    many = f"{MOST_MATCHES} or more" if number >= MOST_MATCHES else str(number)
+    return [Finding("", "domain_of_recipients", f"Listed recipients at this domain, which stay: {many}.")]

@@ -1,0 +1,179 @@
+"""Whether a recipient exists, where the mailbox server decides: from what is known, or by asking the server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from enum import Enum
+from typing import Protocol
+
+import structlog
+
+from services.relay.clock import MICROSECONDS, Clock
+from services.relay.configuration.model import Configuration, key_of
+from services.relay.delivery.recipient_question import ServerAnswer
+from services.relay.metrics import RECIPIENTS_VERIFIED
+from services.relay.model.attempt import Route
+from services.relay.queue.database import Database, QueueError
+from services.relay.queue.recipient_answers import (
+    RecipientAnswer,
+    count_question,
+    forget_answers,
+    keep_answer,
+    read_answer,
+)
+from services.relay.routing.rules import resolve
+
+log = structlog.get_logger(__name__)
+
+# Addresses of one client that need a question, a clock minute.
+_NEW_RECIPIENTS_PER_MINUTE = 100
+_QUESTIONS_PER_SERVER = 20
+# One client's part of a server's questions, so that it leaves places for the others.
+_QUESTIONS_PER_CLIENT = 5
+# Recipients that wait, and those of one client among them; more get no answer.
+_MOST_WAITING = 2_000
+_MOST_WAITING_OF_CLIENT = 100
+_FORGET_EVERY = 60 * MICROSECONDS
+
+
+class Verification(Enum):
+    EXISTS = "exists"
+    NONE = "none"
+    NO_ANSWER = "no_answer"
+    TOO_MANY = "too_many"
+
+
+class AsksServers(Protocol):
+    """The delivering side, as the verification asks it."""
+
+    async def ask_recipient(self, configuration: Configuration, route: Route, recipient: bytes) -> ServerAnswer: ...
+
+
+class _Places:
+    """So many at once for each of many parties; nothing is kept of a party that has none."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._free: dict[str, asyncio.Semaphore] = {}
+        self._users: Counter[str] = Counter()
+
+    def of(self, party: str) -> asyncio.Semaphore:
+        self._users[party] += 1
+        return self._free.setdefault(party, asyncio.Semaphore(self._number))
+
+    def done(self, party: str) -> None:
+        self._users[party] -= 1
+        if not self._users[party]:
+            del self._users[party], self._free[party]
+
+
+class RecipientVerifier:
+    """One for the process. Ingress asks about one address at the same replica, so that it is one question at a time."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        configuration: Callable[[], Configuration | None],
+        servers: AsksServers,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._configuration = configuration
+        self._servers = servers
+        # Questions under way by recipient.
+        self._asked: dict[bytes, asyncio.Task[Verification]] = {}
+        self._waiting: Counter[str] = Counter()
+        self._of_servers = _Places(_QUESTIONS_PER_SERVER)
+        self._of_clients = _Places(_QUESTIONS_PER_CLIENT)
+        self._forgot_at = 0
+
+    async def verify(self, recipient: bytes, client: str) -> Verification:
+        """`recipient` in its wire form; `client`: the key under which the client is counted. Never raises."""
+        try:
+            verification = await self._verify(recipient, client)
+        except QueueError as error:
+            log.warning("recipient_not_verified", reason=str(error))
+            verification = Verification.NO_ANSWER
+        RECIPIENTS_VERIFIED.labels(verification.value).inc()
+        return verification
+
+    async def _verify(self, recipient: bytes, client: str) -> Verification:
+        key = key_of(recipient)
+        answer = await self._database.view(lambda connection: read_answer(connection, key))
+        now = self._clock.now()
+        if answer is not None and answer.holds(now):
+            return Verification.EXISTS if answer.is_there else Verification.NONE
+        otherwise = Verification.EXISTS if answer is not None and answer.was_good(now) else None
+        under_way = self._asked.get(key)
+        if under_way is None:
+            if not await self._may_ask(client, now):
+                return otherwise or Verification.TOO_MANY
+            # Another one may have asked meanwhile.
+            under_way = self._asked.get(key) or self._begin(recipient, key, client, answer)
+        # Whoever asked first may go: the others still wait.
+        return await asyncio.shield(under_way)
+
+    async def _may_ask(self, client: str, now: int) -> bool:
+        if self._waiting[client] >= _MOST_WAITING_OF_CLIENT or len(self._asked) >= _MOST_WAITING:
+            return False
+        return await self._database.write(lambda connection: count_question(connection, client, now)) <= (
+            _NEW_RECIPIENTS_PER_MINUTE
+        )
+
+    def _begin(
+        self, recipient: bytes, key: bytes, client: str, before: RecipientAnswer | None
+    ) -> asyncio.Task[Verification]:
+        task = asyncio.create_task(self._ask(recipient, key, client, before), name="question about a recipient")
+        self._asked[key] = task
+        self._waiting[client] += 1
+
+        def ended(_: object) -> None:
+            self._asked.pop(key, None)
+            self._waiting[client] -= 1
+            if not self._waiting[client]:
+                del self._waiting[client]
+
+        task.add_done_callback(ended)
+        return task
+
+    async def _ask(self, recipient: bytes, key: bytes, client: str, before: RecipientAnswer | None) -> Verification:
+        configuration = self._configuration()
+        answer = ServerAnswer.NONE
+        if configuration is not None:
+            route = resolve(configuration, b"", recipient, quarantine=False)
+            answer = await self._ask_in_turn(configuration, route, recipient, client)
+        now = self._clock.now()
+        if answer is ServerAnswer.NONE:
+            return Verification.EXISTS if before is not None and before.was_good(now) else Verification.NO_ANSWER
+        is_there = answer is ServerAnswer.YES
+        try:
+            await self._keep(key, now, is_there=is_there)
+        except QueueError as error:
+            log.warning("recipient_answer_not_kept", reason=str(error))
+        return Verification.EXISTS if is_there else Verification.NONE
+
+    async def _ask_in_turn(
+        self, configuration: Configuration, route: Route, recipient: bytes, client: str
+    ) -> ServerAnswer:
+        try:
+            async with self._of_clients.of(client), self._of_servers.of(route.destination):
+                return await self._servers.ask_recipient(configuration, route, recipient)
+        finally:
+            self._of_clients.done(client)
+            self._of_servers.done(route.destination)
+
+    async def _keep(self, key: bytes, now: int, *, is_there: bool) -> None:
+        await self._database.write(lambda connection: keep_answer(connection, key, now, is_there=is_there))
+        if now - self._forgot_at >= _FORGET_EVERY:
+            self._forgot_at = now
+            await self._database.write(lambda connection: forget_answers(connection, now))
+
+    async def close(self) -> None:
+        """Breaks off what is asked."""
+        under_way = list(self._asked.values())
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)

@@ -1,0 +1,88 @@
+"""Asking a mailbox server whether it takes mail for a recipient: a session up to RCPT, and no mail."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from enum import Enum
+
+from services.relay.configuration.model import Configuration
+from services.relay.delivery.smtp.opening import SessionConnector
+from services.relay.delivery.smtp.protocol import ConnectionFailedError
+from services.relay.delivery.smtp.session import Session
+from services.relay.delivery.targets.endpoint import HostFailedError
+from services.relay.delivery.targets.finder import TargetFinder
+from services.relay.delivery.targets.options import Timeouts
+from services.relay.model.attempt import Result, Route, RouteKind
+from services.relay.model.outcome import Stage, by_operators_own_host, judge
+
+# For all hosts together.
+_SECONDS = 25.0
+_HAS_SERVER = (RouteKind.MAILBOX, RouteKind.RELAY_DOMAIN, RouteKind.RELAY_HOST)
+# RFC 3463: what a server says of its policy, of the protocol or of a full mailbox is not about whether there is one.
+_NOT_ABOUT_THE_ADDRESS = ("5.2.2", "5.2.3", "5.3.", "5.4.", "5.5.", "5.6.", "5.7.")
+
+
+class ServerAnswer(Enum):
+    YES = "yes"
+    NO = "no"
+    # Silence, a refusal for now, or one that is not about the recipient.
+    NONE = "none"
+
+
+class RecipientQuestions:
+    """For the life of the process."""
+
+    def __init__(self, finder: TargetFinder, connector: SessionConnector, timeouts: Timeouts) -> None:
+        self._finder = finder
+        self._connector = connector
+        self._timeouts = timeouts
+
+    async def ask(self, configuration: Configuration, route: Route, recipient: bytes) -> ServerAnswer:
+        """Asks the hosts of the route one after the other until one answers. Never raises but for cancellation."""
+        if route.kind not in _HAS_SERVER:
+            # Nobody else's server is asked, whatever an old configuration says of the domain.
+            return ServerAnswer.NONE
+        try:
+            async with asyncio.timeout(_SECONDS):
+                return await self._ask_hosts(configuration, route, recipient)
+        except TimeoutError:
+            return ServerAnswer.NONE
+
+    async def _ask_hosts(self, configuration: Configuration, route: Route, recipient: bytes) -> ServerAnswer:
+        targets = await self._finder.find(configuration, route)
+        endpoints = deque(self._connector.in_order(targets.endpoints))
+        while endpoints:
+            failures: list[HostFailedError] = []
+            session = await self._connector.session(endpoints, configuration.hostname, failures)
+            if session is None:
+                continue
+            answer = await self._ask_server(session, recipient)
+            if answer is not ServerAnswer.NONE:
+                return answer
+        return ServerAnswer.NONE
+
+    async def _ask_server(self, session: Session, recipient: bytes) -> ServerAnswer:
+        protocol, needs_utf8 = session.protocol, not recipient.isascii()
+        if needs_utf8 and not session.capabilities.smtputf8:
+            # Mail for it could not be handed over.
+            protocol.quit()
+            return ServerAnswer.NO
+        try:
+            protocol.send(b"MAIL FROM:<>%b\r\n" % (b" SMTPUTF8" if needs_utf8 else b""), 1)
+            if not (await protocol.reply(self._timeouts.mail)).positive:
+                protocol.quit()
+                return ServerAnswer.NONE
+            protocol.send(b"RCPT TO:<%b>\r\n" % recipient, 1)
+            verdict = by_operators_own_host(judge(Stage.RCPT, await protocol.reply(self._timeouts.rcpt)))
+            protocol.quit()
+        except ConnectionFailedError:
+            protocol.abort()
+            return ServerAnswer.NONE
+        except BaseException:
+            protocol.abort()
+            raise
+        if verdict.result is Result.DELIVERED:
+            return ServerAnswer.YES
+        is_refusal = verdict.result is Result.FAILED and not verdict.enhanced_code.startswith(_NOT_ABOUT_THE_ADDRESS)
+        return ServerAnswer.NO if is_refusal else ServerAnswer.NONE

@@ -1,0 +1,73 @@
+"""What mailbox servers said of recipients, shared by all replicas; and how many new ones a client has named.
+
+Times are microseconds since 1970.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, and_, delete, or_, select
+
+from libs.smtp.value import value
+from services.relay.clock import MICROSECONDS
+from services.relay.queue.statements import upsert
+from services.relay.queue.tables import recipient_answers, recipient_questions
+
+_MINUTE = 60 * MICROSECONDS
+# How long an answer holds, and how long an address that was there is taken without one.
+YES_HOLDS = 3600 * MICROSECONDS
+NO_HOLDS = 5 * _MINUTE
+KNOWN_GOOD_HOLDS = 7 * 24 * 3600 * MICROSECONDS
+
+
+@value(frozen=True, slots=True)
+class RecipientAnswer:
+    """The last answer about one recipient."""
+
+    is_there: bool
+    answered_at: int
+    # When the server last took mail for it; None: never.
+    known_good_at: int | None
+
+    def holds(self, now: int) -> bool:
+        """Whether nobody need be asked again."""
+        age = now - self.answered_at
+        return 0 <= age < (YES_HOLDS if self.is_there else NO_HOLDS)
+
+    def was_good(self, now: int) -> bool:
+        """Whether it was known good within a week."""
+        return self.known_good_at is not None and now - self.known_good_at < KNOWN_GOOD_HOLDS
+
+
+def read_answer(connection: Connection, recipient: bytes) -> RecipientAnswer | None:
+    """The last answer about a recipient (`key_of`)."""
+    row = connection.execute(select(recipient_answers).where(recipient_answers.c.recipient == recipient)).one_or_none()
+    return None if row is None else RecipientAnswer(row.is_there, row.answered_at, row.known_good_at)
+
+
+def keep_answer(connection: Connection, recipient: bytes, now: int, *, is_there: bool) -> None:
+    """A no takes back that the address was known good."""
+    values = {"is_there": is_there, "answered_at": now, "known_good_at": now if is_there else None}
+    statement = upsert(connection.dialect.name, recipient_answers).values(recipient=recipient, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=[recipient_answers.c.recipient], set_=values))
+
+
+def count_question(connection: Connection, client: str, now: int) -> int:
+    """Counts one new address that a client has named; how many there were in this clock minute, this one included."""
+    minute = now // _MINUTE
+    statement = upsert(connection.dialect.name, recipient_questions).values(client=client, minute=minute, questions=1)
+    counted = statement.on_conflict_do_update(
+        index_elements=[recipient_questions.c.client, recipient_questions.c.minute],
+        set_={"questions": recipient_questions.c.questions + 1},
+    ).returning(recipient_questions.c.questions)
+    return int(connection.execute(counted).scalar_one())
+
+
+def forget_answers(connection: Connection, now: int) -> None:
+    """Removes what no longer tells anything."""
+    is_old_no = and_(recipient_answers.c.known_good_at.is_(None), recipient_answers.c.answered_at < now - NO_HOLDS)
+    connection.execute(
+        delete(recipient_answers).where(
+            or_(is_old_no, recipient_answers.c.answered_at < now - KNOWN_GOOD_HOLDS),
+        )
+    )
+    connection.execute(delete(recipient_questions).where(recipient_questions.c.minute < now // _MINUTE))

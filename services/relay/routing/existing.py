@@ -1,0 +1,51 @@
+"""Which addresses of our domains exist, and which are tagged forms of others. Pure.
+
+policy decides at RCPT by the same rules (`services/policy/rules/recipients.py`), so that what is accepted there can be
+delivered.
+"""
+
+from __future__ import annotations
+
+from libs.smtp.tagged import untagged
+from services.relay.configuration.model import Configuration, ExistingRecipients, LocalDomain
+
+_BY_NAME = (ExistingRecipients.ACCOUNTS, ExistingRecipients.LIST)
+
+
+def domain_of(key: bytes) -> str:
+    """The domain of an address; empty for one without."""
+    _, at, domain = key.rpartition(b"@")
+    return domain.decode("ascii", "backslashreplace") if at else ""
+
+
+def base_of(configuration: Configuration, key: bytes) -> bytes:
+    """The address that this one (its `key_of`) is a tagged form of; itself where it is none, or is itself named."""
+    local = configuration.local_domains.get(domain_of(key))
+    if local is None or not local.delimiter or _is_named(configuration, local, key):
+        return key
+    for text in untagged(key.decode(), local.delimiter):
+        base = text.encode()
+        if _is_named(configuration, local, base):
+            return base
+    return key
+
+
+def has_mailbox(configuration: Configuration, local: LocalDomain, base: bytes) -> bool:
+    """Whether the local domain's mailbox takes mail for an address (`base_of`), as far as the configuration tells."""
+    if local.recipients not in _BY_NAME or base in configuration.account_addresses:
+        return True
+    return local.recipients is ExistingRecipients.LIST and base in configuration.listed_recipients
+
+
+def catch_all(configuration: Configuration, base: bytes) -> bytes:
+    """Who takes the mail of an address (`base_of`) because nothing else does; empty: nobody."""
+    local = configuration.local_domains.get(domain_of(base))
+    if local is None or not local.catch_all or base in configuration.aliases:
+        return b""
+    return b"" if has_mailbox(configuration, local, base) else local.catch_all
+
+
+def _is_named(configuration: Configuration, local: LocalDomain, key: bytes) -> bool:
+    if key in configuration.aliases or key in configuration.account_addresses:
+        return True
+    return local.recipients is ExistingRecipients.LIST and key in configuration.listed_recipients

@@ -1,0 +1,145 @@
+"""In front of real mailbox servers: Dovecot by LMTP, and Postfix as the next hop and as the peer that sends.
+
+Each is taken away and comes back: meanwhile there are 4xx replies alone, nothing is lost, and nobody has to help.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e import world
+from tests.peers.dns import DnsServer
+from tests.peers.dovecot import Dovecot
+from tests.peers.process import until
+from tests.peers.suite import Suite
+
+pytestmark = pytest.mark.e2e
+
+ANN, FULL = "ann@boxes.test", "full@boxes.test"
+# Less than any message takes.
+_TOO_SMALL = 300
+# Seconds, in the unit of the setting.
+_FIRST_RETRY_MINUTES = 0.02
+
+
+@pytest.fixture(scope="module")
+def dovecot() -> Iterator[Dovecot]:
+    with Dovecot({ANN: 0, FULL: _TOO_SMALL}) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def suite(dovecot: Dovecot) -> Iterator[Suite]:
+    with DnsServer() as outside, Suite(nameservers=outside.address) as running:
+        schedule = {"first_minutes": _FIRST_RETRY_MINUTES, "growth": 1, "max_minutes": _FIRST_RETRY_MINUTES}
+        world.change(running, "/v1/settings/queue", {"retry_schedule": schedule})
+        mailbox = {"kind": "lmtp", "host": dovecot.host, "port": dovecot.port}
+        domain = {"name": "boxes.test", "mailbox": mailbox, "recipients": "verify"}
+        world.create(running, "/v1/local-domains", domain)
+        world.until_in_force(running)
+        until(lambda: world.reply_to_rcpt(running, "postmaster")[0] == 250, "ingress has found policy and relay")
+        yield running
+        print(running.logs[-20_000:])
+
+
+def _send(suite: Suite, recipient: str, marker: str, sender: str = "joe@far.test") -> tuple[int, bytes]:
+    """(code, text) of the reply that decided, at RCPT or after the content."""
+    with world.smtp(suite) as client:
+        client.mail(sender)
+        code, text = client.rcpt(recipient)
+        if code != 250:
+            return code, text
+        return client.data(world.message(sender, [recipient], marker))
+
+
+def _kind_of_domain(suite: Suite, recipients: str) -> None:
+    (domain,) = suite.api.get("/v1/local-domains").json()["items"]
+    world.change(suite, f"/v1/local-domains/{domain['id']}", {"recipients": recipients})
+    world.until_in_force(suite)
+
+
+def test_dovecot_says_which_recipients_exist(suite: Suite, dovecot: Dovecot) -> None:
+    marker = uuid.uuid4().hex
+    assert _send(suite, ANN, marker)[0] == 250
+    (found,) = [each for each in dovecot.wait_for_messages(ANN, 1) if marker.encode() in each]
+    assert b"Delivered-To: ann@boxes.test" in found
+    # A stranger's mail to nobody is refused while he is there.
+    code, text = _send(suite, "nobody@boxes.test", marker)
+    assert (code, text.split()[0]) == (550, b"5.1.1")
+    log = dovecot.log
+    # The answer is remembered: nobody is asked again.
+    assert _send(suite, "Nobody@boxes.test", marker)[0] == 550
+    assert dovecot.log.count("nobody") == log.count("nobody")
+    # Postmaster is not asked about, and its mail is not lost.
+    assert world.reply_to_rcpt(suite, "postmaster@boxes.test")[0] == 250
+
+
+def test_a_full_mailbox_of_a_listed_recipient_is_reported_to_the_sender(suite: Suite, dovecot: Dovecot) -> None:
+    world.create(suite, "/v1/recipients", {"address": FULL})
+    sender = ANN
+    _kind_of_domain(suite, "list")
+    try:
+        world.create(suite, "/v1/recipients", {"address": ANN})
+        world.until_in_force(suite)
+        before = len(dovecot.messages(ANN))
+        assert _send(suite, FULL, "too much", sender)[0] == 250
+        report = dovecot.wait_for_messages(ANN, before + 1)[-1]
+        assert b"multipart/report" in report
+        assert b"5.2.2" in report
+        code, text = _send(suite, "nobody@boxes.test", "x")
+        assert (code, text.split()[0]) == (550, b"5.1.1")
+    finally:
+        _kind_of_domain(suite, "verify")
+
+
+def test_while_dovecot_is_down_mail_waits_and_recovers_alone(suite: Suite, dovecot: Dovecot) -> None:
+    marker = uuid.uuid4().hex
+    assert _send(suite, ANN, "known good")[0] == 250
+    world.until_queue_is_empty(suite)
+    before = len(dovecot.messages(ANN))
+    dovecot.stop()
+    try:
+        # Known good within a week, and in the cache: taken, and kept.
+        assert _send(suite, ANN, marker)[0] == 250
+        # Of anybody else nobody knows: try again.
+        code, text = _send(suite, f"{uuid.uuid4().hex}@boxes.test", marker)
+        assert (code, text.split()[0]) == (451, b"4.4.3")
+
+        def was_tried() -> bool:
+            (message,) = world.queued(suite)
+            return bool(message["deliveries"][0]["attempts"])
+
+        until(was_tried, "the message was tried while Dovecot is down")
+    finally:
+        dovecot.start()
+    assert marker.encode() in dovecot.wait_for_messages(ANN, before + 1)[-1]
+    world.until_queue_is_empty(suite)
+    code, text = _send(suite, f"{uuid.uuid4().hex}@boxes.test", marker)
+    assert (code, text.split()[0]) == (550, b"5.1.1")
+
+
+@pytest.mark.parametrize(
+    ("kind", "recipients"),
+    [
+        ("local-domains", "accounts"),
+        ("local-domains", "list"),
+        ("local-domains", "any"),
+        ("relay-domains", "list"),
+        ("relay-domains", "any"),
+    ],
+)
+def test_mail_from_a_stranger_to_nobody_is_refused_or_warned_of(suite: Suite, kind: str, recipients: str) -> None:
+    """`verify` is tried above, with the server that says so"""
+    domain = f"{kind[:5]}-{recipients}.test"
+    member = "name" if kind == "local-domains" else "domain"
+    body = {member: domain, "recipients": recipients}
+    if kind == "local-domains":
+        body["mailbox"] = {"kind": "maildir", "path": str(suite.folder / "mail")}  # type: ignore[assignment]
+    made = world.create(suite, f"/v1/{kind}", body)
+    world.until_in_force(suite)
+    is_warned = "any_recipient" in {warning["code"] for warning in made["warnings"]}
+    assert is_warned is (recipients == "any")
+    assert world.reply_to_rcpt(suite, f"nobody@{domain}") == ((250, "2.1.5") if is_warned else (550, "5.1.1"))

@@ -1,0 +1,39 @@
+"""Large sets of addresses: exact, small, and as they travel."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from libs.smtp.address_set import AddressSet, bucket, bucket_of
+
+
+def test_it_holds_what_was_put_in_and_nothing_else() -> None:
+    keys = [f"user{number}@example.com".encode() for number in range(20_000)]
+    addresses = AddressSet.of(keys)
+    assert all(key in addresses for key in keys)
+    for other in (b"user@example.com", b"ser1@example.com", b"user1@example.co", b"user20000@example.com", b"", b"\n"):
+        assert other not in addresses, other
+
+
+@pytest.mark.parametrize("part", [b"a@b.test\nc@d.test", b"@b.test", b"a@b.test\n"])
+def test_a_part_of_a_bucket_is_no_address(part: bytes) -> None:
+    """whatever bucket it would lie in"""
+    addresses = AddressSet({bucket_of(part): bucket([b"a@b.test", b"c@d.test"])})
+    assert (part in addresses) is (part == b"a@b.test\nc@d.test")
+
+
+def test_nothing_is_in_an_empty_one() -> None:
+    assert not AddressSet({})
+    assert b"a@b.test" not in AddressSet({})
+    assert AddressSet.of([b"a@b.test"])
+
+
+def test_a_hundred_thousand_take_few_octets_each() -> None:
+    buckets: dict[int, list[bytes]] = {}
+    for number in range(100_000):
+        key = f"somebody{number}@example.com".encode()
+        buckets.setdefault(bucket_of(key), []).append(key)
+    octets = sum(sys.getsizeof(bucket(keys)) for keys in buckets.values())
+    assert octets < 100_000 * 64

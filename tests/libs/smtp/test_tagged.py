@@ -1,0 +1,26 @@
+"""Tagged addresses."""
+
+from __future__ import annotations
+
+import pytest
+
+from libs.smtp.tagged import untagged
+
+
+@pytest.mark.parametrize(
+    ("key", "delimiter", "bases"),
+    [
+        ("user+tag@example.com", "+", ["user@example.com"]),
+        ("user+a+b@example.com", "+", ["user+a@example.com", "user@example.com"]),
+        ("first.last.tag@example.com", ".", ["first.last@example.com", "first@example.com"]),
+        ("user-tag@ex-ample.com", "-", ["user@ex-ample.com"]),
+        ("user+@example.com", "+", ["user@example.com"]),
+        ("+tag@example.com", "+", []),
+        ("user@example.com", "+", []),
+        ("user+tag@example.com", "", []),
+        ('"user+tag here"@example.com', "+", []),
+        ("postmaster+x", "+", []),
+    ],
+)
+def test_what_an_address_may_be_a_tagged_form_of(key: str, delimiter: str, bases: list[str]) -> None:
+    assert list(untagged(key, delimiter)) == bases

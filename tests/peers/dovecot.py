@@ -1,0 +1,142 @@
+"""A whole Dovecot in a temporary folder: a mailbox server that takes mail by LMTP, with users and quotas."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.peers.ports import LOOPBACK, free_port
+from tests.peers.process import DEADLINE_SECONDS, PeerError, PeerProcess, program, until
+
+_OWNER = "mail"
+
+
+class Dovecot:
+    """Takes mail for its users by LMTP. Needs root, as Dovecot itself does.
+
+    `users`: address to quota in octets, 0 for none. It can be stopped and started again, on the same port.
+    """
+
+    def __init__(self, users: Mapping[str, int], *, host: str = LOOPBACK) -> None:
+        self.host = host
+        self.port = free_port(host)
+        self._users = users
+        self._folder = Path(tempfile.mkdtemp(prefix="posthouse-dovecot-"))
+        self._process: PeerProcess | None = None
+
+    @property
+    def log(self) -> str:
+        path = self._folder / "log"
+        return path.read_text("utf-8", "backslashreplace") if path.exists() else ""
+
+    def messages(self, user: str) -> list[bytes]:
+        """What the user's mailbox holds, oldest first, line ends as Dovecot stores them."""
+        kept = [path for path in (self._folder / "mail" / user / "new").glob("*") if path.is_file()]
+        return [path.read_bytes() for path in sorted(kept, key=lambda path: path.stat().st_mtime_ns)]
+
+    def wait_for_messages(self, user: str, count: int, seconds: float = DEADLINE_SECONDS) -> list[bytes]:
+        """Asks until the mailbox holds `count`, and returns all. Raises PeerError with the log's tail."""
+        try:
+            until(lambda: len(self.messages(user)) >= count, f"{count} messages for {user}", seconds)
+        except PeerError as error:
+            tail = "\n".join(self.log.splitlines()[-20:])
+            raise PeerError(f"{error}\n{tail}") from None
+        return self.messages(user)
+
+    def start(self) -> Self:
+        if os.geteuid() != 0:
+            raise PeerError("Dovecot can only be started by root")
+        configuration = self._lay_out()
+        self._process = PeerProcess(
+            [program("dovecot", "/usr/sbin/dovecot"), "-F", "-c", configuration],
+            self._folder / "output",
+            end_signal=signal.SIGTERM,
+        )
+        self._process.until_ready(self._greets)
+        return self
+
+    def stop(self) -> None:
+        """Ends it with all its processes; the mailboxes stay."""
+        if self._process is not None:
+            self._process.stop()
+            self._process = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _lay_out(self) -> Path:
+        self._folder.chmod(0o755)
+        for name in ("run", "state", "mail"):
+            (self._folder / name).mkdir(exist_ok=True)
+        shutil.chown(self._folder / "mail", _OWNER, _OWNER)
+        lines = []
+        for user, quota in self._users.items():
+            extra = f"userdb_quota_rule=*:bytes={quota}" if quota else ""
+            lines.append(f"{user}:{{PLAIN}}x::::::{extra}\n")
+        (self._folder / "users").write_text("".join(lines))
+        configuration = self._folder / "dovecot.conf"
+        configuration.write_text(_CONFIGURATION.format(folder=self._folder, host=self.host, port=self.port))
+        return configuration
+
+    def _greets(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), timeout=5) as connection:
+            if connection.recv(4).startswith(b"220"):
+                connection.sendall(b"QUIT\r\n")
+                return True
+        return False
+
+
+_CONFIGURATION = """
+base_dir = {folder}/run
+state_dir = {folder}/state
+log_path = {folder}/log
+protocols = lmtp
+ssl = no
+auth_username_format = %Lu
+recipient_delimiter = +
+mail_location = maildir:{folder}/mail/%Lu
+mail_uid = mail
+mail_gid = mail
+first_valid_uid = 1
+first_valid_gid = 1
+mail_privileged_group = mail
+mail_plugins = quota
+lmtp_rcpt_check_quota = yes
+passdb {{
+  driver = passwd-file
+  args = username_format=%Lu {folder}/users
+}}
+userdb {{
+  driver = passwd-file
+  args = username_format=%Lu {folder}/users
+  default_fields = uid=mail gid=mail home={folder}/mail/%Lu
+}}
+plugin {{
+  quota = count:User quota
+  quota_vsizes = yes
+  quota_grace = 0
+}}
+service lmtp {{
+  inet_listener lmtp {{
+    address = {host}
+    port = {port}
+  }}
+}}
+service stats {{
+  chroot =
+}}
+"""

@@ -1,0 +1,185 @@
+"""Whether a recipient exists, where the mailbox server decides: what is remembered, shared and bounded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from services.relay.api.recipient_verification import RecipientVerifier, Verification
+from services.relay.clock import MICROSECONDS, Clock
+from services.relay.configuration.model import (
+    Configuration,
+    ExistingRecipients,
+    LocalDomain,
+    Mailbox,
+    MailboxKind,
+)
+from services.relay.delivery.recipient_question import ServerAnswer
+from services.relay.model.attempt import Route
+from services.relay.queue.database import Database, open_database
+
+HOUR, WEEK = 3600.0, 7 * 24 * 3600.0
+CLIENT = "192.0.2.9"
+EXISTS, NONE, NO_ANSWER, TOO_MANY = Verification
+
+
+@dataclass
+class Servers:
+    """Mailbox servers that answer as told, and wait at a gate where a test wants them to."""
+
+    answer: ServerAnswer = ServerAnswer.YES
+    gate: asyncio.Event | None = None
+    asked: list[bytes] = field(default_factory=list)
+    at_once: int = 0
+    most_at_once: int = 0
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def busy(self, number: int) -> None:
+        """Once so many are asked at the same time."""
+        while self.at_once < number:
+            self.changed.clear()
+            await self.changed.wait()
+
+    async def ask_recipient(self, _: Configuration, route: Route, recipient: bytes) -> ServerAnswer:
+        assert route.mailbox is not None
+        self.asked.append(recipient)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        self.changed.set()
+        if self.gate is not None:
+            await self.gate.wait()
+        self.at_once -= 1
+        return self.answer
+
+
+@dataclass
+class Now:
+    seconds: float = 1_800_000_000.0
+
+    def clock(self) -> Clock:
+        return Clock(lambda: int(self.seconds * MICROSECONDS), lambda: self.seconds)
+
+
+def _configuration() -> Configuration:
+    mailbox = Mailbox(MailboxKind.LMTP, "127.0.0.1", 24)
+    domain = LocalDomain("l", "boxes.test", mailbox, recipients=ExistingRecipients.VERIFY)
+    return Configuration(1, "gw.test", local_domains={"boxes.test": domain})
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    opened = open_database(database_url)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def now() -> Now:
+    return Now()
+
+
+@pytest.fixture
+def servers() -> Servers:
+    return Servers()
+
+
+@pytest.fixture
+async def verifier(database: Database, now: Now, servers: Servers) -> AsyncIterator[RecipientVerifier]:
+    made = RecipientVerifier(database, now.clock(), _configuration, servers)
+    yield made
+    await made.close()
+
+
+async def test_a_yes_holds_for_an_hour_and_a_no_for_five_minutes(
+    verifier: RecipientVerifier, servers: Servers, now: Now
+) -> None:
+    for answer, verification, seconds in (
+        (ServerAnswer.YES, EXISTS, HOUR),
+        (ServerAnswer.NO, NONE, 300),
+    ):
+        servers.answer = answer
+        servers.asked.clear()
+        address = f"{answer.value}@boxes.test".encode()
+        assert await verifier.verify(address, CLIENT) is verification
+        now.seconds += seconds - 1
+        assert await verifier.verify(address.upper().replace(b"BOXES.TEST", b"boxes.test"), CLIENT) is verification
+        assert len(servers.asked) == 1
+        now.seconds += 1
+        assert await verifier.verify(address, CLIENT) is verification
+        assert len(servers.asked) == 2
+
+
+async def test_without_an_answer_an_address_that_was_good_within_a_week_is_taken(
+    verifier: RecipientVerifier, servers: Servers, now: Now
+) -> None:
+    assert await verifier.verify(b"ann@boxes.test", CLIENT) is EXISTS
+    servers.answer = ServerAnswer.NONE
+    assert await verifier.verify(b"new@boxes.test", CLIENT) is NO_ANSWER
+    now.seconds += WEEK - 1
+    assert await verifier.verify(b"ann@boxes.test", CLIENT) is EXISTS
+    now.seconds += 1
+    assert await verifier.verify(b"ann@boxes.test", CLIENT) is NO_ANSWER
+
+
+async def test_a_no_ends_that_an_address_was_known_good(
+    verifier: RecipientVerifier, servers: Servers, now: Now
+) -> None:
+    assert await verifier.verify(b"ann@boxes.test", CLIENT) is EXISTS
+    now.seconds += 2 * HOUR
+    servers.answer = ServerAnswer.NO
+    assert await verifier.verify(b"ann@boxes.test", CLIENT) is NONE
+    now.seconds += HOUR
+    servers.answer = ServerAnswer.NONE
+    assert await verifier.verify(b"ann@boxes.test", CLIENT) is NO_ANSWER
+
+
+async def test_replicas_share_answers(
+    verifier: RecipientVerifier, database: Database, servers: Servers, now: Now
+) -> None:
+    assert await verifier.verify(b"ann@boxes.test", CLIENT) is EXISTS
+    other = RecipientVerifier(database, now.clock(), _configuration, Servers(ServerAnswer.NO))
+    assert await other.verify(b"ann@boxes.test", CLIENT) is EXISTS
+
+
+async def test_one_address_is_one_question_however_many_ask(verifier: RecipientVerifier, servers: Servers) -> None:
+    servers.gate = asyncio.Event()
+    asking = [asyncio.create_task(verifier.verify(b"ann@boxes.test", f"192.0.2.{n}")) for n in range(10)]
+    await servers.busy(1)
+    # Whoever asked first may go.
+    asking[0].cancel()
+    servers.gate.set()
+    assert set(await asyncio.gather(*asking[1:])) == {EXISTS}
+    assert len(servers.asked) == 1
+
+
+async def test_a_client_names_a_hundred_new_addresses_a_minute(
+    verifier: RecipientVerifier, servers: Servers, now: Now
+) -> None:
+    now.seconds -= now.seconds % 60
+    servers.answer = ServerAnswer.NO
+    for number in range(100):
+        assert await verifier.verify(b"%d@boxes.test" % number, CLIENT) is NONE
+    assert await verifier.verify(b"100@boxes.test", CLIENT) is TOO_MANY
+    # What is known costs no question, and others have a minute of their own.
+    assert await verifier.verify(b"7@boxes.test", CLIENT) is NONE
+    assert await verifier.verify(b"100@boxes.test", "192.0.2.10") is NONE
+    now.seconds += 60
+    assert await verifier.verify(b"101@boxes.test", CLIENT) is NONE
+
+
+async def test_a_server_is_asked_twenty_questions_at_once_and_a_client_has_five(
+    verifier: RecipientVerifier, servers: Servers
+) -> None:
+    servers.gate = asyncio.Event()
+    greedy = [asyncio.create_task(verifier.verify(b"g%d@boxes.test" % n, CLIENT)) for n in range(30)]
+    await servers.busy(5)
+    others = [asyncio.create_task(verifier.verify(b"o%d@boxes.test" % n, f"192.0.2.{n}")) for n in range(10, 40)]
+    await servers.busy(20)
+    assert sum(address.startswith(b"g") for address in servers.asked) == 5
+    servers.gate.set()
+    assert set(await asyncio.gather(*greedy, *others)) == {EXISTS}
+    assert servers.most_at_once == 20
