@@ -31,6 +31,7 @@ from services.config_api.operations.blocked_clients import endpoints as blocked_
 from services.config_api.operations.explain import endpoints as explain
 from services.config_api.operations.queue import endpoints as queue
 from services.config_api.operations.relay_hosts import endpoints as relay_hosts
+from services.config_api.operations.statistics import endpoints as statistics
 from services.config_api.operations.status import endpoints as status
 from services.config_api.problems import MEDIA_TYPE, Problem, from_pydantic, malformed
 from services.config_api.resources.catalogue import COLLECTIONS, SINGLETONS
@@ -85,6 +86,7 @@ def describe_app() -> FastAPI:
                 transfer,
                 audit,
                 status,
+                statistics,
             )
         ),
     )

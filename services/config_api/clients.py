@@ -171,6 +171,9 @@ class RelayClient:
     async def history(self, request: relay_pb2.ListHistoryRequest) -> relay_pb2.ListHistoryResponse:
         return await self._replicas.call("page", lambda stub: stub.ListHistory(request, timeout=_SECONDS))
 
+    async def statistics(self, request: relay_pb2.GetStatisticsRequest) -> relay_pb2.GetStatisticsResponse:
+        return await self._replicas.call("statistics", lambda stub: stub.GetStatistics(request, timeout=_SECONDS))
+
     async def destinations(self, page_size: int, page_token: str) -> relay_pb2.ListDestinationsResponse:
         request = relay_pb2.ListDestinationsRequest(page_size=page_size, page_token=page_token)
         return await self._replicas.call("page", lambda stub: stub.ListDestinations(request, timeout=_SECONDS))

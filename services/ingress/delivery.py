@@ -64,11 +64,11 @@ async def finish(dialogue: Dialogue, content: Content, fault: Fault | None) -> N
         where = header.boundary(content.head)
     hops = header.count(head, b"received")
     if profile.max_hops and hops > profile.max_hops:
-        await refuse(dialogue, TOO_MANY_HOPS, "too_many_hops")
+        await refuse(dialogue, TOO_MANY_HOPS, "too_many_hops", _message_id(head))
         return
     verdict = await _last_decision(dialogue, content, head, hops)
     if verdict is not None and verdict.action is Action.REJECT and verdict.reply is not None:
-        dialogue.report(verdict, Stage.END_OF_DATA, _recipients(transaction))
+        dialogue.report(verdict, Stage.END_OF_DATA, _recipients(transaction), message_id=_message_id(head))
         dialogue.services.metrics.messages["rejected"] += 1
         dialogue.reply(verdict.reply)
         return
@@ -81,14 +81,20 @@ async def finish(dialogue: Dialogue, content: Content, fault: Fault | None) -> N
     await _hand_over(dialogue, content, head, where.body_start, verdict)
 
 
-async def refuse(dialogue: Dialogue, reply: Reply, reason_id: str) -> None:
+async def refuse(dialogue: Dialogue, reply: Reply, reason_id: str, message_id: bytes = b"") -> None:
     """Answers content that can't be taken, for reasons of its own."""
     transaction = dialogue.transaction
     if transaction is not None:
-        dialogue.record(reply, Stage.END_OF_DATA, _recipients(transaction), reason_id, "")
+        recipients = _recipients(transaction)
+        dialogue.record(reply, Stage.END_OF_DATA, recipients, reason_id, "", message_id=message_id)
     dialogue.services.metrics.messages[reason_id] += 1
     log.info("content_refused", session_id=dialogue.session.id, reason_id=reason_id)
     dialogue.reply(reply)
+
+
+def _message_id(head: bytes) -> bytes:
+    """The first one; empty when there is none."""
+    return next(iter(header.values(head, b"message-id")), b"")
 
 
 def _recipients(transaction: Transaction) -> tuple[bytes, ...]:

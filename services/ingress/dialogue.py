@@ -24,7 +24,17 @@ from services.ingress.content import Chunks
 from services.ingress.findings import Findings
 from services.ingress.limits import refusal_delay
 from services.ingress.services import Services
-from services.ingress.session import Credentials, Listener, Peer, Session, Stage, Transaction, Violation
+from services.ingress.session import (
+    Credentials,
+    Listener,
+    PastVerdict,
+    Peer,
+    Session,
+    Stage,
+    Transaction,
+    Violation,
+    remember,
+)
 from services.ingress.submission import Refusal
 from services.ingress.verdict import Action, Profile, Verdict
 
@@ -189,6 +199,9 @@ class Dialogue:
             verdict = _LOGIN_LAPSED
         if verdict.profile is not None:
             session.profile = verdict.profile
+        if verdict.tells_something:
+            about = transaction or self.transaction
+            remember((about or session).verdicts, PastVerdict(time.time_ns(), stage, verdict))
         if verdict.delay:
             self.connection.flush()
             await asyncio.sleep(verdict.delay)
@@ -198,10 +211,27 @@ class Dialogue:
                 self.end_reason = "closed_by_policy"
         return verdict
 
-    def report(self, verdict: Verdict, stage: Stage, recipients: tuple[bytes, ...], *, sender: bytes = b"") -> None:
+    def report(
+        self,
+        verdict: Verdict,
+        stage: Stage,
+        recipients: tuple[bytes, ...],
+        *,
+        sender: bytes = b"",
+        message_id: bytes = b"",
+    ) -> None:
         """Tells relay's history of a rejection."""
         if verdict.reply is not None:
-            self.record(verdict.reply, stage, recipients, verdict.reason_id, verdict.rule_id, sender=sender)
+            self.record(
+                verdict.reply,
+                stage,
+                recipients,
+                verdict.reason_id,
+                verdict.rule_id,
+                sender=sender,
+                message_id=message_id,
+                verdict=verdict,
+            )
 
     def record(
         self,
@@ -212,9 +242,14 @@ class Dialogue:
         rule_id: str,
         *,
         sender: bytes = b"",
+        message_id: bytes = b"",
+        verdict: Verdict | None = None,
     ) -> None:
-        """`sender`: where no transaction came to be."""
-        session, transaction = self.session, self.transaction
+        """`sender`: where no transaction came to be. `verdict`: None where ingress refuses by itself."""
+        session, transaction, now = self.session, self.transaction, time.time_ns()
+        verdicts = [past for past in session.verdicts if past.verdict is not verdict]
+        if verdict is not None:
+            verdicts.append(PastVerdict(now, stage, verdict))
         self.services.relay.report(
             Refusal(
                 session_id=session.id,
@@ -227,8 +262,10 @@ class Dialogue:
                 reason_id=reason_id,
                 rule_id=rule_id,
                 stage=stage.name,
-                refused_at=time.time_ns(),
+                refused_at=now,
                 listener=session.listener.label,
                 tls=session.tls is not None,
+                message_id=message_id,
+                verdicts=tuple(verdicts),
             )
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from libs.smtp.parameters import NO_RCPT_PARAMETERS, MailParameters, RcptParameters
 from libs.smtp.value import value
-from services.ingress.verdict import NO_CHECKS, Checks, Profile
+from services.ingress.verdict import NO_CHECKS, Checks, Profile, Verdict
 
 
 class Stage(enum.IntEnum):
@@ -71,6 +71,25 @@ class Tls:
 
 
 @value(frozen=True, slots=True)
+class PastVerdict:
+    """A verdict in which a rule matched, or would have in shadow mode. `at` in Unix nanoseconds."""
+
+    at: int
+    stage: Stage
+    verdict: Verdict
+
+
+# Of a session, and of a message.
+_MOST_VERDICTS = 25
+
+
+def remember(verdicts: list[PastVerdict], past: PastVerdict) -> None:
+    """Adds a verdict for relay's history, each once: many recipients may get the same."""
+    if len(verdicts) < _MOST_VERDICTS and all(each.verdict is not past.verdict for each in verdicts):
+        verdicts.append(past)
+
+
+@value(frozen=True, slots=True)
 class Credentials:
     """What AUTH brought; handed to policy once and dropped. Never in a representation."""
 
@@ -109,6 +128,8 @@ class Session:
     # Recipients that policy refused, and those of them that were refused for good.
     refused_recipients: int = 0
     permanently_refused_recipients: int = 0
+    # Outside of messages.
+    verdicts: list[PastVerdict] = field(default_factory=list)
     # Of clients.wire: the facts that policy was told last, and the request that told them, encoded.
     told: tuple[tuple[object, ...], bytes] | None = field(default=None, repr=False)
 
@@ -173,6 +194,7 @@ class Transaction:
     refusal_reason: str = ""
     # The whole message is to be dropped.
     discard: Discard | None = None
+    verdicts: list[PastVerdict] = field(default_factory=list)
 
     @property
     def all_discarded(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from libs.smtp.reply import Reply
 from libs.smtp.value import value
-from services.ingress.session import Discard, Recipient, Session, Transaction
+from services.ingress.session import Discard, PastVerdict, Recipient, Session, Transaction
 
 # Content up to this size travels with its envelope; larger content follows in pieces of this size.
 INLINE_OCTETS = 256 * 1024
@@ -56,6 +56,9 @@ class Refusal:
     refused_at: int
     listener: str
     tls: bool
+    # As in the header, where the content was refused after its end.
+    message_id: bytes = b""
+    verdicts: tuple[PastVerdict, ...] = ()
 
 
 class HandoverError(Exception):

@@ -93,6 +93,14 @@ class AuthenticationResult:
 
 
 @value(frozen=True, slots=True)
+class ShadowOutcome:
+    """What a rule in shadow mode would have refused."""
+
+    reason_id: str
+    rule_id: str
+
+
+@value(frozen=True, slots=True)
 class Verdict:
     """One answer of policy. `delay` in seconds; `reply` is there when the action is REJECT."""
 
@@ -115,6 +123,12 @@ class Verdict:
     verify_recipient: bool = False
     results: tuple[AuthenticationResult, ...] = ()
     quarantine: bool = False
+    shadow: tuple[ShadowOutcome, ...] = ()
+
+    @property
+    def tells_something(self) -> bool:
+        """A rule matched, or would have in shadow mode."""
+        return bool(self.reason_id or self.rule_id or self.shadow)
 
 
 class NonsenseError(ValueError):

@@ -26,6 +26,7 @@ from services.relay.queue.gauges import QueueFigures
 from services.relay.queue.group_commit import Committer
 from services.relay.queue.identifiers import Identifiers
 from services.relay.queue.leaseholder import Leaseholder
+from services.relay.queue.statistics import Statistics
 from services.relay.scheduler.attempts import Attempts
 from services.relay.scheduler.backlog import MemoryBudget
 from services.relay.scheduler.dispatcher import Dispatcher
@@ -74,7 +75,10 @@ class Relay:
             on_freed=wake,
             on_heartbeat=self._database_answers,
         )
-        self.committer = Committer(database, clock, self.holder, settings.store_seconds, receiver=self._receiver)
+        self.statistics = Statistics(database, clock)
+        self.committer = Committer(
+            database, clock, self.holder, settings.store_seconds, self.statistics, receiver=self._receiver
+        )
         self.suspensions = Suspensions(database, clock, wake)
         configuration = lambda: self.watch.current  # noqa: E731
         attempts = Attempts(
@@ -104,11 +108,13 @@ class Relay:
         )
         folder = database.path.parent if isinstance(database, SqliteDatabase) else None
         self.storage = Storage(folder, settings.disk_reserve_mb * _MEGABYTE, clock.steady)
-        self.intake = Intake(clock, self.committer, self.identifiers, configuration, self.memory, self.storage, octets)
+        self.intake = Intake(
+            clock, self.committer, self.identifiers, configuration, self.memory, self.storage, octets, self.statistics
+        )
         self.watch.on_change += [self.suspensions.configuration_changed, lambda _: self._wake_dispatcher()]
-        self.operator = Operator(database, clock, self.identifiers, configuration, wake)
-        self.sweeper = Sweeper(database, clock, self.identifiers, configuration, wake)
         self.verifier = RecipientVerifier(database, clock, configuration, self.transport)
+        self.operator = Operator(database, clock, self.identifiers, configuration, wake, self.statistics)
+        self.sweeper = Sweeper(database, clock, self.identifiers, configuration, wake, self.statistics)
         servicer = RelayServicer(
             self.intake,
             self.storage,
@@ -120,6 +126,7 @@ class Relay:
             self.transport,
             wake,
             self.verifier,
+            self.statistics,
         )
         self._server = rpc.Server({SERVICE: CALLERS}, servicer.register, GRPC_CALLS_REFUSED.inc)
         self._metrics = MetricsServer(self._readiness, optional=("grpc",))
@@ -166,6 +173,7 @@ class Relay:
         background.start(self.sweeper.run_retention(), "retention")
         background.start(self.storage.run(), "storage")
         background.start(QueueFigures(self.database, self.clock).run(), "figures")
+        background.start(self.statistics.run(), "statistics")
         background.start(self.watch.run(), "configuration")
         self._until_configured()
         log.info("ready", listen=listening, worker=self.holder.name)
@@ -182,6 +190,7 @@ class Relay:
         await self._dialers.close()
         await self.transport.close(_GRACE_SECONDS)
         if settled:
+            await self._write_statistics()
             await self._unregister()
         await self._metrics.stop()
         if self._background.failure is not None:
@@ -196,6 +205,12 @@ class Relay:
             service_manager.tell_ready()
 
         self._background.start(wait(), "first configuration")
+
+    async def _write_statistics(self) -> None:
+        try:
+            await self.statistics.write()
+        except QueueError as error:
+            log.warning("statistics_not_written", reason=str(error))
 
     async def _unregister(self) -> None:
         try:

@@ -115,6 +115,17 @@ class FakeRelay(relay_pb2_grpc.RelayServicer):
         self.asked.append(request)
         return relay.ListHistoryResponse(messages=[MESSAGE])
 
+    async def GetStatistics(  # noqa: N802
+        self, request: relay.GetStatisticsRequest, _: Any
+    ) -> relay.GetStatisticsResponse:
+        self.asked.append(request)
+        bucket = relay.StatisticsBucket(accepted=4, delivered=3, deferred=2, bounced=1)
+        bucket.starts_at.FromJsonString("2026-01-31T12:00:00Z")
+        bucket.refused.add(reason_id="relay_denied", count=9)
+        bucket.shadow.add(reason_id="dnsbl_listed", count=8)
+        bucket.shadow.add(reason_id="access_rule", rule_id="r1", count=7)
+        return relay.GetStatisticsResponse(buckets=[bucket])
+
     async def GetMessage(self, request: relay.GetMessageRequest, context: Any) -> relay.Message:  # noqa: N802
         self.asked.append(request)
         if request.queue_id != "q1":

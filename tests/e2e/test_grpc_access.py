@@ -46,6 +46,7 @@ MAY_CALL: dict[str, set[str]] = {
     f"{RELAY}/GetMessageContent": {"config_api"},
     f"{RELAY}/ActOnMessages": {"config_api"},
     f"{RELAY}/ListHistory": {"config_api"},
+    f"{RELAY}/GetStatistics": {"config_api"},
     f"{RELAY}/ListDestinations": {"config_api"},
     f"{RELAY}/SuspendDestination": {"config_api"},
     f"{RELAY}/ResumeDestination": {"config_api"},

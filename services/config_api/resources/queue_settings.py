@@ -71,6 +71,11 @@ class QueueSettings(Model):
     retention_days: float = Field(
         default=7, ge=0, le=3650, allow_inf_nan=False, description="Finished messages stay searchable for so many days."
     )
+    keep_subjects: bool = Field(
+        default=False,
+        description="Store the subject of each new message, so that messages can be searched by it. Everybody who may "
+        "list messages can then read subjects.",
+    )
 
 
 async def refuse(body: Body, _: Surroundings) -> Sequence[Finding]:

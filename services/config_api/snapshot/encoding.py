@@ -222,6 +222,7 @@ def _queue(_: str, body: Body, __: Sealer) -> Pieces:
         max_concurrency_per_destination=body["max_concurrency_per_destination"],
         max_messages_per_connection=body["max_messages_per_connection"],
         retention=_duration(days=body["retention_days"]),
+        keep_subjects=body["keep_subjects"],
     )
     return Pieces(relay=pb.RelaySnapshot(queue=queue).SerializeToString())
 

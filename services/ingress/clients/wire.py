@@ -16,7 +16,7 @@ from libs.smtp.envelope import Body
 from libs.smtp.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS
 from libs.smtp.reply import Reply
 from services.ingress.findings import Findings
-from services.ingress.session import Credentials, Discard, Recipient, Session, Stage, Transaction
+from services.ingress.session import Credentials, Discard, PastVerdict, Recipient, Session, Stage, Transaction
 from services.ingress.submission import Refusal, Submission
 from services.ingress.verdict import (
     NO_CHECKS,
@@ -26,6 +26,7 @@ from services.ingress.verdict import (
     Checks,
     NonsenseError,
     Profile,
+    ShadowOutcome,
     Verdict,
 )
 
@@ -214,6 +215,7 @@ def _verdict(serialised: bytes) -> Verdict:
         verify_recipient=message.verify_recipient,
         results=tuple(_result(each) for each in message.results),
         quarantine=message.quarantine,
+        shadow=tuple(ShadowOutcome(each.reason_id, each.rule_id) for each in message.shadow),
     )
 
 
@@ -306,6 +308,23 @@ def submission(message: relay_pb2.Submission, handed: Submission, inline: bytes)
     origin.listener = who.listener.label
     origin.tls = who.tls is not None
     origin.may_relay = handed.may_relay
+    if who.verdicts or what.verdicts:
+        for past in (*who.verdicts, *what.verdicts):
+            _past_verdict(message.verdicts.add(), past)
+
+
+def _past_verdict(message: relay_pb2.SessionVerdict, past: PastVerdict) -> None:
+    verdict = past.verdict
+    _stamp(message.at, past.at)
+    message.stage = past.stage.name
+    message.action = verdict.action.name.lower()
+    if verdict.reply is not None:
+        message.code = verdict.reply.code
+        message.enhanced_code = verdict.reply.enhanced
+    message.reason_id = verdict.reason_id
+    message.rule_id = verdict.rule_id
+    for outcome in verdict.shadow:
+        message.shadow.add(reason_id=outcome.reason_id, rule_id=outcome.rule_id)
 
 
 def refused(refusal: Refusal) -> relay_pb2.RefusedMessage:
@@ -324,8 +343,11 @@ def refused(refusal: Refusal) -> relay_pb2.RefusedMessage:
         stage=refusal.stage,
         listener=refusal.listener,
         tls=refusal.tls,
+        message_id=refusal.message_id,
     )
     _stamp(message.refused_at, refusal.refused_at)
+    for past in refusal.verdicts:
+        _past_verdict(message.verdicts.add(), past)
     return message
 
 

@@ -20,6 +20,7 @@ from services.relay.queue.filters import MessageFilter
 from services.relay.queue.identifiers import Identifiers
 from services.relay.queue.reading import Position, candidates
 from services.relay.queue.settling import Event, record_events
+from services.relay.queue.statistics import Happening, Statistics
 from services.relay.queue.storing import store
 from services.relay.reports.reporting import reports, waiting_copy
 from services.relay.routing.recipients import hears_of_failure
@@ -68,8 +69,10 @@ class Operator:
         identifiers: Identifiers,
         configuration: Callable[[], Configuration | None],
         wake: Callable[[], None],
+        statistics: Statistics,
     ) -> None:
         self._database = database
+        self._statistics = statistics
         self._clock = clock
         self._identifiers = identifiers
         self._configuration = configuration
@@ -90,6 +93,8 @@ class Operator:
             acted, skipped = await self._batch(action, wanted, chosen, actor, dry_run=dry_run)
             progress.matched += acted + skipped
             progress.acted += 0 if dry_run else acted
+            if action is Action.BOUNCE and not dry_run:
+                self._statistics.count(Happening.BOUNCED, acted)
             progress.skipped += skipped
             progress.done = after is None
             yield progress

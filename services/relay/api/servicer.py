@@ -18,18 +18,19 @@ from services.relay.api.recipient_verification import RecipientVerifier, Verific
 from services.relay.api.wire import event_messages, filters, routes, submissions, views
 from services.relay.api.wire.fields import clean, microseconds
 from services.relay.clock import MICROSECONDS, Clock
-from services.relay.configuration.model import Configuration, RelayHost
+from services.relay.configuration.model import Configuration, QueueSettings, RelayHost
 from services.relay.delivery.relay_host_check import Step
 from services.relay.delivery.targets.explain import RouteExplanation
 from services.relay.intake.disk_space import Storage, StorageState
 from services.relay.intake.intake import Intake, Stream
 from services.relay.model.message import message_id
 from services.relay.model.states import FOREVER
-from services.relay.queue import destinations, event_reading, reading
+from services.relay.queue import destinations, event_reading, reading, statistics
 from services.relay.queue.database import Database, QueueError
 from services.relay.queue.destinations import DestinationView, Suspension
 from services.relay.queue.filters import MessageFilter
 from services.relay.queue.reading import Page, Position
+from services.relay.queue.statistics import Statistics
 from services.relay.routing.aliases import expand_one
 from services.relay.scheduler.suspensions import Suspensions
 
@@ -47,6 +48,7 @@ CALLERS = {
     "GetMessageContent": _OPERATORS,
     "ActOnMessages": _OPERATORS,
     "ListHistory": _OPERATORS,
+    "GetStatistics": _OPERATORS,
     "ListDestinations": _OPERATORS,
     "SuspendDestination": _OPERATORS,
     "ResumeDestination": _OPERATORS,
@@ -63,6 +65,8 @@ _VERIFICATIONS = {
 }
 _PAGE = 100
 _LARGEST_PAGE = 1000
+_MOST_BUCKETS = 5000
+_BUCKET_SECONDS = (300, 3600, 86400)
 _CONTENT_OCTETS = 256 * 1024
 _LONGEST_EVENT_WAIT = 30.0
 # Between two looks for a new event while a caller waits: another relay may write it, and no commit is slowed down.
@@ -98,6 +102,7 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
         explainer: Explainer,
         wake: Callable[[], None],
         verifier: RecipientVerifier,
+        statistics: Statistics,
     ) -> None:
         self._verifier = verifier
         self._intake = intake
@@ -109,6 +114,7 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
         self._configuration = configuration
         self._explainer = explainer
         self._wake = wake
+        self._statistics = statistics
 
     def register(self, server: grpc.aio.Server) -> None:
         relay_pb2_grpc.add_RelayServicer_to_server(self, server)
@@ -158,17 +164,33 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
         page = await self._page(reading.queue_page, request, context)
         now = self._clock.now()
         return pb.ListMessagesResponse(
-            messages=[views.message(each, now) for each in page.messages],
+            messages=[views.message(each, self._queue_settings(), now) for each in page.messages],
             next_page_token=page.next.token() if page.next else "",
         )
 
     async def ListHistory(self, request: pb.ListHistoryRequest, context: _Context) -> pb.ListHistoryResponse:  # noqa: N802
-        page = await self._page(reading.history_page, request, context)
+        page = await self._page(reading.message_page, request, context)
         now = self._clock.now()
         return pb.ListHistoryResponse(
-            messages=[views.message(each, now) for each in page.messages],
+            messages=[views.message(each, self._queue_settings(), now) for each in page.messages],
             next_page_token=page.next.token() if page.next else "",
         )
+
+    async def GetStatistics(self, request: pb.GetStatisticsRequest, context: _Context) -> pb.GetStatisticsResponse:  # noqa: N802
+        after, before = microseconds(request.after), microseconds(request.before)
+        width = request.bucket_seconds * MICROSECONDS
+        if (
+            request.bucket_seconds not in _BUCKET_SECONDS
+            or before <= after
+            or (before - after) // width > _MOST_BUCKETS
+        ):
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no such period")
+        try:
+            await self._statistics.write()
+            counts = await self._database.view(lambda connection: statistics.read(connection, after, before, width))
+        except QueueError as error:
+            await _unavailable(context, error)
+        return views.statistics(counts)
 
     async def GetMessage(self, request: pb.GetMessageRequest, context: _Context) -> pb.Message:  # noqa: N802
         number = await self._message_id(request.queue_id, context)
@@ -179,7 +201,7 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
             await _unavailable(context, error)
         if found is None:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no such message")
-        return views.whole(found, now)
+        return views.whole(found, self._queue_settings(), now)
 
     async def _whole(self, number: int, now: int, *, with_header: bool) -> reading.StoredMessage | None:
         """Without its header where the content is damaged: what became of it can still be seen (C140)."""
@@ -376,6 +398,10 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
         probe_at = now + int(seconds * MICROSECONDS)
         due_at = probe_at if view.active else max(view.next_due_at or probe_at, probe_at)
         return replace(view, active=0, deferred=view.deferred + view.active, next_due_at=due_at)
+
+    def _queue_settings(self) -> QueueSettings | None:
+        configuration = self._configuration()
+        return None if configuration is None else configuration.queue
 
     async def _configured(self, context: _Context) -> Configuration:
         configuration = self._configuration()

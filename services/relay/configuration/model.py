@@ -190,6 +190,7 @@ class QueueSettings:
     max_concurrency_per_destination: int = 20
     max_messages_per_connection: int = 100
     retention: float = 7 * 86400.0
+    keep_subjects: bool = False
 
 
 @value(frozen=True, slots=True)

@@ -138,4 +138,5 @@ def _queue(queue: config_pb2.QueueSettings) -> QueueSettings:
         or default.max_concurrency_per_destination,
         max_messages_per_connection=queue.max_messages_per_connection or default.max_messages_per_connection,
         retention=seconds("retention", default.retention),
+        keep_subjects=queue.keep_subjects,
     )

@@ -18,10 +18,12 @@ from services.relay.intake.refusals import RefusalLimits
 from services.relay.intake.submission import Frame, Incoming, Refusal
 from services.relay.metrics import REFUSALS_DROPPED, REPORTS, SUBMISSIONS
 from services.relay.model.message import NewDelivery, NewMessage, Origin, Refused, queue_id, queued, source_of
+from services.relay.model.message_id import subject_of
 from services.relay.model.retry_schedule import sweep
 from services.relay.model.states import Kind, State
 from services.relay.queue.group_commit import Committer
 from services.relay.queue.identifiers import ExhaustedError, Identifiers
+from services.relay.queue.statistics import Happening, Statistics
 from services.relay.reports.reporting import reports
 from services.relay.routing.recipients import address
 from services.relay.scheduler.backlog import MemoryBudget
@@ -217,6 +219,7 @@ class Intake:
         memory: MemoryBudget,
         storage: Storage,
         octets: int,
+        statistics: Statistics,
     ) -> None:
         self._clock = clock
         self._committer = committer
@@ -226,6 +229,7 @@ class Intake:
         self.storage = storage
         self._refusals = RefusalLimits(clock.steady())
         self._most_octets = octets
+        self._statistics = statistics
         # Content in memory that is not committed yet, or not whole; in all and by source.
         self._octets = 0
         self._octets_of: dict[str, int] = {}
@@ -285,7 +289,10 @@ class Intake:
                 self._memory.remove(destination, message.source, count, len(message.content))
 
     def record(self, refusal: Refusal) -> None:
-        """Puts a refusal into the history, unless there are too many or space is short."""
+        """Counts a refusal, and puts it into the history unless there are too many or space is short."""
+        if not refusal.discarded:
+            self._statistics.count(Happening.REFUSED, 1, refusal.reason_id)
+        self._statistics.shadow(refusal.verdicts)
         source = source_of(refusal.origin.account_login, refusal.origin.client_address)
         if not self._refusals.admit(source, self._clock.steady(), space_is_short=self.storage.space_is_short):
             return
@@ -309,6 +316,8 @@ class Intake:
                 refusal.stage,
                 refusal.refused_at or self._clock.now(),
                 refusal.discarded,
+                refusal.message_id,
+                refusal.verdicts,
             )
         )
 
@@ -349,6 +358,8 @@ class Intake:
             unleased=frozenset(unleased) if unleased else _NONE,
             traceparent=incoming.traceparent,
             source=source,
+            subject=subject_of(content) if configuration.queue.keep_subjects else "",
+            verdicts=incoming.verdicts,
         )
         if not addressed.reported:
             return message, ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from libs.smtp.value import value
-from services.relay.model.message import Origin
+from services.relay.model.message import Origin, SessionVerdict
 from services.relay.routing.recipients import Wanted
 
 
@@ -25,6 +25,7 @@ class Incoming:
     body_8bitmime: bool = False
     quarantine: bool = False
     traceparent: str = ""
+    verdicts: tuple[SessionVerdict, ...] = ()
 
 
 @value(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class Refusal:
     stage: str
     refused_at: int
     discarded: bool
+    message_id: str = ""
+    verdicts: tuple[SessionVerdict, ...] = ()
 
 
 @value(frozen=True, slots=True)

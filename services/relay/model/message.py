@@ -30,6 +30,23 @@ OURSELVES = Origin()
 
 
 @value(frozen=True, slots=True)
+class SessionVerdict:
+    """A verdict of policy in which a rule matched, or would have in shadow mode. `stage` as CONNECT or RCPT."""
+
+    at: int
+    stage: str
+    # accept, reject or discard
+    action: str
+    # reject only: the reply's.
+    code: int = 0
+    enhanced_code: str = ""
+    reason_id: str = ""
+    rule_id: str = ""
+    # What rules in shadow mode would have done: reason and rule.
+    shadow: tuple[tuple[str, str], ...] = ()
+
+
+@value(frozen=True, slots=True)
 class NewDelivery:
     """One recipient as it is first stored."""
 
@@ -72,6 +89,9 @@ class NewMessage:
     source: str = ""
     # W3C trace context that attempts belong to; empty: none.
     traceparent: str = ""
+    # Empty where subjects are not stored.
+    subject: str = ""
+    verdicts: tuple[SessionVerdict, ...] = ()
 
     @property
     def waiting(self) -> tuple[NewDelivery, ...]:
@@ -99,6 +119,8 @@ class Refused:
     stage: str
     refused_at: int
     discarded: bool
+    message_id: str = ""
+    verdicts: tuple[SessionVerdict, ...] = ()
 
 
 @value(frozen=True, slots=True)

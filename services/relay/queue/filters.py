@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_
+from sqlalchemy import Boolean, ColumnElement, LargeBinary, and_, bindparam, exists, func, or_
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from libs.smtp.value import value
 from services.relay.model.states import Kind, State
 from services.relay.queue.tables import deliveries, messages
+from services.relay.queue.verdicts import member
 
 # Of the contract's DeliveryState, what the database tells apart by the hour.
 ACTIVE, DEFERRED, HELD = 1, 2, 3
@@ -37,6 +40,18 @@ class MessageFilter:
     client_address: str = ""
     attempts_at_least: int = 0
     session_id: str = ""
+    # Without angle brackets.
+    message_id: str = ""
+    envelope_id: bytes = b""
+    # Number of the message; -1: one that no message has.
+    number: int | None = None
+    # Part of the sender or of a recipient; part of the subject.
+    address_contains: str = ""
+    subject_contains: str = ""
+    # Of any verdict of the message.
+    rule_id: str = ""
+    reason_id: str = ""
+    shadow_reason_id: str = ""
 
     def of_messages(self) -> list[Condition]:
         """About the message alone."""
@@ -45,16 +60,40 @@ class MessageFilter:
             found.append(messages.c.sender == self.sender)
         if self.sender_domain:
             found.append(messages.c.sender_domain == self.sender_domain.lower())
-        if self.received_after is not None:
-            found.append(messages.c.received_at >= self.received_after)
-        if self.received_before is not None:
-            found.append(messages.c.received_at < self.received_before)
+        found += self.in_time()
         if self.account_login:
             found.append(messages.c.account_login == self.account_login)
         if self.client_address:
             found.append(messages.c.client_address == self.client_address)
         if self.session_id:
             found.append(messages.c.session_id == self.session_id)
+        if self.number is not None:
+            found.append(messages.c.id == self.number)
+        if self.message_id:
+            found.append(messages.c.message_id == self.message_id)
+        if self.envelope_id:
+            found.append(messages.c.envelope_id == self.envelope_id)
+        if self.subject_contains:
+            found.append(_contains(messages.c.subject, self.subject_contains))
+        return found + self._of_verdicts()
+
+    def in_time(self) -> list[Condition]:
+        """About the time of arrival."""
+        found: list[Condition] = []
+        if self.received_after is not None:
+            found.append(messages.c.received_at >= self.received_after)
+        if self.received_before is not None:
+            found.append(messages.c.received_at < self.received_before)
+        return found
+
+    def _of_verdicts(self) -> list[Condition]:
+        found: list[Condition] = []
+        for name, wanted in (("rule_id", self.rule_id), ("reason_id", self.reason_id)):
+            if wanted:
+                text = member(name, wanted)
+                found.append(or_(_holds(messages.c.verdicts, text), _holds(messages.c.refusal, text)))
+        if self.shadow_reason_id:
+            found.append(_holds(messages.c.verdicts, member("shadow_reason_id", self.shadow_reason_id)))
         return found
 
     def of_deliveries(self, now: int) -> list[Condition]:
@@ -77,6 +116,8 @@ class MessageFilter:
     def conditions(self, now: int) -> list[Condition]:
         """For a query of messages."""
         found = self.of_messages()
+        if self.address_contains:
+            found.append(self._address())
         about = self.of_deliveries(now)
         if about:
             matching: Condition = exists().where(deliveries.c.message_id == messages.c.id, *about)
@@ -85,6 +126,14 @@ class MessageFilter:
                 matching = or_(matching, messages.c.kind == int(Kind.REFUSED))
             found.append(matching)
         return found
+
+    def _address(self) -> Condition:
+        part = self.address_contains
+        recipient = or_(
+            octets_contain(deliveries.c.recipient, part), octets_contain(deliveries.c.submitted_recipient, part)
+        )
+        to_it = exists().where(deliveries.c.message_id == messages.c.id, recipient)
+        return or_(octets_contain(messages.c.sender, part), to_it)
 
     @property
     def _only_states(self) -> bool:
@@ -119,6 +168,35 @@ def state_of(state: int, lease_owner: int | None, due_at: int | None, now: int) 
 
 def _submitted_as(recipient: bytes) -> Condition:
     return deliveries.c.submitted_recipient == recipient
+
+
+class octets_contain(FunctionElement[bool]):  # noqa: N801 - as SQLAlchemy names functions
+    """Whether a column of octets holds a text somewhere, compared without case."""
+
+    type = Boolean()
+    inherit_cache = True
+
+    def __init__(self, octets: Any, text: str) -> None:
+        super().__init__(octets, bindparam(None, text.encode("utf-8", "surrogatepass"), type_=LargeBinary))
+
+
+@compiles(octets_contain, "sqlite")
+def _in_sqlite(element: octets_contain, compiler: Any, **options: Any) -> str:
+    octets, part = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"instr(lower(CAST({octets} AS TEXT)), lower(CAST({part} AS TEXT))) > 0"
+
+
+@compiles(octets_contain, "postgresql")
+def _in_postgresql(element: octets_contain, compiler: Any, **options: Any) -> str:
+    # Addresses need not be UTF-8: both sides are compared with their other octets escaped.
+    octets, part = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"strpos(lower(encode({octets}, 'escape')), lower(encode({part}, 'escape'))) > 0"
+
+
+def _holds(column: Any, text: str) -> Condition:
+    """Whether a text column holds a text as it stands."""
+    found: Condition = column.contains(text, autoescape=True)
+    return found
 
 
 def _contains(column: Any, text: str) -> Condition:

@@ -32,6 +32,7 @@ from services.relay.queue import leases
 from services.relay.queue.database import Connection, Database, StorageFullError, UnavailableError
 from services.relay.queue.leaseholder import Leaseholder
 from services.relay.queue.settling import Settlement, settle
+from services.relay.queue.statistics import Statistics
 from services.relay.queue.storing import forget, store, store_refused
 
 log = structlog.get_logger(__name__)
@@ -119,6 +120,7 @@ class Committer:
         clock: Clock,
         holder: Leaseholder,
         store_seconds: float,
+        statistics: Statistics,
         receiver: Callable[[], Receiver],
     ) -> None:
         """Within `store_seconds` a submission is committed, or refused. The receiver is asked for at each commit."""
@@ -126,6 +128,7 @@ class Committer:
         self._clock = clock
         self._holder = holder
         self._store_seconds = store_seconds
+        self._statistics = statistics
         self._stores: deque[_Store] = deque()
         self._settlements: deque[Settlement] = deque()
         # Settlements that ever came in, and those of them that are committed, in the same order.
@@ -307,7 +310,15 @@ class Committer:
             if known is None or known == message.id:
                 fresh += (message, *entry.followers)
             entry.submitter.stored(message, message.id if known is None else known)
+        if batch.stores:
+            self._statistics.accepted(fresh)
         for settlement in batch.settlements:
+            lost = done.lost
+            self._statistics.settled(
+                [each for each in settlement.deliveries if each.delivery_id not in lost]
+                if lost
+                else settlement.deliveries
+            )
             fresh += (report for report in settlement.reports if report.id not in done.dropped_reports)
         if done.lost:
             LEASES_LOST.inc(len(done.lost))

@@ -1,17 +1,20 @@
-"""What operators see: pages of the queue and of the history, and one message whole."""
+"""What operators see: pages of the queue and of all messages, and one message whole."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, and_, func, or_, select
 
 from libs.smtp import header
 from libs.smtp.value import value
+from services.relay.model.message_id import index_keys
 from services.relay.model.states import State
 from services.relay.queue.filters import MessageFilter, state_of
+from services.relay.queue.statements import among, listed
 from services.relay.queue.tables import attempts, contents, deliveries, events, messages
 
 # Messages looked at for one page: a filter that matches hardly any gives a short page, and a token to go on.
@@ -20,6 +23,9 @@ _WINDOWS = 5
 # Deliveries shown of each message in a list.
 _SHOWN = 50
 _HEADER_OCTETS = 256 * 1024
+_NEWEST_FIRST = (messages.c.received_at.desc(), messages.c.id.desc())
+# Hours of the index of Message-IDs that one query looks at: 83 days.
+_KEYS_AT_ONCE = 2000
 
 
 @value(frozen=True, slots=True)
@@ -94,30 +100,78 @@ def queue_page(connection: Connection, wanted: MessageFilter, size: int, after: 
     return Page(_with_deliveries(connection, found, now), after)
 
 
-def history_page(connection: Connection, wanted: MessageFilter, size: int, after: Position | None, now: int) -> Page:
-    """Finished and refused messages, newest first."""
+def message_page(connection: Connection, wanted: MessageFilter, size: int, after: Position | None, now: int) -> Page:
+    """Queued, finished and refused messages, the newest first by their arrival."""
+    if wanted.message_id:
+        return _page_by_message_id(connection, wanted, size, after, now)
     found: list[Any] = []
-    finished = messages.c.finished_at.is_not(None)
-    order = (messages.c.finished_at.desc(), messages.c.id.desc())
+    one = wanted.number is not None
     for _ in range(_WINDOWS):
-        start = [finished, *_before(after)]
-        edge = connection.execute(
-            select(messages.c.finished_at, messages.c.id).where(*start).order_by(*order).offset(_WINDOW).limit(1)
-        ).first()
+        start = [*wanted.in_time(), *_before(after)]
+        edge = None if one else _window_edge(connection, start)
         bound = [] if edge is None else [_down_to(edge[0], edge[1])]
         found += connection.execute(
             select(messages)
             .where(*start, *bound, *wanted.conditions(now))
-            .order_by(*order)
+            .order_by(*_NEWEST_FIRST)
             .limit(size + 1 - len(found))
         ).all()
         if len(found) > size:
-            last = found[size - 1]
-            return Page(_with_deliveries(connection, found[:size], now), Position(last.finished_at, last.id))
+            return _full_page(connection, found, size, now)
         if edge is None:
             return Page(_with_deliveries(connection, found, now), None)
         after = Position(edge[0], edge[1])
     return Page(_with_deliveries(connection, found, now), after)
+
+
+def _page_by_message_id(
+    connection: Connection, wanted: MessageFilter, size: int, after: Position | None, now: int
+) -> Page:
+    """By the index of Message-IDs, whose keys hold the hour: those of every hour that has messages are looked up."""
+    oldest, newest = _span(connection, wanted, after)
+    if oldest is None or newest is None:
+        return Page((), None)
+    keys = index_keys(wanted.message_id, oldest, newest)
+    found: list[Any] = []
+    while len(found) <= size and (some := list(islice(keys, _KEYS_AT_ONCE))):
+        # Matches are few: the order by time must not lead the database to its index by time.
+        ids = select(messages.c.id).where(among(connection.dialect.name, messages.c.message_id_key, "keys"))
+        found += connection.execute(
+            select(messages)
+            .where(messages.c.id.in_(ids), *_before(after), *wanted.conditions(now))
+            .order_by(*_NEWEST_FIRST)
+            .limit(size + 1 - len(found)),
+            {"keys": listed(connection, some)},
+        ).all()
+    if len(found) > size:
+        return _full_page(connection, found, size, now)
+    return Page(_with_deliveries(connection, found, now), None)
+
+
+def _full_page(connection: Connection, found: list[Any], size: int, now: int) -> Page:
+    last = found[size - 1]
+    return Page(_with_deliveries(connection, found[:size], now), Position(last.received_at, last.id))
+
+
+def _window_edge(connection: Connection, start: list[Any]) -> Any:
+    """Where the next window of messages ends; None: it holds all the rest."""
+    return connection.execute(
+        select(messages.c.received_at, messages.c.id).where(*start).order_by(*_NEWEST_FIRST).offset(_WINDOW).limit(1)
+    ).first()
+
+
+def _span(connection: Connection, wanted: MessageFilter, after: Position | None) -> tuple[int | None, int | None]:
+    """The first and the last time at which a message that matches may have come."""
+    oldest, newest = (
+        connection.execute(select(bound(messages.c.received_at))).scalar() for bound in (func.min, func.max)
+    )
+    if oldest is None or newest is None:
+        return None, None
+    if wanted.received_after is not None:
+        oldest = max(oldest, wanted.received_after)
+    if wanted.received_before is not None:
+        newest = min(newest, wanted.received_before)
+    return oldest, newest if after is None else min(newest, after.at)
 
 
 def candidates(
@@ -226,10 +280,10 @@ def _up_to(at: int, message_id: int) -> Any:
 def _before(position: Position | None) -> list[Any]:
     if position is None:
         return []
-    earlier = and_(messages.c.finished_at == position.at, messages.c.id < position.message_id)
-    return [messages.c.finished_at <= position.at, or_(messages.c.finished_at < position.at, earlier)]
+    earlier = and_(messages.c.received_at == position.at, messages.c.id < position.message_id)
+    return [messages.c.received_at <= position.at, or_(messages.c.received_at < position.at, earlier)]
 
 
 def _down_to(at: int, message_id: int) -> Any:
-    same = and_(messages.c.finished_at == at, messages.c.id >= message_id)
-    return and_(messages.c.finished_at >= at, or_(messages.c.finished_at > at, same))
+    same = and_(messages.c.received_at == at, messages.c.id >= message_id)
+    return and_(messages.c.received_at >= at, or_(messages.c.received_at > at, same))

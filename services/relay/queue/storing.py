@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Connection, delete, insert, select
 
 from services.relay.model.message import NewMessage, Refused, domain_of
+from services.relay.model.message_id import index_key, message_id_of
 from services.relay.model.states import Kind, State
 from services.relay.queue.change_numbers import change_number
+from services.relay.queue import verdicts
 from services.relay.queue.destinations import wake
 from services.relay.queue.statements import Many, Once, Row, among, listed
 from services.relay.queue.tables import attempts, contents, deliveries, events, messages
@@ -58,6 +60,7 @@ def store(connection: Connection, new: Sequence[NewMessage], owner: int, now: in
 
 def _message_row(message: NewMessage, open_ones: int, now: int) -> Row:
     origin = message.origin
+    message_id = message_id_of(message.content)
     return (
         message.id,
         message.submission_id,
@@ -87,6 +90,10 @@ def _message_row(message: NewMessage, open_ones: int, now: int) -> Row:
         message.traceparent or None,
         1 if origin.may_relay else 0,
         None,
+        message_id or None,
+        index_key(message_id, message.received_at) if message_id else None,
+        message.subject or None,
+        verdicts.as_json(message.verdicts) if message.verdicts else None,
     )
 
 
@@ -167,6 +174,10 @@ def store_refused(connection: Connection, refused: Sequence[Refused]) -> None:
                 None,
                 None,
                 None if one.discarded else number,
+                one.message_id or None,
+                index_key(one.message_id, one.refused_at) if one.message_id else None,
+                None,
+                verdicts.as_json(one.verdicts) if one.verdicts else None,
             )
         )
         state = State.DISCARDED if one.discarded else State.REJECTED

@@ -65,6 +65,13 @@ messages = Table(
     Column("may_relay", Boolean),
     # Refusals alone: the number of the change that recorded it, for readers of events (queue/change_numbers.py).
     Column("change_number", BigInteger),
+    # Without angle brackets, and its key in the index (model/message_id.py). NULL: none, or stored by an older release.
+    Column("message_id", Text),
+    Column("message_id_key", BigInteger),
+    # NULL: the setting keep_subjects was off.
+    Column("subject", Text),
+    # Verdicts of the session in which a rule matched, as JSON (queue/verdicts.py). NULL: none.
+    Column("verdicts", Text),
 )
 Index("messages_submission", messages.c.submission_id, unique=True)
 _IS_OPEN = text("open > 0")
@@ -78,6 +85,14 @@ Index(
     sqlite_where=_IS_FINISHED,
     postgresql_where=_IS_FINISHED,
 )
+_HAS_MESSAGE_ID = text("message_id_key IS NOT NULL")
+Index(
+    "messages_message_id",
+    messages.c.message_id_key,
+    sqlite_where=_HAS_MESSAGE_ID,
+    postgresql_where=_HAS_MESSAGE_ID,
+)
+Index("messages_received", messages.c.received_at, messages.c.id)
 
 contents = Table(
     "contents",
@@ -231,6 +246,17 @@ recipient_questions = Table(
     Column("client", String(64), primary_key=True),
     Column("minute", BigInteger, primary_key=True, autoincrement=False),
     Column("questions", Integer, nullable=False),
+)
+
+# How much of each kind happened in each five minutes (queue/statistics.py).
+statistics = Table(
+    "statistics",
+    metadata,
+    Column("starts_at", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", String(16), primary_key=True),
+    Column("reason_id", String(64), primary_key=True),
+    Column("rule_id", String(64), primary_key=True),
+    Column("count", BigInteger, nullable=False),
 )
 
 # Identifiers are handed out in blocks, so that no clock and no replica can make one twice.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import NamedTuple
 
 import structlog
 
@@ -25,6 +26,7 @@ from services.relay.queue.identifiers import Identifiers
 from services.relay.queue.quarantine import quarantine_message
 from services.relay.queue.retention import forget_destinations, remove_old, shrink
 from services.relay.queue.settling import Event, record_events
+from services.relay.queue.statistics import Happening, Statistics, remove_before
 from services.relay.queue.storing import store
 from services.relay.reports.reporting import reports, waiting_copy
 from services.relay.routing.recipients import hears_of_failure, wants_delay
@@ -50,6 +52,13 @@ _UNTRIED_SECONDS = 300.0
 _START_SECONDS = 120.0
 
 
+class _Swept(NamedTuple):
+    """What one batch looked at, and the deliveries that expired in it."""
+
+    messages: int
+    expired: int
+
+
 class Sweeper:
     """One for the process."""
 
@@ -60,8 +69,10 @@ class Sweeper:
         identifiers: Identifiers,
         configuration: Callable[[], Configuration | None],
         wake: Callable[[], None],
+        statistics: Statistics,
     ) -> None:
         self._database = database
+        self._statistics = statistics
         self._clock = clock
         self._identifiers = identifiers
         self._configuration = configuration
@@ -116,22 +127,22 @@ class Sweeper:
             await self._heed(configuration.queue)
         may_expire = self._clock.steady() >= self._may_expire_at
 
-        def work(connection: Connection, only: int | None = None) -> int:
+        def work(connection: Connection, only: int | None = None) -> _Swept:
             now = self._clock.now()
             found = ending.due_for_sweep(connection, now, _BATCH, only)
-            for entry in found:
-                self._sweep_one(connection, configuration, entry, now, may_expire)
-            return len(found)
+            expired = sum(self._sweep_one(connection, configuration, entry, now, may_expire) for entry in found)
+            return _Swept(len(found), expired)
 
         try:
-            count = await self._database.write(work)
+            swept = await self._database.write(work)
         except Exception as error:
             if isinstance(error, QueueError) and not error.corrupt:
                 raise
-            count = await self._sweep_one_by_one(work)
-        if count:
+            swept = await self._sweep_one_by_one(work)
+        self._statistics.count(Happening.BOUNCED, swept.expired)
+        if swept.messages:
             self._wake()
-        return count == _BATCH
+        return swept.messages == _BATCH
 
     async def _heed(self, settings: QueueSettings) -> None:
         """Settings hold for what is queued already too, held mail included. Raises QueueError."""
@@ -147,18 +158,20 @@ class Sweeper:
         self._settings = settings
         self._pull_back = True
 
-    async def _sweep_one_by_one(self, work: Callable[[Connection, int], int]) -> int:
+    async def _sweep_one_by_one(self, work: Callable[[Connection, int], _Swept]) -> _Swept:
         """One that can't be read must not keep all others waiting: it is put aside (C140)."""
         due = self._clock.now()
         found = await self._database.read(lambda connection: ending.ids_due_for_sweep(connection, due, _BATCH))
+        expired = 0
         for message_id in found:
             try:
-                await self._database.write(lambda connection: work(connection, message_id))  # noqa: B023 - used at once
+                swept = await self._database.write(lambda connection: work(connection, message_id))  # noqa: B023 - used at once
+                expired += swept.expired
             except Exception as error:
                 if isinstance(error, QueueError) and not error.corrupt:
                     raise
                 await self._isolate_damaged(message_id, str(error)[:200])
-        return len(found)
+        return _Swept(len(found), expired)
 
     async def _isolate_damaged(self, message_id: int, reason: str) -> None:
         now, event = self._clock.now(), self._identifiers.next()
@@ -201,6 +214,7 @@ class Sweeper:
             removed = remove_old(connection, before, _REMOVED_AT_ONCE)
             if removed < _REMOVED_AT_ONCE:
                 forget_destinations(connection, before)
+                remove_before(connection, before)
             return removed
 
         try:
@@ -227,7 +241,8 @@ class Sweeper:
 
     def _sweep_one(
         self, connection: Connection, configuration: Configuration, entry: Open, now: int, may_expire: bool
-    ) -> None:
+    ) -> int:
+        """How many deliveries have expired with it."""
         if not entry.waiting and not entry.others:
             raise ValueError("the message is open and none of its deliveries is")
         settings, message = configuration.queue, entry.message
@@ -238,13 +253,14 @@ class Sweeper:
                 self._expire(connection, configuration, entry, now)
             again = _AGAIN if may_expire else _UNTIL_EXPIRY_IS_ALLOWED
             ending.swept(connection, message.id, now + again, delay_noticed=noticed)
-            return
+            return len(entry.waiting) if may_expire else 0
         next_sweep = sweep(settings, message.stored_at, null_sender=null_sender, delay_noticed=noticed)
         if next_sweep <= now and not noticed:
             self._notice(connection, configuration, entry, now)
             noticed = True
             next_sweep = sweep(settings, message.stored_at, null_sender=null_sender, delay_noticed=True)
         ending.swept(connection, message.id, max(next_sweep, now + MICROSECONDS), delay_noticed=noticed)
+        return 0
 
     def _expire(self, connection: Connection, configuration: Configuration, entry: Open, now: int) -> None:
         if not entry.waiting:

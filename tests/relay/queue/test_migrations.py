@@ -40,6 +40,13 @@ def as_first(connection: Connection) -> None:
         "CREATE INDEX deliveries_waiting ON deliveries (destination, due_at) WHERE lease_owner IS NULL AND state <= 3",
         "ALTER TABLE messages DROP COLUMN traceparent",
         "ALTER TABLE messages DROP COLUMN may_relay",
+        "DROP INDEX messages_received",
+        "DROP INDEX messages_message_id",
+        "DROP TABLE statistics",
+        *(
+            f"ALTER TABLE messages DROP COLUMN {name}"
+            for name in ("message_id", "message_id_key", "subject", "verdicts")
+        ),
         f"UPDATE {schema.VERSION_TABLE} SET version_num = '0001'",
     ):
         connection.execute(text(statement))

@@ -1152,9 +1152,12 @@ class QueueSettings(_message.Message):
     MAX_CONCURRENCY_PER_DESTINATION_FIELD_NUMBER: _builtins.int
     MAX_MESSAGES_PER_CONNECTION_FIELD_NUMBER: _builtins.int
     RETENTION_FIELD_NUMBER: _builtins.int
+    KEEP_SUBJECTS_FIELD_NUMBER: _builtins.int
     retry_growth: _builtins.float
     max_concurrency_per_destination: _builtins.int
     max_messages_per_connection: _builtins.int
+    keep_subjects: _builtins.bool
+    """Subjects are stored with messages, to be searched."""
     @_builtins.property
     def first_retry(self) -> _duration_pb2.Duration: ...
     @_builtins.property
@@ -1181,10 +1184,11 @@ class QueueSettings(_message.Message):
         max_concurrency_per_destination: _builtins.int = ...,
         max_messages_per_connection: _builtins.int = ...,
         retention: _duration_pb2.Duration | None = ...,
+        keep_subjects: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["bounce_expire_after", b"bounce_expire_after", "delay_notice_after", b"delay_notice_after", "expire_after", b"expire_after", "first_retry", b"first_retry", "max_retry", b"max_retry", "retention", b"retention"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bounce_expire_after", b"bounce_expire_after", "delay_notice_after", b"delay_notice_after", "expire_after", b"expire_after", "first_retry", b"first_retry", "max_concurrency_per_destination", b"max_concurrency_per_destination", "max_messages_per_connection", b"max_messages_per_connection", "max_retry", b"max_retry", "retention", b"retention", "retry_growth", b"retry_growth"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bounce_expire_after", b"bounce_expire_after", "delay_notice_after", b"delay_notice_after", "expire_after", b"expire_after", "first_retry", b"first_retry", "keep_subjects", b"keep_subjects", "max_concurrency_per_destination", b"max_concurrency_per_destination", "max_messages_per_connection", b"max_messages_per_connection", "max_retry", b"max_retry", "retention", b"retention", "retry_growth", b"retry_growth"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -320,6 +320,79 @@ class Origin(_message.Message):
 Global___Origin: _TypeAlias = Origin  # noqa: Y015
 
 @_typing.final
+class ShadowResult(_message.Message):
+    """What a rule in shadow mode would have done."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_ID_FIELD_NUMBER: _builtins.int
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    reason_id: _builtins.str
+    rule_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        reason_id: _builtins.str = ...,
+        rule_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason_id", b"reason_id", "rule_id", b"rule_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShadowResult: _TypeAlias = ShadowResult  # noqa: Y015
+
+@_typing.final
+class SessionVerdict(_message.Message):
+    """A verdict of policy in the session of a message, where a rule matched, or would have in shadow mode."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    ENHANCED_CODE_FIELD_NUMBER: _builtins.int
+    REASON_ID_FIELD_NUMBER: _builtins.int
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    SHADOW_FIELD_NUMBER: _builtins.int
+    stage: _builtins.str
+    """CONNECT, MAIL, RCPT, END_OF_DATA …"""
+    action: _builtins.str
+    """accept, reject or discard"""
+    code: _builtins.int
+    """reject: the reply's codes; 0 and empty otherwise."""
+    enhanced_code: _builtins.str
+    reason_id: _builtins.str
+    """Constant name of the rule; empty when nothing objected."""
+    rule_id: _builtins.str
+    """Id of the access rule or setting that decided; empty when none did."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def shadow(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShadowResult]: ...
+    def __init__(
+        self,
+        *,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        stage: _builtins.str = ...,
+        action: _builtins.str = ...,
+        code: _builtins.int = ...,
+        enhanced_code: _builtins.str = ...,
+        reason_id: _builtins.str = ...,
+        rule_id: _builtins.str = ...,
+        shadow: _abc.Iterable[Global___ShadowResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "code", b"code", "enhanced_code", b"enhanced_code", "reason_id", b"reason_id", "rule_id", b"rule_id", "shadow", b"shadow", "stage", b"stage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SessionVerdict: _TypeAlias = SessionVerdict  # noqa: Y015
+
+@_typing.final
 class Submission(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -331,6 +404,7 @@ class Submission(_message.Message):
     QUARANTINE_FIELD_NUMBER: _builtins.int
     RECEIVED_AT_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    VERDICTS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Made by ingress, unique for all time (32 hexadecimal digits)."""
     content_size: _builtins.int
@@ -347,6 +421,10 @@ class Submission(_message.Message):
     def origin(self) -> Global___Origin: ...
     @_builtins.property
     def received_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def verdicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___SessionVerdict]:
+        """Those of the session and of the message; each once, at most 50."""
+
     def __init__(
         self,
         *,
@@ -358,10 +436,11 @@ class Submission(_message.Message):
         quarantine: _builtins.bool = ...,
         received_at: _timestamp_pb2.Timestamp | None = ...,
         traceparent: _builtins.str = ...,
+        verdicts: _abc.Iterable[Global___SessionVerdict] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope", "origin", b"origin", "received_at", b"received_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "content_size", b"content_size", "envelope", b"envelope", "id", b"id", "origin", b"origin", "quarantine", b"quarantine", "received_at", b"received_at", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "content_size", b"content_size", "envelope", b"envelope", "id", b"id", "origin", b"origin", "quarantine", b"quarantine", "received_at", b"received_at", "traceparent", b"traceparent", "verdicts", b"verdicts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -415,6 +494,8 @@ class RefusedMessage(_message.Message):
     DISCARDED_FIELD_NUMBER: _builtins.int
     LISTENER_FIELD_NUMBER: _builtins.int
     TLS_FIELD_NUMBER: _builtins.int
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    VERDICTS_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     client_address: _builtins.str
     helo_name: _builtins.bytes
@@ -433,10 +514,16 @@ class RefusedMessage(_message.Message):
     """smtp, submission or submissions"""
     tls: _builtins.bool
     """TLS was on."""
+    message_id: _builtins.bytes
+    """Of the content, where it was refused after its end: the first Message-ID without its angle brackets."""
     @_builtins.property
     def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     @_builtins.property
     def refused_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def verdicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___SessionVerdict]:
+        """Those of the session, and the one that refused."""
+
     def __init__(
         self,
         *,
@@ -456,10 +543,12 @@ class RefusedMessage(_message.Message):
         discarded: _builtins.bool = ...,
         listener: _builtins.str = ...,
         tls: _builtins.bool = ...,
+        message_id: _builtins.bytes = ...,
+        verdicts: _abc.Iterable[Global___SessionVerdict] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["refused_at", b"refused_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_login", b"account_login", "client_address", b"client_address", "code", b"code", "discarded", b"discarded", "enhanced_code", b"enhanced_code", "helo_name", b"helo_name", "listener", b"listener", "reason_id", b"reason_id", "recipients", b"recipients", "refused_at", b"refused_at", "rule_id", b"rule_id", "sender", b"sender", "session_id", b"session_id", "stage", b"stage", "text", b"text", "tls", b"tls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_login", b"account_login", "client_address", b"client_address", "code", b"code", "discarded", b"discarded", "enhanced_code", b"enhanced_code", "helo_name", b"helo_name", "listener", b"listener", "message_id", b"message_id", "reason_id", b"reason_id", "recipients", b"recipients", "refused_at", b"refused_at", "rule_id", b"rule_id", "sender", b"sender", "session_id", b"session_id", "stage", b"stage", "text", b"text", "tls", b"tls", "verdicts", b"verdicts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -736,6 +825,8 @@ class TimelineEvent(_message.Message):
     RECIPIENT_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
     event: _builtins.str
     """stored, expanded, attempted, delivered, deferred, bounced, dsn_sent, held, released, deleted, resumed …"""
     recipient: _builtins.bytes
@@ -744,6 +835,14 @@ class TimelineEvent(_message.Message):
     """Who, for what an operator did."""
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def verdict(self) -> Global___SessionVerdict:
+        """event is verdict."""
+
+    @_builtins.property
+    def attempt(self) -> Global___Attempt:
+        """event is an attempt's result: delivered, deferred, bounced, expired."""
+
     def __init__(
         self,
         *,
@@ -752,10 +851,12 @@ class TimelineEvent(_message.Message):
         recipient: _builtins.bytes = ...,
         detail: _builtins.str = ...,
         actor: _builtins.str = ...,
+        verdict: Global___SessionVerdict | None = ...,
+        attempt: Global___Attempt | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "attempt", b"attempt", "verdict", b"verdict"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "at", b"at", "detail", b"detail", "event", b"event", "recipient", b"recipient"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "at", b"at", "attempt", b"attempt", "detail", b"detail", "event", b"event", "recipient", b"recipient", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -785,6 +886,8 @@ class Message(_message.Message):
     REASON_ID_FIELD_NUMBER: _builtins.int
     RULE_ID_FIELD_NUMBER: _builtins.int
     STAGE_FIELD_NUMBER: _builtins.int
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
     queue_id: _builtins.str
     submission_id: _builtins.str
     sender: _builtins.bytes
@@ -804,6 +907,10 @@ class Message(_message.Message):
     reason_id: _builtins.str
     rule_id: _builtins.str
     stage: _builtins.str
+    message_id: _builtins.bytes
+    """Without its angle brackets; empty when it has none, or when an older release stored it."""
+    subject: _builtins.bytes
+    """Only where the setting keep_subjects was on."""
     @_builtins.property
     def received_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -837,10 +944,12 @@ class Message(_message.Message):
         reason_id: _builtins.str = ...,
         rule_id: _builtins.str = ...,
         stage: _builtins.str = ...,
+        message_id: _builtins.bytes = ...,
+        subject: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin", "received_at", b"received_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "deliveries", b"deliveries", "delivery_count", b"delivery_count", "enhanced_code", b"enhanced_code", "envelope_id", b"envelope_id", "header", b"header", "origin", b"origin", "quarantine", b"quarantine", "queue_id", b"queue_id", "reason_id", b"reason_id", "received_at", b"received_at", "rule_id", b"rule_id", "sender", b"sender", "size", b"size", "smtputf8", b"smtputf8", "stage", b"stage", "state", b"state", "submission_id", b"submission_id", "text", b"text", "timeline", b"timeline"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "deliveries", b"deliveries", "delivery_count", b"delivery_count", "enhanced_code", b"enhanced_code", "envelope_id", b"envelope_id", "header", b"header", "message_id", b"message_id", "origin", b"origin", "quarantine", b"quarantine", "queue_id", b"queue_id", "reason_id", b"reason_id", "received_at", b"received_at", "rule_id", b"rule_id", "sender", b"sender", "size", b"size", "smtputf8", b"smtputf8", "stage", b"stage", "state", b"state", "subject", b"subject", "submission_id", b"submission_id", "text", b"text", "timeline", b"timeline"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -863,6 +972,14 @@ class MessageFilter(_message.Message):
     CLIENT_ADDRESS_FIELD_NUMBER: _builtins.int
     ATTEMPTS_AT_LEAST_FIELD_NUMBER: _builtins.int
     SESSION_ID_FIELD_NUMBER: _builtins.int
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    ENVELOPE_ID_FIELD_NUMBER: _builtins.int
+    QUEUE_ID_FIELD_NUMBER: _builtins.int
+    ADDRESS_CONTAINS_FIELD_NUMBER: _builtins.int
+    SUBJECT_CONTAINS_FIELD_NUMBER: _builtins.int
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    REASON_ID_FIELD_NUMBER: _builtins.int
+    SHADOW_REASON_ID_FIELD_NUMBER: _builtins.int
     sender: _builtins.bytes
     """Each that is set must match."""
     recipient: _builtins.bytes
@@ -875,6 +992,19 @@ class MessageFilter(_message.Message):
     client_address: _builtins.str
     attempts_at_least: _builtins.int
     session_id: _builtins.str
+    message_id: _builtins.bytes
+    """Without angle brackets, compared with case."""
+    envelope_id: _builtins.bytes
+    queue_id: _builtins.str
+    address_contains: _builtins.str
+    """Part of the sender or of a recipient, compared without case; no wildcards."""
+    subject_contains: _builtins.str
+    """Part of a subject that was stored, compared without case; no wildcards."""
+    rule_id: _builtins.str
+    """Of any verdict of the message."""
+    reason_id: _builtins.str
+    shadow_reason_id: _builtins.str
+    """Of any rule that would have acted in shadow mode."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___DeliveryState.ValueType]: ...
     @_builtins.property
@@ -897,10 +1027,18 @@ class MessageFilter(_message.Message):
         client_address: _builtins.str = ...,
         attempts_at_least: _builtins.int = ...,
         session_id: _builtins.str = ...,
+        message_id: _builtins.bytes = ...,
+        envelope_id: _builtins.bytes = ...,
+        queue_id: _builtins.str = ...,
+        address_contains: _builtins.str = ...,
+        subject_contains: _builtins.str = ...,
+        rule_id: _builtins.str = ...,
+        reason_id: _builtins.str = ...,
+        shadow_reason_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["received_after", b"received_after", "received_before", b"received_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_login", b"account_login", "attempts_at_least", b"attempts_at_least", "client_address", b"client_address", "destination", b"destination", "last_reply_contains", b"last_reply_contains", "received_after", b"received_after", "received_before", b"received_before", "recipient", b"recipient", "recipient_domain", b"recipient_domain", "sender", b"sender", "sender_domain", b"sender_domain", "session_id", b"session_id", "states", b"states"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_login", b"account_login", "address_contains", b"address_contains", "attempts_at_least", b"attempts_at_least", "client_address", b"client_address", "destination", b"destination", "envelope_id", b"envelope_id", "last_reply_contains", b"last_reply_contains", "message_id", b"message_id", "queue_id", b"queue_id", "reason_id", b"reason_id", "received_after", b"received_after", "received_before", b"received_before", "recipient", b"recipient", "recipient_domain", b"recipient_domain", "rule_id", b"rule_id", "sender", b"sender", "sender_domain", b"sender_domain", "session_id", b"session_id", "shadow_reason_id", b"shadow_reason_id", "states", b"states", "subject_contains", b"subject_contains"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1004,6 +1142,130 @@ class ListHistoryResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListHistoryResponse: _TypeAlias = ListHistoryResponse  # noqa: Y015
+
+@_typing.final
+class GetStatisticsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AFTER_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    BUCKET_SECONDS_FIELD_NUMBER: _builtins.int
+    bucket_seconds: _builtins.int
+    """300, 3600 or 86400."""
+    @_builtins.property
+    def after(self) -> _timestamp_pb2.Timestamp:
+        """The whole buckets that hold these times."""
+
+    @_builtins.property
+    def before(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        after: _timestamp_pb2.Timestamp | None = ...,
+        before: _timestamp_pb2.Timestamp | None = ...,
+        bucket_seconds: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "bucket_seconds", b"bucket_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatisticsRequest: _TypeAlias = GetStatisticsRequest  # noqa: Y015
+
+@_typing.final
+class CountByReason(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_ID_FIELD_NUMBER: _builtins.int
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    reason_id: _builtins.str
+    rule_id: _builtins.str
+    """Shadow only: the access rule's id, empty when it was none."""
+    count: _builtins.int
+    def __init__(
+        self,
+        *,
+        reason_id: _builtins.str = ...,
+        rule_id: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "reason_id", b"reason_id", "rule_id", b"rule_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountByReason: _TypeAlias = CountByReason  # noqa: Y015
+
+@_typing.final
+class StatisticsBucket(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STARTS_AT_FIELD_NUMBER: _builtins.int
+    ACCEPTED_FIELD_NUMBER: _builtins.int
+    DELIVERED_FIELD_NUMBER: _builtins.int
+    DEFERRED_FIELD_NUMBER: _builtins.int
+    BOUNCED_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    SHADOW_FIELD_NUMBER: _builtins.int
+    accepted: _builtins.int
+    """Messages that were accepted from clients."""
+    delivered: _builtins.int
+    """Recipients: delivered, deferred by an attempt, and failed for good or expired."""
+    deferred: _builtins.int
+    bounced: _builtins.int
+    @_builtins.property
+    def starts_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def refused(self) -> _containers.RepeatedCompositeFieldContainer[Global___CountByReason]:
+        """Messages, recipients or sessions that were refused."""
+
+    @_builtins.property
+    def shadow(self) -> _containers.RepeatedCompositeFieldContainer[Global___CountByReason]:
+        """What rules in shadow mode would have refused."""
+
+    def __init__(
+        self,
+        *,
+        starts_at: _timestamp_pb2.Timestamp | None = ...,
+        accepted: _builtins.int = ...,
+        delivered: _builtins.int = ...,
+        deferred: _builtins.int = ...,
+        bounced: _builtins.int = ...,
+        refused: _abc.Iterable[Global___CountByReason] | None = ...,
+        shadow: _abc.Iterable[Global___CountByReason] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["starts_at", b"starts_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "bounced", b"bounced", "deferred", b"deferred", "delivered", b"delivered", "refused", b"refused", "shadow", b"shadow", "starts_at", b"starts_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatisticsBucket: _TypeAlias = StatisticsBucket  # noqa: Y015
+
+@_typing.final
+class GetStatisticsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUCKETS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def buckets(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatisticsBucket]:
+        """In order of time, without those in which nothing happened."""
+
+    def __init__(
+        self,
+        *,
+        buckets: _abc.Iterable[Global___StatisticsBucket] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["buckets", b"buckets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatisticsResponse: _TypeAlias = GetStatisticsResponse  # noqa: Y015
 
 @_typing.final
 class GetMessageRequest(_message.Message):

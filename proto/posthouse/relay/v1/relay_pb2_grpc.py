@@ -69,6 +69,11 @@ class RelayStub:
                 request_serializer=posthouse_dot_relay_dot_v1_dot_relay__pb2.ListHistoryRequest.SerializeToString,
                 response_deserializer=posthouse_dot_relay_dot_v1_dot_relay__pb2.ListHistoryResponse.FromString,
                 _registered_method=True)
+        self.GetStatistics = channel.unary_unary(
+                '/posthouse.relay.v1.Relay/GetStatistics',
+                request_serializer=posthouse_dot_relay_dot_v1_dot_relay__pb2.GetStatisticsRequest.SerializeToString,
+                response_deserializer=posthouse_dot_relay_dot_v1_dot_relay__pb2.GetStatisticsResponse.FromString,
+                _registered_method=True)
         self.ListDestinations = channel.unary_unary(
                 '/posthouse.relay.v1.Relay/ListDestinations',
                 request_serializer=posthouse_dot_relay_dot_v1_dot_relay__pb2.ListDestinationsRequest.SerializeToString,
@@ -150,7 +155,14 @@ class RelayServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListHistory(self, request, context):
-        """Finished messages, and refused ones, newest first.
+        """Queued, finished and refused messages in one list, the newest first by (received_at, queue_id).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStatistics(self, request, context):
+        """Numbers of messages and deliveries by time; INVALID_ARGUMENT for more than 5000 buckets.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -233,6 +245,11 @@ def add_RelayServicer_to_server(servicer, server):
                     servicer.ListHistory,
                     request_deserializer=posthouse_dot_relay_dot_v1_dot_relay__pb2.ListHistoryRequest.FromString,
                     response_serializer=posthouse_dot_relay_dot_v1_dot_relay__pb2.ListHistoryResponse.SerializeToString,
+            ),
+            'GetStatistics': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatistics,
+                    request_deserializer=posthouse_dot_relay_dot_v1_dot_relay__pb2.GetStatisticsRequest.FromString,
+                    response_serializer=posthouse_dot_relay_dot_v1_dot_relay__pb2.GetStatisticsResponse.SerializeToString,
             ),
             'ListDestinations': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDestinations,
@@ -454,6 +471,33 @@ class Relay:
             '/posthouse.relay.v1.Relay/ListHistory',
             posthouse_dot_relay_dot_v1_dot_relay__pb2.ListHistoryRequest.SerializeToString,
             posthouse_dot_relay_dot_v1_dot_relay__pb2.ListHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatistics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/posthouse.relay.v1.Relay/GetStatistics',
+            posthouse_dot_relay_dot_v1_dot_relay__pb2.GetStatisticsRequest.SerializeToString,
+            posthouse_dot_relay_dot_v1_dot_relay__pb2.GetStatisticsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,7 +49,9 @@ class RelayStub:
     ActOnMessages: _grpc.UnaryStreamMultiCallable[_relay_pb2.ActOnMessagesRequest, _relay_pb2.ActOnMessagesProgress]
     """Acts on one message or all that match, in batches; a progress report after each batch, the last one `done`."""
     ListHistory: _grpc.UnaryUnaryMultiCallable[_relay_pb2.ListHistoryRequest, _relay_pb2.ListHistoryResponse]
-    """Finished messages, and refused ones, newest first."""
+    """Queued, finished and refused messages in one list, the newest first by (received_at, queue_id)."""
+    GetStatistics: _grpc.UnaryUnaryMultiCallable[_relay_pb2.GetStatisticsRequest, _relay_pb2.GetStatisticsResponse]
+    """Numbers of messages and deliveries by time; INVALID_ARGUMENT for more than 5000 buckets."""
     ListDestinations: _grpc.UnaryUnaryMultiCallable[_relay_pb2.ListDestinationsRequest, _relay_pb2.ListDestinationsResponse]
     SuspendDestination: _grpc.UnaryUnaryMultiCallable[_relay_pb2.SuspendDestinationRequest, _relay_pb2.Destination]
     ResumeDestination: _grpc.UnaryUnaryMultiCallable[_relay_pb2.ResumeDestinationRequest, _relay_pb2.Destination]
@@ -83,7 +85,9 @@ class RelayAsyncStub(RelayStub):
     ActOnMessages: _aio.UnaryStreamMultiCallable[_relay_pb2.ActOnMessagesRequest, _relay_pb2.ActOnMessagesProgress]  # type: ignore[assignment]
     """Acts on one message or all that match, in batches; a progress report after each batch, the last one `done`."""
     ListHistory: _aio.UnaryUnaryMultiCallable[_relay_pb2.ListHistoryRequest, _relay_pb2.ListHistoryResponse]  # type: ignore[assignment]
-    """Finished messages, and refused ones, newest first."""
+    """Queued, finished and refused messages in one list, the newest first by (received_at, queue_id)."""
+    GetStatistics: _aio.UnaryUnaryMultiCallable[_relay_pb2.GetStatisticsRequest, _relay_pb2.GetStatisticsResponse]  # type: ignore[assignment]
+    """Numbers of messages and deliveries by time; INVALID_ARGUMENT for more than 5000 buckets."""
     ListDestinations: _aio.UnaryUnaryMultiCallable[_relay_pb2.ListDestinationsRequest, _relay_pb2.ListDestinationsResponse]  # type: ignore[assignment]
     SuspendDestination: _aio.UnaryUnaryMultiCallable[_relay_pb2.SuspendDestinationRequest, _relay_pb2.Destination]  # type: ignore[assignment]
     ResumeDestination: _aio.UnaryUnaryMultiCallable[_relay_pb2.ResumeDestinationRequest, _relay_pb2.Destination]  # type: ignore[assignment]
@@ -156,7 +160,15 @@ class RelayServicer(metaclass=_abc_1.ABCMeta):
         request: _relay_pb2.ListHistoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_relay_pb2.ListHistoryResponse, _abc.Awaitable[_relay_pb2.ListHistoryResponse]]:
-        """Finished messages, and refused ones, newest first."""
+        """Queued, finished and refused messages in one list, the newest first by (received_at, queue_id)."""
+
+    @_abc_1.abstractmethod
+    def GetStatistics(
+        self,
+        request: _relay_pb2.GetStatisticsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_relay_pb2.GetStatisticsResponse, _abc.Awaitable[_relay_pb2.GetStatisticsResponse]]:
+        """Numbers of messages and deliveries by time; INVALID_ARGUMENT for more than 5000 buckets."""
 
     @_abc_1.abstractmethod
     def ListDestinations(

@@ -55,7 +55,7 @@ async def list_messages(request: Request, _: Reader, given: Annotated[MessageQue
 @router.get(
     "/v1/messages",
     operation_id="listMessageHistory",
-    summary="Finished and refused mail, newest first",
+    summary="All messages: queued, finished and refused, newest first",
     responses={200: {"model": MessagePage}, **problem_responses()},
 )
 async def list_history(request: Request, _: Reader, given: Annotated[MessageQuery, Query()]) -> Response:

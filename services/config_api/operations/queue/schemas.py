@@ -57,11 +57,30 @@ class Delivery(Answer):
     destination: str = Field(description="Where it goes: domain:NAME, relay:HOST:PORT or mailbox:NAME.")
     attempts: int = Field(description="Attempts so far.")
     due_at: OptionalTime = Field(description="When the next attempt is due.")
-    expires_at: OptionalTime = Field(description="When it is given up.")
+    expires_at: OptionalTime = Field(description="When it is given up; null: it is finished.")
     finished_at: OptionalTime = Field(description="When it was finished; null: it is not.")
     last_attempt: Attempt | None = Field(description="The newest attempt; null: none yet.")
     history: list[Attempt] = Field(description="All attempts, oldest first.")
     possible_duplicate: bool = Field(description="The recipient may have got it twice.")
+
+
+class ShadowResult(Answer):
+    """What a rule in shadow mode would have refused."""
+
+    reason_id: str = Field(description="Name of the rule.", examples=["dnsbl_listed"])
+    rule_id: str | None = Field(description="The access rule's id; null: it is none.")
+
+
+class SessionVerdict(Answer):
+    """A verdict in the session of a message. Verdicts to which no rule contributed are not recorded."""
+
+    stage: str = Field(description="The stage of the session.", examples=["RCPT"])
+    action: str = Field(description="accept, reject or discard.", examples=["reject"])
+    code: int | None = Field(description="The reply's code; null: it was not rejected.", examples=[554])
+    enhanced_code: str | None = Field(description="RFC 3463 code; null: it was not rejected.", examples=["5.7.1"])
+    reason_id: str | None = Field(description="Name of the rule that decided; null: none did.")
+    rule_id: str | None = Field(description="Id of the access rule or setting that decided; null: none did.")
+    shadow: list[ShadowResult] = Field(description="What rules in shadow mode would have refused.")
 
 
 class TimelineEvent(Answer):
@@ -72,6 +91,8 @@ class TimelineEvent(Answer):
     recipient: str = Field(description="A recipient's address.")
     detail: str = Field(description="What was found.")
     actor: str = Field(description="Who, for what an operator did.")
+    verdict: SessionVerdict | None = Field(description="What policy decided; null: the event is another one.")
+    attempt: Attempt | None = Field(description="The attempt that led to the event; null: none did.")
 
 
 class Origin(Answer):
@@ -100,6 +121,10 @@ class Message(Answer):
     timeline: list[TimelineEvent] = Field(description="What happened to it, oldest first; with one message only.")
     header: str = Field(description="The header, when asked for.")
     envelope_id: str = Field(description="ENVID of RFC 3461.")
+    message_id: str | None = Field(
+        description="Message-ID of the header without its angle brackets; null: it has none, or it was not stored."
+    )
+    subject: str | None = Field(description="Its subject; null: it was not stored (keep_subjects).")
     smtputf8: bool = Field(description="Whether it needs SMTPUTF8.")
     quarantine: bool = Field(description="Whether DMARC marked it.")
     code: int = Field(description="Of refused messages: the reply's code.")
@@ -158,6 +183,7 @@ def _client(text: str) -> str:
         return text
 
 
+MessageId = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\u0000-\u001f\u007f]+$")]
 FilteredAddress = Annotated[FilterText, AfterValidator(_client)]
 
 
@@ -181,6 +207,30 @@ class MessageFilter(BaseModel):
     client_address: FilteredAddress | None = Field(default=None, description="AnyAddress that sent it.")
     attempts_at_least: int | None = Field(default=None, ge=1, le=1_000_000, description="So many attempts or more.")
     session_id: FilterText | None = Field(default=None, description="The session that it came in.")
+    message_id: MessageId | None = Field(
+        default=None, description="Message-ID of the header, with or without its angle brackets; compared with case."
+    )
+    envelope_id: FilterText | None = Field(default=None, description="ENVID of RFC 3461, as it was sent.")
+    queue_id: FilterText | None = Field(default=None, description="Its id in the queue.")
+    address_contains: FilterText | None = Field(
+        default=None,
+        description="Part of the sender's or a recipient's address, without regard to case; no wildcards. Give "
+        "received_after and received_before too: then only that time is searched.",
+    )
+    subject_contains: FilterText | None = Field(
+        default=None,
+        description="Part of the subject, without regard to case; no wildcards. It finds messages that came while "
+        "keep_subjects of the queue settings was on.",
+    )
+    rule_id: FilterText | None = Field(
+        default=None, description="Id of an access rule or setting that decided at some stage of the session."
+    )
+    reason_id: FilterText | None = Field(
+        default=None, description="Name of a rule that refused or discarded something in the session."
+    )
+    shadow_reason_id: FilterText | None = Field(
+        default=None, description="Name of a rule in shadow mode that would have refused."
+    )
 
 
 class MessageQuery(MessageFilter):

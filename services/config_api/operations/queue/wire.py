@@ -25,6 +25,14 @@ def message_filter(given: MessageFilter) -> pb.MessageFilter:
         client_address=given.client_address or "",
         attempts_at_least=given.attempts_at_least or 0,
         session_id=given.session_id or "",
+        message_id=(given.message_id or "").encode(),
+        envelope_id=(given.envelope_id or "").encode(),
+        queue_id=given.queue_id or "",
+        address_contains=given.address_contains or "",
+        subject_contains=given.subject_contains or "",
+        rule_id=given.rule_id or "",
+        reason_id=given.reason_id or "",
+        shadow_reason_id=given.shadow_reason_id or "",
     )
     if given.state is not None:
         found.states.append(pb.DeliveryState.Value(_STATE + given.state.upper()))
@@ -99,11 +107,15 @@ def message(found: pb.Message) -> dict[str, Any]:
                 "recipient": text(event.recipient),
                 "detail": event.detail,
                 "actor": event.actor,
+                "verdict": _verdict(event.verdict) if event.HasField("verdict") else None,
+                "attempt": _attempt(event.attempt) if event.HasField("attempt") else None,
             }
             for event in found.timeline
         ],
         "header": text(found.header),
         "envelope_id": text(found.envelope_id),
+        "message_id": text(found.message_id) or None,
+        "subject": text(found.subject) or None,
         "smtputf8": found.smtputf8,
         "quarantine": found.quarantine,
         "code": found.code,
@@ -146,6 +158,18 @@ def _delivery(found: pb.Delivery) -> dict[str, Any]:
         "last_attempt": _attempt(found.last_attempt) if found.HasField("last_attempt") else None,
         "history": [_attempt(attempt) for attempt in found.history],
         "possible_duplicate": found.possible_duplicate,
+    }
+
+
+def _verdict(found: pb.SessionVerdict) -> dict[str, Any]:
+    return {
+        "stage": found.stage,
+        "action": found.action,
+        "code": found.code or None,
+        "enhanced_code": found.enhanced_code or None,
+        "reason_id": found.reason_id or None,
+        "rule_id": found.rule_id or None,
+        "shadow": [{"reason_id": each.reason_id, "rule_id": each.rule_id or None} for each in found.shadow],
     }
 
 

@@ -6,6 +6,8 @@ from posthouse.relay.v1 import relay_pb2 as pb
 
 from services.relay.api.operator import Action, Progress
 from services.relay.api.wire.fields import clean, microseconds
+from services.relay.model.message import message_id
+from services.relay.model.message_id import bare
 from services.relay.queue.filters import MessageFilter
 
 _ACTIONS: dict[int, Action] = {
@@ -33,7 +35,20 @@ def message_filter(of: pb.MessageFilter) -> MessageFilter:
         client_address=clean(of.client_address),
         attempts_at_least=of.attempts_at_least,
         session_id=clean(of.session_id),
+        message_id=bare(of.message_id),
+        envelope_id=of.envelope_id,
+        number=_number(of.queue_id) if of.queue_id else None,
+        address_contains=clean(of.address_contains),
+        subject_contains=clean(of.subject_contains),
+        rule_id=clean(of.rule_id),
+        reason_id=clean(of.reason_id),
+        shadow_reason_id=clean(of.shadow_reason_id),
     )
+
+
+def _number(queue_id: str) -> int:
+    number = message_id(queue_id)
+    return -1 if number is None else number
 
 
 def action(of: int) -> Action | None:

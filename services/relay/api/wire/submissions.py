@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from posthouse.relay.v1 import relay_pb2 as pb
 
@@ -11,7 +11,8 @@ from services.relay.api.wire.fields import clean, microseconds
 from services.relay.intake.disk_space import StorageState
 from services.relay.intake.intake import Ack, Result
 from services.relay.intake.submission import Chunk, Frame, Incoming, Refusal
-from services.relay.model.message import Origin
+from services.relay.model.message import Origin, SessionVerdict
+from services.relay.model.message_id import bare
 from services.relay.routing.recipients import Wanted
 
 _RESULTS = {
@@ -21,6 +22,9 @@ _RESULTS = {
     Result.INVALID: pb.SubmitAck.RESULT_INVALID,
 }
 _ADDRESS_LIMIT = 64
+# Longest id of a reason or of a rule.
+_ID_LIMIT = 64
+_MOST_VERDICTS = 100
 
 
 def frame(of: pb.SubmitFrame) -> Frame:
@@ -69,6 +73,7 @@ def _incoming(of: pb.Submission) -> Incoming:
         body_8bitmime=envelope.body_8bitmime,
         quarantine=of.quarantine,
         traceparent=well_formed(of.traceparent) if of.traceparent else "",
+        verdicts=_verdicts(of.verdicts) if of.verdicts else (),
     )
 
 
@@ -117,4 +122,22 @@ def _refusal(of: pb.RefusedMessage) -> Refusal:
         stage=clean(of.stage, 32),
         refused_at=microseconds(of.refused_at),
         discarded=of.discarded,
+        message_id=bare(of.message_id),
+        verdicts=_verdicts(of.verdicts),
+    )
+
+
+def _verdicts(of: Sequence[pb.SessionVerdict]) -> tuple[SessionVerdict, ...]:
+    return tuple(
+        SessionVerdict(
+            microseconds(each.at),
+            clean(each.stage, 32),
+            clean(each.action, 16),
+            each.code,
+            clean(each.enhanced_code, 16),
+            clean(each.reason_id, _ID_LIMIT),
+            clean(each.rule_id, _ID_LIMIT),
+            tuple((clean(one.reason_id, _ID_LIMIT), clean(one.rule_id, _ID_LIMIT)) for one in each.shadow),
+        )
+        for each in of[:_MOST_VERDICTS]
     )

@@ -4,33 +4,46 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from posthouse.relay.v1 import relay_pb2 as pb
 
 from services.relay.api.wire.fields import optional, timestamp
-from services.relay.model.message import queue_id
+from services.relay.configuration.model import QueueSettings
+from services.relay.model.message import SessionVerdict, queue_id
+from services.relay.model.retry_schedule import expiry
 from services.relay.model.states import FOREVER, Kind, State
+from services.relay.queue import verdicts
 from services.relay.queue.destinations import DestinationView
 from services.relay.queue.filters import state_of
 from services.relay.queue.reading import StoredMessage
+from services.relay.queue.statistics import Count, Happening
 
 # Attempts that were none: kept in the same place for want of a better.
 _NO_ATTEMPT = ("held", "discarded")
+# Members of a bucket of statistics.
+_TOTALS = ("accepted", "delivered", "deferred", "bounced")
 
 
-def message(of: StoredMessage, now: int) -> pb.Message:
-    """A message with those of its deliveries that were read; of rows that make no sense, that they do not (C140)."""
+def message(of: StoredMessage, settings: QueueSettings | None, now: int) -> pb.Message:
+    """A message with those of its deliveries that were read; of rows that make no sense, that they do not (C140).
+
+    `settings` None: it is not known yet when deliveries expire.
+    """
     try:
-        return _message(of, now)
+        return _message(of, settings, now)
     except (ValueError, TypeError, AttributeError, LookupError):
         unreadable = pb.DELIVERY_STATE_QUARANTINED
         return pb.Message(queue_id=queue_id(of.row.id), state=unreadable, text="the message's rows can't be read")
 
 
-def _message(of: StoredMessage, now: int) -> pb.Message:
+def _message(of: StoredMessage, settings: QueueSettings | None, now: int) -> pb.Message:
     row = of.row
+    expires_at = None
+    if settings is not None:
+        expires_at = expiry(settings, row.stored_at, null_sender=not row.sender)
     shown = pb.Message(
         queue_id=queue_id(row.id),
         submission_id=row.submission_id or "",
@@ -39,13 +52,15 @@ def _message(of: StoredMessage, now: int) -> pb.Message:
         received_at=timestamp(row.received_at),
         origin=origin(row),
         state=of.state,  # type: ignore[arg-type]
-        deliveries=[_delivery(of, each, now) for each in of.deliveries],
+        deliveries=[_delivery(of, each, expires_at, now) for each in of.deliveries],
         delivery_count=of.delivery_count,
         timeline=[],
         header=of.header,
         envelope_id=row.envelope_id,
         smtputf8=row.smtputf8,
         quarantine=row.quarantine,
+        message_id=_octets(row.message_id),
+        subject=_octets(row.subject),
     )
     if row.refusal:
         refusal = json.loads(row.refusal)
@@ -73,13 +88,30 @@ def origin(row: Any) -> pb.Origin:
     )
 
 
-def whole(of: StoredMessage, now: int) -> pb.Message:
+def whole(of: StoredMessage, settings: QueueSettings | None, now: int) -> pb.Message:
     """With the timeline."""
-    shown = message(of, now)
+    shown = message(of, settings, now)
     with contextlib.suppress(ValueError, TypeError, AttributeError, LookupError):
         for entry in sorted(_timeline(of), key=lambda entry: (entry.at.seconds, entry.at.nanos)):
             shown.timeline.append(entry)
     return shown
+
+
+def statistics(of: Sequence[Count]) -> pb.GetStatisticsResponse:
+    """Counts in order of time, a bucket for each period."""
+    response = pb.GetStatisticsResponse()
+    bucket: pb.StatisticsBucket | None = None
+    starts_at = -1
+    for count in of:
+        if bucket is None or count.starts_at != starts_at:
+            starts_at = count.starts_at
+            bucket = response.buckets.add(starts_at=timestamp(starts_at))
+        if count.happening in (Happening.REFUSED.value, Happening.SHADOW.value):
+            reasons = bucket.refused if count.happening == Happening.REFUSED.value else bucket.shadow
+            reasons.add(reason_id=count.reason_id, rule_id=count.rule_id, count=count.count)
+        elif count.happening in _TOTALS:
+            setattr(bucket, count.happening, count.count)
+    return response
 
 
 def destination(of: DestinationView) -> pb.Destination:
@@ -101,7 +133,7 @@ def destination(of: DestinationView) -> pb.Destination:
     )
 
 
-def _delivery(of: StoredMessage, row: Any, now: int) -> pb.Delivery:
+def _delivery(of: StoredMessage, row: Any, expires_at: int | None, now: int) -> pb.Delivery:
     state = state_of(row.state, row.lease_owner, row.due_at, now)
     shown = pb.Delivery(
         id=str(row.id),
@@ -111,6 +143,7 @@ def _delivery(of: StoredMessage, row: Any, now: int) -> pb.Delivery:
         destination=row.destination,
         attempts=row.attempts,
         due_at=optional(row.due_at),
+        expires_at=optional(expires_at if row.finished_at is None else None),
         finished_at=optional(row.finished_at),
         possible_duplicate=row.possible_duplicate,
         history=[attempt(each) for each in _attempts(of, row)],
@@ -148,6 +181,10 @@ def attempt(kept: str) -> pb.Attempt:
     )
 
 
+def _octets(text: str | None) -> bytes:
+    return (text or "").encode("utf-8", "surrogatepass")
+
+
 def _moment(at: object) -> Timestamp | None:
     return timestamp(at) if isinstance(at, int) else None
 
@@ -155,9 +192,10 @@ def _moment(at: object) -> Timestamp | None:
 def _timeline(of: StoredMessage) -> list[pb.TimelineEvent]:
     row = of.row
     kind = "refused" if row.kind == Kind.REFUSED else "stored"
-    found = [pb.TimelineEvent(at=timestamp(row.stored_at), event=kind, detail=_detail(row))]
+    found = [_verdict(each) for each in verdicts.parse(row.verdicts)]
+    found.append(pb.TimelineEvent(at=timestamp(row.stored_at), event=kind, detail=_detail(row)))
     for each in of.deliveries:
-        found += [_attempted(each, json.loads(kept)) for kept in _attempts(of, each)]
+        found += [_attempted(each, kept) for kept in _attempts(of, each)]
         if each.state == State.EXPANDED:
             event = pb.TimelineEvent(at=timestamp(row.stored_at), event="expanded", recipient=each.recipient)
             event.detail = each.last_reply
@@ -175,7 +213,25 @@ def _timeline(of: StoredMessage) -> list[pb.TimelineEvent]:
     return found
 
 
-def _attempted(row: Any, fields: dict[str, Any]) -> pb.TimelineEvent:
+def _verdict(of: SessionVerdict) -> pb.TimelineEvent:
+    return pb.TimelineEvent(
+        at=timestamp(of.at),
+        event="verdict",
+        verdict=pb.SessionVerdict(
+            at=timestamp(of.at),
+            stage=of.stage,
+            action=of.action,
+            code=of.code,
+            enhanced_code=of.enhanced_code,
+            reason_id=of.reason_id,
+            rule_id=of.rule_id,
+            shadow=[pb.ShadowResult(reason_id=reason, rule_id=rule) for reason, rule in of.shadow],
+        ),
+    )
+
+
+def _attempted(row: Any, kept: str) -> pb.TimelineEvent:
+    fields = json.loads(kept)
     result = {"delivered": "delivered", "failed": "bounced"}.get(fields.get("result", ""), "deferred")
     if row.state == State.BOUNCED and fields.get("ended_at") is not None and result == "deferred":
         # The last one, at the end of its time.
@@ -186,6 +242,7 @@ def _attempted(row: Any, fields: dict[str, Any]) -> pb.TimelineEvent:
         event=result,
         recipient=row.recipient,
         detail=f"{fields['host']}: {text}" if fields.get("host") else text,
+        attempt=attempt(kept),
     )
 
 

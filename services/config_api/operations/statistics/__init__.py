@@ -1,0 +1,1 @@
+"""How much mail was accepted, refused, delivered, deferred and bounced."""

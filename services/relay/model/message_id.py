@@ -1,0 +1,89 @@
+"""The Message-ID and the subject of a content, and the keys by which a Message-ID is looked up. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
+from zlib import crc32
+
+from libs.smtp import header
+
+# A header that is longer is not searched to its end.
+_HEADER_OCTETS = 256 * 1024
+# The longest line of a message (RFC 5322 2.1.1).
+_LONGEST = 998
+# Keys of the same hour are neighbours, so that a commit writes to few pages of the index, and those are in memory.
+# A hash alone would spread the messages of one commit over the whole index.
+_PERIOD = 3600 * 1_000_000
+_PERIOD_BITS = 22
+_HASH_BITS = 32
+_USUAL_FORM = b"\r\nMessage-ID: <"
+_USUAL_ID = re.compile(rb"[!-;=?-~]+").fullmatch
+
+
+def message_id_of(content: bytes) -> str:
+    """The first Message-ID without its angle brackets; empty when there is none.
+
+    Nearly every program writes it in one form, which is found at a fifth of the price.
+    """
+    end = content.find(b"\r\n\r\n", 0, _HEADER_OCTETS)
+    field = content.find(_USUAL_FORM, 0, end)
+    if field >= 0:
+        start = field + len(_USUAL_FORM)
+        stop = content.find(b">", start, start + _LONGEST)
+        if stop >= 0 and _USUAL_ID(content, start, stop):
+            return content[start:stop].decode("ascii")
+    values = header.values(_top(content), b"message-id")
+    return bare(values[0]) if values else ""
+
+
+def bare(value: bytes) -> str:
+    """A Message-ID as it is stored and searched for: what is between angle brackets, or all where there are none."""
+    start = value.find(b"<") + 1
+    end = value.find(b">", start) if start else -1
+    return _text(value[start:end] if end >= 0 else value)
+
+
+def subject_of(content: bytes) -> str:
+    """The first Subject, its encoded words decoded (RFC 2047); empty when there is none."""
+    values = header.values(_top(content), b"subject")
+    if not values:
+        return ""
+    raw = _text(values[0])
+    try:
+        decoded = str(make_header(decode_header(raw)))
+    except (HeaderParseError, LookupError, ValueError):
+        return raw
+    return decoded[:_LONGEST].replace("\x00", "\ufffd")
+
+
+def index_key(message_id: str, received_at: int) -> int:
+    """The key of a message in the index of Message-IDs: its hour, then a hash. `received_at`: µs since 1970."""
+    return _period(received_at // _PERIOD) | _hash(message_id)
+
+
+def index_keys(message_id: str, oldest: int, newest: int) -> Iterator[int]:
+    """The keys that a message received between two times may have, the newest first."""
+    hashed = _hash(message_id)
+    for period in range(newest // _PERIOD, oldest // _PERIOD - 1, -1):
+        yield _period(period) | hashed
+
+
+def _period(number: int) -> int:
+    return (number & ((1 << _PERIOD_BITS) - 1)) << _HASH_BITS
+
+
+def _hash(message_id: str) -> int:
+    # Who makes others with the same hash gains nothing that the same Message-ID would not give: the text is compared.
+    return crc32(message_id.encode("utf-8", "surrogatepass"))
+
+
+def _top(content: bytes) -> bytes:
+    end = content.find(b"\r\n\r\n", 0, _HEADER_OCTETS)
+    return content[: end + 2 if end >= 0 else _HEADER_OCTETS]
+
+
+def _text(value: bytes) -> str:
+    return value[:_LONGEST].strip().decode("utf-8", "backslashreplace").replace("\x00", "\ufffd")

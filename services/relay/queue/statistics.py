@@ -1,0 +1,162 @@
+"""How many messages and recipients were accepted, refused, delivered, deferred and bounced, by time and reason.
+
+They are counted in memory and written every few seconds, so that no commit waits for them and replicas do not wait for
+each other. A process that is killed loses the counts of those seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, bindparam, delete, func, select
+
+from libs.smtp.value import value
+from services.relay.clock import MICROSECONDS, Clock
+from services.relay.model.message import NewMessage, SessionVerdict, Settled
+from services.relay.model.states import Kind, State
+from services.relay.queue.database import Database, QueueError
+from services.relay.queue.statements import Many, upsert
+from services.relay.queue.tables import statistics
+
+log = structlog.get_logger(__name__)
+
+# The shortest period that is told apart.
+PERIOD_SECONDS = 300
+_PERIOD = PERIOD_SECONDS * MICROSECONDS
+_WRITE_SECONDS = 10.0
+# Rows that one write makes at most. More reasons than that are counted as one.
+_MOST_ROWS = 1_000
+_OTHER = "other"
+
+
+class Happening(Enum):
+    """What is counted."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    DELIVERED = "delivered"
+    DEFERRED = "deferred"
+    BOUNCED = "bounced"
+    # What a rule in shadow mode would have refused.
+    SHADOW = "shadow"
+
+
+@value(frozen=True, slots=True)
+class Count:
+    """How often something happened in a period that begins at `starts_at`, in microseconds since 1970."""
+
+    starts_at: int
+    happening: str
+    reason_id: str
+    rule_id: str
+    count: int
+
+
+def _adding(dialect: str) -> Any:
+    columns: dict[str, Any] = {column.name: bindparam(column.name) for column in statistics.c}
+    statement = upsert(dialect, statistics).values(columns)
+    return statement.on_conflict_do_update(
+        index_elements=[column.name for column in statistics.primary_key],
+        set_={"count": statistics.c.count + statement.excluded.count},
+    )
+
+
+_ADD = Many(_adding, statistics.c.keys())
+
+
+class Statistics:
+    """One for the process."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        # (period, happening, reason, rule): count.
+        self._counts: Counter[tuple[int, str, str, str]] = Counter()
+        # Transactions count too, in threads of their own.
+        self._lock = threading.Lock()
+
+    def count(self, happening: Happening, number: int = 1, reason_id: str = "", rule_id: str = "") -> None:
+        """From any thread."""
+        if not number:
+            return
+        key = (self._clock.now() // _PERIOD * _PERIOD, happening.value, reason_id, rule_id)
+        with self._lock:
+            if key not in self._counts and len(self._counts) >= _MOST_ROWS:
+                key = (key[0], key[1], _OTHER, "")
+            self._counts[key] += number
+
+    def accepted(self, messages: Iterable[NewMessage]) -> None:
+        """Messages that were just stored."""
+        number = 0
+        for message in messages:
+            if message.kind is Kind.MAIL:
+                number += 1
+                if message.verdicts:
+                    self.shadow(message.verdicts)
+        self.count(Happening.ACCEPTED, number)
+
+    def settled(self, deliveries: Iterable[Settled]) -> None:
+        """What attempts came to."""
+        delivered = deferred = bounced = 0
+        for each in deliveries:
+            if each.state is State.DELIVERED:
+                delivered += 1
+            elif each.state is State.BOUNCED:
+                bounced += 1
+            elif each.state is State.QUEUED and each.attempt is not None and each.due_at is not None:
+                deferred += 1
+        self.count(Happening.DELIVERED, delivered)
+        self.count(Happening.DEFERRED, deferred)
+        self.count(Happening.BOUNCED, bounced)
+
+    def shadow(self, verdicts: Sequence[SessionVerdict]) -> None:
+        """Each rule once, however many verdicts of a message it stands in."""
+        for reason_id, rule_id in {outcome for verdict in verdicts for outcome in verdict.shadow}:
+            self.count(Happening.SHADOW, 1, reason_id, rule_id)
+
+    async def run(self) -> None:
+        """Writes, for ever."""
+        while True:
+            await asyncio.sleep(_WRITE_SECONDS)
+            try:
+                await self.write()
+            except QueueError as error:
+                log.warning("statistics_not_written", reason=str(error))
+
+    async def write(self) -> None:
+        """Writes what was counted since the last time. Raises QueueError; then it is written the next time."""
+        with self._lock:
+            counts, self._counts = self._counts, Counter()
+        if not counts:
+            return
+        rows = [(*key, number) for key, number in sorted(counts.items())]
+        try:
+            await self._database.write(lambda connection: _ADD.run(connection, rows))
+        except QueueError:
+            with self._lock:
+                self._counts.update(counts)
+            raise
+
+
+def read(connection: Connection, after: int, before: int, width: int) -> list[Count]:
+    """Counts of periods of `width`, in order of time. Times in microseconds; `width` a multiple of a period."""
+    starts_at = (statistics.c.starts_at // width * width).label("starts_at")
+    keys = (starts_at, statistics.c.kind, statistics.c.reason_id, statistics.c.rule_id)
+    query = (
+        select(*keys, func.sum(statistics.c.count))
+        .where(statistics.c.starts_at >= after // width * width, statistics.c.starts_at < before)
+        .group_by(*keys)
+        .order_by(*keys)
+    )
+    return [Count(*row[:4], int(row[4])) for row in connection.execute(query)]
+
+
+def remove_before(connection: Connection, before: int) -> None:
+    """Removes periods that ended before a time."""
+    connection.execute(delete(statistics).where(statistics.c.starts_at < before - _PERIOD))
