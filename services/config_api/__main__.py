@@ -32,6 +32,7 @@ from services.config_api.http.connections import ConnectionGuard
 from services.config_api.http.context import Parts
 from services.config_api.http.tls import Certificate
 from services.config_api.metrics import CERTIFICATE_EXPIRY, DATABASE_UP, GRPC_CALLS_REFUSED, REVISION
+from services.config_api.operations.checks import own
 from services.config_api.secrets.passwords import PasswordHashing
 from services.config_api.secrets.sealing import Sealer, SealError, load_sealer
 from services.config_api.secrets.stored_secrets import Custody
@@ -109,6 +110,7 @@ async def _serve(
         await metrics.start(settings.metrics_host, settings.metrics_port)
         background.start(http.run(), "http")
         background.start(_warn(parts), "warnings")
+        background.start(parts.own_checks.run(), "checks")
         background.start(publisher.follow(feed, wake, ready.database_is), "follow")
         background.start(_keep_house(feed, hits, parts.access), "housekeeping")
         await grpc_server.serving(True)
@@ -165,6 +167,7 @@ def _parts(
         neighbours=Neighbours(str(settings.grpc_address), settings.security, others),
         look_around=look_around,
         readiness=ready.report,
+        own_checks=own.checks(settings, store, look_around),
     )
 
 

@@ -28,6 +28,7 @@ from services.config_api.http.resource_routes import collection_router, singleto
 from services.config_api.http.roles import RoleTable
 from services.config_api.operations.api_keys import endpoints as api_keys
 from services.config_api.operations.blocked_clients import endpoints as blocked_clients
+from services.config_api.operations.checks import endpoints as checks
 from services.config_api.operations.explain import endpoints as explain
 from services.config_api.operations.queue import endpoints as queue
 from services.config_api.operations.relay_hosts import endpoints as relay_hosts
@@ -87,6 +88,7 @@ def describe_app() -> FastAPI:
                 audit,
                 status,
                 statistics,
+                checks,
             )
         ),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -10,9 +11,11 @@ from typing import Generic, Literal, TypeVar
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from posthouse.checks.v1 import checks_pb2, checks_pb2_grpc
 from posthouse.policy.v1 import policy_pb2, policy_pb2_grpc
 from posthouse.relay.v1 import relay_pb2, relay_pb2_grpc
 
+from libs.runtime.checks import CheckReport, CheckResult, Level
 from libs.runtime.dialing import Dialers, NoReplicaError
 from libs.runtime.lifecycle import StartupError
 from libs.runtime.rpc import VERSION_METADATA, Dialer
@@ -23,6 +26,8 @@ _SECONDS = 10.0
 # A relay host is tried with patience.
 _LONG_SECONDS = 120.0
 _HEALTH_SECONDS = 3.0
+# More than the services take at most.
+_CHECKS_SECONDS = 30.0
 _UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 
 S = TypeVar("S")
@@ -203,6 +208,16 @@ class Neighbour:
     version: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class ReplicaChecks:
+    """The checks of one replica; `report` None: it did not answer. `clock_ahead`: seconds before this machine."""
+
+    service: Literal["policy", "relay", "ingress"]
+    address: str
+    report: CheckReport | None
+    clock_ahead: float = 0.0
+
+
 class Neighbours:
     """This replica of config_api, and every replica of the other services that it knows."""
 
@@ -219,6 +234,35 @@ class Neighbours:
         asked = [self._ask(name, dialer) for name, each in self._dialers.items() for dialer in await _replicas(each)]
         return [own, *await asyncio.gather(*asked)]
 
+    @property
+    def own_address(self) -> str:
+        return self._listen
+
+    async def checks(self, hostname: str, *, again: bool) -> list[ReplicaChecks]:
+        """The checks of every replica of the other services; with `again` they are made now."""
+        request = checks_pb2.ListChecksRequest(run=again, hostname=hostname)
+        asked = [
+            self._checks(name, dialer, request)
+            for name, each in self._dialers.items()
+            for dialer in await _replicas(each)
+        ]
+        return await asyncio.gather(*asked)
+
+    async def _checks(self, service: str, dialer: Dialer, request: checks_pb2.ListChecksRequest) -> ReplicaChecks:
+        asked_at = time.time()
+        try:
+            stub: checks_pb2_grpc.ChecksAsyncStub = checks_pb2_grpc.ChecksStub(dialer.channel())
+            response = await stub.ListChecks(request, timeout=_CHECKS_SECONDS)
+        except (grpc.aio.AioRpcError, StartupError):
+            return ReplicaChecks(service, dialer.target, None)  # type: ignore[arg-type]
+        answered_at = time.time()
+        clock = response.clock.ToNanoseconds() / 1e9
+        # It was read somewhere between question and answer.
+        ahead = min(clock - asked_at, 0.0) + max(clock - answered_at, 0.0)
+        results = tuple(_check_result(each) for each in response.results)
+        report = CheckReport(results, response.made_at.ToNanoseconds() / 1e9)
+        return ReplicaChecks(service, dialer.target, report, ahead)  # type: ignore[arg-type]
+
     async def _ask(self, service: str, dialer: Dialer) -> Neighbour:
         release: str | None = None
         state = "unreachable"
@@ -233,6 +277,15 @@ class Neighbours:
         except (grpc.aio.AioRpcError, StartupError):
             pass
         return Neighbour(service, dialer.target, self._security.transport(dialer.target), state, release)  # type: ignore[arg-type]
+
+
+def _check_result(message: checks_pb2.CheckResult) -> CheckResult:
+    """A level that this release does not know is an error: it may be worse than what this release knows."""
+    try:
+        level = Level(message.level)
+    except ValueError:
+        level = Level.ERROR
+    return CheckResult(message.id, level, message.text, message.remedy)
 
 
 async def _replicas(dialers: Dialers) -> Sequence[Dialer]:

@@ -17,11 +17,12 @@ from libs.runtime.addresses import of_worker
 from libs.runtime.certificates import CertificateFile
 from libs.runtime.lifecycle import Background, Shutdown, StartupError
 from libs.runtime.metrics import MetricsServer
-from services.ingress import limits, spans
+from services.ingress import limits, machine_checks, servicer, spans
 from services.ingress.checks.runner import CheckRunner
 from services.ingress.clients.policy import PolicyClient
 from services.ingress.clients.relay import RelayClient
 from services.ingress.listener import Listeners, usable_connections
+from services.ingress.machine_checks import Hostname
 from services.ingress.mail_log import MailLog
 from services.ingress.metrics import Metrics, MetricsCollector
 from services.ingress.services import Services
@@ -78,8 +79,16 @@ class Worker:
             MetricsCollector(self.metrics, self.listeners.open_sessions, self._streams, self._certificate_ends)
         )
         self._exposition = MetricsServer(self._readiness, registry, optional=("open_files", "grpc"))
-        # Health alone.
-        self._grpc = rpc.Server({}, lambda _: None, self.metrics.grpc_call_refused)
+        # Where it is called, once it has started.
+        self.grpc = ""
+        hostname = Hostname()
+        pairs = certificate_files(settings)
+        self._machine_checks = machine_checks.checks(settings, [certificate for certificate, _ in pairs], hostname)
+        self._grpc = rpc.Server(
+            {servicer.SERVICE: servicer.CALLERS},
+            lambda server: servicer.register(server, self._machine_checks, hostname.set),
+            self.metrics.grpc_call_refused,
+        )
         self._background = Background(shutdown)
 
     async def start(self) -> None:
@@ -91,7 +100,7 @@ class Worker:
         background.start(self.listeners.watch(_sweep_seconds(settings)), "deadlines")
         metrics_port = settings.metrics_port and settings.metrics_port + self._number
         await self._exposition.start(settings.metrics_host, metrics_port)
-        await self._grpc.start(str(of_worker(settings.grpc_address, self._number)), settings.security)
+        self.grpc = await self._grpc.start(str(of_worker(settings.grpc_address, self._number)), settings.security)
         ports = {
             Listener.SMTP: settings.smtp_port,
             Listener.SUBMISSION: settings.submission_port,
@@ -106,6 +115,7 @@ class Worker:
         names = {kind.label: port for kind, port in self.listeners.ports.items()}
         log.info("listening", worker=self._number, host=settings.host, ports=names)
         background.start(self._tell_ready(), "readiness")
+        background.start(self._machine_checks.run(), "checks")
 
     async def drain(self) -> None:
         """Lets sessions end."""

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import grpc
 import structlog
 import typer
 
@@ -26,9 +27,10 @@ from services.policy.history import History
 from services.policy.hits import HitCounts
 from services.policy.lookups.resolver import Resolver, nameservers
 from services.policy.lookups.service import Lookups
+from services.policy.machine_checks import checks as machine_checks
 from services.policy.metrics import CERTIFICATE_EXPIRY, GRPC_CALLS_REFUSED, DecisionCounts
 from services.policy.rules.model import Snapshot
-from services.policy.servicer import CALLERS, SERVICE, PolicyServicer
+from services.policy.servicer import CALLERS, CHECKS_CALLERS, CHECKS_SERVICE, SERVICE, PolicyServicer, register_checks
 from services.policy.settings import Settings
 from services.policy.state.block_file import BlockFile
 from services.policy.state.memory import MemoryStore
@@ -74,7 +76,15 @@ async def main(shutdown: Shutdown) -> None:
     watch.on_change.append(use)
     reporter = HitReporter(dialers, hits)
     servicer = PolicyServicer(engine, Explainer(engine), process)
-    server = rpc.Server({SERVICE: CALLERS}, servicer.register, GRPC_CALLS_REFUSED.inc)
+    checks = machine_checks(
+        settings, resolver, lookups, lambda: engine.rulebook.snapshot if engine.rulebook is not None else None
+    )
+
+    def register(server: grpc.aio.Server) -> None:
+        servicer.register(server)
+        register_checks(server, checks)
+
+    server = rpc.Server({SERVICE: CALLERS, CHECKS_SERVICE: CHECKS_CALLERS}, register, GRPC_CALLS_REFUSED.inc)
 
     def readiness() -> Mapping[str, str]:
         snapshot = "" if watch.current is not None else "no configuration yet"
@@ -93,6 +103,7 @@ async def main(shutdown: Shutdown) -> None:
     background.start(reporter.run(), "hit reports")
     background.start(_serve_when_configured(server, watch), "readiness")
     background.start(keep_count(engine), "count of blocked clients")
+    background.start(checks.run(), "checks")
     log.info("policy_started", listen=listening)
 
     await shutdown.wait()

@@ -8,9 +8,11 @@ from typing import Any
 
 import grpc
 import structlog
+from posthouse.checks.v1 import checks_pb2, checks_pb2_grpc
 from posthouse.policy.v1 import policy_pb2, policy_pb2_grpc
 
 from libs.runtime import tracing
+from libs.runtime.checks import Checks, checks_servicer
 from libs.smtp.network import counter_key
 from services.policy import wire
 from services.policy.blocked_clients import acting_blocks
@@ -23,6 +25,8 @@ from services.policy.state.store import StoreAwayError
 log = structlog.get_logger(__name__)
 
 SERVICE = policy_pb2.DESCRIPTOR.services_by_name["Policy"].full_name
+CHECKS_SERVICE = checks_pb2.DESCRIPTOR.services_by_name["Checks"].full_name
+CHECKS_CALLERS = {"ListChecks": {"config_api"}}
 # Which services may call each method.
 CALLERS = {
     "Decide": {"ingress"},
@@ -208,3 +212,7 @@ class Stream:
             answers = self.answers()
             if answers:
                 await self._context.write(answers)
+
+
+def register_checks(server: grpc.aio.Server, checks: Checks) -> None:
+    checks_pb2_grpc.add_ChecksServicer_to_server(checks_servicer(checks, checks_pb2), server)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Protocol
 
+import grpc
 import structlog
 
 from libs.runtime import rpc, service_manager
@@ -12,9 +13,18 @@ from libs.runtime.certificates import show_expiry
 from libs.runtime.dialing import Dialers
 from libs.runtime.lifecycle import Background, Shutdown, StartupError, finished_within
 from libs.runtime.metrics import MetricsServer
+from services.relay import machine_checks
 from services.relay.api.operator import Operator
 from services.relay.api.recipient_verification import AsksServers, RecipientVerifier
-from services.relay.api.servicer import CALLERS, SERVICE, Explainer, RelayServicer
+from services.relay.api.servicer import (
+    CALLERS,
+    CHECKS_CALLERS,
+    CHECKS_SERVICE,
+    SERVICE,
+    Explainer,
+    RelayServicer,
+    register_checks,
+)
 from services.relay.clock import Clock
 from services.relay.configuration.watch import configuration_watch
 from services.relay.intake.disk_space import Storage
@@ -128,7 +138,14 @@ class Relay:
             self.verifier,
             self.statistics,
         )
-        self._server = rpc.Server({SERVICE: CALLERS}, servicer.register, GRPC_CALLS_REFUSED.inc)
+        self.checks = machine_checks.checks(settings, folder, configuration, transport.look_up_text)
+
+        def register(server: grpc.aio.Server) -> None:
+            servicer.register(server)
+            register_checks(server, self.checks)
+
+        callers = {SERVICE: CALLERS, CHECKS_SERVICE: CHECKS_CALLERS}
+        self._server = rpc.Server(callers, register, GRPC_CALLS_REFUSED.inc)
         self._metrics = MetricsServer(self._readiness, optional=("grpc",))
         self._background = Background(shutdown)
 
@@ -174,6 +191,7 @@ class Relay:
         background.start(self.storage.run(), "storage")
         background.start(QueueFigures(self.database, self.clock).run(), "figures")
         background.start(self.statistics.run(), "statistics")
+        background.start(self.checks.run(), "checks")
         background.start(self.watch.run(), "configuration")
         self._until_configured()
         log.info("ready", listen=listening, worker=self.holder.name)

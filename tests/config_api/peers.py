@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
+from posthouse.checks.v1 import checks_pb2 as checks
+from posthouse.checks.v1 import checks_pb2_grpc
 from posthouse.policy.v1 import policy_pb2 as policy
 from posthouse.policy.v1 import policy_pb2_grpc
 from posthouse.relay.v1 import relay_pb2 as relay
@@ -35,12 +38,30 @@ MESSAGE = relay.Message(
 )
 
 
+class FakeChecks(checks_pb2_grpc.ChecksServicer):
+    """Finds that its disk is full. `clock_ahead`: seconds by which its clock is wrong."""
+
+    def __init__(self) -> None:
+        self.asked: list[checks.ListChecksRequest] = []
+        self.clock_ahead = 0.0
+
+    async def ListChecks(self, request: checks.ListChecksRequest, _: Any) -> checks.ListChecksResponse:  # noqa: N802
+        self.asked.append(request)
+        response = checks.ListChecksResponse()
+        response.results.add(id="clock", level=checks.CHECK_LEVEL_OK, text="The clock is synchronised.")
+        response.results.add(id="disk", level=checks.CHECK_LEVEL_ERROR, text="Full.", remedy="Delete something.")
+        response.made_at.FromJsonString("2026-01-31T12:00:00Z")
+        response.clock.FromNanoseconds(time.time_ns() + int(self.clock_ahead * 1e9))
+        return response
+
+
 class FakePolicy(policy_pb2_grpc.PolicyServicer):
     """Blocks one client, and explains with what it was asked."""
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
         self.store_is_away = False
+        self.checks = FakeChecks()
 
     async def Explain(self, request: policy.ExplainRequest, context: Any) -> policy.ExplainResponse:  # noqa: N802
         self.asked.append(request)
@@ -204,7 +225,12 @@ class FakeRelay(relay_pb2_grpc.RelayServicer):
 async def peers() -> AsyncIterator[tuple[FakePolicy, FakeRelay, dict[str, str]]]:
     """Both on free ports, and the settings that point at them."""
     fake_policy, fake_relay = FakePolicy(), FakeRelay()
-    policy_server = rpc.Server({}, lambda server: policy_pb2_grpc.add_PolicyServicer_to_server(fake_policy, server))
+
+    def register_policy(server: grpc.aio.Server) -> None:
+        policy_pb2_grpc.add_PolicyServicer_to_server(fake_policy, server)
+        checks_pb2_grpc.add_ChecksServicer_to_server(fake_policy.checks, server)
+
+    policy_server = rpc.Server({}, register_policy)
     relay_server = rpc.Server({}, lambda server: relay_pb2_grpc.add_RelayServicer_to_server(fake_relay, server))
     policy_port = await plain_grpc.start(policy_server)
     relay_port = await plain_grpc.start(relay_server)

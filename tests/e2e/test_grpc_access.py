@@ -27,6 +27,7 @@ from tests.peers.suite import ROOT, Suite
 pytestmark = pytest.mark.e2e
 
 CONFIG, POLICY, RELAY = "posthouse.config.v1.Configuration", "posthouse.policy.v1.Policy", "posthouse.relay.v1.Relay"
+CHECKS = "posthouse.checks.v1.Checks"
 HEALTH, REFLECTION = "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"
 EVERYBODY = set(SERVICES)
 # Method -> the services that may call it, and where it is served.
@@ -53,12 +54,20 @@ MAY_CALL: dict[str, set[str]] = {
     f"{RELAY}/ResolveRoute": {"config_api"},
     f"{RELAY}/TestRelayHost": {"config_api"},
     f"{RELAY}/ReadEvents": {"config_api"},
+    f"{CHECKS}/ListChecks": {"config_api"},
     f"{HEALTH}/Check": EVERYBODY,
     f"{HEALTH}/Watch": EVERYBODY,
     f"{HEALTH}/List": EVERYBODY,
     f"{REFLECTION}/ServerReflectionInfo": EVERYBODY,
 }
-SERVED_BY = {CONFIG: {"config_api"}, POLICY: {"policy"}, RELAY: {"relay"}, HEALTH: EVERYBODY, REFLECTION: EVERYBODY}
+SERVED_BY = {
+    CONFIG: {"config_api"},
+    POLICY: {"policy"},
+    RELAY: {"relay"},
+    CHECKS: {"ingress", "policy", "relay"},
+    HEALTH: EVERYBODY,
+    REFLECTION: EVERYBODY,
+}
 # The library's health service has no such method yet.
 UNSERVED = {f"{HEALTH}/List"}
 

@@ -91,6 +91,9 @@ class ScriptedTransport:
     def probe_in(self, destination: str) -> float:
         return self.probes.get(destination, 0.0)
 
+    async def look_up_text(self, name: str) -> Sequence[str] | None:
+        return None
+
     async def close(self, grace_seconds: float) -> None:
         return
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from fastapi import Header, Request, Security
 from fastapi.security import HTTPBearer
 
+from libs.runtime.checks import Checks
 from libs.runtime.metrics import Readiness
 from services.config_api.changes.check_context import StoredSurroundings
 from services.config_api.changes.editor import Editor
@@ -37,6 +38,7 @@ class Parts:
     look_around: Callable[[str], StoredSurroundings]
     readiness: Readiness
     neighbours: Neighbours
+    own_checks: Checks
 
 
 _BEARER = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer KEY`.", scheme_name="key")

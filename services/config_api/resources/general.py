@@ -91,7 +91,7 @@ _SMTP_PORT = 25
 
 async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
     findings = [*await _default_hostname(body["profile"]["hostname"], surroundings)]
-    findings += await _hostname(body["profile"]["hostname"], surroundings)
+    findings += await hostname_findings(body["profile"]["hostname"], surroundings)
     findings += await _circle(body["profile"]["hostname"], surroundings)
     if body["profile"]["max_recipients"] < _FEW_RECIPIENTS:
         findings.append(
@@ -186,7 +186,8 @@ async def postmasters(domains: Sequence[str], surroundings: Surroundings, pointe
     )
 
 
-async def _hostname(hostname: str, surroundings: Surroundings) -> Sequence[Finding]:
+async def hostname_findings(hostname: str, surroundings: Surroundings) -> Sequence[Finding]:
+    """Whether a hostname has an address in the DNS whose PTR record names it."""
     pointer = "/profile/hostname"
     addresses = await surroundings.addresses(hostname)
     if addresses is None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn, Protocol
 
 import grpc
 import structlog
+from posthouse.checks.v1 import checks_pb2, checks_pb2_grpc
 from posthouse.relay.v1 import relay_pb2 as pb
 from posthouse.relay.v1 import relay_pb2_grpc
 
+from libs.runtime.checks import Checks, checks_servicer
 from libs.smtp.network import counter_key
 from services.relay.api.operator import Operator
 from services.relay.api.recipient_verification import RecipientVerifier, Verification
@@ -37,6 +39,8 @@ from services.relay.scheduler.suspensions import Suspensions
 log = structlog.get_logger(__name__)
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Relay"].full_name
+CHECKS_SERVICE = checks_pb2.DESCRIPTOR.services_by_name["Checks"].full_name
+CHECKS_CALLERS = {"ListChecks": {"config_api"}}
 
 # Which services may call each method.
 _OPERATORS = {"config_api"}
@@ -81,6 +85,10 @@ class Explainer(Protocol):
     async def explain(self, configuration: Configuration, sender: bytes, recipient: bytes) -> RouteExplanation: ...
 
     def test_relay_host(self, relay_host: RelayHost, hostname: str) -> AsyncIterator[Step]: ...
+
+    async def look_up_text(self, name: str) -> Sequence[str] | None:
+        """The TXT records of a name; empty when it has none, None when there was no answer."""
+        ...
 
     def probe_in(self, destination: str) -> float:
         """Seconds until a destination that counts as dead is tried again, whatever is due there; 0 for any other."""
@@ -418,3 +426,7 @@ async def _unavailable(context: _Context, error: QueueError) -> NoReturn:
     log.warning("queue_unavailable", reason=str(error))
     await context.abort(grpc.StatusCode.UNAVAILABLE, "the queue's database does not answer")
     raise AssertionError
+
+
+def register_checks(server: grpc.aio.Server, checks: Checks) -> None:
+    checks_pb2_grpc.add_ChecksServicer_to_server(checks_servicer(checks, checks_pb2), server)

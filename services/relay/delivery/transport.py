@@ -150,6 +150,11 @@ class MailTransport:
         """Whether the server of the route takes mail for a recipient; no mail is sent."""
         return await self._questions.ask(configuration, route, recipient)
 
+    async def look_up_text(self, name: str) -> Sequence[str] | None:
+        """The TXT records of a name; empty when it has none, None when there was no answer."""
+        lookup = await self.resolver.lookup(name, "TXT")
+        return lookup.texts
+
     async def close(self, grace_seconds: float) -> None:
         """Ends idle connections at once; others end with their transaction or their task."""
         self._pool.close()

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, delete, insert, select
 from services.relay.model.message import NewMessage, Refused, domain_of
 from services.relay.model.message_id import index_key, message_id_of
 from services.relay.model.states import Kind, State
-from services.relay.queue.change_numbers import change_number
 from services.relay.queue import verdicts
+from services.relay.queue.change_numbers import change_number
 from services.relay.queue.destinations import wake
 from services.relay.queue.statements import Many, Once, Row, among, listed
 from services.relay.queue.tables import attempts, contents, deliveries, events, messages

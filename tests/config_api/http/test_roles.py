@@ -25,6 +25,7 @@ _OPERATORS = {
     "actOnQueuedMessages",
     "resumeDestination",
     "suspendDestination",
+    "runChecks",
     "testRelayHost",
     "deleteBlockedClient",
 }

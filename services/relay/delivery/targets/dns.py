@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import Enum
 from ipaddress import ip_address
@@ -21,6 +21,7 @@ import dns.rcode
 import dns.rdata
 import dns.rdatatype
 import dns.resolver
+from dns.rdtypes.ANY.TXT import TXT
 
 from libs.dns.resolv_conf import ResolvConf
 from libs.smtp.value import value
@@ -75,6 +76,15 @@ class Lookup:
     servers: tuple[str, ...] = ()
     error: str = ""
     took_seconds: float = 0.0
+
+    @property
+    def texts(self) -> Sequence[str] | None:
+        """TXT records, each put together; empty when there are none, None when there was no answer."""
+        if self.finding is Finding.NO_ANSWER:
+            return None
+        return [
+            b"".join(record.strings).decode("utf-8", "replace") for record in self.records if isinstance(record, TXT)
+        ]
 
     @property
     def answers(self) -> tuple[str, ...]:

@@ -1,0 +1,55 @@
+"""Whether name servers answer, and whether they validate DNSSEC."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+import dns.asyncbackend
+import dns.asyncquery
+import dns.exception
+import dns.flags
+import dns.message
+import dns.rcode
+
+_SECONDS = 3.0
+_TRIES = 2
+_PORT = 53
+# Every validating resolver can answer this, and the root is signed.
+_QUESTION = (".", "SOA")
+_NO_ANSWER = (dns.rcode.SERVFAIL, dns.rcode.REFUSED, dns.rcode.NOTIMP)
+
+
+async def look(servers: Sequence[str], system: Callable[[], Iterable[str]]) -> list[tuple[str, bool, bool]]:
+    """Each name server, whether it answers, and whether it validates.
+
+    `servers`: host[:port], an IPv6 host with a port in brackets; empty: those that `system` gives.
+    """
+    named = list(dict.fromkeys(servers or system()))
+    states = await asyncio.gather(*(_look(*parse(server)) for server in named))
+    return [(server, *state) for server, state in zip(named, states, strict=True)]
+
+
+def parse(server: str) -> tuple[str, int]:
+    """Address and port."""
+    if server.count(":") == 1 or "]:" in server:
+        host, _, port = server.rpartition(":")
+        return host.strip("[]"), int(port)
+    return server.strip("[]"), _PORT
+
+
+async def _look(address: str, port: int) -> tuple[bool, bool]:
+    # RFC 6840 5.7: AD in a question asks whether the answer was validated.
+    question = dns.message.make_query(*_QUESTION, want_dnssec=True)
+    question.flags |= dns.flags.AD
+    backend = dns.asyncbackend.get_backend("asyncio")
+    for _ in range(_TRIES):
+        try:
+            response, _ = await dns.asyncquery.udp_with_fallback(
+                question, address, timeout=_SECONDS, port=port, backend=backend
+            )
+        except (dns.exception.DNSException, OSError, EOFError, ValueError):
+            continue
+        if response.rcode() not in _NO_ANSWER:
+            return True, bool(response.flags & dns.flags.AD)
+    return False, False

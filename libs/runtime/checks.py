@@ -1,0 +1,132 @@
+"""Checks that a service makes of its own machine and settings: every hour, and when somebody asks."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+_EVERY_SECONDS = 3600.0
+# A service that starts has more urgent work.
+_FIRST_SECONDS = 60.0
+# Of one check; all are made at the same time.
+_CHECK_SECONDS = 20.0
+
+
+class Level(enum.IntEnum):
+    """How bad a result is; the numbers are the contract's."""
+
+    OK = 1
+    # Works, and some mail may be refused, late or unprotected.
+    WARNING = 2
+    # Mail is refused, or will soon not flow any more.
+    ERROR = 3
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """`id`: constant name of the check. `text`: what was found. `remedy`: what to do; empty when all is well."""
+
+    id: str
+    level: Level
+    text: str
+    remedy: str = ""
+
+
+# Makes one check; its results, of which there is at least one.
+Check = Callable[[], Awaitable[Sequence[CheckResult]]]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """`made_at` in seconds since 1970."""
+
+    results: tuple[CheckResult, ...]
+    made_at: float
+
+
+class Checks:
+    """The checks of one process, by their ids."""
+
+    def __init__(self, checks: Mapping[str, Check], clock: Callable[[], float] = time.time) -> None:
+        self._checks = dict(checks)
+        self._clock = clock
+        self._report: CheckReport | None = None
+        self._running: asyncio.Task[CheckReport] | None = None
+
+    async def run(self, first_seconds: float = _FIRST_SECONDS) -> None:
+        """Makes them soon after the start and every hour, for ever. What is not well is logged."""
+        await asyncio.sleep(first_seconds)
+        while True:
+            for result in (await self.make()).results:
+                if result.level is not Level.OK:
+                    log.warning("check_not_ok", check=result.id, level=result.level.name.lower(), text=result.text)
+            await asyncio.sleep(_EVERY_SECONDS)
+
+    async def last(self) -> CheckReport:
+        """The last report; made now when there is none yet."""
+        return self._report or await self.make()
+
+    async def make(self) -> CheckReport:
+        """A new report. Who asks while one is being made gets that one."""
+        if self._running is None:
+            self._running = asyncio.create_task(self._make())
+            self._running.add_done_callback(self._made)
+        return await asyncio.shield(self._running)
+
+    def _made(self, _: asyncio.Task[CheckReport]) -> None:
+        self._running = None
+
+    async def _make(self) -> CheckReport:
+        results = await asyncio.gather(*(self._one(name, check) for name, check in self._checks.items()))
+        self._report = CheckReport(tuple(result for some in results for result in some), self._clock())
+        return self._report
+
+    async def _one(self, name: str, check: Check) -> Sequence[CheckResult]:
+        try:
+            async with asyncio.timeout(_CHECK_SECONDS):
+                return await check()
+        except TimeoutError:
+            reason = "It took too long."
+        except Exception:
+            log.exception("check_failed", check=name)
+            reason = "The log has the reason."
+        return (CheckResult(name, Level.WARNING, f"The check could not be made. {reason}", "Look into the log."),)
+
+
+def checks_servicer(checks: Checks, messages: Any, on_hostname: Callable[[str], None] = lambda _: None) -> Any:
+    """posthouse.checks.v1.Checks for any service.
+
+    `messages`: the contract's module, which libs do not import. `on_hostname` is told the gateway's name.
+    """
+    return _ChecksServicer(checks, messages, on_hostname)
+
+
+class _ChecksServicer:
+    """See `checks_servicer`."""
+
+    def __init__(self, checks: Checks, messages: Any, on_hostname: Callable[[str], None]) -> None:
+        self._checks = checks
+        self._messages = messages
+        self._on_hostname = on_hostname
+
+    async def ListChecks(self, request: Any, _: object) -> Any:  # noqa: N802 - the contract's name
+        if request.hostname:
+            self._on_hostname(request.hostname)
+        report = await (self._checks.make() if request.run else self._checks.last())
+        response = self._messages.ListChecksResponse(
+            results=[
+                self._messages.CheckResult(id=each.id, level=int(each.level), text=each.text, remedy=each.remedy)
+                for each in report.results
+            ]
+        )
+        response.made_at.FromNanoseconds(int(report.made_at * 1e9))
+        response.clock.FromNanoseconds(time.time_ns())
+        return response

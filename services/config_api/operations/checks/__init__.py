@@ -1,0 +1,1 @@
+"""What each service found out about its own machine and settings."""

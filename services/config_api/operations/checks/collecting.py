@@ -1,0 +1,91 @@
+"""The checks of every replica in one list."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from libs.runtime.checks import CheckReport, CheckResult, Checks, Level
+from services.config_api.changes.editor import time_text
+from services.config_api.clients import Neighbours, ReplicaChecks
+from services.config_api.operations.checks import schemas
+from services.config_api.storage.documents import Store
+
+Service = Literal["config_api", "policy", "relay", "ingress"]
+
+# Clocks of two machines may differ by this before replies, dates and expiries are wrong enough to matter.
+_CLOCK_SECONDS = 5.0
+_LEVELS = {
+    Level.OK: schemas.CheckLevel.OK,
+    Level.WARNING: schemas.CheckLevel.WARNING,
+    Level.ERROR: schemas.CheckLevel.ERROR,
+}
+
+
+class _Found(NamedTuple):
+    service: Service
+    result: CheckResult
+
+
+async def collect(own: Checks, neighbours: Neighbours, store: Store, *, again: bool) -> list[schemas.CheckResult]:
+    """Errors first. The same result of several replicas is one."""
+    general = await store.get("settings/general", "settings/general")
+    hostname = str(general.body["profile"]["hostname"]) if general is not None else ""
+    own_report, others = await asyncio.gather(
+        own.make() if again else own.last(), neighbours.checks(hostname, again=again)
+    )
+    replicas: defaultdict[_Found, list[str]] = defaultdict(list)
+    made_at: dict[_Found, float] = {}
+    _add(replicas, made_at, "config_api", neighbours.own_address, own_report)
+    for each in others:
+        _add(replicas, made_at, each.service, each.address, _report(each))
+    return [
+        schemas.CheckResult(
+            id=found.result.id,
+            level=_LEVELS[found.result.level],
+            text=found.result.text,
+            remedy=found.result.remedy or None,
+            service=found.service,
+            replicas=sorted(addresses),
+            made_at=time_text(int(made_at[found] * 1_000_000)) if made_at[found] else None,
+        )
+        for found, addresses in sorted(replicas.items(), key=_order)
+    ]
+
+
+def _order(item: tuple[_Found, list[str]]) -> tuple[int, str, str, str]:
+    found = item[0]
+    return -int(found.result.level), found.result.id, found.service, found.result.text
+
+
+def _add(
+    replicas: defaultdict[_Found, list[str]],
+    made_at: dict[_Found, float],
+    service: Service,
+    address: str,
+    report: CheckReport,
+) -> None:
+    for result in report.results:
+        found = _Found(service, result)
+        replicas[found].append(address)
+        made_at[found] = max(report.made_at, made_at.get(found, 0.0))
+
+
+def _report(replica: ReplicaChecks) -> CheckReport:
+    """With what only a comparison shows: that it can't be reached, or that its clock is another."""
+    if replica.report is None:
+        text = f"{replica.service} can't be reached."
+        remedy = "Look whether it runs, and into its log. A release before this one has no checks."
+        return CheckReport((CheckResult("reachable", Level.ERROR, text, remedy),), 0.0)
+    return CheckReport((*replica.report.results, *_clock(replica)), replica.report.made_at)
+
+
+def _clock(replica: ReplicaChecks) -> Iterable[CheckResult]:
+    if abs(replica.clock_ahead) > _CLOCK_SECONDS:
+        direction = "ahead of" if replica.clock_ahead > 0 else "behind"
+        text = (
+            f"The clock of this machine is {abs(replica.clock_ahead):.0f} s {direction} that of config_api's machine."
+        )
+        yield CheckResult("clock", Level.ERROR, text, "Run a time service on both machines.")
