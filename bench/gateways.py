@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sqlite3
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -94,6 +95,7 @@ class Posthouse:
         self._suite: Suite | None = None
         self._postgres: Postgres | None = None
         self._held = ""
+        self._postgres_url = ""
 
     @property
     def description(self) -> str:
@@ -120,10 +122,11 @@ class Posthouse:
             environment["INGRESS_PROXY_NETWORKS"] = f"{PROXY_ADDRESS}/32"
         if task.postgresql:
             self._postgres = Postgres(durable=True).start()
+            self._postgres_url = self._postgres.create_database()
         self._suite = Suite(
             environment,
             nameservers="" if task.nameserver is None else task.nameserver.address,
-            postgres_url="" if self._postgres is None else self._postgres.create_database(),
+            postgres_url=self._postgres_url,
             # As `posthouse up` lays it out.
             cpus=processors.usable(),
         )
@@ -193,6 +196,15 @@ class Posthouse:
         if self._postgres is not None:
             processes["postgresql"] = self._postgres_pids()
         return processes
+
+    def change_queue(self, statement: str) -> None:
+        """Runs a statement of SQL in the queue's database, beside relay."""
+        if self._postgres is not None:
+            self._postgres.query(f"SET search_path TO relay; {statement}", self._postgres_url.rpartition("/")[2])
+            return
+        [path] = self._running.folder.rglob("queue.sqlite3")
+        with contextlib.closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as connection:
+            connection.execute(statement)
 
     def _postgres_pids(self) -> list[int]:
         assert self._postgres is not None
