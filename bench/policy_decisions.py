@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import cProfile
 import gc
+import itertools
 import multiprocessing
 import os
 import pstats
@@ -34,7 +35,7 @@ from libs.runtime import rpc
 from services.policy import wire
 from services.policy.__main__ import open_store
 from services.policy.credentials import CredentialChecker
-from services.policy.engine import Engine, StreamSessions
+from services.policy.engine import Engine
 from services.policy.explain import Explainer
 from services.policy.failures import failure_limits
 from services.policy.history import History
@@ -173,7 +174,7 @@ async def _serve(ports: Connection, dns: str, state_url: str, kept: int) -> None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     resolver = Resolver(nameservers(dns), seconds=5)
     lookups = Lookups(resolver, seconds=5)
-    store = open_store("memory://" if state_url == NOTHING else state_url, "bench")
+    store = open_store("memory://" if state_url == NOTHING else state_url)
     with tempfile.TemporaryFile("w") as log:
         engine = Engine(
             store,
@@ -192,7 +193,7 @@ async def _serve(ports: Connection, dns: str, state_url: str, kept: int) -> None
         print(f"{ACCESS_RULES:,} access rules made and compiled in {time.monotonic() - began:.2f} s", flush=True)
         if state_url == NOTHING:
             engine.decide = _accept  # type: ignore[method-assign, assignment]
-        servicer = PolicyServicer(engine, Explainer(engine), "bench")
+        servicer = PolicyServicer(engine, Explainer(engine))
         server = rpc.Server({SERVICE: CALLERS}, servicer.register)
         port = await plain_grpc.start(server)
         await store.start()
@@ -215,13 +216,16 @@ async def over_stream(
 ) -> Figure:
     """A new request for each verdict that comes; frames carry what is ready."""
     call = stub.DecideStream()
+    counter = itertools.count(1)
+    settled = policy_pb2.OpenSessions(settled_before=1)
+    await call.write(policy_pb2.DecideFrame(worker="bench", counter=next(counter), open_sessions=settled))
     asked: dict[int, float] = {}
     latencies: list[float] = []
     position = 0
 
     async def ask(count: int) -> None:
         nonlocal position
-        frame = policy_pb2.DecideFrame()
+        frame = policy_pb2.DecideFrame(counter=next(counter))
         now = time.perf_counter()
         for _ in range(count):
             cycle, number = divmod(position, len(mix))
@@ -231,7 +235,8 @@ async def over_stream(
             # Each time round it is another session of the same client; the one before ends.
             request.session.id = f"{cycle:016x}{number // 5:016x}"
             if request.stage == policy_pb2.STAGE_CONNECT and cycle:
-                frame.closed_session_ids.append(f"{cycle - 1:016x}{number // 5:016x}")
+                ended = f"{cycle - 1:016x}{number // 5:016x}"
+                frame.closed_sessions.add(session_id=ended, client_address=request.session.client_address)
             asked[position] = now
             frame.requests.append(request)
         await call.write(frame)
@@ -306,7 +311,7 @@ async def bare(checks: str, frame_size: int = 100, rounds: int = 12) -> float:
         resolver = Resolver(nameservers(server.address), seconds=5)
         lookups = Lookups(resolver, seconds=5)
         engine = Engine(
-            open_store("memory://", "bench"),
+            open_store("memory://"),
             lookups,
             CredentialChecker(failure_limits("memory://")),
             DecisionCounts(),
@@ -320,7 +325,7 @@ async def bare(checks: str, frame_size: int = 100, rounds: int = 12) -> float:
         engine.use(compile_snapshot(snapshot))
         gc.set_threshold(50_000, 20, 50)
         gc.freeze()
-        stream = Stream(engine, StreamSessions("bench/1"), _NoContext())  # type: ignore[arg-type]
+        stream = Stream(engine, _NoContext())  # type: ignore[arg-type]
         mix, found = requests(), []
         for number in range(rounds + 2):
             frames = [

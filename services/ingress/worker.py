@@ -123,6 +123,7 @@ class Worker:
         await self.listeners.drain(self._settings.drain_seconds)
 
     async def stop(self) -> None:
+        await self.policy.stop()
         await self._background.stop()
         await self._grpc.stop(0)
         await self._exposition.stop()

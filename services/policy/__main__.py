@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -54,11 +53,9 @@ async def main(shutdown: Shutdown) -> None:
         raise StartupError(f"POLICY_NAMESERVERS: {error}") from error
     lookups = Lookups(resolver, seconds=settings.lookup_seconds)
     credentials = CredentialChecker(failure_limits(settings.state_url, settings.state_seconds))
-    # Owners of sessions are unique over replicas and restarts.
-    process = os.urandom(8).hex()
     private_folder(settings.folder)
     blocks = BlockFile(settings.folder / "blocked-clients")
-    store = open_store(settings.state_url, process, settings.state_seconds, blocks)
+    store = open_store(settings.state_url, settings.state_seconds, blocks)
     hits = HitCounts()
     counts = DecisionCounts()
     forget_counts = counts.register()
@@ -75,7 +72,7 @@ async def main(shutdown: Shutdown) -> None:
     watch = configuration_watch(dialers, settings.kept_snapshot)
     watch.on_change.append(use)
     reporter = HitReporter(dialers, hits)
-    servicer = PolicyServicer(engine, Explainer(engine), process)
+    servicer = PolicyServicer(engine, Explainer(engine))
     checks = machine_checks(
         settings, resolver, lookups, lambda: engine.rulebook.snapshot if engine.rulebook is not None else None
     )
@@ -102,6 +99,7 @@ async def main(shutdown: Shutdown) -> None:
     background.start(watch.run(), "configuration watch")
     background.start(reporter.run(), "hit reports")
     background.start(_serve_when_configured(server, watch), "readiness")
+    background.start(engine.workers.run(), "life of workers")
     background.start(keep_count(engine), "count of blocked clients")
     background.start(checks.run(), "checks")
     log.info("policy_started", listen=listening)
@@ -127,9 +125,9 @@ async def _serve_when_configured(server: rpc.Server, watch: Watch) -> None:
     service_manager.tell_ready()
 
 
-def open_store(url: str, process: str, seconds: float = 1.0, blocks: BlockFile | None = None) -> Store:
+def open_store(url: str, seconds: float = 1.0, blocks: BlockFile | None = None) -> Store:
     """For memory://, with the file that blocks are kept in, or redis://, whose calls may take so many seconds."""
-    return MemoryStore(blocks) if url == "memory://" else RedisStore(url, process, seconds=seconds)
+    return MemoryStore(blocks) if url == "memory://" else RedisStore(url, seconds=seconds)
 
 
 def private_folder(folder: Path) -> None:

@@ -6,10 +6,9 @@ look-ups are known.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Protocol
 
 import structlog
@@ -26,8 +25,9 @@ from services.policy.rules.evaluate import Missing, Rulebook, objected
 from services.policy.rules.lookup import Finding, Findings, Question
 from services.policy.rules.model import NO_FINDINGS, Action, Facts, Objection, Snapshot, Stage, Verdict
 from services.policy.rules.profile import ProfileKey, profile_key, session_profile
-from services.policy.state.store import Store
+from services.policy.state.store import FrameStamp, Store
 from services.policy.verdict_log import VerdictLog
+from services.policy.workers import Workers
 
 log = structlog.get_logger(__name__)
 
@@ -63,20 +63,6 @@ class LookupService(Protocol):
         """Finds out, all at once; what takes too long has no answer. Never raises. `party`: whose share it takes."""
 
 
-class StreamSessions:
-    """The sessions that are counted on one stream, and the name under which the store holds them."""
-
-    __slots__ = ("counted", "gone", "opening", "owner")
-
-    def __init__(self, owner: str) -> None:
-        self.owner = owner
-        # Session to the client it is counted under.
-        self.counted: dict[str, str] = {}
-        # Sessions whose count is still waited for, and those among them that ended meanwhile.
-        self.opening: set[str] = set()
-        self.gone: set[str] = set()
-
-
 class Engine:
     """Decides for all streams of the process."""
 
@@ -100,6 +86,7 @@ class Engine:
         self._credentials = credentials
         self._counts = counts
         self._hits = hits
+        self.workers = Workers(store)
         self._waiting = 0
         self._waiting_of: Counter[str] = Counter()
         # Parts of answers: profiles, and the verdicts that a rulebook shares.
@@ -110,17 +97,18 @@ class Engine:
         """Puts a snapshot in force: one reference changes, decisions under way end with the one they began with."""
         self.rulebook = Rulebook(snapshot)
         self._profiles, self._bodies = {}, {}
+        self.workers.count(bool(snapshot.connection_policy.max_concurrent_connections))
 
     def decide(
-        self, request: wire.Request, answer: Answer, sessions: StreamSessions | None, now: float
+        self, request: wire.Request, answer: Answer, stamp: FrameStamp, now: float
     ) -> Coroutine[None, None, None] | None:
         """Answers now, or returns what does so when awaited. Never raises.
 
-        `sessions`: the stream's; None: a session that opens is counted but not held. `now`: by `clock`, once for all
-        requests of a frame.
+        `stamp`: of the frame; a session that opens belongs to its worker. `now`: by `clock`, once for all requests of a
+        frame.
         """
         try:
-            return self._decide(request, answer, sessions, now)
+            return self._decide(request, answer, stamp, now)
         except wire.MalformedError as error:
             log.warning("request_malformed", reason=str(error), session_id=request.session.id)
             self._plain(request, answer, "request_malformed", _LATER)
@@ -130,7 +118,7 @@ class Engine:
         return None
 
     def _decide(
-        self, request: wire.Request, answer: Answer, sessions: StreamSessions | None, now: float
+        self, request: wire.Request, answer: Answer, stamp: FrameStamp, now: float
     ) -> Coroutine[None, None, None] | None:
         rulebook = self.rulebook
         if rulebook is None:
@@ -143,27 +131,27 @@ class Engine:
             facts.findings = Findings(self.lookups.known)
         if stage == _AUTH:
             given = wire.credentials(request.credentials)
-            decision = self._decision(request, facts, rulebook, answer, sessions)
+            decision = self._decision(request, facts, rulebook, answer, stamp)
             return self._waited(decision, self._authenticate(decision, given))
         if stage == _CONNECT:
             self._look_ahead(facts, rulebook)
         if rulebook.counts[stage]:
             asked = operations(facts, snapshot)
             if asked:
-                numbers = self.store.apply_now(asked, _owner(sessions), now)
+                numbers = self.store.apply_now(asked, stamp, now)
                 if numbers is None:
-                    decision = self._decision(request, facts, rulebook, answer, sessions)
+                    decision = self._decision(request, facts, rulebook, answer, stamp)
                     return self._waited(decision, self._count(decision, asked))
                 facts.counts = counted(asked, numbers)
         verdict = rulebook.evaluate(facts)
         if stage == _END_OF_DATA or isinstance(verdict, Missing):
             wanted = _wanted(facts, rulebook, verdict)
             if wanted:
-                decision = self._decision(request, facts, rulebook, answer, sessions)
+                decision = self._decision(request, facts, rulebook, answer, stamp)
                 return self._waited(decision, self._look_up(decision, wanted))
         if isinstance(verdict, Verdict):
             kept = wire.kept(request) if self.history.on else b""
-            answer(wire.answer(request.request_id, self._settle(facts, rulebook, verdict, sessions, kept)))
+            answer(wire.answer(request.request_id, self._settle(facts, rulebook, verdict, stamp, kept)))
         return None
 
     def _decision(
@@ -172,10 +160,10 @@ class Engine:
         facts: Facts,
         rulebook: Rulebook,
         answer: Answer,
-        sessions: StreamSessions | None,
+        stamp: FrameStamp,
     ) -> _Decision:
         kept = wire.kept(request) if self.history.on else b""
-        return _Decision(request.request_id, facts, rulebook, answer, sessions, kept)
+        return _Decision(request.request_id, facts, rulebook, answer, stamp, kept)
 
     async def _waited(self, decision: _Decision, work: Coroutine[None, None, None]) -> None:
         network = decision.facts.client.network
@@ -198,28 +186,15 @@ class Engine:
                 del self._waiting_of[network]
 
     async def _count(self, decision: _Decision, asked: Sequence[Operation]) -> None:
-        facts, sessions = decision.facts, decision.sessions
-        opens = sessions is not None and facts.stage == _CONNECT
-        if sessions is not None and opens:
-            sessions.opening.add(facts.session_id)
-        try:
-            numbers = await self.store.apply(asked, _owner(sessions), facts.now)
-            facts.counts = counted(asked, numbers)
-            verdict = decision.rulebook.evaluate(facts)
-            wanted = _wanted(facts, decision.rulebook, verdict)
-            if wanted:
-                await self._waited(decision, self._look_up(decision, wanted))
-            elif isinstance(verdict, Verdict):
-                self._end(decision, verdict)
-        except asyncio.CancelledError:
-            if opens:
-                # The stream ended; the store may have counted the session or be about to.
-                self.store.close_sessions([(facts.client.key, facts.session_id)], _owner(sessions))
-            raise
-        finally:
-            if sessions is not None and opens:
-                sessions.opening.discard(facts.session_id)
-                sessions.gone.discard(facts.session_id)
+        facts = decision.facts
+        numbers = await self.store.apply(asked, decision.stamp, facts.now)
+        facts.counts = counted(asked, numbers)
+        verdict = decision.rulebook.evaluate(facts)
+        wanted = _wanted(facts, decision.rulebook, verdict)
+        if wanted:
+            await self._waited(decision, self._look_up(decision, wanted))
+        elif isinstance(verdict, Verdict):
+            self._end(decision, verdict)
 
     async def _look_up(self, decision: _Decision, wanted: tuple[Question, ...]) -> None:
         """Rounds of look-ups until the rules can be tried to the end."""
@@ -261,12 +236,10 @@ class Engine:
 
     def _end(self, decision: _Decision, verdict: Verdict) -> None:
         """Answers what was waited for."""
-        body = self._settle(decision.facts, decision.rulebook, verdict, decision.sessions, decision.kept)
+        body = self._settle(decision.facts, decision.rulebook, verdict, decision.stamp, decision.kept)
         decision.answer(wire.answer(decision.request_id, body))
 
-    def _settle(
-        self, facts: Facts, rulebook: Rulebook, verdict: Verdict, sessions: StreamSessions | None, kept: bytes
-    ) -> bytes:
+    def _settle(self, facts: Facts, rulebook: Rulebook, verdict: Verdict, stamp: FrameStamp, kept: bytes) -> bytes:
         """Writes the verdict down, everywhere it belongs; the body of its answer."""
         snapshot = rulebook.snapshot
         stage, revision = facts.stage, snapshot.revision
@@ -275,8 +248,8 @@ class Engine:
             body = wire.body(verdict, revision)
             if verdict.shared:
                 self._bodies[verdict] = body
-        if facts.counts.connections is not None:
-            self._hold(facts, verdict, sessions)
+        if facts.counts.connections is not None and not (verdict.action is _ACCEPT and stamp.worker):
+            self.store.close_sessions([(facts.client.key, facts.session_id)], stamp)
         stale = facts.profile_revision != revision
         if verdict.account or (verdict.action is _ACCEPT if stage == _CONNECT else stale):
             body += self._profile(facts, rulebook)
@@ -303,54 +276,46 @@ class Engine:
             profile = self._profiles[key] = wire.profile(session_profile(facts, rulebook))
         return profile
 
-    def _hold(self, facts: Facts, verdict: Verdict, sessions: StreamSessions | None) -> None:
-        """A session that was counted as it opened stays counted on its stream, or is given back."""
-        if verdict.action is _ACCEPT and sessions is not None and facts.session_id not in sessions.gone:
-            sessions.counted[facts.session_id] = facts.client.key
-        else:
-            self.store.close_sessions([(facts.client.key, facts.session_id)], _owner(sessions))
-
     @staticmethod
     def _plain(request: wire.Request, answer: Answer, reason_id: str, objection: Objection) -> None:
         """An answer to what could not be judged at all."""
         answer(wire.answer(request.request_id, wire.body(objected(reason_id, objection), 0)))
 
-    # Sessions of a stream.
+    # Open sessions, as (session, client address).
 
-    def close_sessions(self, session_ids: Sequence[str], sessions: StreamSessions) -> None:
-        """Gives the counted ones among them back; one whose count is still waited for, once it is there."""
-        found = []
-        for session_id in session_ids:
-            client = sessions.counted.pop(session_id, None)
-            if client is not None:
-                found.append((client, session_id))
-            elif session_id in sessions.opening:
-                sessions.gone.add(session_id)
-        if found:
-            self.store.close_sessions(found, sessions.owner)
+    def close_sessions(self, closed: Iterable[tuple[str, str]], stamp: FrameStamp, *, remember: bool) -> None:
+        """Sessions that ended. `remember`: older sets of open sessions may still come."""
+        sessions = self._counted_under(closed)
+        if sessions:
+            self.store.close_sessions(sessions, stamp, remember=remember)
 
-    def resume_sessions(self, resumed: Sequence[tuple[str, str]], sessions: StreamSessions) -> None:
-        """Counts (session, address) again that were open on a stream that broke."""
-        if self.rulebook is None:
-            return
-        snapshot = self.rulebook.snapshot
-        if not snapshot.connection_policy.max_concurrent_connections:
-            return
-        found = []
-        for session_id, address in resumed:
+    def replace_sessions(self, opened: Iterable[tuple[str, str]], stamp: FrameStamp, settled_before: int) -> None:
+        """All sessions of a worker, but for those that opened from frame `settled_before` on."""
+        if self._counts_sessions:
+            self.store.replace_sessions(self._counted_under(opened), stamp, settled_before)
+
+    @property
+    def _counts_sessions(self) -> bool:
+        return self.rulebook is not None and bool(self.rulebook.snapshot.connection_policy.max_concurrent_connections)
+
+    def _counted_under(self, sessions: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """(client, session) as the store counts them; none where no limit holds."""
+        if self.rulebook is None or not self._counts_sessions:
+            return []
+        find = self.rulebook.snapshot.clients.find
+        counted_under = []
+        for session_id, address in sessions:
             try:
-                client = snapshot.clients.find(address).key
+                counted_under.append((find(address).key, session_id))
             except ValueError:
                 continue
-            sessions.counted[session_id] = client
-            found.append((client, session_id))
-        self.store.resume_sessions(found, sessions.owner)
+        return counted_under
 
 
 class _Decision:
     """What belongs to one decision on its way."""
 
-    __slots__ = ("answer", "facts", "kept", "request_id", "rulebook", "sessions")
+    __slots__ = ("answer", "facts", "kept", "request_id", "rulebook", "stamp")
 
     def __init__(
         self,
@@ -358,14 +323,14 @@ class _Decision:
         facts: Facts,
         rulebook: Rulebook,
         answer: Answer,
-        sessions: StreamSessions | None,
+        stamp: FrameStamp,
         kept: bytes,
     ) -> None:
         self.request_id = request_id
         self.facts = facts
         self.rulebook = rulebook
         self.answer = answer
-        self.sessions = sessions
+        self.stamp = stamp
         # The request's bytes, for the history.
         self.kept = kept
 
@@ -378,7 +343,3 @@ def _wanted(facts: Facts, rulebook: Rulebook, verdict: Verdict | Missing) -> tup
             if not facts.findings.knows(question):
                 wanted += (question,)
     return wanted
-
-
-def _owner(sessions: StreamSessions | None) -> str:
-    return sessions.owner if sessions is not None else ""

@@ -48,7 +48,6 @@ BLOCKED_CLIENTS = Gauge(
     "posthouse_policy_blocked_clients", "Clients blocked now; replicas with one Redis show the same. Counted to 1000."
 )
 STREAMS = Gauge("posthouse_policy_streams", "Open decision streams.")
-SESSIONS = Gauge("posthouse_policy_open_sessions", "Sessions that are counted on the streams of this process.")
 REFUSALS_UNLOGGED = Counter(
     "posthouse_policy_refusals_unlogged_total", "Refusals without a line in the log, since there were too many of them."
 )

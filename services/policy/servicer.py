@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import grpc
@@ -16,11 +16,12 @@ from libs.runtime.checks import Checks, checks_servicer
 from libs.smtp.network import counter_key
 from services.policy import wire
 from services.policy.blocked_clients import acting_blocks
-from services.policy.engine import Engine, StreamSessions
+from services.policy.engine import Engine
 from services.policy.explain import Explainer, UnknownSessionError
-from services.policy.metrics import SESSIONS, STREAMS
+from services.policy.metrics import STREAMS
 from services.policy.spans import traced
-from services.policy.state.store import StoreAwayError
+from services.policy.state.store import NO_WORKER, FrameStamp, StoreAwayError
+from services.policy.workers import Worker
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +38,8 @@ CALLERS = {
 }
 _DEFAULT_PAGE = 100
 _LARGEST_PAGE = 1000
+# It is part of a key in Redis.
+_LONGEST_WORKER_NAME = 64
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -48,14 +51,9 @@ _STORE_AWAY = grpc.StatusCode.ABORTED
 class PolicyServicer(policy_pb2_grpc.PolicyServicer):
     """The edge: every method hands on to what decides."""
 
-    def __init__(self, engine: Engine, explainer: Explainer, process: str) -> None:
-        """`process`: unique over replicas and restarts."""
+    def __init__(self, engine: Engine, explainer: Explainer) -> None:
         self._engine = engine
         self._explainer = explainer
-        self._process = process
-        self._streams = itertools.count(1)
-        self._open: set[StreamSessions] = set()
-        SESSIONS.set_function(lambda: sum(len(sessions.counted) for sessions in tuple(self._open)))
 
     def register(self, server: grpc.aio.Server) -> None:
         policy_pb2_grpc.add_PolicyServicer_to_server(self, server)
@@ -67,24 +65,20 @@ class PolicyServicer(policy_pb2_grpc.PolicyServicer):
 
     async def Decide(self, request: policy_pb2.DecideRequest, _: Context) -> policy_pb2.Verdict:  # noqa: N802
         answers: list[bytes] = []
-        waiting = self._engine.decide(request, answers.extend, None, self._engine.clock())
+        waiting = self._engine.decide(request, answers.extend, NO_WORKER, self._engine.clock())
         if waiting is not None:
             await waiting
         return wire.answered(answers)
 
     async def DecideStream(self, _: Any, context: Context) -> None:  # type: ignore[override]  # noqa: N802
-        sessions = StreamSessions(f"{self._process}/{next(self._streams)}")
-        stream = Stream(self._engine, sessions, context)
-        self._open.add(sessions)
+        stream = Stream(self._engine, context)
         STREAMS.inc()
-        log.info("stream_opened", stream=sessions.owner)
         try:
             await stream.run()
         finally:
             STREAMS.dec()
-            self._open.discard(sessions)
-            log.info("stream_closed", stream=sessions.owner, sessions=len(sessions.counted))
-            self._engine.close_sessions(list(sessions.counted), sessions)
+            log.info("stream_closed", worker=stream.worker.name)
+            self._engine.workers.remove(stream.worker)
 
     async def Explain(  # noqa: N802
         self, request: policy_pb2.ExplainRequest, context: Context
@@ -137,12 +131,12 @@ class PolicyServicer(policy_pb2_grpc.PolicyServicer):
 class Stream:
     """One decision stream: frames are decided as they come, answers gather while the last frame is written."""
 
-    def __init__(self, engine: Engine, sessions: StreamSessions, context: Context) -> None:
+    def __init__(self, engine: Engine, context: Context) -> None:
         self._engine = engine
-        self._sessions = sessions
         self._context = context
         self._answers: list[bytes] = []
         self._ready = asyncio.Event()
+        self.worker = Worker(NO_WORKER.worker, self._ask_for_sessions)
         self._tasks: set[asyncio.Task[None]] = set()
         # No more requests will come, and all are answered.
         self._ended = False
@@ -165,26 +159,36 @@ class Stream:
 
     def take(self, frame: policy_pb2.DecideFrame) -> None:
         """Decides what needs no waiting at once, and begins the rest."""
-        engine, sessions, answer = self._engine, self._sessions, self._answers.extend
-        if frame.resumed_sessions:
-            engine.resume_sessions([(one.session_id, one.client_address) for one in frame.resumed_sessions], sessions)
-        closed = frame.closed_session_ids
-        if closed:
+        engine, answer = self._engine, self._answers.extend
+        if frame.worker:
+            self._opened(frame.worker[:_LONGEST_WORKER_NAME])
+        stamp = FrameStamp(self.worker.name, frame.counter)
+        engine.workers.heard(self.worker)
+        if frame.HasField("open_sessions"):
+            sessions = frame.open_sessions
+            engine.replace_sessions(_pairs(sessions.sessions), stamp, sessions.settled_before)
+        if frame.closed_sessions:
             # First: a client that closed and comes again finds its place free.
-            engine.close_sessions(closed, sessions)
+            engine.close_sessions(_pairs(frame.closed_sessions), stamp, remember=frame.remember_closed)
         decide = engine.decide if tracing.tracer is None else traced(tracing.tracer, engine.decide)
         now = engine.clock()
         for request in frame.requests[:]:
-            waiting = decide(request, answer, sessions, now)
+            waiting = decide(request, answer, stamp, now)
             if waiting is not None:
                 task = asyncio.create_task(waiting)
                 self._tasks.add(task)
                 task.add_done_callback(self._waited)
-        if closed:
-            # And those that opened in this very frame.
-            engine.close_sessions(closed, sessions)
         if self._answers:
             self._ready.set()
+
+    def _opened(self, worker: str) -> None:
+        log.info("stream_opened", worker=worker)
+        self.worker.name = worker
+        self._engine.workers.add(self.worker)
+
+    def _ask_for_sessions(self) -> None:
+        self._answers.append(wire.SEND_OPEN_SESSIONS)
+        self._ready.set()
 
     async def settled(self) -> bool:
         """Once nothing is waited for any more; whether anything was."""
@@ -216,3 +220,7 @@ class Stream:
 
 def register_checks(server: grpc.aio.Server, checks: Checks) -> None:
     checks_pb2_grpc.add_ChecksServicer_to_server(checks_servicer(checks, checks_pb2), server)
+
+
+def _pairs(sessions: Iterable[policy_pb2.ClientSession]) -> list[tuple[str, str]]:
+    return [(one.session_id, one.client_address) for one in sessions]

@@ -6,23 +6,24 @@ from collections.abc import Callable, Coroutine, Sequence
 
 from libs.runtime.tracing import Span, Tracer
 from services.policy import wire
-from services.policy.engine import Answer, StreamSessions
+from services.policy.engine import Answer
 from services.policy.rules.model import Action, Stage
+from services.policy.state.store import FrameStamp
 
 _ACTIONS = {action.value: action.name.lower() for action in Action}
 _STAGES = {stage.value: stage.name.lower() for stage in Stage}
 
-Decide = Callable[[wire.Request, Answer, StreamSessions | None, float], Coroutine[None, None, None] | None]
+Decide = Callable[[wire.Request, Answer, FrameStamp, float], Coroutine[None, None, None] | None]
 
 
 def traced(tracer: Tracer, decide: Decide) -> Decide:
     """The same as `decide`, and a span from the question to its answer."""
 
     def decide_traced(
-        request: wire.Request, answer: Answer, sessions: StreamSessions | None, now: float
+        request: wire.Request, answer: Answer, stamp: FrameStamp, now: float
     ) -> Coroutine[None, None, None] | None:
         if not request.traceparent:
-            return decide(request, answer, sessions, now)
+            return decide(request, answer, stamp, now)
         span = tracer.start(
             "policy.decide",
             request.traceparent,
@@ -36,7 +37,7 @@ def traced(tracer: Tracer, decide: Decide) -> Decide:
             made.append(given)
             answer(given)
 
-        waiting = decide(request, keep, sessions, now)
+        waiting = decide(request, keep, stamp, now)
         if waiting is None:
             _end(span, made)
             return None

@@ -220,6 +220,10 @@ def answer(request_id: int, body: bytes) -> tuple[bytes, ...]:
     return _opening(len(number) + len(body) + 1), number, body
 
 
+# The field of a VerdictFrame that asks the worker for its open sessions.
+SEND_OPEN_SESSIONS = policy_pb2.VerdictFrame(send_open_sessions=True).SerializeToString()
+
+
 def frame(answers: Iterable[bytes]) -> bytes:
     """A VerdictFrame of the parts of entries."""
     return b"".join(answers)

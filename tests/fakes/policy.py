@@ -62,7 +62,10 @@ class FakePolicy(policy_pb2_grpc.PolicyServicer):
         self.profile = profile()
         self.requests: list[pb.DecideRequest] = []
         self.closed: list[str] = []
-        self.resumed: list[pb.ResumedSession] = []
+        # The whole sets of open sessions that came, each as its session ids.
+        self.open_sessions: list[set[str]] = []
+        # True: asks for the open sessions with the next answer.
+        self.wants_sessions = False
         self.frames = 0
         # The frames themselves, in order.
         self.received: list[pb.DecideFrame] = []
@@ -103,14 +106,17 @@ class FakePolicy(policy_pb2_grpc.PolicyServicer):
             async with self._changed:
                 self.frames += 1
                 self.requests.extend(frame.requests)
-                self.closed.extend(frame.closed_session_ids)
+                self.closed.extend(one.session_id for one in frame.closed_sessions)
                 self.received.append(frame)
-                self.resumed.extend(frame.resumed_sessions)
+                if frame.HasField("open_sessions"):
+                    self.open_sessions.append({one.session_id for one in frame.open_sessions.sessions})
                 self._changed.notify_all()
-            await self.answering.wait()
+            if frame.requests:
+                await self.answering.wait()
             verdicts = [self._verdict(request) for request in frame.requests]
             if verdicts:
-                yield pb.VerdictFrame(verdicts=verdicts)
+                asks, self.wants_sessions = self.wants_sessions, False
+                yield pb.VerdictFrame(verdicts=verdicts, send_open_sessions=asks)
 
     def _verdict(self, request: pb.DecideRequest) -> pb.Verdict:
         script = self._scripts.get(request.stage)

@@ -53,9 +53,10 @@ class Client:
         self.writer = writer
 
     @classmethod
-    async def connect(cls, host: str, port: int) -> Self:
+    async def connect(cls, host: str, port: int, source: str = "") -> Self:
+        local_address = (source, 0) if source else None
         async with asyncio.timeout(_SECONDS):
-            return cls(*await asyncio.open_connection(host, port))
+            return cls(*await asyncio.open_connection(host, port, local_addr=local_address))
 
     def send(self, octets: bytes) -> None:
         self.writer.write(octets)

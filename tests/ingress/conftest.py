@@ -45,15 +45,17 @@ class Ingress:
     def port(self, listener: Listener = Listener.SMTP) -> int:
         return self.worker.listeners.ports[listener]
 
-    async def connect(self, listener: Listener = Listener.SMTP, *, host: str = "127.0.0.1") -> Client:
-        """A connected client that has read nothing yet."""
-        client = await Client.connect(host, self.port(listener))
+    async def connect(self, listener: Listener = Listener.SMTP, *, host: str = "127.0.0.1", source: str = "") -> Client:
+        """A connected client that has read nothing yet. `source`: the address that it connects from."""
+        client = await Client.connect(host, self.port(listener), source)
         self._clients.append(client)
         return client
 
-    async def client(self, listener: Listener = Listener.SMTP, *, ehlo: str = "client.example") -> Client:
+    async def client(
+        self, listener: Listener = Listener.SMTP, *, ehlo: str = "client.example", source: str = ""
+    ) -> Client:
         """A client that was greeted and said EHLO; on the submissions port over TLS."""
-        client = await self.connect(listener)
+        client = await self.connect(listener, source=source)
         if listener is Listener.SUBMISSIONS:
             await client.start_tls()
         assert (await client.reply()).code == 220

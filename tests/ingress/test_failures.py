@@ -9,6 +9,7 @@ from posthouse.policy.v1 import policy_pb2 as pb
 from posthouse.relay.v1 import relay_pb2
 from structlog.testing import capture_logs
 
+from services.ingress.clients import policy_replica
 from services.ingress.session import Listener
 from tests.fakes.policy import FakePolicy, accept, profile, reject
 from tests.fakes.relay import FakeRelay
@@ -111,10 +112,77 @@ async def test_open_sessions_are_told_to_a_policy_that_comes_back(ingress: Ingre
     session_id = ingress.policy.requests[0].session.id
     await ingress.policy.stop()
     await ingress.policy.start()
-    await ingress.policy.until(lambda: bool(ingress.policy.resumed))
-    assert [(each.session_id, each.client_address) for each in ingress.policy.resumed] == [(session_id, "127.0.0.1")]
+    await ingress.policy.until(lambda: ingress.policy.open_sessions == [set(), {session_id}])
+    first, again = [frame for frame in ingress.policy.received if frame.worker]
+    assert first.worker == again.worker
+    assert again.open_sessions.sessions[0].client_address == "127.0.0.1"
+    assert again.open_sessions.settled_before == again.counter
     await client.command("QUIT")
     await ingress.policy.until(lambda: session_id in ingress.policy.closed)
+
+
+async def test_open_sessions_are_told_to_a_policy_that_asks_for_them(ingress: Ingress) -> None:
+    client = await ingress.client()
+    ingress.policy.wants_sessions = True
+    assert (await client.send_mail()).code == 250
+    session_id = ingress.policy.requests[0].session.id
+    await ingress.policy.until(lambda: ingress.policy.open_sessions == [set(), {session_id}])
+    # What ends from now on may overtake the set, so policy is told to remember it.
+    await client.command("QUIT")
+    await ingress.policy.until(lambda: session_id in ingress.policy.closed)
+    assert next(frame for frame in ingress.policy.received if frame.closed_sessions).remember_closed
+
+
+async def test_a_set_says_nothing_of_a_connection_that_waits_for_its_verdict(ingress: Ingress) -> None:
+    known = await ingress.client()
+    ingress.policy.answering.clear()
+    client = await ingress.connect()
+    await ingress.policy.until(lambda: len(ingress.policy.asked(pb.STAGE_CONNECT)) == 2)
+    asked_in = ingress.policy.received[-1].counter
+    (replica,) = ingress.worker.policy._replicas
+    replica.tell_sessions()
+    async with asyncio.timeout(60):
+        while replica._tells_sessions:  # noqa: ASYNC110 - the stream of the worker is asked
+            await asyncio.sleep(0.001)
+    ingress.policy.answering.set()
+    assert (await client.reply()).code == 220
+    await ingress.policy.until(lambda: len(ingress.policy.open_sessions) >= 2)
+    told = next(frame for frame in ingress.policy.received[1:] if frame.HasField("open_sessions"))
+    opened = ingress.policy.asked(pb.STAGE_CONNECT)[0].session.id
+    assert {one.session_id for one in told.open_sessions.sessions} == {opened}
+    assert told.open_sessions.settled_before == asked_in < told.counter
+    known.close()
+
+
+async def test_an_idle_worker_sends_heartbeats_and_no_other_frame(
+    ingress: Ingress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await ingress.client()
+    monkeypatch.setattr(policy_replica, "_HEARTBEAT_SECONDS", 0.05)
+    before = ingress.policy.frames
+    await ingress.policy.until(lambda: ingress.policy.frames >= before + 4)
+    counters = [frame.counter for frame in ingress.policy.received]
+    assert counters == sorted(set(counters))
+    assert [
+        frame
+        for frame in ingress.policy.received[before:]
+        if frame != pb.DecideFrame(counter=frame.counter, remember_closed=frame.remember_closed)
+    ] == []
+    client.close()
+
+
+async def test_a_connection_whose_verdict_came_too_late_is_given_back(start: Start) -> None:
+    ingress = await start(policy_seconds=0.4)
+    ingress.policy.answering.clear()
+    client = await ingress.connect()
+    assert (await client.reply()).code == 421
+    asked_in = next(frame.counter for frame in ingress.policy.received if frame.requests)
+    ingress.policy.answering.set()
+    # The stream that brought nothing was opened again, with a set that says that the session is over.
+    await ingress.policy.until(lambda: len(ingress.policy.open_sessions) == 2)
+    told = ingress.policy.received[-1].open_sessions
+    assert not told.sessions
+    assert told.settled_before > asked_in
 
 
 async def test_sessions_that_end_are_given_back(ingress: Ingress) -> None:
@@ -127,7 +195,6 @@ async def test_sessions_that_end_are_given_back(ingress: Ingress) -> None:
 
 
 async def test_a_client_that_closes_and_comes_again_finds_its_place_free(ingress: Ingress) -> None:
-    """policy decides a frame's requests before it gives back the sessions that the frame closes."""
     for _ in range(5):
         client = await ingress.client()
         await client.command("QUIT")
@@ -136,11 +203,12 @@ async def test_a_client_that_closes_and_comes_again_finds_its_place_free(ingress
     connected: list[str] = []
     closed: set[str] = set()
     for frame in ingress.policy.received:
+        # Policy takes these before the requests of the frame.
+        closed.update(one.session_id for one in frame.closed_sessions)
         for request in frame.requests:
             if request.stage == pb.STAGE_CONNECT:
                 assert set(connected) <= closed
                 connected.append(request.session.id)
-        closed.update(frame.closed_session_ids)
     assert len(connected) == 5
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -16,8 +18,8 @@ from posthouse.relay.v1 import relay_pb2, relay_pb2_grpc
 from libs.runtime import endpoints, rpc
 from libs.smtp.reply import Reply
 from services.ingress.clients import policy as policy_client
-from services.ingress.clients import policy_lane, stream
-from services.ingress.clients.policy_lane import Lane, Question
+from services.ingress.clients import policy_replica, stream
+from services.ingress.clients.policy_replica import PendingDecision, PolicyReplica
 from services.ingress.clients.relay import RelayClient
 from services.ingress.metrics import Metrics
 from services.ingress.submission import Refusal
@@ -116,25 +118,42 @@ async def two_relays(start: Start, relays: tuple[Relay, Relay]) -> Ingress:
     return ingress
 
 
-def accepted(policy: Policy) -> set[str]:
-    """The sessions that it was asked about and counts, or was told to count."""
-    opened = {request.session.id for request in policy.asked(pb.STAGE_CONNECT)}
-    return (opened | {each.session_id for each in policy.resumed}) - set(policy.closed)
+def replica_of(ingress: Ingress, address: str) -> int:
+    """The port of the replica that is asked about a client."""
+    asked = ingress.worker.policy._replica_of(address)
+    return int(asked._target.rpartition(":")[2])
 
 
-async def test_sessions_are_spread_and_each_stays_where_it_is_counted(
+def clients_of(ingress: Ingress, policy: Policy, number: int) -> list[str]:
+    """So many addresses of loopback that this replica is asked about."""
+    addresses = (f"127.0.{net}.{host}" for net in range(1, 50) for host in range(1, 250))
+    return list(itertools.islice((one for one in addresses if replica_of(ingress, one) == policy.port), number))
+
+
+async def test_each_client_is_asked_about_at_one_replica_and_all_are_spread(
     two_policies: Ingress, policies: tuple[Policy, Policy]
 ) -> None:
-    clients = [await two_policies.client() for _ in range(6)]
-    assert [len(accepted(policy)) for policy in policies] == [3, 3]
-    for client in clients:
-        assert (await client.send_mail()).code == 250
-    for policy in policies:
-        assert {request.session.id for request in policy.requests} == accepted(policy)
-    for client in clients:
-        await client.command("QUIT")
-    for policy in policies:
-        await policy.until(lambda policy=policy: not accepted(policy))  # type: ignore[misc]
+    addresses = [address for policy in policies for address in clients_of(two_policies, policy, 2)]
+    for _ in range(2):
+        for address in addresses:
+            client = await two_policies.client(source=address)
+            assert (await client.send_mail()).code == 250
+            await client.command("QUIT")
+    for policy, own in zip(policies, (addresses[:2], addresses[2:]), strict=True):
+        assert {request.session.client_address for request in policy.requests} == set(own)
+        opened = [request.session.id for request in policy.asked(pb.STAGE_CONNECT)]
+        await policy.until(lambda policy=policy, opened=opened: policy.closed == opened)  # type: ignore[misc]
+
+
+def test_replicas_get_even_shares_and_only_the_clients_of_one_that_goes_move() -> None:
+    replicas = [PolicyReplica(f"10.0.0.{number}:7001", Asker()) for number in range(4)]
+    addresses = [f"192.0.{net}.{host}" for net in range(8) for host in range(250)]
+    of_all = policy_client._chooser(replicas)
+    shares = Counter(of_all(address)._target for address in addresses)
+    assert all(400 < share < 600 for share in shares.values())
+    of_three = policy_client._chooser(replicas[:3])
+    moved = [address for address in addresses if of_three(address) is not of_all(address)]
+    assert all(of_all(address) is replicas[3] for address in moved)
 
 
 async def hold_at(policies: tuple[Policy, Policy], client: Client, command: str) -> tuple[Policy, Policy, Any]:
@@ -165,8 +184,8 @@ async def test_what_a_dead_replica_did_not_answer_is_asked_elsewhere_and_not_cou
     again = other.requests[-1]
     assert again.asked_before
     assert (again.session, again.transaction) == (dead.requests[-1].session, dead.requests[-1].transaction)
-    # The other counts the session from now on, and only it is told when it ends.
-    assert [each.session_id for each in other.resumed] == [session_id]
+    # What the dead one was told last may be lost, so the other is told all open sessions.
+    await other.until(lambda: other.open_sessions[-1] == {session_id})
     await client.command("QUIT")
     await other.until(lambda: session_id in other.closed)
     dead.answering.set()
@@ -174,7 +193,7 @@ async def test_what_a_dead_replica_did_not_answer_is_asked_elsewhere_and_not_cou
     await until(lambda: lanes(two_policies.worker.policy) == 2)
 
 
-async def test_a_connection_asked_about_at_a_dead_replica_is_counted_where_it_is_asked_again(
+async def test_a_connection_asked_about_at_a_dead_replica_is_asked_about_at_another(
     two_policies: Ingress, policies: tuple[Policy, Policy]
 ) -> None:
     for policy in policies:
@@ -211,13 +230,13 @@ async def test_a_replica_told_to_stop_answers_what_it_was_asked_and_is_asked_no_
     two_policies: Ingress, policies: tuple[Policy, Policy]
 ) -> None:
     client = await two_policies.client()
-    bystander = await two_policies.client()
     assert (await client.command("MAIL FROM:<a@example.org>")).code == 250
     leaving, other, reply = await hold_at(policies, client, "RCPT TO:<b@example.com>")
+    bystanders = clients_of(two_policies, leaving, 1)
     asked = len(leaving.requests)
     stopping = asyncio.create_task(leaving.stop(grace=30))
-    # Its sessions are counted at the other before it is gone.
-    await other.until(lambda: bool(other.resumed))
+    await until(lambda: lanes(two_policies.worker.policy) == 1)
+    bystander = await two_policies.client(source=next(iter(bystanders)))
     assert (await bystander.send_mail()).code == 250
     leaving.answering.set()
     assert (await reply).code == 250
@@ -229,27 +248,25 @@ async def test_a_replica_told_to_stop_answers_what_it_was_asked_and_is_asked_no_
     await leaving.start()
 
 
-async def test_a_replica_that_comes_back_gets_its_share_of_the_sessions(
+async def test_a_replica_that_comes_back_is_told_the_open_sessions_and_gets_its_clients_back(
     two_policies: Ingress, policies: tuple[Policy, Policy]
 ) -> None:
     first, second = policies
+    own, others = clients_of(two_policies, first, 1)[0], clients_of(two_policies, second, 1)[0]
     await first.stop()
     await until(lambda: lanes(two_policies.worker.policy) == 1)
-    clients = [await two_policies.client() for _ in range(4)]
-    first.resumed.clear()
+    clients = [await two_policies.client(source=address) for address in (own, others)]
+    opened = {request.session.id for request in second.asked(pb.STAGE_CONNECT)}
     first.requests.clear()
     await first.start()
-    await first.until(lambda: len(first.resumed) == 2)
-    moved = {each.session_id for each in first.resumed}
-    # They are given back where they were only when they surely are counted where they are.
-    await second.until(lambda: set(second.closed) == moved)
+    await first.until(lambda: first.open_sessions[-1] == opened)
+    await until(lambda: lanes(two_policies.worker.policy) == 2)
     for client in clients:
         assert (await client.send_mail()).code == 250
-    assert {request.session.id for request in first.requests} == moved
-    for client in clients:
         await client.command("QUIT")
-    await first.until(lambda: set(first.closed) == moved)
-    await second.until(lambda: len(set(second.closed)) == 4)
+    assert {request.session.client_address for request in first.requests} == {own}
+    await first.until(lambda: len(first.closed) == 1)
+    await second.until(lambda: len(second.closed) == 1)
 
 
 async def test_a_replica_without_a_configuration_is_asked_only_while_there_is_no_other(start: Start) -> None:
@@ -260,7 +277,7 @@ async def test_a_replica_without_a_configuration_is_asked_only_while_there_is_no
     client = await ingress.connect()
     assert (await client.reply()).code == 421
     await ready.start()
-    await until(lambda: lanes(ingress.worker.policy) == 1 and ingress.worker.policy._usable[0].willing)
+    await until(lambda: lanes(ingress.worker.policy) == 1 and ingress.worker.policy._usable[0].healthy)
     for _ in range(3):
         assert (await ingress.client()) is not None
     assert len(unready.requests) == 1
@@ -299,8 +316,10 @@ async def test_a_replica_that_gives_no_sign_of_life_is_left_within_the_deadline(
     silent.answering.clear()
     ingress = await start(policy_target=f"127.0.0.1:{port},127.0.0.1:{policies[0].port}", policy_seconds=60)
     await until(lambda: lanes(ingress.worker.policy) == 2)
-    for _ in range(2):
-        assert (await ingress.client()) is not None
+    silent_address = next(
+        address for address in (f"127.0.1.{host}" for host in range(1, 250)) if replica_of(ingress, address) == port
+    )
+    assert (await ingress.client(source=silent_address)) is not None
     assert silent.requests
     assert any(request.asked_before for request in policies[0].requests)
     silent.answering.set()
@@ -327,7 +346,7 @@ async def test_names_that_come_to_mean_others_are_followed(start: Start, monkeyp
     client = await ingress.client()
     session_id = first.requests[0].session.id
     table[:] = ["127.0.0.2"]
-    await second.until(lambda: [each.session_id for each in second.resumed] == [session_id])
+    await second.until(lambda: second.open_sessions[-1:] == [{session_id}])
     assert (await client.send_mail()).code == 250
     assert second.asked(pb.STAGE_RCPT)
     assert not first.asked(pb.STAGE_RCPT)
@@ -405,13 +424,16 @@ async def test_a_relay_short_of_storage_is_passed_over(two_relays: Ingress, rela
 
 
 class Asker:
-    """What a lane tells its client here does not matter."""
+    """What a replica tells its client here does not matter."""
 
-    def changed(self, lost: Lane | None = None, reason: str = "") -> None: ...
+    def changed(self, lost: PolicyReplica | None = None, reason: str = "") -> None: ...
 
-    def take(self, frame: pb.VerdictFrame, lane: Lane) -> None: ...
+    def take(self, frame: pb.VerdictFrame) -> None: ...
 
-    def told_of(self, closed: dict[str, str]) -> None: ...
+    def new_frame(self) -> pb.DecideFrame:
+        return pb.DecideFrame()
+
+    def add_open_sessions(self, frame: pb.DecideFrame, *, introduce: bool) -> None: ...
 
 
 class NoStream:
@@ -419,15 +441,15 @@ class NoStream:
 
 
 async def test_no_frame_of_questions_outgrows_a_message() -> None:
-    lane = Lane(Asker())
-    lane.stream = NoStream()  # type: ignore[assignment]
+    replica = PolicyReplica("127.0.0.1:1", Asker())
+    replica.stream = NoStream()  # type: ignore[assignment]
     longest = [b"r" * 318 + b"%d" % (number % 10) for number in range(1000)]
     request = pb.DecideRequest(stage=pb.STAGE_RCPT, transaction=pb.Transaction(recipients=longest))
-    for _ in range(policy_lane._FRAME_REQUESTS):
+    for _ in range(policy_replica._FRAME_REQUESTS):
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        lane.ask(Question(request, len(longest), answer, 0.0, 10.0))
+        replica.ask(PendingDecision(request, len(longest), answer, 0.0, 10.0))
     sizes = []
-    while (ready := lane.next_frame()) is not None:
+    while (ready := replica.next_frame()) is not None and ready[0].requests:
         sizes.append(ready[0].ByteSize())
     assert len(sizes) > 2
     assert max(sizes) < rpc.MAX_MESSAGE_OCTETS / 2

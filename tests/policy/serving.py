@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -27,7 +28,8 @@ from services.policy.state.store import Store
 from services.policy.verdict_log import VerdictLog
 from tests.peers import plain_grpc
 
-_processes = itertools.count(1)
+_workers = itertools.count(1)
+_frames = itertools.count(1)
 
 
 class Policy:
@@ -46,10 +48,11 @@ class Policy:
         return verdict
 
     @asynccontextmanager
-    async def stream(self) -> AsyncIterator[Stream]:
-        """A decision stream; it ends with the block, and policy has released its sessions then."""
+    async def stream(self, worker: str = "") -> AsyncIterator[Stream]:
+        """A decision stream of a worker of ingress, by default of a new one; it ends with the block."""
         call = self.stub.DecideStream()
-        stream = Stream(call)
+        stream = Stream(call, worker or f"worker{next(_workers)}")
+        await stream.introduce()
         try:
             yield stream
         finally:
@@ -61,27 +64,52 @@ class Policy:
 class Stream:
     """One decision stream. Answers are matched to requests by their ids, whatever frame they come in."""
 
-    def __init__(self, call: Any) -> None:
+    def __init__(self, call: Any, worker: str) -> None:
         self.call = call
+        self.worker = worker
+        # Frames in which policy asked for the open sessions.
+        self.asked_for_sessions = 0
         self._numbers = itertools.count(1)
         self._early: dict[int, policy_pb2.Verdict] = {}
 
+    def frame(self, **fields: Any) -> policy_pb2.DecideFrame:
+        # The counter is one for all streams, as if all were of one worker.
+        return policy_pb2.DecideFrame(counter=next(_frames), **fields)
+
+    async def introduce(self, *sessions: tuple[str, str]) -> None:
+        """The first frame, with these open sessions, (id, client address) each."""
+        await self.call.write(self.frame(worker=self.worker, open_sessions=opened(sessions)))
+
     async def ask(
-        self, *requests: policy_pb2.DecideRequest, closed: Sequence[str] = (), resumed: Sequence[tuple[str, str]] = ()
+        self,
+        *requests: policy_pb2.DecideRequest,
+        closed: Sequence[tuple[str, str]] = (),
     ) -> list[policy_pb2.Verdict]:
         """Sends one frame and waits for all its answers, in the order of the requests."""
         numbers = []
         for request in requests:
             request.request_id = next(self._numbers)
             numbers.append(request.request_id)
-        sessions = [policy_pb2.ResumedSession(session_id=one, client_address=address) for one, address in resumed]
-        await self.call.write(
-            policy_pb2.DecideFrame(requests=requests, closed_session_ids=closed, resumed_sessions=sessions)
-        )
+        await self.call.write(self.frame(requests=requests, closed_sessions=client_sessions(closed)))
         while not all(number in self._early for number in numbers):
-            for verdict in (await self.call.read()).verdicts:
-                self._early[verdict.request_id] = verdict
+            await self.read()
         return [self._early.pop(number) for number in numbers]
+
+    async def read(self) -> None:
+        """Takes one frame."""
+        frame = await self.call.read()
+        self.asked_for_sessions += frame.send_open_sessions
+        for verdict in frame.verdicts:
+            self._early[verdict.request_id] = verdict
+
+
+def client_sessions(sessions: Sequence[tuple[str, str]]) -> list[policy_pb2.ClientSession]:
+    return [policy_pb2.ClientSession(session_id=one, client_address=address) for one, address in sessions]
+
+
+def opened(sessions: Sequence[tuple[str, str]], settled_before: int = 0) -> policy_pb2.OpenSessions:
+    """A whole set; by default nothing that is not listed has ended."""
+    return policy_pb2.OpenSessions(sessions=client_sessions(sessions), settled_before=settled_before)
 
 
 @asynccontextmanager
@@ -94,9 +122,8 @@ async def serving(
     lookup_seconds: float = 5.0,
     kept_sessions: int = 100,
     state_url: str = "memory://",
-    process: str = "",
 ) -> AsyncIterator[Policy]:
-    """`dns`: host:port of the name server. `process`: the name that the store knows this process by."""
+    """`dns`: host:port of the name server."""
     resolver = Resolver(nameservers(dns), seconds=lookup_seconds)
     lookups = Lookups(resolver, seconds=lookup_seconds)
     credentials = CredentialChecker(failure_limits(state_url, 30))
@@ -107,15 +134,17 @@ async def serving(
         engine.clock = clock
     if snapshot is not None:
         engine.use(snapshot)
-    servicer = PolicyServicer(engine, Explainer(engine), process or f"test{next(_processes)}")
+    servicer = PolicyServicer(engine, Explainer(engine))
     server = rpc.Server({SERVICE: CALLERS}, servicer.register)
     port = await plain_grpc.start(server)
     await server.serving(snapshot is not None)
     await store.start()
+    workers = asyncio.create_task(engine.workers.run())
     try:
         async with plain_grpc.channel(port) as channel:
             yield Policy(engine, policy_pb2_grpc.PolicyStub(channel), hits, log, store)
     finally:
+        workers.cancel()
         await server.stop(0)
         await lookups.close()
         await store.stop()

@@ -13,6 +13,7 @@ from services.policy.rules.counting import counted, operations
 from services.policy.rules.evaluate import Missing, Rulebook
 from services.policy.snapshot import compile_snapshot
 from services.policy.state.memory import MemoryStore
+from services.policy.state.store import NO_WORKER
 from tests.peers.dns import DnsServer
 from tests.policy.case import Case, cases
 from tests.policy.serving import serving
@@ -35,7 +36,7 @@ def test_bare(case: Case) -> None:
         message = policy_pb2.Verdict()
         facts = wire.facts(case.request(), rulebook.snapshot, NOW)
         asked = operations(facts, rulebook.snapshot)
-        facts.counts = counted(asked, store.apply_now(asked, "stream", NOW))
+        facts.counts = counted(asked, store.apply_now(asked, NO_WORKER, NOW))
         verdict = rulebook.evaluate(facts)
         while isinstance(verdict, Missing):
             facts.findings.update({one: case.finding(one) for one in verdict.questions})

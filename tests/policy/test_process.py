@@ -130,8 +130,8 @@ async def test_it_serves_once_it_has_a_snapshot_and_from_disk_ever_after(tmp_pat
         assert replied(await policy.stub.Decide(rcpt("alice@local.test"))) == "accept"
 
 
-async def test_its_end_ends_streams_and_counts(tmp_path: Path, redis_url: str) -> None:
-    """Two processes share Redis; one stops, and its sessions count no more."""
+async def test_its_end_ends_streams_and_leaves_sessions_counted(tmp_path: Path, redis_url: str) -> None:
+    """Two processes share Redis; one stops, and the sessions of the worker still count until the worker says more."""
     served = Served()
     await served.start()
     await served.configuration.publish(b"d1", settings({"connection_policy": {"max_concurrent_connections": 1}}))
@@ -143,12 +143,20 @@ async def test_its_end_ends_streams_and_counts(tmp_path: Path, redis_url: str) -
             await first.is_serving()
             await second.is_serving()
             call = first.stub.DecideStream()
-            await call.write(policy_pb2.DecideFrame(requests=[connect("s1")]))
+            opened = policy_pb2.OpenSessions(settled_before=1)
+            await call.write(policy_pb2.DecideFrame(worker="w1", counter=1, open_sessions=opened))
+            await call.write(policy_pb2.DecideFrame(counter=2, requests=[connect("s1")]))
             assert replied((await call.read()).verdicts[0]) == "accept"
             assert replied(await second.stub.Decide(connect("s2"))) == "421 4.7.0"
             first.process.send_signal(signal.SIGTERM)
             assert await asyncio.wait_for(first.process.wait(), 60) == 0
-            assert replied(await second.stub.Decide(connect("s2"))) == "accept"
+            assert replied(await second.stub.Decide(connect("s2"))) == "421 4.7.0"
+            call = second.stub.DecideStream()
+            opened = policy_pb2.OpenSessions(settled_before=3)
+            await call.write(policy_pb2.DecideFrame(worker="w1", counter=3, open_sessions=opened))
+            await call.write(policy_pb2.DecideFrame(counter=4, requests=[connect("s3")]))
+            assert replied((await call.read()).verdicts[0]) == "accept"
+            call.cancel()
     finally:
         await served.stop()
 
@@ -197,7 +205,9 @@ async def _until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_an_ingress_killed_outright_leaves_no_counts(tmp_path: Path, redis_server: Redis) -> None:
+async def test_sessions_of_a_killed_ingress_count_for_ten_seconds_and_of_a_stopped_one_no_more(
+    tmp_path: Path, redis_server: Redis
+) -> None:
     served = Served()
     await served.start()
     await served.configuration.publish(b"d1", settings({"connection_policy": {"max_concurrent_connections": 2}}))
@@ -205,15 +215,18 @@ async def test_an_ingress_killed_outright_leaves_no_counts(tmp_path: Path, redis
     try:
         async with running(tmp_path, served.port, POLICY_STATE_URL=redis_server.url) as policy:
             await policy.is_serving()
-            async with receiving(tmp_path, policy.port) as (ingress, port):
-                sessions = [await _greeting(port) for _ in range(3)]
-                assert [line[:3] for line, _ in sessions] == ["220", "220", "421"]
-                await _until(lambda: redis_server.command("HLEN", key) == ":2")
-                ingress.kill()
-                await ingress.wait()
-            await _until(lambda: redis_server.command("HLEN", key) == ":0")
-            async with httpx.AsyncClient() as http:
-                assert "posthouse_policy_open_sessions 0.0" in (await http.get(f"{policy.metrics}/metrics")).text
+            for end in (signal.SIGTERM, signal.SIGKILL):
+                async with receiving(tmp_path, policy.port) as (ingress, port):
+                    sessions = [await _greeting(port) for _ in range(3)]
+                    assert [line[:3] for line, _ in sessions] == ["220", "220", "421"]
+                    await _until(lambda: redis_server.command("HLEN", key) == ":2")
+                    ingress.send_signal(end)
+                    await ingress.wait()
+                if end is signal.SIGTERM:
+                    assert redis_server.command("HLEN", key) == ":0"
+            assert redis_server.command("HLEN", key) == ":2"
+            # No frame of the dead worker comes any more, so its key runs out.
+            await _until(lambda: redis_server.command("KEYS", "posthouse:policy:worker:*") in ("*0", ""))
             assert replied(await policy.stub.Decide(connect(client="127.0.0.1"))) == "accept"
     finally:
         await served.stop()

@@ -8,7 +8,6 @@ import json
 import grpc
 import pytest
 from posthouse.policy.v1 import policy_pb2
-from prometheus_client import REGISTRY
 
 from services.policy import engine as engine_module
 from services.policy.state.memory import MemoryStore
@@ -16,8 +15,8 @@ from services.policy.state.redis import RedisStore
 from tests.peers.dns import DnsServer
 from tests.peers.redis import Redis
 from tests.policy.requests import auth, connect, rcpt, replied, request
-from tests.policy.serving import Policy, serving
-from tests.policy.state.test_store import NOW, opening, until
+from tests.policy.serving import Policy, client_sessions, opened, serving
+from tests.policy.state.test_store import opening, until
 from tests.policy.world import LOCAL, STRANGER, TRUSTED, snapshot
 
 TWO = {"connection_policy": {"max_concurrent_connections": 2}}
@@ -61,7 +60,7 @@ async def test_sessions_that_close_make_room() -> None:
         assert list(map(replied, verdicts)) == ["accept", "accept", "421 4.7.0"]
         # Another client has its own count.
         assert [replied(verdict) for verdict in await stream.ask(connect("s4", "192.0.2.11"))] == ["accept"]
-        await stream.ask(closed=["s1", "unknown"])
+        await stream.ask(closed=[("s1", STRANGER), ("unknown", STRANGER)])
         assert [replied(verdict) for verdict in await stream.ask(connect("s5"))] == ["accept"]
         assert [replied(verdict) for verdict in await stream.ask(connect("s6"))] == ["421 4.7.0"]
 
@@ -69,84 +68,80 @@ async def test_sessions_that_close_make_room() -> None:
 async def test_a_frame_s_closed_sessions_make_room_for_its_requests() -> None:
     async with serving(snapshot(TWO)) as policy, policy.stream() as stream:
         await stream.ask(connect("s1"), connect("s2"))
-        verdicts = await stream.ask(connect("s3"), connect("s4"), closed=["s1"])
+        verdicts = await stream.ask(connect("s3"), connect("s4"), closed=[("s1", STRANGER)])
         assert list(map(replied, verdicts)) == ["accept", "421 4.7.0"]
-        # One that opens and ends within a frame leaves nothing behind.
-        verdicts = await stream.ask(connect("s5"), connect("s6"), closed=["s2", "s3", "s5", "s6"])
-        assert list(map(replied, verdicts)) == ["accept", "accept"]
-        await released(policy, 0)
 
 
-async def test_a_session_that_ends_while_its_count_is_waited_for_is_given_back(redis_server: Redis) -> None:
-    store = RedisStore(redis_server.url, "process1", seconds=30)
-    async with serving(snapshot(), store=store, process="process1") as policy:
-        await store.apply([opening("other")], "elsewhere/1", NOW)
-        async with policy.stream() as stream:
-            redis_server.freeze()
-            await stream.call.write(policy_pb2.DecideFrame(requests=[connect("s1"), connect("s2")]))
-            await stream.call.write(policy_pb2.DecideFrame(closed_session_ids=["s1"]))
-            # Answered at once, so both frames were taken.
-            assert replied((await stream.ask(rcpt("ghost@local.test")))[0]) == "550 5.1.1"
-            redis_server.thaw()
-            await until(store, [3], opening("s3"))
-            assert _counted() == 1
-        await until(store, [2], opening("s3"))
-
-
-async def test_a_stream_that_breaks_while_counts_are_waited_for_leaves_none(redis_server: Redis) -> None:
-    store = RedisStore(redis_server.url, "process1", seconds=30)
-    async with serving(snapshot(), store=store, process="process1") as policy:
-        await store.apply([opening("other")], "elsewhere/1", NOW)
-        call = policy.stub.DecideStream()
-        await call.write(policy_pb2.DecideFrame(requests=[rcpt("ghost@local.test")]))
-        await call.read()
+async def test_a_session_that_ends_while_its_count_is_waited_for_is_not_counted(redis_server: Redis) -> None:
+    store = RedisStore(redis_server.url, seconds=30)
+    async with serving(snapshot(), store=store) as policy, policy.stream() as stream:
+        assert list(map(replied, await stream.ask(connect("other")))) == ["accept"]
         redis_server.freeze()
-        await call.write(policy_pb2.DecideFrame(requests=[connect("s1"), connect("s2"), rcpt("ghost@local.test")]))
-        await call.read()
-        call.cancel()
-        async with asyncio.timeout(60):
-            while REGISTRY.get_sample_value("posthouse_policy_streams"):  # noqa: ASYNC110 - nothing tells
-                await asyncio.sleep(0)
+        await stream.call.write(stream.frame(requests=[connect("s1"), connect("s2")]))
+        await stream.call.write(stream.frame(closed_sessions=client_sessions([("s1", STRANGER)])))
+        # Answered at once, so both frames were taken.
+        assert replied((await stream.ask(rcpt("ghost@local.test")))[0]) == "550 5.1.1"
         redis_server.thaw()
-        await until(store, [2], opening("s3"))
+        await until(store, [3], opening("s3"))
 
 
-def _counted() -> float:
-    value = REGISTRY.get_sample_value("posthouse_policy_open_sessions")
-    assert value is not None
-    return value
-
-
-async def test_a_stream_that_ends_or_breaks_gives_its_sessions_back() -> None:
+async def test_sessions_outlive_their_stream_and_belong_to_the_worker() -> None:
     async with serving(snapshot(TWO)) as policy:
-        async with policy.stream() as stream:
+        async with policy.stream("w1") as stream:
             await stream.ask(connect("s1"))
-        await released(policy, 0)
-        call = policy.stub.DecideStream()
-        await call.write(policy_pb2.DecideFrame(requests=[connect("s2"), connect("s3")]))
-        while len((await call.read()).verdicts) == 0:
-            pass
+        async with policy.stream("w1") as again, policy.stream("w2") as other:
+            await again.ask(connect("s2"))
+            # What another worker says of them changes nothing.
+            await other.ask(closed=[("s1", STRANGER), ("s2", STRANGER)])
+            assert [replied(verdict) for verdict in await other.ask(connect("s3"))] == ["421 4.7.0"]
+            assert [replied(verdict) for verdict in await again.ask(connect("s3"))] == ["421 4.7.0"]
+            await again.ask(closed=[("s1", STRANGER)])
+            assert [replied(verdict) for verdict in await other.ask(connect("s3"))] == ["accept"]
+
+
+async def test_a_whole_set_replaces_what_was_counted_of_the_worker() -> None:
+    async with serving(snapshot(TWO)) as policy, policy.stream() as stream:
+        await stream.ask(connect("s1"), connect("s2"))
+        listed = [("s4", STRANGER), ("s5", f"::ffff:{STRANGER}"), ("s6", "no address")]
+        settled = stream.frame().counter
+        await stream.call.write(stream.frame(open_sessions=opened(listed, settled)))
+        assert [replied(verdict) for verdict in await stream.ask(connect("s7"))] == ["421 4.7.0"]
         await released(policy, 2)
-        call.cancel()
-        await released(policy, 0)
+        await stream.ask(closed=[("s4", STRANGER), ("s5", STRANGER)])
+        assert [replied(verdict) for verdict in await stream.ask(connect("s7"), connect("s8"))] == ["accept"] * 2
 
 
-async def test_what_one_stream_holds_another_does_not_release() -> None:
-    async with serving(snapshot(TWO)) as policy, policy.stream() as stream:
-        await stream.ask(connect("s1"))
-        async with policy.stream() as other:
-            await other.ask(connect("s2"), closed=["s1"])
-        await released(policy, 1)
-        await stream.ask(closed=["s1"])
-        await released(policy, 0)
-
-
-async def test_resumed_sessions_are_counted_without_a_decision() -> None:
-    async with serving(snapshot(TWO)) as policy, policy.stream() as stream:
-        await stream.ask(resumed=[("s1", STRANGER), ("s2", f"::ffff:{STRANGER}"), ("s3", "no address")])
+async def test_a_limit_that_is_switched_on_counts_the_sessions_that_are_open() -> None:
+    """Policy asks the workers for them."""
+    off = snapshot({"connection_policy": {"max_concurrent_connections": 0}})
+    async with serving(off) as policy, policy.stream() as stream:
+        verdicts = await stream.ask(connect("s1"), connect("s2"), connect("s3"))
+        assert list(map(replied, verdicts)) == ["accept"] * 3
+        policy.engine.use(snapshot(TWO))
+        await stream.read()
+        assert stream.asked_for_sessions == 1
+        await stream.call.write(stream.frame(open_sessions=opened([("s1", STRANGER), ("s2", STRANGER)])))
         assert [replied(verdict) for verdict in await stream.ask(connect("s4"))] == ["421 4.7.0"]
-        await stream.ask(closed=["s2"])
-        assert [replied(verdict) for verdict in await stream.ask(connect("s4"))] == ["accept"]
+
+
+async def test_a_redis_that_lost_its_keys_is_told_of_the_open_sessions_again(
+    redis_server: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.policy.workers._REFRESH_SECONDS", 0.0)
+    store = RedisStore(redis_server.url, seconds=30)
+    async with serving(snapshot(TWO), store=store) as policy, policy.stream() as stream:
+        assert list(map(replied, await stream.ask(connect("s1"), connect("s2")))) == ["accept"] * 2
+        redis_server.flush()
+        # A heartbeat shows the loss.
+        async with asyncio.timeout(60):
+            reading = asyncio.create_task(stream.read())
+            while not reading.done():
+                await stream.call.write(stream.frame())
+                await asyncio.wait([reading], timeout=0.05)
+        assert stream.asked_for_sessions
+        await stream.call.write(stream.frame(open_sessions=opened([("s1", STRANGER), ("s2", STRANGER)])))
+        await until(store, [3], opening("s3"))
+        assert [replied(verdict) for verdict in await stream.ask(connect("s3"))] == ["421 4.7.0"]
 
 
 async def test_a_decision_alone_holds_no_session() -> None:

@@ -246,7 +246,7 @@ class RelayClient:
                 if pending.deadline <= now or (down and not pending.sent_at):
                     self._abandon(pending)
                 elif pending.lane is not None and 0 < pending.sent_at < now - _SILENCE_SECONDS:
-                    pending.lane.doubt(pending.sent_at)
+                    pending.lane.probe_if_silent(pending.sent_at)
             for lane in self._lanes:
                 lane.finish_when(not lane.load)
 

@@ -17,7 +17,7 @@ class Replica:
         self.stream: FrameStream
         self.connected = False
         # Its health service says SERVING.
-        self.willing = False
+        self.healthy = False
         # It is among the replicas that get work.
         self.usable = False
         # It is connected and gets no new work: it is stopping, or is no target any more.
@@ -26,7 +26,7 @@ class Replica:
         self.ending = False
         self.heard_at = 0.0
 
-    def doubt(self, since: float) -> None:
+    def probe_if_silent(self, since: float) -> None:
         """Probes the replica if it has sent nothing since `since`, when a request was sent that is still unanswered."""
         if self.connected and self.heard_at < since:
             self.stream.probe()
@@ -40,7 +40,7 @@ class Replica:
     # What FrameStream calls.
 
     def serving(self, yes: bool) -> None:
-        self.willing = yes
+        self.healthy = yes
         self.draining = self.connected and not yes
         self._changed()
 
@@ -68,4 +68,4 @@ def kept(replicas: Sequence[R]) -> list[R]:
 def usable(replicas: Sequence[R]) -> list[R]:
     """The replicas that get work. One that is stopping or has no configuration does only if no other is there."""
     connected = [each for each in replicas if each.connected and not each.ending]
-    return [each for each in connected if each.willing] or connected
+    return [each for each in connected if each.healthy] or connected

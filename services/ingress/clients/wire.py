@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -351,13 +351,16 @@ def refused(refusal: Refusal) -> relay_pb2.RefusedMessage:
     return message
 
 
-def decide_frame(
-    requests: Sequence[policy_pb2.DecideRequest], closed: Sequence[str], resumed: Sequence[tuple[str, str]]
-) -> policy_pb2.DecideFrame:
-    return policy_pb2.DecideFrame(
-        requests=requests,
-        closed_session_ids=closed,
-        resumed_sessions=[
-            policy_pb2.ResumedSession(session_id=session_id, client_address=address) for session_id, address in resumed
-        ],
-    )
+def add_closed_sessions(frame: policy_pb2.DecideFrame, sessions: Mapping[str, str]) -> None:
+    """`sessions`: session id to client address."""
+    add = frame.closed_sessions.add
+    for session_id, address in sessions.items():
+        add(session_id=session_id, client_address=address)
+
+
+def add_open_sessions(frame: policy_pb2.DecideFrame, sessions: Mapping[str, str], settled_before: int) -> None:
+    """`sessions`: session id to client address."""
+    frame.open_sessions.settled_before = settled_before
+    add = frame.open_sessions.sessions.add
+    for session_id, address in sessions.items():
+        add(session_id=session_id, client_address=address)

@@ -1,27 +1,65 @@
 -- Does a batch of operations on counters, in order, in one step of the server.
--- ARGV: now (seconds), the calling process, then per operation: counter, client, ends_at, member, limit, owner.
--- An owner is process/stream.
--- Answers 1 when the process's heartbeat is known, else 0; then one number per operation.
+-- ARGV: now (seconds), then per operation: counter, client, ends_at, member, limit, stamp.
+-- A stamp is worker/counter: which worker of ingress says it, in which of its frames.
+-- Answers one number per operation.
 local prefix = KEYS[1]
-local alive = {}
+local WORKER_SECONDS = 10
+local REMEMBER_SECONDS = 30
+local SESSIONS_SECONDS = 86400
+local sets = {}
 
-local function is_alive(process)
-  if alive[process] == nil then
-    alive[process] = redis.call('EXISTS', prefix .. 'process:' .. process) == 1
-  end
-  return alive[process]
+local function split(stamp)
+  local worker, counter = string.match(stamp, '^(.*)/(%d+)$')
+  return worker, tonumber(counter)
 end
 
--- Sessions of a client: session to owner. Once they are over the limit, those of dead processes are dropped.
-local function open_session(client, session, limit, owner)
+-- The last whole set of a worker, from the key that lives as long as its frames come; false once the worker is dead.
+local function last_set(worker)
+  if sets[worker] == nil then
+    local kept = redis.call('GET', prefix .. 'worker:' .. worker)
+    sets[worker] = false
+    if kept then
+      local counter, settled = string.match(kept, '^(%d+)/(%d+)$')
+      sets[worker] = {counter = tonumber(counter), settled = tonumber(settled)}
+    end
+  end
+  return sets[worker]
+end
+
+-- Whether a session is still open, as far as its worker has said.
+local function is_open(stamp)
+  local worker, counter = split(stamp)
+  local set = last_set(worker)
+  return set and counter >= set.settled
+end
+
+-- Counts a session under the newest stamp. A client's sessions are a hash: session to stamp.
+local function count_session(key, session, stamp)
+  if redis.call('HSETNX', key, session, stamp) == 0 then
+    local _, known = split(redis.call('HGET', key, session))
+    local _, counter = split(stamp)
+    if counter > known then
+      redis.call('HSET', key, session, stamp)
+    end
+  end
+  redis.call('EXPIRE', key, SESSIONS_SECONDS)
+end
+
+-- Once they are over the limit, the sessions that are not open any more are dropped.
+local function open_session(client, session, limit, stamp)
   local key = prefix .. 'sessions:' .. client
-  redis.call('HSET', key, session, owner)
-  redis.call('EXPIRE', key, 86400)
+  local worker, counter = split(stamp)
+  local set = last_set(worker)
+  if set and counter < set.settled then
+    -- Its worker has given it up meanwhile.
+    return redis.call('HLEN', key)
+  end
+  count_session(key, session, stamp)
   local count = redis.call('HLEN', key)
   if limit > 0 and count > limit then
     local held = redis.call('HGETALL', key)
     for position = 1, #held, 2 do
-      if held[position] ~= session and not is_alive(string.match(held[position + 1], '^[^/]*')) then
+      if held[position] ~= session and not is_open(held[position + 1]) then
         redis.call('HDEL', key, held[position])
       end
     end
@@ -30,11 +68,45 @@ local function open_session(client, session, limit, owner)
   return count
 end
 
--- Only by who holds it: another stream may have taken it over.
-local function close_session(client, session, owner)
+-- `remember`: 1 where a set that lists the session may still come.
+local function close_session(client, session, remember, stamp)
   local key = prefix .. 'sessions:' .. client
-  if redis.call('HGET', key, session) == owner then
-    return redis.call('HDEL', key, session)
+  local worker, counter = split(stamp)
+  if remember == 1 then
+    local closed = prefix .. 'closed:' .. worker
+    redis.call('SADD', closed, session)
+    redis.call('EXPIRE', closed, REMEMBER_SECONDS)
+  end
+  local known = redis.call('HGET', key, session)
+  if known then
+    local known_worker, known_counter = split(known)
+    if known_worker == worker and known_counter <= counter then
+      redis.call('HDEL', key, session)
+    end
+  end
+  return 0
+end
+
+-- One session of a whole set, unless a newer set came, or the session closed since this one was made.
+local function list_session(client, session, stamp)
+  local worker, counter = split(stamp)
+  local set = last_set(worker)
+  if set and set.counter > counter then
+    return 0
+  end
+  if redis.call('SISMEMBER', prefix .. 'closed:' .. worker, session) == 0 then
+    count_session(prefix .. 'sessions:' .. client, session, stamp)
+  end
+  return 0
+end
+
+-- Ends a whole set: what opened in frames before `settled` and was not listed is open no more.
+local function end_set(settled, stamp)
+  local worker, counter = split(stamp)
+  local set = last_set(worker)
+  if not set or set.counter < counter then
+    redis.call('SET', prefix .. 'worker:' .. worker, counter .. '/' .. settled, 'EX', WORKER_SECONDS)
+    sets[worker] = {counter = counter, settled = settled}
   end
   return 0
 end
@@ -73,19 +145,21 @@ local function count_in_minute(counter, client, ends_at, limit)
   return count
 end
 
-local answers = {is_alive(ARGV[2]) and 1 or 0}
-for position = 3, #ARGV, 6 do
+local answers = {}
+for position = 2, #ARGV, 6 do
   local counter, client, ends_at = ARGV[position], ARGV[position + 1], tonumber(ARGV[position + 2])
-  local member, limit, owner = ARGV[position + 3], tonumber(ARGV[position + 4]), ARGV[position + 5]
+  local member, limit, stamp = ARGV[position + 3], tonumber(ARGV[position + 4]), ARGV[position + 5]
   local answer
   if counter == 'blocked' then
     answer = is_blocked(client)
   elseif counter == 'connections' then
-    answer = open_session(client, member, limit, owner)
-  elseif counter == 'resume' then
-    answer = open_session(client, member, 0, owner)
+    answer = open_session(client, member, limit, stamp)
   elseif counter == 'close' then
-    answer = close_session(client, member, owner)
+    answer = close_session(client, member, limit, stamp)
+  elseif counter == 'list' then
+    answer = list_session(client, member, stamp)
+  elseif counter == 'end_set' then
+    answer = end_set(limit, stamp)
   elseif counter == 'unknown_recipients_today' then
     answer = name_recipient(client, ends_at, member, limit)
   else

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import insort
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 
 from services.policy.rules.counting import READ_ONLY, Counter, Operation
 from services.policy.state.block_file import BlockFile
-from services.policy.state.store import UNKNOWN_RECIPIENTS, Blocked
+from services.policy.state.store import UNKNOWN_RECIPIENTS, WORKER_SECONDS, Blocked, FrameStamp
 
 # Clients in one window. When a table is full, who is not in it is not counted.
 MAX_CLIENTS = 500_000
+# So long after a session closed, no set that lists it can come any more.
+_REMEMBER_SECONDS = 30.0
 
 _BLOCKED, _CONNECTIONS = Counter.BLOCKED, Counter.CONNECTIONS
 _UNKNOWN_RECIPIENTS = Counter.UNKNOWN_RECIPIENTS_TODAY
@@ -48,16 +51,38 @@ class _Window:
         self.ends_at, self.counts = now if now[0] == ends_at else (ends_at, {})
 
 
+@dataclass(slots=True)
+class _Worker:
+    """What is known of a worker of ingress."""
+
+    # On the monotonic clock: when its last frame came.
+    heard_at: float
+    # Its open sessions: session to (client, number of the frame that opened it).
+    sessions: dict[str, tuple[str, int]] = field(default_factory=dict)
+    # The number of the frame that brought its last whole set, and the frame that the set is settled up to.
+    set_counter: int = 0
+    settled_before: int = 0
+    # Sessions that closed while sets were under way, and when they did.
+    closed: dict[str, float] = field(default_factory=dict)
+
+
 class MemoryStore:
     """A `Store` that never waits."""
 
     trouble = ""
 
-    def __init__(self, file: BlockFile | None = None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        file: BlockFile | None = None,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         """`file`: where blocks outlive the process; None: nowhere."""
         self._file = file
         self._clock = clock
-        # Client to its open sessions, each with its owner.
+        self._monotonic = monotonic
+        self._workers: dict[str, _Worker] = {}
+        # Client to its open sessions, each with its worker.
         self._sessions: dict[str, dict[str, str]] = {}
         self._minutes = {Counter.CONNECTIONS_THIS_MINUTE: _Window(), Counter.MESSAGES_THIS_MINUTE: _Window()}
         # Client to (end of day, recipients named).
@@ -75,7 +100,7 @@ class MemoryStore:
         if self._file is not None:
             await self._file.close()
 
-    def apply_now(self, operations: Sequence[Operation], owner: str, now: float) -> list[int | None]:
+    def apply_now(self, operations: Sequence[Operation], stamp: FrameStamp, now: float) -> list[int | None]:
         answers: list[int | None] = []
         for operation in operations:
             counter = operation.counter
@@ -83,7 +108,7 @@ class MemoryStore:
                 blocked = self._blocked.get(operation.client)
                 answers.append(0 if blocked is None or now >= blocked.ends_at else 1)
             elif counter is _CONNECTIONS:
-                answers.append(self._open(operation.client, operation.member, owner))
+                answers.append(self._open(operation, stamp))
             elif counter is _UNKNOWN_RECIPIENTS:
                 answers.append(self._name(operation, now))
             elif operation.limit == READ_ONLY:
@@ -92,20 +117,44 @@ class MemoryStore:
                 answers.append(self._minutes[counter].add(operation.client, operation.ends_at))
         return answers
 
-    async def apply(self, operations: Sequence[Operation], owner: str, now: float) -> list[int | None]:
-        return self.apply_now(operations, owner, now)
+    async def apply(self, operations: Sequence[Operation], stamp: FrameStamp, now: float) -> list[int | None]:
+        return self.apply_now(operations, stamp, now)
 
-    def close_sessions(self, sessions: Sequence[tuple[str, str]], owner: str) -> None:
-        for client, session in sessions:
-            of_client = self._sessions.get(client)
-            if of_client is not None and of_client.get(session) == owner:
-                del of_client[session]
-                if not of_client:
-                    del self._sessions[client]
+    def close_sessions(self, sessions: Sequence[tuple[str, str]], stamp: FrameStamp, *, remember: bool = False) -> None:
+        worker = self._worker(stamp.worker)
+        for _, session in sessions:
+            if remember:
+                worker.closed[session] = self._monotonic()
+            _, counter = worker.sessions.get(session, ("", 0))
+            if counter <= stamp.counter:
+                self._drop(session, worker)
 
-    def resume_sessions(self, sessions: Sequence[tuple[str, str]], owner: str) -> None:
-        for client, session in sessions:
-            self._open(client, session, owner)
+    def replace_sessions(self, sessions: Sequence[tuple[str, str]], stamp: FrameStamp, settled_before: int) -> None:
+        worker = self._worker(stamp.worker)
+        if stamp.counter <= worker.set_counter:
+            return
+        worker.heard_at = self._monotonic()
+        worker.set_counter, worker.settled_before = stamp.counter, settled_before
+        listed = {session: client for client, session in sessions if session not in worker.closed}
+        for session, (_, counter) in list(worker.sessions.items()):
+            if session not in listed and counter < settled_before:
+                self._drop(session, worker)
+        for session, client in listed.items():
+            self._count(client, session, stamp, worker)
+
+    async def keep_alive(self, workers: Sequence[str]) -> Collection[str]:
+        now = self._monotonic()
+        for name, worker in list(self._workers.items()):
+            if worker.heard_at + WORKER_SECONDS < now and name not in workers:
+                self._forget(name, worker)
+        unknown = []
+        for name in workers:
+            worker = self._worker(name)
+            worker.heard_at = now
+            worker.closed = {session: at for session, at in worker.closed.items() if now - at < _REMEMBER_SECONDS}
+            if not worker.set_counter:
+                unknown.append(name)
+        return unknown
 
     async def peek(self, operations: Sequence[Operation], now: float) -> list[int | None]:
         answers: list[int | None] = []
@@ -140,10 +189,49 @@ class MemoryStore:
     def open_sessions(self) -> int:
         return sum(map(len, self._sessions.values()))
 
-    def _open(self, client: str, session: str, owner: str) -> int:
-        of_client = self._sessions.setdefault(client, {})
-        of_client[session] = owner
-        return len(of_client)
+    def _open(self, operation: Operation, stamp: FrameStamp) -> int:
+        client, worker = operation.client, self._worker(stamp.worker)
+        worker.heard_at = self._monotonic()
+        if stamp.counter >= worker.settled_before:
+            self._count(client, operation.member, stamp, worker)
+        # Else its worker has given it up meanwhile.
+        count = len(self._sessions.get(client, ()))
+        if 0 < operation.limit < count:
+            self._forget_dead_workers(client)
+            count = len(self._sessions[client])
+        return count
+
+    def _worker(self, name: str) -> _Worker:
+        worker = self._workers.get(name)
+        if worker is None:
+            worker = self._workers[name] = _Worker(self._monotonic())
+        return worker
+
+    def _count(self, client: str, session: str, stamp: FrameStamp, worker: _Worker) -> None:
+        _, counter = worker.sessions.get(session, ("", 0))
+        worker.sessions[session] = (client, max(counter, stamp.counter))
+        self._sessions.setdefault(client, {})[session] = stamp.worker
+
+    def _drop(self, session: str, worker: _Worker) -> None:
+        client, _ = worker.sessions.pop(session, ("", 0))
+        sessions = self._sessions.get(client)
+        if sessions is not None:
+            del sessions[session]
+            if not sessions:
+                del self._sessions[client]
+
+    def _forget_dead_workers(self, client: str) -> None:
+        """Those that have sessions of this client."""
+        earliest = self._monotonic() - WORKER_SECONDS
+        for name in set(self._sessions[client].values()):
+            worker = self._workers[name]
+            if worker.heard_at < earliest:
+                self._forget(name, worker)
+
+    def _forget(self, name: str, worker: _Worker) -> None:
+        del self._workers[name]
+        for session in list(worker.sessions):
+            self._drop(session, worker)
 
     def _is_blocked(self, client: str, now: float) -> int:
         blocked = self._blocked.get(client)

@@ -1,19 +1,18 @@
 """Counters in a Redis that replicas share. While it is away every number is None, counted and alarmed.
 
 Operations of all decisions that wait are joined: one script call is under way, and what gathers meanwhile goes with the
-next. A session is held under its owner (process/stream); a process that died is known by its heartbeat running out, so
-its sessions stop counting, and those that ingress resumes elsewhere are counted under their new owner, once.
+next. Operations take effect in the order in which they were asked for.
 
-A Redis that lost its keys (restarted empty, failed over, flushed) is known by the heartbeat's key being gone: every
-process then counts its own open sessions again, at its next call or beat.
+A session is counted under its worker of ingress and the number of the frame that opened it. A worker's key lives for 10
+s after its last frame; without the key its sessions stop counting. A Redis that lost its keys (restarted empty, failed
+over, flushed) has none, so the worker is asked for its open sessions; and so it is after changes could not be written.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -24,45 +23,55 @@ from redis.exceptions import RedisError
 
 from services.policy.metrics import STORE_FAILURES, STORE_UP
 from services.policy.rules.counting import Counter, Operation
-from services.policy.state.store import Blocked, StoreAwayError
+from services.policy.state.store import WORKER_SECONDS, Blocked, FrameStamp, StoreAwayError
 
 log = structlog.get_logger(__name__)
 
 _PREFIX = "posthouse:policy:"
 # After a failure nobody waits again for so long.
 _PAUSE_SECONDS = 1.0
-_HEARTBEAT_SECONDS = 3.0
-_HEARTBEAT_LIFE_SECONDS = 10
+# How often Redis is asked whether it is there, for metrics and health.
+_PING_SECONDS = 3.0
+# Number of requests in one script call, and of sessions in one request of a whole set.
 _LARGEST_BATCH = 500
-# Sessions to give back or to resume that are kept while Redis is away; heartbeats settle the rest.
-_MAX_KEPT = 100_000
+_LISTED_SESSIONS = 200
+# Number of arguments of one operation.
+_ARGUMENTS = 6
 
 
 @dataclass(slots=True)
-class _Waiting:
+class _Request:
+    """Operations that go together. `numbers` is None for changes of sessions, which nobody waits for."""
+
     operations: Sequence[Operation]
-    owner: str
-    now: float
-    answer: asyncio.Future[list[int | None]]
+    # Of each operation: counter, client, ends_at, member, limit, stamp.
+    arguments: list[str]
+    worker: str
+    now: float = 0.0
+    numbers: asyncio.Future[list[int | None]] | None = None
+
+    @property
+    def given_up(self) -> bool:
+        return self.numbers is not None and self.numbers.done()
+
+    def answer(self, numbers: list[int | None]) -> None:
+        if self.numbers is not None and not self.numbers.done():
+            self.numbers.set_result(numbers)
 
 
 class RedisStore:
-    """A `Store` in Redis. `process`: what the owners of this process's sessions begin with; `seconds`: for one call."""
+    """A `Store` in Redis. `seconds`: for one call."""
 
-    def __init__(self, url: str, process: str, *, seconds: float = 1.0) -> None:
+    def __init__(self, url: str, *, seconds: float = 1.0) -> None:
         self._redis: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
             url, socket_timeout=seconds, socket_connect_timeout=seconds, decode_responses=True
         )
         self._script = self._redis.register_script(
             files("services.policy.state").joinpath("counters.lua").read_text("utf-8")
         )
-        self._process = process
-        self._waiting: list[_Waiting] = []
-        # Sessions to count again, and to give back: (client, session, owner).
-        self._resuming: list[tuple[str, str, str]] = []
-        self._closing: list[tuple[str, str, str]] = []
-        # What this process holds: (client, session) to owner.
-        self._held: dict[tuple[str, str], str] = {}
+        self._waiting: list[_Request] = []
+        # Workers of whose sessions something could not be written.
+        self._incomplete: set[str] = set()
         self._wake = asyncio.Event()
         self._away_until = 0.0
         self.trouble = ""
@@ -70,61 +79,94 @@ class RedisStore:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        try:
-            await self._beat()
-        except (RedisError, OSError, TimeoutError) as error:
-            self._away(error)
-        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._keep_beating())]
+        await self._ping()
+        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._watch())]
 
     async def stop(self) -> None:
-        """What this process holds stops counting at once."""
         # Said twice: redis-py swallows a cancellation that comes at the wrong moment.
         self._stopping = True
         for task in self._tasks:
             task.cancel()
         self._wake.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for one in self._waiting:
-            if not one.answer.done():
-                one.answer.set_result(self._skipped(one.operations))
-        with contextlib.suppress(RedisError, OSError):
-            await self._flush_sessions()
-            await self._redis.delete(f"{_PREFIX}process:{self._process}")
+        try:
+            await self._flush()
+        except (RedisError, OSError, TimeoutError):
+            self._skip(self._waiting)
         await self._redis.aclose()
 
     # Operations
 
-    def apply_now(self, operations: Sequence[Operation], _owner: str, _now: float) -> list[int | None] | None:
+    def apply_now(self, operations: Sequence[Operation], stamp: FrameStamp, _now: float) -> list[int | None] | None:
         """At once only while Redis is known to be away."""
         if time.monotonic() < self._away_until:
-            return self._skipped(operations)
+            return self._skipped(operations, stamp.worker)
         return None
 
-    async def apply(self, operations: Sequence[Operation], owner: str, now: float) -> list[int | None]:
+    async def apply(self, operations: Sequence[Operation], stamp: FrameStamp, now: float) -> list[int | None]:
         if time.monotonic() < self._away_until:
-            return self._skipped(operations)
-        waiting = _Waiting(operations, owner, now, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiting)
+            return self._skipped(operations, stamp.worker)
+        numbers: asyncio.Future[list[int | None]] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Request(operations, _arguments(operations, stamp), stamp.worker, now, numbers))
         self._wake.set()
-        return await waiting.answer
+        return await numbers
 
-    def close_sessions(self, sessions: Sequence[tuple[str, str]], owner: str) -> None:
-        for one in sessions:
-            if self._held.get(one) == owner:
-                del self._held[one]
-        self._closing += [(client, session, owner) for client, session in sessions]
+    def close_sessions(self, sessions: Sequence[tuple[str, str]], stamp: FrameStamp, *, remember: bool = False) -> None:
+        self._change(stamp, [("close", client, session, int(remember)) for client, session in sessions])
+
+    def replace_sessions(self, sessions: Sequence[tuple[str, str]], stamp: FrameStamp, settled_before: int) -> None:
+        self._incomplete.discard(stamp.worker)
+        for start in range(0, len(sessions), _LISTED_SESSIONS):
+            part = sessions[start : start + _LISTED_SESSIONS]
+            self._change(stamp, [("list", client, session, 0) for client, session in part])
+        self._change(stamp, [("end_set", "", "", settled_before)])
+
+    def _change(self, stamp: FrameStamp, changes: Sequence[tuple[str, str, str, int]]) -> None:
+        if time.monotonic() < self._away_until:
+            self._incomplete.add(stamp.worker)
+            return
+        text = f"{stamp.worker}/{stamp.counter}"
+        arguments: list[str] = []
+        for change, client, session, number in changes:
+            arguments += [change, client, "0", session, str(number), text]
+        self._waiting.append(_Request((), arguments, stamp.worker))
         self._wake.set()
 
-    def resume_sessions(self, sessions: Sequence[tuple[str, str]], owner: str) -> None:
-        self._held.update(dict.fromkeys(sessions, owner))
-        self._resuming += [(client, session, owner) for client, session in sessions]
-        self._wake.set()
+    async def keep_alive(self, workers: Sequence[str]) -> Collection[str]:
+        if time.monotonic() < self._away_until:
+            return ()
+        try:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for worker in workers:
+                    pipeline.expire(f"{_PREFIX}worker:{worker}", WORKER_SECONDS)
+                are_known = await pipeline.execute()
+        except (RedisError, OSError, TimeoutError) as error:
+            self._away(error)
+            return ()
+        self._back()
+        asked = [
+            worker
+            for worker, is_known in zip(workers, are_known, strict=True)
+            if not is_known or worker in self._incomplete
+        ]
+        if asked:
+            log.warning("open_sessions_asked_for", workers=len(asked))
+        return asked
 
-    @staticmethod
-    def _skipped(operations: Sequence[Operation]) -> list[int | None]:
+    def _skipped(self, operations: Sequence[Operation], worker: str) -> list[int | None]:
         for operation in operations:
             STORE_FAILURES.labels(operation.counter.value).inc()
+            if operation.counter is Counter.CONNECTIONS:
+                self._incomplete.add(worker)
         return [None] * len(operations)
+
+    def _skip(self, requests: Sequence[_Request]) -> None:
+        """Nobody waits for these any more, and what they change is not written."""
+        for request in requests:
+            if request.numbers is None:
+                self._incomplete.add(request.worker)
+            elif not request.given_up:
+                request.answer(self._skipped(request.operations, request.worker))
 
     async def _run(self) -> None:
         """One call after the other; each takes all that gathered while the last one ran."""
@@ -134,57 +176,37 @@ class RedisStore:
             # One turn of the loop, so that the rest of a frame joins.
             await asyncio.sleep(0)
             try:
-                await self._flush_sessions()
-                while self._waiting:
-                    batch, self._waiting = self._waiting[:_LARGEST_BATCH], self._waiting[_LARGEST_BATCH:]
-                    # Who no longer waits has given back what it would have counted.
-                    await self._call([one for one in batch if not one.answer.done()])
+                await self._flush()
             except (RedisError, OSError, TimeoutError) as error:
                 self._away(error)
             except Exception as error:  # whatever it is, nobody may wait for this task for ever
                 log.exception("store_failed")
                 self._away(error)
 
-    async def _call(self, batch: list[_Waiting]) -> None:
+    async def _flush(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:_LARGEST_BATCH], self._waiting[_LARGEST_BATCH:]
+            # What a decision that is given up would count, its worker has said to be over.
+            await self._call([request for request in batch if not request.given_up])
+
+    async def _call(self, batch: list[_Request]) -> None:
         if not batch:
             return
+        now = next((request.now for request in batch if request.now), 0.0)
+        arguments = [repr(now)]
+        for request in batch:
+            arguments += request.arguments
         try:
-            known, *numbers = await self._script(
-                keys=[_PREFIX], args=[*self._beginning(batch[0].now), *_arguments(batch)]
-            )
+            numbers = await self._script(keys=[_PREFIX], args=arguments)
         except BaseException:
-            for waiting in batch:
-                if not waiting.answer.done():
-                    waiting.answer.set_result(self._skipped(waiting.operations))
+            self._skip(batch)
             raise
         position = 0
-        for waiting in batch:
-            end = position + len(waiting.operations)
-            if not waiting.answer.done():
-                self._held.update(_opened(waiting))
-                waiting.answer.set_result(numbers[position:end])
+        for request in batch:
+            end = position + len(request.arguments) // _ARGUMENTS
+            request.answer(numbers[position:end])
             position = end
         self._back()
-        if not known:
-            await self._beat()
-            await self._flush_sessions()
-
-    def _beginning(self, now: float) -> list[str]:
-        return [repr(now), self._process]
-
-    async def _flush_sessions(self) -> None:
-        """Gives sessions back and counts resumed ones; kept for the next time when Redis is away."""
-        while self._resuming or self._closing:
-            resuming, closing = self._resuming[:_LARGEST_BATCH], self._closing[:_LARGEST_BATCH]
-            arguments: list[str] = []
-            for operation, sessions in (("resume", resuming), ("close", closing)):
-                for client, session, owner in sessions:
-                    # One that ended meanwhile may be given back before its turn to be resumed comes.
-                    if operation == "close" or self._held.get((client, session)) == owner:
-                        arguments += [operation, client, "0", session, "0", owner]
-            if arguments:
-                await self._script(keys=[_PREFIX], args=[*self._beginning(0), *arguments])
-            del self._resuming[: len(resuming)], self._closing[: len(closing)]
 
     def _away(self, error: BaseException) -> None:
         """Nobody waits for a while; what waits is answered."""
@@ -193,37 +215,23 @@ class RedisStore:
         STORE_UP.set(0)
         log.error("counter_store_unavailable", reason=type(error).__name__)
         waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            if not one.answer.done():
-                one.answer.set_result(self._skipped(one.operations))
-        del self._closing[:-_MAX_KEPT], self._resuming[:-_MAX_KEPT]
+        self._skip(waiting)
 
     def _back(self) -> None:
         self.trouble = ""
         STORE_UP.set(1)
 
-    async def _keep_beating(self) -> None:
+    async def _watch(self) -> None:
         while not self._stopping:
-            await asyncio.sleep(_HEARTBEAT_SECONDS)
-            try:
-                await self._beat()
-                self._back()
-            except (RedisError, OSError, TimeoutError) as error:
-                self._away(error)
-            else:
-                if self._closing or self._resuming:
-                    self._wake.set()
+            await asyncio.sleep(_PING_SECONDS)
+            await self._ping()
 
-    async def _beat(self) -> None:
-        key = f"{_PREFIX}process:{self._process}"
-        async with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.exists(key)
-            pipeline.set(key, "1", ex=_HEARTBEAT_LIFE_SECONDS)
-            known, _ = await pipeline.execute()
-        if not known and self._held:
-            # Redis lost its keys, or we were silent for so long that others took us for dead.
-            log.warning("sessions_counted_again", sessions=len(self._held))
-            self._resuming += [(client, session, owner) for (client, session), owner in self._held.items()]
+    async def _ping(self) -> None:
+        try:
+            await self._redis.ping()
+            self._back()
+        except (RedisError, OSError, TimeoutError) as error:
+            self._away(error)
 
     # What operators see
 
@@ -287,19 +295,10 @@ class RedisStore:
         )
 
 
-def _opened(waiting: _Waiting) -> dict[tuple[str, str], str]:
-    """The sessions that a decision counted, as they are held. Without a stream nobody holds any."""
-    return {
-        (operation.client, operation.member): waiting.owner
-        for operation in waiting.operations
-        if operation.counter is Counter.CONNECTIONS and waiting.owner
-    }
-
-
-def _arguments(batch: Sequence[_Waiting]) -> list[str]:
-    """Of the operations in one script call."""
+def _arguments(operations: Sequence[Operation], stamp: FrameStamp) -> list[str]:
+    """The operations as the script takes them."""
+    text = f"{stamp.worker}/{stamp.counter}"
     arguments: list[str] = []
-    for waiting in batch:
-        for counter, client, ends_at, member, limit in waiting.operations:
-            arguments += [counter, client, str(ends_at), member, str(limit), waiting.owner]
+    for counter, client, ends_at, member, limit in operations:
+        arguments += [counter, client, str(ends_at), member, str(limit), text]
     return arguments

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Collection, Sequence
+from typing import NamedTuple, Protocol
 
 from libs.smtp.value import value
 from services.policy.rules.counting import Operation
@@ -23,23 +23,44 @@ class Blocked:
 UNKNOWN_RECIPIENTS = "unknown_recipients"
 
 
+# So long after the last frame of a worker its sessions count.
+WORKER_SECONDS = 10
+
+
+class FrameStamp(NamedTuple):
+    """Which worker of ingress says something of its sessions, and in which of its frames: the later one holds."""
+
+    worker: str
+    counter: int
+
+
+# A decision that no worker asks for: its session is counted, and given back at once.
+NO_WORKER = FrameStamp("", 0)
+
+
 class Store(Protocol):
     """Counters of all clients. A number is None where it could not be had: the rule that reads it is then skipped."""
 
-    def apply_now(self, operations: Sequence[Operation], owner: str, now: float, /) -> list[int | None] | None:
-        """Does the operations in order; None when that takes waiting: then `apply` must be awaited.
+    def apply_now(self, operations: Sequence[Operation], stamp: FrameStamp, now: float, /) -> list[int | None] | None:
+        """Does the operations in order; None when that takes waiting: then `apply` must be awaited."""
 
-        `owner`: the stream that holds the sessions that open.
-        """
-
-    async def apply(self, operations: Sequence[Operation], owner: str, now: float) -> list[int | None]:
+    async def apply(self, operations: Sequence[Operation], stamp: FrameStamp, now: float) -> list[int | None]:
         """As `apply_now`, with waiting. Never raises."""
 
-    def close_sessions(self, sessions: Sequence[tuple[str, str]], owner: str) -> None:
-        """Gives back (client, session) that opened under `owner`, soon; nothing for those that another owner holds."""
+    def close_sessions(self, sessions: Sequence[tuple[str, str]], stamp: FrameStamp, *, remember: bool = False) -> None:
+        """Soon counts (client, session) no more. `remember`: nor shall an older set that is still to come."""
 
-    def resume_sessions(self, sessions: Sequence[tuple[str, str]], owner: str) -> None:
-        """Counts (client, session) that were open on a stream that broke, without asking any limit."""
+    def replace_sessions(self, sessions: Sequence[tuple[str, str]], stamp: FrameStamp, settled_before: int) -> None:
+        """Soon counts exactly these (client, session) of a worker, and what opened since `settled_before`.
+
+        Older than another set of the worker, it does nothing.
+        """
+
+    async def keep_alive(self, workers: Sequence[str]) -> Collection[str]:
+        """Counts the sessions of these workers for another `WORKER_SECONDS`.
+
+        Returns the workers whose open sessions it must be told, since it does not know them all. Never raises.
+        """
 
     async def peek(self, operations: Sequence[Operation], now: float, /) -> list[int | None]:
         """What `apply` would answer, without counting anything."""

@@ -1,4 +1,4 @@
-"""What only a shared store can get wrong: replicas, dead processes, and Redis itself away."""
+"""What only a shared store can get wrong: replicas, dead workers, and Redis itself away."""
 
 from __future__ import annotations
 
@@ -6,19 +6,30 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-import redis.asyncio
 from prometheus_client import REGISTRY
 
 from services.policy.rules.counting import Counter, Operation
 from services.policy.state.redis import RedisStore
-from services.policy.state.store import StoreAwayError
+from services.policy.state.store import NO_WORKER, StoreAwayError
 from tests.peers.redis import Redis
-from tests.policy.state.test_store import CLIENT, NOW, apply, blocked, message, naming, opening, until
+from tests.policy.state.test_store import (
+    CLIENT,
+    NOW,
+    W1,
+    apply,
+    blocked,
+    frame,
+    message,
+    naming,
+    open_sessions,
+    opening,
+    sessions,
+)
 
 
 @pytest.fixture
 async def replicas(redis_url: str) -> AsyncIterator[tuple[RedisStore, RedisStore]]:
-    first, second = RedisStore(redis_url, "process1", seconds=30), RedisStore(redis_url, "process2", seconds=30)
+    first, second = RedisStore(redis_url, seconds=30), RedisStore(redis_url, seconds=30)
     await first.start()
     await second.start()
     yield first, second
@@ -29,9 +40,9 @@ async def replicas(redis_url: str) -> AsyncIterator[tuple[RedisStore, RedisStore
 async def test_replicas_count_together(replicas: tuple[RedisStore, RedisStore]) -> None:
     first, second = replicas
     assert await apply(first, message(), opening("s1")) == [1, 1]
-    assert await apply(second, message(), opening("s2"), owner="process2/1") == [2, 2]
+    assert await apply(second, message(), opening("s2")) == [2, 2]
     await apply(first, naming("a", limit=2))
-    assert await apply(second, naming("b", limit=2), owner="process2/1") == [2]
+    assert await apply(second, naming("b", limit=2)) == [2]
     assert await apply(first, blocked()) == [1]
     assert await first.unblock(CLIENT, NOW) is not None
     assert await apply(second, blocked()) == [0]
@@ -42,58 +53,79 @@ async def test_no_limit_is_overshot_by_replicas(replicas: tuple[RedisStore, Redi
     assert sorted(number for (number,) in found if number is not None) == list(range(1, 201))
 
 
-async def test_a_stopped_process_gives_its_sessions_back(
+async def test_a_stopped_process_leaves_the_sessions_to_their_worker(
     replicas: tuple[RedisStore, RedisStore], redis_url: str
 ) -> None:
-    leaving = RedisStore(redis_url, "process3", seconds=30)
+    leaving = RedisStore(redis_url, seconds=30)
     await leaving.start()
-    await apply(leaving, opening("s1"), owner="process3/1")
+    leaving.replace_sessions(sessions("s1", "s2"), frame(1), 1)
+    leaving.close_sessions(sessions("s1"), frame(2))
     await leaving.stop()
-    assert await apply(replicas[0], opening("s2", limit=1)) == [1]
+    assert await apply(replicas[0], opening("s3", limit=1), stamp=frame(1, "worker2")) == [2]
 
 
-async def test_a_killed_process_stops_counting(replicas: tuple[RedisStore, RedisStore], redis_url: str) -> None:
-    """Its heartbeat runs out; here it is taken away."""
-    await apply(replicas[0], opening("s1"), opening("s2"))
-    async with redis.asyncio.Redis.from_url(redis_url) as client:
-        await client.delete("posthouse:policy:process:process1")
-    assert await apply(replicas[1], opening("s3", limit=2), owner="process2/1") == [1]
+async def test_sessions_of_a_dead_worker_stop_counting(
+    replicas: tuple[RedisStore, RedisStore], redis_server: Redis
+) -> None:
+    """Its key runs out by itself; here it is taken away."""
+    first, second = replicas
+    first.replace_sessions([], frame(1), 1)
+    await apply(first, opening("s1"), opening("s2"), stamp=frame(2))
+    key = f"posthouse:policy:worker:{W1}"
+    assert 0 < int(redis_server.command("TTL", key).removeprefix(":")) <= 10
+    # Any replica that hears the worker keeps it alive.
+    redis_server.command("EXPIRE", key, "3")
+    assert list(await second.keep_alive([W1])) == []
+    assert int(redis_server.command("TTL", key).removeprefix(":")) > 3
+    redis_server.command("DEL", key)
+    assert await apply(second, opening("s3", limit=2), stamp=frame(1, "worker2")) == [1]
+
+
+async def test_a_set_of_many_sessions_is_written_whole(replicas: tuple[RedisStore, RedisStore]) -> None:
+    first, second = replicas
+    first.replace_sessions(sessions(*(f"s{number}" for number in range(1500))), frame(1), 1)
+    assert await open_sessions(first) == 1500
+    assert list(await second.keep_alive([W1])) == []
 
 
 @pytest.mark.parametrize("loss", ["restart", "flush"])
 async def test_a_redis_that_lost_its_keys_is_told_of_every_open_session_again(
     replicas: tuple[RedisStore, RedisStore], redis_server: Redis, loss: str
 ) -> None:
-    """Each process counts its own again, and none that ended; one more connection is then one too many."""
+    """By the whole set that a worker is asked for; one more connection is then one too many."""
     first, second = replicas
-    await apply(first, opening("s1"), opening("s2"))
-    await apply(second, opening("s3"), owner="process2/1")
-    second.resume_sessions([(CLIENT, "s4")], "process2/1")
-    await until(second, [5], opening("s5"))
-    first.close_sessions([(CLIENT, "s2")], "process1/1")
-    await until(second, [4], opening("s5"))
-    redis_server.restart() if loss == "restart" else redis_server.flush()
-    # What each asks next tells it; here nothing of sessions.
-    for store in replicas:
-        async with asyncio.timeout(60):
-            while (await apply(store, message()))[0] is None:  # noqa: ASYNC110 - the pause is the store's own
-                await asyncio.sleep(0.05)
-    await until(first, [4], opening("s5"))
-    assert await apply(first, opening("s5", limit=3)) == [4]
-    second.close_sessions([(CLIENT, "s3"), (CLIENT, "s4")], "process2/1")
-    await until(first, [2], opening("s5"))
+    first.replace_sessions(sessions("s1", "s2"), frame(1), 1)
+    await apply(second, opening("s3"), stamp=frame(2))
+    getattr(redis_server, loss)()
+    async with asyncio.timeout(60):
+        while not await second.keep_alive([W1]):  # noqa: ASYNC110 - the pause is the store's own
+            await asyncio.sleep(0.05)
+    second.replace_sessions(sessions("s1", "s2", "s3"), frame(3), 3)
+    assert await open_sessions(second) == 3
+    # The first call of a process may find that its connection broke.
+    async with asyncio.timeout(60):
+        while (await apply(first, blocked()))[0] is None:  # noqa: ASYNC110 - the pause is the store's own
+            await asyncio.sleep(0.05)
+    assert await apply(first, opening("s4", limit=3), stamp=frame(4)) == [4]
 
 
-async def test_a_heartbeat_finds_lost_keys_where_nobody_asks(
-    replicas: tuple[RedisStore, RedisStore], redis_server: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("services.policy.state.redis._HEARTBEAT_SECONDS", 0.05)
-    store = RedisStore(redis_server.url, "process3", seconds=30)
+async def test_changes_that_could_not_be_written_are_asked_for(redis_server: Redis) -> None:
+    store = RedisStore(redis_server.url, seconds=30)
     await store.start()
     try:
-        await apply(store, opening("s1"), owner="process3/1")
-        redis_server.flush()
-        await until(replicas[0], [2], opening("s2"))
+        store.replace_sessions(sessions("s1", "s2"), frame(1), 1)
+        assert await open_sessions(store) == 2
+        redis_server.kill()
+        store.close_sessions(sessions("s1"), frame(2))
+        # The connection is accepted, since nothing can be counted.
+        assert await apply(store, opening("s3"), stamp=frame(2)) == [None]
+        redis_server.start()
+        async with asyncio.timeout(60):
+            while not await store.keep_alive([W1]):  # noqa: ASYNC110 - the pause is the store's own
+                await asyncio.sleep(0.05)
+        store.replace_sessions(sessions("s2", "s3"), frame(3), 3)
+        assert await open_sessions(store) == 2
+        assert list(await store.keep_alive([W1])) == []
     finally:
         await store.stop()
 
@@ -113,21 +145,14 @@ async def test_who_no_longer_waits_is_not_counted(replicas: tuple[RedisStore, Re
     assert await apply(store, opening("s3")) == [2]
 
 
-async def test_a_session_without_a_stream_is_held_to_the_limit(replicas: tuple[RedisStore, RedisStore]) -> None:
-    await apply(replicas[0], opening("s1", limit=1))
-    assert await apply(replicas[1], opening("s2", limit=1), owner="") == [2]
-
-
-async def test_what_ingress_resumes_elsewhere_counts_once(replicas: tuple[RedisStore, RedisStore]) -> None:
-    await apply(replicas[0], opening("s1"))
-    replicas[1].resume_sessions([(CLIENT, "s1")], "process2/1")
-    await until(replicas[1], [2], opening("s2"))
-    replicas[0].close_sessions([(CLIENT, "s1")], "process1/1")
-    await until(replicas[1], [2], opening("s2"))
+async def test_a_session_without_a_worker_is_held_to_the_limit(replicas: tuple[RedisStore, RedisStore]) -> None:
+    replicas[0].replace_sessions([], frame(1), 1)
+    await apply(replicas[0], opening("s1", limit=1), stamp=frame(2))
+    assert await apply(replicas[1], opening("s2", limit=1), stamp=NO_WORKER) == [2]
 
 
 async def test_away_means_not_counted_and_back_means_counted(redis_server: Redis) -> None:
-    store = RedisStore(redis_server.url, "process1", seconds=30)
+    store = RedisStore(redis_server.url, seconds=30)
     await store.start()
     try:
         assert await apply(store, message()) == [1]
@@ -137,7 +162,7 @@ async def test_away_means_not_counted_and_back_means_counted(redis_server: Redis
         assert _skipped() == skipped + 1
         assert REGISTRY.get_sample_value("posthouse_policy_store_up") == 0
         # Nobody waits for it again at once.
-        assert store.apply_now([message()], "process1/1", NOW) == [None]
+        assert store.apply_now([message()], frame(1), NOW) == [None]
         with pytest.raises(StoreAwayError):
             await store.blocked_clients(NOW, after="", limit=10)
         with pytest.raises(StoreAwayError):
@@ -153,7 +178,7 @@ async def test_away_means_not_counted_and_back_means_counted(redis_server: Redis
 
 
 async def test_a_redis_that_hangs_holds_nobody_up(redis_server: Redis) -> None:
-    store = RedisStore(redis_server.url, "process1", seconds=0.2)
+    store = RedisStore(redis_server.url, seconds=0.2)
     await store.start()
     try:
         redis_server.freeze()
@@ -167,12 +192,12 @@ async def test_a_redis_that_hangs_holds_nobody_up(redis_server: Redis) -> None:
 async def test_an_unforeseen_fault_holds_nobody_up_for_ever(
     replicas: tuple[RedisStore, RedisStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(_: object) -> list[str]:
+    async def broken(**_: object) -> list[int]:
         raise ValueError("unforeseen")
 
     store = replicas[0]
     with monkeypatch.context() as patch:
-        patch.setattr("services.policy.state.redis._arguments", broken)
+        patch.setattr(store, "_script", broken)
         assert await apply(store, message()) == [None]
     async with asyncio.timeout(60):
         while (await apply(store, message()))[0] is None:  # noqa: ASYNC110 - the pause is the store's own

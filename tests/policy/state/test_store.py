@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from services.policy.rules.counting import READ_ONLY, Counter, Operation, minute_end
 from services.policy.state.memory import MemoryStore
 from services.policy.state.redis import RedisStore
-from services.policy.state.store import Blocked, Store
+from services.policy.state.store import Blocked, FrameStamp, Store
 
 NOW = 1_800_000_030.0
 CLIENT = "192.0.2.10"
@@ -21,17 +21,37 @@ CLIENT = "192.0.2.10"
 @pytest.fixture(params=["memory", "redis"])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     made: Store = (
-        MemoryStore()
-        if request.param == "memory"
-        else RedisStore(request.getfixturevalue("redis_url"), "process1", seconds=30)
+        MemoryStore() if request.param == "memory" else RedisStore(request.getfixturevalue("redis_url"), seconds=30)
     )
     await made.start()
     yield made
     await made.stop()
 
 
-async def apply(store: Store, *operations: Operation, owner: str = "process1/1", now: float = NOW) -> list[int | None]:
-    return await store.apply(operations, owner, now)
+W1 = "worker1"
+
+
+def frame(counter: int, worker: str = W1) -> FrameStamp:
+    return FrameStamp(worker, counter)
+
+
+async def apply(
+    store: Store, *operations: Operation, stamp: FrameStamp | None = None, now: float = NOW
+) -> list[int | None]:
+    return await store.apply(operations, stamp or frame(1), now)
+
+
+def sessions(*ids: str, client: str = CLIENT) -> list[tuple[str, str]]:
+    return [(client, session) for session in ids]
+
+
+async def open_sessions(store: Store, client: str = CLIENT) -> int:
+    """How many there are. What was asked for before is done by then."""
+    # A store does everything in order, so nothing is left to be done after this.
+    await store.apply([blocked()], frame(1), NOW)
+    (number,) = await store.peek([opening("another", client)], NOW)
+    assert number is not None
+    return number - 1
 
 
 def message(client: str = CLIENT, now: float = NOW) -> Operation:
@@ -98,25 +118,118 @@ async def test_concurrent_batches_lose_nothing(store: Store) -> None:
 
 async def test_open_sessions_are_counted_and_given_back(store: Store) -> None:
     assert await apply(store, opening("s1"), opening("s2")) == [1, 2]
-    store.close_sessions([(CLIENT, "s1")], "process1/1")
-    await until(store, [2], opening("s3"))
-    store.close_sessions([(CLIENT, "s2")], "process1/1")
-    await until(store, [1], opening("s3"))
+    store.close_sessions(sessions("s1", "never opened"), frame(2))
+    assert await open_sessions(store) == 1
+    # Given back by the decision that counted it, in the same frame.
+    store.close_sessions(sessions("s2"), frame(1))
+    assert await open_sessions(store) == 0
 
 
 async def test_a_session_is_counted_once_however_often_it_opens(store: Store) -> None:
     assert await apply(store, opening("s1"), opening("s1")) == [1, 1]
+    assert await apply(store, opening("s1"), stamp=frame(5)) == [1]
+    # The replica that was asked first refused it late; the one that was asked again has accepted it.
+    assert await apply(store, opening("s1"), stamp=frame(1)) == [1]
+    store.close_sessions(sessions("s1"), frame(1))
+    assert await open_sessions(store) == 1
+    store.close_sessions(sessions("s1"), frame(6))
+    assert await open_sessions(store) == 0
 
 
-async def test_a_resumed_session_belongs_to_its_new_stream(store: Store) -> None:
-    await apply(store, opening("s1"), owner="process1/1")
-    store.resume_sessions([(CLIENT, "s1")], "process1/2")
-    # The old stream's end, noticed late, must not take it away.
-    store.close_sessions([(CLIENT, "s1")], "process1/1")
-    store.close_sessions([(CLIENT, "never opened")], "process1/1")
-    await until(store, [2], opening("s2"))
-    store.close_sessions([(CLIENT, "s1")], "process1/2")
-    await until(store, [1], opening("s2"))
+async def test_another_worker_closes_nothing(store: Store) -> None:
+    await apply(store, opening("s1"))
+    store.close_sessions(sessions("s1"), frame(9, "worker2"))
+    store.replace_sessions([], frame(10, "worker2"), 10)
+    assert await open_sessions(store) == 1
+
+
+async def test_a_whole_set_replaces_what_was_counted_before(store: Store) -> None:
+    store.replace_sessions([], frame(1), 1)
+    await apply(store, opening("s1"), opening("s2"), stamp=frame(2))
+    await apply(store, opening("s3", client="192.0.2.11"), stamp=frame(3))
+    # The close of s1 and s3 was lost, and s4 was counted by a store that lost it.
+    store.replace_sessions(sessions("s2", "s4"), frame(4), 4)
+    assert await apply(store, opening("s5", limit=1), stamp=frame(5)) == [3]
+    assert await apply(store, opening("s6", client="192.0.2.11", limit=1), stamp=frame(6)) == [1]
+
+
+async def test_a_set_cannot_undo_a_connection_that_another_replica_counted_meanwhile(store: Store) -> None:
+    store.replace_sessions([], frame(1), 1)
+    # Frame 3 goes to one replica, with the open sessions; frame 4 to another one, and it is faster.
+    await apply(store, opening("s1"), stamp=frame(2))
+    await apply(store, opening("s2", limit=2), stamp=frame(4))
+    store.replace_sessions(sessions("s1"), frame(3), 3)
+    assert await apply(store, opening("s3", limit=2), stamp=frame(5)) == [3]
+
+
+@pytest.mark.parametrize("counted_first", [True, False])
+async def test_a_set_says_nothing_of_a_connection_whose_verdict_is_still_to_come(
+    store: Store, counted_first: bool
+) -> None:
+    store.replace_sessions([], frame(1), 1)
+    await apply(store, opening("s1"), stamp=frame(2))
+    if counted_first:
+        await apply(store, opening("s2"), stamp=frame(3))
+    # The worker does not know the verdict on the connection of frame 3 when it makes the set of frame 4.
+    store.replace_sessions(sessions("s1"), frame(4), 3)
+    if not counted_first:
+        await apply(store, opening("s2"), stamp=frame(3))
+    assert await apply(store, opening("s3", limit=2), stamp=frame(5)) == [3]
+
+
+async def test_a_connection_that_its_worker_gave_up_is_not_counted_late(store: Store) -> None:
+    store.replace_sessions([], frame(5), 5)
+    assert await apply(store, opening("s1"), stamp=frame(4)) == [0]
+    assert await open_sessions(store) == 0
+
+
+async def test_an_older_set_is_ignored(store: Store) -> None:
+    store.replace_sessions(sessions("s1", "s2"), frame(7), 7)
+    store.replace_sessions(sessions("s3"), frame(6), 6)
+    assert await apply(store, opening("s4", limit=1), stamp=frame(8)) == [3]
+
+
+async def test_a_set_does_not_bring_back_what_closed_after_it_was_made(store: Store) -> None:
+    store.replace_sessions([], frame(1), 1)
+    await apply(store, opening("s1"), opening("s2"), stamp=frame(2))
+    # Frame 3 has the set, and takes longer than frame 4.
+    store.close_sessions(sessions("s1"), frame(4), remember=True)
+    store.replace_sessions(sessions("s1", "s2"), frame(3), 3)
+    assert await open_sessions(store) == 1
+
+
+async def test_a_worker_that_the_store_does_not_know_is_asked_for_its_sessions(store: Store) -> None:
+    assert list(await store.keep_alive([W1])) == [W1]
+    store.replace_sessions(sessions("s1"), frame(1), 1)
+    assert await open_sessions(store) == 1
+    assert list(await store.keep_alive([W1, "worker2"])) == ["worker2"]
+
+
+async def test_sessions_end_ten_seconds_after_the_last_sign_of_their_worker() -> None:
+    """In Redis, the life of the worker's key says the same."""
+    now = 0.0
+    store = MemoryStore(monotonic=lambda: now)
+    for worker in (W1, "worker2"):
+        store.replace_sessions([], frame(1, worker), 1)
+    await apply(store, opening("s1"), opening("s2"), stamp=frame(2))
+    now = 9.0
+    assert list(await store.keep_alive([W1])) == []
+    now = 18.9
+    assert await apply(store, opening("s3", limit=2), stamp=frame(2, "worker2")) == [3]
+    now = 19.1
+    assert await apply(store, opening("s4", limit=2), stamp=frame(3, "worker2")) == [2]
+    # One that comes back after all is asked for its sessions.
+    assert list(await store.keep_alive([W1])) == [W1]
+
+
+async def test_dead_workers_leave_nothing_behind() -> None:
+    now = 0.0
+    store = MemoryStore(monotonic=lambda: now)
+    store.replace_sessions(sessions("s1", "s2"), frame(1), 1)
+    assert store.open_sessions == 2
+    now = 11.0
+    await store.keep_alive(["worker2"])
+    assert store.open_sessions == 0
 
 
 async def test_peeking_counts_nothing(store: Store) -> None:
@@ -176,7 +289,7 @@ def test_no_window_lets_more_pass_than_its_limit(limit: int, arrivals: list[tupl
     for after, client in sorted(arrivals):
         now = NOW + after
         key = (client, int(now) // 60)
-        (count,) = store.apply_now([message(client, now)], "", now)
+        (count,) = store.apply_now([message(client, now)], frame(1), now)
         seen[key] = seen.get(key, 0) + 1
         assert count == seen[key]
         passed[key] = passed.get(key, 0) + (count <= limit)

@@ -649,13 +649,14 @@ class DecideRequest(_message.Message):
 Global___DecideRequest: _TypeAlias = DecideRequest  # noqa: Y015
 
 @_typing.final
-class ResumedSession(_message.Message):
+class ClientSession(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SESSION_ID_FIELD_NUMBER: _builtins.int
     CLIENT_ADDRESS_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     client_address: _builtins.str
+    """As in Session."""
     def __init__(
         self,
         *,
@@ -668,35 +669,79 @@ class ResumedSession(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ResumedSession: _TypeAlias = ResumedSession  # noqa: Y015
+Global___ClientSession: _TypeAlias = ClientSession  # noqa: Y015
+
+@_typing.final
+class OpenSessions(_message.Message):
+    """Every open session of a worker. It replaces what policy has counted for the worker, on whichever stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSIONS_FIELD_NUMBER: _builtins.int
+    SETTLED_BEFORE_FIELD_NUMBER: _builtins.int
+    settled_before: _builtins.int
+    """The decisions at CONNECT that went out in frames with a lower counter are known to the worker: a session that opened
+    in such a frame and is not listed here has ended. Later ones stay counted, listed or not.
+    """
+    @_builtins.property
+    def sessions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClientSession]: ...
+    def __init__(
+        self,
+        *,
+        sessions: _abc.Iterable[Global___ClientSession] | None = ...,
+        settled_before: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sessions", b"sessions", "settled_before", b"settled_before"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenSessions: _TypeAlias = OpenSessions  # noqa: Y015
 
 @_typing.final
 class DecideFrame(_message.Message):
+    """The first frame of a stream has `worker` and `open_sessions`, and no requests. A worker that had nothing to send for
+    3 s sends a frame with nothing but its counter, by which its sessions stay counted for 10 s more.
+    """
+
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUESTS_FIELD_NUMBER: _builtins.int
-    CLOSED_SESSION_IDS_FIELD_NUMBER: _builtins.int
-    RESUMED_SESSIONS_FIELD_NUMBER: _builtins.int
+    WORKER_FIELD_NUMBER: _builtins.int
+    COUNTER_FIELD_NUMBER: _builtins.int
+    CLOSED_SESSIONS_FIELD_NUMBER: _builtins.int
+    REMEMBER_CLOSED_FIELD_NUMBER: _builtins.int
+    OPEN_SESSIONS_FIELD_NUMBER: _builtins.int
+    worker: _builtins.str
+    """First frame: the name of the ingress worker, unique over all workers and restarts; 64 characters at most."""
+    counter: _builtins.int
+    """Every frame that the worker sends, on whichever stream, has a higher counter than its frames before. What a frame says
+    of sessions is ignored where a frame with a higher counter has said otherwise.
+    """
+    remember_closed: _builtins.bool
+    """Whole sets are under way, on this stream or another one: they must not bring back the sessions that are closed here."""
     @_builtins.property
     def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___DecideRequest]: ...
     @_builtins.property
-    def closed_session_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Sessions that ended; their connection counts are given back."""
+    def closed_sessions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClientSession]:
+        """Sessions that ended: they are counted no more. They come before `requests`."""
 
     @_builtins.property
-    def resumed_sessions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResumedSession]:
-        """Sessions that were open on a stream that broke: counted again here, without a decision."""
-
+    def open_sessions(self) -> Global___OpenSessions: ...
     def __init__(
         self,
         *,
         requests: _abc.Iterable[Global___DecideRequest] | None = ...,
-        closed_session_ids: _abc.Iterable[_builtins.str] | None = ...,
-        resumed_sessions: _abc.Iterable[Global___ResumedSession] | None = ...,
+        worker: _builtins.str = ...,
+        counter: _builtins.int = ...,
+        closed_sessions: _abc.Iterable[Global___ClientSession] | None = ...,
+        remember_closed: _builtins.bool = ...,
+        open_sessions: Global___OpenSessions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["open_sessions", b"open_sessions"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_session_ids", b"closed_session_ids", "requests", b"requests", "resumed_sessions", b"resumed_sessions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_sessions", b"closed_sessions", "counter", b"counter", "open_sessions", b"open_sessions", "remember_closed", b"remember_closed", "requests", b"requests", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -707,16 +752,20 @@ class VerdictFrame(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     VERDICTS_FIELD_NUMBER: _builtins.int
+    SEND_OPEN_SESSIONS_FIELD_NUMBER: _builtins.int
+    send_open_sessions: _builtins.bool
+    """The worker has to send its open sessions, since what was counted of them may be lost."""
     @_builtins.property
     def verdicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Verdict]: ...
     def __init__(
         self,
         *,
         verdicts: _abc.Iterable[Global___Verdict] | None = ...,
+        send_open_sessions: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["verdicts", b"verdicts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["send_open_sessions", b"send_open_sessions", "verdicts", b"verdicts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -73,8 +73,8 @@ class PolicyServicer:
 
     def DecideStream(self, request_iterator, context):
         """The hot path. Frames carry many requests; verdicts come in any order, matched by request_id.
-        Sessions opened (CONNECT accepted, or resumed) on a stream are released when they are named in
-        `closed_session_ids` or when the stream ends, whichever is first.
+        An open session belongs to the worker of ingress that names itself on the stream, not to the stream. It is counted
+        until any replica hears that it closed, or until 10 s after the last frame of its worker.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

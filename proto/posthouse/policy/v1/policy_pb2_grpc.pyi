@@ -40,8 +40,8 @@ class PolicyStub:
     """One decision."""
     DecideStream: _grpc.StreamStreamMultiCallable[_policy_pb2.DecideFrame, _policy_pb2.VerdictFrame]
     """The hot path. Frames carry many requests; verdicts come in any order, matched by request_id.
-    Sessions opened (CONNECT accepted, or resumed) on a stream are released when they are named in
-    `closed_session_ids` or when the stream ends, whichever is first.
+    An open session belongs to the worker of ingress that names itself on the stream, not to the stream. It is counted
+    until any replica hears that it closed, or until 10 s after the last frame of its worker.
     """
     Explain: _grpc.UnaryUnaryMultiCallable[_policy_pb2.ExplainRequest, _policy_pb2.ExplainResponse]
     """Every rule of every stage that the facts reach, in order, with its outcome. Changes no counter."""
@@ -56,8 +56,8 @@ class PolicyAsyncStub(PolicyStub):
     """One decision."""
     DecideStream: _aio.StreamStreamMultiCallable[_policy_pb2.DecideFrame, _policy_pb2.VerdictFrame]  # type: ignore[assignment]
     """The hot path. Frames carry many requests; verdicts come in any order, matched by request_id.
-    Sessions opened (CONNECT accepted, or resumed) on a stream are released when they are named in
-    `closed_session_ids` or when the stream ends, whichever is first.
+    An open session belongs to the worker of ingress that names itself on the stream, not to the stream. It is counted
+    until any replica hears that it closed, or until 10 s after the last frame of its worker.
     """
     Explain: _aio.UnaryUnaryMultiCallable[_policy_pb2.ExplainRequest, _policy_pb2.ExplainResponse]  # type: ignore[assignment]
     """Every rule of every stage that the facts reach, in order, with its outcome. Changes no counter."""
@@ -81,8 +81,8 @@ class PolicyServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_policy_pb2.VerdictFrame], _abc.AsyncIterator[_policy_pb2.VerdictFrame]]:
         """The hot path. Frames carry many requests; verdicts come in any order, matched by request_id.
-        Sessions opened (CONNECT accepted, or resumed) on a stream are released when they are named in
-        `closed_session_ids` or when the stream ends, whichever is first.
+        An open session belongs to the worker of ingress that names itself on the stream, not to the stream. It is counted
+        until any replica hears that it closed, or until 10 s after the last frame of its worker.
         """
 
     @_abc_1.abstractmethod

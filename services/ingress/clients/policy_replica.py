@@ -1,0 +1,183 @@
+"""One replica of policy as a worker of ingress sees it: what it is asked, and what it is told of sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import structlog
+from posthouse.policy.v1 import policy_pb2
+
+from services.ingress.clients import wire
+from services.ingress.clients.replica import Replica
+
+log = structlog.get_logger(__name__)
+
+# A frame holds so many requests, with so many addresses in them, of at most 320 octets each. The rest follows.
+_FRAME_REQUESTS = 512
+_FRAME_ADDRESSES = 50_000
+# After so long without a frame, one is sent that says only that the worker lives.
+_HEARTBEAT_SECONDS = 3.0
+
+
+class PendingDecision:
+    """A request that waits for its verdict."""
+
+    __slots__ = (
+        "addresses",
+        "asked_at",
+        "deadline",
+        "frame_counter",
+        "losses",
+        "replica",
+        "request",
+        "sent_at",
+        "verdict",
+    )
+
+    def __init__(
+        self,
+        request: policy_pb2.DecideRequest,
+        addresses: int,
+        verdict: asyncio.Future[Any],
+        now: float,
+        deadline: float,
+    ) -> None:
+        self.request = request
+        # Number of addresses in the request.
+        self.addresses = addresses
+        self.verdict = verdict
+        self.asked_at = now
+        self.deadline = deadline
+        # The replica that it is for; None while none is connected.
+        self.replica: PolicyReplica | None = None
+        # When it was sent, on the monotonic clock, and the counter of its frame; 0 before that.
+        self.sent_at = 0.0
+        self.frame_counter = 0
+        # Number of streams that broke while it was unanswered.
+        self.losses = 0
+
+    @property
+    def opens_session(self) -> bool:
+        return self.request.stage == policy_pb2.STAGE_CONNECT
+
+
+class Client(Protocol):
+    """What a replica needs of the client that owns it."""
+
+    def changed(self, lost: PolicyReplica | None = None, reason: str = "") -> None:
+        """A replica connected, was lost, or changed its health. `lost`: the one whose stream broke, for `reason`."""
+
+    def take(self, frame: policy_pb2.VerdictFrame) -> None:
+        """Takes the verdicts of a frame."""
+
+    def new_frame(self) -> policy_pb2.DecideFrame:
+        """A frame with its counter and nothing else."""
+
+    def add_open_sessions(self, frame: policy_pb2.DecideFrame, *, introduce: bool) -> None:
+        """Writes the worker's open sessions into a frame, and its name where it has to `introduce` itself."""
+
+
+class PolicyReplica(Replica):
+    """One replica, and what is to be written to it."""
+
+    def __init__(self, target: str, client: Client) -> None:
+        super().__init__(client.changed)
+        self._target = target
+        self._client = client
+        self.unsent: list[PendingDecision] = []
+        # Session id to client address, of ended sessions that the replica has not been told of yet.
+        self.closed: dict[str, str] = {}
+        # Whether the next frame has to hold the worker's open sessions, and be the first of the stream.
+        self._tells_sessions = False
+        self._introduces = False
+        self._wrote_at = 0.0
+
+    def weight(self, address: str) -> bytes:
+        """Of all replicas, the one with the highest weight is asked about this client (rendezvous hashing)."""
+        return hashlib.blake2b(f"{self._target} {address}".encode(), digest_size=8).digest()
+
+    def ask(self, decision: PendingDecision) -> None:
+        decision.replica = self
+        self.unsent.append(decision)
+        self.stream.wake()
+
+    def tell_sessions(self) -> None:
+        """Sends the worker's open sessions with the next frame."""
+        self._tells_sessions = True
+        self.stream.wake()
+
+    def take_unsent(self) -> list[PendingDecision]:
+        unsent, self.unsent = self.unsent, []
+        return unsent
+
+    def take_closed(self) -> dict[str, str]:
+        closed, self.closed = self.closed, {}
+        return closed
+
+    def on_timeouts(self, late: Sequence[PendingDecision]) -> None:
+        """Decisions timed out. A stream that has brought nothing since they were requested is opened anew."""
+        self.unsent = [decision for decision in self.unsent if not decision.verdict.done()]
+        if self.connected and any(
+            decision.replica is self and decision.sent_at and decision.asked_at > self.heard_at for decision in late
+        ):
+            log.warning("policy_unresponsive", seconds=round(time.monotonic() - self.heard_at, 1))
+            self.stream.recycle()
+
+    def sweep(self, now: float) -> None:
+        """Sends what no request took along: ended sessions, or a sign of life."""
+        if self.connected and not self.ending and (self.closed or self._needs_heartbeat(now)):
+            self.stream.wake()
+
+    def _needs_heartbeat(self, now: float) -> bool:
+        return now - self._wrote_at >= _HEARTBEAT_SECONDS
+
+    # What FrameStream calls.
+
+    def opened(self) -> None:
+        self._tells_sessions = self._introduces = True
+        super().opened()
+
+    def next_frame(self) -> tuple[policy_pb2.DecideFrame, bool] | None:
+        now = time.monotonic()
+        if not (self.unsent or self.closed or self._tells_sessions or self._needs_heartbeat(now)):
+            return None
+        self._wrote_at = now
+        frame = self._client.new_frame()
+        if self._tells_sessions:
+            self._client.add_open_sessions(frame, introduce=self._introduces)
+            self._tells_sessions = self._introduces = False
+            return frame, False
+        if self.closed:
+            wire.add_closed_sessions(frame, self.take_closed())
+        if self.unsent:
+            self._add_requests(frame, now)
+        return frame, bool(frame.requests)
+
+    def _add_requests(self, frame: policy_pb2.DecideFrame, now: float) -> None:
+        requests: list[policy_pb2.DecideRequest] = []
+        addresses = taken = 0
+        for decision in self.unsent:
+            if len(requests) >= _FRAME_REQUESTS or addresses >= _FRAME_ADDRESSES:
+                break
+            taken += 1
+            if not decision.verdict.done():
+                decision.sent_at = now
+                decision.frame_counter = frame.counter
+                requests.append(decision.request)
+                addresses += decision.addresses
+        self.unsent = self.unsent[taken:]
+        frame.requests.extend(requests)
+
+    def received(self, frame: policy_pb2.VerdictFrame) -> None:
+        self.heard()
+        self._client.take(frame)
+        if frame.send_open_sessions:
+            self.tell_sessions()
+
+    def broken(self, reason: str) -> None:
+        self.gone()
+        self._client.changed(lost=self, reason=reason)

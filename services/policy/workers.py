@@ -1,0 +1,72 @@
+"""The workers of ingress that send frames to this process, whose sessions must stay counted."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from services.policy.state.store import Store
+
+# A worker's life in the store is extended with its first frame after so long.
+_REFRESH_SECONDS = 1.0
+
+
+class Worker:
+    """A worker of ingress as one stream of this process hears it."""
+
+    __slots__ = ("ask", "name", "refresh_at")
+
+    def __init__(self, name: str, ask: Callable[[], None]) -> None:
+        """`ask`: asks the worker for all its open sessions."""
+        self.name = name
+        self.ask = ask
+        # On the monotonic clock; never for one that has not introduced itself.
+        self.refresh_at = float("inf")
+
+
+class Workers:
+    """Extends the life of workers in the store, and asks those for their sessions whom the store does not know."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._workers: set[Worker] = set()
+        self._due: set[Worker] = set()
+        self._wake = asyncio.Event()
+        # Whether sessions are counted at all.
+        self._counting = False
+
+    def add(self, worker: Worker) -> None:
+        """A stream opened; its worker has sent its open sessions."""
+        worker.refresh_at = time.monotonic() + _REFRESH_SECONDS
+        self._workers.add(worker)
+
+    def remove(self, worker: Worker) -> None:
+        """The stream ended. The worker may live on, and others hear it then."""
+        self._workers.discard(worker)
+
+    def heard(self, worker: Worker) -> None:
+        """A frame of it came."""
+        now = time.monotonic()
+        if now >= worker.refresh_at and self._counting:
+            worker.refresh_at = now + _REFRESH_SECONDS
+            self._due.add(worker)
+            self._wake.set()
+
+    def count(self, counting: bool) -> None:
+        """From now on sessions are counted, or are not. Those that are open now are asked for."""
+        if counting and not self._counting:
+            for worker in self._workers:
+                worker.ask()
+        self._counting = counting
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            due, self._due = self._due, set()
+            unknown = await self._store.keep_alive(sorted({worker.name for worker in due}))
+            for worker in due & self._workers:
+                if worker.name in unknown:
+                    worker.ask()
