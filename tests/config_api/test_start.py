@@ -16,6 +16,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.runtime import lifecycle
+from libs.runtime.database import VERSION_TABLE
 from libs.runtime.lifecycle import StartupError
 from libs.smtp.address import is_host_name
 from services.config_api.changes import first_run
@@ -23,8 +24,8 @@ from services.config_api.changes.first_run import ADMIN_KEY_FILE
 from services.config_api.resources.general import FALLBACK_HOSTNAME
 from services.config_api.settings import Settings
 from services.config_api.snapshot import publisher
-from services.config_api.storage import database, tables
-from services.config_api.storage.database import Database
+from services.config_api.storage import tables
+from services.config_api.storage.database import SCHEMA, Database
 from tests.config_api.service import START_SECONDS, running, settings
 from tests.peers.postgres import Postgres
 
@@ -110,7 +111,7 @@ async def test_a_database_that_went_silent_is_told(
 async def test_a_database_that_is_silent_does_not_hold_up_the_end(
     postgres: Postgres, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "_CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr("services.config_api.storage.database._CLOSE_SECONDS", 0.2)
     opened = Database(postgres_url)
     await opened.open()
     asking = asyncio.create_task(_ask(opened))
@@ -126,7 +127,7 @@ async def test_a_database_that_is_silent_does_not_hold_up_the_end(
 async def test_a_silent_database_does_not_hold_up_the_end_of_the_service(
     postgres: Postgres, postgres_url: str, tmp_path: Path, resolver: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "_CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr("services.config_api.storage.database._CLOSE_SECONDS", 0.2)
     monkeypatch.setattr("services.config_api.__main__._GRACE_SECONDS", 0.2)
     monkeypatch.setattr(publisher, "_ANSWER_SECONDS", 0.2)
     try:
@@ -147,7 +148,7 @@ async def _ask(opened: Database) -> None:
             await connection.execute(text("SELECT 1"))
 
 
-REVISIONS = [script.revision for script in database.scripts().walk_revisions()][::-1]
+REVISIONS = [script.revision for script in SCHEMA.scripts().walk_revisions()][::-1]
 
 
 @pytest.mark.parametrize("begin", ["nothing", *REVISIONS])
@@ -207,8 +208,8 @@ async def _as_of(url: str, revision: str) -> None:
 
     async def fill(connection: AsyncConnection) -> None:
         if not opened.is_sqlite:
-            await connection.execute(text(f"CREATE SCHEMA {database.SCHEMA}"))
-        await connection.run_sync(database.upgrade, revision)
+            await connection.execute(text(f"CREATE SCHEMA {SCHEMA.service}"))
+        await connection.run_sync(SCHEMA.upgrade, revision)
         await connection.execute(text("UPDATE head SET revision = 1"))
         row = {"kind": "trusted-networks", "id": document, "body": body}
         await connection.execute(text("INSERT INTO documents VALUES (:kind, :id, :body, 1, 1, 1)"), row)
@@ -231,7 +232,7 @@ def _columns(connection: Connection) -> dict[str, dict[str, bool | None]]:
     return {
         table: {column["name"]: column["nullable"] for column in inspector.get_columns(table)}
         for table in inspector.get_table_names()
-        if table != database.VERSION_TABLE
+        if table != VERSION_TABLE
     }
 
 
@@ -241,7 +242,7 @@ async def test_migrations_only_add(tmp_path: Path) -> None:
     for revision in REVISIONS:
         opened = Database(f"sqlite+aiosqlite:///{tmp_path / revision}")
         async with opened.writing() as connection:
-            await connection.run_sync(database.upgrade, revision)
+            await connection.run_sync(SCHEMA.upgrade, revision)
             after = await connection.run_sync(_may_be_left_out)
         await opened.close()
         for table, columns in before.items():
@@ -259,7 +260,7 @@ def _may_be_left_out(connection: Connection) -> dict[str, dict[str, bool]]:
             for column in inspector.get_columns(table)
         }
         for table in inspector.get_table_names()
-        if table != database.VERSION_TABLE
+        if table != VERSION_TABLE
     }
 
 
@@ -272,7 +273,7 @@ async def test_a_running_one_goes_on_while_a_newer_release_migrates(
             for table in (table.name for table in tables.metadata.sorted_tables):
                 await connection.execute(text(f"ALTER TABLE {table} ADD COLUMN newer text"))
             await connection.execute(text("CREATE TABLE newer (id int)"))
-            await connection.execute(text(f"UPDATE {database.VERSION_TABLE} SET version_num = '9999'"))
+            await connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
         await opened.close()
         await service.make("trusted-networks", {"name": "new", "networks": ["192.0.2.0/24"]})
         await service.change("/v1/settings/general", {"profile": {"max_hops": 41}})
@@ -297,7 +298,7 @@ async def test_a_database_of_a_newer_release_is_refused(database_url: str, tmp_p
         pass
     opened = Database(database_url)
     async with opened.writing() as connection:
-        await connection.execute(text(f"UPDATE {database.VERSION_TABLE} SET version_num = '9999'"))
+        await connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
     await opened.close()
     with pytest.raises(StartupError, match=r"newer release .*9999"):
         async with running(database_url, tmp_path, nameservers=resolver):

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, text, update
 
-from services.config_api.storage import database, tables
-from services.config_api.storage.database import Database
+from services.config_api.storage import tables
+from services.config_api.storage.database import SCHEMA, Database
 from tests.config_api.service import Service, running
 
 DATA = Path(__file__).with_name("data")
@@ -29,8 +29,8 @@ async def _upgraded(url: str, folder: Path, resolver: str, name: str) -> AsyncIt
     opened = Database(url)
     async with opened.writing() as connection:
         if not opened.is_sqlite:
-            await connection.execute(text(f"CREATE SCHEMA {database.SCHEMA}"))
-        await connection.run_sync(database.upgrade, "0002")
+            await connection.execute(text(f"CREATE SCHEMA {SCHEMA.service}"))
+        await connection.run_sync(SCHEMA.upgrade, "0002")
         rows = made["tables"]
         [head] = rows.pop("head")
         await connection.execute(update(tables.head).values(revision=head["revision"]))

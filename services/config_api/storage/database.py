@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -13,27 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import aiosqlite
-import structlog
-from alembic.config import Config
-from alembic.runtime.environment import EnvironmentContext
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, event, inspect, text
+from sqlalchemy import Connection, event
 from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from libs.runtime.database import Schema, SqliteFile, database_url, postgresql_engine, server_of
 from libs.runtime.lifecycle import StartupError, UnreachableServerError, at_most
 from services.config_api.problems import Problem
 
-log = structlog.get_logger(__name__)
-
-# On PostgreSQL everything lives in its own schema, so that one database can serve relay too.
-SCHEMA = "config_api"
-VERSION_TABLE = "alembic_version"
-_MIGRATION_LOCK = 0x706F7374_63666731
-_POSTGRESQL_PORT = 5432
+SCHEMA = Schema(
+    service="config_api",
+    folder=Path(__file__).parents[1] / "migrations",
+    variable="CONFIG_API_DATABASE_URL",
+    migration_lock=0x706F7374_63666731,
+)
+# To PostgreSQL.
+_CONNECTIONS = 20
 _BUSY_SECONDS = 15
 _CONNECT_SECONDS = 5
 _CLOSE_SECONDS = 5.0
@@ -62,15 +57,9 @@ class Database:
 
     def __init__(self, url: str) -> None:
         """Raises StartupError for a URL that is none, or names a database other than the two."""
-        try:
-            self._url = make_url(url)
-        except ArgumentError:
-            raise StartupError("CONFIG_API_DATABASE_URL is not a database URL") from None
-        kind = self._url.get_backend_name()
-        if kind not in ("sqlite", "postgresql"):
-            raise StartupError("CONFIG_API_DATABASE_URL must begin with sqlite:/// or postgresql://")
-        self.is_sqlite = kind == "sqlite"
-        self._lock_file = -1
+        self._url = database_url(url, SCHEMA.variable)
+        self.is_sqlite = self._url.get_backend_name() == "sqlite"
+        self._file = SqliteFile(Path(str(self._url.database)))
         # Transactions that are open, those of cancelled callers included.
         self._open = 0
         self._idle = asyncio.Event()
@@ -78,12 +67,17 @@ class Database:
         # Of SQLite's connections.
         self._threads: list[threading.Thread] = []
         if self.is_sqlite:
-            if not self._url.database:
-                raise StartupError("CONFIG_API_DATABASE_URL needs a file: sqlite:///path/to/config.sqlite3")
             self._reader = _sqlite_engine(self._url, self._threads, writer=False)
             self._writer = _sqlite_engine(self._url, self._threads, writer=True)
         else:
-            self._reader = self._writer = _postgresql_engine(self._url)
+            self._reader = self._writer = postgresql_engine(
+                self._url,
+                SCHEMA.service,
+                pool_size=_CONNECTIONS // 2,
+                max_overflow=_CONNECTIONS // 2,
+                connect_seconds=_CONNECT_SECONDS,
+                statement_seconds=_STATEMENT_SECONDS,
+            )
 
     async def open(self) -> None:
         """Locks the SQLite file, and brings the schema up to date.
@@ -92,17 +86,17 @@ class Database:
         UnreachableServerError.
         """
         if self.is_sqlite:
-            self._lock_sqlite(Path(str(self._url.database)))
+            self._file.lock(SCHEMA.service, SCHEMA.variable)
         try:
             async with self._writer.begin() as connection:
                 if not self.is_sqlite:
-                    await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-                    await connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
-                await connection.run_sync(upgrade)
+                    await connection.run_sync(SCHEMA.create)
+                await connection.run_sync(SCHEMA.upgrade)
         except (SQLAlchemyError, OSError) as error:
             if not self.is_sqlite and _is_outage(error):
-                place = f"{self._url.host or 'localhost'}:{self._url.port or _POSTGRESQL_PORT}"
-                raise UnreachableServerError(f"PostgreSQL at {place} can't be reached: {_reason(error)}") from error
+                raise UnreachableServerError(
+                    f"PostgreSQL at {server_of(self._url)} can't be reached: {_reason(error)}"
+                ) from error
             raise StartupError(f"the configuration's database can't be used: {_reason(error)}") from error
 
     async def close(self) -> None:
@@ -115,9 +109,7 @@ class Database:
             await at_most(_CLOSE_SECONDS, engine.dispose())
         # A thread whose caller was cancelled reports to an event loop that has to be there.
         await at_most(_CLOSE_SECONDS, asyncio.to_thread(_join, self._threads))
-        if self._lock_file >= 0:
-            os.close(self._lock_file)
-            self._lock_file = -1
+        self._file.release()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -147,20 +139,6 @@ class Database:
             if not self._open:
                 self._idle.set()
 
-    def _lock_sqlite(self, path: Path) -> None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock_file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StartupError(
-                f"another config_api already uses {path}; several of them need PostgreSQL (CONFIG_API_DATABASE_URL)"
-            ) from None
-        except OSError as error:
-            raise StartupError(f"{path}: {error.strerror}") from error
-        if not path.exists():
-            path.touch(mode=0o600)
-
 
 def outage(error: BaseException) -> Problem | None:
     """The answer when the database can't be reached; None for any other fault, which is ours."""
@@ -173,42 +151,6 @@ def outage(error: BaseException) -> Problem | None:
         headers={"Retry-After": "2"},
         more={"service": "database"},
     )
-
-
-def scripts() -> ScriptDirectory:
-    """The migrations of this code."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parents[1] / "migrations"))
-    config.set_main_option("path_separator", "os")
-    return ScriptDirectory.from_config(config)
-
-
-def _refuse_foreign_file(connection: Connection) -> None:
-    """Raises StartupError for a SQLite file with tables that no migration of ours made (F16)."""
-    if connection.dialect.name == "sqlite" and set(inspect(connection).get_table_names()) - {VERSION_TABLE}:
-        raise StartupError("CONFIG_API_DATABASE_URL names a file with the tables of another program")
-
-
-def upgrade(connection: Connection, to: str = "head") -> None:
-    """Runs the missing migrations up to `to`. Raises StartupError when the database is newer than this code."""
-    directory = scripts()
-    present = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_heads()
-    if not present:
-        _refuse_foreign_file(connection)
-    known = {script.revision for script in directory.walk_revisions()}
-    if any(revision not in known for revision in present):
-        raise StartupError(
-            f"the database is of a newer release (schema {', '.join(present)}, this one knows "
-            f"{', '.join(directory.get_heads())}): run that release, or restore a backup"
-        )
-    with EnvironmentContext(
-        Config(),
-        directory,
-        fn=lambda revision, _: directory._upgrade_revs(to, revision),  # noqa: SLF001 - alembic.command does the same
-        destination_rev=to,
-    ) as environment:
-        environment.configure(connection=connection, version_table=VERSION_TABLE)
-        environment.run_migrations()
 
 
 class SqliteConnection(aiosqlite.Connection):
@@ -273,21 +215,6 @@ def _sqlite_engine(url: URL, threads: list[threading.Thread], *, writer: bool) -
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
 
     return engine
-
-
-def _postgresql_engine(url: URL) -> AsyncEngine:
-    return create_async_engine(
-        url.set(drivername="postgresql+asyncpg"),
-        pool_size=10,
-        max_overflow=10,
-        hide_parameters=True,
-        pool_pre_ping=True,
-        connect_args={
-            "server_settings": {"search_path": SCHEMA, "application_name": "posthouse-config_api"},
-            "timeout": _CONNECT_SECONDS,
-            "command_timeout": _STATEMENT_SECONDS,
-        },
-    )
 
 
 def _is_outage(error: BaseException) -> bool:

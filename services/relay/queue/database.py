@@ -7,24 +7,18 @@ one of those that read; on PostgreSQL it runs on a connection of the pool. The s
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import structlog
-from alembic.config import Config
-from alembic.runtime.environment import EnvironmentContext
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from libs.runtime.database import Schema, SqliteFile, database_url, postgresql_engine, server_of
 from libs.runtime.lifecycle import StartupError, UnreachableServerError, at_most
 from services.relay.queue.change_numbers import ChangeCounter, continue_numbering
 from services.relay.queue.free_space import FreeSpace
@@ -35,6 +29,7 @@ log = structlog.get_logger(__name__)
 
 # What a piece of work is given; SQLAlchemy itself stays in this package.
 __all__ = [
+    "SCHEMA",
     "Connection",
     "CorruptError",
     "Database",
@@ -44,13 +39,15 @@ __all__ = [
     "StorageFullError",
     "UnavailableError",
     "open_database",
-    "upgrade",
 ]
 
-# On PostgreSQL everything lives in its own schema, so that one database can serve config_api too.
-SCHEMA = "relay"
-VERSION_TABLE = "alembic_version"
-_MIGRATION_LOCK = 0x706F7374_72656C61
+SCHEMA = Schema(
+    service="relay",
+    folder=Path(__file__).parent.with_name("migrations"),
+    variable="RELAY_DATABASE_URL",
+    migration_lock=0x706F7374_72656C61,
+    allows_newer=True,
+)
 _BUSY_SECONDS = 5
 _READERS = 2
 # Threads of SQLite for what people ask.
@@ -62,7 +59,6 @@ _READING_CONNECTIONS = 8
 _VIEWING_CONNECTIONS = 4
 _STATEMENT_SECONDS = 60
 _CONNECT_SECONDS = 10
-_POSTGRESQL_PORT = 5432
 _CLOSE_SECONDS = 5.0
 _MIGRATION_TRIES = 20
 _LOCK_MILLISECONDS = 1000
@@ -120,17 +116,10 @@ class Database(Protocol):
 
 def open_database(url: str) -> Database:
     """The database of RELAY_DATABASE_URL. Raises StartupError for a URL that is none of the two."""
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise StartupError("RELAY_DATABASE_URL is not a database URL") from None
+    parsed = database_url(url, SCHEMA.variable)
     if parsed.get_backend_name() == "sqlite":
-        if not parsed.database or parsed.database == ":memory:":
-            raise StartupError("RELAY_DATABASE_URL needs a file: sqlite:///path/to/queue.sqlite3")
-        return SqliteDatabase(Path(parsed.database))
-    if parsed.get_backend_name() == "postgresql":
-        return PostgresqlDatabase(parsed)
-    raise StartupError("RELAY_DATABASE_URL must begin with sqlite:/// or postgresql://")
+        return SqliteDatabase(Path(str(parsed.database)))
+    return PostgresqlDatabase(parsed)
 
 
 class SqliteDatabase:
@@ -139,10 +128,9 @@ class SqliteDatabase:
     exclusive = True
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._file = SqliteFile(path)
         self._space = FreeSpace(path)
         self._counter = ChangeCounter()
-        self._lock_file = -1
         self._engine: Engine | None = None
         self._writer: Threads[_SqliteConnection] | None = None
         self._readers: Threads[_SqliteConnection] | None = None
@@ -150,11 +138,11 @@ class SqliteDatabase:
 
     @property
     def path(self) -> Path:
-        return self._path
+        return self._file.path
 
     async def open(self) -> None:
-        self._lock()
-        engine, space, counter = _sqlite_engine(self._path), self._space, self._counter
+        self._file.lock(SCHEMA.service, SCHEMA.variable)
+        engine, space, counter = _sqlite_engine(self.path), self._space, self._counter
         self._engine = engine
         space.prepare()
         self._writer = Threads("queue-writer", 1, lambda: _SqliteConnection(engine, "BEGIN IMMEDIATE", counter, space))
@@ -165,7 +153,7 @@ class SqliteDatabase:
         except QueueError as error:
             # SQLite calls it an I/O error when there is no room for the index of its log.
             reason = f"the disk is full, and 4 MB must be free: {error}" if space.exhausted else str(error)
-            raise StartupError(f"the queue's database {self._path} can't be used: {reason}") from error
+            raise StartupError(f"the queue's database {self.path} can't be used: {reason}") from error
 
     async def write(self, work: Work[T]) -> T:
         assert self._writer is not None  # noqa: S101
@@ -185,24 +173,7 @@ class SqliteDatabase:
                 threads.close()
         if self._engine is not None:
             self._engine.dispose()
-        if self._lock_file >= 0:
-            os.close(self._lock_file)
-            self._lock_file = -1
-
-    def _lock(self) -> None:
-        path = self._path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock_file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not path.exists():
-                path.touch(mode=0o600)
-        except BlockingIOError:
-            raise StartupError(
-                f"another relay already uses {path}; several of them need PostgreSQL (RELAY_DATABASE_URL)"
-            ) from None
-        except OSError as error:
-            raise StartupError(f"{error.filename or path}: {error.strerror}") from error
+        self._file.release()
 
 
 class _SqliteConnection:
@@ -265,27 +236,22 @@ class PostgresqlDatabase:
     def __init__(self, url: URL) -> None:
         self._reading = asyncio.Semaphore(_READING_CONNECTIONS)
         self._viewing = asyncio.Semaphore(_VIEWING_CONNECTIONS)
-        self._place = f"{url.host or 'localhost'}:{url.port or _POSTGRESQL_PORT}"
-        self._engine = create_async_engine(
-            url.set(drivername="postgresql+asyncpg"),
+        self._server = server_of(url)
+        self._engine = postgresql_engine(
+            url,
+            SCHEMA.service,
             pool_size=_CONNECTIONS // 2,
             max_overflow=_CONNECTIONS // 2,
-            # A server that restarted is noticed before the work begins, not in its middle.
-            pool_pre_ping=True,
-            connect_args={
-                "timeout": _CONNECT_SECONDS,
-                "command_timeout": _STATEMENT_SECONDS,
-                "server_settings": {"search_path": SCHEMA, "application_name": "posthouse-relay"},
-            },
+            connect_seconds=_CONNECT_SECONDS,
+            statement_seconds=_STATEMENT_SECONDS,
         )
 
     async def open(self) -> None:
         def prepare(connection: Connection) -> None:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+            SCHEMA.create(connection)
             # Other relays are at work meanwhile. A change of a table waits for their transactions, and theirs for it;
             # so it waits no longer than they may be held up, and tries again.
             connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_MILLISECONDS}ms'"))
-            connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
             _prepare(connection)
 
         for number in range(_MIGRATION_TRIES):
@@ -294,7 +260,7 @@ class PostgresqlDatabase:
                 return
             except QueueError as error:
                 if isinstance(error, UnavailableError) and not str(error).startswith(_LOCKED):
-                    raise UnreachableServerError(f"PostgreSQL at {self._place} can't be reached: {error}") from error
+                    raise UnreachableServerError(f"PostgreSQL at {self._server} can't be reached: {error}") from error
                 if number + 1 == _MIGRATION_TRIES or not str(error).startswith(_LOCKED):
                     raise StartupError(f"the queue's database can't be used: {error}") from error
                 log.warning("migration_held_up", reason=str(error))
@@ -324,59 +290,9 @@ class PostgresqlDatabase:
         await at_most(_CLOSE_SECONDS, self._engine.dispose())
 
 
-def scripts() -> ScriptDirectory:
-    """The migrations of this code."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent.with_name("migrations")))
-    config.set_main_option("path_separator", "os")
-    return ScriptDirectory.from_config(config)
-
-
 def _prepare(connection: Connection) -> None:
-    upgrade(connection)
+    SCHEMA.upgrade(connection)
     continue_numbering(connection)
-
-
-def _refuse_foreign_file(connection: Connection) -> None:
-    """Raises StartupError for a SQLite file with tables that no migration of ours made (F16)."""
-    if connection.dialect.name == "sqlite" and set(inspect(connection).get_table_names()) - {VERSION_TABLE}:
-        raise StartupError("RELAY_DATABASE_URL names a file with the tables of another program")
-
-
-def upgrade(connection: Connection, to: str = "head") -> None:
-    """Runs the missing migrations.
-
-    A database of a newer release is used as it is when that release only added to the schema: what was added is empty
-    or has a default where this code leaves it out. That is so within a generation, the first two digits of a revision;
-    a migration that changes or drops anything begins a new one. Raises StartupError for a newer generation.
-    """
-    directory = scripts()
-    present = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_heads()
-    if not present:
-        _refuse_foreign_file(connection)
-    known = {script.revision for script in directory.walk_revisions()}
-    newer = [revision for revision in present if revision not in known]
-    if newer and {generation(revision) for revision in newer} == set(map(generation, directory.get_heads())):
-        log.warning("database_of_a_newer_release", schema=newer, known=directory.get_heads())
-        return
-    if newer:
-        raise StartupError(
-            f"the queue's database is of a newer release (schema {', '.join(present)}, this one knows "
-            f"{', '.join(directory.get_heads())}): run that release, or restore a backup"
-        )
-    with EnvironmentContext(
-        Config(),
-        directory,
-        fn=lambda revision, _: directory._upgrade_revs(to, revision),  # noqa: SLF001 - alembic.command does the same
-        destination_rev=to,
-    ) as environment:
-        environment.configure(connection=connection, version_table=VERSION_TABLE)
-        environment.run_migrations()
-
-
-def generation(revision: str) -> str:
-    """Releases whose schemas are of one generation work side by side."""
-    return revision[:2]
 
 
 def _sqlite_engine(path: Path) -> Engine:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from sqlalchemy import text
 
+from libs.runtime.database import VERSION_TABLE
 from services.relay.model.message import NewMessage, Origin
-from services.relay.queue import database as schema
 from services.relay.queue.claiming import Claim, ClaimLimits, claim
-from services.relay.queue.database import Connection, open_database
+from services.relay.queue.database import SCHEMA, Connection, open_database
 from services.relay.queue.storing import store
 from tests.relay.queue.test_claiming import NOW, SECOND, waiting
 
@@ -47,7 +47,7 @@ def as_first(connection: Connection) -> None:
             f"ALTER TABLE messages DROP COLUMN {name}"
             for name in ("message_id", "message_id_key", "subject", "verdicts")
         ),
-        f"UPDATE {schema.VERSION_TABLE} SET version_num = '0001'",
+        f"UPDATE {VERSION_TABLE} SET version_num = '0001'",
     ):
         connection.execute(text(statement))
 
@@ -63,7 +63,7 @@ async def test_mail_of_before_is_claimed_after(database_url: str, tmp_path: Path
             as_first(connection)
 
         def upgraded(connection: Connection) -> Claim:
-            schema.upgrade(connection)
+            SCHEMA.upgrade(connection)
             store(connection, [traced(waiting(2, "domain:b.test", leased=False))], 0, NOW)
             return claim(connection, 7, NOW + SECOND, ClaimLimits(10), 5 * SECOND)
 

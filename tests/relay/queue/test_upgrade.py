@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, inspect, text
 
+from libs.runtime.database import VERSION_TABLE, generation
 from libs.runtime.lifecycle import StartupError
-from services.relay.queue import database as schema
 from services.relay.queue.database import (
+    SCHEMA,
     Connection,
     Database,
     PostgresqlDatabase,
@@ -30,7 +31,7 @@ def newer(revision: str) -> str:
         CREATE TABLE later_invention (id BIGINT PRIMARY KEY, note TEXT);
         ALTER TABLE messages ADD COLUMN later_fact TEXT;
         ALTER TABLE deliveries ADD COLUMN later_count INTEGER NOT NULL DEFAULT 0;
-        UPDATE {schema.VERSION_TABLE} SET version_num = '{revision}'
+        UPDATE {VERSION_TABLE} SET version_num = '{revision}'
     """
 
 
@@ -66,7 +67,7 @@ async def test_an_older_relay_starts_on_what_a_newer_release_only_added_to(datab
         ack = await older.submit(b"u@one.test")
         await older.settled(1)
         assert ack.queue_id
-        assert await older.rows(f"SELECT version_num FROM {schema.VERSION_TABLE}") == [("0099",)], "left as it was"
+        assert await older.rows(f"SELECT version_num FROM {VERSION_TABLE}") == [("0099",)], "left as it was"
 
 
 async def test_f16_a_file_of_another_program_is_left_alone(tmp_path: Path) -> None:
@@ -95,8 +96,8 @@ async def test_a_newer_generation_is_refused(database_url: str, tmp_path: Path) 
 async def test_a_migration_waits_for_relays_at_work_and_never_long_at_once(
     postgres: Postgres, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schema, "_LOCK_MILLISECONDS", 50)
-    monkeypatch.setattr(schema, "_MIGRATION_TRIES", 10_000)
+    monkeypatch.setattr("services.relay.queue.database._LOCK_MILLISECONDS", 50)
+    monkeypatch.setattr("services.relay.queue.database._MIGRATION_TRIES", 10_000)
     working, upgrading = open_database(postgres_url), open_database(postgres_url)
     await working.open()
 
@@ -141,16 +142,16 @@ def columns(connection: Connection) -> Columns:
 def test_migrations_within_a_generation_only_add(tmp_path: Path) -> None:
     """The rule that rolling upgrades rest on."""
     engine = create_engine(f"sqlite:///{tmp_path / 'queue.sqlite3'}")
-    revisions = [script.revision for script in schema.scripts().walk_revisions()][::-1]
+    revisions = [script.revision for script in SCHEMA.scripts().walk_revisions()][::-1]
     assert revisions == sorted(revisions)
     assert all(len(revision) == 4 and revision.isdigit() for revision in revisions)
     with engine.connect() as connection:
         before: Columns = {}
         previous = ""
         for revision in revisions:
-            schema.upgrade(connection, revision)
+            SCHEMA.upgrade(connection, revision)
             after = columns(connection)
-            if previous and schema.generation(previous) == schema.generation(revision):
+            if previous and generation(previous) == generation(revision):
                 for table, had in before.items():
                     assert had.items() <= after[table].items(), f"{revision} changes {table}"
                     added = {name: after[table][name] for name in after[table].keys() - had}

@@ -16,8 +16,7 @@ from sqlalchemy import Boolean, MetaData, inspect, text
 
 from services.relay.clock import MICROSECONDS
 from services.relay.model.states import State
-from services.relay.queue import database as schema
-from services.relay.queue.database import Connection, open_database
+from services.relay.queue.database import SCHEMA, Connection, open_database
 from tests.relay.whole_relay import HandClock, WholeRelay
 
 DATA = Path(__file__).parents[1] / "data" / "35f8a8f_queue.json"
@@ -32,7 +31,7 @@ def restore(connection: Connection, tables: dict[str, list[dict[str, Any]]]) -> 
     present = MetaData()
     present.reflect(connection)
     present.drop_all(connection)
-    schema.upgrade(connection, REVISION)
+    SCHEMA.upgrade(connection, REVISION)
     assert set(tables) == set(TABLES)
     for table in TABLES:
         kinds = {column["name"]: column["type"] for column in inspect(connection).get_columns(table)}

@@ -1,0 +1,155 @@
+"""What each service that keeps a database does to open it: the URL, the lock of a SQLite file, the migrations."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from libs.runtime.lifecycle import StartupError
+
+log = structlog.get_logger(__name__)
+
+VERSION_TABLE = "alembic_version"
+_POSTGRESQL_PORT = 5432
+
+
+def database_url(url: str, variable: str) -> URL:
+    """The URL of a SQLite file or of PostgreSQL, which `variable` holds. Raises StartupError for any other."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise StartupError(f"{variable} is not a database URL") from None
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise StartupError(f"{variable} must begin with sqlite:/// or postgresql://")
+    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise StartupError(f"{variable} needs a file: sqlite:///path/to/file.sqlite3")
+    return parsed
+
+
+def server_of(url: URL) -> str:
+    """The host:port of PostgreSQL, for messages."""
+    return f"{url.host or 'localhost'}:{url.port or _POSTGRESQL_PORT}"
+
+
+class SqliteFile:
+    """A SQLite file that one process has at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = -1
+
+    def lock(self, service: str, variable: str) -> None:
+        """Makes the file when there is none. Raises StartupError, also when another process has it."""
+        path = self.path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not path.exists():
+                path.touch(mode=0o600)
+        except BlockingIOError:
+            raise StartupError(
+                f"another {service} already uses {path}; several of them need PostgreSQL ({variable})"
+            ) from None
+        except OSError as error:
+            raise StartupError(f"{error.filename or path}: {error.strerror}") from error
+
+    def release(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+def postgresql_engine(
+    url: URL, service: str, *, pool_size: int, max_overflow: int, connect_seconds: float, statement_seconds: float
+) -> AsyncEngine:
+    """On PostgreSQL all tables live in a schema of the service's name, so that one database can serve two services."""
+    return create_async_engine(
+        url.set(drivername="postgresql+asyncpg"),
+        pool_size=pool_size,
+        max_overflow=max_overflow,
+        hide_parameters=True,
+        # A server that restarted is noticed before the work begins, not in its middle.
+        pool_pre_ping=True,
+        connect_args={
+            "timeout": connect_seconds,
+            "command_timeout": statement_seconds,
+            "server_settings": {"search_path": service, "application_name": f"posthouse-{service}"},
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The tables of a service, and the migrations that make them."""
+
+    service: str
+    # The folder of the migrations.
+    folder: Path
+    # The environment variable that names the database.
+    variable: str
+    # So that replicas which start together migrate one after the other.
+    migration_lock: int
+    # A database of a newer release is used as it is when that release only added to the schema: what was added is empty
+    # or has a default where this code leaves it out. That is so within a generation, the first two digits of a
+    # revision; a migration that changes or drops anything begins a new one.
+    allows_newer: bool = False
+
+    def scripts(self) -> ScriptDirectory:
+        """The migrations of this code."""
+        config = Config()
+        config.set_main_option("script_location", str(self.folder))
+        config.set_main_option("path_separator", "os")
+        return ScriptDirectory.from_config(config)
+
+    def create(self, connection: Connection) -> None:
+        """On PostgreSQL: waits for other replicas that migrate, and makes the schema when there is none."""
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": self.migration_lock})
+        connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {self.service}"))
+
+    def upgrade(self, connection: Connection, to: str = "head") -> None:
+        """Runs the missing migrations up to `to`. Raises StartupError when the database is newer than this code."""
+        directory = self.scripts()
+        present = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_heads()
+        if not present:
+            self._refuse_foreign_file(connection)
+        known = {script.revision for script in directory.walk_revisions()}
+        newer = {generation(revision) for revision in present if revision not in known}
+        if newer and self.allows_newer and newer == set(map(generation, directory.get_heads())):
+            log.warning("database_of_a_newer_release", schema=present, known=directory.get_heads())
+            return
+        if newer:
+            raise StartupError(
+                f"the database of {self.variable} is of a newer release (schema {', '.join(present)}, this one knows "
+                f"{', '.join(directory.get_heads())}): run that release, or restore a backup"
+            )
+        with EnvironmentContext(
+            Config(),
+            directory,
+            fn=lambda revision, _: directory._upgrade_revs(to, revision),  # noqa: SLF001 - alembic.command does the same
+            destination_rev=to,
+        ) as environment:
+            environment.configure(connection=connection, version_table=VERSION_TABLE)
+            environment.run_migrations()
+
+    def _refuse_foreign_file(self, connection: Connection) -> None:
+        """Raises StartupError for a SQLite file with tables that no migration of ours made (F16)."""
+        if connection.dialect.name == "sqlite" and set(inspect(connection).get_table_names()) - {VERSION_TABLE}:
+            raise StartupError(f"{self.variable} names a file with the tables of another program")
+
+
+def generation(revision: str) -> str:
+    """Releases whose schemas are of one generation work side by side."""
+    return revision[:2]
