@@ -40,7 +40,8 @@ from services.policy.explain import Explainer
 from services.policy.failures import failure_limits
 from services.policy.history import History
 from services.policy.hits import HitCounts
-from services.policy.lookups.resolver import Resolver, nameservers
+from libs.dns.servers import server_list
+from services.policy.lookups.resolver import Resolver
 from services.policy.lookups.service import Lookups
 from services.policy.metrics import DecisionCounts
 from services.policy.rules.model import Verdict
@@ -172,7 +173,7 @@ def serve(ports: Connection, dns: str, state_url: str, profile: bool, kept: int)
 async def _serve(ports: Connection, dns: str, state_url: str, kept: int) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    resolver = Resolver(nameservers(dns), seconds=5)
+    resolver = Resolver(server_list(dns), seconds=5)
     lookups = Lookups(resolver, seconds=5)
     store = open_store("memory://" if state_url == NOTHING else state_url)
     with tempfile.TemporaryFile("w") as log:
@@ -308,7 +309,7 @@ async def bare(checks: str, frame_size: int = 100, rounds: int = 12) -> float:
     """
     with DnsServer() as server, tempfile.TemporaryFile("w") as log:
         zone(server)
-        resolver = Resolver(nameservers(server.address), seconds=5)
+        resolver = Resolver(server_list(server.address), seconds=5)
         lookups = Lookups(resolver, seconds=5)
         engine = Engine(
             open_store("memory://"),

@@ -9,11 +9,11 @@ from typing import ClassVar, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from libs.dns.servers import addressed
 from libs.runtime import addresses
 from libs.runtime.addresses import Address, TcpAddress
 from libs.runtime.grpc_settings import ListenField, TargetField
 from libs.runtime.maildir_roots import MaildirRoots, maildir_roots
-from libs.runtime.nameservers import addressed
 from libs.runtime.settings import ServiceSettings
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -10,6 +10,7 @@ import grpc
 import structlog
 import typer
 
+from libs.dns.servers import server_list
 from libs.runtime import rpc, service_manager, tracing
 from libs.runtime.certificates import show_expiry
 from libs.runtime.dialing import Dialers
@@ -24,7 +25,7 @@ from services.policy.explain import Explainer
 from services.policy.failures import failure_limits
 from services.policy.history import History
 from services.policy.hits import HitCounts
-from services.policy.lookups.resolver import Resolver, nameservers
+from services.policy.lookups.resolver import Resolver
 from services.policy.lookups.service import Lookups
 from services.policy.machine_checks import checks as machine_checks
 from services.policy.metrics import CERTIFICATE_EXPIRY, GRPC_CALLS_REFUSED, DecisionCounts
@@ -48,7 +49,7 @@ async def main(shutdown: Shutdown) -> None:
     settings = begin(Settings)
     tracing.configure("policy")
     try:
-        resolver = Resolver(nameservers(settings.nameservers), seconds=settings.lookup_seconds)
+        resolver = Resolver(server_list(settings.nameservers), seconds=settings.lookup_seconds)
     except ValueError as error:
         raise StartupError(f"POLICY_NAMESERVERS: {error}") from error
     lookups = Lookups(resolver, seconds=settings.lookup_seconds)

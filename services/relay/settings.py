@@ -8,11 +8,11 @@ from typing import ClassVar
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from libs.dns.servers import addressed
 from libs.runtime import processors
 from libs.runtime.addresses import Address
 from libs.runtime.grpc_settings import ListenField, TargetField
 from libs.runtime.maildir_roots import maildir_roots
-from libs.runtime.nameservers import addressed
 from libs.runtime.sealed_file import SealedFile, check_keys
 from libs.runtime.settings import ServiceSettings
 from services.relay.delivery import DeliveryOptions, networks, own_addresses

@@ -11,6 +11,7 @@ from typing import Any
 
 from posthouse.policy.v1 import policy_pb2, policy_pb2_grpc
 
+from libs.dns.servers import server_list
 from libs.runtime import rpc
 from services.policy.credentials import CredentialChecker
 from services.policy.engine import Engine
@@ -18,7 +19,7 @@ from services.policy.explain import Explainer
 from services.policy.failures import failure_limits
 from services.policy.history import History
 from services.policy.hits import HitCounts
-from services.policy.lookups.resolver import Resolver, nameservers
+from services.policy.lookups.resolver import Resolver
 from services.policy.lookups.service import Lookups
 from services.policy.metrics import DecisionCounts
 from services.policy.rules.model import Snapshot
@@ -124,7 +125,7 @@ async def serving(
     state_url: str = "memory://",
 ) -> AsyncIterator[Policy]:
     """`dns`: host:port of the name server."""
-    resolver = Resolver(nameservers(dns), seconds=lookup_seconds)
+    resolver = Resolver(server_list(dns), seconds=lookup_seconds)
     lookups = Lookups(resolver, seconds=lookup_seconds)
     credentials = CredentialChecker(failure_limits(state_url, 30))
     store = store or MemoryStore()

@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import re
 import socket
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import dns.asyncresolver
-import dns.exception
-import dns.rdatatype
-import dns.resolver
-import dns.reversename
-
-from libs.dns.resolv_conf import ResolvConf
+from libs.dns.stub_resolver import Outcome, StubResolver
 from libs.runtime.maildir_roots import MaildirRoots
 from services.config_api.resources.catalogue import COLLECTIONS
 from services.config_api.resources.description import MOST_MATCHES, Body, MailHost, MailHosts
 from services.config_api.storage.documents import Store
 
 _QUESTION_SECONDS = 1.0
-_DNS_PORT = 53
-_SYSTEM_NAME_SERVERS = ResolvConf()
-_NO_RECORDS = (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer)
+_STUB_RESOLVER = StubResolver(seconds=_QUESTION_SECONDS, try_share=1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +79,16 @@ class StoredSurroundings:
             return [str(ipaddress.ip_address(host))]
         except ValueError:
             pass
-        resolver = self._resolver(name_servers)
-        answers = await asyncio.gather(_ask(resolver, host, "A"), _ask(resolver, host, "AAAA"))
+        answers = await asyncio.gather(self._ask(host, "A", name_servers), self._ask(host, "AAAA", name_servers))
         found = [text for answer in answers for text in answer or ()]
         return None if not found and None in answers else found
 
     async def listings(self, address: str, zone: str) -> Sequence[str] | None:
         reversed_octets = ipaddress.IPv4Address(address).reverse_pointer.removesuffix(".in-addr.arpa")
-        return await _ask(self._resolver(()), f"{reversed_octets}.{zone}", "A")
+        return await self._ask(f"{reversed_octets}.{zone}", "A")
 
     async def names(self, address: str) -> Sequence[str] | None:
-        answer = await _ask(self._resolver(()), str(dns.reversename.from_address(address)), "PTR")
+        answer = await self._ask(ipaddress.ip_address(address).reverse_pointer, "PTR")
         return None if answer is None else [name.rstrip(".").lower() for name in answer]
 
     async def mail_hosts(self, domain: str) -> Sequence[MailHosts]:
@@ -106,7 +96,7 @@ class StoredSurroundings:
         lists = [tuple(configured.get("preferred") or ())]
         if configured.get("alternate"):
             lists.append(tuple(configured["alternate"]))
-        answers = await asyncio.gather(*(_ask(self._resolver(servers), domain, "MX") for servers in lists))
+        answers = await asyncio.gather(*(self._ask(domain, "MX", servers) for servers in lists))
         return [
             MailHosts(servers, None if answer is None else sorted(map(_mail_host, answer)))
             for servers, answer in zip(lists, answers, strict=True)
@@ -115,15 +105,10 @@ class StoredSurroundings:
     def is_maildir_allowed(self, path: str) -> bool:
         return self._machine.maildirs.allow(path)
 
-    def _resolver(self, servers: Sequence[str]) -> dns.asyncresolver.Resolver:
-        chosen = [_server(text) for text in servers or self._nameservers]
-        resolver = dns.asyncresolver.Resolver(configure=False)
-        resolver.nameservers = [address for address, _ in chosen] or list(_SYSTEM_NAME_SERVERS.addresses())
-        resolver.nameserver_ports = dict(chosen)
-        resolver.lifetime = _QUESTION_SECONDS
-        # One server that is silent leaves time for the others.
-        resolver.timeout = _QUESTION_SECONDS / max(1, len(resolver.nameservers))
-        return resolver
+    async def _ask(self, name: str, kind: str, servers: Sequence[str] = ()) -> list[str] | None:
+        """Records as text; empty when there are none, None when there was no answer."""
+        answer = await _STUB_RESOLVER.ask(name, kind, servers=servers or self._nameservers)
+        return None if answer.outcome is Outcome.NO_ANSWER else [record.to_text() for record in answer.records]
 
 
 class DocumentSurroundings(StoredSurroundings):
@@ -204,24 +189,6 @@ def _gateways() -> list[str]:
     return found
 
 
-async def _ask(resolver: dns.asyncresolver.Resolver, name: str, kind: str) -> list[str] | None:
-    """Records as text; empty when there are none, None when there was no answer."""
-    try:
-        answer = await resolver.resolve(name, kind, search=False)
-    except _NO_RECORDS:
-        return []
-    except (dns.exception.DNSException, OSError, ValueError):
-        return None
-    return [record.to_text() for record in answer]
-
-
 def _mail_host(text: str) -> MailHost:
     preference, _, host = text.partition(" ")
     return MailHost(int(preference), host.rstrip(".").lower())
-
-
-def _server(text: str) -> tuple[str, int]:
-    found = re.fullmatch(r"\[([^\]]+)\](?::(\d+))?|([^:]+):(\d+)", text)
-    if found is None:
-        return text, _DNS_PORT
-    return found[1] or found[3], int(found[2] or found[4] or _DNS_PORT)

@@ -7,24 +7,22 @@ import base64
 import binascii
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 
-import dns.asyncresolver
 import dns.exception
 import dns.name
-import dns.nameserver
-import dns.rdatatype
-import dns.resolver
 import structlog
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from dkim.util import InvalidTagValueList, parse_tag_value
+from dns.rdtypes.ANY.TXT import TXT
 
-from libs.dns.resolv_conf import RESOLV_CONF, ResolvConf
-from libs.runtime.nameservers import addressed
+from libs.dns.resolv_conf import RESOLV_CONF
+from libs.dns.servers import server_list
+from libs.dns.stub_resolver import Answer, Outcome, StubResolver
 from libs.smtp.value import value
 from services.ingress.checks.places import NoPlaceError, Places
 
@@ -33,6 +31,8 @@ log = structlog.get_logger(__name__)
 # For one key, and for all keys of a message.
 _LOOKUP_SECONDS = 5.0
 _MESSAGE_SECONDS = 10.0
+# Of the time for one key, what one try at one name server gets.
+_TRY_SHARE = 0.4
 _RECORD_OCTETS = 4096
 # Look-ups at once, those of them for one client or in one zone, and those that may be under way or wait.
 _LOOKUPS_AT_ONCE = 256
@@ -93,7 +93,9 @@ class KeyLookup:
         self._clock = clock
         self._kept = _KeptKeys()
         self._silence = _SilentZones()
-        self._resolvers = _Resolvers(tuple(_servers(nameservers)), resolv_conf)
+        self._resolver = StubResolver(
+            server_list(nameservers), seconds=_LOOKUP_SECONDS, try_share=_TRY_SHARE, resolv_conf=resolv_conf
+        )
         self._places = Places(_LOOKUPS_AT_ONCE, share=_SHARE, under_way=_MOST_UNDER_WAY)
 
     async def find(
@@ -134,31 +136,23 @@ class KeyLookup:
             async with self._places.held(client, zone):
                 if self._silence.holds(zone, self._clock()):
                     return _NO_ANSWER
-                return await self._resolve(name, question, zone)
+                return self._key(name, zone, await self._resolver.ask(question, "TXT"))
         except NoPlaceError:
             return _NO_ANSWER
 
-    async def _resolve(self, name: str, question: dns.name.Name, zone: str) -> Key | NoKey:
-        resolver = self._resolvers.current()
-        if resolver is None:
-            return _NO_ANSWER
-        try:
-            answer = await resolver.resolve(question, dns.rdatatype.TXT, search=False)
-        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer, dns.resolver.YXDOMAIN):
-            self._silence.answered(zone)
-            return NoKey("no key for signature")
-        except dns.resolver.LifetimeTimeout:
-            self._silence.timed_out(zone, self._clock())
-            return _NO_ANSWER
-        except (dns.exception.DNSException, OSError):
+    def _key(self, name: str, zone: str, answer: Answer) -> Key | NoKey:
+        if answer.outcome is Outcome.NO_ANSWER:
+            if answer.is_timeout:
+                self._silence.timed_out(zone, self._clock())
             # SERVFAIL, REFUSED: nobody said that there is none (C85, C86).
             return _NO_ANSWER
         self._silence.answered(zone)
-        records = [b"".join(record.strings) for record in answer]
+        if answer.outcome is Outcome.NONE:
+            return NoKey("no key for signature")
+        records = [b"".join(record.strings) for record in answer.records if isinstance(record, TXT)]
         chosen = next((one for one in records if one.lstrip().startswith(b"v=DKIM1")), records[0] if records else b"")
         key = read_key(chosen)
-        seconds = min(answer.rrset.ttl if answer.rrset is not None else 0, _LONGEST_KEPT_SECONDS)
-        self._kept.keep(name, key, self._clock() + seconds)
+        self._kept.keep(name, key, self._clock() + min(answer.lifetime or 0.0, _LONGEST_KEPT_SECONDS))
         return key
 
 
@@ -220,45 +214,12 @@ class _SilentZones:
             self._zones.popitem(last=False)
 
 
-class _Resolvers:
-    """The resolver of a setting, or one of the system's, made anew whenever its file changes."""
-
-    def __init__(self, nameservers: tuple[dns.nameserver.Nameserver, ...], resolv_conf: Path) -> None:
-        self._fixed = list(nameservers)
-        self._system = ResolvConf(resolv_conf)
-        self._addresses: tuple[str, ...] = ()
-        self._resolver = _resolver(self._fixed)
-
-    def current(self) -> dns.asyncresolver.Resolver | None:
-        """None while the system names no name server (F08)."""
-        if self._fixed:
-            return self._resolver
-        addresses = self._system.addresses()
-        if addresses is not self._addresses:
-            self._addresses, self._resolver = addresses, _resolver(addresses)
-        return self._resolver if addresses else None
-
-
-def _resolver(servers: Sequence[str | dns.nameserver.Nameserver]) -> dns.asyncresolver.Resolver:
-    resolver = dns.asyncresolver.Resolver(configure=False)
-    resolver.nameservers = list(servers)
-    resolver.lifetime = _LOOKUP_SECONDS
-    return resolver
-
-
 @lru_cache(maxsize=4096)
 def zone_of(name: str) -> str:
     """The domain that one party mostly runs as a whole, of a key's name: `example.org`, `example.co.uk`."""
     labels = name.rstrip(".").lower().split(".")
     shared = len(labels[-1]) == _COUNTRY_LETTERS and len(labels) > 1 and len(labels[-2]) <= _SECOND_LEVEL_LETTERS
     return ".".join(labels[-3 if shared else -2 :])
-
-
-def _servers(text: str) -> Iterator[dns.nameserver.Nameserver]:
-    """Those of a setting. Raises ValueError."""
-    for each in filter(None, addressed(text).split(",")):
-        host, _, port = each.rpartition(":")
-        yield dns.nameserver.Do53Nameserver(host.strip("[]"), int(port))
 
 
 def read_key(record: bytes) -> Key | NoKey:

@@ -28,8 +28,8 @@ class ServerFailedError(Exception):
 
 async def ask(
     server: tuple[int, Any], name: dns.name.Name, record_type: str, seconds: float
-) -> dns.message.ChainingResult | None:
-    """What the answer says; None: the resolver must ask. `server`: address family and socket address.
+) -> dns.message.QueryMessage | None:
+    """The answer; None: the resolver must ask. `server`: address family and socket address.
 
     Raises ServerFailedError, and TimeoutError.
     """
@@ -45,7 +45,7 @@ async def ask(
             return None
         if answer.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
             raise ServerFailedError
-        return answer.resolve_chaining()
+        return answer
     except TimeoutError:
         raise
     except (OSError, dns.exception.DNSException, ValueError):

@@ -12,16 +12,15 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import dns.asyncresolver
 import dns.exception
 import dns.message
 import dns.name
 import dns.rdatatype
-import dns.resolver
-import dns.ttl
 
-from libs.dns.resolv_conf import RESOLV_CONF, ResolvConf
-from libs.runtime.nameservers import addressed
+from libs.dns import stub_resolver
+from libs.dns.resolv_conf import RESOLV_CONF
+from libs.dns.servers import parse_server
+from libs.dns.stub_resolver import StubResolver, negative_lifetime
 from libs.smtp.value import value
 from services.policy.lookups import datagram
 from services.policy.lookups.cache import TwoStageCache
@@ -66,27 +65,25 @@ class Resolver:
 
     def __init__(
         self,
-        nameservers: Sequence[tuple[str, int]],
+        nameservers: Sequence[str],
         *,
         seconds: float,
         clock: Callable[[], float] = time.monotonic,
         resolv_conf: Path = RESOLV_CONF,
     ) -> None:
-        """`seconds`: for one question over all servers and tries."""
-        general = dns.asyncresolver.Resolver(configure=False)
-        # The system's servers, where none are given, and which of them are in use.
-        self._system = None if nameservers else ResolvConf(resolv_conf)
-        self._system_addresses: tuple[str, ...] = ()
-        if nameservers:
-            general.nameservers = [dns.nameserver.Do53Nameserver(host, port) for host, port in nameservers]
-        # Names are absolute: a search list would look up our own domain instead (C111).
-        general.search = []
-        general.timeout = min(_ONE_SERVER_SECONDS, seconds)
-        self._resolver = general
+        """`nameservers`: address[:port] each; none: the system's. `seconds`: for one question over all tries."""
+        self._stub = StubResolver(
+            nameservers,
+            seconds=seconds,
+            try_share=min(1.0, _ONE_SERVER_SECONDS / seconds),
+            resolv_conf=resolv_conf,
+        )
+        self._try_seconds = min(_ONE_SERVER_SECONDS, seconds)
         self._seconds = seconds
         self._clock = clock
-        # In the order in which they are asked; none: only dnspython can ask.
-        self._servers = _datagram_servers(general)
+        # Family and socket address of each, in the order in which they are asked by datagrams.
+        self._servers_of = self._stub.servers
+        self._servers = _datagram_servers(self._servers_of)
         self._cache: TwoStageCache[tuple[str, str], Answer] = TwoStageCache(_CACHED)
         self._places = Places(_CONCURRENT, _SHARE, _SLOW_SHARE, _MOST_WAITING)
         self._silent = SilentZones(clock)
@@ -176,11 +173,11 @@ class Resolver:
             asked = dns.name.from_text(name)
         except (dns.exception.DNSException, UnicodeError, ValueError):
             return Answer(Outcome.NONE, (), self._clock() + _LONGEST_NEGATIVE_TTL)
-        self._follow_system()
+        self._follow_servers()
         ends = time.monotonic() + self._seconds
         failed = 0
         for server in self._servers:
-            seconds = min(self._resolver.timeout, ends - time.monotonic())
+            seconds = min(self._try_seconds, ends - time.monotonic())
             try:
                 found = await datagram.ask(server, asked, record_type, max(seconds, 0.0))
             except TimeoutError:
@@ -194,43 +191,42 @@ class Resolver:
                 return self._answer(found)
             break
         if failed and failed == len(self._servers):
-            return Answer(Outcome.NO_ANSWER, (), self._clock() + _NO_ANSWER_TTL)
-        return await self._find_generally(asked, record_type, max(ends - time.monotonic(), 0.0))
+            return self._no_answer()
+        return self._general(await self._stub.ask(asked, record_type, seconds=max(ends - time.monotonic(), 0.0)))
 
-    def _follow_system(self) -> None:
-        if self._system is not None:
-            addresses = self._system.addresses()
-            if addresses is not self._system_addresses:
-                self._system_addresses = addresses
-                self._resolver.nameservers = list(addresses)
-                self._servers = _datagram_servers(self._resolver)
+    def _follow_servers(self) -> None:
+        servers = self._stub.servers
+        if servers is not self._servers_of:
+            self._servers_of, self._servers = servers, _datagram_servers(servers)
 
-    async def _find_generally(self, asked: dns.name.Name, record_type: str, seconds: float) -> Answer:
-        """With dnspython's resolver, which asks by TCP what is cut off."""
-        try:
-            return self._answer(await self._chain(asked, record_type, seconds))
-        except (dns.exception.DNSException, OSError, EOFError, ValueError):
-            # SERVFAIL, REFUSED, time-out, and whatever else is no answer: never "does not exist" (C85, C86).
-            return Answer(Outcome.NO_ANSWER, (), self._clock() + _NO_ANSWER_TTL)
+    def _general(self, answer: stub_resolver.Answer) -> Answer:
+        """Of the stub resolver, which asks by TCP what is cut off."""
+        if answer.outcome is stub_resolver.Outcome.FOUND:
+            return self._found(answer.records, answer.lifetime or 0.0)
+        if answer.outcome is stub_resolver.Outcome.NONE:
+            return self._none(answer.lifetime)
+        return self._no_answer()
 
-    async def _chain(self, asked: dns.name.Name, record_type: str, seconds: float) -> dns.message.ChainingResult:
-        try:
-            found = await self._resolver.resolve(
-                asked, record_type, raise_on_no_answer=False, search=False, lifetime=seconds
-            )
-        except dns.resolver.NXDOMAIN as error:
-            responses: dict[dns.name.Name, dns.message.QueryMessage] = error.kwargs["responses"]
-            return next(iter(responses.values())).resolve_chaining()
-        return found.chaining_result
-
-    def _answer(self, found: dns.message.ChainingResult) -> Answer:
+    def _answer(self, message: dns.message.QueryMessage) -> Answer:
         """The shortest time to live of the records and of the aliases that led to them; for none, as SOA says it."""
-        ttl = float(found.minimum_ttl)
-        if found.answer is None:
-            # RFC 2308 5; without an SOA record nothing is said.
-            ttl = _NEGATIVE_TTL if ttl >= dns.ttl.MAX_TTL else min(ttl, _LONGEST_NEGATIVE_TTL)
-            return Answer(Outcome.NONE, (), self._clock() + ttl)
-        return Answer(Outcome.FOUND, tuple(map(_record, found.answer)), self._clock() + min(ttl, _LONGEST_TTL))
+        try:
+            chain = message.resolve_chaining()
+        except dns.exception.DNSException:
+            return self._no_answer()
+        if chain.answer is None:
+            return self._none(negative_lifetime(message, chain.minimum_ttl))
+        return self._found(chain.answer, float(chain.minimum_ttl))
+
+    def _found(self, records: Iterable[Any], ttl: float) -> Answer:
+        return Answer(Outcome.FOUND, tuple(map(_record, records)), self._clock() + min(ttl, _LONGEST_TTL))
+
+    def _none(self, ttl: float | None) -> Answer:
+        seconds = _NEGATIVE_TTL if ttl is None else min(ttl, _LONGEST_NEGATIVE_TTL)
+        return Answer(Outcome.NONE, (), self._clock() + seconds)
+
+    def _no_answer(self) -> Answer:
+        """SERVFAIL, REFUSED, time-out, and whatever else is no answer: never "does not exist" (C85, C86)."""
+        return Answer(Outcome.NO_ANSWER, (), self._clock() + _NO_ANSWER_TTL)
 
 
 class Asker(Protocol):
@@ -261,36 +257,18 @@ class PartyResolver:
         return await self._resolver.resolve_all(questions, self._party)
 
 
-def nameservers(text: str) -> list[tuple[str, int]]:
-    """`host[:port]`, several by commas; an IPv6 host with a port stands in brackets; a name is looked up once, here.
-
-    Raises ValueError.
-    """
-    found: list[tuple[str, int]] = []
-    for part in filter(None, addressed(text).split(",")):
-        host, _, port = part.rpartition(":")
-        found.append((host.strip("[]"), int(port)))
-    return found
-
-
-def _datagram_servers(resolver: dns.asyncresolver.Resolver) -> list[tuple[int, Any]]:
-    """Family and socket address of each; empty where one is asked in another way, or with options."""
-    found: list[tuple[int, Any]] = []
-    for server in resolver.nameservers:
-        if isinstance(server, dns.nameserver.Do53Nameserver):
-            host, port = server.address, server.port
-        elif isinstance(server, str) and "/" not in server:
-            host, port = server, resolver.port
-        else:
-            return []
+def _datagram_servers(servers: Iterable[str]) -> list[tuple[int, Any]]:
+    """Family and socket address of each; empty where one is not asked by datagrams."""
+    addresses: list[tuple[int, Any]] = []
+    for host, port in map(parse_server, servers):
         try:
             (family, *_, address), *_ = socket.getaddrinfo(
                 host, port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST
             )
         except OSError:
             return []
-        found.append((family, address))
-    return found
+        addresses.append((family, address))
+    return addresses
 
 
 def _record(record: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from libs.dns.resolv_conf import ResolvConf
+from libs.dns.stub_resolver import StubResolver
 from services.config_api.changes import check_context
 from tests.config_api.service import Service, running
 from tests.peers.dns import Behaviour, DnsServer, reverse_name
@@ -277,7 +277,8 @@ async def test_an_import_finds_the_same_doubts_in_what_it_would_be(checked: Serv
 async def test_f08_without_name_servers_a_change_is_taken_as_without_an_answer(
     begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(check_context, "_SYSTEM_NAME_SERVERS", ResolvConf(tmp_path / "resolv.conf"))
+    stub = StubResolver(seconds=1.0, resolv_conf=tmp_path / "resolv.conf")
+    monkeypatch.setattr(check_context, "_STUB_RESOLVER", stub)
     async with running(f"sqlite:///{begun / 'config.sqlite3'}", begun, nameservers="") as service:
         changed = await service.change("/v1/settings/general", {"profile": {"hostname": "mx.example.com"}})
         assert changed["profile"]["hostname"] == "mx.example.com"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from libs.dns.stub_resolver import StubResolver
 from services.ingress.checks import keys
 from services.ingress.checks.keys import Key, KeyLookup, NoKey, zone_of
 from tests.ingress.checks.signing import rsa_key
@@ -82,9 +83,7 @@ async def test_a_zone_that_keeps_silent_is_not_asked_for_a_while(
     for name in names:
         assert await lookup.find([name]) == {name: NO_ANSWER}
     zone.forget_queries()
-    resolver = lookup._resolvers.current()
-    assert resolver is not None
-    resolver.lifetime = 60.0
+    lookup._resolver = StubResolver([zone.address], seconds=60.0)
     # Whatever sub-domain is named.
     other = key_name("random.silent.example")
     assert await lookup.find([other]) == {other: NO_ANSWER}
@@ -127,12 +126,9 @@ async def test_f08_without_name_servers_there_is_no_answer_until_there_are(
     assert await lookup.find([name]) == {name: NO_ANSWER}
     # Nobody listens there; that somebody is asked is what counts.
     path.write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
-    resolver = lookup._resolvers.current()
-    assert resolver is not None
-    assert resolver.nameservers == ["127.0.0.1"]
-    assert lookup._resolvers.current() is resolver
+    assert lookup._resolver.servers == ("127.0.0.1",)
     path.unlink()
-    assert lookup._resolvers.current() is None
+    assert not lookup._resolver.servers
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dns.name
 import pytest
 
+from libs.dns.servers import server_list
 from services.policy.lookups import datagram
-from services.policy.lookups.resolver import Resolver, nameservers
+from services.policy.lookups.resolver import Resolver
 from services.policy.rules.lookup import Outcome
 from tests.peers.dns import Behaviour, DnsServer
 
@@ -37,29 +38,29 @@ def server(dns_server: DnsServer) -> DnsServer:
 
 @pytest.mark.parametrize(("name", "kind"), QUESTIONS)
 async def test_both_ways_bring_the_same(name: str, kind: str, server: DnsServer) -> None:
-    quick, general = (Resolver(nameservers(server.address), seconds=5, clock=lambda: 0.0) for _ in range(2))
+    quick, general = (Resolver(server_list(server.address), seconds=5, clock=lambda: 0.0) for _ in range(2))
     general._servers = []
     assert await quick.resolve(name, kind) == await general.resolve(name, kind)
 
 
 async def test_a_name_with_a_space_is_asked_for_all_the_same(server: DnsServer) -> None:
     server.add("a\\ b.test", "A", "203.0.113.1")
-    resolver = Resolver(nameservers(server.address), seconds=5)
+    resolver = Resolver(server_list(server.address), seconds=5)
     assert (await resolver.resolve("a\\032b.test", "A")).outcome is Outcome.FOUND
 
 
 async def test_what_does_not_match_is_passed_over(server: DnsServer) -> None:
     server.behave("host.test", Behaviour.FORGED_FIRST)
-    (address,) = Resolver(nameservers(server.address), seconds=5)._servers
+    (address,) = Resolver(server_list(server.address), seconds=5)._servers
     found = await datagram.ask(address, dns.name.from_text("host.test"), "A", 5)
     assert found is not None
     assert found.answer is not None
-    assert sorted(record.address for record in found.answer) == ["203.0.113.1", "203.0.113.2"]
+    assert sorted(record.address for record in found.resolve_chaining().answer or ()) == ["203.0.113.1", "203.0.113.2"]
 
 
 async def test_a_server_that_fails_is_asked_once(server: DnsServer) -> None:
     server.behave("host.test", Behaviour.SERVFAIL)
-    resolver = Resolver(nameservers(server.address), seconds=5)
+    resolver = Resolver(server_list(server.address), seconds=5)
     assert (await resolver.resolve("host.test", "A")).outcome is Outcome.NO_ANSWER
     assert [query.name for query in server.queries] == ["host.test"]
 
@@ -67,15 +68,15 @@ async def test_a_server_that_fails_is_asked_once(server: DnsServer) -> None:
 async def test_the_next_server_answers_where_one_fails(server: DnsServer) -> None:
     with DnsServer() as failing:
         failing.behave("*.test", Behaviour.SERVFAIL)
-        resolver = Resolver(nameservers(f"{failing.address},{server.address}"), seconds=5)
+        resolver = Resolver(server_list(f"{failing.address},{server.address}"), seconds=5)
         assert (await resolver.resolve("host.test", "A")).outcome is Outcome.FOUND
 
 
 async def test_later_questions_pass_a_silent_server_over(server: DnsServer) -> None:
     with DnsServer() as silent:
         silent.behave("*.test", Behaviour.SILENT)
-        resolver = Resolver(nameservers(f"{silent.address},{server.address}"), seconds=20)
-        resolver._resolver.timeout = 0.05
+        resolver = Resolver(server_list(f"{silent.address},{server.address}"), seconds=20)
+        resolver._try_seconds = 0.05
         assert (await resolver.resolve("host.test", "A")).outcome is Outcome.FOUND
         asked = len(silent.queries)
         assert (await resolver.resolve("host.test", "MX")).outcome is Outcome.FOUND

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from libs.dns.servers import server_list
 from libs.smtp.address import from_wire
 from services.policy.lookups import dmarc as lookup
-from services.policy.lookups.resolver import Resolver, nameservers
+from services.policy.lookups.resolver import Resolver
 from services.policy.rules import dmarc
 from services.policy.rules.clients import Client
 from services.policy.rules.dmarc import Disposition, Published
@@ -127,7 +128,7 @@ async def test_what_holds_for_a_domain(
         dns_server.add(f"_dmarc.{name}", "TXT", f"v=DMARC1; {text}")
     if exists:
         dns_server.add(domain, "A", "203.0.113.1")
-    finding = (await lookup.record(Resolver(nameservers(dns_server.address), seconds=2), domain)).finding
+    finding = (await lookup.record(Resolver(server_list(dns_server.address), seconds=2), domain)).finding
     held = finding.dmarc
     assert held is not None
     assert (held.published_at, held.policy, held.organizational_domain) == wanted
@@ -137,7 +138,7 @@ async def test_what_holds_for_a_domain(
 async def test_a_step_without_answer_is_no_answer(dns_server: DnsServer) -> None:
     dns_server.add("_dmarc.a.test", "TXT", "v=DMARC1; p=reject")
     dns_server.behave("_dmarc.x.a.test", Behaviour.SERVFAIL)
-    finding = (await lookup.record(Resolver(nameservers(dns_server.address), seconds=2), "x.a.test")).finding
+    finding = (await lookup.record(Resolver(server_list(dns_server.address), seconds=2), "x.a.test")).finding
     assert finding.outcome is Outcome.NO_ANSWER
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from libs.dns.servers import server_list
 from services.policy.lookups import names
-from services.policy.lookups.resolver import Resolver, nameservers
+from services.policy.lookups.resolver import Resolver
 from services.policy.lookups.service import Lookups
 from services.policy.rules.lookup import NULL_MX, Finding, Lookup, Outcome, Question
 from tests.peers.dns import Behaviour, DnsServer, reverse_name
@@ -20,7 +21,7 @@ from tests.policy.world import STRANGER, snapshot
 
 @pytest.fixture
 def resolver(dns_server: DnsServer) -> Resolver:
-    return Resolver(nameservers(dns_server.address), seconds=1.0)
+    return Resolver(server_list(dns_server.address), seconds=1.0)
 
 
 async def outcome(resolver: Resolver, name: str, kind: str = "A") -> Outcome:
@@ -71,7 +72,7 @@ async def test_a_name_that_can_not_exist_does_not(name: str, resolver: Resolver)
 )
 async def test_answers_are_remembered_for_their_time(name: str, seconds: int, dns_server: DnsServer) -> None:
     now = 1000.0
-    resolver = Resolver(nameservers(dns_server.address), seconds=1.0, clock=lambda: now)
+    resolver = Resolver(server_list(dns_server.address), seconds=1.0, clock=lambda: now)
     dns_server.add("host.test", "A", "203.0.113.1", ttl=100)
     dns_server.add("test", "SOA", "ns.test. root.test. 1 3600 600 86400 30", ttl=3600)
     dns_server.behave("broken.test", Behaviour.SERVFAIL)
@@ -99,7 +100,7 @@ async def test_equal_questions_are_asked_once(resolver: Resolver, dns_server: Dn
 
 async def test_the_cache_is_bounded(dns_server: DnsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.policy.lookups.resolver._CACHED", 15)
-    resolver = Resolver(nameservers(dns_server.address), seconds=2)
+    resolver = Resolver(server_list(dns_server.address), seconds=2)
     for number in range(5):
         await resolver.resolve(f"h{number}.test", "A")
     assert [resolver.cached(f"h{number}.test", "A") is not None for number in range(5)] == [False] * 2 + [True] * 3
@@ -108,7 +109,7 @@ async def test_the_cache_is_bounded(dns_server: DnsServer, monkeypatch: pytest.M
 async def test_too_many_questions_at_once_are_not_asked(dns_server: DnsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.policy.lookups.resolver._CONCURRENT", 1)
     monkeypatch.setattr("services.policy.lookups.resolver._MOST_WAITING", 0)
-    resolver = Resolver(nameservers(dns_server.address), seconds=30)
+    resolver = Resolver(server_list(dns_server.address), seconds=30)
     gate = dns_server.hold("slow.test")
     asking = asyncio.create_task(resolver.resolve("slow.test", "A"))
     await dns_server.query_came("slow.test", "A")
@@ -116,28 +117,6 @@ async def test_too_many_questions_at_once_are_not_asked(dns_server: DnsServer, m
     gate.open()
     assert (await asking).outcome is Outcome.NONE
     assert await outcome(resolver, "other.test") is Outcome.NONE
-
-
-@pytest.mark.parametrize(
-    ("text", "wanted"),
-    [
-        ("127.0.0.1", [("127.0.0.1", 53)]),
-        ("127.0.0.1:5353, 192.0.2.1", [("127.0.0.1", 5353), ("192.0.2.1", 53)]),
-        ("[2001:db8::1]:5353", [("2001:db8::1", 5353)]),
-        ("[2001:db8::1]", [("2001:db8::1", 53)]),
-        ("2001:db8::1", [("2001:db8::1", 53)]),
-        ("", []),
-        ("localhost:5353", [("127.0.0.1", 5353)]),
-    ],
-)
-def test_name_servers(text: str, wanted: list[tuple[str, int]]) -> None:
-    assert nameservers(text) == wanted
-
-
-@pytest.mark.parametrize("text", ["127.0.0.1:", "127.0.0.1:dns", ":53", "127.0.0.1:99999999", "no name at all"])
-def test_name_servers_that_are_none(text: str) -> None:
-    with pytest.raises(ValueError, match="name server"):
-        nameservers(text)
 
 
 # Client names.
@@ -229,7 +208,7 @@ async def test_a_domain_whose_mx_has_no_answer_but_an_address_exists(resolver: R
 
 
 async def test_a_slow_look_up_holds_a_decision_no_longer_than_its_deadline(dns_server: DnsServer) -> None:
-    resolver = Resolver(nameservers(dns_server.address), seconds=30)
+    resolver = Resolver(server_list(dns_server.address), seconds=30)
     lookups = Lookups(resolver, seconds=0.2)
     gate = dns_server.hold("slow.test")
     dns_server.add("quick.test", "A", "203.0.113.1")
@@ -301,8 +280,8 @@ async def test_f08_without_name_servers_there_is_no_answer_until_there_are(tmp_p
     resolver = Resolver((), seconds=1, resolv_conf=path)
     assert (await resolver.resolve("host.test", "A")).outcome is Outcome.NO_ANSWER
     path.write_text("nameserver 192.0.2.53\n")
-    resolver._follow_system()
-    assert [str(server) for server in resolver._resolver.nameservers] == ["192.0.2.53"]
+    resolver._follow_servers()
+    assert resolver._stub.servers == ("192.0.2.53",)
     assert [address[0] for _, address in resolver._servers] == ["192.0.2.53"]
 
 

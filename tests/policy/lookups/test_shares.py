@@ -6,10 +6,11 @@ import asyncio
 
 import pytest
 
+from libs.dns.servers import server_list
 from services.policy.lookups import resolver as module
 from services.policy.lookups import service
 from services.policy.lookups.cache import TwoStageCache
-from services.policy.lookups.resolver import Resolver, nameservers
+from services.policy.lookups.resolver import Resolver
 from services.policy.lookups.service import Lookups
 from services.policy.lookups.silence import SilentZones
 from services.policy.places import REMEMBERED_SECONDS, Places
@@ -155,7 +156,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_client_that_asks_about_silence_holds_nobody_else_up(small: None, dns_server: DnsServer) -> None:
     """Its questions wait for its own places; the others are answered at once."""
-    resolver = Resolver(nameservers(dns_server.address), seconds=30)
+    resolver = Resolver(server_list(dns_server.address), seconds=30)
     gates = [dns_server.hold(f"{number}.zone{number}.test") for number in range(30)]
     hostile = resolver.for_party("198.51.100.0/24")
     asked = [asyncio.create_task(hostile.resolve(f"{number}.zone{number}.test", "TXT")) for number in range(30)]
@@ -174,7 +175,7 @@ async def test_a_client_that_asks_about_silence_holds_nobody_else_up(small: None
 
 
 async def test_random_names_of_a_silent_zone_are_not_asked_any_more(dns_server: DnsServer) -> None:
-    resolver = Resolver(nameservers(dns_server.address), seconds=0.2)
+    resolver = Resolver(server_list(dns_server.address), seconds=0.2)
     dns_server.behave("*.silent.test", Behaviour.SILENT)
     for number in range(3):
         assert (await resolver.resolve(f"n{number}.silent.test", "TXT")).outcome is Outcome.NO_ANSWER
@@ -218,7 +219,7 @@ async def test_silent_sender_domains_delay_no_honest_mail(
 
 async def test_look_ups_of_one_client_are_bounded(dns_server: DnsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "_UNDER_WAY_OF_PARTY", 3)
-    lookups = Lookups(Resolver(nameservers(dns_server.address), seconds=30), seconds=30)
+    lookups = Lookups(Resolver(server_list(dns_server.address), seconds=30), seconds=30)
     gates = [dns_server.hold(f"s{number}.test") for number in range(4)]
     questions = [Question(Lookup.SENDER_DOMAIN, f"s{number}.test") for number in range(4)]
     lookups.start(questions[:3], "a")

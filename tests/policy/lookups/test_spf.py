@@ -7,8 +7,9 @@ import threading
 
 import pytest
 
+from libs.dns.servers import server_list
 from services.policy.lookups import spf
-from services.policy.lookups.resolver import Resolver, nameservers
+from services.policy.lookups.resolver import Resolver
 from services.policy.rules.content import spf_result
 from services.policy.rules.lookup import Lookup, Question
 from services.policy.rules.model import CheckResult
@@ -17,7 +18,7 @@ from tests.peers.dns import DnsServer
 
 @pytest.fixture
 def resolver(dns_server: DnsServer) -> Resolver:
-    return Resolver(nameservers(dns_server.address), seconds=2)
+    return Resolver(server_list(dns_server.address), seconds=2)
 
 
 async def result(resolver: Resolver, sender: str, helo: str = "", client: str = "192.0.2.1") -> CheckResult:
@@ -83,7 +84,7 @@ async def test_a_check_that_takes_too_long_has_no_answer(
     dns_server: DnsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spf, "_CHECK_SECONDS", 0.3)
-    resolver = Resolver(nameservers(dns_server.address), seconds=30)
+    resolver = Resolver(server_list(dns_server.address), seconds=30)
     gate = dns_server.hold("slow.test")
     try:
         assert await result(resolver, "joe@slow.test") is CheckResult.TEMPERROR

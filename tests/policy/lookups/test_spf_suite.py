@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
+from libs.dns.servers import server_list
 from libs.smtp.network import canonical_ip
 from services.policy.lookups import spf
-from services.policy.lookups.resolver import Resolver, nameservers
+from services.policy.lookups.resolver import Resolver
 from services.policy.rules.content import spf_result
 from services.policy.rules.lookup import Lookup, Question
 from tests.peers.dns import Behaviour, DnsServer
@@ -39,7 +40,7 @@ def test_the_suite_is_whole() -> None:
 async def test_scenario(scenario: dict[str, Any], dns_server: DnsServer) -> None:
     for name, records in scenario["zonedata"].items():
         _load(dns_server, name, records)
-    resolver = Resolver(nameservers(dns_server.address), seconds=0.5)
+    resolver = Resolver(server_list(dns_server.address), seconds=0.5)
     wrong = {}
     for name, test in scenario["tests"].items():
         found = await spf.check(

@@ -99,7 +99,7 @@ async def test_a_direct_route_is_explained_with_hosts_and_look_ups(gateway: Gate
     assert explained.hosts[0].addresses == (first.host,)
     found = {(lookup.name, lookup.kind): lookup for lookup in explained.lookups}
     assert found["example.net", "MX"].answers == ("1 a.test.", "10 b.test.")
-    assert found["a.test", "AAAA"].finding.value == "none"
+    assert found["a.test", "AAAA"].outcome.value == "none"
     assert first.sessions == []
 
 

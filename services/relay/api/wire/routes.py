@@ -37,7 +37,7 @@ def resolved(of: RouteExplanation, expanded: Expanded) -> pb.ResolvedRoute:
         lookups=[
             pb.RouteLookup(
                 query=f"{lookup.name} {lookup.kind}",
-                outcome=lookup.finding.value,
+                outcome=lookup.outcome.value,
                 answers=lookup.answers,
                 name_server=", ".join(lookup.servers),
                 took_us=int(lookup.took_seconds * 1_000_000),

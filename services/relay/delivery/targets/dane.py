@@ -12,8 +12,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from dns.rdtypes.ANY.TLSA import TLSA
 
+from libs.dns.stub_resolver import Outcome
 from libs.smtp.value import value
-from services.relay.delivery.targets.dns import Finding, Lookup, Resolver
+from services.relay.delivery.targets.dns import Lookup, Resolver
 from services.relay.delivery.targets.mx import Host
 
 _TRUST_ANCHOR, _END_ENTITY = 2, 3
@@ -69,17 +70,17 @@ async def of_host(resolver: Resolver, host: Host) -> Dane:
         # The zone at the end of the aliases is not signed; that of the alias itself may be, and then its records count.
         alias = await resolver.lookup(host.name, "CNAME")
         lookups.append(alias)
-        if alias.finding is Finding.NO_ANSWER:
+        if alias.outcome is Outcome.NO_ANSWER:
             return Dane(tuple(lookups), unanswered=alias)
-        if alias.finding is not Finding.FOUND or not alias.authenticated:
+        if alias.outcome is not Outcome.FOUND or not alias.authenticated:
             return Dane(tuple(lookups))
         base_domains = [host.name]
     for base_domain in base_domains:
         lookup = await resolver.lookup(f"_{host.port}._tcp.{base_domain}", "TLSA")
         lookups.append(lookup)
-        if lookup.finding is Finding.NO_ANSWER:
+        if lookup.outcome is Outcome.NO_ANSWER:
             return Dane(tuple(lookups), unanswered=lookup)
-        if lookup.finding is Finding.FOUND and lookup.authenticated:
+        if lookup.outcome is Outcome.FOUND and lookup.authenticated:
             return Dane(tuple(lookups), _usable(lookup), present=True, base_domain=base_domain)
     return Dane(tuple(lookups))
 

@@ -10,10 +10,11 @@ from ipaddress import ip_address
 
 from dns.rdtypes.ANY.MX import MX
 
+from libs.dns.stub_resolver import Outcome
 from libs.smtp.address import canonical_domain
 from libs.smtp.value import value
 from services.relay.delivery.targets.address_families import AddressFamilyCache
-from services.relay.delivery.targets.dns import Finding, HostsFile, Lookup, Resolver
+from services.relay.delivery.targets.dns import HostsFile, Lookup, Resolver
 from services.relay.delivery.targets.own_addresses import Address, Network, OwnAddresses, canonical
 from services.relay.model.outcome import Verdict, deferred, failed
 
@@ -113,7 +114,7 @@ class MxResolver:
             return Targets(failure=failed(550, "5.1.2", f"{domain} is no address literal"))
         lookup = await self._resolver.lookup(domain, "MX")
         lookups = [lookup]
-        if lookup.finding is Finding.NO_ANSWER:
+        if lookup.outcome is Outcome.NO_ANSWER:
             return Targets(failure=no_answer(lookup), lookups=tuple(lookups))
         if _is_null_mx(lookup):
             return Targets(failure=_null_mx(domain), lookups=tuple(lookups))
@@ -121,7 +122,7 @@ class MxResolver:
         if not candidates:
             if lookup.nonexistent:
                 return Targets(failure=failed(550, "5.1.2", f"{domain} does not exist"), lookups=tuple(lookups))
-            if lookup.finding is Finding.FOUND:
+            if lookup.outcome is Outcome.FOUND:
                 return Targets(failure=_null_mx(domain), lookups=tuple(lookups))
             candidates = [_Candidate(0, lookup.canonical or domain, authenticated=lookup.authenticated)]
         hosts = await self._with_addresses(candidates, ourselves, lookups, by_name=True)
@@ -152,7 +153,7 @@ class MxResolver:
             candidates = [
                 _Candidate(0, domain, group)
                 for group, lookup in zip(groups, lookups, strict=True)
-                if lookup.finding is Finding.NONE and not lookup.nonexistent
+                if lookup.outcome is Outcome.NONE and not lookup.nonexistent
             ]
         hosts = _without_repeats(await self._with_addresses(candidates, ourselves, lookups, by_name=False))
         nothing_better = deferred(451, "4.4.6", f"no mail server of {domain} is better than this gateway itself")
@@ -294,7 +295,7 @@ def _is_null_mx(lookup: Lookup) -> bool:
 
 
 def _first_silent(lookups: Iterable[Lookup]) -> Lookup | None:
-    return next((lookup for lookup in lookups if lookup.finding is Finding.NO_ANSWER), None)
+    return next((lookup for lookup in lookups if lookup.outcome is Outcome.NO_ANSWER), None)
 
 
 def _candidates(lookup: Lookup) -> list[_Candidate]:
@@ -373,6 +374,6 @@ def _no_addresses(domain: str, mx: Lookup, lookups: Sequence[Lookup]) -> Verdict
     silent = _first_silent(lookups)
     if silent is not None:
         return no_answer(silent)
-    if mx.finding is Finding.FOUND:
+    if mx.outcome is Outcome.FOUND:
         return failed(550, "5.4.4", f"no mail server of {domain} has an address")
     return failed(550, "5.1.2", f"{domain} has neither mail servers nor an address")

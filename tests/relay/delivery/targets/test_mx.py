@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from libs.dns.resolv_conf import ResolvConf
-from services.relay.delivery.targets.dns import Finding, HostsFile, Resolver, absolute, parse_server
+from libs.dns.servers import parse_server
+from libs.dns.stub_resolver import Outcome, StubResolver, absolute
+from services.relay.delivery.targets.dns import HostsFile, Resolver
 from services.relay.delivery.targets.mx import MxResolver, OwnIdentity, Targets, parse_literal
 from services.relay.delivery.targets.options import PROHIBITED_NETWORKS, networks, of_literals, own_addresses
 from services.relay.delivery.targets.own_addresses import OwnAddresses, interface_addresses
@@ -592,12 +593,12 @@ async def test_none_is_kept_as_the_soa_says_and_no_answer_never(dns_server: DnsS
     dns_server.add("zone.test", "SOA", "ns.zone.test. root.zone.test. 1 3600 600 86400 30", ttl=30)
     for _ in range(2):
         lookup = await resolver.lookup("host.zone.test", "A")
-        assert (lookup.finding, lookup.nonexistent) == (Finding.NONE, True)
+        assert (lookup.outcome, lookup.nonexistent) == (Outcome.NONE, True)
     assert len(dns_server.asked("host.zone.test")) == 1
     dns_server.behave("bad.test", Behaviour.SERVFAIL)
-    assert (await resolver.lookup("bad.test", "A")).finding is Finding.NO_ANSWER
+    assert (await resolver.lookup("bad.test", "A")).outcome is Outcome.NO_ANSWER
     dns_server.normal("bad.test")
-    assert (await resolver.lookup("bad.test", "A")).finding is Finding.NONE
+    assert (await resolver.lookup("bad.test", "A")).outcome is Outcome.NONE
 
 
 async def test_many_who_ask_the_same_at_once_ask_once(dns_server: DnsServer) -> None:
@@ -649,7 +650,7 @@ async def test_f04_a_server_that_does_not_know_edns_is_asked_without_it(
         mx(server, "a.old.test", (10, "mx.old.test", "192.0.2.1"))
     assert (await resolver.lookup("a.old.test", "MX")).answers == ("10 mx.old.test.",)
     assert (await resolver.lookup("mx.old.test", "A")).answers == ("192.0.2.1",)
-    assert (await resolver.lookup("none.old.test", "A")).finding is Finding.NONE
+    assert (await resolver.lookup("none.old.test", "A")).outcome is Outcome.NONE
     assert [query.payload > 0 for query in dns_server.queries] == [True, False, False, False]
     await resolver.close()
 
@@ -675,9 +676,9 @@ def test_name_servers_are_addresses() -> None:
 
 async def test_f08_without_name_servers_there_is_no_answer(tmp_path: Path) -> None:
     resolver = Resolver()
-    resolver._system = ResolvConf(tmp_path / "resolv.conf")
+    stub = StubResolver(seconds=1.0, resolv_conf=tmp_path / "resolv.conf")
+    resolver._stub = stub
     lookup = await resolver.lookup("host.test", "A")
-    assert (lookup.finding, lookup.error) == (Finding.NO_ANSWER, "no name server")
+    assert (lookup.outcome, lookup.error) == (Outcome.NO_ANSWER, "no name server")
     (tmp_path / "resolv.conf").write_text("nameserver 192.0.2.53\n")
-    addresses = resolver._system.addresses()
-    assert str(resolver._stub(addresses, edns=True).nameservers[0]) == "Do53:192.0.2.53@53"
+    assert str(stub._stub(stub.servers, edns=True).nameservers[0]) == "Do53:192.0.2.53@53"

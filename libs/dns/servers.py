@@ -17,6 +17,22 @@ def addressed(text: str) -> str:
     return ",".join(_addressed(part) for part in map(str.strip, text.split(",")) if part)
 
 
+def server_list(text: str) -> tuple[str, ...]:
+    """The same as one text for each server. Raises ValueError."""
+    return tuple(filter(None, addressed(text).split(",")))
+
+
+def parse_server(text: str) -> tuple[str, int]:
+    """(address, port) of `address`, `address:port` or `[address]:port`. Raises ValueError."""
+    host, port = text, str(_PORT)
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]")
+        port = rest.removeprefix(":") or port
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    return str(ip_address(host)), int(port)
+
+
 def _addressed(text: str) -> str:
     host, port = text, str(_PORT)
     if text.count(":") == 1 or "]:" in text:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from libs.runtime.nameservers import addressed
+from libs.dns.servers import addressed
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,227 @@
+"""Asks name servers one question at a time: what there is, that there is nothing, or that nobody answered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+import dns.asyncbackend
+import dns.asyncresolver
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.nameserver
+import dns.rcode
+import dns.rdata
+import dns.rdatatype
+import dns.resolver
+
+from libs.dns.resolv_conf import RESOLV_CONF, ResolvConf
+from libs.dns.servers import parse_server
+
+# CNAMEs that are followed when the server has not followed them itself (C113).
+_ALIAS_LIMIT = 8
+_EDNS_PAYLOAD = 1232
+# Servers get better: EDNS, without which DNSSEC tells us nothing, is tried again after this time.
+_WITHOUT_EDNS_SECONDS = 3600.0
+# Lists of name servers whose resolvers are kept.
+_LISTS = 100
+_EDNS_ERRORS = (dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS)
+
+
+class Outcome(Enum):
+    FOUND = "found"
+    # NXDOMAIN, or the name has no record of the kind.
+    NONE = "none"
+    # SERVFAIL, REFUSED, time-out, garbage: nothing is known, and nothing may be concluded (C85, C109).
+    NO_ANSWER = "no_answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of a question."""
+
+    outcome: Outcome
+    records: tuple[dns.rdata.Rdata, ...] = ()
+    # For how many seconds it holds: the shortest time to live of the records and of the aliases that led to them, or
+    # what the SOA record says of names that are not there (RFC 2308 5). None where nothing says it.
+    lifetime: float | None = None
+    # The whole name does not exist.
+    is_nonexistent: bool = False
+    # The name the records belong to, at the end of the aliases.
+    canonical: str = ""
+    # A validating name server vouches for it (AD).
+    is_authenticated: bool = False
+    # Why there is no answer, and whether it is that nobody said anything in time.
+    error: str = ""
+    is_timeout: bool = False
+
+
+class StubResolver:
+    """Asks the name servers of a setting, or those of the system as they are now."""
+
+    def __init__(
+        self,
+        servers: Sequence[str] = (),
+        *,
+        seconds: float,
+        try_share: float = 0.25,
+        clock: Callable[[], float] = time.monotonic,
+        resolv_conf: Path = RESOLV_CONF,
+    ) -> None:
+        """`servers` (address[:port]) stand for the system's. `seconds` bound a question, of which one try at one server
+        gets `try_share` at most.
+
+        Raises ValueError when a name server is not an address.
+        """
+        for server in servers:
+            parse_server(server)
+        self._servers = tuple(servers)
+        self._seconds = seconds
+        self._try_share = try_share
+        self._clock = clock
+        self._system = ResolvConf(resolv_conf)
+        self._stubs: dict[tuple[tuple[str, ...], bool], dns.asyncresolver.Resolver] = {}
+        # Lists of name servers that answered with an error because of EDNS, and until when they are asked without it.
+        self._without_edns: dict[tuple[str, ...], float] = {}
+        self._backend = dns.asyncbackend.get_backend("asyncio")
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The name servers that are asked; empty while the system names none."""
+        return self._servers or self._system.addresses()
+
+    async def ask(
+        self, name: str | dns.name.Name, kind: str, *, servers: Sequence[str] = (), seconds: float | None = None
+    ) -> Answer:
+        """`name` is taken as absolute, so that no search list applies (C111). `servers` other than the own ones.
+
+        `seconds`: less than the resolver has. Raises nothing.
+        """
+        question = absolute(name) if isinstance(name, str) else name
+        if question is None:
+            return Answer(Outcome.NONE, is_nonexistent=True, error="not a domain name")
+        try:
+            return await self._follow(question, kind, tuple(servers) or self.servers, seconds)
+        except (dns.exception.DNSException, OSError, EOFError, ValueError) as error:
+            is_timeout = isinstance(error, dns.exception.Timeout)
+            return Answer(Outcome.NO_ANSWER, error=_reason(error), is_timeout=is_timeout)
+
+    async def _follow(
+        self, question: dns.name.Name, kind: str, servers: tuple[str, ...], seconds: float | None
+    ) -> Answer:
+        """Follows the aliases that the server has not followed. Raises DNSException, OSError."""
+        lifetime, is_authenticated = float("inf"), True
+        for _ in range(_ALIAS_LIMIT):
+            try:
+                answer = await self._answer(servers, question, kind, seconds)
+            except dns.resolver.NXDOMAIN as error:
+                response = next(iter(error.kwargs["responses"].values()))
+                is_authenticated = is_authenticated and _is_authenticated(response)
+                return Answer(
+                    Outcome.NONE,
+                    lifetime=negative_lifetime(response, lifetime),
+                    is_nonexistent=True,
+                    is_authenticated=is_authenticated,
+                )
+            is_authenticated = is_authenticated and _is_authenticated(answer.response)
+            canonical = answer.canonical_name
+            if answer.rrset is not None:
+                lifetime = min(lifetime, answer.chaining_result.minimum_ttl)
+                name = canonical.to_text(omit_final_dot=True).lower()
+                return Answer(
+                    Outcome.FOUND, tuple(answer.rrset), lifetime, canonical=name, is_authenticated=is_authenticated
+                )
+            if canonical == question:
+                lifetime_of_none = negative_lifetime(answer.response, lifetime)
+                return Answer(Outcome.NONE, lifetime=lifetime_of_none, is_authenticated=is_authenticated)
+            lifetime = min(lifetime, answer.chaining_result.minimum_ttl)
+            question = canonical
+        return Answer(Outcome.NO_ANSWER, error="too many aliases")
+
+    async def _answer(
+        self, servers: tuple[str, ...], question: dns.name.Name, kind: str, seconds: float | None
+    ) -> dns.resolver.Answer:
+        """The answer, asked again without EDNS where every name server failed and one of them over EDNS (RFC 6891 7).
+
+        Raises DNSException, OSError.
+        """
+        with_edns = self._without_edns.get(servers, 0.0) <= self._clock()
+        try:
+            return await self._asked(servers, question, kind, seconds, edns=with_edns)
+        except (dns.resolver.NoNameservers, dns.resolver.LifetimeTimeout) as error:
+            if not with_edns or not _refuses_edns(error):
+                raise
+        answer = await self._asked(servers, question, kind, seconds, edns=False)
+        if len(self._without_edns) >= _LISTS:
+            self._without_edns.clear()
+        self._without_edns[servers] = self._clock() + _WITHOUT_EDNS_SECONDS
+        return answer
+
+    async def _asked(
+        self, servers: tuple[str, ...], question: dns.name.Name, kind: str, seconds: float | None, *, edns: bool
+    ) -> dns.resolver.Answer:
+        return await self._stub(servers, edns=edns).resolve(
+            question, kind, search=False, raise_on_no_answer=False, lifetime=seconds, backend=self._backend
+        )
+
+    def _stub(self, servers: tuple[str, ...], *, edns: bool) -> dns.asyncresolver.Resolver:
+        kept = self._stubs.get((servers, edns))
+        if kept is not None:
+            return kept
+        if len(self._stubs) > _LISTS:
+            self._stubs.clear()
+        stub = dns.asyncresolver.Resolver(configure=False)
+        stub.nameservers = [
+            dns.nameserver.Do53Nameserver(address, port) for address, port in map(parse_server, servers)
+        ]
+        # One server that is silent leaves time for the others.
+        stub.timeout = self._seconds * min(self._try_share, 1 / max(1, len(servers)))
+        stub.lifetime = self._seconds
+        if edns:
+            stub.use_edns(0, 0, _EDNS_PAYLOAD)
+        # AD in a query asks for AD in the answer (RFC 6840 5.7).
+        stub.flags = dns.flags.RD | dns.flags.AD
+        self._stubs[servers, edns] = stub
+        return stub
+
+
+def absolute(name: str) -> dns.name.Name | None:
+    """The name with its root, so that no search list applies (C111); None when it can't be one."""
+    try:
+        labels = name.removesuffix(".").split(".")
+        return dns.name.Name([*(label.encode("ascii") for label in labels), b""])
+    except (dns.exception.DNSException, ValueError):
+        return None
+
+
+def _is_authenticated(response: dns.message.Message) -> bool:
+    return bool(response.flags & dns.flags.AD)
+
+
+def negative_lifetime(response: dns.message.Message, of_aliases: float) -> float | None:
+    """For how many seconds it holds that there is nothing, as the SOA record says; None without one (RFC 2308 5)."""
+    for rrset in response.authority:
+        if rrset.rdtype == dns.rdatatype.SOA:
+            return float(min(rrset.ttl, rrset[0].minimum, of_aliases))
+    return None
+
+
+def _refuses_edns(error: dns.resolver.NoNameservers | dns.resolver.LifetimeTimeout) -> bool:
+    """Whether one of the name servers answered as those do that do not know EDNS."""
+    responses = (response for *_, response in error.kwargs.get("errors") or ())
+    return any(response is not None and response.rcode() in _EDNS_ERRORS for response in responses)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, dns.exception.Timeout):
+        return "time-out"
+    if isinstance(error, dns.resolver.NoNameservers):
+        errors = error.kwargs.get("errors") or []
+        # (nameserver, tcp, port, error, response)
+        return str(errors[-1][3]) if errors else "no name server"
+    return str(error) or type(error).__name__

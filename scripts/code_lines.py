@@ -1,0 +1,90 @@
+"""Counts lines of code: without blank lines, comments, docstrings and imports.
+
+    code_lines.py [--depth N] [FOLDER ...]      counts of the folders, by default services, N levels deep
+    code_lines.py --since COMMIT [FOLDER ...]   the same beside those of a commit
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import io
+import subprocess
+import tokenize
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+ROOT = Path(__file__).parents[1]
+_NO_CODE = {
+    tokenize.COMMENT,
+    tokenize.NL,
+    tokenize.NEWLINE,
+    tokenize.INDENT,
+    tokenize.DEDENT,
+    tokenize.ENCODING,
+    tokenize.ENDMARKER,
+}
+
+
+def code_lines(source: str) -> int:
+    """The number of lines of a Python source that hold code."""
+    lines: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in _NO_CODE:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import | ast.ImportFrom) or _is_docstring(node):
+            lines.difference_update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return len(lines)
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    """Any text that stands alone: of a module, a class or a function, or beside a field."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def sources_of_tree(folder: str) -> Iterator[tuple[str, str]]:
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        yield path.relative_to(ROOT).as_posix(), path.read_text("utf-8")
+
+
+def sources_of_commit(commit: str, folder: str) -> Iterator[tuple[str, str]]:
+    listed = _git("ls-tree", "-r", "--name-only", commit, folder)
+    for path in listed.splitlines():
+        if path.endswith(".py"):
+            yield path, _git("show", f"{commit}:{path}")
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(("git", *arguments), cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+def totals(sources: Iterator[tuple[str, str]], depth: int) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for path, source in sources:
+        parts = PurePosixPath(path).parts
+        counts["/".join(parts[: depth + 1])] += code_lines(source)
+    return counts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="*", default=["services"])
+    parser.add_argument("--depth", type=int, default=1, help="levels of folders below the named one")
+    parser.add_argument("--since", metavar="COMMIT", help="shows the counts of this commit, too")
+    options = parser.parse_args()
+    for folder in options.folders:
+        now = totals(sources_of_tree(folder), options.depth)
+        before = totals(sources_of_commit(options.since, folder), options.depth) if options.since else None
+        for name in sorted(now.keys() | (before or {}).keys()):
+            print(_row(name, now[name], None if before is None else before[name]))
+        print(_row(folder, now.total(), None if before is None else before.total()))
+
+
+def _row(name: str, now: int, before: int | None) -> str:
+    return f"{now:7,}  {name}" if before is None else f"{before:7,} {now:7,} {now - before:+7,}  {name}"
+
+
+if __name__ == "__main__":
+    main()
