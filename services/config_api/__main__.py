@@ -21,7 +21,7 @@ from libs.runtime.metrics import MetricsServer
 from libs.runtime.settings import begin
 from services.config_api.app import create_app, describe_app
 from services.config_api.changes import first_run
-from services.config_api.changes.check_context import StoredSurroundings, read_machine
+from services.config_api.changes.check_context import StoredCheckContext, read_machine
 from services.config_api.changes.editor import Editor
 from services.config_api.changes.key_rotation import rotate
 from services.config_api.changes.standing_warnings import log_standing_warnings
@@ -35,7 +35,7 @@ from services.config_api.metrics import CERTIFICATE_EXPIRY, DATABASE_UP, GRPC_CA
 from services.config_api.operations.checks import own
 from services.config_api.secrets.passwords import PasswordHashing
 from services.config_api.secrets.sealing import Sealer, SealError, load_sealer
-from services.config_api.secrets.stored_secrets import Custody
+from services.config_api.secrets.stored_secrets import SecretFields
 from services.config_api.settings import Settings
 from services.config_api.snapshot import publisher
 from services.config_api.snapshot.feed import Feed, Replica
@@ -142,15 +142,15 @@ def _parts(
 ) -> Parts:
     machine = read_machine(settings.ingress_ports, settings.maildirs)
 
-    def look_around(document_id: str) -> StoredSurroundings:
-        return StoredSurroundings(store, machine, settings.name_servers, document_id)
+    def check_context_for(document_id: str) -> StoredCheckContext:
+        return StoredCheckContext(store, machine, settings.name_servers, document_id)
 
     return Parts(
         store=store,
         editor=Editor(
             store,
-            Custody(sealer, passwords),
-            look_around,
+            SecretFields(sealer, passwords),
+            check_context_for,
             environment_key=bool(settings.admin_key.get_secret_value()),
         ),
         access=Access(
@@ -165,9 +165,9 @@ def _parts(
         policy=PolicyClient(others["policy"]),
         relay=RelayClient(others["relay"]),
         neighbours=Neighbours(str(settings.grpc_address), settings.security, others),
-        look_around=look_around,
+        check_context_for=check_context_for,
         readiness=ready.report,
-        own_checks=own.checks(settings, store, look_around),
+        own_checks=own.checks(settings, store, check_context_for),
     )
 
 
@@ -281,7 +281,7 @@ def _listen(host: str, port: int) -> socket.socket:
 async def _warn(parts: Parts) -> None:
     """An outage of the database is told by who follows it all the time."""
     with contextlib.suppress(SQLAlchemyError, OSError):
-        await log_standing_warnings(parts.store, parts.look_around)
+        await log_standing_warnings(parts.store, parts.check_context_for)
 
 
 async def _keep_house(feed: Feed, hits: HitStore, access: Access) -> None:

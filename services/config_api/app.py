@@ -38,7 +38,7 @@ from services.config_api.problems import MEDIA_TYPE, Problem, from_pydantic, mal
 from services.config_api.resources.catalogue import COLLECTIONS, SINGLETONS
 from services.config_api.settings import Settings
 from services.config_api.storage.database import outage
-from services.config_api.storage.idempotency import Replay
+from services.config_api.storage.idempotency import ReplayResponse
 
 
 def create_app(settings: Settings, served: Parts) -> App:
@@ -98,7 +98,7 @@ def describe_app() -> FastAPI:
     _add_probes(app)
     _add_documents(app)
     app.add_exception_handler(Problem, _problem)
-    app.add_exception_handler(Replay, _replay)
+    app.add_exception_handler(ReplayResponse, _replay)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(SQLAlchemyError, _database)
@@ -118,7 +118,7 @@ async def _problem(request: Request, error: Exception) -> Response:
 
 
 async def _replay(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Replay)  # noqa: S101 - registered for it
+    assert isinstance(error, ReplayResponse)  # noqa: S101 - registered for it
     # The first request has its entry in the audit log.
     request.scope["posthouse.acted"] = False
     return responses.kept(error.answer, again=True)

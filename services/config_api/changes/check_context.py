@@ -30,8 +30,8 @@ class Machine:
     maildirs: MaildirRoots
 
 
-class StoredSurroundings:
-    """Surroundings of one object, which is itself left out of `others`."""
+class StoredCheckContext:
+    """What the check of one object asks; the object itself is left out of `others`."""
 
     def __init__(self, store: Store, machine: Machine, nameservers: Sequence[str], document_id: str = "") -> None:
         self._store = store
@@ -111,12 +111,12 @@ class StoredSurroundings:
         return None if answer.outcome is Outcome.NO_ANSWER else [record.to_text() for record in answer.records]
 
 
-class DocumentSurroundings(StoredSurroundings):
-    """Surroundings in a whole configuration that is not stored yet; `about` is the body that is being checked."""
+class DocumentCheckContext(StoredCheckContext):
+    """What checks ask in a whole configuration that is not stored yet; `about` is the body that is being checked."""
 
     def __init__(
         self,
-        stored: StoredSurroundings,
+        stored: StoredCheckContext,
         settings: Mapping[str, Body],
         collections: Mapping[str, Sequence[Body]],
         taken: frozenset[tuple[str, str]],

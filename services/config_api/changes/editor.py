@@ -11,25 +11,25 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from services.config_api.changes.entity_tags import required_versions
-from services.config_api.changes.last_admin_key import keep_one
+from services.config_api.changes.last_admin_key import require_one
 from services.config_api.problems import Problem, from_pydantic, invalid_field, not_found, stale
 from services.config_api.resources.api_keys import API_KEYS, rotated
 from services.config_api.resources.defaults import without_repeated_defaults
 from services.config_api.resources.description import (
     Body,
     Check,
+    CheckContext,
     Collection,
     Created,
     Finding,
     Resource,
     Secret,
-    Surroundings,
     shown_body,
 )
 from services.config_api.resources.merge_patch import merge
-from services.config_api.secrets.stored_secrets import Custody, join
+from services.config_api.secrets.stored_secrets import SecretFields, merge_stored
 from services.config_api.storage.documents import Document, Store, find
-from services.config_api.storage.idempotency import Kept, Repeat
+from services.config_api.storage.idempotency import IdempotentRequest, StoredResponse
 from services.config_api.storage.revision import Actor, Revision, Write
 
 # All questions of one check together; what is not answered then is left out.
@@ -61,15 +61,15 @@ class Editor:
     def __init__(
         self,
         store: Store,
-        custody: Custody,
-        look_around: Callable[[str], Surroundings],
+        secret_fields: SecretFields,
+        check_context_for: Callable[[str], CheckContext],
         *,
         environment_key: bool = False,
     ) -> None:
         """`environment_key`: there is a key of an admin that is no object here."""
         self.store = store
-        self.custody = custody
-        self._look_around = look_around
+        self.secret_fields = secret_fields
+        self._check_context_for = check_context_for
         self._environment_key = environment_key
 
     async def create(
@@ -77,21 +77,21 @@ class Editor:
         resource: Collection,
         given: object,
         actor: Actor,
-        repeat: Repeat | None,
-        answer: Callable[[Changed], Awaitable[Kept]],
-    ) -> Kept:
+        repeat: IdempotentRequest | None,
+        answer: Callable[[Changed], Awaitable[StoredResponse]],
+    ) -> StoredResponse:
         """Makes an object; its answer, which is kept in the same transaction for a repetition of the request."""
         model = validate(resource, given)
-        taken = await self.custody.take_in(resource, model)
+        taken = await self.secret_fields.extract(resource, model)
         body = taken.body
         created = await resource.create(body) if resource.create is not None else Created()
         document_id = self.store.identifiers.new()
-        surroundings = self._look_around(document_id)
-        await resource.refuse(body, surroundings)
-        findings = await self._findings(resource, body, surroundings)
+        check_context = self._check_context_for(document_id)
+        await resource.refuse(body, check_context)
+        findings = await self._findings(resource, body, check_context)
         async with self.store.revision(actor, f"create{resource.noun}", repeat) as revision:
-            stored = join(resource, taken.was_set, taken.secrets, given, None)
-            stored |= self.custody.seal_hidden(resource, created.hidden)
+            stored = merge_stored(resource, taken.was_set, taken.secrets, given, None)
+            stored |= self.secret_fields.seal_hidden(resource, created.hidden)
             await revision.apply([Write(resource, document_id, None, stored)])
             describe(revision, resource, document_id, 201)
             document = Document(resource.kind, document_id, stored, revision.number, revision.at, revision.at)
@@ -126,9 +126,9 @@ class Editor:
         document_id: str,
         overlap_minutes: int,
         actor: Actor,
-        repeat: Repeat | None,
-        answer: Callable[[Changed], Awaitable[Kept]],
-    ) -> Kept:
+        repeat: IdempotentRequest | None,
+        answer: Callable[[Changed], Awaitable[StoredResponse]],
+    ) -> StoredResponse:
         """A new key under the id of an API key."""
         async with self.store.revision(actor, "rotateApiKey", repeat) as revision:
             before = await self._present(revision, API_KEYS, document_id)
@@ -148,7 +148,7 @@ class Editor:
         seen = await self.store.get(resource.kind, document_id)
         findings: Sequence[Finding] = ()
         if seen is not None:
-            findings = await self._found_in_time(resource.references, seen.body, self._look_around(document_id))
+            findings = await self._found_in_time(resource.references, seen.body, self._check_context_for(document_id))
         async with self.store.revision(actor, f"delete{resource.noun}") as revision:
             before = await self._present(revision, resource, document_id)
             expected = required_versions(preconditions.if_match, preconditions.if_none_match, before.version)
@@ -193,12 +193,12 @@ class Editor:
         expected = required_versions(preconditions.if_match, preconditions.if_none_match, seen.version)
         given = wanted(seen)
         model = validate(resource, given)
-        taken = await self.custody.take_in(resource, model)
+        taken = await self.secret_fields.extract(resource, model)
         body = taken.body
         _refuse_fixed(resource, seen.body, body)
-        surroundings = self._look_around(document_id)
-        await resource.refuse(body, surroundings)
-        findings = await self._findings(resource, body, surroundings, seen.body)
+        check_context = self._check_context_for(document_id)
+        await resource.refuse(body, check_context)
+        findings = await self._findings(resource, body, check_context, seen.body)
         async with self.store.revision(actor, action) as revision:
             before = await self._present(revision, resource, document_id)
             # What was validated is a change of what was seen; had that changed meanwhile, `expected` fails here.
@@ -222,19 +222,19 @@ class Editor:
 
     async def _keep_a_way_in(self, revision: Revision, resource: Resource) -> None:
         if resource.kind == API_KEYS.kind and not self._environment_key:
-            await keep_one(revision.connection)
+            await require_one(revision.connection)
 
     async def _findings(
-        self, resource: Resource, body: Body, surroundings: Surroundings, before: Body | None = None
+        self, resource: Resource, body: Body, check_context: CheckContext, before: Body | None = None
     ) -> Sequence[Finding]:
-        findings = await self._found_in_time(resource.check, body, surroundings)
+        findings = await self._found_in_time(resource.check, body, check_context)
         if before is not None and isinstance(resource, Collection) and _goes_away(before, body):
-            findings = [*findings, *await self._found_in_time(resource.references, before, surroundings)]
+            findings = [*findings, *await self._found_in_time(resource.references, before, check_context)]
         return findings
 
-    async def _found_in_time(self, check: Check, body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+    async def _found_in_time(self, check: Check, body: Body, check_context: CheckContext) -> Sequence[Finding]:
         """Not broken off by a cancellation, which would cost the database a connection (F54)."""
-        looking = asyncio.ensure_future(check(body, surroundings))
+        looking = asyncio.ensure_future(check(body, check_context))
         done, _ = await asyncio.wait({looking}, timeout=_CHECK_SECONDS)
         if looking in done:
             return looking.result()
@@ -258,7 +258,7 @@ def describe(revision: Revision, resource: Resource, document_id: str, status: i
 
 
 def _joined(resource: Resource, was_set: Body, secrets: Mapping[Secret, str], given: object, before: Body) -> Body:
-    stored = join(resource, was_set, secrets, given, before)
+    stored = merge_stored(resource, was_set, secrets, given, before)
     hidden = resource.hidden if isinstance(resource, Collection) else ()
     return stored | {name: before[name] for name in hidden if name in before}
 

@@ -27,7 +27,7 @@ async def has_admin_key(connection: AsyncConnection) -> bool:
     return False
 
 
-async def keep_one(connection: AsyncConnection) -> None:
+async def require_one(connection: AsyncConnection) -> None:
     """Raises Problem 409 when the change that was just written took the last one away."""
     if not await has_admin_key(connection):
         raise Problem(

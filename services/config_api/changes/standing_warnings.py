@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from services.config_api.resources.catalogue import RESOURCES
-from services.config_api.resources.description import Finding, Surroundings
+from services.config_api.resources.description import CheckContext, Finding
 from services.config_api.storage.documents import Store, every
 
 log = structlog.get_logger(__name__)
@@ -35,7 +35,7 @@ class StandingWarning:
     finding: Finding
 
 
-async def standing_warnings(store: Store, surroundings_of: Callable[[str], Surroundings]) -> Sequence[StandingWarning]:
+async def standing_warnings(store: Store, check_context_of: Callable[[str], CheckContext]) -> Sequence[StandingWarning]:
     """What the checks find now; those of the first objects, and of as many as half a minute allows."""
     async with store.database.reading() as connection:
         documents = [document async for document in every(connection, _KINDS)][:_MOST_OBJECTS]
@@ -44,14 +44,14 @@ async def standing_warnings(store: Store, surroundings_of: Callable[[str], Surro
     for document in documents:
         if asyncio.get_running_loop().time() > deadline:
             break
-        findings = await RESOURCES[document.kind].check(document.body, surroundings_of(document.id))
+        findings = await RESOURCES[document.kind].check(document.body, check_context_of(document.id))
         warnings += [StandingWarning(document.kind, document.id, finding) for finding in findings]
     return warnings
 
 
-async def log_standing_warnings(store: Store, surroundings_of: Callable[[str], Surroundings]) -> None:
+async def log_standing_warnings(store: Store, check_context_of: Callable[[str], CheckContext]) -> None:
     """One line for each, at the start (F37, F43, F52)."""
-    for warning in await standing_warnings(store, surroundings_of):
+    for warning in await standing_warnings(store, check_context_of):
         log.warning(
             "configuration_warning",
             kind=warning.kind,

@@ -12,7 +12,7 @@ from fastapi.security import HTTPBearer
 
 from libs.runtime.checks import Checks
 from libs.runtime.metrics import Readiness
-from services.config_api.changes.check_context import StoredSurroundings
+from services.config_api.changes.check_context import StoredCheckContext
 from services.config_api.changes.editor import Editor
 from services.config_api.clients import Neighbours, PolicyClient, RelayClient
 from services.config_api.http.authentication import Access, demand
@@ -20,7 +20,7 @@ from services.config_api.problems import FieldError, invalid
 from services.config_api.snapshot.feed import Feed
 from services.config_api.storage.audit_log import AuditLog
 from services.config_api.storage.documents import Store
-from services.config_api.storage.idempotency import Repeat
+from services.config_api.storage.idempotency import IdempotentRequest
 from services.config_api.storage.revision import Actor
 
 
@@ -35,7 +35,7 @@ class Parts:
     feed: Feed
     policy: PolicyClient
     relay: RelayClient
-    look_around: Callable[[str], StoredSurroundings]
+    check_context_for: Callable[[str], StoredCheckContext]
     readiness: Readiness
     neighbours: Neighbours
     own_checks: Checks
@@ -79,7 +79,7 @@ IdempotencyKey = Annotated[
 ]
 
 
-async def repetition(request: Request, caller: Actor, key: str | None) -> Repeat | None:
+async def repetition(request: Request, caller: Actor, key: str | None) -> IdempotentRequest | None:
     """The request as one that may come again; None without a key."""
     if key is None:
         return None
@@ -88,7 +88,7 @@ async def repetition(request: Request, caller: Actor, key: str | None) -> Repeat
     what = request.url.path.removeprefix("/v1/") + ("?" + request.url.query if request.url.query else "")
     fingerprint = hashlib.sha256(what.encode() + b"\0" + await request.body()).digest()
     found = parts(request)
-    return Repeat(found.store.database, found.editor.custody.sealer, caller.key_id, key, fingerprint)
+    return IdempotentRequest(found.store.database, found.editor.secret_fields.sealer, caller.key_id, key, fingerprint)
 
 
 def acted(request: Request, target: str) -> None:

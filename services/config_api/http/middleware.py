@@ -86,7 +86,7 @@ class Gate:
         if scope["method"] == "HEAD":
             # The server still knows, and sends the header of what GET answers alone (RFC 9110 9.3.2).
             scope = {**scope, "method": "GET"}
-        passage = _Passage(scope, send, self._record)
+        passage = _RequestScope(scope, send, self._record)
         scope["posthouse.parts"] = self._parts
         try:
             await self._let_in(passage, receive)
@@ -101,7 +101,7 @@ class Gate:
         REQUESTS.labels(passage.operation, str(passage.status)).inc()
         REQUEST_SECONDS.labels(passage.operation).observe(time.monotonic() - passage.began)
 
-    async def _let_in(self, passage: _Passage, receive: Receive) -> None:
+    async def _let_in(self, passage: _RequestScope, receive: Receive) -> None:
         scope = passage.scope
         peer = (scope.get("client") or ("unknown", 0))[0]
         client = client_address(peer, passage.fields("x-forwarded-for"), self._proxies)
@@ -124,7 +124,7 @@ class Gate:
             receive = await self._enter_share(passage, UNAUTHENTICATED, receive)
         await self._app(scope, receive, passage.send)
 
-    async def _authenticate(self, passage: _Passage, client: str, receive: Receive) -> Receive:
+    async def _authenticate(self, passage: _RequestScope, client: str, receive: Receive) -> Receive:
         """Finds out who calls, and waits until the caller's key has a place for the request."""
         fields = passage.fields("authorization")
         # Of two different claims neither is believed.
@@ -143,17 +143,17 @@ class Gate:
         passage.actor = caller
         return receive_at_work
 
-    async def _enter_share(self, passage: _Passage, key_id: str, receive: Receive) -> Receive:
+    async def _enter_share(self, passage: _RequestScope, key_id: str, receive: Receive) -> Receive:
         receive = await self._shares.enter(key_id, receive)
         passage.share = key_id
         return receive
 
-    def _leave_share(self, passage: _Passage) -> None:
+    def _leave_share(self, passage: _RequestScope) -> None:
         if passage.share is not None:
             self._shares.leave(passage.share)
             passage.share = None
 
-    async def _record(self, passage: _Passage) -> None:
+    async def _record(self, passage: _RequestScope) -> None:
         """The audit entry, written before the answer goes out: who was answered can rely on it."""
         status, operation, scope = passage.status, passage.operation, passage.scope
         refused = status in (401, 403) or (scope["method"] not in _SAFE and status >= 400)
@@ -170,15 +170,15 @@ class Gate:
             log.warning("audit_entry_lost", operation=operation, status=status, error=type(error).__name__)
 
 
-def _fault_of_ours(passage: _Passage, error: Exception) -> Problem:
+def _fault_of_ours(passage: _RequestScope, error: Exception) -> Problem:
     log.error("request_failed", operation=passage.operation, request_id=passage.request_id, exc_info=error)
     return Problem(500, "internal", "Something went wrong here.", "The log has more, by request id.")
 
 
-class _Passage:
+class _RequestScope:
     """One request on its way."""
 
-    def __init__(self, scope: Scope, send: Send, record: Callable[[_Passage], Awaitable[None]]) -> None:
+    def __init__(self, scope: Scope, send: Send, record: Callable[[_RequestScope], Awaitable[None]]) -> None:
         self.scope = scope
         self.request_id = uuid.uuid4().hex
         self.actor = _NOBODY
@@ -242,7 +242,7 @@ class _Passage:
         await self.send({"type": "http.response.body", "body": body})
 
 
-async def _bounded(passage: _Passage, receive: Receive) -> Receive:
+async def _bounded(passage: _RequestScope, receive: Receive) -> Receive:
     """Reads the whole body. Raises Problem 413 over the limit, 415 for another media type, 400 for what is no JSON."""
     is_import = passage.scope["path"] == _IMPORT
     limit = IMPORT_OCTETS if is_import else BODY_OCTETS
@@ -276,7 +276,7 @@ async def _bounded(passage: _Passage, receive: Receive) -> Receive:
     return _Replayed(body, receive).receive
 
 
-def _media_type(passage: _Passage) -> str:
+def _media_type(passage: _RequestScope) -> str:
     """Raises Problem 415 for a coded body, and where two types are claimed."""
     if any(coding.strip().lower() != "identity" for coding in passage.fields("content-encoding")):
         raise _unsupported("The body must not be compressed.", "Leave Content-Encoding out.")

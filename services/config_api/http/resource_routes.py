@@ -20,7 +20,7 @@ from services.config_api.resources.description import Collection, Resource, Sing
 from services.config_api.resources.fields import Decimal
 from services.config_api.resources.merge_patch import patch_model
 from services.config_api.storage.documents import Document
-from services.config_api.storage.idempotency import Kept
+from services.config_api.storage.idempotency import StoredResponse
 from services.config_api.storage.revision import Actor
 
 MERGE_PATCH = "application/merge-patch+json"
@@ -229,13 +229,13 @@ def _links(resource: Collection) -> dict[str, Any]:
 
 
 async def _create(request: Request, resource: Collection, caller: Actor, key: str | None) -> Response:
-    async def answer(result: Changed) -> Kept:
+    async def answer(result: Changed) -> StoredResponse:
         made = await _changed(request, resource, result, 201)
         location = f"/v1/{resource.kind}/{result.document.id}"
         # A key is shown once, and never by a repetition of the request.
         made_id = result.document.id if result.shown_once else None
         headers = {"ETag": made.headers["ETag"], "Location": location}
-        return Kept(201, bytes(made.body).decode(), headers, made_id)
+        return StoredResponse(201, bytes(made.body).decode(), headers, made_id)
 
     repeat = await repetition(request, caller, key)
     made = await parts(request).editor.create(resource, await request.json(), caller, repeat, answer)

@@ -13,7 +13,7 @@ from services.config_api.changes.entity_tags import entity_tag
 from services.config_api.problems import MEDIA_TYPE
 from services.config_api.resources.description import Body, Collection, Resource, shown_body
 from services.config_api.storage.documents import Document
-from services.config_api.storage.idempotency import Kept
+from services.config_api.storage.idempotency import StoredResponse
 
 _ID = "0192f3c4-5a6b-7c8d-9e0f-1a2b3c4d5e6f"
 Id = Annotated[str, Field(description="Made by the service; sorts by creation.", examples=[_ID])]
@@ -161,12 +161,12 @@ def changed(resource: Resource, result: Changed, extra: Body, status: int = 200)
     return JSONResponse(content, status, etag(document))
 
 
-def kept(answer: Kept, *, again: bool = False) -> Response:
+def kept(answer: StoredResponse, *, again: bool = False) -> Response:
     """An answer that is kept for a repetition of its request; `again`: this is one."""
     more = {"Idempotency-Replayed": "true"} if again else {}
     headers = {"Content-Type": "application/json", **answer.headers, **more}
     return Response(answer.body, answer.status, headers)
 
 
-def as_kept(response: JSONResponse) -> Kept:
-    return Kept(response.status_code, bytes(response.body).decode())
+def as_kept(response: JSONResponse) -> StoredResponse:
+    return StoredResponse(response.status_code, bytes(response.body).decode())

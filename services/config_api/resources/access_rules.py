@@ -12,10 +12,10 @@ from pydantic import Field, model_validator
 from libs.smtp.network import AddressPattern, parse_pattern
 from services.config_api.resources.description import (
     Body,
+    CheckContext,
     Collection,
     Filter,
     Finding,
-    Surroundings,
     UniqueKey,
     named,
 )
@@ -123,7 +123,7 @@ def _terms(body: Body) -> list[str]:
     return [canonical_value(body["criterion"], body["value"])]
 
 
-async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
     """Why the rule can never act, or which others can't because of it (F28)."""
     findings = []
     now = datetime.now(UTC)
@@ -134,7 +134,7 @@ async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
     if body["mode"] == "off" or findings:
         return findings
     if body["list"] == "block":
-        wider = [rule for rule in await _rules_on("allow", body, surroundings) if _acts(rule, now)]
+        wider = [rule for rule in await _rules_on("allow", body, check_context) if _acts(rule, now)]
         findings += named(
             "covered",
             "The allow rule on {} matches whatever this rule does, and beats it: it never acts.",
@@ -142,14 +142,14 @@ async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
             "/value",
         )
     elif body["mode"] == "enforce":
-        narrower = [rule for rule in await _rules_on("block", body, surroundings) if _acts(rule, now)]
+        narrower = [rule for rule in await _rules_on("block", body, check_context) if _acts(rule, now)]
         findings += named(
             "covers",
             "The block rule on {} never acts, since this rule matches whatever it does, and beats it.",
             [rule["value"] for rule in narrower if _covers(body, rule)],
             "/value",
         )
-        findings += await _exempt_already(body, surroundings)
+        findings += await _exempt_already(body, check_context)
     return findings
 
 
@@ -166,7 +166,7 @@ def _acts(rule: Body, now: datetime) -> bool:
 _OF_CLIENTS = ("ip", "network")
 
 
-async def _rules_on(list_name: str, body: Body, surroundings: Surroundings) -> Sequence[Body]:
+async def _rules_on(list_name: str, body: Body, check_context: CheckContext) -> Sequence[Body]:
     """Rules of the other list that may match what this one does: only a client's lift or meet a client's."""
     if body["criterion"] in _OF_CLIENTS:
         criteria: tuple[str, ...] = _OF_CLIENTS
@@ -177,7 +177,7 @@ async def _rules_on(list_name: str, body: Body, surroundings: Surroundings) -> S
     return [
         rule
         for criterion in criteria
-        for rule in await surroundings.matching("access-rules", "criterion", criterion)
+        for rule in await check_context.matching("access-rules", "criterion", criterion)
         if rule["list"] == list_name
     ]
 
@@ -202,16 +202,16 @@ def _within(outer: AddressPattern, inner: AddressPattern) -> bool:
     return outer.version == inner.version and same_bits
 
 
-async def _exempt_already(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+async def _exempt_already(body: Body, check_context: CheckContext) -> Sequence[Finding]:
     """An allow rule on a network of clients that are not judged anyway."""
     if body["criterion"] != "network":
         return ()
     inner = parse_pattern(body["value"])
-    auth = (await surroundings.settings("settings/general"))["smtp_auth"]
+    auth = (await check_context.settings("settings/general"))["smtp_auth"]
     local = auth["local_networks"] if auth["skip_for_local_networks"] else []
     trusted = [
         network
-        for found in await surroundings.others("trusted-networks")
+        for found in await check_context.others("trusted-networks")
         if found["enabled"]
         for network in found["networks"]
     ]

@@ -9,11 +9,11 @@ from pydantic import AfterValidator, Field
 
 from services.config_api.resources.description import (
     Body,
+    CheckContext,
     Collection,
     Filter,
     Finding,
     Secret,
-    Surroundings,
     UniqueKey,
     named,
 )
@@ -56,10 +56,10 @@ class AccountShown(Model):
     has_password: bool = Field(description="Whether a password is set.")
 
 
-async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
     """Addresses at domains that are not local get no mail here."""
     domains = {address.rpartition("@")[2] for address in body["addresses"]}
-    local = await surroundings.taken("domain", sorted(domains)) if domains else frozenset()
+    local = await check_context.taken("domain", sorted(domains)) if domains else frozenset()
     return [
         Finding(f"/addresses/{number}", "domain_not_local", "Its domain is not a local domain here.")
         for number, address in enumerate(body["addresses"])
@@ -67,11 +67,11 @@ async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
     ]
 
 
-async def references(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+async def references(body: Body, check_context: CheckContext) -> Sequence[Finding]:
     """Aliases and postmasters that lead to the account's addresses (F18)."""
     keys = [address_key(address) for address in body["addresses"]]
-    aliases = [alias["address"] for key in keys for alias in await surroundings.matching("aliases", "target", key)]
-    general = await surroundings.settings("settings/general")
+    aliases = [alias["address"] for key in keys for alias in await check_context.matching("aliases", "target", key)]
+    general = await check_context.settings("settings/general")
     postmasters = [address for address in general["external_postmasters"] if address_key(address) in keys]
     return [
         *named("target_of_alias", "The alias {} leads to this account.", list(dict.fromkeys(aliases))),

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from libs.smtp.tagged import untagged
-from services.config_api.resources.description import Body, Collection, Filter, Finding, Surroundings, UniqueKey, named
+from services.config_api.resources.description import Body, Collection, Filter, Finding, CheckContext, UniqueKey, named
 from services.config_api.resources.fields import MailAddress, Model, address_key, unique
 from services.config_api.resources.filters import exact
 
@@ -25,13 +25,13 @@ class Alias(Model):
 _MOST_STEPS = 1000
 
 
-async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
     """Targets that lead back to the alias (F19), or end at no account of ours (F18)."""
     own = address_key(body["address"])
     findings = []
     for number, target in enumerate(body["targets"]):
         pointer = f"/targets/{number}"
-        leads_back, ends = await followed(address_key(target), own, surroundings)
+        leads_back, ends = await followed(address_key(target), own, check_context)
         if leads_back:
             findings.append(Finding(pointer, "loop", "It leads back to this alias, which gets nothing by it."))
         elif not ends:
@@ -41,7 +41,7 @@ async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
     return findings
 
 
-async def followed(target: str, own: str, surroundings: Surroundings) -> tuple[bool, bool]:
+async def followed(target: str, own: str, check_context: CheckContext) -> tuple[bool, bool]:
     """(whether all ways from the target lead back to the alias, whether one of them ends at a mailbox)."""
     waiting, seen, back, ends = [target], {own}, target == own, False
     others = False
@@ -51,40 +51,40 @@ async def followed(target: str, own: str, surroundings: Surroundings) -> tuple[b
             back = True
             continue
         seen.add(address)
-        aliases = await surroundings.matching("aliases", "address", address)
+        aliases = await check_context.matching("aliases", "address", address)
         if aliases:
             waiting += [address_key(inner) for alias in aliases for inner in alias["targets"]]
             continue
         others = True
-        ends = await _is_mailbox(address, surroundings)
+        ends = await _is_mailbox(address, check_context)
     return back and not others, ends or bool(waiting)
 
 
-async def _is_mailbox(address: str, surroundings: Surroundings) -> bool:
+async def _is_mailbox(address: str, check_context: CheckContext) -> bool:
     """Whether mail for it is taken, as far as this configuration tells: of other domains others know."""
     domain = address.rpartition("@")[2]
-    local_domains = await surroundings.matching("local-domains", "name", domain)
+    local_domains = await check_context.matching("local-domains", "name", domain)
     if not local_domains:
         return True
     local_domain = local_domains[0]
     if local_domain["recipients"] in ("any", "verify") or local_domain["catch_all"] is not None:
         return True
     forms = [address, *untagged(address, local_domain["recipient_delimiter"] or "")]
-    return any([await _exists(form, local_domain, surroundings) for form in forms])
+    return any([await _exists(form, local_domain, check_context) for form in forms])
 
 
-async def _exists(address: str, local_domain: Body, surroundings: Surroundings) -> bool:
-    if any(account["enabled"] for account in await surroundings.matching("accounts", "address", address)):
+async def _exists(address: str, local_domain: Body, check_context: CheckContext) -> bool:
+    if any(account["enabled"] for account in await check_context.matching("accounts", "address", address)):
         return True
     is_listed = local_domain["recipients"] == "list"
-    return is_listed and bool(await surroundings.matching("recipients", "address", address))
+    return is_listed and bool(await check_context.matching("recipients", "address", address))
 
 
-async def references(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+async def references(body: Body, check_context: CheckContext) -> Sequence[Finding]:
     """Aliases and postmasters that lead to this alias."""
     key = address_key(body["address"])
-    aliases = [alias["address"] for alias in await surroundings.matching("aliases", "target", key)]
-    general = await surroundings.settings("settings/general")
+    aliases = [alias["address"] for alias in await check_context.matching("aliases", "target", key)]
+    general = await check_context.settings("settings/general")
     postmasters = [address for address in general["external_postmasters"] if address_key(address) == key]
     return [
         *named("target_of_alias", "The alias {} leads to this one.", aliases),

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from services.config_api.resources.description import Body, Finding, Singleton, Surroundings
+from services.config_api.resources.description import Body, CheckContext, Finding, Singleton
 from services.config_api.resources.fields import Domain, Mode, Model, domain_name, fault, ip_address, unique
 
 _ANSWERS = ipaddress.IPv4Network("127.0.0.0/8")
@@ -148,17 +148,17 @@ _ALWAYS_LISTED = "127.0.0.2"
 _NEVER_LISTED = "127.0.0.1"
 
 
-async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
     """Looks up the test entries of every zone, at the same time, so that silent zones do not add up (F30)."""
     zones = enumerate(body["dnsbl"]["zones"])
-    faults = await asyncio.gather(*(_fault_of_zone(number, zone["zone"], surroundings) for number, zone in zones))
+    faults = await asyncio.gather(*(_fault_of_zone(number, zone["zone"], check_context) for number, zone in zones))
     return [finding for finding in faults if finding is not None]
 
 
-async def _fault_of_zone(number: int, zone: str, surroundings: Surroundings) -> Finding | None:
+async def _fault_of_zone(number: int, zone: str, check_context: CheckContext) -> Finding | None:
     pointer = f"/dnsbl/zones/{number}/zone"
     never_listed, always_listed = await asyncio.gather(
-        surroundings.listings(_NEVER_LISTED, zone), surroundings.listings(_ALWAYS_LISTED, zone)
+        check_context.listings(_NEVER_LISTED, zone), check_context.listings(_ALWAYS_LISTED, zone)
     )
     if any(not _is_listing(record) for record in (*(never_listed or ()), *(always_listed or ()))):
         return Finding(

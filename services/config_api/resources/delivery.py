@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from services.config_api.resources.description import Body, Finding, Singleton, Surroundings
+from services.config_api.resources.description import Body, CheckContext, Finding, Singleton
 from services.config_api.resources.fields import Host, Model, Password, Port, Text, fault
 from services.config_api.resources.relay_host_checks import refuse_relay_host, relay_host_password, unverified
 
@@ -85,7 +85,7 @@ class DeliverySettings(Model):
         return self
 
 
-async def check(body: Body, _: Surroundings) -> Sequence[Finding]:
+async def check(body: Body, _: CheckContext) -> Sequence[Finding]:
     return unverified(body)
 
 

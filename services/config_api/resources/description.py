@@ -75,7 +75,7 @@ class MailHosts:
     hosts: Sequence[MailHost] | None
 
 
-class Surroundings(Protocol):
+class CheckContext(Protocol):
     """What a check may ask about the rest of the configuration and the world, in bounded time."""
 
     async def settings(self, kind: str) -> Body:
@@ -119,11 +119,11 @@ class Surroundings(Protocol):
         """Where ingress listens."""
 
 
-Check = Callable[[Body, Surroundings], Awaitable[Sequence[Finding]]]
+Check = Callable[[Body, CheckContext], Awaitable[Sequence[Finding]]]
 MOST_MATCHES = 1000
 
 
-async def no_findings(body: Body, surroundings: Surroundings) -> Sequence[Finding]:  # noqa: ARG001
+async def no_findings(body: Body, check_context: CheckContext) -> Sequence[Finding]:  # noqa: ARG001
     return ()
 
 

@@ -19,11 +19,11 @@ from pydantic import AfterValidator, Field
 from libs.smtp.address import canonical_domain
 from services.config_api.resources.description import (
     Body,
+    CheckContext,
     Collection,
     Created,
     Finding,
     Secret,
-    Surroundings,
     UniqueKey,
 )
 from services.config_api.resources.fields import Domain, Model, fault
@@ -88,9 +88,9 @@ def _show(body: Body) -> Body:
     }
 
 
-async def references(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+async def references(body: Body, check_context: CheckContext) -> Sequence[Finding]:
     """The domain whose mail is no longer signed."""
-    others = await surroundings.matching("dkim-keys", "domain", body["domain"])
+    others = await check_context.matching("dkim-keys", "domain", body["domain"])
     if not body["enabled"] or any(key["enabled"] for key in others):
         return ()
     return (Finding("", "last_key_of_domain", f"Mail of {body['domain']} is no longer signed."),)

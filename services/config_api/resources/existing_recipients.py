@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.config_api.resources.description import MOST_MATCHES, Finding, Surroundings
+from services.config_api.resources.description import MOST_MATCHES, Finding, CheckContext
 
 
-async def existing_recipients(domain: str, recipients: str, surroundings: Surroundings) -> Sequence[Finding]:
+async def existing_recipients(domain: str, recipients: str, check_context: CheckContext) -> Sequence[Finding]:
     """Mail for nobody that is taken, or a list that is empty."""
     if recipients == "any":
         # Backscatter (F36).
@@ -18,14 +18,14 @@ async def existing_recipients(domain: str, recipients: str, surroundings: Surrou
                 "Mail for addresses that do not exist is taken too, and its report goes to whom it names as sender.",
             )
         ]
-    if recipients == "list" and not await surroundings.matching("recipients", "domain", domain):
+    if recipients == "list" and not await check_context.matching("recipients", "domain", domain):
         return [Finding("/recipients", "empty_list", "No address of the domain is listed at /v1/recipients yet.")]
     return ()
 
 
-async def listed_recipients(domain: str, surroundings: Surroundings) -> Sequence[Finding]:
+async def listed_recipients(domain: str, check_context: CheckContext) -> Sequence[Finding]:
     """What a domain that is removed leaves in the list of recipients."""
-    number = len(await surroundings.matching("recipients", "domain", domain))
+    number = len(await check_context.matching("recipients", "domain", domain))
     if not number:
         return ()
     many = f"{MOST_MATCHES} or more" if number >= MOST_MATCHES else str(number)

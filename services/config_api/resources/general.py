@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from services.config_api.resources.description import Body, Finding, Singleton, Surroundings
+from services.config_api.resources.description import Body, Finding, Singleton, CheckContext
 from services.config_api.resources.fields import Banner, HostName, MailAddress, Model, address_key, unique
 from services.config_api.resources.networks import WIDEST, Cidr, covers
 from services.config_api.resources.relay_host_checks import own_name_ports
@@ -89,17 +89,17 @@ FALLBACK_HOSTNAME = "localhost.localdomain"
 _SMTP_PORT = 25
 
 
-async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
-    findings = [*await _default_hostname(body["profile"]["hostname"], surroundings)]
-    findings += await hostname_findings(body["profile"]["hostname"], surroundings)
-    findings += await _circle(body["profile"]["hostname"], surroundings)
+async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
+    findings = [*await _default_hostname(body["profile"]["hostname"], check_context)]
+    findings += await hostname_findings(body["profile"]["hostname"], check_context)
+    findings += await _circle(body["profile"]["hostname"], check_context)
     if body["profile"]["max_recipients"] < _FEW_RECIPIENTS:
         findings.append(
             Finding("/profile/max_recipients", "few_recipients", "RFC 5321 4.5.3.1.8 asks for at least 100.")
         )
     auth = body["smtp_auth"]
     if auth["skip_for_local_networks"] and any(
-        covers(network, gateway) for network in auth["local_networks"] for gateway in surroundings.gateways
+        covers(network, gateway) for network in auth["local_networks"] for gateway in check_context.gateways
     ):
         findings.append(
             Finding(
@@ -110,9 +110,9 @@ async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
         )
     if auth["skip_for_local_networks"]:
         findings += _wide(auth["local_networks"])
-    local_domains = [domain["name"] for domain in await surroundings.others("local-domains")]
+    local_domains = [domain["name"] for domain in await check_context.others("local-domains")]
     if not body["external_postmasters"]:
-        findings += await postmasters(local_domains, surroundings, "/external_postmasters")
+        findings += await postmasters(local_domains, check_context, "/external_postmasters")
     findings += [
         Finding(
             f"/external_postmasters/{number}",
@@ -130,12 +130,12 @@ def of_local_domains(external_postmasters: Sequence[str], local_domains: Sequenc
     return [number for number, address in enumerate(external_postmasters) if address_key(address) in circle]
 
 
-async def _default_hostname(hostname: str, surroundings: Surroundings) -> Sequence[Finding]:
+async def _default_hostname(hostname: str, check_context: CheckContext) -> Sequence[Finding]:
     """Others see the name in HELO, and refuse mail from a machine that is nobody (F37)."""
     if hostname != FALLBACK_HOSTNAME:
         return ()
-    is_direct = (await surroundings.settings("settings/delivery")).get("mode") != "relay_host"
-    if not is_direct and _SMTP_PORT not in surroundings.own_ports:
+    is_direct = (await check_context.settings("settings/delivery")).get("mode") != "relay_host"
+    if not is_direct and _SMTP_PORT not in check_context.own_ports:
         return ()
     return (
         Finding(
@@ -160,20 +160,20 @@ def _wide(networks: Sequence[str]) -> Sequence[Finding]:
     return found
 
 
-async def _circle(hostname: str, surroundings: Surroundings) -> Sequence[Finding]:
+async def _circle(hostname: str, check_context: CheckContext) -> Sequence[Finding]:
     """Relay hosts that are this gateway once it has this name."""
-    hosts = [(await surroundings.settings("settings/delivery")).get("relay_host")]
-    hosts += [rule["relay_host"] for rule in await surroundings.others("relay-rules") if rule["enabled"]]
-    ports = own_name_ports(surroundings)
+    hosts = [(await check_context.settings("settings/delivery")).get("relay_host")]
+    hosts += [rule["relay_host"] for rule in await check_context.others("relay-rules") if rule["enabled"]]
+    ports = own_name_ports(check_context)
     if any(host is not None and host["host"] == hostname and host["port"] in ports for host in hosts):
         return (Finding("/profile/hostname", "loop", "A relay host has this name: its mail would go in a circle."),)
     return ()
 
 
-async def postmasters(domains: Sequence[str], surroundings: Surroundings, pointer: str) -> Sequence[Finding]:
+async def postmasters(domains: Sequence[str], check_context: CheckContext, pointer: str) -> Sequence[Finding]:
     """A finding when a local domain's postmaster mail has nowhere to go."""
     wanted = {f"{name}@{domain}" for domain in domains for name in _POSTMASTERS}
-    missing = sorted(wanted - await surroundings.taken("address", sorted(wanted)))
+    missing = sorted(wanted - await check_context.taken("address", sorted(wanted)))
     if not missing:
         return ()
     shown = ", ".join(missing[:4]) + (" and others" if len(missing) > 4 else "")
@@ -186,10 +186,10 @@ async def postmasters(domains: Sequence[str], surroundings: Surroundings, pointe
     )
 
 
-async def hostname_findings(hostname: str, surroundings: Surroundings) -> Sequence[Finding]:
+async def hostname_findings(hostname: str, check_context: CheckContext) -> Sequence[Finding]:
     """Whether a hostname has an address in the DNS whose PTR record names it."""
     pointer = "/profile/hostname"
-    addresses = await surroundings.addresses(hostname)
+    addresses = await check_context.addresses(hostname)
     if addresses is None:
         return (Finding(pointer, "hostname_unknown", "The DNS gave no answer for this name in time."),)
     if not addresses:
@@ -197,7 +197,7 @@ async def hostname_findings(hostname: str, surroundings: Surroundings) -> Sequen
     for address in addresses:
         if ipaddress.ip_address(address).is_loopback:
             continue
-        names = await surroundings.names(address)
+        names = await check_context.names(address)
         if names is not None and hostname not in names:
             return (
                 Finding(

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from libs.smtp.address import canonical_domain
 from services.config_api.problems import invalid_field
 from services.config_api.resources.aliases import followed
-from services.config_api.resources.description import Body, Collection, Finding, Surroundings, UniqueKey, member, named
+from services.config_api.resources.description import Body, Collection, Finding, CheckContext, UniqueKey, member, named
 from services.config_api.resources.existing_recipients import existing_recipients, listed_recipients
 from services.config_api.resources.fields import Domain, Host, MailAddress, Model, Port, address_key, fault
 from services.config_api.resources.filters import exact
@@ -85,29 +85,29 @@ class LocalDomain(Model):
     )
 
 
-async def _forbidden_maildirs(body: Body, surroundings: Surroundings) -> Sequence[str]:
+async def _forbidden_maildirs(body: Body, check_context: CheckContext) -> Sequence[str]:
     """Members whose path lies where no mail may be written (F43)."""
     return [
         name
         for name in _MAILBOXES
         if body[name] is not None
         and body[name]["kind"] == "maildir"
-        and not surroundings.is_maildir_allowed(body[name]["path"])
+        and not check_context.is_maildir_allowed(body[name]["path"])
     ]
 
 
-async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
     findings = [
         Finding(f"/{name}/path", "maildir_root", "No mail may be written there: it is deferred.")
-        for name in await _forbidden_maildirs(body, surroundings)
+        for name in await _forbidden_maildirs(body, check_context)
     ]
     if body["mailbox"] is None:
         findings.append(Finding("/mailbox", "no_mailbox", "Without a mailbox the domain's mail is held."))
-    findings += await existing_recipients(body["name"], body["recipients"], surroundings)
-    findings += await _catch_all(body, surroundings)
-    external = (await surroundings.settings("settings/general"))["external_postmasters"]
+    findings += await existing_recipients(body["name"], body["recipients"], check_context)
+    findings += await _catch_all(body, check_context)
+    external = (await check_context.settings("settings/general"))["external_postmasters"]
     if not external:
-        findings += await postmasters([body["name"]], surroundings, "/name")
+        findings += await postmasters([body["name"]], check_context, "/name")
     if of_local_domains(external, [body["name"]]):
         findings.append(
             Finding("/name", "loop", "The external postmasters are postmasters of this domain: their mail is held.")
@@ -115,12 +115,12 @@ async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
     return findings
 
 
-async def _catch_all(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+async def _catch_all(body: Body, check_context: CheckContext) -> Sequence[Finding]:
     if body["catch_all"] is None:
         return ()
     if body["recipients"] == "any":
         return [Finding("/catch_all", "never_acts", "It never gets mail, since every address of the domain exists.")]
-    leads_back, ends = await followed(address_key(body["catch_all"]), "", surroundings)
+    leads_back, ends = await followed(address_key(body["catch_all"]), "", check_context)
     if leads_back or not ends:
         return [
             Finding(
@@ -130,22 +130,22 @@ async def _catch_all(body: Body, surroundings: Surroundings) -> Sequence[Finding
     return ()
 
 
-async def refuse(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+async def refuse(body: Body, check_context: CheckContext) -> Sequence[Finding]:
     """Raises Problem 422 when a mailbox server is a listener of this gateway, or a new maildir lies in a bad place.
 
     A path that is stored already is warned of: its domain can still be changed.
     """
     if body["recipients"] == "verify":
         _refuse_unverifiable(body)
-    stored = await surroundings.present("local-domains")
-    for name in await _forbidden_maildirs(body, surroundings):
+    stored = await check_context.present("local-domains")
+    for name in await _forbidden_maildirs(body, check_context):
         if member(stored, (name, "path")) != body[name]["path"]:
             raise invalid_field(
                 f"/{name}/path", "maildir_root", "No mail may be written there: see POSTHOUSE_MAILDIR_ROOTS."
             )
     for name in _MAILBOXES:
         host, port = member(body, (name, "host")), member(body, (name, "port"))
-        if host is not None and await is_this_gateway(host, port, surroundings):
+        if host is not None and await is_this_gateway(host, port, check_context):
             raise invalid_field(
                 f"/{name}/host", "loop", "The mailbox server is this gateway: mail would go in a circle."
             )
@@ -164,28 +164,28 @@ def _refuse_unverifiable(body: Body) -> None:
         )
 
 
-async def references(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+async def references(body: Body, check_context: CheckContext) -> Sequence[Finding]:
     """Accounts, aliases, keys and postmasters at the domain, which lose its mail (F21)."""
     at_domain = f"@{body['name']}"
     accounts = [
         account["login"]
-        for account in await surroundings.others("accounts")
+        for account in await check_context.others("accounts")
         if any(address.endswith(at_domain) for address in account["addresses"])
     ]
     aliases = [
         alias["address"]
-        for alias in await surroundings.others("aliases")
+        for alias in await check_context.others("aliases")
         if any(address.endswith(at_domain) for address in (alias["address"], *alias["targets"]))
     ]
-    keys = [key["selector"] for key in await surroundings.matching("dkim-keys", "domain", body["name"])]
-    general = await surroundings.settings("settings/general")
+    keys = [key["selector"] for key in await check_context.matching("dkim-keys", "domain", body["name"])]
+    general = await check_context.settings("settings/general")
     postmasters = [address for address in general["external_postmasters"] if address.endswith(at_domain)]
     return [
         *named("domain_of_account", "The account {} has an address at this domain.", accounts),
         *named("domain_of_alias", "The alias {} is at this domain, or leads there.", aliases),
         *named("domain_of_dkim_key", "The DKIM key {} signs for this domain.", keys),
         *named("domain_of_postmaster", "The external postmaster {} is at this domain.", postmasters),
-        *await listed_recipients(body["name"], surroundings),
+        *await listed_recipients(body["name"], check_context),
     ]
 
 

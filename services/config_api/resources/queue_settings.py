@@ -8,7 +8,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from services.config_api.problems import invalid_field
-from services.config_api.resources.description import Body, Finding, Singleton, Surroundings
+from services.config_api.resources.description import Body, CheckContext, Finding, Singleton
 from services.config_api.resources.fields import Model, fault
 
 
@@ -78,7 +78,7 @@ class QueueSettings(Model):
     )
 
 
-async def refuse(body: Body, _: Surroundings) -> Sequence[Finding]:
+async def refuse(body: Body, _: CheckContext) -> Sequence[Finding]:
     """Raises Problem 422 where mail would be returned before it was tried again, or its record lost (F34)."""
     first_hours = body["retry_schedule"]["first_minutes"] / _MINUTES
     for name in ("expire_after_hours", "bounce_expire_hours", "delay_notice_after_hours"):
@@ -92,7 +92,7 @@ async def refuse(body: Body, _: Surroundings) -> Sequence[Finding]:
     return ()
 
 
-async def check(body: Body, _: Surroundings) -> Sequence[Finding]:
+async def check(body: Body, _: CheckContext) -> Sequence[Finding]:
     if body["delay_notice_after_hours"] >= body["expire_after_hours"]:
         return (
             Finding(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from libs.smtp.address import canonical_domain
-from services.config_api.resources.description import Body, Collection, Filter, Finding, Surroundings, UniqueKey
+from services.config_api.resources.description import Body, Collection, Filter, Finding, CheckContext, UniqueKey
 from services.config_api.resources.fields import MailAddress, Model, address_key
 from services.config_api.resources.filters import exact
 
@@ -20,12 +20,12 @@ class Recipient(Model):
     address: MailAddress
 
 
-async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
     """An address at a domain that does not look at the list."""
     domain = body["address"].rpartition("@")[2]
     domains = [
-        *await surroundings.matching("local-domains", "name", domain),
-        *await surroundings.matching("relay-domains", "domain", domain),
+        *await check_context.matching("local-domains", "name", domain),
+        *await check_context.matching("relay-domains", "domain", domain),
     ]
     if not domains:
         return [Finding("/address", "domain_not_ours", "Its domain is neither a local domain nor a relay domain here.")]

@@ -14,7 +14,7 @@ from services.config_api.resources.description import (
     Collection,
     Finding,
     MailHost,
-    Surroundings,
+    CheckContext,
     UniqueKey,
     member,
 )
@@ -39,15 +39,15 @@ class RelayDomain(Model):
 _BEYOND_EVERY_PREFERENCE = 65536
 
 
-async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
-    findings = list(await _hosts(body["domain"], surroundings))
-    findings += await existing_recipients(body["domain"], body["recipients"], surroundings)
+async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
+    findings = list(await _hosts(body["domain"], check_context))
+    findings += await existing_recipients(body["domain"], body["recipients"], check_context)
     return findings
 
 
-async def _hosts(domain: str, surroundings: Surroundings) -> Sequence[Finding]:
+async def _hosts(domain: str, check_context: CheckContext) -> Sequence[Finding]:
     """Mail for the domain has no server better than this gateway, so it would be deferred (4.4.6), or nobody knows."""
-    preferences, own, is_silent = await _candidates(domain, surroundings)
+    preferences, own, is_silent = await _candidates(domain, check_context)
     if any(preference < own for preference in preferences):
         return [Finding("/domain", "name_server_silent", "One name server gave no answer.")] if is_silent else []
     if is_silent:
@@ -59,24 +59,24 @@ async def _hosts(domain: str, surroundings: Surroundings) -> Sequence[Finding]:
     ]
 
 
-async def _candidates(domain: str, surroundings: Surroundings) -> tuple[list[int], int, bool]:
+async def _candidates(domain: str, check_context: CheckContext) -> tuple[list[int], int, bool]:
     """(preferences of other hosts, the best one of this gateway, whether some name server gave no answer).
 
     A candidate is one MX of one set of name servers, with the addresses that this set gives it (F60). A domain
     without MX is its own one (RFC 5321 5.1). Our name counts only where no address is known.
     """
-    hostname = member(await surroundings.settings("settings/general"), ("profile", "hostname"))
+    hostname = member(await check_context.settings("settings/general"), ("profile", "hostname"))
     preferences: list[int] = []
     own, is_silent = _BEYOND_EVERY_PREFERENCE, False
-    for found in await surroundings.mail_hosts(domain):
+    for found in await check_context.mail_hosts(domain):
         if found.hosts is None:
             is_silent = True
             continue
         for host in found.hosts or [MailHost(0, domain)]:
-            addresses = await surroundings.addresses(host.host, found.name_servers)
+            addresses = await check_context.addresses(host.host, found.name_servers)
             is_silent = is_silent or addresses is None
             if addresses:
-                is_own = any(_is_here(address, surroundings) for address in addresses)
+                is_own = any(_is_here(address, check_context) for address in addresses)
             elif host.host == hostname:
                 is_own = True
             else:
@@ -88,13 +88,13 @@ async def _candidates(domain: str, surroundings: Surroundings) -> tuple[list[int
     return preferences, own, is_silent
 
 
-def _is_here(address: str, surroundings: Surroundings) -> bool:
-    return address in surroundings.own_addresses or ipaddress.ip_address(address).is_loopback
+def _is_here(address: str, check_context: CheckContext) -> bool:
+    return address in check_context.own_addresses or ipaddress.ip_address(address).is_loopback
 
 
-async def references(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+async def references(body: Body, check_context: CheckContext) -> Sequence[Finding]:
     """Listed recipients of the domain."""
-    return await listed_recipients(body["domain"], surroundings)
+    return await listed_recipients(body["domain"], check_context)
 
 
 RELAY_DOMAINS = Collection(

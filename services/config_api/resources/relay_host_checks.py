@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Sequence
 
 from services.config_api.problems import invalid_field
-from services.config_api.resources.description import Body, Finding, Secret, Surroundings, member
+from services.config_api.resources.description import Body, CheckContext, Finding, Secret, member
 
 _SMTP_PORTS = frozenset({25, 465, 587})
 
@@ -54,7 +54,7 @@ def unverified(body: Body) -> Sequence[Finding]:
     return findings
 
 
-async def refuse_relay_host(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+async def refuse_relay_host(body: Body, check_context: CheckContext) -> Sequence[Finding]:
     """Raises Problem 422 when the relay host is a listener of this gateway, or verified where TLS can be taken away."""
     relay_host = body["relay_host"]
     if relay_host is None:
@@ -65,26 +65,26 @@ async def refuse_relay_host(body: Body, surroundings: Surroundings) -> Sequence[
             "verify_without_tls",
             "It needs always_tls or implicit_tls: without them who stands between can take TLS away.",
         )
-    if await is_this_gateway(relay_host["host"], relay_host["port"], surroundings):
+    if await is_this_gateway(relay_host["host"], relay_host["port"], check_context):
         raise invalid_field("/relay_host/host", "loop", "The relay host is this gateway: mail would go in a circle.")
     return ()
 
 
-async def is_this_gateway(host: str, port: int, surroundings: Surroundings) -> bool:
+async def is_this_gateway(host: str, port: int, check_context: CheckContext) -> bool:
     """Whether mail that is sent there comes in here again."""
-    hostname = member(await surroundings.settings("settings/general"), ("profile", "hostname"))
-    is_own_name = host == hostname and port in own_name_ports(surroundings)
-    return is_own_name or (port in surroundings.own_ports and await _is_here(host, surroundings))
+    hostname = member(await check_context.settings("settings/general"), ("profile", "hostname"))
+    is_own_name = host == hostname and port in own_name_ports(check_context)
+    return is_own_name or (port in check_context.own_ports and await _is_here(host, check_context))
 
 
-def own_name_ports(surroundings: Surroundings) -> frozenset[int]:
+def own_name_ports(check_context: CheckContext) -> frozenset[int]:
     """At the gateway's own name these ports are its listeners, or forwarded to them."""
-    return _SMTP_PORTS | surroundings.own_ports
+    return _SMTP_PORTS | check_context.own_ports
 
 
-async def _is_here(host: str, surroundings: Surroundings) -> bool:
-    found = await surroundings.addresses(host)
-    here = host == "localhost" or host in surroundings.own_addresses
+async def _is_here(host: str, check_context: CheckContext) -> bool:
+    found = await check_context.addresses(host)
+    here = host == "localhost" or host in check_context.own_addresses
     return here or any(
-        address in surroundings.own_addresses or ipaddress.ip_address(address).is_loopback for address in found or ()
+        address in check_context.own_addresses or ipaddress.ip_address(address).is_loopback for address in found or ()
     )

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from services.config_api.resources.delivery import RelayHost
-from services.config_api.resources.description import Body, Collection, Filter, Finding, Surroundings, UniqueKey
+from services.config_api.resources.description import Body, CheckContext, Collection, Filter, Finding, UniqueKey
 from services.config_api.resources.fields import Model, Name, domain_or_below, fault, full_address, unique
 from services.config_api.resources.filters import boolean, exact, lenient, name_key
 from services.config_api.resources.relay_host_checks import refuse_relay_host, relay_host_password, unverified
@@ -56,17 +56,17 @@ class RelayRule(Model):
         return self
 
 
-async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
     """Targets that another rule takes first, or that alias expansion replaces before rules are asked."""
     findings = [*unverified(body)]
     taken: set[str] = set()
-    for other in await surroundings.others("relay-rules"):
+    for other in await check_context.others("relay-rules"):
         alike = other["type"] == body["type"] and other["target_type"] == body["target_type"]
         if alike and other["enabled"] and other["position"] <= body["position"]:
             taken |= {target.lower() for target in other["targets"]}
     aliases: frozenset[str] = frozenset()
     if body["type"] == "recipient" and body["target_type"] == "address":
-        aliases = await surroundings.taken("alias", [target.lower() for target in body["targets"]])
+        aliases = await check_context.taken("alias", [target.lower() for target in body["targets"]])
     for number, target in enumerate(body["targets"]):
         if target.lower() in taken:
             findings.append(

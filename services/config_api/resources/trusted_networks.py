@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from libs.smtp.network import parse_network
-from services.config_api.resources.description import Body, Collection, Filter, Finding, Surroundings, UniqueKey
+from services.config_api.resources.description import Body, CheckContext, Collection, Filter, Finding, UniqueKey
 from services.config_api.resources.fields import Model, Name, unique
 from services.config_api.resources.filters import boolean, exact, lenient, name_key
 from services.config_api.resources.networks import WIDEST, Cidr, covers
@@ -25,7 +25,7 @@ class TrustedNetwork(Model):
     enabled: bool = Field(default=True, description="false: as if it were not there.")
 
 
-async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
+async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
     findings = []
     for number, text in enumerate(body["networks"]):
         pointer, network = f"/networks/{number}", ipaddress.ip_network(text)
@@ -35,7 +35,7 @@ async def check(body: Body, surroundings: Surroundings) -> Sequence[Finding]:
             findings.append(
                 Finding(pointer, "wide", f"This range is wider than /{WIDEST[network.version]}: is all of it yours?")
             )
-        if any(covers(text, gateway) for gateway in surroundings.gateways):
+        if any(covers(text, gateway) for gateway in check_context.gateways):
             findings.append(
                 Finding(
                     pointer,

@@ -1,4 +1,4 @@
-"""Secrets on their way from a request to storage: taken out, sealed or hashed, carried over when they were left out."""
+"""Secret fields on their way from a request to storage: extracted, sealed or hashed, kept where left out."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from services.config_api.secrets.sealing import Sealer
 
 
 @dataclass(frozen=True, slots=True)
-class TakenIn:
-    """A validated body, its secrets aside."""
+class ExtractedSecrets:
+    """A validated body without its secrets, and the secrets beside it."""
 
     # Every member, and those alone that the client set.
     body: Body
@@ -25,14 +25,14 @@ class TakenIn:
     secrets: Mapping[Secret, str] = field(repr=False)
 
 
-class Custody:
+class SecretFields:
     """Turns validated bodies into stored ones."""
 
     def __init__(self, sealer: Sealer, passwords: PasswordHashing) -> None:
         self.sealer = sealer
         self._passwords = passwords
 
-    async def take_in(self, resource: Resource, model: BaseModel) -> TakenIn:
+    async def extract(self, resource: Resource, model: BaseModel) -> ExtractedSecrets:
         """The body without its secrets, and the secrets in the form that they are stored in."""
         body: Body = model.model_dump(mode="json")
         was_set: Body = model.model_dump(mode="json", exclude_unset=True)
@@ -44,7 +44,7 @@ class Custody:
                 plain = given.get_secret_value()
                 sealed = secret.kept_as == "sealed"
                 secrets[secret] = self.sealer.seal(plain) if sealed else await self._passwords.hash(plain)
-        return TakenIn(body, was_set, secrets)
+        return ExtractedSecrets(body, was_set, secrets)
 
     def seal_hidden(self, resource: Resource, hidden: Body) -> Body:
         """Members that the service made, those that are secrets sealed."""
@@ -52,7 +52,9 @@ class Custody:
         return {name: self.sealer.seal(value) if name in secret else value for name, value in hidden.items()}
 
 
-def join(resource: Resource, was_set: Body, secrets: Mapping[Secret, str], given: object, before: Body | None) -> Body:
+def merge_stored(
+    resource: Resource, was_set: Body, secrets: Mapping[Secret, str], given: object, before: Body | None
+) -> Body:
     """The body to store: the members that were set, new secrets, and those that the client left out of `given`.
 
     `before`: the complete body that is there. Raises Problem 422 where a secret is needed, or may not be kept: for

@@ -17,7 +17,7 @@ from services.config_api.resources.description import Body
 from services.config_api.storage import recipients
 from services.config_api.storage.database import Database
 from services.config_api.storage.diff import load
-from services.config_api.storage.idempotency import Repeat
+from services.config_api.storage.idempotency import IdempotentRequest
 from services.config_api.storage.identifiers import Identifiers
 from services.config_api.storage.revision import Actor, Revision
 from services.config_api.storage.tables import documents, head, key_uses, rule_hits, terms, unique_keys
@@ -121,10 +121,12 @@ class Store:
             return int((await connection.execute(select(head.c.revision))).scalar_one())
 
     @asynccontextmanager
-    async def revision(self, actor: Actor, action: str, repeat: Repeat | None = None) -> AsyncIterator[Revision]:
+    async def revision(
+        self, actor: Actor, action: str, repeat: IdempotentRequest | None = None
+    ) -> AsyncIterator[Revision]:
         """A new revision, committed with its audit entry at the end; an exception leaves nothing of it.
 
-        With `repeat` its answer is kept with it; raises as `Repeat.recall` does.
+        With `repeat` its answer is kept with it; raises as `IdempotentRequest.recall` does.
 
         Writers wait for each other here, so everything read through the revision stays true until the commit.
         """

@@ -27,7 +27,7 @@ _ABANDONED_US = 10 * 60 * 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredResponse:
     """An answer as it is kept."""
 
     status: int
@@ -37,15 +37,15 @@ class Kept:
     made_id: str | None = None
 
 
-class Replay(Exception):  # noqa: N818 - no error, but it ends the request
+class ReplayResponse(Exception):  # noqa: N818 - no error, but it ends the request
     """The request was answered before."""
 
-    def __init__(self, answer: Kept) -> None:
+    def __init__(self, answer: StoredResponse) -> None:
         super().__init__()
         self.answer = answer
 
 
-class Repeat:
+class IdempotentRequest:
     """A request that came with a key. Keys are of one caller each; `fingerprint` tells requests apart.
 
     `actor_id`: of the caller's API key; its name may pass to another key.
@@ -82,20 +82,20 @@ class Repeat:
                 errors=[FieldError("/Idempotency-Key", "already_made", "This key was used already.", "header")],
                 more={"id": headers[_MADE_ID]},
             )
-        raise Replay(Kept(row.status, self._sealer.open(row.body), headers))
+        raise ReplayResponse(StoredResponse(row.status, self._sealer.open(row.body), headers))
 
-    async def remember(self, connection: AsyncConnection, answer: Kept) -> None:
+    async def remember(self, connection: AsyncConnection, answer: StoredResponse) -> None:
         """In the transaction that does the work. The body is sealed; one that shows a secret is not kept."""
         await connection.execute(insert(idempotency).values(**self._row, **self._kept(answer), created_at=now_us()))
 
     @contextlib.asynccontextmanager
-    async def claimed(self) -> AsyncIterator[list[Kept]]:
+    async def claimed(self) -> AsyncIterator[list[StoredResponse]]:
         """For work that is no transaction of ours: put the answer into the list; without one the key is free again.
 
         Raises as `recall` does.
         """
         await self._claim()
-        answers: list[Kept] = []
+        answers: list[StoredResponse] = []
         try:
             yield answers
         finally:
@@ -107,7 +107,7 @@ class Repeat:
 
     async def _claim(self) -> None:
         added = (sqlite.insert if self._database.is_sqlite else postgresql.insert)(idempotency)
-        begun = self._kept(Kept(_BEGUN, ""))
+        begun = self._kept(StoredResponse(_BEGUN, ""))
         async with self._database.writing() as connection:
             abandoned = (
                 *self._mine(),
@@ -122,9 +122,9 @@ class Repeat:
     def _mine(self) -> tuple[ColumnElement[bool], ...]:
         return idempotency.c.actor == self._row["actor"], idempotency.c.key == self._row["key"]
 
-    def _kept(self, answer: Kept) -> dict[str, object]:
+    def _kept(self, answer: StoredResponse) -> dict[str, object]:
         if answer.made_id is not None:
-            answer = Kept(answer.status, "", {_MADE_ID: answer.made_id})
+            answer = StoredResponse(answer.status, "", {_MADE_ID: answer.made_id})
         return {
             "status": answer.status,
             "headers": json.dumps(answer.headers),

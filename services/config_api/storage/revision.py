@@ -15,7 +15,7 @@ from services.config_api.resources.defaults import complete
 from services.config_api.resources.description import Body, Collection, Resource
 from services.config_api.storage import recipients
 from services.config_api.storage.diff import dump
-from services.config_api.storage.idempotency import Kept
+from services.config_api.storage.idempotency import StoredResponse
 from services.config_api.storage.identifiers import Identifiers, now_us
 from services.config_api.storage.tables import (
     audit_log,
@@ -72,7 +72,7 @@ class Revision:
         self.target = ""
         self.status = 200
         # For a repetition of the request.
-        self.answer: Kept | None = None
+        self.answer: StoredResponse | None = None
         self._ids = ids
         self._changed = False
 

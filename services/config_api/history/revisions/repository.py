@@ -15,7 +15,7 @@ from services.config_api.resources.defaults import complete
 from services.config_api.resources.description import Body, Collection, Resource, member
 from services.config_api.storage.diff import difference, load
 from services.config_api.storage.documents import Store
-from services.config_api.storage.idempotency import Kept, Repeat
+from services.config_api.storage.idempotency import IdempotentRequest, StoredResponse
 from services.config_api.storage.revision import Actor, Write
 from services.config_api.storage.tables import changes, head, revisions
 
@@ -81,8 +81,12 @@ class Revisions:
             return newest, await _way_back(connection, number, newest)
 
     async def roll_back(
-        self, number: int, actor: Actor, repeat: Repeat | None, answer: Callable[[int, list[Change]], Kept]
-    ) -> Kept:
+        self,
+        number: int,
+        actor: Actor,
+        repeat: IdempotentRequest | None,
+        answer: Callable[[int, list[Change]], StoredResponse],
+    ) -> StoredResponse:
         """Makes everything portable as it was after that revision; the answer to the new revision and its changes."""
         async with self._store.revision(actor, "rollBackRevision", repeat) as revision:
             await _known(revision.connection, number)

@@ -23,7 +23,7 @@ from services.config_api.problems import malformed
 from services.config_api.resources.catalogue import SINGLETONS
 from services.config_api.resources.description import Finding
 from services.config_api.storage.documents import Document, every
-from services.config_api.storage.idempotency import Kept
+from services.config_api.storage.idempotency import StoredResponse
 from services.config_api.storage.revision import Actor
 
 router = APIRouter(tags=["history"], route_class=Route)
@@ -92,12 +92,12 @@ async def import_configuration(
     else:
         items = await asyncio.to_thread(read, await request.json())
     found = parts(request)
-    importer = Importer(found.store, found.editor.custody, found.look_around(""))
+    importer = Importer(found.store, found.editor.secret_fields, found.check_context_for(""))
     repeat = None if dry_run else await repetition(request, caller, idempotency_key)
     return kept(await importer.run(items, caller, repeat, _imported, dry_run=dry_run))
 
 
-def _imported(revision: int, changes: Sequence[Change], doubts: Sequence[Finding]) -> Kept:
+def _imported(revision: int, changes: Sequence[Change], doubts: Sequence[Finding]) -> StoredResponse:
     counts = {"made": 0, "changed": 0, "removed": 0}
     for change in changes:
         counts["made" if change.before is None else "removed" if change.after is None else "changed"] += 1

@@ -7,16 +7,16 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from services.config_api.changes.check_context import DocumentSurroundings, StoredSurroundings
+from services.config_api.changes.check_context import DocumentCheckContext, StoredCheckContext
 from services.config_api.history.revisions.repository import Change
 from services.config_api.history.transfer.document import PORTABLE, Item
 from services.config_api.problems import FieldError, Problem, conflict, invalid
 from services.config_api.resources.catalogue import SINGLETONS
 from services.config_api.resources.defaults import complete, without_repeated_defaults
 from services.config_api.resources.description import Body, Collection, Finding, Resource, shown_body
-from services.config_api.secrets.stored_secrets import Custody, TakenIn, join
+from services.config_api.secrets.stored_secrets import ExtractedSecrets, SecretFields, merge_stored
 from services.config_api.storage.documents import Document, Store, every
-from services.config_api.storage.idempotency import Kept, Repeat
+from services.config_api.storage.idempotency import IdempotentRequest, StoredResponse
 from services.config_api.storage.revision import Actor, Revision, Write
 
 # So many objects are worked on before the event loop gets a turn.
@@ -27,13 +27,13 @@ _CHECK_SECONDS = 4
 _MOST_CHECKS = 500
 _MOST_DOUBTS = 100
 
-AnswerOf = Callable[[int, Sequence[Change], Sequence[Finding]], Kept]
+AnswerOf = Callable[[int, Sequence[Change], Sequence[Finding]], StoredResponse]
 
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
     item: Item
-    taken: TakenIn
+    taken: ExtractedSecrets
 
     @property
     def body(self) -> Body:
@@ -43,25 +43,25 @@ class _Wanted:
 class Importer:
     """Made per import."""
 
-    def __init__(self, store: Store, custody: Custody, stored: StoredSurroundings) -> None:
+    def __init__(self, store: Store, secret_fields: SecretFields, stored: StoredCheckContext) -> None:
         self._store = store
-        self._custody = custody
-        self._stored_surroundings = stored
+        self._secret_fields = secret_fields
+        self._stored_context = stored
 
     async def run(
-        self, items: Sequence[Item], actor: Actor, repeat: Repeat | None, answer: AnswerOf, *, dry_run: bool
-    ) -> Kept:
+        self, items: Sequence[Item], actor: Actor, repeat: IdempotentRequest | None, answer: AnswerOf, *, dry_run: bool
+    ) -> StoredResponse:
         """Its answer, to the newest revision after it, what it changed or would change, and doubts about that.
 
         A dry run is the whole import, taken back: it finds what the real one would. Raises Problem 409 and 422.
         """
         wanted = [await self._take_in(item) for item in items]
-        surroundings = _document_surroundings(self._stored_surroundings, wanted)
-        doubts = await self._doubts(wanted, surroundings)
+        check_context = _document_check_context(self._stored_context, wanted)
+        doubts = await self._doubts(wanted, check_context)
         changes: list[Change] = []
         try:
             async with self._store.revision(actor, "importConfiguration", repeat) as revision:
-                placed = await self._changes(revision, wanted, surroundings)
+                placed = await self._changes(revision, wanted, check_context)
                 changes = [change for change, _ in placed]
                 await revision.apply(
                     [
@@ -79,7 +79,7 @@ class Importer:
             made = answer(await self._store.newest(), changes, doubts)
         return made
 
-    async def _doubts(self, wanted: Sequence[_Wanted], surroundings: DocumentSurroundings) -> list[Finding]:
+    async def _doubts(self, wanted: Sequence[_Wanted], check_context: DocumentCheckContext) -> list[Finding]:
         """About objects that are not there as they are wanted; before the transaction, since the DNS may be slow."""
         kinds = [resource.kind for resource in (*SINGLETONS, *PORTABLE)]
         async with self._store.database.reading() as connection:
@@ -93,9 +93,9 @@ class Importer:
                     document = _match(want, present, by_key, claimed)
                     if document is not None and shown_body(want.item.resource, document.body) == want.body:
                         continue
-                    surroundings.about = want.body
-                    surroundings.before = None if document is None else document.body
-                    found = await want.item.resource.check(want.body, surroundings)
+                    check_context.about = want.body
+                    check_context.before = None if document is None else document.body
+                    found = await want.item.resource.check(want.body, check_context)
                     doubts += [Finding(want.item.pointer + doubt.pointer, doubt.code, doubt.detail) for doubt in found]
                     checked += 1
                     if checked == _MOST_CHECKS or len(doubts) >= _MOST_DOUBTS:
@@ -104,10 +104,10 @@ class Importer:
         return doubts
 
     async def _take_in(self, item: Item) -> _Wanted:
-        return _Wanted(item, await self._custody.take_in(item.resource, item.model))
+        return _Wanted(item, await self._secret_fields.extract(item.resource, item.model))
 
     async def _changes(
-        self, revision: Revision, wanted: Sequence[_Wanted], surroundings: DocumentSurroundings
+        self, revision: Revision, wanted: Sequence[_Wanted], check_context: DocumentCheckContext
     ) -> list[tuple[Change, str]]:
         """What is to be written, and where each object stands in the document."""
         kinds = [resource.kind for resource in (*SINGLETONS, *PORTABLE)]
@@ -128,9 +128,9 @@ class Importer:
             matched.add((resource.kind, document_id))
             before = document.stored if document is not None else None
             try:
-                surroundings.about = want.body
-                surroundings.before = None if document is None else document.body
-                after = await self._stored(resource, want, document, surroundings)
+                check_context.about = want.body
+                check_context.before = None if document is None else document.body
+                after = await self._stored(resource, want, document, check_context)
             except Problem as problem:
                 errors += [FieldError(want.item.pointer + e.pointer, e.code, e.detail) for e in problem.errors]
                 continue
@@ -147,13 +147,13 @@ class Importer:
         return changes
 
     async def _stored(
-        self, resource: Resource, want: _Wanted, document: Document | None, surroundings: DocumentSurroundings
+        self, resource: Resource, want: _Wanted, document: Document | None, check_context: DocumentCheckContext
     ) -> Body:
         was_set, before = want.taken.was_set, None
         if document is not None:
             before = document.body
             was_set = without_repeated_defaults(was_set, document.stored, before)
-        stored = join(resource, was_set, want.taken.secrets, want.item.given, before)
+        stored = merge_stored(resource, was_set, want.taken.secrets, want.item.given, before)
         if isinstance(resource, Collection):
             if before is not None:
                 for name in resource.fixed:
@@ -161,13 +161,13 @@ class Importer:
                         raise conflict([FieldError(f"/{name}", "fixed", "It can't be changed: give it another id.")])
                 stored |= {name: before[name] for name in resource.hidden if name in before}
             elif resource.create is not None:
-                stored |= self._custody.seal_hidden(resource, (await resource.create(want.body)).hidden)
+                stored |= self._secret_fields.seal_hidden(resource, (await resource.create(want.body)).hidden)
         if document is None or stored != document.stored:
-            await resource.refuse(complete(resource, stored), surroundings)
+            await resource.refuse(complete(resource, stored), check_context)
         return stored
 
 
-def _document_surroundings(stored: StoredSurroundings, wanted: Sequence[_Wanted]) -> DocumentSurroundings:
+def _document_check_context(stored: StoredCheckContext, wanted: Sequence[_Wanted]) -> DocumentCheckContext:
     settings: dict[str, Body] = {}
     collections: dict[str, list[Body]] = {collection.kind: [] for collection in PORTABLE}
     taken: set[tuple[str, str]] = set()
@@ -178,7 +178,7 @@ def _document_surroundings(stored: StoredSurroundings, wanted: Sequence[_Wanted]
             taken |= {(key.scope, key.value) for key in resource.unique(want.body)}
         else:
             settings[resource.kind] = want.body
-    return DocumentSurroundings(stored, settings, collections, frozenset(taken))
+    return DocumentCheckContext(stored, settings, collections, frozenset(taken))
 
 
 class _TakenBack(Exception):  # noqa: N818 - no error, but it ends the transaction

@@ -15,7 +15,7 @@ from services.config_api.http.paths import BEFORE_COLON
 from services.config_api.http.responses import problem_responses
 from services.config_api.resources.api_keys import API_KEYS
 from services.config_api.resources.fields import Model
-from services.config_api.storage.idempotency import Kept
+from services.config_api.storage.idempotency import StoredResponse
 from services.config_api.storage.revision import Actor
 
 router = APIRouter(tags=["access"], route_class=Route)
@@ -57,11 +57,11 @@ async def rotate(
     found = parts(request)
     last_use = {**await found.store.key_uses([id]), **found.access.uses}.get(id)
 
-    async def answer(result: Changed) -> Kept:
+    async def answer(result: Changed) -> StoredResponse:
         extra = {"last_used_at": None if last_use is None else time_text(last_use)}
         made = responses.changed(API_KEYS, result, extra)
         found.access.changed(id, result.document.version)
-        return Kept(200, bytes(made.body).decode(), {"ETag": made.headers["ETag"]}, made_id=id)
+        return StoredResponse(200, bytes(made.body).decode(), {"ETag": made.headers["ETag"]}, made_id=id)
 
     repeat = await repetition(request, caller, idempotency_key)
     overlap_minutes = KeyRotation().overlap_minutes if given is None else given.overlap_minutes

@@ -10,7 +10,7 @@ from libs.dns import name_server_check
 from libs.dns.resolv_conf import ResolvConf
 from libs.runtime.checks import Check, CheckResult, Checks, Level
 from libs.runtime.machine_checks import certificate, clock, disk, name_servers, open_files
-from services.config_api.changes.check_context import StoredSurroundings
+from services.config_api.changes.check_context import StoredCheckContext
 from services.config_api.operations.checks.rules_that_never_act import access_rules_that_never_act
 from services.config_api.resources.general import FALLBACK_HOSTNAME, hostname_findings
 from services.config_api.resources.relay_rules import RELAY_RULES
@@ -22,7 +22,7 @@ _OPEN_FILES = 1024
 _SHOWN = 5
 
 
-def checks(settings: Settings, store: Store, surroundings_of: Callable[[str], StoredSurroundings]) -> Checks:
+def checks(settings: Settings, store: Store, surroundings_of: Callable[[str], StoredCheckContext]) -> Checks:
     system = ResolvConf()
     hostname = _Hostname(store)
     made: dict[str, Check] = {
@@ -58,7 +58,7 @@ def _certificates(settings: Settings) -> dict[str, Path]:
     return {check_id: path for check_id, path in paths.items() if path is not None}
 
 
-async def _hostname(hostname: _Hostname, surroundings: StoredSurroundings) -> Sequence[CheckResult]:
+async def _hostname(hostname: _Hostname, check_context: StoredCheckContext) -> Sequence[CheckResult]:
     name = await hostname.read()
     if name == FALLBACK_HOSTNAME:
         text = f"The hostname is {name}, the default one: other servers refuse mail from it."
@@ -68,7 +68,7 @@ async def _hostname(hostname: _Hostname, surroundings: StoredSurroundings) -> Se
         f"Publish an A or AAAA record for {name}, and have the owner of the address publish a PTR record that names "
         f"{name}."
     )
-    findings = await hostname_findings(name, surroundings)
+    findings = await hostname_findings(name, check_context)
     results = [CheckResult("hostname", Level.WARNING, f"{name}: {each.detail}", remedy) for each in findings]
     text = f"{name} has addresses, and their PTR records name it."
     return results or [CheckResult("hostname", Level.OK, text)]
@@ -107,7 +107,7 @@ async def _access_rules(store: Store) -> Sequence[CheckResult]:
     ]
 
 
-async def _relay_rules(store: Store, surroundings_of: Callable[[str], StoredSurroundings]) -> Sequence[CheckResult]:
+async def _relay_rules(store: Store, surroundings_of: Callable[[str], StoredCheckContext]) -> Sequence[CheckResult]:
     idle = []
     for document in await store.all("relay-rules"):
         findings = await RELAY_RULES.check(document.body, surroundings_of(document.id))
