@@ -20,22 +20,22 @@ from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatc
 
 from libs.smtp.value import value
 from services.policy.failures import FailureLimits
-from services.policy.places import Places
+from services.policy.fair_slots import FairSlots
 from services.policy.rules.authentication import MECHANISMS, CredentialOutcome, account_of, login_key
 from services.policy.rules.configuration import Account
 from services.policy.rules.model import Snapshot
 
 log = structlog.get_logger(__name__)
 
-# Checks that run at once in each lane, and of one client's network; a check takes some 50 ms.
+# Checks that run at once in each group of threads, and of one client's network; a check takes some 50 ms.
 _THREADS = 2
-_PLACES_OF_CLIENT = 2
-# Checks that wait for a place in each lane, a tenth of them for one client's network, and for how long.
+_SLOTS_OF_CLIENT = 2
+# Checks that wait for a slot in each group of threads, a tenth of them for one client's network, and for how long.
 _MAX_WAITING = 320
 _WAITING_SECONDS = 3.0
 _REMEMBERED_SECONDS = 60.0
 _REMEMBERED = 10_000
-# Who logged in within this time has a lane that strangers can not fill.
+# Who logged in within this time has a group of threads that strangers cannot fill.
 _FAMILIAR_SECONDS = 24 * 3600.0
 
 
@@ -59,12 +59,12 @@ def _composed(text: bytes) -> bytes:
         return text
 
 
-class _Lane:
-    """Threads for checks, and the places that clients have in them."""
+class _CheckThreads:
+    """Threads for checks, and the slots that clients have in them."""
 
     def __init__(self, name: str) -> None:
         self.pool = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"argon2-{name}")
-        self.places = Places(_THREADS, _PLACES_OF_CLIENT, _PLACES_OF_CLIENT, _MAX_WAITING)
+        self.slots = FairSlots(_THREADS, _SLOTS_OF_CLIENT, _SLOTS_OF_CLIENT, _MAX_WAITING)
 
 
 class _Recently:
@@ -87,14 +87,14 @@ class _Recently:
 class CredentialChecker:
     """One process's checks.
 
-    Who guesses passwords keeps nobody from logging in: a client's network has two places, and clients and accounts that
-    logged in lately have a lane of their own.
+    Who guesses passwords keeps nobody from logging in: a client's network has two slots, and clients and accounts that
+    logged in lately have a group of threads of their own.
     """
 
     def __init__(self, failures: FailureLimits) -> None:
         self._failures = failures
-        self._strangers = _Lane("strangers")
-        self._familiar = _Lane("familiar")
+        self._strangers = _CheckThreads("strangers")
+        self._familiar = _CheckThreads("familiar")
         # Keyed digests of (account's hash, password); the key dies with the process. An account whose password changes
         # has another hash, so that nothing has to be forgotten when the configuration changes.
         self._key = os.urandom(32)
@@ -109,8 +109,8 @@ class CredentialChecker:
         self._decoys: dict[object, str] = {}
 
     def close(self) -> None:
-        for lane in (self._strangers, self._familiar):
-            lane.pool.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._strangers, self._familiar):
+            threads.pool.shutdown(wait=False, cancel_futures=True)
 
     async def check(
         self, given: Credentials, snapshot: Snapshot, client: str, network: str
@@ -130,8 +130,8 @@ class CredentialChecker:
         if await self._failures.exceeded(client, None if is_user else login):
             return CredentialOutcome.TOO_MANY_FAILURES, None
         identity = _composed(given.authorization_identity).decode("utf-8", "replace")
-        lane, party = self._lane(client, network, account)
-        outcome = await self._verify(account, _composed(given.password), snapshot.accounts, lane, party)
+        threads, party = self._threads_for(client, network, account)
+        outcome = await self._verify(account, _composed(given.password), snapshot.accounts, threads, party)
         if outcome is CredentialOutcome.ACCEPTED and identity and account_of(identity, snapshot) is not account:
             # Nobody may act for another here (RFC 4616 2).
             outcome = CredentialOutcome.REFUSED
@@ -144,8 +144,8 @@ class CredentialChecker:
         self._pairs.add((client, account.id))
         return outcome, account
 
-    def _lane(self, client: str, network: str, account: Account | None) -> tuple[_Lane, str]:
-        """The lane, and whose places are taken there: all who guess at one account from elsewhere are one party."""
+    def _threads_for(self, client: str, network: str, account: Account | None) -> tuple[_CheckThreads, str]:
+        """The threads, and whose slots are taken there: those who guess at one account from elsewhere are one party."""
         if client in self._clients:
             return self._familiar, network
         if account is not None and account.id in self._accounts:
@@ -153,25 +153,30 @@ class CredentialChecker:
         return self._strangers, network
 
     async def _verify(
-        self, account: Account | None, password: bytes, accounts: Mapping[str, Account], lane: _Lane, party: str
+        self,
+        account: Account | None,
+        password: bytes,
+        accounts: Mapping[str, Account],
+        threads: _CheckThreads,
+        party: str,
     ) -> CredentialOutcome:
         remembered = b""
         if account is not None:
             remembered = hmac.digest(self._key, account.password_hash.encode() + b"\0" + password, "sha256")
             if remembered in self._remembered:
                 return CredentialOutcome.ACCEPTED
-        if not await lane.places.wait(party, _WAITING_SECONDS):
+        if not await threads.slots.wait(party, _WAITING_SECONDS):
             return CredentialOutcome.UNAVAILABLE
         try:
             password_hash = account.password_hash if account is not None else ""
             matches = await asyncio.get_running_loop().run_in_executor(
-                lane.pool, self._matches, password_hash, password, self._typical(accounts)
+                threads.pool, self._matches, password_hash, password, self._typical(accounts)
             )
         except (InvalidHashError, VerificationError, MemoryError, RuntimeError) as error:
             log.error("password_check_failed", reason=type(error).__name__, account=account.id if account else "")
             return CredentialOutcome.UNAVAILABLE
         finally:
-            lane.places.release(party)
+            threads.slots.release(party)
         if account is None or not matches:
             return CredentialOutcome.REFUSED
         self._remembered.add(remembered)

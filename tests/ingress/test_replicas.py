@@ -99,22 +99,22 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-def lanes(client: Any) -> int:
-    """How many replicas are asked."""
+def replicas_in_use(client: Any) -> int:
+    """How many replicas get work."""
     return len(client._usable)
 
 
 @pytest.fixture
 async def two_policies(start: Start, policies: tuple[Policy, Policy]) -> Ingress:
     ingress = await start(policy_target=targets(policies))
-    await until(lambda: lanes(ingress.worker.policy) == 2)
+    await until(lambda: replicas_in_use(ingress.worker.policy) == 2)
     return ingress
 
 
 @pytest.fixture
 async def two_relays(start: Start, relays: tuple[Relay, Relay]) -> Ingress:
     ingress = await start(relay_target=targets(relays))
-    await until(lambda: lanes(ingress.worker.relay) == 2)
+    await until(lambda: replicas_in_use(ingress.worker.relay) == 2)
     return ingress
 
 
@@ -190,7 +190,7 @@ async def test_what_a_dead_replica_did_not_answer_is_asked_elsewhere_and_not_cou
     await other.until(lambda: session_id in other.closed)
     dead.answering.set()
     await dead.start()
-    await until(lambda: lanes(two_policies.worker.policy) == 2)
+    await until(lambda: replicas_in_use(two_policies.worker.policy) == 2)
 
 
 async def test_a_connection_asked_about_at_a_dead_replica_is_asked_about_at_another(
@@ -235,7 +235,7 @@ async def test_a_replica_told_to_stop_answers_what_it_was_asked_and_is_asked_no_
     bystanders = clients_of(two_policies, leaving, 1)
     asked = len(leaving.requests)
     stopping = asyncio.create_task(leaving.stop(grace=30))
-    await until(lambda: lanes(two_policies.worker.policy) == 1)
+    await until(lambda: replicas_in_use(two_policies.worker.policy) == 1)
     bystander = await two_policies.client(source=next(iter(bystanders)))
     assert (await bystander.send_mail()).code == 250
     leaving.answering.set()
@@ -254,13 +254,13 @@ async def test_a_replica_that_comes_back_is_told_the_open_sessions_and_gets_its_
     first, second = policies
     own, others = clients_of(two_policies, first, 1)[0], clients_of(two_policies, second, 1)[0]
     await first.stop()
-    await until(lambda: lanes(two_policies.worker.policy) == 1)
+    await until(lambda: replicas_in_use(two_policies.worker.policy) == 1)
     clients = [await two_policies.client(source=address) for address in (own, others)]
     opened = {request.session.id for request in second.asked(pb.STAGE_CONNECT)}
     first.requests.clear()
     await first.start()
     await first.until(lambda: first.open_sessions[-1] == opened)
-    await until(lambda: lanes(two_policies.worker.policy) == 2)
+    await until(lambda: replicas_in_use(two_policies.worker.policy) == 2)
     for client in clients:
         assert (await client.send_mail()).code == 250
         await client.command("QUIT")
@@ -277,12 +277,12 @@ async def test_a_replica_without_a_configuration_is_asked_only_while_there_is_no
     client = await ingress.connect()
     assert (await client.reply()).code == 421
     await ready.start()
-    await until(lambda: lanes(ingress.worker.policy) == 1 and ingress.worker.policy._usable[0].healthy)
+    await until(lambda: replicas_in_use(ingress.worker.policy) == 1 and ingress.worker.policy._usable[0].healthy)
     for _ in range(3):
         assert (await ingress.client()) is not None
     assert len(unready.requests) == 1
     await unready.say(serving=True)
-    await until(lambda: lanes(ingress.worker.policy) == 2)
+    await until(lambda: replicas_in_use(ingress.worker.policy) == 2)
     await unready.stop()
     await ready.stop()
 
@@ -315,7 +315,7 @@ async def test_a_replica_that_gives_no_sign_of_life_is_left_within_the_deadline(
     await server.start()
     silent.answering.clear()
     ingress = await start(policy_target=f"127.0.0.1:{port},127.0.0.1:{policies[0].port}", policy_seconds=60)
-    await until(lambda: lanes(ingress.worker.policy) == 2)
+    await until(lambda: replicas_in_use(ingress.worker.policy) == 2)
     silent_address = next(
         address for address in (f"127.0.1.{host}" for host in range(1, 250)) if replica_of(ingress, address) == port
     )
@@ -360,8 +360,8 @@ async def test_submissions_are_spread(two_relays: Ingress, relays: tuple[Relay, 
         relay.acknowledging.clear()
     clients = [await two_relays.client() for _ in range(4)]
     replies = [asyncio.create_task(client.send_mail()) for client in clients]
-    await until(lambda: sum(lane.load for lane in two_relays.worker.relay._lanes) == 4)
-    assert [lane.load for lane in two_relays.worker.relay._lanes] == [2, 2]
+    await until(lambda: sum(replica.load for replica in two_relays.worker.relay._replicas) == 4)
+    assert [replica.load for replica in two_relays.worker.relay._replicas] == [2, 2]
     for relay in relays:
         relay.acknowledging.set()
     assert [(await reply).code for reply in replies] == [250] * 4
@@ -398,7 +398,7 @@ async def test_a_relay_told_to_stop_acknowledges_what_it_has_and_gets_no_more(
     await until(lambda: any(relay.frames for relay in relays))
     leaving, other = relays if relays[0].frames else relays[::-1]
     stopping = asyncio.create_task(leaving.stop(grace=30))
-    await until(lambda: lanes(two_relays.worker.relay) == 1)
+    await until(lambda: replicas_in_use(two_relays.worker.relay) == 1)
     other.acknowledging.set()
     second = await two_relays.client()
     for _ in range(3):
@@ -413,13 +413,13 @@ async def test_a_relay_told_to_stop_acknowledges_what_it_has_and_gets_no_more(
 async def test_a_relay_short_of_storage_is_passed_over(two_relays: Ingress, relays: tuple[Relay, Relay]) -> None:
     short, roomy = relays
     await short.tell_storage(relay_pb2.StorageState(accepting=False))
-    await until(lambda: not all(lane.takes(0) for lane in two_relays.worker.relay._lanes))
+    await until(lambda: not all(replica.takes(0) for replica in two_relays.worker.relay._replicas))
     client = await two_relays.client()
     for _ in range(3):
         assert (await client.send_mail()).code == 250
     assert (len(short.messages), len(roomy.messages)) == (0, 3)
     await roomy.tell_storage(relay_pb2.StorageState(accepting=False))
-    await until(lambda: not any(lane.takes(0) for lane in two_relays.worker.relay._lanes))
+    await until(lambda: not any(replica.takes(0) for replica in two_relays.worker.relay._replicas))
     assert (await client.command("MAIL FROM:<a@example.org>")).code == 452
 
 

@@ -197,7 +197,7 @@ async def test_a_client_has_two_places_and_waits_for_them(monkeypatch: pytest.Mo
 async def test_guesses_keep_nobody_out_who_logged_in_lately(
     checker: CredentialChecker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the client, and by the account: strangers fill their own lane."""
+    """By the client, and by the account: strangers fill their own threads alone."""
     await checker.check(given(), UNDER, "office", "office network")
     with _held_up(monkeypatch) as hold:
         guesses = [

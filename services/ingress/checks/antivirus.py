@@ -7,7 +7,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 
-from services.ingress.checks.places import NoPlaceError, Places
+from services.ingress.checks.shared_slots import NoSlotError, SharedSlots
 from services.ingress.findings import ScanOutcome, VirusScan
 
 _ANSWER_OCTETS = 4096
@@ -26,7 +26,7 @@ class Scanner:
     """
 
     def __init__(self, concurrency: int) -> None:
-        self._places = Places(
+        self._slots = SharedSlots(
             concurrency,
             share=max(1, concurrency * 3 // 4),
             under_way=concurrency * _UNDER_WAY_PER_PLACE,
@@ -38,9 +38,9 @@ class Scanner:
         Never raises; whatever is not a clear answer is an error.
         """
         try:
-            async with asyncio.timeout(seconds), self._places.held(client):
+            async with asyncio.timeout(seconds), self._slots.held(client):
                 answer = await _ask(clamd, pieces)
-        except NoPlaceError:
+        except NoSlotError:
             return _error("too many scans waiting")
         except TimeoutError:
             return _error("timed out")

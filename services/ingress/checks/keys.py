@@ -24,7 +24,7 @@ from libs.dns.resolv_conf import RESOLV_CONF
 from libs.dns.servers import server_list
 from libs.dns.stub_resolver import Answer, Outcome, StubResolver
 from libs.smtp.value import value
-from services.ingress.checks.places import NoPlaceError, Places
+from services.ingress.checks.shared_slots import NoSlotError, SharedSlots
 
 log = structlog.get_logger(__name__)
 
@@ -96,7 +96,7 @@ class KeyLookup:
         self._resolver = StubResolver(
             server_list(nameservers), seconds=_LOOKUP_SECONDS, try_share=_TRY_SHARE, resolv_conf=resolv_conf
         )
-        self._places = Places(_LOOKUPS_AT_ONCE, share=_SHARE, under_way=_MOST_UNDER_WAY)
+        self._slots = SharedSlots(_LOOKUPS_AT_ONCE, share=_SHARE, under_way=_MOST_UNDER_WAY)
 
     async def find(
         self, names: Iterable[str], client: str = "", seconds: float = _MESSAGE_SECONDS
@@ -133,11 +133,11 @@ class KeyLookup:
         if self._silence.holds(zone, self._clock()):
             return _NO_ANSWER
         try:
-            async with self._places.held(client, zone):
+            async with self._slots.held(client, zone):
                 if self._silence.holds(zone, self._clock()):
                     return _NO_ANSWER
                 return self._key(name, zone, await self._resolver.ask(question, "TXT"))
-        except NoPlaceError:
+        except NoSlotError:
             return _NO_ANSWER
 
     def _key(self, name: str, zone: str, answer: Answer) -> Key | NoKey:

@@ -18,7 +18,7 @@ from services.ingress.checks import chain, signatures
 from services.ingress.checks.antivirus import Scanner
 from services.ingress.checks.body_hash import BodyHashes
 from services.ingress.checks.keys import Key, KeyLookup, NoKey
-from services.ingress.checks.places import NoPlaceError, Places
+from services.ingress.checks.shared_slots import NoSlotError, SharedSlots
 from services.ingress.checks.signatures import HeaderFields, Signature
 from services.ingress.content import Content
 from services.ingress.findings import ArcChain, DkimSignature, VirusScan
@@ -63,7 +63,7 @@ class CheckRunner:
         # Hashing is quick, so a client may use all threads; those that wait take turns. More messages than there are
         # threads are handed over, so that a thread which is done finds the next one without the event loop.
         places = crypto_threads * _HANDED_OVER_PER_THREAD
-        self._thread_places = Places(places, share=places, under_way=crypto_threads * _UNDER_WAY_PER_THREAD)
+        self._thread_slots = SharedSlots(places, share=places, under_way=crypto_threads * _UNDER_WAY_PER_THREAD)
         self._metrics = metrics
         self._clock = clock
 
@@ -116,9 +116,9 @@ class CheckRunner:
     async def _in_thread(self, work: Callable[[], _Outcome], client: str) -> _Outcome | None:
         """None when it took too long, broke, or could not begin."""
         try:
-            async with asyncio.timeout(_CRYPTO_SECONDS), self._thread_places.held(client):
+            async with asyncio.timeout(_CRYPTO_SECONDS), self._thread_slots.held(client):
                 return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-        except (TimeoutError, NoPlaceError):
+        except (TimeoutError, NoSlotError):
             return None
         except Exception:  # a signature that breaks us must not break the session (C101)
             log.exception("signature_check_failed_internally")

@@ -19,8 +19,9 @@ from posthouse.policy.v1 import policy_pb2, policy_pb2_grpc
 
 from libs.runtime.security import Security
 from services.ingress import spans
-from services.ingress.clients import replica, wire
+from services.ingress.clients import wire
 from services.ingress.clients.policy_replica import PendingDecision, PolicyReplica
+from services.ingress.clients.replica import usable_replicas, without_retired
 from services.ingress.clients.replicas import Replicas
 from services.ingress.clients.stream import FrameStream
 from services.ingress.findings import Findings
@@ -206,8 +207,8 @@ class PolicyClient:
         stopping or has no configuration is used only while there is no other. `lost`: the replica whose stream broke,
         for `reason`.
         """
-        self._replicas = replica.kept(self._replicas)
-        usable = replica.usable(self._replicas)
+        self._replicas = without_retired(self._replicas)
+        usable = usable_replicas(self._replicas)
         went = [each for each in self._usable if each not in usable]
         if went and not usable:
             self._down_since = time.monotonic()

@@ -17,9 +17,9 @@ from libs.runtime import rpc
 from libs.runtime.security import Security
 from libs.smtp.reply import STORAGE, TRY_AGAIN
 from services.ingress import spans
-from services.ingress.clients import replica, wire
+from services.ingress.clients import wire
 from services.ingress.clients.refusals import Refusals
-from services.ingress.clients.replica import Replica
+from services.ingress.clients.replica import Replica, usable_replicas, without_retired
 from services.ingress.clients.replicas import Replicas
 from services.ingress.clients.stream import FrameStream
 from services.ingress.metrics import Metrics
@@ -45,7 +45,7 @@ _REFUSALS_PER_FRAME = 200
 class _Pending:
     """A submission without its acknowledgement. `pieces`: what is not yet written of large content."""
 
-    __slots__ = ("acknowledged", "deadline", "lane", "losses", "pieces", "sent_at", "submission")
+    __slots__ = ("acknowledged", "deadline", "losses", "pieces", "replica", "sent_at", "submission")
 
     def __init__(self, submission: Submission, acknowledged: asyncio.Future[relay_pb2.SubmitAck], deadline: float):
         self.submission = submission
@@ -53,7 +53,7 @@ class _Pending:
         self.deadline = deadline
         self.pieces: Iterator[bytes] | None = None
         # The replica that it is sent to; None while none is connected.
-        self.lane: _Lane | None = None
+        self.replica: RelayReplica | None = None
         # When its first frame was sent, on the monotonic clock; 0 before. It stays when the stream breaks afterwards.
         self.sent_at = 0.0
         # Number of streams that broke while it was unacknowledged.
@@ -71,10 +71,10 @@ class RelayClient:
         self._security = security
         self._metrics = metrics
         self._deadline = deadline
-        self._replicas = Replicas("relay", targets, self._join)
-        self._lanes: list[_Lane] = []
+        self._streams = Replicas("relay", targets, self._join)
+        self._replicas: list[RelayReplica] = []
         # The replicas that submissions may be sent to.
-        self._usable: list[_Lane] = []
+        self._usable: list[RelayReplica] = []
         # By submission id, oldest first.
         self._pending: dict[str, _Pending] = {}
         # The pending submissions that wait for a replica to connect.
@@ -96,7 +96,7 @@ class RelayClient:
         """Keeps the streams open and deadlines held, until cancelled."""
         sweeper = asyncio.create_task(self._sweep())
         try:
-            await self._replicas.run()
+            await self._streams.run()
         finally:
             sweeper.cancel()
 
@@ -105,8 +105,8 @@ class RelayClient:
         if not self._usable:
             down = time.monotonic() - self._down_since > _GRACE_SECONDS
             return HandoverError(TRY_AGAIN, "relay unreachable") if down else None
-        for lane in self._usable:  # asked twice of each message; a generator costs more than its answer
-            if lane.takes(octets):
+        for replica in self._usable:  # asked twice of each message; a generator costs more than its answer
+            if replica.takes(octets):
                 return None
         return HandoverError(STORAGE, "relay is short of storage")
 
@@ -123,8 +123,8 @@ class RelayClient:
             ack = await pending.acknowledged
         finally:
             self._pending.pop(submission.id, None)
-            if pending.lane is not None:
-                pending.lane.load -= 1
+            if pending.replica is not None:
+                pending.replica.load -= 1
         self._metrics.relay_seconds.observe(time.monotonic() - now)
         if ack.result == relay_pb2.SubmitAck.RESULT_STORED:
             if spans.current is not None:
@@ -141,7 +141,7 @@ class RelayClient:
 
         One address is always asked about at the same replica, which then asks the mailbox server once.
         """
-        lanes = sorted(self._usable, key=lambda lane: _weight(lane.stream.target, recipient))
+        lanes = sorted(self._usable, key=lambda replica: _weight(replica.stream.target, recipient))
         channel = lanes[-1].stream.channel if lanes else None
         if channel is None:
             return policy_pb2.RECIPIENT_VERIFICATION_NO_ANSWER
@@ -166,57 +166,57 @@ class RelayClient:
             usable[0].take(pending)
         elif usable:
             size = pending.submission.size
-            min([lane for lane in usable if lane.takes(size)] or usable, key=_load).take(pending)
+            min([replica for replica in usable if replica.takes(size)] or usable, key=_load).take(pending)
         else:
-            pending.lane = None
+            pending.replica = None
             self._waiting.append(pending)
 
     # Replicas come and go.
 
     def _join(self, target: str) -> FrameStream:
-        lane = _Lane(self)
-        lane.stream = FrameStream(
-            "relay", target, self._security, lambda channel: relay_pb2_grpc.RelayStub(channel).Submit, lane
+        replica = RelayReplica(self)
+        replica.stream = FrameStream(
+            "relay", target, self._security, lambda channel: relay_pb2_grpc.RelayStub(channel).Submit, replica
         )
-        self._lanes.append(lane)
-        return lane.stream
+        self._replicas.append(replica)
+        return replica.stream
 
-    def changed(self, lost: _Lane | None = None) -> None:
+    def changed(self, lost: RelayReplica | None = None) -> None:
         """A replica came, went, or said otherwise of itself. One that is told to stop, or has no configuration, gets
         mail only while there is no other. `lost`: its stream broke.
         """
-        self._lanes = replica.kept(self._lanes)
-        usable = replica.usable(self._lanes)
-        went = [lane for lane in self._usable if lane not in usable]
+        self._replicas = without_retired(self._replicas)
+        usable = usable_replicas(self._replicas)
+        went = [replica for replica in self._usable if replica not in usable]
         if went and not usable:
             self._down_since = time.monotonic()
         self._usable = usable
-        for lane in self._lanes:
-            lane.usable = lane in usable
+        for replica in self._replicas:
+            replica.usable = replica in usable
         moving, self._waiting = self._waiting, []
-        for lane in went:
-            if lane is not lost:
-                moving += lane.give_back()
+        for replica in went:
+            if replica is not lost:
+                moving += replica.give_back()
         if lost is not None:
-            moving += self._orphans(lost)
+            moving += self._unacknowledged(lost)
         for pending in moving:
             if not pending.acknowledged.done():
                 self._hand(pending)
         if usable and self._refusals:
             usable[0].stream.wake()
 
-    def _orphans(self, lost: _Lane) -> list[_Pending]:
+    def _unacknowledged(self, lost: RelayReplica) -> list[_Pending]:
         """What a replica was handed and did not acknowledge before its stream broke; begun anew."""
-        orphans = [pending for pending in self._pending.values() if pending.lane is lost]
-        for pending in orphans:
-            pending.lane = None
+        unacknowledged = [pending for pending in self._pending.values() if pending.replica is lost]
+        for pending in unacknowledged:
+            pending.replica = None
             pending.pieces = None
             if pending.sent_at:
                 pending.losses += 1
                 if pending.losses >= _MOST_LOSSES and not pending.acknowledged.done():
                     pending.acknowledged.set_exception(HandoverError(TRY_AGAIN, "relay's streams broke"))
         lost.load = 0
-        return orphans
+        return unacknowledged
 
     # What a stream brings and takes.
 
@@ -245,22 +245,22 @@ class RelayClient:
                     continue
                 if pending.deadline <= now or (down and not pending.sent_at):
                     self._abandon(pending)
-                elif pending.lane is not None and 0 < pending.sent_at < now - _SILENCE_SECONDS:
-                    pending.lane.probe_if_silent(pending.sent_at)
-            for lane in self._lanes:
-                lane.finish_when(not lane.load)
+                elif pending.replica is not None and 0 < pending.sent_at < now - _SILENCE_SECONDS:
+                    pending.replica.probe_if_silent(pending.sent_at)
+            for replica in self._replicas:
+                replica.finish_when(not replica.load)
 
     def _abandon(self, pending: _Pending) -> None:
         """Fails a submission that was not acknowledged in time, and cancels it at relay if it was not sent whole."""
         if pending.sent_at:
             submission = pending.submission
             log.warning("submission_unconfirmed", session_id=submission.session.id, submission_id=submission.id)
-        if pending.lane is not None:
-            pending.lane.void(pending)
+        if pending.replica is not None:
+            pending.replica.cancel(pending)
         pending.acknowledged.set_exception(HandoverError(TRY_AGAIN, "relay did not acknowledge in time"))
 
 
-class _Lane(Replica):
+class RelayReplica(Replica):
     """One replica, and what is to be written to it."""
 
     def __init__(self, client: RelayClient) -> None:
@@ -279,7 +279,7 @@ class _Lane(Replica):
         return self._accepting and (self._available is None or octets <= self._available)
 
     def take(self, pending: _Pending) -> None:
-        pending.lane = self
+        pending.replica = self
         self.load += 1
         self._unsent.append(pending)
         self.stream.wake()
@@ -288,11 +288,11 @@ class _Lane(Replica):
         """Takes back the submissions that were not sent yet."""
         unsent, self._unsent = self._unsent, deque()
         for pending in unsent:
-            pending.lane = None
+            pending.replica = None
         self.load -= len(unsent)
         return list(unsent)
 
-    def void(self, pending: _Pending) -> None:
+    def cancel(self, pending: _Pending) -> None:
         """Tells the replica to drop the part that it has of a submission."""
         if pending in self._in_pieces:
             self._in_pieces.remove(pending)
@@ -370,5 +370,5 @@ def _weight(target: str, recipient: bytes) -> bytes:
     return blake2b(recipient.lower(), key=blake2b(target.encode()).digest(), digest_size=8).digest()
 
 
-def _load(lane: _Lane) -> int:
-    return lane.load
+def _load(replica: RelayReplica) -> int:
+    return replica.load

@@ -60,12 +60,12 @@ class Replica:
 R = TypeVar("R", bound=Replica)
 
 
-def kept(replicas: Sequence[R]) -> list[R]:
+def without_retired(replicas: Sequence[R]) -> list[R]:
     """The replicas without those that are disconnected and no target any more."""
     return [each for each in replicas if each.connected or not each.stream.retired]
 
 
-def usable(replicas: Sequence[R]) -> list[R]:
+def usable_replicas(replicas: Sequence[R]) -> list[R]:
     """The replicas that get work. One that is stopping or has no configuration does only if no other is there."""
     connected = [each for each in replicas if each.connected and not each.ending]
     return [each for each in connected if each.healthy] or connected

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from services.policy.lookups.found import Found
 from services.policy.lookups.names import mail_domain
 from services.policy.lookups.resolver import Answer, Asker
+from services.policy.lookups.timed_finding import TimedFinding
 from services.policy.rules.dmarc import Published, applying, only_record, stops, walk
 from services.policy.rules.lookup import Finding, Outcome
 
 
-async def record(resolver: Asker, domain: str) -> Found:
+async def record(resolver: Asker, domain: str) -> TimedFinding:
     """FOUND: `dmarc` holds for the domain. NONE: `dmarc` tells only its organizational domain."""
     found: dict[str, Published] = {}
     expires_at = float("inf")
@@ -17,7 +17,7 @@ async def record(resolver: Asker, domain: str) -> Found:
         answer = await resolver.resolve(f"_dmarc.{step}", "TXT")
         expires_at = min(expires_at, answer.expires_at)
         if answer.outcome is Outcome.NO_ANSWER:
-            return Found(Finding(Outcome.NO_ANSWER), expires_at)
+            return TimedFinding(Finding(Outcome.NO_ANSWER), expires_at)
         published = only_record(_texts(answer))
         if published is not None:
             found[step] = published
@@ -28,13 +28,13 @@ async def record(resolver: Asker, domain: str) -> Found:
         there = await mail_domain(resolver, domain)
         expires_at = min(expires_at, there.expires_at)
         if there.finding.outcome is Outcome.NO_ANSWER:
-            return Found(Finding(Outcome.NO_ANSWER), expires_at)
+            return TimedFinding(Finding(Outcome.NO_ANSWER), expires_at)
         # A domain with null MX exists.
         exists = there.finding.outcome is Outcome.FOUND or bool(there.finding.detail)
     holds = applying(domain, found, exists=exists)
     if not holds.published_at:
-        return Found(Finding(Outcome.NONE, dmarc=holds), expires_at)
-    return Found(Finding(Outcome.FOUND, (f"p={holds.policy}",), dmarc=holds), expires_at)
+        return TimedFinding(Finding(Outcome.NONE, dmarc=holds), expires_at)
+    return TimedFinding(Finding(Outcome.FOUND, (f"p={holds.policy}",), dmarc=holds), expires_at)
 
 
 def _texts(answer: Answer) -> list[str]:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from services.policy.lookups.found import Found, earliest
 from services.policy.lookups.resolver import Answer, Asker
+from services.policy.lookups.timed_finding import TimedFinding, earliest
 from services.policy.rules.lookup import NULL_MX, Finding, Outcome
 
 # Whoever controls a reverse zone decides how many names it has.
 _MAX_NAMES = 5
 
 
-async def client_name(resolver: Asker, address: str) -> Found:
+async def client_name(resolver: Asker, address: str) -> TimedFinding:
     """The names of a client that map back to its address (RFC 8601 3: iprev)."""
     client = ip_address(address)
     pointers = await resolver.resolve(client.reverse_pointer, "PTR")
     if pointers.outcome is not Outcome.FOUND:
-        return Found(Finding(pointers.outcome), pointers.expires_at)
+        return TimedFinding(Finding(pointers.outcome), pointers.expires_at)
     asked = pointers.records[:_MAX_NAMES]
     record_type = "A" if client.version == 4 else "AAAA"
     answers = await resolver.resolve_all([(name, record_type) for name in asked])
@@ -28,13 +28,13 @@ async def client_name(resolver: Asker, address: str) -> Found:
         if any(ip_address(record) == client for record in answer.records)
     )
     if confirmed:
-        return Found(Finding(Outcome.FOUND, confirmed), expires_at)
+        return TimedFinding(Finding(Outcome.FOUND, confirmed), expires_at)
     if any(answer.outcome is Outcome.NO_ANSWER for answer in answers):
-        return Found(Finding(Outcome.NO_ANSWER), expires_at)
-    return Found(Finding(Outcome.NONE, detail="no name maps back"), expires_at)
+        return TimedFinding(Finding(Outcome.NO_ANSWER), expires_at)
+    return TimedFinding(Finding(Outcome.NONE, detail="no name maps back"), expires_at)
 
 
-async def host(resolver: Asker, name: str) -> Found:
+async def host(resolver: Asker, name: str) -> TimedFinding:
     """Whether a name has MX or address records. A host that takes no mail (RFC 7505) has a name to say all the same."""
     found = await mail_domain(resolver, name)
     if found.finding.detail != NULL_MX:
@@ -42,23 +42,23 @@ async def host(resolver: Asker, name: str) -> Found:
     answers = await resolver.resolve_all([(name, record_type) for record_type in ("A", "AAAA")])
     outcomes = {answer.outcome for answer in answers}
     outcome = next((each for each in (Outcome.FOUND, Outcome.NO_ANSWER) if each in outcomes), Outcome.NONE)
-    return Found(Finding(outcome), min(found.expires_at, earliest(answers)))
+    return TimedFinding(Finding(outcome), min(found.expires_at, earliest(answers)))
 
 
-async def mail_domain(resolver: Asker, domain: str) -> Found:
+async def mail_domain(resolver: Asker, domain: str) -> TimedFinding:
     """Whether a domain has MX or address records. Null MX counts as none; beside other records it counts nothing."""
     answers = await resolver.resolve_all([(domain, record_type) for record_type in ("MX", "A", "AAAA")])
     expires_at = earliest(answers)
     exchanges = answers[0]
     if exchanges.outcome is Outcome.FOUND and all(name == "" for _, name in exchanges.records):
         # RFC 7505 3: exactly one record, whose name is the root.
-        return Found(Finding(Outcome.NONE, detail=NULL_MX), expires_at)
+        return TimedFinding(Finding(Outcome.NONE, detail=NULL_MX), expires_at)
     found = tuple(_shown(answer) for answer in answers if answer.outcome is Outcome.FOUND)
     if found:
-        return Found(Finding(Outcome.FOUND, found), expires_at)
+        return TimedFinding(Finding(Outcome.FOUND, found), expires_at)
     if any(answer.outcome is Outcome.NO_ANSWER for answer in answers):
-        return Found(Finding(Outcome.NO_ANSWER), expires_at)
-    return Found(Finding(Outcome.NONE), expires_at)
+        return TimedFinding(Finding(Outcome.NO_ANSWER), expires_at)
+    return TimedFinding(Finding(Outcome.NONE), expires_at)
 
 
 def _shown(answer: Answer) -> str:

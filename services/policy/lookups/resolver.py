@@ -1,6 +1,6 @@
 """A caching resolver: bounded, with negative answers, equal questions asked once, every question bounded in time.
 
-No client and no silent zone has more than its share of the questions that are under way (places.py, silence.py).
+No client and no silent zone has more than its share of the questions that are under way (slots.py, silence.py).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from libs.dns.resolv_conf import RESOLV_CONF
 from libs.dns.servers import parse_server
 from libs.dns.stub_resolver import StubResolver, negative_lifetime
 from libs.smtp.value import value
+from services.policy.fair_slots import FairSlots
 from services.policy.lookups import datagram
 from services.policy.lookups.cache import TwoStageCache
 from services.policy.lookups.silence import SilentZones
 from services.policy.metrics import LOOKUPS_REFUSED
-from services.policy.places import Places
 from services.policy.rules.lookup import Outcome
 
 _CACHED = 50_000
@@ -85,7 +85,7 @@ class Resolver:
         self._servers_of = self._stub.servers
         self._servers = _datagram_servers(self._servers_of)
         self._cache: TwoStageCache[tuple[str, str], Answer] = TwoStageCache(_CACHED)
-        self._places = Places(_CONCURRENT, _SHARE, _SLOW_SHARE, _MOST_WAITING)
+        self._slots = FairSlots(_CONCURRENT, _SHARE, _SLOW_SHARE, _MOST_WAITING)
         self._silent = SilentZones(clock)
         self._slow_seconds = min(_SLOW_SECONDS, seconds / 2)
         self._asked: dict[tuple[str, str], asyncio.Future[Answer]] = {}
@@ -117,17 +117,17 @@ class Resolver:
         known = self.cached(name, record_type) or self._asked.get((name, record_type))
         if known is not None:
             return known
-        if not self._places.take(party):
+        if not self._slots.take(party):
             return asyncio.ensure_future(self._wait_and_ask(name, record_type, party))
         return self._begin(name, record_type, party)
 
     async def _wait_and_ask(self, name: str, record_type: str, party: str) -> Answer:
         """Another party may ask the same meanwhile, and has its place sooner."""
-        if not await self._places.wait(party, self._seconds):
+        if not await self._slots.wait(party, self._seconds):
             return self._refused()
         known = self.cached(name, record_type) or self._asked.get((name, record_type))
         if known is not None:
-            self._places.release(party)
+            self._slots.release(party)
         else:
             known = self._begin(name, record_type, party)
         if isinstance(known, Answer):
@@ -139,14 +139,14 @@ class Resolver:
         """Asks in a place that the party has taken."""
         zone = self._silent.zone_of(name)
         if zone and not self._silent.enter(zone):
-            self._places.release(party)
+            self._slots.release(party)
             return self._refused()
         asked = asyncio.ensure_future(self._ask(name, record_type, party))
         self._asked[name, record_type] = asked
 
         def end(_: asyncio.Future[Answer]) -> None:
             del self._asked[name, record_type]
-            self._places.release(party)
+            self._slots.release(party)
             if zone:
                 self._silent.leave(zone)
 
@@ -164,7 +164,7 @@ class Resolver:
             self._silent.answered(name)
         elif self._clock() - began >= self._slow_seconds:
             self._silent.took_too_long(name)
-            self._places.slow(party)
+            self._slots.slow(party)
         self._cache.put((name, record_type), answer)
         return answer
 

@@ -13,8 +13,8 @@ import structlog
 from services.policy.lookups import dmarc, names, spf
 from services.policy.lookups.cache import TwoStageCache
 from services.policy.lookups.dnsbl import BlockLists
-from services.policy.lookups.found import Found
 from services.policy.lookups.resolver import Asker, Resolver
+from services.policy.lookups.timed_finding import TimedFinding
 from services.policy.metrics import LOOKUP_SECONDS, LOOKUPS_REFUSED
 from services.policy.rules.lookup import Finding, Lookup, Outcome, Question
 
@@ -34,11 +34,11 @@ class Lookups:
         block_lists = BlockLists()
         self._resolver = resolver
         self._seconds = seconds
-        self._known: TwoStageCache[Question, Found] = TwoStageCache(_REMEMBERED)
+        self._known: TwoStageCache[Question, TimedFinding] = TwoStageCache(_REMEMBERED)
         # By party and question: who asks about much that is silent must not be waited for by others.
         self._under_way: dict[tuple[str, Question], asyncio.Task[Finding]] = {}
         self._of_party: Counter[str] = Counter()
-        self._ways: dict[Lookup, Callable[[Asker, Question], Awaitable[Found]]] = {
+        self._ways: dict[Lookup, Callable[[Asker, Question], Awaitable[TimedFinding]]] = {
             Lookup.CLIENT_NAME: lambda asker, question: names.client_name(asker, question.subject),
             Lookup.HELO_DOMAIN: lambda asker, question: names.host(asker, question.subject),
             Lookup.SENDER_DOMAIN: lambda asker, question: names.mail_domain(asker, question.subject),
@@ -113,5 +113,5 @@ class Lookups:
         took = time.monotonic() - began
         finding = replace(found.finding, took=took)
         LOOKUP_SECONDS.labels(question.lookup.value, finding.outcome.name.lower()).observe(took)
-        self._known.put(question, Found(finding, found.expires_at))
+        self._known.put(question, TimedFinding(finding, found.expires_at))
         return finding

@@ -7,13 +7,13 @@ import asyncio
 import pytest
 
 from libs.dns.servers import server_list
+from services.policy.fair_slots import REMEMBERED_SECONDS, FairSlots
 from services.policy.lookups import resolver as module
 from services.policy.lookups import service
 from services.policy.lookups.cache import TwoStageCache
 from services.policy.lookups.resolver import Resolver
 from services.policy.lookups.service import Lookups
 from services.policy.lookups.silence import SilentZones
-from services.policy.places import REMEMBERED_SECONDS, Places
 from services.policy.rules.lookup import Lookup, Outcome, Question
 from tests.peers.dns import Behaviour, DnsServer
 from tests.policy.requests import rcpt, replied
@@ -29,28 +29,28 @@ class Clock:
         return self.now
 
 
-# Places
+# FairSlots
 
 
 async def test_a_party_has_its_share_and_leaves_the_rest() -> None:
-    places = Places(total=10, share=3, slow_share=1, waiting=100)
-    assert [places.take("a") for _ in range(5)] == [True] * 3 + [False] * 2
-    assert [places.take("b") for _ in range(5)] == [True] * 3 + [False] * 2
+    slots = FairSlots(total=10, share=3, slow_share=1, waiting=100)
+    assert [slots.take("a") for _ in range(5)] == [True] * 3 + [False] * 2
+    assert [slots.take("b") for _ in range(5)] == [True] * 3 + [False] * 2
 
 
 async def test_who_holds_the_fewest_is_next() -> None:
-    places = Places(total=4, share=4, slow_share=1, waiting=100)
-    assert all(places.take("a") for _ in range(4))
+    slots = FairSlots(total=4, share=4, slow_share=1, waiting=100)
+    assert all(slots.take("a") for _ in range(4))
     turns: list[str] = []
 
     async def wait(party: str) -> None:
-        assert await places.wait(party, 60)
+        assert await slots.wait(party, 60)
         turns.append(party)
 
     waiting = [asyncio.create_task(wait(party)) for party in ("a", "a", "b", "c")]
     await asyncio.sleep(0)
     for number in range(4):
-        places.release("a")
+        slots.release("a")
         while len(turns) <= number:  # noqa: ASYNC110 - the tasks are on their way
             await asyncio.sleep(0)
     assert sorted(turns[:2]) == ["b", "c"]
@@ -60,41 +60,41 @@ async def test_who_holds_the_fewest_is_next() -> None:
 
 async def test_a_party_that_asks_about_silence_has_a_small_share_for_a_while() -> None:
     clock = Clock()
-    places = Places(total=10, share=5, slow_share=1, waiting=100, clock=clock)
-    places.slow("a")
-    assert [places.take("a") for _ in range(3)] == [True, False, False]
-    assert [places.take("b") for _ in range(3)] == [True] * 3
+    slots = FairSlots(total=10, share=5, slow_share=1, waiting=100, clock=clock)
+    slots.slow("a")
+    assert [slots.take("a") for _ in range(3)] == [True, False, False]
+    assert [slots.take("b") for _ in range(3)] == [True] * 3
     clock.now += REMEMBERED_SECONDS
-    assert [places.take("a") for _ in range(3)] == [True] * 3
+    assert [slots.take("a") for _ in range(3)] == [True] * 3
 
 
 async def test_who_gives_up_takes_no_place() -> None:
-    places = Places(total=1, share=1, slow_share=1, waiting=100)
-    assert places.take("a")
-    assert not await places.wait("b", 0)
-    gone = asyncio.create_task(places.wait("c", 60))
+    slots = FairSlots(total=1, share=1, slow_share=1, waiting=100)
+    assert slots.take("a")
+    assert not await slots.wait("b", 0)
+    gone = asyncio.create_task(slots.wait("c", 60))
     await asyncio.sleep(0)
     gone.cancel()
     await asyncio.gather(gone, return_exceptions=True)
     # One whose turn comes as it is cancelled gives the place back.
-    late = asyncio.create_task(places.wait("d", 60))
+    late = asyncio.create_task(slots.wait("d", 60))
     await asyncio.sleep(0)
-    places.release("a")
+    slots.release("a")
     late.cancel()
     await asyncio.gather(late, return_exceptions=True)
-    assert places.take("e")
+    assert slots.take("e")
 
 
 async def test_those_who_wait_are_bounded_and_none_of_them_fills_the_room() -> None:
-    places = Places(total=1, share=1, slow_share=1, waiting=20)
-    assert places.take("a")
-    of_one = [asyncio.create_task(places.wait("b", 60)) for _ in range(5)]
+    slots = FairSlots(total=1, share=1, slow_share=1, waiting=20)
+    assert slots.take("a")
+    of_one = [asyncio.create_task(slots.wait("b", 60)) for _ in range(5)]
     done, waiting = await asyncio.wait(of_one, timeout=0)
     while len(done) < 3:
         done, waiting = await asyncio.wait(of_one, return_when=asyncio.FIRST_COMPLETED)
     assert [task.result() for task in done] == [False] * 3
-    other = asyncio.create_task(places.wait("c", 60))
-    places.release("a")
+    other = asyncio.create_task(slots.wait("c", 60))
+    slots.release("a")
     await asyncio.wait({other, *waiting}, return_when=asyncio.FIRST_COMPLETED)
     for task in (other, *waiting):
         task.cancel()
@@ -155,7 +155,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_client_that_asks_about_silence_holds_nobody_else_up(small: None, dns_server: DnsServer) -> None:
-    """Its questions wait for its own places; the others are answered at once."""
+    """Its questions wait for its own slots; the others are answered at once."""
     resolver = Resolver(server_list(dns_server.address), seconds=30)
     gates = [dns_server.hold(f"{number}.zone{number}.test") for number in range(30)]
     hostile = resolver.for_party("198.51.100.0/24")
@@ -184,7 +184,7 @@ async def test_random_names_of_a_silent_zone_are_not_asked_any_more(dns_server: 
     assert {answer.outcome for answer in answers} == {Outcome.NO_ANSWER}
     asked = {query.name for query in dns_server.queries}
     assert len(asked & set(names)) <= 2
-    # Two places are left to see that it speaks again, and then all are asked.
+    # Two slots are left to see that it speaks again, and then all are asked.
     dns_server.clear()
     for name in names:
         dns_server.add(name, "TXT", "x")

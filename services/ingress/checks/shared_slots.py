@@ -1,4 +1,4 @@
-"""Places for work under way: bounded in number, and shared so that no party keeps the others from theirs."""
+"""SharedSlots for work under way: bounded in number, and shared so that no party keeps the others from theirs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 
-class NoPlaceError(Exception):
+class NoSlotError(Exception):
     """So many wait already that there is no use in waiting."""
 
 
@@ -19,18 +19,18 @@ class _Waiter:
     granted: asyncio.Future[None]
 
 
-class Places:
-    """`places`: how many may work at once, `share` of them for one party. `under_way`: how many may work or wait.
+class SharedSlots:
+    """`slots`: how many may work at once, `share` of them for one party. `under_way`: how many may work or wait.
 
-    Parties that wait get their places in turns, each in the order in which it came. Where too many wait, the last of
+    Parties that wait get their slots in turns, each in the order in which it came. Where too many wait, the last of
     the party that has the most waiting gives way to one that has fewer. Work for two parties, such as the client that
     causes it and the server that is asked, counts for both, and takes turns by the first.
     """
 
-    def __init__(self, places: int, *, share: int, under_way: int) -> None:
-        self._free = places
+    def __init__(self, slots: int, *, share: int, under_way: int) -> None:
+        self._free = slots
         self._share = share
-        self._places = places
+        self._places = slots
         self._most_under_way = under_way
         self._held: Counter[str] = Counter()
         # By the first party, in the order in which it is their turn.
@@ -39,7 +39,7 @@ class Places:
 
     @asynccontextmanager
     async def held(self, *parties: str) -> AsyncIterator[None]:
-        """Waits for a place and holds it. Raises NoPlaceError."""
+        """Waits for a slot and holds it. Raises NoSlotError."""
         await self._take(parties)
         try:
             yield
@@ -52,7 +52,7 @@ class Places:
             return
         working = self._places - self._free
         if working + self._waiting >= self._most_under_way and not self._make_way(parties[0]):
-            raise NoPlaceError
+            raise NoSlotError
         waiter = _Waiter(parties, asyncio.get_running_loop().create_future())
         self._queues.setdefault(parties[0], deque()).append(waiter)
         self._waiting += 1
@@ -102,7 +102,7 @@ class Places:
         waiter = greediest[-1]
         if not waiter.granted.done():
             self._remove(waiter)
-            waiter.granted.set_exception(NoPlaceError())
+            waiter.granted.set_exception(NoSlotError())
         return True
 
     def _remove(self, waiter: _Waiter) -> None:

@@ -1,4 +1,4 @@
-"""A bounded number of places for what is scarce, with shares, so that what one client asks for costs no other."""
+"""A bounded number of slots for what is scarce, with shares, so that what one client asks for costs no other."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ REMEMBERED_SECONDS = 30.0
 _REMEMBERED = 10_000
 
 
-class Places:
-    """A bounded number of places, handed to whichever party that waits holds the fewest.
+class FairSlots:
+    """A bounded number of slots, handed to whichever party that waits holds the fewest.
 
     A party has a share at most, and a small one for a while after what it asked about took too long.
     """
@@ -21,7 +21,7 @@ class Places:
     def __init__(
         self, total: int, share: int, slow_share: int, waiting: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """`waiting`: how many may wait for a place; of one party a tenth of them."""
+        """`waiting`: how many may wait for a slot; of one party a tenth of them."""
         self._total = total
         self._share = share
         self._slow_share = slow_share
@@ -38,7 +38,7 @@ class Places:
         return self._held.get(party, 0)
 
     def take(self, party: str) -> bool:
-        """Whether there was a place, which is taken then."""
+        """Whether there was a slot, which is taken then."""
         if self._taken >= self._total or party in self._waiting or self.held(party) >= self._share_of(party):
             return False
         self._take(party)

@@ -1,4 +1,4 @@
-"""What a walk through the DNS comes back with."""
+"""The outcome of a look-up that takes several questions to the DNS, and how long it holds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from services.policy.rules.lookup import Finding
 
 
 @value(frozen=True, slots=True)
-class Found:
+class TimedFinding:
     """A finding, and until when it holds by the monotonic clock."""
 
     finding: Finding

@@ -1,4 +1,4 @@
-"""Places that are shared: one party never keeps the others from theirs, and nothing is left of who went away."""
+"""SharedSlots that are shared: one party never keeps the others from theirs, and nothing is left of who went away."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-
-from services.ingress.checks.places import NoPlaceError, Places
+from services.ingress.checks.shared_slots import NoSlotError, SharedSlots
 
 
 class Workers:
-    """Tasks that hold places until they are let go, by name; `began` in the order in which they got them."""
+    """Tasks that hold slots until they are let go, by name; `began` in the order in which they got them."""
 
-    def __init__(self, places: Places) -> None:
-        self._places = places
+    def __init__(self, slots: SharedSlots) -> None:
+        self._slots = slots
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ends: dict[str, asyncio.Event] = {}
         self.began: list[str] = []
@@ -26,7 +25,7 @@ class Workers:
         await self.settle()
 
     async def _work(self, name: str, parties: tuple[str, ...]) -> None:
-        async with self._places.held(*parties):
+        async with self._slots.held(*parties):
             self.began.append(name)
             await self._ends[name].wait()
 
@@ -55,8 +54,8 @@ class Workers:
 
 
 @asynccontextmanager
-async def working(places: int, *, share: int, under_way: int) -> AsyncIterator[Workers]:
-    workers = Workers(Places(places, share=share, under_way=under_way))
+async def working(slots: int, *, share: int, under_way: int) -> AsyncIterator[Workers]:
+    workers = Workers(SharedSlots(slots, share=share, under_way=under_way))
     yield workers
     await workers.stop()
 
@@ -86,12 +85,12 @@ async def test_who_waits_most_gives_way_where_too_many_wait() -> None:
         for name in ("a0", "a1", "a2", "a3"):
             await workers.start(name, "a")
         await workers.start("a4", "a")
-        assert isinstance(workers.error("a4"), NoPlaceError)
+        assert isinstance(workers.error("a4"), NoSlotError)
         await workers.start("b0", "b")
-        assert isinstance(workers.error("a3"), NoPlaceError)
+        assert isinstance(workers.error("a3"), NoSlotError)
         # As many wait of one as of the other would: who came first stays.
         await workers.start("b1", "b")
-        assert isinstance(workers.error("b1"), NoPlaceError)
+        assert isinstance(workers.error("b1"), NoSlotError)
         for name in ("a0", "a1", "b0"):
             await workers.end(name)
         assert workers.began == ["a0", "a1", "b0", "a2"]
@@ -108,11 +107,11 @@ async def test_a_second_party_has_a_share_too_and_blocks_only_what_is_its_own() 
         assert workers.began == ["1", "2", "4", "3"]
 
 
-@pytest.mark.parametrize("granted", [False, True], ids=["while it waits", "just as it gets its place"])
+@pytest.mark.parametrize("granted", [False, True], ids=["while it waits", "just as it gets its slot"])
 async def test_nothing_is_left_of_one_that_is_cancelled(granted: bool) -> None:
-    places = Places(1, share=1, under_way=20)
-    async with places.held("a"):
-        waiting = asyncio.create_task(_hold(places, "b"))
+    slots = SharedSlots(1, share=1, under_way=20)
+    async with slots.held("a"):
+        waiting = asyncio.create_task(_hold(slots, "b"))
         await asyncio.sleep(0)
         if not granted:
             waiting.cancel()
@@ -121,9 +120,9 @@ async def test_nothing_is_left_of_one_that_is_cancelled(granted: bool) -> None:
         waiting.cancel()
         await asyncio.wait({waiting})
     assert waiting.cancelled()
-    await asyncio.wait_for(_hold(places, "c"), 60)
+    await asyncio.wait_for(_hold(slots, "c"), 60)
 
 
-async def _hold(places: Places, party: str) -> None:
-    async with places.held(party):
+async def _hold(slots: SharedSlots, party: str) -> None:
+    async with slots.held(party):
         await asyncio.sleep(0)
