@@ -31,6 +31,7 @@ import uvloop
 from posthouse.config.v1 import config_pb2
 from posthouse.policy.v1 import policy_pb2, policy_pb2_grpc
 
+from libs.dns.servers import server_list
 from libs.runtime import rpc
 from services.policy import wire
 from services.policy.__main__ import open_store
@@ -40,7 +41,6 @@ from services.policy.explain import Explainer
 from services.policy.failures import failure_limits
 from services.policy.history import History
 from services.policy.hits import HitCounts
-from libs.dns.servers import server_list
 from services.policy.lookups.resolver import Resolver
 from services.policy.lookups.service import Lookups
 from services.policy.metrics import DecisionCounts

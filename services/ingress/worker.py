@@ -45,9 +45,9 @@ class Worker:
         shutdown: Shutdown,
         number: int,
         registry: CollectorRegistry,
-        elsewhere: Collection[int] = (),
+        crypto_processors: Collection[int] = (),
     ) -> None:
-        """`elsewhere`: processors for work that would hold up sessions; empty: the processors of the sessions."""
+        """`crypto_processors`: for work that would hold up sessions; empty: the processors of the sessions."""
         self._settings = settings
         self._number = number
         self.metrics = Metrics()
@@ -55,7 +55,7 @@ class Worker:
         self.policy = PolicyClient(settings.policy_targets, security, self.metrics, deadline=settings.policy_seconds)
         self.relay = RelayClient(settings.relay_targets, security, self.metrics, deadline=settings.relay_seconds)
         self._certificates = _certificates(settings, self.metrics)
-        self._checker = _checker(settings, self.metrics, elsewhere)
+        self._checker = _checker(settings, self.metrics, crypto_processors)
         self.services = Services(
             policy=self.policy,
             relay=self.relay,
@@ -167,14 +167,14 @@ async def serve(settings: Settings, shutdown: Shutdown, number: int) -> None:
     """Runs worker `number` until shutdown is requested and its sessions are gone. Raises StartupError."""
     spans.configure()
     ignore_undecodable_names()
-    elsewhere = processors.usable() if settings.cpus else ()
-    _settle_down(settings, number)
-    worker = Worker(settings, shutdown, number, REGISTRY, elsewhere)
+    crypto_processors = processors.usable() if settings.cpus else ()
+    _pin_to_processor(settings, number)
+    worker = Worker(settings, shutdown, number, REGISTRY, crypto_processors)
     if settings.workers > 1:
         _end_with_supervisor(shutdown)
     try:
         await worker.start()
-        _calm_collector()
+        _freeze_garbage_collector()
         await shutdown.wait()
         await worker.drain()
     finally:
@@ -183,7 +183,7 @@ async def serve(settings: Settings, shutdown: Shutdown, number: int) -> None:
         raise StartupError("a background task died")
 
 
-def _settle_down(settings: Settings, number: int) -> None:
+def _pin_to_processor(settings: Settings, number: int) -> None:
     """Pins the process to one processor, before there are other threads. This thread and gRPC's wake each other all the
     time, which is cheapest on the same processor.
     """
@@ -194,14 +194,14 @@ def _settle_down(settings: Settings, number: int) -> None:
             raise StartupError(f"INGRESS_CPUS: {error}") from error
 
 
-def _checker(settings: Settings, metrics: Metrics, elsewhere: Collection[int]) -> CheckRunner:
+def _checker(settings: Settings, metrics: Metrics, crypto_processors: Collection[int]) -> CheckRunner:
     try:
         return CheckRunner(
             settings.nameservers,
             metrics,
             crypto_threads=settings.crypto_threads,
             clamd_concurrency=settings.clamd_concurrency,
-            crypto_processors=elsewhere,
+            crypto_processors=crypto_processors,
         )
     except ValueError as error:
         raise StartupError(f"INGRESS_NAMESERVERS: {error}") from error
@@ -233,7 +233,7 @@ def _spool(settings: Settings) -> Path:
     return folder
 
 
-def _calm_collector() -> None:
+def _freeze_garbage_collector() -> None:
     """Exempts what was loaded so far from garbage collection: it stays for good."""
     gc.collect()
     gc.freeze()

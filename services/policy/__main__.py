@@ -86,7 +86,7 @@ async def main(shutdown: Shutdown) -> None:
 
     def readiness() -> Mapping[str, str]:
         snapshot = "" if watch.current is not None else "no configuration yet"
-        return {"snapshot": snapshot, "redis": store.trouble, **settings.grpc_weakness}
+        return {"snapshot": snapshot, "redis": store.unavailable_reason, **settings.grpc_weakness}
 
     # Without Redis mail flows; only what is counted there is not.
     metrics = MetricsServer(readiness, optional=("redis", "grpc"))

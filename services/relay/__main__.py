@@ -28,17 +28,17 @@ async def main(shutdown: Shutdown) -> None:
     database = open_database(settings.url)
     try:
         await wait_for_server(database.open, shutdown)
-        _settle_down(settings.cpus)
+        _pin_to_processors(settings.cpus)
         try:
             transport = open_transport(settings.delivery_options())
         except ValueError as error:
             raise StartupError(f"RELAY_NAMESERVERS: {error}") from None
-        chance = random.Random()  # noqa: S311 - spreads load, guards nothing
-        relay = Relay(settings, database, shutdown, transport, Clock(), chance)
+        rng = random.Random()  # noqa: S311 - spreads load, guards nothing
+        relay = Relay(settings, database, shutdown, transport, Clock(), rng)
         await relay.open()
         try:
             await relay.start()
-            _calm_collector()
+            _freeze_garbage_collector()
             await shutdown.wait()
         finally:
             await relay.close()
@@ -46,7 +46,7 @@ async def main(shutdown: Shutdown) -> None:
         await database.close()
 
 
-def _settle_down(cpus: str) -> None:
+def _pin_to_processors(cpus: str) -> None:
     """After the queue's threads were started, which go where there is room, and before gRPC's, which stay here."""
     try:
         if cpus:
@@ -55,7 +55,7 @@ def _settle_down(cpus: str) -> None:
         raise StartupError(f"RELAY_CPUS: {error}") from None
 
 
-def _calm_collector() -> None:
+def _freeze_garbage_collector() -> None:
     """What was loaded so far stays for good: the cyclic collector need not look through it again and again."""
     gc.collect()
     gc.freeze()

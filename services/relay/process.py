@@ -65,7 +65,7 @@ class Relay:
         shutdown: Shutdown,
         transport: DeliveringSide,
         clock: Clock,
-        chance: random.Random,
+        rng: random.Random,
     ) -> None:
         self._settings = settings
         self.database = database
@@ -101,7 +101,7 @@ class Relay:
             self.suspensions,
             configuration,
             lambda: self.watch.connected,
-            chance,
+            rng,
         )
         self.memory = MemoryBudget(settings.backlog, octets)
         self.dispatcher = Dispatcher(
@@ -239,7 +239,7 @@ class Relay:
     def _readiness(self) -> dict[str, str]:
         return {
             "snapshot": "" if self.watch.current is not None else "no configuration yet",
-            "database": "can't be used" if self.committer.trouble or self.holder.trouble else "",
+            "database": "can't be used" if self.committer.unavailable_reason or self.holder.unavailable_reason else "",
             "disk": "" if self.storage.state.accepting else "below the reserve, or full",
             **self._settings.grpc_weakness,
         }

@@ -49,9 +49,9 @@ class Notices:
                 sender, *_ = _CREDENTIALS.unpack(content)
                 # One that has ended meanwhile has no session any more.
                 with contextlib.suppress(ProcessLookupError, PermissionError):
-                    self._heed(os.getsid(sender), notice.decode("ascii", "replace"))
+                    self._take(os.getsid(sender), notice.decode("ascii", "replace"))
 
-    def _heed(self, child: int, notice: str) -> None:
+    def _take(self, child: int, notice: str) -> None:
         for line in notice.splitlines():
             if line == READY:
                 self._on_ready(child)

@@ -59,7 +59,7 @@ async def test_only_blocks_that_act_are_listed_and_counted() -> None:
 async def test_the_last_number_stays_while_redis_is_away(redis_server: Redis) -> None:
     store = RedisStore(redis_server.url, seconds=30)
     async with serving(snapshot(LIMIT), store=store, clock=lambda: NOW) as policy:
-        assert store.trouble == ""
+        assert store.unavailable_reason == ""
         await apply(store, naming("a", limit=1))
         await count_blocked(policy.engine)
         assert shown() == 1
@@ -73,7 +73,7 @@ async def test_a_store_that_starts_without_redis_says_so(redis_server: Redis) ->
     store = RedisStore(redis_server.url, seconds=30)
     await store.start()
     try:
-        assert store.trouble.startswith("away")
+        assert store.unavailable_reason.startswith("away")
     finally:
         await store.stop()
 

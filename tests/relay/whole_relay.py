@@ -18,13 +18,13 @@ from libs.runtime.lifecycle import Shutdown
 from services.relay.clock import MICROSECONDS, Clock
 from services.relay.configuration.model import Configuration
 from services.relay.intake.intake import Ack, Stream
-from services.relay.intake.submission import Frame, Incoming
+from services.relay.intake.submission import Frame, IncomingSubmission
 from services.relay.model.message import Origin
 from services.relay.process import Relay
 from services.relay.queue.database import Database, open_database
 from services.relay.queue.reading import StoredMessage, whole_message
 from services.relay.queue.settling import Settlement
-from services.relay.routing.recipients import Wanted
+from services.relay.routing.recipients import SubmittedRecipient
 from services.relay.settings import Settings
 from tests.peers.plain_grpc import INSECURE
 from tests.relay.scripted_transport import ScriptedTransport
@@ -110,7 +110,7 @@ class WholeRelay:
 
     async def submit(
         self,
-        *recipients: bytes | Wanted,
+        *recipients: bytes | SubmittedRecipient,
         sender: bytes = b"a@sender.test",
         content: bytes = CONTENT,
         submission_id: str = "",
@@ -173,16 +173,18 @@ class WholeRelay:
 
 
 def incoming_of(
-    recipients: Sequence[bytes | Wanted],
+    recipients: Sequence[bytes | SubmittedRecipient],
     sender: bytes = b"a@sender.test",
     content: bytes = CONTENT,
     submission_id: str = "",
     **fields: Any,
-) -> Incoming:
-    return Incoming(
+) -> IncomingSubmission:
+    return IncomingSubmission(
         id=submission_id or uuid.uuid4().hex,
         sender=sender,
-        recipients=tuple(each if isinstance(each, Wanted) else Wanted(each) for each in recipients),
+        recipients=tuple(
+            each if isinstance(each, SubmittedRecipient) else SubmittedRecipient(each) for each in recipients
+        ),
         content=content,
         size=fields.pop("size", len(content)),
         received_at=0,

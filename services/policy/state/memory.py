@@ -69,7 +69,7 @@ class _Worker:
 class MemoryStore:
     """A `Store` that never waits."""
 
-    trouble = ""
+    unavailable_reason = ""
 
     def __init__(
         self,

@@ -74,7 +74,7 @@ class RedisStore:
         self._incomplete: set[str] = set()
         self._wake = asyncio.Event()
         self._away_until = 0.0
-        self.trouble = ""
+        self.unavailable_reason = ""
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -211,14 +211,14 @@ class RedisStore:
     def _away(self, error: BaseException) -> None:
         """Nobody waits for a while; what waits is answered."""
         self._away_until = time.monotonic() + _PAUSE_SECONDS
-        self.trouble = f"away ({type(error).__name__})"
+        self.unavailable_reason = f"away ({type(error).__name__})"
         STORE_UP.set(0)
         log.error("counter_store_unavailable", reason=type(error).__name__)
         waiting, self._waiting = self._waiting, []
         self._skip(waiting)
 
     def _back(self) -> None:
-        self.trouble = ""
+        self.unavailable_reason = ""
         STORE_UP.set(1)
 
     async def _watch(self) -> None:

@@ -72,7 +72,7 @@ class Store(Protocol):
         """Lifts the block and forgets what led to it; None when there is none. Raises StoreAwayError."""
 
     @property
-    def trouble(self) -> str:
+    def unavailable_reason(self) -> str:
         """Why nothing can be counted now, in our words; empty when all is well."""
 
     async def start(self) -> None: ...

@@ -15,7 +15,7 @@ from services.relay.delivery.smtp.protocol import ConnectionFailedError
 from services.relay.delivery.smtp.session import Session
 from services.relay.delivery.targets.endpoint import HostFailedError
 from services.relay.delivery.targets.finder import TargetFinder
-from services.relay.delivery.targets.mx_security import Found
+from services.relay.delivery.targets.mx_security import TargetEndpoints
 from services.relay.delivery.targets.options import Timeouts
 from services.relay.model.outcome import sanitised
 
@@ -115,7 +115,7 @@ class RelayHostTester:
             protocol.abort()
 
 
-def _show_look_up(found: Found, steps: _Steps, seconds: float) -> None:
+def _show_look_up(found: TargetEndpoints, steps: _Steps, seconds: float) -> None:
     if found.failure is not None:
         steps.step("resolve", False, found.failure.text, seconds)
         return

@@ -52,7 +52,7 @@ class MailTransport:
         options: DeliveryOptions,
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
-        chance: random.Random,
+        rng: random.Random,
     ) -> None:
         self._clock = clock
         self.resolver = Resolver(options.nameservers, seconds=options.timeouts.lookup)
@@ -72,7 +72,7 @@ class MailTransport:
             options.timeouts.policy,
         )
         security = MxSecurity(self.resolver, self._policies if options.mta_sts else None, dane=options.dane)
-        finder = TargetFinder(MxResolver(self.resolver, chance, options.mx_port), security, options)
+        finder = TargetFinder(MxResolver(self.resolver, rng, options.mx_port), security, options)
 
         def connector(timeouts: Timeouts) -> SessionConnector:
             opener = SessionOpener(contexts, timeouts, chunking=options.chunking)
@@ -209,10 +209,10 @@ def open_transport(
     *,
     clock: Callable[[], float] = time.monotonic,
     wall_clock: Callable[[], float] = time.time,
-    chance: random.Random | None = None,
+    rng: random.Random | None = None,
 ) -> MailTransport:
     """The delivering side of this process; to be called in its event loop. Raises ValueError for bad name servers."""
-    return MailTransport(options, clock, wall_clock, chance or random.Random())  # noqa: S311 - spreads load, guards nothing
+    return MailTransport(options, clock, wall_clock, rng or random.Random())  # noqa: S311 - spreads load, guards nothing
 
 
 def _refused(route: Route) -> Verdict:

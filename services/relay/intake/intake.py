@@ -15,7 +15,7 @@ from services.relay.clock import Clock
 from services.relay.configuration.model import Configuration
 from services.relay.intake.disk_space import Storage
 from services.relay.intake.refusals import RefusalLimits
-from services.relay.intake.submission import Frame, Incoming, Refusal
+from services.relay.intake.submission import Frame, IncomingSubmission, Refusal
 from services.relay.metrics import REFUSALS_DROPPED, REPORTS, SUBMISSIONS
 from services.relay.model.message import NewDelivery, NewMessage, Origin, Refused, queue_id, queued, source_of
 from services.relay.model.message_id import subject_of
@@ -58,7 +58,7 @@ class Ack:
 class _Open:
     """A submission whose content is coming in."""
 
-    incoming: Incoming
+    incoming: IncomingSubmission
     parts: list[bytes] = field(default_factory=list)
     octets: int = 0
 
@@ -131,7 +131,7 @@ class Stream:
         result = Result.INSUFFICIENT_STORAGE if full else Result.TEMPORARY_FAILURE
         self._nack(message.submission_id or "", message.origin, result, reason)
 
-    def _begin(self, incoming: Incoming) -> None:
+    def _begin(self, incoming: IncomingSubmission) -> None:
         fault = _fault(incoming)
         if fault or incoming.id in self._open:
             self._refuse(incoming, Result.INVALID, fault or "the same submission twice at once")
@@ -149,7 +149,7 @@ class Stream:
             self._intake.hold(_source(incoming), incoming.size)
             self._open[incoming.id] = _Open(incoming)
 
-    def _finish(self, incoming: Incoming, content: bytes) -> None:
+    def _finish(self, incoming: IncomingSubmission, content: bytes) -> None:
         if len(content) != incoming.size:
             self._refuse(incoming, Result.INVALID, f"{len(content)} octets of {incoming.size}")
             return
@@ -163,7 +163,7 @@ class Stream:
                 self._end_spans(incoming.id, error=refused)
             self._refuse(incoming, Result.TEMPORARY_FAILURE, refused)
 
-    def _begin_spans(self, tracer: tracing.Tracer, incoming: Incoming) -> Incoming:
+    def _begin_spans(self, tracer: tracing.Tracer, incoming: IncomingSubmission) -> IncomingSubmission:
         """What becomes of the message belongs below the span of its being taken in."""
         whole = tracer.start(
             "relay.submit",
@@ -189,7 +189,7 @@ class Stream:
         if entry is not None:
             self._intake.hold(_source(entry.incoming), -entry.incoming.size)
 
-    def _refuse(self, incoming: Incoming, result: Result, reason: str) -> None:
+    def _refuse(self, incoming: IncomingSubmission, result: Result, reason: str) -> None:
         self._nack(incoming.id, incoming.origin, result, reason)
 
     def _nack(self, submission_id: str, origin: Origin, result: Result, reason: str) -> None:
@@ -257,7 +257,7 @@ class Intake:
         if self._octets < self._most_octets:
             self._roomy.set()
 
-    def accept(self, incoming: Incoming, content: bytes, stream: Stream) -> str:
+    def accept(self, incoming: IncomingSubmission, content: bytes, stream: Stream) -> str:
         """Hands a whole submission to the committer; the stream is told. Or says why not."""
         configuration = self._configuration()
         if configuration is None:
@@ -322,7 +322,7 @@ class Intake:
         )
 
     def _message(
-        self, configuration: Configuration, incoming: Incoming, content: bytes
+        self, configuration: Configuration, incoming: IncomingSubmission, content: bytes
     ) -> tuple[NewMessage, tuple[NewMessage, ...]]:
         """The message, and reports that it calls for before any attempt (aliases that loop, lists)."""
         now = self._clock.now()
@@ -370,7 +370,7 @@ class Intake:
         return message, made
 
 
-def _source(incoming: Incoming) -> str:
+def _source(incoming: IncomingSubmission) -> str:
     return source_of(incoming.origin.account_login, incoming.origin.client_address)
 
 
@@ -383,7 +383,7 @@ def _by_destination(deliveries: Sequence[NewDelivery]) -> dict[str, int]:
     return counts
 
 
-def _fault(incoming: Incoming) -> str:
+def _fault(incoming: IncomingSubmission) -> str:
     """What contradicts itself in a submission; empty when nothing does."""
     if not incoming.id or len(incoming.id) > _ID_LIMIT or not incoming.id.isascii() or not incoming.id.isprintable():
         return "the submission's id is not one"

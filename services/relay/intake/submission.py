@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from libs.smtp.value import value
 from services.relay.model.message import Origin, SessionVerdict
-from services.relay.routing.recipients import Wanted
+from services.relay.routing.recipients import SubmittedRecipient
 
 
 @value(frozen=True, slots=True)
-class Incoming:
+class IncomingSubmission:
     """An envelope, and the content that came with it; more may follow in chunks. Times in microseconds since 1970."""
 
     id: str
     sender: bytes
-    recipients: tuple[Wanted, ...]
+    recipients: tuple[SubmittedRecipient, ...]
     content: bytes
     # Octets of the whole content.
     size: int
@@ -60,7 +60,7 @@ class Chunk:
 class Frame:
     """What one frame of the stream holds."""
 
-    submissions: tuple[Incoming, ...]
+    submissions: tuple[IncomingSubmission, ...]
     chunks: tuple[Chunk, ...]
     abandoned: tuple[str, ...]
     refused: tuple[Refusal, ...]

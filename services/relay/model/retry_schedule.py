@@ -18,8 +18,8 @@ _SWEEP_GRACE = 60 * MICROSECONDS
 UNCOUNTED_LIMIT = 3
 
 
-def retry_delay(settings: QueueSettings, attempts: int, chance: float) -> float:
-    """Seconds from a failed attempt to the next. `attempts` have failed so far; `chance` in [0, 1) spreads.
+def retry_delay(settings: QueueSettings, attempts: int, jitter: float) -> float:
+    """Seconds from a failed attempt to the next. `attempts` have failed so far; `jitter` in [0, 1) spreads.
 
     Grows from `first_retry` by `retry_growth` up to `max_retry`; never shorter than the first nor longer than the last.
     """
@@ -28,8 +28,8 @@ def retry_delay(settings: QueueSettings, attempts: int, chance: float) -> float:
     except OverflowError:
         delay = settings.max_retry
     if delay * (1 + _JITTER) >= settings.max_retry:
-        return max(settings.max_retry * (1 - _JITTER * chance), min(settings.first_retry, settings.max_retry))
-    return delay * (1 + _JITTER * chance)
+        return max(settings.max_retry * (1 - _JITTER * jitter), min(settings.first_retry, settings.max_retry))
+    return delay * (1 + _JITTER * jitter)
 
 
 def longest_delays(settings: QueueSettings) -> list[float]:
@@ -42,9 +42,9 @@ def longest_delays(settings: QueueSettings) -> list[float]:
     return [*delays, settings.max_retry]
 
 
-def next_attempt(settings: QueueSettings, attempts: int, now: int, expires_at: int, chance: float) -> int:
+def next_attempt(settings: QueueSettings, attempts: int, now: int, expires_at: int, jitter: float) -> int:
     """When to try again: never after the expiry, so that the last attempt comes at the very end."""
-    due = now + int(retry_delay(settings, attempts, chance) * MICROSECONDS)
+    due = now + int(retry_delay(settings, attempts, jitter) * MICROSECONDS)
     return min(due, max(expires_at, now))
 
 

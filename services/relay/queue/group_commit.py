@@ -147,7 +147,7 @@ class Committer:
         self._idle.set()
         self._receiver = receiver
         # Why nothing can be committed now; empty when all is well.
-        self.trouble = ""
+        self.unavailable_reason = ""
 
     @property
     def waiting(self) -> int:
@@ -157,7 +157,7 @@ class Committer:
     def database_answers(self) -> None:
         """Somebody else had an answer from it: an old trouble is none any more, unless a commit still fails."""
         if self._idle.is_set():
-            self.trouble = ""
+            self.unavailable_reason = ""
 
     def submit(self, message: NewMessage, submitter: Submitter, followers: tuple[NewMessage, ...] = ()) -> None:
         self._stores.append(_Store(message, submitter, followers, self._clock.steady() + self._store_seconds))
@@ -258,7 +258,7 @@ class Committer:
             else:
                 COMMIT_SECONDS.observe(self._clock.steady() - began)
                 COMMIT_SIZE.observe(batch.count)
-                self.trouble = ""
+                self.unavailable_reason = ""
                 self.settled += len(batch.settlements)
                 self._tell(batch, done)
                 return
@@ -330,9 +330,9 @@ class Committer:
 
     def _failed(self, reason: str, error: Exception) -> None:
         COMMIT_FAILURES.labels(reason).inc()
-        if not self.trouble:
+        if not self.unavailable_reason:
             log.error("commit_failed", reason=str(error))
-        self.trouble = str(error)
+        self.unavailable_reason = str(error)
 
     def _nack(self, stores: Sequence[_Store], reason: str, *, full: bool) -> None:
         for entry in stores:

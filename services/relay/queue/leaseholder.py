@@ -62,7 +62,7 @@ class Leaseholder:
         self.id = 0
         self.name = f"{socket.gethostname()}:{os.getpid()}"[:100]
         # Why the last beat failed; empty when it did not.
-        self.trouble = ""
+        self.unavailable_reason = ""
 
     async def open(self) -> None:
         """Registers; frees what nobody can hold any more. Raises QueueError."""
@@ -83,10 +83,10 @@ class Leaseholder:
                 if beats % _ORPHAN_HEARTBEATS == 0 and not self._database.exclusive:
                     await self._free_orphans()
             except QueueError as error:
-                self.trouble = str(error)
-                log.warning("lease_not_renewed", reason=self.trouble)
+                self.unavailable_reason = str(error)
+                log.warning("lease_not_renewed", reason=self.unavailable_reason)
             else:
-                self.trouble = ""
+                self.unavailable_reason = ""
                 self._on_heartbeat()
 
     async def give_up(self) -> None:

@@ -11,7 +11,7 @@ from services.relay.model.retry_schedule import sweep
 from services.relay.model.states import Kind, State
 from services.relay.reports.dsn import Report, build, is_automatic, recipients_by_action
 from services.relay.routing.aliases import postmasters
-from services.relay.routing.recipients import NextId, Wanted, address
+from services.relay.routing.recipients import NextId, SubmittedRecipient, address
 
 
 def reports(
@@ -128,7 +128,7 @@ def _report(
             double_bounce=kind is Kind.DOUBLE_BOUNCE,
         )
     )
-    wanted = [Wanted(each, notify=("NEVER",)) for each in to]
+    wanted = [SubmittedRecipient(each, notify=("NEVER",)) for each in to]
     return NewMessage(
         id=number,
         kind=kind,

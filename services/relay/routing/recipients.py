@@ -18,7 +18,7 @@ NextId = Callable[[], int]
 
 
 @value(frozen=True, slots=True)
-class Wanted:
+class SubmittedRecipient:
     """A recipient as submitted."""
 
     address: bytes
@@ -41,14 +41,19 @@ class Addressed:
 
 
 def address(
-    configuration: Configuration, next_id: NextId, sender: bytes, recipients: Sequence[Wanted], *, quarantine: bool
+    configuration: Configuration,
+    next_id: NextId,
+    sender: bytes,
+    recipients: Sequence[SubmittedRecipient],
+    *,
+    quarantine: bool,
 ) -> Addressed:
     """Deliveries for all recipients: each exact address once (C56)."""
     # Most mail.
     if len(recipients) == 1 and _is_plain(configuration, recipients[0]):
         return Addressed([_delivery(configuration, next_id, sender, recipients[0], quarantine)])
     result = Addressed()
-    by_address: dict[bytes, Wanted] = {}
+    by_address: dict[bytes, SubmittedRecipient] = {}
     for each in recipients:
         if each.discarded:
             result.deliveries.append(_discarded(next_id, each))
@@ -65,7 +70,7 @@ def address(
     return result
 
 
-def _is_plain(configuration: Configuration, wanted: Wanted) -> bool:
+def _is_plain(configuration: Configuration, wanted: SubmittedRecipient) -> bool:
     return not wanted.discarded and stands_for_itself(configuration, wanted.address)
 
 
@@ -73,7 +78,7 @@ def _delivery(
     configuration: Configuration,
     next_id: NextId,
     sender: bytes,
-    wanted: Wanted,
+    wanted: SubmittedRecipient,
     quarantine: bool,
     submitted: bytes = b"",
 ) -> NewDelivery:
@@ -88,7 +93,7 @@ def _replaced(
     configuration: Configuration,
     next_id: NextId,
     sender: bytes,
-    wanted: Wanted,
+    wanted: SubmittedRecipient,
     expanded: Expanded,
     quarantine: bool,
 ) -> None:
@@ -116,7 +121,7 @@ def _replaced(
         result.deliveries.append(_delivery(configuration, next_id, sender, one, quarantine, submitted))
 
 
-def _failed(result: Addressed, next_id: NextId, wanted: Wanted, enhanced_code: str, text: str) -> None:
+def _failed(result: Addressed, next_id: NextId, wanted: SubmittedRecipient, enhanced_code: str, text: str) -> None:
     record = json.dumps({"result": "failed", "code": 0, "enhanced_code": enhanced_code, "text": text})
     result.deliveries.append(
         NewDelivery(
@@ -133,7 +138,7 @@ def _failed(result: Addressed, next_id: NextId, wanted: Wanted, enhanced_code: s
         result.reported.append(ReportedRecipient(wanted.address, Action.FAILED, enhanced_code, wanted.orcpt, text=text))
 
 
-def _discarded(next_id: NextId, wanted: Wanted) -> NewDelivery:
+def _discarded(next_id: NextId, wanted: SubmittedRecipient) -> NewDelivery:
     record = json.dumps(
         {"result": "discarded", "text": wanted.discard_reason, "rule_id": wanted.discard_rule_id}, ensure_ascii=False
     )

@@ -29,7 +29,7 @@ from services.relay.routing.rules import resolve
 from services.relay.scheduler.attempt_log import AttemptLog
 from services.relay.scheduler.backlog import Job
 from services.relay.scheduler.held_mail import readdressed
-from services.relay.scheduler.settlement import Circumstances, settle
+from services.relay.scheduler.settlement import AttemptFacts, settle
 from services.relay.scheduler.suspensions import Suspensions
 
 log = structlog.get_logger(__name__)
@@ -63,7 +63,7 @@ class Attempts:
         suspensions: Suspensions,
         configuration: Callable[[], Configuration | None],
         up_to_date: Callable[[], bool],
-        chance: random.Random,
+        rng: random.Random,
     ) -> None:
         """`up_to_date`: whether relay is told of each new configuration now."""
         self._database = database
@@ -75,7 +75,7 @@ class Attempts:
         self._suspensions = suspensions
         self._configuration = configuration
         self._up_to_date = up_to_date
-        self._chance = chance
+        self._rng = rng
         self._attempt_log = AttemptLog()
 
     async def attempt(self, destination: str, job: Job) -> list[tuple[str, Job]]:
@@ -230,7 +230,7 @@ class Attempts:
         started_at: int,
     ) -> None:
         now = self._clock.now()
-        circumstances = Circumstances(
+        attempt_facts = AttemptFacts(
             settings=configuration.queue,
             destination=route.destination,
             is_mailbox=route.kind is RouteKind.MAILBOX,
@@ -239,9 +239,9 @@ class Attempts:
             # Asked of what was deferred alone.
             may_expire=_any_deferred(outcomes) and self._clock.settled,
             worker=self._holder.name,
-            chance=self._chance.random,
+            jitter=self._rng.random,
         )
-        done = settle(circumstances, message, deliveries, outcomes)
+        done = settle(attempt_facts, message, deliveries, outcomes)
         made: tuple[NewMessage, ...] = ()
         if done.reported:
             try:

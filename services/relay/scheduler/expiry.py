@@ -124,7 +124,7 @@ class Sweeper:
             # By a clock that has just jumped nobody hears of a delay, nothing ends, and no time of a next look is set.
             return False
         if configuration.queue != self._settings:
-            await self._heed(configuration.queue)
+            await self._apply_settings(configuration.queue)
         may_expire = self._clock.steady() >= self._may_expire_at
 
         def work(connection: Connection, only: int | None = None) -> _Swept:
@@ -144,7 +144,7 @@ class Sweeper:
             self._wake()
         return swept.messages == _BATCH
 
-    async def _heed(self, settings: QueueSettings) -> None:
+    async def _apply_settings(self, settings: QueueSettings) -> None:
         """Settings hold for what is queued already too, held mail included. Raises QueueError."""
         fresh = sweep(settings, 0, null_sender=False, delay_noticed=False)
         noticed = sweep(settings, 0, null_sender=False, delay_noticed=True)

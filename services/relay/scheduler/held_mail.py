@@ -7,7 +7,7 @@ from services.relay.model.message import NewMessage, Origin, QueuedDelivery, Que
 from services.relay.model.retry_schedule import sweep
 from services.relay.model.states import HELD_BY_ROUTE, State
 from services.relay.reports.reporting import reports
-from services.relay.routing.recipients import NextId, Wanted, address
+from services.relay.routing.recipients import NextId, SubmittedRecipient, address
 
 
 def readdressed(
@@ -18,7 +18,7 @@ def readdressed(
     A message of its own, since its deliveries are other ones, and its time begins now. Empty when the recipient stands
     for nobody yet, or for somebody whose mail would be held again. The content must be here.
     """
-    wanted = Wanted(held.recipient, held.notify, held.orcpt, submitted_recipient=held.submitted_recipient)
+    wanted = SubmittedRecipient(held.recipient, held.notify, held.orcpt, submitted_recipient=held.submitted_recipient)
     addressed = address(configuration, next_id, message.sender, (wanted,), quarantine=message.quarantine)
     first, *targets = addressed.deliveries
     if first.state is not State.EXPANDED or any(each.destination == HELD_BY_ROUTE for each in targets):

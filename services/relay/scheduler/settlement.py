@@ -21,7 +21,7 @@ EXPIRED = "4.4.7"
 
 
 @value(frozen=True, slots=True)
-class Circumstances:
+class AttemptFacts:
     """Of one attempt. Times in microseconds since 1970."""
 
     settings: QueueSettings
@@ -34,7 +34,7 @@ class Circumstances:
     may_expire: bool
     worker: str
     # In [0, 1).
-    chance: Callable[[], float]
+    jitter: Callable[[], float]
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class Settlements:
 
 
 def settle(
-    circumstances: Circumstances,
+    attempt_facts: AttemptFacts,
     message: QueuedMessage,
     deliveries: Sequence[QueuedDelivery],
     outcomes: Sequence[Outcome],
@@ -59,11 +59,11 @@ def settle(
     result = Settlements()
     for delivery, outcome in zip(deliveries, outcomes, strict=True):
         if outcome.result is Result.DELIVERED:
-            _delivered(result, circumstances, message, delivery, outcome)
+            _delivered(result, attempt_facts, message, delivery, outcome)
         elif outcome.result is Result.FAILED:
-            _failed(result, circumstances, message, delivery, outcome)
+            _failed(result, attempt_facts, message, delivery, outcome)
         else:
-            _deferred(result, circumstances, message, delivery, outcome)
+            _deferred(result, attempt_facts, message, delivery, outcome)
         if outcome.suspend_destination:
             result.suspend.add(outcome.suspend_destination)
     return result
@@ -71,45 +71,45 @@ def settle(
 
 def _delivered(
     result: Settlements,
-    circumstances: Circumstances,
+    attempt_facts: AttemptFacts,
     message: QueuedMessage,
     delivery: QueuedDelivery,
     outcome: Outcome,
 ) -> None:
-    result.settled.append(_finished(circumstances, delivery, outcome, State.DELIVERED))
+    result.settled.append(_finished(attempt_facts, delivery, outcome, State.DELIVERED))
     if message.sender and "SUCCESS" in delivery.notify and not outcome.dsn_passed_on:
         # RFC 3461 5.2.2: a host that knows no DSN ends the tracking.
-        action = Action.DELIVERED if circumstances.is_mailbox else Action.RELAYED
-        result.reported.append(_reported(circumstances, delivery, outcome, action, outcome.enhanced_code or "2.0.0"))
+        action = Action.DELIVERED if attempt_facts.is_mailbox else Action.RELAYED
+        result.reported.append(_reported(attempt_facts, delivery, outcome, action, outcome.enhanced_code or "2.0.0"))
 
 
 def _failed(
     result: Settlements,
-    circumstances: Circumstances,
+    attempt_facts: AttemptFacts,
     message: QueuedMessage,
     delivery: QueuedDelivery,
     outcome: Outcome,
 ) -> None:
-    result.settled.append(_finished(circumstances, delivery, outcome, State.BOUNCED))
+    result.settled.append(_finished(attempt_facts, delivery, outcome, State.BOUNCED))
     if hears_of_failure(message.kind, delivery.notify):
         status = outcome.enhanced_code if outcome.enhanced_code[:1] in ("4", "5") else "5.0.0"
-        result.reported.append(_reported(circumstances, delivery, outcome, Action.FAILED, status))
+        result.reported.append(_reported(attempt_facts, delivery, outcome, Action.FAILED, status))
 
 
 def _deferred(
     result: Settlements,
-    circumstances: Circumstances,
+    attempt_facts: AttemptFacts,
     message: QueuedMessage,
     delivery: QueuedDelivery,
     outcome: Outcome,
 ) -> None:
-    now, settings = circumstances.now, circumstances.settings
+    now, settings = attempt_facts.now, attempt_facts.settings
     expires_at = expiry(settings, message.stored_at, null_sender=not message.sender)
     result.error = _line(outcome)
-    if now >= expires_at and circumstances.may_expire:
-        result.settled.append(_finished(circumstances, delivery, outcome, State.BOUNCED))
+    if now >= expires_at and attempt_facts.may_expire:
+        result.settled.append(_finished(attempt_facts, delivery, outcome, State.BOUNCED))
         if hears_of_failure(message.kind, delivery.notify):
-            result.reported.append(_reported(circumstances, delivery, outcome, Action.FAILED, EXPIRED))
+            result.reported.append(_reported(attempt_facts, delivery, outcome, Action.FAILED, EXPIRED))
         return
     uncounted = 0 if outcome.counts else delivery.uncounted + 1
     if 0 < uncounted <= UNCOUNTED_LIMIT:
@@ -118,38 +118,38 @@ def _deferred(
         uncounted, attempts = 0, delivery.attempts + 1
         # Past the expiry, while the clock is in doubt, the schedule goes on.
         limit = expires_at if now < expires_at else now + int(settings.max_retry * 1_000_000)
-        due_at = next_attempt(settings, attempts, now, limit, circumstances.chance())
+        due_at = next_attempt(settings, attempts, now, limit, attempt_facts.jitter())
     result.settled.append(
         Settled(
             delivery.id,
             State.QUEUED,
-            circumstances.destination,
+            attempt_facts.destination,
             due_at,
             attempts,
-            record(circumstances, outcome, uncounted),
-            circumstances.started_at,
+            record(attempt_facts, outcome, uncounted),
+            attempt_facts.started_at,
             _line(outcome),
             outcome.possible_duplicate or delivery.possible_duplicate,
         )
     )
 
 
-def _finished(circumstances: Circumstances, delivery: QueuedDelivery, outcome: Outcome, state: State) -> Settled:
+def _finished(attempt_facts: AttemptFacts, delivery: QueuedDelivery, outcome: Outcome, state: State) -> Settled:
     return Settled(
         delivery.id,
         state,
-        circumstances.destination,
+        attempt_facts.destination,
         None,
         delivery.attempts + 1,
-        record(circumstances, outcome, 0),
-        circumstances.started_at,
+        record(attempt_facts, outcome, 0),
+        attempt_facts.started_at,
         _line(outcome),
         outcome.possible_duplicate or delivery.possible_duplicate,
     )
 
 
 def _reported(
-    circumstances: Circumstances, delivery: QueuedDelivery, outcome: Outcome, action: Action, status: str
+    attempt_facts: AttemptFacts, delivery: QueuedDelivery, outcome: Outcome, action: Action, status: str
 ) -> ReportedRecipient:
     return ReportedRecipient(
         address=delivery.recipient,
@@ -159,7 +159,7 @@ def _reported(
         code=outcome.code if outcome.host and not outcome.own else 0,
         text=outcome.text,
         remote_host=outcome.host,
-        last_attempt_at=circumstances.now,
+        last_attempt_at=attempt_facts.now,
         submitted_recipient=delivery.submitted_recipient,
     )
 
@@ -168,13 +168,13 @@ def _line(outcome: Outcome) -> str:
     return f"{outcome.code} {outcome.text}" if outcome.code else outcome.text
 
 
-def record(circumstances: Circumstances, outcome: Outcome, uncounted: int) -> str:
+def record(attempt_facts: AttemptFacts, outcome: Outcome, uncounted: int) -> str:
     """An attempt as it is kept: JSON, without what is empty. Put together by hand, at a third of json.dumps' price."""
     kept = (
-        f'{{"started_at": {circumstances.started_at}, "ended_at": {circumstances.now}, '
+        f'{{"started_at": {attempt_facts.started_at}, "ended_at": {attempt_facts.now}, '
         f'"result": {_RESULTS[outcome.result]}, "code": {outcome.code}, '
         f'"enhanced_code": {quoted(outcome.enhanced_code)}, "text": {quoted(outcome.text)}, '
-        f'"worker": {quoted(circumstances.worker)}'
+        f'"worker": {quoted(attempt_facts.worker)}'
     )
     if outcome.host:
         kept += f', "host": {quoted(outcome.host)}, "address": {quoted(outcome.address)}, "port": {outcome.port}'

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+
 from services.ingress.checks.shared_slots import NoSlotError, SharedSlots
 
 

@@ -37,8 +37,8 @@ def test_jitter_spreads_and_keeps_the_bounds() -> None:
         6480,
     ]
     for attempts in range(1, 60):
-        for chance in (0.0, 0.25, 0.5, 0.999):
-            assert 300.0 <= retry_delay(DEFAULT, attempts, chance) <= 7200.0
+        for jitter in (0.0, 0.25, 0.5, 0.999):
+            assert 300.0 <= retry_delay(DEFAULT, attempts, jitter) <= 7200.0
 
 
 def test_all_attempts_of_a_message_until_it_expires() -> None:

@@ -135,12 +135,12 @@ async def test_a_locked_sqlite_file_refuses_and_recovers(tmp_path: Path) -> None
         (ack,) = await relay.acks(1)
         assert ack.result is Result.TEMPORARY_FAILURE
         assert "SQLITE_BUSY" in ack.reason
-        assert "SQLITE_BUSY" in relay.relay.committer.trouble
+        assert "SQLITE_BUSY" in relay.relay.committer.unavailable_reason
         other.rollback()
         other.close()
         assert (await relay.submit(b"v@one.test")).result is Result.STORED
         await relay.settled(1)
-        assert relay.relay.committer.trouble == ""
+        assert relay.relay.committer.unavailable_reason == ""
         assert await relay.rows("SELECT count(*) FROM messages") == [(1,)]
 
 

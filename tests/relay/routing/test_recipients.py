@@ -10,13 +10,13 @@ from libs.smtp.parameters import decode_original_recipient
 from services.relay.configuration.model import Alias, Configuration
 from services.relay.model.message import NewDelivery
 from services.relay.model.states import State
-from services.relay.routing.recipients import Wanted, address
+from services.relay.routing.recipients import SubmittedRecipient, address
 
 
 def expanded(alias: bytes, orcpt: bytes = b"") -> NewDelivery:
     """The delivery to the one target of an alias."""
     with_alias = Configuration(1, "gw.test", aliases={alias: Alias("a1", alias, (b"x@far.test",))})
-    wanted = (Wanted(alias, orcpt=orcpt),)
+    wanted = (SubmittedRecipient(alias, orcpt=orcpt),)
     found = address(with_alias, itertools.count(1).__next__, b"a@sender.test", wanted, quarantine=False).deliveries
     assert [each.state for each in found] == [State.EXPANDED, State.QUEUED]
     return found[1]

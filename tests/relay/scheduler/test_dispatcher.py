@@ -22,7 +22,7 @@ from services.relay.intake.intake import Result
 from services.relay.model.attempt import Outcome, OutgoingRecipient
 from services.relay.model.states import FOREVER, State
 from services.relay.queue.destinations import Suspension
-from services.relay.routing.recipients import Wanted
+from services.relay.routing.recipients import SubmittedRecipient
 from services.relay.scheduler import dispatcher
 from tests.relay.scripted_transport import ScriptedTransport, deferred, delivered, failed
 from tests.relay.whole_relay import CONTENT, WholeRelay
@@ -128,7 +128,9 @@ async def test_held_mail_goes_to_those_whom_its_address_stands_for_as_soon_as_th
     first = Configuration(1, "gw.test", local_domains=domains, account_addresses=frozenset((b"u@local.test",)))
     async with WholeRelay(database_url, tmp_path, first) as relay:
         roles = (b"postmaster@local.test", b"mailer-daemon@local.test")
-        ack = await relay.submit(*roles, Wanted(b"u@local.test"), sender=b"b@sender.test", envelope_id=b"e1")
+        ack = await relay.submit(
+            *roles, SubmittedRecipient(b"u@local.test"), sender=b"b@sender.test", envelope_id=b"e1"
+        )
         await relay.settled(1)
         # Whom one of these stands for would be held again: it stays where it is, and nobody gets it twice.
         relay.configure(replace(first, revision=2, external_postmasters=named))
@@ -185,7 +187,7 @@ async def test_an_alias_loop_is_accepted_and_returned(database_url: str, tmp_pat
 
 async def test_discarded_recipients_are_recorded_and_get_nothing(database_url: str, tmp_path: Path) -> None:
     async with WholeRelay(database_url, tmp_path) as relay:
-        gone = Wanted(b"gone@one.test", discarded=True, discard_reason="blocked", discard_rule_id="r1")
+        gone = SubmittedRecipient(b"gone@one.test", discarded=True, discard_reason="blocked", discard_rule_id="r1")
         ack = await relay.submit(gone, b"u@one.test")
         await relay.settled(1)
         assert await relay.states(ack.queue_id) == {b"gone@one.test": State.DISCARDED, b"u@one.test": State.DELIVERED}

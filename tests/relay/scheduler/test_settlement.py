@@ -12,7 +12,7 @@ from services.relay.model.message import Action, QueuedDelivery, QueuedMessage, 
 from services.relay.model.retry_schedule import UNCOUNTED_LIMIT
 from services.relay.model.states import Kind, State
 from services.relay.reports.reporting import reports
-from services.relay.scheduler.settlement import Circumstances, LastAttempt, Settlements, settle
+from services.relay.scheduler.settlement import AttemptFacts, LastAttempt, Settlements, settle
 
 SECOND = 1_000_000
 HOUR = 3600 * SECOND
@@ -23,8 +23,8 @@ LATER = Outcome(9, Result.DEFERRED, 451, "4.3.0", "4.3.0 later", "mx.test", "192
 NEVER = Outcome(9, Result.FAILED, 550, "5.1.1", "5.1.1 no", "mx.test", "192.0.2.1", 25)
 
 
-def circumstances(now: int = HOUR, **fields: object) -> Circumstances:
-    whole = Circumstances(QueueSettings(), "domain:one.test", False, now - SECOND, now, True, "w1", lambda: 0.0)
+def attempt_facts(now: int = HOUR, **fields: object) -> AttemptFacts:
+    whole = AttemptFacts(QueueSettings(), "domain:one.test", False, now - SECOND, now, True, "w1", lambda: 0.0)
     return replace(whole, **fields)  # type: ignore[arg-type]
 
 
@@ -32,9 +32,9 @@ def one(
     outcome: Outcome,
     delivery: QueuedDelivery = DELIVERY,
     message: QueuedMessage = MESSAGE,
-    at: Circumstances | None = None,
+    at: AttemptFacts | None = None,
 ) -> tuple[Settled, Settlements]:
-    done = settle(at or circumstances(), message, [delivery], [outcome])
+    done = settle(at or attempt_facts(), message, [delivery], [outcome])
     assert len(done.settled) == 1
     return done.settled[0], done
 
@@ -70,16 +70,16 @@ def test_a_deferral_follows_the_schedule() -> None:
 
 
 def test_the_last_attempt_comes_at_the_expiry_and_ends_it() -> None:
-    settled, _ = one(LATER, at=circumstances(120 * HOUR - SECOND))
+    settled, _ = one(LATER, at=attempt_facts(120 * HOUR - SECOND))
     assert settled.due_at == 120 * HOUR
-    settled, done = one(LATER, at=circumstances(120 * HOUR))
+    settled, done = one(LATER, at=attempt_facts(120 * HOUR))
     assert settled.state is State.BOUNCED
     (reported,) = done.reported
     assert (reported.action, reported.status, reported.text) == (Action.FAILED, "4.4.7", "4.3.0 later")
 
 
 def test_nothing_expires_by_a_clock_in_doubt() -> None:
-    settled, done = one(LATER, at=circumstances(500 * HOUR, may_expire=False))
+    settled, done = one(LATER, at=attempt_facts(500 * HOUR, may_expire=False))
     assert settled.state is State.QUEUED
     assert settled.due_at == 500 * HOUR + 300 * SECOND
     assert done.reported == []
@@ -87,8 +87,8 @@ def test_nothing_expires_by_a_clock_in_doubt() -> None:
 
 def test_null_senders_expire_earlier_and_settings_count_as_they_are_now() -> None:
     bounce = replace(MESSAGE, sender=b"")
-    assert one(LATER, message=bounce, at=circumstances(24 * HOUR))[0].state is State.BOUNCED
-    shorter = circumstances(2 * HOUR, settings=QueueSettings(expire_after=3600))
+    assert one(LATER, message=bounce, at=attempt_facts(24 * HOUR))[0].state is State.BOUNCED
+    shorter = attempt_facts(2 * HOUR, settings=QueueSettings(expire_after=3600))
     assert one(LATER, at=shorter)[0].state is State.BOUNCED
 
 
@@ -112,7 +112,7 @@ def test_a_possible_duplicate_stays_one() -> None:
 
 def test_notify_decides_who_hears_of_what() -> None:
     def heard(outcome: Outcome, *notify: str, is_mailbox: bool = False) -> list[Action]:
-        at = circumstances(is_mailbox=is_mailbox)
+        at = attempt_facts(is_mailbox=is_mailbox)
         return [each.action for each in one(outcome, replace(DELIVERY, notify=notify), at=at)[1].reported]
 
     assert heard(NEVER) == [Action.FAILED]
@@ -220,7 +220,7 @@ def test_no_report_answers_an_automatic_answer() -> None:
 def test_whatever_a_server_says_is_kept_as_json() -> None:
     said = 'quoted "so", \\ back, tab\t, \x7f, \u00fc, \u2028, \U0001f600, a half \udce9'
     outcome = replace(LATER, text=said, tls="TLSv1.3", tls_policy="dane", possible_duplicate=True, counts=False)
-    settled, _ = one(outcome, at=circumstances(worker='a"b'))
+    settled, _ = one(outcome, at=attempt_facts(worker='a"b'))
     kept = json.loads(settled.attempt or "")
     assert (kept["text"], kept["worker"], kept["tls"], kept["tls_policy"]) == (said, 'a"b', "TLSv1.3", "dane")
     assert (kept["result"], kept["possible_duplicate"], kept["uncounted"]) == ("deferred", True, 1)

@@ -10,10 +10,10 @@ from libs.runtime.tracing import well_formed
 from services.relay.api.wire.fields import clean, microseconds
 from services.relay.intake.disk_space import StorageState
 from services.relay.intake.intake import Ack, Result
-from services.relay.intake.submission import Chunk, Frame, Incoming, Refusal
+from services.relay.intake.submission import Chunk, Frame, IncomingSubmission, Refusal
 from services.relay.model.message import Origin, SessionVerdict
 from services.relay.model.message_id import bare
-from services.relay.routing.recipients import Wanted
+from services.relay.routing.recipients import SubmittedRecipient
 
 _RESULTS = {
     Result.STORED: pb.SubmitAck.RESULT_STORED,
@@ -57,9 +57,9 @@ def storage(of: StorageState) -> pb.SubmitAckFrame:
     return pb.SubmitAckFrame(storage=pb.StorageState(accepting=of.accepting, available=of.available))
 
 
-def _incoming(of: pb.Submission) -> Incoming:
+def _incoming(of: pb.Submission) -> IncomingSubmission:
     envelope = of.envelope
-    return Incoming(
+    return IncomingSubmission(
         id=of.id,
         sender=envelope.sender,
         recipients=tuple(_wanted(one) for one in envelope.recipients),
@@ -77,10 +77,10 @@ def _incoming(of: pb.Submission) -> Incoming:
     )
 
 
-def _wanted(of: pb.Recipient) -> Wanted:
+def _wanted(of: pb.Recipient) -> SubmittedRecipient:
     if not of.discarded and not of.notify and not of.original_recipient:
-        return Wanted(of.address)
-    return Wanted(
+        return SubmittedRecipient(of.address)
+    return SubmittedRecipient(
         of.address,
         tuple(value for value in of.notify if value in ("NEVER", "SUCCESS", "FAILURE", "DELAY")),
         of.original_recipient,

@@ -21,10 +21,10 @@ class AddressFamilyCache:
             self._good.clear()
         self._good[host] = 6 if ":" in address else 4
 
-    def ordered(self, host: str, addresses: Sequence[Address], chance: random.Random) -> list[Address]:
+    def ordered(self, host: str, addresses: Sequence[Address], rng: random.Random) -> list[Address]:
         """The two families in turn, beginning with the good one, so that a few tries reach both."""
         shuffled = list(addresses)
-        chance.shuffle(shuffled)
+        rng.shuffle(shuffled)
         first = self._good.get(host, 6)
         one = [address for address in shuffled if address.version == first]
         other = [address for address in shuffled if address.version != first]

@@ -7,7 +7,7 @@ from services.relay.configuration.model import Configuration, MailboxKind
 from services.relay.delivery.targets.dns import Lookup
 from services.relay.delivery.targets.finder import TargetFinder
 from services.relay.delivery.targets.mx import Host
-from services.relay.delivery.targets.mx_security import Found
+from services.relay.delivery.targets.mx_security import TargetEndpoints
 from services.relay.delivery.targets.tls import TlsPlan
 from services.relay.model.attempt import Route, RouteKind
 from services.relay.routing.rules import RuleReport, examine
@@ -46,7 +46,7 @@ class RouteExplainer:
     async def explain(self, configuration: Configuration, sender: bytes, recipient: bytes) -> RouteExplanation:
         """`recipient` is what alias expansion left of it."""
         route, rules = examine(configuration, sender, recipient, quarantine=False)
-        found = Found()
+        found = TargetEndpoints()
         if route.kind not in (RouteKind.HOLD, RouteKind.FAIL) and not _is_directory(route):
             found = await self._finder.find(configuration, route)
         auth = route.relay_host.auth if route.relay_host is not None else None

@@ -6,7 +6,7 @@ from services.relay.configuration.model import Configuration, Mailbox, MailboxKi
 from services.relay.delivery.targets.address_families import AddressFamilyCache
 from services.relay.delivery.targets.endpoint import Endpoint, Loop
 from services.relay.delivery.targets.mx import Host, MxResolver, OwnIdentity
-from services.relay.delivery.targets.mx_security import Found, MxSecurity, found
+from services.relay.delivery.targets.mx_security import MxSecurity, TargetEndpoints, with_one_plan
 from services.relay.delivery.targets.options import DeliveryOptions
 from services.relay.delivery.targets.tls import OPPORTUNISTIC, TlsPlan
 from services.relay.model.attempt import Route, RouteKind
@@ -28,7 +28,7 @@ class TargetFinder:
     def families(self) -> AddressFamilyCache:
         return self._mx_resolver.families
 
-    async def find(self, configuration: Configuration, route: Route) -> Found:
+    async def find(self, configuration: Configuration, route: Route) -> TargetEndpoints:
         """Of a DIRECT, RELAY_DOMAIN, RELAY_HOST or (smtp, lmtp) MAILBOX route."""
         if route.relay_host is not None:
             return await self.of_relay_host(route.relay_host)
@@ -39,27 +39,27 @@ class TargetFinder:
             targets = await self._mx_resolver.of_relay_domain(
                 route.domain, self._ourselves(configuration), resolvers.preferred, resolvers.alternate
             )
-            return found(targets, OPPORTUNISTIC, Loop.BY_TRACE)
+            return with_one_plan(targets, OPPORTUNISTIC, Loop.BY_TRACE)
         targets = await self._mx_resolver.of_domain(route.domain, self._ourselves(configuration))
         return await self._security.applied(route.domain, targets)
 
-    async def of_relay_host(self, relay_host: RelayHost) -> Found:
+    async def of_relay_host(self, relay_host: RelayHost) -> TargetEndpoints:
         targets = await self._mx_resolver.of_named_host(relay_host.host, relay_host.port)
         endpoints = tuple(
             Endpoint(host.name, address, host.port, relay_host_plan(relay_host), relay_host.auth, loop=Loop.DEFER)
             for host in targets.hosts
             for address in host.addresses
         )
-        return Found(endpoints, targets.failure, targets.hosts, targets.lookups)
+        return TargetEndpoints(endpoints, targets.failure, targets.hosts, targets.lookups)
 
-    async def _of_mailbox(self, mailbox: Mailbox) -> Found:
+    async def _of_mailbox(self, mailbox: Mailbox) -> TargetEndpoints:
         lmtp = mailbox.kind is MailboxKind.LMTP
         if lmtp and not mailbox.host and mailbox.path:
             endpoint = Endpoint("localhost", mailbox.path, 0, TlsPlan("none"), lmtp=True, loop=Loop.IGNORE)
-            return Found((endpoint,), hosts=(Host(0, "localhost", 0, (mailbox.path,)),))
+            return TargetEndpoints((endpoint,), hosts=(Host(0, "localhost", 0, (mailbox.path,)),))
         port = mailbox.port or (_LMTP_PORT if lmtp else _SMTP_PORT)
         targets = await self._mx_resolver.of_named_host(mailbox.host, port)
-        return found(targets, OPPORTUNISTIC, Loop.IGNORE, lmtp=lmtp)
+        return with_one_plan(targets, OPPORTUNISTIC, Loop.IGNORE, lmtp=lmtp)
 
     def _ourselves(self, configuration: Configuration) -> OwnIdentity:
         options = self._options

@@ -28,14 +28,14 @@ _ADDRESSES_TRIED = 3
 
 
 @value(frozen=True, slots=True)
-class _Kept:
+class _StoredPolicy:
     record_id: str
     policy: Policy
     until: float
 
 
 @value(frozen=True, slots=True)
-class Sought:
+class PolicyLookup:
     """What a search for a policy found: the policy in force, if there is one, and the look-up it began with."""
 
     policy: Policy | None
@@ -64,11 +64,11 @@ class MtaStsPolicies:
         self._prohibited = prohibited
         self._port = port
         self._seconds = seconds
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._kept: OrderedDict[str, _StoredPolicy] = OrderedDict()
         self._failed: dict[str, float] = {}
-        self._running: dict[str, asyncio.Task[Sought]] = {}
+        self._running: dict[str, asyncio.Task[PolicyLookup]] = {}
 
-    async def of(self, domain: str) -> Sought:
+    async def of(self, domain: str) -> PolicyLookup:
         """The policy in force for mail to the domain as the recipient's address names it (C113). Raises nothing."""
         running = self._running.get(domain)
         if running is None:
@@ -83,14 +83,14 @@ class MtaStsPolicies:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
-    async def _find(self, domain: str) -> Sought:
+    async def _find(self, domain: str) -> PolicyLookup:
         lookup = await self._resolver.lookup(f"_mta-sts.{domain}", "TXT")
         wanted = record_id([b"".join(record.strings) for record in lookup.records if isinstance(record, TXT)])
         kept = self._valid(domain)
         policy = kept.policy if kept is not None else None
         tried = self._failed.get(domain, 0.0) > self._clock()
         if not wanted or tried or (kept is not None and kept.record_id == wanted):
-            return Sought(policy, lookup)
+            return PolicyLookup(policy, lookup)
         try:
             policy = await self._fetch(domain)
         except PolicyFetchError as error:
@@ -99,10 +99,10 @@ class MtaStsPolicies:
                 self._failed.clear()
             self._failed[domain] = self._clock() + _AGAIN_SECONDS
         else:
-            self._keep(domain, _Kept(wanted, policy, self._clock() + policy.max_age))
-        return Sought(policy, lookup)
+            self._keep(domain, _StoredPolicy(wanted, policy, self._clock() + policy.max_age))
+        return PolicyLookup(policy, lookup)
 
-    def _valid(self, domain: str) -> _Kept | None:
+    def _valid(self, domain: str) -> _StoredPolicy | None:
         kept = self._kept.get(domain)
         if kept is None:
             return None
@@ -112,7 +112,7 @@ class MtaStsPolicies:
         self._kept.move_to_end(domain)
         return kept
 
-    def _keep(self, domain: str, kept: _Kept) -> None:
+    def _keep(self, domain: str, kept: _StoredPolicy) -> None:
         self._kept[domain] = kept
         self._failed.pop(domain, None)
         if len(self._kept) > _LIMIT:

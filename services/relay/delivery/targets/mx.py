@@ -89,15 +89,13 @@ class _Candidate:
 
 
 class MxResolver:
-    """Finds servers. One for the process; `chance` shuffles among equals."""
+    """Finds servers. One for the process; `rng` shuffles among equals."""
 
-    def __init__(
-        self, resolver: Resolver, chance: random.Random, port: int, hosts_file: HostsFile | None = None
-    ) -> None:
+    def __init__(self, resolver: Resolver, rng: random.Random, port: int, hosts_file: HostsFile | None = None) -> None:
         """`port` is the MX hosts'; `hosts_file` is asked first for hosts that the operator names."""
         self._resolver = resolver
         self._hosts_file = hosts_file or HostsFile()
-        self._chance = chance
+        self._rng = rng
         self._port = port
         self._families = AddressFamilyCache()
 
@@ -224,7 +222,7 @@ class MxResolver:
 
     def _best(self, candidates: Sequence[_Candidate], ourselves: OwnIdentity | None) -> list[_Candidate]:
         """Those of best preference, drawn at random where equals are too many (F07), and this gateway in any case."""
-        shuffled = self._chance.sample(candidates, len(candidates))
+        shuffled = self._rng.sample(candidates, len(candidates))
         best = sorted(shuffled, key=lambda candidate: candidate.preference)
         if len(best) <= _HOST_LIMIT:
             return best
@@ -241,7 +239,7 @@ class MxResolver:
         if not host.addresses:
             return replace(host, left_out="no answer" if silent else "has no address", unanswered=silent)
         addresses = [ip_address(text) for text in host.addresses]
-        ordered = tuple(map(str, self._families.ordered(host.name, addresses, self._chance)))
+        ordered = tuple(map(str, self._families.ordered(host.name, addresses, self._rng)))
         if ourselves is None:
             return replace(host, addresses=ordered[:_ADDRESSES_A_HOST])
         if any(ourselves.owns(address, host.port) for address in addresses):
@@ -257,7 +255,7 @@ class MxResolver:
 
     def _ordered(self, hosts: Iterable[Host]) -> list[Host]:
         """Best preference first; equals in random order (RFC 5321 5.1)."""
-        return sorted(hosts, key=lambda host: (host.preference, self._chance.random()))
+        return sorted(hosts, key=lambda host: (host.preference, self._rng.random()))
 
 
 IS_OURSELVES = "is this gateway"

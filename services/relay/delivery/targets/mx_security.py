@@ -9,7 +9,7 @@ from libs.smtp.value import value
 from services.relay.delivery.targets.dane import NO_DANE, Dane, of_host
 from services.relay.delivery.targets.dns import Lookup, Resolver
 from services.relay.delivery.targets.endpoint import Endpoint, Loop
-from services.relay.delivery.targets.mta_sts import MtaStsPolicies, Sought
+from services.relay.delivery.targets.mta_sts import MtaStsPolicies, PolicyLookup
 from services.relay.delivery.targets.mx import Host, Targets, no_answer, parse_literal
 from services.relay.delivery.targets.tls import OPPORTUNISTIC, TlsPlan
 from services.relay.model.outcome import Verdict, deferred
@@ -20,7 +20,7 @@ _NOT_IN_POLICY = "is not named by the MTA-STS policy"
 
 
 @value(frozen=True, slots=True)
-class Found:
+class TargetEndpoints:
     """Endpoints in the order in which they are tried; `failure` when there is none. The rest is for reports."""
 
     endpoints: tuple[Endpoint, ...] = ()
@@ -29,7 +29,7 @@ class Found:
     lookups: tuple[Lookup, ...] = ()
 
 
-def found(targets: Targets, plan: TlsPlan, loop: Loop, *, lmtp: bool = False) -> Found:
+def with_one_plan(targets: Targets, plan: TlsPlan, loop: Loop, *, lmtp: bool = False) -> TargetEndpoints:
     """Targets that all have the same plan; an address that several hosts have is tried once."""
     endpoints: dict[tuple[str, int], Endpoint] = {}
     for host in targets.hosts:
@@ -38,7 +38,7 @@ def found(targets: Targets, plan: TlsPlan, loop: Loop, *, lmtp: bool = False) ->
         for address in host.addresses:
             endpoint = Endpoint(host.name, address, host.port, plan, lmtp=lmtp, loop=loop)
             endpoints.setdefault((address, host.port), endpoint)
-    return Found(tuple(endpoints.values()), targets.failure, targets.hosts, targets.lookups)
+    return TargetEndpoints(tuple(endpoints.values()), targets.failure, targets.hosts, targets.lookups)
 
 
 class MxSecurity:
@@ -49,24 +49,24 @@ class MxSecurity:
         self._policies = policies
         self._dane = dane
 
-    async def applied(self, domain: str, targets: Targets) -> Found:
+    async def applied(self, domain: str, targets: Targets) -> TargetEndpoints:
         """The domain's hosts with what each must have; those left out that may not be used."""
         if targets.failure is not None or parse_literal(domain) is not None:
-            return found(targets, OPPORTUNISTIC, Loop.BOUNCE)
+            return with_one_plan(targets, OPPORTUNISTIC, Loop.BOUNCE)
         usable = [host for host in targets.hosts if not host.left_out]
         if self._policies is None and not (self._dane and any(host.authenticated for host in usable)):
-            return found(targets, OPPORTUNISTIC, Loop.BOUNCE)
-        sought, records = await asyncio.gather(
+            return with_one_plan(targets, OPPORTUNISTIC, Loop.BOUNCE)
+        policy_lookup, records = await asyncio.gather(
             self._policy(domain), asyncio.gather(*(self._records(host) for host in usable))
         )
-        lookups = [*targets.lookups, *((sought.lookup,) if sought is not None else ())]
+        lookups = [*targets.lookups, *((policy_lookup.lookup,) if policy_lookup is not None else ())]
         endpoints: list[Endpoint] = []
         left: list[Host] = []
         kept: list[Host] = []
         silent: Lookup | None = None
         for host, dane in zip(usable, records, strict=True):
             lookups += dane.lookups
-            plan = _plan(host, domain, dane, sought)
+            plan = _plan(host, domain, dane, policy_lookup)
             if plan is None:
                 silent = dane.unanswered or silent
                 left.append(replace(host, left_out=_NO_DANE_ANSWER if dane.unanswered else _NOT_IN_POLICY))
@@ -75,9 +75,9 @@ class MxSecurity:
             endpoints += [Endpoint(host.name, address, host.port, plan) for address in _addresses(host, dane)]
         others = [host for host in targets.hosts if host.left_out]
         hosts = (*kept, *left, *others)
-        return Found(tuple(endpoints), None if endpoints else _nothing(domain, silent), hosts, tuple(lookups))
+        return TargetEndpoints(tuple(endpoints), None if endpoints else _nothing(domain, silent), hosts, tuple(lookups))
 
-    async def _policy(self, domain: str) -> Sought | None:
+    async def _policy(self, domain: str) -> PolicyLookup | None:
         return await self._policies.of(domain) if self._policies is not None else None
 
     async def _records(self, host: Host) -> Dane:
@@ -94,13 +94,13 @@ def _addresses(host: Host, dane: Dane) -> tuple[str, ...]:
     return tuple(address for address in host.addresses if address in host.secure_addresses)
 
 
-def _plan(host: Host, domain: str, dane: Dane, sought: Sought | None) -> TlsPlan | None:
+def _plan(host: Host, domain: str, dane: Dane, policy_lookup: PolicyLookup | None) -> TlsPlan | None:
     """None: the host must not be used. DANE comes first (RFC 8461 2)."""
     if dane.unanswered is not None:
         return None
     if dane.present:
         return TlsPlan("dane", tlsa=dane.records, tlsa_names=(dane.base_domain, domain), server_name=dane.base_domain)
-    policy = sought.policy if sought is not None else None
+    policy = policy_lookup.policy if policy_lookup is not None else None
     if policy is None or policy.mode != "enforce":
         # A policy in testing blocks nothing (C129).
         return OPPORTUNISTIC

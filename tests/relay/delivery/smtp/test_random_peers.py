@@ -20,26 +20,26 @@ CODES = [200, 220, 250, 251, 299, 354, 399, 421, 450, 451, 452, 454, 499, 500, 5
 NONSENSE = [b"\r\n", b"x\r\n", b"250", b"25 0 ok\r\n", b"250-a\r\n250-b\r\n", b"\xff\xfe\r\n", b"99999 x\r\n"]
 
 
-def misbehave(sink: SmtpSink, chance: random.Random) -> None:
-    for _ in range(chance.randint(1, 3)):
-        stage = chance.choice(STAGES)
+def misbehave(sink: SmtpSink, rng: random.Random) -> None:
+    for _ in range(rng.randint(1, 3)):
+        stage = rng.choice(STAGES)
         # A yes in the middle can't be told from one at the end when all was sent at once.
-        code = chance.choice([421, 451, 552] if stage is Stage.CONTENT else CODES)
-        answer = reply(f"{code} {chance.choice(['', '4.5.3 ', '5.1.1 ', '2.0.0 '])}said")
+        code = rng.choice([421, 451, 552] if stage is Stage.CONTENT else CODES)
+        answer = reply(f"{code} {rng.choice(['', '4.5.3 ', '5.1.1 ', '2.0.0 '])}said")
         steps = {
             "reply": (answer,),
             "reply and close": (answer, Close()),
             "close": (Close(),),
             "reset": (Reset(),),
             # What is no whole reply is followed by the end, so that nobody waits.
-            "nonsense": (Send(chance.choice(NONSENSE)), Close()),
-        }[chance.choice(["reply", "reply", "reply and close", "close", "reset", "nonsense"])]
+            "nonsense": (Send(rng.choice(NONSENSE)), Close()),
+        }[rng.choice(["reply", "reply", "reply and close", "close", "reset", "nonsense"])]
         if stage in (Stage.IDLE, Stage.CONTENT) and not isinstance(steps[-1], Close):
             # One who refuses in the middle and then takes it all the same can't be told from one who doesn't.
             steps = (*steps, Close())
-        address = chance.choice(RECIPIENTS) if stage is Stage.RCPT and chance.random() < 0.7 else None
-        times = chance.choice([1, 1, 2, None])
-        sink.on(stage, *steps, address=address, times=times, after_octets=chance.choice([0, 500, 100_000]))
+        address = rng.choice(RECIPIENTS) if stage is Stage.RCPT and rng.random() < 0.7 else None
+        times = rng.choice([1, 1, 2, None])
+        sink.on(stage, *steps, address=address, times=times, after_octets=rng.choice([0, 500, 100_000]))
 
 
 def check(outcomes: list[Outcome], transactions: list[Transaction]) -> None:
@@ -67,16 +67,16 @@ _TAKEN = range(200, 300)
 @pytest.mark.parametrize("lmtp", [False, True], ids=["smtp", "lmtp"])
 @pytest.mark.parametrize("seed", range(12))
 async def test_outcomes_tell_what_happened(gateway: Gateway, lmtp: bool, seed: int) -> None:
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     with SmtpSink() as sink:
         kind = MailboxKind.LMTP if lmtp else MailboxKind.SMTP
         gateway.into_mailbox("local.test", Mailbox(kind, sink.host, sink.port), *(f"r{number}" for number in range(4)))
-        gateway.options_are(chunking=chance.random() < 0.5)
+        gateway.options_are(chunking=rng.random() < 0.5)
         for _ in range(25):
             sink.clear()
-            sink.offer = Offer(lmtp=lmtp, pipelining=chance.random() < 0.6, chunking=chance.random() < 0.5)
-            misbehave(sink, chance)
-            content = b"Subject: x\r\n\r\n" + b"y" * chance.choice([10, 1000, 300_000]) + b"\r\n"
+            sink.offer = Offer(lmtp=lmtp, pipelining=rng.random() < 0.6, chunking=rng.random() < 0.5)
+            misbehave(sink, rng)
+            content = b"Subject: x\r\n\r\n" + b"y" * rng.choice([10, 1000, 300_000]) + b"\r\n"
             outcomes = list(await gateway.deliver(*RECIPIENTS, content=content))
             assert [outcome.delivery_id for outcome in outcomes] == [0, 1, 2, 3]
             # Its record is complete once it has nothing open.
@@ -90,13 +90,13 @@ async def test_outcomes_tell_what_happened(gateway: Gateway, lmtp: bool, seed: i
 
 @pytest.mark.parametrize("seed", range(6))
 async def test_two_hosts_never_get_the_same_message(gateway: Gateway, mx_hosts: MxHosts, seed: int) -> None:
-    chance = random.Random(1000 + seed)
+    rng = random.Random(1000 + seed)
     sinks = [mx_hosts.add("local.test", preference, f"h{preference}.test") for preference in (1, 2)]
     for number in range(25):
         for sink in sinks:
             sink.clear()
-            sink.offer = Offer(pipelining=chance.random() < 0.6)
-            misbehave(sink, chance)
+            sink.offer = Offer(pipelining=rng.random() < 0.6)
+            misbehave(sink, rng)
         # A name of its own, so that no session of the round before is used.
         gateway.configuration_is(hostname=f"n{number}.posthouse.test")
         outcomes = list(await gateway.deliver(*RECIPIENTS))
