@@ -121,7 +121,7 @@ async def two_relays(start: Start, relays: tuple[Relay, Relay]) -> Ingress:
 def replica_of(ingress: Ingress, address: str) -> int:
     """The port of the replica that is asked about a client."""
     asked = ingress.worker.policy._replica_of(address)
-    return int(asked._target.rpartition(":")[2])
+    return int(asked.target.rpartition(":")[2])
 
 
 def clients_of(ingress: Ingress, policy: Policy, number: int) -> list[str]:
@@ -149,7 +149,7 @@ def test_replicas_get_even_shares_and_only_the_clients_of_one_that_goes_move() -
     replicas = [PolicyReplica(f"10.0.0.{number}:7001", Asker()) for number in range(4)]
     addresses = [f"192.0.{net}.{host}" for net in range(8) for host in range(250)]
     of_all = policy_client._chooser(replicas)
-    shares = Counter(of_all(address)._target for address in addresses)
+    shares = Counter(of_all(address).target for address in addresses)
     assert all(400 < share < 600 for share in shares.values())
     of_three = policy_client._chooser(replicas[:3])
     moved = [address for address in addresses if of_three(address) is not of_all(address)]

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from libs.smtp.tagged import untagged
-from services.config_api.resources.description import Body, Collection, Filter, Finding, CheckContext, UniqueKey, named
+from services.config_api.resources.description import Body, CheckContext, Collection, Filter, Finding, UniqueKey, named
 from services.config_api.resources.fields import MailAddress, Model, address_key, unique
 from services.config_api.resources.filters import exact
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.config_api.resources.description import MOST_MATCHES, Finding, CheckContext
+from services.config_api.resources.description import MOST_MATCHES, CheckContext, Finding
 
 
 async def existing_recipients(domain: str, recipients: str, check_context: CheckContext) -> Sequence[Finding]:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from libs.smtp.address import canonical_domain
 from services.config_api.problems import invalid_field
 from services.config_api.resources.aliases import followed
-from services.config_api.resources.description import Body, Collection, Finding, CheckContext, UniqueKey, member, named
+from services.config_api.resources.description import Body, CheckContext, Collection, Finding, UniqueKey, member, named
 from services.config_api.resources.existing_recipients import existing_recipients, listed_recipients
 from services.config_api.resources.fields import Domain, Host, MailAddress, Model, Port, address_key, fault
 from services.config_api.resources.filters import exact

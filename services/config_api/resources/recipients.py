@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from libs.smtp.address import canonical_domain
-from services.config_api.resources.description import Body, Collection, Filter, Finding, CheckContext, UniqueKey
+from services.config_api.resources.description import Body, CheckContext, Collection, Filter, Finding, UniqueKey
 from services.config_api.resources.fields import MailAddress, Model, address_key
 from services.config_api.resources.filters import exact
 

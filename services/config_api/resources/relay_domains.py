@@ -11,10 +11,10 @@ from pydantic import Field
 from libs.smtp.address import canonical_domain
 from services.config_api.resources.description import (
     Body,
+    CheckContext,
     Collection,
     Finding,
     MailHost,
-    CheckContext,
     UniqueKey,
     member,
 )

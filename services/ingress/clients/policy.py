@@ -21,7 +21,7 @@ from libs.runtime.security import Security
 from services.ingress import spans
 from services.ingress.clients import wire
 from services.ingress.clients.policy_replica import PendingDecision, PolicyReplica
-from services.ingress.clients.replica import usable_replicas, without_retired
+from services.ingress.clients.replica import usable_replicas, weight, without_retired
 from services.ingress.clients.replicas import Replicas
 from services.ingress.clients.stream import FrameStream
 from services.ingress.findings import Findings
@@ -296,5 +296,5 @@ def _chooser(replicas: Sequence[PolicyReplica]) -> Callable[[str], PolicyReplica
     if len(replicas) == 1:
         return lambda _: replicas[0]
     return lru_cache(maxsize=_REMEMBERED_CLIENTS)(
-        lambda address: max(replicas, key=lambda replica: replica.weight(address))
+        lambda address: max(replicas, key=lambda replica: weight(replica.target, address.encode()))
     )

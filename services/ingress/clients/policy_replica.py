@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -86,7 +85,7 @@ class PolicyReplica(Replica):
 
     def __init__(self, target: str, client: Client) -> None:
         super().__init__(client.changed)
-        self._target = target
+        self.target = target
         self._client = client
         self.unsent: list[PendingDecision] = []
         # Session id to client address, of ended sessions that the replica has not been told of yet.
@@ -95,10 +94,6 @@ class PolicyReplica(Replica):
         self._tells_sessions = False
         self._introduces = False
         self._wrote_at = 0.0
-
-    def weight(self, address: str) -> bytes:
-        """Of all replicas, the one with the highest weight is asked about this client (rendezvous hashing)."""
-        return hashlib.blake2b(f"{self._target} {address}".encode(), digest_size=8).digest()
 
     def ask(self, decision: PendingDecision) -> None:
         decision.replica = self

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from hashlib import blake2b
 
 import grpc
 import structlog
@@ -19,7 +18,7 @@ from libs.smtp.reply import STORAGE, TRY_AGAIN
 from services.ingress import spans
 from services.ingress.clients import wire
 from services.ingress.clients.refusals import Refusals
-from services.ingress.clients.replica import Replica, usable_replicas, without_retired
+from services.ingress.clients.replica import Replica, usable_replicas, weight, without_retired
 from services.ingress.clients.replicas import Replicas
 from services.ingress.clients.stream import FrameStream
 from services.ingress.metrics import Metrics
@@ -141,8 +140,8 @@ class RelayClient:
 
         One address is always asked about at the same replica, which then asks the mailbox server once.
         """
-        lanes = sorted(self._usable, key=lambda replica: _weight(replica.stream.target, recipient))
-        channel = lanes[-1].stream.channel if lanes else None
+        replicas = sorted(self._usable, key=lambda replica: weight(replica.stream.target, recipient.lower()))
+        channel = replicas[-1].stream.channel if replicas else None
         if channel is None:
             return policy_pb2.RECIPIENT_VERIFICATION_NO_ANSWER
         request = relay_pb2.VerifyRecipientRequest(recipient=recipient, client_address=client_address)
@@ -363,11 +362,6 @@ class RelayReplica(Replica):
         self._in_pieces.clear()
         self._abandoned.clear()
         self._client.changed(lost=self)
-
-
-def _weight(target: str, recipient: bytes) -> bytes:
-    """The replica with the largest one is asked about the recipient (rendezvous hashing)."""
-    return blake2b(recipient.lower(), key=blake2b(target.encode()).digest(), digest_size=8).digest()
 
 
 def _load(replica: RelayReplica) -> int:

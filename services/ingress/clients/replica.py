@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -69,3 +70,11 @@ def usable_replicas(replicas: Sequence[R]) -> list[R]:
     """The replicas that get work. One that is stopping or has no configuration does only if no other is there."""
     connected = [each for each in replicas if each.connected and not each.ending]
     return [each for each in connected if each.healthy] or connected
+
+
+def weight(target: str, subject: bytes) -> bytes:
+    """Of all replicas, the one whose target has the highest weight is asked about the subject (rendezvous hashing).
+
+    When a replica goes, only what it was asked about goes elsewhere.
+    """
+    return hashlib.blake2b(target.encode() + b" " + subject, digest_size=8).digest()
