@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 from aiosmtpd.smtp import SMTP
 
 from libs.smtp.reply import Reply
-from services.ingress.interruptions import GoneError, HandshakeError, LineTooLongError, TimedOutError
+from services.ingress.connection_errors import GoneError, HandshakeError, LineTooLongError, TimedOutError
 from services.ingress.metrics import Metrics
 from services.ingress.session import Peer, Tls
 from services.ingress.tls import TlsFilter

@@ -17,8 +17,8 @@ from libs.smtp.network import canonical_ip
 from libs.smtp.reply import NOT_READY, TOO_MANY_CONNECTIONS, Reply
 from services.ingress import proxy, session_loop
 from services.ingress.connection import Connection
+from services.ingress.connection_errors import GoneError, HandshakeError, TimedOutError
 from services.ingress.dialogue import Dialogue
-from services.ingress.interruptions import GoneError, HandshakeError, TimedOutError
 from services.ingress.services import Services
 from services.ingress.session import Listener, Peer
 from services.ingress.settings import Network

@@ -13,7 +13,7 @@ from services.ingress.findings import ArcChain, DkimSignature, VirusScan
 from services.ingress.limits import Limits
 from services.ingress.mail_log import MailLog
 from services.ingress.metrics import Metrics
-from services.ingress.outage import Outage
+from services.ingress.outage_log import Outage
 from services.ingress.tls import Certificates
 from services.ingress.verdict import Checks
 

@@ -19,10 +19,10 @@ from libs.smtp.reply import (
     TRY_AGAIN,
     Reply,
 )
-from services.ingress import foreign, spans
-from services.ingress.commands import authentication, chunking, content, courtesy, encryption, envelope, greeting
+from services.ingress import protocol_detection, spans
+from services.ingress.commands import authentication, chunking, content, encryption, envelope, greeting, simple_commands
+from services.ingress.connection_errors import GoneError, HandshakeError, LineTooLongError, TimedOutError
 from services.ingress.dialogue import NO_VERDICT, Dialogue
-from services.ingress.interruptions import GoneError, HandshakeError, LineTooLongError, TimedOutError
 from services.ingress.limits import AUTH_LINE_OCTETS, COMMAND_OCTETS
 from services.ingress.session import Stage, Violation
 from services.ingress.verdict import Action
@@ -43,13 +43,13 @@ COMMANDS: dict[bytes, tuple[str, Command]] = {
         b"BDAT": chunking.bdat,
         b"AUTH": authentication.auth,
         b"STARTTLS": encryption.starttls,
-        b"RSET": courtesy.rset,
-        b"NOOP": courtesy.noop,
-        b"VRFY": courtesy.vrfy,
-        b"EXPN": courtesy.expn,
-        b"ETRN": courtesy.etrn,
-        b"HELP": courtesy.help_,
-        b"QUIT": courtesy.quit_,
+        b"RSET": simple_commands.rset,
+        b"NOOP": simple_commands.noop,
+        b"VRFY": simple_commands.vrfy,
+        b"EXPN": simple_commands.expn,
+        b"ETRN": simple_commands.etrn,
+        b"HELP": simple_commands.help_,
+        b"QUIT": simple_commands.quit_,
     }.items()
 }
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
@@ -124,9 +124,9 @@ def _greeting_refusal(reply: Reply) -> Reply:
 
 async def _early_talker(dialogue: Dialogue) -> None:
     early = bytes(dialogue.connection.pending[:COMMAND_OCTETS])
-    if foreign.is_other_protocol(early.partition(b"\r\n")[0]):
+    if protocol_detection.is_other_protocol(early.partition(b"\r\n")[0]):
         dialogue.end("wrong_protocol", WRONG_PROTOCOL)
-    elif foreign.is_proxy_header(early) and not dialogue.proxied:
+    elif protocol_detection.is_proxy_header(early) and not dialogue.proxied:
         _unexpected_proxy_header(dialogue)
     else:
         await dialogue.violation(Violation.BEFORE_GREETING)
@@ -165,11 +165,11 @@ async def _commands(dialogue: Dialogue) -> None:
 def _command(dialogue: Dialogue, verb: bytes, line: bytes) -> Command | None:
     """The command that the line names; None when there is none and the line was answered."""
     known = COMMANDS.get(verb)
-    if known is None or foreign.is_http_request(line):
+    if known is None or protocol_detection.is_http_request(line):
         dialogue.services.metrics.commands["unknown"] += 1
-        if foreign.is_other_protocol(line):
+        if protocol_detection.is_other_protocol(line):
             dialogue.end("wrong_protocol", WRONG_PROTOCOL)
-        elif foreign.is_proxy_line(line):
+        elif protocol_detection.is_proxy_line(line):
             _unexpected_proxy_header(dialogue)
         else:
             dialogue.error(COMMAND_UNRECOGNISED)
@@ -190,7 +190,7 @@ def _turned_away(dialogue: Dialogue) -> bool:
     """Ends a session that must not wait for a further command; true when it has ended."""
     if dialogue.services.draining and dialogue.transaction is None:
         dialogue.end("shutting_down", SHUTTING_DOWN)
-    elif dialogue.connection.pending and foreign.is_tls(dialogue.connection.pending):
+    elif dialogue.connection.pending and protocol_detection.is_tls(dialogue.connection.pending):
         dialogue.end("wrong_protocol", WRONG_PROTOCOL)
     return dialogue.ending
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from structlog.testing import capture_logs
 
-from services.ingress.outage import Outage
+from services.ingress.outage_log import Outage
 
 
 class _Time:

@@ -20,8 +20,8 @@ from libs.smtp.reply import (
     Reply,
 )
 from services.ingress.commands import greeting
+from services.ingress.connection_errors import LineTooLongError
 from services.ingress.dialogue import Dialogue
-from services.ingress.interruptions import LineTooLongError
 from services.ingress.limits import AUTH_LINE_OCTETS
 from services.ingress.session import Credentials, Stage
 from services.ingress.verdict import Action
