@@ -21,7 +21,7 @@ from services.policy.hits import HitCounts
 from services.policy.metrics import AUTH_OUTCOMES, OVERLOADED, DecisionCounts
 from services.policy.rules import authentication, results
 from services.policy.rules.counting import Operation, counted, operations
-from services.policy.rules.evaluate import Missing, Rulebook, objected
+from services.policy.rules.evaluate import NeedsLookups, Rulebook, objected
 from services.policy.rules.lookup import Finding, Findings, Question
 from services.policy.rules.model import NO_FINDINGS, Action, Facts, Objection, Snapshot, Stage, Verdict
 from services.policy.rules.profile import ProfileKey, profile_key, session_profile
@@ -144,7 +144,7 @@ class Engine:
                     return self._waited(decision, self._count(decision, asked))
                 facts.counts = counted(asked, numbers)
         verdict = rulebook.evaluate(facts)
-        if stage == _END_OF_DATA or isinstance(verdict, Missing):
+        if stage == _END_OF_DATA or isinstance(verdict, NeedsLookups):
             wanted = _wanted(facts, rulebook, verdict)
             if wanted:
                 decision = self._decision(request, facts, rulebook, answer, stamp)
@@ -202,7 +202,7 @@ class Engine:
         for _ in range(_MAX_ROUNDS):
             facts.findings.update(await self.lookups.find(wanted, facts.client.network))
             verdict = rulebook.evaluate(facts)
-            if not isinstance(verdict, Missing):
+            if not isinstance(verdict, NeedsLookups):
                 self._end(decision, verdict)
                 return
             wanted = verdict.questions
@@ -214,7 +214,7 @@ class Engine:
         # For what the check of the password has to say.
         structlog.contextvars.bind_contextvars(session_id=facts.session_id)
         verdict = rulebook.evaluate(facts)
-        if isinstance(verdict, Missing):
+        if isinstance(verdict, NeedsLookups):
             raise TypeError("rules at AUTH look nothing up")
         if verdict.action is _ACCEPT:
             outcome, account = await self._credentials.check(
@@ -335,9 +335,9 @@ class _Decision:
         self.kept = kept
 
 
-def _wanted(facts: Facts, rulebook: Rulebook, verdict: Verdict | Missing) -> tuple[Question, ...]:
+def _wanted(facts: Facts, rulebook: Rulebook, verdict: Verdict | NeedsLookups) -> tuple[Question, ...]:
     """What has to be looked up before there is an answer."""
-    wanted = verdict.questions if isinstance(verdict, Missing) else ()
+    wanted = verdict.questions if isinstance(verdict, NeedsLookups) else ()
     if facts.stage == _END_OF_DATA:
         for question in results.questions(facts, rulebook.snapshot):
             if not facts.findings.knows(question):

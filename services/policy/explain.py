@@ -11,7 +11,7 @@ from services.policy.history import PastDecision
 from services.policy.rules import results
 from services.policy.rules.access import discards
 from services.policy.rules.counting import counted, operations
-from services.policy.rules.evaluate import Missing, Rulebook
+from services.policy.rules.evaluate import NeedsLookups, Rulebook
 from services.policy.rules.lookup import DmarcRecord, Finding, Findings, Lookup, Outcome, Question
 from services.policy.rules.model import NO_COUNTS, Action, Counts, Facts, Snapshot, Stage, Verdict, Verification
 
@@ -79,7 +79,7 @@ class Explainer:
             asked = [question for question in wanted if question not in given]
             facts.findings.update({**given, **await self._engine.lookups.find(asked, _PARTY)})
         verdict = rulebook.evaluate(facts)
-        if isinstance(verdict, Missing):
+        if isinstance(verdict, NeedsLookups):
             raise wire.MalformedError("these facts ask for more look-ups than a decision makes")
         return verdict
 

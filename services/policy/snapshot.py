@@ -14,6 +14,8 @@ from libs.smtp.address import parse_address
 from libs.smtp.address_set import AddressSet
 from libs.smtp.network import AddressPattern, parse_pattern
 from services.policy.rules.access_tables import AccessTables
+from services.policy.rules.address_facts import DISABLED, AddressFacts
+from services.policy.rules.addresses import bare_facts
 from services.policy.rules.authentication import login_key
 from services.policy.rules.clients import ClientTable
 from services.policy.rules.configuration import (
@@ -32,8 +34,6 @@ from services.policy.rules.configuration import (
     SmtpAuth,
 )
 from services.policy.rules.model import LocalDomain, Snapshot
-from services.policy.rules.parties import party_of
-from services.policy.rules.party import DISABLED, Party
 
 _CRITERIA = {
     config_pb2.AccessRule.CRITERION_SENDER: Criterion.SENDER,
@@ -113,8 +113,8 @@ def _mode(value: int) -> Mode:
     return Mode(value) if value else Mode.OFF
 
 
-def _party(text: str) -> Party:
-    return party_of(parse_address(text))
+def _party(text: str) -> AddressFacts:
+    return bare_facts(parse_address(text))
 
 
 def _patterns(texts: Iterable[str]) -> list[AddressPattern]:
@@ -169,8 +169,8 @@ def _owners(message: config_pb2.PolicySnapshot) -> dict[str, str]:
     return owners
 
 
-def _aliases(message: config_pb2.PolicySnapshot) -> dict[str, tuple[Party, ...]]:
-    aliases: dict[str, tuple[Party, ...]] = {_party(text).key: () for text in message.alias_addresses}
+def _aliases(message: config_pb2.PolicySnapshot) -> dict[str, tuple[AddressFacts, ...]]:
+    aliases: dict[str, tuple[AddressFacts, ...]] = {_party(text).key: () for text in message.alias_addresses}
     for alias in message.aliases:
         aliases[_party(alias.address).key] = tuple(_party(text) for text in alias.targets)
     return aliases

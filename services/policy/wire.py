@@ -15,6 +15,7 @@ from services.policy.credentials import Credentials
 from services.policy.history import PastDecision as Step
 from services.policy.history import PastRequest
 from services.policy.rules.access import discards
+from services.policy.rules.addresses import facts_of_address
 from services.policy.rules.configuration import Account
 from services.policy.rules.exemptions import may_hold
 from services.policy.rules.lookup import Finding, Findings, Outcome, Question
@@ -33,7 +34,6 @@ from services.policy.rules.model import (
     Stage,
     Verdict,
 )
-from services.policy.rules.parties import party
 from services.policy.rules.profile import SessionProfile
 from services.policy.rules.results import AuthenticationResult
 from services.policy.rules.trial import RuleReport, report
@@ -83,10 +83,10 @@ def facts(request: policy_pb2.DecideRequest, snapshot: Snapshot, now: float, fin
         )
         if stage not in _WITHOUT_TRANSACTION:
             transaction = request.transaction
-            known.sender = party(transaction.sender, snapshot)
+            known.sender = facts_of_address(transaction.sender, snapshot)
             known.declared_size = transaction.declared_size
             if stage == _RCPT:
-                known.recipient = recipient = party(transaction.recipient, snapshot)
+                known.recipient = recipient = facts_of_address(transaction.recipient, snapshot)
                 known.for_postmaster = recipient.is_postmaster
                 # Whoever asks Explain names them instead.
                 known.recipient_count = transaction.recipient_count or len(transaction.recipients)
@@ -111,7 +111,7 @@ def _add_recipients(known: Facts, request: policy_pb2.DecideRequest, snapshot: S
     known.recipient_count = len(recipients)
     if known.stage == _END_OF_DATA:
         # A slice is a list, which is quicker to go through.
-        known.recipients = parties = tuple([party(each, snapshot) for each in recipients[:]])
+        known.recipients = parties = tuple([facts_of_address(each, snapshot) for each in recipients[:]])
         if parties and (parties[0].is_postmaster or snapshot.access.has_discard):
             left = [each for each in parties if not discards(each, known, snapshot)]
             known.for_postmaster = bool(left) and all(each.is_postmaster for each in left)
@@ -125,7 +125,7 @@ def content(message: policy_pb2.Content, snapshot: Snapshot) -> Content:
         message.size,
         message.hops,
         message.from_fields,
-        tuple([party(author, snapshot) for author in message.from_addresses[:]]),
+        tuple([facts_of_address(author, snapshot) for author in message.from_addresses[:]]),
         message.from_unparsable,
         message.dkim_checked,
         tuple(map(_signature, dkim)) if dkim else (),

@@ -10,7 +10,7 @@ from posthouse.policy.v1 import policy_pb2
 
 from services.policy import wire
 from services.policy.rules.counting import counted, operations
-from services.policy.rules.evaluate import Missing, Rulebook
+from services.policy.rules.evaluate import NeedsLookups, Rulebook
 from services.policy.snapshot import compile_snapshot
 from services.policy.state.memory import MemoryStore
 from services.policy.state.store import NO_WORKER
@@ -38,7 +38,7 @@ def test_bare(case: Case) -> None:
         asked = operations(facts, rulebook.snapshot)
         facts.counts = counted(asked, store.apply_now(asked, NO_WORKER, NOW))
         verdict = rulebook.evaluate(facts)
-        while isinstance(verdict, Missing):
+        while isinstance(verdict, NeedsLookups):
             facts.findings.update({one: case.finding(one) for one in verdict.questions})
             verdict = rulebook.evaluate(facts)
         wire.fill(message, verdict, rulebook.snapshot.revision)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from libs.smtp.reply import ACCESS_DENIED
+from services.policy.rules.address_facts import AddressFacts
 from services.policy.rules.configuration import AccessRule, Criterion, Mode
 from services.policy.rules.model import Action, Check, Exempt, Facts, Objection, Rule, Snapshot, Stage
-from services.policy.rules.party import Party
 
 # The allow matrix of the settings: what a match of each criterion lets pass unchecked. An allow rule on `ip` passes
 # every other rule of the security settings too (`exemptions.allowed_ip`).
@@ -68,7 +68,7 @@ def exempts(check: Check) -> Exempt:
     return exempt
 
 
-def recipient_exempts(check: Check, recipient: Party, facts: Facts) -> str:
+def recipient_exempts(check: Check, recipient: AddressFacts, facts: Facts) -> str:
     """Id of the allow rule on one recipient of the message that lets it pass `check`."""
     if check not in EXEMPTS[Criterion.RECIPIENT]:
         return ""
@@ -89,7 +89,7 @@ def discarded_by(facts: Facts, snapshot: Snapshot) -> str:
     return ""
 
 
-def discards(recipient: Party, facts: Facts, snapshot: Snapshot) -> bool:
+def discards(recipient: AddressFacts, facts: Facts, snapshot: Snapshot) -> bool:
     """Whether this recipient, answered as accepted, was discarded by a block rule; seen from later stages."""
     if not snapshot.access.has_discard:
         return False

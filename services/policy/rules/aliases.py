@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from services.policy.rules.address_facts import AddressFacts
 from services.policy.rules.model import Snapshot
-from services.policy.rules.party import Party
 from services.policy.rules.recipients import base_key, catch_all, has_mailbox, is_postmaster, is_unknown
 
 # Aliases within aliases, as in relay.
@@ -28,7 +28,7 @@ class AliasWalk:
     owners: set[str] = field(default_factory=set)
     _visited: set[str] = field(default_factory=set)
 
-    def visit(self, address: Party, path: tuple[str, ...] = ()) -> None:
+    def visit(self, address: AddressFacts, path: tuple[str, ...] = ()) -> None:
         """`path`: the aliases on the way to `address`."""
         key = base_key(address, self.snapshot)
         owner = self.snapshot.owners.get(key)

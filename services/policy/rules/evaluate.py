@@ -93,7 +93,7 @@ _ACCEPT = Action.ACCEPT
 
 
 @value(frozen=True, slots=True)
-class Missing:
+class NeedsLookups:
     """Look-ups that are needed before the rules can be tried to the end."""
 
     questions: tuple[Question, ...]
@@ -162,7 +162,7 @@ class Rulebook:
                 found += rule.asks(facts, self.snapshot)
         return found
 
-    def evaluate(self, facts: Facts) -> Verdict | Missing:
+    def evaluate(self, facts: Facts) -> Verdict | NeedsLookups:
         """Tries the stage's rules in order until one decides.
 
         The facts must hold the counts of `counting.operations`. Look-ups they lack are named by Missing, all at once.
@@ -188,7 +188,7 @@ class Rulebook:
                     verdict = self._refusal(verdict, reason_id, objection)
                     break
         except NotKnownError:
-            return Missing(self._questions(facts, after=reason_id))
+            return NeedsLookups(self._questions(facts, after=reason_id))
         return self._completed(facts, verdict)
 
     def questions(self, facts: Facts) -> tuple[Question, ...]:

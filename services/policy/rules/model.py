@@ -15,6 +15,7 @@ from libs.smtp.address_set import AddressSet
 from libs.smtp.reply import Reply
 from libs.smtp.value import value
 from services.policy.rules.access_tables import AccessTables
+from services.policy.rules.address_facts import NULL_ADDRESS, AddressFacts
 from services.policy.rules.clients import Client, ClientTable
 from services.policy.rules.configuration import (
     AccessRule,
@@ -29,7 +30,6 @@ from services.policy.rules.configuration import (
     SmtpAuth,
 )
 from services.policy.rules.lookup import Findings, Question
-from services.policy.rules.party import NOBODY, Party
 
 
 class Stage(IntEnum):
@@ -98,7 +98,7 @@ class ScanOutcome(IntEnum):
 class LocalDomain:
     recipients: ExistingRecipients = ExistingRecipients.ACCOUNTS
     # Takes the mail for addresses that do not exist, with its key alone.
-    catch_all: Party | None = None
+    catch_all: AddressFacts | None = None
     # What stands between user and tag; empty: addresses have no tags.
     delimiter: str = ""
 
@@ -120,18 +120,18 @@ class Snapshot:
     access: AccessTables
     relay_domains: Mapping[str, ExistingRecipients]
     local_domains: Mapping[str, LocalDomain]
-    # The recipients of domains whose recipients are listed (`Party.key` in UTF-8).
+    # The recipients of domains whose recipients are listed (`AddressFacts.key` in UTF-8).
     listed_recipients: AddressSet
     # By login as configured.
     accounts: Mapping[str, Account]
     # By what a client may log in as: logins and addresses without case (`login_key`).
     logins: Mapping[str, Account]
-    # Address (`Party.key`) to the id of the account that has it, DISABLED for one that is disabled.
+    # Address (`AddressFacts.key`) to the id of the account that has it, DISABLED for one that is disabled.
     owners: Mapping[str, str]
-    # Address of an alias (`Party.key`) to its targets, with their keys alone. Empty: the targets are not known.
-    aliases: Mapping[str, tuple[Party, ...]]
-    # By `Party.wire`: those met lately.
-    parties: dict[bytes, Party] = field(default_factory=dict)
+    # Address of an alias (`AddressFacts.key`) to its targets, with their keys alone. Empty: the targets are not known.
+    aliases: Mapping[str, tuple[AddressFacts, ...]]
+    # By `AddressFacts.wire`: those met lately.
+    known_addresses: dict[bytes, AddressFacts] = field(default_factory=dict)
 
 
 # Facts
@@ -161,7 +161,7 @@ class Content:
     hops: int = 0
     from_fields: int = 0
     # Of every From field.
-    authors: tuple[Party, ...] = ()
+    authors: tuple[AddressFacts, ...] = ()
     # A From field can't be read to its end: `authors` may not be all.
     from_unparsable: bool = False
     dkim_checked: bool = False
@@ -207,14 +207,14 @@ class Facts:
     pipelining_violation: int = 0
     # Of the profile that ingress holds for the session.
     profile_revision: int = 0
-    sender: Party = NOBODY
+    sender: AddressFacts = NULL_ADDRESS
     declared_size: int = 0
-    recipient: Party = NOBODY
+    recipient: AddressFacts = NULL_ADDRESS
     # Recipients of this message that were asked about before this one, whatever the answer.
     recipients_asked: int = 0
     # Those answered with 250 so far; who they are, at END_OF_DATA.
     recipient_count: int = 0
-    recipients: tuple[Party, ...] = ()
+    recipients: tuple[AddressFacts, ...] = ()
     # At RCPT: what is known of the recipient, where its domain's recipients are verified.
     verification: int = Verification.NOT_ASKED_YET
     # At RCPT, this recipient; at END_OF_DATA, every recipient that was not discarded.

@@ -11,6 +11,7 @@ from libs.smtp.reply import (
     TOO_MANY_RECIPIENTS,
 )
 from libs.smtp.tagged import untagged
+from services.policy.rules.address_facts import DISABLED, AddressFacts
 from services.policy.rules.configuration import ExistingRecipients, Mode
 from services.policy.rules.model import (
     Exemption,
@@ -23,7 +24,6 @@ from services.policy.rules.model import (
     always,
     when,
 )
-from services.policy.rules.party import DISABLED, Party
 
 _UNKNOWN = Objection(NO_SUCH_USER, explanation="No account, alias or listed recipient has this address.")
 _ENDS_NOWHERE = Objection(NO_SUCH_USER, explanation="The address is an alias that ends at no account.")
@@ -42,10 +42,10 @@ _ACCOUNTS, _LIST, _VERIFY = ExistingRecipients.ACCOUNTS, ExistingRecipients.LIST
 _ROUTING = frozenset("%!@")
 
 
-# Of an address with its keys alone; rules read `Party`.
+# Of an address with its keys alone; rules read `AddressFacts`.
 
 
-def is_postmaster(recipient: Party, snapshot: Snapshot) -> bool:
+def is_postmaster(recipient: AddressFacts, snapshot: Snapshot) -> bool:
     """Addresses that always take mail (RFC 5321 4.5.1), so that a refused sender can still reach a person."""
     domain = recipient.domain
     is_here = domain in snapshot.local_domains or domain == snapshot.profile.hostname
@@ -75,7 +75,7 @@ def has_mailbox(key: str, domain: str, snapshot: Snapshot) -> bool:
     return local.recipients is _LIST and key.encode() in snapshot.listed_recipients
 
 
-def base_key(recipient: Party, snapshot: Snapshot) -> str:
+def base_key(recipient: AddressFacts, snapshot: Snapshot) -> str:
     """The address that this one is a tagged form of; its own key where it is none, or is itself named."""
     local = snapshot.local_domains.get(recipient.domain)
     if local is not None and local.delimiter and not is_named(recipient.key, recipient.domain, snapshot):
@@ -85,7 +85,7 @@ def base_key(recipient: Party, snapshot: Snapshot) -> str:
     return recipient.key
 
 
-def is_unknown(recipient: Party, snapshot: Snapshot) -> bool:
+def is_unknown(recipient: AddressFacts, snapshot: Snapshot) -> bool:
     """Whether the domain is ours and nothing takes mail for the address, as far as this configuration tells.
 
     Where recipients are verified the mailbox server knows more.
@@ -98,7 +98,7 @@ def is_unknown(recipient: Party, snapshot: Snapshot) -> bool:
     return local.recipients in (_ACCOUNTS, _LIST) and catch_all(recipient, snapshot) is None
 
 
-def is_verified(recipient: Party, snapshot: Snapshot) -> bool:
+def is_verified(recipient: AddressFacts, snapshot: Snapshot) -> bool:
     """Whether the mailbox server is to be asked for the address."""
     domain = recipient.domain
     local = snapshot.local_domains.get(domain)
@@ -108,7 +108,7 @@ def is_verified(recipient: Party, snapshot: Snapshot) -> bool:
     return not is_named(base_key(recipient, snapshot), domain, snapshot)
 
 
-def catch_all(recipient: Party, snapshot: Snapshot) -> Party | None:
+def catch_all(recipient: AddressFacts, snapshot: Snapshot) -> AddressFacts | None:
     """Who takes this address's mail because nothing else does."""
     local = snapshot.local_domains.get(recipient.domain)
     if local is None or local.catch_all is None or local.recipients not in (_ACCOUNTS, _LIST):
@@ -119,7 +119,7 @@ def catch_all(recipient: Party, snapshot: Snapshot) -> Party | None:
     return None if is_taken else local.catch_all
 
 
-def is_account(recipient: Party, snapshot: Snapshot) -> bool:
+def is_account(recipient: AddressFacts, snapshot: Snapshot) -> bool:
     """Whether the recipient is an account here; aliases and postmaster count, other recipients do not."""
     if recipient.domain in snapshot.local_domains:
         key = base_key(recipient, snapshot)
@@ -128,7 +128,7 @@ def is_account(recipient: Party, snapshot: Snapshot) -> bool:
     return recipient.domain not in snapshot.relay_domains and is_postmaster(recipient, snapshot)
 
 
-def is_routed(recipient: Party, snapshot: Snapshot) -> bool:
+def is_routed(recipient: AddressFacts, snapshot: Snapshot) -> bool:
     """Whether a relay domain's server might send the mail on to a destination that the local part names."""
     if recipient.domain not in snapshot.relay_domains or _ROUTING.isdisjoint(recipient.local):
         return False

@@ -9,11 +9,11 @@ from libs.smtp.address import from_wire
 from services.policy.lookups import dmarc as lookup
 from services.policy.lookups.resolver import Resolver
 from services.policy.rules import dmarc
+from services.policy.rules.addresses import bare_facts
 from services.policy.rules.clients import Client
 from services.policy.rules.dmarc import Disposition, Published
 from services.policy.rules.lookup import Finding, Outcome
 from services.policy.rules.model import CheckResult, Content, DkimSignature, Facts, Stage
-from services.policy.rules.parties import party_of
 from tests.peers.dns import Behaviour, DnsServer
 
 
@@ -152,7 +152,7 @@ def judged(
     """`records` for every domain that is walked from."""
     signatures = tuple(DkimSignature(result, domain) for domain, result in (dkim or {}).items())
     content = Content(
-        authors=tuple(party_of(from_wire(author.encode())) for author in authors.split()),
+        authors=tuple(bare_facts(from_wire(author.encode())) for author in authors.split()),
         dkim_checked=True,
         dkim=signatures,
     )

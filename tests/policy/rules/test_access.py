@@ -12,9 +12,9 @@ from posthouse.config.v1 import config_pb2
 
 from libs.smtp.network import canonical_ip, parse_pattern
 from services.policy.rules.access import EXEMPTS, matches
+from services.policy.rules.addresses import facts_of_address
 from services.policy.rules.configuration import Criterion
 from services.policy.rules.model import Check, Facts, Snapshot, Stage
-from services.policy.rules.parties import party
 from services.policy.snapshot import compile_snapshot
 from tests.policy.world import settings, snapshot
 
@@ -46,7 +46,10 @@ def _naive(of: Snapshot, rules: list[tuple[str, str]], facts: Facts) -> set[str]
     for number, (criterion, value) in enumerate(rules):
         match criterion:
             case "sender" | "recipient":
-                given, wanted = (facts.sender if criterion == "sender" else facts.recipient), party(value.encode(), of)
+                given, wanted = (
+                    (facts.sender if criterion == "sender" else facts.recipient),
+                    facts_of_address(value.encode(), of),
+                )
                 hit = given.domain == wanted.domain and given.local == wanted.local
             case "domain" if value.startswith("."):
                 hit = facts.sender.domain.endswith(value)
@@ -76,8 +79,8 @@ def _facts(of: Snapshot, sender: str, recipient: str, client: str) -> Facts:
         0.0,
         "",
         of.clients.find(client),
-        sender=party(sender.encode(), of),
-        recipient=party(recipient.encode(), of),
+        sender=facts_of_address(sender.encode(), of),
+        recipient=facts_of_address(recipient.encode(), of),
     )
 
 
@@ -107,8 +110,8 @@ def test_canonical_forms_stay_as_they_are(text: str) -> None:
 @given(_ADDRESSES)
 def test_canonical_addresses_stay_as_they_are(text: str) -> None:
     of = snapshot({"accounts": []})
-    once = party(text.encode(), of)
-    assert party(once.wire, of) == once
+    once = facts_of_address(text.encode(), of)
+    assert facts_of_address(once.wire, of) == once
 
 
 @given(_NETWORKS)
@@ -142,19 +145,23 @@ def test_what_is_remembered_of_clients_is_bounded(monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_is_remembered_of_addresses_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.policy.rules.parties._REMEMBERED", 10)
+    monkeypatch.setattr("services.policy.rules.addresses._REMEMBERED", 10)
     of = snapshot({"accounts": []})
     for number in range(35):
-        party(f"joe{number}@sender.test".encode(), of)
-    assert len(of.parties) <= 10
+        facts_of_address(f"joe{number}@sender.test".encode(), of)
+    assert len(of.known_addresses) <= 10
 
 
 def test_what_an_address_is_changes_with_the_snapshot() -> None:
     rule = {"id": "b1", "list": "block", "criterion": "recipient", "value": "ghost@local.test", "action": "reject"}
     alias = [{"address": "ghost@local.test", "targets": ["alice@local.test"]}]
     before, after = snapshot(), snapshot({"access_rules": [rule], "aliases": alias})
-    assert [party(b"ghost@local.test", of).is_unknown for of in (before, after, before)] == [True, False, True]
-    assert [len(party(b"ghost@local.test", of).as_recipient) for of in (before, after, before)] == [0, 1, 0]
+    assert [facts_of_address(b"ghost@local.test", of).is_unknown for of in (before, after, before)] == [
+        True,
+        False,
+        True,
+    ]
+    assert [len(facts_of_address(b"ghost@local.test", of).as_recipient) for of in (before, after, before)] == [0, 1, 0]
 
 
 def test_the_closest_network_comes_first() -> None:

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.policy.rules import exemptions
+from services.policy.rules.addresses import facts_of_address
 from services.policy.rules.evaluate import RULES
 from services.policy.rules.model import Facts, Stage
-from services.policy.rules.parties import party
 from tests.policy.world import LOCAL, STRANGER, STRANGER_V6, TRUSTED, snapshot
 
 _ALLOW: list[dict[str, Any]] = [
@@ -51,8 +51,8 @@ def test_no_exemption_holds_where_none_may(
         under.clients.find(client),
         listener,
         account=under.accounts.get(login),
-        sender=party(sender.encode(), under),
-        recipient=party(recipient.encode(), under),
+        sender=facts_of_address(sender.encode(), under),
+        recipient=facts_of_address(recipient.encode(), under),
     )
     held = {rule.reason_id for rule in RULES if rule.exempt(facts, under)}
     assert exemptions.may_hold(facts, under) or not held

@@ -1,4 +1,4 @@
-"""Addresses of the contract as parties: their keys, and what they are under a snapshot. Pure.
+"""The addresses of requests: their keys, and what they are under a snapshot. Pure.
 
 Remembered for a bounded number of them. Only what follows from address and snapshot is kept here, never what a session
 has proved (C69).
@@ -12,28 +12,30 @@ from dataclasses import replace
 
 from libs.smtp.address import Address, from_wire, is_fqdn
 from services.policy.rules import recipients
+from services.policy.rules.address_facts import NULL_ADDRESS, AddressFacts
 from services.policy.rules.aliases import AliasWalk
 from services.policy.rules.configuration import AccessRule
 from services.policy.rules.lookup import Lookup, Question
 from services.policy.rules.model import Snapshot
-from services.policy.rules.party import NOBODY, Party
 
 _REMEMBERED = 20_000
 
 
-def party_of(address: Address) -> Party:
-    """With its key alone."""
+def bare_facts(address: Address) -> AddressFacts:
+    """The facts that need no snapshot."""
     if address.is_null:
-        return NOBODY
-    return Party(wire=address.wire(), local=address.local.lower(), domain=address.domain, key=address.local_key())
+        return NULL_ADDRESS
+    return AddressFacts(
+        wire=address.wire(), local=address.local.lower(), domain=address.domain, key=address.local_key()
+    )
 
 
-def party(wire: bytes, snapshot: Snapshot) -> Party:
-    """The party of a contract's `bytes` field. Raises ValueError for what is no canonical address."""
-    known = snapshot.parties
+def facts_of_address(wire: bytes, snapshot: Snapshot) -> AddressFacts:
+    """The facts of an address as a request holds it. Raises ValueError for what is no canonical address."""
+    known = snapshot.known_addresses
     found = known.get(wire)
     if found is None:
-        found = _under(snapshot, party_of(from_wire(wire)))
+        found = _under(snapshot, bare_facts(from_wire(wire)))
         if len(known) >= _REMEMBERED:
             known.clear()
         known[wire] = found
@@ -45,7 +47,7 @@ def _on_address(table: Mapping[str, tuple[AccessRule, ...]], key: str, base: str
     return table.get(key, ()) if key == base else table.get(key, ()) + table.get(base, ())
 
 
-def _under(snapshot: Snapshot, bare: Party) -> Party:
+def _under(snapshot: Snapshot, bare: AddressFacts) -> AddressFacts:
     tables, domain, key = snapshot.access, bare.domain, bare.key
     is_ours = domain in snapshot.local_domains or domain in snapshot.relay_domains
     # A domain of ours exists, and so does the gateway's own name.

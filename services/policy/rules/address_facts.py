@@ -1,4 +1,4 @@
-"""A sender, recipient or author, with the key that its address is compared by. Pure."""
+"""What policy knows of the address of a sender, recipient or author. Pure."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from services.policy.rules.lookup import Question
 
 
 @value(frozen=True, slots=True)
-class Party:
-    """A sender, recipient or author. `<>` has no local part.
+class AddressFacts:
+    """The address of a sender, recipient or author, and what follows from it. `<>` has no local part.
 
-    What follows from the address under one snapshot is filled in by `parties.party`.
+    What follows from the address under one snapshot is filled in by `addresses.facts_of_address`.
     """
 
     wire: bytes
@@ -48,7 +48,7 @@ class Party:
     quoted: str = '""'
 
 
-NOBODY = Party(b"", "", "", "")
+NULL_ADDRESS = AddressFacts(b"", "", "", "")
 
 # No account has this id.
 DISABLED = ""
