@@ -14,7 +14,7 @@ from typing import Final
 import idna
 
 from libs.smtp.reply import BAD_RECIPIENT_SYNTAX, BAD_SENDER_SYNTAX, UTF8_NOT_ALLOWED, CommandError, Reply
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 
 # Without brackets and source route. RFC 5321 4.5.3.1.3 demands 256; VERP and token addresses are longer (C55).
 MAX_PATH_OCTETS: Final = 512
@@ -60,7 +60,7 @@ _HOST_NAME = re.compile(rf"{_HOST_LABEL}(?:\.{_HOST_LABEL})+").fullmatch
 _HELO_WORD = re.compile(r"[A-Za-z0-9_.:-]+").fullmatch
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Address:
     """A mailbox, the null path, or `postmaster` without a domain. Only the parsers here make it, in canonical form.
 
@@ -117,7 +117,7 @@ class Address:
 NULL_PATH: Final = Address("", "")
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class ParsedPath:
     """`rest`: the parameters after the path, without outer blanks. `utf8`: whether the path has bytes over 127."""
 
@@ -251,7 +251,7 @@ class HeloKind(Enum):
     MALFORMED = "malformed"
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class HeloName:
     """`name`: canonical as `Address.domain`; empty when malformed."""
 

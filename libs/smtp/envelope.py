@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 from libs.smtp.address import Address
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 
 
 class Body(StrEnum):
@@ -32,7 +32,7 @@ class Notify(StrEnum):
     DELAY = "DELAY"
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Recipient:
     """`notify`: empty without NOTIFY. `original_recipient`: ORCPT as `addr-type;xtext` in ASCII, empty without it."""
 
@@ -41,7 +41,7 @@ class Recipient:
     original_recipient: bytes = b""
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Envelope:
     """`smtputf8`: the client gave the keyword, though the addresses may not need it (C59): see `needs_smtputf8`.
 

@@ -12,7 +12,7 @@ from typing import overload
 
 from libs.smtp.address import Address
 from libs.smtp.mailbox_list import MAX_MAILBOXES, MAX_OCTETS, parse_mailbox_list
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 
 # Field name, and the colon with the blanks that obsolete syntax has before it (RFC 5322 4.5).
 _NAME = rb"[!-9;-~]++[ \t]*+:"
@@ -28,7 +28,7 @@ _EMPTY_LINE = re.compile(rb"\r\n\r\n").search
 _BLANKS_AND_COLON = re.compile(rb"[ \t]*+:").match
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Boundary:
     """Where the header ends and the body begins: `content[:header_end]` is the header, `content[body_start:]` the body.
 
@@ -87,7 +87,7 @@ def unambiguous(header: bytes) -> bytes:
     return header
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Field:
     """`name`: in lower case. `raw`: the field unchanged, with its CRLF. `value`: unfolded, without outer blanks."""
 
@@ -141,7 +141,7 @@ def remove_named(header: bytes, name: bytes) -> bytes:
     return b"".join(remaining)
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class FromHeader:
     """`addresses`: every mailbox of every From field. `unparsable`: a field holds something else, or nothing.
 

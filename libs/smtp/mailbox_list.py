@@ -18,7 +18,7 @@ from libs.smtp.address import (
     Address,
     canonical_domain_or_literal,
 )
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 
 # No honest message has a From field with more, and each domain costs a look-up.
 MAX_MAILBOXES: Final = 100
@@ -57,7 +57,7 @@ class _Kind(Enum):
     STRAY = 4
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class _Token:
     kind: _Kind
     text: str
@@ -71,7 +71,7 @@ _SEMICOLON: Final = _Token(_Kind.SPECIAL, ";")
 _COLON: Final = _Token(_Kind.SPECIAL, ":")
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class MailboxList:
     """`addresses`: every mailbox, in order. `unparsable`: something was left that belongs to no mailbox."""
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TypeAlias
-
-from libs.smtp.value import value
 
 # IPv6 clients are counted by networks of this size: every site has at least a /64, and one machine may use all of it
 # (C104).
@@ -56,7 +55,7 @@ def sharing_network(address: str) -> str:
     return str(network((int(client), prefix), strict=False))
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class AddressPattern:
     """The criterion `network` of an access rule: it matches when `client & mask == value`, in the same IP version.
 

@@ -8,7 +8,7 @@ from typing import Final, NoReturn
 from libs.smtp.address import Address, AddressError, ParsedPath, parse_forward_path, parse_reverse_path
 from libs.smtp.envelope import Body, Notify, Ret
 from libs.smtp.reply import BAD_ARGUMENT, MESSAGE_TOO_BIG, PARAMETER_UNKNOWN, UTF8_NOT_ALLOWED, CommandError
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 
 # Of the encoded form (RFC 3461 4.4 and 4.2).
 MAX_ENVID_OCTETS: Final = 100
@@ -27,7 +27,7 @@ _EMBEDDED = re.compile(rb"\\x\{([^}]*)(\}?)")
 _CODE_POINT = re.compile(rb"[0-9A-Fa-f]{2,6}").fullmatch
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Offered:
     """The extensions that this session's reply to EHLO named; none after HELO. Parameters of others are 555.
 
@@ -45,7 +45,7 @@ class Offered:
 NOTHING_OFFERED: Final = Offered()
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class MailParameters:
     """`size`: in octets, 0 without SIZE (RFC 1870 gives SIZE=0 no other meaning). `envelope_id`: ENVID as sent (xtext).
 
@@ -60,7 +60,7 @@ class MailParameters:
     envelope_id: bytes = b""
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class RcptParameters:
     """`notify`: in the order of the RFC, empty without it. `original_recipient`: ORCPT as `type;xtext` in ASCII."""
 

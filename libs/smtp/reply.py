@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 
 # RFC 5321 4.5.3.1.5: a reply line with its code and CRLF.
 MAX_REPLY_LINE_OCTETS: Final = 512
@@ -15,7 +15,7 @@ MAX_REPLY_LINE_OCTETS: Final = 512
 _ENHANCED = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Reply:
     """One reply: `code` (RFC 5321 4.2), `enhanced` (RFC 3463; empty where RFC 2034 has none: 220, 354, EHLO), `text`.
 

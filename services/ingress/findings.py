@@ -5,11 +5,11 @@ from __future__ import annotations
 import enum
 
 from libs.smtp.address import Address
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 from services.ingress.verdict import CheckResult
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class DkimSignature:
     """One DKIM-Signature and its verification. `domain`, `selector`: A-labels in lower case; `reason` in our words."""
 
@@ -22,7 +22,7 @@ class DkimSignature:
     reason: str = ""
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class ArcChain:
     """The chain's validation (RFC 8617 5.2): none, pass or fail; temperror when a key could not be looked up."""
 
@@ -39,7 +39,7 @@ class ScanOutcome(enum.IntEnum):
     ERROR = 3
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class VirusScan:
     """clamd's answer; `signature` names the find, `reason` (in our words) the error."""
 
@@ -48,7 +48,7 @@ class VirusScan:
     reason: str = ""
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Findings:
     """`size` in octets, before our own trace fields. `dkim`, `arc`, `virus`: None when not asked for."""
 

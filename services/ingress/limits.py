@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from libs.smtp.value import value
+from dataclasses import dataclass
+
 from services.ingress.settings import Settings
 
 # RFC 5321 4.5.3.1.4 obliges to 512; every parameter offered (1870, 3461, 6531) and long paths come on top.
@@ -15,7 +16,7 @@ _DELAY_PER_REFUSAL_SECONDS = 0.1
 _LONGEST_REFUSAL_DELAY_SECONDS = 5.0
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Limits:
     """Seconds and octets, as in Settings."""
 

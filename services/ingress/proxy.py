@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from libs.smtp.network import canonical_ip
-from libs.smtp.value import value
 from services.ingress.session import Peer
 
 _SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
@@ -24,7 +24,7 @@ class ProxyError(ValueError):
     """No valid header; the connection is closed without a word."""
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class ProxyHeader:
     """`peer`: the connection's ends as the proxy saw them; None for its own connections (LOCAL, UNKNOWN)."""
 

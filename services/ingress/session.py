@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass, field
 
 from libs.smtp.parameters import NO_RCPT_PARAMETERS, MailParameters, RcptParameters
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 from services.ingress.verdict import NO_CHECKS, Checks, Profile, Verdict
 
 
@@ -51,7 +51,7 @@ class Violation(enum.IntEnum):
     NOT_OFFERED = 5
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Peer:
     """The ends of a connection. Addresses are canonical text: an IPv4-mapped IPv6 address is IPv4."""
 
@@ -61,7 +61,7 @@ class Peer:
     local_port: int
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Tls:
     """A finished handshake: `version` as TLSv1.3, `cipher` by OpenSSL's name, `server_name` from SNI or empty."""
 
@@ -70,7 +70,7 @@ class Tls:
     server_name: str
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class PastVerdict:
     """A verdict in which a rule matched, or would have in shadow mode. `at` in Unix nanoseconds."""
 
@@ -89,7 +89,7 @@ def remember(verdicts: list[PastVerdict], past: PastVerdict) -> None:
         verdicts.append(past)
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Credentials:
     """What AUTH brought; handed to policy once and dropped. Never in a representation."""
 
@@ -158,7 +158,7 @@ class Session:
             self.profile_before_login = None
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Discard:
     """Answered as accepted, recorded and dropped: by which reason and which rule."""
 
@@ -166,7 +166,7 @@ class Discard:
     rule_id: str
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Recipient:
     """One recipient answered with 250. `discard`: None when it is to be delivered."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from libs.smtp.reply import Reply
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 from services.ingress.session import Discard, PastVerdict, Recipient, Session, Transaction
 
 # Content up to this size travels with its envelope; larger content follows in pieces of this size.
@@ -20,7 +20,7 @@ class Octets(Protocol):
         """From the beginning; each piece of at most INLINE_OCTETS."""
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Submission:
     """A message that policy accepted. `size` counts the octets of `content`; `received_at` in Unix nanoseconds."""
 
@@ -39,7 +39,7 @@ class Submission:
         return recipient.discard or self.transaction.discard
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Refusal:
     """A message or recipient that was refused, for relay's history. `stage` as MAIL or END_OF_DATA."""
 

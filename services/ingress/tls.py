@@ -7,6 +7,7 @@ import datetime
 import ssl
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -18,7 +19,6 @@ from cryptography.x509.oid import NameOID
 
 from libs.runtime.certificates import expiry, load_pair
 from libs.runtime.lifecycle import StartupError, write_private
-from libs.smtp.value import value
 from services.ingress.metrics import Metrics
 from services.ingress.session import Tls
 
@@ -94,7 +94,7 @@ class TlsFilter:
         return Tls(self._object.version() or "", cipher[0] if cipher else "", name)
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class TlsOptions:
     """`minimum`: TLSv1.2 or TLSv1.3. `ciphers`: OpenSSL's notation for TLS 1.2; empty: the library's."""
 

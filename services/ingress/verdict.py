@@ -6,7 +6,7 @@ import enum
 from dataclasses import field
 
 from libs.smtp.reply import Reply
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 
 
 class Action(enum.IntEnum):
@@ -30,7 +30,7 @@ class CheckResult(enum.IntEnum):
     PERMERROR = 8
 
 
-@value(frozen=True, slots=True, eq=False)
+@fast_value(frozen=True, slots=True, eq=False)
 class Profile:
     """How to hold the session. `max_message_size` in octets; limits of 0 are none. `ask_stages`: numbers of Stage.
 
@@ -54,7 +54,7 @@ class Profile:
     max_refused_recipients: int = 0
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Checks:
     """The content checks to run before END_OF_DATA. `clamd`: host:port or a socket's path; empty: no scan."""
 
@@ -82,7 +82,7 @@ class Checks:
 NO_CHECKS = Checks()
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class AuthenticationResult:
     """One method's result for Authentication-Results; `properties` are (ptype, property, value) (RFC 8601 2.2)."""
 
@@ -92,7 +92,7 @@ class AuthenticationResult:
     properties: tuple[tuple[str, str, bytes], ...] = ()
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class ShadowOutcome:
     """What a rule in shadow mode would have refused."""
 
@@ -100,7 +100,7 @@ class ShadowOutcome:
     rule_id: str
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Verdict:
     """One answer of policy. `delay` in seconds; `reply` is there when the action is REJECT."""
 

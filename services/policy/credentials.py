@@ -12,13 +12,12 @@ import unicodedata
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import field
+from dataclasses import dataclass, field
 
 import structlog
 from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
-from libs.smtp.value import value
 from services.policy.failures import FailureLimits
 from services.policy.fair_slots import FairSlots
 from services.policy.rules.authentication import MECHANISMS, CredentialOutcome, account_of, login_key
@@ -39,7 +38,7 @@ _REMEMBERED = 10_000
 _FAMILIAR_SECONDS = 24 * 3600.0
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Credentials:
     """As the client gave them; never kept, logged, or shown."""
 

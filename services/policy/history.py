@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from typing import Any
 
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 from services.policy.rules.lookup import Findings
 from services.policy.rules.model import Counts, Facts, Snapshot, Verdict
 
@@ -28,14 +28,14 @@ _CLIENT_SHARE = 20
 _SNAPSHOTS = 3
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class PastDecision:
     facts: Facts
     verdict: Verdict
     snapshot: Snapshot
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class PastRequest:
     """What was decided on, when, and how."""
 

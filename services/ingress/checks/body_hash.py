@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable
-
-from libs.smtp.value import value
+from dataclasses import dataclass
 
 _BLANKS = re.compile(rb"[\t ]+")
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class BodyHash:
     """`digest`: SHA-256 of the canonical body, cut where `l=` says. `octets`: of the whole canonical body."""
 

@@ -8,6 +8,7 @@ import binascii
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,7 +24,6 @@ from dns.rdtypes.ANY.TXT import TXT
 from libs.dns.resolv_conf import RESOLV_CONF
 from libs.dns.servers import server_list
 from libs.dns.stub_resolver import Answer, Outcome, StubResolver
-from libs.smtp.value import value
 from services.ingress.checks.shared_slots import NoSlotError, SharedSlots
 
 log = structlog.get_logger(__name__)
@@ -51,7 +51,7 @@ _COUNTRY_LETTERS = 2
 _SECOND_LEVEL_LETTERS = 3
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Key:
     """`hashes`: None where the record allows all. `exact_identity`: i= must be at d= itself (t=s).
 
@@ -64,7 +64,7 @@ class Key:
     testing: bool = False
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class NoKey:
     """`temporary`: nobody answered; else there is none, or none that can be used."""
 

@@ -21,7 +21,7 @@ from libs.dns import stub_resolver
 from libs.dns.resolv_conf import RESOLV_CONF
 from libs.dns.servers import parse_server
 from libs.dns.stub_resolver import StubResolver, negative_lifetime
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 from services.policy.fair_slots import FairSlots
 from services.policy.lookups import datagram
 from services.policy.lookups.cache import TwoStageCache
@@ -47,7 +47,7 @@ _NEGATIVE_TTL = 60.0
 _ONE_SERVER_SECONDS = 2.0
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Answer:
     """Records of one name and type. `expires_at` by the resolver's clock; `records` by type:
 

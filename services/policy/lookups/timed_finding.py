@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 from services.policy.lookups.resolver import Answer
 from services.policy.rules.lookup import Finding
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class TimedFinding:
     """A finding, and until when it holds by the monotonic clock."""
 

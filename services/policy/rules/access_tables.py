@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from libs.smtp.value import value
 from services.policy.rules.configuration import AccessRule, Criterion, Mode
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class AccessTables:
     """Rules by what they match exactly (C103); those on addresses are in `clients.ClientTable`."""
 

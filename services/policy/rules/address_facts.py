@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 from services.policy.rules.configuration import AccessRule
 from services.policy.rules.lookup import Question
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class AddressFacts:
     """The address of a sender, recipient or author, and what follows from it. `<>` has no local part.
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 
 from libs.smtp.network import AddressPattern, canonical_ip, counter_key, parse_pattern, sharing_network
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 from services.policy.rules.configuration import AccessRule
 from services.policy.rules.lookup import Lookup, Question
 
@@ -21,7 +21,7 @@ _REMEMBERED = 20_000
 _Group = tuple[int, int, dict[int, tuple[AccessRule, ...]]]
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Client:
     """What the address of a client tells under one snapshot."""
 

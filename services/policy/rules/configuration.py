@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import IntEnum, StrEnum
 from functools import lru_cache
 from hashlib import blake2b
-
-from libs.smtp.value import value
 
 
 class Mode(IntEnum):
@@ -17,7 +15,7 @@ class Mode(IntEnum):
     ENFORCE = 3
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Account:
     id: str
     login: str
@@ -42,7 +40,7 @@ class Criterion(StrEnum):
     DOMAIN = "domain"
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class AccessRule:
     id: str
     criterion: Criterion
@@ -62,7 +60,7 @@ class ExistingRecipients(IntEnum):
     VERIFY = 4
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class SmtpAuth:
     enabled: bool = False
     skip_for_local_networks: bool = False
@@ -71,7 +69,7 @@ class SmtpAuth:
     forbid_plaintext_auth_without_tls: bool = False
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Profile:
     hostname: str = ""
     banner: str = ""
@@ -82,13 +80,13 @@ class Profile:
     reject_message_over_recipient_limit: bool = False
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class SenderPolicy:
     reject_non_fqdn_sender: Mode = Mode.OFF
     reject_unknown_sender_domain: Mode = Mode.OFF
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class ConnectionPolicy:
     reject_unknown_client_hostname: Mode = Mode.OFF
     # 0 = no limit, for each of these.
@@ -97,7 +95,7 @@ class ConnectionPolicy:
     max_connections_per_minute: int = 0
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class AdvancedSecurity:
     reject_unauthorized_pipelining: Mode = Mode.OFF
     reject_non_fqdn_helo: Mode = Mode.OFF
@@ -108,14 +106,14 @@ class AdvancedSecurity:
     max_refused_recipients: int = 0
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class DnsblZone:
     zone: str
     # Inclusive ranges of addresses in 127.0.0.0/8, as numbers.
     codes: tuple[tuple[int, int], ...]
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Antivirus:
     mode: Mode = Mode.OFF
     clamd: str = ""
@@ -124,7 +122,7 @@ class Antivirus:
     timeout: timedelta = timedelta(0)
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class ContentChecks:
     dnsbl: Mode = Mode.OFF
     dnsbl_zones: tuple[DnsblZone, ...] = ()

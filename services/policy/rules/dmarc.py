@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
 
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 from services.policy.rules.lookup import DmarcRecord, Finding, Lookup, Outcome, Question
 from services.policy.rules.model import CheckResult, Content, Facts
 
@@ -21,7 +21,7 @@ _TAG = re.compile(r"\s*([A-Za-z][A-Za-z0-9_]*)\s*=\s*(.*?)\s*", re.DOTALL)
 _REPORT_URI = re.compile(r"\s*mailto:[^\s,!]+@[^\s,!]+(?:![0-9]+[kmgt]?)?\s*", re.IGNORECASE)
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Published:
     """One record as its owner wrote it; tags left out or invalid have their defaults."""
 
@@ -134,7 +134,7 @@ class Disposition(IntEnum):
     REJECT = 3
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Judgement:
     """Of the author domain that fares worst."""
 

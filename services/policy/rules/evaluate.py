@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 from services.policy.rules import (
     access,
     authentication,
@@ -92,7 +92,7 @@ _NUMBERS = range(max(Stage) + 1)
 _ACCEPT = Action.ACCEPT
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class NeedsLookups:
     """Look-ups that are needed before the rules can be tried to the end."""
 

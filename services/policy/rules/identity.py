@@ -12,7 +12,7 @@ from libs.smtp.reply import (
     HELO_UNKNOWN_NOW,
     NON_FQDN_HELO,
 )
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 from services.policy.rules import exemptions
 from services.policy.rules.lookup import Lookup, Outcome, Question
 from services.policy.rules.model import Facts, Objection, Rule, Snapshot, Stage
@@ -28,7 +28,7 @@ _NO_ANSWER = Objection(HELO_UNKNOWN_NOW, explanation="The DNS gives no answer ab
 _FOUND, _NONE = Outcome.FOUND, Outcome.NONE
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class _Helo:
     """A HELO name as the rules see it."""
 

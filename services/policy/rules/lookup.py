@@ -6,7 +6,7 @@ from collections.abc import Callable
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 
 
 class Outcome(IntEnum):
@@ -42,7 +42,7 @@ class Question(NamedTuple):
         return f"{self.lookup}/{self.zone}" if self.zone else str(self.lookup)
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Finding:
     """What a look-up brought. `records`: CLIENT_NAME confirmed names; DNSBL the A records; SPF the result."""
 
@@ -89,7 +89,7 @@ class Findings(dict[Question, Finding]):
         return True
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class DmarcRecord:
     """The DMARC policy that holds for one author domain (RFC 9989 4.10), and what its alignment needs."""
 

@@ -13,7 +13,7 @@ from enum import Enum, IntEnum, StrEnum
 
 from libs.smtp.address_set import AddressSet
 from libs.smtp.reply import Reply
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 from services.policy.rules.access_tables import AccessTables
 from services.policy.rules.address_facts import NULL_ADDRESS, AddressFacts
 from services.policy.rules.clients import Client, ClientTable
@@ -94,7 +94,7 @@ class ScanOutcome(IntEnum):
 # Configuration
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class LocalDomain:
     recipients: ExistingRecipients = ExistingRecipients.ACCOUNTS
     # Takes the mail for addresses that do not exist, with its key alone.
@@ -103,7 +103,7 @@ class LocalDomain:
     delimiter: str = ""
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """What operators configured, compiled for look-ups. Replaced as a whole, never changed."""
 
@@ -137,7 +137,7 @@ class Snapshot:
 # Facts
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class DkimSignature:
     result: CheckResult
     domain: str
@@ -148,7 +148,7 @@ class DkimSignature:
     reason: str = ""
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class ArcChain:
     result: CheckResult
     instances: int
@@ -236,7 +236,7 @@ class Facts:
 # Verdicts
 
 
-@value(frozen=True, slots=True, eq=False)
+@fast_value(frozen=True, slots=True, eq=False)
 class Objection:
     """What a rule answers when it does not let something pass. Made once, except for an access rule."""
 
@@ -254,14 +254,14 @@ class Objection:
     explanation: str = ""
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class ShadowOutcome:
     reason_id: str
     rule_id: str
     reply: Reply | None
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Checks:
     """The content checks that a message still needs."""
 
@@ -337,7 +337,7 @@ def _never(_facts: Facts, _snapshot: Snapshot) -> str:
     return ""
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Rule:
     """One rule at one stage."""
 

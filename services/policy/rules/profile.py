@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from libs.smtp.value import value
+from dataclasses import dataclass
+
 from services.policy.rules import exemptions, protocol, relaying, results
 from services.policy.rules.authentication import mechanisms
 from services.policy.rules.evaluate import Rulebook
 from services.policy.rules.model import Facts, Listener, Snapshot, Stage
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class SessionProfile:
     """`max_message_size` in octets; limits of 0 are none."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 from services.policy.rules import content, exemptions
 from services.policy.rules.configuration import Mode
 from services.policy.rules.identity import client_name_question
@@ -21,7 +21,7 @@ _IPREV = {
 _SHARED = 16_384
 
 
-@value(frozen=True, slots=True, eq=False)
+@fast_value(frozen=True, slots=True, eq=False)
 class AuthenticationResult:
     """One method. `properties`: (ptype, name, value) of RFC 8601 2.2. What many messages share is made once."""
 

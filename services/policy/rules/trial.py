@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
 
 from libs.smtp.reply import Reply
-from libs.smtp.value import value
 from services.policy.rules.configuration import Mode
 from services.policy.rules.evaluate import RULES
 from services.policy.rules.model import Exemption, Facts, Rule, Snapshot
@@ -22,7 +22,7 @@ class RuleOutcome(IntEnum):
     NOT_REACHED = 6
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class RuleReport:
     reason_id: str
     outcome: RuleOutcome

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from libs.smtp.value import value
 from services.policy.rules.counting import Operation
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Blocked:
     """A blocked client. Times in seconds since the epoch."""
 

@@ -8,12 +8,12 @@ are all things that an operator typed), the keys here are those of `key_of`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from libs.smtp.address import from_wire
 from libs.smtp.address_set import AddressSet
-from libs.smtp.value import value
 
 
 def key_of(address: bytes) -> bytes:
@@ -32,7 +32,7 @@ class MailboxKind(Enum):
     MAILDIR = "maildir"
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Mailbox:
     kind: MailboxKind
     host: str = ""
@@ -50,7 +50,7 @@ class ExistingRecipients(Enum):
     VERIFY = "verify"
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class LocalDomain:
     id: str
     domain: str
@@ -64,20 +64,20 @@ class LocalDomain:
     delimiter: str = ""
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class RelayDomain:
     id: str
     domain: str
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class RelayHostAuth:
     username: str
     password: str = field(repr=False)
     allow_without_tls: bool = False
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class RelayHost:
     host: str
     port: int = 25
@@ -102,7 +102,7 @@ class TargetType(Enum):
     DOMAIN = "domain"
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class RelayRule:
     id: str
     name: str
@@ -114,7 +114,7 @@ class RelayRule:
     position: int = 0
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class RuleTargets:
     """Relay rules of one type, by what they are aimed at; where several have the same target, the first by position."""
 
@@ -162,21 +162,21 @@ class RuleTargets:
         return min(found, key=lambda rule: rule.position, default=None)
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Alias:
     id: str
     address: bytes
     targets: tuple[bytes, ...]
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Resolvers:
     # host[:port]
     preferred: tuple[str, ...] = ()
     alternate: tuple[str, ...] = ()
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class QueueSettings:
     """Times in seconds."""
 
@@ -193,7 +193,7 @@ class QueueSettings:
     keep_subjects: bool = False
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class DkimKey:
     id: str
     domain: str
@@ -203,7 +203,7 @@ class DkimKey:
     private_key: bytes = field(repr=False)
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Configuration:
     """One revision. Replaced as a whole, never changed."""
 
@@ -235,6 +235,8 @@ class Configuration:
     # Made of relay_rules.
     recipient_targets: RuleTargets = field(init=False, repr=False, compare=False)
     sender_targets: RuleTargets = field(init=False, repr=False, compare=False)
+    # What routing has found by this configuration; kept here so that it goes with the configuration.
+    known_routes: dict[Any, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shared_relay_hosts", _shared(self.relay_host, self.relay_rules))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from libs.smtp.value import value
 from services.relay.configuration.model import Configuration
 from services.relay.delivery.concurrency import Concurrency
 from services.relay.delivery.smtp.message import PreparedMessage
@@ -26,7 +25,7 @@ _UNREACHED = deferred(451, "4.4.1", "no mail server could be reached")
 _TOO_MANY = replace(deferred(452, "4.5.3", "the server takes fewer recipients in one transaction"), too_many=True)
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class DeliveryContext:
     """What all attempts share. It lives as long as the process."""
 

@@ -9,11 +9,11 @@ import itertools
 import os
 import socket
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from unicodedata import normalize
 
 from libs.runtime.maildir_roots import MaildirRoots
-from libs.smtp.value import value
 from services.relay.model.attempt import Result
 from services.relay.model.outcome import Verdict, deferred, failed
 
@@ -107,7 +107,7 @@ class ForbiddenFolderError(Exception):
     """The folder is none that mail may be written to (F43)."""
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Place:
     """`root`: the directory that the operator named. `allowed`: free of symbolic links, as the paths that it judges."""
 

@@ -6,9 +6,9 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 
 from libs.smtp.network import IPNetwork, canonical_ip
-from libs.smtp.value import value
 from services.relay.configuration.model import RelayHost
 from services.relay.delivery.smtp.opening import SessionConnector
 from services.relay.delivery.smtp.protocol import ConnectionFailedError
@@ -20,7 +20,7 @@ from services.relay.delivery.targets.options import Timeouts
 from services.relay.model.outcome import sanitised
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Step:
     """One step that was made."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
-from libs.smtp.value import value
 from services.relay.metrics import STORAGE_ACCEPTING, STORAGE_AVAILABLE
 
 log = structlog.get_logger(__name__)
@@ -27,7 +27,7 @@ _FULL_SECONDS = 10.0
 _OVERHEAD = 3
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class StorageState:
     accepting: bool
     # Octets left for mail.

@@ -10,7 +10,7 @@ from enum import Enum
 import structlog
 
 from libs.runtime import tracing
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 from services.relay.clock import Clock
 from services.relay.configuration.model import Configuration
 from services.relay.intake.disk_space import Storage
@@ -46,7 +46,7 @@ class Result(Enum):
 _COUNTERS = {result: SUBMISSIONS.labels(result.value) for result in Result}
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Ack:
     submission_id: str
     result: Result

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 from services.relay.model.message import Origin, SessionVerdict
 from services.relay.routing.recipients import SubmittedRecipient
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class IncomingSubmission:
     """An envelope, and the content that came with it; more may follow in chunks. Times in microseconds since 1970."""
 
@@ -28,7 +28,7 @@ class IncomingSubmission:
     verdicts: tuple[SessionVerdict, ...] = ()
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Refusal:
     """A message that was refused or discarded before it had a content."""
 
@@ -47,7 +47,7 @@ class Refusal:
     verdicts: tuple[SessionVerdict, ...] = ()
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Chunk:
     """A piece of a submission's content."""
 
@@ -56,7 +56,7 @@ class Chunk:
     last: bool
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Frame:
     """What one frame of the stream holds."""
 

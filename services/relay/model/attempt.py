@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Protocol
 
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 from services.relay.configuration.model import Configuration, Mailbox, RelayHost
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class OutgoingMessage:
     """A message at the moment of an attempt. `content` has CRLF lines and no dot stuffing, and is sent unchanged."""
 
@@ -34,7 +34,7 @@ class OutgoingMessage:
     authorized: bool = False
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class OutgoingRecipient:
     # The queue's row; echoed in the outcome.
     delivery_id: int
@@ -56,7 +56,7 @@ class RouteKind(Enum):
     FAIL = "fail"
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Route:
     """Where one recipient's mail goes, from one configuration. Two recipients with equal routes share a transaction."""
 
@@ -81,7 +81,7 @@ class Result(Enum):
     FAILED = "failed"
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Outcome:
     """What became of one recipient in one attempt."""
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 from enum import Enum
 
 from libs.smtp.network import counter_key
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 from services.relay.model.attempt import OutgoingMessage, OutgoingRecipient
 from services.relay.model.states import Kind, State
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Origin:
     """Where a message came from."""
 
@@ -29,7 +29,7 @@ class Origin:
 OURSELVES = Origin()
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class SessionVerdict:
     """A verdict of policy in which a rule matched, or would have in shadow mode. `stage` as CONNECT or RCPT."""
 
@@ -46,7 +46,7 @@ class SessionVerdict:
     shadow: tuple[tuple[str, str], ...] = ()
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class NewDelivery:
     """One recipient as it is first stored."""
 
@@ -64,7 +64,7 @@ class NewDelivery:
     reply: str = ""
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class NewMessage:
     """A message as it is first stored."""
 
@@ -102,7 +102,7 @@ class NewMessage:
         return self.deliveries
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Refused:
     """A message that was refused, for the history."""
 
@@ -123,7 +123,7 @@ class Refused:
     verdicts: tuple[SessionVerdict, ...] = ()
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class QueuedMessage:
     """A message whose deliveries this process has leased."""
 
@@ -167,7 +167,7 @@ class QueuedMessage:
         )
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class QueuedDelivery:
     """A delivery that this process has leased."""
 
@@ -260,7 +260,7 @@ def distinct(recipients: Sequence[bytes]) -> list[bytes]:
     return list(dict.fromkeys(recipients))
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Settled:
     """What one delivery is to become. `attempt` None: none was made, it is only given back."""
 
@@ -286,7 +286,7 @@ class Action(Enum):
     EXPANDED = "expanded"
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class ReportedRecipient:
     """What is told of one recipient. Times in microseconds since 1970."""
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from enum import Enum
 from typing import NamedTuple
 
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 from services.relay.model.attempt import Outcome, Result
 
 # Of a reply's text in an outcome, characters.
@@ -52,7 +52,7 @@ class Stage(Enum):
 _OF_THE_MESSAGE = (Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.END_OF_DATA)
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Verdict:
     """A decision on one or more recipients, before it is known whose."""
 
@@ -69,7 +69,7 @@ class Verdict:
     own: bool = False
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Peer:
     """The server that was tried, for the record of the attempt."""
 

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, literal_column, null, select, update
 
-from libs.smtp.value import value
 from services.relay.model.message import QueuedDelivery, QueuedMessage
 from services.relay.model.shares import fair_share
 from services.relay.model.states import HELD_BY_ROUTE, Kind, State
@@ -221,7 +220,7 @@ _CONTENT = Once(
 )
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class ClaimLimits:
     """How many deliveries one claim may take, and where it need not look."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sqlalchemy import Connection, func, literal_column, select
 
-from libs.smtp.value import value
 from services.relay.queue.tables import WAITING, deliveries, messages
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Depth:
     """Deliveries that are `leased` by some relay, `due`, `deferred` to a later time, or `held`."""
 
@@ -20,7 +21,7 @@ class Depth:
     oldest_at: int | None
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class DestinationDepth:
     """Deliveries to one destination that wait for their turn: `due`, `deferred` to a later time, or `held`."""
 

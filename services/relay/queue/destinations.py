@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
@@ -21,7 +22,6 @@ from sqlalchemy import (
     update,
 )
 
-from libs.smtp.value import value
 from services.relay.model.states import FOREVER
 from services.relay.queue.statements import Many, Once, upsert
 from services.relay.queue.tables import WAITING, deliveries, destinations, messages, waiting_sources
@@ -133,7 +133,7 @@ def next_wake(connection: Connection, name: str) -> int | None:
     return wake_at
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Suspension:
     """Of one destination, `until` in microseconds since 1970 or FOREVER."""
 
@@ -170,7 +170,7 @@ def suspensions(connection: Connection, now: int) -> dict[str, Suspension]:
     return {row[0]: Suspension(row[0], row[1], row[2]) for row in rows}
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class DestinationView:
     """One destination as operators see it. Times in microseconds since 1970."""
 

@@ -14,7 +14,6 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, literal_column, or_, select
 
-from libs.smtp.value import value
 from services.relay.model.states import State
 from services.relay.queue.change_numbers import change_limit, ended_below
 from services.relay.queue.tables import NUMBERED, attempts, deliveries, events, messages
@@ -35,7 +34,7 @@ class EventKind(Enum):
     CLIENT_BLOCKED = "client_blocked"
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Cursor:
     """The row up to which events were read: number of the change, place of the table, identifier in it."""
 
@@ -76,7 +75,7 @@ class StoredEvent:
     actor: str = ""
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class EventPage:
     """Up to so many events. `next`: where to go on, be there events or not; `more`: there are some already."""
 

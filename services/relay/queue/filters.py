@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Boolean, ColumnElement, LargeBinary, and_, bindparam, exists, func, or_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from libs.smtp.value import value
 from services.relay.model.states import Kind, State
 from services.relay.queue.tables import deliveries, messages
 from services.relay.queue.verdicts import member
@@ -21,7 +21,7 @@ Condition = ColumnElement[bool]
 _STATES = frozenset(map(int, State))
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class MessageFilter:
     """Each that is set must match; those about deliveries must match in one and the same delivery."""
 

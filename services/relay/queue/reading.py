@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import Connection, and_, func, or_, select
 
 from libs.smtp import header
-from libs.smtp.value import value
 from services.relay.model.message_id import index_keys
 from services.relay.model.states import State
 from services.relay.queue.filters import MessageFilter, state_of
@@ -28,7 +27,7 @@ _NEWEST_FIRST = (messages.c.received_at.desc(), messages.c.id.desc())
 _KEYS_AT_ONCE = 2000
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Position:
     """Where a page ends: (time, message), as the order of the list has them."""
 
@@ -66,7 +65,7 @@ class StoredMessage:
     header: bytes = b""
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Page:
     messages: tuple[StoredMessage, ...]
     next: Position | None

@@ -5,9 +5,10 @@ Times are microseconds since 1970.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sqlalchemy import Connection, and_, delete, or_, select
 
-from libs.smtp.value import value
 from services.relay.clock import MICROSECONDS
 from services.relay.queue.statements import upsert
 from services.relay.queue.tables import recipient_answers, recipient_questions
@@ -19,7 +20,7 @@ NO_HOLDS = 5 * _MINUTE
 KNOWN_GOOD_HOLDS = 7 * 24 * 3600 * MICROSECONDS
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class RecipientAnswer:
     """The last answer about one recipient."""
 

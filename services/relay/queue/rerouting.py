@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from libs.smtp.value import value
 from services.relay.model.states import State
 from services.relay.queue.destinations import wake
 from services.relay.queue.statements import Many
@@ -24,7 +24,7 @@ _MOVE = Many(
 )
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Moved:
     """`after`: where the next batch begins; None at the end."""
 

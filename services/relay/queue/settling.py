@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import BigInteger, Connection, bindparam, case, delete, insert, literal_column, null, select, update
 
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 from services.relay.model.message import NewMessage, Settled
 from services.relay.model.states import State
 from services.relay.queue.change_numbers import change_number
@@ -17,7 +17,7 @@ from services.relay.queue.storing import store
 from services.relay.queue.tables import attempts, contents, deliveries, events, messages
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Event:
     """Something in a message's timeline that no other column tells."""
 
@@ -30,7 +30,7 @@ class Event:
     actor: str = ""
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Settlement:
     """Of one message, for the deliveries of one attempt; the reports that follow from it are stored with it."""
 

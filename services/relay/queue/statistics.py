@@ -6,6 +6,7 @@ each other. A process that is killed loses the counts of those seconds.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 import asyncio
 import threading
 from collections import Counter
@@ -16,7 +17,6 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, bindparam, delete, func, select
 
-from libs.smtp.value import value
 from services.relay.clock import MICROSECONDS, Clock
 from services.relay.model.message import NewMessage, SessionVerdict, Settled
 from services.relay.model.states import Kind, State
@@ -47,7 +47,7 @@ class Happening(Enum):
     SHADOW = "shadow"
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Count:
     """How often something happened in a period that begins at `starts_at`, in microseconds since 1970."""
 

@@ -10,12 +10,12 @@ import re
 import textwrap
 from base64 import encodebytes
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
 from libs.smtp import header
 from libs.smtp.parameters import utf8_xtext
-from libs.smtp.value import value
 from services.relay.model.message import Action, ReportedRecipient
 
 # Of the original's header that is returned, octets.
@@ -31,7 +31,7 @@ _COMMENT_MARK = re.compile(rb"[()]|\\.")
 _DIAGNOSTIC_LIMIT = 2000
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Report:
     """One notification. Times in microseconds since 1970."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 from services.relay.configuration.model import Configuration, key_of
 from services.relay.routing.existing import base_of, catch_all, domain_of, has_mailbox
 from services.relay.routing.rules import is_own_role
@@ -19,7 +19,7 @@ MAX_ADDRESSES = 10_000
 _EXTERNAL = b""
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Expanded:
     """One recipient after expansion."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from libs.smtp.parameters import MAX_ORCPT_OCTETS, encode_xtext, utf8_xtext
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 from services.relay.configuration.model import Configuration
 from services.relay.model.message import Action, NewDelivery, ReportedRecipient
 from services.relay.model.states import Kind, State
@@ -17,7 +17,7 @@ from services.relay.routing.rules import resolve
 NextId = Callable[[], int]
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class SubmittedRecipient:
     """A recipient as submitted."""
 

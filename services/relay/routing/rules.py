@@ -8,9 +8,9 @@ host never goes by MX instead.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from urllib.parse import quote
 
-from libs.smtp.value import value
 from services.relay.configuration.model import (
     Configuration,
     LocalDomain,
@@ -25,11 +25,10 @@ from services.relay.routing.existing import base_of, has_mailbox
 
 # Never judged by existence at ingress (SETTINGS, ground rules), so they can name no account here.
 _ROLES = (b"postmaster", b"mailer-daemon")
-_ANSWERS_KEPT = 10_000
-_answers: tuple[Configuration | None, dict[tuple[bytes, bytes, bool], Route]] = (None, {})
+_REMEMBERED_ROUTES = 10_000
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class RuleReport:
     """One rule that was looked at, and why it won or lost."""
 
@@ -47,15 +46,13 @@ def resolve(configuration: Configuration, sender: bytes, recipient: bytes, *, qu
     The same question about the same configuration (at intake and again at the attempt, to the same people every day)
     has the very same answer.
     """
-    global _answers  # noqa: PLW0603 - forgotten at any time, it changes nothing but the time that an answer takes
-    known = _answers
-    if known[0] is not configuration or len(known[1]) >= _ANSWERS_KEPT:
-        # Replaced as one: this runs in threads too, each with another configuration perhaps.
-        known = _answers = (configuration, {})
+    routes: dict[tuple[bytes, bytes, bool], Route] = configuration.known_routes
     question = (sender, recipient, quarantine)
-    route = known[1].get(question)
+    route = routes.get(question)
     if route is None:
-        route = known[1][question] = _resolve(configuration, sender, recipient, quarantine)
+        if len(routes) >= _REMEMBERED_ROUTES:
+            routes.clear()
+        route = routes[question] = _resolve(configuration, sender, recipient, quarantine)
     return route
 
 

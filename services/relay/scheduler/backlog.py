@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 from services.relay.metrics import BACKLOG, BACKLOG_BYTES
 from services.relay.model.message import QueuedDelivery, QueuedMessage
 from services.relay.model.shares import OF_MEMORY, OF_SLOTS, fair_share
@@ -28,7 +28,7 @@ Pair = tuple[str, str]
 Party = TypeVar("Party")
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Job:
     """One message and those of its deliveries that go the same way; leased by this process."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from json.encoder import encode_basestring_ascii as quoted
 
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 from services.relay.configuration.model import QueueSettings
 from services.relay.model.attempt import Outcome, Result
 from services.relay.model.message import Action, QueuedDelivery, QueuedMessage, ReportedRecipient, Settled
@@ -20,7 +20,7 @@ _RESULTS = {result: quoted(result.value) for result in Result}
 EXPIRED = "4.4.7"
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class AttemptFacts:
     """Of one attempt. Times in microseconds since 1970."""
 
@@ -189,7 +189,7 @@ def record(attempt_facts: AttemptFacts, outcome: Outcome, uncounted: int) -> str
     return kept + "}"
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class LastAttempt:
     """What reports need of an attempt that was kept."""
 

@@ -9,22 +9,22 @@ from dataclasses import field, replace
 
 import pytest
 
-from libs.smtp.value import value
+from libs.smtp.value import fast_value
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Point:
     x: int
     y: int = 0
     name: str = field(default="", compare=False)
 
 
-@value(frozen=True, slots=True, eq=False)
+@fast_value(frozen=True, slots=True, eq=False)
 class ByIdentity:
     x: int
 
 
-@value(frozen=True, slots=True)
+@fast_value(frozen=True, slots=True)
 class Folded:
     text: str
 
@@ -35,12 +35,12 @@ class Folded:
         return isinstance(other, Folded) and self.text.lower() == other.text.lower()
 
 
-@value(slots=True)
+@fast_value(slots=True)
 class Counter:
     seen: int = 0
 
 
-@value
+@fast_value
 class Bare:
     x: int
 
@@ -90,7 +90,7 @@ def test_without_arguments() -> None:
 
 
 def test_the_type_checker_refuses_assignment_and_construction_does_not_pay_for_it() -> None:
-    """mypy warns of unused ignores: were `value` less to it than a frozen dataclass, the line below would fail."""
+    """mypy warns of unused ignores: were `fast_value` less to it than a frozen dataclass, the line below would fail."""
     point = Point(1)
     point.x = 2  # type: ignore[misc]
     assert point == Point(2)

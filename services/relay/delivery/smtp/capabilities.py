@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from aiosmtplib.esmtp import parse_esmtp_extensions
 
-from libs.smtp.value import value
 from services.relay.model.outcome import Reply
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Capabilities:
     pipelining: bool = False
     # Octets; 0: no limit known (RFC 1870 4).

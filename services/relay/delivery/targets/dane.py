@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import hmac
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -13,7 +14,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from dns.rdtypes.ANY.TLSA import TLSA
 
 from libs.dns.stub_resolver import Outcome
-from libs.smtp.value import value
 from services.relay.delivery.targets.dns import Lookup, Resolver
 from services.relay.delivery.targets.mx import Host
 
@@ -21,7 +21,7 @@ _TRUST_ANCHOR, _END_ENTITY = 2, 3
 _DIGESTS = {1: "sha256", 2: "sha512"}
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class TlsaRecord:
     # 2 DANE-TA, 3 DANE-EE
     usage: int
@@ -41,7 +41,7 @@ class TlsaRecord:
         return hmac.compare_digest(found, self.data)
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Dane:
     """What DNSSEC says of a host's TLS."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 import asyncio
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +13,6 @@ import dns.rdata
 from dns.rdtypes.ANY.TXT import TXT
 
 from libs.dns.stub_resolver import Answer, Outcome, StubResolver
-from libs.smtp.value import value
 from services.relay.delivery.targets.lookup_cache import SegmentedCache
 from services.relay.metrics import LOOKUPS
 
@@ -24,7 +24,7 @@ _SHORTEST_SECONDS = 1.0
 _LOOKUP_SECONDS = 12.0
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Lookup:
     """One question and what came of it."""
 

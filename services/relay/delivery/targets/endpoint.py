@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 
-from libs.smtp.value import value
 from services.relay.configuration.model import RelayHostAuth
 from services.relay.delivery.targets.tls import TlsPlan
 from services.relay.model.outcome import Peer, Verdict
@@ -24,7 +24,7 @@ class Loop(Enum):
     IGNORE = "ignore"
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """One address of one host, and what a connection to it must have."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from libs.smtp.value import value
+from dataclasses import dataclass
+
 from services.relay.configuration.model import Configuration, MailboxKind
 from services.relay.delivery.targets.dns import Lookup
 from services.relay.delivery.targets.finder import TargetFinder
@@ -15,7 +16,7 @@ from services.relay.routing.rules import RuleReport, examine
 _KINDS = {RouteKind.HOLD: "held", RouteKind.FAIL: "failed"}
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class RouteExplanation:
     """One recipient's route, from the very code that delivers."""
 

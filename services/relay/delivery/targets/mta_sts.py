@@ -7,12 +7,12 @@ import ipaddress
 import ssl
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import httpx
 import structlog
 from dns.rdtypes.ANY.TXT import TXT
 
-from libs.smtp.value import value
 from services.relay.delivery.targets.dns import Lookup, Resolver
 from services.relay.delivery.targets.mta_sts_policy import Policy, parse, record_id
 from services.relay.delivery.targets.own_addresses import Network, canonical
@@ -27,14 +27,14 @@ _LIMIT = 10_000
 _ADDRESSES_TRIED = 3
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _StoredPolicy:
     record_id: str
     policy: Policy
     until: float
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class PolicyLookup:
     """What a search for a policy found: the policy in force, if there is one, and the look-up it began with."""
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-
-from libs.smtp.value import value
+from dataclasses import dataclass
 
 _RECORD_ID = re.compile(r"[A-Za-z0-9]{1,32}")
 _LONGEST_AGE = 31_557_600
 _PATTERN = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?")
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Policy:
     # enforce, testing, none
     mode: str

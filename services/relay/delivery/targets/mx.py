@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from dns.rdtypes.ANY.MX import MX
 
 from libs.dns.stub_resolver import Outcome
 from libs.smtp.address import canonical_domain
-from libs.smtp.value import value
 from services.relay.delivery.targets.address_families import AddressFamilyCache
 from services.relay.delivery.targets.dns import HostsFile, Lookup, Resolver
 from services.relay.delivery.targets.own_addresses import Address, Network, OwnAddresses, canonical
@@ -23,7 +22,7 @@ _HOST_LIMIT = 16
 _ADDRESSES_A_HOST = 4
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Host:
     """A server of a destination."""
 
@@ -44,7 +43,7 @@ class Host:
     unanswered: Lookup | None = None
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Targets:
     """Every host of a destination, those that are tried first and in order; or why there is none."""
 
@@ -53,7 +52,7 @@ class Targets:
     lookups: tuple[Lookup, ...] = ()
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class OwnIdentity:
     """What this gateway is known by: mail sent there would come back (RFC 5321 5.1)."""
 
@@ -77,7 +76,7 @@ def _in(address: Address, networks: Iterable[Network]) -> bool:
     return any(address.version == network.version and address in network for network in networks)
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Candidate:
     """A host that name servers gave, before its addresses are known."""
 

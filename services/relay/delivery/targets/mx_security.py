@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from libs.smtp.value import value
 from services.relay.delivery.targets.dane import NO_DANE, Dane, of_host
 from services.relay.delivery.targets.dns import Lookup, Resolver
 from services.relay.delivery.targets.endpoint import Endpoint, Loop
@@ -19,7 +18,7 @@ _NO_DANE_ANSWER = "no answer to a look-up that DANE needs"
 _NOT_IN_POLICY = "is not named by the MTA-STS policy"
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class TargetEndpoints:
     """Endpoints in the order in which they are tried; `failure` when there is none. The rest is for reports."""
 

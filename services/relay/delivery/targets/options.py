@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import field, fields
+from dataclasses import dataclass, field, fields
 from ipaddress import ip_network
 from pathlib import Path
 
 from libs.runtime.maildir_roots import MaildirRoots, maildir_roots
-from libs.smtp.value import value
 from services.relay.delivery.targets.own_addresses import Network, OwnAddresses, canonical
 
 # RELAY_PROHIBITED_NETWORKS: where an MX record or a literal in somebody's address must never lead: "this" network,
@@ -48,7 +47,7 @@ def own_addresses(text: str) -> OwnAddresses:
     return OwnAddresses(pairs)
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Timeouts:
     """Seconds to wait for the peer, from RFC 5321 4.5.3.2, and for what that section leaves open."""
 
@@ -76,7 +75,7 @@ class Timeouts:
         return Timeouts(**{name.name: min(seconds, getattr(self, name.name)) for name in fields(self)})
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class DeliveryOptions:
     """How this process delivers. Everything an operator changes at run time is in the Configuration instead."""
 

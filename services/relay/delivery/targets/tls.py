@@ -6,13 +6,13 @@ import datetime
 import ssl
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
 import structlog
 
 from libs.smtp.address import canonical_domain
-from libs.smtp.value import value
 from services.relay.delivery.targets.dane import TlsaRecord, verify
 
 log = structlog.get_logger(__name__)
@@ -23,7 +23,7 @@ _BROKEN_LIMIT = 10_000
 _LOOK_SECONDS = 10.0
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class TlsPlan:
     """What a connection must have."""
 
