@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from libs.dns.servers import server_list
 from libs.runtime.checks import CheckResult, Level
-from services.policy.lookups.resolver import Resolver, nameservers
+from services.policy.lookups.resolver import Resolver
 from services.policy.lookups.service import Lookups
 from services.policy.machine_checks import block_lists
 from tests.peers.dns import Behaviour, DnsServer
@@ -19,7 +20,7 @@ ZONES: list[dict[str, Any]] = [{"zone": "zen.test"}, {"zone": "strict.test", "co
 
 
 async def look(server: DnsServer, zones: Sequence[dict[str, Any]] = ZONES) -> list[CheckResult]:
-    resolver = Resolver(nameservers(server.address), seconds=2.0)
+    resolver = Resolver(server_list(server.address), seconds=2.0)
     lookups = Lookups(resolver, seconds=2.0)
     current = snapshot({"content_checks": {"dnsbl": {"zones": list(zones)}}})
     try:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from services.config_api.resources.description import Body, Finding, Singleton, CheckContext
+from services.config_api.resources.description import Body, CheckContext, Finding, Singleton
 from services.config_api.resources.fields import Banner, HostName, MailAddress, Model, address_key, unique
 from services.config_api.resources.networks import WIDEST, Cidr, covers
 from services.config_api.resources.relay_host_checks import own_name_ports

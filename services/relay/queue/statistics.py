@@ -6,11 +6,11 @@ each other. A process that is killed loses the counts of those seconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 import asyncio
 import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
