@@ -1,7 +1,7 @@
 """Counts lines of code: without blank lines, comments, docstrings and imports.
 
-    code_lines.py [--depth N] [FOLDER ...]      counts of the folders, by default services, N levels deep
-    code_lines.py --since COMMIT [FOLDER ...]   the same beside those of a commit
+code_lines.py [--depth N] [FOLDER ...]      counts of the folders, by default services, N levels deep
+code_lines.py --since COMMIT [FOLDER ...]   the same beside those of a commit
 """
 
 from __future__ import annotations
