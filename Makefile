@@ -29,7 +29,7 @@ demo: $(STAMP) ## Send mail through a throw-away suite and show what becomes of 
 test: $(STAMP) peers ## Run all tests; first installs the test servers that are missing
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-check: lint types imports stubs-check openapi-check cases-check links-check ## Run every check but the tests: lint, types, import rules, generated files, cases
+check: lint types imports stubs-check openapi-check openapi-compatible cases-check links-check ## Run every check but the tests: lint, types, import rules, generated files, cases
 
 lint: $(STAMP) ## Check style and format with ruff
 	@$(BIN)/ruff check $(SOURCES)
@@ -51,11 +51,18 @@ stubs: $(STAMP) ## Generate the stubs of the gRPC contracts
 stubs-check: $(STAMP) ## Fail when the committed stubs are not those of the contracts
 	@$(BIN)/python scripts/generate_stubs.py --check proto
 
-openapi: $(STAMP) ## Generate openapi.json
+openapi: $(STAMP) ## Generate openapi.json and docs/api-errors.md
 	@$(BIN)/python -m services.config_api openapi > openapi.json
+	@$(BIN)/python scripts/error_catalogue.py
 
 openapi-check: $(STAMP) ## Fail when the committed openapi.json is not that of the code
 	@$(BIN)/python -m services.config_api openapi | diff -u openapi.json - || { echo "openapi.json is stale: make openapi"; exit 1; }
+
+openapi-lint: ## Fail on any warning of spectral or redocly about openapi.json
+	@bash scripts/check-openapi
+
+openapi-compatible: $(STAMP) ## Fail when openapi.json would break a client of the newest release
+	@$(BIN)/python scripts/openapi_compatible.py
 
 cases: $(STAMP) ## Sort docs/cases.md and follow tests that moved
 	@$(BIN)/python scripts/cases.py --fix

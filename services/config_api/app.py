@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from importlib.metadata import version
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,6 +21,7 @@ from services.config_api.history.revisions import endpoints as revisions
 from services.config_api.history.transfer import endpoints as transfer
 from services.config_api.http import openapi, responses
 from services.config_api.http.context import Parts, parts
+from services.config_api.http.documents import ServedFile, page_files
 from services.config_api.http.middleware import App, Gate
 from services.config_api.http.query_parameters import known_query
 from services.config_api.http.request_shares import RequestShares
@@ -169,14 +170,42 @@ async def _database(request: Request, error: Exception) -> Response:
 
 
 def _add_documents(app: FastAPI) -> None:
+    @functools.cache
+    def document() -> ServedFile:
+        return ServedFile.of(openapi.compact(openapi.document(app)).encode(), "application/json")
+
     @app.get("/openapi.json", include_in_schema=False)
-    async def document() -> Response:
+    async def show_document(request: Request) -> Response:
         # Making it takes a second or more, the first time.
-        return Response(await asyncio.to_thread(openapi.text, app), media_type="application/json")
+        return (await asyncio.to_thread(document)).answer(request)
 
     @app.get("/docs", include_in_schema=False)
-    async def docs() -> Response:
-        return get_swagger_ui_html(openapi_url="/openapi.json", title="Posthouse")
+    @app.get("/docs/{name}", include_in_schema=False)
+    async def show_page(request: Request) -> Response:
+        file = (await asyncio.to_thread(page_files)).get(request.url.path)
+        if file is None:
+            raise HTTPException(404)
+        return file.answer(request)
+
+    @app.get("/", include_in_schema=False)
+    async def show_places() -> Response:
+        return JSONResponse(_places())
+
+
+def _places() -> dict[str, str]:
+    """What `/` answers: where things are."""
+    return {
+        "name": "Posthouse",
+        "version": version("posthouse"),
+        "api_version": openapi.API_VERSION,
+        "api": "/v1",
+        "openapi": "/openapi.json",
+        "documentation": "/docs",
+        "status": "/v1/status",
+        "liveness": "/healthz",
+        "readiness": "/readyz",
+        "metrics": "/metrics",
+    }
 
 
 def _add_probes(app: FastAPI) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from services.config_api.error_codes import field_code
+
 MEDIA_TYPE = "application/problem+json"
 _TYPE_PREFIX = "urn:posthouse:problem:"
 # Longer member names in a pointer are a client's content rather than the name of a field.
@@ -13,10 +15,13 @@ _MEMBER_LIMIT = 64
 _MOST_ERRORS = 50
 # Where in an error's context a fault of a whole object says which member it is about.
 AT = "at"
-_SENTENCES = {
-    "extra_forbidden": "There is no such field.",
-    "string_pattern_mismatch": "It holds characters that are not allowed here, or lacks some that are needed.",
-    "string_unicode": "It is not Unicode text: a surrogate stands alone.",
+# For codes whose errors have one sentence, whatever pydantic says.
+SENTENCES = {
+    "missing": "It is needed.",
+    "taken": "Another object has this value.",
+    "unknown_member": "There is no such field.",
+    "wrong_characters": "It holds characters that are not allowed here, or lacks some that are needed.",
+    "not_unicode": "It is not Unicode text: a surrogate stands alone.",
 }
 
 
@@ -30,7 +35,7 @@ class FieldError:
     where: str = "body"
 
     def as_json(self) -> dict[str, str]:
-        return {"in": self.where, "pointer": self.pointer, "code": self.code, "detail": self.detail}
+        return {"location": self.where, "pointer": self.pointer, "code": self.code, "detail": self.detail}
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457's word
@@ -85,6 +90,10 @@ def conflict(errors: Sequence[FieldError]) -> Problem:
     return Problem(409, "conflict", "Something else already has this value.", errors=errors)
 
 
+def nothing_done(detail: str) -> Problem:
+    return Problem(409, "nothing-done", "Nothing was done.", detail)
+
+
 def stale() -> Problem:
     return Problem(
         412,
@@ -113,15 +122,15 @@ def from_pydantic(errors: Iterable[Mapping[str, Any]], given: object, *, where: 
         location = [*error["loc"], *(error.get("ctx") or {}).get(AT, ())]
         place = where or str(location.pop(0))
         body = given if where or place == "body" else None
-        found.append(FieldError(pointer(location, body), str(error["type"]), _sentence(error), place))
+        code = field_code(str(error["type"]))
+        found.append(FieldError(pointer(location, body), code, _sentence(code, error), place))
     return invalid(found[:_MOST_ERRORS])
 
 
-def _sentence(error: Mapping[str, Any]) -> str:
+def _sentence(code: str, error: Mapping[str, Any]) -> str:
     """pydantic's own sentences are about types and bounds; ours come through unchanged. None holds the value."""
-    plain = _SENTENCES.get(str(error["type"]))
-    if plain is not None:
-        return plain
+    if code in SENTENCES:
+        return SENTENCES[code]
     if error["type"] == "union_tag_invalid":
         # pydantic's own sentence does hold the value (C156).
         return "{discriminator} must be one of {expected_tags}".format_map(error["ctx"])

@@ -179,7 +179,7 @@ def _configure(api: Api, folder: Path, password: str, smarthost_port: int, smart
         {"name": "ours.example", "mailbox": {"kind": "maildir", "path": str(folder / "mail")}},
     )
     api.call("POST", "/v1/accounts", {"login": "alice", "password": password, "addresses": [ALICE]})
-    api.settle("/v1/explain/session", {"facts": {"stage": "connect", "client_address": HOST}})
+    api.settle("/v1/explain/session", {"kind": "hypothetical", "facts": {"stage": "connect", "client_address": HOST}})
     api.call(
         "POST",
         "/v1/relay-rules",

@@ -119,6 +119,8 @@ class FakeRelay(relay_pb2_grpc.RelayServicer):
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
+        # Whether its message is in a state that actions are for.
+        self.acts = True
         # A suspension waits for it.
         self.go_on = asyncio.Event()
         self.go_on.set()
@@ -162,9 +164,14 @@ class FakeRelay(relay_pb2_grpc.RelayServicer):
         yield relay.ContentChunk(data=b"body\r\n")
 
     async def ActOnMessages(  # noqa: N802
-        self, request: relay.ActOnMessagesRequest, _: Any
+        self, request: relay.ActOnMessagesRequest, context: Any
     ) -> AsyncIterator[relay.ActOnMessagesProgress]:
         self.asked.append(request)
+        if request.queue_id not in ("", "q1"):
+            await context.abort(grpc.StatusCode.NOT_FOUND, "none")
+        if not self.acts:
+            yield relay.ActOnMessagesProgress(matched=1, skipped=1, done=True)
+            return
         yield relay.ActOnMessagesProgress(matched=2, acted=1)
         yield relay.ActOnMessagesProgress(matched=3, acted=2, skipped=1, done=True)
 
@@ -178,7 +185,8 @@ class FakeRelay(relay_pb2_grpc.RelayServicer):
         self.asked.append(request)
         self.suspending.set()
         await self.go_on.wait()
-        found = relay.Destination(name=request.name, suspended=True, suspended_by=request.actor)
+        queued = 1 if request.name == "domain:c.example" else 0
+        found = relay.Destination(name=request.name, suspended=True, suspended_by=request.actor, queued=queued)
         if request.HasField("until"):
             found.suspended_until.CopyFrom(request.until)
         return found

@@ -111,7 +111,7 @@ def configure(single: Single, sink: SmtpSink) -> None:
 def _is_taken(api: httpx.Client, recipient: str) -> bool:
     """Whether policy lets a stranger's message to the recipient pass, by what Explain says."""
     facts = {"stage": "rcpt", "client_address": "192.0.2.1", "sender": "x@elsewhere.example", "recipient": recipient}
-    explanation = api.post("/v1/explain/session", json={"facts": facts})
+    explanation = api.post("/v1/explain/session", json={"kind": "hypothetical", "facts": facts})
     assert explanation.status_code == httpx.codes.OK, explanation.text
     return explanation.json()["reply"] is None
 

@@ -99,7 +99,7 @@ def configure_mailbox(base_url: str, admin_key: str, mail: Path) -> None:
 
         def known() -> bool:
             facts = {"client_address": CLIENT, "sender": "bob@far.test", "recipient": "alice@ours.test"}
-            answer = api.post("/explain/session", json={"facts": facts})
+            answer = api.post("/explain/session", json={"kind": "hypothetical", "facts": facts})
             assert answer.is_success, answer.text
             return bool(answer.json()["action"] == "accept")
 

@@ -43,7 +43,7 @@ def newest_revision(suite: Suite) -> int:
 
 def until_policy_has(suite: Suite, revision: int) -> None:
     """Returns when policy decides by this revision. It must be one that policy is told of."""
-    asked = {"facts": {"stage": "connect", "client_address": "127.0.0.2"}}
+    asked = {"kind": "hypothetical", "facts": {"stage": "connect", "client_address": "127.0.0.2"}}
     _until_explained_by(suite, revision, "/v1/explain/session", asked)
 
 

@@ -25,8 +25,9 @@ from services.config_api.resources.description import (
     Resource,
     Secret,
     shown_body,
+    without_read_only,
 )
-from services.config_api.resources.merge_patch import merge
+from services.config_api.resources.merge_patch import merge, patch_model
 from services.config_api.secrets.stored_secrets import SecretFields, merge_stored
 from services.config_api.storage.documents import Document, Store, find
 from services.config_api.storage.idempotency import IdempotentRequest, StoredResponse
@@ -81,6 +82,7 @@ class Editor:
         answer: Callable[[Changed], Awaitable[StoredResponse]],
     ) -> StoredResponse:
         """Makes an object; its answer, which is kept in the same transaction for a repetition of the request."""
+        given = without_read_only(resource, given)
         model = validate(resource, given)
         taken = await self.secret_fields.extract(resource, model)
         body = taken.body
@@ -102,6 +104,8 @@ class Editor:
         self, resource: Resource, document_id: str, given: object, preconditions: Preconditions, actor: Actor
     ) -> Changed:
         """PUT."""
+        given = without_read_only(resource, given)
+        validate(resource, given)
 
         def whole(before: Document) -> object:
             # It may be a body that was read and edited.
@@ -113,6 +117,8 @@ class Editor:
         self, resource: Resource, document_id: str, patch: object, preconditions: Preconditions, actor: Actor
     ) -> Changed:
         """PATCH: the merged whole is validated, and secrets that the patch does not name are kept."""
+        patch = without_read_only(resource, patch)
+        _validated(patch_model(resource.model), patch)
 
         def merged(before: Document) -> object:
             return merge(shown_body(resource, before.stored), patch)
@@ -244,8 +250,12 @@ class Editor:
 
 def validate(resource: Resource, given: object) -> BaseModel:
     """The body as the resource's model. Raises Problem 422."""
+    return _validated(resource.model, given)
+
+
+def _validated(model: type[BaseModel], given: object) -> BaseModel:
     try:
-        return resource.model.model_validate(given)
+        return model.model_validate(given)
     except ValidationError as error:
         found = error.errors(include_input=False, include_url=False)
         raise from_pydantic([dict(entry) for entry in found], given, where="body") from None

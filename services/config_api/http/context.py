@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import Header, Request, Security
+from fastapi import Header, Query, Request, Security
 from fastapi.security import HTTPBearer
 
 from libs.runtime.checks import Checks
@@ -74,9 +74,10 @@ IdempotencyKey = Annotated[
         max_length=255,
         pattern=r"^[\x21-\x7e]+$",
         description="Repeating the request with the same key within a day gives the first answer again, and does "
-        "nothing. With dry_run it has no meaning.",
+        "nothing.",
     ),
 ]
+DryRun = Annotated[bool, Query(description="Only show what would be done. Idempotency-Key has no meaning then.")]
 
 
 async def repetition(request: Request, caller: Actor, key: str | None) -> IdempotentRequest | None:

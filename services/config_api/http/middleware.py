@@ -51,6 +51,8 @@ _METRICS = "/metrics"
 _WITHOUT_SHARE = frozenset({"/healthz", "/readyz"})
 _METRICS_ROLE = "reader"
 _WITH_LONG_LISTS = re.compile(r"/v1/relay-rules(/[^/]*)?").fullmatch
+# The same for everybody, with an ETag and a Cache-Control of its own.
+_IS_DOCUMENT = re.compile(r"/openapi\.json|/docs(/.*)?").fullmatch
 _SAFE = frozenset({"GET", "OPTIONS"})
 _JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"
@@ -218,7 +220,7 @@ class _RequestScope:
                 *message.get("headers", []),
                 (b"x-request-id", self.request_id.encode()),
                 (b"x-content-type-options", b"nosniff"),
-                *([] if self.scope["path"] in ("/docs", "/openapi.json") else [(b"cache-control", b"no-store")]),
+                *([] if _IS_DOCUMENT(self.scope["path"]) else [(b"cache-control", b"no-store")]),
                 # What follows may be part of the body to one reader, a request to another (RFC 9112 6.1).
                 *([(b"connection", b"close")] if self._has_two_lengths() else []),
             ]

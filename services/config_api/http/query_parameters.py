@@ -20,7 +20,7 @@ async def known_query(request: Request) -> None:
     given = Counter(name for name, _ in request.query_params.multi_items())
     known = _names(route)
     errors = [
-        FieldError(pointer([name]), "extra_forbidden", "There is no such parameter.", "query")
+        FieldError(pointer([name]), "unknown_member", "There is no such parameter.", "query")
         for name in sorted(given.keys() - known)
     ] + [
         FieldError(pointer([name]), "twice", "It is given more than once.", "query")

@@ -5,7 +5,7 @@
 import re
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
@@ -18,7 +18,6 @@ from services.config_api.problems import FieldError, invalid, not_found
 from services.config_api.resources.description import Body as StoredBody
 from services.config_api.resources.description import Collection, Resource, Singleton, shown_body
 from services.config_api.resources.fields import Decimal
-from services.config_api.resources.merge_patch import patch_model
 from services.config_api.storage.documents import Document
 from services.config_api.storage.idempotency import StoredResponse
 from services.config_api.storage.revision import Actor
@@ -30,7 +29,7 @@ Reader = Annotated[Actor, Depends(needs("reader"))]
 Admin = Annotated[Actor, Depends(needs("admin"))]
 IfMatch = Annotated[
     str | None,
-    Header(description="The ETag of your last GET; * is whatever is there. Required: 428 without it.", examples=["*"]),
+    Header(description="The ETag of your last GET; * is whatever is there. Required: 428 without it."),
 ]
 IfNoneMatch = Annotated[str | None, Header(description="`*`: only if it does not exist.")]
 IfNoneMatchGet = Annotated[str | None, Header(description="304 when this is still the version.")]
@@ -40,23 +39,16 @@ def singleton_router(resource: Singleton) -> APIRouter:
     """GET, PUT and PATCH of /v1/settings/…"""
     router = APIRouter(tags=[resource.tag], route_class=Route)
     path = f"/v1/{resource.kind}"
-    whole = resource.model
-    patch = patch_model(resource.model)
-    changed_model = responses.changed_model(resource)
-    writes: dict[int | str, dict[str, Any]] = {
-        200: {"model": changed_model, "headers": responses.ETAG_HEADER},
-        **responses.problem_responses(412, 415, 428),
+    shown: dict[int | str, dict[str, Any]] = {
+        200: {"model": responses.shown_model(resource.kind), "headers": responses.ETAG_HEADER}
     }
 
     @router.get(
         path,
         operation_id=f"get{resource.noun}",
         summary=f"The {resource.label}",
-        responses={
-            200: {"model": whole, "headers": responses.ETAG_HEADER},
-            304: {"description": "Not changed."},
-            **responses.problem_responses(),
-        },
+        description=f"Shows the {resource.label} with an ETag, which a change needs.",
+        responses={**shown, 304: {"description": "Not changed."}, **responses.problem_responses()},
     )
     async def get(request: Request, _: Reader, if_none_match: IfNoneMatchGet = None) -> Response:
         document = await _document(request, resource, resource.kind)
@@ -64,54 +56,74 @@ def singleton_router(resource: Singleton) -> APIRouter:
             return Response(status_code=304, headers=responses.etag(document))
         return JSONResponse(shown_body(resource, document.body), headers=responses.etag(document))
 
-    @router.put(path, operation_id=f"replace{resource.noun}", summary=f"Replace the {resource.label}", responses=writes)
+    writes: dict[int | str, dict[str, Any]] = {**shown, **responses.problem_responses(412, 415, 428)}
+
+    @router.put(
+        path,
+        operation_id=f"replace{resource.noun}",
+        summary=f"Replace the {resource.label}",
+        description=f"Replaces the {resource.label}. {_REPLACING}",
+        responses=writes,
+        openapi_extra=_body(resource.noun),
+    )
     async def put(
-        request: Request,
-        caller: Admin,
-        _: whole,  # type: ignore[valid-type]
-        if_match: IfMatch = None,
-        if_none_match: IfNoneMatch = None,
+        request: Request, caller: Admin, if_match: IfMatch = None, if_none_match: IfNoneMatch = None
     ) -> Response:
         conditions = Preconditions(if_match, if_none_match)
-        given = await request.json()
-        result = await parts(request).editor.replace(resource, resource.kind, given, conditions, caller)
+        body = await request.json()
+        result = await parts(request).editor.replace(resource, resource.kind, body, conditions, caller)
         return responses.changed(resource, result, {})
 
-    @router.patch(path, operation_id=f"update{resource.noun}", summary=f"Change the {resource.label}", responses=writes)
+    @router.patch(
+        path,
+        operation_id=f"update{resource.noun}",
+        summary=f"Change the {resource.label}",
+        description=f"Changes the {resource.label}. {_PATCHING}",
+        responses=writes,
+        openapi_extra=_body(f"{resource.noun}Patch", MERGE_PATCH),
+    )
     async def update(
-        request: Request,
-        caller: Admin,
-        _: Annotated[patch, Body(media_type=MERGE_PATCH)],  # type: ignore[valid-type]
-        if_match: IfMatch = None,
-        if_none_match: IfNoneMatch = None,
+        request: Request, caller: Admin, if_match: IfMatch = None, if_none_match: IfNoneMatch = None
     ) -> Response:
         conditions = Preconditions(if_match, if_none_match)
-        given = await request.json()
-        result = await parts(request).editor.update(resource, resource.kind, given, conditions, caller)
+        patch = await request.json()
+        result = await parts(request).editor.update(resource, resource.kind, patch, conditions, caller)
         return responses.changed(resource, result, {})
 
     return router
+
+
+_REPLACING = (
+    "Members that are left out return to their defaults, secrets that are left out stay, read-only members are ignored."
+)
+_PATCHING = "Members that the merge patch (RFC 7396) leaves out stay; null returns a member to its default."
+
+
+def _body(schema: str, media_type: str = "application/json") -> dict[str, Any]:
+    """The body of an operation in the document. The editor reads it as the gate parsed it, and validates it."""
+    content = {media_type: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def collection_router(resource: Collection) -> APIRouter:
     """GET and POST of /v1/…, and GET, PUT, PATCH and DELETE of each object in it."""
     router = APIRouter(tags=[resource.tag], route_class=Route)
     path = f"/v1/{resource.kind}"
-    whole = resource.model
-    patch = patch_model(resource.model)
-    record = responses.record_model(resource)
+    shown = responses.shown_model(resource.kind)
+    label, labels = resource.label, responses.plural(resource.label)
     query = _list_query(resource)
     reader = Admin if resource.kind == "api-keys" else Reader
     writes: dict[int | str, dict[str, Any]] = {
-        200: {"model": record, "headers": responses.ETAG_HEADER},
-        **responses.problem_responses(404, 409, 412, 415, 428),
+        200: {"model": shown, "headers": responses.ETAG_HEADER},
+        **responses.problem_responses(404, 409, 412, 415, 428, noun=label),
     }
 
     @router.get(
         path,
         operation_id=f"list{resource.plural}",
-        summary=f"List: {resource.label}s",
-        responses={200: {"model": responses.page_model(resource, record)}, **responses.problem_responses()},
+        summary=f"List {labels}",
+        description=f"Shows a page of the {labels} that match every filter.",
+        responses={200: {"model": responses.page_model(resource)}, **responses.problem_responses()},
     )
     async def list_all(request: Request, _: reader, given: Annotated[query, Query()]) -> Response:  # type: ignore[valid-type]
         return await _page(request, resource, given)
@@ -120,35 +132,30 @@ def collection_router(resource: Collection) -> APIRouter:
         path,
         status_code=201,
         operation_id=f"create{resource.noun}",
-        summary=f"Make a new {resource.label}",
+        summary=f"Make a new {label}",
+        description=f"Makes a new {label} and shows it with its id and its ETag. Read-only members are ignored.",
         responses={
             201: {
                 "links": _links(resource),
-                "model": responses.created_model(resource, record),
-                "headers": {
-                    **responses.ETAG_HEADER,
-                    "Location": {"description": "Where it is.", "schema": {"type": "string"}},
-                },
+                "model": shown,
+                "headers": {**responses.ETAG_HEADER, "Location": {}},
             },
             **responses.problem_responses(409, 415),
         },
+        openapi_extra=_body(resource.noun),
     )
-    async def create(
-        request: Request,
-        caller: Admin,
-        _: whole,  # type: ignore[valid-type]
-        idempotency_key: IdempotencyKey = None,
-    ) -> Response:
+    async def create(request: Request, caller: Admin, idempotency_key: IdempotencyKey = None) -> Response:
         return await _create(request, resource, caller, idempotency_key)
 
     @router.get(
         path + "/{id}",
         operation_id=f"get{resource.noun}",
-        summary=f"One {resource.label}",
+        summary=f"One {label}",
+        description=f"Shows one {label} with an ETag, which a change needs.",
         responses={
-            200: {"model": record, "headers": responses.ETAG_HEADER},
+            200: {"model": shown, "headers": responses.ETAG_HEADER},
             304: {"description": "Not changed."},
-            **responses.problem_responses(404),
+            **responses.problem_responses(404, noun=label),
         },
     )
     async def get(request: Request, _: reader, id: str, if_none_match: IfNoneMatchGet = None) -> Response:  # type: ignore[valid-type]  # noqa: A002
@@ -160,46 +167,57 @@ def collection_router(resource: Collection) -> APIRouter:
         return JSONResponse(responses.record(resource, document, extra[document.id]), headers=responses.etag(document))
 
     @router.put(
-        path + "/{id}", operation_id=f"replace{resource.noun}", summary=f"Replace a {resource.label}", responses=writes
+        path + "/{id}",
+        operation_id=f"replace{resource.noun}",
+        summary=f"Replace one {label}",
+        description=f"Replaces one {label}. {_REPLACING}",
+        responses=writes,
+        openapi_extra=_body(resource.noun),
     )
     async def put(
         request: Request,
         caller: Admin,
         id: str,  # noqa: A002
-        _: whole,  # type: ignore[valid-type]
         if_match: IfMatch = None,
         if_none_match: IfNoneMatch = None,
     ) -> Response:
         conditions = Preconditions(if_match, if_none_match)
-        given = await request.json()
-        result = await parts(request).editor.replace(resource, _checked(resource, id), given, conditions, caller)
+        body = await request.json()
+        result = await parts(request).editor.replace(resource, _checked(resource, id), body, conditions, caller)
         return await _changed(request, resource, result)
 
     @router.patch(
-        path + "/{id}", operation_id=f"update{resource.noun}", summary=f"Change a {resource.label}", responses=writes
+        path + "/{id}",
+        operation_id=f"update{resource.noun}",
+        summary=f"Change one {label}",
+        description=f"Changes one {label}. {_PATCHING}",
+        responses=writes,
+        openapi_extra=_body(f"{resource.noun}Patch", MERGE_PATCH),
     )
     async def update(
         request: Request,
         caller: Admin,
         id: str,  # noqa: A002
-        _: Annotated[patch, Body(media_type=MERGE_PATCH)],  # type: ignore[valid-type]
         if_match: IfMatch = None,
         if_none_match: IfNoneMatch = None,
     ) -> Response:
         conditions = Preconditions(if_match, if_none_match)
-        given = await request.json()
-        result = await parts(request).editor.update(resource, _checked(resource, id), given, conditions, caller)
+        patch = await request.json()
+        result = await parts(request).editor.update(resource, _checked(resource, id), patch, conditions, caller)
         return await _changed(request, resource, result)
 
     @router.delete(
         path + "/{id}",
         status_code=204,
         operation_id=f"delete{resource.noun}",
-        summary=f"Remove a {resource.label}",
+        summary=f"Remove one {label}",
+        description=f"Removes one {label}. Where other settings still point to it, the answer is 200 and names them.",
         responses={
             200: {"model": responses.Removed, "description": "Removed, and something still points to it."},
             204: {"description": "Removed."},
-            **responses.problem_responses(404, 412, 415, 428, *((409,) if resource.kind == "api-keys" else ())),
+            **responses.problem_responses(
+                *(404, 412, 415, 428), *((409,) if resource.kind == "api-keys" else ()), noun=label
+            ),
         },
     )
     async def delete(

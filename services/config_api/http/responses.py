@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Any
 
 from fastapi import Response
@@ -11,27 +12,25 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from services.config_api.changes.editor import Changed, time_text
 from services.config_api.changes.entity_tags import entity_tag
 from services.config_api.problems import MEDIA_TYPE
+from services.config_api.resources.catalogue import RESOURCES
 from services.config_api.resources.description import Body, Collection, Resource, shown_body
 from services.config_api.storage.documents import Document
 from services.config_api.storage.idempotency import StoredResponse
 
-_ID = "0192f3c4-5a6b-7c8d-9e0f-1a2b3c4d5e6f"
-Id = Annotated[str, Field(description="Made by the service; sorts by creation.", examples=[_ID])]
+Id = Annotated[str, Field(description="Made by the service; sorts by creation.", json_schema_extra={"format": "uuid"})]
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-01-31T12:00:00.000Z"])]
 
 
 class Answer(BaseModel):
     """Something that is only ever answered."""
 
-    model_config = ConfigDict(extra="forbid")
-
 
 class FieldProblem(Answer):
     """One field at fault."""
 
-    in_: str = Field(alias="in", description="body, query, path or header.", examples=["body"])
+    location: str = Field(description="body, query, path or header.", examples=["body"])
     pointer: str = Field(description="JSON pointer (RFC 6901) of the field.", examples=["/profile/hostname"])
-    code: str = Field(description="A constant name of the fault.", examples=["hostname"])
+    code: str = Field(description="A constant name of the fault; docs/api-errors.md lists them.", examples=["missing"])
     detail: str = Field(description="A sentence for people; never what was sent.")
 
 
@@ -42,7 +41,7 @@ class ProblemDetails(Answer):
 
     type: str = Field(description="A URN that names the kind of problem.", examples=["urn:posthouse:problem:invalid"])
     title: str = Field(description="A sentence that is the same for the kind.")
-    status: int = Field(description="The HTTP status.", examples=[422])
+    status: int = Field(ge=400, le=599, description="The HTTP status.", examples=[422])
     detail: str | None = Field(default=None, description="More about this one.")
     errors: list[FieldProblem] | None = Field(default=None, description="The fields at fault.")
 
@@ -51,7 +50,7 @@ class ConfigurationWarning(Answer):
     """A setting that is allowed but probably a mistake."""
 
     pointer: str = Field(description="JSON pointer of the field.", examples=["/networks/0"])
-    code: str = Field(description="Its constant name.", examples=["wide"])
+    code: str = Field(description="A constant name; docs/api-errors.md lists them.", examples=["wide"])
     detail: str = Field(description="A sentence for people.")
 
 
@@ -61,77 +60,78 @@ class Removed(Answer):
     warnings: list[ConfigurationWarning] = Field(description="What still points to it.")
 
 
-_PROBLEMS = {
+PROBLEMS = {
     400: "The request can't be read.",
     401: "A valid key is needed.",
-    403: "The key's role does not allow this.",
-    404: "There is no such thing.",
-    409: "Something else already has this value.",
+    403: "The role of the key does not allow this.",
+    404: "There is no such object.",
+    409: "Another object has this value already, or the state of the object does not allow this.",
     412: "It has changed since it was read, or If-None-Match excludes it.",
     413: "The body is too large.",
     415: "The body is of another media type.",
-    422: "Fields are not valid.",
+    422: "Members or parameters are not valid.",
     428: "If-Match is required.",
     429: "Too many wrong keys from this address, or too many requests of one key wait already.",
     503: "Another service, or the database, does not answer.",
 }
+NOTHING_DONE = "Nothing was done; `detail` says why."
 
 
-def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """For a route's `responses`; 400, 401, 403, 413, 422, 429 and 503 always: a body may come with any request."""
+def problem_responses(*statuses: int, noun: str = "", conflict: str = "") -> dict[int | str, dict[str, Any]]:
+    """For the `responses` of a route; 400, 401, 403, 413, 422, 429 and 503 always: a body may come with any request.
+
+    `noun`: what a 404 does not find; `conflict`: another description of the 409, as NOTHING_DONE.
+    """
+    descriptions = dict(PROBLEMS)
+    if noun:
+        descriptions[404] = f"There is no such {noun}."
+    if conflict:
+        descriptions[409] = conflict
     return {
         status: {
-            "description": _PROBLEMS[status],
+            "description": descriptions[status],
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
         }
         for status in sorted({400, 401, 403, 413, 422, 429, 503, *statuses})
     }
 
 
-ETAG_HEADER = {"ETag": {"description": "The version, for If-Match.", "schema": {"type": "string"}, "example": '"42"'}}
-_WARNINGS: Any = (
-    list[ConfigurationWarning],
-    Field(default=[], description="Doubts about what was just written; not stored, and absent from GET."),
-)
+# The description stands once in the document.
+ETAG_HEADER: dict[str, Any] = {"ETag": {}}
 
 
-def changed_model(resource: Resource) -> type[BaseModel]:
-    """A singleton as PUT and PATCH answer it."""
-    return create_model(
-        f"{resource.noun}Changed", __base__=resource.model, __doc__=resource.model.__doc__, warnings=_WARNINGS
-    )
+@functools.cache
+def shown_model(kind: str) -> type[BaseModel]:
+    """The one schema of a resource: what clients write, what the service adds, and warnings about what was written."""
+    resource = RESOURCES[kind]
+    members: dict[str, Any] = {
+        "warnings": (
+            list[ConfigurationWarning],
+            Field(default=[], description="Doubts about what was just written; not stored, and absent from GET."),
+        )
+    }
+    bases: tuple[type[BaseModel], ...] = (resource.model,)
+    if isinstance(resource, Collection):
+        members["id"] = (Id, ...)
+        members["created_at"] = (Time, Field(description="When it was made."))
+        members["updated_at"] = (Time, Field(description="When it was last written."))
+        if resource.shown is not None:
+            bases = (resource.model, resource.shown)
+    return create_model(resource.noun, __base__=bases, __doc__=resource.model.__doc__, **members)
 
 
-def record_model(resource: Collection) -> type[BaseModel]:
-    """An object of a collection as it is shown."""
-    bases = (resource.model, resource.shown) if resource.shown is not None else (resource.model,)
-    return create_model(
-        f"{resource.noun}Record",
-        __base__=bases,
-        __doc__=resource.model.__doc__,
-        id=(Id, ...),
-        created_at=(Time, Field(description="When it was made.")),
-        updated_at=(Time, Field(description="When it was last written.")),
-        warnings=_WARNINGS,
-    )
-
-
-def created_model(resource: Collection, record: type[BaseModel]) -> type[BaseModel]:
-    """As the answer to POST: an API key is shown in it, once."""
-    if resource.kind != "api-keys":
-        return record
-    key = (str, Field(description="The key itself. It is never shown again.", examples=["ph_1a2b3c4d5e_…"]))
-    return create_model("ApiKeyCreated", __base__=record, __doc__="A new key, shown this once.", key=key)
-
-
-def page_model(resource: Collection, record: type[BaseModel]) -> type[BaseModel]:
+def page_model(resource: Collection) -> type[BaseModel]:
     return create_model(
         f"{resource.noun}Page",
         __base__=Answer,
-        __doc__=f"A page of {resource.plural}.",
-        items=(list[record], Field(description="In order of creation.")),  # type: ignore[valid-type]
+        __doc__=f"A page of {plural(resource.label)}.",
+        items=(list[shown_model(resource.kind)], Field(description="In order of creation.")),  # type: ignore[misc, arg-type]
         next_cursor=(str | None, Field(description="cursor of the next page; null: this is the last.")),
     )
+
+
+def plural(label: str) -> str:
+    return label + ("es" if label.endswith("s") else "s")
 
 
 def record(resource: Collection, document: Document, extra: Body) -> Body:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -15,6 +17,11 @@ def when(message: Message, field: str) -> str | None:
         return None
     value: Timestamp = getattr(message, field)
     return time_text(value.ToMicroseconds())
+
+
+def or_none(value: str | int) -> Any:
+    """A value of a contract, in which the empty one means none."""
+    return value or None
 
 
 def text(raw: bytes) -> str:

@@ -53,7 +53,7 @@ class Account(Model):
 class AccountShown(Model):
     """What is read-only in an account."""
 
-    has_password: bool = Field(description="Whether a password is set.")
+    password_set: bool = Field(description="Whether a password is set.")
 
 
 async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
@@ -90,7 +90,7 @@ ACCOUNTS = Collection(
     check=check,
     references=references,
     shown=AccountShown,
-    show=lambda body: {"has_password": "password" in body},
+    show=lambda body: {"password_set": "password" in body},
     unique=lambda body: [
         UniqueKey("login", name_key(body["login"]), "/login"),
         *(

@@ -51,6 +51,10 @@ class ApiKeyShown(Model):
     )
     prefix: str = Field(description="The key's first characters, to recognise it by.", examples=["ph_k3v9x2ab"])
     last_used_at: Instant | None = Field(default=None, description="Its last use, to the minute; null: never used.")
+    key: str = Field(
+        description="The key itself, in the answers of createApiKey and rotateApiKey alone. It is never shown again.",
+        examples=["ph_1a2b3c4d5e_…"],
+    )
 
 
 def make_key() -> tuple[str, str, str]:

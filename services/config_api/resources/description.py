@@ -144,6 +144,11 @@ class Resource:
     # Finds what may be, but is likely a mistake.
     check: Check = no_findings
 
+    @property
+    def read_only(self) -> frozenset[str]:
+        """Members that the service adds to what it shows; ignored in what clients write."""
+        return frozenset({"warnings"})
+
 
 @dataclass(frozen=True, slots=True)
 class Singleton(Resource):
@@ -182,6 +187,11 @@ class Collection(Resource):
     portable: bool = True
     # Finds what still points to an object that is removed or disabled.
     references: Check = no_findings
+
+    @property
+    def read_only(self) -> frozenset[str]:
+        shown = self.shown.model_fields if self.shown is not None else ()
+        return frozenset({"warnings", "id", "created_at", "updated_at", *shown})
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +242,13 @@ def with_member(body: Body, path: Sequence[str], value: Any) -> Body:
     else:
         copy[head] = value
     return copy
+
+
+def without_read_only(resource: Resource, given: Any) -> Any:
+    """What a client wrote, without the members that it may have read and that the service makes."""
+    if not isinstance(given, dict):
+        return given
+    return {name: value for name, value in given.items() if name not in resource.read_only}
 
 
 def shown_body(resource: Resource, body: Body) -> Body:

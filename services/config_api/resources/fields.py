@@ -56,7 +56,7 @@ def composed(most: int) -> AfterValidator:
     def check(text: str) -> str:
         found = unicodedata.normalize("NFC", text)
         if len(found) > most:
-            raise fault("string_too_long", f"must have at most {most} characters in NFC")
+            raise fault("too_long", f"must have at most {most} characters in NFC")
         return found
 
     return AfterValidator(check)
@@ -93,7 +93,7 @@ Label = Annotated[
 def _decimal(value: object) -> object:
     """Of paths and queries: digits alone, where pydantic takes 1_0, +1 and 1.0 too."""
     if isinstance(value, str) and not re.fullmatch(r"0|[1-9][0-9]{0,15}", value):
-        raise fault("int_parsing", "must be a number in digits")
+        raise fault("wrong_type", "must be a number in digits")
     return value
 
 
@@ -219,7 +219,7 @@ Host = Annotated[
         max_length=255,
         pattern=r"^[^\u0000-\u002c\u002f\u003b-\u0040\u005c\u005e\u0060\u007b-\u00a0\u2028\u2029]+$",
         examples=["smtp.example.net", "192.0.2.25"],
-        description="A host name or an IP address; looked up as A and AAAA, never as MX. [Brackets] are dropped.",
+        description="A host name or an IP address; looked up as A and AAAA, not as MX.",
     ),
     AfterValidator(checked("host", _host)),
 ]

@@ -27,6 +27,7 @@ def merge(target: Any, patch: Any) -> Any:
     return merged
 
 
+@functools.cache
 def patch_model(model: type[BaseModel]) -> type[BaseModel]:
     """The schema of a merge patch of `model`. Only shapes and bounds: the merged whole is validated as a whole."""
     fields: dict[str, Any] = {}

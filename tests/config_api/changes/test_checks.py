@@ -241,25 +241,25 @@ async def test_postmasters_that_get_no_mail(checked: Service) -> None:
 async def test_an_import_finds_the_same_doubts_in_what_it_would_be(checked: Service) -> None:
     document = await checked.get("/v1/config:export")
     document["settings"]["general"]["profile"]["hostname"] = "odd.example"
-    document["trusted-networks"] = [{"name": "all", "networks": ["192.0.2.0/24", "0.0.0.0/0"]}]
+    document["trusted_networks"] = [{"name": "all", "networks": ["192.0.2.0/24", "0.0.0.0/0"]}]
     await checked.make("recipients", {"address": "a@good.example"})
-    document["relay-domains"] = [{"domain": "good.example", "recipients": "list"}, {"domain": "bad.example"}]
-    document["local-domains"] = [{"name": "ours.example", "mailbox": {"kind": "maildir", "path": "/x"}}]
+    document["relay_domains"] = [{"domain": "good.example", "recipients": "list"}, {"domain": "bad.example"}]
+    document["local_domains"] = [{"name": "ours.example", "mailbox": {"kind": "maildir", "path": "/x"}}]
     document["accounts"] = [{"login": "a", "addresses": ["a@ours.example", "a@elsewhere.example"]}]
     rule = {"type": "sender", "target_type": "domain", "relay_host": {"host": "mx.good.example"}}
-    document["relay-rules"] = [
+    document["relay_rules"] = [
         {**rule, "name": name, "targets": ["a.example"], "position": n} for n, name in enumerate("xy")
     ]
     found = {
         ("/settings/general/profile/hostname", "hostname_reverse"),
         ("/settings/general/external_postmasters", "postmaster_missing"),
-        ("/trusted-networks/0/networks/1", "everyone"),
-        ("/relay-domains/1/domain", "no_better_host"),
-        ("/relay-domains/1/recipients", "any_recipient"),
-        ("/local-domains/0/name", "postmaster_missing"),
+        ("/trusted_networks/0/networks/1", "everyone"),
+        ("/relay_domains/1/domain", "no_better_host"),
+        ("/relay_domains/1/recipients", "any_recipient"),
+        ("/local_domains/0/name", "postmaster_missing"),
         # That ours.example is local is in the document alone.
         ("/accounts/0/addresses/1", "domain_not_local"),
-        ("/relay-rules/1/targets/0", "unreachable"),
+        ("/relay_rules/1/targets/0", "unreachable"),
     }
     for query in ("?dry_run=true", ""):
         answer = await checked.api.post(f"/v1/config:import{query}", json=document)
@@ -269,9 +269,9 @@ async def test_an_import_finds_the_same_doubts_in_what_it_would_be(checked: Serv
     assert (await checked.api.post("/v1/config:import", json=document)).json()["warnings"] == []
     # A relay host that is the gateway by its new name.
     document["settings"]["general"]["profile"]["hostname"] = "mx.good.example"
-    document["relay-rules"][0]["position"] = 7
+    document["relay_rules"][0]["position"] = 7
     refused = await checked.api.post("/v1/config:import", json=document)
-    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/relay-rules/0/relay_host/host")
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/relay_rules/0/relay_host/host")
 
 
 async def test_f08_without_name_servers_a_change_is_taken_as_without_an_answer(

@@ -28,7 +28,7 @@ async def _generate(folder: Path) -> None:
     assert process.returncode == 0, output.decode()
     # It knows no YAML bodies; JSON stands beside them.
     warnings = [line for line in output.decode().splitlines() if line.startswith("WARNING")]
-    assert warnings == ["WARNING parsing POST /v1/config:import within history."], output.decode()
+    assert warnings == ["WARNING parsing POST /v1/config:import within configuration."], output.decode()
 
 
 @pytest.mark.timeout(300)
@@ -64,9 +64,9 @@ def _configure(port: int) -> None:
     call("local_domains", "create_local_domain", body=models.LocalDomain(name="ours.example", mailbox=mailbox))
     account = models.Account(login="alice", password="a password", addresses=["alice@ours.example"])
     made = call("accounts", "create_account", body=account)
-    assert made.parsed.has_password
+    assert made.parsed.password_set
     assert call("accounts", "list_accounts", login="ALICE").parsed.items[0].id == made.parsed.id
-    document = call("history", "export_configuration").parsed
-    assert call("history", "import_configuration", body=document).parsed.changes == []
+    document = call("configuration", "export_configuration").parsed
+    assert call("configuration", "import_configuration", body=document).parsed.changes == []
     stale = call("general", "update_general_settings", body=patch, if_match='"0"')
     assert (stale.status_code, stale.parsed.status) == (412, 412)

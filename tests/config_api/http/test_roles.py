@@ -21,8 +21,7 @@ TABLE = RoleTable(describe_app().state.routes).roles
 # Reading is a reader's; of the rest these are not an admin's alone.
 _READERS_POSTS = {"explainSession", "explainRoute"}
 _OPERATORS = {
-    "actOnQueuedMessage",
-    "actOnQueuedMessages",
+    *(f"{verb}{noun}" for verb in ("retry", "hold", "release", "bounce", "delete") for noun in ("Message", "Messages")),
     "resumeDestination",
     "suspendDestination",
     "runChecks",

@@ -32,7 +32,7 @@ async def test_a_replica_that_is_down_is_passed_over(begun: Path, resolver: str)
         async with running(url, begun, nameservers=resolver, **several) as service:
             assert (await service.get("/v1/queue/messages"))["items"]
             assert (await service.get("/v1/blocked-clients"))["items"]
-            tried = await service.api.post("/v1/relay-hosts:test", json={"rule_id": "delivery"})
+            tried = await service.api.post("/v1/relay-hosts:test", json={"kind": "configured", "rule_id": "delivery"})
             assert len(tried.json()["steps"]) == 2
 
 
@@ -112,23 +112,48 @@ async def test_actions_on_one_and_on_many(operated: Operated) -> None:
     service, _, fake_relay = operated
     for action in ("retry", "hold", "release", "bounce", "delete"):
         answer = await service.api.post(f"/v1/queue/messages/q1:{action}")
-        assert answer.json() == {"matched": 3, "acted": 2, "skipped": 1, "done": True}
-        asked = fake_relay.asked[-1]
+        assert (answer.status_code, answer.json()["queue_id"]) == (200, "q1")
+        asked = fake_relay.asked[-2]
         assert asked.action == relay.QueueAction.Value(f"QUEUE_ACTION_{action.upper()}")
         assert (asked.queue_id, asked.actor) == ("q1", "CONFIG_API_ADMIN_KEY")
-    body = {"filter": {"destination": "domain:c.example"}, "dry_run": True}
-    answer = await service.api.post("/v1/queue/messages:bounce", json=body)
+    body = {"filter": {"destination": "domain:c.example"}}
+    bounce = "/v1/queue/messages:bounce?dry_run=true"
+    answer = await service.api.post(bounce, json=body)
     assert answer.json()["acted"] == 2
     assert fake_relay.asked[-1].dry_run
     assert fake_relay.asked[-1].filter.destination == "domain:c.example"
-    lines = await service.api.post("/v1/queue/messages:bounce", json=body, headers={"Accept": "application/x-ndjson"})
+    lines = await service.api.post(bounce, json=body, headers={"Accept": "application/x-ndjson"})
     assert [json.loads(line)["done"] for line in lines.text.splitlines()] == [False, True]
     refused: list[dict[str, Any]] = [{"filter": {}}, {}, {"filter": {"unknown": 1}}, {"filter": {"sender": "x"}}]
     for wrong in refused:
         assert (await service.api.post("/v1/queue/messages:bounce", json=wrong)).status_code == 422
-    assert (await service.api.post("/v1/queue/messages/q1:explode")).status_code == 422
-    entries = (await service.get("/v1/audit-log?action=actOnQueuedMessage"))["items"]
-    assert (entries[1]["target"], entries[1]["status"]) == ("queue/messages/q1:delete", 200)
+    assert (await service.api.post("/v1/queue/messages/q1:explode")).status_code == 404
+    [entry] = (await service.get("/v1/audit-log?action=deleteMessage"))["items"]
+    assert (entry["target"], entry["status"]) == ("queue/messages/q1:delete", 200)
+
+
+async def test_an_action_that_did_nothing_says_why(operated: Operated) -> None:
+    service, _, fake_relay = operated
+    fake_relay.acts = False
+    answer = await service.api.post("/v1/queue/messages/q1:release")
+    assert answer.status_code == 409, answer.text
+    problem = answer.json()
+    assert problem["type"] == "urn:posthouse:problem:nothing-done"
+    assert problem["detail"] == "release is for none of the deliveries of this message: 1 deferred."
+    missing = await service.api.post("/v1/queue/messages/q2:release")
+    assert missing.status_code == 404
+    [_, refused] = (await service.get("/v1/audit-log?action=releaseMessage"))["items"]
+    assert (refused["status"], refused["problem"]) == (409, "nothing-done")
+
+
+async def test_suspending_a_destination_that_no_mail_goes_to_is_told(operated: Operated) -> None:
+    service, _, _ = operated
+    answer = await service.api.post("/v1/queue/destinations/domain:typo.example:suspend", json={})
+    assert [(warning["pointer"], warning["code"]) for warning in answer.json()["warnings"]] == [
+        ("/name", "no_mail_queued")
+    ]
+    known = await service.api.post("/v1/queue/destinations/domain:c.example:suspend", json={})
+    assert known.json()["warnings"] == []
 
 
 async def test_destinations_rest_and_go_on(operated: Operated) -> None:
@@ -177,12 +202,12 @@ async def test_sessions_are_explained(operated: Operated) -> None:
         "recipient": "c@d.example",
         "content": {"hops": 3, "from_addresses": ["a@b.example"], "dkim": [{"result": "fail", "domain": "B.example"}]},
     }
-    body = {"facts": facts, "assumed": {"client_name": "none"}, "now": "2030-01-31T12:00:00Z"}
+    body = {"kind": "hypothetical", "facts": facts, "assumed": {"client_name": "none"}, "now": "2030-01-31T12:00:00Z"}
     answer = await service.api.post("/v1/explain/session", json=body)
     assert answer.status_code == 200, answer.text
     found = answer.json()
     assert (found["action"], found["reply"]["code"], found["rules"][0]["outcome"]) == ("reject", 554, "decided")
-    assert found["lookups"] == [{"name": "client_name", "outcome": "none", "detail": "", "took_us": 1500}]
+    assert found["lookups"] == [{"name": "client_name", "outcome": "none", "detail": None, "took_us": 1500}]
     asked = fake_policy.asked[-1]
     assert asked.facts.stage == policy.STAGE_END_OF_DATA
     assert asked.facts.session.client_address == "192.0.2.1"
@@ -190,12 +215,12 @@ async def test_sessions_are_explained(operated: Operated) -> None:
     assert list(asked.facts.transaction.recipients) == [b"c@d.example"]
     assert asked.facts.content.dkim[0].result == policy.CHECK_RESULT_FAIL
     assert asked.assumed.lookups["client_name"] == policy.LOOKUP_OUTCOME_NONE
-    past = await service.api.post("/v1/explain/session", json={"session_id": "0" * 32})
+    past = await service.api.post("/v1/explain/session", json={"kind": "past", "session_id": "0" * 32})
     assert (past.status_code, "secret text" in past.text) == (404, False)
     for now in ("0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "9999-12-31T00:00:00Z"):
         refused = await service.api.post("/v1/explain/session", json={**body, "now": now})
         assert refused.status_code == 422, now
-    for wrong in ({}, {"facts": facts, "session_id": "0" * 32}, {"facts": {"client_address": "192.0.2.1"}}):
+    for wrong in ({}, {**body, "session_id": "0" * 32}, {**body, "facts": {"client_address": "192.0.2.1"}}):
         assert (await service.api.post("/v1/explain/session", json=wrong)).status_code == 422
 
 
@@ -215,7 +240,7 @@ async def test_the_postmaster_without_a_domain_is_explained(operated: Operated) 
     service, fake_policy, fake_relay = operated
     for name, status in (("postmaster", 200), ("PostMaster", 200), ("mailer-daemon", 422), ("", 422)):
         facts = {"client_address": "192.0.2.1", "recipient": name, "recipients": [name]}
-        session = await service.api.post("/v1/explain/session", json={"facts": facts})
+        session = await service.api.post("/v1/explain/session", json={"kind": "hypothetical", "facts": facts})
         route = await service.api.post("/v1/explain/route", json={"recipient": name})
         assert (session.status_code, route.status_code) == (status, status), name
         if status == 200:
@@ -225,20 +250,24 @@ async def test_the_postmaster_without_a_domain_is_explained(operated: Operated) 
 
 async def test_relay_hosts_are_tried(operated: Operated) -> None:
     service, _, fake_relay = operated
-    configured = await service.api.post("/v1/relay-hosts:test", json={"rule_id": "delivery"})
+    configured = await service.api.post("/v1/relay-hosts:test", json={"kind": "configured", "rule_id": "delivery"})
     assert (configured.json()["ok"], configured.json()["steps"][1]["detail"]) == (False, "535 5.7.8")
     host = {"host": "smart.example", "port": 465, "auth": {"username": "u", "password": "hunter2"}}
-    given = await service.api.post("/v1/relay-hosts:test", json={"relay_host": host})
+    given = await service.api.post("/v1/relay-hosts:test", json={"kind": "proposed", "relay_host": host})
     assert given.json()["ok"] is True
     tried = fake_relay.asked[-1].relay_host
     assert (tried.implicit_tls, tried.auth_password) == (True, "hunter2")
     assert "hunter2" not in given.text
     tries = len(fake_relay.asked)
-    without = await service.api.post("/v1/relay-hosts:test", json={"relay_host": {**host, "auth": {"username": "u"}}})
+    without = await service.api.post(
+        "/v1/relay-hosts:test", json={"kind": "proposed", "relay_host": {**host, "auth": {"username": "u"}}}
+    )
     assert without.status_code == 422
     assert "/relay_host/auth/password" in [error["pointer"] for error in without.json()["errors"]]
     assert len(fake_relay.asked) == tries
-    assert (await service.api.post("/v1/relay-hosts:test", json={"rule_id": "none"})).status_code == 404
+    assert (
+        await service.api.post("/v1/relay-hosts:test", json={"kind": "configured", "rule_id": "none"})
+    ).status_code == 404
     assert (await service.api.post("/v1/relay-hosts:test", json={})).status_code == 422
 
 

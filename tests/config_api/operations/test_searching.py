@@ -54,7 +54,7 @@ async def test_the_timeline_shows_verdicts_and_attempts(operated: Operated) -> N
     assert (shown["message_id"], shown["subject"]) == ("1@a.test", None)
     decided, tried = shown["timeline"]
     assert decided["verdict"] == {
-        "stage": "RCPT",
+        "stage": "rcpt",
         "action": "reject",
         "code": 554,
         "enhanced_code": "5.7.1",

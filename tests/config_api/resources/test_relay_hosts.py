@@ -114,7 +114,7 @@ async def test_f42_the_one_relay_host_too(on_sqlite: Service) -> None:
 async def test_an_export_leaves_out_what_follows(on_sqlite: Service) -> None:
     await on_sqlite.make("relay-rules", _rule())
     await on_sqlite.make("relay-rules", {**_rule(always_tls=True, verify_certificate=True), "name": "set"})
-    hosts = [rule["relay_host"] for rule in (await on_sqlite.get("/v1/config:export"))["relay-rules"]]
+    hosts = [rule["relay_host"] for rule in (await on_sqlite.get("/v1/config:export"))["relay_rules"]]
     assert [sorted(host.keys() & {"implicit_tls", "verify_certificate"}) for host in hosts] == [
         [],
         ["verify_certificate"],

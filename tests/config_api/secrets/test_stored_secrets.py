@@ -45,7 +45,7 @@ async def test_a_relay_host_password_reaches_relay_and_nobody_else(service: Serv
 
 async def test_account_passwords_are_hashed_and_only_policy_gets_them(service: Service) -> None:
     made = await service.make("accounts", {"login": "alice", "password": PASSWORD, "addresses": ["a@b.example"]})
-    assert made["has_password"] is True
+    assert made["password_set"] is True
     assert "argon2" not in str(made)
     policy, _ = await service.policy(lambda found: found.accounts)
     hashed = policy.accounts[0].password_hash
@@ -63,11 +63,11 @@ async def test_account_passwords_are_hashed_and_only_policy_gets_them(service: S
 async def test_what_is_left_out_is_kept_and_null_removes(service: Service) -> None:
     made = await service.make("accounts", {"login": "alice", "password": PASSWORD})
     path = f"/v1/accounts/{made['id']}"
-    assert (await service.change(path, {"enabled": False}))["has_password"] is True
+    assert (await service.change(path, {"enabled": False}))["password_set"] is True
     tag = (await service.api.get(path)).headers["etag"]
     put = await service.api.put(path, json={"login": "alicia"}, headers={"If-Match": tag})
-    assert put.json()["has_password"] is True
-    assert (await service.change(path, {"password": None}))["has_password"] is False
+    assert put.json()["password_set"] is True
+    assert (await service.change(path, {"password": None}))["password_set"] is False
 
 
 async def test_a_stored_password_never_follows_to_another_server(service: Service) -> None:

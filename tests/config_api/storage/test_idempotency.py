@@ -65,10 +65,10 @@ async def test_an_action_is_done_once(operated: Operated) -> None:
 
 async def test_a_dry_run_uses_no_key(operated: Operated) -> None:
     service, relay = operated
-    body = {"filter": {"destination": "domain:c.example"}, "dry_run": True}
-    await service.api.post("/v1/queue/messages:hold", json=body, headers=KEY)
+    body = {"filter": {"destination": "domain:c.example"}}
+    await service.api.post("/v1/queue/messages:hold?dry_run=true", json=body, headers=KEY)
     asked = len(relay.asked)
-    done = await service.api.post("/v1/queue/messages:hold", json={**body, "dry_run": False}, headers=KEY)
+    done = await service.api.post("/v1/queue/messages:hold", json=body, headers=KEY)
     assert (done.status_code, len(relay.asked)) == (200, asked + 1)
 
 
@@ -128,7 +128,7 @@ async def test_the_way_back_is_gone_once(service: Service) -> None:
 
 async def test_an_import_is_made_once(service: Service) -> None:
     document = await service.get("/v1/config:export")
-    document["trusted-networks"] = [{"name": "office", "networks": ["192.0.2.0/24"]}]
+    document["trusted_networks"] = [{"name": "office", "networks": ["192.0.2.0/24"]}]
     first = await service.api.post("/v1/config:import", json=document, headers=KEY)
     assert first.json()["made"] == 1
     [found] = (await service.get("/v1/trusted-networks"))["items"]
@@ -153,4 +153,4 @@ async def test_a_key_is_of_one_caller(service: Service) -> None:
 async def test_keys_that_are_none(on_sqlite: Service, key: str) -> None:
     answer = await on_sqlite.api.post("/v1/accounts", json={"login": "a"}, headers={"Idempotency-Key": key})
     assert answer.status_code == 422
-    assert answer.json()["errors"][0]["in"] == "header"
+    assert answer.json()["errors"][0]["location"] == "header"

@@ -236,7 +236,9 @@ class Gateway:
 
     def explain(self, **facts: Any) -> dict[str, Any]:
         """What `/explain/session` says of these facts at RCPT."""
-        explained: dict[str, Any] = self.post("explain/session", {"facts": {"stage": "rcpt", **facts}})
+        explained: dict[str, Any] = self.post(
+            "explain/session", {"kind": "hypothetical", "facts": {"stage": "rcpt", **facts}}
+        )
         return explained
 
     def metric(self, service: str, name: str, **labels: str) -> float:

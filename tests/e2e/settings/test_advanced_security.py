@@ -321,7 +321,7 @@ def test_every_full_ten_junk_commands_delay_the_next_mail_by_a_second(
 ) -> None:
     gateway.patch("advanced-security", {"max_junk_commands": 1000})
     facts = {"stage": "mail", "client_address": "93.9.9.9", "sender": FAR, "junk_commands": junk}
-    assert gateway.post("explain/session", {"facts": facts})["delay_seconds"] == seconds
+    assert gateway.post("explain/session", {"kind": "hypothetical", "facts": facts})["delay_seconds"] == seconds
 
 
 @pytest.mark.parametrize(("junk", "seconds"), [(10, 1), (29, 2)])

@@ -126,8 +126,8 @@ def test_deleted_mail_is_gone_without_a_report_and_bounced_mail_with_one(gateway
     assert (states[deleted["queue_id"]], states[bounced["queue_id"]]) == ("deleted", "bounced")
 
 
-def _many(gateway: Gateway, action: str, body: dict[str, Any]) -> dict[str, Any]:
-    answer = gateway.suite.api.post(f"/v1/queue/messages:{action}", json=body)
+def _many(gateway: Gateway, action: str, body: dict[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+    answer = gateway.suite.api.post(f"/v1/queue/messages:{action}", json=body, params={"dry_run": dry_run})
     assert answer.status_code == 200, answer.text
     last: dict[str, Any] = json.loads(answer.text.splitlines()[-1])
     return last
@@ -137,7 +137,7 @@ def test_an_action_on_many_can_be_tried_first(gateway: Gateway) -> None:
     mine = [_queue(gateway, f"many {number}") for number in range(2)]
     other = _queue(gateway, "another", "rob@far.test")
     chosen = {"filter": {"recipient": FAR}}
-    tried = _many(gateway, "hold", {**chosen, "dry_run": True})
+    tried = _many(gateway, "hold", chosen, dry_run=True)
     assert (tried["matched"], tried["acted"], tried["done"]) == (2, 0, True)
     assert {_state(gateway, one["queue_id"]) for one in mine} == {"deferred"}
     done = _many(gateway, "hold", chosen)
@@ -227,11 +227,11 @@ def test_a_relay_host_is_tried_out_on_the_real_path(gateway: Gateway) -> None:
     auth = {"username": "gateway", "password": "secret words"}
     with SmtpSink(Offer(logins={"gateway": "secret words"}, auth_without_tls=True)) as smart:
         host = {"host": smart.host, "port": smart.port, "auth": {**auth, "allow_without_tls": True}}
-        trial = gateway.post("relay-hosts:test", {"relay_host": host})
+        trial = gateway.post("relay-hosts:test", {"kind": "proposed", "relay_host": host})
         assert trial["ok"], trial
         assert smart.sessions[0].authenticated
         host["auth"] = {**auth, "password": "wrong words", "allow_without_tls": True}
-        trial = gateway.post("relay-hosts:test", {"relay_host": host})
+        trial = gateway.post("relay-hosts:test", {"kind": "proposed", "relay_host": host})
         assert not trial["ok"]
         assert [step["ok"] for step in trial["steps"]][-1] is False
         assert "words" not in json.dumps(trial)
@@ -246,7 +246,7 @@ def test_a_rollback_is_in_force_for_the_next_command(gateway: Gateway) -> None:
     gateway.access("block", "sender", FAR, action="reject")
     assert gateway.attempt() == "RCPT 554 5.7.1"
     now = gateway.read("revisions", limit=1)["items"][0]["number"]
-    difference = gateway.read("revisions:diff", **{"from": before, "to": now})["changes"]
+    difference = gateway.read("revisions:diff", from_revision=before, to_revision=now)["changes"]
     assert [(one["kind"], one["event"]) for one in difference] in (
         [("access-rules", "made")],
         [("access_rule", "made")],

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field
+from sqlalchemy import Row
 
 from services.config_api.changes.editor import time_text
 from services.config_api.http import pagination
@@ -17,24 +18,24 @@ from services.config_api.http.responses import Answer, Time, problem_responses
 from services.config_api.resources.fields import DIGITS
 from services.config_api.storage.revision import Actor
 
-router = APIRouter(tags=["history"], route_class=Route)
+router = APIRouter(tags=["configuration"], route_class=Route)
 
 
 class AuditEntry(Answer):
     """One call that changed something, or was refused."""
 
     id: str = Field(description="Its id.")
-    at: Time = Field(description="When.")
-    actor: str = Field(description="Name that the API key had; empty: no valid key.")
+    occurred_at: Time = Field(description="When it happened.")
+    actor: str | None = Field(description="Name that the API key had; null: no valid key.")
     actor_id: str | None = Field(description="Id of the API key, which stays its own; null: no valid key.")
-    role: str = Field(description="Role of the API key.")
-    client_address: str = Field(description="Address of the client.")
+    role: Literal["reader", "operator", "admin"] | None = Field(description="Role of the API key.")
+    client_address: str | None = Field(description="IP address of the client; null: the service itself.")
     action: str = Field(description="The operationId.", examples=["replaceGeneralSettings"])
     target: str = Field(description="What it was about.", examples=["settings/general"])
-    status: int = Field(description="The HTTP status of the answer.")
-    problem: str = Field(description="Why it was refused; empty: it was done.", examples=["forbidden"])
+    status: int = Field(ge=100, le=599, description="The HTTP status of the answer.")
+    problem: str | None = Field(description="Why it was refused; null: it was done.", examples=["forbidden"])
     revision: int | None = Field(description="The revision that it made.")
-    request_id: str = Field(description="X-Request-Id of the answer.")
+    request_id: str | None = Field(description="X-Request-Id of the answer.")
 
 
 class AuditPage(Answer):
@@ -62,6 +63,7 @@ class AuditQuery(PageQuery):
 async def list_entries(
     request: Request, _: Annotated[Actor, Depends(needs("admin"))], given: Annotated[AuditQuery, Query()]
 ) -> Response:
+    """Shows a page of the calls that changed something or were refused, newest first."""
     filters: dict[str, str | int] = {
         name: value for name in ("actor", "actor_id", "action", "status") if (value := getattr(given, name)) is not None
     }
@@ -69,6 +71,13 @@ async def list_entries(
     before = None if given.cursor is None else pagination.decode(given.cursor, "audit-log", shown)
     rows = list(await parts(request).audit.page(filters, before, given.limit + 1))
     more, rows = len(rows) > given.limit, rows[: given.limit]
-    items = [{**row._mapping, "at": time_text(row.at)} for row in rows]  # noqa: SLF001 - a public name of SQLAlchemy's
+    items = [_entry(row) for row in rows]
     cursor = pagination.encode("audit-log", shown, rows[-1].id) if more else None
     return JSONResponse({"items": items, "next_cursor": cursor})
+
+
+def _entry(row: Row[Any]) -> dict[str, Any]:
+    members = row._asdict()
+    at = members.pop("at")
+    shown = {name: None if value == "" else value for name, value in members.items()}
+    return {**shown, "occurred_at": time_text(at)}

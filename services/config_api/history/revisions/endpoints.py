@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.config_api.changes.editor import time_text
 from services.config_api.history.revisions.repository import Change, Revisions
 from services.config_api.http import pagination
-from services.config_api.http.context import IdempotencyKey, needs, parts, repetition
+from services.config_api.http.context import DryRun, IdempotencyKey, needs, parts, repetition
 from services.config_api.http.pagination import PageQuery
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.paths import BEFORE_COLON
@@ -23,7 +23,7 @@ Reader = Annotated[Actor, Depends(needs("reader"))]
 _LARGEST = (1 << 53) - 1
 Number = Annotated[int, Field(ge=1, le=_LARGEST), DIGITS, Path(description="A revision's number.")]
 
-router = APIRouter(tags=["history"], route_class=Route)
+router = APIRouter(tags=["configuration"], route_class=Route)
 
 
 class RevisionSummary(Answer):
@@ -86,10 +86,10 @@ class RollbackResult(Answer):
 class TwoRevisions(BaseModel):
     """The two states to compare."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(extra="forbid")
 
-    first: Decimal = Field(alias="from", ge=1, le=_LARGEST, description="A revision's number.")
-    second: Decimal = Field(alias="to", ge=1, le=_LARGEST, description="Another revision's number.")
+    from_revision: Decimal = Field(ge=1, le=_LARGEST, description="The number of the revision to start from.")
+    to_revision: Decimal = Field(ge=1, le=_LARGEST, description="The number of the revision to come to.")
 
 
 @router.get(
@@ -99,6 +99,7 @@ class TwoRevisions(BaseModel):
     responses={200: {"model": RevisionPage}, **problem_responses()},
 )
 async def list_revisions(request: Request, _: Reader, given: Annotated[PageQuery, Query()]) -> Response:
+    """Shows a page of the revisions of the configuration, newest first."""
     before = None
     if given.cursor is not None:
         text = pagination.decode(given.cursor, "revisions", {})
@@ -115,10 +116,11 @@ async def list_revisions(request: Request, _: Reader, given: Annotated[PageQuery
     "/v1/revisions:diff",
     operation_id="compareRevisions",
     summary="What leads from one revision's state to another's",
-    responses={200: {"model": Comparison}, **problem_responses(404)},
+    responses={200: {"model": Comparison}, **problem_responses(404, noun="revision")},
 )
 async def compare(request: Request, _: Reader, given: Annotated[TwoRevisions, Query()]) -> Response:
-    found = await Revisions(parts(request).store).difference(given.first, given.second)
+    """Shows what has to change to come from the first state to the second, object by object."""
+    found = await Revisions(parts(request).store).difference(given.from_revision, given.to_revision)
     return JSONResponse({"changes": _changes(found)})
 
 
@@ -126,9 +128,10 @@ async def compare(request: Request, _: Reader, given: Annotated[TwoRevisions, Qu
     f"/v1/revisions/{{number:{BEFORE_COLON}}}",
     operation_id="getRevision",
     summary="One change, with what it changed",
-    responses={200: {"model": RevisionDetails}, **problem_responses(404)},
+    responses={200: {"model": RevisionDetails}, **problem_responses(404, noun="revision")},
 )
 async def get(request: Request, _: Reader, number: Number) -> Response:
+    """Shows one revision with the members that it changed; of secrets only that they changed."""
     row, found = await Revisions(parts(request).store).get(number)
     return JSONResponse({**_summary(row), "changes": _changes(found)})
 
@@ -137,15 +140,16 @@ async def get(request: Request, _: Reader, number: Number) -> Response:
     f"/v1/revisions/{{number:{BEFORE_COLON}}}:rollback",
     operation_id="rollBackRevision",
     summary="Make everything as it was after that revision, API keys aside; itself a revision",
-    responses={200: {"model": RollbackResult}, **problem_responses(404, 409, 415)},
+    responses={200: {"model": RollbackResult}, **problem_responses(404, 409, 415, noun="revision")},
 )
 async def roll_back(
     request: Request,
     caller: Annotated[Actor, Depends(needs("admin"))],
     number: Number,
-    dry_run: Annotated[bool, Query(description="Only show what would change.")] = False,
+    dry_run: DryRun = False,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
+    """Makes the configuration as it was after that revision. This is a new revision itself."""
     revisions = Revisions(parts(request).store)
     if dry_run:
         return _rolled_back(*await revisions.way_back(number))

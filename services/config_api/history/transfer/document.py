@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, create_model
 
+from services.config_api.http.responses import shown_model
 from services.config_api.migrations.older_defaults import (
     with_named_recipients,
     without_followed_tls,
@@ -17,7 +18,7 @@ from services.config_api.problems import FieldError, from_pydantic, invalid, mal
 from services.config_api.resources.catalogue import COLLECTIONS, SINGLETONS
 from services.config_api.resources.defaults import without_derived
 from services.config_api.resources.delivery import DELIVERY
-from services.config_api.resources.description import Body, Collection, Resource, shown_body
+from services.config_api.resources.description import Body, Collection, Resource, shown_body, without_read_only
 from services.config_api.resources.fields import Model
 from services.config_api.resources.general import GENERAL
 from services.config_api.resources.relay_domains import RELAY_DOMAINS
@@ -25,7 +26,7 @@ from services.config_api.resources.relay_rules import RELAY_RULES
 from services.config_api.storage.documents import Document
 
 FORMAT = "posthouse/2"
-# It holds every default of its time, set by somebody or not.
+# Its members have hyphens, and it holds every default of its time, set by somebody or not.
 OLDER_FORMAT = "posthouse/1"
 PORTABLE: tuple[Collection, ...] = tuple(collection for collection in COLLECTIONS if collection.portable)
 _SETTINGS = "settings/"
@@ -39,30 +40,23 @@ ItemId = Annotated[
 
 def _document_model() -> type[BaseModel]:
     settings: dict[str, Any] = {
-        _member(singleton.kind): (
-            singleton.model,
-            Field(alias=singleton.kind.removeprefix(_SETTINGS), description=f"The {singleton.label}."),
-        )
+        member_name(singleton.kind): (shown_model(singleton.kind), Field(description=f"The {singleton.label}."))
         for singleton in SINGLETONS
     }
-    lists: dict[str, Any] = {}
-    for collection in PORTABLE:
-        item = create_model(
-            f"{collection.noun}Item", __base__=collection.model, __doc__=collection.model.__doc__, id=(ItemId, None)
+    lists: dict[str, Any] = {
+        member_name(collection.kind): (
+            list[shown_model(collection.kind)],  # type: ignore[misc]
+            Field(description=f"Every {collection.label}. An id that is given is kept."),
         )
-        lists[_member(collection.kind)] = (
-            list[item],  # type: ignore[valid-type]
-            Field(alias=collection.kind, description=f"Every {collection.label}."),
-        )
+        for collection in PORTABLE
+    }
     everything = create_model("AllSettings", __base__=Model, __doc__="Every singleton.", **settings)
     fields: dict[str, Any] = {
         "format": (
-            Literal["posthouse/2", "posthouse/1"],
+            Literal["posthouse/2"],
             Field(
-                description="The document's format. posthouse/1 held every default of its time: of it "
-                "recipients_over_limit is not taken where it is defer_excess, nor implicit_tls and verify_certificate "
-                "where they follow from the relay host's other members, and of a relay domain's recipients only "
-                "whether there were any: the addresses belong to /v1/recipients."
+                description="The format of the document. An import takes posthouse/1 too, which was written before "
+                "the first release."
             ),
         ),
         "settings": (everything, Field(description="Every singleton.")),
@@ -77,7 +71,8 @@ def _document_model() -> type[BaseModel]:
     )
 
 
-def _member(kind: str) -> str:
+def member_name(kind: str) -> str:
+    """The member of the document that holds a resource."""
     return kind.removeprefix(_SETTINGS).replace("-", "_")
 
 
@@ -99,11 +94,10 @@ class Item:
 def export(documents: Mapping[str, list[Document]]) -> Body:
     """Everything portable, in a fixed order. Members that follow from others are left out, and go on following."""
     settings = {
-        singleton.kind.removeprefix(_SETTINGS): _exported(singleton, documents[singleton.kind][0])
-        for singleton in SINGLETONS
+        member_name(singleton.kind): _exported(singleton, documents[singleton.kind][0]) for singleton in SINGLETONS
     }
     lists = {
-        collection.kind: [
+        member_name(collection.kind): [
             {"id": document.id, **_exported(collection, document)} for document in documents[collection.kind]
         ]
         for collection in PORTABLE
@@ -122,19 +116,22 @@ def read(content: Any) -> list[Item]:
     """
     if not isinstance(content, dict):
         raise malformed("The body must be an object.")
+    is_older = content.get("format") == OLDER_FORMAT
+    if is_older:
+        content = _with_underscores(content)
     settings = content.get("settings")
     errors = _shape(content, settings)
-    is_older = content.get("format") == OLDER_FORMAT
     items: list[Item] = []
     for singleton in SINGLETONS if isinstance(settings, dict) else ():
-        name = singleton.kind.removeprefix(_SETTINGS)
-        if name in settings:  # type: ignore[operator]
-            given = _without_old_defaults(singleton, settings[name]) if is_older else settings[name]  # type: ignore[index]
+        name = member_name(singleton.kind)
+        if name in settings:
+            given = _without_old_defaults(singleton, settings[name]) if is_older else settings[name]
             _validate(singleton, given, f"/settings/{name}", singleton.kind, items, errors)
     for collection in PORTABLE:
-        listed = content.get(collection.kind)
+        name = member_name(collection.kind)
+        listed = content.get(name)
         for number, entry in enumerate(listed if isinstance(listed, list) else ()):
-            pointer = f"/{collection.kind}/{number}"
+            pointer = f"/{name}/{number}"
             given, item_id = _without_id(entry, pointer, errors)
             given = _without_old_defaults(collection, given) if is_older else given
             _validate(collection, given, pointer, item_id, items, errors)
@@ -143,6 +140,14 @@ def read(content: Any) -> list[Item]:
     if errors:
         raise invalid(errors[:_MOST_ERRORS])
     return items
+
+
+def _with_underscores(content: dict[str, Any]) -> dict[str, Any]:
+    """A document of the older format with the names of members that this one has."""
+    settings = content.get("settings")
+    if isinstance(settings, dict):
+        content = {**content, "settings": {str(name).replace("-", "_"): body for name, body in settings.items()}}
+    return {str(name).replace("-", "_"): member for name, member in content.items()}
 
 
 def _without_old_defaults(resource: Resource, given: Any) -> Any:
@@ -157,24 +162,24 @@ def _shape(content: dict[str, Any], settings: Any) -> list[FieldError]:
     errors = []
     if content.get("format") not in (FORMAT, OLDER_FORMAT):
         errors.append(FieldError("/format", "format", f"It must be {FORMAT}."))
-    lists = {collection.kind for collection in PORTABLE}
+    lists = {member_name(collection.kind) for collection in PORTABLE}
     errors += _members(content, {"format", "settings", *lists}, "")
     errors += [
-        FieldError(f"/{kind}", "list_type", "It must be a list.")
+        FieldError(f"/{kind}", "wrong_type", "It must be a list.")
         for kind in sorted(lists)
         if kind in content and not isinstance(content[kind], list)
     ]
     if isinstance(settings, dict):
-        errors += _members(settings, {singleton.kind.removeprefix(_SETTINGS) for singleton in SINGLETONS}, "/settings")
+        errors += _members(settings, {member_name(singleton.kind) for singleton in SINGLETONS}, "/settings")
     elif "settings" in content:
-        errors.append(FieldError("/settings", "dict_type", "It must be an object."))
+        errors.append(FieldError("/settings", "wrong_type", "It must be an object."))
     return errors
 
 
 def _members(found: dict[Any, Any], wanted: set[str], pointer: str) -> list[FieldError]:
     missing = [FieldError(f"{pointer}/{name}", "missing", "It is needed.") for name in sorted(wanted - found.keys())]
     if found.keys() - wanted:
-        missing.append(FieldError(pointer, "extra_forbidden", "It has members that are not known."))
+        missing.append(FieldError(pointer, "unknown_member", "It has members that are not known."))
     return missing
 
 
@@ -196,6 +201,7 @@ _ID_MODEL = create_model("ItemIdentity", __base__=Model, id=(ItemId, None))
 def _validate(
     resource: Resource, given: Any, pointer: str, item_id: str | None, items: list[Item], errors: list[FieldError]
 ) -> None:
+    given = without_read_only(resource, given)
     try:
         model = resource.model.model_validate(given)
     except ValidationError as error:

@@ -15,7 +15,7 @@ from services.config_api.history.revisions.repository import Change
 from services.config_api.history.transfer import yaml_text
 from services.config_api.history.transfer.document import PORTABLE, ConfigurationDocument, Item, export, read
 from services.config_api.history.transfer.importing import Importer
-from services.config_api.http.context import IdempotencyKey, needs, parts, repetition
+from services.config_api.http.context import DryRun, IdempotencyKey, needs, parts, repetition
 from services.config_api.http.middleware import JSON_DEPTH
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.responses import Answer, ConfigurationWarning, as_kept, kept, problem_responses
@@ -26,7 +26,7 @@ from services.config_api.storage.documents import Document, every
 from services.config_api.storage.idempotency import StoredResponse
 from services.config_api.storage.revision import Actor
 
-router = APIRouter(tags=["history"], route_class=Route)
+router = APIRouter(tags=["configuration"], route_class=Route)
 
 YAML = "application/yaml"
 _SHOWN_CHANGES = 1000
@@ -61,6 +61,7 @@ async def export_configuration(
     _: Annotated[Actor, Depends(needs("reader"))],
     format: Annotated[Literal["json", "yaml"], Query(description="How it is written.")] = "json",  # noqa: A002
 ) -> Response:
+    """Writes every setting and object as one document, which an import takes."""
     kinds = [resource.kind for resource in (*SINGLETONS, *PORTABLE)]
     found: dict[str, list[Document]] = {kind: [] for kind in kinds}
     async with parts(request).store.database.reading() as connection:
@@ -84,9 +85,10 @@ async def export_configuration(
 async def import_configuration(
     request: Request,
     caller: Annotated[Actor, Depends(needs("admin"))],
-    dry_run: Annotated[bool, Query(description="Only show what would change.")] = False,
+    dry_run: DryRun = False,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
+    """Makes the configuration what the document says, as one revision. What the document lacks is removed."""
     if "yaml" in request.headers.get("content-type", ""):
         items = await asyncio.to_thread(_read_yaml, await request.body())
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, Request, Response
-from pydantic import Field, create_model
+from pydantic import Field
 
 from services.config_api.changes.editor import Changed, time_text
 from services.config_api.http import responses
@@ -34,18 +34,14 @@ class KeyRotation(Model):
     )
 
 
-ApiKeyRotated = create_model(
-    "ApiKeyRotated",
-    __base__=responses.created_model(API_KEYS, responses.record_model(API_KEYS)),
-    __doc__="The new key of an API key, shown this once.",
-)
-
-
 @router.post(
     f"/v1/api-keys/{{id:{BEFORE_COLON}}}:rotate",
     operation_id="rotateApiKey",
     summary="Replace the key itself; name, role and id stay",
-    responses={200: {"model": ApiKeyRotated, "headers": responses.ETAG_HEADER}, **problem_responses(404, 409, 415)},
+    responses={
+        200: {"model": responses.shown_model(API_KEYS.kind), "headers": responses.ETAG_HEADER},
+        **problem_responses(404, 409, 415, noun=API_KEYS.label),
+    },
 )
 async def rotate(
     request: Request,
@@ -54,6 +50,7 @@ async def rotate(
     given: Annotated[KeyRotation | None, Body()] = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
+    """Makes a new key for the same name, role and id, and shows it this once."""
     found = parts(request)
     last_use = {**await found.store.key_uses([id]), **found.access.uses}.get(id)
 

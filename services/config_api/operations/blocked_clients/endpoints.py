@@ -30,6 +30,7 @@ router = APIRouter(tags=["security"], route_class=Route)
 async def list_blocked(
     request: Request, _: Annotated[Actor, Depends(needs("reader"))], given: Annotated[PageQuery, Query()]
 ) -> Response:
+    """Shows a page of the clients that policy refuses for a while."""
     found = await parts(request).policy.blocked(given.limit, page_token(given.cursor))
     items = [wire.blocked_client(client) for client in found.clients]
     return JSONResponse({"items": items, "next_cursor": found.next_page_token or None})
@@ -41,9 +42,10 @@ async def list_blocked(
     status_code=204,
     operation_id="deleteBlockedClient",
     summary="Lift a block",
-    responses={204: {"description": "Lifted."}, **problem_responses(404, 415)},
+    responses={204: {"description": "Lifted."}, **problem_responses(404, 415, noun="blocked client")},
 )
 async def unblock(request: Request, _: Annotated[Actor, Depends(needs("operator"))], client: str) -> Response:
+    """Lifts the block of one client at once; its counters begin anew."""
     try:
         network = parse_network(client)
     except ValueError:

@@ -65,7 +65,7 @@ class ContentFacts(Model):
 
 
 class SessionFacts(Model):
-    """A session that is described by its facts; it need not exist."""
+    """What is known of a session."""
 
     stage: StageName = Field(default="rcpt", description="How far the session has come.")
     client_address: IpAddress = Field(description="The client.")
@@ -96,6 +96,7 @@ class SessionFacts(Model):
 class PastSession(Model):
     """A past session that policy still remembers."""
 
+    kind: Literal["past"] = Field(description="It is a past session.")
     session_id: str = Field(pattern=r"^[0-9a-f]{32}$", description="Its id, as in the log and the history.")
 
 
@@ -109,6 +110,7 @@ def _civil(now: datetime) -> datetime:
 class HypotheticalSession(Model):
     """A session that is described by its facts; it need not exist."""
 
+    kind: Literal["hypothetical"] = Field(description="It is described by its facts.")
     facts: SessionFacts = Field(description="What is known of it.")
     assumed: dict[
         Annotated[str, Field(max_length=300, pattern=r"^[A-Za-z0-9_./-]+$")], Literal["found", "none", "no_answer"]
@@ -122,27 +124,29 @@ class HypotheticalSession(Model):
     )
 
 
-SessionToExplain = HypotheticalSession | PastSession
+SessionToExplain = Annotated[HypotheticalSession | PastSession, Field(discriminator="kind")]
 
 
 class Reply(Answer):
     """What the client would be told."""
 
-    code: int = Field(description="The reply's code; 0: none.", examples=[554])
-    enhanced_code: str = Field(description="RFC 3463 code; empty: none.", examples=["5.7.1"])
+    code: int = Field(ge=200, le=599, description="The code of the reply.", examples=[554])
+    enhanced_code: str | None = Field(description="The code of RFC 3463.", examples=["5.7.1"])
     text: str = Field(description="The reply's text.")
 
 
 class RuleReport(Answer):
     """One rule, and what became of it."""
 
-    stage: str = Field(description="The stage of the session.")
-    reason_id: str = Field(description="The rule's constant name.", examples=["relay_denied"])
-    rule_id: str = Field(description="The access rule's id, where there is one.")
+    stage: Literal[
+        "connect", "auth", "helo", "mail", "rcpt", "data", "end_of_data", "junk_command", "pipelining", "unknown"
+    ] = Field(description="The stage of the session that the rule belongs to.")
+    reason_id: str = Field(description="The constant name of the rule.", examples=["relay_denied"])
+    rule_id: str | None = Field(description="The id of the access rule; null: it is none.")
     outcome: Literal["pass", "decided", "shadow", "off", "skipped", "not_reached", "unknown"] = Field(
         description="What became of it."
     )
-    skipped_by: str = Field(description="The allow rule's id, or the exemption's name.")
+    skipped_by: str | None = Field(description="The id of the allow rule, or the name of the exemption.")
     reply: Reply | None = Field(description="What the client is told; null: nothing.")
     explanation: str = Field(description="In a sentence.")
 
@@ -152,7 +156,7 @@ class LookupReport(Answer):
 
     name: str = Field(description="Its name.")
     outcome: Literal["found", "none", "no_answer", "unknown"] = Field(description="What became of it.")
-    detail: str = Field(description="What was found.")
+    detail: str | None = Field(description="What was found.")
     took_us: int = Field(description="Microseconds.")
 
 
@@ -163,8 +167,8 @@ class SessionExplanation(Answer):
     lookups: list[LookupReport] = Field(description="Every question to the DNS.")
     action: Literal["accept", "reject", "discard", "unknown"] = Field(description="What happens in the end.")
     reply: Reply | None = Field(description="null: accepted.")
-    reason_id: str = Field(description="The rule's constant name.")
-    rule_id: str = Field(description="The access rule's id; empty: none.")
+    reason_id: str | None = Field(description="The constant name of the rule that decided; null: none did.")
+    rule_id: str | None = Field(description="The id of the access rule that decided.")
     delay_seconds: float = Field(description="How long the answer waits, in seconds.")
     snapshot_revision: int = Field(description="The configuration's revision that was used.")
 
@@ -179,9 +183,11 @@ class RouteQuery(Model):
 class RouteRule(Answer):
     """A rule that was looked at."""
 
-    kind: str = Field(description="alias, recipient_rule, local_domain, relay_domain, sender_rule or mode.")
-    rule_id: str = Field(description="The access rule's id; empty: none.")
-    name: str = Field(description="Its name.")
+    kind: Literal["alias", "recipient_rule", "local_domain", "relay_domain", "sender_rule", "mode"] = Field(
+        description="What it is."
+    )
+    rule_id: str | None = Field(description="Its id; null: it has none.")
+    name: str | None = Field(description="Its name.")
     won: bool = Field(description="Whether it decides.")
     reason: str = Field(description="Why.")
 
@@ -192,35 +198,37 @@ class RouteLookup(Answer):
     query: str = Field(description="Name and type.")
     outcome: str = Field(description="What became of it.")
     answers: list[str] = Field(description="The records.")
-    name_server: str = Field(description="Who was asked; empty: the system's.")
+    name_server: str | None = Field(description="The name server that was asked; null: one of the system.")
     took_us: int = Field(description="Microseconds.")
 
 
 class RouteHost(Answer):
     """A host that would be tried, or why not."""
 
-    preference: int = Field(description="MX preference.")
+    preference: int = Field(ge=0, le=65535, description="MX preference.")
     host: str = Field(description="Its name.")
-    port: int = Field(description="TCP port; 0: none.")
+    port: int | None = Field(ge=1, le=65535, description="The TCP port.")
     addresses: list[str] = Field(description="Its addresses.")
-    left_out: str = Field(description="Why it would not be tried; empty: it would.")
+    left_out: str | None = Field(description="Why it would not be tried; null: it would.")
 
 
 class Route(Answer):
     """Where one recipient's mail goes."""
 
     recipient: str = Field(description="A recipient's address.")
-    kind: str = Field(description="direct, relay_host, mailbox, held or failed.")
-    destination: str = Field(description="Where it goes: domain:NAME, relay:HOST:PORT or mailbox:NAME.")
+    kind: Literal["direct", "relay_host", "mailbox", "held", "failed"] = Field(description="How the mail leaves.")
+    destination: str | None = Field(description="Where it goes: domain:NAME, relay:HOST:PORT or mailbox:NAME.")
     rules: list[RouteRule] = Field(description="Every rule, in order.")
     hosts: list[RouteHost] = Field(description="Hosts in the order they would be tried.")
     lookups: list[RouteLookup] = Field(description="Every question to the DNS.")
-    tls_policy: str = Field(description="none, opportunistic, required, implicit, mta-sts or dane.")
+    tls_policy: Literal["opportunistic", "required", "implicit", "mta-sts", "dane", "none"] | None = Field(
+        description="What TLS has to be."
+    )
     verify_certificate: bool = Field(description="Whether the certificate must be valid.")
-    auth_username: str = Field(description="Login used; empty: none.")
-    code: int = Field(description="The reply's code; 0: none.")
-    enhanced_code: str = Field(description="RFC 3463 code; empty: none.")
-    reason: str = Field(description="Why.")
+    auth_username: str | None = Field(description="The login that is used; null: none.")
+    code: int | None = Field(ge=200, le=599, description="The code that the recipient fails with; null: it does not.")
+    enhanced_code: str | None = Field(description="The code of RFC 3463.")
+    reason: str | None = Field(description="Why the route is this one.")
 
 
 class RouteExplanation(Answer):

@@ -8,7 +8,7 @@ from posthouse.policy.v1 import policy_pb2 as policy
 from posthouse.relay.v1 import relay_pb2 as relay
 
 from services.config_api.operations.explain.schemas import ContentFacts, PastSession, SessionFacts, SessionToExplain
-from services.config_api.operations.wire import name, text
+from services.config_api.operations.wire import name, or_none, text
 
 _LISTENERS = {
     "smtp": policy.LISTENER_SMTP,
@@ -93,15 +93,15 @@ def session_explained(found: policy.ExplainResponse) -> dict[str, Any]:
             {
                 "name": lookup.name,
                 "outcome": name(policy.LookupOutcome, lookup.outcome, "LOOKUP_OUTCOME_"),
-                "detail": lookup.detail,
+                "detail": or_none(lookup.detail),
                 "took_us": lookup.took.ToMicroseconds(),
             }
             for lookup in found.lookups
         ],
         "action": name(policy.Action, verdict.action, "ACTION_"),
         "reply": _reply(verdict.reply) if verdict.HasField("reply") else None,
-        "reason_id": verdict.reason_id,
-        "rule_id": verdict.rule_id,
+        "reason_id": or_none(verdict.reason_id),
+        "rule_id": or_none(verdict.rule_id),
         "delay_seconds": verdict.delay.ToMicroseconds() / 1_000_000,
         "snapshot_revision": found.snapshot_revision,
     }
@@ -111,16 +111,16 @@ def _rule(found: policy.RuleReport) -> dict[str, Any]:
     return {
         "stage": name(policy.Stage, found.stage, "STAGE_"),
         "reason_id": found.reason_id,
-        "rule_id": found.rule_id,
+        "rule_id": or_none(found.rule_id),
         "outcome": name(policy.RuleReport.Outcome, found.outcome, "OUTCOME_"),
-        "skipped_by": found.skipped_by,
+        "skipped_by": or_none(found.skipped_by),
         "reply": _reply(found.reply) if found.HasField("reply") else None,
         "explanation": found.explanation,
     }
 
 
 def _reply(found: policy.Reply) -> dict[str, Any]:
-    return {"code": found.code, "enhanced_code": found.enhanced_code, "text": found.text}
+    return {"code": found.code, "enhanced_code": or_none(found.enhanced_code), "text": found.text}
 
 
 def route_explained(found: relay.ResolveRouteResponse) -> dict[str, Any]:
@@ -131,18 +131,24 @@ def _route(found: relay.ResolvedRoute) -> dict[str, Any]:
     return {
         "recipient": text(found.recipient),
         "kind": found.kind,
-        "destination": found.destination,
+        "destination": or_none(found.destination),
         "rules": [
-            {"kind": rule.kind, "rule_id": rule.rule_id, "name": rule.name, "won": rule.won, "reason": rule.reason}
+            {
+                "kind": rule.kind,
+                "rule_id": or_none(rule.rule_id),
+                "name": or_none(rule.name),
+                "won": rule.won,
+                "reason": rule.reason,
+            }
             for rule in found.rules
         ],
         "hosts": [
             {
                 "preference": host.preference,
                 "host": host.host,
-                "port": host.port,
+                "port": or_none(host.port),
                 "addresses": list(host.addresses),
-                "left_out": host.left_out,
+                "left_out": or_none(host.left_out),
             }
             for host in found.hosts
         ],
@@ -151,15 +157,15 @@ def _route(found: relay.ResolvedRoute) -> dict[str, Any]:
                 "query": lookup.query,
                 "outcome": lookup.outcome,
                 "answers": list(lookup.answers),
-                "name_server": lookup.name_server,
+                "name_server": or_none(lookup.name_server),
                 "took_us": lookup.took_us,
             }
             for lookup in found.lookups
         ],
-        "tls_policy": found.tls_policy,
+        "tls_policy": or_none(found.tls_policy),
         "verify_certificate": found.verify_certificate,
-        "auth_username": found.auth_username,
-        "code": found.code,
-        "enhanced_code": found.enhanced_code,
-        "reason": found.reason,
+        "auth_username": or_none(found.auth_username),
+        "code": or_none(found.code),
+        "enhanced_code": or_none(found.enhanced_code),
+        "reason": or_none(found.reason),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,11 +11,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from services.config_api.http.context import IdempotencyKey, acted, needs, parts, repetition
+from services.config_api.http.context import DryRun, IdempotencyKey, acted, needs, parts, repetition
 from services.config_api.http.pagination import PageQuery
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.paths import BEFORE_COLON
-from services.config_api.http.responses import as_kept, problem_responses
+from services.config_api.http.responses import NOTHING_DONE, as_kept, problem_responses
 from services.config_api.operations.queue import wire
 from services.config_api.operations.queue.schemas import (
     ActionProgress,
@@ -25,9 +26,10 @@ from services.config_api.operations.queue.schemas import (
     MessageQuery,
     MessageSelection,
     QueueActionName,
+    SuspendedDestination,
     Suspension,
 )
-from services.config_api.problems import invalid_field, not_found
+from services.config_api.problems import invalid_field, not_found, nothing_done
 from services.config_api.storage.revision import Actor
 
 Reader = Annotated[Actor, Depends(needs("reader"))]
@@ -39,6 +41,8 @@ _QUEUE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _DESTINATION = re.compile(r"[\x21-\x2e\x30-\x7e]{1,300}")
 
 router = APIRouter(tags=["queue"], route_class=Route)
+_problems = functools.partial(problem_responses, noun="message")
+_problems_of_destination = functools.partial(problem_responses, noun="destination")
 
 
 @router.get(
@@ -48,6 +52,7 @@ router = APIRouter(tags=["queue"], route_class=Route)
     responses={200: {"model": MessagePage}, **problem_responses()},
 )
 async def list_messages(request: Request, _: Reader, given: Annotated[MessageQuery, Query()]) -> Response:
+    """Shows a page of the messages in the queue that match every filter."""
     found = await parts(request).relay.messages(wire.list_request(given))
     return _page([wire.message(message) for message in found.messages], found.next_page_token)
 
@@ -59,110 +64,138 @@ async def list_messages(request: Request, _: Reader, given: Annotated[MessageQue
     responses={200: {"model": MessagePage}, **problem_responses()},
 )
 async def list_history(request: Request, _: Reader, given: Annotated[MessageQuery, Query()]) -> Response:
+    """Shows a page of all messages, queued, finished and refused, that match every filter, newest first."""
     found = await parts(request).relay.history(wire.history_request(given))
     return _page([wire.message(message) for message in found.messages], found.next_page_token)
 
 
 @router.get(
-    f"/v1/queue/messages/{{id:{BEFORE_COLON}}}",
+    f"/v1/queue/messages/{{queue_id:{BEFORE_COLON}}}",
     operation_id="getQueuedMessage",
     summary="One message with its attempts and timeline",
-    responses={200: {"model": Message}, **problem_responses(404)},
+    responses={200: {"model": Message}, **_problems(404)},
 )
 async def get_message(
     request: Request,
     _: Reader,
-    id: str,  # noqa: A002
+    queue_id: str,
     include_header: Annotated[bool, Query(description="Show the message's header too.")] = False,
 ) -> Response:
-    found = await parts(request).relay.message(_queue_id(id), include_header=include_header)
+    """Shows one message with all its deliveries, their attempts, and what happened to it."""
+    found = await parts(request).relay.message(_queue_id(queue_id), include_header=include_header)
     return JSONResponse(wire.message(found))
 
 
 @router.get(
-    "/v1/messages/{id}",
+    "/v1/messages/{queue_id}",
     operation_id="getMessage",
     summary="One message, queued or finished",
-    responses={200: {"model": Message}, **problem_responses(404)},
+    responses={200: {"model": Message}, **_problems(404)},
 )
-async def get_finished(request: Request, _: Reader, id: str) -> Response:  # noqa: A002
-    return JSONResponse(wire.message(await parts(request).relay.message(_queue_id(id), include_header=False)))
+async def get_finished(request: Request, _: Reader, queue_id: str) -> Response:
+    """Shows one message without its header, as long as the history keeps it."""
+    return JSONResponse(wire.message(await parts(request).relay.message(_queue_id(queue_id), include_header=False)))
 
 
 @router.get(
-    "/v1/queue/messages/{id}/content",
+    "/v1/queue/messages/{queue_id}/content",
     operation_id="getQueuedMessageContent",
     summary="The message itself, for admins only",
     responses={
         200: {"description": "RFC 5322.", "content": {"message/rfc822": {"schema": {"type": "string"}}}},
-        **problem_responses(404),
+        **_problems(404),
     },
 )
-async def get_content(request: Request, _: Admin, id: str) -> Response:  # noqa: A002
-    acted(request, f"queue/messages/{_queue_id(id)}/content")
-    chunks = parts(request).relay.content(_queue_id(id))
+async def get_content(request: Request, _: Admin, queue_id: str) -> Response:
+    """Sends the whole message as it is in the queue. The audit log records it."""
+    acted(request, f"queue/messages/{_queue_id(queue_id)}/content")
+    chunks = parts(request).relay.content(queue_id)
     # The first one is waited for, so that a message that is not there is a 404.
     first = await anext(chunks, b"")
     return StreamingResponse(_joined(first, chunks), media_type="message/rfc822")
 
 
-@router.post(
-    f"/v1/queue/messages/{{id:{BEFORE_COLON}}}:{{action}}",
-    operation_id="actOnQueuedMessage",
-    summary="Retry, hold, release, bounce or delete one message",
-    responses={200: {"model": ActionProgress}, **problem_responses(404, 409, 415)},
-)
-async def act_on_one(
-    request: Request,
-    caller: Operator,
-    id: str,  # noqa: A002
-    action: QueueActionName,
-    idempotency_key: IdempotencyKey = None,
-) -> Response:
-    acted(request, f"queue/messages/{_queue_id(id)}:{action}")
+def _add_action_on_one(action: QueueActionName, summary: str, effect: str) -> None:
+    @router.post(
+        f"/v1/queue/messages/{{queue_id:{BEFORE_COLON}}}:{action}",
+        operation_id=f"{action}Message",
+        summary=summary,
+        description=f"{effect} Shows the message as it is then. The answer is 409 when none of its deliveries was in a "
+        "state that the action is for.",
+        responses={200: {"model": Message}, **_problems(404, 409, 415, conflict=NOTHING_DONE)},
+    )
+    async def act_on_one(
+        request: Request, caller: Operator, queue_id: str, idempotency_key: IdempotencyKey = None
+    ) -> Response:
+        acted(request, f"queue/messages/{_queue_id(queue_id)}:{action}")
 
-    async def act() -> JSONResponse:
-        return await _last(parts(request).relay.act(wire.act_on_one(action, id, caller.name)))
+        async def act() -> JSONResponse:
+            relay = parts(request).relay
+            result = await _last(relay.act(wire.act_on_one(action, queue_id, caller.name)))
+            message = await relay.message(queue_id, include_header=False)
+            if not result["acted"]:
+                raise nothing_done(wire.why_nothing_was_done(action, message))
+            return JSONResponse(wire.message(message))
 
-    return await _once(request, caller, idempotency_key, act)
+        return await _once(request, caller, idempotency_key, act)
 
 
-@router.post(
-    "/v1/queue/messages:{action}",
-    operation_id="actOnQueuedMessages",
-    summary="Retry, hold, release, bounce or delete all messages that match",
-    responses={
-        200: {
-            "description": "The result; with Accept: application/x-ndjson, and without Idempotency-Key, a line of "
-            "progress after each batch.",
-            "model": ActionProgress,
-            "content": {NDJSON: {"schema": {"type": "string"}}},
+def _add_action_on_many(action: QueueActionName, summary: str, effect: str) -> None:
+    @router.post(
+        f"/v1/queue/messages:{action}",
+        operation_id=f"{action}Messages",
+        summary=summary,
+        description=f"{effect} Messages in other states are skipped and counted.",
+        responses={
+            200: {
+                "description": f"{summary}: done. With Accept: application/x-ndjson, and without Idempotency-Key, "
+                "a line of progress after each batch.",
+                "model": ActionProgress,
+                "content": {NDJSON: {"schema": {"type": "string"}}},
+            },
+            **problem_responses(409, 415),
         },
-        **problem_responses(409, 415),
-    },
+    )
+    async def act_on_many(
+        request: Request,
+        caller: Operator,
+        selection: MessageSelection,
+        dry_run: DryRun = False,
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response:
+        if not selection.filter.model_dump(exclude_none=True):
+            raise invalid_field("/filter", "empty_filter", "At least one member must be given.")
+        acted(request, f"queue/messages:{action}" + (" (dry run)" if dry_run else ""))
+        relay_request = wire.act_on_many(action, selection.filter, caller.name, dry_run=dry_run)
+        key = None if dry_run else idempotency_key
+        if key is None and NDJSON in request.headers.get("accept", ""):
+            steps = parts(request).relay.act(relay_request)
+            first = await anext(steps, None)
+            lines = [] if first is None else [wire.progress(first)]
+            return StreamingResponse(_lines(lines, steps), media_type=NDJSON)
+
+        async def act() -> JSONResponse:
+            return JSONResponse(await _last(parts(request).relay.act(relay_request)))
+
+        return await _once(request, caller, key, act)
+
+
+_add_action_on_one("retry", "Try one message now", "Makes the deferred deliveries of one message due now.")
+_add_action_on_one("hold", "Hold one message", "Keeps the deliveries of one message from being tried.")
+_add_action_on_one("release", "Release one held message", "Lets the held deliveries of one message be tried again.")
+_add_action_on_one("bounce", "Return one message", "Ends the deliveries of one message and reports to its sender.")
+_add_action_on_one("delete", "Delete one message", "Ends the deliveries of one message and reports to nobody.")
+_add_action_on_many("retry", "Try messages now", "Makes the deferred deliveries of all messages that match due now.")
+_add_action_on_many("hold", "Hold messages", "Keeps the deliveries of all messages that match from being tried.")
+_add_action_on_many(
+    "release", "Release held messages", "Lets the held deliveries of all messages that match be tried again."
 )
-async def act_on_many(
-    request: Request,
-    caller: Operator,
-    action: QueueActionName,
-    given: MessageSelection,
-    idempotency_key: IdempotencyKey = None,
-) -> Response:
-    if not given.filter.model_dump(exclude_none=True):
-        raise invalid_field("/filter", "empty_filter", "At least one member must be given.")
-    acted(request, f"queue/messages:{action}" + (" (dry run)" if given.dry_run else ""))
-    asked = wire.act_on_many(action, given.filter, caller.name, dry_run=given.dry_run)
-    key = None if given.dry_run else idempotency_key
-    if key is None and NDJSON in request.headers.get("accept", ""):
-        steps = parts(request).relay.act(asked)
-        first = await anext(steps, None)
-        lines = [] if first is None else [wire.progress(first)]
-        return StreamingResponse(_lines(lines, steps), media_type=NDJSON)
-
-    async def act() -> JSONResponse:
-        return await _last(parts(request).relay.act(asked))
-
-    return await _once(request, caller, key, act)
+_add_action_on_many(
+    "bounce", "Return messages", "Ends the deliveries of all messages that match and reports to their senders."
+)
+_add_action_on_many(
+    "delete", "Delete messages", "Ends the deliveries of all messages that match and reports to nobody."
+)
 
 
 @router.get(
@@ -172,6 +205,7 @@ async def act_on_many(
     responses={200: {"model": DestinationPage}, **problem_responses()},
 )
 async def list_destinations(request: Request, _: Reader, given: Annotated[PageQuery, Query()]) -> Response:
+    """Shows a page of the destinations that mail is queued for, or that are suspended."""
     found = await parts(request).relay.destinations(*wire.destinations_page(given))
     return _page([wire.destination(destination) for destination in found.destinations], found.next_page_token)
 
@@ -179,17 +213,18 @@ async def list_destinations(request: Request, _: Reader, given: Annotated[PageQu
 @router.post(
     "/v1/queue/destinations/{name}:suspend",
     operation_id="suspendDestination",
-    summary="Let a destination rest",
-    responses={200: {"model": Destination}, **problem_responses(404, 409, 415)},
+    summary="Suspend a destination",
+    responses={200: {"model": SuspendedDestination}, **problem_responses(409, 415)},
 )
 async def suspend(
-    request: Request, caller: Operator, name: str, given: Suspension, idempotency_key: IdempotencyKey = None
+    request: Request, caller: Operator, name: str, suspension: Suspension, idempotency_key: IdempotencyKey = None
 ) -> Response:
+    """Tries nothing for the destination until then. It has a warning where no mail is queued for that name."""
     acted(request, f"queue/destinations/{_destination(name)}:suspend")
 
     async def act() -> JSONResponse:
-        found = await parts(request).relay.suspend(wire.suspend_request(name, given.until, caller.name))
-        return JSONResponse(wire.destination(found))
+        destination = await parts(request).relay.suspend(wire.suspend_request(name, suspension.until, caller.name))
+        return JSONResponse({**wire.destination(destination), "warnings": wire.warnings_of_suspension(destination)})
 
     return await _once(request, caller, idempotency_key, act)
 
@@ -197,10 +232,11 @@ async def suspend(
 @router.post(
     "/v1/queue/destinations/{name}:resume",
     operation_id="resumeDestination",
-    summary="Try a destination again",
-    responses={200: {"model": Destination}, **problem_responses(404, 409, 415)},
+    summary="Resume a destination",
+    responses={200: {"model": Destination}, **_problems_of_destination(404, 409, 415, conflict=NOTHING_DONE)},
 )
 async def resume(request: Request, caller: Operator, name: str, idempotency_key: IdempotencyKey = None) -> Response:
+    """Ends a suspension. The answer is 409 when the destination is not suspended."""
     acted(request, f"queue/destinations/{_destination(name)}:resume")
 
     async def act() -> JSONResponse:
@@ -222,11 +258,11 @@ async def _once(
         return answer
 
 
-async def _last(steps: AsyncIterator[Any]) -> JSONResponse:
+async def _last(steps: AsyncIterator[Any]) -> dict[str, Any]:
     last: dict[str, Any] = {"matched": 0, "acted": 0, "skipped": 0, "done": True}
     async for progress in steps:
         last = wire.progress(progress)
-    return JSONResponse(last)
+    return last
 
 
 def _page(items: list[dict[str, Any]], token: str) -> Response:

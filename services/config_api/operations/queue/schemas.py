@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from services.config_api.http.pagination import FilterText
-from services.config_api.http.responses import Answer, Time
+from services.config_api.http.responses import Answer, ConfigurationWarning, Time
 from services.config_api.resources.fields import DIGITS, AnyAddress, Decimal, Domain, Instant, Model, ip_address
 
 # What a delivery may be in.
@@ -27,6 +27,11 @@ KnownState = Literal[
 State = Literal[KnownState, "unknown"]
 QueueActionName = Literal["retry", "hold", "release", "bounce", "delete"]
 OptionalTime = Time | None
+TlsPolicy = Literal["opportunistic", "required", "implicit", "mta-sts", "dane", "none"]
+AttemptResult = Literal["delivered", "deferred", "failed"]
+ReplyCode = Annotated[int | None, Field(ge=200, le=599)]
+EnhancedCode = Annotated[str | None, Field(description="The code of RFC 3463.", examples=["5.7.1"])]
+Stage = Literal["connect", "auth", "helo", "mail", "rcpt", "data", "end_of_data", "junk_command", "pipelining"]
 
 
 class Attempt(Answer):
@@ -34,15 +39,15 @@ class Attempt(Answer):
 
     started_at: OptionalTime = Field(description="When it began.")
     ended_at: OptionalTime = Field(description="When it ended.")
-    host: str = Field(description="Host connected to; empty: none was.")
-    address: str = Field(description="Its address.")
-    port: int = Field(description="TCP port; 0: none.")
-    tls: str = Field(description="none, or version and cipher.")
-    tls_policy: str = Field(description="opportunistic, required, mta-sts or dane.")
-    result: str = Field(description="delivered, deferred or failed.")
-    code: int = Field(description="The reply's code; 0: there was no reply.")
-    enhanced_code: str = Field(description="RFC 3463 code; empty: none.")
-    text: str = Field(description="The reply's text, or our reason.")
+    host: str | None = Field(description="The host that was connected to; null: none was.")
+    address: str | None = Field(description="The address of the host.")
+    port: int | None = Field(ge=0, le=65535, description="The TCP port.")
+    tls: str | None = Field(description="The version and the cipher of TLS; null: there was none.")
+    tls_policy: TlsPolicy | None = Field(description="What TLS had to be.")
+    result: AttemptResult | None = Field(description="What became of the recipient.")
+    code: ReplyCode = Field(description="The code of the reply; null: there was no reply.")
+    enhanced_code: EnhancedCode
+    text: str = Field(description="The text of the reply, or our reason.")
     possible_duplicate: bool = Field(description="The connection was lost between the final dot and its answer.")
     worker: str = Field(description="The process of relay that did it.")
 
@@ -52,10 +57,10 @@ class Delivery(Answer):
 
     id: str = Field(description="Its id.")
     recipient: str = Field(description="A recipient's address.")
-    original_recipient: str = Field(description="As submitted, when an alias replaced it.")
+    original_recipient: str | None = Field(description="As submitted, when an alias replaced it.")
     state: State = Field(description="Where its delivery stands.")
     destination: str = Field(description="Where it goes: domain:NAME, relay:HOST:PORT or mailbox:NAME.")
-    attempts: int = Field(description="Attempts so far.")
+    attempts: int = Field(ge=0, le=1_000_000, description="Number of attempts so far.")
     due_at: OptionalTime = Field(description="When the next attempt is due.")
     expires_at: OptionalTime = Field(description="When it is given up; null: it is finished.")
     finished_at: OptionalTime = Field(description="When it was finished; null: it is not.")
@@ -74,7 +79,7 @@ class ShadowResult(Answer):
 class SessionVerdict(Answer):
     """A verdict in the session of a message. Verdicts to which no rule contributed are not recorded."""
 
-    stage: str = Field(description="The stage of the session.", examples=["RCPT"])
+    stage: str = Field(description="The stage of the session.", examples=["rcpt"])
     action: str = Field(description="accept, reject or discard.", examples=["reject"])
     code: int | None = Field(description="The reply's code; null: it was not rejected.", examples=[554])
     enhanced_code: str | None = Field(description="RFC 3463 code; null: it was not rejected.", examples=["5.7.1"])
@@ -86,11 +91,15 @@ class SessionVerdict(Answer):
 class TimelineEvent(Answer):
     """Something that happened to a message."""
 
-    at: OptionalTime = Field(description="When.")
-    event: str = Field(description="What happened.")
-    recipient: str = Field(description="A recipient's address.")
-    detail: str = Field(description="What was found.")
-    actor: str = Field(description="Who, for what an operator did.")
+    occurred_at: OptionalTime = Field(description="When it happened.")
+    event: str = Field(
+        description="What happened: stored, refused, expanded, discarded, delivered, deferred, bounced, expired, or "
+        "what an operator did.",
+        examples=["stored"],
+    )
+    recipient: str | None = Field(description="The recipient that it happened to; null: all of them.")
+    detail: str | None = Field(description="What was found.")
+    actor: str | None = Field(description="The name of the API key, for what an operator did.")
     verdict: SessionVerdict | None = Field(description="What policy decided; null: the event is another one.")
     attempt: Attempt | None = Field(description="The attempt that led to the event; null: none did.")
 
@@ -98,11 +107,11 @@ class TimelineEvent(Answer):
 class Origin(Answer):
     """Where the message came from."""
 
-    session_id: str = Field(description="The session's id.")
-    client_address: str = Field(description="AnyAddress of the client.")
-    helo_name: str = Field(description="The name given with HELO or EHLO.")
-    account_login: str = Field(description="The account that was logged in; empty: none.")
-    listener: str = Field(description="smtp, submission or submissions.")
+    session_id: str | None = Field(description="The id of the session; null: it is a report of ours.")
+    client_address: str | None = Field(description="The IP address of the client.")
+    helo_name: str | None = Field(description="The name given with HELO or EHLO.")
+    account_login: str | None = Field(description="The account that was logged in; null: none.")
+    listener: Literal["smtp", "submission", "submissions"] | None = Field(description="Where the session came in.")
     tls: bool = Field(description="Whether TLS was on.")
 
 
@@ -110,29 +119,29 @@ class Message(Answer):
     """A message, queued or finished."""
 
     queue_id: str = Field(description="Its id in the queue.")
-    submission_id: str = Field(description="Its id between ingress and relay.")
-    sender: str = Field(description="Envelope sender; empty: the null sender.")
+    submission_id: str | None = Field(description="Its id between ingress and relay.")
+    sender: str | None = Field(description="The envelope sender; null: the null sender.")
     size: int = Field(description="Octets.")
     received_at: OptionalTime = Field(description="When it was received.")
     origin: Origin
     state: State = Field(description="The least finished state of its deliveries.")
     deliveries: list[Delivery] = Field(description="One a recipient; in lists the first few.")
-    delivery_count: int = Field(description="Deliveries in all.")
+    delivery_count: int = Field(ge=0, le=1_000_000, description="Number of deliveries in all.")
     timeline: list[TimelineEvent] = Field(description="What happened to it, oldest first; with one message only.")
-    header: str = Field(description="The header, when asked for.")
-    envelope_id: str = Field(description="ENVID of RFC 3461.")
+    header: str | None = Field(description="The header, when asked for.")
+    envelope_id: str | None = Field(description="ENVID of RFC 3461.")
     message_id: str | None = Field(
         description="Message-ID of the header without its angle brackets; null: it has none, or it was not stored."
     )
     subject: str | None = Field(description="Its subject; null: it was not stored (keep_subjects).")
     smtputf8: bool = Field(description="Whether it needs SMTPUTF8.")
     quarantine: bool = Field(description="Whether DMARC marked it.")
-    code: int = Field(description="Of refused messages: the reply's code.")
-    enhanced_code: str = Field(description="RFC 3463 code; empty: none.")
-    text: str = Field(description="The reply's text.")
-    reason_id: str = Field(description="Of refused messages: the rule that refused.")
-    rule_id: str = Field(description="The access rule's id; empty: none.")
-    stage: str = Field(description="The stage of the session.")
+    code: ReplyCode = Field(description="Of refused messages: the code of the reply.")
+    enhanced_code: EnhancedCode
+    text: str | None = Field(description="Of refused messages: the text of the reply.")
+    reason_id: str | None = Field(description="Of refused messages: the constant name of the rule that refused.")
+    rule_id: str | None = Field(description="The id of the access rule that refused.")
+    stage: Stage | None = Field(description="The stage of the session that it was refused at.")
 
 
 class MessagePage(Answer):
@@ -151,12 +160,18 @@ class Destination(Answer):
     deferred: int = Field(description="Deliveries that wait for their next attempt.")
     held: int = Field(description="Deliveries that are held.")
     oldest_at: OptionalTime = Field(description="When the oldest message was received.")
-    last_error: str = Field(description="The newest failure, in a line.")
+    last_error: str | None = Field(description="The newest failure, in a line.")
     last_error_at: OptionalTime = Field(description="When that was.")
-    suspended: bool = Field(description="Whether it rests.")
-    suspended_until: OptionalTime = Field(description="Until when; null: until it is resumed.")
-    suspended_by: str = Field(description="Who let it rest.")
+    suspended: bool = Field(description="Whether it is suspended.")
+    suspended_until: OptionalTime = Field(description="When the suspension ends; null: when it is resumed.")
+    suspended_by: str | None = Field(description="Who suspended it.")
     next_due_at: OptionalTime = Field(description="When the next attempt is due.")
+
+
+class SuspendedDestination(Destination):
+    """A destination that was just suspended."""
+
+    warnings: list[ConfigurationWarning] = Field(description="Doubts about the name of the destination.")
 
 
 class DestinationPage(Answer):
@@ -204,7 +219,9 @@ class MessageFilter(BaseModel):
         default=None, description="Text in the last reply, without regard to case; no wildcards."
     )
     account_login: FilterText | None = Field(default=None, description="Login that sent it.")
-    client_address: FilteredAddress | None = Field(default=None, description="AnyAddress that sent it.")
+    client_address: FilteredAddress | None = Field(
+        default=None, description="The IP address of the client that sent it."
+    )
     attempts_at_least: int | None = Field(default=None, ge=1, le=1_000_000, description="So many attempts or more.")
     session_id: FilterText | None = Field(default=None, description="The session that it came in.")
     message_id: MessageId | None = Field(
@@ -250,10 +267,9 @@ class MessageSelection(Model):
     """The messages to act on."""
 
     filter: MessageFilter = Field(description="At least one member must be given.")
-    dry_run: bool = Field(default=False, description="Only count.")
 
 
 class Suspension(Model):
-    """How long a destination rests."""
+    """How long a destination is suspended."""
 
-    until: Instant | None = Field(default=None, description="Until then; null: until it is resumed.")
+    until: Instant | None = Field(default=None, description="When it ends; null: when the destination is resumed.")

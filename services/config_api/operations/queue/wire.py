@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from posthouse.relay.v1 import relay_pb2 as pb
 
 from services.config_api.http.pagination import PageQuery
 from services.config_api.operations.queue.schemas import MessageFilter, MessageQuery
-from services.config_api.operations.wire import name, page_token, text, when
+from services.config_api.operations.wire import name, or_none, page_token, text, when
 
 _STATE = "DELIVERY_STATE_"
 
@@ -82,19 +83,37 @@ def progress(found: pb.ActOnMessagesProgress) -> dict[str, Any]:
     return {"matched": found.matched, "acted": found.acted, "skipped": found.skipped, "done": found.done}
 
 
+def why_nothing_was_done(action: str, found: pb.Message) -> str:
+    """The states of the deliveries that the action was not for."""
+    states = Counter(name(pb.DeliveryState, delivery.state, _STATE) for delivery in found.deliveries)
+    shown = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    if "active" in states:
+        shown += ". Active ones are being tried right now"
+    return f"{action} is for none of the deliveries of this message: {shown or 'there are none'}."
+
+
+def warnings_of_suspension(found: pb.Destination) -> list[dict[str, str]]:
+    """A name that no mail is queued for may be mistyped."""
+    if found.queued:
+        return []
+    return [
+        {"pointer": "/name", "code": "no_mail_queued", "detail": "No mail is queued for a destination of this name."}
+    ]
+
+
 def message(found: pb.Message) -> dict[str, Any]:
     return {
         "queue_id": found.queue_id,
-        "submission_id": found.submission_id,
-        "sender": text(found.sender),
+        "submission_id": or_none(found.submission_id),
+        "sender": or_none(text(found.sender)),
         "size": found.size,
         "received_at": when(found, "received_at"),
         "origin": {
-            "session_id": found.origin.session_id,
-            "client_address": found.origin.client_address,
-            "helo_name": text(found.origin.helo_name),
-            "account_login": found.origin.account_login,
-            "listener": found.origin.listener,
+            "session_id": or_none(found.origin.session_id),
+            "client_address": or_none(found.origin.client_address),
+            "helo_name": or_none(text(found.origin.helo_name)),
+            "account_login": or_none(found.origin.account_login),
+            "listener": or_none(found.origin.listener),
             "tls": found.origin.tls,
         },
         "state": name(pb.DeliveryState, found.state, _STATE),
@@ -102,28 +121,28 @@ def message(found: pb.Message) -> dict[str, Any]:
         "delivery_count": found.delivery_count,
         "timeline": [
             {
-                "at": when(event, "at"),
+                "occurred_at": when(event, "at"),
                 "event": event.event,
-                "recipient": text(event.recipient),
-                "detail": event.detail,
-                "actor": event.actor,
+                "recipient": or_none(text(event.recipient)),
+                "detail": or_none(event.detail),
+                "actor": or_none(event.actor),
                 "verdict": _verdict(event.verdict) if event.HasField("verdict") else None,
                 "attempt": _attempt(event.attempt) if event.HasField("attempt") else None,
             }
             for event in found.timeline
         ],
-        "header": text(found.header),
-        "envelope_id": text(found.envelope_id),
-        "message_id": text(found.message_id) or None,
-        "subject": text(found.subject) or None,
+        "header": or_none(text(found.header)),
+        "envelope_id": or_none(text(found.envelope_id)),
+        "message_id": or_none(text(found.message_id)),
+        "subject": or_none(text(found.subject)),
         "smtputf8": found.smtputf8,
         "quarantine": found.quarantine,
-        "code": found.code,
-        "enhanced_code": found.enhanced_code,
-        "text": found.text,
-        "reason_id": found.reason_id,
-        "rule_id": found.rule_id,
-        "stage": found.stage,
+        "code": or_none(found.code),
+        "enhanced_code": or_none(found.enhanced_code),
+        "text": or_none(found.text),
+        "reason_id": or_none(found.reason_id),
+        "rule_id": or_none(found.rule_id),
+        "stage": or_none(found.stage.lower()),
     }
 
 
@@ -135,11 +154,11 @@ def destination(found: pb.Destination) -> dict[str, Any]:
         "deferred": found.deferred,
         "held": found.held,
         "oldest_at": when(found, "oldest_at"),
-        "last_error": found.last_error,
+        "last_error": or_none(found.last_error),
         "last_error_at": when(found, "last_error_at"),
         "suspended": found.suspended,
         "suspended_until": when(found, "suspended_until"),
-        "suspended_by": found.suspended_by,
+        "suspended_by": or_none(found.suspended_by),
         "next_due_at": when(found, "next_due_at"),
     }
 
@@ -148,7 +167,7 @@ def _delivery(found: pb.Delivery) -> dict[str, Any]:
     return {
         "id": found.id,
         "recipient": text(found.recipient),
-        "original_recipient": text(found.original_recipient),
+        "original_recipient": or_none(text(found.original_recipient)),
         "state": name(pb.DeliveryState, found.state, _STATE),
         "destination": found.destination,
         "attempts": found.attempts,
@@ -163,7 +182,7 @@ def _delivery(found: pb.Delivery) -> dict[str, Any]:
 
 def _verdict(found: pb.SessionVerdict) -> dict[str, Any]:
     return {
-        "stage": found.stage,
+        "stage": found.stage.lower(),
         "action": found.action,
         "code": found.code or None,
         "enhanced_code": found.enhanced_code or None,
@@ -177,14 +196,14 @@ def _attempt(found: pb.Attempt) -> dict[str, Any]:
     return {
         "started_at": when(found, "started_at"),
         "ended_at": when(found, "ended_at"),
-        "host": found.host,
-        "address": found.address,
-        "port": found.port,
-        "tls": found.tls,
-        "tls_policy": found.tls_policy,
-        "result": found.result,
-        "code": found.code,
-        "enhanced_code": found.enhanced_code,
+        "host": or_none(found.host),
+        "address": or_none(found.address),
+        "port": or_none(found.port),
+        "tls": or_none(found.tls),
+        "tls_policy": or_none(found.tls_policy),
+        "result": or_none(found.result),
+        "code": or_none(found.code),
+        "enhanced_code": or_none(found.enhanced_code),
         "text": found.text,
         "possible_duplicate": found.possible_duplicate,
         "worker": found.worker,

@@ -30,9 +30,10 @@ def _target(given: RelayHostToTest) -> str:
     "/v1/relay-hosts:test",
     operation_id="testRelayHost",
     summary="Try a relay host out, step by step",
-    responses={200: {"model": RelayHostTestResult}, **problem_responses(404, 415)},
+    responses={200: {"model": RelayHostTestResult}, **problem_responses(404, 415, noun="relay rule")},
 )
 async def test(request: Request, _: Annotated[Actor, Depends(needs("operator"))], given: RelayHostToTest) -> Response:
+    """Connects, starts TLS and logs in as for a delivery, and shows each step. It sends no mail."""
     acted(request, _target(given))
     steps = [wire.step(step) async for step in parts(request).relay.test_relay_host(wire.request(given))]
     return JSONResponse({"ok": bool(steps) and all(step["ok"] for step in steps), "steps": steps})

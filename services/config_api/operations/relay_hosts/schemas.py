@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,7 @@ from services.config_api.resources.fields import Model, fault
 class ConfiguredRelayHost(Model):
     """A relay host that is configured."""
 
+    kind: Literal["configured"] = Field(description="It is configured.")
     rule_id: str = Field(
         min_length=1,
         max_length=64,
@@ -26,6 +27,7 @@ class ConfiguredRelayHost(Model):
 class ProposedRelayHost(Model):
     """A relay host that is not configured yet."""
 
+    kind: Literal["proposed"] = Field(description="It is not configured yet.")
     relay_host: RelayHost = Field(description="A relay host, its password with it.")
 
     @model_validator(mode="after")
@@ -36,18 +38,18 @@ class ProposedRelayHost(Model):
         return self
 
 
-RelayHostToTest = ConfiguredRelayHost | ProposedRelayHost
+RelayHostToTest = Annotated[ConfiguredRelayHost | ProposedRelayHost, Field(discriminator="kind")]
 
 
 class RelayHostTestStep(Answer):
     """One step of the test."""
 
     step: str = Field(
-        description="resolve, connect, greeting, ehlo, starttls, ehlo_tls, auth, mail, reset or quit.",
+        description="resolve, connect, connection, greeting, ehlo, starttls, ehlo_tls, auth, mail, reset or quit.",
         examples=["starttls"],
     )
     ok: bool = Field(description="Whether it went well.")
-    detail: str = Field(description="The reply or finding, without credentials.")
+    detail: str | None = Field(description="The reply or finding, without credentials.")
     took_us: int = Field(description="Microseconds.")
 
 

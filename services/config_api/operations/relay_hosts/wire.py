@@ -7,6 +7,7 @@ from typing import Any
 from posthouse.relay.v1 import relay_pb2 as pb
 
 from services.config_api.operations.relay_hosts.schemas import ConfiguredRelayHost, RelayHostToTest
+from services.config_api.operations.wire import or_none
 
 
 def request(given: RelayHostToTest) -> pb.TestRelayHostRequest:
@@ -28,4 +29,4 @@ def request(given: RelayHostToTest) -> pb.TestRelayHostRequest:
 
 
 def step(found: pb.TestRelayHostStep) -> dict[str, Any]:
-    return {"step": found.step, "ok": found.ok, "detail": found.detail, "took_us": found.took_us}
+    return {"step": found.step, "ok": found.ok, "detail": or_none(found.detail), "took_us": found.took_us}

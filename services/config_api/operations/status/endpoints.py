@@ -28,6 +28,7 @@ _PATHS = 20
     responses={200: {"model": Status}, **problem_responses()},
 )
 async def get_status(request: Request, _: Annotated[Actor, Depends(needs("reader"))]) -> Response:
+    """Asks every replica that config_api knows for its state, and looks for settings that are probably a mistake."""
     found = parts(request)
     services = [
         ServiceReplica(

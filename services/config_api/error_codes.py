@@ -1,0 +1,177 @@
+"""The catalogue of problem types, of codes of fields at fault, and of codes of warnings.
+
+These codes are public and never change; docs/api-errors.md shows them. A test compares the catalogue with the code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+# What follows `urn:posthouse:problem:` in the type of a problem.
+PROBLEM_TYPES: Mapping[str, str] = {
+    "malformed": "The request cannot be read: it is no JSON, has no body, or is nested too deeply.",
+    "unauthorized": "There is no key in the request, or it is not valid, or it has expired.",
+    "forbidden": "The role of the key does not allow this. `required_role` is the role that does.",
+    "not-found": "There is no such path or object.",
+    "method-not-allowed": "The path does not take this method. The header Allow lists those that it takes.",
+    "conflict": "Another object has one of the values already, or the state of the object does not allow this.",
+    "nothing-done": "The action was for none of the deliveries, or the object was in the wanted state already.",
+    "in-progress": "The first request with this Idempotency-Key is still at work.",
+    "already-made": "The request was done before, and its answer held a secret, which is shown once.",
+    "last-admin-key": "The change would leave no key of an admin.",
+    "precondition-failed": "The object has changed since it was read.",
+    "too-large": "The body has more octets than are taken.",
+    "unsupported-media-type": "The body has a media type or a coding that is not taken.",
+    "invalid": "Members or parameters are not valid. `errors` lists them.",
+    "precondition-required": "If-Match is needed.",
+    "too-many-failures": "Too many wrong keys came from this address.",
+    "too-many-requests": "Too many requests of this key wait already.",
+    "internal": "Something went wrong in the service. Its log has more, by the request id.",
+    "busy": "Too many passwords are being set at once.",
+    "service-unavailable": "`service` does not answer. Settings can still be read and changed.",
+    "store-unavailable": "The store that `service` counts in does not answer.",
+    "database-unavailable": "The database of the configuration does not answer.",
+}
+
+# What `errors[].code` can be.
+FIELD_CODES: Mapping[str, str] = {
+    "action_on_allow": "Only block rules have an action.",
+    "address": "It is no full e-mail address.",
+    "already_made": "This Idempotency-Key was used, and the answer held a secret.",
+    "banner": "It begins or ends with a blank.",
+    "before_first_retry": "It is shorter than the time before the first retry.",
+    "blank_ends": "It begins or ends with a blank.",
+    "clamd": "It is neither host:port nor the absolute path of a socket.",
+    "cursor": "The cursor is not one of this list with these filters.",
+    "dnsbl_code": "It is no address or range of addresses that means listed.",
+    "domain": "It is no domain.",
+    "duplicate_zone": "A zone is named twice.",
+    "empty_filter": "At least one member of the filter is needed.",
+    "entity_tags": "It is no list of ETags.",
+    "filter": "The filter has a value that no object can have.",
+    "fixed": "It cannot be changed. Make another object instead.",
+    "format": "The format of the document is not one that is taken.",
+    "host": "It is neither a host name nor an IP address.",
+    "hostname": "It is no fully qualified host name.",
+    "id": "It is no UUID in lower case.",
+    "instant": "It is no time with a zone (RFC 3339), or one that does not exist.",
+    "ip_address": "It is no IP address.",
+    "key_reused": "This Idempotency-Key was used for another request.",
+    "loop": "Mail would go in a circle.",
+    "maildir_root": "No mail may be written to this folder.",
+    "missing": "It is needed.",
+    "name_server": "It is no IP address, with or without a port.",
+    "network": "It is no network.",
+    "nobody_to_ask": "There is no server that could verify recipients.",
+    "not_finite": "It is infinite, or no number.",
+    "not_one_of": "It is none of the values that are allowed.",
+    "not_unicode": "It is no Unicode text: a surrogate stands alone.",
+    "not_valid": "It is not valid for another reason, which `detail` says.",
+    "order": "It must be earlier than the other time.",
+    "path": "The path contains `..`.",
+    "pattern": "It is a pattern, where a value is compared as it is.",
+    "recipient_missing": "The stage rcpt needs a recipient.",
+    "relay_host_missing": "The mode relay_host needs a relay host.",
+    "reserved": "It is the name of an actor of the service's own.",
+    "retry_order": "The longest wait is shorter than the first one.",
+    "secret_needed": "The secret has to be given, or given again.",
+    "secret_text": "It holds control characters or a surrogate alone.",
+    "selector": "It is no DKIM selector.",
+    "taken": "Another object has this value.",
+    "target": "It is no target of this type.",
+    "text": "It holds characters that no value has.",
+    "timezone": "It is no time zone of the IANA database.",
+    "too_large": "The number is larger than the largest that is allowed.",
+    "too_long": "It has too many characters or items.",
+    "too_many_buckets": "The period has more buckets than are shown at once.",
+    "too_short": "It has too few characters or items, or is too short a time.",
+    "too_small": "The number is smaller than the smallest that is allowed.",
+    "twice": "It is given more than once.",
+    "unknown_member": "There is no such member, or no such parameter.",
+    "value": "It is no value of this criterion.",
+    "verified_domain": "The server of the domain says which recipients exist, so that there is no catch-all.",
+    "verify_without_tls": "A certificate cannot be verified where TLS is not always used.",
+    "wrong_characters": "It holds characters that are not allowed, or lacks some that are needed.",
+    "wrong_type": "It is of another type.",
+}
+
+# What `warnings[].code` can be.
+WARNING_CODES: Mapping[str, str] = {
+    "any_recipient": "Mail is taken for addresses that do not exist.",
+    "covered": "An allow rule matches whatever this rule does.",
+    "covers": "A block rule never acts because of this rule.",
+    "domain_not_local": "The domain of the address is not a local domain.",
+    "domain_not_ours": "The domain of the address is neither a local domain nor a relay domain.",
+    "domain_of_account": "An account has an address at this domain.",
+    "domain_of_alias": "An alias is at this domain, or leads there.",
+    "domain_of_dkim_key": "A DKIM key signs for this domain.",
+    "domain_of_recipients": "Recipients at this domain are listed.",
+    "domain_of_postmaster": "An external postmaster is at this domain.",
+    "empty_list": "No recipient of the domain is listed yet.",
+    "ended": "The rule has ended already.",
+    "everyone": "It holds every address.",
+    "exempt": "The checks are not tried for these clients anyway.",
+    "external_postmaster": "An external postmaster leads here.",
+    "few_recipients": "RFC 5321 section 4.5.3.1.8 asks for at least 100 recipients.",
+    "gateway_in_range": "The range holds the gateway of this machine, which hides other clients.",
+    "hostname_default": "This is the name of no machine.",
+    "hostname_no_address": "The name has neither an A nor an AAAA record.",
+    "hostname_reverse": "The PTR record of the address does not name it.",
+    "hostname_unknown": "The DNS gave no answer for the name in time.",
+    "last_key_of_domain": "Mail of the domain is no longer signed.",
+    "list_not_used": "The recipients of the domain are not those of the list.",
+    "loop": "Mail would go in a circle.",
+    "maildir_root": "No mail may be written to this folder.",
+    "name_server_silent": "A name server gave no answer.",
+    "never": "The notice would come after the mail has expired.",
+    "no_account": "The target ends at no account that is enabled.",
+    "no_answer": "The DNS gave no answer in time.",
+    "no_better_host": "No MX of the domain is better than this gateway.",
+    "no_mail_host": "The domain has neither MX nor address records.",
+    "no_mail_queued": "No mail is queued for the destination: is its name right?",
+    "no_mailbox": "Without a mailbox the mail of the domain is held.",
+    "postmaster_missing": "Nobody takes mail for a postmaster.",
+    "target_of_alias": "An alias leads here.",
+    "unreachable": "Another rule, or an alias, takes this mail before.",
+    "unverified_password": "The password goes to a server whose certificate is not verified.",
+    "unverified_tls": "The certificate of the server is not verified.",
+    "wide": "The range is very wide.",
+    "zone_lists_everybody": "The zone lists every client.",
+    "zone_no_answer": "The zone gave no answer in time.",
+    "zone_refuses": "The zone refuses to answer.",
+    "zone_without_test_entry": "The zone does not list its test entry.",
+}
+
+# pydantic's own types of errors, which change with its releases.
+_PYDANTIC_CODES: Mapping[str, str] = {
+    "enum": "not_one_of",
+    "extra_forbidden": "unknown_member",
+    "finite_number": "not_finite",
+    "greater_than": "too_small",
+    "greater_than_equal": "too_small",
+    "int_from_float": "wrong_type",
+    "less_than": "too_large",
+    "less_than_equal": "too_large",
+    "literal_error": "not_one_of",
+    "missing": "missing",
+    "missing_argument": "missing",
+    "none_required": "wrong_type",
+    "string_pattern_mismatch": "wrong_characters",
+    "string_too_long": "too_long",
+    "string_too_short": "too_short",
+    "string_unicode": "not_unicode",
+    "too_long": "too_long",
+    "too_short": "too_short",
+    "union_tag_invalid": "not_one_of",
+    "union_tag_not_found": "missing",
+}
+
+
+def field_code(pydantic_type: str) -> str:
+    """The code of the catalogue for a type of error of pydantic's or of our own."""
+    if pydantic_type in FIELD_CODES:
+        return pydantic_type
+    if pydantic_type in _PYDANTIC_CODES:
+        return _PYDANTIC_CODES[pydantic_type]
+    # string_type, int_parsing, model_attributes_type and the like.
+    return "wrong_type" if pydantic_type.endswith(("_type", "_parsing")) else "not_valid"

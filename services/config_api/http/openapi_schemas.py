@@ -1,0 +1,272 @@
+"""The schemas of the OpenAPI document in the form that client generators read best.
+
+pydantic writes what it needs to validate. This module makes of it what generators make good classes of: no titles,
+named enumerations and unions, `format: int64`, null as a second type, and no default beside a reference.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+Schema = dict[str, Any]
+Schemas = dict[str, Schema]
+
+PREFIX = "#/components/schemas/"
+_INT32_MAXIMUM = (1 << 31) - 1
+_SUBSCHEMA_MAPS = ("properties", "patternProperties", "$defs")
+_SUBSCHEMA_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
+_SUBSCHEMAS = ("items", "additionalProperties", "propertyNames", "not")
+
+# Enumerations that several members share, or whose name would not follow well from the member.
+ENUMERATIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "AccessList": ("The list that an access rule belongs to.", ("block", "allow")),
+    "AccessCriterion": (
+        "What an access rule compares.",
+        ("sender", "recipient", "ip", "network", "domain"),
+    ),
+    "ApiKeyRole": ("The role of an API key.", ("reader", "operator", "admin")),
+    "AssumedOutcome": ("The outcome to assume for a look-up.", ("found", "none", "no_answer")),
+    "AuthenticationResult": (
+        "The result of an authentication method (RFC 8601 section 2.7).",
+        ("none", "neutral", "pass", "fail", "softfail", "policy", "temperror", "permerror"),
+    ),
+    "DeliveryMode": ("Where mail goes that no rule takes.", ("direct", "relay_host")),
+    "DkimAlgorithm": ("A signature algorithm of DKIM.", ("rsa-sha256", "ed25519-sha256")),
+    "Listener": ("The kind of port that a session came in on.", ("smtp", "submission", "submissions")),
+    "MailboxKind": ("How mail gets into a mailbox.", ("smtp", "lmtp", "maildir")),
+    "Mode": (
+        "off: the check is not made. shadow: its outcome is recorded, and nothing is refused. enforce: it refuses.",
+        ("off", "shadow", "enforce"),
+    ),
+    "ObjectEvent": ("What happened to an object.", ("made", "changed", "removed")),
+    "RecipientsOverLimit": (
+        "What happens to recipients over the limit of a message.",
+        ("defer_excess", "reject_message"),
+    ),
+    "RefusalAction": ("reject: the mail is refused. discard: it is taken and dropped.", ("reject", "discard")),
+    "RelayRuleType": ("The address that a relay rule looks at.", ("recipient", "sender")),
+    "RelayRuleTargetType": ("What the targets of a relay rule are.", ("address", "domain")),
+    "ServiceName": ("A service of the suite.", ("config_api", "policy", "relay", "ingress")),
+    "ScanFailureAction": ("What happens when the scanner gives no verdict.", ("tempfail", "accept")),
+    "SessionStage": (
+        "A stage of an SMTP session.",
+        ("connect", "helo", "mail", "rcpt", "data", "end_of_data", "junk_command", "pipelining"),
+    ),
+    "StageOfRefusal": (
+        "The stage of a session at which mail was refused.",
+        ("connect", "auth", "helo", "mail", "rcpt", "data", "end_of_data", "junk_command", "pipelining"),
+    ),
+    "TlsPolicy": (
+        "What TLS has to be when mail is delivered.",
+        ("opportunistic", "required", "implicit", "mta-sts", "dane", "none"),
+    ),
+    "SpfSoftfailAction": ("What a softfail of SPF leads to.", ("accept", "reject")),
+    "DeliveryStateFilter": (
+        "A state of deliveries to search for.",
+        (
+            "active",
+            "deferred",
+            "held",
+            "delivered",
+            "bounced",
+            "discarded",
+            "deleted",
+            "expanded",
+            "rejected",
+            "quarantined",
+        ),
+    ),
+    "DeliveryState": (
+        "The state of a delivery. unknown: a newer relay has a state that this release of config_api does not know.",
+        (
+            "active",
+            "deferred",
+            "held",
+            "delivered",
+            "bounced",
+            "discarded",
+            "deleted",
+            "expanded",
+            "rejected",
+            "quarantined",
+            "unknown",
+        ),
+    ),
+}
+# Unions, with the schemas that they are made of.
+UNIONS: Mapping[str, tuple[str, frozenset[str]]] = {
+    "Mailbox": ("Where the mail of a domain goes.", frozenset({"SmtpMailbox", "LmtpMailbox", "MaildirMailbox"})),
+    "RelayHostToTest": ("The relay host to test.", frozenset({"ConfiguredRelayHost", "ProposedRelayHost"})),
+    "SessionToExplain": ("The session to explain.", frozenset({"HypotheticalSession", "PastSession"})),
+}
+_NAME_BY_VALUES = {frozenset(values): name for name, (_, values) in ENUMERATIONS.items()}
+
+
+def subschemas(schema: Schema) -> Iterator[Schema]:
+    """The schemas directly below a schema."""
+    for key in _SUBSCHEMA_MAPS:
+        yield from schema.get(key, {}).values()
+    for key in _SUBSCHEMA_LISTS:
+        yield from schema.get(key, ())
+    for key in _SUBSCHEMAS:
+        if isinstance(schema.get(key), dict):
+            yield schema[key]
+
+
+def references(node: Any) -> set[str]:
+    """Names of the component schemas that a part of the document refers to."""
+    return set(re.findall(rf'"{PREFIX}([A-Za-z0-9_]+)"', json.dumps(node)))
+
+
+def reachable(starts: Iterable[str], schemas: Schemas) -> set[str]:
+    """The schemas of these names, and those that they refer to."""
+    names: set[str] = set()
+    waiting = list(starts)
+    while waiting:
+        name = waiting.pop()
+        if name not in names and name in schemas:
+            names.add(name)
+            waiting += references(schemas[name])
+    return names
+
+
+def reference(name: str) -> Schema:
+    return {"$ref": PREFIX + name}
+
+
+def pascal_case(text: str) -> str:
+    """`rcpt-to` and `rcpt_to` are RcptTo."""
+    return "".join(part[:1].upper() + part[1:] for part in re.split(r"[^A-Za-z0-9]+", text))
+
+
+def tidy(schemas: Schemas) -> None:
+    """Brings all schemas into the form of the document, in place."""
+    for name, schema in list(schemas.items()):
+        if "enum" in schema:
+            # It has a name already.
+            schema.pop("title", None)
+        else:
+            _tidy(schema, name, "", schemas)
+    for schema in list(schemas.values()):
+        name_unions(schema, schemas)
+
+
+def tidy_holder(holder: Schema, schemas: Schemas) -> None:
+    """Brings the schemas below a place outside the components into the form of the document."""
+    _tidy(holder, "", "", schemas)
+    name_unions(holder, schemas)
+
+
+def tidy_parameter(schema: Schema, operation: str, name: str, schemas: Schemas) -> Schema:
+    """The schema of a parameter in the form of the document."""
+    holder = {"properties": {name: schema}}
+    _tidy(holder, pascal_case(operation), "", schemas)
+    tidied: Schema = holder["properties"][name]
+    return tidied
+
+
+def _tidy(schema: Schema, owner: str, member: str, schemas: Schemas) -> None:
+    schema.pop("title", None)
+    for name, inner in schema.get("properties", {}).items():
+        _tidy(inner, owner, name, schemas)
+    for key in ("patternProperties", "$defs"):
+        for inner in schema.get(key, {}).values():
+            _tidy(inner, owner, member, schemas)
+    for key in _SUBSCHEMA_LISTS:
+        for inner in schema.get(key, ()):
+            _tidy(inner, owner, member, schemas)
+    for key in _SUBSCHEMAS:
+        if isinstance(schema.get(key), dict):
+            _tidy(schema[key], owner, member, schemas)
+    if set(schema.get("enum", ())) == {"true", "false"}:
+        del schema["enum"]
+        schema["type"] = "boolean"
+    if "enum" in schema:
+        _name_enumeration(schema, owner, member, schemas)
+    _join_null(schema)
+    if schema.get("type") in ("integer", ["integer", "null"]) and "format" not in schema:
+        bounds = (schema.get("maximum"), schema.get("minimum"))
+        if not all(bound is not None and abs(bound) <= _INT32_MAXIMUM for bound in bounds):
+            schema["format"] = "int64"
+    has_object = isinstance(schema.get("default"), dict)
+    if has_object or "$ref" in schema or any("$ref" in inner for inner in schema.get("anyOf", ())):
+        _move_default(schema)
+
+
+def _name_enumeration(schema: Schema, owner: str, member: str, schemas: Schemas) -> None:
+    """Makes a component of the enumeration, and a reference to it of the schema."""
+    values = schema.pop("enum")
+    name = _NAME_BY_VALUES.get(frozenset(values))
+    if name is not None:
+        description, values = ENUMERATIONS[name][0], list(ENUMERATIONS[name][1])
+    else:
+        name = owner.removesuffix("Patch") + pascal_case(member)
+        description = schema.get("description") or f"A value of {member} of {owner}."
+    schemas[name] = {"type": "string", "enum": values, "description": description}
+    schema.pop("type", None)
+    schema.update(reference(name))
+
+
+def _join_null(schema: Schema) -> None:
+    """`anyOf` of a type and null is one schema of two types, where nothing is lost by it."""
+    members = schema.get("anyOf", ())
+    others = [member for member in members if member != {"type": "null"}]
+    if len(members) != 2 or len(others) != 1 or not isinstance(others[0].get("type"), str):
+        return
+    [only] = others
+    if only["type"] == "object" or "const" in only:
+        return
+    del schema["anyOf"]
+    for key, value in only.items():
+        schema.setdefault(key, value)
+    schema["type"] = [only["type"], "null"]
+
+
+def _move_default(schema: Schema) -> None:
+    """Generators write a default beside a reference, or one that is an object, as text that does not compile."""
+    default = schema.pop("default", None)
+    if isinstance(default, str):
+        described = schema.get("description", "").rstrip()
+        schema["description"] = f"{described} The default is {default}.".strip()
+
+
+def name_unions(schema: Schema, schemas: Schemas) -> None:
+    """Makes a component of each union of objects below a schema that has a discriminator."""
+    for inner in subschemas(schema):
+        name_unions(inner, schemas)
+        if "discriminator" not in inner:
+            continue
+        members = references(inner["oneOf"])
+        name = next((name for name, (_, of_union) in UNIONS.items() if of_union == members), None)
+        if name is not None:
+            union = {"oneOf": inner.pop("oneOf"), "discriminator": inner.pop("discriminator")}
+            schemas[name] = {"description": UNIONS[name][0], **union}
+            inner.update(reference(name))
+
+
+def open_and_close(schemas: Schemas, in_requests: set[str], in_answers: set[str]) -> None:
+    """Answers may get new members and new values; what is only sent to the service takes no member that is not here."""
+    for name in in_answers & schemas.keys():
+        schema = schemas[name]
+        if schema.get("additionalProperties") is False:
+            del schema["additionalProperties"]
+        if "enum" in schema:
+            schema["x-extensible-enum"] = schema["enum"]
+            if name not in in_requests:
+                del schema["enum"]
+
+
+def mark_read_only(schema: Schema, names: Sequence[str]) -> None:
+    """Read-only members are in every answer that shows them, and never needed in a request."""
+    for name in names:
+        member = schema["properties"][name]
+        member["readOnly"] = True
+        member.pop("default", None)
+    required = [name for name in schema.get("required", ()) if name not in names]
+    if required:
+        schema["required"] = required
+    else:
+        schema.pop("required", None)
