@@ -73,6 +73,16 @@ cases-check: $(STAMP) ## Fail when a cited case has no line in docs/cases.md, or
 links-check: $(STAMP) ## Fail when a document names a file or a page that does not exist
 	@$(BIN)/python scripts/links.py
 
+reference: $(STAMP) ## Write the generated pages of docs/reference
+	@PYTHONPATH=. $(BIN)/python scripts/reference.py
+
+docs: $(STAMP) ## Build the documentation as a site, in site/
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+docs-check: $(STAMP) ## Fail when a generated page is stale, or the site does not build without a warning
+	@PYTHONPATH=. $(BIN)/python scripts/reference.py --check
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir $$(mktemp -d)
+
 clients: $(STAMP) ## Generate API clients in other languages and use them
 	@bash scripts/check-clients
 

@@ -29,40 +29,77 @@ class Settings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="CONFIG_API_")
     service: ClassVar[str] = "config_api"
 
-    port: int = Field(default=8080, ge=0, le=65535)
+    port: int = Field(default=8080, ge=0, le=65535, description="Port of HTTP.")
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     tls_cert: Path | None = Field(default=None, description="PEM chain for HTTPS; without it HTTP is not encrypted.")
     tls_key: Path | None = Field(default=None, description="PEM key of that chain.")
-    # gRPC, apart from HTTP: unix:PATH or host:port.
-    grpc_listen: ListenField = ""
-    # sqlite:///path or postgresql://user:password@host/database; empty: config.sqlite3 in the data folder.
-    database_url: SecretStr = SecretStr("")
-    # Accepted beside the keys in the database; empty: an admin key is made on the first run.
-    admin_key: SecretStr = SecretStr("")
-    # Secrets at rest are encrypted under it; empty: a key file in the data folder.
-    secret_key: SecretStr = SecretStr("")
-    policy_target: TargetField = ""
-    relay_target: TargetField = ""
-    # For the status alone; empty: ingress is not asked.
-    ingress_target: TargetField = ""
-    # Reverse proxies whose X-Forwarded-For is believed, CIDR, comma-separated (C82).
-    proxy_networks: str = ""
-    # Connections of one client to the HTTP port; of more those are ended that serve no request.
-    max_connections_per_client: int = Field(default=100, ge=1, le=100_000)
-    # Requests of one API key that are handled at once; more of them wait, and those of other keys do not.
-    max_requests_per_key: int = Field(default=8, ge=1, le=1_000)
-    # Wrong keys of one client in a minute; more are answered 429.
-    failed_keys_per_minute: int = Field(default=30, ge=1, le=1_000_000)
-    # Origins that browsers may call from, comma-separated; empty: none.
-    cors_origins: str = ""
-    # For the checks of hostnames and domains, host[:port], comma-separated; empty: the system's.
-    nameservers: str = ""
-    # Where ingress listens, to tell a relay host that is this gateway itself.
-    ingress_smtp_port: int = Field(default=8025, validation_alias="INGRESS_SMTP_PORT")
-    ingress_submission_port: int = Field(default=8587, validation_alias="INGRESS_SUBMISSION_PORT")
-    ingress_smtps_port: int = Field(default=8465, validation_alias="INGRESS_SMTPS_PORT")
-    # Folders that mail may be written to, comma-separated; empty: any but those of the system and of the services.
-    maildir_roots: str = Field(default="", validation_alias="POSTHOUSE_MAILDIR_ROOTS")
+    grpc_listen: ListenField = Field(
+        default="", description="Where to serve gRPC, apart from HTTP: unix:PATH or host:port."
+    )
+    database_url: SecretStr = Field(
+        default=SecretStr(""),
+        description=(
+            "sqlite:///path or postgresql://user:password@host/database; empty: config.sqlite3 in the data folder."
+        ),
+    )
+    admin_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="A key of the API besides those in the database; empty: one is made on the first run.",
+    )
+    secret_key: SecretStr = Field(
+        default=SecretStr(""),
+        description=(
+            "Secrets at rest are sealed under it, several by commas: the first seals, all open. Empty: a key"
+            " file in the data folder."
+        ),
+    )
+    policy_target: TargetField = Field(default="", description="policy's gRPC, several by commas.")
+    relay_target: TargetField = Field(default="", description="relay's gRPC, several by commas.")
+    ingress_target: TargetField = Field(
+        default="", description="ingress's gRPC, several by commas; empty: ingress is not asked."
+    )
+    proxy_networks: str = Field(
+        default="", description="Reverse proxies whose X-Forwarded-For is believed, CIDR by commas (C82)."
+    )
+    max_connections_per_client: int = Field(
+        default=100,
+        ge=1,
+        le=100_000,
+        description="Connections of one client; of more, those are ended that serve no request.",
+    )
+    max_requests_per_key: int = Field(
+        default=8, ge=1, le=1_000, description="Requests of one API key that are handled at once; more of them wait."
+    )
+    failed_keys_per_minute: int = Field(
+        default=30, ge=1, le=1_000_000, description="Wrong keys of one client in a minute; more are answered 429."
+    )
+    cors_origins: str = Field(default="", description="Origins that browsers may call from, by commas; empty: none.")
+    nameservers: str = Field(
+        default="", description="For checks of names: host[:port], several by commas; empty: the system's."
+    )
+    ingress_smtp_port: int = Field(
+        default=8025,
+        validation_alias="INGRESS_SMTP_PORT",
+        description="Where ingress listens, to tell a relay host that is this gateway itself.",
+    )
+    ingress_submission_port: int = Field(
+        default=8587,
+        validation_alias="INGRESS_SUBMISSION_PORT",
+        description="Where ingress listens, to tell a relay host that is this gateway itself.",
+    )
+    ingress_smtps_port: int = Field(
+        default=8465,
+        validation_alias="INGRESS_SMTPS_PORT",
+        description="Where ingress listens, to tell a relay host that is this gateway itself.",
+    )
+    maildir_roots: str = Field(
+        default="",
+        validation_alias="POSTHOUSE_MAILDIR_ROOTS",
+        description=(
+            "Folders that Maildirs may lie in, by commas; empty: every folder but those of the system and of"
+            " the services."
+        ),
+    )
 
     @field_validator("nameservers")
     @classmethod

@@ -27,65 +27,113 @@ class Settings(ServiceSettings):
     service: ClassVar[str] = "ingress"
     listens_on_several_hosts: ClassVar[bool] = True
 
-    # Addresses to listen on, comma-separated: `0.0.0.0,::` is everywhere.
-    host: str = "127.0.0.1"
-    smtp_port: Port = 8025
-    submission_port: Port = 8587
-    smtps_port: Port = 8465
-    # Processes on one port; each serves metrics on its own port, counted up from metrics_port, if that is set.
-    workers: Annotated[int, Field(ge=1, le=64)] = 1
-    # Each worker keeps to one of these processors, as 0,2-4; empty: the system moves it about.
-    cpus: Annotated[tuple[int, ...], NoDecode] = ()
+    host: str = Field(default="127.0.0.1", description="Addresses to listen on, by commas; 0.0.0.0,:: is everywhere.")
+    smtp_port: Port = Field(default=8025, description="Port for mail from other servers; 0: closed.")
+    submission_port: Port = Field(
+        default=8587, description="Port for mail from those who log in, with STARTTLS; 0: closed."
+    )
+    smtps_port: Port = Field(
+        default=8465, description="Port for mail from those who log in, over TLS from the start; 0: closed."
+    )
+    workers: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=1,
+        description="Processes on one port. Each serves metrics on a port of its own, counted up from METRICS_PORT.",
+    )
+    cpus: Annotated[tuple[int, ...], NoDecode] = Field(
+        default=(),
+        description=(
+            "Processors, as 0,2-4: each worker keeps to one of them. Empty: the system moves it about. "
+            "`posthouse up` chooses."
+        ),
+    )
 
-    # gRPC: unix:PATH or host:port. Each further worker listens on a path or port of its own.
-    listen: ListenField = ""
-    policy_target: TargetField = ""
-    relay_target: TargetField = ""
+    listen: ListenField = Field(
+        default="",
+        description="Where to serve gRPC: unix:PATH or host:port. Each further worker has a path or port of its own.",
+    )
+    policy_target: TargetField = Field(default="", description="policy's gRPC, several by commas.")
+    relay_target: TargetField = Field(default="", description="relay's gRPC, several by commas.")
 
-    # PEM files, several pairs separated by commas; the first pair serves clients that ask for no known name.
-    tls_cert: str = ""
-    tls_key: str = ""
-    tls_min_version: Literal["TLSv1.2", "TLSv1.3"] = "TLSv1.2"
-    # OpenSSL's notation, for TLS 1.2; empty: the library's choice.
-    tls_ciphers: str = ""
-    tls_session_tickets: bool = True
+    tls_cert: str = Field(
+        default="",
+        description=(
+            "PEM chains, by commas. The first serves clients that ask for no name that is known. Replaced "
+            "files are taken up without a restart."
+        ),
+    )
+    tls_key: str = Field(default="", description="PEM keys of the chains, in their order.")
+    tls_min_version: Literal["TLSv1.2", "TLSv1.3"] = Field(
+        default="TLSv1.2", description="The oldest version of TLS that is spoken."
+    )
+    tls_ciphers: str = Field(
+        default="", description="Ciphers for TLS 1.2, in OpenSSL's notation; empty: the library's choice."
+    )
+    tls_session_tickets: bool = Field(default=True, description="Let clients resume TLS sessions.")
 
-    # Peers whose connections begin with a PROXY header (v1 or v2); theirs must.
-    proxy_networks: Annotated[tuple[Network, ...], NoDecode] = ()
-    # For DKIM and ARC keys: host[:port], comma-separated; empty: the system's.
-    nameservers: str = ""
+    proxy_networks: Annotated[tuple[Network, ...], NoDecode] = Field(
+        default=(),
+        description="Peers whose connections begin with a PROXY header (version 1 or 2), CIDR by commas; theirs must.",
+    )
+    nameservers: str = Field(
+        default="", description="For DKIM and ARC keys: host[:port], several by commas; empty: the system's."
+    )
 
-    max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
-    # A safety net below policy's own limit; 0 = none.
-    max_connections_per_client: Annotated[int, Field(ge=0)] = 0
-    # Wrong commands of one session; one more closes it.
-    max_errors: Annotated[int, Field(ge=1)] = 20
-    max_auth_failures: Annotated[int, Field(ge=1)] = 5
-    # A line of content without its CRLF. RFC 5321 obliges to 998; many senders exceed that.
-    max_line_octets: Annotated[int, Field(ge=998, le=60_000)] = 10_000
-    max_header_octets: Annotated[int, Field(ge=1024, le=200_000)] = 200_000
-    # What to do with a CR or LF in content that is not part of a CRLF.
-    bare_newlines: Literal["reject", "normalise"] = "reject"
-    # What to do with NUL octets in content, at which many a reader stops reading (RFC 5321 4.5.2 has none).
-    nul_octets: Literal["reject", "remove"] = "reject"
+    max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=10_000, description="Connections of one worker at once."
+    )
+    max_connections_per_client: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="Connections of one client at once, below policy's own limit; 0: no limit."
+    )
+    max_errors: Annotated[int, Field(ge=1)] = Field(
+        default=20, description="Wrong commands of one session; one more closes it."
+    )
+    max_auth_failures: Annotated[int, Field(ge=1)] = Field(
+        default=5, description="Wrong passwords of one session; one more closes it."
+    )
+    max_line_octets: Annotated[int, Field(ge=998, le=60_000)] = Field(
+        default=10_000,
+        description="Octets of a line of content without its CRLF. RFC 5321 obliges to 998; many senders exceed that.",
+    )
+    max_header_octets: Annotated[int, Field(ge=1024, le=200_000)] = Field(
+        default=200_000, description="Octets of the header of a message."
+    )
+    bare_newlines: Literal["reject", "normalise"] = Field(
+        default="reject", description="What to do with a CR or LF in content that is not part of a CRLF."
+    )
+    nul_octets: Literal["reject", "remove"] = Field(
+        default="reject", description="What to do with NUL octets in content, at which many readers stop reading."
+    )
 
-    # RFC 5321 4.5.3.2.7: at least 5 minutes for a command.
-    command_seconds: Seconds = 300
-    # 4.5.3.2.5: 3 minutes for a block of data.
-    data_block_seconds: Seconds = 180
-    # Content slower than this many octets per second on the average, after the first data_grace_seconds, is cut off.
-    min_data_rate: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 200
-    data_grace_seconds: Seconds = 60
-    # A whole session, and one that has sent no mail yet.
-    session_seconds: Seconds = 7200
-    mailless_session_seconds: Seconds = 1200
-    handshake_seconds: Seconds = 30
-    proxy_seconds: Seconds = 10
-    policy_seconds: Seconds = 10
-    relay_seconds: Seconds = 60
-    drain_seconds: Seconds = 30
-    clamd_concurrency: Annotated[int, Field(ge=1, le=10_000)] = 10
-    crypto_threads: Annotated[int, Field(ge=1, le=256)] = 2
+    command_seconds: Seconds = Field(
+        default=300, description="How long a command is waited for (RFC 5321 4.5.3.2.7: at least 5 minutes)."
+    )
+    data_block_seconds: Seconds = Field(
+        default=180, description="How long a block of content is waited for (RFC 5321 4.5.3.2.5: 3 minutes)."
+    )
+    min_data_rate: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        default=200,
+        description="Octets a second: content that is slower on the average is cut off after DATA_GRACE_SECONDS.",
+    )
+    data_grace_seconds: Seconds = Field(default=60, description="How long content may be slower than MIN_DATA_RATE.")
+    session_seconds: Seconds = Field(default=7200, description="How long a session may last.")
+    mailless_session_seconds: Seconds = Field(
+        default=1200, description="How long a session may last in which no mail was sent."
+    )
+    handshake_seconds: Seconds = Field(default=30, description="How long a TLS handshake may take.")
+    proxy_seconds: Seconds = Field(default=10, description="How long a PROXY header is waited for.")
+    policy_seconds: Seconds = Field(
+        default=10, description="How long a decision of policy is waited for; then the client gets 451."
+    )
+    relay_seconds: Seconds = Field(
+        default=60, description="How long relay may take to store a message; then the client gets 451."
+    )
+    drain_seconds: Seconds = Field(default=30, description="How long sessions may go on after SIGTERM.")
+    clamd_concurrency: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=10, description="Messages that clamd is given at once."
+    )
+    crypto_threads: Annotated[int, Field(ge=1, le=256)] = Field(
+        default=2, description="Threads that verify DKIM and ARC signatures."
+    )
 
     @field_validator("proxy_networks", mode="before")
     @classmethod

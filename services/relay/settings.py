@@ -28,46 +28,106 @@ class Settings(ServiceSettings):
     # An empty list of networks lets direct mail go everywhere.
     empty_is_a_value: ClassVar[frozenset[str]] = frozenset({"prohibited_networks"})
 
-    # gRPC: unix:PATH or host:port.
-    listen: ListenField = ""
-    config_target: TargetField = ""
-    # The processors that it keeps to, the queue's threads excepted, as 0,2-4; empty: all of them.
-    cpus: str = ""
-    # sqlite:///path or postgresql://user:password@host/database; empty: queue.sqlite3 in the data folder.
-    database_url: SecretStr = SecretStr("")
-    # The last good configuration, for a start while config_api is away; empty: in the data folder.
-    snapshot_file: str = ""
-    # That file is sealed under it, several by commas: the first seals, all open. Empty: a key file beside it.
-    secret_key: SecretStr = SecretStr("")
+    listen: ListenField = Field(default="", description="Where to serve gRPC: unix:PATH or host:port.")
+    config_target: TargetField = Field(default="", description="config_api's gRPC, several by commas.")
+    cpus: str = Field(
+        default="",
+        description=(
+            "Processors that it keeps to, the queue's threads excepted, as 0,2-4; empty: all of them. "
+            "`posthouse up` chooses."
+        ),
+    )
+    database_url: SecretStr = Field(
+        default=SecretStr(""),
+        description=(
+            "sqlite:///path or postgresql://user:password@host/database; empty: queue.sqlite3 in the data folder."
+        ),
+    )
+    snapshot_file: str = Field(
+        default="",
+        description="The last good configuration, for a start while config_api is away; empty: in the data folder.",
+    )
+    secret_key: SecretStr = Field(
+        default=SecretStr(""),
+        description=(
+            "The snapshot is sealed under it, several by commas: the first seals, all open. Empty: a key "
+            "file beside it."
+        ),
+    )
 
-    # host[:port], comma-separated; empty: the system's.
-    nameservers: str = ""
-    mx_port: int = Field(default=25, ge=1, le=65535)
-    # CIDR, comma-separated; an empty value lets everything through.
-    prohibited_networks: str = PROHIBITED_NETWORKS
-    own_addresses: str = ""
-    # Folders that Maildirs may lie in, comma-separated; empty: every folder but the system's and the services'.
-    maildir_roots: str = Field(default="", validation_alias="POSTHOUSE_MAILDIR_ROOTS")
-    tls_ca_file: Path | None = None
-    dane: bool = False
-    mta_sts: bool = True
+    nameservers: str = Field(default="", description="host[:port], several by commas; empty: the system's.")
+    mx_port: int = Field(default=25, ge=1, le=65535, description="Port that direct mail is delivered to.")
+    prohibited_networks: str = Field(
+        default=PROHIBITED_NETWORKS,
+        description=(
+            "Where direct mail never goes, CIDR by commas; an empty value lets it go everywhere. While it is"
+            " not set, address literals lead to no private network either."
+        ),
+    )
+    own_addresses: str = Field(
+        default="",
+        description=(
+            "Where this gateway listens; 0.0.0.0 and :: stand for every address of the machine. `posthouse up` sets it."
+        ),
+    )
+    maildir_roots: str = Field(
+        default="",
+        validation_alias="POSTHOUSE_MAILDIR_ROOTS",
+        description=(
+            "Folders that Maildirs may lie in, by commas; empty: every folder but those of the system and of"
+            " the services."
+        ),
+    )
+    tls_ca_file: Path | None = Field(
+        default=None, description="PEM authorities that next hops are checked against; empty: the system's."
+    )
+    dane: bool = Field(default=False, description="Check next hops by DANE; the name servers must validate DNSSEC.")
+    mta_sts: bool = Field(default=True, description="Check next hops by MTA-STS.")
 
-    # Deliveries that are tried at once, over all destinations.
-    concurrency: int = Field(default=500, ge=1, le=10_000)
-    # Deliveries kept in memory: being tried, or next. Others wait in the database.
-    backlog: int = Field(default=2_000, ge=1, le=1_000_000)
-    # Content of those, and of messages that are coming in.
-    memory_mb: int = Field(default=256, ge=8, le=1_048_576)
-    # Free space of the file system that is never used for new mail; 0: none is kept. Outcomes need room for the
-    # database's log, so anything between is refused that the log would not fit into.
-    disk_reserve_mb: int = Field(default=256, ge=0, le=1_000_000_000)
-    # A worker that has not renewed its leases for so long is dead.
-    lease_seconds: float = Field(default=30.0, ge=1, le=3600, allow_inf_nan=False)
-    # A submission that can't be committed for so long is refused for now: room for a restart of the database, and less
-    # than INGRESS_RELAY_SECONDS.
-    store_seconds: float = Field(default=12.0, ge=0.1, le=3600, allow_inf_nan=False)
-    # How long mail transactions may go on after SIGTERM.
-    drain_seconds: float = Field(default=20.0, ge=0, le=86_400, allow_inf_nan=False)
+    concurrency: int = Field(
+        default=500, ge=1, le=10_000, description="Deliveries that are tried at once, over all destinations."
+    )
+    backlog: int = Field(
+        default=2_000,
+        ge=1,
+        le=1_000_000,
+        description="Deliveries in memory: being tried, or next. Others wait in the database.",
+    )
+    memory_mb: int = Field(
+        default=256,
+        ge=8,
+        le=1_048_576,
+        description="Content in memory: of those deliveries, and of messages that come in.",
+    )
+    disk_reserve_mb: int = Field(
+        default=256,
+        ge=0,
+        le=1_000_000_000,
+        description=(
+            "Free space of the file system that new mail never uses; 0: none is kept. Outcomes need room for"
+            " the database's log, so that small values are refused."
+        ),
+    )
+    lease_seconds: float = Field(
+        default=30.0,
+        ge=1,
+        le=3600,
+        allow_inf_nan=False,
+        description="A replica that has not renewed its leases for so long is dead.",
+    )
+    store_seconds: float = Field(
+        default=12.0,
+        ge=0.1,
+        le=3600,
+        allow_inf_nan=False,
+        description=(
+            "After so long a submission that the database does not take is put off. Keep it below "
+            "INGRESS_RELAY_SECONDS."
+        ),
+    )
+    drain_seconds: float = Field(
+        default=20.0, ge=0, le=86_400, allow_inf_nan=False, description="How long deliveries may go on after SIGTERM."
+    )
 
     @field_validator("disk_reserve_mb")
     @classmethod

@@ -1,0 +1,234 @@
+"""Writes the generated pages of docs/reference; with --check it fails when a page is not what the code says."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import SecretStr
+
+from libs.runtime.settings import ServiceSettings
+from libs.smtp import reply
+from libs.smtp.reply import Reply
+from services.config_api.settings import Settings as ConfigApiSettings
+from services.ingress.settings import Settings as IngressSettings
+from services.policy.rules.evaluate import RULES
+from services.policy.settings import Settings as PolicySettings
+from services.relay.settings import Settings as RelaySettings
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "docs" / "reference"
+_SERVICES: dict[str, type[ServiceSettings]] = {
+    "ingress": IngressSettings,
+    "policy": PolicySettings,
+    "relay": RelaySettings,
+    "config_api": ConfigApiSettings,
+}
+_WRITTEN_BY = "<!-- This page is made by `make reference`. -->\n\n"
+
+
+def environment() -> str:
+    """Every environment variable of every service."""
+    rows: dict[str, list[tuple[str, str, str]]] = {"": []}
+    shared = set.intersection(*(set(settings.model_fields) for settings in _SERVICES.values()))
+    for name in sorted(shared):
+        variable = IngressSettings.variable(name)
+        shown = variable if variable.startswith("POSTHOUSE_") else variable.replace("INGRESS_", "*SERVICE*_", 1)
+        rows[""].append((shown, _default(IngressSettings, name), _description(IngressSettings, name)))
+    for service, settings in _SERVICES.items():
+        rows[service] = [
+            (settings.variable(name), _default(settings, name), _description(settings, name))
+            for name in settings.model_fields
+            if name not in shared
+        ]
+    parts = [
+        "# Environment variables\n",
+        "What operators configure is in the API. Ports, addresses, files and limits of a process are environment",
+        "variables. They are read once, at the start. An empty variable counts as not set. A variable that begins with",
+        "a prefix of Posthouse and is none of these is refused, with the name of the nearest right one. A secret may",
+        "be the name of a file instead: `CONFIG_API_ADMIN_KEY_FILE` for `CONFIG_API_ADMIN_KEY`.\n",
+        "## All services\n",
+        "*SERVICE* is `INGRESS`, `POLICY`, `RELAY` or `CONFIG_API`.\n",
+        *_table(rows.pop("")),
+    ]
+    for service, of_service in rows.items():
+        parts += [f"\n## {service}\n", *_table(of_service)]
+    return "\n".join(parts) + "\n"
+
+
+def _table(rows: list[tuple[str, str, str]]) -> Iterator[str]:
+    yield "| variable | default | what it is |"
+    yield "|---|---|---|"
+    for variable, default, description in rows:
+        yield f"| `{variable}` | {default} | {description} |".replace("|  |", "| |")
+
+
+def _description(settings: type[ServiceSettings], name: str) -> str:
+    field = settings.model_fields[name]
+    text = (field.description or "").replace("|", "\\|")
+    kind = _choices(field.annotation)
+    notes = [f"One of {kind}." if kind else "", "May be a file." if _is_secret(settings, name) else ""]
+    return " ".join(part for part in (text, *notes) if part)
+
+
+def _is_secret(settings: type[ServiceSettings], name: str) -> bool:
+    return settings.variable(name) in settings.secret_variables()
+
+
+def _choices(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return ", ".join(f"`{value}`" for value in get_args(kind))
+    if get_origin(kind) in (Union, UnionType):
+        return next(filter(None, map(_choices, get_args(kind))), "")
+    return ""
+
+
+def _default(settings: type[ServiceSettings], name: str) -> str:
+    value = settings.model_fields[name].get_default(call_default_factory=True, validated_data={})
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if value is None or value in ("", ()):
+        return ""
+    return f"`{value}`"
+
+
+def refusals() -> str:
+    """The rules of policy in the order in which they are tried, and every reply that SMTP clients get."""
+    parts = [
+        "# Refusals and replies\n",
+        "## Rules\n",
+        "Policy tries its rules in this order at each stage of a session. The `reason_id` of the rule that refused a",
+        "command stands in the log, in the metrics, in `GET /v1/messages`, and in what Explain answers.\n",
+        "| stage | reason_id |",
+        "|---|---|",
+    ]
+    for stage, of_stage in groupby(RULES, key=lambda rule: rule.stage):
+        names = dict.fromkeys(rule.reason_id for rule in of_stage)
+        parts.append(f"| {stage.name} | {', '.join(f'`{name}`' for name in names)} |")
+    parts += [
+        "\n## Replies\n",
+        "Every reply with a text of our own. Where a text has a part that changes, the part is left out here.\n",
+        "| code | enhanced | text |",
+        "|---|---|---|",
+    ]
+    replies = {value for value in vars(reply).values() if isinstance(value, Reply)}
+    parts += [
+        f"| {each.code} | {each.enhanced or '-'} | {each.text} |"
+        for each in sorted(replies, key=lambda each: (each.code, each.enhanced, each.text))
+    ]
+    return "\n".join(parts) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class LogEvent:
+    """A line that a service or a library writes: its level, its name, and its fields besides those of every line."""
+
+    name: str
+    level: str
+    source: str
+    fields: tuple[str, ...]
+
+
+_LEVELS = ("debug", "info", "warning", "error", "critical", "exception")
+
+
+def log_events(root: Path = ROOT) -> list[LogEvent]:
+    """Every call of a logger in services and libs."""
+    events = set()
+    for file in sorted([*(root / "services").rglob("*.py"), *(root / "libs").rglob("*.py")]):
+        parts = file.relative_to(root).parts
+        source = parts[1] if parts[0] == "services" else "libs"
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _LEVELS):
+                continue
+            if not node.args or not isinstance(node.args[0], ast.Constant) or not isinstance(node.args[0].value, str):
+                continue
+            if not isinstance(node.func.value, ast.Name) or "log" not in node.func.value.id:
+                continue
+            fields = tuple(
+                sorted(keyword.arg for keyword in node.keywords if keyword.arg and keyword.arg != "exc_info")
+            )
+            events.add(LogEvent(node.args[0].value, node.func.attr, source, fields))
+    return sorted(events, key=lambda event: (event.source, event.name, event.level, event.fields))
+
+
+def log_page() -> str:
+    """Every event of the log."""
+    parts = [
+        "# Log events\n",
+        "Each line of the log is an event with a name. Every line has `timestamp`, `level`, `service` and `event`; the",
+        "rest is in this table. An event stands here more than once where its fields differ.\n",
+    ]
+    for source, of_source in groupby(log_events(), key=lambda event: event.source):
+        title = "All services" if source == "libs" else source
+        parts += [f"## {title}\n", "| event | level | fields |", "|---|---|---|"]
+        parts += [
+            f"| `{event.name}` | {event.level} | {', '.join(f'`{name}`' for name in event.fields) or '-'} |"
+            for event in of_source
+        ]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def contracts() -> str:
+    """Every method of the gRPC contracts, with its comment."""
+    parts = [
+        "# gRPC contracts\n",
+        "How the services talk with each other. The files are in `proto`; the order is theirs. Over TCP only the",
+        "services that need a method may call it: SECURITY.md has the table.\n",
+    ]
+    for file in sorted((ROOT / "proto").rglob("*.proto")):
+        text = file.read_text("utf-8")
+        for service in _SERVICE.finditer(text):
+            parts += [f"## {service[1]} (`{file.relative_to(ROOT)}`)\n", "| method | what it does |", "|---|---|"]
+            parts += [
+                f"| `{method['name']}({method['takes']}) → {method['gives']}` | {_comment(method['comment'])} |"
+                for method in _METHOD.finditer(service[2])
+            ]
+            parts.append("")
+    return "\n".join(parts)
+
+
+_SERVICE = re.compile(r"^service (\w+) \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
+_METHOD = re.compile(
+    r"(?P<comment>(?:^ *//[^\n]*\n)*)^ *rpc (?P<name>\w+)\((?P<takes>[^)]*)\) returns \((?P<gives>[^)]*)\)",
+    re.MULTILINE,
+)
+
+
+def _comment(lines: str) -> str:
+    return " ".join(line.strip().removeprefix("//").strip() for line in lines.splitlines()).replace("|", "\\|")
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "environment.md": environment,
+    "refusals.md": refusals,
+    "log-events.md": log_page,
+    "contracts.md": contracts,
+}
+
+
+def main() -> None:
+    stale = []
+    for name, make in PAGES.items():
+        page = FOLDER / name
+        text = _WRITTEN_BY + make()
+        if "--check" not in sys.argv:
+            page.write_text(text, "utf-8")
+        elif not page.exists() or page.read_text("utf-8") != text:
+            stale.append(f"docs/reference/{name}")
+    if stale:
+        sys.exit(f"stale: {', '.join(stale)}: make reference")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""A hook of mkdocs: the documents at the root are pages of the site too, and links between files work there."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parents[1]
+# Document at the root to its page.
+PAGES = {
+    "README.md": "index.md",
+    "ARCHITECTURE.md": "inside/architecture.md",
+    "SECURITY.md": "inside/security.md",
+    "CONTRIBUTING.md": "inside/contributing.md",
+    "CHANGELOG.md": "reference/changelog.md",
+}
+_SOURCES = {page: document for document, page in PAGES.items()}
+_LINK = re.compile(r"\[([^\]]*)\]\((?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")
+
+
+def on_files(files: Files, *, config: Any) -> Files:
+    for document, page in PAGES.items():
+        files.append(File.generated(config, page, content=(ROOT / document).read_text("utf-8")))
+    return files
+
+
+def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
+    return with_links_of_the_site(markdown, page.file.src_uri)
+
+
+def with_links_of_the_site(markdown: str, page: str) -> str:
+    """The page's text, with links as they are in the site. What the site does not hold is named and not linked."""
+    source = _SOURCES.get(page, f"docs/{page}")
+
+    def replaced(link: re.Match[str]) -> str:
+        words, target, place = link[1], link[2], link[3] or ""
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
+        inside = PAGES.get(path) or (path.removeprefix("docs/") if path.startswith("docs/") else "")
+        if not inside:
+            return words if path in words else f"{words} (`{path}`)"
+        return f"[{words}]({os.path.relpath(inside, posixpath.dirname(page) or '.')}{place})"
+
+    return _LINK.sub(replaced, markdown)

@@ -1,0 +1,78 @@
+"""The commands of the documentation, read from its pages.
+
+A block of `sh` is run, in the order of the page and in one shell. A comment before it changes that:
+
+- `<!-- not run: REASON -->`: it can't run here.
+- `<!-- run by: TEST -->`: another test runs it.
+- `<!-- background -->` or `<!-- background until: TEXT -->`: it runs beside the others; `until` its output has TEXT.
+- `<!-- until it works -->`: it is run again until it ends well, since mail and settings take a moment.
+- `<!-- ends with an error -->`: it must not end well.
+
+A block of `text` right after it holds lines that the output must show, in their order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_COMMENT = re.compile(r"<!-- ([^\n]*) -->\n\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Commands of one block, and what is said about them."""
+
+    page: str
+    line: int
+    commands: str
+    # Lines that the output shows.
+    shows: tuple[str, ...] = ()
+    not_run: str = ""
+    in_background: bool = False
+    # Of one in the background: the output that says that it is ready.
+    ready: str = ""
+    until_it_works: bool = False
+    ends_with_an_error: bool = False
+
+
+def pages() -> list[Path]:
+    """Every page that may hold commands."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """The blocks of shell commands of a page, in order. Raises ValueError for a comment that is not understood."""
+    text = page.read_text("utf-8")
+    name = str(page.relative_to(ROOT))
+    fences = list(_FENCE.finditer(text))
+    for number, fence in enumerate(fences):
+        if fence[1] != "sh":
+            continue
+        after = fences[number + 1] if number + 1 < len(fences) else None
+        shown = after[2] if after and after[1] == "text" and not text[fence.end() : after.start()].strip() else ""
+        line = text.count("\n", 0, fence.start()) + 1
+        comment = _COMMENT.search(text[: fence.start()])
+        yield _block(name, line, fence[2], tuple(shown.splitlines()), comment[1] if comment else "")
+
+
+def _block(page: str, line: int, commands: str, shows: tuple[str, ...], comment: str) -> Block:
+    kind, _, rest = comment.partition(": ")
+    match kind:
+        case "":
+            return Block(page, line, commands, shows)
+        case "not run":
+            return Block(page, line, commands, shows, not_run=rest)
+        case "run by" if (ROOT / rest).is_file():
+            return Block(page, line, commands, shows, not_run=f"it is run by {rest}")
+        case "background" | "background until":
+            return Block(page, line, commands, shows, in_background=True, ready=rest)
+        case "until it works":
+            return Block(page, line, commands, shows, until_it_works=True)
+        case "ends with an error":
+            return Block(page, line, commands, shows, ends_with_an_error=True)
+    raise ValueError(f"{page}:{line}: nobody knows what <!-- {comment} --> means")

@@ -1,0 +1,162 @@
+"""Every command of README and docs is run, page by page, on a fresh suite in a network of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import ROOT, Block, blocks, pages
+from tests.peers.process import DEADLINE_SECONDS, descendants, program, until
+
+_PAGES = {str(page.relative_to(ROOT)): list(blocks(page)) for page in pages()}
+_END = "\x1e"
+
+
+@contextmanager
+def _project() -> Iterator[Path]:
+    """A copy of the project, as a clone whose set-up is done; its path is short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="docs-") as folder:
+        copy = Path(folder) / "posthouse"
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        for name in filter(None, listed.stdout.split("\0")):
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            if (ROOT / name).is_file():
+                # With its time, by which make knows that the set-up is up to date.
+                shutil.copy2(ROOT / name, copy / name)
+        (copy / ".venv").symlink_to(ROOT / ".venv")
+        yield copy
+
+
+class Terminal:
+    """One shell, in which a page's blocks run one after the other."""
+
+    def __init__(self, project: Path) -> None:
+        self._project = project
+        environment = {
+            "HOME": str(project.parent),
+            "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}",
+            "LANG": "C.UTF-8",
+        }
+        # A network and processes of its own: the ports of the page are free, and all ends with the shell.
+        command: list[str | Path] = [
+            program("unshare"),
+            "--net",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            "bash",
+            "--norc",
+        ]
+        self._shell = subprocess.Popen(
+            command,
+            cwd=project,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.run(f"{program('ip')} link set lo up")
+
+    def run(self, commands: str) -> tuple[int, str]:
+        """Runs commands in the shell itself, so that later ones see its variables; their status and output."""
+        assert self._shell.stdin is not None
+        assert self._shell.stdout is not None
+        self._shell.stdin.write(f"{{\n{commands}\n}} </dev/null; printf '{_END}%s\\n' $?\n")
+        self._shell.stdin.flush()
+        output = ""
+        for line in self._shell.stdout:
+            before, mark, status = line.partition(_END)
+            output += before
+            if mark:
+                return int(status), output
+        raise AssertionError(f"the shell ended: {output}")
+
+    def start(self, block: Block) -> None:
+        """Runs the block beside what follows, until its output says that it is ready."""
+        log = self._project / f"background-{block.line}.log"
+        log.touch()
+        status, output = self.run(f"( {block.commands} ) >{log} 2>&1 &")
+        assert status == 0, output
+        until(lambda: block.ready in log.read_text(errors="replace"), f"{block.ready!r} from {block.commands}")
+
+    def close(self) -> None:
+        for pid in reversed(descendants(self._shell.pid)):
+            with_signal(pid, signal.SIGTERM)
+        self._shell.terminate()
+        try:
+            self._shell.wait(DEADLINE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._shell.kill()
+            self._shell.wait()
+
+
+def with_signal(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _follow(terminal: Terminal, block: Block) -> None:
+    where = f"{block.page}:{block.line}"
+    if block.not_run:
+        return
+    if block.in_background:
+        terminal.start(block)
+        return
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while True:
+        status, output = terminal.run(block.commands)
+        if status == 0 or not block.until_it_works or time.monotonic() > deadline:
+            break
+    assert (status != 0) == block.ends_with_an_error, f"{where} ended with {status}:\n{output}"
+    place = 0
+    for line in block.shows:
+        found = output.find(line, place)
+        assert found >= 0, f"{where} does not show {line!r}, but:\n{output}"
+        place = found + len(line)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "page", [name for name, of_page in _PAGES.items() if any(not block.not_run for block in of_page)]
+)
+def test_the_commands_of_a_page_do_what_it_says(page: str) -> None:
+    with _project() as project:
+        terminal = Terminal(project)
+        try:
+            for block in _PAGES[page]:
+                _follow(terminal, block)
+        finally:
+            terminal.close()
+
+
+def test_commands_that_are_not_run_say_why() -> None:
+    for of_page in _PAGES.values():
+        for block in of_page:
+            assert not block.not_run or len(block.not_run.split()) > 2, f"{block.page}:{block.line}"
+
+
+def test_a_comment_that_nobody_understands_is_refused(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- until: it works -->\n```sh\ntrue\n```\n")
+    with pytest.raises(ValueError):
+        list(blocks(page))
