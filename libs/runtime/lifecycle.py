@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -226,14 +226,26 @@ async def at_most(seconds: float, work: Coroutine[Any, Any, Any]) -> bool:
 
 def write_private(path: Path, content: bytes) -> None:
     """Replaces the file in one step, readable by its owner alone (mode 0600), and durably. Raises OSError."""
-    file, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with _private_file(path, content) as fresh:
+        fresh.replace(path)
+
+
+def write_private_once(path: Path, content: bytes) -> None:
+    """As `write_private`, but never replaces a file: of several processes at once, the first one's content stays."""
+    with _private_file(path, content) as fresh, contextlib.suppress(FileExistsError):
+        path.hardlink_to(fresh)
+
+
+@contextlib.contextmanager
+def _private_file(beside: Path, content: bytes) -> Iterator[Path]:
+    """A file with this content in the same folder, which is gone at the end unless it was renamed."""
+    file, name = tempfile.mkstemp(dir=beside.parent, prefix=f".{beside.name}.")
     fresh = Path(name)
     try:
         with os.fdopen(file, "wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        fresh.replace(path)
-    except BaseException:
+        yield fresh
+    finally:
         fresh.unlink(missing_ok=True)
-        raise

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from libs.runtime.lifecycle import StartupError, write_private
+from libs.runtime.lifecycle import StartupError, write_private, write_private_once
 
 KEY_FILE = "secret-key"
 _SHORTEST_KEY = 16
@@ -56,7 +56,8 @@ def load_sealer(environment_key: str, data_folder: Path) -> Sealer:
     path = data_folder / KEY_FILE
     if not path.exists():
         data_folder.mkdir(parents=True, exist_ok=True)
-        write_private(path, Fernet.generate_key() + b"\n")
+        # Replicas that start together in one folder must have the same key.
+        write_private_once(path, Fernet.generate_key() + b"\n")
     return Sealer(_read(path), path)
 
 

@@ -1,0 +1,25 @@
+"""The key of the secrets: made on the first run, and one for all replicas in one folder."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from services.config_api.secrets.sealing import KEY_FILE, load_sealer
+
+
+def test_replicas_that_start_together_in_one_folder_have_one_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = load_sealer("", tmp_path)
+    sealed = first.seal("secret")
+    with monkeypatch.context() as patch:
+        # The second replica looked for the file before the first one had made it.
+        patch.setattr(Path, "exists", lambda _: False)
+        second = load_sealer("", tmp_path)
+    assert second.open(sealed) == "secret"
+    assert load_sealer("", tmp_path).open(sealed) == "secret"
+    assert stat.S_IMODE((tmp_path / KEY_FILE).stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == [KEY_FILE]
