@@ -70,6 +70,9 @@ cases: $(STAMP) ## Sort docs/cases.md and follow tests that moved
 cases-check: $(STAMP) ## Fail when a cited case has no line in docs/cases.md, or a line has no test
 	@$(BIN)/python scripts/cases.py
 
+lines: $(STAMP) ## Count the lines of code of each service, without comments, docstrings and imports
+	@$(BIN)/python scripts/code_lines.py services libs
+
 links-check: $(STAMP) ## Fail when a document names a file or a page that does not exist
 	@$(BIN)/python scripts/links.py
 

@@ -60,6 +60,23 @@ def _git(*arguments: str) -> str:
     return subprocess.run(("git", *arguments), cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
 
+def changes_of_commits(since: str, folder: str) -> Iterator[tuple[int, str]]:
+    """(lines added, hash and subject) of each commit that touches the folder, oldest first."""
+    for line in _git("log", "--reverse", "--format=%h %s", f"{since}..HEAD", "--", folder).splitlines():
+        commit = line.partition(" ")[0]
+        names = _git("diff", "--no-renames", "--name-only", f"{commit}^", commit, "--", folder).splitlines()
+        paths = [name for name in names if name.endswith(".py")]
+        yield sum(_lines_at(commit, path) - _lines_at(f"{commit}^", path) for path in paths), line
+
+
+def _lines_at(commit: str, path: str) -> int:
+    """0 where the commit has no such file."""
+    try:
+        return code_lines(_git("show", f"{commit}:{path}"))
+    except subprocess.CalledProcessError:
+        return 0
+
+
 def totals(sources: Iterator[tuple[str, str]], depth: int) -> Counter[str]:
     counts: Counter[str] = Counter()
     for path, source in sources:
@@ -73,8 +90,13 @@ def main() -> None:
     parser.add_argument("folders", nargs="*", default=["services"])
     parser.add_argument("--depth", type=int, default=1, help="levels of folders below the named one")
     parser.add_argument("--since", metavar="COMMIT", help="shows the counts of this commit, too")
+    parser.add_argument("--commits", metavar="COMMIT", help="shows what each commit after this one changed")
     options = parser.parse_args()
     for folder in options.folders:
+        if options.commits:
+            for added, line in changes_of_commits(options.commits, folder):
+                print(f"{added:+6,}  {line}")
+            continue
         now = totals(sources_of_tree(folder), options.depth)
         before = totals(sources_of_commit(options.since, folder), options.depth) if options.since else None
         for name in sorted(now.keys() | (before or {}).keys()):

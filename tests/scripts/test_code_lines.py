@@ -1,0 +1,44 @@
+"""Which lines the counter takes for code."""
+
+from __future__ import annotations
+
+from scripts import code_lines
+
+SOURCE = '''"""A module.
+
+Its docstring.
+"""
+
+import os
+from sys import (
+    path,
+)
+
+# A comment.
+LIMIT = 3  # code with a comment
+
+
+class Value:
+    """A docstring."""
+
+    text = (
+        "one"
+        "two"
+    )
+    """Beside a field."""
+
+    def show(self) -> str:
+        """Another one."""
+        return f"""{self.text}
+        of two lines"""
+'''
+
+
+def test_blank_lines_comments_docstrings_and_imports_are_no_code() -> None:
+    # LIMIT, class, four of text, def, two of return.
+    assert code_lines.code_lines(SOURCE) == 9
+
+
+def test_folders_are_added_up() -> None:
+    sources = iter([("services/a/x.py", "a = 1\n"), ("services/a/b/y.py", "a = 1\nb = 2\n"), ("services/z.py", "")])
+    assert code_lines.totals(sources, 1) == {"services/a": 3, "services/z.py": 0}
