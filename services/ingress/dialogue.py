@@ -84,7 +84,7 @@ class Dialogue:
 
     @property
     def state(self) -> str:
-        """For the figures."""
+        """The state of the session for metrics."""
         if self.session.profile is None:
             return "greeting"
         if self.transaction is not None:

@@ -26,7 +26,7 @@ from services.ingress.settings import Network
 log = structlog.get_logger(__name__)
 
 _BACKLOG = 2_048
-# For the farewell to clients that are cut off, and between two looks at what relay has not answered yet.
+# The time to say goodbye to clients that are cut off, and the pause between two looks for answers of relay.
 _EXPIRED_SECONDS = 2.0
 _PENDING_SECONDS = 0.2
 # Descriptors for streams, spool files, logs; the rest is for clients.

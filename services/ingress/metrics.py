@@ -54,7 +54,7 @@ class Metrics:
     messages: defaultdict[str, int] = field(default_factory=_numbers)
     octets_received: int = 0
     octets_sent: int = 0
-    # By stage.
+    # The key is the stage.
     policy_seconds: defaultdict[str, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
     policy_failures: defaultdict[str, int] = field(default_factory=_numbers)
     relay_seconds: Histogram = field(default_factory=Histogram)

@@ -48,7 +48,7 @@ class Outage:
         self._unsaid = 0
 
     def succeeded(self) -> None:
-        """To be called while it `lasts`."""
+        """Must be called while the outage `lasts`."""
         now = self._clock()
         if now - self._last >= _CALM_SECONDS:
             self.lasts = False

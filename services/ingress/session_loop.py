@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 Command: TypeAlias = Callable[[Dialogue, bytes], Awaitable[None]]
 
-# By verb, with the label of the figures.
+# The commands by verb, each with its label in metrics.
 COMMANDS: dict[bytes, tuple[str, Command]] = {
     verb: (verb.decode("ascii"), command)
     for verb, command in {

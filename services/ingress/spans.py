@@ -8,7 +8,7 @@ from services.ingress.session import Session
 
 
 class Spans:
-    """By session id. A message's span begins at MAIL, is linked to its session's, and ends with its transaction."""
+    """The spans by session id. A message's span begins at MAIL, links to the session's, and ends with the transaction."""
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
@@ -50,12 +50,12 @@ class Spans:
             span.end()
 
     def traceparent(self, session_id: str) -> str:
-        """Of what the session is at: its message, or itself."""
+        """The trace context of the session's message, or of the session while it has none."""
         span = self._messages.get(session_id) or self._sessions.get(session_id)
         return span.traceparent if span is not None else ""
 
 
-# Of the process, as its tracer is; None while traces are off.
+# One for the process, like its tracer; None while traces are off.
 current: Spans | None = None
 
 

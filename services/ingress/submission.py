@@ -56,7 +56,7 @@ class Refusal:
     refused_at: int
     listener: str
     tls: bool
-    # As in the header, where the content was refused after its end.
+    # The Message-ID as it stands in the header, where the content was refused after its end.
     message_id: bytes = b""
     verdicts: tuple[PastVerdict, ...] = ()
 

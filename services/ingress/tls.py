@@ -120,7 +120,7 @@ class Certificates:
             raise StartupError(f"TLS certificate: {error}") from error
 
     def context(self) -> ssl.SSLContext:
-        """For the next handshake."""
+        """The context for the next handshake."""
         return self._contexts[""]
 
     async def watch(self) -> None:

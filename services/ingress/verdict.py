@@ -43,7 +43,7 @@ class Profile:
     auth_plaintext: tuple[str, ...]
     auth_tls: tuple[str, ...]
     max_message_size: int
-    # For EHLO's reply only: RCPT's verdict refuses the excess.
+    # It only stands in EHLO's reply; RCPT's verdict refuses the excess.
     max_recipients: int
     max_hops: int
     max_junk_commands: int

@@ -40,7 +40,7 @@ _FAMILIAR_SECONDS = 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """As the client gave them; never kept, logged, or shown."""
+    """Credentials as the client gave them. They are never kept, logged or shown."""
 
     mechanism: str
     authorization_identity: bytes = field(repr=False)
@@ -98,7 +98,7 @@ class CredentialChecker:
         # has another hash, so that nothing has to be forgotten when the configuration changes.
         self._key = os.urandom(32)
         self._remembered = _Recently(_REMEMBERED_SECONDS)
-        # Who logged in lately: clients, accounts, and accounts with the client from which it was.
+        # Clients and accounts that logged in lately, and the pairs of both.
         self._clients = _Recently(_FAMILIAR_SECONDS)
         self._accounts = _Recently(_FAMILIAR_SECONDS)
         self._pairs = _Recently(_FAMILIAR_SECONDS)
@@ -189,7 +189,7 @@ class CredentialChecker:
         return self._typical_hash
 
     def _matches(self, password_hash: str, password: bytes, typical: str) -> bool:
-        """In a thread."""
+        """Checks one password; runs in a thread."""
         hasher = PasswordHasher()
         try:
             return hasher.verify(password_hash or self._decoy(typical), password)

@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 # Decisions that wait for a look-up, a password or a store. More are answered 451, so that nothing piles up.
 MAX_WAITING = 10_000
-# Of one client (/24, /64).
+# The same for one client's network (/24, /64).
 MAX_WAITING_OF_CLIENT = 1_000
 # Alignment asks again once the author's policy is known; no decision needs more rounds.
 _MAX_ROUNDS = 4
@@ -211,7 +211,7 @@ class Engine:
 
     async def _authenticate(self, decision: _Decision, given: Credentials) -> None:
         facts, rulebook = decision.facts, decision.rulebook
-        # For what the check of the password has to say.
+        # So that the log lines of the password check name the session.
         structlog.contextvars.bind_contextvars(session_id=facts.session_id)
         verdict = rulebook.evaluate(facts)
         if isinstance(verdict, NeedsLookups):

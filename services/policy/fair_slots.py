@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
-# Who had something slow under way is remembered for so long.
+# A party whose question was slow is remembered for so long.
 REMEMBERED_SECONDS = 30.0
 _REMEMBERED = 10_000
 
@@ -61,7 +61,7 @@ class FairSlots:
             if not turn.done() or turn.cancelled():
                 self._forget(party, turn)
             elif isinstance(error, asyncio.CancelledError):
-                # Its turn came at the same moment.
+                # The slot was handed over at the same moment.
                 self.release(party)
             else:
                 return True

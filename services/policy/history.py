@@ -19,10 +19,10 @@ from services.policy.rules.model import Counts, Facts, Snapshot, Verdict
 # A decision is as many objects in a session's list.
 _WIDTH = 6
 _FULL = 50 * _WIDTH
-# Of the requests that are kept, in all and of one session. A request at the end of data names every recipient.
+# The most octets of requests that are kept, in all and for one session. The end of data names all recipients.
 _MOST_OCTETS = 128 * 1024 * 1024
 _MOST_OCTETS_OF_SESSION = 256 * 1024
-# Of sessions and octets, what one client's network has: a part in so many.
+# The share of sessions and octets that one client's network may fill: one part in so many.
 _CLIENT_SHARE = 20
 # A snapshot may be large: decisions under older ones are explained by the oldest that is kept.
 _SNAPSHOTS = 3

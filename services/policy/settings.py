@@ -51,7 +51,7 @@ class Settings(ServiceSettings):
 
     @property
     def folder(self) -> Path:
-        """Of this process's own files."""
+        """The folder of this process's own files."""
         return self.data_dir / "policy"
 
     @property

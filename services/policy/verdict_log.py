@@ -27,7 +27,7 @@ _ACTIONS = {action: action.name.lower() for action in Action}
 
 
 class VerdictLog:
-    """To be made when the log is configured."""
+    """Must be made after the log was configured."""
 
     def __init__(self, write: Callable[[str], object] | None = None) -> None:
         """`write` takes the finished lines instead of the process's log."""

@@ -28,10 +28,10 @@ from services.ingress.checks.shared_slots import NoSlotError, SharedSlots
 
 log = structlog.get_logger(__name__)
 
-# For one key, and for all keys of a message.
+# The time for one key, and for all keys of a message.
 _LOOKUP_SECONDS = 5.0
 _MESSAGE_SECONDS = 10.0
-# Of the time for one key, what one try at one name server gets.
+# The share of the time for one key that one try at one name server gets.
 _TRY_SHARE = 0.4
 _RECORD_OCTETS = 4096
 # Look-ups at once, those of them for one client or in one zone, and those that may be under way or wait.
@@ -181,7 +181,7 @@ class _KeptKeys:
         if len(keys) > _KEPT_OF_A_ZONE:
             self._drop_oldest(zone)
         if self._count > _KEPT:
-            # Of the zone that was not asked for longest.
+            # The key goes whose zone was not asked about for the longest time.
             self._drop_oldest(next(iter(self._zones)))
 
     def _drop_oldest(self, zone: str) -> None:

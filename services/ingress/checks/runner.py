@@ -136,7 +136,7 @@ class CheckRunner:
 
 
 def _go_to(places: Collection[int]) -> None:
-    """In a new thread. Where it may not go any more, it stays where it was begun."""
+    """Moves a new thread to these processors. Where that is not allowed any more, it stays where it began."""
     with contextlib.suppress(ValueError):
         if places:
             processors.set_affinity(places)

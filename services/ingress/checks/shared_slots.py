@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 class NoSlotError(Exception):
-    """So many wait already that there is no use in waiting."""
+    """Too many wait already for a slot."""
 
 
 @dataclass(eq=False, slots=True)
@@ -33,7 +33,7 @@ class SharedSlots:
         self._places = slots
         self._most_under_way = under_way
         self._held: Counter[str] = Counter()
-        # By the first party, in the order in which it is their turn.
+        # The queues of the parties, in the order in which they have their turns. The key is the first party.
         self._queues: dict[str, deque[_Waiter]] = {}
         self._waiting = 0
 
@@ -87,7 +87,7 @@ class SharedSlots:
         """Whose turn it is; the party waits behind the others for its next one."""
         for party, queue in self._queues.items():
             for waiter in queue:
-                # One that was cancelled is removed by its own task, in a moment.
+                # A waiter that was cancelled is removed by its own task a moment later.
                 if not waiter.granted.done() and self._may_hold(waiter.parties):
                     self._queues[party] = self._queues.pop(party)
                     return waiter

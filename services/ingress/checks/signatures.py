@@ -27,7 +27,7 @@ from services.ingress.verdict import CheckResult
 
 # More cost time and prove nothing.
 MAX_SIGNATURES = 10
-# Of one signature field; longer ones are attacks.
+# The most octets of a signature field; longer ones are attacks.
 MAX_FIELD_OCTETS = 8192
 MIN_RSA_BITS = 1024
 # Clocks differ.

@@ -91,7 +91,7 @@ class Resolver:
         self._asked: dict[tuple[str, str], asyncio.Future[Answer]] = {}
 
     def for_party(self, party: str) -> PartyResolver:
-        """The same for one party, whose questions have a share of all that are under way."""
+        """The resolver for one party, which has a share of the questions that are under way."""
         return PartyResolver(self, party)
 
     def cached(self, name: str, record_type: str) -> Answer | None:
@@ -200,7 +200,7 @@ class Resolver:
             self._servers_of, self._servers = servers, _datagram_servers(servers)
 
     def _general(self, answer: stub_resolver.Answer) -> Answer:
-        """Of the stub resolver, which asks by TCP what is cut off."""
+        """The answer of the stub resolver, which asks by TCP where a datagram was cut off."""
         if answer.outcome is stub_resolver.Outcome.FOUND:
             return self._found(answer.records, answer.lifetime or 0.0)
         if answer.outcome is stub_resolver.Outcome.NONE:

@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 _REMEMBERED = 50_000
 _UNDER_WAY = 5_000
-# Of one client (/24, /64).
+# The same for one client's network (/24, /64).
 _UNDER_WAY_OF_PARTY = 500
 _NO_ANSWER = Finding(Outcome.NO_ANSWER, detail="no answer in time")
 
@@ -35,7 +35,7 @@ class Lookups:
         self._resolver = resolver
         self._seconds = seconds
         self._known: TwoStageCache[Question, TimedFinding] = TwoStageCache(_REMEMBERED)
-        # By party and question: who asks about much that is silent must not be waited for by others.
+        # The key is party and question: nobody waits for a party that asks about silent name servers.
         self._under_way: dict[tuple[str, Question], asyncio.Task[Finding]] = {}
         self._of_party: Counter[str] = Counter()
         self._ways: dict[Lookup, Callable[[Asker, Question], Awaitable[TimedFinding]]] = {

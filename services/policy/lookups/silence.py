@@ -66,7 +66,7 @@ class SilentZones:
                 self._zones.pop(zone, None)
 
 
-# Of different names below a zone; a neighbour's domain under a common suffix must not make it one.
+# Time-outs of different names below a zone. A neighbour's domain under a common suffix must not make the zone silent.
 _SILENT_NAMES = 3
 # Enough to see that it speaks again.
 _PLACES_OF_SILENT_ZONE = 2

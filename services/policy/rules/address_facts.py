@@ -44,7 +44,7 @@ class AddressFacts:
     as_recipient: tuple[AccessRule, ...] = ()
     # What to look up about the domain of mail from it; empty where there is nothing to.
     domain_questions: tuple[Question, ...] = ()
-    # As JSON, for logs.
+    # The address as a JSON string, for logs.
     quoted: str = '""'
 
 

@@ -136,7 +136,7 @@ class Disposition(IntEnum):
 
 @fast_value(frozen=True, slots=True)
 class Judgement:
-    """Of the author domain that fares worst."""
+    """The result of the author domain that has the worst one."""
 
     domain: str
     result: CheckResult

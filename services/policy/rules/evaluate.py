@@ -127,7 +127,7 @@ class Rulebook:
         on = [(rule, mode) for rule in RULES if (mode := rule.mode(snapshot)) is not Mode.OFF]
         self._steps = _by_stage(on)
         self._for_postmaster = _by_stage([(rule, mode) for rule, mode in on if rule.for_postmaster])
-        # For facts that no access rule matches.
+        # The steps for facts that no access rule matches.
         self._unlisted = _by_stage([(rule, mode) for rule, mode in on if not rule.by_lists])
         self._checks_content = content.any_check(snapshot)
         self._askable = tuple(rule for rule, _ in on if not rule.in_profile)
@@ -136,7 +136,7 @@ class Rulebook:
         self.accepted = Verdict(shared=True)
         self._checked: dict[Checks, Verdict] = {}
         self._refused: dict[tuple[str, Objection], Verdict] = {}
-        # By stage number: whether any rule there reads a counter, and whether one looks anything up.
+        # For each stage number: whether a rule of the stage reads a counter, and whether one looks anything up.
         self.counts = tuple(any(rule.counted and rule.stage == number for rule, _ in on) for number in _NUMBERS)
         self.looks_up = tuple(
             number == _END_OF_DATA or any(rule.asks is not None and rule.stage == number for rule, _ in on)
@@ -214,7 +214,7 @@ class Rulebook:
         return self._steps[stage]
 
     def _completed(self, facts: Facts, verdict: Verdict | None) -> Verdict:
-        """With what a verdict carries beyond its decision."""
+        """The verdict with what it carries beyond its decision."""
         stage = facts.stage
         if stage == _RCPT:
             if facts.listed:
@@ -276,7 +276,7 @@ def _hits(facts: Facts, verdict: Verdict | None, snapshot: Snapshot) -> tuple[st
 
 
 def _own(verdict: Verdict) -> Verdict:
-    """One that may be written into."""
+    """A verdict of its own, which may be changed."""
     return replace(verdict, shared=False) if verdict.shared else verdict
 
 

@@ -38,7 +38,7 @@ class Question(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As reports name it: client_name, dnsbl/ZONE …"""
+        """The name in reports: client_name, dnsbl/ZONE and others."""
         return f"{self.lookup}/{self.zone}" if self.zone else str(self.lookup)
 
 

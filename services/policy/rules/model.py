@@ -122,15 +122,15 @@ class Snapshot:
     local_domains: Mapping[str, LocalDomain]
     # The recipients of domains whose recipients are listed (`AddressFacts.key` in UTF-8).
     listed_recipients: AddressSet
-    # By login as configured.
+    # The key is the login as configured.
     accounts: Mapping[str, Account]
-    # By what a client may log in as: logins and addresses without case (`login_key`).
+    # The key is what a client may log in as: logins and addresses without case (`login_key`).
     logins: Mapping[str, Account]
     # Address (`AddressFacts.key`) to the id of the account that has it, DISABLED for one that is disabled.
     owners: Mapping[str, str]
     # Address of an alias (`AddressFacts.key`) to its targets, with their keys alone. Empty: the targets are not known.
     aliases: Mapping[str, tuple[AddressFacts, ...]]
-    # By `AddressFacts.wire`: those met lately.
+    # Addresses that were met lately, by `AddressFacts.wire`.
     known_addresses: dict[bytes, AddressFacts] = field(default_factory=dict)
 
 
@@ -160,7 +160,7 @@ class Content:
     size: int = 0
     hops: int = 0
     from_fields: int = 0
-    # Of every From field.
+    # The mailboxes of all From fields.
     authors: tuple[AddressFacts, ...] = ()
     # A From field can't be read to its end: `authors` may not be all.
     from_unparsable: bool = False
@@ -184,7 +184,7 @@ class Counts:
 
 
 NO_COUNTS = Counts()
-# Of stages at which no rule looks anything up; nothing is ever put into it.
+# The findings at stages where no rule looks anything up; nothing is ever put into them.
 NO_FINDINGS = Findings()
 
 
@@ -205,7 +205,7 @@ class Facts:
     junk_commands: int = 0
     junk_commands_uncharged: int = 0
     pipelining_violation: int = 0
-    # Of the profile that ingress holds for the session.
+    # The revision of the profile that ingress holds for the session.
     profile_revision: int = 0
     sender: AddressFacts = NULL_ADDRESS
     declared_size: int = 0
@@ -297,7 +297,7 @@ class Verdict:
     verify_recipient: bool = False
     # Access rules that matched.
     hits: tuple[str, ...] = ()
-    # One of a rulebook's, that is met again and again.
+    # True: the rulebook uses this verdict for many messages.
     shared: bool = False
 
 
@@ -309,7 +309,7 @@ class Exemption(StrEnum):
     TRUSTED_NETWORK = "trusted_network"
     LOCAL_NETWORK = "local_network"
     SUBMISSION = "submission"
-    # Of a whole session, which no rule's report names.
+    # An exemption of the whole session, which no rule's report names.
     MAIL_PORT = "mail_port"
     NOT_LOGGED_IN = "not_logged_in"
     POSTMASTER = "postmaster"

@@ -51,7 +51,7 @@ def profile_key(facts: Facts, snapshot: Snapshot) -> ProfileKey:
 
 
 def session_profile(facts: Facts, rulebook: Rulebook) -> SessionProfile:
-    """For the session as it is now; what a login changes comes again with AUTH."""
+    """The profile for the session as it is now. After a login, AUTH's verdict brings a new one."""
     snapshot = rulebook.snapshot
     profile = snapshot.profile
     junk = snapshot.advanced.max_junk_commands

@@ -42,7 +42,7 @@ _ACCOUNTS, _LIST, _VERIFY = ExistingRecipients.ACCOUNTS, ExistingRecipients.LIST
 _ROUTING = frozenset("%!@")
 
 
-# Of an address with its keys alone; rules read `AddressFacts`.
+# These take an address with its keys alone; rules read the results from `AddressFacts`.
 
 
 def is_postmaster(recipient: AddressFacts, snapshot: Snapshot) -> bool:

@@ -55,7 +55,7 @@ def expected(facts: Facts, snapshot: Snapshot) -> bool:
 
 
 def results(facts: Facts, snapshot: Snapshot) -> tuple[AuthenticationResult, ...]:
-    """Of every method that was looked at; nothing of those that are off, or that the client is exempt from."""
+    """The results of all methods that were tried, without those that are off or that the client is exempt from."""
     found: list[AuthenticationResult] = []
     if facts.account is not None:
         found.append(
