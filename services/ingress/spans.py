@@ -8,7 +8,7 @@ from services.ingress.session import Session
 
 
 class Spans:
-    """The spans by session id. A message's span begins at MAIL, links to the session's, and ends with the transaction."""
+    """The spans by session id. A message's span begins at MAIL, links to its session's, and ends with the message."""
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer

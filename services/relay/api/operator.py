@@ -60,7 +60,7 @@ class Progress:
 
 
 class Operator:
-    """One for the process."""
+    """There is one in each process."""
 
     def __init__(
         self,

@@ -70,7 +70,7 @@ class _Places:
 
 
 class RecipientVerifier:
-    """One for the process. Ingress asks about one address at the same replica, so that it is one question at a time."""
+    """Ingress asks about one address at the same replica, so that it is one question at a time."""
 
     def __init__(
         self,

@@ -219,14 +219,14 @@ class Configuration:
     relay_rules: tuple[RelayRule, ...] = ()
     relay_domains: Mapping[str, RelayDomain] = field(default_factory=dict)
     local_domains: Mapping[str, LocalDomain] = field(default_factory=dict)
-    # By `key_of` the address.
+    # The key is `key_of` the address.
     aliases: Mapping[bytes, Alias] = field(default_factory=dict)
     account_addresses: frozenset[bytes] = frozenset()
-    # Of the domains whose recipients are listed.
+    # The recipients of the domains that list theirs.
     listed_recipients: AddressSet = field(default_factory=lambda: AddressSet({}))
     resolvers: Resolvers = Resolvers()
     queue: QueueSettings = QueueSettings()
-    # By domain.
+    # The key is the domain.
     dkim_keys: Mapping[str, tuple[DkimKey, ...]] = field(default_factory=dict)
     # Hosts and ports of relay hosts at which there is more than one login.
     shared_relay_hosts: frozenset[tuple[str, int]] = field(init=False, repr=False, compare=False)

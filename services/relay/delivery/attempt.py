@@ -61,7 +61,7 @@ class Attempt:
         self._message = message
         self._recipients = recipients
         self._verdicts: list[Verdict | None] = [None] * len(recipients)
-        # By recipient, and of use only beside a verdict.
+        # The key is the recipient. They are of use only beside a verdict.
         self._peers: list[Peer] = []
         self._passed_on: list[bool] = []
         self._failure: Verdict | None = None

@@ -136,7 +136,7 @@ class DeadHosts:
             known.seconds = min(_LONGEST_RETRY_SECONDS, known.seconds * 2)
             known.next_try = now + known.seconds
             known.trying = False
-        # Else it is one of those that were under way when it was found dead.
+        # Otherwise the attempt was under way already when the destination was found dead.
 
     def answered(self, address: str, port: int) -> None:
         self._dead.pop((address, port), None)

@@ -41,7 +41,7 @@ _KEPT = 1000
 
 
 class Signer:
-    """For the life of the process. A message that goes to many destinations is signed once."""
+    """There is one in each process. A message that goes to many destinations is signed once."""
 
     def __init__(self, wall_clock: Callable[[], float]) -> None:
         """`wall_clock` gives seconds since 1970."""

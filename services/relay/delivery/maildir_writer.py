@@ -9,19 +9,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from services.relay.model.outcome import Verdict
 
 _THREADS = 32
-# Of those, the ones that may be at work for one domain's Maildirs.
+# The number of these threads that may work for one domain's Maildirs.
 _SHARE = 4
 
 Store = Callable[[str, bytes, bytes, bytes], Verdict]
 
 
 class MaildirWriter:
-    """One for the process. Threads are started when they are needed."""
+    """There is one in each process. Threads are started when they are needed."""
 
     def __init__(self, store_one: Store) -> None:
         self._store = store_one
         self._threads = ThreadPoolExecutor(_THREADS, "maildir")
-        # By the path's template; only while somebody writes there.
+        # The key is the path's template. It stands here only while somebody writes there.
         self._places: dict[str, asyncio.Semaphore] = {}
         self._users: dict[str, int] = {}
 

@@ -16,7 +16,7 @@ from services.relay.delivery.targets.options import Timeouts
 from services.relay.model.attempt import Result, Route, RouteKind
 from services.relay.model.outcome import Stage, by_operators_own_host, judge
 
-# For all hosts together.
+# The time for all hosts together.
 _SECONDS = 25.0
 _HAS_SERVER = (RouteKind.MAILBOX, RouteKind.RELAY_DOMAIN, RouteKind.RELAY_HOST)
 # RFC 3463: what a server says of its policy, of the protocol or of a full mailbox is not about whether there is one.
@@ -31,7 +31,7 @@ class ServerAnswer(Enum):
 
 
 class RecipientQuestions:
-    """For the life of the process."""
+    """There is one in each process, for as long as the process lives."""
 
     def __init__(self, finder: TargetFinder, connector: SessionConnector, timeouts: Timeouts) -> None:
         self._finder = finder

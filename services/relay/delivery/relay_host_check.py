@@ -45,7 +45,7 @@ class _Steps:
 
 
 class RelayHostTester:
-    """For the life of the process."""
+    """There is one in each process, for as long as the process lives."""
 
     def __init__(
         self, finder: TargetFinder, connector: SessionConnector, timeouts: Timeouts, prohibited: Sequence[IPNetwork]

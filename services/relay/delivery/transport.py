@@ -38,7 +38,7 @@ from services.relay.model.outcome import Verdict, deferred, of_recipient
 
 # What a step of a relay host's test may take: somebody is waiting.
 _TEST_SECONDS = 20.0
-# Of the first interval of the retry schedule, the longest time between two tries of a dead destination.
+# The longest time between two tries of a dead destination, as a share of the first interval of the retry schedule.
 _PROBE_SHARE = 0.1
 
 log = structlog.get_logger(__name__)

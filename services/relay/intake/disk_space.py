@@ -35,7 +35,7 @@ class StorageState:
 
 
 class Storage:
-    """For the life of the process."""
+    """There is one in each process, for as long as the process lives."""
 
     def __init__(self, folder: Path | None, reserve: int, steady: Callable[[], float]) -> None:
         """`folder`: where the queue lies; None: on some other machine. `reserve` in octets."""

@@ -208,7 +208,7 @@ class Stream:
 
 
 class Intake:
-    """One for the process."""
+    """There is one in each process."""
 
     def __init__(
         self,

@@ -38,7 +38,7 @@ class _Bucket:
 
 
 class RefusalLimits:
-    """One for the process. Times are seconds of a steady clock."""
+    """There is one in each process. Times are seconds of a steady clock."""
 
     def __init__(self, now: float) -> None:
         self._all = _Bucket(_BURST, now)

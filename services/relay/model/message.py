@@ -22,7 +22,7 @@ class Origin:
     account_login: str = ""
     listener: str = ""
     tls: bool = False
-    # By login or by network, to any domain.
+    # The client may send to any domain, by its login or by its network.
     may_relay: bool = False
 
 
@@ -85,7 +85,7 @@ class NewMessage:
     sweep_at: int | None = None
     # Destinations whose deliveries are stored without a lease: they wait in the database until they are claimed.
     unleased: frozenset[str] = frozenset()
-    # Whom the message counts against where something is shared (`source_of`); of a report, whoever caused it.
+    # The source that the message counts against (`source_of`); for a report, the source that caused it.
     source: str = ""
     # W3C trace context that attempts belong to; empty: none.
     traceparent: str = ""
@@ -144,14 +144,14 @@ class QueuedMessage:
     session_id: str = ""
     traceparent: str = ""
     may_relay: bool = False
-    # Whom the message counts against (`source_of`).
+    # The source that the message counts against (`source_of`).
     source: str = ""
 
     def with_content(self, content: bytes) -> QueuedMessage:
         return replace(self, content=content)
 
     def outgoing(self) -> OutgoingMessage:
-        """As a transport wants it; the content must be here."""
+        """The message as a transport needs it. Its content must have been read."""
         return OutgoingMessage(
             queue_id(self.id),
             self.sender,
@@ -224,7 +224,7 @@ def queued(
 
 
 def source_of(account_login: str, client_address: str) -> str:
-    """Whom a message counts against where something is shared: the account, or the client's /24 or /64."""
+    """The source that a message counts against where something is shared: the account, or the client's /24 or /64."""
     if account_login:
         return f"account:{account_login}"
     if ":" not in client_address:
@@ -256,7 +256,7 @@ def domain_of(address: bytes) -> str:
 
 
 def distinct(recipients: Sequence[bytes]) -> list[bytes]:
-    """In order, each once."""
+    """The values in their order, each of them once."""
     return list(dict.fromkeys(recipients))
 
 

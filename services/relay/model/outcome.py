@@ -10,7 +10,7 @@ from typing import NamedTuple
 from libs.smtp.value import fast_value
 from services.relay.model.attempt import Outcome, Result
 
-# Of a reply's text in an outcome, characters.
+# The most characters of a reply's text that an outcome holds.
 _TEXT_LIMIT = 2000
 _LOGIN_WANTED = 530
 # RFC 7372: SPF validation failed, reverse DNS validation failed.

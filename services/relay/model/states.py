@@ -11,7 +11,7 @@ HELD_BY_ROUTE = "hold"
 
 
 class State(IntEnum):
-    """Of a delivery. The numbers are those of the contract's DeliveryState.
+    """The states of a delivery. The numbers are those of the contract's DeliveryState.
 
     QUEUED stands for both of the contract's ACTIVE and DEFERRED: which of them it is depends on the hour.
     """
@@ -33,7 +33,7 @@ class State(IntEnum):
 
 
 class Kind(IntEnum):
-    """Of a message."""
+    """The kinds of messages."""
 
     MAIL = 0
     # A delivery status notification of ours.

@@ -230,7 +230,7 @@ class ClaimLimits:
     held: Mapping[str, int] = field(default_factory=dict)
     # How many a destination may get. 0 puts it off, so that it does not stand in others' way.
     wanted: Mapping[str, int] = field(default_factory=dict)
-    # For destinations that are not named.
+    # The limit of destinations that are not named.
     wanted_elsewhere: int = 20
     # For a source at a destination, and for a source over all destinations. 0: it is not looked at.
     wanted_of_source: Mapping[tuple[str, str], int] = field(default_factory=dict)
@@ -319,7 +319,7 @@ def _awake(connection: Connection, now: int, limits: ClaimLimits) -> list[tuple[
 
 
 class _Claimer:
-    """One claim's takings."""
+    """The deliveries that one claim took."""
 
     def __init__(self, connection: Connection, owner: int, now: int, limits: ClaimLimits) -> None:
         self._connection = connection

@@ -91,7 +91,7 @@ class UnavailableError(QueueError):
 
 
 class Database(Protocol):
-    """Both of them."""
+    """The queue's database, whichever of the two it is."""
 
     # Nobody else can be at work in it.
     exclusive: bool
@@ -177,7 +177,7 @@ class SqliteDatabase:
 
 
 class _SqliteConnection:
-    """One thread's own."""
+    """The connection of one thread."""
 
     def __init__(self, engine: Engine, begin: str, counter: ChangeCounter, space: FreeSpace | None = None) -> None:
         """`space`: for the one that writes."""
@@ -286,7 +286,7 @@ class PostgresqlDatabase:
             return await self.read(work)
 
     async def close(self) -> None:
-        # One that does not answer will see that we are gone.
+        # A server that does not answer will notice that we are gone.
         await at_most(_CLOSE_SECONDS, self._engine.dispose())
 
 

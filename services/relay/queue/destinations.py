@@ -135,7 +135,7 @@ def next_wake(connection: Connection, name: str) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Suspension:
-    """Of one destination, `until` in microseconds since 1970 or FOREVER."""
+    """The suspension of one destination, `until` in microseconds since 1970 or FOREVER."""
 
     name: str
     until: int

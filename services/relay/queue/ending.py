@@ -97,7 +97,7 @@ def lock(connection: Connection, rows: Sequence[Any], conditions: Sequence[Any])
 
 
 def with_content(connection: Connection, message: QueuedMessage) -> QueuedMessage:
-    """With what reports need; an unreadable content must not keep a message from ending."""
+    """Reads what reports need. An unreadable content must not keep a message from ending."""
     return message.with_content(read_content(connection, message.id) or b"")
 
 

@@ -121,7 +121,7 @@ def _identifier(row: Any, place: int) -> int:
 
 
 def _behind(number: Any, identifier: Any, after: Cursor, place: int) -> list[ColumnElement[bool]]:
-    """In a form for which both databases use the index."""
+    """The condition in a form for which both databases use the index."""
     if place > after.place:
         return [number >= after.number]
     if place < after.place:

@@ -48,7 +48,7 @@ class MessageFilter:
     # Part of the sender or of a recipient; part of the subject.
     address_contains: str = ""
     subject_contains: str = ""
-    # Of any verdict of the message.
+    # The text stands in any verdict of the message.
     rule_id: str = ""
     reason_id: str = ""
     shadow_reason_id: str = ""
@@ -114,7 +114,7 @@ class MessageFilter:
         return found
 
     def conditions(self, now: int) -> list[Condition]:
-        """For a query of messages."""
+        """The conditions for a query of messages."""
         found = self.of_messages()
         if self.address_contains:
             found.append(self._address())

@@ -32,7 +32,7 @@ _COMMITS = 64
 
 
 class FreeSpace:
-    """Of one queue's file; used in the thread that writes it."""
+    """The free space for one queue's file; used in the thread that writes the file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -23,7 +23,7 @@ _WAITING_STATES = ("due", "deferred", "held")
 
 
 class QueueFigures:
-    """One for the process."""
+    """There is one in each process."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database

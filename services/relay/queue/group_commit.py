@@ -37,7 +37,7 @@ from services.relay.queue.storing import forget, store, store_refused
 
 log = structlog.get_logger(__name__)
 
-# Of one transaction: submissions, settlements, and octets of content.
+# The most submissions, settlements, and octets of content in one transaction.
 _MESSAGES = 500
 _OCTETS = 32 * 1024 * 1024
 # How long settlements alone wait for a submission. If the process is killed meanwhile, what they tell of is sent again.
@@ -62,7 +62,7 @@ class LostIdentityError(Exception):
 
 
 class Submitter(Protocol):
-    """Who waits for a submission."""
+    """The session that waits for its submission to be stored."""
 
     def stored(self, message: NewMessage, message_id: int) -> None:
         """It is committed, now or long ago, as the message with this identifier."""
@@ -72,7 +72,7 @@ class Submitter(Protocol):
 
 
 class Receiver(Protocol):
-    """Who delivers what is freshly stored."""
+    """What delivers messages that were just stored."""
 
     def take(self, messages: Sequence[NewMessage], stored_at: int, owner: int) -> None:
         """Messages whose deliveries are leased to `owner`; or not leased, and waiting in the database."""
@@ -112,7 +112,7 @@ class _Committed:
 
 
 class Committer:
-    """One for the process."""
+    """There is one in each process."""
 
     def __init__(
         self,

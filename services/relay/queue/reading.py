@@ -241,7 +241,7 @@ def content_piece(connection: Connection, message_id: int, offset: int, size: in
 
 
 def least_finished(states: Sequence[int]) -> int:
-    """Of a message, from those of its deliveries; an alias counts only where there is nothing else."""
+    """The state of a message, from the states of its deliveries; an alias counts only where there is nothing else."""
     real = [state for state in states if state != State.EXPANDED]
     return min(real or states, default=int(State.REJECTED))
 

@@ -40,7 +40,7 @@ class Settlement:
     reports: tuple[NewMessage, ...] = ()
     events: tuple[Event, ...] = ()
     errors: tuple[tuple[str, str], ...] = ()
-    # Whom the message counts against.
+    # The source that the message counts against.
     source: str = ""
 
 

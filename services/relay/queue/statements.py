@@ -32,7 +32,7 @@ Clause = Any | Callable[[str], Any]
 
 
 class _Compiled(NamedTuple):
-    """For one dialect."""
+    """The statements for one dialect."""
 
     text: str
     constants: Row
@@ -164,7 +164,7 @@ def listed(connection: Connection, values: Collection[int] | Collection[str]) ->
     found = list(values)
     if connection.dialect.name != "sqlite":
         return found
-    # Of numbers Python's own text is JSON, at a tenth of the price.
+    # Python's text of a number is JSON as well, and takes a tenth of the time.
     return json.dumps(found) if found and isinstance(found[0], str) else str(found)
 
 

@@ -71,7 +71,7 @@ _ADD = Many(_adding, statistics.c.keys())
 
 
 class Statistics:
-    """One for the process."""
+    """There is one in each process."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database

@@ -125,7 +125,7 @@ deliveries = Table(
     # The last attempt as JSON; those before it are in `attempts`.
     Column("last_attempt", Text),
     Column("last_reply", Text, nullable=False),
-    # Whom the message counts against (model/message.py, `source_of`). Empty: stored by a release that knew no sources.
+    # The source that the message counts against (`source_of`). Empty: stored by a release without sources.
     Column("source", Text, nullable=False, server_default=""),
     # Of the change that finished it, where an attempt or the intake did; NULL where an event of its own tells the end.
     Column("change_number", BigInteger),

@@ -14,7 +14,7 @@ from services.relay.model.message import SessionVerdict
 
 
 def as_json(verdicts: Sequence[SessionVerdict]) -> str:
-    """As they are stored."""
+    """The verdicts in the form in which they are stored."""
     return json.dumps([_fields(verdict) for verdict in verdicts])
 
 

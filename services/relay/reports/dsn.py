@@ -18,7 +18,7 @@ from libs.smtp import header
 from libs.smtp.parameters import utf8_xtext
 from services.relay.model.message import Action, ReportedRecipient
 
-# Of the original's header that is returned, octets.
+# The most octets of the original's header that are returned.
 _HEADER_LIMIT = 64 * 1024
 # RET=FULL returns the content up to this size, and the header of a larger one.
 FULL_LIMIT = 5 * 1024 * 1024

@@ -23,7 +23,7 @@ _EXTERNAL = b""
 class Expanded:
     """One recipient after expansion."""
 
-    # As submitted.
+    # The recipient as it was submitted.
     submitted: bytes
     # What it stands for; (submitted,) when it is no alias and no role.
     targets: tuple[bytes, ...] = ()
@@ -125,7 +125,7 @@ def named_postmaster(configuration: Configuration) -> bytes | None:
 
 
 def postmasters(configuration: Configuration) -> tuple[bytes, ...]:
-    """Who hears of reports that can't be returned."""
+    """The addresses that get the reports which cannot be returned."""
     if configuration.external_postmasters:
         return configuration.external_postmasters
     named = named_postmaster(configuration)

@@ -38,7 +38,7 @@ def has_mailbox(configuration: Configuration, local: LocalDomain, base: bytes) -
 
 
 def catch_all(configuration: Configuration, base: bytes) -> bytes:
-    """Who takes the mail of an address (`base_of`) because nothing else does; empty: nobody."""
+    """The catch-all address that takes the mail of an address (`base_of`); empty where there is none."""
     local = configuration.local_domains.get(domain_of(base))
     if local is None or not local.catch_all or base in configuration.aliases:
         return b""

@@ -7,9 +7,9 @@ from services.relay.model.attempt import Outcome, Result, Route
 from services.relay.model.message import QueuedDelivery, QueuedMessage, Settled, queue_id
 from services.relay.model.states import State
 
-# Of a reply's text, characters.
+# The most characters of a reply's text.
 _TEXT = 300
-# By number: hashing a member of an Enum is a call into Python.
+# The key is the number: hashing a member of an Enum is a call into Python.
 _STATES = tuple(
     State(number).name.lower() if number in State.__members__.values() else "" for number in range(max(State) + 1)
 )

@@ -50,7 +50,7 @@ _DELIVERED = _COUNTERS[Result.DELIVERED]
 
 
 class Attempts:
-    """For the life of the process."""
+    """There is one in each process, for as long as the process lives."""
 
     def __init__(
         self,

@@ -48,7 +48,7 @@ _SHORTAGE_SECONDS = 0.1
 
 
 class Dispatcher:
-    """One for the process. It is the receiver of what the committer stores."""
+    """There is one in each process. It is the receiver of what the committer stores."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Dispatcher:
         self._stopping = False
         # When something is due in the database; None: nothing that we know of.
         self._wake_at: int | None = None
-        # Of that, what was heard while a claim was under way.
+        # The part of it that was heard while a claim was under way.
         self._heard_at: int | None = None
         # The database knows more than we do; and by our steady clock, when we asked it.
         self._ask = True
@@ -342,7 +342,7 @@ class Dispatcher:
                     self._woken.set()
 
     async def _release_uncertain_claim(self) -> None:
-        """Of what a claim took that failed at its very end: leased or not, nobody here would ever try it."""
+        """Releases what a claim took that failed at its very end: leased or not, nobody here would ever try it."""
         if self._uncertain_claim is None:
             return
         (owner, deliveries), now = self._uncertain_claim, self._clock.now()
@@ -400,7 +400,7 @@ class Dispatcher:
         task.add_done_callback(self._ended)
 
     async def _work(self, queue: DestinationQueue, job: Job) -> None:
-        """One slot of a queue: job after job, until there is none, or others wait for the slot."""
+        """Does one job of a queue after the other, until there is none, or others wait for the slot."""
         try:
             while True:
                 try:

@@ -60,7 +60,7 @@ class _Swept(NamedTuple):
 
 
 class Sweeper:
-    """One for the process."""
+    """There is one in each process."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Sweeper:
         self._pull_back = True
         # It was while we ran.
         self._set_back = False
-        # By which what is queued has its times.
+        # The settings that the times in the queue follow from.
         self._settings: QueueSettings | None = None
         clock.on_jump = self._jumped
 
@@ -118,7 +118,7 @@ class Sweeper:
             self._wake()
 
     async def sweep(self) -> bool:
-        """One batch; whether there may be more. Raises QueueError."""
+        """Sweeps one batch. Returns whether there may be more. Raises QueueError."""
         configuration = self._configuration()
         if configuration is None or not self._clock.settled:
             # By a clock that has just jumped nobody hears of a delay, nothing ends, and no time of a next look is set.
@@ -159,7 +159,7 @@ class Sweeper:
         self._pull_back = True
 
     async def _sweep_one_by_one(self, work: Callable[[Connection, int], _Swept]) -> _Swept:
-        """One that can't be read must not keep all others waiting: it is put aside (C140)."""
+        """A message that cannot be read must not keep all others waiting: it is put aside (C140)."""
         due = self._clock.now()
         found = await self._database.read(lambda connection: ending.ids_due_for_sweep(connection, due, _BATCH))
         expired = 0

@@ -22,7 +22,7 @@ EXPIRED = "4.4.7"
 
 @fast_value(frozen=True, slots=True)
 class AttemptFacts:
-    """Of one attempt. Times in microseconds since 1970."""
+    """What is known of one attempt besides its outcomes. Times in microseconds since 1970."""
 
     settings: QueueSettings
     destination: str
@@ -33,13 +33,13 @@ class AttemptFacts:
     # False while the wall clock is not to be trusted.
     may_expire: bool
     worker: str
-    # In [0, 1).
+    # Gives a random number in [0, 1).
     jitter: Callable[[], float]
 
 
 @dataclass(slots=True)
 class Settlements:
-    """Of one attempt's recipients."""
+    """What becomes of one attempt's recipients."""
 
     settled: list[Settled] = field(default_factory=list)
     reported: list[ReportedRecipient] = field(default_factory=list)

@@ -29,7 +29,7 @@ _BATCH = 500
 
 
 class Suspensions:
-    """For the life of the process."""
+    """There is one in each process, for as long as the process lives."""
 
     def __init__(self, database: Database, clock: Clock, on_change: Callable[[], None] = lambda: None) -> None:
         """`on_change` is called when mail has become due by a change."""
@@ -37,12 +37,12 @@ class Suspensions:
         self._database = database
         self._clock = clock
         self._known: dict[str, Suspension] = {}
-        # Of those, the ones that the database does not know yet.
+        # The suspensions among them that the database does not know yet.
         self._unwritten: dict[str, Suspension] = {}
         self._changes: asyncio.Queue[Suspension | Configuration] = asyncio.Queue()
         # The database did not answer the last time.
         self._unknown = False
-        # By destination, as the configuration before had them; None: there was none before.
+        # The key is the destination, as the configuration before had them. None: there was none before.
         self._relay_hosts: dict[str, RelayHost] | None = None
 
     def __contains__(self, destination: str) -> bool:

@@ -15,7 +15,7 @@ from services.relay.delivery.targets.tls import BrokenTls
 
 
 class SessionConnector:
-    """For the life of the process: it remembers which addresses answer, and whose TLS is broken."""
+    """There is one in each process: it remembers which addresses answer, and whose TLS is broken."""
 
     def __init__(
         self, opener: SessionOpener, families: AddressFamilyCache, clock: Callable[[], float], connect_seconds: float
@@ -28,7 +28,7 @@ class SessionConnector:
         self._broken_tls = BrokenTls(clock)
 
     def in_order(self, endpoints: tuple[Endpoint, ...]) -> list[Endpoint]:
-        """As given, but addresses known to be dead after all others."""
+        """The same addresses, those that are known to be dead after all others."""
         now = self._clock()
         lively: list[Endpoint] = []
         dead: list[Endpoint] = []

@@ -19,7 +19,7 @@ class Pool:
         self._idle_seconds = idle_seconds
         self._limit = limit
         self._clock = clock
-        # By destination: keys and sessions, the one used last at the end.
+        # Keys and sessions of each destination; the session that was used last stands at the end.
         self._waiting: dict[str, list[tuple[Key, Session]]] = {}
         # All of them, by identity, the one that has waited longest first.
         self._by_age: dict[int, tuple[Key, Session]] = {}

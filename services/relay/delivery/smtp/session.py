@@ -84,7 +84,7 @@ class SessionOpener:
 
 
 class _Opening:
-    """One session on its way."""
+    """A session that is being opened."""
 
     def __init__(
         self,
@@ -174,7 +174,7 @@ class _Opening:
 
     @property
     def _may_do_without_tls(self) -> bool:
-        """Who asks for a certificate that holds gets no plaintext in its place."""
+        """Where a valid certificate is required, plaintext is no substitute."""
         return not self._endpoint.tls.required and not self._endpoint.tls.verify
 
     async def _handshake(self, step: str) -> Reply | None:

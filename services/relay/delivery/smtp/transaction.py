@@ -54,7 +54,7 @@ class Transaction:
         self._named: list[int] = []
         self._accepted: list[int] = []
         self._stage = Stage.RESET if self._reused else Stage.MAIL
-        # One a recipient, in their order; None: nothing was decided, and `failure` says why.
+        # One verdict for each recipient, in their order. None: nothing was decided, and `failure` says why.
         self.verdicts: list[Verdict | None] = [None] * len(recipients)
         self.failure: Verdict | None = None
         # A reused session turned out to be at its end before the server took anything: not a try at all (C122). It is

@@ -1,4 +1,4 @@
-"""In which order the addresses of a host are tried."""
+"""The order in which the addresses of a host are tried."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class RouteExplanation:
 
 
 class RouteExplainer:
-    """For the life of the process."""
+    """There is one in each process, for as long as the process lives."""
 
     def __init__(self, finder: TargetFinder) -> None:
         self._finder = finder

@@ -17,7 +17,7 @@ _LMTP_PORT = 24
 
 
 class TargetFinder:
-    """For the life of the process."""
+    """There is one in each process, for as long as the process lives."""
 
     def __init__(self, mx_resolver: MxResolver, security: MxSecurity, options: DeliveryOptions) -> None:
         self._mx_resolver = mx_resolver
@@ -29,7 +29,7 @@ class TargetFinder:
         return self._mx_resolver.families
 
     async def find(self, configuration: Configuration, route: Route) -> TargetEndpoints:
-        """Of a DIRECT, RELAY_DOMAIN, RELAY_HOST or (smtp, lmtp) MAILBOX route."""
+        """The endpoints of a DIRECT, RELAY_DOMAIN, RELAY_HOST or (smtp, lmtp) MAILBOX route."""
         if route.relay_host is not None:
             return await self.of_relay_host(route.relay_host)
         if route.mailbox is not None:

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
-# Of the entries, the part that is on probation.
+# The share of the entries that are on probation.
 _PROBATION_PART = 4
 
 

@@ -47,7 +47,7 @@ class PolicyFetchError(Exception):
 
 
 class MtaStsPolicies:
-    """One cache for the process. What is kept outlives DNS and web server, so that nobody can switch a policy off."""
+    """What is kept outlives DNS and web server, so that nobody can switch a policy off."""
 
     def __init__(
         self,

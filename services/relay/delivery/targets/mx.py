@@ -29,7 +29,7 @@ class Host:
     preference: int
     name: str
     port: int
-    # In the order in which they are tried.
+    # The hosts in the order in which they are tried.
     addresses: tuple[str, ...] = ()
     # Why it isn't tried; empty when it is.
     left_out: str = ""

@@ -41,7 +41,7 @@ def with_one_plan(targets: Targets, plan: TlsPlan, loop: Loop, *, lmtp: bool = F
 
 
 class MxSecurity:
-    """For the life of the process. `policies` None: no MTA-STS. `dane`: the name servers validate, and are trusted."""
+    """There is one in each process. `policies` None: no MTA-STS. `dane`: the name servers validate, and are trusted."""
 
     def __init__(self, resolver: Resolver, policies: MtaStsPolicies | None, *, dane: bool) -> None:
         self._resolver = resolver

@@ -42,7 +42,7 @@ def own_addresses(text: str) -> OwnAddresses:
             port = port.removeprefix(":") or "0"
         elif part.count(":") == 1:
             host, _, port = part.partition(":")
-        # As the addresses that are compared with them.
+        # In the same form as the addresses that are compared with them.
         pairs.add((canonical(host), int(port)))
     return OwnAddresses(pairs)
 
@@ -63,11 +63,11 @@ class Timeouts:
     block: float = 180.0
     end_of_data: float = 600.0
     reset: float = 20.0
-    # One DNS look-up, over all name servers.
+    # The time for one DNS look-up, over all name servers.
     lookup: float = 12.0
     # Fetching an MTA-STS policy.
     policy: float = 20.0
-    # For all tries to reach a host in one attempt; a transaction that began goes on to its end.
+    # The time for all tries to reach a host in one attempt. A transaction that began goes on to its end.
     reach: float = 120.0
 
     def capped(self, seconds: float) -> Timeouts:
