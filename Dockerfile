@@ -20,6 +20,7 @@ RUN python3 -m venv /opt/uv \
 COPY services services
 COPY libs libs
 COPY proto proto
+COPY clients/python clients/python
 COPY scripts/collect_licences.py scripts/collect_licences.py
 RUN /opt/uv/bin/uv pip install --system-certs --no-cache --compile-bytecode --no-deps --python /opt/posthouse/bin/python . \
     && /opt/posthouse/bin/python scripts/collect_licences.py /opt/posthouse/licences

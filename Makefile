@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SOURCES := services libs tests bench scripts
+SOURCES := services libs tests bench scripts clients
 .DEFAULT_GOAL := help
 
 # Every target is a command, none a file.
@@ -51,12 +51,14 @@ stubs: $(STAMP) ## Generate the stubs of the gRPC contracts
 stubs-check: $(STAMP) ## Fail when the committed stubs are not those of the contracts
 	@$(BIN)/python scripts/generate_stubs.py --check proto
 
-openapi: $(STAMP) ## Generate openapi.json and docs/api-errors.md
+openapi: $(STAMP) ## Generate openapi.json, docs/api-errors.md and the Python client
 	@$(BIN)/python -m services.config_api openapi > openapi.json
 	@$(BIN)/python scripts/error_catalogue.py
+	@$(BIN)/python scripts/generate_client.py
 
-openapi-check: $(STAMP) ## Fail when the committed openapi.json is not that of the code
+openapi-check: $(STAMP) ## Fail when the committed openapi.json or the Python client is not that of the code
 	@$(BIN)/python -m services.config_api openapi | diff -u openapi.json - || { echo "openapi.json is stale: make openapi"; exit 1; }
+	@$(BIN)/python scripts/generate_client.py --check
 
 openapi-lint: ## Fail on any warning of spectral or redocly about openapi.json
 	@bash scripts/check-openapi
@@ -86,7 +88,7 @@ docs-check: $(STAMP) ## Fail when a generated page is stale, or the site does no
 	@PYTHONPATH=. $(BIN)/python scripts/reference.py --check
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir $$(mktemp -d)
 
-clients: $(STAMP) ## Generate API clients in other languages and use them
+clients: $(STAMP) ## Generate and compile API clients in four languages, and do a real job with each
 	@bash scripts/check-clients
 
 bench: $(STAMP) peers ## Compare with real mail servers on this machine (12 to 25 minutes)

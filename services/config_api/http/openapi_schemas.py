@@ -237,14 +237,29 @@ def name_unions(schema: Schema, schemas: Schemas) -> None:
     """Makes a component of each union of objects below a schema that has a discriminator."""
     for inner in subschemas(schema):
         name_unions(inner, schemas)
-        if "discriminator" not in inner:
-            continue
-        members = references(inner["oneOf"])
-        name = next((name for name, (_, of_union) in UNIONS.items() if of_union == members), None)
-        if name is not None:
-            union = {"oneOf": inner.pop("oneOf"), "discriminator": inner.pop("discriminator")}
-            schemas[name] = {"description": UNIONS[name][0], **union}
-            inner.update(reference(name))
+        if "discriminator" in inner:
+            _name_union(inner, schemas)
+        _move_null_into_union(inner, schemas)
+
+
+def _name_union(schema: Schema, schemas: Schemas) -> None:
+    members = references(schema["oneOf"])
+    name = next((name for name, (_, of_union) in UNIONS.items() if of_union == members), None)
+    if name is not None:
+        union = {"oneOf": schema.pop("oneOf"), "discriminator": schema.pop("discriminator")}
+        schemas.setdefault(name, {"description": UNIONS[name][0], **union})
+        schema.update(reference(name))
+
+
+def _move_null_into_union(schema: Schema, schemas: Schemas) -> None:
+    """A union that may be null says so itself: Java's generated clients refuse null beside a reference to a union."""
+    null: Schema = {"type": "null"}
+    for name in UNIONS:
+        if schema.get("anyOf") == [reference(name), null]:
+            del schema["anyOf"]
+            schema.update(reference(name))
+            if null not in schemas[name]["oneOf"]:
+                schemas[name]["oneOf"].append(null)
 
 
 def open_and_close(schemas: Schemas, in_requests: set[str], in_answers: set[str]) -> None:

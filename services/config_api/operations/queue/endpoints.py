@@ -101,8 +101,13 @@ async def get_finished(request: Request, _: Reader, queue_id: str) -> Response:
     "/v1/queue/messages/{queue_id}/content",
     operation_id="getQueuedMessageContent",
     summary="The message itself, for admins only",
+    # Without it FastAPI writes that JSON may come too.
+    response_class=StreamingResponse,
     responses={
-        200: {"description": "RFC 5322.", "content": {"message/rfc822": {"schema": {"type": "string"}}}},
+        200: {
+            "description": "RFC 5322.",
+            "content": {"message/rfc822": {"schema": {"type": "string", "format": "binary"}}},
+        },
         **_problems(404),
     },
 )

@@ -1,0 +1,161 @@
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+
+from ...client import AuthenticatedClient, Client
+from ...errors import refusal
+from ...models.api_key_page import ApiKeyPage
+from ...models.api_key_role import ApiKeyRole
+from ...types import UNSET, Response, Unset
+
+
+def _get_kwargs(
+    *,
+    limit: int | Unset = 100,
+    cursor: str | Unset = UNSET,
+    name: str | Unset = UNSET,
+    prefix: str | Unset = UNSET,
+    role: ApiKeyRole | Unset = UNSET,
+) -> dict[str, Any]:
+
+    params: dict[str, Any] = {}
+
+    params["limit"] = limit
+
+    params["cursor"] = cursor
+
+    params["name"] = name
+
+    params["prefix"] = prefix
+
+    json_role: str | Unset = UNSET
+    if not isinstance(role, Unset):
+        json_role = role
+
+    params["role"] = json_role
+
+    params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
+
+    _kwargs: dict[str, Any] = {
+        "method": "get",
+        "url": "/v1/api-keys",
+        "params": params,
+    }
+
+    return _kwargs
+
+
+def _parse_response(response: httpx.Response) -> ApiKeyPage:
+    if response.status_code == 200:
+        response_200 = ApiKeyPage.from_dict(response.json())
+
+        return response_200
+
+    raise refusal(response)
+
+
+def _build_response(response: httpx.Response) -> Response[ApiKeyPage]:
+    return Response(
+        status_code=HTTPStatus(response.status_code),
+        content=response.content,
+        headers=response.headers,
+        parsed=_parse_response(response),
+    )
+
+
+def sync_detailed(
+    *,
+    client: AuthenticatedClient | Client,
+    limit: int | Unset = 100,
+    cursor: str | Unset = UNSET,
+    name: str | Unset = UNSET,
+    prefix: str | Unset = UNSET,
+    role: ApiKeyRole | Unset = UNSET,
+) -> Response[ApiKeyPage]:
+    """Like `sync`, with status and headers."""
+    kwargs = _get_kwargs(
+        limit=limit,
+        cursor=cursor,
+        name=name,
+        prefix=prefix,
+        role=role,
+    )
+    return _build_response(client.get_httpx_client().request(**kwargs))
+
+
+def sync(
+    *,
+    client: AuthenticatedClient | Client,
+    limit: int | Unset = 100,
+    cursor: str | Unset = UNSET,
+    name: str | Unset = UNSET,
+    prefix: str | Unset = UNSET,
+    role: ApiKeyRole | Unset = UNSET,
+) -> ApiKeyPage:
+    """List API keys
+
+    Shows a page of the API keys that match every filter.
+
+    Role: admin.
+
+    Args:
+        limit (int | Unset):  Default: 100.
+        cursor (str | Unset):
+        name (str | Unset):
+        prefix (str | Unset):
+        role (ApiKeyRole | Unset): The role of an API key.
+
+    Raises:
+        ProblemError: the API refused it.
+        httpx.TransportError: no answer came.
+    """
+
+    kwargs = _get_kwargs(
+        limit=limit,
+        cursor=cursor,
+        name=name,
+        prefix=prefix,
+        role=role,
+    )
+    return _parse_response(client.get_httpx_client().request(**kwargs))
+
+
+async def asyncio_detailed(
+    *,
+    client: AuthenticatedClient | Client,
+    limit: int | Unset = 100,
+    cursor: str | Unset = UNSET,
+    name: str | Unset = UNSET,
+    prefix: str | Unset = UNSET,
+    role: ApiKeyRole | Unset = UNSET,
+) -> Response[ApiKeyPage]:
+    """Like `asyncio`, with status and headers."""
+    kwargs = _get_kwargs(
+        limit=limit,
+        cursor=cursor,
+        name=name,
+        prefix=prefix,
+        role=role,
+    )
+    return _build_response(await client.get_async_httpx_client().request(**kwargs))
+
+
+async def asyncio(
+    *,
+    client: AuthenticatedClient | Client,
+    limit: int | Unset = 100,
+    cursor: str | Unset = UNSET,
+    name: str | Unset = UNSET,
+    prefix: str | Unset = UNSET,
+    role: ApiKeyRole | Unset = UNSET,
+) -> ApiKeyPage:
+    """Like `sync`, for an event loop."""
+    kwargs = _get_kwargs(
+        limit=limit,
+        cursor=cursor,
+        name=name,
+        prefix=prefix,
+        role=role,
+    )
+    return _parse_response(await client.get_async_httpx_client().request(**kwargs))

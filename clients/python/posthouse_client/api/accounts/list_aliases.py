@@ -1,0 +1,144 @@
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+
+from ...client import AuthenticatedClient, Client
+from ...errors import refusal
+from ...models.alias_page import AliasPage
+from ...types import UNSET, Response, Unset
+
+
+def _get_kwargs(
+    *,
+    limit: int | Unset = 100,
+    cursor: str | Unset = UNSET,
+    address: str | Unset = UNSET,
+    target: str | Unset = UNSET,
+) -> dict[str, Any]:
+
+    params: dict[str, Any] = {}
+
+    params["limit"] = limit
+
+    params["cursor"] = cursor
+
+    params["address"] = address
+
+    params["target"] = target
+
+    params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
+
+    _kwargs: dict[str, Any] = {
+        "method": "get",
+        "url": "/v1/aliases",
+        "params": params,
+    }
+
+    return _kwargs
+
+
+def _parse_response(response: httpx.Response) -> AliasPage:
+    if response.status_code == 200:
+        response_200 = AliasPage.from_dict(response.json())
+
+        return response_200
+
+    raise refusal(response)
+
+
+def _build_response(response: httpx.Response) -> Response[AliasPage]:
+    return Response(
+        status_code=HTTPStatus(response.status_code),
+        content=response.content,
+        headers=response.headers,
+        parsed=_parse_response(response),
+    )
+
+
+def sync_detailed(
+    *,
+    client: AuthenticatedClient | Client,
+    limit: int | Unset = 100,
+    cursor: str | Unset = UNSET,
+    address: str | Unset = UNSET,
+    target: str | Unset = UNSET,
+) -> Response[AliasPage]:
+    """Like `sync`, with status and headers."""
+    kwargs = _get_kwargs(
+        limit=limit,
+        cursor=cursor,
+        address=address,
+        target=target,
+    )
+    return _build_response(client.get_httpx_client().request(**kwargs))
+
+
+def sync(
+    *,
+    client: AuthenticatedClient | Client,
+    limit: int | Unset = 100,
+    cursor: str | Unset = UNSET,
+    address: str | Unset = UNSET,
+    target: str | Unset = UNSET,
+) -> AliasPage:
+    """List aliases
+
+    Shows a page of the aliases that match every filter.
+
+    Role: reader.
+
+    Args:
+        limit (int | Unset):  Default: 100.
+        cursor (str | Unset):
+        address (str | Unset):
+        target (str | Unset):
+
+    Raises:
+        ProblemError: the API refused it.
+        httpx.TransportError: no answer came.
+    """
+
+    kwargs = _get_kwargs(
+        limit=limit,
+        cursor=cursor,
+        address=address,
+        target=target,
+    )
+    return _parse_response(client.get_httpx_client().request(**kwargs))
+
+
+async def asyncio_detailed(
+    *,
+    client: AuthenticatedClient | Client,
+    limit: int | Unset = 100,
+    cursor: str | Unset = UNSET,
+    address: str | Unset = UNSET,
+    target: str | Unset = UNSET,
+) -> Response[AliasPage]:
+    """Like `asyncio`, with status and headers."""
+    kwargs = _get_kwargs(
+        limit=limit,
+        cursor=cursor,
+        address=address,
+        target=target,
+    )
+    return _build_response(await client.get_async_httpx_client().request(**kwargs))
+
+
+async def asyncio(
+    *,
+    client: AuthenticatedClient | Client,
+    limit: int | Unset = 100,
+    cursor: str | Unset = UNSET,
+    address: str | Unset = UNSET,
+    target: str | Unset = UNSET,
+) -> AliasPage:
+    """Like `sync`, for an event loop."""
+    kwargs = _get_kwargs(
+        limit=limit,
+        cursor=cursor,
+        address=address,
+        target=target,
+    )
+    return _parse_response(await client.get_async_httpx_client().request(**kwargs))

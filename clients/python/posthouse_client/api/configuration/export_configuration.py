@@ -1,0 +1,115 @@
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+
+from ...client import AuthenticatedClient, Client
+from ...errors import refusal
+from ...models.configuration_document import ConfigurationDocument
+from ...models.export_configuration_format import (
+    ExportConfigurationFormat,
+)
+from ...types import UNSET, Response, Unset
+
+
+def _get_kwargs(
+    *,
+    format_: ExportConfigurationFormat | Unset = UNSET,
+) -> dict[str, Any]:
+
+    params: dict[str, Any] = {}
+
+    json_format_: str | Unset = UNSET
+    if not isinstance(format_, Unset):
+        json_format_ = format_
+
+    params["format"] = json_format_
+
+    params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
+
+    _kwargs: dict[str, Any] = {
+        "method": "get",
+        "url": "/v1/config:export",
+        "params": params,
+    }
+
+    return _kwargs
+
+
+def _parse_response(response: httpx.Response) -> ConfigurationDocument:
+    if response.status_code == 200:
+        response_200 = ConfigurationDocument.from_dict(response.json())
+
+        return response_200
+
+    raise refusal(response)
+
+
+def _build_response(response: httpx.Response) -> Response[ConfigurationDocument]:
+    return Response(
+        status_code=HTTPStatus(response.status_code),
+        content=response.content,
+        headers=response.headers,
+        parsed=_parse_response(response),
+    )
+
+
+def sync_detailed(
+    *,
+    client: AuthenticatedClient | Client,
+    format_: ExportConfigurationFormat | Unset = UNSET,
+) -> Response[ConfigurationDocument]:
+    """Like `sync`, with status and headers."""
+    kwargs = _get_kwargs(
+        format_=format_,
+    )
+    return _build_response(client.get_httpx_client().request(**kwargs))
+
+
+def sync(
+    *,
+    client: AuthenticatedClient | Client,
+    format_: ExportConfigurationFormat | Unset = UNSET,
+) -> ConfigurationDocument:
+    """The whole configuration, API keys and secrets aside
+
+    Writes every setting and object as one document, which an import takes.
+
+    Role: reader.
+
+    Args:
+        format_ (ExportConfigurationFormat | Unset): How it is written.
+
+    Raises:
+        ProblemError: the API refused it.
+        httpx.TransportError: no answer came.
+    """
+
+    kwargs = _get_kwargs(
+        format_=format_,
+    )
+    return _parse_response(client.get_httpx_client().request(**kwargs))
+
+
+async def asyncio_detailed(
+    *,
+    client: AuthenticatedClient | Client,
+    format_: ExportConfigurationFormat | Unset = UNSET,
+) -> Response[ConfigurationDocument]:
+    """Like `asyncio`, with status and headers."""
+    kwargs = _get_kwargs(
+        format_=format_,
+    )
+    return _build_response(await client.get_async_httpx_client().request(**kwargs))
+
+
+async def asyncio(
+    *,
+    client: AuthenticatedClient | Client,
+    format_: ExportConfigurationFormat | Unset = UNSET,
+) -> ConfigurationDocument:
+    """Like `sync`, for an event loop."""
+    kwargs = _get_kwargs(
+        format_=format_,
+    )
+    return _parse_response(await client.get_async_httpx_client().request(**kwargs))

@@ -1,0 +1,119 @@
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+
+from ...client import AuthenticatedClient, Client
+from ...errors import refusal
+from ...models.local_domain import LocalDomain
+from ...types import UNSET, Response, Unset
+
+
+def _get_kwargs(
+    *,
+    body: LocalDomain,
+    idempotency_key: str | Unset = UNSET,
+) -> dict[str, Any]:
+    headers: dict[str, Any] = {}
+    if not isinstance(idempotency_key, Unset):
+        headers["Idempotency-Key"] = idempotency_key
+
+    _kwargs: dict[str, Any] = {
+        "method": "post",
+        "url": "/v1/local-domains",
+    }
+
+    _kwargs["json"] = body.to_dict()
+
+    headers["Content-Type"] = "application/json"
+
+    _kwargs["headers"] = headers
+    return _kwargs
+
+
+def _parse_response(response: httpx.Response) -> LocalDomain:
+    if response.status_code == 201:
+        response_201 = LocalDomain.from_dict(response.json())
+
+        return response_201
+
+    raise refusal(response)
+
+
+def _build_response(response: httpx.Response) -> Response[LocalDomain]:
+    return Response(
+        status_code=HTTPStatus(response.status_code),
+        content=response.content,
+        headers=response.headers,
+        parsed=_parse_response(response),
+    )
+
+
+def sync_detailed(
+    *,
+    client: AuthenticatedClient | Client,
+    body: LocalDomain,
+    idempotency_key: str | Unset = UNSET,
+) -> Response[LocalDomain]:
+    """Like `sync`, with status and headers."""
+    kwargs = _get_kwargs(
+        body=body,
+        idempotency_key=idempotency_key,
+    )
+    return _build_response(client.get_httpx_client().request(**kwargs))
+
+
+def sync(
+    *,
+    client: AuthenticatedClient | Client,
+    body: LocalDomain,
+    idempotency_key: str | Unset = UNSET,
+) -> LocalDomain:
+    """Make a new local domain
+
+    Makes a new local domain and shows it with its id and its ETag. Read-only members are ignored.
+
+    Role: admin.
+
+    Args:
+        idempotency_key (str | Unset):
+        body (LocalDomain): The domain's mail is handed to that server or directory.
+
+    Raises:
+        ProblemError: the API refused it.
+        httpx.TransportError: no answer came.
+    """
+
+    kwargs = _get_kwargs(
+        body=body,
+        idempotency_key=idempotency_key,
+    )
+    return _parse_response(client.get_httpx_client().request(**kwargs))
+
+
+async def asyncio_detailed(
+    *,
+    client: AuthenticatedClient | Client,
+    body: LocalDomain,
+    idempotency_key: str | Unset = UNSET,
+) -> Response[LocalDomain]:
+    """Like `asyncio`, with status and headers."""
+    kwargs = _get_kwargs(
+        body=body,
+        idempotency_key=idempotency_key,
+    )
+    return _build_response(await client.get_async_httpx_client().request(**kwargs))
+
+
+async def asyncio(
+    *,
+    client: AuthenticatedClient | Client,
+    body: LocalDomain,
+    idempotency_key: str | Unset = UNSET,
+) -> LocalDomain:
+    """Like `sync`, for an event loop."""
+    kwargs = _get_kwargs(
+        body=body,
+        idempotency_key=idempotency_key,
+    )
+    return _parse_response(await client.get_async_httpx_client().request(**kwargs))

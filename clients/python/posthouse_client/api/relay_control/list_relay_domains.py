@@ -1,0 +1,144 @@
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+
+from ...client import AuthenticatedClient, Client
+from ...errors import refusal
+from ...models.relay_domain_page import RelayDomainPage
+from ...types import UNSET, Response, Unset
+
+
+def _get_kwargs(
+    *,
+    limit: int | Unset = 100,
+    cursor: str | Unset = UNSET,
+    domain: str | Unset = UNSET,
+    enabled: bool | Unset = UNSET,
+) -> dict[str, Any]:
+
+    params: dict[str, Any] = {}
+
+    params["limit"] = limit
+
+    params["cursor"] = cursor
+
+    params["domain"] = domain
+
+    params["enabled"] = enabled
+
+    params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
+
+    _kwargs: dict[str, Any] = {
+        "method": "get",
+        "url": "/v1/relay-domains",
+        "params": params,
+    }
+
+    return _kwargs
+
+
+def _parse_response(response: httpx.Response) -> RelayDomainPage:
+    if response.status_code == 200:
+        response_200 = RelayDomainPage.from_dict(response.json())
+
+        return response_200
+
+    raise refusal(response)
+
+
+def _build_response(response: httpx.Response) -> Response[RelayDomainPage]:
+    return Response(
+        status_code=HTTPStatus(response.status_code),
+        content=response.content,
+        headers=response.headers,
+        parsed=_parse_response(response),
+    )
+
+
+def sync_detailed(
+    *,
+    client: AuthenticatedClient | Client,
+    limit: int | Unset = 100,
+    cursor: str | Unset = UNSET,
+    domain: str | Unset = UNSET,
+    enabled: bool | Unset = UNSET,
+) -> Response[RelayDomainPage]:
+    """Like `sync`, with status and headers."""
+    kwargs = _get_kwargs(
+        limit=limit,
+        cursor=cursor,
+        domain=domain,
+        enabled=enabled,
+    )
+    return _build_response(client.get_httpx_client().request(**kwargs))
+
+
+def sync(
+    *,
+    client: AuthenticatedClient | Client,
+    limit: int | Unset = 100,
+    cursor: str | Unset = UNSET,
+    domain: str | Unset = UNSET,
+    enabled: bool | Unset = UNSET,
+) -> RelayDomainPage:
+    """List relay domains
+
+    Shows a page of the relay domains that match every filter.
+
+    Role: reader.
+
+    Args:
+        limit (int | Unset):  Default: 100.
+        cursor (str | Unset):
+        domain (str | Unset):
+        enabled (bool | Unset):
+
+    Raises:
+        ProblemError: the API refused it.
+        httpx.TransportError: no answer came.
+    """
+
+    kwargs = _get_kwargs(
+        limit=limit,
+        cursor=cursor,
+        domain=domain,
+        enabled=enabled,
+    )
+    return _parse_response(client.get_httpx_client().request(**kwargs))
+
+
+async def asyncio_detailed(
+    *,
+    client: AuthenticatedClient | Client,
+    limit: int | Unset = 100,
+    cursor: str | Unset = UNSET,
+    domain: str | Unset = UNSET,
+    enabled: bool | Unset = UNSET,
+) -> Response[RelayDomainPage]:
+    """Like `asyncio`, with status and headers."""
+    kwargs = _get_kwargs(
+        limit=limit,
+        cursor=cursor,
+        domain=domain,
+        enabled=enabled,
+    )
+    return _build_response(await client.get_async_httpx_client().request(**kwargs))
+
+
+async def asyncio(
+    *,
+    client: AuthenticatedClient | Client,
+    limit: int | Unset = 100,
+    cursor: str | Unset = UNSET,
+    domain: str | Unset = UNSET,
+    enabled: bool | Unset = UNSET,
+) -> RelayDomainPage:
+    """Like `sync`, for an event loop."""
+    kwargs = _get_kwargs(
+        limit=limit,
+        cursor=cursor,
+        domain=domain,
+        enabled=enabled,
+    )
+    return _parse_response(await client.get_async_httpx_client().request(**kwargs))

@@ -1,0 +1,132 @@
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+
+from ...client import AuthenticatedClient, Client
+from ...errors import refusal
+from ...models.content_checks_settings import ContentChecksSettings
+from ...types import UNSET, Response, Unset
+
+
+def _get_kwargs(
+    *,
+    body: ContentChecksSettings,
+    if_match: str,
+    if_none_match: str | Unset = UNSET,
+) -> dict[str, Any]:
+    headers: dict[str, Any] = {}
+    headers["If-Match"] = if_match
+
+    if not isinstance(if_none_match, Unset):
+        headers["If-None-Match"] = if_none_match
+
+    _kwargs: dict[str, Any] = {
+        "method": "put",
+        "url": "/v1/settings/content-checks",
+    }
+
+    _kwargs["json"] = body.to_dict()
+
+    headers["Content-Type"] = "application/json"
+
+    _kwargs["headers"] = headers
+    return _kwargs
+
+
+def _parse_response(response: httpx.Response) -> ContentChecksSettings:
+    if response.status_code == 200:
+        response_200 = ContentChecksSettings.from_dict(response.json())
+
+        return response_200
+
+    raise refusal(response)
+
+
+def _build_response(response: httpx.Response) -> Response[ContentChecksSettings]:
+    return Response(
+        status_code=HTTPStatus(response.status_code),
+        content=response.content,
+        headers=response.headers,
+        parsed=_parse_response(response),
+    )
+
+
+def sync_detailed(
+    *,
+    client: AuthenticatedClient | Client,
+    body: ContentChecksSettings,
+    if_match: str,
+    if_none_match: str | Unset = UNSET,
+) -> Response[ContentChecksSettings]:
+    """Like `sync`, with status and headers."""
+    kwargs = _get_kwargs(
+        body=body,
+        if_match=if_match,
+        if_none_match=if_none_match,
+    )
+    return _build_response(client.get_httpx_client().request(**kwargs))
+
+
+def sync(
+    *,
+    client: AuthenticatedClient | Client,
+    body: ContentChecksSettings,
+    if_match: str,
+    if_none_match: str | Unset = UNSET,
+) -> ContentChecksSettings:
+    """Replace the content checks
+
+    Replaces the content checks. Members that are left out return to their defaults, secrets that are left out
+    stay, read-only members are ignored.
+
+    Role: admin.
+
+    Args:
+        if_match (str):
+        if_none_match (str | Unset):
+        body (ContentChecksSettings): DNSBL, SPF, DKIM, DMARC, ARC and antivirus.
+
+    Raises:
+        ProblemError: the API refused it.
+        httpx.TransportError: no answer came.
+    """
+
+    kwargs = _get_kwargs(
+        body=body,
+        if_match=if_match,
+        if_none_match=if_none_match,
+    )
+    return _parse_response(client.get_httpx_client().request(**kwargs))
+
+
+async def asyncio_detailed(
+    *,
+    client: AuthenticatedClient | Client,
+    body: ContentChecksSettings,
+    if_match: str,
+    if_none_match: str | Unset = UNSET,
+) -> Response[ContentChecksSettings]:
+    """Like `asyncio`, with status and headers."""
+    kwargs = _get_kwargs(
+        body=body,
+        if_match=if_match,
+        if_none_match=if_none_match,
+    )
+    return _build_response(await client.get_async_httpx_client().request(**kwargs))
+
+
+async def asyncio(
+    *,
+    client: AuthenticatedClient | Client,
+    body: ContentChecksSettings,
+    if_match: str,
+    if_none_match: str | Unset = UNSET,
+) -> ContentChecksSettings:
+    """Like `sync`, for an event loop."""
+    kwargs = _get_kwargs(
+        body=body,
+        if_match=if_match,
+        if_none_match=if_none_match,
+    )
+    return _parse_response(await client.get_async_httpx_client().request(**kwargs))

@@ -1,0 +1,134 @@
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+
+from ...client import AuthenticatedClient, Client
+from ...errors import refusal
+from ...models.advanced_security_settings import AdvancedSecuritySettings
+from ...models.advanced_security_settings_patch import AdvancedSecuritySettingsPatch
+from ...types import UNSET, Response, Unset
+
+
+def _get_kwargs(
+    *,
+    body: AdvancedSecuritySettingsPatch,
+    if_match: str,
+    if_none_match: str | Unset = UNSET,
+) -> dict[str, Any]:
+    headers: dict[str, Any] = {}
+    headers["If-Match"] = if_match
+
+    if not isinstance(if_none_match, Unset):
+        headers["If-None-Match"] = if_none_match
+
+    _kwargs: dict[str, Any] = {
+        "method": "patch",
+        "url": "/v1/settings/advanced-security",
+    }
+
+    _kwargs["json"] = body.to_dict()
+
+    headers["Content-Type"] = "application/merge-patch+json"
+
+    _kwargs["headers"] = headers
+    return _kwargs
+
+
+def _parse_response(response: httpx.Response) -> AdvancedSecuritySettings:
+    if response.status_code == 200:
+        response_200 = AdvancedSecuritySettings.from_dict(response.json())
+
+        return response_200
+
+    raise refusal(response)
+
+
+def _build_response(response: httpx.Response) -> Response[AdvancedSecuritySettings]:
+    return Response(
+        status_code=HTTPStatus(response.status_code),
+        content=response.content,
+        headers=response.headers,
+        parsed=_parse_response(response),
+    )
+
+
+def sync_detailed(
+    *,
+    client: AuthenticatedClient | Client,
+    body: AdvancedSecuritySettingsPatch,
+    if_match: str,
+    if_none_match: str | Unset = UNSET,
+) -> Response[AdvancedSecuritySettings]:
+    """Like `sync`, with status and headers."""
+    kwargs = _get_kwargs(
+        body=body,
+        if_match=if_match,
+        if_none_match=if_none_match,
+    )
+    return _build_response(client.get_httpx_client().request(**kwargs))
+
+
+def sync(
+    *,
+    client: AuthenticatedClient | Client,
+    body: AdvancedSecuritySettingsPatch,
+    if_match: str,
+    if_none_match: str | Unset = UNSET,
+) -> AdvancedSecuritySettings:
+    """Change the advanced security
+
+    Changes the advanced security. Members that the merge patch (RFC 7396) leaves out stay; null returns a member
+    to its default.
+
+    Role: admin.
+
+    Args:
+        if_match (str):
+        if_none_match (str | Unset):
+        body (AdvancedSecuritySettingsPatch): A merge patch (RFC 7396) of AdvancedSecuritySettings: what is
+            absent stays, null returns to the default.
+
+    Raises:
+        ProblemError: the API refused it.
+        httpx.TransportError: no answer came.
+    """
+
+    kwargs = _get_kwargs(
+        body=body,
+        if_match=if_match,
+        if_none_match=if_none_match,
+    )
+    return _parse_response(client.get_httpx_client().request(**kwargs))
+
+
+async def asyncio_detailed(
+    *,
+    client: AuthenticatedClient | Client,
+    body: AdvancedSecuritySettingsPatch,
+    if_match: str,
+    if_none_match: str | Unset = UNSET,
+) -> Response[AdvancedSecuritySettings]:
+    """Like `asyncio`, with status and headers."""
+    kwargs = _get_kwargs(
+        body=body,
+        if_match=if_match,
+        if_none_match=if_none_match,
+    )
+    return _build_response(await client.get_async_httpx_client().request(**kwargs))
+
+
+async def asyncio(
+    *,
+    client: AuthenticatedClient | Client,
+    body: AdvancedSecuritySettingsPatch,
+    if_match: str,
+    if_none_match: str | Unset = UNSET,
+) -> AdvancedSecuritySettings:
+    """Like `sync`, for an event loop."""
+    kwargs = _get_kwargs(
+        body=body,
+        if_match=if_match,
+        if_none_match=if_none_match,
+    )
+    return _parse_response(await client.get_async_httpx_client().request(**kwargs))

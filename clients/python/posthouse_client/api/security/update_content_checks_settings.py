@@ -1,0 +1,134 @@
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+
+from ...client import AuthenticatedClient, Client
+from ...errors import refusal
+from ...models.content_checks_settings import ContentChecksSettings
+from ...models.content_checks_settings_patch import ContentChecksSettingsPatch
+from ...types import UNSET, Response, Unset
+
+
+def _get_kwargs(
+    *,
+    body: ContentChecksSettingsPatch,
+    if_match: str,
+    if_none_match: str | Unset = UNSET,
+) -> dict[str, Any]:
+    headers: dict[str, Any] = {}
+    headers["If-Match"] = if_match
+
+    if not isinstance(if_none_match, Unset):
+        headers["If-None-Match"] = if_none_match
+
+    _kwargs: dict[str, Any] = {
+        "method": "patch",
+        "url": "/v1/settings/content-checks",
+    }
+
+    _kwargs["json"] = body.to_dict()
+
+    headers["Content-Type"] = "application/merge-patch+json"
+
+    _kwargs["headers"] = headers
+    return _kwargs
+
+
+def _parse_response(response: httpx.Response) -> ContentChecksSettings:
+    if response.status_code == 200:
+        response_200 = ContentChecksSettings.from_dict(response.json())
+
+        return response_200
+
+    raise refusal(response)
+
+
+def _build_response(response: httpx.Response) -> Response[ContentChecksSettings]:
+    return Response(
+        status_code=HTTPStatus(response.status_code),
+        content=response.content,
+        headers=response.headers,
+        parsed=_parse_response(response),
+    )
+
+
+def sync_detailed(
+    *,
+    client: AuthenticatedClient | Client,
+    body: ContentChecksSettingsPatch,
+    if_match: str,
+    if_none_match: str | Unset = UNSET,
+) -> Response[ContentChecksSettings]:
+    """Like `sync`, with status and headers."""
+    kwargs = _get_kwargs(
+        body=body,
+        if_match=if_match,
+        if_none_match=if_none_match,
+    )
+    return _build_response(client.get_httpx_client().request(**kwargs))
+
+
+def sync(
+    *,
+    client: AuthenticatedClient | Client,
+    body: ContentChecksSettingsPatch,
+    if_match: str,
+    if_none_match: str | Unset = UNSET,
+) -> ContentChecksSettings:
+    """Change the content checks
+
+    Changes the content checks. Members that the merge patch (RFC 7396) leaves out stay; null returns a member to
+    its default.
+
+    Role: admin.
+
+    Args:
+        if_match (str):
+        if_none_match (str | Unset):
+        body (ContentChecksSettingsPatch): A merge patch (RFC 7396) of ContentChecksSettings: what is absent
+            stays, null returns to the default.
+
+    Raises:
+        ProblemError: the API refused it.
+        httpx.TransportError: no answer came.
+    """
+
+    kwargs = _get_kwargs(
+        body=body,
+        if_match=if_match,
+        if_none_match=if_none_match,
+    )
+    return _parse_response(client.get_httpx_client().request(**kwargs))
+
+
+async def asyncio_detailed(
+    *,
+    client: AuthenticatedClient | Client,
+    body: ContentChecksSettingsPatch,
+    if_match: str,
+    if_none_match: str | Unset = UNSET,
+) -> Response[ContentChecksSettings]:
+    """Like `asyncio`, with status and headers."""
+    kwargs = _get_kwargs(
+        body=body,
+        if_match=if_match,
+        if_none_match=if_none_match,
+    )
+    return _build_response(await client.get_async_httpx_client().request(**kwargs))
+
+
+async def asyncio(
+    *,
+    client: AuthenticatedClient | Client,
+    body: ContentChecksSettingsPatch,
+    if_match: str,
+    if_none_match: str | Unset = UNSET,
+) -> ContentChecksSettings:
+    """Like `sync`, for an event loop."""
+    kwargs = _get_kwargs(
+        body=body,
+        if_match=if_match,
+        if_none_match=if_none_match,
+    )
+    return _parse_response(await client.get_async_httpx_client().request(**kwargs))

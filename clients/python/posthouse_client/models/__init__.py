@@ -1,0 +1,499 @@
+"""The values that the API takes and gives. Each is loaded when it is first used: all of them take half a second."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .access_criterion import AccessCriterion
+    from .access_list import AccessList
+    from .access_rule import AccessRule
+    from .access_rule_page import AccessRulePage
+    from .access_rule_patch import AccessRulePatch
+    from .account import Account
+    from .account_page import AccountPage
+    from .account_patch import AccountPatch
+    from .action_progress import ActionProgress
+    from .advanced_security_settings import AdvancedSecuritySettings
+    from .advanced_security_settings_patch import AdvancedSecuritySettingsPatch
+    from .alias import Alias
+    from .alias_page import AliasPage
+    from .alias_patch import AliasPatch
+    from .all_settings import AllSettings
+    from .antivirus import Antivirus
+    from .antivirus_patch import AntivirusPatch
+    from .api_key import ApiKey
+    from .api_key_page import ApiKeyPage
+    from .api_key_patch import ApiKeyPatch
+    from .api_key_role import ApiKeyRole
+    from .arc import Arc
+    from .arc_patch import ArcPatch
+    from .assumed_outcome import AssumedOutcome
+    from .attempt import Attempt
+    from .audit_entry import AuditEntry
+    from .audit_page import AuditPage
+    from .authentication_result import AuthenticationResult
+    from .blocked_client import BlockedClient
+    from .blocked_client_page import BlockedClientPage
+    from .bucket_width import BucketWidth
+    from .check_result import CheckResult
+    from .check_results import CheckResults
+    from .comparison import Comparison
+    from .configuration_document import ConfigurationDocument
+    from .configuration_warning import ConfigurationWarning
+    from .configured_relay_host import ConfiguredRelayHost
+    from .connection_policy_settings import ConnectionPolicySettings
+    from .connection_policy_settings_patch import ConnectionPolicySettingsPatch
+    from .content_checks_settings import ContentChecksSettings
+    from .content_checks_settings_patch import ContentChecksSettingsPatch
+    from .content_facts import ContentFacts
+    from .content_facts_virus import ContentFactsVirus
+    from .delivery import Delivery
+    from .delivery_mode import DeliveryMode
+    from .delivery_settings import DeliverySettings
+    from .delivery_settings_patch import DeliverySettingsPatch
+    from .delivery_state_filter import DeliveryStateFilter
+    from .destination import Destination
+    from .destination_page import DestinationPage
+    from .difference import Difference
+    from .dkim import Dkim
+    from .dkim_algorithm import DkimAlgorithm
+    from .dkim_facts import DkimFacts
+    from .dkim_key import DkimKey
+    from .dkim_key_page import DkimKeyPage
+    from .dkim_key_patch import DkimKeyPatch
+    from .dkim_patch import DkimPatch
+    from .dmarc import Dmarc
+    from .dmarc_patch import DmarcPatch
+    from .dnsbl import Dnsbl
+    from .dnsbl_patch import DnsblPatch
+    from .dnsbl_zone import DnsblZone
+    from .export_configuration_format import ExportConfigurationFormat
+    from .field_problem import FieldProblem
+    from .general_settings import GeneralSettings
+    from .general_settings_patch import GeneralSettingsPatch
+    from .hypothetical_session import HypotheticalSession
+    from .hypothetical_session_assumed import HypotheticalSessionAssumed
+    from .import_result import ImportResult
+    from .key_rotation import KeyRotation
+    from .listener import Listener
+    from .lmtp_mailbox import LmtpMailbox
+    from .local_domain import LocalDomain
+    from .local_domain_page import LocalDomainPage
+    from .local_domain_patch import LocalDomainPatch
+    from .local_domain_recipient_delimiter import LocalDomainRecipientDelimiter
+    from .local_domain_recipients import LocalDomainRecipients
+    from .lookup_report import LookupReport
+    from .mailbox_kind import MailboxKind
+    from .mailbox_patch import MailboxPatch
+    from .maildir_mailbox import MaildirMailbox
+    from .message import Message
+    from .message_filter import MessageFilter
+    from .message_page import MessagePage
+    from .message_selection import MessageSelection
+    from .mode import Mode
+    from .object_change import ObjectChange
+    from .origin import Origin
+    from .past_session import PastSession
+    from .problem_details import ProblemDetails
+    from .profile import Profile
+    from .profile_patch import ProfilePatch
+    from .proposed_relay_host import ProposedRelayHost
+    from .queue_settings import QueueSettings
+    from .queue_settings_patch import QueueSettingsPatch
+    from .recipient import Recipient
+    from .recipient_page import RecipientPage
+    from .recipient_patch import RecipientPatch
+    from .recipients_over_limit import RecipientsOverLimit
+    from .refusal_action import RefusalAction
+    from .refused_count import RefusedCount
+    from .relay_domain import RelayDomain
+    from .relay_domain_page import RelayDomainPage
+    from .relay_domain_patch import RelayDomainPatch
+    from .relay_domain_recipients import RelayDomainRecipients
+    from .relay_host import RelayHost
+    from .relay_host_auth import RelayHostAuth
+    from .relay_host_auth_patch import RelayHostAuthPatch
+    from .relay_host_patch import RelayHostPatch
+    from .relay_host_test_result import RelayHostTestResult
+    from .relay_host_test_step import RelayHostTestStep
+    from .relay_rule import RelayRule
+    from .relay_rule_page import RelayRulePage
+    from .relay_rule_patch import RelayRulePatch
+    from .relay_rule_target_type import RelayRuleTargetType
+    from .relay_rule_type import RelayRuleType
+    from .removed import Removed
+    from .reply import Reply
+    from .resolver_settings import ResolverSettings
+    from .resolver_settings_patch import ResolverSettingsPatch
+    from .retry_schedule import RetrySchedule
+    from .retry_schedule_patch import RetrySchedulePatch
+    from .revision_details import RevisionDetails
+    from .revision_page import RevisionPage
+    from .revision_summary import RevisionSummary
+    from .rollback_result import RollbackResult
+    from .route import Route
+    from .route_explanation import RouteExplanation
+    from .route_host import RouteHost
+    from .route_lookup import RouteLookup
+    from .route_query import RouteQuery
+    from .route_rule import RouteRule
+    from .rule_report import RuleReport
+    from .scan_failure_action import ScanFailureAction
+    from .sender_policy_settings import SenderPolicySettings
+    from .sender_policy_settings_patch import SenderPolicySettingsPatch
+    from .service_replica import ServiceReplica
+    from .session_explanation import SessionExplanation
+    from .session_facts import SessionFacts
+    from .session_stage import SessionStage
+    from .session_verdict import SessionVerdict
+    from .shadow_count import ShadowCount
+    from .shadow_result import ShadowResult
+    from .smtp_auth import SmtpAuth
+    from .smtp_auth_patch import SmtpAuthPatch
+    from .smtp_mailbox import SmtpMailbox
+    from .spf import Spf
+    from .spf_patch import SpfPatch
+    from .spf_softfail_action import SpfSoftfailAction
+    from .statistics import Statistics
+    from .statistics_bucket import StatisticsBucket
+    from .status import Status
+    from .status_warning import StatusWarning
+    from .suspended_destination import SuspendedDestination
+    from .suspension import Suspension
+    from .timeline_event import TimelineEvent
+    from .trusted_network import TrustedNetwork
+    from .trusted_network_page import TrustedNetworkPage
+    from .trusted_network_patch import TrustedNetworkPatch
+
+_MODULES = {
+    "AccessCriterion": "access_criterion",
+    "AccessList": "access_list",
+    "AccessRule": "access_rule",
+    "AccessRulePage": "access_rule_page",
+    "AccessRulePatch": "access_rule_patch",
+    "Account": "account",
+    "AccountPage": "account_page",
+    "AccountPatch": "account_patch",
+    "ActionProgress": "action_progress",
+    "AdvancedSecuritySettings": "advanced_security_settings",
+    "AdvancedSecuritySettingsPatch": "advanced_security_settings_patch",
+    "Alias": "alias",
+    "AliasPage": "alias_page",
+    "AliasPatch": "alias_patch",
+    "AllSettings": "all_settings",
+    "Antivirus": "antivirus",
+    "AntivirusPatch": "antivirus_patch",
+    "ApiKey": "api_key",
+    "ApiKeyPage": "api_key_page",
+    "ApiKeyPatch": "api_key_patch",
+    "ApiKeyRole": "api_key_role",
+    "Arc": "arc",
+    "ArcPatch": "arc_patch",
+    "AssumedOutcome": "assumed_outcome",
+    "Attempt": "attempt",
+    "AuditEntry": "audit_entry",
+    "AuditPage": "audit_page",
+    "AuthenticationResult": "authentication_result",
+    "BlockedClient": "blocked_client",
+    "BlockedClientPage": "blocked_client_page",
+    "BucketWidth": "bucket_width",
+    "CheckResult": "check_result",
+    "CheckResults": "check_results",
+    "Comparison": "comparison",
+    "ConfigurationDocument": "configuration_document",
+    "ConfigurationWarning": "configuration_warning",
+    "ConfiguredRelayHost": "configured_relay_host",
+    "ConnectionPolicySettings": "connection_policy_settings",
+    "ConnectionPolicySettingsPatch": "connection_policy_settings_patch",
+    "ContentChecksSettings": "content_checks_settings",
+    "ContentChecksSettingsPatch": "content_checks_settings_patch",
+    "ContentFacts": "content_facts",
+    "ContentFactsVirus": "content_facts_virus",
+    "Delivery": "delivery",
+    "DeliveryMode": "delivery_mode",
+    "DeliverySettings": "delivery_settings",
+    "DeliverySettingsPatch": "delivery_settings_patch",
+    "DeliveryStateFilter": "delivery_state_filter",
+    "Destination": "destination",
+    "DestinationPage": "destination_page",
+    "Difference": "difference",
+    "Dkim": "dkim",
+    "DkimAlgorithm": "dkim_algorithm",
+    "DkimFacts": "dkim_facts",
+    "DkimKey": "dkim_key",
+    "DkimKeyPage": "dkim_key_page",
+    "DkimKeyPatch": "dkim_key_patch",
+    "DkimPatch": "dkim_patch",
+    "Dmarc": "dmarc",
+    "DmarcPatch": "dmarc_patch",
+    "Dnsbl": "dnsbl",
+    "DnsblPatch": "dnsbl_patch",
+    "DnsblZone": "dnsbl_zone",
+    "ExportConfigurationFormat": "export_configuration_format",
+    "FieldProblem": "field_problem",
+    "GeneralSettings": "general_settings",
+    "GeneralSettingsPatch": "general_settings_patch",
+    "HypotheticalSession": "hypothetical_session",
+    "HypotheticalSessionAssumed": "hypothetical_session_assumed",
+    "ImportResult": "import_result",
+    "KeyRotation": "key_rotation",
+    "Listener": "listener",
+    "LmtpMailbox": "lmtp_mailbox",
+    "LocalDomain": "local_domain",
+    "LocalDomainPage": "local_domain_page",
+    "LocalDomainPatch": "local_domain_patch",
+    "LocalDomainRecipientDelimiter": "local_domain_recipient_delimiter",
+    "LocalDomainRecipients": "local_domain_recipients",
+    "LookupReport": "lookup_report",
+    "MailboxKind": "mailbox_kind",
+    "MailboxPatch": "mailbox_patch",
+    "MaildirMailbox": "maildir_mailbox",
+    "Message": "message",
+    "MessageFilter": "message_filter",
+    "MessagePage": "message_page",
+    "MessageSelection": "message_selection",
+    "Mode": "mode",
+    "ObjectChange": "object_change",
+    "Origin": "origin",
+    "PastSession": "past_session",
+    "ProblemDetails": "problem_details",
+    "Profile": "profile",
+    "ProfilePatch": "profile_patch",
+    "ProposedRelayHost": "proposed_relay_host",
+    "QueueSettings": "queue_settings",
+    "QueueSettingsPatch": "queue_settings_patch",
+    "Recipient": "recipient",
+    "RecipientPage": "recipient_page",
+    "RecipientPatch": "recipient_patch",
+    "RecipientsOverLimit": "recipients_over_limit",
+    "RefusalAction": "refusal_action",
+    "RefusedCount": "refused_count",
+    "RelayDomain": "relay_domain",
+    "RelayDomainPage": "relay_domain_page",
+    "RelayDomainPatch": "relay_domain_patch",
+    "RelayDomainRecipients": "relay_domain_recipients",
+    "RelayHost": "relay_host",
+    "RelayHostAuth": "relay_host_auth",
+    "RelayHostAuthPatch": "relay_host_auth_patch",
+    "RelayHostPatch": "relay_host_patch",
+    "RelayHostTestResult": "relay_host_test_result",
+    "RelayHostTestStep": "relay_host_test_step",
+    "RelayRule": "relay_rule",
+    "RelayRulePage": "relay_rule_page",
+    "RelayRulePatch": "relay_rule_patch",
+    "RelayRuleTargetType": "relay_rule_target_type",
+    "RelayRuleType": "relay_rule_type",
+    "Removed": "removed",
+    "Reply": "reply",
+    "ResolverSettings": "resolver_settings",
+    "ResolverSettingsPatch": "resolver_settings_patch",
+    "RetrySchedule": "retry_schedule",
+    "RetrySchedulePatch": "retry_schedule_patch",
+    "RevisionDetails": "revision_details",
+    "RevisionPage": "revision_page",
+    "RevisionSummary": "revision_summary",
+    "RollbackResult": "rollback_result",
+    "Route": "route",
+    "RouteExplanation": "route_explanation",
+    "RouteHost": "route_host",
+    "RouteLookup": "route_lookup",
+    "RouteQuery": "route_query",
+    "RouteRule": "route_rule",
+    "RuleReport": "rule_report",
+    "ScanFailureAction": "scan_failure_action",
+    "SenderPolicySettings": "sender_policy_settings",
+    "SenderPolicySettingsPatch": "sender_policy_settings_patch",
+    "ServiceReplica": "service_replica",
+    "SessionExplanation": "session_explanation",
+    "SessionFacts": "session_facts",
+    "SessionStage": "session_stage",
+    "SessionVerdict": "session_verdict",
+    "ShadowCount": "shadow_count",
+    "ShadowResult": "shadow_result",
+    "SmtpAuth": "smtp_auth",
+    "SmtpAuthPatch": "smtp_auth_patch",
+    "SmtpMailbox": "smtp_mailbox",
+    "Spf": "spf",
+    "SpfPatch": "spf_patch",
+    "SpfSoftfailAction": "spf_softfail_action",
+    "Statistics": "statistics",
+    "StatisticsBucket": "statistics_bucket",
+    "Status": "status",
+    "StatusWarning": "status_warning",
+    "SuspendedDestination": "suspended_destination",
+    "Suspension": "suspension",
+    "TimelineEvent": "timeline_event",
+    "TrustedNetwork": "trusted_network",
+    "TrustedNetworkPage": "trusted_network_page",
+    "TrustedNetworkPatch": "trusted_network_patch",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+__all__ = (
+    "AccessCriterion",
+    "AccessList",
+    "AccessRule",
+    "AccessRulePage",
+    "AccessRulePatch",
+    "Account",
+    "AccountPage",
+    "AccountPatch",
+    "ActionProgress",
+    "AdvancedSecuritySettings",
+    "AdvancedSecuritySettingsPatch",
+    "Alias",
+    "AliasPage",
+    "AliasPatch",
+    "AllSettings",
+    "Antivirus",
+    "AntivirusPatch",
+    "ApiKey",
+    "ApiKeyPage",
+    "ApiKeyPatch",
+    "ApiKeyRole",
+    "Arc",
+    "ArcPatch",
+    "AssumedOutcome",
+    "Attempt",
+    "AuditEntry",
+    "AuditPage",
+    "AuthenticationResult",
+    "BlockedClient",
+    "BlockedClientPage",
+    "BucketWidth",
+    "CheckResult",
+    "CheckResults",
+    "Comparison",
+    "ConfigurationDocument",
+    "ConfigurationWarning",
+    "ConfiguredRelayHost",
+    "ConnectionPolicySettings",
+    "ConnectionPolicySettingsPatch",
+    "ContentChecksSettings",
+    "ContentChecksSettingsPatch",
+    "ContentFacts",
+    "ContentFactsVirus",
+    "Delivery",
+    "DeliveryMode",
+    "DeliverySettings",
+    "DeliverySettingsPatch",
+    "DeliveryStateFilter",
+    "Destination",
+    "DestinationPage",
+    "Difference",
+    "Dkim",
+    "DkimAlgorithm",
+    "DkimFacts",
+    "DkimKey",
+    "DkimKeyPage",
+    "DkimKeyPatch",
+    "DkimPatch",
+    "Dmarc",
+    "DmarcPatch",
+    "Dnsbl",
+    "DnsblPatch",
+    "DnsblZone",
+    "ExportConfigurationFormat",
+    "FieldProblem",
+    "GeneralSettings",
+    "GeneralSettingsPatch",
+    "HypotheticalSession",
+    "HypotheticalSessionAssumed",
+    "ImportResult",
+    "KeyRotation",
+    "Listener",
+    "LmtpMailbox",
+    "LocalDomain",
+    "LocalDomainPage",
+    "LocalDomainPatch",
+    "LocalDomainRecipientDelimiter",
+    "LocalDomainRecipients",
+    "LookupReport",
+    "MailboxKind",
+    "MailboxPatch",
+    "MaildirMailbox",
+    "Message",
+    "MessageFilter",
+    "MessagePage",
+    "MessageSelection",
+    "Mode",
+    "ObjectChange",
+    "Origin",
+    "PastSession",
+    "ProblemDetails",
+    "Profile",
+    "ProfilePatch",
+    "ProposedRelayHost",
+    "QueueSettings",
+    "QueueSettingsPatch",
+    "Recipient",
+    "RecipientPage",
+    "RecipientPatch",
+    "RecipientsOverLimit",
+    "RefusalAction",
+    "RefusedCount",
+    "RelayDomain",
+    "RelayDomainPage",
+    "RelayDomainPatch",
+    "RelayDomainRecipients",
+    "RelayHost",
+    "RelayHostAuth",
+    "RelayHostAuthPatch",
+    "RelayHostPatch",
+    "RelayHostTestResult",
+    "RelayHostTestStep",
+    "RelayRule",
+    "RelayRulePage",
+    "RelayRulePatch",
+    "RelayRuleTargetType",
+    "RelayRuleType",
+    "Removed",
+    "Reply",
+    "ResolverSettings",
+    "ResolverSettingsPatch",
+    "RetrySchedule",
+    "RetrySchedulePatch",
+    "RevisionDetails",
+    "RevisionPage",
+    "RevisionSummary",
+    "RollbackResult",
+    "Route",
+    "RouteExplanation",
+    "RouteHost",
+    "RouteLookup",
+    "RouteQuery",
+    "RouteRule",
+    "RuleReport",
+    "ScanFailureAction",
+    "SenderPolicySettings",
+    "SenderPolicySettingsPatch",
+    "ServiceReplica",
+    "SessionExplanation",
+    "SessionFacts",
+    "SessionStage",
+    "SessionVerdict",
+    "ShadowCount",
+    "ShadowResult",
+    "SmtpAuth",
+    "SmtpAuthPatch",
+    "SmtpMailbox",
+    "Spf",
+    "SpfPatch",
+    "SpfSoftfailAction",
+    "Statistics",
+    "StatisticsBucket",
+    "Status",
+    "StatusWarning",
+    "SuspendedDestination",
+    "Suspension",
+    "TimelineEvent",
+    "TrustedNetwork",
+    "TrustedNetworkPage",
+    "TrustedNetworkPatch",
+)

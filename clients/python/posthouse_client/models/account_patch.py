@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
+
+from attrs import define as _attrs_define
+
+from ..types import UNSET, Unset
+
+T = TypeVar("T", bound="AccountPatch")
+
+
+@_attrs_define
+class AccountPatch:
+    """A merge patch (RFC 7396) of Account: what is absent stays, null returns to the default.
+
+    Attributes:
+        login (str | Unset): What the client logs in with; unique without regard to case. Kept in NFC.
+        password (None | str | Unset): Write-only, without control characters, kept as argon2id. Left out of a PUT or
+            PATCH it is kept; null or never given: nobody can log in.
+        addresses (list[str] | None | Unset): Addresses whose mail is this account's; each belongs to one account or
+            alias.
+        enabled (bool | None | Unset): false: as if it were not there.
+    """
+
+    login: str | Unset = UNSET
+    password: None | str | Unset = UNSET
+    addresses: list[str] | None | Unset = UNSET
+    enabled: bool | None | Unset = UNSET
+
+    def to_dict(self) -> dict[str, Any]:
+        login = self.login
+
+        password: None | str | Unset
+        if isinstance(self.password, Unset):
+            password = UNSET
+        else:
+            password = self.password
+
+        addresses: list[str] | None | Unset
+        if isinstance(self.addresses, Unset):
+            addresses = UNSET
+        elif isinstance(self.addresses, list):
+            addresses = self.addresses
+
+        else:
+            addresses = self.addresses
+
+        enabled: bool | None | Unset
+        if isinstance(self.enabled, Unset):
+            enabled = UNSET
+        else:
+            enabled = self.enabled
+
+        field_dict: dict[str, Any] = {}
+
+        field_dict.update({})
+        if login is not UNSET:
+            field_dict["login"] = login
+        if password is not UNSET:
+            field_dict["password"] = password
+        if addresses is not UNSET:
+            field_dict["addresses"] = addresses
+        if enabled is not UNSET:
+            field_dict["enabled"] = enabled
+
+        return field_dict
+
+    @classmethod
+    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+        d = dict(src_dict)
+        login = d.pop("login", UNSET)
+
+        def _parse_password(data: object) -> None | str | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        password = _parse_password(d.pop("password", UNSET))
+
+        def _parse_addresses(data: object) -> list[str] | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, list):
+                    raise TypeError()
+                addresses_type_0 = cast(list[str], data)
+
+                return addresses_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(list[str] | None | Unset, data)
+
+        addresses = _parse_addresses(d.pop("addresses", UNSET))
+
+        def _parse_enabled(data: object) -> bool | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(bool | None | Unset, data)
+
+        enabled = _parse_enabled(d.pop("enabled", UNSET))
+
+        account_patch = cls(
+            login=login,
+            password=password,
+            addresses=addresses,
+            enabled=enabled,
+        )
+
+        return account_patch

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
+
+from attrs import define as _attrs_define
+from attrs import field as _attrs_field
+
+from ..models.api_key_role import ApiKeyRole, check_api_key_role
+
+T = TypeVar("T", bound="AuditEntry")
+
+
+@_attrs_define
+class AuditEntry:
+    """One call that changed something, or was refused.
+
+    Attributes:
+        id (str): Its id.
+        occurred_at (datetime.datetime): When it happened.
+        actor (None | str): Name that the API key had; null: no valid key.
+        actor_id (None | str): Id of the API key, which stays its own; null: no valid key.
+        role (ApiKeyRole | None): Role of the API key.
+        client_address (None | str): IP address of the client; null: the service itself.
+        action (str): The operationId.
+        target (str): What it was about.
+        status (int): The HTTP status of the answer.
+        problem (None | str): Why it was refused; null: it was done.
+        revision (int | None): The revision that it made.
+        request_id (None | str): X-Request-Id of the answer.
+    """
+
+    id: str
+    occurred_at: datetime.datetime
+    actor: None | str
+    actor_id: None | str
+    role: ApiKeyRole | None
+    client_address: None | str
+    action: str
+    target: str
+    status: int
+    problem: None | str
+    revision: int | None
+    request_id: None | str
+    additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        id = self.id
+
+        occurred_at = self.occurred_at.isoformat()
+
+        actor: None | str
+        actor = self.actor
+
+        actor_id: None | str
+        actor_id = self.actor_id
+
+        role: None | str
+        if isinstance(self.role, str):
+            role = self.role
+        else:
+            role = self.role
+
+        client_address: None | str
+        client_address = self.client_address
+
+        action = self.action
+
+        target = self.target
+
+        status = self.status
+
+        problem: None | str
+        problem = self.problem
+
+        revision: int | None
+        revision = self.revision
+
+        request_id: None | str
+        request_id = self.request_id
+
+        field_dict: dict[str, Any] = {}
+        field_dict.update(self.additional_properties)
+        field_dict.update(
+            {
+                "id": id,
+                "occurred_at": occurred_at,
+                "actor": actor,
+                "actor_id": actor_id,
+                "role": role,
+                "client_address": client_address,
+                "action": action,
+                "target": target,
+                "status": status,
+                "problem": problem,
+                "revision": revision,
+                "request_id": request_id,
+            }
+        )
+
+        return field_dict
+
+    @classmethod
+    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+        d = dict(src_dict)
+        id = d.pop("id")
+
+        occurred_at = datetime.datetime.fromisoformat(d.pop("occurred_at"))
+
+        def _parse_actor(data: object) -> None | str:
+            if data is None:
+                return data
+            return cast(None | str, data)
+
+        actor = _parse_actor(d.pop("actor"))
+
+        def _parse_actor_id(data: object) -> None | str:
+            if data is None:
+                return data
+            return cast(None | str, data)
+
+        actor_id = _parse_actor_id(d.pop("actor_id"))
+
+        def _parse_role(data: object) -> ApiKeyRole | None:
+            if data is None:
+                return data
+            try:
+                if not isinstance(data, str):
+                    raise TypeError()
+                role_type_0 = check_api_key_role(data)
+
+                return role_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(ApiKeyRole | None, data)
+
+        role = _parse_role(d.pop("role"))
+
+        def _parse_client_address(data: object) -> None | str:
+            if data is None:
+                return data
+            return cast(None | str, data)
+
+        client_address = _parse_client_address(d.pop("client_address"))
+
+        action = d.pop("action")
+
+        target = d.pop("target")
+
+        status = d.pop("status")
+
+        def _parse_problem(data: object) -> None | str:
+            if data is None:
+                return data
+            return cast(None | str, data)
+
+        problem = _parse_problem(d.pop("problem"))
+
+        def _parse_revision(data: object) -> int | None:
+            if data is None:
+                return data
+            return cast(int | None, data)
+
+        revision = _parse_revision(d.pop("revision"))
+
+        def _parse_request_id(data: object) -> None | str:
+            if data is None:
+                return data
+            return cast(None | str, data)
+
+        request_id = _parse_request_id(d.pop("request_id"))
+
+        audit_entry = cls(
+            id=id,
+            occurred_at=occurred_at,
+            actor=actor,
+            actor_id=actor_id,
+            role=role,
+            client_address=client_address,
+            action=action,
+            target=target,
+            status=status,
+            problem=problem,
+            revision=revision,
+            request_id=request_id,
+        )
+
+        audit_entry.additional_properties = d
+        return audit_entry
+
+    @property
+    def additional_keys(self) -> list[str]:
+        return list(self.additional_properties.keys())
+
+    def __getitem__(self, key: str) -> Any:
+        return self.additional_properties[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.additional_properties[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self.additional_properties[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.additional_properties

@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
+
+from attrs import define as _attrs_define
+from attrs import field as _attrs_field
+
+T = TypeVar("T", bound="Destination")
+
+
+@_attrs_define
+class Destination:
+    """Where queued mail goes.
+
+    Attributes:
+        name (str): Its name.
+        queued (int): Deliveries in all.
+        active (int): Deliveries due now or being tried.
+        deferred (int): Deliveries that wait for their next attempt.
+        held (int): Deliveries that are held.
+        oldest_at (datetime.datetime | None): When the oldest message was received.
+        last_error (None | str): The newest failure, in a line.
+        last_error_at (datetime.datetime | None): When that was.
+        suspended (bool): Whether it is suspended.
+        suspended_until (datetime.datetime | None): When the suspension ends; null: when it is resumed.
+        suspended_by (None | str): Who suspended it.
+        next_due_at (datetime.datetime | None): When the next attempt is due.
+    """
+
+    name: str
+    queued: int
+    active: int
+    deferred: int
+    held: int
+    oldest_at: datetime.datetime | None
+    last_error: None | str
+    last_error_at: datetime.datetime | None
+    suspended: bool
+    suspended_until: datetime.datetime | None
+    suspended_by: None | str
+    next_due_at: datetime.datetime | None
+    additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        name = self.name
+
+        queued = self.queued
+
+        active = self.active
+
+        deferred = self.deferred
+
+        held = self.held
+
+        oldest_at: None | str
+        if isinstance(self.oldest_at, datetime.datetime):
+            oldest_at = self.oldest_at.isoformat()
+        else:
+            oldest_at = self.oldest_at
+
+        last_error: None | str
+        last_error = self.last_error
+
+        last_error_at: None | str
+        if isinstance(self.last_error_at, datetime.datetime):
+            last_error_at = self.last_error_at.isoformat()
+        else:
+            last_error_at = self.last_error_at
+
+        suspended = self.suspended
+
+        suspended_until: None | str
+        if isinstance(self.suspended_until, datetime.datetime):
+            suspended_until = self.suspended_until.isoformat()
+        else:
+            suspended_until = self.suspended_until
+
+        suspended_by: None | str
+        suspended_by = self.suspended_by
+
+        next_due_at: None | str
+        if isinstance(self.next_due_at, datetime.datetime):
+            next_due_at = self.next_due_at.isoformat()
+        else:
+            next_due_at = self.next_due_at
+
+        field_dict: dict[str, Any] = {}
+        field_dict.update(self.additional_properties)
+        field_dict.update(
+            {
+                "name": name,
+                "queued": queued,
+                "active": active,
+                "deferred": deferred,
+                "held": held,
+                "oldest_at": oldest_at,
+                "last_error": last_error,
+                "last_error_at": last_error_at,
+                "suspended": suspended,
+                "suspended_until": suspended_until,
+                "suspended_by": suspended_by,
+                "next_due_at": next_due_at,
+            }
+        )
+
+        return field_dict
+
+    @classmethod
+    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+        d = dict(src_dict)
+        name = d.pop("name")
+
+        queued = d.pop("queued")
+
+        active = d.pop("active")
+
+        deferred = d.pop("deferred")
+
+        held = d.pop("held")
+
+        def _parse_oldest_at(data: object) -> datetime.datetime | None:
+            if data is None:
+                return data
+            try:
+                if not isinstance(data, str):
+                    raise TypeError()
+                oldest_at_type_0 = datetime.datetime.fromisoformat(data)
+
+                return oldest_at_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(datetime.datetime | None, data)
+
+        oldest_at = _parse_oldest_at(d.pop("oldest_at"))
+
+        def _parse_last_error(data: object) -> None | str:
+            if data is None:
+                return data
+            return cast(None | str, data)
+
+        last_error = _parse_last_error(d.pop("last_error"))
+
+        def _parse_last_error_at(data: object) -> datetime.datetime | None:
+            if data is None:
+                return data
+            try:
+                if not isinstance(data, str):
+                    raise TypeError()
+                last_error_at_type_0 = datetime.datetime.fromisoformat(data)
+
+                return last_error_at_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(datetime.datetime | None, data)
+
+        last_error_at = _parse_last_error_at(d.pop("last_error_at"))
+
+        suspended = d.pop("suspended")
+
+        def _parse_suspended_until(data: object) -> datetime.datetime | None:
+            if data is None:
+                return data
+            try:
+                if not isinstance(data, str):
+                    raise TypeError()
+                suspended_until_type_0 = datetime.datetime.fromisoformat(data)
+
+                return suspended_until_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(datetime.datetime | None, data)
+
+        suspended_until = _parse_suspended_until(d.pop("suspended_until"))
+
+        def _parse_suspended_by(data: object) -> None | str:
+            if data is None:
+                return data
+            return cast(None | str, data)
+
+        suspended_by = _parse_suspended_by(d.pop("suspended_by"))
+
+        def _parse_next_due_at(data: object) -> datetime.datetime | None:
+            if data is None:
+                return data
+            try:
+                if not isinstance(data, str):
+                    raise TypeError()
+                next_due_at_type_0 = datetime.datetime.fromisoformat(data)
+
+                return next_due_at_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(datetime.datetime | None, data)
+
+        next_due_at = _parse_next_due_at(d.pop("next_due_at"))
+
+        destination = cls(
+            name=name,
+            queued=queued,
+            active=active,
+            deferred=deferred,
+            held=held,
+            oldest_at=oldest_at,
+            last_error=last_error,
+            last_error_at=last_error_at,
+            suspended=suspended,
+            suspended_until=suspended_until,
+            suspended_by=suspended_by,
+            next_due_at=next_due_at,
+        )
+
+        destination.additional_properties = d
+        return destination
+
+    @property
+    def additional_keys(self) -> list[str]:
+        return list(self.additional_properties.keys())
+
+    def __getitem__(self, key: str) -> Any:
+        return self.additional_properties[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.additional_properties[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self.additional_properties[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.additional_properties

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    TypeVar,
+    cast,
+)
+
+from attrs import define as _attrs_define
+
+from ..types import UNSET, Unset
+
+if TYPE_CHECKING:
+    from ..models.hypothetical_session_assumed import HypotheticalSessionAssumed
+    from ..models.session_facts import SessionFacts
+
+
+T = TypeVar("T", bound="HypotheticalSession")
+
+
+@_attrs_define
+class HypotheticalSession:
+    """A session that is described by its facts; it need not exist.
+
+    Attributes:
+        kind (Literal['hypothetical']): It is described by its facts.
+        facts (SessionFacts): What is known of a session.
+        assumed (HypotheticalSessionAssumed | Unset): Look-ups whose outcome is given instead of asked for, by the name
+            that the report uses.
+        now (datetime.datetime | None | Unset): The time to assume, in the years 1970 to 9998; null: now.
+    """
+
+    kind: Literal["hypothetical"]
+    facts: SessionFacts
+    assumed: HypotheticalSessionAssumed | Unset = UNSET
+    now: datetime.datetime | None | Unset = UNSET
+
+    def to_dict(self) -> dict[str, Any]:
+        kind = self.kind
+
+        facts = self.facts.to_dict()
+
+        assumed: dict[str, Any] | Unset = UNSET
+        if not isinstance(self.assumed, Unset):
+            assumed = self.assumed.to_dict()
+
+        now: None | str | Unset
+        if isinstance(self.now, Unset):
+            now = UNSET
+        elif isinstance(self.now, datetime.datetime):
+            now = self.now.isoformat()
+        else:
+            now = self.now
+
+        field_dict: dict[str, Any] = {}
+
+        field_dict.update(
+            {
+                "kind": kind,
+                "facts": facts,
+            }
+        )
+        if assumed is not UNSET:
+            field_dict["assumed"] = assumed
+        if now is not UNSET:
+            field_dict["now"] = now
+
+        return field_dict
+
+    @classmethod
+    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+        from ..models.hypothetical_session_assumed import HypotheticalSessionAssumed  # noqa: PLC0415
+        from ..models.session_facts import SessionFacts  # noqa: PLC0415
+
+        d = dict(src_dict)
+        kind = cast(Literal["hypothetical"], d.pop("kind"))
+        if kind != "hypothetical":
+            raise ValueError(f"kind must match const 'hypothetical', got '{kind}'")
+
+        facts = SessionFacts.from_dict(d.pop("facts"))
+
+        _assumed = d.pop("assumed", UNSET)
+        assumed: HypotheticalSessionAssumed | Unset
+        if isinstance(_assumed, Unset):
+            assumed = UNSET
+        else:
+            assumed = HypotheticalSessionAssumed.from_dict(_assumed)
+
+        def _parse_now(data: object) -> datetime.datetime | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, str):
+                    raise TypeError()
+                now_type_0 = datetime.datetime.fromisoformat(data)
+
+                return now_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(datetime.datetime | None | Unset, data)
+
+        now = _parse_now(d.pop("now", UNSET))
+
+        hypothetical_session = cls(
+            kind=kind,
+            facts=facts,
+            assumed=assumed,
+            now=now,
+        )
+
+        return hypothetical_session

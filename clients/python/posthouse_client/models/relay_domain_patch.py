@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
+
+from attrs import define as _attrs_define
+
+from ..models.relay_domain_recipients import (
+    RelayDomainRecipients,
+    check_relay_domain_recipients,
+)
+from ..types import UNSET, Unset
+
+T = TypeVar("T", bound="RelayDomainPatch")
+
+
+@_attrs_define
+class RelayDomainPatch:
+    """A merge patch (RFC 7396) of RelayDomain: what is absent stays, null returns to the default.
+
+    Attributes:
+        name (None | str | Unset): What people call it; free text.
+        domain (str | Unset): A mail domain in any script; kept and shown as A-labels in lower case without final dot.
+        recipients (None | RelayDomainRecipients | Unset): Which addresses exist. any: every one; list: those of
+            /v1/recipients; verify: those that the domain's server takes, which is asked.
+        enabled (bool | None | Unset): false: as if it were not there.
+    """
+
+    name: None | str | Unset = UNSET
+    domain: str | Unset = UNSET
+    recipients: None | RelayDomainRecipients | Unset = UNSET
+    enabled: bool | None | Unset = UNSET
+
+    def to_dict(self) -> dict[str, Any]:
+        name: None | str | Unset
+        if isinstance(self.name, Unset):
+            name = UNSET
+        else:
+            name = self.name
+
+        domain = self.domain
+
+        recipients: None | str | Unset
+        if isinstance(self.recipients, Unset):
+            recipients = UNSET
+        elif isinstance(self.recipients, str):
+            recipients = self.recipients
+        else:
+            recipients = self.recipients
+
+        enabled: bool | None | Unset
+        if isinstance(self.enabled, Unset):
+            enabled = UNSET
+        else:
+            enabled = self.enabled
+
+        field_dict: dict[str, Any] = {}
+
+        field_dict.update({})
+        if name is not UNSET:
+            field_dict["name"] = name
+        if domain is not UNSET:
+            field_dict["domain"] = domain
+        if recipients is not UNSET:
+            field_dict["recipients"] = recipients
+        if enabled is not UNSET:
+            field_dict["enabled"] = enabled
+
+        return field_dict
+
+    @classmethod
+    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+        d = dict(src_dict)
+
+        def _parse_name(data: object) -> None | str | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        name = _parse_name(d.pop("name", UNSET))
+
+        domain = d.pop("domain", UNSET)
+
+        def _parse_recipients(data: object) -> None | RelayDomainRecipients | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, str):
+                    raise TypeError()
+                recipients_type_0 = check_relay_domain_recipients(data)
+
+                return recipients_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(None | RelayDomainRecipients | Unset, data)
+
+        recipients = _parse_recipients(d.pop("recipients", UNSET))
+
+        def _parse_enabled(data: object) -> bool | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(bool | None | Unset, data)
+
+        enabled = _parse_enabled(d.pop("enabled", UNSET))
+
+        relay_domain_patch = cls(
+            name=name,
+            domain=domain,
+            recipients=recipients,
+            enabled=enabled,
+        )
+
+        return relay_domain_patch

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from attrs import define as _attrs_define
+
+from ..types import UNSET, Unset
+
+if TYPE_CHECKING:
+    from ..models.relay_host_auth_patch import RelayHostAuthPatch
+
+
+T = TypeVar("T", bound="RelayHostPatch")
+
+
+@_attrs_define
+class RelayHostPatch:
+    """A merge patch (RFC 7396) of RelayHost: what is absent stays, null returns to the default.
+
+    Attributes:
+        host (str | Unset): A host name or an IP address; looked up as A and AAAA, not as MX.
+        port (int | None | Unset): TCP port.
+        always_tls (bool | None | Unset): Never plaintext. false: STARTTLS when it is offered.
+        implicit_tls (bool | None | Unset): TLS from the first octet. Until it is set it follows from the port: true on
+            465.
+        verify_certificate (bool | None | Unset): The certificate must be valid for the host. Until it is set it
+            follows: true with always_tls or implicit_tls. It can't be true with neither, since who stands between could
+            take STARTTLS away.
+        auth (None | RelayHostAuthPatch | Unset): The login; null: none.
+    """
+
+    host: str | Unset = UNSET
+    port: int | None | Unset = UNSET
+    always_tls: bool | None | Unset = UNSET
+    implicit_tls: bool | None | Unset = UNSET
+    verify_certificate: bool | None | Unset = UNSET
+    auth: None | RelayHostAuthPatch | Unset = UNSET
+
+    def to_dict(self) -> dict[str, Any]:
+        from ..models.relay_host_auth_patch import RelayHostAuthPatch  # noqa: PLC0415
+
+        host = self.host
+
+        port: int | None | Unset
+        if isinstance(self.port, Unset):
+            port = UNSET
+        else:
+            port = self.port
+
+        always_tls: bool | None | Unset
+        if isinstance(self.always_tls, Unset):
+            always_tls = UNSET
+        else:
+            always_tls = self.always_tls
+
+        implicit_tls: bool | None | Unset
+        if isinstance(self.implicit_tls, Unset):
+            implicit_tls = UNSET
+        else:
+            implicit_tls = self.implicit_tls
+
+        verify_certificate: bool | None | Unset
+        if isinstance(self.verify_certificate, Unset):
+            verify_certificate = UNSET
+        else:
+            verify_certificate = self.verify_certificate
+
+        auth: dict[str, Any] | None | Unset
+        if isinstance(self.auth, Unset):
+            auth = UNSET
+        elif isinstance(self.auth, RelayHostAuthPatch):
+            auth = self.auth.to_dict()
+        else:
+            auth = self.auth
+
+        field_dict: dict[str, Any] = {}
+
+        field_dict.update({})
+        if host is not UNSET:
+            field_dict["host"] = host
+        if port is not UNSET:
+            field_dict["port"] = port
+        if always_tls is not UNSET:
+            field_dict["always_tls"] = always_tls
+        if implicit_tls is not UNSET:
+            field_dict["implicit_tls"] = implicit_tls
+        if verify_certificate is not UNSET:
+            field_dict["verify_certificate"] = verify_certificate
+        if auth is not UNSET:
+            field_dict["auth"] = auth
+
+        return field_dict
+
+    @classmethod
+    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+        from ..models.relay_host_auth_patch import RelayHostAuthPatch  # noqa: PLC0415
+
+        d = dict(src_dict)
+        host = d.pop("host", UNSET)
+
+        def _parse_port(data: object) -> int | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(int | None | Unset, data)
+
+        port = _parse_port(d.pop("port", UNSET))
+
+        def _parse_always_tls(data: object) -> bool | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(bool | None | Unset, data)
+
+        always_tls = _parse_always_tls(d.pop("always_tls", UNSET))
+
+        def _parse_implicit_tls(data: object) -> bool | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(bool | None | Unset, data)
+
+        implicit_tls = _parse_implicit_tls(d.pop("implicit_tls", UNSET))
+
+        def _parse_verify_certificate(data: object) -> bool | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(bool | None | Unset, data)
+
+        verify_certificate = _parse_verify_certificate(d.pop("verify_certificate", UNSET))
+
+        def _parse_auth(data: object) -> None | RelayHostAuthPatch | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, dict):
+                    raise TypeError()
+                auth_type_0 = RelayHostAuthPatch.from_dict(data)
+
+                return auth_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(None | RelayHostAuthPatch | Unset, data)
+
+        auth = _parse_auth(d.pop("auth", UNSET))
+
+        relay_host_patch = cls(
+            host=host,
+            port=port,
+            always_tls=always_tls,
+            implicit_tls=implicit_tls,
+            verify_certificate=verify_certificate,
+            auth=auth,
+        )
+
+        return relay_host_patch

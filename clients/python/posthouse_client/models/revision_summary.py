@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
+
+from attrs import define as _attrs_define
+from attrs import field as _attrs_field
+
+T = TypeVar("T", bound="RevisionSummary")
+
+
+@_attrs_define
+class RevisionSummary:
+    """One change of the configuration.
+
+    Attributes:
+        number (int): The revision's number.
+        created_at (datetime.datetime): When it was made.
+        actor (str): Name of the API key.
+        actor_id (None | str): Id of the API key; null: the service itself.
+        action (str): The operationId.
+        summary (str): In a line.
+    """
+
+    number: int
+    created_at: datetime.datetime
+    actor: str
+    actor_id: None | str
+    action: str
+    summary: str
+    additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        number = self.number
+
+        created_at = self.created_at.isoformat()
+
+        actor = self.actor
+
+        actor_id: None | str
+        actor_id = self.actor_id
+
+        action = self.action
+
+        summary = self.summary
+
+        field_dict: dict[str, Any] = {}
+        field_dict.update(self.additional_properties)
+        field_dict.update(
+            {
+                "number": number,
+                "created_at": created_at,
+                "actor": actor,
+                "actor_id": actor_id,
+                "action": action,
+                "summary": summary,
+            }
+        )
+
+        return field_dict
+
+    @classmethod
+    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+        d = dict(src_dict)
+        number = d.pop("number")
+
+        created_at = datetime.datetime.fromisoformat(d.pop("created_at"))
+
+        actor = d.pop("actor")
+
+        def _parse_actor_id(data: object) -> None | str:
+            if data is None:
+                return data
+            return cast(None | str, data)
+
+        actor_id = _parse_actor_id(d.pop("actor_id"))
+
+        action = d.pop("action")
+
+        summary = d.pop("summary")
+
+        revision_summary = cls(
+            number=number,
+            created_at=created_at,
+            actor=actor,
+            actor_id=actor_id,
+            action=action,
+            summary=summary,
+        )
+
+        revision_summary.additional_properties = d
+        return revision_summary
+
+    @property
+    def additional_keys(self) -> list[str]:
+        return list(self.additional_properties.keys())
+
+    def __getitem__(self, key: str) -> Any:
+        return self.additional_properties[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.additional_properties[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self.additional_properties[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.additional_properties
