@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-import datetime
 import importlib
-import importlib.metadata
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import typer
 
-from libs.runtime.lifecycle import StartupError
+from services.command_line.app import OperatorGroup, add_commands
+from services.command_line.connection import chosen_profile
+
+if TYPE_CHECKING:
+    from libs.runtime.settings import ServiceSettings
 
 app = typer.Typer(
     name="posthouse",
+    cls=OperatorGroup,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -26,17 +27,26 @@ app = typer.Typer(
 
 def _show_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"posthouse {importlib.metadata.version('posthouse')}")
+        from importlib.metadata import version
+
+        typer.echo(f"posthouse {version('posthouse')}")
         raise typer.Exit
 
 
 @app.callback()
 def posthouse(
-    version: Annotated[
+    _: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    profile: Annotated[
+        str, typer.Option(help="The saved address and key to use; see `posthouse profile`.", show_default=False)
+    ] = "",
 ) -> None:
-    """A mail delivery gateway: ingress, policy, relay and config_api."""
+    """A mail delivery gateway: run it, and operate it.
+
+    Exit status: 0 done, 1 refused or found nothing, 2 wrong usage, 3 not reachable, 4 not allowed, 5 conflict.
+    """
+    chosen_profile.set(profile)
 
 
 @app.command()
@@ -50,7 +60,10 @@ def up(
     redis: Annotated[str, typer.Option(help="URL of the Redis that policy counts in instead of memory.")] = "",
 ) -> None:
     """Run the four services here, until Ctrl-C."""
+    import asyncio
+
     from libs.runtime import processors
+    from libs.runtime.lifecycle import StartupError
     from services.suite import up as suite
     from services.suite.sockets import sockets_of
     from services.suite.topology import TopologyError, lay_out, parse_replicas
@@ -87,6 +100,8 @@ def _refuse_password(option: str, url: str, variables: str) -> None:
 @app.command()
 def demo() -> None:
     """Send mail through a throw-away suite on loopback and show each message's fate."""
+    import asyncio
+
     from services.suite.demo import run
 
     raise SystemExit(asyncio.run(run()))
@@ -132,20 +147,21 @@ def install_systemd(
         raise SystemExit(error.status) from None
 
 
-def _check_environment() -> None:
-    """Refuses variables that no service knows, before any is started. Puts secrets in that are given as files."""
-    from libs.runtime import secrets, settings
+def _settings_models() -> tuple[type[ServiceSettings], ...]:
     from services.config_api.settings import Settings as ConfigApiSettings
     from services.ingress.settings import Settings as IngressSettings
     from services.policy.settings import Settings as PolicySettings
     from services.relay.settings import Settings as RelaySettings
 
-    of_services: tuple[type[settings.ServiceSettings], ...] = (
-        ConfigApiSettings,
-        PolicySettings,
-        RelaySettings,
-        IngressSettings,
-    )
+    return (ConfigApiSettings, PolicySettings, RelaySettings, IngressSettings)
+
+
+def _check_environment() -> None:
+    """Refuses variables that no service knows, before any is started. Puts secrets in that are given as files."""
+    from libs.runtime import secrets, settings
+    from libs.runtime.lifecycle import StartupError
+
+    of_services = _settings_models()
     try:
         settings.drop_kubernetes_variables(os.environ)
         secrets.from_files(os.environ, [name for each in of_services for name in each.secret_variables()])
@@ -163,6 +179,9 @@ def certificates(
     owner: Annotated[str, typer.Option(help="User who runs the services; needs root.")] = "",
 ) -> None:
     """Make or renew the certificates by which the services know each other over TCP. Run it again every week."""
+    import datetime
+
+    from libs.runtime.lifecycle import StartupError
     from services.suite.certificates import renew
 
     try:
@@ -193,6 +212,7 @@ _service_command("ingress", "Receive mail over SMTP.")
 _service_command("policy", "Decide on sessions and messages.")
 _service_command("relay", "Keep the queue and deliver.")
 _service_command("config_api", "Serve and keep the settings.")
+add_commands(app, _settings_models)
 
 
 if __name__ == "__main__":

@@ -21,11 +21,16 @@ log = structlog.get_logger(__name__)
 # What the names of all our variables begin with. Each service checks the names that begin with its own prefix.
 SHARED_PREFIX = "POSTHOUSE_"
 PREFIXES = (SHARED_PREFIX, "CONFIG_API_", "INGRESS_", "POLICY_", "RELAY_")
-# Variables with the shared prefix; those of the second part are read by the compose files.
+# Variables with the shared prefix; those of the second part are read by the command line, those of the third by the
+# compose files.
 SHARED_VARIABLES = (
     "POSTHOUSE_DATA_DIR",
     "POSTHOUSE_LOG_FORMAT",
     "POSTHOUSE_MAILDIR_ROOTS",
+    "POSTHOUSE_URL",
+    "POSTHOUSE_KEY",
+    "POSTHOUSE_CA_FILE",
+    "POSTHOUSE_PROFILE",
     "POSTHOUSE_API",
     "POSTHOUSE_IMAGE",
     "POSTHOUSE_PUBLIC_ADDRESSES",

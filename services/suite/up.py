@@ -244,8 +244,9 @@ def _lost_as_json(count: int) -> str:
 def _welcome(output: Output, processes: tuple[Process, ...], folder: Path, seconds: float) -> None:
     first = {process.service: process for process in reversed(processes)}
     api, ingress = first["config_api"], first["ingress"]
-    scheme = "https" if api.environment.get("CONFIG_API_TLS_CERT") else "http"
-    base = f"{scheme}://{api.url_host}:{api.ports['CONFIG_API_PORT']}"
+    base = _api_url(api)
+    # The commands of this machine find the API by this file.
+    (folder / "run" / "api-url").write_text(f"{base}\n")
     key_file = folder / "admin-key"
     with contextlib.suppress(ValueError):
         key_file = key_file.relative_to(Path.cwd())
@@ -267,6 +268,11 @@ def _welcome(output: Output, processes: tuple[Process, ...], folder: Path, secon
         )
     )
     output.tell("suite_ready", text, seconds=round(seconds, 1), api=base, folder=str(folder))
+
+
+def _api_url(config_api: Process) -> str:
+    scheme = "https" if config_api.environment.get("CONFIG_API_TLS_CERT") else "http"
+    return f"{scheme}://{config_api.url_host}:{config_api.ports['CONFIG_API_PORT']}"
 
 
 def environment() -> dict[str, str]:

@@ -1,0 +1,60 @@
+"""The operators' commands, added to the console script; and how each of them ends when it could not be done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.core import TyperGroup
+
+from services.command_line import (
+    configuration,
+    environment,
+    health,
+    operating,
+    profiles,
+    queue,
+    sending,
+    tracing,
+)
+from services.command_line.failures import CommandError
+from services.command_line.resources import KINDS, commands
+
+if TYPE_CHECKING:
+    from libs.runtime.settings import ServiceSettings
+
+
+class OperatorGroup(TyperGroup):
+    """Ends a command that could not do its work with one line and the exit status for it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CommandError as error:
+            typer.echo(f"posthouse: {' '.join(str(error).split())}", err=True)
+            raise SystemExit(error.status) from None
+
+
+def add_commands(app: typer.Typer, models: Callable[[], Iterable[type[ServiceSettings]]]) -> None:
+    """Adds every command that operates a suite. `models`: gives the settings of the services' processes."""
+    app.command("status")(operating.status)
+    app.command("version")(operating.version)
+    app.command("doctor")(health.doctor)
+    app.command("top")(health.top)
+    app.add_typer(queue.app, name="queue")
+    app.command("trace")(tracing.trace)
+    app.command("why")(tracing.why)
+    app.add_typer(configuration.app, name="config")
+    for kind in KINDS:
+        of_kind = commands(kind)
+        if kind.command == "key":
+            of_kind.command("rotate")(operating.rotate_key)
+        app.add_typer(of_kind, name=kind.command)
+    app.add_typer(operating.blocked_app, name="blocked")
+    app.command("suspend")(operating.suspend)
+    app.command("resume")(operating.resume)
+    app.command("test-relay")(operating.try_relay_host)
+    app.command("send-test")(sending.send_test)
+    app.command("settings")(environment.settings_command(models))
+    app.add_typer(profiles.app, name="profile")

@@ -1,0 +1,308 @@
+"""`posthouse config`: the settings, their history, and all of them as one document."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import posthouse_client
+import typer
+
+from services.command_line.connection import connected
+from services.command_line.failures import CommandError, ExitStatus
+from services.command_line.operations import Body, call, content, items, operation
+from services.command_line.output import (
+    AsJson,
+    Yes,
+    confirm,
+    flattened,
+    print_fields,
+    print_json,
+    print_table,
+    printable,
+)
+
+if TYPE_CHECKING:
+    import httpx
+    from posthouse_client import Posthouse
+
+app = typer.Typer(no_args_is_help=True, help="The settings, their history, and all of them as one document.")
+
+
+def _find_sections() -> dict[str, str]:
+    """The groups of settings that the client knows, with where their operations are below `posthouse_client.api`."""
+    folder = Path(posthouse_client.__file__).parent / "api"
+    paths = sorted(folder.glob("*/get_*_settings.py"))
+    names = {path: path.stem.removeprefix("get_").removesuffix("_settings") for path in paths}
+    return {name.replace("_", "-"): f"{path.parent.name}.{{verb}}_{name}_settings" for path, name in names.items()}
+
+
+_SECTIONS = _find_sections()
+
+
+def _operation(section: str, verb: str) -> str:
+    if section not in _SECTIONS:
+        raise CommandError(f"there is no section {section!r}; there are {', '.join(_SECTIONS)}", ExitStatus.USAGE)
+    return _SECTIONS[section].format(verb=verb)
+
+
+def _member(settings: dict[str, Any], path: list[str], name: str) -> Any:
+    value: Any = settings
+    for step in path:
+        if not isinstance(value, dict) or step not in value:
+            raise CommandError(f"{name} has no such member; `posthouse config get {name.partition('.')[0]}` shows all")
+        value = value[step]
+    return value
+
+
+@app.command("get")
+def get(
+    name: Annotated[str, typer.Argument(metavar="[SECTION[.FIELD...]]", help="All sections when none is given.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show settings: all of them, a section, or one member."""
+    section, *path = name.split(".") if name else [""]
+    with connected() as posthouse:
+        if not section:
+            value: Any = {each: call(posthouse, _operation(each, "get")) for each in _SECTIONS}
+        else:
+            value = _member(call(posthouse, _operation(section, "get")), path, name)
+    if as_json:
+        print_json(value)
+    elif isinstance(value, dict):
+        print_fields(value)
+    else:
+        typer.echo(printable(value))
+
+
+@app.command("set")
+def set_(
+    assignments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SECTION.FIELD=VALUE...", help="VALUE is JSON, or text. - reads a line of standard input."
+        ),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Change members of a section at once; returns when every service works by it."""
+    patch: dict[str, Any] = {}
+    sections = set()
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        section, *path = name.split(".")
+        if not equals or not path:
+            raise CommandError(f"{assignment!r} is not SECTION.FIELD=VALUE", ExitStatus.USAGE)
+        if path[-1] == "password" and text != "-":
+            raise CommandError(f"a password must not stand in an argument: give {name}=-", ExitStatus.USAGE)
+        sections.add(section)
+        target = patch
+        for step in path[:-1]:
+            target = target.setdefault(step, {})
+        target[path[-1]] = _json_or_text(sys.stdin.readline().rstrip("\n") if text == "-" else text)
+    if len(sections) != 1:
+        raise CommandError("a change is of one section, so that all of it is done or nothing", ExitStatus.USAGE)
+    (section,) = sections
+    with connected() as posthouse:
+        changed = _write(posthouse, section, "update", lambda _: Body(patch))
+    _done(changed, as_json, f"{section} changed")
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _write(posthouse: Posthouse, section: str, verb: str, edit: Any) -> dict[str, Any]:
+    read, write = operation(_operation(section, "get")), operation(_operation(section, verb))
+    written = posthouse.change(read, write, edit)
+    posthouse.wait_until_in_force(written)
+    changed: dict[str, Any] = written.content
+    return changed
+
+
+def _done(changed: dict[str, Any], as_json: bool, sentence: str) -> None:
+    for warning in changed.get("warnings") or []:
+        typer.echo(f"warning: {warning['detail']}", err=True)
+    print_json(changed) if as_json else typer.echo(sentence)
+
+
+@app.command()
+def edit(section: Annotated[str, typer.Argument(help=f"One of {', '.join(_SECTIONS)}.")]) -> None:
+    """Edit a section as JSON in $EDITOR. Nothing is changed when the file is left as it was."""
+    read = operation(_operation(section, "get"))
+    with connected() as posthouse:
+        shown = read(client=posthouse.client)
+        before = json.dumps(content(shown), indent=2, ensure_ascii=False) + "\n"
+        after = _edited(before)
+        if after == before:
+            raise CommandError("nothing was changed")
+        try:
+            body = json.loads(after)
+        except ValueError as error:
+            raise CommandError(f"this is not JSON ({error}); nothing was changed", ExitStatus.USAGE) from None
+        replace = operation(_operation(section, "replace"))
+        # Somebody else's change since then is a conflict: what was edited is not what is there.
+        written = replace(client=posthouse.client, body=Body(body), if_match=shown.headers["etag"])
+        posthouse.wait_until_in_force()
+    _done(content(written), False, f"{section} changed")
+
+
+def _edited(text: str) -> str:
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "settings.json"
+        path.write_text(text)
+        editing = subprocess.run([*shlex.split(editor), path], check=False)  # noqa: S603 - the operator's own editor
+        if editing.returncode != 0:
+            raise CommandError(f"{editor} failed; nothing was changed")
+        return path.read_text()
+
+
+@app.command("log")
+def log(limit: Annotated[int, typer.Option(min=1, help="Show so many at most.")] = 20, as_json: AsJson = False) -> None:
+    """List revisions, newest first: who changed what, and when."""
+    with connected() as posthouse:
+        revisions = list(items(posthouse, "configuration.list_revisions", most=limit))
+    if as_json:
+        print_json({"items": revisions})
+        return
+    columns = ("number", "created_at", "actor", "summary")
+    print_table(columns, ([each[column] for column in columns] for each in revisions), right=("number",))
+
+
+@app.command()
+def diff(
+    from_: Annotated[int, typer.Argument(metavar="FROM", help="A revision's number; a negative one counts back.")] = -1,
+    to: Annotated[int, typer.Argument(help="A revision's number; 0 is the newest.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Show what differs between two revisions: by default, what the newest has changed."""
+    with connected() as posthouse:
+        newest = next(items(posthouse, "configuration.list_revisions", most=1))["number"]
+        first, last = (number + newest if number <= 0 else number for number in (from_, to))
+        compared = call(posthouse, "configuration.compare_revisions", from_revision=first, to_revision=last)
+    print_json(compared) if as_json else _print_changes(compared["changes"])
+
+
+def _print_changes(changes: list[dict[str, Any]]) -> None:
+    for change in changes:
+        typer.echo(f"{change['event']} {change['kind']} {change['id']}")
+        for each in change["differences"]:
+            if each.get("secret"):
+                typer.echo(f"  {each['pointer']}: secret {each['secret']}")
+                continue
+            before, after = (_side(each, name) for name in ("before", "after"))
+            typer.echo(f"  {each['pointer'] or '(all)'}: {before} -> {after}")
+
+
+def _side(difference: dict[str, Any], name: str) -> str:
+    if difference.get(name) is None:
+        return "nothing"
+    value = difference[name]
+    if isinstance(value, dict):
+        return ", ".join(f"{member}={printable(each)}" for member, each in flattened(value))
+    return printable(value)
+
+
+@app.command()
+def rollback(
+    revision: Annotated[int, typer.Argument(help="The revision whose settings are wanted back.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the settings of a revision back, as a new revision."""
+    with connected() as posthouse:
+        planned = call(posthouse, "configuration.roll_back_revision", revision, dry_run=True)
+        if dry_run:
+            print_json(planned) if as_json else _print_changes(planned["changes"])
+            return
+        if not planned["changes"]:
+            raise CommandError(f"nothing differs from revision {revision}")
+        if not yes:
+            _print_changes(planned["changes"])
+        confirm(f"Change {len(planned['changes'])} objects back to revision {revision}?", yes)
+        written = posthouse.send(operation("configuration.roll_back_revision"), revision)
+        posthouse.wait_until_in_force(written)
+    if as_json:
+        print_json(written.content)
+    else:
+        typer.echo(f"revision {written.content['revision']} has the settings of revision {revision}")
+
+
+@app.command("export")
+def export(
+    file: Annotated[Path | None, typer.Argument(help="Where to write; standard output when none is given.")] = None,
+    format_: Annotated[str, typer.Option("--format", help="json or yaml.")] = "json",
+) -> None:
+    """Write all settings as one document, without secrets. `posthouse config import` takes it."""
+    if format_ not in ("json", "yaml"):
+        raise CommandError("--format is json or yaml", ExitStatus.USAGE)
+    with connected() as posthouse:
+        answer = _export(posthouse, format_)
+    if file is None:
+        typer.echo(answer.content, nl=False)
+    else:
+        file.write_bytes(answer.content)
+
+
+def _export(posthouse: Posthouse, format_: str) -> httpx.Response:
+    """The document as it comes, since people keep it under version control."""
+    from posthouse_client.errors import refusal
+
+    answer = posthouse.client.get_httpx_client().get("/v1/config:export", params={"format": format_})
+    if not answer.is_success:
+        raise refusal(answer)
+    return answer
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="A document of `posthouse config export`, JSON or YAML.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make the settings what a document says; what it does not have is removed."""
+    try:
+        document = file.read_bytes()
+    except OSError as error:
+        raise CommandError(f"{file} can't be read: {error.strerror}", ExitStatus.USAGE) from None
+    with connected() as posthouse:
+        # What somebody else changes from here on is a conflict, and not lost.
+        etag = _export(posthouse, "json").headers.get("etag", "")
+        planned = _import(posthouse, document, etag, dry_run=True)
+        if dry_run:
+            print_json(planned) if as_json else _print_changes(planned["changes"])
+            return
+        counts = f"{planned['made']} are made, {planned['changed']} changed, {planned['removed']} removed"
+        confirm(f"Import {file}: {counts}. Do it?", yes)
+        imported = _import(posthouse, document, etag, dry_run=False)
+        posthouse.wait_until_in_force()
+    _done(imported, as_json, f"revision {imported['revision']}: {counts}")
+
+
+def _import(posthouse: Posthouse, document: bytes, etag: str, *, dry_run: bool) -> dict[str, Any]:
+    """Sends a document as it is; the API reads JSON and YAML. Raises ProblemError."""
+    from posthouse_client.errors import refusal
+
+    is_json = document.lstrip()[:1] == b"{"
+    headers = {"Content-Type": "application/json" if is_json else "application/yaml"}
+    if etag:
+        headers["If-Match"] = etag
+    query = {"dry_run": "true" if dry_run else "false"}
+    http = posthouse.client.get_httpx_client()
+    answer = http.post("/v1/config:import", params=query, content=document, headers=headers)
+    if not answer.is_success:
+        raise refusal(answer)
+    imported: dict[str, Any] = answer.json()
+    return imported

@@ -1,0 +1,164 @@
+"""Commands about the running suite: status, version, blocked clients, destinations that rest, tests of a way out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from services.command_line.connection import connected
+from services.command_line.failures import CommandError, ExitStatus
+from services.command_line.operations import Body, call, items, operation
+from services.command_line.output import AsJson, Yes, age, confirm, print_json, print_table
+from services.command_line.resources import KINDS, find
+
+
+def status(as_json: AsJson = False) -> None:
+    """Show every service with its version and state, and what is to be looked at. Exit status 1: one is not ready."""
+    with connected() as posthouse:
+        shown = call(posthouse, "status.get_status")
+    if as_json:
+        print_json(shown)
+    else:
+        columns = ("service", "state", "version", "transport", "address")
+        print_table(columns, ([each.get(column) for column in columns] for each in shown["services"]))
+        for warning in shown["warnings"]:
+            typer.echo(f"warning: {warning['detail']}" + "".join(f"\n  {path}" for path in warning["paths"]))
+    away = [each for each in shown["services"] if each["state"] != "ready"]
+    if away:
+        raise CommandError(f"{len(away)} of {len(shown['services'])} services are not ready")
+
+
+def version(as_json: AsJson = False) -> None:
+    """Show the version of this command line, and of each service that runs."""
+    from importlib.metadata import version as version_of
+
+    own = version_of("posthouse")
+    with connected() as posthouse:
+        services = call(posthouse, "status.get_status")["services"]
+    versions = [{"service": each["service"], "version": each["version"]} for each in services]
+    if as_json:
+        print_json({"posthouse": own, "services": versions})
+        return
+    typer.echo(f"posthouse {own}")
+    for each in versions:
+        typer.echo(f"{each['service']} {each['version'] or 'did not say'}")
+
+
+blocked_app = typer.Typer(no_args_is_help=True, help="Clients that are blocked for what they did.")
+
+
+@blocked_app.command("list")
+def list_blocked(as_json: AsJson = False) -> None:
+    """List blocked clients, with the reason and the end of each block."""
+    with connected() as posthouse:
+        listed = list(items(posthouse, "security.list_blocked_clients"))
+    if as_json:
+        print_json({"items": listed})
+        return
+    print_table(
+        ("client", "reason", "count", "since", "ends"),
+        (
+            (each["client"], each["reason"], each["count"], age(each["blocked_at"]), age(each["ends_at"]))
+            for each in listed
+        ),
+        right=("count",),
+    )
+
+
+@blocked_app.command("lift")
+def lift(
+    clients: Annotated[list[str] | None, typer.Argument(help="Addresses, as the list shows them.")] = None,
+    everyone: Annotated[bool, typer.Option("--all", help="Lift every block.")] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let blocked clients in again."""
+    if bool(clients) == everyone:
+        raise CommandError("give addresses, or --all", ExitStatus.USAGE)
+    with connected() as posthouse:
+        if everyone:
+            clients = [each["client"] for each in items(posthouse, "security.list_blocked_clients")]
+            if not clients:
+                raise CommandError("no client is blocked")
+            confirm(f"Lift {len(clients)} blocks?", yes)
+        for client in clients or ():
+            call(posthouse, "security.delete_blocked_client", client)
+    if as_json:
+        print_json({"lifted": clients})
+    else:
+        typer.echo(f"{len(clients or ())} lifted")
+
+
+Destination = Annotated[str, typer.Argument(help="As `posthouse queue destinations` shows it, or a domain.")]
+
+
+def suspend(
+    destination: Destination,
+    until: Annotated[str, typer.Option(help="A time with its zone, as 2030-01-31T12:00:00Z.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Let a destination rest: its mail is kept and not tried."""
+    body = Body({"until": until} if until else {})
+    with connected() as posthouse:
+        send = operation("queue.suspend_destination")
+        shown = posthouse.send(send, _destination(destination), body=body).content
+    _print_destination(shown, as_json, "is suspended" + (f" until {until}" if until else ""))
+
+
+def resume(destination: Destination, as_json: AsJson = False) -> None:
+    """Try a destination again that was suspended."""
+    with connected() as posthouse:
+        shown = posthouse.send(operation("queue.resume_destination"), _destination(destination)).content
+    _print_destination(shown, as_json, "is tried again")
+
+
+def _destination(name: str) -> str:
+    """A bare domain stands for the direct way to it."""
+    return name if ":" in name else f"domain:{name}"
+
+
+def _print_destination(destination: dict[str, Any], as_json: bool, sentence: str) -> None:
+    if as_json:
+        print_json(destination)
+    else:
+        typer.echo(f"{destination['name']} {sentence}: {destination['queued']} messages wait for it")
+
+
+def try_relay_host(
+    rule: Annotated[str, typer.Argument(help="Name or id of a rule, or `default` for the settings' relay host.")],
+    as_json: AsJson = False,
+) -> None:
+    """Try a relay host step by step: name, connection, TLS, login. Sends no mail."""
+    kind = next(kind for kind in KINDS if kind.command == "rule")
+    with connected() as posthouse:
+        rule_id = "delivery" if rule == "default" else find(posthouse, kind, rule)["id"]
+        question = {"kind": "configured", "rule_id": rule_id}
+        result = call(posthouse, "delivery.test_relay_host", body=Body(question))
+    if as_json:
+        print_json(result)
+    else:
+        columns = ("step", "ok", "detail")
+        print_table(columns, ([step.get(column) for column in columns] for step in result["steps"]))
+    if not result["ok"]:
+        raise CommandError("the relay host does not take mail as it is set up")
+
+
+def rotate_key(
+    name: Annotated[str, typer.Argument(help="Name or id of a key.")],
+    overlap: Annotated[int, typer.Option(min=0, help="Minutes for which the key of before works too.")] = 60,
+    as_json: AsJson = False,
+) -> None:
+    """Replace a key; its name and role stay. The new one is shown this once."""
+    from posthouse_client.models import KeyRotation
+
+    kind = next(kind for kind in KINDS if kind.command == "key")
+    with connected() as posthouse:
+        identifier = find(posthouse, kind, name)["id"]
+        body = KeyRotation(overlap_minutes=overlap)
+        rotated = posthouse.send(operation("access.rotate_api_key"), identifier, body=body).content
+    if as_json:
+        print_json(rotated)
+    else:
+        typer.echo(f"key {rotated['name']} replaced; the key of before ends at {rotated['previous_key_ends_at']}")
+        typer.echo(f"key: {rotated['key']}")

@@ -1,0 +1,421 @@
+"""The collections of settings: list, show, add, change, remove, and import from CSV, the same for each."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import sys
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from services.command_line.connection import connected
+from services.command_line.failures import CommandError, ExitStatus
+from services.command_line.operations import Body, call, items, operation
+from services.command_line.output import AsJson, Yes, confirm, print_fields, print_json, print_table, progress
+
+if typing.TYPE_CHECKING:
+    from posthouse_client import Posthouse
+
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
+_LIST_SEPARATOR = re.compile(r"[,;\s]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A collection of settings as the command line shows it.
+
+    `group`: where its operations are below `posthouse_client.api`. `one`, `many`: how they name it, as `relay_rule`
+    and `relay_rules`. `model`: the client's model. `key`: the member by which people name one. `columns`: the members
+    of the table. `secrets`: members that no argument may hold. `told`: members that an answer to `add` is read for.
+    """
+
+    command: str
+    summary: str
+    group: str
+    one: str
+    many: str
+    model: str
+    key: str
+    columns: tuple[str, ...]
+    secrets: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+
+    def name(self, verb: str) -> str:
+        noun = self.many if verb == "list" else self.one
+        return f"{self.group}.{verb}_{noun}"
+
+
+Fields = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[FIELD=VALUE]...",
+        help="Members, as enabled=false or mailbox.kind=maildir. A list is given with commas; - reads one line of "
+        "standard input, as for a password.",
+        show_default=False,
+    ),
+]
+
+
+def find(posthouse: Posthouse, kind: Kind, name: str) -> dict[str, Any]:
+    """The object with this id or name. Raises CommandError when there is none, or several."""
+    if _ID.fullmatch(name):
+        found: dict[str, Any] = call(posthouse, kind.name("get"), name)
+        return found
+    matches = [each for each in items(posthouse, kind.name("list"), {kind.key: name}) if _same(each[kind.key], name)]
+    if len(matches) != 1:
+        several = f"{len(matches)} have the {kind.key} {name!r}: name one by its id" if matches else ""
+        raise CommandError(several or f"there is no {kind.command} {name!r}; `posthouse {kind.command} list` shows all")
+    return matches[0]
+
+
+def _same(value: object, name: str) -> bool:
+    return str(value).casefold() == name.casefold()
+
+
+def members(kind: Kind, assignments: Sequence[str]) -> dict[str, Any]:
+    """The object that FIELD=VALUE arguments describe. Raises CommandError."""
+    body: dict[str, Any] = {}
+    for assignment in assignments:
+        field, equals, text = assignment.partition("=")
+        if not equals or not field:
+            raise CommandError(f"{assignment!r} is not FIELD=VALUE", ExitStatus.USAGE)
+        if text == "-":
+            text = sys.stdin.readline().rstrip("\n")
+        elif field in kind.secrets:
+            raise CommandError(
+                f"{field} must not stand in an argument, where others of the machine can read it: give {field}=- "
+                "and write it to standard input",
+                ExitStatus.USAGE,
+            )
+        place(kind, body, field, text)
+    return body
+
+
+def place(kind: Kind, body: dict[str, Any], field: str, text: str) -> None:
+    """Puts a value at its dotted path, as the type that the client's model gives it."""
+    *path, last = field.split(".")
+    target = body
+    for name in path:
+        inner = target.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise CommandError(f"{field}: {name} is given twice", ExitStatus.USAGE)
+        target = inner
+    target[last] = _value(_annotation(kind, field), text)
+
+
+def _annotation(kind: Kind, field: str) -> str:
+    """The type of a member in the client's model, in source form; empty for a member of an inner object."""
+    import posthouse_client.models
+
+    if "." in field:
+        return ""
+    return str(getattr(posthouse_client.models, kind.model).__annotations__.get(field, ""))
+
+
+def _value(annotation: str, text: str) -> Any:
+    """Text as the type that is wanted. Where the type is not known, what reads as JSON is JSON."""
+    if annotation.startswith("list[") and not text.startswith("["):
+        return [part for part in _LIST_SEPARATOR.split(text) if part]
+    if annotation.startswith("str"):
+        return None if text == "" and "None" in annotation else text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _warn(answer: Any) -> None:
+    for warning in (answer or {}).get("warnings") or []:
+        typer.echo(f"warning: {warning['detail']}", err=True)
+
+
+def _shown(kind: Kind, answer: dict[str, Any], as_json: bool, done: str, told: Sequence[str]) -> None:
+    _warn(answer)
+    if as_json:
+        print_json(answer)
+    else:
+        typer.echo(f"{kind.command} {answer[kind.key]} {done}")
+        for name in told:
+            typer.echo(f"{name}: {answer[name]}")
+
+
+def commands(kind: Kind) -> typer.Typer:
+    """The commands of one collection."""
+    app = typer.Typer(no_args_is_help=True, help=kind.summary)
+    for make in (_list, _show, _add, _change, _remove, _import):
+        make(app, kind)
+    return app
+
+
+def _list(app: typer.Typer, kind: Kind) -> None:
+    @app.command("list")
+    def list_all(filters: Fields = None, as_json: AsJson = False) -> None:
+        """List all, or those with the given values."""
+        wanted = members(kind, filters or [])
+        with connected() as posthouse:
+            found = list(items(posthouse, kind.name("list"), wanted))
+        if as_json:
+            print_json({"items": found})
+        else:
+            print_table(kind.columns, ([each.get(column) for column in kind.columns] for each in found))
+
+
+def _show(app: typer.Typer, kind: Kind) -> None:
+    @app.command("show")
+    def show(name: str, as_json: AsJson = False) -> None:
+        """Show one with all its members. NAME is what the list shows first, or an id."""
+        with connected() as posthouse:
+            found = find(posthouse, kind, name)
+        print_json(found) if as_json else print_fields(found)
+
+
+def _add(app: typer.Typer, kind: Kind) -> None:
+    @app.command("add")
+    def add(name: str, fields: Fields = None, as_json: AsJson = False) -> None:
+        """Add one; returns when every service works by it."""
+        body = {kind.key: name, **members(kind, fields or [])}
+        with connected() as posthouse:
+            written = posthouse.send(operation(kind.name("create")), body=Body(body))
+            posthouse.wait_until_in_force(written)
+        _shown(kind, written.content, as_json, "added", kind.told)
+
+
+def _change(app: typer.Typer, kind: Kind) -> None:
+    @app.command("change")
+    def change(name: str, fields: Fields, as_json: AsJson = False) -> None:
+        """Change members of one, and leave the others as they are."""
+        patch = Body(members(kind, fields or []))
+        with connected() as posthouse:
+            identifier = find(posthouse, kind, name)["id"]
+            read, update = operation(kind.name("get")), operation(kind.name("update"))
+            written = posthouse.change(read, update, lambda _: patch, identifier)
+            posthouse.wait_until_in_force(written)
+        _shown(kind, written.content, as_json, "changed", ())
+
+
+def _remove(app: typer.Typer, kind: Kind) -> None:
+    @app.command("remove")
+    def remove(names: list[str], yes: Yes = False, as_json: AsJson = False) -> None:
+        """Remove one or several."""
+        with connected() as posthouse:
+            found = [find(posthouse, kind, name) for name in names]
+            if len(found) > 1:
+                confirm(f"Remove {len(found)} of {kind.command}?", yes)
+            read, delete = operation(kind.name("get")), operation(kind.name("delete"))
+            for each in found:
+                _warn(posthouse.delete(read, delete, each["id"]).content)
+            posthouse.wait_until_in_force()
+        if as_json:
+            print_json({"removed": [each["id"] for each in found]})
+        else:
+            for each in found:
+                typer.echo(f"{kind.command} {each[kind.key]} removed")
+
+
+@dataclass(slots=True)
+class _Import:
+    """What became of the rows of a file so far."""
+
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "added": self.added,
+            "changed": self.changed,
+            "unchanged": self.unchanged,
+            "failures": self.failures,
+        }
+
+
+def _import(app: typer.Typer, kind: Kind) -> None:
+    @app.command("import")
+    def import_csv(
+        file: Annotated[Path, typer.Argument(help="CSV with a line of member names first; - is standard input.")],
+        yes: Yes = False,
+        as_json: AsJson = False,
+    ) -> None:
+        """Add the rows of a CSV file, and change those that are there already by their name."""
+        from posthouse_client import ProblemError
+
+        rows = _rows(kind, file)
+        with connected() as posthouse:
+            present = {str(each[kind.key]).casefold(): each for each in items(posthouse, kind.name("list"))}
+            changes = sum(str(body[kind.key]).casefold() in present for _, body in rows)
+            confirm(f"Add {len(rows) - changes} of {kind.command} and change up to {changes}?", yes)
+            outcome = _Import()
+            for line, body in progress(rows, "importing", len(rows)):
+                try:
+                    _take(posthouse, kind, body, present.get(str(body[kind.key]).casefold()), outcome)
+                except ProblemError as problem:
+                    outcome.failures.append(f"line {line}: {problem.sentence()}")
+            posthouse.wait_until_in_force()
+        _report(kind, outcome, as_json)
+
+
+def _rows(kind: Kind, file: Path) -> list[tuple[int, dict[str, Any]]]:
+    """The objects of a CSV file with the numbers of their lines. An empty cell leaves its member out."""
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8-sig")
+    except (OSError, UnicodeError) as error:
+        raise CommandError(f"{file} can't be read: {error}", ExitStatus.USAGE) from None
+    reader = csv.DictReader(text.splitlines())
+    if kind.key not in (reader.fieldnames or ()):
+        raise CommandError(f"{file}: the first line must name the members, {kind.key} among them", ExitStatus.USAGE)
+    rows = []
+    for row in reader:
+        body: dict[str, Any] = {}
+        if None in row or None in row.values():
+            raise CommandError(f"{file}, line {reader.line_num}: it has not as many cells as the first line")
+        for name, cell in row.items():
+            if cell != "":
+                place(kind, body, name, cell)
+        if kind.key not in body:
+            raise CommandError(f"{file}, line {reader.line_num}: it has no {kind.key}")
+        rows.append((reader.line_num, body))
+    return rows
+
+
+def _take(
+    posthouse: Posthouse, kind: Kind, body: dict[str, Any], present: dict[str, Any] | None, outcome: _Import
+) -> None:
+    """Adds or changes one object. Raises ProblemError."""
+    if present is None:
+        posthouse.send(operation(kind.name("create")), body=Body(body))
+        outcome.added += 1
+        return
+    read, update = operation(kind.name("get")), operation(kind.name("update"))
+    written = posthouse.change(read, update, lambda _: Body(body), present["id"])
+    if written.content["updated_at"] == present["updated_at"]:
+        outcome.unchanged += 1
+    else:
+        outcome.changed += 1
+
+
+def _report(kind: Kind, outcome: _Import, as_json: bool) -> None:
+    if as_json:
+        print_json(outcome.as_json())
+    else:
+        typer.echo(
+            f"{kind.command}: {outcome.added} added, {outcome.changed} changed, {outcome.unchanged} as they were"
+        )
+    for failure in outcome.failures:
+        typer.echo(failure, err=True)
+    if outcome.failures:
+        raise CommandError(f"rows that were refused: {len(outcome.failures)}")
+
+
+KINDS = (
+    Kind(
+        "domain",
+        "Domains whose mail ends here.",
+        "local_domains",
+        "local_domain",
+        "local_domains",
+        "LocalDomain",
+        "name",
+        ("name", "recipients", "mailbox"),
+    ),
+    Kind(
+        "relay-domain",
+        "Domains whose mail is taken for another server.",
+        "relay_control",
+        "relay_domain",
+        "relay_domains",
+        "RelayDomain",
+        "domain",
+        ("domain", "enabled", "recipients"),
+    ),
+    Kind(
+        "account",
+        "Logins and their addresses.",
+        "accounts",
+        "account",
+        "accounts",
+        "Account",
+        "login",
+        ("login", "addresses", "enabled"),
+        ("password",),
+    ),
+    Kind(
+        "recipients",
+        "Addresses of the domains whose recipients are a list.",
+        "accounts",
+        "recipient",
+        "recipients",
+        "Recipient",
+        "address",
+        ("address",),
+    ),
+    Kind(
+        "alias",
+        "Addresses that stand for others.",
+        "accounts",
+        "alias",
+        "aliases",
+        "Alias",
+        "address",
+        ("address", "targets"),
+    ),
+    Kind(
+        "rule",
+        "Which mail goes by which relay host.",
+        "delivery",
+        "relay_rule",
+        "relay_rules",
+        "RelayRule",
+        "name",
+        ("name", "type", "targets", "enabled"),
+        ("relay_host.auth.password",),
+    ),
+    Kind(
+        "access",
+        "Who is blocked, and who is exempt from checks.",
+        "security",
+        "access_rule",
+        "access_rules",
+        "AccessRule",
+        "name",
+        ("name", "list", "criterion", "value", "mode"),
+    ),
+    Kind(
+        "trusted",
+        "Networks that may relay without a login.",
+        "relay_control",
+        "trusted_network",
+        "trusted_networks",
+        "TrustedNetwork",
+        "name",
+        ("name", "networks", "enabled"),
+    ),
+    Kind(
+        "dkim",
+        "Keys by which mail is signed.",
+        "delivery",
+        "dkim_key",
+        "dkim_keys",
+        "DkimKey",
+        "domain",
+        ("domain", "selector", "algorithm", "enabled"),
+        told=("dns_name", "dns_record"),
+    ),
+    Kind(
+        "key",
+        "Keys of this API.",
+        "access",
+        "api_key",
+        "api_keys",
+        "ApiKey",
+        "name",
+        ("name", "prefix", "role", "expires_at"),
+        told=("key",),
+    ),
+)

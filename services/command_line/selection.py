@@ -1,0 +1,83 @@
+"""Which messages a command is about: queue ids, or FIELD=VALUE terms, which are the filters of the API."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from services.command_line.failures import CommandError, ExitStatus
+
+Terms = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[ID|FIELD=VALUE]...",
+        help="Queue ids, or filters that must all hold: from= and to= (an address, or a domain), state=, destination=, "
+        "last_reply_contains=, account_login=, client_address=, attempts_at_least=, session_id=, "
+        "received_after= and received_before= (a time, or an age as 2h or 3d).",
+        show_default=False,
+    ),
+]
+
+_TIMES = ("received_after", "received_before")
+_NUMBERS = ("attempts_at_least",)
+_AGE = re.compile(r"(\d+)(min|h|d|s)")
+_SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+_PARTIES = {"from": "sender", "to": "recipient"}
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """`ids`: messages by name. `filters`: what all others must be, as the API names it."""
+
+    ids: tuple[str, ...]
+    filters: Mapping[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        """The filters as they stand in the body of a request."""
+        return {
+            name: value.isoformat(timespec="milliseconds") if isinstance(value, datetime.datetime) else value
+            for name, value in self.filters.items()
+        }
+
+
+def select(terms: Sequence[str] | None) -> Selection:
+    """What the terms of a command say. Raises CommandError when they mix ids and filters."""
+    ids: list[str] = []
+    filters: dict[str, Any] = {}
+    for term in terms or ():
+        name, equals, value = term.partition("=")
+        if not equals:
+            ids.append(term)
+            continue
+        if name in _PARTIES:
+            name = _PARTIES[name] if "@" in value else f"{_PARTIES[name]}_domain"
+        filters[name] = _filter_value(name, value)
+    if ids and filters:
+        raise CommandError("queue ids and filters are given together: use the one or the other", ExitStatus.USAGE)
+    return Selection(tuple(ids), filters)
+
+
+def _filter_value(name: str, value: str) -> Any:
+    if name in _NUMBERS:
+        if not value.isdecimal():
+            raise CommandError(f"{name}={value}: it is a number", ExitStatus.USAGE)
+        return int(value)
+    return _time(name, value) if name in _TIMES else value
+
+
+def _time(name: str, value: str) -> datetime.datetime:
+    now = datetime.datetime.now(datetime.UTC)
+    if age := _AGE.fullmatch(value):
+        return now - datetime.timedelta(seconds=int(age[1]) * _SECONDS[age[2]])
+    try:
+        time = datetime.datetime.fromisoformat(value)
+    except ValueError:
+        raise CommandError(
+            f"{name}={value}: it is a time as 2026-01-31T12:00:00Z, or an age as 2h", ExitStatus.USAGE
+        ) from None
+    return time if time.tzinfo is not None else time.astimezone()

@@ -1,0 +1,173 @@
+"""`posthouse trace` and `posthouse why`: what became of mail, and what would."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from services.command_line.connection import connected
+from services.command_line.failures import CommandError, ExitStatus
+from services.command_line.operations import Body, call, items
+from services.command_line.output import AsJson, print_json, print_table, printable
+from services.command_line.timeline import events, print_message, reply_line
+
+if TYPE_CHECKING:
+    from posthouse_client import Posthouse
+
+_SESSION_ID = re.compile(r"[0-9a-f]{32}")
+_DOMAIN = re.compile(r"[^@<>\s]+\.[^@<>\s.]+")
+_FOLLOW_SECONDS = 2.0
+_MOST = 1000
+
+
+def trace(
+    what: Annotated[str, typer.Argument(help="Queue id, Message-ID, session id, address or domain.")],
+    limit: Annotated[int, typer.Option(min=1, max=_MOST, help="Show so many messages at most.")] = 20,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens next, until Ctrl-C.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what happened to mail: one timeline a message, oldest first."""
+    with connected() as posthouse:
+        messages = _messages(posthouse, what, limit)
+        if not messages and not follow:
+            raise CommandError(f"no mail is known of {what!r}; what is older than queue.retention_days is forgotten")
+        if as_json and not follow:
+            print_json({"items": messages})
+            return
+        for number, message in enumerate(messages):
+            if number:
+                typer.echo("")
+            print_message(message)
+        if follow:
+            _follow(posthouse, what, limit, messages)
+
+
+def _filters(what: str) -> list[dict[str, Any]]:
+    """The filters of the lists that find it; several where it may stand in several places."""
+    if _SESSION_ID.fullmatch(what):
+        return [{"session_id": what}]
+    if what.startswith("<") or (what.count("@") == 1 and what.endswith(">")):
+        return [{"message_id": what.strip("<>")}]
+    if "@" in what:
+        return [{"sender": what}, {"recipient": what}]
+    if _DOMAIN.fullmatch(what):
+        return [{"sender_domain": what}, {"recipient_domain": what}]
+    return []
+
+
+def _messages(posthouse: Posthouse, what: str, limit: int) -> list[dict[str, Any]]:
+    """The newest messages that match, each whole, oldest first."""
+    filters = _filters(what)
+    if not filters:
+        return [call(posthouse, "queue.get_message", what)]
+    listed: dict[str, dict[str, Any]] = {}
+    for each in filters:
+        for message in items(posthouse, "queue.list_message_history", each, most=limit):
+            listed.setdefault(message["queue_id"] or message["submission_id"] or str(len(listed)), message)
+    newest = sorted(listed.values(), key=lambda message: message["received_at"] or "")[-limit:]
+    return [_whole(posthouse, message) for message in newest]
+
+
+def _whole(posthouse: Posthouse, message: dict[str, Any]) -> dict[str, Any]:
+    """The message with its timeline. A refused one has no queue id, and is whole in the list."""
+    if not message["queue_id"]:
+        return message
+    whole: dict[str, Any] = call(posthouse, "queue.get_message", message["queue_id"])
+    return whole
+
+
+def _follow(posthouse: Posthouse, what: str, limit: int, messages: list[dict[str, Any]]) -> None:
+    """Prints each line that a later look shows and the earlier ones did not."""
+    printed = {line for message in messages for line in _lines(message)}
+    while True:
+        time.sleep(_FOLLOW_SECONDS)
+        for message in _messages(posthouse, what, limit):
+            for line in _lines(message):
+                if line not in printed:
+                    printed.add(line)
+                    typer.echo(line)
+
+
+def _lines(message: dict[str, Any]) -> Iterator[str]:
+    name = message["queue_id"] or message["submission_id"] or "refused"
+    return (f"{name}  {line}" for line in events(message))
+
+
+def why(
+    session: Annotated[str, typer.Option(help="Id of a session that was.")] = "",
+    client: Annotated[str, typer.Option(help="Address of a client.")] = "",
+    sender: Annotated[str, typer.Option("--from", help="Envelope sender; empty: the null sender.")] = "",
+    recipient: Annotated[str, typer.Option("--to", help="Recipient.")] = "",
+    helo: Annotated[str, typer.Option(help="Name given with EHLO.")] = "",
+    login: Annotated[str, typer.Option(help="Account that is logged in.")] = "",
+    listener: Annotated[str, typer.Option(help="smtp, submission or submissions.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Say which rule refuses or takes mail, and where it would go."""
+    if bool(session) == bool(client):
+        raise CommandError("give --session ID, or --client IP with --from and --to", ExitStatus.USAGE)
+    with connected() as posthouse:
+        facts = _facts(client, sender, recipient, helo, login, listener)
+        question = {"kind": "past", "session_id": session} if session else {"kind": "hypothetical", "facts": facts}
+        explanation = call(posthouse, "explain.explain_session", body=Body(question))
+        route = None
+        if recipient:
+            asked = {"recipient": recipient, **({"sender": sender} if sender else {})}
+            route = call(posthouse, "explain.explain_route", body=Body(asked))
+    if as_json:
+        print_json({"session": explanation, "route": route})
+        return
+    _print_session(explanation)
+    if route is not None:
+        _print_route(route)
+
+
+def _facts(client: str, sender: str, recipient: str, helo: str, login: str, listener: str) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "client_address": client,
+        "stage": "rcpt" if recipient else "mail" if sender else "connect",
+    }
+    optional = {
+        "sender": sender,
+        "recipient": recipient,
+        "helo_name": helo,
+        "account_login": login,
+        "listener": listener or ("submission" if login else ""),
+    }
+    return {**facts, **{name: value for name, value in optional.items() if value}}
+
+
+def _print_session(explanation: dict[str, Any]) -> None:
+    reply = explanation["reply"]
+    said = f": {reply_line(reply)}" if reply else ""
+    rule = explanation["reason_id"]
+    typer.echo(f"{explanation['action']}{said}" + (f"  (rule {rule})" if rule else ""))
+    rows = [
+        (each["stage"], each["reason_id"], each["outcome"], _because(each))
+        for each in explanation["rules"]
+        if each["outcome"] not in ("off", "not_reached")
+    ]
+    if rows:
+        print_table(("stage", "rule", "outcome", "why"), rows)
+
+
+def _because(rule: dict[str, Any]) -> str:
+    skipped = f"exempt by {rule['skipped_by']}" if rule["skipped_by"] else ""
+    return " ".join(filter(None, (skipped, rule["explanation"], rule["reply"] and reply_line(rule["reply"]))))
+
+
+def _print_route(explanation: dict[str, Any]) -> None:
+    for route in explanation["routes"]:
+        typer.echo(f"\n{printable(route['recipient'])}: {route['kind']}, {printable(route['destination'])}")
+        facts = ("auth_username", "tls_policy", "code", "enhanced_code", "reason")
+        typer.echo("; ".join(f"{name} {printable(route[name])}" for name in facts if route[name]))
+        rows = [(rule["kind"], rule["name"], "yes" if rule["won"] else "", rule["reason"]) for rule in route["rules"]]
+        print_table(("rule", "name", "decides", "why"), rows)
+        for host in route["hosts"]:
+            addresses = printable(host["addresses"])
+            left_out = f", left out: {printable(host['left_out'])}" if host["left_out"] else ""
+            typer.echo(f"host {printable(host['host'])} {addresses} port {host['port']}{left_out}")

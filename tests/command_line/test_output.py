@@ -1,0 +1,45 @@
+"""What a terminal shows: nothing is cut, and nobody else's text steers it."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.command_line.output import duration, flattened, print_table, printable
+
+ADDRESS = "a-long-local-part-of-some-recipient@a-domain-with-a-long-name.example.com"
+
+
+def test_a_table_cuts_no_address_and_keeps_a_row_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("to", "count", "reply"), [(ADDRESS, 12, "451 4.3.0 " + "word " * 40)], right=("count",))
+    head, row = capsys.readouterr().out.splitlines()
+    assert head.split() == ["to", "count", "reply"]
+    assert row.startswith(f"{ADDRESS}  ")
+    assert row.count("word") == 40
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("a\x1b[2Jb", "a�[2Jb"),
+        ("left\u202eright", "left�right"),
+        ("two\nlines", "two lines"),
+        ("Grüße 日本", "Grüße 日本"),
+        (["a@x.test", "b@x.test"], "a@x.test, b@x.test"),
+        (None, "-"),
+        (True, "yes"),
+        ({"kind": "maildir"}, '{"kind": "maildir"}'),
+    ],
+)
+def test_values_are_shown_in_one_harmless_line(value: object, shown: str) -> None:
+    assert printable(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.4, "0 s"), (59, "59 s"), (60, "1 min"), (7500, "2 h 5 min"), (90061, "1 d 1 h")]
+)
+def test_durations(seconds: float, shown: str) -> None:
+    assert duration(seconds) == shown
+
+
+def test_members_of_inner_objects_are_shown_by_their_path() -> None:
+    assert dict(flattened({"a": {"b": {"c": 1}, "d": {}}, "e": [1]})) == {"a.b.c": 1, "a.d": {}, "e": [1]}

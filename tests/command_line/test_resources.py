@@ -1,0 +1,40 @@
+"""The table of collections fits the API, and arguments become the members that it takes."""
+
+from __future__ import annotations
+
+import importlib
+
+import posthouse_client.models
+import pytest
+
+from services.command_line.failures import CommandError
+from services.command_line.resources import KINDS, Kind, members
+
+ACCOUNT = next(kind for kind in KINDS if kind.command == "account")
+DOMAIN = next(kind for kind in KINDS if kind.command == "domain")
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.command)
+def test_every_operation_and_member_of_a_collection_exists(kind: Kind) -> None:
+    for verb in ("list", "get", "create", "update", "delete"):
+        importlib.import_module(f"posthouse_client.api.{kind.name(verb)}")
+    model = getattr(posthouse_client.models, kind.model).__annotations__
+    top_level_secrets = {name for name in kind.secrets if "." not in name}
+    assert {kind.key, *kind.columns, *kind.told, *top_level_secrets} <= set(model)
+
+
+def test_values_get_the_types_of_the_members() -> None:
+    assert members(ACCOUNT, ["addresses=a@x.test,b@x.test", "enabled=false", "login=42"]) == {
+        "addresses": ["a@x.test", "b@x.test"],
+        "enabled": False,
+        "login": "42",
+    }
+    assert members(DOMAIN, ["mailbox.kind=smtp", "mailbox.port=24"]) == {"mailbox": {"kind": "smtp", "port": 24}}
+
+
+@pytest.mark.parametrize("assignment", ["password=secret", "nothing", "=x"])
+def test_secrets_in_arguments_and_what_is_no_assignment_are_wrong_usage(assignment: str) -> None:
+    with pytest.raises(CommandError) as refused:
+        members(ACCOUNT, [assignment])
+    assert refused.value.status == 2
+    assert "secret" not in str(refused.value)

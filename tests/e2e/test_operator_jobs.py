@@ -1,0 +1,207 @@
+"""The jobs of an operator, done with the command line alone on a running suite."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.command_line.posthouse import CommandLine
+from tests.e2e import world
+from tests.peers.dns import DnsServer
+from tests.peers.process import until
+from tests.peers.smtp_sink import Offer, SmtpSink, Stage, reply
+from tests.peers.suite import Suite
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def posthouse(suite: Suite) -> CommandLine:
+    return CommandLine(suite)
+
+
+@pytest.fixture
+def smart_host() -> Iterator[SmtpSink]:
+    with SmtpSink(offer=Offer(logins={"gateway": "smart secret"})) as sink:
+        yield sink
+
+
+def send(suite: Suite, recipient: str, count: int = 1) -> None:
+    with world.submission(suite) as client:
+        for _ in range(count):
+            client.sendmail(world.ALICE, [recipient], world.message(recipients=[recipient]))
+
+
+def test_the_first_domain_and_its_accounts_take_mail(suite: Suite, posthouse: CommandLine, tmp_path: Path) -> None:
+    folder = suite.folder / "mail" / "first"
+    posthouse("domain", "add", "first.test", "mailbox.kind=maildir", f"mailbox.path={folder}")
+    posthouse("account", "add", "ann", "addresses=ann@first.test", "password=-", stdin="a long password\n")
+    # A command returns when the suite works by it, so that nothing needs to be waited for.
+    assert world.reply_to_rcpt(suite, "ann@first.test")[0] == 250
+    people = tmp_path / "people.csv"
+    people.write_text(
+        "login,addresses,password\nben,ben@first.test b@first.test,another password\nann,ann@first.test,\n"
+    )
+    assert posthouse("account", "import", str(people), "--yes").startswith(
+        "account: 1 added, 0 changed, 1 as they were"
+    )
+    assert world.reply_to_rcpt(suite, "b@first.test")[0] == 250
+    assert posthouse.json("account", "show", "ben")["addresses"] == ["ben@first.test", "b@first.test"]
+    posthouse("alias", "add", "all@first.test", "targets=ann@first.test,ben@first.test")
+    assert world.reply_to_rcpt(suite, "all@first.test")[0] == 250
+    posthouse("account", "change", "ben", "enabled=false")
+    assert posthouse.json("account", "list", "enabled=false")["items"][0]["login"] == "ben"
+    posthouse("alias", "remove", "all@first.test")
+    assert world.reply_to_rcpt(suite, "all@first.test") == (550, "5.1.1")
+
+
+def test_a_domain_whose_recipients_are_a_list(suite: Suite, posthouse: CommandLine, tmp_path: Path) -> None:
+    posthouse("relay-domain", "add", "listed.test", "recipients=list")
+    addresses = tmp_path / "addresses.csv"
+    addresses.write_text("address\nfred@listed.test\ngina@listed.test\n")
+    assert posthouse("recipients", "import", str(addresses), "--yes").startswith("recipients: 2 added")
+    assert world.reply_to_rcpt(suite, "gina@listed.test")[0] == 250
+    assert world.reply_to_rcpt(suite, "hugo@listed.test") == (550, "5.1.1")
+
+
+def test_why_was_it_refused(suite: Suite, posthouse: CommandLine) -> None:
+    assert world.reply_to_rcpt(suite, "nobody@ours.test") == (550, "5.1.1")
+    until(lambda: posthouse.run("trace", "nobody@ours.test").status == 0, "the refusal is in the history")
+    traced = posthouse("trace", "nobody@ours.test")
+    session = re.search(r"session +([0-9a-f]{32})", traced)
+    assert session is not None
+    assert "550 5.1.1" in traced
+    told = posthouse("why", "--session", session[1])
+    assert "550 5.1.1" in told
+    supposed = posthouse("why", "--client", "192.0.2.1", "--from", "a@far.test", "--to", "nobody@ours.test")
+    assert "550 5.1.1" in supposed
+
+
+def test_where_is_my_message(suite: Suite, posthouse: CommandLine, far: SmtpSink) -> None:
+    send(suite, "bob@far.test")
+    far.wait_for_messages(1)
+    until(lambda: "delivered" in posthouse.run("trace", "bob@far.test").output, "it is delivered")
+    (message,) = posthouse.json("trace", "bob@far.test")["items"]
+    names = (
+        message["queue_id"],
+        message["origin"]["session_id"],
+        f"<{message['message_id']}>",
+        "far.test",
+        world.ALICE,
+    )
+    for name in names:
+        assert message["queue_id"] in posthouse("trace", name), name
+    missing = posthouse.run("trace", "nobody@nowhere.test")
+    assert (missing.status, missing.errors.count("\n")) == (1, 1)
+
+
+def test_a_destination_that_is_stuck(
+    suite: Suite, posthouse: CommandLine, outside: DnsServer, far: SmtpSink, smart_host: SmtpSink
+) -> None:
+    outside.add("stuck.test", "MX", "10 mx.far.test.")
+    far.on(Stage.RCPT, reply("451 4.3.0 Not now"), address="carol@stuck.test")
+    send(suite, "carol@stuck.test", count=3)
+    until(lambda: "451" in posthouse("queue", "list", "to=stuck.test"), "an attempt has failed")
+    row = next(line for line in posthouse("queue", "shape").splitlines() if line.startswith("stuck.test"))
+    assert row.split()[:3] == ["stuck.test", "3", "3"]
+    assert "domain:stuck.test" in posthouse("queue", "destinations")
+    posthouse("suspend", "stuck.test")
+    assert posthouse("queue", "hold", "to=stuck.test", "--dry-run") == "3 would be held\n"
+    refused = posthouse.run("queue", "hold", "to=stuck.test")
+    assert (refused.status, "--yes" in refused.errors) == (2, True), "nobody is at a terminal to be asked"
+    assert posthouse("queue", "hold", "to=stuck.test", "--yes") == "3 held\n"
+    assert posthouse("queue", "release", "to=stuck.test", "--yes") == "3 released\n"
+    first, second, third = (item["queue_id"] for item in posthouse.json("queue", "list", "to=stuck.test")["items"])
+    assert posthouse("queue", "delete", first) == "1 deleted\n"
+    assert posthouse("queue", "bounce", second) == "1 bounced\n"
+    assert posthouse.run("queue", "hold", first).status in (1, 5)
+    posthouse("resume", "stuck.test")
+    far.clear()
+    assert posthouse("queue", "retry", third) == "1 retried\n"
+    until(
+        lambda: posthouse.run("queue", "list", "to=stuck.test", "--json").json["items"] == [], "the rest is delivered"
+    )
+
+
+def test_a_smart_host_for_all_and_another_for_one_customer(
+    suite: Suite, posthouse: CommandLine, smart_host: SmtpSink
+) -> None:
+    revision = posthouse.json("config", "log", "--limit", "1")["items"][0]["number"]
+    posthouse(
+        "config",
+        "set",
+        "delivery.mode=relay_host",
+        "delivery.relay_host.host=127.0.0.1",
+        f"delivery.relay_host.port={smart_host.port}",
+    )
+    posthouse("test-relay", "default")
+    send(suite, "dave@elsewhere.test")
+    smart_host.wait_for_messages(1)
+    assert "relay_host" in posthouse("config", "diff")
+    assert "relay_host" in posthouse("config", "rollback", str(revision), "--dry-run")
+    posthouse("config", "rollback", str(revision), "--yes")
+    assert posthouse.json("config", "get", "delivery.mode") == "direct"
+
+
+def test_a_blocked_client(suite: Suite, posthouse: CommandLine) -> None:
+    assert posthouse.json("blocked", "list") == {"items": []}
+    nothing = posthouse.run("blocked", "lift", "--all", "--yes")
+    assert (nothing.status, nothing.errors) == (1, "posthouse: no client is blocked\n")
+
+
+def test_a_key_is_made_replaced_and_removed(suite: Suite, posthouse: CommandLine) -> None:
+    made = posthouse.json("key", "add", "robot", "role=reader")
+    robot = CommandLine(suite, POSTHOUSE_KEY=made["key"])
+    robot("status")
+    refused = robot.run("config", "set", "general.profile.banner=ESMTP")
+    assert (refused.status, "admin" in refused.errors) == (4, True)
+    rotated = posthouse.json("key", "rotate", "robot", "--overlap", "0")
+    assert robot.run("status").status == 4
+    CommandLine(suite, POSTHOUSE_KEY=rotated["key"])("status")
+    posthouse("key", "remove", "robot")
+
+
+def test_a_test_message_shows_its_fate(suite: Suite, posthouse: CommandLine, far: SmtpSink) -> None:
+    server = f"{suite.host}:{suite.submission_port}"
+    arguments = ("send-test", "--to", "erin@far.test", "--from", world.ALICE, "--login", world.LOGIN)
+    shown = posthouse(*arguments, "--server", server, stdin=f"{world.PASSWORD}\n")
+    assert "delivered" in shown
+    assert far.wait_for_messages(1)[0].accepted_recipients == [b"erin@far.test"]
+    (message,) = posthouse.json("trace", "erin@far.test")["items"]
+    assert message["queue_id"] in posthouse("trace", f"<{message['message_id']}>")
+    wrong = posthouse.run(*arguments, "--server", server, stdin="wrong\n")
+    assert (wrong.status, wrong.errors.startswith("posthouse: refused: 535")) == (1, True)
+
+
+def test_settings_go_through_a_file_and_an_editor(suite: Suite, tmp_path: Path) -> None:
+    posthouse = CommandLine(suite, VISUAL="", EDITOR="sed -i s/ESMTP/ESMTP_edited/")
+    exported = tmp_path / "settings.json"
+    posthouse("config", "export", str(exported))
+    posthouse("config", "edit", "general")
+    assert "ESMTP_edited" in posthouse.json("config", "get", "general.profile.banner")
+    planned = posthouse.json("config", "import", str(exported), "--dry-run")
+    assert [change["id"] for change in planned["changes"]] == ["settings/general"]
+    posthouse("config", "import", str(exported), "--yes")
+    assert "ESMTP_edited" not in posthouse.json("config", "get", "general.profile.banner")
+    nothing = posthouse.run("config", "get", "general.nonsense")
+    assert (nothing.status, nothing.errors.count("\n")) == (1, 1)
+
+
+def test_on_the_machine_of_the_suite_neither_address_nor_key_is_needed(suite: Suite, tmp_path: Path) -> None:
+    """What `posthouse up` leaves in its data folder: the first admin key, and where the API listens."""
+    (suite.folder / "run" / "api-url").write_text(f"{suite.api_url}\n")
+    here = CommandLine(POSTHOUSE_DATA_DIR=str(suite.folder), HOME=str(tmp_path), XDG_CONFIG_HOME="")
+    assert "config_api" in here("version")
+
+
+def test_what_is_wrong_and_what_happens(suite: Suite, posthouse: CommandLine) -> None:
+    sick = posthouse.run("doctor", "--run", "--json")
+    levels = {finding["id"]: finding["level"] for finding in sick.json["items"] if finding["service"] == "config_api"}
+    assert (sick.status, levels["hostname"]) == (1, "error"), "the suite has the default hostname"
+    assert "hostname" in posthouse.run("doctor").output
+    look = posthouse.json("top")
+    assert {service["state"] for service in look["services"]} == {"ready"}
+    assert "accepted in 60 min" in posthouse("top", "--once")
