@@ -124,6 +124,7 @@ WARNING_CODES: Mapping[str, str] = {
     "maildir_root": "No mail may be written to this folder.",
     "name_server_silent": "A name server gave no answer.",
     "never": "The notice would come after the mail has expired.",
+    "never_acts": "It never gets mail, since every address of the domain exists.",
     "no_account": "The target ends at no account that is enabled.",
     "no_answer": "The DNS gave no answer in time.",
     "no_better_host": "No MX of the domain is better than this gateway.",
