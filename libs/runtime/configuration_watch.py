@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import contextlib
 import random
 import socket
-from collections.abc import AsyncIterable, Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import grpc
 import structlog
@@ -16,10 +16,12 @@ from google.protobuf.message import DecodeError
 from prometheus_client import Counter, Gauge
 
 from libs.runtime import rpc
+from libs.runtime.addresses import Address, UnixSocket
 from libs.runtime.dialing import Dialers, NoReplicaError
 from libs.runtime.lifecycle import StartupError
 from libs.runtime.metrics import fingerprint
 from libs.runtime.sealed_file import SealedFile, UnsealError
+from libs.runtime.snapshot_pages import SnapshotPages
 
 log = structlog.get_logger(__name__)
 
@@ -28,27 +30,37 @@ _LONGEST_PAUSE = 3.0
 _CONNECT_SECONDS = 5.0
 # After a watch that was open for so long, the pauses begin with the first one again.
 _STABLE_SECONDS = 30.0
+# For the farewell of a replica that stops.
+_LEAVE_SECONDS = 1.0
+# The pause between two writings of the file, and the pause as a multiple of the time that one takes.
+_KEEP_SECONDS = 5.0
+_KEEP_SHARE = 20.0
 
 
-class SnapshotPart(Protocol):
-    """The protobuf message by which config_api sends a piece of a configuration; `last` ends a whole one."""
-
-    last: bool
-    digest: bytes
-
-    def __init__(self, *, snapshot: Any = ..., last: bool = ..., digest: bytes = ...) -> None: ...
-
-    @property
-    def snapshot(self) -> Any: ...
-
-    @classmethod
-    def FromString(cls, s: bytes) -> Self: ...  # noqa: N802 - protobuf's name
-
-    def SerializeToString(self) -> bytes: ...  # noqa: N802 - protobuf's name
+class DigestDiffersError(Exception):
+    """The pieces that were received do not make the snapshot that config_api has."""
 
 
-Part = TypeVar("Part", bound=SnapshotPart)
+class PieceChange(NamedTuple):
+    """A piece of the snapshot, before and after a change; empty where there was or is none."""
+
+    key: str
+    before: bytes
+    after: bytes
+
+
 Configuration = TypeVar("Configuration")
+Made_co = TypeVar("Made_co", covariant=True)
+
+
+class SnapshotReader(Protocol[Made_co]):
+    """Makes configurations from pieces, and keeps what it needs to make the next one from what has changed."""
+
+    def read(self, changes: Sequence[PieceChange], revision: int) -> Made_co:
+        """The configuration after these changes; the first ones are all pieces. Runs in a thread.
+
+        Raises ValueError when the configuration contradicts itself. The reader is not used any more after that.
+        """
 
 
 class SnapshotMetrics:
@@ -68,39 +80,56 @@ class SnapshotMetrics:
 
 
 @dataclass(frozen=True, slots=True)
-class SnapshotSource(Generic[Part, Configuration]):
-    """How a service gets its configuration from config_api."""
+class SnapshotSource(Generic[Configuration]):
+    """How a service gets its configuration from config_api; the messages are those of config.v1."""
 
     # The service's name, as config_api's log shows it.
     service: str
-    part: type[Part]
-    # Opens the service's watch on a channel, with the digest of the configuration in force and the consumer's name.
-    open: Callable[[grpc.aio.Channel, bytes, str], Any]
-    # Makes the configuration from a whole snapshot; runs in a thread. Raises ValueError when it contradicts itself.
-    read: Callable[[Any], Configuration]
+    # Opens the service's watch on a channel.
+    open: Callable[[grpc.aio.Channel], Any]
+    request: type[Any]
+    part: type[Any]
+    reader: Callable[[], SnapshotReader[Configuration]]
 
 
-class ConfigurationWatch(Generic[Part, Configuration]):
-    """Keeps the newest configuration in force. A bad one is refused and counted, and the one before stays (C138)."""
+class ConfigurationWatch(Generic[Configuration]):
+    """Keeps the newest configuration in force, and tells config_api which one that is.
+
+    A bad configuration is refused and counted, and the one before stays (C138).
+    """
 
     def __init__(
         self,
-        source: SnapshotSource[Part, Configuration],
+        source: SnapshotSource[Configuration],
         dialers: Dialers,
         file: SealedFile,
         metrics: SnapshotMetrics,
+        name: str = "",
     ) -> None:
+        """`name`: of this replica, for the status of the services; empty: the service's name."""
         self._source = source
         self._dialers = dialers
         self._file = file
         self._metrics = metrics
+        self._name = name or source.service
+        self._pages = SnapshotPages()
         self._digest = b""
+        # None: the pages hold a configuration that was refused, or nothing.
+        self._reader: SnapshotReader[Configuration] | None = None
         self._configured = asyncio.Event()
+        # The last good snapshot as it is to be kept in the file, and whether it is not there yet.
+        self._good: Sequence[bytes] = ()
+        self._unkept = asyncio.Event()
+        self._writing: tuple[asyncio.Future[None], ...] = ()
         # None until the first configuration.
         self.current: Configuration | None = None
+        # The revision in force; 0 until the first configuration.
+        self.revision = 0
         self.connected = False
-        # Called on the event loop with each new configuration.
+        # Called on the event loop with each configuration that differs from the one before.
         self.on_change: list[Callable[[Configuration], None]] = []
+        # Called likewise at each revision, also where it changed nothing that concerns this service.
+        self.on_revision: list[Callable[[Configuration], None]] = []
 
     async def restore(self) -> None:
         """Puts the last good configuration of the file in force, if there is one."""
@@ -109,15 +138,18 @@ class ConfigurationWatch(Generic[Part, Configuration]):
             # An empty file reads as a snapshot in which everything is off.
             if not part.last:
                 raise ValueError("not a whole configuration")
-            configuration = await asyncio.to_thread(self._source.read, part.snapshot)
+            pieces = {piece.key: piece.content for piece in part.pieces}
+            configuration = await asyncio.to_thread(self._read, pieces, part, whole=True)
         except FileNotFoundError:
             return
-        except (OSError, UnsealError, DecodeError, ValueError) as error:
+        except (OSError, UnsealError, DecodeError, ValueError, DigestDiffersError) as error:
             log.error("kept_configuration_unusable", path=str(self._file.path), reason=type(error).__name__)
+            self._pages, self._reader = SnapshotPages(), None
             return
-        self._use(configuration, part)
         self._digest = part.digest
-        log.info("configuration_restored", revision=part.snapshot.revision)
+        self._remember(part)
+        self.adopt(configuration, part.revision)
+        log.info("configuration_restored", revision=part.revision)
 
     async def configured(self) -> None:
         """Returns when there is a configuration."""
@@ -125,6 +157,17 @@ class ConfigurationWatch(Generic[Part, Configuration]):
 
     async def run(self) -> None:
         """Watches until cancelled, one replica of config_api after the other, with pauses that grow and are spread."""
+        keeping = asyncio.create_task(self._keep())
+        try:
+            await self._run()
+        finally:
+            keeping.cancel()
+            # The thread of a write that was cancelled goes on.
+            await asyncio.gather(keeping, *self._writing, return_exceptions=True)
+            if self._unkept.is_set():
+                await self._write_file()
+
+    async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         pause = _FIRST_PAUSE
         while True:
@@ -149,13 +192,14 @@ class ConfigurationWatch(Generic[Part, Configuration]):
     async def _watch(self, dialer: rpc.Dialer) -> str:
         """One watch from its beginning to its end; returns why it ended."""
         try:
-            consumer = f"{self._source.service}@{socket.gethostname()}/{os.getpid()}"
-            call = self._source.open(dialer.channel(), self._digest, consumer)
+            call = self._source.open(dialer.channel())
+            request = self._source.request(digest=self._digest, consumer=self._name, revision_in_force=self.revision)
             try:
                 async with asyncio.timeout(_CONNECT_SECONDS):
+                    await call.write(request)
                     await call.wait_for_connection()
                 self._set_connected(True)
-                await self._follow(call)
+                await self._follow_until_cancelled(call)
             finally:
                 # A call that connects after the time-out would stay open.
                 call.cancel()
@@ -165,54 +209,123 @@ class ConfigurationWatch(Generic[Part, Configuration]):
             return "timeout"
         except StartupError as error:
             return str(error)
+        except DigestDiffersError:
+            self._digest = b""
+            log.error("configuration_digest_differs", target=dialer.target)
+            return "digest differs"
+        except asyncio.InvalidStateError:
+            # The stream had ended when the revision in force was to be told.
+            pass
         return "ended"
 
-    async def _follow(self, parts: AsyncIterable[Part]) -> None:
-        whole = self._source.part(last=True)
-        async for part in parts:
-            whole.snapshot.MergeFrom(part.snapshot)
+    async def _follow_until_cancelled(self, call: Any) -> None:
+        """Who cancels a task that reads from a stream cancels the stream, so the farewell needs a task of its own."""
+        following = asyncio.create_task(self._follow(call))
+        try:
+            await asyncio.wait((following,))
+        except asyncio.CancelledError:
+            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
+                async with asyncio.timeout(_LEAVE_SECONDS):
+                    await call.write(self._source.request(leaving=True))
+                    # Config_api ends the stream when it knows.
+                    await asyncio.wait((following,))
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+            raise
+        following.result()
+
+    async def _follow(self, call: Any) -> None:
+        pieces: dict[str, bytes] = {}
+        is_whole = False
+        async for part in call:
+            if part.whole:
+                pieces, is_whole = {}, True
+            pieces.update((piece.key, piece.content) for piece in part.pieces)
             if part.last:
-                whole.digest = part.digest
-                await self._replace(whole)
-                whole = self._source.part(last=True)
+                if await self._take(pieces, part, whole=is_whole):
+                    await call.write(self._source.request(revision_in_force=self.revision))
+                pieces, is_whole = {}, False
 
-    async def _replace(self, whole: Part) -> None:
-        # A refused configuration is not asked for again either, until it changes.
-        self._digest = whole.digest
-        revision = whole.snapshot.revision
+    async def _take(self, pieces: Mapping[str, bytes], part: Any, *, whole: bool) -> bool:
+        """Puts a revision in force; false where it is refused. Raises DigestDiffersError."""
+        if not pieces and not whole and self._digest == part.digest and self._reader is None:
+            # A refused configuration is not read again until it changes.
+            return False
         try:
-            configuration = await asyncio.to_thread(self._source.read, whole.snapshot)
+            configuration = await asyncio.to_thread(self._read, pieces, part, whole=whole)
         except ValueError as error:
+            self._digest, self._reader = part.digest, None
             self._metrics.errors.inc()
-            log.error("configuration_refused", revision=revision, reason=str(error)[:200])
-            return
-        self._use(configuration, whole)
-        log.info("configuration_in_use", revision=revision)
-        try:
-            await asyncio.to_thread(self._write_file, whole)
-        except OSError as error:
-            # The configuration is in force all the same; only a start without config_api would miss it.
-            log.error("configuration_not_kept", path=str(self._file.path), reason=error.strerror)
+            log.error("configuration_refused", revision=part.revision, reason=str(error)[:200])
+            return False
+        is_same = self.current is not None and self._digest == part.digest
+        self._digest = part.digest
+        self._remember(part)
+        self.adopt(configuration, part.revision, is_same=is_same)
+        if not is_same:
+            self._unkept.set()
+            log.info("configuration_in_use", revision=part.revision, pieces=len(pieces))
+        return True
 
-    def _use(self, configuration: Configuration, part: Part) -> None:
+    def _read(self, pieces: Mapping[str, bytes], part: Any, *, whole: bool) -> Configuration:
+        """In a thread. Raises ValueError and DigestDiffersError."""
+        if whole:
+            self._pages, self._reader = SnapshotPages(), None
+        changes = [PieceChange(key, self._pages.put(key, content), content) for key, content in pieces.items()]
+        if self._pages.digest() != part.digest:
+            raise DigestDiffersError
+        if self._reader is None:
+            self._reader = self._source.reader()
+            changes = [PieceChange(key, b"", content) for key, content in self._pages.pieces()]
+        return self._reader.read([change for change in changes if change.before != change.after], part.revision)
+
+    def _remember(self, part: Any) -> None:
+        """Shows the snapshot in the metrics, and remembers it for the file."""
+        ending = self._source.part(
+            whole=True, last=True, revision=part.revision, created_at=part.created_at, digest=part.digest
+        )
+        self._good = (*self._pages.parts(), ending.SerializeToString())
         self._metrics.digest.set(fingerprint(part.digest))
-        self._metrics.created.set(part.snapshot.created_at.seconds)
-        self._metrics.revision.set(part.snapshot.revision)
-        self.adopt(configuration)
+        self._metrics.created.set(part.created_at.seconds)
 
-    def adopt(self, configuration: Configuration) -> None:
-        """Puts a configuration in force, and tells it to `on_change`."""
-        self.current = configuration
+    def adopt(self, configuration: Configuration, revision: int, *, is_same: bool = False) -> None:
+        """Puts a configuration in force, and tells `on_change` (unless it is the same as before) and `on_revision`."""
+        self.current, self.revision = configuration, revision
+        self._metrics.revision.set(revision)
         self._configured.set()
-        for tell in self.on_change:
+        for tell in (*(() if is_same else self.on_change), *self.on_revision):
             tell(configuration)
 
     def _set_connected(self, connected: bool) -> None:
         self.connected = connected
         self._metrics.up.set(connected)
 
-    def _read_file(self) -> Part:
+    def _read_file(self) -> Any:
         return self._source.part.FromString(self._file.read())
 
-    def _write_file(self, part: Part) -> None:
-        self._file.write(part.SerializeToString())
+    async def _keep(self) -> None:
+        """Writes each good snapshot to the file. A large one is not written at each of many changes."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._unkept.wait()
+            began = loop.time()
+            await self._write_file()
+            await asyncio.sleep(max(_KEEP_SECONDS, _KEEP_SHARE * (loop.time() - began)))
+
+    async def _write_file(self) -> None:
+        self._unkept.clear()
+        parts = self._good
+        writing = asyncio.ensure_future(asyncio.to_thread(lambda: self._file.write(b"".join(parts))))
+        self._writing = (writing,)
+        try:
+            await asyncio.shield(writing)
+        except OSError as error:
+            # The configuration is in force all the same; only a start without config_api would miss it.
+            log.error("configuration_not_kept", path=str(self._file.path), reason=error.strerror)
+
+
+def replica_name(service: str, address: Address) -> str:
+    """The name of a replica by the address on which it listens: policy-2 for unix:/srv/var/run/policy-2.sock."""
+    if isinstance(address, UnixSocket):
+        return address.path.stem
+    return f"{service}@{socket.gethostname()}:{address.port}"

@@ -54,19 +54,25 @@ _CLIENT_OPTIONS: list[tuple[str, int | str]] = [
 LONGEST_CALL_SECONDS = 120.0
 # With an answer of health: the release that runs.
 VERSION_METADATA = "posthouse-version"
+# The revision of the configuration that is in force, where the service has one.
+REVISION_METADATA = "posthouse-revision"
 
 
 class _Health(health_aio.HealthServicer):  # type: ignore[misc]
-    """Tells the release of the service with each answer to Check."""
+    """Tells with each answer to Check which release runs, and which revision of the configuration is in force."""
 
-    def __init__(self) -> None:
+    def __init__(self, revision: Callable[[], int]) -> None:
         super().__init__()
-        self._metadata = ((VERSION_METADATA, version("posthouse")),)
+        self._version = version("posthouse")
+        self._revision = revision
 
     async def Check(  # noqa: N802 - the contract's name
         self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> health_pb2.HealthCheckResponse:
-        context.set_trailing_metadata(self._metadata)
+        metadata = [(VERSION_METADATA, self._version)]
+        if revision := self._revision():
+            metadata.append((REVISION_METADATA, str(revision)))
+        context.set_trailing_metadata(tuple(metadata))
         return await super().Check(request, context)
 
 
@@ -78,16 +84,18 @@ class Server:
         callers: Callers,
         register: Callable[[grpc.aio.Server], None],
         on_refused: Callable[[], None] = lambda: None,
+        revision: Callable[[], int] = lambda: 0,
     ) -> None:
         """`callers`: for each service that `register` adds, and each of its methods, who may call it over TCP.
 
-        `on_refused` is called for each call that they do not allow.
+        `on_refused` is called for each call that they do not allow. `revision`: of the configuration in force, 0 for
+        none; health tells it.
         """
         self._on_refused = on_refused
         self._callers = callers
         self._register = register
         self._server: grpc.aio.Server | None = None
-        self._health = _Health()
+        self._health = _Health(revision)
         self._lock: SocketLock | None = None
 
     async def start(self, listen: str, security: Security) -> str:

@@ -24,7 +24,7 @@ def bucket(keys: Iterable[bytes]) -> bytes:
     return b"\n" + b"".join(key + b"\n" for key in keys)
 
 
-class AddressSet:
+class AddressSet:  # noqa: PLW1641 - sets are compared, but no keys
     """Never changed. Addresses are given and asked about as `Address.local_key`, in UTF-8."""
 
     __slots__ = ("_buckets",)
@@ -39,6 +39,16 @@ class AddressSet:
         for key in keys:
             by_number[bucket_of(key)].add(key)
         return cls({number: bucket(sorted(of_number)) for number, of_number in by_number.items()})
+
+    def changed(self, removed: Iterable[int], added: Mapping[int, bytes]) -> AddressSet:
+        """A copy without some buckets, and with others by number."""
+        buckets = dict(self._buckets)
+        for number in removed:
+            buckets.pop(number, None)
+        return AddressSet({**buckets, **added})
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AddressSet) and self._buckets == other._buckets
 
     def __contains__(self, key: bytes) -> bool:
         octets = self._buckets.get(crc32(key) & _MASK)

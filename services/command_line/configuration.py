@@ -222,7 +222,7 @@ def rollback(
 ) -> None:
     """Bring the settings of a revision back, as a new revision."""
     with connected() as posthouse:
-        planned = call(posthouse, "configuration.roll_back_revision", revision, dry_run=True)
+        planned = call(posthouse, "configuration.roll_back_revision", revision, dry_run=True, if_match="*")
         if dry_run:
             print_json(planned) if as_json else _print_changes(planned["changes"])
             return
@@ -231,7 +231,9 @@ def rollback(
         if not yes:
             _print_changes(planned["changes"])
         confirm(f"Change {len(planned['changes'])} objects back to revision {revision}?", yes)
-        written = posthouse.send(operation("configuration.roll_back_revision"), revision)
+        # What somebody else has changed since the plan is a conflict, and not lost.
+        seen = f'"{planned["revision"]}"'
+        written = posthouse.send(operation("configuration.roll_back_revision"), revision, if_match=seen)
         posthouse.wait_until_in_force(written)
     if as_json:
         print_json(written.content)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import structlog
 import typer
 import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 
-from libs.runtime import lifecycle, rpc, service_manager
+from libs.runtime import addresses, lifecycle, rpc, service_manager
+from libs.runtime.addresses import UnixSocket
 from libs.runtime.certificates import show_expiry
+from libs.runtime.configuration_watch import replica_name
 from libs.runtime.dialing import Dialers
 from libs.runtime.lifecycle import Background, Shutdown, StartupError, wait_for_server
 from libs.runtime.metrics import MetricsServer
@@ -26,6 +30,7 @@ from services.config_api.changes.editor import Editor
 from services.config_api.changes.key_rotation import rotate
 from services.config_api.changes.standing_warnings import log_standing_warnings
 from services.config_api.clients import Neighbours, PolicyClient, RelayClient
+from services.config_api.history.revisions.repository import RevisionRetention
 from services.config_api.http import openapi, tls
 from services.config_api.http.authentication import Access, FailureLimit
 from services.config_api.http.connections import ConnectionGuard
@@ -39,9 +44,13 @@ from services.config_api.secrets.stored_secrets import SecretFields
 from services.config_api.settings import Settings
 from services.config_api.snapshot import publisher
 from services.config_api.snapshot.feed import Feed, Replica
+from services.config_api.snapshot.in_force import Watcher, Watchers
+from services.config_api.snapshot.sharing import Sharing
 from services.config_api.storage.audit_log import AuditLog
 from services.config_api.storage.database import Database
 from services.config_api.storage.documents import Store
+from services.config_api.storage.identifiers import now_us
+from services.config_api.storage.replicas import ReplicaRow, ReplicaTable
 from services.config_api.storage.usage_counters import HitStore
 
 log = structlog.get_logger(__name__)
@@ -52,6 +61,7 @@ _GRACE_SECONDS = 5.0
 _LAST_SECONDS = 60.0
 _HOUSEKEEPING_SECONDS = 10.0
 _FORGET_EVERY = 360
+_DAY_US = 24 * 3600 * 1_000_000
 
 
 async def main(shutdown: Shutdown) -> None:
@@ -102,7 +112,8 @@ async def _serve(
         parts = _parts(settings, store, sealer, feed, passwords, others, ready)
         http = _HttpServer(settings, create_app(settings, parts))
         callers = {publisher.SERVICE: publisher.CALLERS}
-        grpc_server = rpc.Server(callers, publisher.Publisher(feed, hits).register, GRPC_CALLS_REFUSED.inc)
+        publishing = publisher.Publisher(feed, parts.watchers, hits, store)
+        grpc_server = rpc.Server(callers, publishing.register, GRPC_CALLS_REFUSED.inc)
         metrics = MetricsServer(ready.report, optional=("grpc",))
         if settings.security.tls is not None:
             show_expiry(CERTIFICATE_EXPIRY, settings.security.tls.certificate)
@@ -112,7 +123,12 @@ async def _serve(
         background.start(_warn(parts), "warnings")
         background.start(parts.own_checks.run(), "checks")
         background.start(publisher.follow(feed, wake, ready.database_is), "follow")
-        background.start(_keep_house(feed, hits, parts.access), "housekeeping")
+        retention = Retention(
+            settings.revision_days, settings.audit_days, RevisionRetention(store.database), parts.audit
+        )
+        background.start(_keep_house(feed, hits, parts.access, retention), "housekeeping")
+        if parts.sharing is not None:
+            background.start(parts.sharing.run(), "sharing")
         await grpc_server.serving(True)
         ready.serving = True
         announce(http.port, listening)
@@ -125,6 +141,8 @@ async def _serve(
         with contextlib.suppress(SQLAlchemyError, OSError):
             if not await lifecycle.at_most(_GRACE_SECONDS, hits.record_uses(parts.access.uses)):
                 log.warning("key_uses_not_stored")
+        if parts.sharing is not None:
+            await lifecycle.at_most(_GRACE_SECONDS, parts.sharing.leave())
         await metrics.stop()
         passwords.close()
     if background.failure is not None:
@@ -141,6 +159,8 @@ def _parts(
     ready: _Ready,
 ) -> Parts:
     machine = read_machine(settings.ingress_ports, settings.maildirs)
+    watchers = Watchers(_expected(settings))
+    neighbours = Neighbours(str(settings.grpc_address), settings.security, others)
 
     def check_context_for(document_id: str) -> StoredCheckContext:
         return StoredCheckContext(store, machine, settings.name_servers, document_id)
@@ -162,13 +182,38 @@ def _parts(
         ),
         audit=AuditLog(store.database, store.identifiers),
         feed=feed,
+        watchers=watchers,
+        sharing=_sharing(store, feed, watchers, neighbours),
         policy=PolicyClient(others["policy"]),
         relay=RelayClient(others["relay"]),
-        neighbours=Neighbours(str(settings.grpc_address), settings.security, others),
+        neighbours=neighbours,
         check_context_for=check_context_for,
         readiness=ready.report,
         own_checks=own.checks(settings, store, check_context_for),
     )
+
+
+def _expected(settings: Settings) -> Iterator[Watcher]:
+    """Replicas of policy and relay whose name is known from their socket."""
+    for service, targets in (("policy", settings.policy_targets), ("relay", settings.relay_targets)):
+        for target in targets:
+            if isinstance(address := addresses.parse(target), UnixSocket):
+                yield Watcher(replica_name(service, address), service)
+
+
+def _sharing(store: Store, feed: Feed, watchers: Watchers, neighbours: Neighbours) -> Sharing | None:
+    if store.database.is_sqlite:
+        return None
+    # Unique over machines and restarts.
+    holder = f"{socket.gethostname()}:{secrets.token_hex(8)}"
+
+    def own() -> ReplicaRow:
+        seen = neighbours.own(feed.replica.revision)
+        return ReplicaRow(
+            seen.service, "config_api", holder, feed.replica.revision, seen.address, seen.transport, seen.version or ""
+        )
+
+    return Sharing(ReplicaTable(store.database, holder), watchers, own)
 
 
 class _Ready:
@@ -284,8 +329,26 @@ async def _warn(parts: Parts) -> None:
         await log_standing_warnings(parts.store, parts.check_context_for)
 
 
-async def _keep_house(feed: Feed, hits: HitStore, access: Access) -> None:
-    """Writes down the keys' uses, and drops what is a day old."""
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long revisions and the audit log are kept; 0 days: for ever."""
+
+    revision_days: int
+    audit_days: int
+    revisions: RevisionRetention
+    audit: AuditLog
+
+    async def forget_old(self) -> None:
+        for name, days, forget in (
+            ("revisions", self.revision_days, self.revisions.forget),
+            ("audit_log", self.audit_days, self.audit.forget),
+        ):
+            if days and (count := await forget(now_us() - days * _DAY_US)):
+                log.info("history_dropped", what=name, count=count, days=days)
+
+
+async def _keep_house(feed: Feed, hits: HitStore, access: Access, retention: Retention) -> None:
+    """Writes down the keys' uses, and drops what is old enough."""
     rounds = 0
     while True:
         REVISION.set(feed.replica.revision)
@@ -296,6 +359,7 @@ async def _keep_house(feed: Feed, hits: HitStore, access: Access) -> None:
             await hits.record_uses(uses)
             if rounds % _FORGET_EVERY == 0:
                 await hits.forget_old()
+                await retention.forget_old()
         rounds += 1
         await asyncio.sleep(_HOUSEKEEPING_SECONDS)
 

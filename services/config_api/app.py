@@ -20,6 +20,7 @@ from services.config_api.history.audit import endpoints as audit
 from services.config_api.history.revisions import endpoints as revisions
 from services.config_api.history.transfer import endpoints as transfer
 from services.config_api.http import openapi, responses
+from services.config_api.http.batch_routes import batch_router
 from services.config_api.http.context import Parts, parts
 from services.config_api.http.documents import ServedFile, page_files
 from services.config_api.http.middleware import App, Gate
@@ -36,6 +37,7 @@ from services.config_api.operations.relay_hosts import endpoints as relay_hosts
 from services.config_api.operations.statistics import endpoints as statistics
 from services.config_api.operations.status import endpoints as status
 from services.config_api.problems import MEDIA_TYPE, Problem, from_pydantic, malformed
+from services.config_api.resources.api_keys import API_KEYS
 from services.config_api.resources.catalogue import COLLECTIONS, SINGLETONS
 from services.config_api.settings import Settings
 from services.config_api.storage.database import outage
@@ -45,18 +47,36 @@ from services.config_api.storage.idempotency import ReplayResponse
 def create_app(settings: Settings, served: Parts) -> App:
     """The application as uvicorn serves it: the gate around FastAPI."""
     api = describe_app()
-    app: App = api
+    shares = RequestShares(settings.max_requests_per_key)
+    app: App = Gate(api, served, RoleTable(api.state.routes), settings.proxies, shares)
     origins = [origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()]
     if origins:
+        # Around the gate, so that a browser can read what the gate refuses too.
         app = CORSMiddleware(
             app,
             allow_origins=origins,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key"],
-            expose_headers=["ETag", "Idempotency-Replayed", "Location", "Retry-After", "X-Request-Id"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "Idempotency-Key",
+                "If-Match",
+                "If-None-Match",
+                "Prefer",
+                "X-Request-Id",
+            ],
+            expose_headers=[
+                "ETag",
+                "Idempotency-Replayed",
+                "Location",
+                "Posthouse-In-Force",
+                "Preference-Applied",
+                "Retry-After",
+                "WWW-Authenticate",
+                "X-Request-Id",
+            ],
         )
-    shares = RequestShares(settings.max_requests_per_key)
-    return Gate(app, served, RoleTable(api.state.routes), settings.proxies, shares, cors_preflight=bool(origins))
+    return app
 
 
 @functools.cache
@@ -76,6 +96,7 @@ def describe_app() -> FastAPI:
     routers = (
         *map(singleton_router, SINGLETONS),
         *map(collection_router, COLLECTIONS),
+        *(batch_router(collection) for collection in COLLECTIONS if collection is not API_KEYS),
         *(
             noun.router
             for noun in (

@@ -18,7 +18,7 @@ from posthouse.relay.v1 import relay_pb2, relay_pb2_grpc
 from libs.runtime.checks import CheckReport, CheckResult, Level
 from libs.runtime.dialing import Dialers, NoReplicaError
 from libs.runtime.lifecycle import StartupError
-from libs.runtime.rpc import VERSION_METADATA, Dialer
+from libs.runtime.rpc import REVISION_METADATA, VERSION_METADATA, Dialer
 from libs.runtime.security import Security
 from services.config_api.problems import Problem, not_found
 
@@ -199,13 +199,17 @@ class RelayClient:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A replica of a service, as it was just seen. `version`: its release, None when it did not say."""
+    """A replica of a service, as it was just seen. `version`: its release, None when it did not say.
+
+    `revision`: of the configuration that is in force there; None where there is none, or it did not say.
+    """
 
     service: Literal["config_api", "policy", "relay", "ingress"]
     address: str
     transport: Literal["unix_socket", "mutual_tls", "plain_tcp"]
     state: Literal["ready", "not_ready", "unreachable"]
     version: str | None
+    revision: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,20 +223,22 @@ class ReplicaChecks:
 
 
 class Neighbours:
-    """This replica of config_api, and every replica of the other services that it knows."""
+    """This replica of config_api, and every replica of the other services that it calls."""
 
     def __init__(self, listen: str, security: Security, dialers: Mapping[str, Dialers]) -> None:
         self._listen = listen
         self._security = security
         self._dialers = dialers
 
+    def own(self, revision: int) -> Neighbour:
+        """This replica. `revision`: the newest that it holds."""
+        transport = self._security.transport(self._listen)
+        return Neighbour("config_api", self._listen, transport, "ready", version("posthouse"), revision)
+
     async def look(self) -> list[Neighbour]:
-        """Asks each of them at once."""
-        own = Neighbour(
-            "config_api", self._listen, self._security.transport(self._listen), "ready", version("posthouse")
-        )
+        """Asks each replica of the other services, all at once."""
         asked = [self._ask(name, dialer) for name, each in self._dialers.items() for dialer in await _replicas(each)]
-        return [own, *await asyncio.gather(*asked)]
+        return await asyncio.gather(*asked)
 
     @property
     def own_address(self) -> str:
@@ -265,6 +271,7 @@ class Neighbours:
 
     async def _ask(self, service: str, dialer: Dialer) -> Neighbour:
         release: str | None = None
+        revision: int | None = None
         state = "unreachable"
         try:
             call = health_pb2_grpc.HealthStub(dialer.channel()).Check(
@@ -274,9 +281,12 @@ class Neighbours:
             state = "ready" if answer.status == health_pb2.HealthCheckResponse.SERVING else "not_ready"
             metadata = dict(await call.trailing_metadata())
             release = metadata.get(VERSION_METADATA)
+            told = metadata.get(REVISION_METADATA, "")
+            revision = int(told) if told.isdecimal() else None
         except (grpc.aio.AioRpcError, StartupError):
             pass
-        return Neighbour(service, dialer.target, self._security.transport(dialer.target), state, release)  # type: ignore[arg-type]
+        transport = self._security.transport(dialer.target)
+        return Neighbour(service, dialer.target, transport, state, release, revision)  # type: ignore[arg-type]
 
 
 def _check_result(message: checks_pb2.CheckResult) -> CheckResult:

@@ -73,6 +73,10 @@ class Settings(ServiceSettings):
     failed_keys_per_minute: int = Field(
         default=30, ge=1, le=1_000_000, description="Wrong keys of one client in a minute; more are answered 429."
     )
+    revision_days: int = Field(
+        default=365, ge=0, le=36_500, description="Days that revisions are kept, but for the newest one; 0: for ever."
+    )
+    audit_days: int = Field(default=365, ge=0, le=36_500, description="Days that the audit log is kept; 0: for ever.")
     cors_origins: str = Field(default="", description="Origins that browsers may call from, by commas; empty: none.")
     nameservers: str = Field(
         default="", description="For checks of names: host[:port], several by commas; empty: the system's."

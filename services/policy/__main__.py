@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,12 +14,13 @@ import typer
 from libs.dns.servers import server_list
 from libs.runtime import rpc, service_manager, tracing
 from libs.runtime.certificates import show_expiry
+from libs.runtime.configuration_watch import replica_name
 from libs.runtime.dialing import Dialers
 from libs.runtime.lifecycle import Background, Shutdown, StartupError, run
 from libs.runtime.metrics import MetricsServer
 from libs.runtime.settings import begin
 from services.policy.blocked_clients import keep_count
-from services.policy.clients import HitReporter, Watch, configuration_watch
+from services.policy.clients import HitReporter, PasswordUpgrader, Watch, configuration_watch
 from services.policy.credentials import CredentialChecker
 from services.policy.engine import Engine
 from services.policy.explain import Explainer
@@ -29,6 +31,7 @@ from services.policy.lookups.resolver import Resolver
 from services.policy.lookups.service import Lookups
 from services.policy.machine_checks import checks as machine_checks
 from services.policy.metrics import CERTIFICATE_EXPIRY, GRPC_CALLS_REFUSED, DecisionCounts
+from services.policy.password_upgrades import PasswordUpgrades
 from services.policy.rules.model import Snapshot
 from services.policy.servicer import CALLERS, CHECKS_CALLERS, CHECKS_SERVICE, SERVICE, PolicyServicer, register_checks
 from services.policy.settings import Settings
@@ -43,6 +46,7 @@ log = structlog.get_logger(__name__)
 _GRACE_SECONDS = 5.0
 # Decisions make no cycles either; what is kept of them for Explain would be walked through for nothing.
 _GC_THRESHOLDS = (50_000, 20, 50)
+_FREEZE_SECONDS = 600.0
 
 
 async def main(shutdown: Shutdown) -> None:
@@ -53,7 +57,8 @@ async def main(shutdown: Shutdown) -> None:
     except ValueError as error:
         raise StartupError(f"POLICY_NAMESERVERS: {error}") from error
     lookups = Lookups(resolver, seconds=settings.lookup_seconds)
-    credentials = CredentialChecker(failure_limits(settings.state_url, settings.state_seconds))
+    upgrades = PasswordUpgrades()
+    credentials = CredentialChecker(failure_limits(settings.state_url, settings.state_seconds), upgrades)
     private_folder(settings.folder)
     blocks = BlockFile(settings.folder / "blocked-clients")
     store = open_store(settings.state_url, settings.state_seconds, blocks)
@@ -63,16 +68,14 @@ async def main(shutdown: Shutdown) -> None:
     verdicts = VerdictLog()
     engine = Engine(store, lookups, credentials, counts, verdicts, History(settings.kept_sessions), hits)
 
-    def use(snapshot: Snapshot) -> None:
-        engine.use(snapshot)
-        # Its tables hold no cycles: the garbage collector need not walk 100,000 rules again and again.
-        gc.freeze()
-
     gc.set_threshold(*_GC_THRESHOLDS)
     dialers = Dialers("config_api", settings.grpc_targets, settings.security)
-    watch = configuration_watch(dialers, settings.kept_snapshot)
-    watch.on_change.append(use)
+    name = replica_name("policy", settings.grpc_address)
+    watch = configuration_watch(dialers, settings.kept_snapshot, name)
+    watch.on_revision.append(engine.use)
+    watch.on_change.append(_Freezing().freeze)
     reporter = HitReporter(dialers, hits)
+    upgrader = PasswordUpgrader(dialers, upgrades)
     servicer = PolicyServicer(engine, Explainer(engine))
     checks = machine_checks(
         settings, resolver, lookups, lambda: engine.rulebook.snapshot if engine.rulebook is not None else None
@@ -82,7 +85,8 @@ async def main(shutdown: Shutdown) -> None:
         servicer.register(server)
         register_checks(server, checks)
 
-    server = rpc.Server({SERVICE: CALLERS, CHECKS_SERVICE: CHECKS_CALLERS}, register, GRPC_CALLS_REFUSED.inc)
+    callers = {SERVICE: CALLERS, CHECKS_SERVICE: CHECKS_CALLERS}
+    server = rpc.Server(callers, register, GRPC_CALLS_REFUSED.inc, revision=lambda: watch.revision)
 
     def readiness() -> Mapping[str, str]:
         snapshot = "" if watch.current is not None else "no configuration yet"
@@ -99,6 +103,7 @@ async def main(shutdown: Shutdown) -> None:
     await metrics.start(settings.metrics_host, settings.metrics_port)
     background.start(watch.run(), "configuration watch")
     background.start(reporter.run(), "hit reports")
+    background.start(upgrader.run(), "password upgrades")
     background.start(_serve_when_configured(server, watch), "readiness")
     background.start(engine.workers.run(), "life of workers")
     background.start(keep_count(engine), "count of blocked clients")
@@ -118,6 +123,22 @@ async def main(shutdown: Shutdown) -> None:
     log.info("policy_stopped")
     if background.failure is not None:
         raise StartupError(f"policy stopped: {background.failure}")
+
+
+class _Freezing:
+    """Spares the garbage collector the walk through 100,000 accounts and rules, whose tables hold no cycles.
+
+    Cycles that exist at that moment are never freed, so the tables of each small change are not frozen.
+    """
+
+    def __init__(self) -> None:
+        self._frozen_at = float("-inf")
+
+    def freeze(self, _: Snapshot) -> None:
+        now = time.monotonic()
+        if now - self._frozen_at > _FREEZE_SECONDS:
+            self._frozen_at = now
+            gc.freeze()
 
 
 async def _serve_when_configured(server: rpc.Server, watch: Watch) -> None:

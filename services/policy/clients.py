@@ -17,14 +17,15 @@ from libs.runtime.lifecycle import StartupError
 from libs.runtime.sealed_file import SealedFile
 from services.policy.hits import HitCounts
 from services.policy.metrics import HITS_UNREPORTED, SNAPSHOT
+from services.policy.password_upgrades import PasswordUpgrades
 from services.policy.rules.model import Snapshot
-from services.policy.snapshot import compile_snapshot
+from services.policy.snapshot import PolicySnapshotReader
 from services.policy.wire import timestamp
 
 log = structlog.get_logger(__name__)
 
-Watch: TypeAlias = ConfigurationWatch[config_pb2.PolicySnapshotPart, Snapshot]
-_Call: TypeAlias = grpc.aio.UnaryStreamCall[config_pb2.WatchRequest, config_pb2.PolicySnapshotPart]
+Watch: TypeAlias = ConfigurationWatch[Snapshot]
+_Call: TypeAlias = grpc.aio.StreamStreamCall[config_pb2.WatchRequest, config_pb2.SnapshotPart]
 
 _REPORT_SECONDS = 1.5
 _REPORT_DEADLINE = 10.0
@@ -32,15 +33,14 @@ _REPORT_DEADLINE = 10.0
 _REPORT_RULES = 20_000
 
 
-def configuration_watch(dialers: Dialers, file: SealedFile) -> Watch:
-    """The watch of this process, which keeps the last good configuration, with its password hashes, in `file`."""
-    source = SnapshotSource("policy", config_pb2.PolicySnapshotPart, _open, compile_snapshot)
-    return ConfigurationWatch(source, dialers, file, SNAPSHOT)
+def configuration_watch(dialers: Dialers, file: SealedFile, name: str) -> Watch:
+    """The watch of the replica `name`, which keeps the last good configuration, with its password hashes, in `file`."""
+    source = SnapshotSource("policy", _open, config_pb2.WatchRequest, config_pb2.SnapshotPart, PolicySnapshotReader)
+    return ConfigurationWatch(source, dialers, file, SNAPSHOT, name)
 
 
-def _open(channel: grpc.aio.Channel, digest: bytes, consumer: str) -> _Call:
-    request = config_pb2.WatchRequest(digest=digest, consumer=consumer)
-    return config_pb2_grpc.ConfigurationStub(channel).WatchPolicy(request)
+def _open(channel: grpc.aio.Channel) -> _Call:
+    return config_pb2_grpc.ConfigurationStub(channel).WatchPolicy()
 
 
 class HitReporter:
@@ -80,6 +80,44 @@ class HitReporter:
             self._dialers.failed(dialer)
             reason = rpc.caught(error) if isinstance(error, grpc.aio.AioRpcError) else str(error)
             log.warning("rule_hits_unreported", reason=reason, reports=len(self._unsent))
+
+
+class PasswordUpgrader:
+    """Hands new hashes of passwords to config_api. What does not reach it is made anew at the next login."""
+
+    def __init__(self, dialers: Dialers, upgrades: PasswordUpgrades) -> None:
+        self._dialers = dialers
+        self._upgrades = upgrades
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await asyncio.sleep(_REPORT_SECONDS)
+            await self.send()
+
+    async def send(self) -> None:
+        """Sends what gathered."""
+        upgrades = self._upgrades.take()
+        if not upgrades:
+            return
+        request = config_pb2.UpgradePasswordHashesRequest(
+            upgrades=[
+                config_pb2.PasswordUpgrade(
+                    account_id=each.account.id,
+                    old_hash=each.account.password_hash,
+                    new_hash=each.new_hash,
+                    proof=each.account.proof,
+                )
+                for each in upgrades
+            ]
+        )
+        try:
+            dialer = await self._dialers.first()
+            stub = config_pb2_grpc.ConfigurationStub(dialer.channel())
+            await stub.UpgradePasswordHashes(request, timeout=_REPORT_DEADLINE)
+        except (NoReplicaError, grpc.aio.AioRpcError, StartupError) as error:
+            reason = rpc.caught(error) if isinstance(error, grpc.aio.AioRpcError) else type(error).__name__
+            log.warning("password_hashes_not_upgraded", reason=reason, accounts=len(upgrades))
 
 
 def _reports(hits: HitCounts) -> list[config_pb2.ReportRuleHitsRequest]:

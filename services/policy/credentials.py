@@ -16,10 +16,12 @@ from dataclasses import dataclass, field
 
 import structlog
 from argon2 import PasswordHasher, Type, extract_parameters
-from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
+from argon2.exceptions import InvalidHashError, VerificationError
 
+from libs.runtime import passwords
 from services.policy.failures import FailureLimits
 from services.policy.fair_slots import FairSlots
+from services.policy.password_upgrades import PasswordUpgrades
 from services.policy.rules.authentication import MECHANISMS, CredentialOutcome, account_of, login_key
 from services.policy.rules.configuration import Account
 from services.policy.rules.model import Snapshot
@@ -90,8 +92,10 @@ class CredentialChecker:
     logged in lately have a group of threads of their own.
     """
 
-    def __init__(self, failures: FailureLimits) -> None:
+    def __init__(self, failures: FailureLimits, upgrades: PasswordUpgrades | None = None) -> None:
+        """`upgrades` takes the new hash of a password whose hash is outdated."""
         self._failures = failures
+        self._upgrades = upgrades if upgrades is not None else PasswordUpgrades()
         self._strangers = _CheckThreads("strangers")
         self._familiar = _CheckThreads("familiar")
         # Keyed digests of (account's hash, password); the key dies with the process. An account whose password changes
@@ -168,16 +172,18 @@ class CredentialChecker:
             return CredentialOutcome.UNAVAILABLE
         try:
             password_hash = account.password_hash if account is not None else ""
-            matches = await asyncio.get_running_loop().run_in_executor(
+            is_right, new_hash = await asyncio.get_running_loop().run_in_executor(
                 threads.pool, self._matches, password_hash, password, self._typical(accounts)
             )
-        except (InvalidHashError, VerificationError, MemoryError, RuntimeError) as error:
+        except (InvalidHashError, VerificationError, ValueError, MemoryError, RuntimeError) as error:
             log.error("password_check_failed", reason=type(error).__name__, account=account.id if account else "")
             return CredentialOutcome.UNAVAILABLE
         finally:
             threads.slots.release(party)
-        if account is None or not matches:
+        if account is None or not is_right:
             return CredentialOutcome.REFUSED
+        if new_hash:
+            self._upgrades.add(account, new_hash)
         self._remembered.add(remembered)
         return CredentialOutcome.ACCEPTED
 
@@ -188,15 +194,16 @@ class CredentialChecker:
             self._typical_hash = next((one.password_hash for one in accounts.values() if one.password_hash), "")
         return self._typical_hash
 
-    def _matches(self, password_hash: str, password: bytes, typical: str) -> bool:
-        """Checks one password; runs in a thread."""
-        hasher = PasswordHasher()
-        try:
-            return hasher.verify(password_hash or self._decoy(typical), password)
-        except VerifyMismatchError:
-            return False
+    def _matches(self, password_hash: str, password: bytes, typical: str) -> tuple[bool, str]:
+        """Whether the password is right, and its new hash where the present one is outdated; runs in a thread."""
+        is_right = passwords.matches(password_hash or self._decoy(typical), password)
+        is_outdated = is_right and passwords.is_outdated(password_hash)
+        return is_right, passwords.hash_password(password) if is_outdated else ""
 
     def _decoy(self, typical: str) -> str:
+        decoy = passwords.decoy_of(typical)
+        if decoy is not None:
+            return decoy
         try:
             parameters = extract_parameters(typical)
         except InvalidHashError:

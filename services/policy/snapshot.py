@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, timedelta, tzinfo
 from ipaddress import IPv4Address
+from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from posthouse.config.v1 import config_pb2
 
+from libs.runtime.configuration_watch import PieceChange
 from libs.smtp.address import parse_address
 from libs.smtp.address_set import AddressSet
 from libs.smtp.network import AddressPattern, parse_pattern
@@ -44,6 +47,64 @@ _CRITERIA = {
 }
 _DEFAULT_CODES = ("127.0.0.2-127.0.0.11",)
 _DEFAULT_SCAN_SECONDS = 60
+# Kinds of which there may be many, and which change while mail is taken.
+_OFTEN_CHANGED = ("accounts/", "aliases/", "access-rules/", "recipients/")
+
+
+class PolicySnapshotReader:
+    """Makes snapshots from pieces. A change of what there is much of costs little.
+
+    Tables are never changed once they are in a snapshot: a change makes copies of those that it touches.
+    """
+
+    def __init__(self) -> None:
+        self._snapshot: Snapshot | None = None
+        # The pieces of all other kinds, by key. They are few.
+        self._others: dict[str, bytes] = {}
+        self._others_message = config_pb2.PolicySnapshot()
+        self._accounts = _Accounts()
+        self._aliases: Mapping[str, tuple[AddressFacts, ...]] = {}
+        self._rules: Mapping[str, _PlacedRule] = {}
+        # Of the listed recipients, by number.
+        self._buckets: Mapping[int, bytes] = {}
+
+    def read(self, changes: Sequence[PieceChange], revision: int) -> Snapshot:
+        """The snapshot after these changes. Raises ValueError for what config_api would never let in."""
+        removed, added = _merged(change.before for change in changes), _merged(change.after for change in changes)
+        others = {change.key: change.after for change in changes if not change.key.startswith(_OFTEN_CHANGED)}
+        self._accounts = self._accounts.changed(removed, added)
+        self._aliases = _changed_aliases(self._aliases, removed, added)
+        self._rules = _changed_rules(self._rules, removed, added)
+        self._buckets = _changed_buckets(self._buckets, removed, added)
+        if others or self._snapshot is None:
+            self._others.update(others)
+            self._others_message = _merged(self._others[key] for key in sorted(self._others))
+            self._others_message.revision = revision
+            self._snapshot = _compiled(self._others_message, self._accounts, self._aliases, self._rules, self._buckets)
+        elif changes:
+            self._snapshot = replace(
+                self._snapshot,
+                revision=revision,
+                accounts=self._accounts.by_login,
+                logins=self._accounts.by_login_key,
+                addressees=self._accounts.by_address,
+                owners=self._accounts.owners,
+                aliases=self._aliases,
+                listed_recipients=_listed_recipients(self._others_message, self._buckets),
+                known_addresses={},
+            )
+            if removed.access_rules or added.access_rules:
+                access, on_addresses = _access(self._rules)
+                clients = _clients(self._others_message, on_addresses)
+                self._snapshot = replace(self._snapshot, access=access, clients=clients)
+        else:
+            self._snapshot = replace(self._snapshot, revision=revision)
+        return self._snapshot
+
+
+def _merged(pieces: Iterable[bytes]) -> config_pb2.PolicySnapshot:
+    # Serialised messages that are joined are merged when they are read.
+    return config_pb2.PolicySnapshot.FromString(b"".join(pieces))
 
 
 def compile_snapshot(message: config_pb2.PolicySnapshot) -> Snapshot:
@@ -51,9 +112,26 @@ def compile_snapshot(message: config_pb2.PolicySnapshot) -> Snapshot:
 
     Raises ValueError when it holds something that config_api would never let in.
     """
+    nothing = config_pb2.PolicySnapshot()
+    return _compiled(
+        message,
+        _Accounts().changed(nothing, message),
+        _changed_aliases({}, nothing, message),
+        _changed_rules({}, nothing, message),
+        _changed_buckets({}, nothing, message),
+    )
+
+
+def _compiled(
+    message: config_pb2.PolicySnapshot,
+    accounts: _Accounts,
+    aliases: Mapping[str, tuple[AddressFacts, ...]],
+    rules: Mapping[str, _PlacedRule],
+    buckets: Mapping[int, bytes],
+) -> Snapshot:
+    """`message` is read for everything but accounts, aliases, access rules and buckets of listed recipients."""
     auth, profile = message.general.smtp_auth, message.general.profile
-    accounts = {account.login: _account(account) for account in message.accounts}
-    access, on_addresses = _access(message.access_rules)
+    access, on_addresses = _access(rules)
     connection, advanced = message.connection_policy, message.advanced_security
     return Snapshot(
         revision=message.revision,
@@ -92,20 +170,25 @@ def compile_snapshot(message: config_pb2.PolicySnapshot) -> Snapshot:
         ),
         content_checks=_content_checks(message.content_checks),
         timezone=_timezone(advanced.timezone),
-        clients=ClientTable(
-            trusted=_patterns(text for networks in message.trusted_networks for text in networks.networks),
-            local=_patterns(auth.local_networks),
-            rules=on_addresses,
-            zones=(zone.zone for zone in message.content_checks.dnsbl.zones),
-        ),
+        clients=_clients(message, on_addresses),
         access=access,
         relay_domains={domain.domain: _of_relay_domain(domain) for domain in message.relay_domains},
         local_domains={domain.domain: _local_domain(domain) for domain in message.local_domains},
-        listed_recipients=_listed_recipients(message),
-        accounts=accounts,
-        logins=_logins(message.accounts, accounts),
-        owners=_owners(message),
-        aliases=_aliases(message),
+        listed_recipients=_listed_recipients(message, buckets),
+        accounts=accounts.by_login,
+        logins=accounts.by_login_key,
+        addressees=accounts.by_address,
+        owners=accounts.owners,
+        aliases=aliases,
+    )
+
+
+def _clients(message: config_pb2.PolicySnapshot, rules: Mapping[AddressPattern, tuple[AccessRule, ...]]) -> ClientTable:
+    return ClientTable(
+        trusted=_patterns(text for networks in message.trusted_networks for text in networks.networks),
+        local=_patterns(message.general.smtp_auth.local_networks),
+        rules=rules,
+        zones=(zone.zone for zone in message.content_checks.dnsbl.zones),
     )
 
 
@@ -144,40 +227,115 @@ def _local_domain(message: config_pb2.LocalDomain) -> LocalDomain:
     )
 
 
-def _listed_recipients(message: config_pb2.PolicySnapshot) -> AddressSet:
+def _listed_recipients(message: config_pb2.PolicySnapshot, buckets: Mapping[int, bytes]) -> AddressSet:
     """The buckets as they are: nothing is parsed, so that a million recipients take no longer than they must."""
     earlier = [_party(text).key.encode() for domain in message.relay_domains for text in domain.recipients]
     if earlier:
         return AddressSet.of(earlier)
-    return AddressSet({bucket.number: bucket.keys for bucket in message.recipients})
+    return AddressSet(buckets)
 
 
-def _account(message: config_pb2.PolicyAccount) -> Account:
-    return Account(id=message.id, login=message.login, password_hash=message.password_hash)
+def _changed_buckets(
+    buckets: Mapping[int, bytes], removed: config_pb2.PolicySnapshot, added: config_pb2.PolicySnapshot
+) -> Mapping[int, bytes]:
+    if not removed.recipients and not added.recipients:
+        return buckets
+    changed = dict(buckets)
+    for bucket in removed.recipients:
+        changed.pop(bucket.number, None)
+    changed.update((bucket.number, bucket.keys) for bucket in added.recipients)
+    return changed
 
 
-def _logins(messages: Iterable[config_pb2.PolicyAccount], accounts: Mapping[str, Account]) -> dict[str, Account]:
-    """A login goes before an address of another account."""
-    logins = {_party(text).key: accounts[message.login] for message in messages for text in message.addresses}
-    logins.update((login_key(account.login), account) for account in accounts.values())
-    return logins
+@dataclass(frozen=True, slots=True)
+class _Accounts:
+    """The tables of accounts; what they are by is told in `Snapshot`."""
+
+    by_login: dict[str, Account] = field(default_factory=dict)
+    by_login_key: dict[str, Account] = field(default_factory=dict)
+    by_address: dict[str, Account] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)
+
+    def changed(self, removed: config_pb2.PolicySnapshot, added: config_pb2.PolicySnapshot) -> _Accounts:
+        """Copies of the tables without the accounts of the one message and with those of the other."""
+        if not any(each.accounts or each.disabled_account_addresses for each in (removed, added)):
+            return self
+        copy = _Accounts(self.by_login.copy(), self.by_login_key.copy(), self.by_address.copy(), self.owners.copy())
+        copy._remove(removed)
+        copy._add(added)
+        return copy
+
+    def _remove(self, message: config_pb2.PolicySnapshot) -> None:
+        for account in message.accounts:
+            self.by_login.pop(account.login, None)
+            self.by_login_key.pop(login_key(account.login), None)
+            for text in account.addresses:
+                key = _party(text).key
+                self.by_address.pop(key, None)
+                self.owners.pop(key, None)
+        for text in message.disabled_account_addresses:
+            self.owners.pop(_party(text).key, None)
+
+    def _add(self, message: config_pb2.PolicySnapshot) -> None:
+        for text in message.disabled_account_addresses:
+            self.owners[_party(text).key] = DISABLED
+        for each in message.accounts:
+            account = Account(each.id, each.login, each.password_hash, each.proof)
+            self.by_login[account.login] = self.by_login_key[login_key(account.login)] = account
+            for text in each.addresses:
+                key = _party(text).key
+                self.by_address[key] = account
+                self.owners[key] = account.id
 
 
-def _owners(message: config_pb2.PolicySnapshot) -> dict[str, str]:
-    owners = {_party(text).key: DISABLED for text in message.disabled_account_addresses}
-    owners.update((_party(text).key, account.id) for account in message.accounts for text in account.addresses)
-    return owners
+def _changed_aliases(
+    aliases: Mapping[str, tuple[AddressFacts, ...]],
+    removed: config_pb2.PolicySnapshot,
+    added: config_pb2.PolicySnapshot,
+) -> Mapping[str, tuple[AddressFacts, ...]]:
+    if not removed.aliases and not added.aliases:
+        return aliases
+    changed = dict(aliases)
+    for alias in removed.aliases:
+        changed.pop(_party(alias.address).key, None)
+    for alias in added.aliases:
+        changed[_party(alias.address).key] = tuple(_party(text) for text in alias.targets)
+    return changed
 
 
-def _aliases(message: config_pb2.PolicySnapshot) -> dict[str, tuple[AddressFacts, ...]]:
-    aliases: dict[str, tuple[AddressFacts, ...]] = {_party(text).key: () for text in message.alias_addresses}
-    for alias in message.aliases:
-        aliases[_party(alias.address).key] = tuple(_party(text) for text in alias.targets)
-    return aliases
+class _PlacedRule(NamedTuple):
+    """An access rule, and by what it is found: a pattern of client addresses, or the key of an address or domain."""
+
+    rule: AccessRule
+    # Of a rule on sub-domains, the domain above with a dot before it.
+    key: AddressPattern | str
+
+
+def _changed_rules(
+    rules: Mapping[str, _PlacedRule], removed: config_pb2.PolicySnapshot, added: config_pb2.PolicySnapshot
+) -> Mapping[str, _PlacedRule]:
+    """Rules by id."""
+    if not removed.access_rules and not added.access_rules:
+        return rules
+    changed = dict(rules)
+    for message in removed.access_rules:
+        changed.pop(message.id, None)
+    for message in added.access_rules:
+        rule = _access_rule(message)
+        if rule.mode is not Mode.OFF:
+            changed[message.id] = _PlacedRule(rule, _rule_key(rule.criterion, message.value))
+    # In the order of their making, as ids are.
+    return dict(sorted(changed.items()))
+
+
+def _rule_key(criterion: Criterion, value: str) -> AddressPattern | str:
+    if criterion in (Criterion.IP, Criterion.NETWORK):
+        return parse_pattern(value)
+    return value if criterion is Criterion.DOMAIN else _party(value).key
 
 
 def _access(
-    messages: Iterable[config_pb2.AccessRule],
+    placed_rules: Mapping[str, _PlacedRule],
 ) -> tuple[AccessTables, dict[AddressPattern, tuple[AccessRule, ...]]]:
     """The tables, and the rules on addresses by pattern."""
     senders: defaultdict[str, list[AccessRule]] = defaultdict(list)
@@ -185,23 +343,18 @@ def _access(
     domains: defaultdict[str, list[AccessRule]] = defaultdict(list)
     subdomains: defaultdict[str, list[AccessRule]] = defaultdict(list)
     by_address: defaultdict[AddressPattern, list[AccessRule]] = defaultdict(list)
-    rules: list[AccessRule] = []
-    for message in messages:
-        rule = _access_rule(message)
-        if rule.mode is Mode.OFF:
-            continue
-        rules.append(rule)
-        match rule.criterion:
-            case Criterion.IP | Criterion.NETWORK:
-                by_address[parse_pattern(message.value)].append(rule)
-            case Criterion.DOMAIN if message.value.startswith("."):
-                subdomains[message.value[1:]].append(rule)
-            case Criterion.DOMAIN:
-                domains[message.value].append(rule)
-            case Criterion.SENDER:
-                senders[_party(message.value).key].append(rule)
-            case Criterion.RECIPIENT:
-                recipients[_party(message.value).key].append(rule)
+    for rule, key in placed_rules.values():
+        if isinstance(key, AddressPattern):
+            by_address[key].append(rule)
+        elif rule.criterion is Criterion.SENDER:
+            senders[key].append(rule)
+        elif rule.criterion is Criterion.RECIPIENT:
+            recipients[key].append(rule)
+        elif key.startswith("."):
+            subdomains[key[1:]].append(rule)
+        else:
+            domains[key].append(rule)
+    rules = [placed.rule for placed in placed_rules.values()]
     blocks = frozenset((rule.criterion, rule.discard, rule.mode) for rule in rules if not rule.allow)
     tables = AccessTables(
         senders=_frozen(senders),
@@ -212,7 +365,7 @@ def _access(
         has_allow=any(rule.allow for rule in rules),
         has_discard=any(discard and mode is Mode.ENFORCE for _, discard, mode in blocks),
     )
-    return tables, {pattern: tuple(rules) for pattern, rules in by_address.items()}
+    return tables, {pattern: tuple(of_pattern) for pattern, of_pattern in by_address.items()}
 
 
 def _frozen(table: dict[str, list[AccessRule]]) -> dict[str, tuple[AccessRule, ...]]:

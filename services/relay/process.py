@@ -10,6 +10,7 @@ import structlog
 
 from libs.runtime import rpc, service_manager
 from libs.runtime.certificates import show_expiry
+from libs.runtime.configuration_watch import replica_name
 from libs.runtime.dialing import Dialers
 from libs.runtime.lifecycle import Background, Shutdown, StartupError, finished_within
 from libs.runtime.metrics import MetricsServer
@@ -73,7 +74,8 @@ class Relay:
         self.transport = transport
         octets = settings.memory_mb * _MEGABYTE
         self._dialers = Dialers("config_api", settings.grpc_targets, settings.security)
-        self.watch = configuration_watch(self._dialers, settings.kept_snapshot)
+        name = replica_name("relay", settings.grpc_address)
+        self.watch = configuration_watch(self._dialers, settings.kept_snapshot, name)
         self.identifiers = Identifiers(database)
         wake = self._wake_dispatcher
         self.holder = Leaseholder(
@@ -145,7 +147,7 @@ class Relay:
             register_checks(server, self.checks)
 
         callers = {SERVICE: CALLERS, CHECKS_SERVICE: CHECKS_CALLERS}
-        self._server = rpc.Server(callers, register, GRPC_CALLS_REFUSED.inc)
+        self._server = rpc.Server(callers, register, GRPC_CALLS_REFUSED.inc, revision=lambda: self.watch.revision)
         self._metrics = MetricsServer(self._readiness, optional=("grpc",))
         self._background = Background(shutdown)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import grpc
 import httpx
@@ -18,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.runtime import rpc
 from libs.runtime.lifecycle import Shutdown
+from libs.runtime.snapshot_pages import SnapshotPages
 from services.config_api.__main__ import run
 from services.config_api.settings import Settings
 from services.config_api.storage.database import Database
@@ -25,6 +27,7 @@ from tests.peers.plain_grpc import INSECURE
 
 ADMIN_KEY = "an-admin-key-for-tests-of-config-api"
 NOWHERE = "127.0.0.1:1"
+ANY_VERSION = {"If-Match": "*"}
 START_SECONDS = 30
 
 
@@ -46,17 +49,23 @@ class Service:
 
     async def policy(self, until: Callable[[pb.PolicySnapshot], object]) -> tuple[pb.PolicySnapshot, bytes]:
         """policy's snapshot, the first for which `until` is true: what was just written is pushed a moment later."""
-        call = self.watches.WatchPolicy(pb.WatchRequest(consumer="test"))
-        while not until((found := await policy_snapshot(call))[0]):
-            pass
-        return found
+        async with self.watch_policy() as watch:
+            while not until((await watch.next()).merged(pb.PolicySnapshot())):
+                pass
+            return watch.merged(pb.PolicySnapshot()), watch.digest
 
     async def relay(self, until: Callable[[pb.RelaySnapshot], object]) -> tuple[pb.RelaySnapshot, bytes]:
         """relay's snapshot, likewise."""
-        call = self.watches.WatchRelay(pb.WatchRequest(consumer="test"))
-        while not until((found := await relay_snapshot(call))[0]):
-            pass
-        return found
+        async with self.watch_relay() as watch:
+            while not until((await watch.next()).merged(pb.RelaySnapshot())):
+                pass
+            return watch.merged(pb.RelaySnapshot()), watch.digest
+
+    def watch_policy(self, name: str = "policy-test", digest: bytes = b"") -> Watch:
+        return Watch(self.watches.WatchPolicy(), name, digest)
+
+    def watch_relay(self, name: str = "relay-test", digest: bytes = b"") -> Watch:
+        return Watch(self.watches.WatchRelay(), name, digest)
 
     async def get(self, path: str) -> dict[str, Any]:
         answer = await self.api.get(path)
@@ -137,21 +146,58 @@ async def writing(service: Service) -> AsyncIterator[AsyncConnection]:
         await database.close()
 
 
-async def whole(call: Any, message: Any) -> tuple[Any, bytes]:
-    """The next whole snapshot of a watch: its parts merged, and its digest."""
-    async with asyncio.timeout(START_SECONDS):
-        async for part in call:
-            message.MergeFrom(part.snapshot)
-            if part.last:
-                return message, part.digest
-    raise AssertionError("the watch ended")
+M = TypeVar("M", pb.PolicySnapshot, pb.RelaySnapshot)
 
 
-async def policy_snapshot(call: Any) -> tuple[pb.PolicySnapshot, bytes]:
-    found: tuple[pb.PolicySnapshot, bytes] = await whole(call, pb.PolicySnapshot())
-    return found
+class Watch:
+    """A consumer of snapshots, which checks every digest. It says what is in force where the test says so."""
 
+    def __init__(self, call: Any, name: str, digest: bytes) -> None:
+        self.call = call
+        self.pages = SnapshotPages()
+        self.digest = digest
+        self.revision = 0
+        # Of the last revision: its parts, and whether it was a whole snapshot.
+        self.parts: list[pb.SnapshotPart] = []
+        self.is_whole = False
+        self._name = name
 
-async def relay_snapshot(call: Any) -> tuple[pb.RelaySnapshot, bytes]:
-    found: tuple[pb.RelaySnapshot, bytes] = await whole(call, pb.RelaySnapshot())
-    return found
+    async def __aenter__(self) -> Self:
+        await self.call.write(pb.WatchRequest(digest=self.digest, consumer=self._name))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Leaves, as a service that stops."""
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            await self.call.write(pb.WatchRequest(leaving=True))
+            while await self.call.read() is not grpc.aio.EOF:
+                pass
+        self.call.cancel()
+
+    async def next(self) -> Self:
+        """Reads the next revision."""
+        self.parts, self.is_whole = [], False
+        async with asyncio.timeout(START_SECONDS):
+            while True:
+                part = await self.call.read()
+                assert part is not grpc.aio.EOF, "the watch ended"
+                self.parts.append(part)
+                if part.whole:
+                    self.pages, self.is_whole = SnapshotPages(), True
+                for piece in part.pieces:
+                    self.pages.put(piece.key, piece.content)
+                if part.last:
+                    break
+        if self.is_whole or self.pages.parts():
+            assert self.pages.digest() == part.digest
+        self.digest, self.revision = part.digest, part.revision
+        return self
+
+    async def put_in_force(self) -> None:
+        await self.call.write(pb.WatchRequest(revision_in_force=self.revision))
+
+    def merged(self, message: M) -> M:
+        """All pieces together, merged into an empty snapshot."""
+        for _, content in self.pages.pieces():
+            message.MergeFromString(content)
+        return message

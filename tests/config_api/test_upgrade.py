@@ -14,7 +14,7 @@ from sqlalchemy import insert, text, update
 
 from services.config_api.storage import tables
 from services.config_api.storage.database import SCHEMA, Database
-from tests.config_api.service import Service, running
+from tests.config_api.service import ANY_VERSION, Service, running
 
 DATA = Path(__file__).with_name("data")
 GENERAL = "/v1/settings/general"
@@ -101,11 +101,11 @@ async def test_f52_rollback_reads_older_bodies_likewise(database_url: str, tmp_p
         await service.change(GENERAL, {"profile": {"recipients_over_limit": "defer_excess", "max_hops": 7}})
         rules = await _rules(service)
         # Its password was given for less protection than it has by now.
-        answer = await service.api.post("/v1/revisions/3:rollback")
+        answer = await service.api.post("/v1/revisions/3:rollback", headers=ANY_VERSION)
         assert answer.status_code == 422, answer.text
         pointers = {error["pointer"]: error["code"] for error in answer.json()["errors"]}
         assert pointers == {f"/relay-rules/{rules['stale']['id']}/relay_host/auth/password": "secret_needed"}
-        assert (await service.api.post("/v1/revisions/4:rollback")).status_code == 200
+        assert (await service.api.post("/v1/revisions/4:rollback", headers=ANY_VERSION)).status_code == 200
         profile = (await service.get(GENERAL))["profile"]
         assert (profile["recipients_over_limit"], profile["max_hops"]) == ("reject_message", 50)
         assert set(await _rules(service)) == {"stale"}
@@ -113,21 +113,21 @@ async def test_f52_rollback_reads_older_bodies_likewise(database_url: str, tmp_p
 
 async def test_f52_import_reads_older_documents_likewise(database_url: str, tmp_path: Path, resolver: str) -> None:
     async with _upgraded(database_url, tmp_path, resolver, "untouched") as (service, export):
-        answer = await service.api.post("/v1/config:import", json=export)
+        answer = await service.api.post("/v1/config:import", json=export, headers=ANY_VERSION)
         assert answer.status_code == 200, answer.text
         assert (answer.json()["made"], answer.json()["changed"], answer.json()["removed"]) == (0, 0, 0)
         await service.change(GENERAL, {"profile": {"recipients_over_limit": "defer_excess"}})
-        assert (await service.api.post("/v1/config:import", json=export)).status_code == 200
+        assert (await service.api.post("/v1/config:import", json=export, headers=ANY_VERSION)).status_code == 200
         assert (await service.get(GENERAL))["profile"]["recipients_over_limit"] == "reject_message"
         weaker = json.loads(json.dumps(export))
         weaker["settings"]["delivery"]["relay_host"].update(always_tls=False, verify_certificate=False)
-        answer = await service.api.post("/v1/config:import", json=weaker)
+        answer = await service.api.post("/v1/config:import", json=weaker, headers=ANY_VERSION)
         assert answer.status_code == 422, answer.text
         assert [(error["pointer"], error["code"]) for error in answer.json()["errors"]] == [
             ("/settings/delivery/relay_host/auth/password", "secret_needed")
         ]
         weaker["settings"]["delivery"]["relay_host"]["auth"]["password"] = "once more"
-        assert (await service.api.post("/v1/config:import", json=weaker)).status_code == 200
+        assert (await service.api.post("/v1/config:import", json=weaker, headers=ANY_VERSION)).status_code == 200
 
 
 async def test_a_document_of_the_first_format_makes_a_new_gateway(begun: Path, resolver: str) -> None:
@@ -137,7 +137,7 @@ async def test_a_document_of_the_first_format_makes_a_new_gateway(begun: Path, r
         if body["relay_host"]["auth"] is not None:
             body["relay_host"]["auth"]["password"] = "secret"
     async with running(f"sqlite:///{begun / 'config.sqlite3'}", begun, nameservers=resolver) as service:
-        answer = await service.api.post("/v1/config:import", json=export)
+        answer = await service.api.post("/v1/config:import", json=export, headers=ANY_VERSION)
         assert answer.status_code == 200, answer.text
         assert (await service.get(GENERAL))["profile"]["recipients_over_limit"] == "reject_message"
         plain = (await _rules(service))["plain"]
@@ -145,7 +145,7 @@ async def test_a_document_of_the_first_format_makes_a_new_gateway(begun: Path, r
         assert changed["relay_host"]["verify_certificate"] is True
         newer = await service.get("/v1/config:export")
         assert newer["format"] == "posthouse/2"
-        again = await service.api.post("/v1/config:import", json=newer)
+        again = await service.api.post("/v1/config:import", json=newer, headers=ANY_VERSION)
         assert (again.json()["made"], again.json()["changed"], again.json()["removed"]) == (0, 0, 0)
 
 

@@ -35,6 +35,7 @@ MAY_CALL: dict[str, set[str]] = {
     f"{CONFIG}/WatchPolicy": {"policy"},
     f"{CONFIG}/ReportRuleHits": {"policy"},
     f"{CONFIG}/WatchRelay": {"relay"},
+    f"{CONFIG}/UpgradePasswordHashes": {"policy"},
     f"{POLICY}/Decide": {"ingress"},
     f"{POLICY}/DecideStream": {"ingress"},
     f"{POLICY}/Explain": {"config_api"},

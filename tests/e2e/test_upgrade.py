@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import smtplib
@@ -15,7 +16,12 @@ from pathlib import Path
 
 import pytest
 import trustme
+from sqlalchemy import Boolean, MetaData
 
+from services.config_api.storage.database import SCHEMA as CONFIG_SCHEMA
+from services.config_api.storage.database import Database as ConfigDatabase
+from services.relay.queue.database import SCHEMA as RELAY_SCHEMA
+from services.relay.queue.database import Connection, open_database
 from tests.e2e import world
 from tests.peers.dns import DnsServer
 from tests.peers.ports import free_address
@@ -29,6 +35,8 @@ DATA = Path(__file__).with_name("data") / "35f8a8f"
 # What that commit's settings name: a relay host of the gateway's, with its password, and the server of the mailboxes.
 RELAY_HOST, RELAY_HOST_PORT, RELAY_HOST_PASSWORD = "smart.test", 2525, "not to be seen"
 MAILBOX_SERVER, MAILBOX_SERVER_PORT = "box.test", 2424
+# The schemas' last revisions at that commit.
+CONFIG_REVISION, RELAY_REVISION = "0002", "0003"
 # Times of the queue, in microseconds, by their table.
 TIMES = {
     "messages": ("received_at", "stored_at", "sweep_at", "finished_at"),
@@ -38,7 +46,7 @@ TIMES = {
 
 
 def restore(folder: Path) -> None:
-    """Puts the data folder in place, with times as if that commit had run until a moment ago."""
+    """Puts the data folder in place, without its databases."""
     for name in ("admin-key", "secret-key"):
         shutil.copy(DATA / name, folder / name)
         (folder / name).chmod(0o600)
@@ -47,15 +55,59 @@ def restore(folder: Path) -> None:
     for service in ("policy", "relay"):
         (folder / service).mkdir(mode=0o700)
         shutil.copy(DATA / f"{service}-snapshot", folder / service / "snapshot")
-    with closing(sqlite3.connect(folder / "config.sqlite3")) as settings:
-        settings.executescript((DATA / "config.sql").read_text())
-    with closing(sqlite3.connect(folder / "relay" / "queue.sqlite3")) as queue:
-        queue.executescript((DATA / "queue.sql").read_text())
-        (due_at,) = queue.execute("SELECT max(due_at) FROM deliveries").fetchone()
-        later = time.time_ns() // 1000 - due_at
-        for table, columns in TIMES.items():
-            queue.execute(f"UPDATE {table} SET {', '.join(f'{name} = {name} + {later}' for name in columns)}")
-        queue.commit()
+
+
+def restore_databases(settings_path: str, queue_path: str) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+    """Both databases as SQLite, with times as if that commit had run until a moment ago."""
+    settings, queue = sqlite3.connect(settings_path), sqlite3.connect(queue_path)
+    settings.executescript((DATA / "config.sql").read_text())
+    queue.executescript((DATA / "queue.sql").read_text())
+    (due_at,) = queue.execute("SELECT max(due_at) FROM deliveries").fetchone()
+    later = time.time_ns() // 1000 - due_at
+    for table, columns in TIMES.items():
+        queue.execute(f"UPDATE {table} SET {', '.join(f'{name} = {name} + {later}' for name in columns)}")
+    queue.commit()
+    return settings, queue
+
+
+async def copy_to_postgresql(url: str, settings: sqlite3.Connection, queue: sqlite3.Connection) -> None:
+    """Makes both schemas of that commit in one PostgreSQL database, with the rows of these databases."""
+    config_database = ConfigDatabase(url)
+    async with config_database.writing() as connection:
+        await connection.run_sync(CONFIG_SCHEMA.create)
+        await connection.run_sync(CONFIG_SCHEMA.upgrade, CONFIG_REVISION)
+        await connection.run_sync(copy_rows, settings)
+    await config_database.close()
+    opened = open_database(url)
+    await opened.open()
+
+    def replace(connection: Connection) -> None:
+        present = MetaData()
+        present.reflect(connection)
+        present.drop_all(connection)
+        RELAY_SCHEMA.upgrade(connection, RELAY_REVISION)
+        copy_rows(connection, queue)
+
+    await opened.write(replace)
+    await opened.close()
+
+
+def copy_rows(connection: Connection, source: sqlite3.Connection) -> None:
+    """All rows of the tables that both have, parents before children."""
+    tables = MetaData()
+    tables.reflect(connection)
+    for table in tables.sorted_tables:
+        if table.name == "alembic_version":
+            continue
+        cursor = source.execute(f"SELECT * FROM {table.name}")
+        names = [column[0] for column in cursor.description]
+        connection.execute(table.delete())
+        for row in cursor:
+            values = {
+                name: bool(value) if isinstance(table.c[name].type, Boolean) and value is not None else value
+                for name, value in zip(names, row, strict=True)
+            }
+            connection.execute(table.insert().values(values))
 
 
 def migrate(suite: Suite, service: str) -> None:
@@ -83,18 +135,31 @@ def mailbox_server() -> Iterator[SmtpSink]:
         yield sink
 
 
-@pytest.fixture
+@pytest.fixture(params=["sqlite", "postgresql"])
 def upgraded(
-    relay_host: SmtpSink, mailbox_server: SmtpSink, certificates: trustme.CA, tmp_path: Path
+    request: pytest.FixtureRequest,
+    relay_host: SmtpSink,
+    mailbox_server: SmtpSink,
+    certificates: trustme.CA,
+    tmp_path: Path,
 ) -> Iterator[Suite]:
     authority = tmp_path / "authority.pem"
     certificates.cert_pem.write_to_path(str(authority))
     with DnsServer() as dns:
         dns.add(RELAY_HOST, "A", relay_host.host)
         dns.add(MAILBOX_SERVER, "A", mailbox_server.host)
-        suite = Suite({"RELAY_TLS_CA_FILE": str(authority)}, nameservers=dns.address, by_command=True)
+        environment = {"RELAY_TLS_CA_FILE": str(authority)}
+        url = request.getfixturevalue("postgres_url") if request.param == "postgresql" else ""
+        if url:
+            environment |= {"CONFIG_API_DATABASE_URL": url, "RELAY_DATABASE_URL": url}
+        suite = Suite(environment, nameservers=dns.address, by_command=True)
         try:
             restore(suite.folder)
+            paths = (suite.folder / "config.sqlite3", suite.folder / "relay" / "queue.sqlite3")
+            settings, queue = restore_databases(*(":memory:" if url else str(path) for path in paths))
+            with closing(settings), closing(queue):
+                if url:
+                    asyncio.run(copy_to_postgresql(url, settings, queue))
             for service in ("config_api", "relay"):
                 migrate(suite, service)
             yield suite.start()

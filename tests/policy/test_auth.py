@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import unicodedata
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,7 +15,9 @@ from argon2 import PasswordHasher
 from services.policy import credentials, failures
 from services.policy.credentials import CredentialChecker, Credentials
 from services.policy.failures import failure_limits
+from services.policy.password_upgrades import PasswordUpgrades
 from services.policy.rules.authentication import CredentialOutcome
+from services.policy.rules.configuration import Account
 from tests.peers.redis import Redis
 from tests.policy.requests import auth, rcpt, replied
 from tests.policy.serving import serving
@@ -291,3 +294,53 @@ async def test_failures_of_a_login_are_counted_together_however_it_is_written(ch
     for number in range(failures.FAILURES_PER_LOGIN):
         await checker.check(given(forms[number % 4], b"wrong"), UNDER, f"client{number}", "n")
     assert (await checker.check(given(b"Alice"), UNDER, "another", "n"))[0] is CredentialOutcome.TOO_MANY_FAILURES
+
+
+@pytest.mark.parametrize(
+    ("password_hash", "password"),
+    [
+        # The vectors of https://www.akkadia.org/drepper/SHA-crypt.txt and of crypt_blowfish.
+        (
+            "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1",
+            b"Hello world!",
+        ),
+        ("$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", b"U*U"),
+    ],
+)
+async def test_a_hash_of_another_system_becomes_argon2id_at_login(password_hash: str, password: bytes) -> None:
+    upgrades = PasswordUpgrades()
+    checker = CredentialChecker(failure_limits("memory://"), upgrades)
+    moved = snapshot({"accounts": [{**ALICE, "password_hash": password_hash}]})
+    wrong, _ = await checker.check(given(password=b"wrong"), moved, "192.0.2.1", "192.0.2.0/24")
+    assert (wrong, len(upgrades)) == (CredentialOutcome.REFUSED, 0)
+    unknown, _ = await checker.check(given(b"nobody", password), moved, "192.0.2.1", "192.0.2.0/24")
+    assert unknown is CredentialOutcome.REFUSED
+    right, _ = await checker.check(given(password=password), moved, "192.0.2.1", "192.0.2.0/24")
+    assert right is CredentialOutcome.ACCEPTED
+    (upgrade,) = upgrades.take()
+    assert upgrade.account.id == "a1"
+    assert PasswordHasher().verify(upgrade.new_hash, password)
+    checker.close()
+
+
+async def test_a_session_stays_logged_in_when_its_hash_becomes_argon2id() -> None:
+    old = CHEAP.hash(PASSWORD)
+    account = {**ALICE, "password_hash": old}
+    async with serving(snapshot({"accounts": [account]})) as policy:
+        proof = (await policy.decide(auth("alice"))).account_proof
+        session = rcpt("x@elsewhere.test", "alice@local.test", account_login="alice", account_proof=proof)
+        assert replied(await policy.decide(session)) == "accept"
+        upgraded = {**account, "password_hash": CHEAP.hash(PASSWORD), "proof": b64encode(proof).decode()}
+        policy.engine.use(snapshot({"accounts": [upgraded]}))
+        assert replied(await policy.decide(session)) == "accept"
+        # Another password is another thing.
+        policy.engine.use(snapshot({"accounts": [{**account, "password_hash": CHEAP.hash(b"another")}]}))
+        assert replied(await policy.decide(session)) != "accept"
+
+
+def test_new_hashes_that_wait_are_bounded() -> None:
+    upgrades = PasswordUpgrades()
+    for number in range(1_100):
+        upgrades.add(Account(f"a{number}", f"user{number}", "$6$"), "$argon2id$")
+    assert len(upgrades.take()) == 1_000
+    assert len(upgrades) == 0

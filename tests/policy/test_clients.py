@@ -3,124 +3,64 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-import grpc
 import pytest
+from hypothesis import given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 from posthouse.config.v1 import config_pb2
 
-from libs.runtime import endpoints, rpc
+from libs.runtime import endpoints
+from libs.runtime.configuration_watch import PieceChange
 from libs.runtime.dialing import Dialers
 from libs.runtime.sealed_file import SealedFile
 from services.policy.clients import HitReporter, configuration_watch
 from services.policy.hits import HitCounts
 from services.policy.rules.model import Snapshot
+from services.policy.snapshot import PolicySnapshotReader, compile_snapshot
+from tests.fakes.config_api import ConfigApi
 from tests.peers import plain_grpc
 from tests.peers.ports import free_address, free_port
 from tests.policy.world import settings
 
-SERVICE = config_pb2.DESCRIPTOR.services_by_name["Configuration"].full_name
+KINDS = {"access_rules": "access-rules"}
+REPEATED = {field.name for field in config_pb2.PolicySnapshot.DESCRIPTOR.fields if field.is_repeated}
+ADDRESS_A, ADDRESS_B = "user1@local.test", "else@far.test"
 
 
-class Configuration:
-    """Sends what the test publishes, in parts; keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.watches: list[config_pb2.WatchRequest] = []
-        self.reports: list[config_pb2.ReportRuleHitsRequest] = []
-        self.failures = 0
-        self._changed = asyncio.Condition()
-        self._published: list[config_pb2.PolicySnapshotPart] = []
-        self._digest = b""
-
-    async def publish(self, digest: bytes, *parts: config_pb2.PolicySnapshot) -> None:
-        async with self._changed:
-            self._published = [config_pb2.PolicySnapshotPart(snapshot=part) for part in parts]
-            self._published[-1].last = True
-            self._published[-1].digest = self._digest = digest
-            self._changed.notify_all()
-
-    async def watched(self, times: int) -> None:
-        async with asyncio.timeout(60), self._changed:
-            await self._changed.wait_for(lambda: len(self.watches) >= times)
-
-    async def watch_policy(
-        self, request: config_pb2.WatchRequest, _: Any
-    ) -> AsyncIterator[config_pb2.PolicySnapshotPart]:
-        held = request.digest
-        async with self._changed:
-            self.watches.append(request)
-            self._changed.notify_all()
-        while True:
-            async with self._changed:
-                while self._digest == held:
-                    await self._changed.wait()
-                held, parts = self._digest, self._published
-            for part in parts:
-                yield part
-
-    async def report_rule_hits(
-        self, request: config_pb2.ReportRuleHitsRequest, context: Any
-    ) -> config_pb2.ReportRuleHitsResponse:
-        self.reports.append(request)
-        if self.failures:
-            self.failures -= 1
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "away")
-        return config_pb2.ReportRuleHitsResponse()
-
-
-class Served:
-    """The server, which can be stopped and started on the same port."""
-
-    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        self.configuration = Configuration()
-        self.host = host
-        self.port = port
-        self._server: rpc.Server | None = None
-
-    async def start(self) -> None:
-        self._server = rpc.Server({SERVICE: {}}, self._register)
-        self.port = await plain_grpc.start(self._server, self.port, self.host)
-
-    def _register(self, server: grpc.aio.Server) -> None:
-        handlers: dict[str, Any] = {
-            "WatchPolicy": grpc.unary_stream_rpc_method_handler(
-                self.configuration.watch_policy,
-                request_deserializer=config_pb2.WatchRequest.FromString,
-                response_serializer=config_pb2.PolicySnapshotPart.SerializeToString,
-            ),
-            "ReportRuleHits": grpc.unary_unary_rpc_method_handler(
-                self.configuration.report_rule_hits,
-                request_deserializer=config_pb2.ReportRuleHitsRequest.FromString,
-                response_serializer=config_pb2.ReportRuleHitsResponse.SerializeToString,
-            ),
-        }
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-
-    async def stop(self) -> None:
-        if self._server is not None:
-            await self._server.stop(0)
-            self._server = None
+def pieces(message: config_pb2.PolicySnapshot, kinds: Mapping[str, str] = KINDS) -> dict[str, bytes]:
+    """The snapshot as config_api sends it: each object alone."""
+    made: dict[str, bytes] = {}
+    for field, value in message.ListFields():
+        if field.name == "revision":
+            continue
+        kind = kinds.get(field.name, field.name)
+        for number, each in enumerate(value if field.name in REPEATED else [value]):
+            content: Any = {field.name: [each] if field.name in REPEATED else each}
+            alone = config_pb2.PolicySnapshot(**content)
+            made[f"{kind}/{getattr(each, 'id', number)}"] = alone.SerializeToString()
+    return made
 
 
 @pytest.fixture
-async def served() -> AsyncIterator[Served]:
-    server = Served()
-    await server.start()
-    yield server
-    await server.stop()
+async def config_api() -> AsyncIterator[ConfigApi]:
+    running = ConfigApi()
+    await running.start()
+    yield running
+    await running.stop()
 
 
 class Watching:
     """A watch at work, and the snapshots it put in force."""
 
-    def __init__(self, port: int, file: Path, name: str = "127.0.0.1") -> None:
+    def __init__(self, port: int, file: Path) -> None:
         self.used: asyncio.Queue[Snapshot] = asyncio.Queue()
-        self._dialers = Dialers("config_api", (f"{name}:{port}",), plain_grpc.INSECURE)
-        self.watch = configuration_watch(self._dialers, SealedFile(file))
-        self.watch.on_change.append(self.used.put_nowait)
+        self._dialers = Dialers("config_api", (f"127.0.0.1:{port}",), plain_grpc.INSECURE)
+        self.watch = configuration_watch(self._dialers, SealedFile(file), "policy")
+        self.watch.on_revision.append(self.used.put_nowait)
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -139,64 +79,127 @@ class Watching:
             return await self.used.get()
 
 
-async def test_parts_are_merged_and_used_at_once(served: Served, tmp_path: Path) -> None:
-    async with Watching(served.port, tmp_path / "snapshot") as watching:
-        more = config_pb2.PolicySnapshot()
-        more.local_domains.add(id="ld2", domain="second.test")
-        await served.configuration.publish(b"d1", settings(), more)
-        snapshot = await watching.next()
-        assert set(snapshot.local_domains) == {"local.test", "second.test"}
-        await served.configuration.publish(b"d2", settings({"revision": 8}))
-        assert (await watching.next()).revision == 8
-        assert watching.used.empty()
-
-
-async def test_a_bad_snapshot_is_refused_and_the_one_before_stays(served: Served, tmp_path: Path) -> None:
-    file = tmp_path / "snapshot"
-    async with Watching(served.port, file) as watching:
-        await served.configuration.publish(b"d1", settings())
-        assert (await watching.next()).revision == 7
-        bad = settings({"revision": 8})
-        bad.trusted_networks.add(id="x").networks.append("10.0.0.0/99")
-        await served.configuration.publish(b"d2", bad)
-        await served.configuration.publish(b"d3", settings({"revision": 9}))
+async def test_snapshots_are_put_in_force_and_bad_ones_are_refused(config_api: ConfigApi, tmp_path: Path) -> None:
+    async with Watching(config_api.port, tmp_path / "snapshot") as watching:
+        message = settings()
+        config_api.send(7, pieces(message), parts=3, whole=True)
+        assert tables(await watching.next()) == tables(compile_snapshot(message))
+        networks = config_pb2.NetworkSet(id="x", networks=["10.0.0.0/99"])
+        bad = config_pb2.PolicySnapshot(trusted_networks=[networks]).SerializeToString()
+        config_api.send(8, {"trusted-networks/x": bad})
+        config_api.send(9, {"trusted-networks/x": b""})
         assert (await watching.next()).revision == 9
+    async with Watching(1, tmp_path / "snapshot") as watching:
+        restored = await watching.next()
+        assert restored.revision == 9
+        assert restored.accounts.keys() == {"alice", "bob"}
 
 
-async def test_the_last_good_one_serves_a_cold_start(served: Served, tmp_path: Path) -> None:
-    file = tmp_path / "deep" / "snapshot"
-    async with Watching(served.port, file) as watching:
-        await served.configuration.publish(b"d1", settings())
-        await watching.next()
-        # Written before the next one is asked for.
-        await served.configuration.publish(b"d2", settings({"revision": 8}))
-        await watching.next()
-        await served.configuration.publish(b"d3", settings({"revision": 9}))
-        await watching.next()
-    assert file.stat().st_mode & 0o777 == 0o600
-    await served.stop()
-    async with Watching(served.port, file) as watching:
-        revision = (await watching.next()).revision
-        assert revision in (8, 9)
-        await served.start()
-        await served.configuration.watched(2)
-        # It asks only for what it does not hold.
-        assert served.configuration.watches[-1].digest == {8: b"d2", 9: b"d3"}[revision]
+def tables(made: Snapshot) -> dict[str, Any]:
+    """What can be compared of a snapshot."""
+    values = {name: getattr(made, name) for name in Snapshot.__slots__ if name not in ("clients", "known_addresses")}
+    addresses = ("192.0.2.10", "198.51.100.7", "10.1.2.3", "203.0.113.9", "2001:db8:7::1")
+    return {**values, "clients": [made.clients.find(address) for address in addresses]}
 
 
-async def test_hits_are_reported_once_whatever_fails(served: Served) -> None:
+ADDRESSES = st.sampled_from(["a@local.test", "B@local.test", "c@relay.test", "info@local.test"])
+RULES = st.builds(
+    lambda criterion, block, mode, value: config_pb2.PolicySnapshot(
+        access_rules=[
+            config_pb2.AccessRule(
+                list=config_pb2.AccessRule.LIST_BLOCK if block else config_pb2.AccessRule.LIST_ALLOW,
+                criterion=criterion,
+                value=value[criterion],
+                mode=mode,
+            )
+        ]
+    ),
+    st.sampled_from(list(config_pb2.AccessRule.Criterion.values())[1:]),
+    st.booleans(),
+    st.sampled_from([config_pb2.MODE_OFF, config_pb2.MODE_SHADOW, config_pb2.MODE_ENFORCE]),
+    st.sampled_from(
+        [
+            dict(enumerate(["", "x@far.test", "a@local.test", "192.0.2.10", "192.0.2.0/24", ".far.test"])),
+            dict(enumerate(["", "y@far.test", "c@relay.test", "10.1.2.3", "203.0.113.0/28", "far.test"])),
+        ]
+    ),
+)
+OTHERS = st.builds(
+    lambda banner: config_pb2.PolicySnapshot(
+        general=config_pb2.General(profile=config_pb2.Profile(hostname="mx.test", banner=banner))
+    ),
+    st.sampled_from(["one", "two"]),
+)
+STEPS = st.lists(
+    st.one_of(
+        # (kind, number of the object, what it becomes; None: it is removed), with addresses dealt out by the test.
+        st.tuples(st.just("accounts"), st.integers(0, 3), st.sampled_from([None, True, False])),
+        st.tuples(st.just("aliases"), st.integers(4, 6), st.sampled_from([None, ADDRESS_A, ADDRESS_B])),
+        st.tuples(st.just("access-rules"), st.integers(0, 3), st.one_of(st.none(), RULES)),
+        st.tuples(st.just("settings"), st.just(0), OTHERS),
+    ),
+    max_size=12,
+)
+
+
+def content(kind: str, number: int, what: Any) -> bytes:
+    if what is None:
+        return b""
+    address = f"User{number}@local.test"
+    if kind == "accounts" and what is False:
+        return config_pb2.PolicySnapshot(disabled_account_addresses=[address]).SerializeToString()
+    if kind == "accounts":
+        account = config_pb2.PolicyAccount(
+            # The login of one is an address of another.
+            id=f"a{number}",
+            login=f"user{number + 1}@local.test",
+            addresses=[address],
+            password_hash="x",
+        )
+        return config_pb2.PolicySnapshot(accounts=[account]).SerializeToString()
+    if kind == "aliases":
+        alias = config_pb2.Alias(id=f"al{number}", address=address, targets=[what])
+        return config_pb2.PolicySnapshot(aliases=[alias]).SerializeToString()
+    message = config_pb2.PolicySnapshot()
+    message.CopyFrom(what)
+    for rule in message.access_rules:
+        rule.id = f"r{number}"
+    return message.SerializeToString()
+
+
+@settings_of_hypothesis(max_examples=200, deadline=None)
+@given(st.lists(STEPS, max_size=8))
+def test_changes_lead_to_what_the_whole_would_be(revisions: list[list[tuple[str, int, Any]]]) -> None:
+    reader = PolicySnapshotReader()
+    present: dict[str, bytes] = {}
+    reader.read([], 1)
+    for revision, steps in enumerate(revisions, start=2):
+        wanted = {f"{kind}/{number}": content(kind, number, what) for kind, number, what in steps}
+        changes = [
+            PieceChange(key, present.get(key, b""), after)
+            for key, after in wanted.items()
+            if present.get(key, b"") != after
+        ]
+        made = reader.read(changes, revision)
+        present.update(wanted)
+        message = config_pb2.PolicySnapshot.FromString(b"".join(present[key] for key in sorted(present)))
+        message.revision = revision
+        assert tables(made) == tables(compile_snapshot(message))
+
+
+async def test_hits_are_reported_once_whatever_fails(config_api: ConfigApi) -> None:
     hits = HitCounts()
-    dialers = Dialers("config_api", (f"127.0.0.1:{served.port}",), plain_grpc.INSECURE)
+    dialers = Dialers("config_api", (f"127.0.0.1:{config_api.port}",), plain_grpc.INSECURE)
     reporter = HitReporter(dialers, hits)
     hits.add("s", ["r1", "r2"], 100.5, recipients_asked=0)
     hits.add("s", ["r1"], 101.5, recipients_asked=0)
-    served.configuration.failures = 1
+    config_api.failures = 1
     await reporter.report()
     hits.add("s", ["r1"], 102.0, recipients_asked=0)
     await reporter.report()
     await reporter.report()
     await reporter.report()
-    first, again, second = served.configuration.reports
+    first, again, second = config_api.reports
     # Repeating an id adds nothing on the other side, so what may have arrived is sent again as it was.
     assert first == again
     assert second.report_id != first.report_id
@@ -206,9 +209,8 @@ async def test_hits_are_reported_once_whatever_fails(served: Served) -> None:
     await dialers.close()
 
 
-@pytest.fixture
-async def replicas(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Served, Served]]:
-    """Two of config_api at one name, which has a third address where nobody is."""
+async def test_hits_go_to_whoever_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of config_api have one name, which has a third address where nobody is."""
     hosts = [free_address() for _ in range(3)]
     port = free_port(*hosts)
 
@@ -216,17 +218,9 @@ async def replicas(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Serve
         return hosts
 
     monkeypatch.setattr(endpoints, "addresses", addresses)
-    one, other = Served(hosts[0], port), Served(hosts[1], port)
+    one, other = ConfigApi(hosts[0], port), ConfigApi(hosts[1], port)
     for each in (one, other):
         await each.start()
-        await each.configuration.publish(b"d1", settings())
-    yield one, other
-    for each in (one, other):
-        await each.stop()
-
-
-async def test_hits_go_to_whoever_takes_them(replicas: tuple[Served, Served]) -> None:
-    one, other = replicas
     await one.stop()
     hits = HitCounts()
     hits.add("s", ["r1"], 100.5, recipients_asked=0)
@@ -234,4 +228,5 @@ async def test_hits_go_to_whoever_takes_them(replicas: tuple[Served, Served]) ->
         reporter = HitReporter(dialers, hits)
         for _ in range(3):
             await reporter.report()
-    assert [hit.rule_id for report in other.configuration.reports for hit in report.hits] == ["r1"]
+    await other.stop()
+    assert [hit.rule_id for report in other.reports for hit in report.hits] == ["r1"]

@@ -16,11 +16,12 @@ import httpx
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from posthouse.policy.v1 import policy_pb2, policy_pb2_grpc
 
+from tests.fakes.config_api import ConfigApi
 from tests.peers import plain_grpc
 from tests.peers.ports import free_port
 from tests.peers.redis import Redis
 from tests.policy.requests import connect, rcpt, replied
-from tests.policy.test_clients import Served
+from tests.policy.test_clients import pieces
 from tests.policy.world import settings
 
 ROOT = Path(__file__).parents[2]
@@ -99,16 +100,16 @@ async def refused(folder: Path, variables: Mapping[str, object]) -> str:
 
 
 async def test_it_serves_once_it_has_a_snapshot_and_from_disk_ever_after(tmp_path: Path) -> None:
-    served = Served()
-    await served.start()
+    config_api = ConfigApi()
+    await config_api.start()
     try:
-        async with running(tmp_path, served.port) as policy:
+        async with running(tmp_path, config_api.port) as policy:
             assert await policy.health() != SERVING
             assert replied(await policy.stub.Decide(connect())) == "421 4.3.2"
             async with httpx.AsyncClient() as http:
                 unready = await http.get(f"{policy.metrics}/readyz")
                 assert (unready.status_code, "snapshot" in unready.json()["missing"]) == (503, True)
-            await served.configuration.publish(b"d1", settings())
+            config_api.send(7, pieces(settings()), whole=True)
             await policy.is_serving()
             assert replied(await policy.stub.Decide(connect())) == "accept"
             assert replied(await policy.stub.Decide(rcpt("ghost@local.test"))) == "550 5.1.1"
@@ -123,22 +124,22 @@ async def test_it_serves_once_it_has_a_snapshot_and_from_disk_ever_after(tmp_pat
             policy.process.send_signal(signal.SIGTERM)
             assert await asyncio.wait_for(policy.process.wait(), 60) == 0
     finally:
-        await served.stop()
+        await config_api.stop()
     # config_api is away now.
-    async with running(tmp_path, served.port) as policy:
+    async with running(tmp_path, config_api.port) as policy:
         await policy.is_serving()
         assert replied(await policy.stub.Decide(rcpt("alice@local.test"))) == "accept"
 
 
 async def test_its_end_ends_streams_and_leaves_sessions_counted(tmp_path: Path, redis_url: str) -> None:
     """Two processes share Redis; one stops, and the sessions of the worker still count until the worker says more."""
-    served = Served()
-    await served.start()
-    await served.configuration.publish(b"d1", settings({"connection_policy": {"max_concurrent_connections": 1}}))
+    config_api = ConfigApi()
+    await config_api.start()
+    config_api.send(7, pieces(settings({"connection_policy": {"max_concurrent_connections": 1}})), whole=True)
     try:
         async with (
-            running(tmp_path, served.port, POLICY_STATE_URL=redis_url) as first,
-            running(tmp_path, served.port, POLICY_STATE_URL=redis_url) as second,
+            running(tmp_path, config_api.port, POLICY_STATE_URL=redis_url) as first,
+            running(tmp_path, config_api.port, POLICY_STATE_URL=redis_url) as second,
         ):
             await first.is_serving()
             await second.is_serving()
@@ -158,7 +159,7 @@ async def test_its_end_ends_streams_and_leaves_sessions_counted(tmp_path: Path, 
             assert replied((await call.read()).verdicts[0]) == "accept"
             call.cancel()
     finally:
-        await served.stop()
+        await config_api.stop()
 
 
 @asynccontextmanager
@@ -208,12 +209,12 @@ async def _until(holds: Callable[[], bool]) -> None:
 async def test_sessions_of_a_killed_ingress_count_for_ten_seconds_and_of_a_stopped_one_no_more(
     tmp_path: Path, redis_server: Redis
 ) -> None:
-    served = Served()
-    await served.start()
-    await served.configuration.publish(b"d1", settings({"connection_policy": {"max_concurrent_connections": 2}}))
+    config_api = ConfigApi()
+    await config_api.start()
+    config_api.send(7, pieces(settings({"connection_policy": {"max_concurrent_connections": 2}})), whole=True)
     key = "posthouse:policy:sessions:127.0.0.1"
     try:
-        async with running(tmp_path, served.port, POLICY_STATE_URL=redis_server.url) as policy:
+        async with running(tmp_path, config_api.port, POLICY_STATE_URL=redis_server.url) as policy:
             await policy.is_serving()
             for end in (signal.SIGTERM, signal.SIGKILL):
                 async with receiving(tmp_path, policy.port) as (ingress, port):
@@ -229,7 +230,7 @@ async def test_sessions_of_a_killed_ingress_count_for_ten_seconds_and_of_a_stopp
             await _until(lambda: redis_server.command("KEYS", "posthouse:policy:worker:*") in ("*0", ""))
             assert replied(await policy.stub.Decide(connect(client="127.0.0.1"))) == "accept"
     finally:
-        await served.stop()
+        await config_api.stop()
 
 
 async def test_a_process_that_can_not_start_says_why_in_one_line(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from posthouse.relay.v1 import relay_pb2 as pb
 from posthouse.relay.v1 import relay_pb2_grpc
 
 from libs.runtime.sealed_file import SealedFile
+from libs.runtime.snapshot_pages import SnapshotPages
 from tests.peers import plain_grpc
 from tests.peers.ports import LOOPBACK, free_port
 from tests.peers.process import PeerProcess
@@ -43,7 +44,6 @@ class RelayProcess:
         self._command = command
         self.port = free_port()
         snapshot = config_pb2.RelaySnapshot(
-            revision=1,
             profile=config_pb2.Profile(hostname="gw.test"),
             delivery=config_pb2.Delivery(
                 mode=config_pb2.Delivery.MODE_RELAY_HOST,
@@ -52,9 +52,11 @@ class RelayProcess:
         )
         snapshot.queue.first_retry.FromSeconds(1)
         snapshot.queue.max_retry.FromSeconds(2)
-        part = config_pb2.RelaySnapshotPart(snapshot=snapshot, last=True, digest=b"d")
+        pages = SnapshotPages()
+        pages.put("settings", snapshot.SerializeToString())
+        ending = config_pb2.SnapshotPart(whole=True, last=True, revision=1, digest=pages.digest())
         kept = folder / f"{name}.snapshot"
-        SealedFile(kept).write(part.SerializeToString())
+        SealedFile(kept).write(b"".join([*pages.parts(), ending.SerializeToString()]))
         self._environment = {
             **os.environ,
             "PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}",

@@ -106,7 +106,7 @@ class WholeRelay:
 
     def configure(self, configuration: Configuration) -> None:
         """As a new snapshot does."""
-        self.relay.watch.adopt(configuration)
+        self.relay.watch.adopt(configuration, configuration.revision)
 
     async def submit(
         self,

@@ -112,7 +112,10 @@ class StoredCheckContext:
 
 
 class DocumentCheckContext(StoredCheckContext):
-    """What checks ask in a whole configuration that is not stored yet; `about` is the body that is being checked."""
+    """CheckContext in a configuration that is not stored yet; `about` is the body that is being checked.
+
+    Kinds that the document does not speak for are as they are stored.
+    """
 
     def __init__(
         self,
@@ -131,14 +134,15 @@ class DocumentCheckContext(StoredCheckContext):
         self._indexes: dict[tuple[str, str], dict[str, list[Body]]] = {}
 
     async def settings(self, kind: str) -> Body:
-        return self._settings[kind]
+        return self._settings[kind] if kind in self._settings else await super().settings(kind)
 
     async def others(self, kind: str) -> Sequence[Body]:
+        if kind not in self._collections:
+            return await super().others(kind)
         return [body for body in self._collections[kind] if body is not self.about]
 
     async def matching(self, kind: str, member: str, value: str) -> Sequence[Body]:
         if kind not in self._collections:
-            # An import leaves it alone.
             return await super().matching(kind, member, value)
         index = self._indexes.get((kind, member))
         if index is None:
@@ -153,7 +157,10 @@ class DocumentCheckContext(StoredCheckContext):
         return self.before
 
     async def taken(self, scope: str, values: Sequence[str]) -> frozenset[str]:
-        return frozenset(value for value in values if (scope, value) in self._taken)
+        in_document = frozenset(value for value in values if (scope, value) in self._taken)
+        if all(collection.kind in self._collections for collection in COLLECTIONS if collection.portable):
+            return in_document
+        return in_document | await self._store.taken(scope, values, other_than=self._collections.keys())
 
 
 def read_machine(ports: Sequence[int], maildirs: MaildirRoots) -> Machine:

@@ -35,6 +35,12 @@ def required_versions(if_match: str | None, if_none_match: str | None, current: 
     return versions
 
 
+def require_newest(if_match: str | None, newest: int) -> None:
+    """For a change of everything: its version is the newest revision. Raises Problem 412, 422 and 428."""
+    if newest not in required_versions(if_match, None, newest):
+        raise stale()
+
+
 def not_modified(if_none_match: str | None, version: int) -> bool:
     """Whether a GET is answered 304 (weak comparison)."""
     return if_none_match is not None and _matches(if_none_match, version)

@@ -18,6 +18,8 @@ from services.config_api.clients import Neighbours, PolicyClient, RelayClient
 from services.config_api.http.authentication import Access, demand
 from services.config_api.problems import FieldError, invalid
 from services.config_api.snapshot.feed import Feed
+from services.config_api.snapshot.in_force import Watchers
+from services.config_api.snapshot.sharing import Sharing
 from services.config_api.storage.audit_log import AuditLog
 from services.config_api.storage.documents import Store
 from services.config_api.storage.idempotency import IdempotentRequest
@@ -33,6 +35,9 @@ class Parts:
     access: Access
     audit: AuditLog
     feed: Feed
+    watchers: Watchers
+    # None on SQLite, which one process alone can use.
+    sharing: Sharing | None
     policy: PolicyClient
     relay: RelayClient
     check_context_for: Callable[[str], StoredCheckContext]

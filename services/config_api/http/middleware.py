@@ -33,6 +33,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +51,8 @@ _METRICS = "/metrics"
 # Probes wait for nobody. An answer without an end, such as a stream of events, would hold its place for ever.
 _WITHOUT_SHARE = frozenset({"/healthz", "/readyz"})
 _METRICS_ROLE = "reader"
-_WITH_LONG_LISTS = re.compile(r"/v1/relay-rules(/[^/]*)?").fullmatch
+_WITH_LONG_LISTS = re.compile(r"/v1/relay-rules(/[^/]*)?|/v1/[a-z-]+:batch").fullmatch
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,64}").fullmatch
 # The same for everybody, with an ETag and a Cache-Control of its own.
 _IS_DOCUMENT = re.compile(r"/openapi\.json|/docs(/.*)?").fullmatch
 _SAFE = frozenset({"GET", "OPTIONS"})
@@ -58,7 +60,9 @@ _JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"
 _LISTS = (b"if-match", b"if-none-match")
 _YAML = ("application/yaml", "application/x-yaml", "text/yaml")
-_NOBODY = Actor("", "")
+# How long the answer to a write waits at most until the change is in force.
+IN_FORCE_SECONDS = 2.0
+_RESPOND_ASYNC = "respond-async"
 
 
 class Gate:
@@ -71,15 +75,12 @@ class Gate:
         roles: RoleTable,
         proxies: tuple[Network, ...],
         shares: RequestShares,
-        *,
-        cors_preflight: bool,
     ) -> None:
         self._app = app
         self._roles = roles
         self._parts = parts
         self._proxies = proxies
         self._shares = shares
-        self._cors_preflight = cors_preflight
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -88,7 +89,7 @@ class Gate:
         if scope["method"] == "HEAD":
             # The server still knows, and sends the header of what GET answers alone (RFC 9110 9.3.2).
             scope = {**scope, "method": "GET"}
-        passage = _RequestScope(scope, send, self._record)
+        passage = _RequestScope(scope, send, self._record, self._in_force)
         scope["posthouse.parts"] = self._parts
         try:
             await self._let_in(passage, receive)
@@ -108,8 +109,7 @@ class Gate:
         peer = (scope.get("client") or ("unknown", 0))[0]
         client = client_address(peer, passage.fields("x-forwarded-for"), self._proxies)
         passage.actor = Actor("", "", client, passage.request_id)
-        preflight = self._cors_preflight and scope["method"] == "OPTIONS"
-        if preflight or scope["path"] in _WITHOUT_SHARE:
+        if scope["path"] in _WITHOUT_SHARE:
             await self._app(scope, receive, passage.send)
             return
         if scope["path"].startswith("/v1/") or scope["path"] == _METRICS:
@@ -155,6 +155,19 @@ class Gate:
             self._shares.leave(passage.share)
             passage.share = None
 
+    async def _in_force(self, passage: _RequestScope) -> Headers:
+        """Waits until what the request wrote is in force, and says whether it is."""
+        revisions = passage.actor.revisions
+        if not revisions:
+            return []
+        # Waiting takes nothing from others, so it takes no place of the key either.
+        self._leave_share(passage)
+        seconds = 0.0 if passage.is_async else IN_FORCE_SECONDS
+        behind = await self._parts.watchers.wait(max(revisions), seconds)
+        in_force = f"false; waiting={','.join(behind)}" if behind else "true"
+        applied = [(b"preference-applied", _RESPOND_ASYNC.encode())] if passage.is_async else []
+        return [(b"posthouse-in-force", in_force.encode("ascii", "replace")), *applied]
+
     async def _record(self, passage: _RequestScope) -> None:
         """The audit entry, written before the answer goes out: who was answered can rely on it."""
         status, operation, scope = passage.status, passage.operation, passage.scope
@@ -180,16 +193,25 @@ def _fault_of_ours(passage: _RequestScope, error: Exception) -> Problem:
 class _RequestScope:
     """One request on its way."""
 
-    def __init__(self, scope: Scope, send: Send, record: Callable[[_RequestScope], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        send: Send,
+        record: Callable[[_RequestScope], Awaitable[None]],
+        in_force: Callable[[_RequestScope], Awaitable[Headers]],
+    ) -> None:
         self.scope = scope
-        self.request_id = uuid.uuid4().hex
-        self.actor = _NOBODY
+        # The id that the client gave, so that both sides find the request by one name.
+        given_ids = [text for text in self.fields("x-request-id") if _REQUEST_ID(text)]
+        self.request_id = given_ids[0] if len(given_ids) == 1 else uuid.uuid4().hex
+        self.actor = Actor("", "")
         # Id of the key whose share the request takes part in; None: of no share.
         self.share: str | None = None
         self.status = 0
         self.began = time.monotonic()
         self._send = send
         self._record = record
+        self._in_force = in_force
         scope["posthouse.request_id"] = self.request_id
 
     def fields(self, name: str) -> list[str]:
@@ -212,12 +234,19 @@ class _RequestScope:
         """The path's template: what stands in for the ids is the client's text."""
         return str(getattr(self.scope.get("route"), "path_format", ""))
 
+    @property
+    def is_async(self) -> bool:
+        """Whether the client does not wait until the change is in force (RFC 7240 4.1)."""
+        preferences = [text for field in self.fields("prefer") for text in field.split(",")]
+        return any(text.partition(";")[0].strip().lower() == _RESPOND_ASYNC for text in preferences)
+
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             await self._record(self)
             message["headers"] = [
                 *message.get("headers", []),
+                *await self._in_force(self),
                 (b"x-request-id", self.request_id.encode()),
                 (b"x-content-type-options", b"nosniff"),
                 *([] if _IS_DOCUMENT(self.scope["path"]) else [(b"cache-control", b"no-store")]),

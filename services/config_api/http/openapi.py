@@ -12,7 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from services.config_api.http import openapi_parts, responses
+from services.config_api.http import batch_routes, openapi_parts, responses
 from services.config_api.http import openapi_schemas as shapes
 from services.config_api.http.openapi_schemas import Schemas
 from services.config_api.http.roles import RoleTable
@@ -103,6 +103,7 @@ def _add_models(schemas: Schemas) -> None:
             # A patch has no defaults: what is absent stays as it is. Examples stand in the schema of the whole.
             for key in ("default", "examples"):
                 member.pop(key, None)
+    batch_routes.add_schemas(schemas)
     for resource in RESOURCES.values():
         shapes.mark_read_only(schemas[resource.noun], sorted(resource.read_only))
 

@@ -49,6 +49,24 @@ def decode(cursor: str, kind: str, filters: Mapping[str, str]) -> str:
     return after
 
 
+def page_token(kind: str, given: BaseModel) -> str:
+    """Another service's token in the cursor of a query; empty for the first page.
+
+    Raises Problem 422 for a cursor of another list, or of other filters.
+    """
+    cursor: str | None = getattr(given, "cursor", None)
+    return "" if cursor is None else decode(cursor, kind, _filters(given))
+
+
+def next_cursor(kind: str, given: BaseModel, token: str) -> str | None:
+    """The cursor that holds another service's token for the next page; None where this is the last."""
+    return encode(kind, _filters(given), token) if token else None
+
+
+def _filters(given: BaseModel) -> dict[str, str]:
+    return {"query": given.model_dump_json(exclude={"cursor", "limit"}, exclude_none=True)}
+
+
 def bad_cursor() -> Problem:
     return invalid([FieldError("/cursor", "cursor", "This cursor is not of this list with these filters.", "query")])
 

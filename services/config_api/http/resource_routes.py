@@ -17,7 +17,7 @@ from services.config_api.http.parsed_body import Route
 from services.config_api.problems import FieldError, invalid, not_found
 from services.config_api.resources.description import Body as StoredBody
 from services.config_api.resources.description import Collection, Resource, Singleton, shown_body
-from services.config_api.resources.fields import Decimal
+from services.config_api.resources.fields import Decimal, Instant, microseconds
 from services.config_api.storage.documents import Document
 from services.config_api.storage.idempotency import StoredResponse
 from services.config_api.storage.revision import Actor
@@ -64,7 +64,7 @@ def singleton_router(resource: Singleton) -> APIRouter:
         summary=f"Replace the {resource.label}",
         description=f"Replaces the {resource.label}. {_REPLACING}",
         responses=writes,
-        openapi_extra=_body(resource.noun),
+        openapi_extra=request_body(resource.noun),
     )
     async def put(
         request: Request, caller: Admin, if_match: IfMatch = None, if_none_match: IfNoneMatch = None
@@ -80,7 +80,7 @@ def singleton_router(resource: Singleton) -> APIRouter:
         summary=f"Change the {resource.label}",
         description=f"Changes the {resource.label}. {_PATCHING}",
         responses=writes,
-        openapi_extra=_body(f"{resource.noun}Patch", MERGE_PATCH),
+        openapi_extra=request_body(f"{resource.noun}Patch", MERGE_PATCH),
     )
     async def update(
         request: Request, caller: Admin, if_match: IfMatch = None, if_none_match: IfNoneMatch = None
@@ -99,7 +99,7 @@ _REPLACING = (
 _PATCHING = "Members that the merge patch (RFC 7396) leaves out stay; null returns a member to its default."
 
 
-def _body(schema: str, media_type: str = "application/json") -> dict[str, Any]:
+def request_body(schema: str, media_type: str = "application/json") -> dict[str, Any]:
     """The body of an operation in the document. The editor reads it as the gate parsed it, and validates it."""
     content = {media_type: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
     return {"requestBody": {"required": True, "content": content}}
@@ -142,7 +142,7 @@ def collection_router(resource: Collection) -> APIRouter:
             },
             **responses.problem_responses(409, 415),
         },
-        openapi_extra=_body(resource.noun),
+        openapi_extra=request_body(resource.noun),
     )
     async def create(request: Request, caller: Admin, idempotency_key: IdempotencyKey = None) -> Response:
         return await _create(request, resource, caller, idempotency_key)
@@ -172,7 +172,7 @@ def collection_router(resource: Collection) -> APIRouter:
         summary=f"Replace one {label}",
         description=f"Replaces one {label}. {_REPLACING}",
         responses=writes,
-        openapi_extra=_body(resource.noun),
+        openapi_extra=request_body(resource.noun),
     )
     async def put(
         request: Request,
@@ -192,7 +192,7 @@ def collection_router(resource: Collection) -> APIRouter:
         summary=f"Change one {label}",
         description=f"Changes one {label}. {_PATCHING}",
         responses=writes,
-        openapi_extra=_body(f"{resource.noun}Patch", MERGE_PATCH),
+        openapi_extra=request_body(f"{resource.noun}Patch", MERGE_PATCH),
     )
     async def update(
         request: Request,
@@ -319,11 +319,15 @@ def _list_query(resource: Collection) -> type[BaseModel]:
         default=pagination.DEFAULT_LIMIT, ge=1, le=pagination.LARGEST_LIMIT, description="Objects in the page, at most."
     )
     cursor = Field(default=None, max_length=pagination.LONGEST_CURSOR, description="next_cursor of the page before.")
+    updated_after = Field(default=None, description="Only objects that were written after this time.")
+    with_total = Field(default=False, description="Whether the answer has `total`; counting takes its time.")
     return create_model(
         f"{resource.noun}Query",
         __config__=ConfigDict(extra="forbid"),
         limit=(Decimal, limit),
         cursor=(str | None, cursor),
+        updated_after=(Instant | None, updated_after),
+        with_total=(bool, with_total),
         **fields,
     )
 
@@ -337,14 +341,18 @@ async def _page(request: Request, resource: Collection, given: Any) -> Response:
         text = getattr(given, name)
         if text is not None:
             filters[name] = _canonical_filter(name, of_field.canonical, text)
-    after = None if given.cursor is None else pagination.decode(given.cursor, resource.kind, filters)
-    found = list(await parts(request).store.page(resource.kind, filters, after, given.limit + 1))
+    store = parts(request).store
+    since = None if given.updated_after is None else microseconds(given.updated_after)
+    bound = filters if since is None else {**filters, "updated_after": str(since)}
+    after = None if given.cursor is None else pagination.decode(given.cursor, resource.kind, bound)
+    found = list(await store.page(resource.kind, filters, after, given.limit + 1, since))
     more = len(found) > given.limit
     found = found[: given.limit]
     extra = await _counted(request, resource, found)
     items = [responses.record(resource, document, extra[document.id]) for document in found]
-    cursor = pagination.encode(resource.kind, filters, found[-1].id) if more else None
-    return JSONResponse({"items": items, "next_cursor": cursor})
+    cursor = pagination.encode(resource.kind, bound, found[-1].id) if more else None
+    total = await store.count(resource.kind, filters, since) if given.with_total else None
+    return JSONResponse({"items": items, "next_cursor": cursor, "total": total})
 
 
 def _canonical_filter(name: str, canonical: Any, text: str) -> str:

@@ -127,6 +127,12 @@ def page_model(resource: Collection) -> type[BaseModel]:
         __doc__=f"A page of {plural(resource.label)}.",
         items=(list[shown_model(resource.kind)], Field(description="In order of creation.")),  # type: ignore[misc, arg-type]
         next_cursor=(str | None, Field(description="cursor of the next page; null: this is the last.")),
+        total=(
+            int | None,
+            Field(
+                description="Objects in all pages, where with_total asks for it.", json_schema_extra={"format": "int64"}
+            ),
+        ),
     )
 
 

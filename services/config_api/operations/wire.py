@@ -8,7 +8,6 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.config_api.changes.editor import time_text
-from services.config_api.http.pagination import bad_cursor
 
 
 def when(message: Message, field: str) -> str | None:
@@ -36,12 +35,3 @@ def name(enumeration: type, value: int, prefix: str) -> str:
     except ValueError:
         return "unknown"
     return "unknown" if found == "unspecified" else found
-
-
-def page_token(cursor: str | None) -> str:
-    """Another service's token, which is its own affair beyond being printable. Raises Problem 422."""
-    if cursor is None:
-        return ""
-    if not cursor.isascii() or not cursor.isprintable():
-        raise bad_cursor()
-    return cursor

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from services.config_api.resources.description import (
     Body,
@@ -17,7 +17,16 @@ from services.config_api.resources.description import (
     UniqueKey,
     named,
 )
-from services.config_api.resources.fields import MailAddress, Model, Password, address_key, composed, unique
+from services.config_api.resources.fields import (
+    MailAddress,
+    Model,
+    Password,
+    PasswordHash,
+    address_key,
+    composed,
+    fault,
+    unique,
+)
 from services.config_api.resources.filters import boolean, exact, name_key
 
 Login = Annotated[
@@ -44,10 +53,22 @@ class Account(Model):
         "nobody can log in.",
         json_schema_extra={"writeOnly": True},
     )
+    password_hash: PasswordHash | None = Field(
+        default=None,
+        description="Write-only, in place of `password`: argon2id in PHC form, or SHA512-CRYPT or BLF-CRYPT as "
+        "crypt(3) and Dovecot write them. These two become argon2id at the next login.",
+        json_schema_extra={"writeOnly": True},
+    )
     addresses: Annotated[list[MailAddress], Field(max_length=1000), AfterValidator(unique)] = Field(
         default=[], description="Addresses whose mail is this account's; each belongs to one account or alias."
     )
     enabled: bool = Field(default=True, description="false: as if it were not there.")
+
+    @model_validator(mode="after")
+    def _one_password(self) -> Self:
+        if self.password is not None and self.password_hash is not None:
+            raise fault("two_passwords", "takes password or password_hash, not both", "password_hash")
+        return self
 
 
 class AccountShown(Model):
@@ -86,7 +107,7 @@ ACCOUNTS = Collection(
     label="account",
     tag="accounts",
     model=Account,
-    secrets=(Secret(("password",), kept_as="argon2id"),),
+    secrets=(Secret(("password",), kept_as="argon2id", hash_path=("password_hash",)),),
     check=check,
     references=references,
     shown=AccountShown,

@@ -21,6 +21,8 @@ class Secret:
     # Member names from the body's root.
     path: tuple[str, ...]
     kept_as: Literal["sealed", "argon2id"] = "sealed"
+    # Another member that gives it as a hash, which is kept as it is.
+    hash_path: tuple[str, ...] = ()
     # Needed where the object around it is present.
     required: bool = False
     # It is kept only while these members stay as they are: a stored password never goes to another host.
@@ -185,6 +187,8 @@ class Collection(Resource):
     fixed: tuple[str, ...] = ()
     # Part of export, import and rollback; API keys are not.
     portable: bool = True
+    # Operations in one batch, at most.
+    most_in_batch: int = 5_000
     # Finds what still points to an object that is removed or disabled.
     references: Check = no_findings
 

@@ -6,13 +6,14 @@ import re
 import unicodedata
 import zoneinfo
 from collections.abc import Callable, Container, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import idna
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_core import PydanticCustomError
 
+from libs.runtime.passwords import LONGEST_HASH, canonical_hash
 from libs.smtp.address import Address, canonical_domain, is_host_name, parse_address
 from libs.smtp.network import canonical_ip
 from services.config_api.problems import AT
@@ -298,6 +299,14 @@ Instant = Annotated[
 ]
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def microseconds(instant: datetime) -> int:
+    """Since 1970."""
+    return (instant - _EPOCH) // timedelta(microseconds=1)
+
+
 def _secret_text(secret: SecretStr) -> SecretStr:
     if not re.fullmatch(_TYPEABLE, secret.get_secret_value()):
         raise fault("secret_text", "must not hold control characters, or a surrogate alone")
@@ -315,6 +324,30 @@ Password = Annotated[
         json_schema_extra={"writeOnly": True, "format": "password"},
     ),
     AfterValidator(_secret_text),
+]
+
+
+def _password_hash(secret: SecretStr) -> SecretStr:
+    try:
+        return SecretStr(canonical_hash(secret.get_secret_value()))
+    except ValueError:
+        raise fault(
+            "password_hash",
+            "must be a hash of argon2id (up to 256 MiB, 16 passes), SHA512-CRYPT (up to 1,000,000 rounds) or BLF-CRYPT "
+            "(up to cost 14)",
+        ) from None
+
+
+PasswordHash = Annotated[
+    SecretStr,
+    Field(
+        min_length=1,
+        max_length=LONGEST_HASH,
+        description="The hash of a password, with or without {SCHEME} before it.",
+        examples=["{SHA512-CRYPT}$6$salt$…"],
+        json_schema_extra={"writeOnly": True},
+    ),
+    AfterValidator(_password_hash),
 ]
 
 

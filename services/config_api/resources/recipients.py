@@ -50,4 +50,5 @@ RECIPIENTS = Collection(
         ),
     },
     portable=False,
+    most_in_batch=100_000,
 )

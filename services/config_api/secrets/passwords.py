@@ -6,9 +6,7 @@ import asyncio
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 
-from argon2 import PasswordHasher
-from argon2.low_level import Type
-
+from libs.runtime.passwords import hash_password
 from services.config_api.problems import Problem
 
 _THREADS = 2
@@ -17,10 +15,9 @@ _QUEUE_LIMIT = 64
 
 
 class PasswordHashing:
-    """A bounded pool. 19 MiB, 2 passes, 1 lane: policy verifies at this price at each login."""
+    """A bounded pool."""
 
     def __init__(self) -> None:
-        self._hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1, type=Type.ID)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="argon2")
         self._waiting = 0
 
@@ -34,7 +31,7 @@ class PasswordHashing:
             raise Problem(503, "busy", "Too many passwords are being set at once.", headers={"Retry-After": "2"})
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self._hasher.hash, password)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, hash_password, password)
         finally:
             self._waiting -= 1
 

@@ -40,6 +40,11 @@ class SecretFields:
         for secret in resource.secrets:
             given = _attribute(model, secret.path)
             body, was_set = with_member(body, secret.path, None), with_member(was_set, secret.path, None)
+            if secret.hash_path:
+                hashed = _attribute(model, secret.hash_path)
+                body, was_set = with_member(body, secret.hash_path, None), with_member(was_set, secret.hash_path, None)
+                if hashed is not None:
+                    secrets[secret] = hashed.get_secret_value()
             if given is not None:
                 plain = given.get_secret_value()
                 sealed = secret.kept_as == "sealed"

@@ -1,7 +1,7 @@
 """From stored objects to what policy and relay get: each object is one piece of a protobuf snapshot.
 
 Serialised messages that are joined merge (repeated fields add up, absent fields stay), so a snapshot is the
-concatenation of its objects' pieces, and a change re-encodes the one object that changed.
+concatenation of its objects' pieces, and a change encodes the one object that changed.
 """
 
 from __future__ import annotations
@@ -44,32 +44,14 @@ def pieces(kind: str, document_id: str, body: Body, sealer: Sealer) -> Pieces:
     return encode(document_id, body, sealer)
 
 
-def framed(content: bytes) -> bytes:
-    """A PolicySnapshotPart or RelaySnapshotPart with this much of the snapshot, which is serialised already.
-
-    It is field 1 of both, length-delimited (https://protobuf.dev/programming-guides/encoding/).
-    """
-    header = bytearray(b"\x0a")
-    length = len(content)
-    while length > 0x7F:
-        header.append(length & 0x7F | 0x80)
-        length >>= 7
-    header.append(length)
-    return bytes(header) + content
-
-
-def ending(revision: int, digest: bytes, *, of_policy: bool) -> bytes:
-    """The last part: revision and digest of what the parts before it hold."""
+def ending(revision: int, digest: bytes) -> bytes:
+    """The last part of a revision; `digest`: of all pieces that the consumer now has."""
     created = Timestamp()
     created.GetCurrentTime()
-    part: pb.PolicySnapshotPart | pb.RelaySnapshotPart
-    if of_policy:
-        part = pb.PolicySnapshotPart(snapshot=pb.PolicySnapshot(revision=revision, created_at=created))
-    else:
-        part = pb.RelaySnapshotPart(snapshot=pb.RelaySnapshot(revision=revision, created_at=created))
-    part.last = True
-    part.digest = digest
-    return part.SerializeToString()
+    return pb.SnapshotPart(last=True, revision=revision, created_at=created, digest=digest).SerializeToString()
+
+
+WHOLE = pb.SnapshotPart(whole=True).SerializeToString()
 
 
 def _general(_: str, body: Body, __: Sealer) -> Pieces:
@@ -188,8 +170,13 @@ def _local_domain(document_id: str, body: Body, _: Sealer) -> Pieces:
 
 
 def _account(document_id: str, body: Body, _: Sealer) -> Pieces:
+    password_hash, *proof = str(body.get("password", "")).split(" ")
     account = pb.PolicyAccount(
-        id=document_id, login=body["login"], password_hash=body.get("password", ""), addresses=body["addresses"]
+        id=document_id,
+        login=body["login"],
+        password_hash=password_hash,
+        addresses=body["addresses"],
+        proof=bytes.fromhex("".join(proof)),
     )
     return Pieces(
         pb.PolicySnapshot(accounts=[account]).SerializeToString(),

@@ -1,9 +1,10 @@
-"""The whole configuration in memory, as the consumers' snapshots ready to send, kept in step with the database."""
+"""The whole configuration in memory, as the pieces that policy and relay get, kept in step with the database."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -11,31 +12,96 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.runtime.metrics import fingerprint
+from libs.runtime.snapshot_pages import PAGE_OCTETS, SnapshotPages, serialised
 from services.config_api.metrics import SNAPSHOT_DIGEST
 from services.config_api.resources.catalogue import RESOURCES
 from services.config_api.resources.defaults import complete
 from services.config_api.resources.description import Body
 from services.config_api.secrets.sealing import Sealer
 from services.config_api.snapshot import encoding
-from services.config_api.snapshot.pages import Pages
 from services.config_api.storage import recipients
 from services.config_api.storage.diff import load
 from services.config_api.storage.documents import Store, every
 from services.config_api.storage.tables import changes, head
 
-# Of one part, unless a single object is larger. A change makes one part anew; each costs the watchers a message.
-PART_OCTETS = 256 * 1024
 # So many changed objects are encoded before the event loop gets a turn.
 _TURN = 500
+# Octets of the changes that are remembered for each of policy and relay. Who is further behind gets the whole snapshot.
+_REMEMBERED_OCTETS = 8 * 1024 * 1024
+_REMEMBERED_CHANGES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """One consumer's configuration, ready to send: the parts are serialised messages, shared by all watchers."""
+class Change:
+    """What leads from the snapshot with the digest `base` to the next one: serialised SnapshotParts without an end."""
 
-    revision: int
-    digest: bytes
+    base: bytes
     parts: tuple[bytes, ...]
+
+
+class Outlet:
+    """The snapshot of one consumer, policy or relay, and the changes that led to it."""
+
+    def __init__(self) -> None:
+        self.pages = SnapshotPages()
+        self.digest = b""
+        self.revision = -1
+        self._changes: deque[Change] = deque()
+        self._octets = 0
+        # Keys of the pieces that have changed since the last revision was published.
+        self._touched: dict[str, bytes] = {}
+        self._whole: list[bytes] = []
+
+    def put(self, key: str, content: bytes) -> None:
+        """An empty piece removes."""
+        if self.pages.put(key, content) != content:
+            self._touched[key] = content
+
+    def publish(self, revision: int) -> bool:
+        """Makes the next change of what was put since the last one; false when there is nothing new to tell."""
+        digest = self.pages.digest()
+        if (revision, digest) == (self.revision, self.digest):
+            return False
+        if self.revision >= 0:
+            parts = tuple(_joined([serialised(key, content) for key, content in self._touched.items()]))
+            self._remember(Change(self.digest, parts))
+        self._touched = {}
+        # Pages may be ahead of what is published: changes are taken in with pauses.
+        self._whole = self.pages.parts()
+        self.revision, self.digest = revision, digest
+        return True
+
+    def parts_after(self, digest: bytes) -> list[bytes]:
+        """What a consumer with this snapshot needs for the present one; the whole where the way is not known."""
+        ending = encoding.ending(self.revision, self.digest)
+        if digest == self.digest:
+            return [ending]
+        way: list[tuple[bytes, ...]] = []
+        for change in reversed(self._changes):
+            way.append(change.parts)
+            if change.base == digest:
+                return [*(part for parts in reversed(way) for part in parts), ending]
+        return [encoding.WHOLE, *self._whole, ending]
+
+    def _remember(self, change: Change) -> None:
+        self._changes.append(change)
+        self._octets += sum(map(len, change.parts))
+        while self._octets > _REMEMBERED_OCTETS or len(self._changes) > _REMEMBERED_CHANGES:
+            self._octets -= sum(map(len, self._changes.popleft().parts))
+
+
+def _joined(parts: Sequence[bytes]) -> Iterator[bytes]:
+    """The same pieces in fewer parts, of a page's size."""
+    gathered: list[bytes] = []
+    octets = 0
+    for part in parts:
+        if gathered and octets + len(part) > PAGE_OCTETS:
+            yield b"".join(gathered)
+            gathered, octets = [], 0
+        gathered.append(part)
+        octets += len(part)
+    if gathered:
+        yield b"".join(gathered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +124,9 @@ class Replica:
         self.keys: dict[str, KeyRecord] = {}
         self._store = store
         self._sealer = sealer
-        self._of_policy = Pages(PART_OCTETS, encoding.framed)
-        self._of_relay = Pages(PART_OCTETS, encoding.framed)
-        # In the order in which the database gives them at the start.
-        self._ranks = {kind: f"{rank:02}" for rank, kind in enumerate(sorted(RESOURCES))}
-        # Place in policy's snapshot to the end of the access rule there.
+        self.of_policy = Outlet()
+        self.of_relay = Outlet()
+        # Key of an access rule in policy's snapshot to the time of its end.
         self._ends: dict[str, datetime] = {}
         self._key_prefixes: dict[str, tuple[str, ...]] = {}
 
@@ -109,31 +173,28 @@ class Replica:
         self.revision = newest
         return True
 
-    def assemble(self, *, of_policy: bool, now: datetime) -> Snapshot:
-        """The snapshot of now. Only parts that changed are made anew."""
-        if of_policy:
-            self._drop_ended(now)
-        pages = self._of_policy if of_policy else self._of_relay
-        digest = pages.digest()
-        ending = encoding.ending(self.revision, digest, of_policy=of_policy)
-        return Snapshot(self.revision, digest, (*pages.parts(), ending))
+    def publish(self, now: datetime) -> bool:
+        """Makes the present state the newest revision of both snapshots; false when nothing is new."""
+        self._drop_ended(now)
+        of_policy, of_relay = self.of_policy.publish(self.revision), self.of_relay.publish(self.revision)
+        return of_policy or of_relay
 
     def _drop_ended(self, now: datetime) -> None:
-        for place in [place for place, end in self._ends.items() if end <= now]:
-            del self._ends[place]
-            self._of_policy.put(place, b"")
+        for key in [key for key, end in self._ends.items() if end <= now]:
+            del self._ends[key]
+            self.of_policy.put(key, b"")
 
     def _take(self, kind: str, document_id: str, body: Body | None) -> None:
         if kind == "api-keys":
             self._take_key(document_id, body)
             return
-        place = self._ranks[kind] + document_id
+        key = kind if document_id == kind else f"{kind}/{document_id}"
         made = encoding.NOTHING if body is None else encoding.pieces(kind, document_id, body, self._sealer)
-        self._of_policy.put(place, made.policy)
-        self._of_relay.put(place, made.relay)
-        self._ends.pop(place, None)
+        self.of_policy.put(key, made.policy)
+        self.of_relay.put(key, made.relay)
+        self._ends.pop(key, None)
         if made.policy and kind == "access-rules" and body is not None and body["expires_at"] is not None:
-            self._ends[place] = datetime.fromisoformat(body["expires_at"])
+            self._ends[key] = datetime.fromisoformat(body["expires_at"])
 
     async def _take_buckets(self, connection: AsyncConnection, numbers: frozenset[int] | None) -> None:
         """Reads these buckets of the recipients, or all."""
@@ -149,11 +210,10 @@ class Replica:
             self._take_bucket(number, b"")
 
     def _take_bucket(self, number: int, keys: bytes) -> None:
-        # Behind all other objects, so that they are in order at the start.
-        place = f"recipients{number:05}"
+        key = f"{recipients.KIND}/{number:05}"
         made = encoding.recipient_bucket(number, keys)
-        self._of_policy.put(place, made.policy)
-        self._of_relay.put(place, made.relay)
+        self.of_policy.put(key, made.policy)
+        self.of_relay.put(key, made.relay)
 
     def _take_key(self, key_id: str, body: Body | None) -> None:
         for prefix in self._key_prefixes.pop(key_id, ()):
@@ -182,35 +242,22 @@ class Feed:
     def __init__(self, replica: Replica, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.replica = replica
         self._clock = clock
-        self._current: dict[bool, Snapshot] = {}
         self._changed = asyncio.Event()
         self.closed = False
 
     def refresh(self) -> None:
-        """Brings both snapshots up to date; watchers whose snapshot has a new digest are woken."""
-        now = self._clock()
-        changed = False
-        for of_policy in (True, False):
-            built = self.replica.assemble(of_policy=of_policy, now=now)
-            held = self._current.get(of_policy)
-            if held is None or held.digest != built.digest:
-                self._current[of_policy] = built
-                SNAPSHOT_DIGEST.labels("policy" if of_policy else "relay").set(fingerprint(built.digest))
-                changed = True
-        if changed:
-            self._wake()
+        """Publishes what the replica has taken in, and wakes the watchers when it is new to them."""
+        if not self.replica.publish(self._clock()):
+            return
+        for name, outlet in (("policy", self.replica.of_policy), ("relay", self.replica.of_relay)):
+            SNAPSHOT_DIGEST.labels(name).set(fingerprint(outlet.digest))
+        self._wake()
 
-    async def next(self, *, of_policy: bool, held: bytes) -> Snapshot | None:
-        """The snapshot as soon as its digest is not the one held; None when the process stops."""
-        while not self.closed:
-            current = self._current.get(of_policy)
-            if current is not None and current.digest != held:
-                return current
+    async def newer(self, outlet: Outlet, digest: bytes, revision: int) -> bool:
+        """Returns as soon as the outlet has more than that; false when the process stops."""
+        while not self.closed and (outlet.digest, outlet.revision) == (digest, revision):
             await self._changed.wait()
-        return None
-
-    def current(self, *, of_policy: bool) -> Snapshot | None:
-        return self._current.get(of_policy)
+        return not self.closed
 
     def close(self) -> None:
         """Lets all watchers go."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -11,40 +12,58 @@ import structlog
 from posthouse.config.v1 import config_pb2 as pb
 from sqlalchemy.exc import SQLAlchemyError
 
+from libs.runtime.passwords import canonical_hash, is_outdated
 from services.config_api.metrics import WATCHERS
-from services.config_api.snapshot.feed import Feed, Replica
+from services.config_api.resources.accounts import ACCOUNTS
+from services.config_api.snapshot.feed import Feed, Outlet, Replica
+from services.config_api.snapshot.in_force import Watcher, Watchers
+from services.config_api.storage.documents import Document, Store, find_all
+from services.config_api.storage.revision import Actor, Write
 from services.config_api.storage.usage_counters import Hits, HitStore
 
 log = structlog.get_logger(__name__)
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Configuration"].full_name
 # Which services may call each method.
-CALLERS = {"WatchPolicy": {"policy"}, "WatchRelay": {"relay"}, "ReportRuleHits": {"policy"}}
+CALLERS = {
+    "WatchPolicy": {"policy"},
+    "WatchRelay": {"relay"},
+    "ReportRuleHits": {"policy"},
+    "UpgradePasswordHashes": {"policy"},
+}
 # A change made through another replica is looked for this often; one made here is published at once.
 POLL_SECONDS = 0.25
 # A database that is silent for so long is said to be lost.
 _ANSWER_SECONDS = 2.0
 _LONGEST_REPORT_ID = 128
 _LARGEST_REPORT = 200_000
+_MOST_UPGRADES = 1_000
+_LONGEST_PROOF = 64
+
+# Longer names of replicas are cut.
+_LONGEST_NAME = 100
 
 # What goes out is serialised already.
 Stream = grpc.aio.ServicerContext[pb.WatchRequest, bytes]
+Requests = AsyncIterator[pb.WatchRequest]
 
 
 class Publisher:
     """The servicer. Snapshot parts go out as the bytes that were serialised once."""
 
-    def __init__(self, feed: Feed, hits: HitStore) -> None:
+    def __init__(self, feed: Feed, watchers: Watchers, hits: HitStore, store: Store) -> None:
         self._feed = feed
+        self._watchers = watchers
         self._hits = hits
+        self._store = store
 
     def register(self, server: grpc.aio.Server) -> None:
         """Not by the generated function: it would serialise each part again for each watcher."""
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-            "WatchPolicy": grpc.unary_stream_rpc_method_handler(
+            "WatchPolicy": grpc.stream_stream_rpc_method_handler(
                 self._watch_policy, request_deserializer=pb.WatchRequest.FromString
             ),
-            "WatchRelay": grpc.unary_stream_rpc_method_handler(
+            "WatchRelay": grpc.stream_stream_rpc_method_handler(
                 self._watch_relay, request_deserializer=pb.WatchRequest.FromString
             ),
             "ReportRuleHits": grpc.unary_unary_rpc_method_handler(
@@ -52,33 +71,58 @@ class Publisher:
                 request_deserializer=pb.ReportRuleHitsRequest.FromString,
                 response_serializer=pb.ReportRuleHitsResponse.SerializeToString,
             ),
+            "UpgradePasswordHashes": grpc.unary_unary_rpc_method_handler(
+                self._upgrade_password_hashes,
+                request_deserializer=pb.UpgradePasswordHashesRequest.FromString,
+                response_serializer=pb.UpgradePasswordHashesResponse.SerializeToString,
+            ),
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
 
-    async def _watch_policy(self, request: pb.WatchRequest, context: Stream) -> None:
-        await self._watch(request, context, of_policy=True)
+    async def _watch_policy(self, requests: Requests, context: Stream) -> None:
+        await self._watch(requests, context, "policy", self._feed.replica.of_policy)
 
-    async def _watch_relay(self, request: pb.WatchRequest, context: Stream) -> None:
-        await self._watch(request, context, of_policy=False)
+    async def _watch_relay(self, requests: Requests, context: Stream) -> None:
+        await self._watch(requests, context, "relay", self._feed.replica.of_relay)
 
-    async def _watch(self, request: pb.WatchRequest, context: Stream, *, of_policy: bool) -> None:
-        consumer = "policy" if of_policy else "relay"
-        held = request.digest
-        # A watcher that has the newest snapshot gets nothing for now, and must know all the same that it is connected.
+    async def _watch(self, requests: Requests, context: Stream, service: str, outlet: Outlet) -> None:
+        # A watcher must know that it is connected, whenever the first part comes.
         await context.send_initial_metadata(())
-        log.info("watch_opened", consumer=consumer, process=request.consumer[:100])
-        WATCHERS.labels(consumer).inc()
+        first = await anext(requests, None)
+        if first is None:
+            return
+        watcher = Watcher(first.consumer[:_LONGEST_NAME] or service, service, first.revision_in_force)
+        self._watchers.add(watcher)
+        log.info("watch_opened", consumer=service, process=watcher.name)
+        WATCHERS.labels(service).inc()
+        listening = asyncio.create_task(self._listen(requests, watcher))
+        sending = asyncio.create_task(self._send(context, watcher, outlet, first.digest))
         try:
-            while (snapshot := await self._feed.next(of_policy=of_policy, held=held)) is not None:
-                for part in snapshot.parts:
-                    await context.write(part)
-                held = snapshot.digest
-                log.info("snapshot_sent", consumer=consumer, process=request.consumer[:100], revision=snapshot.revision)
-        except grpc.aio.InternalError:
-            # It went while it was being sent to.
-            log.info("watch_ended", consumer=consumer, process=request.consumer[:100])
+            await asyncio.wait((listening, sending), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            WATCHERS.labels(consumer).dec()
+            for task in (listening, sending):
+                task.cancel()
+            await asyncio.gather(listening, sending, return_exceptions=True)
+            self._watchers.remove(watcher)
+            log.info("watch_ended", consumer=service, process=watcher.name, left=watcher.has_left)
+            WATCHERS.labels(service).dec()
+
+    async def _listen(self, requests: Requests, watcher: Watcher) -> None:
+        """Hears which revision is in force, until the consumer leaves."""
+        async for request in requests:
+            if request.leaving:
+                watcher.has_left = True
+                return
+            self._watchers.advance(watcher, request.revision_in_force)
+
+    async def _send(self, context: Stream, watcher: Watcher, outlet: Outlet, digest: bytes) -> None:
+        while not self._feed.closed:
+            parts = outlet.parts_after(digest)
+            digest, revision = outlet.digest, outlet.revision
+            for part in parts:
+                await context.write(part)
+            log.info("revision_sent", process=watcher.name, revision=revision, parts=len(parts))
+            await self._feed.newer(outlet, digest, revision)
 
     async def _report_rule_hits(
         self, request: pb.ReportRuleHitsRequest, context: grpc.aio.ServicerContext[object, object]
@@ -92,6 +136,38 @@ class Publisher:
             log.warning("rule_hits_not_stored", error=type(error).__name__)
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the database can't be written")
         return pb.ReportRuleHitsResponse()
+
+    async def _upgrade_password_hashes(
+        self, request: pb.UpgradePasswordHashesRequest, context: grpc.aio.ServicerContext[object, object]
+    ) -> pb.UpgradePasswordHashesResponse:
+        upgrades = {each.account_id: each for each in request.upgrades}
+        if len(upgrades) > _MOST_UPGRADES or not all(map(_is_good, upgrades.values())):
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "too many upgrades, or no hash of argon2id")
+        try:
+            async with self._store.revision(Actor("posthouse", "admin"), "upgradePasswordHashes") as revision:
+                accounts = await find_all(revision.connection, ACCOUNTS.kind, sorted(upgrades))
+                writes = [write for account in accounts if (write := _upgraded(account, upgrades[account.id]))]
+                await revision.apply(writes)
+                revision.target = ACCOUNTS.kind
+                revision.summary = f"{len(writes)} password hashes became argon2id"
+        except (SQLAlchemyError, OSError) as error:
+            log.warning("password_hashes_not_stored", error=type(error).__name__)
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the database can't be written")
+        return pb.UpgradePasswordHashesResponse()
+
+
+def _is_good(upgrade: pb.PasswordUpgrade) -> bool:
+    with contextlib.suppress(ValueError):
+        return not is_outdated(canonical_hash(upgrade.new_hash)) and len(upgrade.proof) <= _LONGEST_PROOF
+    return False
+
+
+def _upgraded(account: Document, upgrade: pb.PasswordUpgrade) -> Write | None:
+    """None where the account has another password by now. The stored text is the hash, and the proof behind it."""
+    if str(account.stored.get("password", "")).partition(" ")[0] != upgrade.old_hash:
+        return None
+    password = f"{upgrade.new_hash} {upgrade.proof.hex()}"
+    return Write(ACCOUNTS, account.id, account.stored, {**account.stored, "password": password})
 
 
 async def follow(feed: Feed, wake: asyncio.Event, on_database: Callable[[str], None]) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, and_, exists, select
+from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.config_api.resources.catalogue import RESOURCES
@@ -58,45 +58,47 @@ class Store:
         async with self.database.reading() as connection:
             return await find(connection, kind, document_id)
 
-    async def page(self, kind: str, filters: Mapping[str, str], after: str | None, limit: int) -> Sequence[Document]:
-        """Up to `limit` documents in order of id (that of creation), after the id given (C152)."""
+    async def page(
+        self, kind: str, filters: Mapping[str, str], after: str | None, limit: int, updated_after: int | None = None
+    ) -> Sequence[Document]:
+        """Up to `limit` documents in order of id (that of creation), after the id given (C152).
+
+        `updated_after`: only those that were written after this time, in microseconds since 1970.
+        """
         if kind == recipients.KIND:
             async with self.database.reading() as connection:
-                return list(map(_recipient, await recipients.page(connection, filters, after, limit)))
-        query = select(documents).where(documents.c.kind == kind)
-        by = documents.c.id
-        for number, (field, value) in enumerate(filters.items()):
-            term = terms.alias()
-            found = (
-                term.c.kind == kind,
-                term.c.field == field,
-                term.c.value == value,
-                term.c.document_id == documents.c.id,
-            )
-            if number == 0:
-                # The terms' primary key holds the ids in order: reading begins after the cursor and ends at the limit.
-                query = query.join(term, and_(*found))
-                by = term.c.document_id
-            else:
-                query = query.where(exists().where(*found))
+                found = await recipients.page(connection, filters, after, limit, updated_after)
+                return list(map(_recipient, found))
+        query, by = _matching(select(documents), kind, filters, updated_after)
         if after is not None:
             query = query.where(by > after)
         query = query.order_by(by).limit(limit)
         async with self.database.reading() as connection:
             return [document(row) for row in await connection.execute(query)]
 
+    async def count(self, kind: str, filters: Mapping[str, str], updated_after: int | None = None) -> int:
+        """The number of documents in all pages."""
+        if kind == recipients.KIND:
+            async with self.database.reading() as connection:
+                return await recipients.count(connection, filters, updated_after)
+        query, _ = _matching(select(func.count()).select_from(documents), kind, filters, updated_after)
+        async with self.database.reading() as connection:
+            return int((await connection.execute(query)).scalar_one())
+
     async def all(self, kind: str) -> Sequence[Document]:
         async with self.database.reading() as connection:
             return [found async for found in every(connection, [kind])]
 
-    async def taken(self, scope: str, values: Sequence[str]) -> frozenset[str]:
-        """Those of the values that some object has as a unique key of the scope."""
+    async def taken(self, scope: str, values: Sequence[str], *, other_than: Collection[str] = ()) -> frozenset[str]:
+        """Those of the values that some object has as a unique key of the scope; objects of some kinds left out."""
         found: set[str] = set()
         async with self.database.reading() as connection:
             for start in range(0, len(values), _IN_LIMIT):
                 query = select(unique_keys.c.value).where(
                     unique_keys.c.scope == scope, unique_keys.c.value.in_(values[start : start + _IN_LIMIT])
                 )
+                if other_than:
+                    query = query.where(unique_keys.c.kind.not_in(sorted(other_than)))
                 found.update((await connection.execute(query)).scalars())
         return frozenset(found)
 
@@ -118,7 +120,7 @@ class Store:
     async def newest(self) -> int:
         """Number of the newest revision."""
         async with self.database.reading() as connection:
-            return int((await connection.execute(select(head.c.revision))).scalar_one())
+            return await newest_revision(connection)
 
     @asynccontextmanager
     async def revision(
@@ -138,7 +140,38 @@ class Store:
             if repeat is not None and revision.answer is not None:
                 await repeat.remember(connection, revision.answer)
             await revision.finish()
+        actor.revisions.append(revision.newest)
         self._on_change()
+
+
+def _matching(
+    query: Select[Any], kind: str, filters: Mapping[str, str], updated_after: int | None
+) -> tuple[Select[Any], ColumnElement[str]]:
+    """The query for the documents that the filters find, and the column that has their ids in order."""
+    query = query.where(documents.c.kind == kind)
+    by: ColumnElement[str] = documents.c.id
+    for number, (field, value) in enumerate(filters.items()):
+        term = terms.alias()
+        found = (
+            term.c.kind == kind,
+            term.c.field == field,
+            term.c.value == value,
+            term.c.document_id == documents.c.id,
+        )
+        if number == 0:
+            # The terms' primary key holds the ids in order: reading begins after the cursor and ends at the limit.
+            query = query.join(term, and_(*found))
+            by = term.c.document_id
+        else:
+            query = query.where(exists().where(*found))
+    if updated_after is not None:
+        query = query.where(documents.c.updated_at > updated_after)
+    return query, by
+
+
+async def newest_revision(connection: AsyncConnection) -> int:
+    """Number of the newest revision."""
+    return int((await connection.execute(select(head.c.revision))).scalar_one())
 
 
 async def find(connection: AsyncConnection, kind: str, document_id: str) -> Document | None:
@@ -148,6 +181,18 @@ async def find(connection: AsyncConnection, kind: str, document_id: str) -> Docu
     query = select(documents).where(documents.c.kind == kind, documents.c.id == document_id)
     row = (await connection.execute(query)).one_or_none()
     return None if row is None else document(row)
+
+
+async def find_all(connection: AsyncConnection, kind: str, document_ids: Sequence[str]) -> list[Document]:
+    """Those of the documents that there are."""
+    if kind == recipients.KIND:
+        return list(map(_recipient, await recipients.find_all(connection, document_ids)))
+    found: list[Document] = []
+    for start in range(0, len(document_ids), _IN_LIMIT):
+        ids = document_ids[start : start + _IN_LIMIT]
+        query = select(documents).where(documents.c.kind == kind, documents.c.id.in_(ids))
+        found += [document(row) for row in await connection.execute(query)]
+    return found
 
 
 async def every(connection: AsyncConnection, kinds: Sequence[str]) -> AsyncIterator[Document]:

@@ -21,6 +21,11 @@ class Identifiers:
         return str(uuid.UUID(int=value))
 
 
+def first_id(at: int) -> str:
+    """No id that is made at this time or later sorts before it; microseconds since 1970."""
+    return str(uuid.UUID(int=max(at // 1000, 0) << 80))
+
+
 def now_us() -> int:
     """Microseconds since 1970."""
     return time.time_ns() // 1000

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, insert, select, update
+from sqlalchemy import Row, Select, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.smtp.address_set import bucket, bucket_of
@@ -50,15 +50,42 @@ async def find(connection: AsyncConnection, recipient_id: str) -> Row[Any] | Non
 
 
 async def page(
-    connection: AsyncConnection, filters: Mapping[str, str], after: str | None, limit: int
+    connection: AsyncConnection,
+    filters: Mapping[str, str],
+    after: str | None,
+    limit: int,
+    updated_after: int | None = None,
 ) -> Sequence[Row[Any]]:
-    """Up to `limit` recipients in order of id, after the id given. `filters`: domain and address."""
-    query = select(recipients)
-    for name, value in filters.items():
-        query = query.where((recipients.c.domain if name == "domain" else recipients.c.key) == value)
+    """Up to `limit` recipients in order of id, after the id given. `filters`: domain and address.
+
+    `updated_after`: only those that were written after this time, in microseconds since 1970.
+    """
+    query = _matching(select(recipients), filters, updated_after)
     if after is not None:
         query = query.where(recipients.c.id > after)
-    return (await connection.execute(query.order_by(recipients.c.id).limit(limit))).all()
+    rows: Sequence[Row[Any]] = (await connection.execute(query.order_by(recipients.c.id).limit(limit))).all()
+    return rows
+
+
+async def count(connection: AsyncConnection, filters: Mapping[str, str], updated_after: int | None) -> int:
+    """The number of recipients in all pages."""
+    query = _matching(select(func.count()).select_from(recipients), filters, updated_after)
+    return int((await connection.execute(query)).scalar_one())
+
+
+async def find_all(connection: AsyncConnection, ids: Sequence[str]) -> Sequence[Row[Any]]:
+    """Those of the recipients that there are."""
+    found: list[Row[Any]] = []
+    for start in range(0, len(ids), _IN_LIMIT):
+        query = select(recipients).where(recipients.c.id.in_(ids[start : start + _IN_LIMIT]))
+        found += await connection.execute(query)
+    return found
+
+
+def _matching(query: Select[Any], filters: Mapping[str, str], updated_after: int | None) -> Select[Any]:
+    for name, value in filters.items():
+        query = query.where((recipients.c.domain if name == "domain" else recipients.c.key) == value)
+    return query if updated_after is None else query.where(recipients.c.updated_at > updated_after)
 
 
 async def apply(connection: AsyncConnection, revision: int, at: int, writes: Sequence[RecipientWrite]) -> None:

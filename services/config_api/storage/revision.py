@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -43,6 +43,8 @@ class Actor:
     request_id: str = ""
     # Of the API key, which the name may leave for another one; empty: none.
     key_id: str = ""
+    # The revisions that the request led to: those that it made, or the newest one where it changed nothing.
+    revisions: list[int] = field(default_factory=list, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,11 @@ class Revision:
         self.answer: StoredResponse | None = None
         self._ids = ids
         self._changed = False
+
+    @property
+    def newest(self) -> int:
+        """Number of the newest revision after the commit: this one, unless nothing was changed."""
+        return self.number if self._changed else self.number - 1
 
     @classmethod
     async def begin(cls, connection: AsyncConnection, actor: Actor, action: str, ids: Identifiers) -> Revision:
@@ -211,9 +218,9 @@ class Revision:
                 holder = keys.setdefault((key.scope, key.value), (write, key.pointer))
                 if holder[0] is not write:
                     errors.append(_taken(write, key.pointer))
-            for field, of_field in write.resource.filters.items():
+            for name, of_field in write.resource.filters.items():
                 for value in of_field.terms(body):
-                    term_rows[(write.resource.kind, field, value, write.id)] = None
+                    term_rows[(write.resource.kind, name, value, write.id)] = None
         errors += await self._conflicts(keys)
         if errors:
             raise conflict(errors[:_MANY_ERRORS])

@@ -27,6 +27,7 @@ documents = Table(
     # Microseconds since 1970, as every time here.
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+    Index("documents_by_update", "kind", "updated_at"),
 )
 
 # Values that only one object may have: (scope, canonical value).
@@ -121,6 +122,8 @@ audit_log = Table(
     Index("audit_log_by_actor", "actor", "id"),
     Index("audit_log_by_actor_id", "actor_id", "id"),
     Index("audit_log_by_action", "action", "id"),
+    Index("audit_log_by_target", "target", "id"),
+    Index("audit_log_by_request", "request_id"),
 )
 
 # Answers to POST requests that carried an Idempotency-Key, kept for a day. `actor` is the id of the caller's API key.
@@ -159,4 +162,23 @@ key_uses = Table(
     metadata,
     Column("key_id", String(64), primary_key=True),
     Column("last_used_at", BigInteger, nullable=False),
+)
+
+# Every config_api that shares the database, and the replicas of policy and relay that watch it. A row counts as long as
+# its holder renews it.
+replicas = Table(
+    "replicas",
+    metadata,
+    # The config_api that renews the row: itself, or the one that the watch is open at.
+    Column("holder", String(200), primary_key=True),
+    Column("service", String(32), primary_key=True),
+    Column("name", String(200), primary_key=True),
+    # Of a config_api: where it listens for gRPC; empty for others.
+    Column("address", String(300), nullable=False),
+    Column("transport", String(32), nullable=False),
+    Column("version", String(64), nullable=False),
+    # Of the configuration in force there.
+    Column("revision", BigInteger, nullable=False),
+    # By the database's clock.
+    Column("seen_at", BigInteger, nullable=False),
 )

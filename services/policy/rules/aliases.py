@@ -50,7 +50,7 @@ class AliasWalk:
             self._end(owner, takes_mail=not is_unknown(address, self.snapshot))
         elif len(path) >= MAX_DEPTH:
             self.leads_back = True
-        elif not targets or len(self._visited) >= _MAX_ALIASES:
+        elif len(self._visited) >= _MAX_ALIASES:
             self.ends_well = True
         elif key not in self._visited:
             self._visited.add(key)

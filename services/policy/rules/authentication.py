@@ -55,12 +55,19 @@ def login_key(login: str) -> str:
 
 
 def account_of(login: str, snapshot: Snapshot) -> Account | None:
-    """Whose login or address this is, without case; an account's own spelling goes before another's."""
-    account = snapshot.accounts.get(login) or snapshot.logins.get(login_key(login))
+    """Whose login or address this is, without case; an account's own spelling goes before another's.
+
+    A login goes before an address of another account.
+    """
+    account = snapshot.accounts.get(login) or _without_case(login_key(login), snapshot)
     if account is None and "@" in login:
         with suppress(ValueError):
-            account = snapshot.logins.get(parse_address(login).local_key())
+            account = _without_case(parse_address(login).local_key(), snapshot)
     return account
+
+
+def _without_case(key: str, snapshot: Snapshot) -> Account | None:
+    return snapshot.logins.get(key) or snapshot.addressees.get(key)
 
 
 def _not_offered(_facts: Facts, snapshot: Snapshot) -> Objection | None:

@@ -20,11 +20,13 @@ class Account:
     id: str
     login: str
     password_hash: str = field(repr=False)
+    # Where another hash of the same password has replaced the one that sessions logged in with.
+    earlier_proof: bytes = field(default=b"", repr=False)
 
     @property
     def proof(self) -> bytes:
         """What tells a login by the present password from logins by earlier ones, without telling the password."""
-        return _proof(self.password_hash)
+        return self.earlier_proof or _proof(self.password_hash)
 
 
 @lru_cache(maxsize=16_384)

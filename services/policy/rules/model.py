@@ -124,11 +124,13 @@ class Snapshot:
     listed_recipients: AddressSet
     # The key is the login as configured.
     accounts: Mapping[str, Account]
-    # The key is what a client may log in as: logins and addresses without case (`login_key`).
+    # The key is the login without case (`login_key`).
     logins: Mapping[str, Account]
+    # By address (`AddressFacts.key`) of enabled accounts.
+    addressees: Mapping[str, Account]
     # Address (`AddressFacts.key`) to the id of the account that has it, DISABLED for one that is disabled.
     owners: Mapping[str, str]
-    # Address of an alias (`AddressFacts.key`) to its targets, with their keys alone. Empty: the targets are not known.
+    # Address of an alias (`AddressFacts.key`) to its targets, with their keys alone.
     aliases: Mapping[str, tuple[AddressFacts, ...]]
     # Addresses that were met lately, by `AddressFacts.wire`.
     known_addresses: dict[bytes, AddressFacts] = field(default_factory=dict)

@@ -8,6 +8,7 @@ are all things that an operator typed), the keys here are those of `key_of`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -221,7 +222,7 @@ class Configuration:
     local_domains: Mapping[str, LocalDomain] = field(default_factory=dict)
     # The key is `key_of` the address.
     aliases: Mapping[bytes, Alias] = field(default_factory=dict)
-    account_addresses: frozenset[bytes] = frozenset()
+    account_addresses: AbstractSet[bytes] = frozenset()
     # The recipients of the domains that list theirs.
     listed_recipients: AddressSet = field(default_factory=lambda: AddressSet({}))
     resolvers: Resolvers = Resolvers()

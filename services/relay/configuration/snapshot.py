@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+
 from google.protobuf.duration_pb2 import Duration
 from posthouse.config.v1 import config_pb2
 
+from libs.runtime.configuration_watch import PieceChange
 from libs.smtp.address_set import AddressSet
 from services.relay.configuration.model import (
     Alias,
@@ -38,9 +43,91 @@ _EXISTING_RECIPIENTS = {
     config_pb2.EXISTING_RECIPIENTS_VERIFY: ExistingRecipients.VERIFY,
 }
 
+# Kinds of which there may be many, and which change while mail is taken.
+_OFTEN_CHANGED = ("accounts/", "aliases/", "recipients/")
+
+
+class RelaySnapshotReader:
+    """Makes configurations from pieces. A change of what there is much of costs little.
+
+    Tables are never changed once they are in a configuration: a change makes copies of those that it touches.
+    """
+
+    def __init__(self) -> None:
+        self._configuration: Configuration | None = None
+        # The pieces of all other kinds, by key. They are few.
+        self._others: dict[str, bytes] = {}
+
+    def read(self, changes: Sequence[PieceChange], revision: int) -> Configuration:
+        """The configuration after these changes. Raises ValueError when it contradicts itself."""
+        others = {change.key: change.after for change in changes if not change.key.startswith(_OFTEN_CHANGED)}
+        before = self._configuration
+        if others or before is None:
+            self._others.update(others)
+            message = _merged(self._others[key] for key in sorted(self._others))
+            message.revision = revision
+            made = configuration(message)
+        else:
+            made = replace(before, revision=revision)
+        often_changed = [change for change in changes if change.key.startswith(_OFTEN_CHANGED)]
+        removed = _merged(change.before for change in often_changed)
+        added = _merged(change.after for change in often_changed)
+        self._configuration = replace(
+            made,
+            aliases=_changed_aliases(before.aliases if before is not None else {}, removed, added),
+            account_addresses=_changed_addresses(
+                before.account_addresses if before is not None else frozenset(), removed, added
+            ),
+            listed_recipients=_changed_recipients(
+                before.listed_recipients if before is not None else AddressSet({}), removed, added
+            ),
+        )
+        return self._configuration
+
+
+def _merged(pieces: Iterable[bytes]) -> config_pb2.RelaySnapshot:
+    # Serialised messages that are joined are merged when they are read.
+    return config_pb2.RelaySnapshot.FromString(b"".join(pieces))
+
+
+def _changed_aliases(
+    aliases: Mapping[bytes, Alias], removed: config_pb2.RelaySnapshot, added: config_pb2.RelaySnapshot
+) -> Mapping[bytes, Alias]:
+    if not removed.aliases and not added.aliases:
+        return aliases
+    changed = dict(aliases)
+    for alias in removed.aliases:
+        changed.pop(key_of(alias.address.encode()), None)
+    for alias in added.aliases:
+        targets = tuple(target.encode() for target in alias.targets)
+        changed[key_of(alias.address.encode())] = Alias(alias.id, alias.address.encode(), targets)
+    return changed
+
+
+def _changed_addresses(
+    addresses: AbstractSet[bytes], removed: config_pb2.RelaySnapshot, added: config_pb2.RelaySnapshot
+) -> AbstractSet[bytes]:
+    if not removed.account_addresses and not added.account_addresses:
+        return addresses
+    changed = set(addresses)
+    changed.difference_update(key_of(address.encode()) for address in removed.account_addresses)
+    changed.update(key_of(address.encode()) for address in added.account_addresses)
+    return changed
+
+
+def _changed_recipients(
+    recipients: AddressSet, removed: config_pb2.RelaySnapshot, added: config_pb2.RelaySnapshot
+) -> AddressSet:
+    if not removed.recipients and not added.recipients:
+        return recipients
+    return recipients.changed(
+        [bucket.number for bucket in removed.recipients], {bucket.number: bucket.keys for bucket in added.recipients}
+    )
+
 
 def configuration(snapshot: config_pb2.RelaySnapshot) -> Configuration:
     """The snapshot as a Configuration. Raises ValueError when it contradicts itself."""
+    nothing = config_pb2.RelaySnapshot()
     keys: dict[str, list[DkimKey]] = {}
     for key in snapshot.dkim_keys:
         keys.setdefault(key.domain, []).append(
@@ -59,14 +146,9 @@ def configuration(snapshot: config_pb2.RelaySnapshot) -> Configuration:
         relay_rules=tuple(sorted(map(_relay_rule, snapshot.relay_rules), key=lambda rule: rule.position)),
         relay_domains={domain.domain: RelayDomain(domain.id, domain.domain) for domain in snapshot.relay_domains},
         local_domains={domain.domain: _local_domain(domain) for domain in snapshot.local_domains},
-        aliases={
-            key_of(alias.address.encode()): Alias(
-                alias.id, alias.address.encode(), tuple(target.encode() for target in alias.targets)
-            )
-            for alias in snapshot.aliases
-        },
-        account_addresses=frozenset(key_of(address.encode()) for address in snapshot.account_addresses),
-        listed_recipients=AddressSet({bucket.number: bucket.keys for bucket in snapshot.recipients}),
+        aliases=_changed_aliases({}, nothing, snapshot),
+        account_addresses=_changed_addresses(frozenset(), nothing, snapshot),
+        listed_recipients=_changed_recipients(AddressSet({}), nothing, snapshot),
         resolvers=Resolvers(tuple(snapshot.resolvers.preferred), tuple(snapshot.resolvers.alternate)),
         queue=_queue(snapshot.queue),
         dkim_keys={domain: tuple(of_domain) for domain, of_domain in keys.items()},

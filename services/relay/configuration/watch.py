@@ -11,19 +11,18 @@ from libs.runtime.configuration_watch import ConfigurationWatch, SnapshotSource
 from libs.runtime.dialing import Dialers
 from libs.runtime.sealed_file import SealedFile
 from services.relay.configuration.model import Configuration
-from services.relay.configuration.snapshot import configuration
+from services.relay.configuration.snapshot import RelaySnapshotReader
 from services.relay.metrics import SNAPSHOT
 
-Watch: TypeAlias = ConfigurationWatch[config_pb2.RelaySnapshotPart, Configuration]
-_Call: TypeAlias = grpc.aio.UnaryStreamCall[config_pb2.WatchRequest, config_pb2.RelaySnapshotPart]
+Watch: TypeAlias = ConfigurationWatch[Configuration]
+_Call: TypeAlias = grpc.aio.StreamStreamCall[config_pb2.WatchRequest, config_pb2.SnapshotPart]
 
 
-def configuration_watch(dialers: Dialers, file: SealedFile) -> Watch:
-    """The watch of this process, which keeps the last good configuration in `file`."""
-    source = SnapshotSource("relay", config_pb2.RelaySnapshotPart, _open, configuration)
-    return ConfigurationWatch(source, dialers, file, SNAPSHOT)
+def configuration_watch(dialers: Dialers, file: SealedFile, name: str) -> Watch:
+    """The watch of the replica `name`, which keeps the last good configuration in `file`."""
+    source = SnapshotSource("relay", _open, config_pb2.WatchRequest, config_pb2.SnapshotPart, RelaySnapshotReader)
+    return ConfigurationWatch(source, dialers, file, SNAPSHOT, name)
 
 
-def _open(channel: grpc.aio.Channel, digest: bytes, consumer: str) -> _Call:
-    request = config_pb2.WatchRequest(digest=digest, consumer=consumer)
-    return config_pb2_grpc.ConfigurationStub(channel).WatchRelay(request)
+def _open(channel: grpc.aio.Channel) -> _Call:
+    return config_pb2_grpc.ConfigurationStub(channel).WatchRelay()

@@ -10,7 +10,7 @@ import pytest
 
 from libs.dns.stub_resolver import StubResolver
 from services.config_api.changes import check_context
-from tests.config_api.service import Service, running
+from tests.config_api.service import ANY_VERSION, Service, running
 from tests.peers.dns import Behaviour, DnsServer, reverse_name
 
 GENERAL = "/v1/settings/general"
@@ -262,15 +262,15 @@ async def test_an_import_finds_the_same_doubts_in_what_it_would_be(checked: Serv
         ("/relay_rules/1/targets/0", "unreachable"),
     }
     for query in ("?dry_run=true", ""):
-        answer = await checked.api.post(f"/v1/config:import{query}", json=document)
+        answer = await checked.api.post(f"/v1/config:import{query}", json=document, headers=ANY_VERSION)
         assert answer.status_code == 200, answer.text
         assert {pair for pair in _codes(answer.json()) if pair[1] != "gateway_in_range"} == found
     # What is there already is not doubted again.
-    assert (await checked.api.post("/v1/config:import", json=document)).json()["warnings"] == []
+    assert (await checked.api.post("/v1/config:import", json=document, headers=ANY_VERSION)).json()["warnings"] == []
     # A relay host that is the gateway by its new name.
     document["settings"]["general"]["profile"]["hostname"] = "mx.good.example"
     document["relay_rules"][0]["position"] = 7
-    refused = await checked.api.post("/v1/config:import", json=document)
+    refused = await checked.api.post("/v1/config:import", json=document, headers=ANY_VERSION)
     assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/relay_rules/0/relay_host/host")
 
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.config_api.resources.test_collections import BODIES
-from tests.config_api.service import ADMIN_KEY, Service, running
+from tests.config_api.service import ADMIN_KEY, ANY_VERSION, Service, running
 
 GENERAL = "/v1/settings/general"
 YAML = {"Content-Type": "application/yaml"}
@@ -91,7 +91,7 @@ async def test_the_way_back(service: Service) -> None:
     assert sorted(change["event"] for change in dry["changes"]) == ["changed", "changed", "made", "removed"]
     assert await _newest(service) == newest
 
-    done = (await service.api.post(f"/v1/revisions/{point}:rollback")).json()
+    done = (await service.api.post(f"/v1/revisions/{point}:rollback", headers=ANY_VERSION)).json()
     assert (done["revision"], done["changes"]) == (newest + 1, dry["changes"])
     assert await _export(service) == then
     relay, _ = await service.relay(lambda found: found.profile.max_hops == 50)
@@ -99,12 +99,12 @@ async def test_the_way_back(service: Service) -> None:
     # Access that was taken away does not come back with the settings.
     assert (await service.api.get(f"/v1/api-keys/{key['id']}")).status_code == 404
     assert (await service.get("/v1/revisions?limit=1"))["items"][0]["action"] == "rollBackRevision"
-    again = (await service.api.post(f"/v1/revisions/{point}:rollback")).json()
+    again = (await service.api.post(f"/v1/revisions/{point}:rollback", headers=ANY_VERSION)).json()
     assert again == {"revision": newest + 1, "changes": []}
     # Forward again.
-    await service.api.post(f"/v1/revisions/{newest}:rollback")
+    await service.api.post(f"/v1/revisions/{newest}:rollback", headers=ANY_VERSION)
     assert (await service.get(GENERAL))["profile"]["max_hops"] == 10
-    assert (await service.api.post(f"/v1/revisions/{newest + 99}:rollback")).status_code == 404
+    assert (await service.api.post(f"/v1/revisions/{newest + 99}:rollback", headers=ANY_VERSION)).status_code == 404
 
 
 async def test_the_audit_log_has_what_was_done_and_what_was_refused(service: Service) -> None:
@@ -153,7 +153,7 @@ async def test_import_of_an_export_is_no_change(service: Service, written: str) 
     text = (await service.api.get(f"/v1/config:export?format={written}")).text
     headers = {"Content-Type": f"application/{written}"}
     for query in ("?dry_run=true", ""):
-        answer = await service.api.post(f"/v1/config:import{query}", content=text, headers=headers)
+        answer = await service.api.post(f"/v1/config:import{query}", content=text, headers={**headers, **ANY_VERSION})
         assert answer.status_code == 200, answer.text
         assert answer.json() == {
             "revision": newest,
@@ -184,7 +184,7 @@ async def test_an_import_is_whole_and_one_revision(service: Service) -> None:
     assert {name: dry[name] for name in counts} == counts
     assert await _newest(service) == newest
     assert (await service.get(GENERAL))["profile"]["max_hops"] == 50
-    done = (await service.api.post("/v1/config:import", json=document)).json()
+    done = (await service.api.post("/v1/config:import", json=document, headers=ANY_VERSION)).json()
     assert {name: done[name] for name in counts} == counts
     assert done["revision"] == newest + 1 == await _newest(service)
     assert "second password" not in json.dumps(done)
@@ -204,7 +204,7 @@ async def test_objects_without_ids_are_found_by_what_tells_them_apart(service: S
     for listed in document.values():
         for item in listed if isinstance(listed, list) else ():
             del item["id"]
-    answer = await service.api.post("/v1/config:import", json=document)
+    answer = await service.api.post("/v1/config:import", json=document, headers=ANY_VERSION)
     assert answer.json()["changes"] == []
 
 
@@ -215,7 +215,7 @@ async def test_a_new_object_takes_the_name_that_another_gives_up(service: Servic
         document = await _export(service)
         renamed = {"id": made["id"], "login": f"new{turn}"}
         document["accounts"] = [renamed, {"login": f"old{turn}"}][:: 1 if turn else -1]
-        answer = await service.api.post("/v1/config:import", json=document)
+        answer = await service.api.post("/v1/config:import", json=document, headers=ANY_VERSION)
         assert answer.status_code == 200, answer.text
         found = {account["id"]: account["login"] for account in (await service.get("/v1/accounts"))["items"]}
         assert found.pop(made["id"]) == f"new{turn}"
@@ -245,7 +245,7 @@ async def test_names_that_look_like_something_else_come_back_from_yaml(on_sqlite
         await on_sqlite.make("trusted-networks", {"name": name, "networks": ["192.0.2.0/24"]})
     await on_sqlite.make("dkim-keys", {"domain": "a.example", "selector": "2026e1", "algorithm": "ed25519-sha256"})
     written = await on_sqlite.api.get("/v1/config:export?format=yaml")
-    answer = await on_sqlite.api.post("/v1/config:import", content=written.content, headers=YAML)
+    answer = await on_sqlite.api.post("/v1/config:import", content=written.content, headers={**YAML, **ANY_VERSION})
     assert answer.status_code == 200, answer.text
     assert [answer.json()[count] for count in ("made", "changed", "removed")] == [0, 0, 0]
 
@@ -255,11 +255,11 @@ async def test_another_gateway_takes_it_but_for_its_secrets(tmp_path: Path, reso
         await _fill(first)
         document = await _export(first)
     async with running(f"sqlite:///{tmp_path / 'b.sqlite3'}", tmp_path, nameservers=resolver) as second:
-        refused = await second.api.post("/v1/config:import", json=document)
+        refused = await second.api.post("/v1/config:import", json=document, headers=ANY_VERSION)
         assert refused.status_code == 422
         assert [error["pointer"] for error in refused.json()["errors"]] == ["/relay_rules/2/relay_host/auth/password"]
         document["relay_rules"][2]["relay_host"]["auth"]["password"] = "known"
-        assert (await second.api.post("/v1/config:import", json=document)).status_code == 200
+        assert (await second.api.post("/v1/config:import", json=document, headers=ANY_VERSION)).status_code == 200
         copy = await _export(second)
     del document["relay_rules"][2]["relay_host"]["auth"]["password"]
     assert copy == document
@@ -299,7 +299,7 @@ async def test_what_an_import_refuses(on_sqlite: Service) -> None:
         ("text", 400, ""),
     ]
     for body, status, pointer in wrong:
-        answer = await on_sqlite.api.post("/v1/config:import", json=body)
+        answer = await on_sqlite.api.post("/v1/config:import", json=body, headers=ANY_VERSION)
         assert answer.status_code == status, (pointer, answer.text)
         if status != 400:
             assert pointer in [error["pointer"] for error in answer.json()["errors"]], answer.text
@@ -310,7 +310,7 @@ async def test_yaml_means_what_it_says(on_sqlite: Service) -> None:
     """`off` is a mode and no boolean, 010 is ten and no eight, times are text, aliases and depth are bounded."""
     text = yaml.safe_dump(await _export(on_sqlite)).replace("'off'", "off").replace("max_hops: 50", "max_hops: 010")
     assert "mode: off" in text
-    answer = await on_sqlite.api.post("/v1/config:import", content=text, headers=YAML)
+    answer = await on_sqlite.api.post("/v1/config:import", content=text, headers={**YAML, **ANY_VERSION})
     assert answer.status_code == 200, answer.text
     assert (await on_sqlite.get(GENERAL))["profile"]["max_hops"] == 10
     rule = "access_rules:\n- {list: block, criterion: ip, value: 192.0.2.1, expires_at: 2030-01-31T12:00:00Z}\n"
@@ -327,6 +327,81 @@ async def test_yaml_means_what_it_says(on_sqlite: Service) -> None:
         "\x00",
         "a: 1\n---\nb: 2\n",
     ):
-        answer = await on_sqlite.api.post("/v1/config:import", content=hostile.encode(), headers=YAML)
+        answer = await on_sqlite.api.post(
+            "/v1/config:import", content=hostile.encode(), headers={**YAML, **ANY_VERSION}
+        )
         assert answer.status_code == 400, hostile
         assert "system" not in answer.text
+
+
+async def test_an_import_or_rollback_overwrites_nobodys_change_unseen(service: Service) -> None:
+    exported = await service.api.get("/v1/config:export")
+    tag, document = exported.headers["etag"], exported.json()
+    point = await _newest(service)
+    assert tag == f'"{point}"'
+    assert (await service.api.get("/v1/config:export", headers={"If-None-Match": tag})).status_code == 304
+    rule = await service.make("access-rules", {"list": "block", "criterion": "ip", "value": "192.0.2.1"})
+    for path, body in (("/v1/config:import", document), (f"/v1/revisions/{point}:rollback", None)):
+        assert (await service.api.post(path, json=body)).status_code == 428
+        assert (await service.api.post(path, json=body, headers={"If-Match": tag})).status_code == 412
+        dry = await service.api.post(f"{path}?dry_run=true", json=body, headers={"If-Match": tag})
+        assert dry.status_code == 412
+    assert (await service.get(f"/v1/access-rules/{rule['id']}"))["value"] == "192.0.2.1"
+    # A dry run says what would change, and on what.
+    dry = await service.api.post(f"/v1/revisions/{point}:rollback?dry_run=true")
+    back = await service.api.post(f"/v1/revisions/{point}:rollback", headers={"If-Match": dry.headers["etag"]})
+    assert (back.status_code, back.headers["etag"]) == (200, f'"{back.json()["revision"]}"')
+    dry = await service.api.post("/v1/config:import?dry_run=true", json=document)
+    document["trusted_networks"] = [{"name": "office", "networks": ["192.0.2.0/24"]}]
+    done = await service.api.post("/v1/config:import", json=document, headers={"If-Match": dry.headers["etag"]})
+    assert (done.status_code, done.json()["made"]) == (200, 1)
+    # The answer's tag is the one for the next import.
+    again = await service.api.post("/v1/config:import", json=document, headers={"If-Match": done.headers["etag"]})
+    assert again.status_code == 200
+
+
+async def test_an_import_speaks_only_for_the_sections_that_it_names(service: Service) -> None:
+    network = await service.make("trusted-networks", {"name": "kept", "networks": ["192.0.2.0/24"]})
+    account = await service.make("accounts", {"login": "a", "password": "p", "addresses": ["a@ours.example"]})
+    await service.make("accounts", {"login": "gone"})
+    document = {
+        "format": "posthouse/2",
+        "accounts": [{"login": "a", "addresses": ["a@ours.example", "b@ours.example"]}, {"login": "new"}],
+        # Not spoken for, and so not looked at.
+        "trusted_networks": [],
+    }
+    path = "/v1/config:import?only=accounts"
+    answer = await service.api.post(path, json=document, headers=ANY_VERSION)
+    assert answer.status_code == 200, answer.text
+    result = answer.json()
+    assert (result["made"], result["changed"], result["removed"]) == (1, 1, 1)
+    assert [each["code"] for each in result["warnings"]] == ["domain_not_local"] * 2
+    accounts = {each["login"]: each for each in (await service.get("/v1/accounts"))["items"]}
+    assert accounts.keys() == {"a", "new"}
+    # The secret that was left out is kept.
+    assert (accounts["a"]["id"], accounts["a"]["password_set"]) == (account["id"], True)
+    assert (await service.get(f"/v1/trusted-networks/{network['id']}"))["name"] == "kept"
+    # What another section has stays taken, and what is stored there is known.
+    await service.make("aliases", {"address": "x@ours.example", "targets": ["a@ours.example"]})
+    await service.make("local-domains", {"name": "ours.example"})
+    document["accounts"] = [{"login": "a", "addresses": ["x@ours.example"]}]
+    refused = await service.api.post(path, json=document, headers=ANY_VERSION)
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (409, "/accounts/0/addresses/0")
+    document["accounts"] = [{"login": "a", "addresses": ["y@ours.example"]}]
+    assert (await service.api.post(path, json=document, headers=ANY_VERSION)).json()["warnings"] == []
+
+
+async def test_settings_alone_can_be_imported(service: Service) -> None:
+    network = await service.make("trusted-networks", {"name": "kept", "networks": ["192.0.2.0/24"]})
+    exported = await _export(service)
+    document = {"format": exported["format"], "settings": exported["settings"]}
+    document["settings"]["general"]["profile"]["banner"] = "imported"
+    answer = await service.api.post("/v1/config:import?only=settings", json=document, headers=ANY_VERSION)
+    assert (answer.status_code, answer.json()["changed"]) == (200, 1)
+    assert (await service.get(f"/v1/trusted-networks/{network['id']}"))["name"] == "kept"
+    for only, document, pointer in (
+        ("accounts,nothing", {"format": "posthouse/2"}, "/only"),
+        ("accounts,aliases", {"format": "posthouse/2", "accounts": []}, "/aliases"),
+    ):
+        refused = await service.api.post(f"/v1/config:import?only={only}", json=document, headers=ANY_VERSION)
+        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, pointer)

@@ -67,6 +67,6 @@ def _configure(port: int) -> None:
     assert made.parsed.password_set
     assert call("accounts", "list_accounts", login="ALICE").parsed.items[0].id == made.parsed.id
     document = call("configuration", "export_configuration").parsed
-    assert call("configuration", "import_configuration", body=document).parsed.changes == []
+    assert call("configuration", "import_configuration", body=document, if_match="*").parsed.changes == []
     stale = call("general", "update_general_settings", body=patch, if_match='"0"')
     assert (stale.status_code, stale.parsed.status) == (412, 412)

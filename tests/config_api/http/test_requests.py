@@ -406,3 +406,91 @@ async def test_outages_of_other_services_are_named(on_sqlite: Service) -> None:
         assert answer.json()["service"] == service
         assert "unavailable" in answer.json()["detail"]
     assert (await on_sqlite.api.get(GENERAL)).status_code == 200
+
+
+async def test_a_key_can_ask_what_it_is(service: Service) -> None:
+    made = await service.make("api-keys", {"name": "monitor", "role": "reader"})
+    answer = await service.api.get("/v1/whoami", headers={"Authorization": f"Bearer {made['key']}"})
+    assert answer.json() == {
+        "id": made["id"],
+        "name": "monitor",
+        "role": "reader",
+        "client_address": "127.0.0.1",
+    }
+    assert (await service.get("/v1/whoami"))["role"] == "admin"
+    assert (await service.api.get("/v1/whoami", headers={"Authorization": "Bearer ph_none"})).status_code == 401
+
+
+async def test_a_request_id_of_the_client_is_kept(service: Service) -> None:
+    network = {"name": "n", "networks": ["192.0.2.0/24"]}
+    headers = {"X-Request-Id": "deploy-17:step.4/a_b=c"}
+    answer = await service.api.post("/v1/trusted-networks", json=network, headers=headers)
+    assert answer.headers["x-request-id"] == "deploy-17:step.4/a_b=c"
+    (entry,) = (await service.get("/v1/audit-log?request_id=deploy-17:step.4/a_b%3Dc"))["items"]
+    assert (entry["action"], entry["status"]) == ("createTrustedNetwork", 201)
+    for bad in ("", "x" * 65, "a b", "a\tb", "ä".encode().decode("latin-1")):
+        answer = await service.api.get("/v1/whoami", headers=[(b"X-Request-Id", bad.encode("latin-1"))])
+        assert answer.headers["x-request-id"] != bad
+        assert len(answer.headers["x-request-id"]) == 32
+    twice = [(b"X-Request-Id", b"one"), (b"X-Request-Id", b"two")]
+    assert len((await service.api.get("/v1/whoami", headers=twice)).headers["x-request-id"]) == 32
+
+
+async def test_the_audit_log_is_found_by_time_and_target(service: Service) -> None:
+    made = [
+        await service.make("trusted-networks", {"name": f"n{number}", "networks": ["192.0.2.0/24"]})
+        for number in range(3)
+    ]
+    target = f"trusted-networks/{made[1]['id']}"
+    (entry,) = (await service.get(f"/v1/audit-log?target={target}"))["items"]
+    assert entry["target"] == target
+    page = await service.get("/v1/audit-log?action=createTrustedNetwork")
+    times = [each["at"] for each in reversed(page["items"])]
+    since = await service.get(f"/v1/audit-log?action=createTrustedNetwork&since={times[1]}")
+    until = await service.get(f"/v1/audit-log?action=createTrustedNetwork&until={times[1]}")
+    # Times are shown in milliseconds, and kept in microseconds.
+    assert [each["at"] for each in since["items"]] == times[:0:-1]
+    assert [each["at"] for each in until["items"]] == times[:1]
+    first = await service.get(f"/v1/audit-log?since={times[0]}&limit=1")
+    other = await service.api.get(f"/v1/audit-log?since={times[1]}&limit=1&cursor={first['next_cursor']}")
+    assert (other.status_code, other.json()["errors"][0]["pointer"]) == (422, "/cursor")
+    assert (await service.api.get("/v1/audit-log?since=yesterday")).status_code == 422
+
+
+async def test_lists_tell_what_was_written_since_and_how_much_there_is(service: Service) -> None:
+    made = [
+        await service.make("trusted-networks", {"name": f"n{number}", "networks": ["192.0.2.0/24"]})
+        for number in range(3)
+    ]
+    await service.make("recipients", {"address": "a@b.example"})
+    assert (await service.get("/v1/trusted-networks"))["total"] is None
+    page = await service.get("/v1/trusted-networks?with_total=true&limit=1")
+    assert (len(page["items"]), page["total"]) == (1, 3)
+    assert (await service.get("/v1/trusted-networks?with_total=true&enabled=false"))["total"] == 0
+    last = max(each["updated_at"] for each in made)
+    # A millisecond later, since times are kept in microseconds.
+    later = f"{last[:-5]}.{int(last[-4:-1]) + 1:03}Z" if last[-4:-1] != "999" else last
+    await service.change(f"/v1/trusted-networks/{made[0]['id']}", {"enabled": False})
+    changed = await service.get(f"/v1/trusted-networks?updated_after={later}&with_total=true")
+    assert made[0]["id"] in [each["id"] for each in changed["items"]]
+    assert changed["total"] == len(changed["items"])
+    everything = await service.get("/v1/trusted-networks?updated_after=2020-01-01T00:00:00Z&limit=1")
+    assert everything["next_cursor"]
+    other = await service.api.get(f"/v1/trusted-networks?cursor={everything['next_cursor']}")
+    assert other.status_code == 422
+    assert (await service.get("/v1/recipients?updated_after=2020-01-01T00:00:00Z&with_total=true"))["total"] == 1
+    assert (await service.get("/v1/recipients?updated_after=2999-01-01T00:00:00Z&with_total=true"))["total"] == 0
+
+
+async def test_a_browser_can_read_what_is_refused(begun: Path, resolver: str) -> None:
+    origin = "https://admin.example"
+    url = f"sqlite:///{begun / 'config.sqlite3'}"
+    async with running(url, begun, nameservers=resolver, cors_origins=origin) as service:
+        for headers, status in (({"Authorization": "Bearer wrong"}, 401), ({}, 404)):
+            answer = await service.api.get("/v1/nothing", headers={"Origin": origin, **headers})
+            assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (status, origin)
+        answer = await service.api.get("/v1/whoami", headers={"Origin": origin})
+        exposed = answer.headers["access-control-expose-headers"]
+        assert {"Posthouse-In-Force", "ETag", "X-Request-Id"} <= set(exposed.split(", "))
+        other = await service.api.get("/v1/nothing", headers={"Origin": "https://other.example"})
+        assert "access-control-allow-origin" not in other.headers

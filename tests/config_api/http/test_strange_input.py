@@ -11,7 +11,7 @@ import pytest
 
 from services.config_api.resources.catalogue import SINGLETONS
 from tests.config_api.resources.test_collections import BODIES
-from tests.config_api.service import ADMIN_KEY, Service
+from tests.config_api.service import ADMIN_KEY, ANY_VERSION, Service
 
 GENERAL = "/v1/settings/general"
 QUEUE = "/v1/settings/queue"
@@ -118,11 +118,15 @@ async def test_c148_members_that_stand_twice_and_numbers_that_are_none(on_sqlite
     document = await on_sqlite.get("/v1/config:export")
     text = json.dumps(document)
     for doubled in (text.replace('{"format"', '{"accounts": [], "format"', 1), text.replace("1.5", "NaN", 1)):
-        answer = await on_sqlite.api.post("/v1/config:import", content=doubled.encode(), headers=JSON)
+        answer = await on_sqlite.api.post(
+            "/v1/config:import", content=doubled.encode(), headers={**JSON, **ANY_VERSION}
+        )
         assert answer.status_code == 400
     written = (await on_sqlite.api.get("/v1/config:export?format=yaml")).text
     for doubled in (f"{written}\naccounts: []\n", written.replace("max_hops: 50", "max_hops: 50\n      max_hops: 9")):
-        answer = await on_sqlite.api.post("/v1/config:import", content=doubled.encode(), headers=YAML)
+        answer = await on_sqlite.api.post(
+            "/v1/config:import", content=doubled.encode(), headers={**YAML, **ANY_VERSION}
+        )
         assert (answer.status_code, "twice" in answer.json()["detail"]) == (400, True)
 
 
@@ -412,5 +416,5 @@ async def test_faults_of_a_whole_object_point_at_the_member(on_sqlite: Service) 
     document = await on_sqlite.get("/v1/config:export")
     document["relay_rules"] = [{**rule, "targets": ["a.example", "a@b.example"]}]
     document["settings"]["delivery"] = {"mode": "relay_host"}
-    answer = await on_sqlite.api.post("/v1/config:import", json=document)
+    answer = await on_sqlite.api.post("/v1/config:import", json=document, headers=ANY_VERSION)
     assert set(_pointers(answer)) == {"/relay_rules/0/targets/1", "/settings/delivery/relay_host"}

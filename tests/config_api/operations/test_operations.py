@@ -38,17 +38,19 @@ async def test_a_replica_that_is_down_is_passed_over(begun: Path, resolver: str)
 
 async def test_queued_mail_is_listed_and_shown(operated: Operated) -> None:
     service, _, fake_relay = operated
-    page = await service.get(
+    path = (
         "/v1/queue/messages?sender=A@B%C3%BCcher.example&state=deferred&received_after=2026-01-31T12:00:00%2B01:00"
-        "&last_reply_contains=%25_&attempts_at_least=2&limit=7&cursor=t1"
+        "&last_reply_contains=%25_&attempts_at_least=2&limit=7"
     )
+    page = await service.get(path)
     asked = fake_relay.asked[-1]
     assert asked.filter.sender == b"A@xn--bcher-kva.example"
     assert list(asked.filter.states) == [relay.DELIVERY_STATE_DEFERRED]
     assert asked.filter.received_after.ToJsonString() == "2026-01-31T11:00:00Z"
     assert (asked.filter.last_reply_contains, asked.filter.attempts_at_least) == ("%_", 2)
-    assert (asked.page_size, asked.page_token) == (7, "t1")
-    assert page["next_cursor"] == "t2"
+    assert (asked.page_size, asked.page_token) == (7, "")
+    await service.get(f"{path}&cursor={page['next_cursor']}")
+    assert fake_relay.asked[-1].page_token == "t2"
     [message] = page["items"]
     assert message["origin"]["helo_name"] == "\\xff\x01"
     assert message["deliveries"][0]["recipient"] == "jürgen@c.example"
@@ -60,6 +62,30 @@ async def test_queued_mail_is_listed_and_shown(operated: Operated) -> None:
     for path in ("queue/messages/q2", "messages/q2", "queue/messages/a%20b", "queue/messages/q2/content"):
         answer = await service.api.get(f"/v1/{path}")
         assert (answer.status_code, answer.json()["title"]) == (404, answer.json()["title"])
+
+
+async def test_cursors_belong_to_their_list_and_filters(operated: Operated) -> None:
+    service, _, fake_relay = operated
+    cursor = (await service.get("/v1/queue/messages?state=deferred"))["next_cursor"]
+    blocked = (await service.get("/v1/blocked-clients"))["next_cursor"]
+    asked = len(fake_relay.asked)
+    for path in (
+        f"queue/messages?cursor={cursor}",
+        f"queue/messages?state=held&cursor={cursor}",
+        f"messages?state=deferred&cursor={cursor}",
+        f"queue/destinations?cursor={cursor}",
+        f"queue/destinations?cursor={blocked}",
+        f"blocked-clients?cursor={cursor}",
+        "queue/messages?cursor=t2",
+        "queue/destinations?cursor=zzz",
+        "blocked-clients?cursor=more",
+    ):
+        answer = await service.api.get(f"/v1/{path}")
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/cursor"), path
+    assert len(fake_relay.asked) == asked
+    # The size of a page is no filter.
+    await service.get(f"/v1/queue/messages?state=deferred&limit=3&cursor={cursor}")
+    assert fake_relay.asked[-1].page_token == "t2"
 
 
 async def test_nothing_of_a_filter_is_coerced(operated: Operated) -> None:
@@ -176,7 +202,9 @@ async def test_destinations_rest_and_go_on(operated: Operated) -> None:
 async def test_blocks_are_listed_and_lifted(operated: Operated) -> None:
     service, fake_policy, _ = operated
     page = await service.get("/v1/blocked-clients")
-    assert (page["items"][0]["client"], page["next_cursor"]) == ("2001:db8::/64", "more")
+    assert page["items"][0]["client"] == "2001:db8::/64"
+    await service.get(f"/v1/blocked-clients?cursor={page['next_cursor']}")
+    assert fake_policy.asked[-1].page_token == "more"
     assert (await service.api.delete("/v1/blocked-clients/2001:DB8::/64")).status_code == 204
     assert fake_policy.asked[-1].client == "2001:db8::/64"
     assert (await service.api.delete("/v1/blocked-clients/::ffff:192.0.2.1")).status_code == 404

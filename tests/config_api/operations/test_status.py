@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from contextlib import AsyncExitStack
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from libs.runtime import rpc
+from services.config_api.http import middleware
 from tests.config_api.peers import peers
 from tests.config_api.service import Service, running
+from tests.peers import plain_grpc
 from tests.peers.ports import free_port
 
 VERSION = version("posthouse")
@@ -27,6 +34,10 @@ async def test_each_replica_says_what_it_is(tmp_path: Path) -> None:
         async with running(f"sqlite:///{tmp_path / 'c'}", tmp_path, ingress_target=away, **more) as service:
             services = (await service.get("/v1/status"))["services"]
     shown = {(each["service"], each["address"]): (each["state"], each["version"]) for each in services}
+    # The fakes have no configuration; config_api has what it serves.
+    assert [(each["service"], each["revision"]) for each in services if each["revision"] is not None] == [
+        ("config_api", 1)
+    ]
     # The fakes of policy and relay have nothing to say of their readiness.
     assert shown == {
         ("config_api", "127.0.0.1:0"): ("ready", VERSION),
@@ -70,3 +81,79 @@ async def test_no_more_than_20_paths_are_shown(on_sqlite: Service) -> None:
         each for each in (await on_sqlite.get("/v1/status"))["warnings"] if each["code"] == "unlimited_relay_domain"
     ]
     assert (warning["count"], len(warning["paths"])) == (21, 20)
+
+
+async def test_a_replica_tells_the_revision_that_it_runs(on_sqlite: Service, tmp_path: Path) -> None:
+    server = rpc.Server({}, lambda _: None, revision=lambda: 42)
+    port = await plain_grpc.start(server)
+    async with running(f"sqlite:///{tmp_path / 'c'}", tmp_path, policy_target=f"127.0.0.1:{port}") as service:
+        services = (await service.get("/v1/status"))["services"]
+        assert [each["revision"] for each in services if each["service"] == "policy"] == [42]
+        await service.make("trusted-networks", {"name": "n", "networks": ["192.0.2.0/24"]})
+        wanted = services[0]["revision"] + 1
+        while (await service.get("/v1/status"))["services"][0]["revision"] != wanted:
+            pass
+    await server.stop(0)
+
+
+async def test_every_config_api_that_shares_the_database_is_listed(postgres_url: str, tmp_path: Path) -> None:
+    more = {"secret_key": "one secret key for both"}
+    async with AsyncExitStack() as stack:
+        ports = [free_port() for _ in range(2)]
+        first, _ = [
+            await stack.enter_async_context(
+                running(postgres_url, tmp_path / str(port), grpc_listen=f"127.0.0.1:{port}", **more)
+            )
+            for port in ports
+        ]
+
+        async def listed() -> list[tuple[str, str, str]]:
+            services = (await first.get("/v1/status"))["services"]
+            return [
+                (each["address"], each["state"], each["version"])
+                for each in services
+                if each["service"] == "config_api"
+            ]
+
+        wanted = [(f"127.0.0.1:{port}", "ready", VERSION) for port in ports]
+        # The one that answers comes first.
+        while await listed() != wanted:
+            pass
+    # Those that have stopped in an orderly way are gone at once.
+    async with running(postgres_url, tmp_path / "third", **more) as service:
+        async with service.watch_policy("policy-1"):
+            pass
+        services = (await service.get("/v1/status"))["services"]
+        assert len([each for each in services if each["service"] == "config_api"]) == 1
+
+
+async def test_an_answer_waits_for_replicas_that_watch_elsewhere(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(middleware, "IN_FORCE_SECONDS", 60.0)
+    more = {"secret_key": "one secret key for both"}
+    async with (
+        running(postgres_url, tmp_path / "1", **more) as first,
+        running(postgres_url, tmp_path / "2", **more) as second,
+        second.watch_policy("policy-2") as watch,
+    ):
+        await watch.next()
+        await watch.put_in_force()
+        # Until the first has heard of it, there is nothing to wait for.
+        number = 0
+        while True:
+            number += 1
+            network = {"name": f"n{number}", "networks": ["192.0.2.0/24"]}
+            headers = {"Prefer": "respond-async"}
+            answer = await first.api.post("/v1/trusted-networks", json=network, headers=headers)
+            if answer.headers["posthouse-in-force"] == "false; waiting=policy-2":
+                break
+        while watch.revision < int(answer.headers["etag"].strip('"')):
+            await watch.next()
+        await watch.put_in_force()
+        network = {"name": "last", "networks": ["192.0.2.0/24"]}
+        request = asyncio.create_task(first.api.post("/v1/trusted-networks", json=network))
+        await watch.next()
+        assert not request.done()
+        await watch.put_in_force()
+        assert (await request).headers["posthouse-in-force"] == "true"

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import stat
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from argon2 import PasswordHasher
+from posthouse.config.v1 import config_pb2 as pb
 
 from libs.runtime.lifecycle import StartupError
 from services.config_api.changes.key_rotation import rotate
 from services.config_api.secrets.sealing import KEY_FILE, Sealer, SealError
-from tests.config_api.service import Service, running, settings
+from tests.config_api.service import ANY_VERSION, Service, running, settings
 
 PASSWORD = "correct horse battery staple"
 AUTH = {"username": "gateway", "password": PASSWORD}
@@ -141,7 +144,7 @@ async def test_the_secret_key_can_be_replaced(database_url: str, tmp_path: Path,
     async with running(database_url, tmp_path, nameservers=resolver) as service:
         relay, _ = await service.relay(lambda found: found.relay_rules)
         assert relay.relay_rules[0].relay_host.auth.password == PASSWORD
-        assert (await service.api.post(f"/v1/revisions/{back}:rollback")).status_code == 200
+        assert (await service.api.post(f"/v1/revisions/{back}:rollback", headers=ANY_VERSION)).status_code == 200
         relay, _ = await service.relay(lambda found: found.delivery.relay_host.host)
         assert relay.delivery.relay_host.auth.password == PASSWORD
     (tmp_path / KEY_FILE).write_text(old)
@@ -186,3 +189,65 @@ async def test_a_password_is_kept_in_the_form_that_policy_compares(on_sqlite: Se
     assert made["login"] == unicodedata.normalize("NFC", login)
     policy, _ = await on_sqlite.policy(lambda found: found.accounts)
     assert PasswordHasher().verify(policy.accounts[0].password_hash, composed)
+
+
+SHA512 = "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1"
+ARGON2ID = "$argon2id$v=19$m=19456,t=2,p=1$LaHH7/pTt+weEekoerUZOg$Lf1F7EQj6E8Ei1kB7j4/W32Dsq7Bm7aW7uLesneQBew"
+
+
+async def _account(service: Service, until: Callable[[pb.PolicyAccount], bool]) -> pb.PolicyAccount:
+    policy, _ = await service.policy(lambda found: any(until(account) for account in found.accounts))
+    return policy.accounts[0]
+
+
+async def test_an_account_brings_its_hash_with_it(service: Service) -> None:
+    body = {"login": "moved", "password_hash": "{SHA512-CRYPT}" + SHA512}
+    made = await service.make("accounts", body)
+    assert made["password_set"] is True
+    assert "password_hash" not in made
+    path = f"/v1/accounts/{made['id']}"
+    assert (await _account(service, lambda _: True)).password_hash == SHA512
+    # It is kept as a password is, and changed as one.
+    await service.change(path, {"enabled": True, "addresses": ["m@ours.example"]})
+    assert (await _account(service, lambda account: bool(account.addresses))).password_hash == SHA512
+    await service.change(path, {"password_hash": ARGON2ID})
+    assert (await _account(service, lambda account: account.password_hash != SHA512)).password_hash == ARGON2ID
+    assert (await service.change(path, {"password": None}))["password_set"] is False
+    for fault, pointer in (
+        ({"password_hash": "{PLAIN}secret"}, "/password_hash"),
+        ({"password_hash": SHA512, "password": "x"}, "/password_hash"),
+    ):
+        refused = await service.api.post("/v1/accounts", json={"login": "other", **fault})
+        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, pointer)
+        assert "secret" not in refused.text
+        assert SHA512 not in refused.text
+    assert SHA512 not in (await service.api.get("/v1/config:export")).text
+    assert "$6$" not in (await service.api.get("/v1/audit-log")).text
+
+
+async def test_a_hash_is_replaced_where_the_password_is_still_the_same(service: Service) -> None:
+    made = await service.make("accounts", {"login": "moved", "password_hash": SHA512})
+    other = await service.make("accounts", {"login": "other", "password_hash": ARGON2ID})
+    request = pb.UpgradePasswordHashesRequest()
+    for account_id in (made["id"], other["id"], "01900000-0000-7000-8000-000000000000"):
+        request.upgrades.add(account_id=account_id, old_hash=SHA512, new_hash=ARGON2ID, proof=b"proof")
+    await service.watches.UpgradePasswordHashes(request)
+    account = await _account(service, lambda account: account.password_hash == ARGON2ID and account.login == "moved")
+    assert account.proof == b"proof"
+    newest = (await service.get("/v1/revisions?limit=1"))["items"][0]
+    assert (newest["actor"], newest["action"]) == ("posthouse", "upgradePasswordHashes")
+    # Again it is nothing new, and makes no revision.
+    await service.watches.UpgradePasswordHashes(request)
+    assert (await service.get("/v1/revisions?limit=1"))["items"][0]["number"] == newest["number"]
+    # Who proved the former password has not proved the new one.
+    await service.change(f"/v1/accounts/{made['id']}", {"password": "another"})
+    changed = await _account(service, lambda account: account.password_hash != ARGON2ID and account.login == "moved")
+    assert changed.proof == b""
+
+
+async def test_no_hash_but_argon2id_comes_from_policy(on_sqlite: Service) -> None:
+    request = pb.UpgradePasswordHashesRequest()
+    request.upgrades.add(account_id="x", old_hash=SHA512, new_hash=SHA512)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await on_sqlite.watches.UpgradePasswordHashes(request)
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT

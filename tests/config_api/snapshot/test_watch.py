@@ -1,8 +1,9 @@
-"""The watch: whole snapshots, at each change, on every replica; nothing for who holds the present one."""
+"""The watch: the whole snapshot at first, then each change, on every replica."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,52 +14,104 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from posthouse.config.v1 import config_pb2 as pb
 
+from libs.runtime.snapshot_pages import SnapshotPages, serialised
+from services.config_api.http import middleware
 from services.config_api.resources.catalogue import RESOURCES
 from services.config_api.secrets.sealing import Sealer
-from services.config_api.snapshot import encoding, feed
+from services.config_api.snapshot import feed
 from services.config_api.snapshot.feed import Replica
 from services.config_api.storage.database import Database
 from services.config_api.storage.documents import Store
 from services.config_api.storage.revision import Actor, Write
-from tests.config_api.service import START_SECONDS, Service, policy_snapshot, running
+from tests.config_api.service import START_SECONDS, Service, running
 
-REQUEST = pb.WatchRequest(consumer="test")
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These watches never say what is in force, so that writes would wait for them."""
+    monkeypatch.setattr(middleware, "IN_FORCE_SECONDS", 0.0)
 
 
 async def test_a_change_is_pushed(service: Service) -> None:
-    call = service.watches.WatchPolicy(REQUEST)
-    first, digest = await policy_snapshot(call)
-    assert first.general.profile.hostname
-    await service.change("/v1/settings/general", {"profile": {"banner": "Changed"}})
-    second, other = await policy_snapshot(call)
-    assert second.general.profile.banner == "Changed"
-    assert second.revision > first.revision
-    assert digest != other
+    async with service.watch_policy() as watch:
+        await watch.next()
+        assert watch.is_whole
+        assert watch.merged(pb.PolicySnapshot()).general.profile.hostname
+        revision, digest = watch.revision, watch.digest
+        await service.change("/v1/settings/general", {"profile": {"banner": "Changed"}})
+        await watch.next()
+        # The one object that changed, and no other.
+        assert not watch.is_whole
+        assert [piece.key for part in watch.parts for piece in part.pieces] == ["settings/general"]
+        assert watch.merged(pb.PolicySnapshot()).general.profile.banner == "Changed"
+        assert watch.revision > revision
+        assert watch.digest != digest
 
 
-async def test_who_holds_the_present_snapshot_gets_nothing(service: Service) -> None:
-    _, digest = await policy_snapshot(service.watches.WatchPolicy(REQUEST))
-    again = service.watches.WatchPolicy(pb.WatchRequest(digest=digest))
-    waiting = asyncio.create_task(policy_snapshot(again))
-    # Not of policy's concern: its digest stays, so nothing is sent.
-    await service.change("/v1/settings/queue", {"expire_after_hours": 1})
-    await service.relay(lambda found: found.queue.expire_after.ToSeconds() == 3600)
-    assert not waiting.done()
-    await service.make("trusted-networks", {"name": "office", "networks": ["192.0.2.0/24"]})
-    found, _ = await waiting
-    assert found.trusted_networks[0].networks == ["192.0.2.0/24"]
+async def test_what_is_removed_or_disabled_is_taken_away(service: Service) -> None:
+    async with service.watch_policy() as watch:
+        await watch.next()
+        network = await service.make("trusted-networks", {"name": "office", "networks": ["192.0.2.0/24"]})
+        await watch.next()
+        key = f"trusted-networks/{network['id']}"
+        assert key in dict(watch.pages.pieces())
+        await service.change(f"/v1/{key}", {"enabled": False})
+        await watch.next()
+        assert key not in dict(watch.pages.pieces())
+        await service.change(f"/v1/{key}", {"enabled": True})
+        await watch.next()
+        assert (await service.api.delete(f"/v1/{key}", headers={"If-Match": "*"})).status_code == 204
+        await watch.next()
+        assert key not in dict(watch.pages.pieces())
+        assert not watch.is_whole
 
 
-@pytest.mark.parametrize("consumer", ["WatchPolicy", "WatchRelay"])
+async def test_a_revision_that_does_not_concern_a_service_comes_without_pieces(service: Service) -> None:
+    async with service.watch_policy() as watch:
+        await watch.next()
+        digest, revision = watch.digest, watch.revision
+        await service.change("/v1/settings/queue", {"expire_after_hours": 1})
+        await watch.next()
+        assert (watch.digest, len(watch.parts), list(watch.parts[0].pieces)) == (digest, 1, [])
+        assert watch.revision == revision + 1
+
+
+async def test_who_comes_back_gets_what_has_changed_since(service: Service) -> None:
+    async with service.watch_policy() as watch:
+        await watch.next()
+        pages, digest = watch.pages, watch.digest
+    made = [
+        await service.make("trusted-networks", {"name": f"n{n}", "networks": [f"192.0.2.{n}/32"]}) for n in range(3)
+    ]
+    async with service.watch_policy(digest=digest) as again:
+        again.pages = pages
+        await again.next()
+        assert not again.is_whole
+        changed = [piece.key for part in again.parts for piece in part.pieces]
+        assert sorted(changed) == sorted(f"trusted-networks/{network['id']}" for network in made)
+    async with service.watch_policy(digest=b"from another database") as other:
+        assert (await other.next()).is_whole
+
+
+async def test_the_whole_is_sent_again_where_too_much_has_changed(
+    on_sqlite: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "_REMEMBERED_OCTETS", 0)
+    async with on_sqlite.watch_policy() as watch:
+        await watch.next()
+        await on_sqlite.make("trusted-networks", {"name": "n", "networks": ["192.0.2.0/24"]})
+        assert (await watch.next()).is_whole
+        assert watch.merged(pb.PolicySnapshot()).trusted_networks[0].name == "n"
+
+
+@pytest.mark.parametrize("consumer", ["watch_policy", "watch_relay"])
 async def test_who_holds_the_present_snapshot_knows_at_once_that_it_is_connected(
     service: Service, consumer: str
 ) -> None:
-    watch = getattr(service.watches, consumer)
-    digest = (await anext(aiter(watch(REQUEST)))).digest
-    call = watch(pb.WatchRequest(digest=digest))
-    async with asyncio.timeout(START_SECONDS):
-        await call.wait_for_connection()
-    call.cancel()
+    async with getattr(service, consumer)() as watch:
+        digest = (await watch.next()).digest
+    async with getattr(service, consumer)(digest=digest) as watch, asyncio.timeout(START_SECONDS):
+        await watch.call.wait_for_connection()
 
 
 async def test_the_digest_outlives_a_restart(begun: Path, resolver: str) -> None:
@@ -81,16 +134,16 @@ async def test_every_replica_pushes_every_change(postgres_url: str, tmp_path: Pa
             )
             for number in range(2)
         ]
-        calls = [replica.watches.WatchPolicy(REQUEST) for replica in replicas]
-        begun = [(await policy_snapshot(call))[1] for call in calls]
+        watches = [await stack.enter_async_context(replica.watch_policy()) for replica in replicas]
+        begun = [(await watch.next()).digest for watch in watches]
         assert begun[0] == begun[1]
         for number, changing in enumerate(replicas):
             await changing.make("trusted-networks", {"name": f"n{number}", "networks": [f"192.0.2.{number}/32"]})
             digests = set()
-            for call in calls:
-                found, digest = await policy_snapshot(call)
-                assert len(found.trusted_networks) == number + 1
-                digests.add(digest)
+            for watch in watches:
+                await watch.next()
+                assert len(watch.merged(pb.PolicySnapshot()).trusted_networks) == number + 1
+                digests.add(watch.digest)
             # Who comes back to the other one has what is there.
             assert len(digests) == 1
         # A key made through one is good at the other at once.
@@ -99,44 +152,45 @@ async def test_every_replica_pushes_every_change(postgres_url: str, tmp_path: Pa
         assert (await replicas[1].api.get("/v1/accounts", headers=headers)).status_code == 200
 
 
-async def test_parts_are_bounded_and_merge(begun: Path, resolver: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "PART_OCTETS", 500)
+async def test_parts_are_bounded(begun: Path, resolver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "PAGE_OCTETS", 1000)
+    monkeypatch.setattr(SnapshotPages.__init__, "__defaults__", (1000,))
     async with running(f"sqlite:///{begun / 'config.sqlite3'}", begun, nameservers=resolver) as service:
-        for number in range(12):
-            networks = [f"10.{number}.{other}.0/24" for other in range(10)]
-            await service.make("trusted-networks", {"name": f"n{number}", "networks": networks})
-        await service.policy(lambda found: len(found.trusted_networks) == 12)
-        sizes = []
-        merged = pb.PolicySnapshot()
-        async for part in service.watches.WatchPolicy(REQUEST):
-            sizes.append(part.snapshot.ByteSize())
-            merged.MergeFrom(part.snapshot)
-            if part.last:
-                break
-    assert len(sizes) > 4
-    assert max(sizes) <= 500
-    assert [network.name for network in merged.trusted_networks] == [f"n{number}" for number in range(12)]
+        async with service.watch_policy() as watch:
+            await watch.next()
+            networks = [
+                {"name": f"n{number}", "networks": [f"10.{number}.{other}.0/24" for other in range(10)]}
+                for number in range(12)
+            ]
+            for network in networks:
+                await service.make("trusted-networks", network)
+            while len(watch.merged(pb.PolicySnapshot()).trusted_networks) < 12:
+                await watch.next()
+        async with service.watch_policy() as watch:
+            await watch.next()
+            sizes = [part.ByteSize() for part in watch.parts]
+            assert len(sizes) > 4
+            assert max(sizes) <= 1000
+            names = [network.name for network in watch.merged(pb.PolicySnapshot()).trusted_networks]
+            assert names == [f"n{number}" for number in range(12)]
 
 
-async def test_the_parts_are_made_once_for_all_watchers(on_sqlite: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And of a change only the part that holds it."""
-    made: list[str] = []
-    original = {name: getattr(encoding, name) for name in ("framed", "ending")}
-    for name in original:
-        monkeypatch.setattr(encoding, name, lambda *given, _name=name, **more: _counted(_name, *given, **more))
+async def test_a_change_is_serialised_once_for_all_watchers(
+    on_sqlite: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys: list[str] = []
 
-    def _counted(name: str, *given: Any, **more: Any) -> bytes:
-        made.append(name)
-        found: bytes = original[name](*given, **more)
-        return found
+    def count(key: str, content: bytes) -> bytes:
+        keys.append(key)
+        return serialised(key, content)
 
-    calls = [on_sqlite.watches.WatchPolicy(REQUEST) for _ in range(20)]
-    await asyncio.gather(*(policy_snapshot(call) for call in calls))
-    assert made == []
-    await on_sqlite.make("trusted-networks", {"name": "office", "networks": ["192.0.2.0/24"]})
-    await asyncio.gather(*(policy_snapshot(call) for call in calls))
-    # One of policy, one of relay.
-    assert made.count("ending") == 2
+    monkeypatch.setattr(feed, "serialised", count)
+    async with AsyncExitStack() as stack:
+        watches = [await stack.enter_async_context(on_sqlite.watch_policy(f"policy-{n}")) for n in range(20)]
+        await asyncio.gather(*(watch.next() for watch in watches))
+        network = await on_sqlite.make("trusted-networks", {"name": "office", "networks": ["192.0.2.0/24"]})
+        await asyncio.gather(*(watch.next() for watch in watches))
+    assert keys == [f"trusted-networks/{network['id']}"]
 
 
 async def test_a_rule_that_ended_is_in_no_later_snapshot(tmp_path: Path) -> None:
@@ -159,17 +213,14 @@ async def test_a_rule_that_ended_is_in_no_later_snapshot(tmp_path: Path) -> None
         await found.load()
     finally:
         await database.close()
-    before, after = (
-        found.assemble(of_policy=True, now=datetime(year, 1, 1, 0, 0, 0, tzinfo=UTC)) for year in (2029, 2030)
-    )
-    rules = []
-    for assembled in (before, after):
-        merged = pb.PolicySnapshot()
-        for part in assembled.parts:
-            merged.MergeFrom(pb.PolicySnapshotPart.FromString(part).snapshot)
-        rules.append([rule.value for rule in merged.access_rules])
-    assert rules == [["192.0.2.9"], []]
-    assert before.digest != after.digest
+    pieces, digests = [], []
+    for year in (2029, 2030):
+        assert found.publish(datetime(year, 1, 1, 0, 0, 0, tzinfo=UTC))
+        pieces.append([key for key, _ in found.of_policy.pages.pieces() if key.startswith("access-rules/")])
+        digests.append(found.of_policy.digest)
+    assert [len(each) for each in pieces] == [1, 0]
+    assert digests[0] != digests[1]
+    assert not found.publish(datetime(2031, 1, 1, 0, 0, 0, tzinfo=UTC))
 
 
 RELAY_HOST = {
@@ -303,18 +354,16 @@ async def test_health(on_sqlite: Service) -> None:
 
 async def test_watches_end_cleanly_when_the_service_stops(begun: Path, resolver: str) -> None:
     async with running(f"sqlite:///{begun / 'config.sqlite3'}", begun, nameservers=resolver) as service:
-        call = service.watches.WatchPolicy(REQUEST)
-        await policy_snapshot(call)
-        rest = asyncio.create_task(_rest(call))
+        watch = await service.watch_policy().__aenter__()
+        await watch.next()
+        rest = asyncio.create_task(_rest(watch.call))
     assert await rest in (grpc.StatusCode.OK, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE)
 
 
 async def _rest(call: Any) -> grpc.StatusCode:
-    try:
-        async for _ in call:
+    with contextlib.suppress(grpc.aio.AioRpcError, asyncio.CancelledError):
+        while await call.read() is not grpc.aio.EOF:
             pass
-    except (grpc.aio.AioRpcError, asyncio.CancelledError):
-        pass
     found: grpc.StatusCode = await call.code()
     return found
 
@@ -322,16 +371,18 @@ async def _rest(call: Any) -> grpc.StatusCode:
 async def test_an_outage_of_the_database_is_sat_out(
     postgres: Any, postgres_url: str, tmp_path: Path, resolver: str
 ) -> None:
-    async with running(postgres_url, tmp_path, nameservers=resolver) as service:
-        call = service.watches.WatchPolicy(REQUEST)
-        await policy_snapshot(call)
+    async with (
+        running(postgres_url, tmp_path, nameservers=resolver) as service,
+        service.watch_policy() as watch,
+        service.watch_policy("policy-other") as other,
+    ):
+        await watch.next()
         postgres.break_off()
         refused = await service.api.get("/v1/accounts")
         assert (refused.status_code, refused.json()["service"]) == (503, "database")
         # The present snapshot is still to be had.
-        other, _ = await policy_snapshot(service.watches.WatchPolicy(REQUEST))
-        assert other.general.profile.hostname
+        assert (await other.next()).merged(pb.PolicySnapshot()).general.profile.hostname
         postgres.start()
         await service.make("trusted-networks", {"name": "back", "networks": ["192.0.2.0/24"]})
-        found, _ = await policy_snapshot(call)
+        found = (await watch.next()).merged(pb.PolicySnapshot())
         assert found.trusted_networks[0].name == "back"

@@ -122,8 +122,8 @@ class Gateway:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def post(self, path: str, body: Any = None) -> Any:
-        answer = self.suite.api.post(f"/v1/{path}", json=body)
+    def post(self, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
+        answer = self.suite.api.post(f"/v1/{path}", json=body, headers=headers)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
@@ -149,7 +149,7 @@ class Gateway:
             self.remove("recipients", recipient)
         self._listed.clear()
         if world.newest_revision(self.suite) != self._baseline:
-            self.post(f"revisions/{self._baseline}:rollback")
+            self.post(f"revisions/{self._baseline}:rollback", headers={"If-Match": "*"})
             # Whatever the rollback changed or did not, both services are handed this, and all that was before it.
             banner = f"ESMTP {next(self._restored)}"
             world.change(self.suite, "/v1/settings/general", {"profile": {"banner": banner}})

@@ -252,7 +252,7 @@ def test_a_rollback_is_in_force_for_the_next_command(gateway: Gateway) -> None:
         [("access_rule", "made")],
         [("access-rule", "made")],
     )
-    gateway.post(f"revisions/{before}:rollback")
+    gateway.post(f"revisions/{before}:rollback", headers={"If-Match": "*"})
     until(lambda: gateway.attempt() == "accepted", "the rule is gone")
 
 
@@ -266,7 +266,7 @@ def test_an_export_imports_as_it_is_and_a_changed_one_is_in_force(gateway: Gatew
     tried = gateway.suite.api.post("/v1/config:import", params={"dry_run": True}, json=document)
     assert (tried.json()["made"], tried.json()["changed"], tried.json()["removed"]) == (1, 0, 0)
     assert gateway.attempt("imported@ours.test") == "RCPT 550 5.1.1"
-    done = gateway.suite.api.post("/v1/config:import", json=document)
+    done = gateway.suite.api.post("/v1/config:import", json=document, headers={"If-Match": "*"})
     assert done.status_code == 200, done.text
     gateway.settle("aliases")
     assert gateway.attempt("imported@ours.test") == "accepted"

@@ -1,9 +1,9 @@
-"""The watch on config_api: parts are merged, a bad one is refused, and the last good one is kept."""
+"""The watch on config_api: changes are put in force and told, a bad one is refused, and the last good one is kept."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -13,90 +13,48 @@ import pytest
 from posthouse.config.v1 import config_pb2 as pb
 from posthouse.config.v1 import config_pb2_grpc
 
-from libs.runtime import endpoints
-from libs.runtime.configuration_watch import ConfigurationWatch, SnapshotMetrics, SnapshotSource
+from libs.runtime import configuration_watch, endpoints
+from libs.runtime.addresses import TcpAddress, UnixSocket
+from libs.runtime.configuration_watch import (
+    ConfigurationWatch,
+    PieceChange,
+    SnapshotMetrics,
+    SnapshotSource,
+    replica_name,
+)
 from libs.runtime.dialing import Dialers
 from libs.runtime.sealed_file import SealedFile
+from tests.fakes.config_api import ConfigApi
 from tests.peers.plain_grpc import INSECURE
 from tests.peers.ports import free_address, free_port
 
-
-class Publisher(config_pb2_grpc.ConfigurationServicer):
-    """A config_api that sends what it is given to send."""
-
-    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        self.requests: list[pb.WatchRequest] = []
-        self._parts: asyncio.Queue[pb.RelaySnapshotPart | None] = asyncio.Queue()
-        self._server = grpc.aio.server()
-        self._host = host
-        self.port = port or free_port()
-
-    async def start(self) -> None:
-        config_pb2_grpc.add_ConfigurationServicer_to_server(self, self._server)
-        self._server.add_insecure_port(f"{self._host}:{self.port}")
-        await self._server.start()
-
-    async def stop(self) -> None:
-        await self._server.stop(0)
-
-    def send(self, *parts: pb.RelaySnapshotPart) -> None:
-        for part in parts:
-            self._parts.put_nowait(part)
-
-    def end_stream(self) -> None:
-        self._parts.put_nowait(None)
-
-    async def WatchRelay(  # noqa: N802 - the contract's name
-        self, request: pb.WatchRequest, context: object
-    ) -> AsyncIterator[pb.RelaySnapshotPart]:
-        self.requests.append(request)
-        while (part := await self._parts.get()) is not None:
-            yield part
-
-    async def WatchPolicy(  # noqa: N802
-        self, request: pb.WatchRequest, context: object
-    ) -> AsyncIterator[pb.PolicySnapshotPart]:
-        yield pb.PolicySnapshotPart()
-
-    async def ReportRuleHits(  # noqa: N802
-        self, request: pb.ReportRuleHitsRequest, context: object
-    ) -> pb.ReportRuleHitsResponse:
-        return pb.ReportRuleHitsResponse()
-
-
 METRICS = SnapshotMetrics("watch_test")
-
-
-def snapshot(revision: int, *aliases: str) -> pb.RelaySnapshot:
-    return pb.RelaySnapshot(
-        revision=revision,
-        profile=pb.Profile(hostname="gw.test"),
-        aliases=[pb.Alias(id=address, address=address, targets=["t@far.test"]) for address in aliases],
-    )
-
-
-def whole(revision: int, *aliases: str) -> pb.RelaySnapshotPart:
-    return pb.RelaySnapshotPart(snapshot=snapshot(revision, *aliases), last=True, digest=b"%d" % revision)
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
     revision: int
-    aliases: tuple[str, ...]
+    pieces: tuple[str, ...]
 
 
-def read(message: pb.RelaySnapshot) -> Configuration:
-    """Refuses the alias `bad`."""
-    aliases = tuple(alias.address for alias in message.aliases)
-    if "bad" in aliases:
-        raise ValueError("a bad alias")
-    return Configuration(message.revision, aliases)
+class Reader:
+    """Joins the contents in order of their keys, and refuses the content `bad`."""
+
+    def __init__(self) -> None:
+        self._pieces: dict[str, bytes] = {}
+
+    def read(self, changes: Sequence[PieceChange], revision: int) -> Configuration:
+        for key, before, after in changes:
+            assert before != after
+            assert self._pieces.get(key, b"") == before
+            self._pieces[key] = after
+        if b"bad" in self._pieces.values():
+            raise ValueError("a bad piece")
+        return Configuration(revision, tuple(self._pieces[key].decode() for key in sorted(self._pieces)))
 
 
-def open_watch(
-    channel: grpc.aio.Channel, digest: bytes, consumer: str
-) -> grpc.aio.UnaryStreamCall[pb.WatchRequest, pb.RelaySnapshotPart]:
-    return config_pb2_grpc.ConfigurationStub(channel).WatchRelay(pb.WatchRequest(digest=digest, consumer=consumer))
+def open_watch(channel: grpc.aio.Channel) -> grpc.aio.StreamStreamCall[pb.WatchRequest, pb.SnapshotPart]:
+    return config_pb2_grpc.ConfigurationStub(channel).WatchRelay()
 
 
 class Watching:
@@ -104,10 +62,12 @@ class Watching:
 
     def __init__(self, port: int, path: Path, name: str = "127.0.0.1") -> None:
         self._dialers = Dialers("config_api", (f"{name}:{port}",), INSECURE)
-        source = SnapshotSource("relay", pb.RelaySnapshotPart, open_watch, read)
-        self.watch = ConfigurationWatch(source, self._dialers, SealedFile(path), METRICS)
+        source = SnapshotSource("relay", open_watch, pb.WatchRequest, pb.SnapshotPart, Reader)
+        self.watch = ConfigurationWatch(source, self._dialers, SealedFile(path), METRICS, "relay-2")
         self._configurations: asyncio.Queue[Configuration] = asyncio.Queue()
-        self.watch.on_change.append(self._configurations.put_nowait)
+        self.watch.on_revision.append(self._configurations.put_nowait)
+        self.changed: list[int] = []
+        self.watch.on_change.append(lambda configuration: self.changed.append(configuration.revision))
 
     async def __aenter__(self) -> Self:
         await self.watch.restore()
@@ -125,32 +85,66 @@ class Watching:
 
 
 @pytest.fixture
-async def publisher() -> AsyncIterator[Publisher]:
-    running = Publisher()
+async def config_api() -> AsyncIterator[ConfigApi]:
+    running = ConfigApi()
     await running.start()
     yield running
     await running.stop()
 
 
-async def test_parts_are_merged_and_used_at_once(publisher: Publisher, tmp_path: Path) -> None:
-    publisher.send(pb.RelaySnapshotPart(snapshot=snapshot(5, "a@local.test")))
-    publisher.send(pb.RelaySnapshotPart(snapshot=snapshot(5, "b@local.test"), last=True, digest=b"5"))
-    async with Watching(publisher.port, tmp_path / "snapshot") as watching:
-        assert await watching.next() == Configuration(5, ("a@local.test", "b@local.test"))
-        publisher.send(whole(6))
-        assert await watching.next() == Configuration(6, ())
-        assert watching.watch.current == Configuration(6, ())
+async def test_a_whole_snapshot_and_then_changes_are_put_in_force(config_api: ConfigApi, tmp_path: Path) -> None:
+    config_api.send(5, {"a": b"1", "b": b"2", "c": b"3"}, parts=2, whole=True)
+    async with Watching(config_api.port, tmp_path / "snapshot") as watching:
+        assert await watching.next() == Configuration(5, ("1", "2", "3"))
         await watching.watch.configured()
+        config_api.send(6, {"b": b"", "d": b"4"})
+        assert await watching.next() == Configuration(6, ("1", "", "3", "4"))
+        # A revision that does not concern this service.
+        config_api.send(7, {})
+        assert (await watching.next()).revision == 7
+        assert watching.watch.current == Configuration(7, ("1", "", "3", "4"))
+        assert watching.watch.revision == 7
+        assert watching.changed == [5, 6]
+        config_api.send(8, {"z": b"9"}, whole=True)
+        assert await watching.next() == Configuration(8, ("9",))
 
 
-async def test_a_lost_watch_is_opened_again_with_what_is_held(publisher: Publisher, tmp_path: Path) -> None:
-    async with Watching(publisher.port, tmp_path / "snapshot") as watching:
-        publisher.send(whole(5))
+async def test_config_api_hears_what_is_in_force_and_that_the_replica_leaves(
+    config_api: ConfigApi, tmp_path: Path
+) -> None:
+    config_api.send(5, {"a": b"1"}, whole=True)
+    async with Watching(config_api.port, tmp_path / "snapshot"):
+        await config_api.heard(lambda heard: [each.revision_in_force for each in heard.messages] == [5])
+        config_api.send(6, {"a": b"bad"})
+        config_api.send(7, {"a": b"2"})
+        await config_api.heard(lambda heard: [each.revision_in_force for each in heard.messages] == [5, 7])
+        (first,) = config_api.watches
+        assert (first.consumer, first.digest, first.revision_in_force) == ("relay-2", b"", 0)
+    assert [each.leaving for each in config_api.messages] == [False, False, True]
+
+
+async def test_a_lost_watch_is_opened_again_with_what_is_held(config_api: ConfigApi, tmp_path: Path) -> None:
+    async with Watching(config_api.port, tmp_path / "snapshot") as watching:
+        digest = config_api.send(5, {"a": b"1"}, whole=True)
         await watching.next()
-        publisher.end_stream()
-        publisher.send(whole(6))
-        assert (await watching.next()).revision == 6
-        assert [request.digest for request in publisher.requests] == [b"", b"5"]
+        # The beginning of a revision, whose end does not come.
+        config_api.send_part(pb.SnapshotPart(pieces=[pb.SnapshotPiece(key="b", content=b"2")]))
+        config_api.end_stream()
+        config_api.send(6, {"c": b"3"})
+        assert await watching.next() == Configuration(6, ("1", "3"))
+        assert [(each.digest, each.revision_in_force) for each in config_api.watches] == [(b"", 0), (digest, 5)]
+
+
+async def test_a_whole_snapshot_is_asked_for_where_digests_differ(config_api: ConfigApi, tmp_path: Path) -> None:
+    async with Watching(config_api.port, tmp_path / "snapshot") as watching:
+        config_api.send(5, {"a": b"1"}, whole=True)
+        await watching.next()
+        config_api.send_part(pb.SnapshotPart(last=True, revision=6, digest=b"another"))
+        await config_api.heard(lambda heard: len(heard.watches) == 2)
+        assert config_api.watches[-1].digest == b""
+        config_api.send(7, {"a": b"2"})
+        while await watching.next() != Configuration(7, ("2",)):
+            pass
 
 
 async def test_a_name_of_several_addresses_is_several_replicas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,75 +156,104 @@ async def test_a_name_of_several_addresses_is_several_replicas(tmp_path: Path, m
 
     monkeypatch.setattr(endpoints, "addresses", addresses)
     # Nobody listens at the third address.
-    publishers = [Publisher(host, port) for host in hosts[:2]]
-    for publisher in publishers:
-        await publisher.start()
-        publisher.send(whole(5))
+    replicas = [ConfigApi(host, port) for host in hosts[:2]]
+    for replica in replicas:
+        await replica.start()
+    digest, _ = [replica.send(5, {"a": b"1"}, whole=True) for replica in replicas]
     async with Watching(port, tmp_path / "snapshot", "config-api") as watching:
         assert (await watching.next()).revision == 5
-        (asked,) = [publisher for publisher in publishers if publisher.requests]
-        (other,) = [publisher for publisher in publishers if publisher is not asked]
+        (asked,) = [replica for replica in replicas if replica.watches]
+        (other,) = [replica for replica in replicas if replica is not asked]
         await asked.stop()
-        other.send(whole(6))
+        other.send(6, {"a": b"2"})
         while (await watching.next()).revision != 6:
             pass
-        assert [request.digest for request in other.requests] == [b"5"]
+        assert [request.digest for request in other.watches] == [digest]
     await other.stop()
 
 
-async def test_a_bad_configuration_is_refused_and_not_asked_for_again(publisher: Publisher, tmp_path: Path) -> None:
-    path = tmp_path / "snapshot"
-    async with Watching(publisher.port, path) as watching:
-        publisher.send(whole(5))
+async def test_a_bad_configuration_is_refused_and_not_read_again(config_api: ConfigApi, tmp_path: Path) -> None:
+    refused_before = METRICS.errors._value.get()
+    async with Watching(config_api.port, tmp_path / "snapshot") as watching:
+        config_api.send(5, {"a": b"1", "b": b"2"}, whole=True)
         await watching.next()
-        publisher.send(whole(6, "bad"))
-        publisher.end_stream()
-        publisher.send(whole(7))
-        assert (await watching.next()).revision == 7
-        assert [request.digest for request in publisher.requests] == [b"", b"6"]
+        digest = config_api.send(6, {"a": b"bad", "b": b"3"})
+        config_api.send(7, {})
+        config_api.end_stream()
+        config_api.send(8, {})
+        # What was refused with it comes in force with the mend.
+        config_api.send(9, {"a": b"4"})
+        assert await watching.next() == Configuration(9, ("4", "3"))
+        assert [(each.digest, each.revision_in_force) for each in config_api.watches] == [(b"", 0), (digest, 5)]
+    assert METRICS.errors._value.get() - refused_before == 1
 
 
 async def test_the_last_good_one_is_there_after_a_start_without_config_api(
-    publisher: Publisher, tmp_path: Path
+    config_api: ConfigApi, tmp_path: Path
 ) -> None:
     path = tmp_path / "deep" / "snapshot"
-    async with Watching(publisher.port, path) as watching:
-        publisher.send(whole(5, "a@local.test"))
+    async with Watching(config_api.port, path) as watching:
+        config_api.send(5, {"a": b"1"}, whole=True)
         await watching.next()
-        # The next one is read when the one before is on the disk; so is the bad one after it.
-        publisher.send(whole(6, "a@local.test"), whole(7, "bad"), whole(8, "a@local.test"))
+        digest = config_api.send(6, {"a": b"2"})
+        config_api.send(7, {"b": b"bad"})
+        config_api.send(8, {"b": b"worse", "c": b"bad"})
         await watching.next()
-        await watching.next()
+        await config_api.heard(lambda heard: heard.messages[-1].revision_in_force == 6)
     assert path.stat().st_mode & 0o077 == 0
     async with Watching(1, path) as watching:
-        configuration = await watching.next()
-        assert configuration.revision in (6, 8)
-        assert configuration.aliases == ("a@local.test",)
-    async with Watching(publisher.port, path) as watching:
-        publisher.send(whole(9))
-        while (await watching.next()).revision != 9:
-            pass
-        # Only a newer configuration is asked for.
-        assert publisher.requests[-1].digest == b"%d" % configuration.revision
+        assert await watching.next() == Configuration(6, ("2",))
+    async with Watching(config_api.port, path) as watching:
+        # Only what differs from it is asked for.
+        await config_api.heard(lambda heard: len(heard.watches) == 2)
+        assert config_api.watches[-1].digest == digest
+
+
+async def test_many_changes_are_not_one_writing_each(
+    config_api: ConfigApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(configuration_watch, "_KEEP_SECONDS", 3600)
+    written: list[bytes] = []
+    write = SealedFile.write
+
+    def count(file: SealedFile, content: bytes) -> None:
+        written.append(content)
+        write(file, content)
+
+    monkeypatch.setattr(SealedFile, "write", count)
+    path = tmp_path / "snapshot"
+    async with Watching(config_api.port, path) as watching:
+        for number in range(20):
+            config_api.send(number + 1, {"a": b"%d" % number}, whole=number == 0)
+            await watching.next()
+    # One at once, and the newest when the process stops.
+    assert len(written) == 2
+    async with Watching(1, path) as watching:
+        assert await watching.next() == Configuration(20, ("19",))
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xff garbage"])
 async def test_no_kept_configuration_or_garbage_is_none(
-    publisher: Publisher, tmp_path: Path, content: bytes | None
+    config_api: ConfigApi, tmp_path: Path, content: bytes | None
 ) -> None:
     path = tmp_path / "snapshot"
     if content is not None:
         # Sealed with the right key, so that the content itself is looked at.
         SealedFile(path).write(content)
-    async with Watching(publisher.port, path) as watching:
+    async with Watching(config_api.port, path) as watching:
         # Empty bytes are a protobuf message too, but no whole configuration.
         assert watching.watch.current is None
-        publisher.send(whole(5))
+        config_api.send(5, {"a": b"1"}, whole=True)
         assert (await watching.next()).revision == 5
 
 
-async def test_an_unsealed_file_is_not_used(publisher: Publisher, tmp_path: Path) -> None:
+async def test_an_unsealed_file_is_not_used(config_api: ConfigApi, tmp_path: Path) -> None:
     path = tmp_path / "snapshot"
-    path.write_bytes(whole(5).SerializeToString())
-    async with Watching(publisher.port, path) as watching:
+    path.write_bytes(pb.SnapshotPart(whole=True, last=True, revision=5).SerializeToString())
+    async with Watching(config_api.port, path) as watching:
         assert watching.watch.current is None
+
+
+def test_a_replica_is_named_for_where_it_listens() -> None:
+    assert replica_name("policy", UnixSocket(Path("/srv/var/run/policy-2.sock"))) == "policy-2"
+    assert replica_name("policy", TcpAddress("0.0.0.0", 7001)).endswith(":7001")

@@ -7,15 +7,21 @@ if TYPE_CHECKING:
     from .access_criterion import AccessCriterion
     from .access_list import AccessList
     from .access_rule import AccessRule
+    from .access_rule_batch import AccessRuleBatch
+    from .access_rule_operation import AccessRuleOperation
     from .access_rule_page import AccessRulePage
     from .access_rule_patch import AccessRulePatch
     from .account import Account
+    from .account_batch import AccountBatch
+    from .account_operation import AccountOperation
     from .account_page import AccountPage
     from .account_patch import AccountPatch
     from .action_progress import ActionProgress
     from .advanced_security_settings import AdvancedSecuritySettings
     from .advanced_security_settings_patch import AdvancedSecuritySettingsPatch
     from .alias import Alias
+    from .alias_batch import AliasBatch
+    from .alias_operation import AliasOperation
     from .alias_page import AliasPage
     from .alias_patch import AliasPatch
     from .all_settings import AllSettings
@@ -32,9 +38,13 @@ if TYPE_CHECKING:
     from .audit_entry import AuditEntry
     from .audit_page import AuditPage
     from .authentication_result import AuthenticationResult
+    from .batch_action import BatchAction
+    from .batch_result import BatchResult
+    from .batched_object import BatchedObject
     from .blocked_client import BlockedClient
     from .blocked_client_page import BlockedClientPage
     from .bucket_width import BucketWidth
+    from .caller import Caller
     from .check_result import CheckResult
     from .check_results import CheckResults
     from .comparison import Comparison
@@ -59,6 +69,8 @@ if TYPE_CHECKING:
     from .dkim_algorithm import DkimAlgorithm
     from .dkim_facts import DkimFacts
     from .dkim_key import DkimKey
+    from .dkim_key_batch import DkimKeyBatch
+    from .dkim_key_operation import DkimKeyOperation
     from .dkim_key_page import DkimKeyPage
     from .dkim_key_patch import DkimKeyPatch
     from .dkim_patch import DkimPatch
@@ -78,6 +90,8 @@ if TYPE_CHECKING:
     from .listener import Listener
     from .lmtp_mailbox import LmtpMailbox
     from .local_domain import LocalDomain
+    from .local_domain_batch import LocalDomainBatch
+    from .local_domain_operation import LocalDomainOperation
     from .local_domain_page import LocalDomainPage
     from .local_domain_patch import LocalDomainPatch
     from .local_domain_recipient_delimiter import LocalDomainRecipientDelimiter
@@ -101,12 +115,16 @@ if TYPE_CHECKING:
     from .queue_settings import QueueSettings
     from .queue_settings_patch import QueueSettingsPatch
     from .recipient import Recipient
+    from .recipient_batch import RecipientBatch
+    from .recipient_operation import RecipientOperation
     from .recipient_page import RecipientPage
     from .recipient_patch import RecipientPatch
     from .recipients_over_limit import RecipientsOverLimit
     from .refusal_action import RefusalAction
     from .refused_count import RefusedCount
     from .relay_domain import RelayDomain
+    from .relay_domain_batch import RelayDomainBatch
+    from .relay_domain_operation import RelayDomainOperation
     from .relay_domain_page import RelayDomainPage
     from .relay_domain_patch import RelayDomainPatch
     from .relay_domain_recipients import RelayDomainRecipients
@@ -117,6 +135,8 @@ if TYPE_CHECKING:
     from .relay_host_test_result import RelayHostTestResult
     from .relay_host_test_step import RelayHostTestStep
     from .relay_rule import RelayRule
+    from .relay_rule_batch import RelayRuleBatch
+    from .relay_rule_operation import RelayRuleOperation
     from .relay_rule_page import RelayRulePage
     from .relay_rule_patch import RelayRulePatch
     from .relay_rule_target_type import RelayRuleTargetType
@@ -162,6 +182,8 @@ if TYPE_CHECKING:
     from .suspension import Suspension
     from .timeline_event import TimelineEvent
     from .trusted_network import TrustedNetwork
+    from .trusted_network_batch import TrustedNetworkBatch
+    from .trusted_network_operation import TrustedNetworkOperation
     from .trusted_network_page import TrustedNetworkPage
     from .trusted_network_patch import TrustedNetworkPatch
 
@@ -169,15 +191,21 @@ _MODULES = {
     "AccessCriterion": "access_criterion",
     "AccessList": "access_list",
     "AccessRule": "access_rule",
+    "AccessRuleBatch": "access_rule_batch",
+    "AccessRuleOperation": "access_rule_operation",
     "AccessRulePage": "access_rule_page",
     "AccessRulePatch": "access_rule_patch",
     "Account": "account",
+    "AccountBatch": "account_batch",
+    "AccountOperation": "account_operation",
     "AccountPage": "account_page",
     "AccountPatch": "account_patch",
     "ActionProgress": "action_progress",
     "AdvancedSecuritySettings": "advanced_security_settings",
     "AdvancedSecuritySettingsPatch": "advanced_security_settings_patch",
     "Alias": "alias",
+    "AliasBatch": "alias_batch",
+    "AliasOperation": "alias_operation",
     "AliasPage": "alias_page",
     "AliasPatch": "alias_patch",
     "AllSettings": "all_settings",
@@ -194,9 +222,13 @@ _MODULES = {
     "AuditEntry": "audit_entry",
     "AuditPage": "audit_page",
     "AuthenticationResult": "authentication_result",
+    "BatchAction": "batch_action",
+    "BatchResult": "batch_result",
+    "BatchedObject": "batched_object",
     "BlockedClient": "blocked_client",
     "BlockedClientPage": "blocked_client_page",
     "BucketWidth": "bucket_width",
+    "Caller": "caller",
     "CheckResult": "check_result",
     "CheckResults": "check_results",
     "Comparison": "comparison",
@@ -221,6 +253,8 @@ _MODULES = {
     "DkimAlgorithm": "dkim_algorithm",
     "DkimFacts": "dkim_facts",
     "DkimKey": "dkim_key",
+    "DkimKeyBatch": "dkim_key_batch",
+    "DkimKeyOperation": "dkim_key_operation",
     "DkimKeyPage": "dkim_key_page",
     "DkimKeyPatch": "dkim_key_patch",
     "DkimPatch": "dkim_patch",
@@ -240,6 +274,8 @@ _MODULES = {
     "Listener": "listener",
     "LmtpMailbox": "lmtp_mailbox",
     "LocalDomain": "local_domain",
+    "LocalDomainBatch": "local_domain_batch",
+    "LocalDomainOperation": "local_domain_operation",
     "LocalDomainPage": "local_domain_page",
     "LocalDomainPatch": "local_domain_patch",
     "LocalDomainRecipientDelimiter": "local_domain_recipient_delimiter",
@@ -263,12 +299,16 @@ _MODULES = {
     "QueueSettings": "queue_settings",
     "QueueSettingsPatch": "queue_settings_patch",
     "Recipient": "recipient",
+    "RecipientBatch": "recipient_batch",
+    "RecipientOperation": "recipient_operation",
     "RecipientPage": "recipient_page",
     "RecipientPatch": "recipient_patch",
     "RecipientsOverLimit": "recipients_over_limit",
     "RefusalAction": "refusal_action",
     "RefusedCount": "refused_count",
     "RelayDomain": "relay_domain",
+    "RelayDomainBatch": "relay_domain_batch",
+    "RelayDomainOperation": "relay_domain_operation",
     "RelayDomainPage": "relay_domain_page",
     "RelayDomainPatch": "relay_domain_patch",
     "RelayDomainRecipients": "relay_domain_recipients",
@@ -279,6 +319,8 @@ _MODULES = {
     "RelayHostTestResult": "relay_host_test_result",
     "RelayHostTestStep": "relay_host_test_step",
     "RelayRule": "relay_rule",
+    "RelayRuleBatch": "relay_rule_batch",
+    "RelayRuleOperation": "relay_rule_operation",
     "RelayRulePage": "relay_rule_page",
     "RelayRulePatch": "relay_rule_patch",
     "RelayRuleTargetType": "relay_rule_target_type",
@@ -324,6 +366,8 @@ _MODULES = {
     "Suspension": "suspension",
     "TimelineEvent": "timeline_event",
     "TrustedNetwork": "trusted_network",
+    "TrustedNetworkBatch": "trusted_network_batch",
+    "TrustedNetworkOperation": "trusted_network_operation",
     "TrustedNetworkPage": "trusted_network_page",
     "TrustedNetworkPatch": "trusted_network_patch",
 }
@@ -339,15 +383,21 @@ __all__ = (
     "AccessCriterion",
     "AccessList",
     "AccessRule",
+    "AccessRuleBatch",
+    "AccessRuleOperation",
     "AccessRulePage",
     "AccessRulePatch",
     "Account",
+    "AccountBatch",
+    "AccountOperation",
     "AccountPage",
     "AccountPatch",
     "ActionProgress",
     "AdvancedSecuritySettings",
     "AdvancedSecuritySettingsPatch",
     "Alias",
+    "AliasBatch",
+    "AliasOperation",
     "AliasPage",
     "AliasPatch",
     "AllSettings",
@@ -364,9 +414,13 @@ __all__ = (
     "AuditEntry",
     "AuditPage",
     "AuthenticationResult",
+    "BatchAction",
+    "BatchedObject",
+    "BatchResult",
     "BlockedClient",
     "BlockedClientPage",
     "BucketWidth",
+    "Caller",
     "CheckResult",
     "CheckResults",
     "Comparison",
@@ -391,6 +445,8 @@ __all__ = (
     "DkimAlgorithm",
     "DkimFacts",
     "DkimKey",
+    "DkimKeyBatch",
+    "DkimKeyOperation",
     "DkimKeyPage",
     "DkimKeyPatch",
     "DkimPatch",
@@ -410,6 +466,8 @@ __all__ = (
     "Listener",
     "LmtpMailbox",
     "LocalDomain",
+    "LocalDomainBatch",
+    "LocalDomainOperation",
     "LocalDomainPage",
     "LocalDomainPatch",
     "LocalDomainRecipientDelimiter",
@@ -433,12 +491,16 @@ __all__ = (
     "QueueSettings",
     "QueueSettingsPatch",
     "Recipient",
+    "RecipientBatch",
+    "RecipientOperation",
     "RecipientPage",
     "RecipientPatch",
     "RecipientsOverLimit",
     "RefusalAction",
     "RefusedCount",
     "RelayDomain",
+    "RelayDomainBatch",
+    "RelayDomainOperation",
     "RelayDomainPage",
     "RelayDomainPatch",
     "RelayDomainRecipients",
@@ -449,6 +511,8 @@ __all__ = (
     "RelayHostTestResult",
     "RelayHostTestStep",
     "RelayRule",
+    "RelayRuleBatch",
+    "RelayRuleOperation",
     "RelayRulePage",
     "RelayRulePatch",
     "RelayRuleTargetType",
@@ -494,6 +558,8 @@ __all__ = (
     "Suspension",
     "TimelineEvent",
     "TrustedNetwork",
+    "TrustedNetworkBatch",
+    "TrustedNetworkOperation",
     "TrustedNetworkPage",
     "TrustedNetworkPatch",
 )

@@ -26,6 +26,8 @@ class Account:
         password_set (bool | Unset): Whether a password is set.
         password (None | str | Unset): Write-only, without control characters, kept as argon2id. Left out of a PUT or
             PATCH it is kept; null or never given: nobody can log in.
+        password_hash (None | str | Unset): Write-only, in place of `password`: argon2id in PHC form, or SHA512-CRYPT or
+            BLF-CRYPT as crypt(3) and Dovecot write them. These two become argon2id at the next login.
         addresses (list[str] | Unset): Addresses whose mail is this account's; each belongs to one account or alias.
         enabled (bool | Unset): false: as if it were not there. Default: True.
         warnings (list[ConfigurationWarning] | Unset): Doubts about what was just written; not stored, and absent from
@@ -38,6 +40,7 @@ class Account:
     login: str
     password_set: bool | Unset = UNSET
     password: None | str | Unset = UNSET
+    password_hash: None | str | Unset = UNSET
     addresses: list[str] | Unset = UNSET
     enabled: bool | Unset = True
     warnings: list[ConfigurationWarning] | Unset = UNSET
@@ -56,6 +59,12 @@ class Account:
             password = UNSET
         else:
             password = self.password
+
+        password_hash: None | str | Unset
+        if isinstance(self.password_hash, Unset):
+            password_hash = UNSET
+        else:
+            password_hash = self.password_hash
 
         addresses: list[str] | Unset = UNSET
         if not isinstance(self.addresses, Unset):
@@ -93,6 +102,8 @@ class Account:
             field_dict["password_set"] = password_set
         if password is not UNSET:
             field_dict["password"] = password
+        if password_hash is not UNSET:
+            field_dict["password_hash"] = password_hash
         if addresses is not UNSET:
             field_dict["addresses"] = addresses
         if enabled is not UNSET:
@@ -125,6 +136,15 @@ class Account:
             return cast(None | str | Unset, data)
 
         password = _parse_password(d.pop("password", UNSET))
+
+        def _parse_password_hash(data: object) -> None | str | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        password_hash = _parse_password_hash(d.pop("password_hash", UNSET))
 
         addresses = cast(list[str], d.pop("addresses", UNSET))
 
@@ -164,6 +184,7 @@ class Account:
             login=login,
             password_set=password_set,
             password=password,
+            password_hash=password_hash,
             addresses=addresses,
             enabled=enabled,
             warnings=warnings,

@@ -18,6 +18,8 @@ class AccountPatch:
         login (str | Unset): What the client logs in with; unique without regard to case. Kept in NFC.
         password (None | str | Unset): Write-only, without control characters, kept as argon2id. Left out of a PUT or
             PATCH it is kept; null or never given: nobody can log in.
+        password_hash (None | str | Unset): Write-only, in place of `password`: argon2id in PHC form, or SHA512-CRYPT or
+            BLF-CRYPT as crypt(3) and Dovecot write them. These two become argon2id at the next login.
         addresses (list[str] | None | Unset): Addresses whose mail is this account's; each belongs to one account or
             alias.
         enabled (bool | None | Unset): false: as if it were not there.
@@ -25,6 +27,7 @@ class AccountPatch:
 
     login: str | Unset = UNSET
     password: None | str | Unset = UNSET
+    password_hash: None | str | Unset = UNSET
     addresses: list[str] | None | Unset = UNSET
     enabled: bool | None | Unset = UNSET
 
@@ -36,6 +39,12 @@ class AccountPatch:
             password = UNSET
         else:
             password = self.password
+
+        password_hash: None | str | Unset
+        if isinstance(self.password_hash, Unset):
+            password_hash = UNSET
+        else:
+            password_hash = self.password_hash
 
         addresses: list[str] | None | Unset
         if isinstance(self.addresses, Unset):
@@ -59,6 +68,8 @@ class AccountPatch:
             field_dict["login"] = login
         if password is not UNSET:
             field_dict["password"] = password
+        if password_hash is not UNSET:
+            field_dict["password_hash"] = password_hash
         if addresses is not UNSET:
             field_dict["addresses"] = addresses
         if enabled is not UNSET:
@@ -79,6 +90,15 @@ class AccountPatch:
             return cast(None | str | Unset, data)
 
         password = _parse_password(d.pop("password", UNSET))
+
+        def _parse_password_hash(data: object) -> None | str | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        password_hash = _parse_password_hash(d.pop("password_hash", UNSET))
 
         def _parse_addresses(data: object) -> list[str] | None | Unset:
             if data is None:
@@ -109,6 +129,7 @@ class AccountPatch:
         account_patch = cls(
             login=login,
             password=password,
+            password_hash=password_hash,
             addresses=addresses,
             enabled=enabled,
         )

@@ -20,10 +20,12 @@ class DkimKeyPage:
     Attributes:
         items (list[DkimKey]): In order of creation.
         next_cursor (None | str): cursor of the next page; null: this is the last.
+        total (int | None): Objects in all pages, where with_total asks for it.
     """
 
     items: list[DkimKey]
     next_cursor: None | str
+    total: int | None
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -35,12 +37,16 @@ class DkimKeyPage:
         next_cursor: None | str
         next_cursor = self.next_cursor
 
+        total: int | None
+        total = self.total
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
             {
                 "items": items,
                 "next_cursor": next_cursor,
+                "total": total,
             }
         )
 
@@ -65,9 +71,17 @@ class DkimKeyPage:
 
         next_cursor = _parse_next_cursor(d.pop("next_cursor"))
 
+        def _parse_total(data: object) -> int | None:
+            if data is None:
+                return data
+            return cast(int | None, data)
+
+        total = _parse_total(d.pop("total"))
+
         dkim_key_page = cls(
             items=items,
             next_cursor=next_cursor,
+            total=total,
         )
 
         dkim_key_page.additional_properties = d

@@ -19,6 +19,8 @@ class ServiceReplica:
         transport (str): How config_api is joined to it.
         state (str): What it says of itself.
         version (None | str): Its release; null: it did not say.
+        revision (int | None): The revision of the configuration that is in force there; null: none, or it did not say.
+            ingress has no configuration.
     """
 
     service: str
@@ -26,6 +28,7 @@ class ServiceReplica:
     transport: str
     state: str
     version: None | str
+    revision: int | None
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -40,6 +43,9 @@ class ServiceReplica:
         version: None | str
         version = self.version
 
+        revision: int | None
+        revision = self.revision
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
@@ -49,6 +55,7 @@ class ServiceReplica:
                 "transport": transport,
                 "state": state,
                 "version": version,
+                "revision": revision,
             }
         )
 
@@ -72,12 +79,20 @@ class ServiceReplica:
 
         version = _parse_version(d.pop("version"))
 
+        def _parse_revision(data: object) -> int | None:
+            if data is None:
+                return data
+            return cast(int | None, data)
+
+        revision = _parse_revision(d.pop("revision"))
+
         service_replica = cls(
             service=service,
             address=address,
             transport=transport,
             state=state,
             version=version,
+            revision=revision,
         )
 
         service_replica.additional_properties = d

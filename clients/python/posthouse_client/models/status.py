@@ -19,8 +19,8 @@ class Status:
     """The services, their replicas and warnings.
 
     Attributes:
-        services (list[ServiceReplica]): The replica of config_api that answers, and every replica of the others that it
-            knows.
+        services (list[ServiceReplica]): Every config_api that shares the database, the one that answers first, and
+            every replica of the others that it calls.
         warnings (list[StatusWarning]): What is to be looked at.
     """
 

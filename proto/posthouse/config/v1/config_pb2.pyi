@@ -3,9 +3,10 @@
 isort:skip_file
 What operators configured, as policy and relay need it.
 
-A watch sends the whole snapshot, and again at each change that touches it. A snapshot may come in several parts:
-the receiver merges them (repeated fields add up) until `last`, then uses the whole at once.
-policy never receives relay-host passwords or keys; relay never receives password hashes.
+Config_api sends each configured object that concerns the consumer as one piece: a PolicySnapshot or RelaySnapshot
+that holds this object alone. All pieces merged (repeated fields add up) are the whole snapshot. A watch begins with
+all pieces, unless config_api still knows what changed since the snapshot that the consumer has; after that it sends
+what changes. policy never receives relay-host passwords or keys; relay never receives password hashes.
 """
 
 from collections import abc as _abc
@@ -81,80 +82,112 @@ Global___ExistingRecipients: _TypeAlias = ExistingRecipients  # noqa: Y015
 
 @_typing.final
 class WatchRequest(_message.Message):
+    """The first message opens the watch. The consumer sends one more for each revision that it has put in force, and a last
+    one when it stops in an orderly way.
+    """
+
     DESCRIPTOR: _descriptor.Descriptor
 
     DIGEST_FIELD_NUMBER: _builtins.int
     CONSUMER_FIELD_NUMBER: _builtins.int
+    REVISION_IN_FORCE_FIELD_NUMBER: _builtins.int
+    LEAVING_FIELD_NUMBER: _builtins.int
     digest: _builtins.bytes
-    """The digest of the snapshot the consumer holds, empty when none: nothing is sent until it differs."""
+    """In the first message: the digest of the snapshot that the consumer has; empty when it has none."""
     consumer: _builtins.str
-    """Name of the consumer's process, for the log."""
+    """In the first message: the name of the replica, as the status of the services shows it."""
+    revision_in_force: _builtins.int
+    """The revision that is in force at the consumer; 0 when there is none."""
+    leaving: _builtins.bool
+    """In the last message: the consumer takes no more mail. A watch that ends without it may be a broken connection, and
+    then the consumer goes on with the revision that it has.
+    """
     def __init__(
         self,
         *,
         digest: _builtins.bytes = ...,
         consumer: _builtins.str = ...,
+        revision_in_force: _builtins.int = ...,
+        leaving: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer", b"consumer", "digest", b"digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer", b"consumer", "digest", b"digest", "leaving", b"leaving", "revision_in_force", b"revision_in_force"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchRequest: _TypeAlias = WatchRequest  # noqa: Y015
 
 @_typing.final
-class PolicySnapshotPart(_message.Message):
+class SnapshotPart(_message.Message):
+    """Every revision is sent as one part or more, the last of which is marked: the receiver uses them together. A revision
+    that does not concern the consumer comes without pieces.
+    """
+
     DESCRIPTOR: _descriptor.Descriptor
 
-    SNAPSHOT_FIELD_NUMBER: _builtins.int
+    PIECES_FIELD_NUMBER: _builtins.int
+    WHOLE_FIELD_NUMBER: _builtins.int
     LAST_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
+    whole: _builtins.bool
+    """In the first part of a whole snapshot: what the consumer had before is to be dropped."""
     last: _builtins.bool
+    revision: _builtins.int
+    """With the last part."""
     digest: _builtins.bytes
-    """With the last part: of the whole snapshot's content, revision aside."""
+    """With the last part: the digest of all pieces that the consumer now has. Where the consumer comes to another one, it
+    opens the watch again without a digest.
+    """
     @_builtins.property
-    def snapshot(self) -> Global___PolicySnapshot: ...
+    def pieces(self) -> _containers.RepeatedCompositeFieldContainer[Global___SnapshotPiece]:
+        """New, changed and removed objects."""
+
+    @_builtins.property
+    def created_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
-        snapshot: Global___PolicySnapshot | None = ...,
+        pieces: _abc.Iterable[Global___SnapshotPiece] | None = ...,
+        whole: _builtins.bool = ...,
         last: _builtins.bool = ...,
+        revision: _builtins.int = ...,
+        created_at: _timestamp_pb2.Timestamp | None = ...,
         digest: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["snapshot", b"snapshot"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "last", b"last", "snapshot", b"snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "digest", b"digest", "last", b"last", "pieces", b"pieces", "revision", b"revision", "whole", b"whole"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___PolicySnapshotPart: _TypeAlias = PolicySnapshotPart  # noqa: Y015
+Global___SnapshotPart: _TypeAlias = SnapshotPart  # noqa: Y015
 
 @_typing.final
-class RelaySnapshotPart(_message.Message):
+class SnapshotPiece(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    SNAPSHOT_FIELD_NUMBER: _builtins.int
-    LAST_FIELD_NUMBER: _builtins.int
-    DIGEST_FIELD_NUMBER: _builtins.int
-    last: _builtins.bool
-    digest: _builtins.bytes
-    @_builtins.property
-    def snapshot(self) -> Global___RelaySnapshot: ...
+    KEY_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """The object's kind and id."""
+    content: _builtins.bytes
+    """A serialised PolicySnapshot or RelaySnapshot; empty: the object is removed."""
     def __init__(
         self,
         *,
-        snapshot: Global___RelaySnapshot | None = ...,
-        last: _builtins.bool = ...,
-        digest: _builtins.bytes = ...,
+        key: _builtins.str = ...,
+        content: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["snapshot", b"snapshot"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "last", b"last", "snapshot", b"snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "key", b"key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___RelaySnapshotPart: _TypeAlias = RelaySnapshotPart  # noqa: Y015
+Global___SnapshotPiece: _TypeAlias = SnapshotPiece  # noqa: Y015
 
 @_typing.final
 class SmtpAuth(_message.Message):
@@ -437,10 +470,15 @@ class PolicyAccount(_message.Message):
     LOGIN_FIELD_NUMBER: _builtins.int
     PASSWORD_HASH_FIELD_NUMBER: _builtins.int
     ADDRESSES_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     login: _builtins.str
     password_hash: _builtins.str
-    """argon2id, PHC string form."""
+    """argon2id in PHC form, or SHA512-CRYPT or BLF-CRYPT as crypt(3) writes them."""
+    proof: _builtins.bytes
+    """What sessions have proved, where another hash of the same password has replaced theirs; empty: made of
+    `password_hash`.
+    """
     @_builtins.property
     def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -450,10 +488,11 @@ class PolicyAccount(_message.Message):
         login: _builtins.str = ...,
         password_hash: _builtins.str = ...,
         addresses: _abc.Iterable[_builtins.str] | None = ...,
+        proof: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "id", b"id", "login", b"login", "password_hash", b"password_hash"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "id", b"id", "login", b"login", "password_hash", b"password_hash", "proof", b"proof"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -837,13 +876,11 @@ class PolicySnapshot(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REVISION_FIELD_NUMBER: _builtins.int
-    CREATED_AT_FIELD_NUMBER: _builtins.int
     GENERAL_FIELD_NUMBER: _builtins.int
     TRUSTED_NETWORKS_FIELD_NUMBER: _builtins.int
     RELAY_DOMAINS_FIELD_NUMBER: _builtins.int
     LOCAL_DOMAINS_FIELD_NUMBER: _builtins.int
     ACCOUNTS_FIELD_NUMBER: _builtins.int
-    ALIAS_ADDRESSES_FIELD_NUMBER: _builtins.int
     ACCESS_RULES_FIELD_NUMBER: _builtins.int
     SENDER_POLICY_FIELD_NUMBER: _builtins.int
     CONNECTION_POLICY_FIELD_NUMBER: _builtins.int
@@ -853,8 +890,7 @@ class PolicySnapshot(_message.Message):
     DISABLED_ACCOUNT_ADDRESSES_FIELD_NUMBER: _builtins.int
     RECIPIENTS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
-    @_builtins.property
-    def created_at(self) -> _timestamp_pb2.Timestamp: ...
+    """No piece has it: the consumer takes it from the last part."""
     @_builtins.property
     def general(self) -> Global___General: ...
     @_builtins.property
@@ -865,10 +901,6 @@ class PolicySnapshot(_message.Message):
     def local_domains(self) -> _containers.RepeatedCompositeFieldContainer[Global___LocalDomain]: ...
     @_builtins.property
     def accounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyAccount]: ...
-    @_builtins.property
-    def alias_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Aliases without their targets, as only snapshots on disk of before `aliases` have them."""
-
     @_builtins.property
     def access_rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___AccessRule]: ...
     @_builtins.property
@@ -891,13 +923,11 @@ class PolicySnapshot(_message.Message):
         self,
         *,
         revision: _builtins.int = ...,
-        created_at: _timestamp_pb2.Timestamp | None = ...,
         general: Global___General | None = ...,
         trusted_networks: _abc.Iterable[Global___NetworkSet] | None = ...,
         relay_domains: _abc.Iterable[Global___RelayDomain] | None = ...,
         local_domains: _abc.Iterable[Global___LocalDomain] | None = ...,
         accounts: _abc.Iterable[Global___PolicyAccount] | None = ...,
-        alias_addresses: _abc.Iterable[_builtins.str] | None = ...,
         access_rules: _abc.Iterable[Global___AccessRule] | None = ...,
         sender_policy: Global___SenderPolicy | None = ...,
         connection_policy: Global___ConnectionPolicy | None = ...,
@@ -907,9 +937,9 @@ class PolicySnapshot(_message.Message):
         disabled_account_addresses: _abc.Iterable[_builtins.str] | None = ...,
         recipients: _abc.Iterable[Global___RecipientBucket] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["advanced_security", b"advanced_security", "connection_policy", b"connection_policy", "content_checks", b"content_checks", "created_at", b"created_at", "general", b"general", "sender_policy", b"sender_policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["advanced_security", b"advanced_security", "connection_policy", b"connection_policy", "content_checks", b"content_checks", "general", b"general", "sender_policy", b"sender_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_rules", b"access_rules", "accounts", b"accounts", "advanced_security", b"advanced_security", "alias_addresses", b"alias_addresses", "aliases", b"aliases", "connection_policy", b"connection_policy", "content_checks", b"content_checks", "created_at", b"created_at", "disabled_account_addresses", b"disabled_account_addresses", "general", b"general", "local_domains", b"local_domains", "recipients", b"recipients", "relay_domains", b"relay_domains", "revision", b"revision", "sender_policy", b"sender_policy", "trusted_networks", b"trusted_networks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_rules", b"access_rules", "accounts", b"accounts", "advanced_security", b"advanced_security", "aliases", b"aliases", "connection_policy", b"connection_policy", "content_checks", b"content_checks", "disabled_account_addresses", b"disabled_account_addresses", "general", b"general", "local_domains", b"local_domains", "recipients", b"recipients", "relay_domains", b"relay_domains", "revision", b"revision", "sender_policy", b"sender_policy", "trusted_networks", b"trusted_networks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1232,7 +1262,6 @@ class RelaySnapshot(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REVISION_FIELD_NUMBER: _builtins.int
-    CREATED_AT_FIELD_NUMBER: _builtins.int
     PROFILE_FIELD_NUMBER: _builtins.int
     EXTERNAL_POSTMASTERS_FIELD_NUMBER: _builtins.int
     DELIVERY_FIELD_NUMBER: _builtins.int
@@ -1246,8 +1275,7 @@ class RelaySnapshot(_message.Message):
     DKIM_KEYS_FIELD_NUMBER: _builtins.int
     RECIPIENTS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
-    @_builtins.property
-    def created_at(self) -> _timestamp_pb2.Timestamp: ...
+    """No piece has it: the consumer takes it from the last part."""
     @_builtins.property
     def profile(self) -> Global___Profile:
         """hostname, max_message_size, max_hops …"""
@@ -1280,7 +1308,6 @@ class RelaySnapshot(_message.Message):
         self,
         *,
         revision: _builtins.int = ...,
-        created_at: _timestamp_pb2.Timestamp | None = ...,
         profile: Global___Profile | None = ...,
         external_postmasters: _abc.Iterable[_builtins.str] | None = ...,
         delivery: Global___Delivery | None = ...,
@@ -1294,9 +1321,9 @@ class RelaySnapshot(_message.Message):
         dkim_keys: _abc.Iterable[Global___DkimKey] | None = ...,
         recipients: _abc.Iterable[Global___RecipientBucket] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "delivery", b"delivery", "profile", b"profile", "queue", b"queue", "resolvers", b"resolvers"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "profile", b"profile", "queue", b"queue", "resolvers", b"resolvers"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_addresses", b"account_addresses", "aliases", b"aliases", "created_at", b"created_at", "delivery", b"delivery", "dkim_keys", b"dkim_keys", "external_postmasters", b"external_postmasters", "local_domains", b"local_domains", "profile", b"profile", "queue", b"queue", "recipients", b"recipients", "relay_domains", b"relay_domains", "relay_rules", b"relay_rules", "resolvers", b"resolvers", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_addresses", b"account_addresses", "aliases", b"aliases", "delivery", b"delivery", "dkim_keys", b"dkim_keys", "external_postmasters", b"external_postmasters", "local_domains", b"local_domains", "profile", b"profile", "queue", b"queue", "recipients", b"recipients", "relay_domains", b"relay_domains", "relay_rules", b"relay_rules", "resolvers", b"resolvers", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1366,3 +1393,70 @@ class ReportRuleHitsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReportRuleHitsResponse: _TypeAlias = ReportRuleHitsResponse  # noqa: Y015
+
+@_typing.final
+class PasswordUpgrade(_message.Message):
+    """The password of an account was right, and its hash is one that Posthouse does not make itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    OLD_HASH_FIELD_NUMBER: _builtins.int
+    NEW_HASH_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    old_hash: _builtins.str
+    new_hash: _builtins.str
+    """argon2id of the same password."""
+    proof: _builtins.bytes
+    """What the sessions that logged in with the old hash have proved."""
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        old_hash: _builtins.str = ...,
+        new_hash: _builtins.str = ...,
+        proof: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "new_hash", b"new_hash", "old_hash", b"old_hash", "proof", b"proof"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PasswordUpgrade: _TypeAlias = PasswordUpgrade  # noqa: Y015
+
+@_typing.final
+class UpgradePasswordHashesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPGRADES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def upgrades(self) -> _containers.RepeatedCompositeFieldContainer[Global___PasswordUpgrade]: ...
+    def __init__(
+        self,
+        *,
+        upgrades: _abc.Iterable[Global___PasswordUpgrade] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["upgrades", b"upgrades"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpgradePasswordHashesRequest: _TypeAlias = UpgradePasswordHashesRequest  # noqa: Y015
+
+@_typing.final
+class UpgradePasswordHashesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpgradePasswordHashesResponse: _TypeAlias = UpgradePasswordHashesResponse  # noqa: Y015

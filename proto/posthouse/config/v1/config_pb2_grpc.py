@@ -34,34 +34,41 @@ class ConfigurationStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.WatchPolicy = channel.unary_stream(
+        self.WatchPolicy = channel.stream_stream(
                 '/posthouse.config.v1.Configuration/WatchPolicy',
                 request_serializer=posthouse_dot_config_dot_v1_dot_config__pb2.WatchRequest.SerializeToString,
-                response_deserializer=posthouse_dot_config_dot_v1_dot_config__pb2.PolicySnapshotPart.FromString,
+                response_deserializer=posthouse_dot_config_dot_v1_dot_config__pb2.SnapshotPart.FromString,
                 _registered_method=True)
-        self.WatchRelay = channel.unary_stream(
+        self.WatchRelay = channel.stream_stream(
                 '/posthouse.config.v1.Configuration/WatchRelay',
                 request_serializer=posthouse_dot_config_dot_v1_dot_config__pb2.WatchRequest.SerializeToString,
-                response_deserializer=posthouse_dot_config_dot_v1_dot_config__pb2.RelaySnapshotPart.FromString,
+                response_deserializer=posthouse_dot_config_dot_v1_dot_config__pb2.SnapshotPart.FromString,
                 _registered_method=True)
         self.ReportRuleHits = channel.unary_unary(
                 '/posthouse.config.v1.Configuration/ReportRuleHits',
                 request_serializer=posthouse_dot_config_dot_v1_dot_config__pb2.ReportRuleHitsRequest.SerializeToString,
                 response_deserializer=posthouse_dot_config_dot_v1_dot_config__pb2.ReportRuleHitsResponse.FromString,
                 _registered_method=True)
+        self.UpgradePasswordHashes = channel.unary_unary(
+                '/posthouse.config.v1.Configuration/UpgradePasswordHashes',
+                request_serializer=posthouse_dot_config_dot_v1_dot_config__pb2.UpgradePasswordHashesRequest.SerializeToString,
+                response_deserializer=posthouse_dot_config_dot_v1_dot_config__pb2.UpgradePasswordHashesResponse.FromString,
+                _registered_method=True)
 
 
 class ConfigurationServicer:
     """Missing associated documentation comment in .proto file."""
 
-    def WatchPolicy(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+    def WatchPolicy(self, request_iterator, context):
+        """Answered with PolicySnapshot pieces.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def WatchRelay(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+    def WatchRelay(self, request_iterator, context):
+        """Answered with RelaySnapshot pieces.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -73,23 +80,35 @@ class ConfigurationServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpgradePasswordHashes(self, request, context):
+        """Replaces hashes of passwords. One whose account has another password by now is left out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ConfigurationServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'WatchPolicy': grpc.unary_stream_rpc_method_handler(
+            'WatchPolicy': grpc.stream_stream_rpc_method_handler(
                     servicer.WatchPolicy,
                     request_deserializer=posthouse_dot_config_dot_v1_dot_config__pb2.WatchRequest.FromString,
-                    response_serializer=posthouse_dot_config_dot_v1_dot_config__pb2.PolicySnapshotPart.SerializeToString,
+                    response_serializer=posthouse_dot_config_dot_v1_dot_config__pb2.SnapshotPart.SerializeToString,
             ),
-            'WatchRelay': grpc.unary_stream_rpc_method_handler(
+            'WatchRelay': grpc.stream_stream_rpc_method_handler(
                     servicer.WatchRelay,
                     request_deserializer=posthouse_dot_config_dot_v1_dot_config__pb2.WatchRequest.FromString,
-                    response_serializer=posthouse_dot_config_dot_v1_dot_config__pb2.RelaySnapshotPart.SerializeToString,
+                    response_serializer=posthouse_dot_config_dot_v1_dot_config__pb2.SnapshotPart.SerializeToString,
             ),
             'ReportRuleHits': grpc.unary_unary_rpc_method_handler(
                     servicer.ReportRuleHits,
                     request_deserializer=posthouse_dot_config_dot_v1_dot_config__pb2.ReportRuleHitsRequest.FromString,
                     response_serializer=posthouse_dot_config_dot_v1_dot_config__pb2.ReportRuleHitsResponse.SerializeToString,
+            ),
+            'UpgradePasswordHashes': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpgradePasswordHashes,
+                    request_deserializer=posthouse_dot_config_dot_v1_dot_config__pb2.UpgradePasswordHashesRequest.FromString,
+                    response_serializer=posthouse_dot_config_dot_v1_dot_config__pb2.UpgradePasswordHashesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -103,7 +122,7 @@ class Configuration:
     """Missing associated documentation comment in .proto file."""
 
     @staticmethod
-    def WatchPolicy(request,
+    def WatchPolicy(request_iterator,
             target,
             options=(),
             channel_credentials=None,
@@ -113,12 +132,12 @@ class Configuration:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_stream(
-            request,
+        return grpc.experimental.stream_stream(
+            request_iterator,
             target,
             '/posthouse.config.v1.Configuration/WatchPolicy',
             posthouse_dot_config_dot_v1_dot_config__pb2.WatchRequest.SerializeToString,
-            posthouse_dot_config_dot_v1_dot_config__pb2.PolicySnapshotPart.FromString,
+            posthouse_dot_config_dot_v1_dot_config__pb2.SnapshotPart.FromString,
             options,
             channel_credentials,
             insecure,
@@ -130,7 +149,7 @@ class Configuration:
             _registered_method=True)
 
     @staticmethod
-    def WatchRelay(request,
+    def WatchRelay(request_iterator,
             target,
             options=(),
             channel_credentials=None,
@@ -140,12 +159,12 @@ class Configuration:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_stream(
-            request,
+        return grpc.experimental.stream_stream(
+            request_iterator,
             target,
             '/posthouse.config.v1.Configuration/WatchRelay',
             posthouse_dot_config_dot_v1_dot_config__pb2.WatchRequest.SerializeToString,
-            posthouse_dot_config_dot_v1_dot_config__pb2.RelaySnapshotPart.FromString,
+            posthouse_dot_config_dot_v1_dot_config__pb2.SnapshotPart.FromString,
             options,
             channel_credentials,
             insecure,
@@ -173,6 +192,33 @@ class Configuration:
             '/posthouse.config.v1.Configuration/ReportRuleHits',
             posthouse_dot_config_dot_v1_dot_config__pb2.ReportRuleHitsRequest.SerializeToString,
             posthouse_dot_config_dot_v1_dot_config__pb2.ReportRuleHitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpgradePasswordHashes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/posthouse.config.v1.Configuration/UpgradePasswordHashes',
+            posthouse_dot_config_dot_v1_dot_config__pb2.UpgradePasswordHashesRequest.SerializeToString,
+            posthouse_dot_config_dot_v1_dot_config__pb2.UpgradePasswordHashesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -3,9 +3,10 @@
 isort:skip_file
 What operators configured, as policy and relay need it.
 
-A watch sends the whole snapshot, and again at each change that touches it. A snapshot may come in several parts:
-the receiver merges them (repeated fields add up) until `last`, then uses the whole at once.
-policy never receives relay-host passwords or keys; relay never receives password hashes.
+Config_api sends each configured object that concerns the consumer as one piece: a PolicySnapshot or RelaySnapshot
+that holds this object alone. All pieces merged (repeated fields add up) are the whole snapshot. A watch begins with
+all pieces, unless config_api still knows what changed since the snapshot that the consumer has; after that it sends
+what changes. policy never receives relay-host passwords or keys; relay never receives password hashes.
 """
 
 from collections import abc as _abc
@@ -36,33 +37,43 @@ class ConfigurationStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ConfigurationAsyncStub: ...
-    WatchPolicy: _grpc.UnaryStreamMultiCallable[_config_pb2.WatchRequest, _config_pb2.PolicySnapshotPart]
-    WatchRelay: _grpc.UnaryStreamMultiCallable[_config_pb2.WatchRequest, _config_pb2.RelaySnapshotPart]
+    WatchPolicy: _grpc.StreamStreamMultiCallable[_config_pb2.WatchRequest, _config_pb2.SnapshotPart]
+    """Answered with PolicySnapshot pieces."""
+    WatchRelay: _grpc.StreamStreamMultiCallable[_config_pb2.WatchRequest, _config_pb2.SnapshotPart]
+    """Answered with RelaySnapshot pieces."""
     ReportRuleHits: _grpc.UnaryUnaryMultiCallable[_config_pb2.ReportRuleHitsRequest, _config_pb2.ReportRuleHitsResponse]
     """Hits of access rules since the last report, added up by policy. Repeating a report_id adds nothing."""
+    UpgradePasswordHashes: _grpc.UnaryUnaryMultiCallable[_config_pb2.UpgradePasswordHashesRequest, _config_pb2.UpgradePasswordHashesResponse]
+    """Replaces hashes of passwords. One whose account has another password by now is left out."""
 
 @_typing.type_check_only
 class ConfigurationAsyncStub(ConfigurationStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
-    WatchPolicy: _aio.UnaryStreamMultiCallable[_config_pb2.WatchRequest, _config_pb2.PolicySnapshotPart]  # type: ignore[assignment]
-    WatchRelay: _aio.UnaryStreamMultiCallable[_config_pb2.WatchRequest, _config_pb2.RelaySnapshotPart]  # type: ignore[assignment]
+    WatchPolicy: _aio.StreamStreamMultiCallable[_config_pb2.WatchRequest, _config_pb2.SnapshotPart]  # type: ignore[assignment]
+    """Answered with PolicySnapshot pieces."""
+    WatchRelay: _aio.StreamStreamMultiCallable[_config_pb2.WatchRequest, _config_pb2.SnapshotPart]  # type: ignore[assignment]
+    """Answered with RelaySnapshot pieces."""
     ReportRuleHits: _aio.UnaryUnaryMultiCallable[_config_pb2.ReportRuleHitsRequest, _config_pb2.ReportRuleHitsResponse]  # type: ignore[assignment]
     """Hits of access rules since the last report, added up by policy. Repeating a report_id adds nothing."""
+    UpgradePasswordHashes: _aio.UnaryUnaryMultiCallable[_config_pb2.UpgradePasswordHashesRequest, _config_pb2.UpgradePasswordHashesResponse]  # type: ignore[assignment]
+    """Replaces hashes of passwords. One whose account has another password by now is left out."""
 
 class ConfigurationServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
     def WatchPolicy(
         self,
-        request: _config_pb2.WatchRequest,
+        request_iterator: _MaybeAsyncIterator[_config_pb2.WatchRequest],
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_config_pb2.PolicySnapshotPart], _abc.AsyncIterator[_config_pb2.PolicySnapshotPart]]: ...
+    ) -> _typing.Union[_abc.Iterator[_config_pb2.SnapshotPart], _abc.AsyncIterator[_config_pb2.SnapshotPart]]:
+        """Answered with PolicySnapshot pieces."""
 
     @_abc_1.abstractmethod
     def WatchRelay(
         self,
-        request: _config_pb2.WatchRequest,
+        request_iterator: _MaybeAsyncIterator[_config_pb2.WatchRequest],
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_config_pb2.RelaySnapshotPart], _abc.AsyncIterator[_config_pb2.RelaySnapshotPart]]: ...
+    ) -> _typing.Union[_abc.Iterator[_config_pb2.SnapshotPart], _abc.AsyncIterator[_config_pb2.SnapshotPart]]:
+        """Answered with RelaySnapshot pieces."""
 
     @_abc_1.abstractmethod
     def ReportRuleHits(
@@ -71,5 +82,13 @@ class ConfigurationServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_config_pb2.ReportRuleHitsResponse, _abc.Awaitable[_config_pb2.ReportRuleHitsResponse]]:
         """Hits of access rules since the last report, added up by policy. Repeating a report_id adds nothing."""
+
+    @_abc_1.abstractmethod
+    def UpgradePasswordHashes(
+        self,
+        request: _config_pb2.UpgradePasswordHashesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_config_pb2.UpgradePasswordHashesResponse, _abc.Awaitable[_config_pb2.UpgradePasswordHashesResponse]]:
+        """Replaces hashes of passwords. One whose account has another password by now is left out."""
 
 def add_ConfigurationServicer_to_server(servicer: ConfigurationServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

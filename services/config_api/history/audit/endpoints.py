@@ -15,8 +15,10 @@ from services.config_api.http.context import needs, parts
 from services.config_api.http.pagination import FilterText, PageQuery
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.responses import Answer, Time, problem_responses
-from services.config_api.resources.fields import DIGITS
+from services.config_api.resources.fields import DIGITS, Instant, microseconds
 from services.config_api.storage.revision import Actor
+
+_COLUMNS = ("actor", "actor_id", "action", "status", "target", "request_id")
 
 router = APIRouter(tags=["configuration"], route_class=Route)
 
@@ -52,6 +54,10 @@ class AuditQuery(PageQuery):
     actor_id: FilterText | None = Field(default=None, description="Id of the API key.")
     action: FilterText | None = Field(default=None, description="The operationId.")
     status: Annotated[int, Field(ge=100, le=599), DIGITS] | None = Field(default=None, description="The HTTP status.")
+    target: FilterText | None = Field(default=None, description="What it was about.", examples=["accounts/0192f3c4…"])
+    request_id: FilterText | None = Field(default=None, description="X-Request-Id of the answer.")
+    since: Instant | None = Field(default=None, description="Only entries of this time or later.")
+    until: Instant | None = Field(default=None, description="Only entries of before this time.")
 
 
 @router.get(
@@ -64,12 +70,12 @@ async def list_entries(
     request: Request, _: Annotated[Actor, Depends(needs("admin"))], given: Annotated[AuditQuery, Query()]
 ) -> Response:
     """Shows a page of the calls that changed something or were refused, newest first."""
-    filters: dict[str, str | int] = {
-        name: value for name in ("actor", "actor_id", "action", "status") if (value := getattr(given, name)) is not None
-    }
-    shown = {name: str(value) for name, value in filters.items()}
+    filters: dict[str, str | int] = {name: value for name in _COLUMNS if (value := getattr(given, name)) is not None}
+    since, until = (None if time is None else microseconds(time) for time in (given.since, given.until))
+    bounds = {"since": since, "until": until}
+    shown = {name: str(value) for name, value in {**filters, **bounds}.items() if value is not None}
     before = None if given.cursor is None else pagination.decode(given.cursor, "audit-log", shown)
-    rows = list(await parts(request).audit.page(filters, before, given.limit + 1))
+    rows = list(await parts(request).audit.page(filters, since, until, before, given.limit + 1))
     more, rows = len(rows) > given.limit, rows[: given.limit]
     items = [_entry(row) for row in rows]
     cursor = pagination.encode("audit-log", shown, rows[-1].id) if more else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -9,14 +10,17 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.config_api.changes.editor import time_text
+from services.config_api.changes.entity_tags import entity_tag, require_newest
 from services.config_api.history.revisions.repository import Change, Revisions
 from services.config_api.http import pagination
 from services.config_api.http.context import DryRun, IdempotencyKey, needs, parts, repetition
 from services.config_api.http.pagination import PageQuery
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.paths import BEFORE_COLON
-from services.config_api.http.responses import Answer, Time, as_kept, kept, problem_responses
+from services.config_api.http.resource_routes import IfMatch
+from services.config_api.http.responses import ETAG_HEADER, Answer, Time, as_kept, kept, problem_responses
 from services.config_api.resources.fields import DIGITS, Decimal
+from services.config_api.storage.idempotency import StoredResponse
 from services.config_api.storage.revision import Actor
 
 Reader = Annotated[Actor, Depends(needs("reader"))]
@@ -140,25 +144,37 @@ async def get(request: Request, _: Reader, number: Number) -> Response:
     f"/v1/revisions/{{number:{BEFORE_COLON}}}:rollback",
     operation_id="rollBackRevision",
     summary="Make everything as it was after that revision, API keys aside; itself a revision",
-    responses={200: {"model": RollbackResult}, **problem_responses(404, 409, 415, noun="revision")},
+    responses={
+        200: {"model": RollbackResult, "headers": ETAG_HEADER},
+        **problem_responses(404, 409, 412, 415, 428, noun="revision"),
+    },
 )
 async def roll_back(
     request: Request,
     caller: Annotated[Actor, Depends(needs("admin"))],
     number: Number,
     dry_run: DryRun = False,
+    if_match: IfMatch = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Makes the configuration as it was after that revision. This is a new revision itself."""
     revisions = Revisions(parts(request).store)
     if dry_run:
-        return _rolled_back(*await revisions.way_back(number))
+        newest, changes = await revisions.way_back(number)
+        if if_match is not None:
+            require_newest(if_match, newest)
+        return _rolled_back(newest, changes)
     repeat = await repetition(request, caller, idempotency_key)
-    return kept(await revisions.roll_back(number, caller, repeat, lambda *done: as_kept(_rolled_back(*done))))
+    return kept(await revisions.roll_back(number, if_match, caller, repeat, _kept))
+
+
+def _kept(revision: int, found: list[Change]) -> StoredResponse:
+    answer = _rolled_back(revision, found)
+    return replace(as_kept(answer), headers={"ETag": answer.headers["ETag"]})
 
 
 def _rolled_back(revision: int, found: list[Change]) -> JSONResponse:
-    return JSONResponse({"revision": revision, "changes": _changes(found)})
+    return JSONResponse({"revision": revision, "changes": _changes(found)}, headers={"ETag": entity_tag(revision)})
 
 
 def _summary(row: Any) -> dict[str, Any]:

@@ -6,20 +6,23 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.config_api.changes.entity_tags import require_newest
 from services.config_api.problems import FieldError, invalid, not_found
 from services.config_api.resources.catalogue import RESOURCES
 from services.config_api.resources.defaults import complete
 from services.config_api.resources.description import Body, Collection, Resource, member
+from services.config_api.storage.database import Database
 from services.config_api.storage.diff import difference, load
-from services.config_api.storage.documents import Store
+from services.config_api.storage.documents import Store, newest_revision
 from services.config_api.storage.idempotency import IdempotentRequest, StoredResponse
 from services.config_api.storage.revision import Actor, Write
-from services.config_api.storage.tables import changes, head, revisions
+from services.config_api.storage.tables import changes, revisions
 
 _MOST_ERRORS = 50
+_BATCH = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +80,13 @@ class Revisions:
         """(the newest revision, what going back would change). Raises Problem 404."""
         async with self._store.database.reading() as connection:
             await _known(connection, number)
-            newest = int((await connection.execute(select(head.c.revision))).scalar_one())
+            newest = await newest_revision(connection)
             return newest, await _way_back(connection, number, newest)
 
     async def roll_back(
         self,
         number: int,
+        if_match: str | None,
         actor: Actor,
         repeat: IdempotentRequest | None,
         answer: Callable[[int, list[Change]], StoredResponse],
@@ -90,12 +94,43 @@ class Revisions:
         """Makes everything portable as it was after that revision; the answer to the new revision and its changes."""
         async with self._store.revision(actor, "rollBackRevision", repeat) as revision:
             await _known(revision.connection, number)
+            require_newest(if_match, revision.number - 1)
             found = await _way_back(revision.connection, number, revision.number)
             await revision.apply([Write(change.resource, change.id, change.before, change.after) for change in found])
             revision.target = f"revisions/{number}"
             revision.summary = f"back to revision {number}"
             revision.answer = made = answer(revision.number if found else revision.number - 1, found)
         return made
+
+
+class RevisionRetention:
+    """Drops old revisions, the oldest first."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def forget(self, before: int) -> int:
+        """Drops revisions of before this time in microseconds since 1970, but for the newest one; how many.
+
+        Some at a time, so that nobody waits long.
+        """
+        count = 0
+        while True:
+            async with self._database.writing() as connection:
+                newest = await newest_revision(connection)
+                old = (
+                    select(revisions.c.number)
+                    .where(revisions.c.created_at < before, revisions.c.number < newest)
+                    .order_by(revisions.c.number)
+                    .limit(_BATCH)
+                )
+                numbers = list((await connection.execute(old)).scalars())
+                if numbers:
+                    await connection.execute(delete(changes).where(changes.c.revision <= numbers[-1]))
+                    await connection.execute(delete(revisions).where(revisions.c.number <= numbers[-1]))
+            count += len(numbers)
+            if len(numbers) < _BATCH:
+                return count
 
 
 async def _known(connection: AsyncConnection, number: int) -> None:

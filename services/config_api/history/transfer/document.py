@@ -18,7 +18,14 @@ from services.config_api.problems import FieldError, from_pydantic, invalid, mal
 from services.config_api.resources.catalogue import COLLECTIONS, SINGLETONS
 from services.config_api.resources.defaults import without_derived
 from services.config_api.resources.delivery import DELIVERY
-from services.config_api.resources.description import Body, Collection, Resource, shown_body, without_read_only
+from services.config_api.resources.description import (
+    Body,
+    Collection,
+    Resource,
+    Singleton,
+    shown_body,
+    without_read_only,
+)
 from services.config_api.resources.fields import Model
 from services.config_api.resources.general import GENERAL
 from services.config_api.resources.relay_domains import RELAY_DOMAINS
@@ -109,25 +116,58 @@ def _exported(resource: Resource, document: Document) -> Body:
     return without_derived(resource, shown_body(resource, document.body), document.stored)
 
 
-def read(content: Any) -> list[Item]:
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The part of the configuration that an import speaks for."""
+
+    singletons: tuple[Singleton, ...] = tuple(SINGLETONS)
+    collections: tuple[Collection, ...] = PORTABLE
+
+    @property
+    def kinds(self) -> list[str]:
+        return [resource.kind for resource in (*self.singletons, *self.collections)]
+
+    @property
+    def sections(self) -> set[str]:
+        """The members of a document that must be there."""
+        return {*(member_name(each.kind) for each in self.collections), *(("settings",) if self.singletons else ())}
+
+
+def scope_of(only: str | None) -> Scope:
+    """What names of sections, by commas, stand for; None: everything. Raises Problem 422."""
+    if only is None:
+        return Scope()
+    names = {name.strip() for name in only.split(",")}
+    known = {member_name(collection.kind) for collection in PORTABLE} | {"settings"}
+    if names - known:
+        detail = f"It is a list of {', '.join(sorted(known))}."
+        raise invalid([FieldError("/only", "not_one_of", detail, "query")])
+    return Scope(
+        tuple(SINGLETONS) if "settings" in names else (),
+        tuple(collection for collection in PORTABLE if member_name(collection.kind) in names),
+    )
+
+
+def read(content: Any, scope: Scope) -> list[Item]:
     """The objects of a document. Raises Problem: 400 when it is no object, 422 with a pointer to each fault.
 
-    Every section must be there: an import is whole, and a section left out would be one removed.
+    Every section that the import speaks for must be there: one that is left out would be one removed. Other sections
+    are not looked at.
     """
     if not isinstance(content, dict):
         raise malformed("The body must be an object.")
     is_older = content.get("format") == OLDER_FORMAT
     if is_older:
         content = _with_underscores(content)
-    settings = content.get("settings")
-    errors = _shape(content, settings)
+    settings = content.get("settings") if scope.singletons else None
+    errors = _shape(content, settings, scope)
     items: list[Item] = []
-    for singleton in SINGLETONS if isinstance(settings, dict) else ():
+    for singleton in scope.singletons if isinstance(settings, dict) else ():
         name = member_name(singleton.kind)
-        if name in settings:
-            given = _without_old_defaults(singleton, settings[name]) if is_older else settings[name]
+        if name in settings:  # type: ignore[operator]
+            given = _without_old_defaults(singleton, settings[name]) if is_older else settings[name]  # type: ignore[index]
             _validate(singleton, given, f"/settings/{name}", singleton.kind, items, errors)
-    for collection in PORTABLE:
+    for collection in scope.collections:
         name = member_name(collection.kind)
         listed = content.get(name)
         for number, entry in enumerate(listed if isinstance(listed, list) else ()):
@@ -158,27 +198,29 @@ def _without_old_defaults(resource: Resource, given: Any) -> Any:
     return without_followed_tls(given) if resource in (DELIVERY, RELAY_RULES) else given
 
 
-def _shape(content: dict[str, Any], settings: Any) -> list[FieldError]:
+def _shape(content: dict[str, Any], settings: Any, scope: Scope) -> list[FieldError]:
     errors = []
     if content.get("format") not in (FORMAT, OLDER_FORMAT):
         errors.append(FieldError("/format", "format", f"It must be {FORMAT}."))
-    lists = {member_name(collection.kind) for collection in PORTABLE}
-    errors += _members(content, {"format", "settings", *lists}, "")
+    lists = {member_name(collection.kind) for collection in scope.collections}
+    known = {"format", "settings", *(member_name(collection.kind) for collection in PORTABLE)}
+    errors += _members(content, {"format", *scope.sections}, known, "")
     errors += [
         FieldError(f"/{kind}", "wrong_type", "It must be a list.")
         for kind in sorted(lists)
         if kind in content and not isinstance(content[kind], list)
     ]
     if isinstance(settings, dict):
-        errors += _members(settings, {member_name(singleton.kind) for singleton in SINGLETONS}, "/settings")
-    elif "settings" in content:
+        singletons = {member_name(singleton.kind) for singleton in SINGLETONS}
+        errors += _members(settings, singletons, singletons, "/settings")
+    elif scope.singletons and "settings" in content:
         errors.append(FieldError("/settings", "wrong_type", "It must be an object."))
     return errors
 
 
-def _members(found: dict[Any, Any], wanted: set[str], pointer: str) -> list[FieldError]:
+def _members(found: dict[Any, Any], wanted: set[str], known: set[str], pointer: str) -> list[FieldError]:
     missing = [FieldError(f"{pointer}/{name}", "missing", "It is needed.") for name in sorted(wanted - found.keys())]
-    if found.keys() - wanted:
+    if found.keys() - known:
         missing.append(FieldError(pointer, "unknown_member", "It has members that are not known."))
     return missing
 

@@ -4,25 +4,43 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
+from services.config_api.changes.entity_tags import entity_tag, not_modified
 from services.config_api.history.revisions.endpoints import ObjectChange
 from services.config_api.history.revisions.repository import Change
 from services.config_api.history.transfer import yaml_text
-from services.config_api.history.transfer.document import PORTABLE, ConfigurationDocument, Item, export, read
+from services.config_api.history.transfer.document import (
+    PORTABLE,
+    ConfigurationDocument,
+    Item,
+    Scope,
+    export,
+    read,
+    scope_of,
+)
 from services.config_api.history.transfer.importing import Importer
 from services.config_api.http.context import DryRun, IdempotencyKey, needs, parts, repetition
 from services.config_api.http.middleware import JSON_DEPTH
 from services.config_api.http.parsed_body import Route
-from services.config_api.http.responses import Answer, ConfigurationWarning, as_kept, kept, problem_responses
+from services.config_api.http.resource_routes import IfMatch, IfNoneMatchGet
+from services.config_api.http.responses import (
+    ETAG_HEADER,
+    Answer,
+    ConfigurationWarning,
+    as_kept,
+    kept,
+    problem_responses,
+)
 from services.config_api.problems import malformed
 from services.config_api.resources.catalogue import SINGLETONS
 from services.config_api.resources.description import Finding
-from services.config_api.storage.documents import Document, every
+from services.config_api.storage.documents import Document, every, newest_revision
 from services.config_api.storage.idempotency import StoredResponse
 from services.config_api.storage.revision import Actor
 
@@ -52,7 +70,8 @@ class ImportResult(Answer):
     operation_id="exportConfiguration",
     summary="The whole configuration, API keys and secrets aside",
     responses={
-        200: {"model": ConfigurationDocument, "content": {YAML: {"schema": _SCHEMA}}},
+        200: {"model": ConfigurationDocument, "content": {YAML: {"schema": _SCHEMA}}, "headers": ETAG_HEADER},
+        304: {"description": "Not changed."},
         **problem_responses(),
     },
 )
@@ -60,14 +79,19 @@ async def export_configuration(
     request: Request,
     _: Annotated[Actor, Depends(needs("reader"))],
     format: Annotated[Literal["json", "yaml"], Query(description="How it is written.")] = "json",  # noqa: A002
+    if_none_match: IfNoneMatchGet = None,
 ) -> Response:
     """Writes every setting and object as one document, which an import takes."""
     kinds = [resource.kind for resource in (*SINGLETONS, *PORTABLE)]
     found: dict[str, list[Document]] = {kind: [] for kind in kinds}
     async with parts(request).store.database.reading() as connection:
+        newest = await newest_revision(connection)
+        headers = {"ETag": entity_tag(newest)}
+        if not_modified(if_none_match, newest):
+            return Response(status_code=304, headers=headers)
         async for document in every(connection, kinds):
             found[document.kind].append(document)
-    return await asyncio.to_thread(_written, found, format)
+    return await asyncio.to_thread(_written, found, format, headers)
 
 
 @router.post(
@@ -80,23 +104,37 @@ async def export_configuration(
             "content": {"application/json": {"schema": _SCHEMA}, YAML: {"schema": _SCHEMA}},
         }
     },
-    responses={200: {"model": ImportResult}, **problem_responses(409, 415)},
+    responses={200: {"model": ImportResult, "headers": ETAG_HEADER}, **problem_responses(409, 412, 415, 428)},
 )
 async def import_configuration(
     request: Request,
     caller: Annotated[Actor, Depends(needs("admin"))],
     dry_run: DryRun = False,
+    only: Annotated[
+        str | None,
+        Query(
+            max_length=1000,
+            description="The sections that the import speaks for, by commas: collections, or settings.",
+            examples=["accounts,aliases"],
+        ),
+    ] = None,
+    if_match: IfMatch = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Makes the configuration what the document says, as one revision. What the document lacks is removed."""
+    """Makes the configuration what the document says, as one revision. What the document lacks is removed.
+
+    With `only` the import speaks for these sections, and all others stay. If-Match is the ETag of the export or of a
+    dry run; a dry run needs none.
+    """
+    scope = scope_of(only)
     if "yaml" in request.headers.get("content-type", ""):
-        items = await asyncio.to_thread(_read_yaml, await request.body())
+        items = await asyncio.to_thread(_read_yaml, await request.body(), scope)
     else:
-        items = await asyncio.to_thread(read, await request.json())
+        items = await asyncio.to_thread(read, await request.json(), scope)
     found = parts(request)
-    importer = Importer(found.store, found.editor.secret_fields, found.check_context_for(""))
+    importer = Importer(found.store, found.editor.secret_fields, found.check_context_for(""), scope)
     repeat = None if dry_run else await repetition(request, caller, idempotency_key)
-    return kept(await importer.run(items, caller, repeat, _imported, dry_run=dry_run))
+    return kept(await importer.run(items, if_match, caller, repeat, _imported, dry_run=dry_run))
 
 
 def _imported(revision: int, changes: Sequence[Change], doubts: Sequence[Finding]) -> StoredResponse:
@@ -105,17 +143,18 @@ def _imported(revision: int, changes: Sequence[Change], doubts: Sequence[Finding
         counts["made" if change.before is None else "removed" if change.after is None else "changed"] += 1
     shown = [change.as_json() for change in changes[:_SHOWN_CHANGES]]
     warnings = [doubt.as_json() for doubt in doubts]
-    return as_kept(JSONResponse({"revision": revision, **counts, "changes": shown, "warnings": warnings}))
+    made = as_kept(JSONResponse({"revision": revision, **counts, "changes": shown, "warnings": warnings}))
+    return replace(made, headers={"ETag": entity_tag(revision)})
 
 
-def _written(found: dict[str, list[Document]], format: str) -> Response:  # noqa: A002
+def _written(found: dict[str, list[Document]], format: str, headers: dict[str, str]) -> Response:  # noqa: A002
     content = export(found)
     if format == "yaml":
-        return Response(yaml_text.dump(content), media_type=YAML)
-    return JSONResponse(content)
+        return Response(yaml_text.dump(content), media_type=YAML, headers=headers)
+    return JSONResponse(content, headers=headers)
 
 
-def _read_yaml(body: bytes) -> list[Item]:
+def _read_yaml(body: bytes, scope: Scope) -> list[Item]:
     """Raises Problem 400 and 422."""
     try:
         content = yaml_text.load(body.decode("utf-8"), JSON_DEPTH)
@@ -123,4 +162,4 @@ def _read_yaml(body: bytes) -> list[Item]:
         raise malformed(str(error)) from None
     except (ValueError, RecursionError):
         raise malformed("The body can't be parsed.") from None
-    return read(content)
+    return read(content, scope)

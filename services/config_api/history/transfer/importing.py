@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.config_api.changes.check_context import DocumentCheckContext, StoredCheckContext
+from services.config_api.changes.entity_tags import require_newest
 from services.config_api.history.revisions.repository import Change
-from services.config_api.history.transfer.document import PORTABLE, Item
+from services.config_api.history.transfer.document import PORTABLE, Item, Scope
 from services.config_api.problems import FieldError, Problem, conflict, invalid
-from services.config_api.resources.catalogue import SINGLETONS
 from services.config_api.resources.defaults import complete, without_repeated_defaults
 from services.config_api.resources.description import Body, Collection, Finding, Resource, shown_body
 from services.config_api.secrets.stored_secrets import ExtractedSecrets, SecretFields, merge_stored
@@ -43,24 +43,36 @@ class _Wanted:
 class Importer:
     """Made per import."""
 
-    def __init__(self, store: Store, secret_fields: SecretFields, stored: StoredCheckContext) -> None:
+    def __init__(self, store: Store, secret_fields: SecretFields, stored: StoredCheckContext, scope: Scope) -> None:
+        """`scope`: the part of the configuration that the import speaks for."""
+        self._scope = scope
         self._store = store
         self._secret_fields = secret_fields
         self._stored_context = stored
 
     async def run(
-        self, items: Sequence[Item], actor: Actor, repeat: IdempotentRequest | None, answer: AnswerOf, *, dry_run: bool
+        self,
+        items: Sequence[Item],
+        if_match: str | None,
+        actor: Actor,
+        repeat: IdempotentRequest | None,
+        answer: AnswerOf,
+        *,
+        dry_run: bool,
     ) -> StoredResponse:
         """Its answer, to the newest revision after it, what it changed or would change, and doubts about that.
 
-        A dry run is the whole import, taken back: it finds what the real one would. Raises Problem 409 and 422.
+        A dry run is the whole import, taken back: it finds what the real one would. Raises Problem 409, 412, 422 and
+        428; a dry run needs no If-Match.
         """
         wanted = [await self._take_in(item) for item in items]
-        check_context = _document_check_context(self._stored_context, wanted)
+        check_context = _document_check_context(self._stored_context, wanted, self._scope)
         doubts = await self._doubts(wanted, check_context)
         changes: list[Change] = []
         try:
             async with self._store.revision(actor, "importConfiguration", repeat) as revision:
+                if not dry_run or if_match is not None:
+                    require_newest(if_match, revision.number - 1)
                 placed = await self._changes(revision, wanted, check_context)
                 changes = [change for change, _ in placed]
                 await revision.apply(
@@ -81,9 +93,8 @@ class Importer:
 
     async def _doubts(self, wanted: Sequence[_Wanted], check_context: DocumentCheckContext) -> list[Finding]:
         """About objects that are not there as they are wanted; before the transaction, since the DNS may be slow."""
-        kinds = [resource.kind for resource in (*SINGLETONS, *PORTABLE)]
         async with self._store.database.reading() as connection:
-            present = {(found.kind, found.id): found async for found in every(connection, kinds)}
+            present = {(found.kind, found.id): found async for found in every(connection, self._scope.kinds)}
         by_key, claimed = _natural_keys(present), _claimed(wanted)
         doubts: list[Finding] = []
         checked = 0
@@ -110,8 +121,7 @@ class Importer:
         self, revision: Revision, wanted: Sequence[_Wanted], check_context: DocumentCheckContext
     ) -> list[tuple[Change, str]]:
         """What is to be written, and where each object stands in the document."""
-        kinds = [resource.kind for resource in (*SINGLETONS, *PORTABLE)]
-        present = {(found.kind, found.id): found async for found in every(revision.connection, kinds)}
+        present = {(found.kind, found.id): found async for found in every(revision.connection, self._scope.kinds)}
         by_key, claimed = _natural_keys(present), _claimed(wanted)
         changes: list[tuple[Change, str]] = []
         errors: list[FieldError] = []
@@ -138,7 +148,7 @@ class Importer:
                 changes.append((Change(resource, document_id, before, after), want.item.pointer))
         if errors:
             raise invalid(errors[:_MOST_ERRORS])
-        resources: dict[str, Resource] = {resource.kind: resource for resource in PORTABLE}
+        resources: dict[str, Resource] = {resource.kind: resource for resource in self._scope.collections}
         changes += [
             (Change(resources[kind], document_id, document.stored, None), "")
             for (kind, document_id), document in present.items()
@@ -167,9 +177,11 @@ class Importer:
         return stored
 
 
-def _document_check_context(stored: StoredCheckContext, wanted: Sequence[_Wanted]) -> DocumentCheckContext:
+def _document_check_context(
+    stored: StoredCheckContext, wanted: Sequence[_Wanted], scope: Scope
+) -> DocumentCheckContext:
     settings: dict[str, Body] = {}
-    collections: dict[str, list[Body]] = {collection.kind: [] for collection in PORTABLE}
+    collections: dict[str, list[Body]] = {collection.kind: [] for collection in scope.collections}
     taken: set[tuple[str, str]] = set()
     for want in wanted:
         resource = want.item.resource

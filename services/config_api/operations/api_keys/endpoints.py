@@ -1,10 +1,11 @@
-"""`/v1/api-keys/{id}:rotate`: a new key under the same id, while the old one still works for a while."""
+"""`/v1/api-keys/{id}:rotate`: a new key under the same id; and `/v1/whoami`: whose key a request has."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Body, Depends, Request, Response
+from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from services.config_api.changes.editor import Changed, time_text
@@ -20,7 +21,29 @@ from services.config_api.storage.revision import Actor
 
 router = APIRouter(tags=["access"], route_class=Route)
 
+Role = Literal["reader", "operator", "admin"]
 _MONTH_MINUTES = 30 * 24 * 60
+
+
+class Caller(responses.Answer):
+    """Who calls, by the API key of this request."""
+
+    id: str = Field(description="Id of the API key, as the audit log has it.")
+    name: str = Field(description="Its name.")
+    role: Role = Field(description="What it may do.")
+    client_address: str = Field(description="Address from which the request comes.", examples=["192.0.2.7"])
+
+
+@router.get(
+    "/v1/whoami",
+    operation_id="getCaller",
+    summary="Which key this request has, and its role",
+    responses={200: {"model": Caller}, **problem_responses()},
+)
+async def get_caller(caller: Annotated[Actor, Depends(needs("reader"))]) -> Response:
+    """Shows the API key of this request as the audit log names it."""
+    shown = {"id": caller.key_id, "name": caller.name, "role": caller.role, "client_address": caller.client_address}
+    return JSONResponse(shown)
 
 
 class KeyRotation(Model):

@@ -8,15 +8,17 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from libs.smtp.network import IPV6_CLIENT_PREFIX, parse_network
+from services.config_api.http import pagination
 from services.config_api.http.context import acted, needs, parts
 from services.config_api.http.pagination import PageQuery
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.responses import problem_responses
 from services.config_api.operations.blocked_clients import wire
 from services.config_api.operations.blocked_clients.schemas import BlockedClientPage
-from services.config_api.operations.wire import page_token
 from services.config_api.problems import not_found
 from services.config_api.storage.revision import Actor
+
+_BLOCKED = "blocked-clients"
 
 router = APIRouter(tags=["security"], route_class=Route)
 
@@ -31,9 +33,9 @@ async def list_blocked(
     request: Request, _: Annotated[Actor, Depends(needs("reader"))], given: Annotated[PageQuery, Query()]
 ) -> Response:
     """Shows a page of the clients that policy refuses for a while."""
-    found = await parts(request).policy.blocked(given.limit, page_token(given.cursor))
+    found = await parts(request).policy.blocked(given.limit, pagination.page_token(_BLOCKED, given))
     items = [wire.blocked_client(client) for client in found.clients]
-    return JSONResponse({"items": items, "next_cursor": found.next_page_token or None})
+    return JSONResponse({"items": items, "next_cursor": pagination.next_cursor(_BLOCKED, given, found.next_page_token)})
 
 
 @router.delete(

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from services.config_api.http import pagination
 from services.config_api.http.context import DryRun, IdempotencyKey, acted, needs, parts, repetition
 from services.config_api.http.pagination import PageQuery
 from services.config_api.http.parsed_body import Route
@@ -37,6 +38,8 @@ Operator = Annotated[Actor, Depends(needs("operator"))]
 Admin = Annotated[Actor, Depends(needs("admin"))]
 
 NDJSON = "application/x-ndjson"
+# The lists that cursors belong to.
+_QUEUED, _HISTORY, _DESTINATIONS = "queue/messages", "messages", "queue/destinations"
 _QUEUE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _DESTINATION = re.compile(r"[\x21-\x2e\x30-\x7e]{1,300}")
 
@@ -53,8 +56,10 @@ _problems_of_destination = functools.partial(problem_responses, noun="destinatio
 )
 async def list_messages(request: Request, _: Reader, given: Annotated[MessageQuery, Query()]) -> Response:
     """Shows a page of the messages in the queue that match every filter."""
-    found = await parts(request).relay.messages(wire.list_request(given))
-    return _page([wire.message(message) for message in found.messages], found.next_page_token)
+    token = pagination.page_token(_QUEUED, given)
+    found = await parts(request).relay.messages(wire.list_request(given, token))
+    cursor = pagination.next_cursor(_QUEUED, given, found.next_page_token)
+    return _page([wire.message(message) for message in found.messages], cursor)
 
 
 @router.get(
@@ -65,8 +70,10 @@ async def list_messages(request: Request, _: Reader, given: Annotated[MessageQue
 )
 async def list_history(request: Request, _: Reader, given: Annotated[MessageQuery, Query()]) -> Response:
     """Shows a page of all messages, queued, finished and refused, that match every filter, newest first."""
-    found = await parts(request).relay.history(wire.history_request(given))
-    return _page([wire.message(message) for message in found.messages], found.next_page_token)
+    token = pagination.page_token(_HISTORY, given)
+    found = await parts(request).relay.history(wire.history_request(given, token))
+    cursor = pagination.next_cursor(_HISTORY, given, found.next_page_token)
+    return _page([wire.message(message) for message in found.messages], cursor)
 
 
 @router.get(
@@ -211,8 +218,10 @@ _add_action_on_many(
 )
 async def list_destinations(request: Request, _: Reader, given: Annotated[PageQuery, Query()]) -> Response:
     """Shows a page of the destinations that mail is queued for, or that are suspended."""
-    found = await parts(request).relay.destinations(*wire.destinations_page(given))
-    return _page([wire.destination(destination) for destination in found.destinations], found.next_page_token)
+    token = pagination.page_token(_DESTINATIONS, given)
+    found = await parts(request).relay.destinations(given.limit, token)
+    cursor = pagination.next_cursor(_DESTINATIONS, given, found.next_page_token)
+    return _page([wire.destination(destination) for destination in found.destinations], cursor)
 
 
 @router.post(
@@ -270,8 +279,8 @@ async def _last(steps: AsyncIterator[Any]) -> dict[str, Any]:
     return last
 
 
-def _page(items: list[dict[str, Any]], token: str) -> Response:
-    return JSONResponse({"items": items, "next_cursor": token or None})
+def _page(items: list[dict[str, Any]], cursor: str | None) -> Response:
+    return JSONResponse({"items": items, "next_cursor": cursor})
 
 
 def _queue_id(text: str) -> str:

@@ -7,9 +7,8 @@ from typing import Any
 
 from posthouse.relay.v1 import relay_pb2 as pb
 
-from services.config_api.http.pagination import PageQuery
 from services.config_api.operations.queue.schemas import MessageFilter, MessageQuery
-from services.config_api.operations.wire import name, or_none, page_token, text, when
+from services.config_api.operations.wire import name, or_none, text, when
 
 _STATE = "DELIVERY_STATE_"
 
@@ -44,20 +43,12 @@ def message_filter(given: MessageFilter) -> pb.MessageFilter:
     return found
 
 
-def list_request(given: MessageQuery) -> pb.ListMessagesRequest:
-    return pb.ListMessagesRequest(
-        filter=message_filter(given), page_size=given.limit, page_token=page_token(given.cursor)
-    )
+def list_request(given: MessageQuery, token: str) -> pb.ListMessagesRequest:
+    return pb.ListMessagesRequest(filter=message_filter(given), page_size=given.limit, page_token=token)
 
 
-def history_request(given: MessageQuery) -> pb.ListHistoryRequest:
-    return pb.ListHistoryRequest(
-        filter=message_filter(given), page_size=given.limit, page_token=page_token(given.cursor)
-    )
-
-
-def destinations_page(given: PageQuery) -> tuple[int, str]:
-    return given.limit, page_token(given.cursor)
+def history_request(given: MessageQuery, token: str) -> pb.ListHistoryRequest:
+    return pb.ListHistoryRequest(filter=message_filter(given), page_size=given.limit, page_token=token)
 
 
 def act_on_one(action: str, queue_id: str, actor: str) -> pb.ActOnMessagesRequest:

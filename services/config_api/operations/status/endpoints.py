@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
+from services.config_api.clients import Neighbour
 from services.config_api.http.context import needs, parts
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.responses import problem_responses
 from services.config_api.operations.status.schemas import ServiceReplica, Status, StatusWarning
 from services.config_api.resources.general import FALLBACK_HOSTNAME
 from services.config_api.storage.documents import Document, Store
+from services.config_api.storage.replicas import ReplicaRow
 from services.config_api.storage.revision import Actor
 
 router = APIRouter(tags=["status"], route_class=Route)
@@ -37,8 +39,13 @@ async def get_status(request: Request, _: Annotated[Actor, Depends(needs("reader
             transport=replica.transport,
             state=replica.state,
             version=replica.version,
+            revision=replica.revision,
         )
-        for replica in await found.neighbours.look()
+        for replica in (
+            found.neighbours.own(found.feed.replica.revision),
+            *map(_sibling, found.sharing.siblings if found.sharing is not None else ()),
+            *await found.neighbours.look(),
+        )
     ]
     warnings = await _of_settings(found.store)
     if any(replica.transport == "plain_tcp" for replica in services):
@@ -46,6 +53,12 @@ async def get_status(request: Request, _: Annotated[Actor, Depends(needs("reader
     if os.geteuid() == 0:
         warnings.append(_warning("running_as_root", "config_api runs as root, which nothing in it needs."))
     return JSONResponse(Status(services=services, warnings=warnings).model_dump())
+
+
+def _sibling(row: ReplicaRow) -> Neighbour:
+    """Another config_api, which has renewed its row in the database within the last seconds."""
+    transport: Any = row.transport
+    return Neighbour("config_api", row.address, transport, "ready", row.version, row.revision)
 
 
 async def _of_settings(store: Store) -> list[StatusWarning]:

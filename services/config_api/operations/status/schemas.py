@@ -17,6 +17,11 @@ class ServiceReplica(Answer):
     transport: Literal["unix_socket", "mutual_tls", "plain_tcp"] = Field(description="How config_api is joined to it.")
     state: Literal["ready", "not_ready", "unreachable"] = Field(description="What it says of itself.")
     version: str | None = Field(description="Its release; null: it did not say.", examples=["0.1.0"])
+    revision: int | None = Field(
+        description="The revision of the configuration that is in force there; null: none, or it did not say. ingress "
+        "has no configuration.",
+        json_schema_extra={"format": "int64"},
+    )
 
 
 class StatusWarning(Answer):
@@ -38,6 +43,7 @@ class Status(Answer):
     """The services, their replicas and warnings."""
 
     services: list[ServiceReplica] = Field(
-        description="The replica of config_api that answers, and every replica of the others that it knows."
+        description="Every config_api that shares the database, the one that answers first, and every replica of the "
+        "others that it calls."
     )
     warnings: list[StatusWarning] = Field(description="What is to be looked at.")

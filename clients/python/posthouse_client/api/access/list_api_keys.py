@@ -1,3 +1,4 @@
+import datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -14,6 +15,8 @@ def _get_kwargs(
     *,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     name: str | Unset = UNSET,
     prefix: str | Unset = UNSET,
     role: ApiKeyRole | Unset = UNSET,
@@ -24,6 +27,13 @@ def _get_kwargs(
     params["limit"] = limit
 
     params["cursor"] = cursor
+
+    json_updated_after: str | Unset = UNSET
+    if not isinstance(updated_after, Unset):
+        json_updated_after = updated_after.isoformat()
+    params["updated_after"] = json_updated_after
+
+    params["with_total"] = with_total
 
     params["name"] = name
 
@@ -69,6 +79,8 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     name: str | Unset = UNSET,
     prefix: str | Unset = UNSET,
     role: ApiKeyRole | Unset = UNSET,
@@ -77,6 +89,8 @@ def sync_detailed(
     kwargs = _get_kwargs(
         limit=limit,
         cursor=cursor,
+        updated_after=updated_after,
+        with_total=with_total,
         name=name,
         prefix=prefix,
         role=role,
@@ -89,6 +103,8 @@ def sync(
     client: AuthenticatedClient | Client,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     name: str | Unset = UNSET,
     prefix: str | Unset = UNSET,
     role: ApiKeyRole | Unset = UNSET,
@@ -102,6 +118,8 @@ def sync(
     Args:
         limit (int | Unset):  Default: 100.
         cursor (str | Unset):
+        updated_after (datetime.datetime | Unset):
+        with_total (bool | Unset):  Default: False.
         name (str | Unset):
         prefix (str | Unset):
         role (ApiKeyRole | Unset): The role of an API key.
@@ -114,6 +132,8 @@ def sync(
     kwargs = _get_kwargs(
         limit=limit,
         cursor=cursor,
+        updated_after=updated_after,
+        with_total=with_total,
         name=name,
         prefix=prefix,
         role=role,
@@ -126,6 +146,8 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     name: str | Unset = UNSET,
     prefix: str | Unset = UNSET,
     role: ApiKeyRole | Unset = UNSET,
@@ -134,6 +156,8 @@ async def asyncio_detailed(
     kwargs = _get_kwargs(
         limit=limit,
         cursor=cursor,
+        updated_after=updated_after,
+        with_total=with_total,
         name=name,
         prefix=prefix,
         role=role,
@@ -146,6 +170,8 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     name: str | Unset = UNSET,
     prefix: str | Unset = UNSET,
     role: ApiKeyRole | Unset = UNSET,
@@ -154,6 +180,8 @@ async def asyncio(
     kwargs = _get_kwargs(
         limit=limit,
         cursor=cursor,
+        updated_after=updated_after,
+        with_total=with_total,
         name=name,
         prefix=prefix,
         role=role,

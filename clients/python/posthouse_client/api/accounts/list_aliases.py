@@ -1,3 +1,4 @@
+import datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -13,6 +14,8 @@ def _get_kwargs(
     *,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     address: str | Unset = UNSET,
     target: str | Unset = UNSET,
 ) -> dict[str, Any]:
@@ -22,6 +25,13 @@ def _get_kwargs(
     params["limit"] = limit
 
     params["cursor"] = cursor
+
+    json_updated_after: str | Unset = UNSET
+    if not isinstance(updated_after, Unset):
+        json_updated_after = updated_after.isoformat()
+    params["updated_after"] = json_updated_after
+
+    params["with_total"] = with_total
 
     params["address"] = address
 
@@ -61,6 +71,8 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     address: str | Unset = UNSET,
     target: str | Unset = UNSET,
 ) -> Response[AliasPage]:
@@ -68,6 +80,8 @@ def sync_detailed(
     kwargs = _get_kwargs(
         limit=limit,
         cursor=cursor,
+        updated_after=updated_after,
+        with_total=with_total,
         address=address,
         target=target,
     )
@@ -79,6 +93,8 @@ def sync(
     client: AuthenticatedClient | Client,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     address: str | Unset = UNSET,
     target: str | Unset = UNSET,
 ) -> AliasPage:
@@ -91,6 +107,8 @@ def sync(
     Args:
         limit (int | Unset):  Default: 100.
         cursor (str | Unset):
+        updated_after (datetime.datetime | Unset):
+        with_total (bool | Unset):  Default: False.
         address (str | Unset):
         target (str | Unset):
 
@@ -102,6 +120,8 @@ def sync(
     kwargs = _get_kwargs(
         limit=limit,
         cursor=cursor,
+        updated_after=updated_after,
+        with_total=with_total,
         address=address,
         target=target,
     )
@@ -113,6 +133,8 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     address: str | Unset = UNSET,
     target: str | Unset = UNSET,
 ) -> Response[AliasPage]:
@@ -120,6 +142,8 @@ async def asyncio_detailed(
     kwargs = _get_kwargs(
         limit=limit,
         cursor=cursor,
+        updated_after=updated_after,
+        with_total=with_total,
         address=address,
         target=target,
     )
@@ -131,6 +155,8 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     address: str | Unset = UNSET,
     target: str | Unset = UNSET,
 ) -> AliasPage:
@@ -138,6 +164,8 @@ async def asyncio(
     kwargs = _get_kwargs(
         limit=limit,
         cursor=cursor,
+        updated_after=updated_after,
+        with_total=with_total,
         address=address,
         target=target,
     )

@@ -15,7 +15,11 @@ from ...types import UNSET, Response, Unset
 def _get_kwargs(
     *,
     format_: ExportConfigurationFormat | Unset = UNSET,
+    if_none_match: str | Unset = UNSET,
 ) -> dict[str, Any]:
+    headers: dict[str, Any] = {}
+    if not isinstance(if_none_match, Unset):
+        headers["If-None-Match"] = if_none_match
 
     params: dict[str, Any] = {}
 
@@ -33,6 +37,7 @@ def _get_kwargs(
         "params": params,
     }
 
+    _kwargs["headers"] = headers
     return _kwargs
 
 
@@ -58,10 +63,12 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
     format_: ExportConfigurationFormat | Unset = UNSET,
+    if_none_match: str | Unset = UNSET,
 ) -> Response[ConfigurationDocument]:
     """Like `sync`, with status and headers."""
     kwargs = _get_kwargs(
         format_=format_,
+        if_none_match=if_none_match,
     )
     return _build_response(client.get_httpx_client().request(**kwargs))
 
@@ -70,6 +77,7 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
     format_: ExportConfigurationFormat | Unset = UNSET,
+    if_none_match: str | Unset = UNSET,
 ) -> ConfigurationDocument:
     """The whole configuration, API keys and secrets aside
 
@@ -79,6 +87,7 @@ def sync(
 
     Args:
         format_ (ExportConfigurationFormat | Unset): How it is written.
+        if_none_match (str | Unset):
 
     Raises:
         ProblemError: the API refused it.
@@ -87,6 +96,7 @@ def sync(
 
     kwargs = _get_kwargs(
         format_=format_,
+        if_none_match=if_none_match,
     )
     return _parse_response(client.get_httpx_client().request(**kwargs))
 
@@ -95,10 +105,12 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
     format_: ExportConfigurationFormat | Unset = UNSET,
+    if_none_match: str | Unset = UNSET,
 ) -> Response[ConfigurationDocument]:
     """Like `asyncio`, with status and headers."""
     kwargs = _get_kwargs(
         format_=format_,
+        if_none_match=if_none_match,
     )
     return _build_response(await client.get_async_httpx_client().request(**kwargs))
 
@@ -107,9 +119,11 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
     format_: ExportConfigurationFormat | Unset = UNSET,
+    if_none_match: str | Unset = UNSET,
 ) -> ConfigurationDocument:
     """Like `sync`, for an event loop."""
     kwargs = _get_kwargs(
         format_=format_,
+        if_none_match=if_none_match,
     )
     return _parse_response(await client.get_async_httpx_client().request(**kwargs))

@@ -14,15 +14,21 @@ def _get_kwargs(
     *,
     body: ConfigurationDocument | ConfigurationDocument | Unset = UNSET,
     dry_run: bool | Unset = False,
+    only: str | Unset = UNSET,
+    if_match: str,
     idempotency_key: str | Unset = UNSET,
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
+    headers["If-Match"] = if_match
+
     if not isinstance(idempotency_key, Unset):
         headers["Idempotency-Key"] = idempotency_key
 
     params: dict[str, Any] = {}
 
     params["dry_run"] = dry_run
+
+    params["only"] = only
 
     params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
 
@@ -68,12 +74,16 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     body: ConfigurationDocument | ConfigurationDocument | Unset = UNSET,
     dry_run: bool | Unset = False,
+    only: str | Unset = UNSET,
+    if_match: str,
     idempotency_key: str | Unset = UNSET,
 ) -> Response[ImportResult]:
     """Like `sync`, with status and headers."""
     kwargs = _get_kwargs(
         body=body,
         dry_run=dry_run,
+        only=only,
+        if_match=if_match,
         idempotency_key=idempotency_key,
     )
     return _build_response(client.get_httpx_client().request(**kwargs))
@@ -84,16 +94,24 @@ def sync(
     client: AuthenticatedClient | Client,
     body: ConfigurationDocument | ConfigurationDocument | Unset = UNSET,
     dry_run: bool | Unset = False,
+    only: str | Unset = UNSET,
+    if_match: str,
     idempotency_key: str | Unset = UNSET,
 ) -> ImportResult:
     """Replace the whole configuration, API keys aside; secrets that are left out are kept
 
     Makes the configuration what the document says, as one revision. What the document lacks is removed.
 
+    With `only` the import speaks for these sections, and all others stay. If-Match is the ETag of the export or
+    of a
+    dry run; a dry run needs none.
+
     Role: admin.
 
     Args:
         dry_run (bool | Unset):  Default: False.
+        only (str | Unset):
+        if_match (str):
         idempotency_key (str | Unset):
         body (ConfigurationDocument): The whole configuration, API keys, secrets and listed recipients
             aside. What is not in it is removed by an import.
@@ -108,6 +126,8 @@ def sync(
     kwargs = _get_kwargs(
         body=body,
         dry_run=dry_run,
+        only=only,
+        if_match=if_match,
         idempotency_key=idempotency_key,
     )
     return _parse_response(client.get_httpx_client().request(**kwargs))
@@ -118,12 +138,16 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     body: ConfigurationDocument | ConfigurationDocument | Unset = UNSET,
     dry_run: bool | Unset = False,
+    only: str | Unset = UNSET,
+    if_match: str,
     idempotency_key: str | Unset = UNSET,
 ) -> Response[ImportResult]:
     """Like `asyncio`, with status and headers."""
     kwargs = _get_kwargs(
         body=body,
         dry_run=dry_run,
+        only=only,
+        if_match=if_match,
         idempotency_key=idempotency_key,
     )
     return _build_response(await client.get_async_httpx_client().request(**kwargs))
@@ -134,12 +158,16 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     body: ConfigurationDocument | ConfigurationDocument | Unset = UNSET,
     dry_run: bool | Unset = False,
+    only: str | Unset = UNSET,
+    if_match: str,
     idempotency_key: str | Unset = UNSET,
 ) -> ImportResult:
     """Like `sync`, for an event loop."""
     kwargs = _get_kwargs(
         body=body,
         dry_run=dry_run,
+        only=only,
+        if_match=if_match,
         idempotency_key=idempotency_key,
     )
     return _parse_response(await client.get_async_httpx_client().request(**kwargs))

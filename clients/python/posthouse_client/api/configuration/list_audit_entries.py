@@ -1,3 +1,4 @@
+import datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -17,6 +18,10 @@ def _get_kwargs(
     actor_id: str | Unset = UNSET,
     action: str | Unset = UNSET,
     status: int | Unset = UNSET,
+    target: str | Unset = UNSET,
+    request_id: str | Unset = UNSET,
+    since: datetime.datetime | Unset = UNSET,
+    until: datetime.datetime | Unset = UNSET,
 ) -> dict[str, Any]:
 
     params: dict[str, Any] = {}
@@ -32,6 +37,20 @@ def _get_kwargs(
     params["action"] = action
 
     params["status"] = status
+
+    params["target"] = target
+
+    params["request_id"] = request_id
+
+    json_since: str | Unset = UNSET
+    if not isinstance(since, Unset):
+        json_since = since.isoformat()
+    params["since"] = json_since
+
+    json_until: str | Unset = UNSET
+    if not isinstance(until, Unset):
+        json_until = until.isoformat()
+    params["until"] = json_until
 
     params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
 
@@ -71,6 +90,10 @@ def sync_detailed(
     actor_id: str | Unset = UNSET,
     action: str | Unset = UNSET,
     status: int | Unset = UNSET,
+    target: str | Unset = UNSET,
+    request_id: str | Unset = UNSET,
+    since: datetime.datetime | Unset = UNSET,
+    until: datetime.datetime | Unset = UNSET,
 ) -> Response[AuditPage]:
     """Like `sync`, with status and headers."""
     kwargs = _get_kwargs(
@@ -80,6 +103,10 @@ def sync_detailed(
         actor_id=actor_id,
         action=action,
         status=status,
+        target=target,
+        request_id=request_id,
+        since=since,
+        until=until,
     )
     return _build_response(client.get_httpx_client().request(**kwargs))
 
@@ -93,6 +120,10 @@ def sync(
     actor_id: str | Unset = UNSET,
     action: str | Unset = UNSET,
     status: int | Unset = UNSET,
+    target: str | Unset = UNSET,
+    request_id: str | Unset = UNSET,
+    since: datetime.datetime | Unset = UNSET,
+    until: datetime.datetime | Unset = UNSET,
 ) -> AuditPage:
     """Who did what, newest first
 
@@ -107,6 +138,10 @@ def sync(
         actor_id (str | Unset):
         action (str | Unset):
         status (int | Unset):
+        target (str | Unset):
+        request_id (str | Unset):
+        since (datetime.datetime | Unset):
+        until (datetime.datetime | Unset):
 
     Raises:
         ProblemError: the API refused it.
@@ -120,6 +155,10 @@ def sync(
         actor_id=actor_id,
         action=action,
         status=status,
+        target=target,
+        request_id=request_id,
+        since=since,
+        until=until,
     )
     return _parse_response(client.get_httpx_client().request(**kwargs))
 
@@ -133,6 +172,10 @@ async def asyncio_detailed(
     actor_id: str | Unset = UNSET,
     action: str | Unset = UNSET,
     status: int | Unset = UNSET,
+    target: str | Unset = UNSET,
+    request_id: str | Unset = UNSET,
+    since: datetime.datetime | Unset = UNSET,
+    until: datetime.datetime | Unset = UNSET,
 ) -> Response[AuditPage]:
     """Like `asyncio`, with status and headers."""
     kwargs = _get_kwargs(
@@ -142,6 +185,10 @@ async def asyncio_detailed(
         actor_id=actor_id,
         action=action,
         status=status,
+        target=target,
+        request_id=request_id,
+        since=since,
+        until=until,
     )
     return _build_response(await client.get_async_httpx_client().request(**kwargs))
 
@@ -155,6 +202,10 @@ async def asyncio(
     actor_id: str | Unset = UNSET,
     action: str | Unset = UNSET,
     status: int | Unset = UNSET,
+    target: str | Unset = UNSET,
+    request_id: str | Unset = UNSET,
+    since: datetime.datetime | Unset = UNSET,
+    until: datetime.datetime | Unset = UNSET,
 ) -> AuditPage:
     """Like `sync`, for an event loop."""
     kwargs = _get_kwargs(
@@ -164,5 +215,9 @@ async def asyncio(
         actor_id=actor_id,
         action=action,
         status=status,
+        target=target,
+        request_id=request_id,
+        since=since,
+        until=until,
     )
     return _parse_response(await client.get_async_httpx_client().request(**kwargs))

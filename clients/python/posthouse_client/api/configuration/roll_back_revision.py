@@ -14,9 +14,12 @@ def _get_kwargs(
     number: int,
     *,
     dry_run: bool | Unset = False,
+    if_match: str,
     idempotency_key: str | Unset = UNSET,
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
+    headers["If-Match"] = if_match
+
     if not isinstance(idempotency_key, Unset):
         headers["Idempotency-Key"] = idempotency_key
 
@@ -61,12 +64,14 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
     dry_run: bool | Unset = False,
+    if_match: str,
     idempotency_key: str | Unset = UNSET,
 ) -> Response[RollbackResult]:
     """Like `sync`, with status and headers."""
     kwargs = _get_kwargs(
         number=number,
         dry_run=dry_run,
+        if_match=if_match,
         idempotency_key=idempotency_key,
     )
     return _build_response(client.get_httpx_client().request(**kwargs))
@@ -77,6 +82,7 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
     dry_run: bool | Unset = False,
+    if_match: str,
     idempotency_key: str | Unset = UNSET,
 ) -> RollbackResult:
     """Make everything as it was after that revision, API keys aside; itself a revision
@@ -88,6 +94,7 @@ def sync(
     Args:
         number (int):
         dry_run (bool | Unset):  Default: False.
+        if_match (str):
         idempotency_key (str | Unset):
 
     Raises:
@@ -98,6 +105,7 @@ def sync(
     kwargs = _get_kwargs(
         number=number,
         dry_run=dry_run,
+        if_match=if_match,
         idempotency_key=idempotency_key,
     )
     return _parse_response(client.get_httpx_client().request(**kwargs))
@@ -108,12 +116,14 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
     dry_run: bool | Unset = False,
+    if_match: str,
     idempotency_key: str | Unset = UNSET,
 ) -> Response[RollbackResult]:
     """Like `asyncio`, with status and headers."""
     kwargs = _get_kwargs(
         number=number,
         dry_run=dry_run,
+        if_match=if_match,
         idempotency_key=idempotency_key,
     )
     return _build_response(await client.get_async_httpx_client().request(**kwargs))
@@ -124,12 +134,14 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
     dry_run: bool | Unset = False,
+    if_match: str,
     idempotency_key: str | Unset = UNSET,
 ) -> RollbackResult:
     """Like `sync`, for an event loop."""
     kwargs = _get_kwargs(
         number=number,
         dry_run=dry_run,
+        if_match=if_match,
         idempotency_key=idempotency_key,
     )
     return _parse_response(await client.get_async_httpx_client().request(**kwargs))

@@ -1,3 +1,4 @@
+import datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -14,6 +15,8 @@ def _get_kwargs(
     *,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     name: str | Unset = UNSET,
     type_: RelayRuleType | Unset = UNSET,
     target: str | Unset = UNSET,
@@ -25,6 +28,13 @@ def _get_kwargs(
     params["limit"] = limit
 
     params["cursor"] = cursor
+
+    json_updated_after: str | Unset = UNSET
+    if not isinstance(updated_after, Unset):
+        json_updated_after = updated_after.isoformat()
+    params["updated_after"] = json_updated_after
+
+    params["with_total"] = with_total
 
     params["name"] = name
 
@@ -72,6 +82,8 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     name: str | Unset = UNSET,
     type_: RelayRuleType | Unset = UNSET,
     target: str | Unset = UNSET,
@@ -81,6 +93,8 @@ def sync_detailed(
     kwargs = _get_kwargs(
         limit=limit,
         cursor=cursor,
+        updated_after=updated_after,
+        with_total=with_total,
         name=name,
         type_=type_,
         target=target,
@@ -94,6 +108,8 @@ def sync(
     client: AuthenticatedClient | Client,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     name: str | Unset = UNSET,
     type_: RelayRuleType | Unset = UNSET,
     target: str | Unset = UNSET,
@@ -108,6 +124,8 @@ def sync(
     Args:
         limit (int | Unset):  Default: 100.
         cursor (str | Unset):
+        updated_after (datetime.datetime | Unset):
+        with_total (bool | Unset):  Default: False.
         name (str | Unset):
         type_ (RelayRuleType | Unset): The address that a relay rule looks at.
         target (str | Unset):
@@ -121,6 +139,8 @@ def sync(
     kwargs = _get_kwargs(
         limit=limit,
         cursor=cursor,
+        updated_after=updated_after,
+        with_total=with_total,
         name=name,
         type_=type_,
         target=target,
@@ -134,6 +154,8 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     name: str | Unset = UNSET,
     type_: RelayRuleType | Unset = UNSET,
     target: str | Unset = UNSET,
@@ -143,6 +165,8 @@ async def asyncio_detailed(
     kwargs = _get_kwargs(
         limit=limit,
         cursor=cursor,
+        updated_after=updated_after,
+        with_total=with_total,
         name=name,
         type_=type_,
         target=target,
@@ -156,6 +180,8 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     name: str | Unset = UNSET,
     type_: RelayRuleType | Unset = UNSET,
     target: str | Unset = UNSET,
@@ -165,6 +191,8 @@ async def asyncio(
     kwargs = _get_kwargs(
         limit=limit,
         cursor=cursor,
+        updated_after=updated_after,
+        with_total=with_total,
         name=name,
         type_=type_,
         target=target,

@@ -1,3 +1,4 @@
+import datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -13,6 +14,8 @@ def _get_kwargs(
     *,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     name: str | Unset = UNSET,
 ) -> dict[str, Any]:
 
@@ -21,6 +24,13 @@ def _get_kwargs(
     params["limit"] = limit
 
     params["cursor"] = cursor
+
+    json_updated_after: str | Unset = UNSET
+    if not isinstance(updated_after, Unset):
+        json_updated_after = updated_after.isoformat()
+    params["updated_after"] = json_updated_after
+
+    params["with_total"] = with_total
 
     params["name"] = name
 
@@ -58,12 +68,16 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     name: str | Unset = UNSET,
 ) -> Response[LocalDomainPage]:
     """Like `sync`, with status and headers."""
     kwargs = _get_kwargs(
         limit=limit,
         cursor=cursor,
+        updated_after=updated_after,
+        with_total=with_total,
         name=name,
     )
     return _build_response(client.get_httpx_client().request(**kwargs))
@@ -74,6 +88,8 @@ def sync(
     client: AuthenticatedClient | Client,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     name: str | Unset = UNSET,
 ) -> LocalDomainPage:
     """List local domains
@@ -85,6 +101,8 @@ def sync(
     Args:
         limit (int | Unset):  Default: 100.
         cursor (str | Unset):
+        updated_after (datetime.datetime | Unset):
+        with_total (bool | Unset):  Default: False.
         name (str | Unset):
 
     Raises:
@@ -95,6 +113,8 @@ def sync(
     kwargs = _get_kwargs(
         limit=limit,
         cursor=cursor,
+        updated_after=updated_after,
+        with_total=with_total,
         name=name,
     )
     return _parse_response(client.get_httpx_client().request(**kwargs))
@@ -105,12 +125,16 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     name: str | Unset = UNSET,
 ) -> Response[LocalDomainPage]:
     """Like `asyncio`, with status and headers."""
     kwargs = _get_kwargs(
         limit=limit,
         cursor=cursor,
+        updated_after=updated_after,
+        with_total=with_total,
         name=name,
     )
     return _build_response(await client.get_async_httpx_client().request(**kwargs))
@@ -121,12 +145,16 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     name: str | Unset = UNSET,
 ) -> LocalDomainPage:
     """Like `sync`, for an event loop."""
     kwargs = _get_kwargs(
         limit=limit,
         cursor=cursor,
+        updated_after=updated_after,
+        with_total=with_total,
         name=name,
     )
     return _parse_response(await client.get_async_httpx_client().request(**kwargs))

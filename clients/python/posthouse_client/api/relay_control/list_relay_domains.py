@@ -1,3 +1,4 @@
+import datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -13,6 +14,8 @@ def _get_kwargs(
     *,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     domain: str | Unset = UNSET,
     enabled: bool | Unset = UNSET,
 ) -> dict[str, Any]:
@@ -22,6 +25,13 @@ def _get_kwargs(
     params["limit"] = limit
 
     params["cursor"] = cursor
+
+    json_updated_after: str | Unset = UNSET
+    if not isinstance(updated_after, Unset):
+        json_updated_after = updated_after.isoformat()
+    params["updated_after"] = json_updated_after
+
+    params["with_total"] = with_total
 
     params["domain"] = domain
 
@@ -61,6 +71,8 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     domain: str | Unset = UNSET,
     enabled: bool | Unset = UNSET,
 ) -> Response[RelayDomainPage]:
@@ -68,6 +80,8 @@ def sync_detailed(
     kwargs = _get_kwargs(
         limit=limit,
         cursor=cursor,
+        updated_after=updated_after,
+        with_total=with_total,
         domain=domain,
         enabled=enabled,
     )
@@ -79,6 +93,8 @@ def sync(
     client: AuthenticatedClient | Client,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     domain: str | Unset = UNSET,
     enabled: bool | Unset = UNSET,
 ) -> RelayDomainPage:
@@ -91,6 +107,8 @@ def sync(
     Args:
         limit (int | Unset):  Default: 100.
         cursor (str | Unset):
+        updated_after (datetime.datetime | Unset):
+        with_total (bool | Unset):  Default: False.
         domain (str | Unset):
         enabled (bool | Unset):
 
@@ -102,6 +120,8 @@ def sync(
     kwargs = _get_kwargs(
         limit=limit,
         cursor=cursor,
+        updated_after=updated_after,
+        with_total=with_total,
         domain=domain,
         enabled=enabled,
     )
@@ -113,6 +133,8 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     domain: str | Unset = UNSET,
     enabled: bool | Unset = UNSET,
 ) -> Response[RelayDomainPage]:
@@ -120,6 +142,8 @@ async def asyncio_detailed(
     kwargs = _get_kwargs(
         limit=limit,
         cursor=cursor,
+        updated_after=updated_after,
+        with_total=with_total,
         domain=domain,
         enabled=enabled,
     )
@@ -131,6 +155,8 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     domain: str | Unset = UNSET,
     enabled: bool | Unset = UNSET,
 ) -> RelayDomainPage:
@@ -138,6 +164,8 @@ async def asyncio(
     kwargs = _get_kwargs(
         limit=limit,
         cursor=cursor,
+        updated_after=updated_after,
+        with_total=with_total,
         domain=domain,
         enabled=enabled,
     )

@@ -1,3 +1,4 @@
+import datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -13,6 +14,8 @@ def _get_kwargs(
     *,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     name: str | Unset = UNSET,
     network: str | Unset = UNSET,
     enabled: bool | Unset = UNSET,
@@ -23,6 +26,13 @@ def _get_kwargs(
     params["limit"] = limit
 
     params["cursor"] = cursor
+
+    json_updated_after: str | Unset = UNSET
+    if not isinstance(updated_after, Unset):
+        json_updated_after = updated_after.isoformat()
+    params["updated_after"] = json_updated_after
+
+    params["with_total"] = with_total
 
     params["name"] = name
 
@@ -64,6 +74,8 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     name: str | Unset = UNSET,
     network: str | Unset = UNSET,
     enabled: bool | Unset = UNSET,
@@ -72,6 +84,8 @@ def sync_detailed(
     kwargs = _get_kwargs(
         limit=limit,
         cursor=cursor,
+        updated_after=updated_after,
+        with_total=with_total,
         name=name,
         network=network,
         enabled=enabled,
@@ -84,6 +98,8 @@ def sync(
     client: AuthenticatedClient | Client,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     name: str | Unset = UNSET,
     network: str | Unset = UNSET,
     enabled: bool | Unset = UNSET,
@@ -97,6 +113,8 @@ def sync(
     Args:
         limit (int | Unset):  Default: 100.
         cursor (str | Unset):
+        updated_after (datetime.datetime | Unset):
+        with_total (bool | Unset):  Default: False.
         name (str | Unset):
         network (str | Unset):
         enabled (bool | Unset):
@@ -109,6 +127,8 @@ def sync(
     kwargs = _get_kwargs(
         limit=limit,
         cursor=cursor,
+        updated_after=updated_after,
+        with_total=with_total,
         name=name,
         network=network,
         enabled=enabled,
@@ -121,6 +141,8 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     name: str | Unset = UNSET,
     network: str | Unset = UNSET,
     enabled: bool | Unset = UNSET,
@@ -129,6 +151,8 @@ async def asyncio_detailed(
     kwargs = _get_kwargs(
         limit=limit,
         cursor=cursor,
+        updated_after=updated_after,
+        with_total=with_total,
         name=name,
         network=network,
         enabled=enabled,
@@ -141,6 +165,8 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     name: str | Unset = UNSET,
     network: str | Unset = UNSET,
     enabled: bool | Unset = UNSET,
@@ -149,6 +175,8 @@ async def asyncio(
     kwargs = _get_kwargs(
         limit=limit,
         cursor=cursor,
+        updated_after=updated_after,
+        with_total=with_total,
         name=name,
         network=network,
         enabled=enabled,

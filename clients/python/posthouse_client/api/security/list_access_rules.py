@@ -1,3 +1,4 @@
+import datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -16,6 +17,8 @@ def _get_kwargs(
     *,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     name: str | Unset = UNSET,
     list_: AccessList | Unset = UNSET,
     criterion: AccessCriterion | Unset = UNSET,
@@ -28,6 +31,13 @@ def _get_kwargs(
     params["limit"] = limit
 
     params["cursor"] = cursor
+
+    json_updated_after: str | Unset = UNSET
+    if not isinstance(updated_after, Unset):
+        json_updated_after = updated_after.isoformat()
+    params["updated_after"] = json_updated_after
+
+    params["with_total"] = with_total
 
     params["name"] = name
 
@@ -85,6 +95,8 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     name: str | Unset = UNSET,
     list_: AccessList | Unset = UNSET,
     criterion: AccessCriterion | Unset = UNSET,
@@ -95,6 +107,8 @@ def sync_detailed(
     kwargs = _get_kwargs(
         limit=limit,
         cursor=cursor,
+        updated_after=updated_after,
+        with_total=with_total,
         name=name,
         list_=list_,
         criterion=criterion,
@@ -109,6 +123,8 @@ def sync(
     client: AuthenticatedClient | Client,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     name: str | Unset = UNSET,
     list_: AccessList | Unset = UNSET,
     criterion: AccessCriterion | Unset = UNSET,
@@ -124,6 +140,8 @@ def sync(
     Args:
         limit (int | Unset):  Default: 100.
         cursor (str | Unset):
+        updated_after (datetime.datetime | Unset):
+        with_total (bool | Unset):  Default: False.
         name (str | Unset):
         list_ (AccessList | Unset): The list that an access rule belongs to.
         criterion (AccessCriterion | Unset): What an access rule compares.
@@ -139,6 +157,8 @@ def sync(
     kwargs = _get_kwargs(
         limit=limit,
         cursor=cursor,
+        updated_after=updated_after,
+        with_total=with_total,
         name=name,
         list_=list_,
         criterion=criterion,
@@ -153,6 +173,8 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     name: str | Unset = UNSET,
     list_: AccessList | Unset = UNSET,
     criterion: AccessCriterion | Unset = UNSET,
@@ -163,6 +185,8 @@ async def asyncio_detailed(
     kwargs = _get_kwargs(
         limit=limit,
         cursor=cursor,
+        updated_after=updated_after,
+        with_total=with_total,
         name=name,
         list_=list_,
         criterion=criterion,
@@ -177,6 +201,8 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
+    updated_after: datetime.datetime | Unset = UNSET,
+    with_total: bool | Unset = False,
     name: str | Unset = UNSET,
     list_: AccessList | Unset = UNSET,
     criterion: AccessCriterion | Unset = UNSET,
@@ -187,6 +213,8 @@ async def asyncio(
     kwargs = _get_kwargs(
         limit=limit,
         cursor=cursor,
+        updated_after=updated_after,
+        with_total=with_total,
         name=name,
         list_=list_,
         criterion=criterion,

@@ -1,0 +1,206 @@
+"""The pieces of a snapshot in the order of their keys, serialised in pages. Pure.
+
+A change touches one page, and all others stay as they are. A page is a serialised config.v1.SnapshotPart: config_api
+sends pages to a consumer that has nothing yet, and a consumer keeps them in a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+
+# Octets of a page, unless a single piece is larger. A change copies one page.
+PAGE_OCTETS = 256 * 1024
+_DIGEST_BITS = 512
+# The tags of the length-delimited fields 1 and 2 (https://protobuf.dev/programming-guides/encoding/).
+_FIRST_FIELD, _SECOND_FIELD = b"\x0a", b"\x12"
+
+
+def serialised(key: str, content: bytes) -> bytes:
+    """A serialised SnapshotPart with one piece. Joined, such parts are one part with all of the pieces."""
+    name = key.encode()
+    piece = _FIRST_FIELD + _varint(len(name)) + name
+    if content:
+        piece += _SECOND_FIELD + _varint(len(content)) + content
+    return _FIRST_FIELD + _varint(len(piece)) + piece
+
+
+class _Page:
+    """Neighbours in the order of keys, serialised and joined. Its octets can be changed in place, until it is read."""
+
+    __slots__ = ("_octets", "keys", "lengths")
+
+    def __init__(self, content: bytes = b"") -> None:
+        self.keys: list[str] = []
+        self.lengths = array("I")
+        self._octets: bytes | bytearray = bytearray(content)
+
+    def __len__(self) -> int:
+        return len(self._octets)
+
+    def replace(self, key: str, part: bytes) -> bytes:
+        """Puts the part in its place, where an empty one removes; returns the part of before."""
+        at = bisect_left(self.keys, key)
+        is_present = at < len(self.keys) and self.keys[at] == key
+        start = len(self) if at == len(self.keys) else sum(self.lengths[:at])
+        end = start + self.lengths[at] if is_present else start
+        before = bytes(self._octets[start:end])
+        if before == part:
+            return before
+        self._writable()[start:end] = part
+        if not is_present:
+            self.keys.insert(at, key)
+            self.lengths.insert(at, len(part))
+        elif part:
+            self.lengths[at] = len(part)
+        else:
+            del self.keys[at], self.lengths[at]
+        return before
+
+    def split(self) -> _Page:
+        """Gives the second half away. The page needs two pieces or more."""
+        half = len(self) // 2
+        at = 1
+        start = self.lengths[0]
+        while at < len(self.keys) - 1 and start < half:
+            start += self.lengths[at]
+            at += 1
+        octets = self._writable()
+        other = _Page(bytes(octets[start:]))
+        other.keys, other.lengths = self.keys[at:], self.lengths[at:]
+        del octets[start:], self.keys[at:], self.lengths[at:]
+        return other
+
+    def absorb(self, follower: _Page) -> None:
+        """Takes over all of the page behind it."""
+        self._writable().extend(follower.octets())
+        self.keys += follower.keys
+        self.lengths += follower.lengths
+
+    def octets(self) -> bytes:
+        """The whole page: the same object as long as nothing changes."""
+        if isinstance(self._octets, bytearray):
+            self._octets = bytes(self._octets)
+        return self._octets
+
+    def pieces(self) -> Iterator[tuple[str, bytes]]:
+        start = 0
+        for key, length in zip(self.keys, self.lengths, strict=True):
+            yield key, _content(bytes(self._octets[start : start + length]))
+            start += length
+
+    def _writable(self) -> bytearray:
+        if isinstance(self._octets, bytes):
+            self._octets = bytearray(self._octets)
+        return self._octets
+
+
+class SnapshotPages:
+    """Pieces by key. Pages are split above `largest` octets and joined when they have become small."""
+
+    def __init__(self, largest: int = PAGE_OCTETS) -> None:
+        self._largest = largest
+        self._pages = [_Page()]
+        # The key that each page begins at; what is before the second is in the first.
+        self._begins = [""]
+        self._sum = 0
+
+    def put(self, key: str, content: bytes) -> bytes:
+        """Adds or replaces a piece, where empty content removes it; returns the content of before, empty for none."""
+        part = serialised(key, content) if content else b""
+        number = bisect_right(self._begins, key) - 1
+        page = self._pages[number]
+        at_end = number == len(self._pages) - 1 and (not page.keys or page.keys[-1] < key)
+        if at_end and page.keys and part and len(page) + len(part) > self._largest:
+            # Loading is in order: full pages, where splitting would leave halves.
+            self._insert(number + 1, _Page(), key)
+            page = self._pages[number + 1]
+        part_before = page.replace(key, part)
+        before = _content(part_before)
+        if part_before == part:
+            return before
+        if before:
+            self._sum -= _number(key, before)
+        if content:
+            self._sum += _number(key, content)
+        self._sum %= 1 << _DIGEST_BITS
+        self._balance(number)
+        return before
+
+    def digest(self) -> bytes:
+        """Of keys and contents, whatever the way that led to them.
+
+        It is made from the sum of their hashes, so that a change costs no more than its own.
+        """
+        return hashlib.sha256(self._sum.to_bytes(_DIGEST_BITS // 8, "big")).digest()
+
+    def parts(self) -> list[bytes]:
+        """All pages in order."""
+        return [page.octets() for page in self._pages if page.keys]
+
+    def pieces(self) -> Iterator[tuple[str, bytes]]:
+        """All keys in order, with the contents."""
+        for page in self._pages:
+            yield from page.pieces()
+
+    def _insert(self, number: int, page: _Page, begin: str) -> None:
+        self._pages.insert(number, page)
+        self._begins.insert(number, begin)
+
+    def _balance(self, number: int) -> None:
+        page = self._pages[number]
+        if len(page) > self._largest and len(page.keys) > 1:
+            other = page.split()
+            self._insert(number + 1, other, other.keys[0])
+            # Of a few large pieces the halves may be too large still.
+            self._balance(number + 1)
+            self._balance(number)
+        elif len(page) < self._largest // 4:
+            for first in (number, number - 1):
+                if 0 <= first < len(self._pages) - 1 and self._fit(first):
+                    self._pages[first].absorb(self._pages[first + 1])
+                    del self._pages[first + 1], self._begins[first + 1]
+                    return
+
+    def _fit(self, first: int) -> bool:
+        return len(self._pages[first]) + len(self._pages[first + 1]) <= self._largest * 3 // 4
+
+
+def _number(key: str, content: bytes) -> int:
+    return int.from_bytes(hashlib.sha512(b"%d:%b%b" % (len(key), key.encode(), content)).digest(), "big")
+
+
+def _varint(number: int) -> bytes:
+    octets = bytearray()
+    while number > 0x7F:
+        octets.append(number & 0x7F | 0x80)
+        number >>= 7
+    octets.append(number)
+    return bytes(octets)
+
+
+def _content(part: bytes) -> bytes:
+    """The content of the one piece in a part that `serialised` made."""
+    if not part:
+        return b""
+    _, at = _read_varint(part, 1)
+    length, at = _read_varint(part, at + 1)
+    at += length
+    if at == len(part):
+        return b""
+    _, at = _read_varint(part, at + 1)
+    return part[at:]
+
+
+def _read_varint(octets: bytes, at: int) -> tuple[int, int]:
+    """The number that begins at this place, and the place behind it."""
+    number = shift = 0
+    while True:
+        octet = octets[at]
+        at += 1
+        number |= (octet & 0x7F) << shift
+        shift += 7
+        if octet < 0x80:
+            return number, at

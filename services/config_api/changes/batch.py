@@ -1,0 +1,327 @@
+"""Many changes of one collection as one revision: all of them are made, or none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ValidationError
+
+from services.config_api.changes.check_context import StoredCheckContext
+from services.config_api.changes.editor import validate
+from services.config_api.changes.entity_tags import required_versions
+from services.config_api.problems import FieldError, Problem, from_pydantic, invalid, stale
+from services.config_api.resources.defaults import without_repeated_defaults
+from services.config_api.resources.description import Body, Collection, Finding, no_findings, without_read_only
+from services.config_api.resources.fields import Model
+from services.config_api.secrets.stored_secrets import ExtractedSecrets, SecretFields, merge_stored
+from services.config_api.storage.documents import Document, Store, find_all
+from services.config_api.storage.idempotency import IdempotentRequest, StoredResponse
+from services.config_api.storage.revision import Actor, Revision, Write
+
+Action = Literal["create", "replace", "delete"]
+
+# A plain password costs some 25 ms of a processor; hashes cost nothing.
+MOST_PASSWORDS = 200
+_MOST_ERRORS = 50
+# Doubts are a help: a batch does not wait for all of them.
+_DOUBTS_SECONDS = 0.3
+_MOST_DOUBTS = 100
+# So many operations are worked on before the event loop gets a turn.
+_TURN = 200
+# Objects that are looked at at once where that asks name servers.
+_AT_ONCE = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of a batch, validated. `place`: the JSON pointer of it in the request."""
+
+    place: str
+    action: Action
+    # Of the object that is replaced or deleted.
+    id: str | None
+    if_match: str | None
+    # None: the object is deleted.
+    model: BaseModel | None
+    # The object as it was sent.
+    given: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a batch did: (id, new version) of each operation in its order; None for an object that is deleted."""
+
+    revision: int
+    objects: Sequence[tuple[str, int | None]]
+    doubts: Sequence[Finding]
+
+
+class _Operation(Model):
+    """The shape of an operation, whatever the object."""
+
+    action: Action
+    id: str | None = None
+    if_match: str | None = None
+    object: Any = None
+
+
+class _Operations(Model):
+    operations: list[_Operation]
+
+
+def read(resource: Collection, content: object) -> list[Operation]:
+    """The operations of a request. Raises Problem 422 with a pointer to each fault. It may take a second."""
+    try:
+        model = _Operations.model_validate(content)
+    except ValidationError as error:
+        raise from_pydantic(_as_dicts(error), content, where="body") from None
+    if len(model.operations) > resource.most_in_batch:
+        detail = f"A batch takes at most {resource.most_in_batch} operations."
+        raise invalid([FieldError("/operations", "too_long", detail)])
+    operations: list[Operation] = []
+    errors: list[FieldError] = []
+    for number, each in enumerate(model.operations):
+        place = f"/operations/{number}"
+        errors += _shape(each, place)
+        validated = None
+        given = without_read_only(resource, each.object)
+        if given is not None:
+            try:
+                validated = validate(resource, given)
+            except Problem as problem:
+                errors += [FieldError(f"{place}/object{e.pointer}", e.code, e.detail) for e in problem.errors]
+        operations.append(Operation(place, each.action, each.id, each.if_match, validated, given))
+        if len(errors) >= _MOST_ERRORS:
+            break
+    errors += _twice(operations)
+    if errors:
+        raise invalid(errors[:_MOST_ERRORS])
+    return operations
+
+
+def _as_dicts(error: ValidationError) -> list[dict[str, Any]]:
+    return [dict(entry) for entry in error.errors(include_input=False, include_url=False)]
+
+
+def _shape(operation: _Operation, place: str) -> Iterator[FieldError]:
+    """Members that the action needs, and those that it must not have."""
+    is_new, is_gone = operation.action == "create", operation.action == "delete"
+    for name, is_wanted in (("id", not is_new), ("if_match", not is_new), ("object", not is_gone)):
+        is_present = getattr(operation, name) is not None
+        if is_wanted and not is_present:
+            yield FieldError(f"{place}/{name}", "missing", f"{operation.action} needs it.")
+        elif is_present and not is_wanted:
+            yield FieldError(f"{place}/{name}", "unknown_member", f"{operation.action} does not take it.")
+
+
+def _twice(operations: Sequence[Operation]) -> Iterator[FieldError]:
+    seen: set[str] = set()
+    for operation in operations:
+        if operation.id is not None and operation.id in seen:
+            yield FieldError(f"{operation.place}/id", "twice", "Another operation of the batch has this object.")
+        if operation.id is not None:
+            seen.add(operation.id)
+
+
+class BatchEditor:
+    """Makes the changes of one batch after the other."""
+
+    def __init__(
+        self, store: Store, secret_fields: SecretFields, check_context_for: Callable[[str], StoredCheckContext]
+    ) -> None:
+        self._store = store
+        self._secret_fields = secret_fields
+        self._check_context_for = check_context_for
+
+    async def run(
+        self,
+        resource: Collection,
+        operations: Sequence[Operation],
+        actor: Actor,
+        repeat: IdempotentRequest | None,
+        answer: Callable[[Done], StoredResponse],
+    ) -> StoredResponse:
+        """Makes all changes, and returns the answer. Raises Problem: 404, 409, 412 and 422, with a pointer to each."""
+        _refuse_passwords(resource, operations)
+        taken = [await self._take_in(resource, number, each) for number, each in enumerate(operations)]
+        await self._refuse(resource, operations, taken)
+        doubts = await self._doubts(resource, operations, taken)
+        async with self._store.revision(actor, f"batch{resource.plural}", repeat) as revision:
+            writes = await self._writes(revision, resource, operations, taken)
+            await revision.apply([write for write, _ in writes if write.before != write.after])
+            revision.target = f"{resource.kind}:batch"
+            revision.summary = f"batch of {len(operations)} {resource.label} operations"
+            objects = [(write.id, _version(write, before, revision.number)) for write, before in writes]
+            revision.answer = made = answer(Done(revision.newest, objects, doubts))
+        return made
+
+    async def _take_in(self, resource: Collection, number: int, operation: Operation) -> ExtractedSecrets | None:
+        if number % _TURN == _TURN - 1:
+            await asyncio.sleep(0)
+        return None if operation.model is None else await self._secret_fields.extract(resource, operation.model)
+
+    async def _refuse(
+        self, resource: Collection, operations: Sequence[Operation], taken: Sequence[ExtractedSecrets | None]
+    ) -> None:
+        """Raises Problem 422 for what must not be. Before the transaction, because it may ask name servers."""
+        if resource.refuse is no_findings:
+            return
+        errors: list[FieldError] = []
+        places = asyncio.Semaphore(_AT_ONCE)
+
+        async def refuse(operation: Operation, body: Body) -> None:
+            try:
+                async with places:
+                    await resource.refuse(body, self._check_context_for(operation.id or ""))
+            except Problem as problem:
+                errors.extend(_placed(operation, problem))
+
+        await asyncio.gather(
+            *(refuse(each, of.body) for each, of in zip(operations, taken, strict=True) if of is not None)
+        )
+        if errors:
+            raise invalid(errors[:_MOST_ERRORS])
+
+    async def _doubts(
+        self, resource: Collection, operations: Sequence[Operation], taken: Sequence[ExtractedSecrets | None]
+    ) -> Sequence[Finding]:
+        doubts: list[Finding] = []
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + _DOUBTS_SECONDS
+        check_context = _Remembering(*self._check_context_for("").place)
+        for operation, of in zip(operations, taken, strict=True):
+            remaining = ends_at - loop.time()
+            if remaining <= 0 or len(doubts) >= _MOST_DOUBTS:
+                break
+            if of is None:
+                continue
+            looking = asyncio.ensure_future(resource.check(of.body, check_context))
+            # It is not broken off by a time-out, which would cost the database a connection (F54).
+            await asyncio.wait((looking,), timeout=remaining)
+            if not looking.done():
+                looking.cancel()
+                break
+            place = f"{operation.place}/object"
+            doubts += [Finding(place + each.pointer, each.code, each.detail) for each in looking.result()]
+        return doubts[:_MOST_DOUBTS]
+
+    async def _writes(
+        self,
+        revision: Revision,
+        resource: Collection,
+        operations: Sequence[Operation],
+        taken: Sequence[ExtractedSecrets | None],
+    ) -> list[tuple[Write, int]]:
+        """Each write, with the version of the object before; 0 for a new one."""
+        ids = [each.id for each in operations if each.id is not None]
+        present = {document.id: document for document in await find_all(revision.connection, resource.kind, ids)}
+        _refuse_absent_and_stale(operations, present, resource.label)
+        writes: list[tuple[Write, int]] = []
+        errors: list[FieldError] = []
+        for number, (operation, of) in enumerate(zip(operations, taken, strict=True)):
+            if number % _TURN == _TURN - 1:
+                await asyncio.sleep(0)
+            document = None if operation.id is None else present[operation.id]
+            try:
+                write = await self._write(resource, operation, of, document)
+                writes.append((write, 0 if document is None else document.version))
+            except Problem as problem:
+                errors += _placed(operation, problem)
+        if errors:
+            raise invalid(errors[:_MOST_ERRORS])
+        return writes
+
+    async def _write(
+        self, resource: Collection, operation: Operation, taken: ExtractedSecrets | None, document: Document | None
+    ) -> Write:
+        place = f"{operation.place}/object"
+        if taken is None:
+            assert document is not None  # noqa: S101 - `_shape` demands an id for a deletion
+            return Write(resource, document.id, document.stored, None, place=place)
+        if document is None:
+            stored = merge_stored(resource, taken.was_set, taken.secrets, operation.given, None)
+            if resource.create is not None:
+                stored |= self._secret_fields.seal_hidden(resource, (await resource.create(taken.body)).hidden)
+            return Write(resource, self._store.identifiers.new(), None, stored, place=place)
+        was_set = without_repeated_defaults(taken.was_set, document.stored, document.body)
+        stored = merge_stored(resource, was_set, taken.secrets, operation.given, document.body)
+        for name in resource.fixed:
+            if taken.body[name] != document.body[name]:
+                raise invalid([FieldError(f"/{name}", "fixed", "It can't be changed: make another one instead.")])
+        stored |= {name: document.stored[name] for name in resource.hidden if name in document.stored}
+        return Write(resource, document.id, document.stored, stored, place=place)
+
+
+def _version(write: Write, before: int, number: int) -> int | None:
+    """The version of the object after the revision `number`; None where it is deleted."""
+    if write.after is None:
+        return None
+    return before if write.before == write.after else number
+
+
+class _Remembering(StoredCheckContext):
+    """Asks the same question once for all objects of a batch, which are all left out of `others`."""
+
+    def __init__(self, *place: Any) -> None:
+        super().__init__(*place)
+        self._answers: dict[tuple[str, ...], Any] = {}
+
+    async def settings(self, kind: str) -> Body:
+        answer: Body = await self._once(("settings", kind), super().settings(kind))
+        return answer
+
+    async def others(self, kind: str) -> Sequence[Body]:
+        answer: Sequence[Body] = await self._once(("others", kind), super().others(kind))
+        return answer
+
+    async def matching(self, kind: str, member: str, value: str) -> Sequence[Body]:
+        question = ("matching", kind, member, value)
+        answer: Sequence[Body] = await self._once(question, super().matching(kind, member, value))
+        return answer
+
+    async def taken(self, scope: str, values: Sequence[str]) -> frozenset[str]:
+        answer: frozenset[str] = await self._once(("taken", scope, *values), super().taken(scope, values))
+        return answer
+
+    async def _once(self, question: tuple[str, ...], asking: Coroutine[Any, Any, Any]) -> Any:
+        if question in self._answers:
+            asking.close()
+        else:
+            self._answers[question] = await asking
+        return self._answers[question]
+
+
+def _refuse_passwords(resource: Collection, operations: Sequence[Operation]) -> None:
+    names = [secret.path[0] for secret in resource.secrets if secret.kept_as == "argon2id"]
+    plain = [each for each in operations if any(getattr(each.model, name, None) is not None for name in names)]
+    if len(plain) > MOST_PASSWORDS:
+        place = f"{plain[MOST_PASSWORDS].place}/object/{names[0]}"
+        detail = f"A batch takes at most {MOST_PASSWORDS} plain passwords; password_hash is not counted."
+        raise invalid([FieldError(place, "too_many_passwords", detail)])
+
+
+def _refuse_absent_and_stale(operations: Sequence[Operation], present: dict[str, Document], label: str) -> None:
+    absent = [each for each in operations if each.id is not None and each.id not in present]
+    if absent:
+        errors = [FieldError(f"{each.place}/id", "not_found", f"There is no such {label}.") for each in absent]
+        raise Problem(404, "not-found", f"There is no such {label}.", errors=errors[:_MOST_ERRORS])
+    old = [each for each in operations if each.id is not None and not _is_current(each, present[each.id])]
+    if old:
+        problem = stale()
+        detail = "The object has changed since you read it."
+        problem.errors = tuple(FieldError(f"{each.place}/if_match", "stale", detail) for each in old[:_MOST_ERRORS])
+        raise problem
+
+
+def _is_current(operation: Operation, document: Document) -> bool:
+    try:
+        return document.version in required_versions(operation.if_match, None, document.version)
+    except Problem:
+        return False
+
+
+def _placed(operation: Operation, problem: Problem) -> list[FieldError]:
+    return [FieldError(f"{operation.place}/object{each.pointer}", each.code, each.detail) for each in problem.errors]

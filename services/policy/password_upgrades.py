@@ -1,0 +1,36 @@
+"""New hashes of passwords whose hash another system made, until config_api has them. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.policy.rules.configuration import Account
+
+_MOST = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordUpgrade:
+    """A hash that is to take the place of the account's present one."""
+
+    account: Account
+    new_hash: str
+
+
+class PasswordUpgrades:
+    """The upgrades that wait, one an account. An account that finds no room is upgraded at a later login."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, PasswordUpgrade] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, account: Account, new_hash: str) -> None:
+        if len(self._waiting) < _MOST:
+            self._waiting[account.id] = PasswordUpgrade(account, new_hash)
+
+    def take(self) -> list[PasswordUpgrade]:
+        """All that wait, which do not wait any more."""
+        waiting, self._waiting = self._waiting, {}
+        return list(waiting.values())

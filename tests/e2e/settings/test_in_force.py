@@ -1,0 +1,66 @@
+"""What an answer says is in force is in force: no address is refused after a 201 that says true."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.e2e.settings.gateway import Gateway
+
+WRITERS = 4
+ADDRESSES = 15
+
+
+@pytest.fixture(autouse=True)
+def restored(gateway: Gateway) -> Iterator[None]:
+    yield
+    gateway.restore()
+
+
+def test_no_address_is_refused_after_its_201(gateway: Gateway) -> None:
+    """Writers at once, each of which sends to each address as soon as its account is answered 201."""
+
+    def write(writer: int) -> list[tuple[str, str]]:
+        outcomes = []
+        for number in range(ADDRESSES):
+            address = f"new{writer}-{number}@ours.test"
+            answer = gateway.suite.api.post("/v1/accounts", json={"login": address, "addresses": [address]})
+            assert answer.status_code == 201, answer.text
+            with gateway.connect() as client:
+                outcomes.append((answer.headers["Posthouse-In-Force"], client.transaction("bob@far.test", address)))
+        return outcomes
+
+    with ThreadPoolExecutor(WRITERS) as pool:
+        outcomes = [outcome for of_writer in pool.map(write, range(WRITERS)) for outcome in of_writer]
+    # On a machine with much else to do an answer may come after 2 s; it says so, and promises nothing.
+    promised = [outcome for in_force, outcome in outcomes if in_force == "true"]
+    assert set(promised) == {"accepted"}
+    assert len(promised) > len(outcomes) // 2
+
+
+def test_what_is_removed_is_refused_after_its_answer(gateway: Gateway) -> None:
+    for number in range(5):
+        address = f"gone{number}@ours.test"
+        made = gateway.suite.api.post("/v1/accounts", json={"login": address, "addresses": [address]}).json()
+        answer = gateway.suite.api.delete(f"/v1/accounts/{made['id']}", headers={"If-Match": "*"})
+        assert answer.status_code == 204
+        if answer.headers["Posthouse-In-Force"] == "true":
+            assert gateway.attempt(address) == "RCPT 550 5.1.1"
+
+
+def test_a_batch_is_in_force_as_one(gateway: Gateway) -> None:
+    addresses = [f"many{number}@ours.test" for number in range(200)]
+    operations = [{"action": "create", "object": {"login": each, "addresses": [each]}} for each in addresses]
+    answer = gateway.suite.api.post("/v1/accounts:batch", json={"operations": operations})
+    assert answer.status_code == 200, answer.text
+    if answer.headers["Posthouse-In-Force"] == "true":
+        for address in (addresses[0], addresses[-1]):
+            assert gateway.attempt(address) == "accepted"
+    revisions = {
+        each["revision"]
+        for each in gateway.read("status")["services"]
+        if each["service"] in ("policy", "relay", "config_api")
+    }
+    assert revisions == {answer.json()["revision"]}
