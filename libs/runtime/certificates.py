@@ -62,7 +62,7 @@ class CertificateFile:
         self._expiry = float("nan")
 
     def expiry(self) -> float:
-        """In seconds since 1970. While the file cannot be read it is the last one known, or NaN. Raises nothing."""
+        """The end in seconds since 1970. While the file cannot be read it is the last one known, or NaN."""
         try:
             changed_at = self.path.stat().st_mtime_ns
             if changed_at != self._changed_at:

@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 LAST_SECONDS = 120.0
 _LAST_LINE_SECONDS = 1.0
 
-# For a server that the process needs, and between two attempts to reach it.
+# The time to wait for a server that the process needs, and the pause between two attempts to reach it.
 SERVER_SECONDS = 60.0
 _SERVER_PAUSE_SECONDS = 2.0
 

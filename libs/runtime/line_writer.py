@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 # What waits for a reader that is slow; more is dropped and counted.
 _MAX_WAITING_OCTETS = 8 * 1024 * 1024
-# Of one system call: a pipe of Linux holds this much.
+# The most octets of one system call: a pipe of Linux holds this much.
 _BLOCK_OCTETS = 65_536
 
 

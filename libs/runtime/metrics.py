@@ -77,7 +77,7 @@ class MetricsServer:
         """Listens; port 0 turns the server off. Raises StartupError when the address is taken."""
         if port == 0:
             return
-        # Else each counter has a second series, with the time of its creation, which nobody reads.
+        # Otherwise each counter has a second series, with the time of its creation, which nobody reads.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         try:
             self._server = await asyncio.start_server(self._answer, host, port, limit=_REQUEST_LIMIT)

@@ -23,8 +23,8 @@ from libs.runtime.socket_folder import SocketLock
 
 log = structlog.get_logger(__name__)
 
-# Of one gRPC message. Mail of any size is streamed in chunks, and so are snapshots; frames that gather many requests
-# are closed well below this by those who make them.
+# The most octets of a message. Mail of any size is streamed in chunks, and so are snapshots; frames that gather many
+# requests are closed well below this by those who make them.
 MAX_MESSAGE_OCTETS = 64 * 1024 * 1024
 
 _OPTIONS: list[tuple[str, int | str]] = [

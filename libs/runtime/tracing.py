@@ -91,7 +91,7 @@ class Tracer:
         closing.join(_FLUSH_SECONDS)
 
 
-# One for the process, like its metrics and its log.
+# There is one in each process, like its metrics and its log.
 tracer: Tracer | None = None
 
 

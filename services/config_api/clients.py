@@ -90,7 +90,7 @@ class _Replicas(Generic[S]):
             if code not in elsewhere:
                 break
             unreached = unreached or code == _UNAVAILABLE
-        # Who could not be reached might have known.
+        # A replica that could not be reached might have known.
         raise trouble(self._service, _UNAVAILABLE if of_one and unreached and code in elsewhere else code, what)
 
     async def stream(self, what: str, start: Callable[[S], AsyncIterable[T]]) -> AsyncIterator[T]:

@@ -15,7 +15,7 @@ _MEMBER_LIMIT = 64
 _MOST_ERRORS = 50
 # Where in an error's context a fault of a whole object says which member it is about.
 AT = "at"
-# For codes whose errors have one sentence, whatever pydantic says.
+# The codes whose errors have one sentence, whatever pydantic says.
 SENTENCES = {
     "missing": "It is needed.",
     "taken": "Another object has this value.",

@@ -37,7 +37,7 @@ _KEY, _CHAIN, _AUTHORITY = "key.pem", "chain.pem", "authority.pem"
 class _Authority:
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate
-    # With the former authorities whose certificates may still be in use; the present one first.
+    # It also holds the former authorities whose certificates may still be in use; the present one first.
     bundle: tuple[x509.Certificate, ...]
 
 

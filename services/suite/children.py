@@ -19,9 +19,9 @@ _PR_SET_PDEATHSIG = 1
 _LINE_LIMIT = 1024 * 1024
 # Lines of each child that are shown again when it dies.
 _LAST_LINES = 12
-# For the output of a child that has ended; a worker that it left behind may hold its pipe open.
+# The time to read the output of a child that has ended; a worker that it left behind may hold its pipe open.
 _OUTPUT_SECONDS = 1.0
-# For a child that did not say how long its end may take.
+# The time for the end of a child that did not say how long it may take.
 _STOP_SECONDS = 30.0
 # More than a child asks for: it ends by itself when its own time is over.
 _STOP_MARGIN_SECONDS = 10.0
@@ -71,7 +71,7 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Of the last start; 0 before the first."""
+        """The process id of the last start; 0 before the first start."""
         return 0 if self._running is None else self._running.pid
 
     @property
@@ -141,5 +141,5 @@ class Child:
 
 
 def _end_with_parent() -> None:
-    """In the child before exec: SIGTERM when the parent dies, whatever kills it."""
+    """Runs in the child before exec: the child gets SIGTERM when its parent dies, whatever kills the parent."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 _MAX_HELD_LINES = 1_000
-# In the console form a level follows the time.
+# In the console form the level follows the time.
 _LOUD_LINE = re.compile(r"\| \S+Z (warning|error|critical)")
 
 
@@ -30,7 +30,7 @@ class Output(Protocol):
         ...
 
     def drop_held(self) -> None:
-        """Of what was held back so far shows only warnings and errors, and from now on everything."""
+        """Shows the warnings and errors among the lines that were held back, and every line from now on."""
         ...
 
 

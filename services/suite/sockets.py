@@ -13,7 +13,7 @@ from libs.runtime import socket_folder
 from libs.runtime.addresses import LONGEST_SOCKET_PATH, UnixSocket, parse
 from services.suite.topology import longest_socket_name
 
-# In the folder of the pid files, when the sockets lie elsewhere: a line with each of their folders.
+# A file in the folder of the pid files, with the folder of each socket that lies elsewhere.
 ELSEWHERE_FILE = "sockets"
 
 

@@ -171,7 +171,7 @@ def _refuse_unshared(
 
 
 def _of_service(service: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """Of the environment what concerns the service: neither the settings nor the secrets of the others."""
+    """The variables that concern the service, without the settings and secrets of the others."""
     others = tuple(prefix for other, prefix in _PREFIXES.items() if other != service)
     also = _SHARED_VARIABLES.get(service, ())
     return {name: value for name, value in environment.items() if name in also or not name.upper().startswith(others)}

@@ -20,7 +20,7 @@ from services.suite.output import ConsoleOutput, JsonOutput, Output
 from services.suite.sockets import tell_folder
 from services.suite.topology import SERVICES, Process
 
-# So many starts in a row that did not come to a service that is ready end the suite.
+# After so many starts in a row without a service that is ready, the suite ends.
 MAX_FAILED_STARTS = 5
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
@@ -32,7 +32,7 @@ _ENDED_FROM_OUTSIDE = (0, -signal.SIGTERM, -signal.SIGKILL)
 _STILL_WAITING_SECONDS = 30.0
 # The exit status of a service with wrong settings or arguments: starting it again would change nothing.
 _STATUS_OF_WRONG_SETTINGS = 2
-# For the last lines, when nobody reads them.
+# The time to write the last lines, when nobody reads them.
 _LAST_LINES_SECONDS = 2.0
 
 

@@ -35,7 +35,7 @@ from services.config_api.storage.revision import Actor, Revision, Write
 
 # All questions of one check together; what is not answered then is left out.
 _CHECK_SECONDS = 4
-# Of a write to whatever is there, while others write too.
+# The number of tries of a write without conditions, while others write too.
 _ATTEMPTS = 20
 
 

@@ -47,7 +47,7 @@ def not_modified(if_none_match: str | None, version: int) -> bool:
 
 
 def _matches(field: str, version: int) -> bool:
-    """Of If-None-Match: weak comparison."""
+    """The comparison of If-None-Match, which is weak."""
     return field.strip() == "*" or any(tag == str(version) for _, tag in _tags(field, "If-None-Match"))
 
 

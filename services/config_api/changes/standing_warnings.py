@@ -50,7 +50,7 @@ async def standing_warnings(store: Store, check_context_of: Callable[[str], Chec
 
 
 async def log_standing_warnings(store: Store, check_context_of: Callable[[str], CheckContext]) -> None:
-    """One line for each, at the start (F37, F43, F52)."""
+    """Logs one line for each warning at the start (F37, F43, F52)."""
     for warning in await standing_warnings(store, check_context_of):
         log.warning(
             "configuration_warning",

@@ -14,11 +14,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from libs.smtp.network import counter_key
 from services.config_api.settings import Network
 
-# For the whole head of a request, from its first octet or the connection's beginning.
+# The time for the whole head of a request, from its first octet or from the start of the connection.
 HEAD_SECONDS = 30.0
 # Without an octet of a body, or of an answer that waits for its reader.
 SILENCE_SECONDS = 30.0
-# For the whole body: 64 MB at the speed of a slow line.
+# The time for the whole body: 64 MB at the speed of a slow line.
 BODY_SECONDS = 600.0
 _SWEEP_SECONDS = 1.0
 

@@ -98,6 +98,6 @@ async def repetition(request: Request, caller: Actor, key: str | None) -> Idempo
 
 
 def acted(request: Request, target: str) -> None:
-    """For the audit log: this request does something, to this. Settings record themselves."""
+    """Notes for the audit log what this request does, and to what. Changes of settings note it themselves."""
     request.scope["posthouse.acted"] = True
     request.scope["posthouse.target"] = target

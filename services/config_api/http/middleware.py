@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 MEGABYTE = 1_048_576
 BODY_OCTETS = MEGABYTE
-# Of objects with lists as long as these may have: 10,000 targets.
+# Enough for objects with the longest lists that are allowed: 10,000 targets.
 LONG_LIST_OCTETS = 16 * MEGABYTE
 # A whole configuration: 100,000 accounts are 20 MB.
 IMPORT_OCTETS = 64 * MEGABYTE
@@ -129,7 +129,7 @@ class Gate:
     async def _authenticate(self, passage: _RequestScope, client: str, receive: Receive) -> Receive:
         """Finds out who calls, and waits until the caller's key has a place for the request."""
         fields = passage.fields("authorization")
-        # Of two different claims neither is believed.
+        # Where two claims differ, neither is believed.
         authorization = fields[0] if len(set(fields)) == 1 else None
         caller = self._parts.access.recognise(authorization, client, passage.request_id)
         if caller is None:
@@ -191,7 +191,7 @@ def _fault_of_ours(passage: _RequestScope, error: Exception) -> Problem:
 
 
 class _RequestScope:
-    """One request on its way."""
+    """What belongs to one request that is at work."""
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ from services.config_api.resources.filters import exact, name_key
 ROLES = ("reader", "operator", "admin")
 
 
-# Of the key in the environment, and of what the service does by itself: nobody passes for them in the audit log.
+# The names of the key in the environment and of the service itself: no key may have them in the audit log.
 _RESERVED = frozenset({"config_api_admin_key", "posthouse"})
 
 
@@ -37,7 +37,7 @@ class ApiKey(Model):
     expires_at: Instant | None = Field(default=None, description="When it ends; null: never.")
 
 
-# Of the key of before the last rotation, where it still works for a while.
+# The hash of the key before the last rotation, while that key still works.
 PREVIOUS_KEY = ("previous_prefix", "previous_key_hash", "previous_key_ends_at")
 _PREFIX_OCTETS = 5
 _SECRET_OCTETS = 32

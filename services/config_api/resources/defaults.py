@@ -137,7 +137,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _of_kind(models: list[type[BaseModel]], value: Mapping[str, Any]) -> type[BaseModel]:
-    """Of several models the one whose `kind` the value has."""
+    """The one of several models whose `kind` the value has."""
     for model in models:
         kind = model.model_fields["kind"].annotation
         if get_origin(kind) is Literal and value.get("kind") in get_args(kind):

@@ -92,7 +92,7 @@ Label = Annotated[
 
 
 def _decimal(value: object) -> object:
-    """Of paths and queries: digits alone, where pydantic takes 1_0, +1 and 1.0 too."""
+    """A number in a path or query: digits alone, where pydantic takes 1_0, +1 and 1.0 too."""
     if isinstance(value, str) and not re.fullmatch(r"0|[1-9][0-9]{0,15}", value):
         raise fault("wrong_type", "must be a number in digits")
     return value

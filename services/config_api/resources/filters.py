@@ -29,12 +29,12 @@ def lenient(*canonical: Callable[[str], str]) -> Callable[[str], str]:
 
 
 def exact(member: str, description: str, canonical: Callable[[str], str] = str, choices: Sequence[str] = ()) -> Filter:
-    """By a member of text."""
+    """A filter by a member that is a text."""
     return Filter(description, lambda body: [canonical(body[member])], canonical, tuple(choices))
 
 
 def boolean(member: str) -> Filter:
-    """By a member that is true or false."""
+    """A filter by a member that is true or false."""
     return Filter(
         f"true or false: whether it is {member}.",
         lambda body: ["true" if body[member] else "false"],

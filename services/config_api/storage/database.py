@@ -34,7 +34,7 @@ _CONNECT_SECONDS = 5
 _CLOSE_SECONDS = 5.0
 # A server that went silent is given up; the longest statement is an import's, of 100,000 rows.
 _STATEMENT_SECONDS = 120
-# Of the drivers, by name: that they are the one or the other is known here alone.
+# The names of the drivers' errors, so that no driver is imported for its errors.
 _OUTAGES = frozenset(
     {
         "OperationalError",
@@ -48,7 +48,7 @@ _OUTAGES = frozenset(
         "TimeoutError",
     }
 )
-# Of PostgreSQL: broken connection, too many connections, operator intervention (starting up, shutting down).
+# States of PostgreSQL: broken connection, too many connections, operator intervention (starting up, shutting down).
 _OUTAGE_STATES = ("08", "53300", "57P")
 
 
@@ -64,7 +64,7 @@ class Database:
         self._open = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        # Of SQLite's connections.
+        # The threads of SQLite's connections.
         self._threads: list[threading.Thread] = []
         if self.is_sqlite:
             self._reader = _sqlite_engine(self._url, self._threads, writer=False)
@@ -193,7 +193,7 @@ def _sqlite_engine(url: URL, threads: list[threading.Thread], *, writer: bool) -
     engine = create_async_engine(
         url,
         async_creator=connect,
-        # One writing connection: a second would only wait for the file's lock.
+        # There is one writing connection, since a second one would only wait for the file's lock.
         pool_size=1 if writer else 4,
         max_overflow=0,
         hide_parameters=True,

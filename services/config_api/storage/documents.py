@@ -32,7 +32,7 @@ class Document:
 
     kind: str
     id: str
-    # As it is stored: the members that somebody set, secrets and hidden members.
+    # The body as it is stored: the members that somebody set, secrets and hidden members.
     stored: Body
     # The revision that wrote it last.
     version: int
@@ -199,7 +199,7 @@ async def every(connection: AsyncConnection, kinds: Sequence[str]) -> AsyncItera
     """All documents of the kinds, by kind and id, streamed. Recipients are none."""
     query = select(documents).where(documents.c.kind.in_(kinds)).order_by(documents.c.kind, documents.c.id)
     async with connection.stream(query, execution_options={"yield_per": _STREAM_ROWS}) as rows:
-        # By batches: one row at a time would cost a switch to the driver each.
+        # In batches, since each row would cost a switch to the driver.
         async for batch in rows.partitions(_STREAM_ROWS):
             for row in batch:
                 yield document(row)

@@ -18,7 +18,7 @@ from services.config_api.storage.database import Database
 from services.config_api.storage.identifiers import now_us
 from services.config_api.storage.tables import idempotency
 
-# Of a request that was begun and has no answer yet.
+# The status of a request that was begun and has no answer yet.
 _BEGUN = 0
 # Among the headers that are kept: no header, but the id of what was made.
 _MADE_ID = "made-id"
@@ -33,7 +33,7 @@ class StoredResponse:
     status: int
     body: str = field(repr=False)
     headers: dict[str, str] = field(default_factory=dict)
-    # Of what was made, where the answer shows a secret: the id alone is kept.
+    # The id of the object that was made, where the answer shows a secret; then the id alone is kept.
     made_id: str | None = None
 
 
@@ -85,7 +85,7 @@ class IdempotentRequest:
         raise ReplayResponse(StoredResponse(row.status, self._sealer.open(row.body), headers))
 
     async def remember(self, connection: AsyncConnection, answer: StoredResponse) -> None:
-        """In the transaction that does the work. The body is sealed; one that shows a secret is not kept."""
+        """Stores the answer with the work. The body is sealed; a body with a secret is not kept."""
         await connection.execute(insert(idempotency).values(**self._row, **self._kept(answer), created_at=now_us()))
 
     @contextlib.asynccontextmanager

@@ -34,14 +34,14 @@ _MANY_ERRORS = 20
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who asks, from where."""
+    """The caller of a request, and the address that it comes from."""
 
     name: str
     # admin, operator or reader; empty when unknown.
     role: str
     client_address: str = ""
     request_id: str = ""
-    # Of the API key, which the name may leave for another one; empty: none.
+    # The id of the API key, since its name may pass to another key; empty: there is no key.
     key_id: str = ""
     # The revisions that the request led to: those that it made, or the newest one where it changed nothing.
     revisions: list[int] = field(default_factory=list, compare=False, repr=False)
@@ -73,7 +73,7 @@ class Revision:
         self.summary = ""
         self.target = ""
         self.status = 200
-        # For a repetition of the request.
+        # Set where the request has an Idempotency-Key.
         self.answer: StoredResponse | None = None
         self._ids = ids
         self._changed = False

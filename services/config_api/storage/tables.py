@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData
 
 metadata = MetaData()
 
-# One row: the number of the newest revision. Writers take its lock first, so revisions are seen in their order.
+# It has one row: the number of the newest revision. Writers take its lock first, so revisions are seen in their order.
 head = Table(
     "head",
     metadata,
@@ -117,7 +117,7 @@ audit_log = Table(
     Column("problem", String(64), nullable=False),
     Column("revision", BigInteger),
     Column("request_id", String(64), nullable=False),
-    # Of the API key; null in entries of before there was this column, and without a valid key.
+    # The id of the API key; null in entries that are older than this column, and without a valid key.
     Column("actor_id", String(64)),
     Index("audit_log_by_actor", "actor", "id"),
     Index("audit_log_by_actor_id", "actor_id", "id"),

@@ -18,7 +18,7 @@ _KEPT_US = 24 * 3600 * 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """Of one rule since the last report; the time in microseconds since 1970."""
+    """The hits of one rule since the last report; the time in microseconds since 1970."""
 
     rule_id: str
     hits: int
@@ -43,7 +43,7 @@ class HitStore:
                 known = select(documents.c.id).where(
                     documents.c.kind == "access-rules", documents.c.id.in_(ids[start : start + _IN_LIMIT])
                 )
-                # In order of id, so that two reports never wait for each other in a circle.
+                # The rules are in the order of their ids, so that two reports never wait for each other in a circle.
                 rows = [
                     {"rule_id": rule_id, "hits": merged[rule_id].hits, "last_hit_at": merged[rule_id].last_hit_at}
                     for rule_id in sorted((await connection.execute(known)).scalars())

@@ -39,7 +39,7 @@ def _decimal(loader: Any, node: Any) -> int:
 
 
 def _mapping(loader: Any, node: Any) -> Any:
-    """Of a member that stands there twice YAML allows neither (1.2, 3.2.1.3); PyYAML would take the last."""
+    """YAML does not allow a member to stand there twice (1.2, 3.2.1.3); PyYAML would take the last one."""
     names = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
     if len(set(names)) != len(names):
         raise YamlError(f"A member stands twice in the object at line {node.start_mark.line + 1}.")
