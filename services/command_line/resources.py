@@ -115,7 +115,9 @@ def _annotation(kind: Kind, field: str) -> str:
 
     if "." in field:
         return ""
-    return str(getattr(posthouse_client.models, kind.model).__annotations__.get(field, ""))
+    annotations = getattr(posthouse_client.models, kind.model).__annotations__
+    # A word of Python has an underscore after it there.
+    return str(annotations.get(field) or annotations.get(f"{field}_") or "")
 
 
 def _value(annotation: str, text: str) -> Any:

@@ -18,9 +18,10 @@ DOMAIN = next(kind for kind in KINDS if kind.command == "domain")
 def test_every_operation_and_member_of_a_collection_exists(kind: Kind) -> None:
     for verb in ("list", "get", "create", "update", "delete"):
         importlib.import_module(f"posthouse_client.api.{kind.name(verb)}")
-    model = getattr(posthouse_client.models, kind.model).__annotations__
+    annotations = getattr(posthouse_client.models, kind.model).__annotations__
+    model = {name.removesuffix("_") for name in annotations}
     top_level_secrets = {name for name in kind.secrets if "." not in name}
-    assert {kind.key, *kind.columns, *kind.told, *top_level_secrets} <= set(model)
+    assert {kind.key, *kind.columns, *kind.told, *top_level_secrets} <= model
 
 
 def test_values_get_the_types_of_the_members() -> None:

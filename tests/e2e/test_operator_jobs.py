@@ -144,6 +144,16 @@ def test_a_smart_host_for_all_and_another_for_one_customer(
     assert "relay_host" in posthouse("config", "rollback", str(revision), "--dry-run")
     posthouse("config", "rollback", str(revision), "--yes")
     assert posthouse.json("config", "get", "delivery.mode") == "direct"
+    posthouse(
+        *("rule", "add", "customer", "type=sender", "target_type=address", f"targets={world.ALICE}"),
+        *("relay_host.host=127.0.0.1", f"relay_host.port={smart_host.port}"),
+    )
+    posthouse("test-relay", "customer")
+    told = posthouse("why", "--client", "127.0.0.1", "--from", world.ALICE, "--to", "dave@elsewhere.test")
+    assert f"relay:127.0.0.1:{smart_host.port}" in told
+    send(suite, "dave@elsewhere.test")
+    smart_host.wait_for_messages(2)
+    posthouse("rule", "remove", "customer")
 
 
 def test_a_blocked_client(suite: Suite, posthouse: CommandLine) -> None:
