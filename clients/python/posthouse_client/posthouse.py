@@ -198,7 +198,7 @@ class Posthouse:
         return [
             f"{replica.service} at {replica.address}"
             for replica in get_status.sync(client=self.client).services
-            if replica.service in _CONFIGURED and (replica.to_dict().get("revision", revision) or 0) < revision
+            if replica.service in _CONFIGURED and (replica.revision or 0) < revision
         ]
 
 
