@@ -29,7 +29,10 @@ from services.config_api.changes.check_context import StoredCheckContext, read_m
 from services.config_api.changes.editor import Editor
 from services.config_api.changes.key_rotation import rotate
 from services.config_api.changes.standing_warnings import log_standing_warnings
-from services.config_api.clients import Neighbours, PolicyClient, RelayClient
+from services.config_api.clients import IngressClient, Neighbours, PolicyClient, RelayClient
+from services.config_api.events.dispatcher import Dispatcher
+from services.config_api.events.hub import EventHub, feed_of
+from services.config_api.events.sending import Sender
 from services.config_api.history.revisions.repository import RevisionRetention
 from services.config_api.http import openapi, tls
 from services.config_api.http.authentication import Access, FailureLimit
@@ -109,7 +112,12 @@ async def _serve(
                 ("ingress", settings.ingress_targets),
             )
         }
-        parts = _parts(settings, store, sealer, feed, passwords, others, ready)
+        relay = RelayClient(others["relay"])
+        sender = Sender(_check_context_for(settings, store)("").addresses, settings.webhooks)
+        dialers.push_async_callback(sender.close)
+        events = feed_of(relay)
+        hub = EventHub(relay, events, Dispatcher(store, sealer, events, sender, lambda: feed.replica.webhooks))
+        parts = _parts(settings, store, sealer, feed, passwords, others, ready, hub)
         http = _HttpServer(settings, create_app(settings, parts))
         callers = {publisher.SERVICE: publisher.CALLERS}
         publishing = publisher.Publisher(feed, parts.watchers, hits, store)
@@ -129,12 +137,15 @@ async def _serve(
         background.start(_keep_house(feed, hits, parts.access, retention), "housekeeping")
         if parts.sharing is not None:
             background.start(parts.sharing.run(), "sharing")
+        background.start(events.run(), "events")
+        background.start(hub.dispatcher.run(), "webhooks")
         await grpc_server.serving(True)
         ready.serving = True
         announce(http.port, listening)
         await shutdown.wait()
         ready.serving = False
         feed.close()
+        events.close()
         await http.stop()
         await grpc_server.stop(_GRACE_SECONDS)
         await background.stop()
@@ -157,14 +168,11 @@ def _parts(
     passwords: PasswordHashing,
     others: Mapping[str, Dialers],
     ready: _Ready,
+    events: EventHub,
 ) -> Parts:
-    machine = read_machine(settings.ingress_ports, settings.maildirs)
+    check_context_for = _check_context_for(settings, store)
     watchers = Watchers(_expected(settings))
     neighbours = Neighbours(str(settings.grpc_address), settings.security, others)
-
-    def check_context_for(document_id: str) -> StoredCheckContext:
-        return StoredCheckContext(store, machine, settings.name_servers, document_id)
-
     return Parts(
         store=store,
         editor=Editor(
@@ -185,12 +193,23 @@ def _parts(
         watchers=watchers,
         sharing=_sharing(store, feed, watchers, neighbours),
         policy=PolicyClient(others["policy"]),
-        relay=RelayClient(others["relay"]),
+        relay=events.relay,
         neighbours=neighbours,
         check_context_for=check_context_for,
         readiness=ready.report,
         own_checks=own.checks(settings, store, check_context_for),
+        events=events,
+        ingress=IngressClient(others["ingress"]),
     )
+
+
+def _check_context_for(settings: Settings, store: Store) -> Callable[[str], StoredCheckContext]:
+    machine = read_machine(settings.ingress_ports, settings.maildirs, settings.webhooks)
+
+    def check_context_for(document_id: str) -> StoredCheckContext:
+        return StoredCheckContext(store, machine, settings.name_servers, document_id)
+
+    return check_context_for
 
 
 def _expected(settings: Settings) -> Iterator[Watcher]:

@@ -31,11 +31,16 @@ from services.config_api.http.roles import RoleTable
 from services.config_api.operations.api_keys import endpoints as api_keys
 from services.config_api.operations.blocked_clients import endpoints as blocked_clients
 from services.config_api.operations.checks import endpoints as checks
+from services.config_api.operations.events import endpoints as events
+from services.config_api.operations.events.schemas import MailEvent
 from services.config_api.operations.explain import endpoints as explain
 from services.config_api.operations.queue import endpoints as queue
 from services.config_api.operations.relay_hosts import endpoints as relay_hosts
 from services.config_api.operations.statistics import endpoints as statistics
 from services.config_api.operations.status import endpoints as status
+from services.config_api.operations.submission import endpoints as submission
+from services.config_api.operations.submission.schemas import NewMessage
+from services.config_api.operations.webhooks import endpoints as webhooks
 from services.config_api.problems import MEDIA_TYPE, Problem, from_pydantic, malformed
 from services.config_api.resources.api_keys import API_KEYS
 from services.config_api.resources.catalogue import COLLECTIONS, SINGLETONS
@@ -62,6 +67,7 @@ def create_app(settings: Settings, served: Parts) -> App:
                 "Idempotency-Key",
                 "If-Match",
                 "If-None-Match",
+                "Last-Event-ID",
                 "Prefer",
                 "X-Request-Id",
             ],
@@ -111,12 +117,16 @@ def describe_app() -> FastAPI:
                 status,
                 statistics,
                 checks,
+                events,
+                webhooks,
+                submission,
             )
         ),
     )
     for router in routers:
         app.include_router(router, dependencies=[Depends(known_query)])
     app.state.routes = [route for router in routers for route in router.routes]
+    app.state.schemas = (MailEvent, NewMessage)
     _add_probes(app)
     _add_documents(app)
     app.add_exception_handler(Problem, _problem)

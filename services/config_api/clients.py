@@ -12,6 +12,7 @@ from typing import Generic, Literal, TypeVar
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from posthouse.checks.v1 import checks_pb2, checks_pb2_grpc
+from posthouse.ingress.v1 import ingress_pb2, ingress_pb2_grpc
 from posthouse.policy.v1 import policy_pb2, policy_pb2_grpc
 from posthouse.relay.v1 import relay_pb2, relay_pb2_grpc
 
@@ -28,6 +29,8 @@ _LONG_SECONDS = 120.0
 _HEALTH_SECONDS = 3.0
 # More than the services take at most.
 _CHECKS_SECONDS = 30.0
+# Policy's delays, checks of the content and relay's answer have time-outs of their own.
+_SUBMIT_SECONDS = 300.0
 _UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 
 S = TypeVar("S")
@@ -169,6 +172,11 @@ class RelayClient:
         ):
             yield chunk.data
 
+    async def events(self, request: relay_pb2.ReadEventsRequest) -> relay_pb2.ReadEventsResponse:
+        """Waits as long as the request says, and answers then."""
+        seconds = request.wait_ms / 1000 + _SECONDS
+        return await self._replicas.call("event", lambda stub: stub.ReadEvents(request, timeout=seconds))
+
     def act(self, request: relay_pb2.ActOnMessagesRequest) -> AsyncIterator[relay_pb2.ActOnMessagesProgress]:
         """Progress, as long as it takes."""
         return self._replicas.stream("message", lambda stub: stub.ActOnMessages(request))
@@ -195,6 +203,44 @@ class RelayClient:
 
     def test_relay_host(self, request: relay_pb2.TestRelayHostRequest) -> AsyncIterator[relay_pb2.TestRelayHostStep]:
         return self._replicas.stream("relay rule", lambda stub: stub.TestRelayHost(request, timeout=_LONG_SECONDS))
+
+
+class IngressClient:
+    """ingress.v1 as the API uses it. Each call raises Problem."""
+
+    def __init__(self, dialers: Dialers) -> None:
+        self._dialers = dialers
+
+    async def submit(
+        self, envelope: ingress_pb2.MessageEnvelope, content: Callable[[], AsyncIterable[bytes]]
+    ) -> ingress_pb2.SubmitMessageResponse:
+        """Another replica is asked only where one could not be reached: else the message may have been taken."""
+        try:
+            dialers: Sequence[Dialer] = await self._dialers.all()
+        except NoReplicaError:
+            dialers = ()
+        code = _UNAVAILABLE
+        for dialer in dialers:
+            begun = False
+
+            async def frames() -> AsyncIterator[ingress_pb2.SubmitMessageFrame]:
+                nonlocal begun
+                yield ingress_pb2.SubmitMessageFrame(envelope=envelope)
+                async for piece in content():
+                    begun = True
+                    yield ingress_pb2.SubmitMessageFrame(content=piece)
+                yield ingress_pb2.SubmitMessageFrame(content=b"", last=True)
+
+            stub: ingress_pb2_grpc.IngressAsyncStub = ingress_pb2_grpc.IngressStub(dialer.channel())
+            try:
+                return await stub.SubmitMessage(frames(), timeout=_SUBMIT_SECONDS)
+            except grpc.aio.AioRpcError as error:
+                code = error.code()
+                if code in (_UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                    self._dialers.failed(dialer)
+            if begun or code != _UNAVAILABLE:
+                break
+        raise trouble("ingress", code, "session")
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,3 +29,12 @@ REQUESTS_WAITING = Gauge(
 )
 DATABASE_UP = Gauge("posthouse_config_api_database_up", "1: the configuration's database answers.")
 FAILED_KEYS = Counter("posthouse_config_api_failed_keys_total", "Requests with a key that is not valid.")
+EVENTS_READ = Counter("posthouse_config_api_events_read_total", "Events that were read from relay as they happened.")
+EVENT_STREAMS = Gauge("posthouse_config_api_event_streams", "Open streams of events.")
+WEBHOOK_ATTEMPTS = Counter(
+    "posthouse_config_api_webhook_attempts_total", "Attempts to deliver an event to a webhook.", ["result"]
+)
+WEBHOOKS_SERVED = Gauge("posthouse_config_api_webhooks_served", "Webhooks whose lease this replica holds.")
+WEBHOOKS_DISABLED = Counter(
+    "posthouse_config_api_webhooks_disabled_total", "Webhooks that were disabled because nothing was taken for 3 days."
+)

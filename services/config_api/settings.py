@@ -56,7 +56,8 @@ class Settings(ServiceSettings):
     policy_target: TargetField = Field(default="", description="policy's gRPC, several by commas.")
     relay_target: TargetField = Field(default="", description="relay's gRPC, several by commas.")
     ingress_target: TargetField = Field(
-        default="", description="ingress's gRPC, several by commas; empty: ingress is not asked."
+        default="",
+        description="ingress's gRPC, several by commas; empty: ingress is not asked, and no mail comes over HTTP.",
     )
     proxy_networks: str = Field(
         default="", description="Reverse proxies whose X-Forwarded-For is believed, CIDR by commas (C82)."
@@ -80,6 +81,10 @@ class Settings(ServiceSettings):
     cors_origins: str = Field(default="", description="Origins that browsers may call from, by commas; empty: none.")
     nameservers: str = Field(
         default="", description="For checks of names: host[:port], several by commas; empty: the system's."
+    )
+    webhook_networks: str = Field(
+        default="",
+        description="Where webhooks may lead besides public addresses, and without https: CIDR by commas.",
     )
     ingress_smtp_port: int = Field(
         default=8025,
@@ -122,7 +127,7 @@ class Settings(ServiceSettings):
             raise ValueError("CONFIG_API_TLS_CERT and CONFIG_API_TLS_KEY are set together or not at all")
         return self
 
-    @field_validator("proxy_networks")
+    @field_validator("proxy_networks", "webhook_networks")
     @classmethod
     def _networks(cls, value: str) -> str:
         _parse_networks(value)
@@ -153,6 +158,10 @@ class Settings(ServiceSettings):
     @property
     def proxies(self) -> tuple[Network, ...]:
         return _parse_networks(self.proxy_networks)
+
+    @property
+    def webhooks(self) -> tuple[Network, ...]:
+        return _parse_networks(self.webhook_networks)
 
     @property
     def name_servers(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Coroutine, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -20,7 +20,7 @@ from services.ingress.connection import Connection
 from services.ingress.connection_errors import GoneError, HandshakeError, TimedOutError
 from services.ingress.dialogue import Dialogue
 from services.ingress.services import Services
-from services.ingress.session import Listener, Peer
+from services.ingress.session import Listener, Peer, Tls
 from services.ingress.settings import Network
 
 log = structlog.get_logger(__name__)
@@ -29,8 +29,17 @@ _BACKLOG = 2_048
 # The time to say goodbye to clients that are cut off, and the pause between two looks for answers of relay.
 _EXPIRED_SECONDS = 2.0
 _PENDING_SECONDS = 0.2
+# Whoever has the message handed in answers for the way there; what it was enciphered with is not known here.
+_INNER_TLS = Tls("", "", "")
 # Descriptors for streams, spool files, logs; the rest is for clients.
 _RESERVED_FILES = 256
+
+
+class InnerTransport(Protocol):
+    """What stands for a socket."""
+
+    def open(self, protocol: Connection) -> None:
+        """Begins the connection with `protocol` as its server."""
 
 
 @lru_cache(maxsize=4096)
@@ -156,8 +165,28 @@ class Listeners:
         if not self._connections:
             self._empty.set()
 
-    async def _serve(self, connection: Connection, kind: Listener) -> None:
-        """One connection, from its first octet to its end."""
+    async def open_inner(self, transport: InnerTransport) -> Dialogue:
+        """A submission session, over TLS, for mail that comes by another way; the limits are those of all sessions.
+
+        Raises GoneError when the session is not begun; the transport has the reply then.
+        """
+        loop = asyncio.get_running_loop()
+        begun: asyncio.Future[Dialogue] = loop.create_future()
+
+        async def serve(connection: Connection) -> None:
+            try:
+                await self._serve(connection, Listener.SUBMISSION, begun)
+            finally:
+                if not begun.done():
+                    begun.set_exception(GoneError())
+
+        transport.open(Connection(loop, self._services.metrics, serve, self._lost))
+        return await begun
+
+    async def _serve(
+        self, connection: Connection, kind: Listener, inner: asyncio.Future[Dialogue] | None = None
+    ) -> None:
+        """One connection, from its first octet to its end. `inner`: told of the dialogue of an inner session."""
         if not self._connections:
             self._empty.clear()
         self._connections.add(connection)
@@ -171,7 +200,7 @@ class Listeners:
             self._turn_away(connection, "too_many", NOT_READY)
             return
         proxied = False
-        if self._is_proxy(peer):
+        if inner is None and self._is_proxy(peer):
             proxied = True
             try:
                 peer = await self._client(connection, peer)
@@ -181,6 +210,9 @@ class Listeners:
                 connection.close()
                 return
         dialogue = Dialogue(connection, self._services, kind, peer, proxied=proxied)
+        if inner is not None:
+            dialogue.session.tls = _INNER_TLS
+            inner.set_result(dialogue)
         if not self._max_per_client:
             await self._converse(dialogue)
             return

@@ -37,7 +37,7 @@ def received(session: Session, transaction: Transaction, submission_id: str, now
     profile = session.profile
     host = profile.hostname if profile is not None else "localhost"
     using = ""
-    if session.tls is not None:
+    if session.tls is not None and session.tls.version:
         using = f"\t(using {session.tls.version} with cipher {session.tls.cipher})\r\n"
     keyword = protocol_keyword(session, smtputf8=transaction.parameters.smtputf8)
     recipient = b""

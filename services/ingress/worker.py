@@ -9,6 +9,7 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
+import grpc
 import structlog
 from prometheus_client import REGISTRY, CollectorRegistry
 
@@ -17,7 +18,7 @@ from libs.runtime.addresses import of_worker
 from libs.runtime.certificates import CertificateFile
 from libs.runtime.lifecycle import Background, Shutdown, StartupError
 from libs.runtime.metrics import MetricsServer
-from services.ingress import limits, machine_checks, servicer, spans
+from services.ingress import limits, machine_checks, servicer, spans, submission_servicer
 from services.ingress.checks.runner import CheckRunner
 from services.ingress.clients.policy import PolicyClient
 from services.ingress.clients.relay import RelayClient
@@ -28,6 +29,7 @@ from services.ingress.metrics import Metrics, MetricsCollector
 from services.ingress.services import Services
 from services.ingress.session import Listener
 from services.ingress.settings import Settings
+from services.ingress.submission_servicer import IngressServicer
 from services.ingress.tls import Certificates, TlsOptions, ignore_undecodable_names, self_signed
 
 log = structlog.get_logger(__name__)
@@ -84,11 +86,14 @@ class Worker:
         hostname = Hostname()
         pairs = certificate_files(settings)
         self._machine_checks = machine_checks.checks(settings, [certificate for certificate, _ in pairs], hostname)
-        self._grpc = rpc.Server(
-            {servicer.SERVICE: servicer.CALLERS},
-            lambda server: servicer.register(server, self._machine_checks, hostname.set),
-            self.metrics.grpc_call_refused,
-        )
+        submissions = IngressServicer(self.listeners)
+
+        def register(server: grpc.aio.Server) -> None:
+            servicer.register(server, self._machine_checks, hostname.set)
+            submissions.register(server)
+
+        callers = {servicer.SERVICE: servicer.CALLERS, submission_servicer.SERVICE: submission_servicer.CALLERS}
+        self._grpc = rpc.Server(callers, register, self.metrics.grpc_call_refused)
         self._background = Background(shutdown)
 
     async def start(self) -> None:

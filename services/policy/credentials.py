@@ -22,7 +22,7 @@ from libs.runtime import passwords
 from services.policy.failures import FailureLimits
 from services.policy.fair_slots import FairSlots
 from services.policy.password_upgrades import PasswordUpgrades
-from services.policy.rules.authentication import MECHANISMS, CredentialOutcome, account_of, login_key
+from services.policy.rules.authentication import EXTERNAL, MECHANISMS, CredentialOutcome, account_of, login_key
 from services.policy.rules.configuration import Account
 from services.policy.rules.model import Snapshot
 
@@ -126,6 +126,9 @@ class CredentialChecker:
         account = account_of(login, snapshot)
         # However an account is named, its failures are counted together.
         login = account.login if account is not None else login_key(login)
+        if given.mechanism == EXTERNAL:
+            # ingress vouches for it, as it does for every fact: config_api has checked the account's API key.
+            return CredentialOutcome.REFUSED if account is None else CredentialOutcome.ACCEPTED, account
         if given.mechanism not in MECHANISMS:
             return CredentialOutcome.REFUSED, None
         # Failures of others do not lock an account's user out.

@@ -28,6 +28,7 @@ pytestmark = pytest.mark.e2e
 
 CONFIG, POLICY, RELAY = "posthouse.config.v1.Configuration", "posthouse.policy.v1.Policy", "posthouse.relay.v1.Relay"
 CHECKS = "posthouse.checks.v1.Checks"
+INGRESS = "posthouse.ingress.v1.Ingress"
 HEALTH, REFLECTION = "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"
 EVERYBODY = set(SERVICES)
 # Method -> the services that may call it, and where it is served.
@@ -56,6 +57,7 @@ MAY_CALL: dict[str, set[str]] = {
     f"{RELAY}/TestRelayHost": {"config_api"},
     f"{RELAY}/ReadEvents": {"config_api"},
     f"{CHECKS}/ListChecks": {"config_api"},
+    f"{INGRESS}/SubmitMessage": {"config_api"},
     f"{HEALTH}/Check": EVERYBODY,
     f"{HEALTH}/Watch": EVERYBODY,
     f"{HEALTH}/List": EVERYBODY,
@@ -66,6 +68,7 @@ SERVED_BY = {
     POLICY: {"policy"},
     RELAY: {"relay"},
     CHECKS: {"ingress", "policy", "relay"},
+    INGRESS: {"ingress"},
     HEALTH: EVERYBODY,
     REFLECTION: EVERYBODY,
 }

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from libs.dns.stub_resolver import Outcome, StubResolver
 from libs.runtime.maildir_roots import MaildirRoots
+from libs.smtp.network import IPNetwork
 from services.config_api.resources.catalogue import COLLECTIONS
 from services.config_api.resources.description import MOST_MATCHES, Body, MailHost, MailHosts
 from services.config_api.storage.documents import Store
@@ -28,6 +29,7 @@ class Machine:
     gateways: frozenset[str]
     own_ports: frozenset[int]
     maildirs: MaildirRoots
+    webhook_networks: tuple[IPNetwork, ...] = ()
 
 
 class StoredCheckContext:
@@ -51,6 +53,10 @@ class StoredCheckContext:
     @property
     def gateways(self) -> frozenset[str]:
         return self._machine.gateways
+
+    @property
+    def webhook_networks(self) -> Sequence[IPNetwork]:
+        return self._machine.webhook_networks
 
     @property
     def own_ports(self) -> frozenset[int]:
@@ -163,7 +169,7 @@ class DocumentCheckContext(StoredCheckContext):
         return in_document | await self._store.taken(scope, values, other_than=self._collections.keys())
 
 
-def read_machine(ports: Sequence[int], maildirs: MaildirRoots) -> Machine:
+def read_machine(ports: Sequence[int], maildirs: MaildirRoots, webhook_networks: Sequence[IPNetwork] = ()) -> Machine:
     """Looks at the interfaces and routes of this host; whatever can't be read is left out."""
     own = {"127.0.0.1", "::1", "0.0.0.0", "::"}
     # Connecting a datagram socket sends nothing, but chooses the address that packets would leave from.
@@ -174,7 +180,8 @@ def read_machine(ports: Sequence[int], maildirs: MaildirRoots) -> Machine:
                 own.add(str(ipaddress.ip_address(probe.getsockname()[0])))
         except (OSError, ValueError):
             continue
-    return Machine(frozenset(own), frozenset(_gateways()), frozenset(port for port in ports if port), maildirs)
+    own_ports = frozenset(port for port in ports if port)
+    return Machine(frozenset(own), frozenset(_gateways()), own_ports, maildirs, tuple(webhook_networks))
 
 
 def _gateways() -> list[str]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from services.config_api.changes.entity_tags import required_versions
 from services.config_api.changes.last_admin_key import require_one
 from services.config_api.problems import Problem, from_pydantic, invalid_field, not_found, stale
+from services.config_api.resources import webhooks
 from services.config_api.resources.api_keys import API_KEYS, rotated
 from services.config_api.resources.defaults import without_repeated_defaults
 from services.config_api.resources.description import (
@@ -92,12 +93,20 @@ class Editor:
         await resource.refuse(body, check_context)
         findings = await self._findings(resource, body, check_context)
         async with self.store.revision(actor, f"create{resource.noun}", repeat) as revision:
-            stored = merge_stored(resource, taken.was_set, taken.secrets, given, None)
-            stored |= self.secret_fields.seal_hidden(resource, created.hidden)
+            made_members = self.secret_fields.seal_hidden(resource, created.hidden)
+            made_secrets = {
+                secret: made_members.pop(secret.path[0])
+                for secret in resource.secrets
+                if secret.path[0] in made_members
+            }
+            secrets = {**made_secrets, **taken.secrets}
+            stored = merge_stored(resource, taken.was_set, secrets, given, None) | made_members
             await revision.apply([Write(resource, document_id, None, stored)])
             describe(revision, resource, document_id, 201)
             document = Document(resource.kind, document_id, stored, revision.number, revision.at, revision.at)
-            revision.answer = made = await answer(Changed(document, findings, created.shown_once))
+            given_names = {secret.path[0] for secret in taken.secrets}
+            shown_once = {name: value for name, value in created.shown_once.items() if name not in given_names}
+            revision.answer = made = await answer(Changed(document, findings, shown_once))
         return made
 
     async def replace(
@@ -145,6 +154,27 @@ class Editor:
             describe(revision, API_KEYS, document_id, 200)
             document = Document(API_KEYS.kind, document_id, stored, revision.number, before.created_at, revision.at)
             revision.answer = made = await answer(Changed(document, (), {"key": key}))
+        return made
+
+    async def rotate_webhook_secret(
+        self,
+        document_id: str,
+        overlap_minutes: int,
+        actor: Actor,
+        repeat: IdempotentRequest | None,
+        answer: Callable[[Changed], Awaitable[StoredResponse]],
+    ) -> StoredResponse:
+        """A new secret of a webhook, beside the one of before for a while."""
+        secret = webhooks.make_secret()
+        async with self.store.revision(actor, "rotateWebhookSecret", repeat) as revision:
+            before = await self._present(revision, webhooks.WEBHOOKS, document_id)
+            stored = webhooks.rotated(before.stored, self.secret_fields.sealer.seal(secret), overlap_minutes)
+            await revision.apply([Write(webhooks.WEBHOOKS, document_id, before.stored, stored)])
+            describe(revision, webhooks.WEBHOOKS, document_id, 200)
+            document = Document(
+                webhooks.WEBHOOKS.kind, document_id, stored, revision.number, before.created_at, revision.at
+            )
+            revision.answer = made = await answer(Changed(document, (), {"secret": secret}))
         return made
 
     async def delete(

@@ -73,7 +73,12 @@ class Access:
         if record is None or not _is_valid(record, hashed):
             return None
         self.uses[record.id] = now_us()
-        return Actor(record.name, record.role, client_address, request_id, record.id)
+        return Actor(record.name, record.role, client_address, request_id, record.id, record.account)
+
+    def is_valid(self, authorization: str | None, caller: Actor) -> bool:
+        """Whether the key of a caller that was recognised before is still one, with the same role."""
+        found = self.recognise(authorization, caller.client_address, caller.request_id)
+        return found is not None and found.role == caller.role
 
     async def authenticate(self, authorization: str | None, client_address: str, request_id: str) -> Actor:
         """The caller that `recognise` does not know. Raises Problem 401, or 429 for one client's many wrong keys.
@@ -95,7 +100,7 @@ class Access:
                 )
             raise _unauthorized("This key is not valid.")
         self.uses[record.id] = now_us()
-        return Actor(record.name, record.role, client_address, request_id, record.id)
+        return Actor(record.name, record.role, client_address, request_id, record.id, record.account)
 
     def changed(self, key_id: str, revision: int) -> None:
         """A key that was changed or removed a moment ago: what is answered after that holds to it."""

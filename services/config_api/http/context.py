@@ -14,7 +14,8 @@ from libs.runtime.checks import Checks
 from libs.runtime.metrics import Readiness
 from services.config_api.changes.check_context import StoredCheckContext
 from services.config_api.changes.editor import Editor
-from services.config_api.clients import Neighbours, PolicyClient, RelayClient
+from services.config_api.clients import IngressClient, Neighbours, PolicyClient, RelayClient
+from services.config_api.events.hub import EventHub
 from services.config_api.http.authentication import Access, demand
 from services.config_api.problems import FieldError, invalid
 from services.config_api.snapshot.feed import Feed
@@ -44,6 +45,8 @@ class Parts:
     readiness: Readiness
     neighbours: Neighbours
     own_checks: Checks
+    events: EventHub
+    ingress: IngressClient
 
 
 _BEARER = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer KEY`.", scheme_name="key")
@@ -87,12 +90,17 @@ DryRun = Annotated[bool, Query(description="Only show what would be done. Idempo
 
 async def repetition(request: Request, caller: Actor, key: str | None) -> IdempotentRequest | None:
     """The request as one that may come again; None without a key."""
+    return None if key is None else repetition_of(request, caller, key, await request.body())
+
+
+def repetition_of(request: Request, caller: Actor, key: str | None, content: bytes) -> IdempotentRequest | None:
+    """Likewise; `content`: what tells the request's body from another."""
     if key is None:
         return None
     if len(set(request.headers.getlist("idempotency-key"))) > 1:
         raise invalid([FieldError("/Idempotency-Key", "twice", "It is given more than once.", "header")])
     what = request.url.path.removeprefix("/v1/") + ("?" + request.url.query if request.url.query else "")
-    fingerprint = hashlib.sha256(what.encode() + b"\0" + await request.body()).digest()
+    fingerprint = hashlib.sha256(what.encode() + b"\0" + content).digest()
     found = parts(request)
     return IdempotentRequest(found.store.database, found.editor.secret_fields.sealer, caller.key_id, key, fingerprint)
 
@@ -101,3 +109,14 @@ def acted(request: Request, target: str) -> None:
     """Notes for the audit log what this request does, and to what. Changes of settings note it themselves."""
     request.scope["posthouse.acted"] = True
     request.scope["posthouse.target"] = target
+
+
+def leave_share(request: Request) -> None:
+    """For an answer without an end: from now on it takes no place among its key's requests."""
+    leave: Callable[[], None] = request.scope["posthouse.leave_share"]
+    leave()
+
+
+def still_valid(request: Request) -> bool:
+    """Whether the key that the request came with may still call."""
+    return parts(request).access.is_valid(request.headers.get("authorization"), actor(request))

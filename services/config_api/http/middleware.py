@@ -6,6 +6,7 @@ Plain ASGI, so that nothing of a request is read or answered before.
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import re
 import time
@@ -48,13 +49,15 @@ JSON_DEPTH = 32
 _LONG_JSON_OCTETS = 65_536
 _IMPORT = "/v1/config:import"
 _METRICS = "/metrics"
-# Probes wait for nobody. An answer without an end, such as a stream of events, would hold its place for ever.
+# Probes wait for nobody. (An answer without an end leaves its place by itself: http/context.py.)
 _WITHOUT_SHARE = frozenset({"/healthz", "/readyz"})
 _METRICS_ROLE = "reader"
 _WITH_LONG_LISTS = re.compile(r"/v1/relay-rules(/[^/]*)?|/v1/[a-z-]+:batch").fullmatch
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,64}").fullmatch
 # The same for everybody, with an ETag and a Cache-Control of its own.
 _IS_DOCUMENT = re.compile(r"/openapi\.json|/docs(/.*)?").fullmatch
+# It is read by its endpoint: mail may be long, and of another media type.
+_READ_BY_ENDPOINT = frozenset({"submitMessage"})
 _SAFE = frozenset({"GET", "OPTIONS"})
 _JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"
@@ -116,12 +119,14 @@ class Gate:
             receive = await self._authenticate(passage, client, receive)
             passage.join_lists()
             scope["posthouse.actor"] = passage.actor
+            scope["posthouse.leave_share"] = functools.partial(self._leave_share, passage)
             if scope["path"] == _METRICS:
                 demand(passage.actor, _METRICS_ROLE)
             elif (found := self._roles.find(scope)) is not None:
                 scope["route"], role = found
                 demand(passage.actor, role)
-                receive = await _bounded(passage, receive)
+                if passage.operation not in _READ_BY_ENDPOINT:
+                    receive = await _bounded(passage, receive)
         else:
             receive = await self._enter_share(passage, UNAUTHENTICATED, receive)
         await self._app(scope, receive, passage.send)
@@ -302,7 +307,7 @@ async def _bounded(passage: _RequestScope, receive: Receive) -> Receive:
             raise _unsupported("The body must be JSON.", "Send Content-Type: application/json.")
         if media_type not in _YAML:
             is_long = size > _LONG_JSON_OCTETS
-            content = await asyncio.to_thread(_parse_json, body) if is_long else _parse_json(body)
+            content = await asyncio.to_thread(parse_json, body) if is_long else parse_json(body)
             passage.scope[PARSED_JSON] = content
     return _Replayed(body, receive).receive
 
@@ -319,7 +324,7 @@ def _unsupported(title: str, detail: str) -> Problem:
     return Problem(415, "unsupported-media-type", title, detail)
 
 
-def _parse_json(body: bytes) -> Any:
+def parse_json(body: bytes) -> Any:
     """Bounds what the parser is given: UTF-8 without NUL, JSON_DEPTH levels at most, and what RFC 8259 leaves open.
 
     Of a member that is named twice every reader takes another one, and numbers that are none are no JSON.

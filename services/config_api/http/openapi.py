@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -45,6 +45,7 @@ TAGS: list[dict[str, Any]] = [
     {"name": "queue", "description": "Mail on its way, and its history."},
     {"name": "explain", "description": "Why something is decided or routed as it is."},
     {"name": "status", "description": "What runs, and what is to be looked at."},
+    {"name": "events", "description": "What becomes of messages, told to other systems; mail over HTTP."},
     {"name": "configuration", "description": "Revisions, the audit log, export and import."},
     {"name": "access", "description": "API keys."},
 ]
@@ -68,7 +69,7 @@ def document(app: FastAPI) -> dict[str, Any]:
     schema["servers"] = [{"url": "/", "description": "The gateway that serves this document."}]
     schema["security"] = [{"key": []}]
     schemas: Schemas = schema["components"]["schemas"]
-    _add_models(schemas)
+    _add_models(schemas, app.state.schemas)
     shapes.tidy(schemas)
     roles = {route.operation_id: role for route, role in RoleTable(app.state.routes).roles}
     for operation in _operations(schema):
@@ -90,12 +91,12 @@ def _operations(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from (path[method] for method in _METHODS if method in path)
 
 
-def _add_models(schemas: Schemas) -> None:
+def _add_models(schemas: Schemas, others: Sequence[type[BaseModel]]) -> None:
     """The schemas that no signature of an endpoint names."""
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     patches = [patch_model(resource.model) for resource in RESOURCES.values()]
-    models: list[type[BaseModel]] = [*patches, responses.ProblemDetails]
+    models: list[type[BaseModel]] = [*patches, responses.ProblemDetails, *others]
     _, made = models_json_schema([(model, "validation") for model in models], ref_template=shapes.PREFIX + "{model}")
     for name, model in made["$defs"].items():
         schemas.setdefault(name, model)

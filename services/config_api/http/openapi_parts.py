@@ -37,6 +37,7 @@ _PARAMETERS = {
     "id": "The id of the object.",
     "client": "An IPv4 or IPv6 address, or the IPv6 /64 that is blocked.",
     "name": "The name of the destination.",
+    "event_id": "The id of the event.",
     "queue_id": "The queue id of the message, as in `250 Message accepted as …`.",
 }
 _HEADER_NAMES = {

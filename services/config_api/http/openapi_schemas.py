@@ -27,7 +27,7 @@ ENUMERATIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "What an access rule compares.",
         ("sender", "recipient", "ip", "network", "domain"),
     ),
-    "ApiKeyRole": ("The role of an API key.", ("reader", "operator", "admin")),
+    "ApiKeyRole": ("The role of an API key.", ("sender", "reader", "operator", "admin")),
     "AssumedOutcome": ("The outcome to assume for a look-up.", ("found", "none", "no_answer")),
     "AuthenticationResult": (
         "The result of an authentication method (RFC 8601 section 2.7).",
@@ -64,6 +64,13 @@ ENUMERATIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         ("opportunistic", "required", "implicit", "mta-sts", "dane", "none"),
     ),
     "SpfSoftfailAction": ("What a softfail of SPF leads to.", ("accept", "reject")),
+    "EventType": (
+        "What can become of a message.",
+        ("delivered", "deferred", "bounced", "expired", "held", "refused", "client_blocked"),
+    ),
+    "NotifyCondition": ("When a report is wanted (RFC 3461).", ("never", "success", "failure", "delay")),
+    "ReturnedContent": ("How much of a message its report holds.", ("full", "headers")),
+    "WebhookDeliveryState": ("Whether an event was taken.", ("delivered", "failing")),
     "DeliveryStateFilter": (
         "A state of deliveries to search for.",
         (

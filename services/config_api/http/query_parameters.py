@@ -1,8 +1,12 @@
-"""Query parameters that an operation does not have, or that come twice, are refused: `?dryrun=true` must not act."""
+"""Query parameters that an operation does not have are refused: `?dryrun=true` must not act.
+
+So are those that come twice, unless they are lists.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from typing import get_args, get_origin
 
 from fastapi import Request
 from fastapi.routing import APIRoute
@@ -18,25 +22,32 @@ async def known_query(request: Request) -> None:
     route = request.scope["route"]
     assert isinstance(route, APIRoute)  # noqa: S101 - nothing else has dependencies
     given = Counter(name for name, _ in request.query_params.multi_items())
-    known = _names(route)
+    known, lists = _names(route)
     errors = [
         FieldError(pointer([name]), "unknown_member", "There is no such parameter.", "query")
         for name in sorted(given.keys() - known)
     ] + [
         FieldError(pointer([name]), "twice", "It is given more than once.", "query")
-        for name in sorted(known)
+        for name in sorted(known - lists)
         if given[name] > 1
     ]
     if errors:
         raise invalid(errors)
 
 
-def _names(route: APIRoute) -> frozenset[str]:
+def _names(route: APIRoute) -> tuple[frozenset[str], frozenset[str]]:
+    """All parameters, and those of them that are lists."""
     names: set[str] = set()
+    lists: set[str] = set()
     for parameter in route.dependant.query_params:
         model = parameter.field_info.annotation
         if isinstance(model, type) and issubclass(model, BaseModel):
             names |= {info.alias or name for name, info in model.model_fields.items()}
+            lists |= {info.alias or name for name, info in model.model_fields.items() if _is_list(info.annotation)}
         else:
             names.add(parameter.alias)
-    return frozenset(names)
+    return frozenset(names), frozenset(lists)
+
+
+def _is_list(annotation: object) -> bool:
+    return get_origin(annotation) is list or any(get_origin(each) is list for each in get_args(annotation))

@@ -18,6 +18,7 @@ from services.config_api.problems import FieldError, invalid, not_found
 from services.config_api.resources.description import Body as StoredBody
 from services.config_api.resources.description import Collection, Resource, Singleton, shown_body
 from services.config_api.resources.fields import Decimal, Instant, microseconds
+from services.config_api.resources.webhooks import WEBHOOKS
 from services.config_api.storage.documents import Document
 from services.config_api.storage.idempotency import StoredResponse
 from services.config_api.storage.revision import Actor
@@ -257,6 +258,8 @@ async def _create(request: Request, resource: Collection, caller: Actor, key: st
 
     repeat = await repetition(request, caller, key)
     made = await parts(request).editor.create(resource, await request.json(), caller, repeat, answer)
+    if resource.kind == WEBHOOKS.kind:
+        await parts(request).events.dispatcher.begin(made.headers["Location"].rpartition("/")[2])
     return responses.kept(made)
 
 

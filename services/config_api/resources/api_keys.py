@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from services.config_api.resources.description import Body, Collection, Created, Filter, UniqueKey
+from services.config_api.problems import invalid_field
+from services.config_api.resources.description import (
+    Body,
+    CheckContext,
+    Collection,
+    Created,
+    Filter,
+    Finding,
+    UniqueKey,
+)
 from services.config_api.resources.fields import Instant, Model, Name, fault
 from services.config_api.resources.filters import exact, name_key
 
-ROLES = ("reader", "operator", "admin")
+# Each may do what those before it may, but for handing in mail: that takes a key that stands for an account.
+ROLES = ("sender", "reader", "operator", "admin")
 
 
 # The names of the key in the environment and of the service itself: no key may have them in the audit log.
@@ -30,11 +41,24 @@ class ApiKey(Model):
     """Somebody who may call this API. The key itself is shown once, in the answer to its creation."""
 
     name: Annotated[Name, AfterValidator(_free)]
-    role: Literal["reader", "operator", "admin"] = Field(
-        description="reader: sees everything but secrets; operator: also steers the queue, lifts blocks and tests "
-        "relay hosts; admin: also changes settings and keys, and reads message content."
+    role: Literal["sender", "reader", "operator", "admin"] = Field(
+        description="sender: hands in mail for its account, and sees what became of it; reader: sees everything but "
+        "secrets; operator: also steers the queue, lifts blocks and tests relay hosts; admin: also changes settings "
+        "and keys, and reads message content.",
+    )
+    account: str | None = Field(
+        default=None,
+        max_length=255,
+        description="Role sender: the login of the account that the key stands for. null with every other role.",
+        examples=["alice"],
     )
     expires_at: Instant | None = Field(default=None, description="When it ends; null: never.")
+
+    @model_validator(mode="after")
+    def _account_of_sender(self) -> Self:
+        if (self.role == "sender") is (self.account is None):
+            raise fault("account", "the role sender needs an account, and no other role has one", "account")
+        return self
 
 
 # The hash of the key before the last rotation, while that key still works.
@@ -88,6 +112,15 @@ def _show(body: Body) -> Body:
     return {"prefix": body["prefix"], "previous_key_ends_at": None if has_ended else ends_at}
 
 
+async def _refuse(body: Body, surroundings: CheckContext) -> Sequence[Finding]:
+    login = body.get("account")
+    if login is not None and not any(
+        account["login"] == login for account in await surroundings.matching("accounts", "login", name_key(login))
+    ):
+        raise invalid_field("/account", "unknown_account", "There is no account with this login.")
+    return ()
+
+
 async def _create(_: Body) -> Created:
     key, prefix, hashed = make_key()
     return Created(hidden={"prefix": prefix, "key_hash": hashed}, shown_once={"key": key})
@@ -102,6 +135,7 @@ API_KEYS = Collection(
     model=ApiKey,
     hidden=("prefix", "key_hash", *PREVIOUS_KEY),
     create=_create,
+    refuse=_refuse,
     shown=ApiKeyShown,
     show=_show,
     unique=lambda body: [UniqueKey("api-keys/name", name_key(body["name"]), "/name")],
@@ -111,7 +145,7 @@ API_KEYS = Collection(
             "The key's first characters; those of the key of before the last rotation too.",
             lambda body: [body[name] for name in ("prefix", "previous_prefix") if name in body],
         ),
-        "role": exact("role", "admin, operator or reader.", choices=ROLES),
+        "role": exact("role", "admin, operator, reader or sender.", choices=ROLES),
     },
     portable=False,
 )

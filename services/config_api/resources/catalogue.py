@@ -21,6 +21,7 @@ from services.config_api.resources.relay_rules import RELAY_RULES
 from services.config_api.resources.resolvers import RESOLVERS
 from services.config_api.resources.sender_policy import SENDER_POLICY
 from services.config_api.resources.trusted_networks import TRUSTED_NETWORKS
+from services.config_api.resources.webhooks import WEBHOOKS
 
 SINGLETONS: tuple[Singleton, ...] = (
     GENERAL,
@@ -43,5 +44,6 @@ COLLECTIONS: tuple[Collection, ...] = (
     ACCESS_RULES,
     DKIM_KEYS,
     API_KEYS,
+    WEBHOOKS,
 )
 RESOURCES: dict[str, Resource] = {resource.kind: resource for resource in (*SINGLETONS, *COLLECTIONS)}

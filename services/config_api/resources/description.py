@@ -8,6 +8,8 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel
 
+from libs.smtp.network import IPNetwork
+
 Body = dict[str, Any]
 
 
@@ -109,6 +111,10 @@ class CheckContext(Protocol):
 
     def is_maildir_allowed(self, path: str) -> bool:
         """Whether mail may be written to this folder of relay's machine."""
+
+    @property
+    def webhook_networks(self) -> Sequence[IPNetwork]:
+        """Where webhooks may lead besides public addresses."""
 
     @property
     def own_addresses(self) -> frozenset[str]: ...

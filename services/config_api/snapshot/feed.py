@@ -113,6 +113,8 @@ class KeyRecord:
     role: str
     key_hash: str
     expires_at: datetime | None
+    # Login of the account that it stands for; empty: none.
+    account: str = ""
 
 
 class Replica:
@@ -122,6 +124,8 @@ class Replica:
         self.revision = -1
         # By prefix.
         self.keys: dict[str, KeyRecord] = {}
+        # Complete bodies by id, secrets sealed.
+        self.webhooks: dict[str, Body] = {}
         self._store = store
         self._sealer = sealer
         self.of_policy = Outlet()
@@ -188,6 +192,12 @@ class Replica:
         if kind == "api-keys":
             self._take_key(document_id, body)
             return
+        if kind == "webhooks":
+            if body is None:
+                self.webhooks.pop(document_id, None)
+            else:
+                self.webhooks[document_id] = body
+            return
         key = kind if document_id == kind else f"{kind}/{document_id}"
         made = encoding.NOTHING if body is None else encoding.pieces(kind, document_id, body, self._sealer)
         self.of_policy.put(key, made.policy)
@@ -227,12 +237,13 @@ class Replica:
 def key_records(key_id: str, body: Body) -> dict[str, KeyRecord]:
     """The keys under one id, by prefix: the present one, and for a while that of before its rotation."""
     ends_at = None if body["expires_at"] is None else datetime.fromisoformat(body["expires_at"])
-    name, role = body["name"], body["role"]
-    records = {body["prefix"]: KeyRecord(key_id, name, role, body["key_hash"], ends_at)}
+    name, role, account = body["name"], body["role"], body.get("account") or ""
+    records = {body["prefix"]: KeyRecord(key_id, name, role, body["key_hash"], ends_at, account)}
     if "previous_prefix" in body:
         overlap_ends_at = datetime.fromisoformat(body["previous_key_ends_at"])
         first_end = overlap_ends_at if ends_at is None else min(ends_at, overlap_ends_at)
-        records[body["previous_prefix"]] = KeyRecord(key_id, name, role, body["previous_key_hash"], first_end)
+        previous_hash = body["previous_key_hash"]
+        records[body["previous_prefix"]] = KeyRecord(key_id, name, role, previous_hash, first_end, account)
     return records
 
 

@@ -37,12 +37,14 @@ class Actor:
     """The caller of a request, and the address that it comes from."""
 
     name: str
-    # admin, operator or reader; empty when unknown.
+    # admin, operator, reader or sender; empty when unknown.
     role: str
     client_address: str = ""
     request_id: str = ""
     # The id of the API key, since its name may pass to another key; empty: there is no key.
     key_id: str = ""
+    # Login of the account that the key stands for; empty: none.
+    account: str = ""
     # The revisions that the request led to: those that it made, or the newest one where it changed nothing.
     revisions: list[int] = field(default_factory=list, compare=False, repr=False)
 

@@ -182,3 +182,34 @@ replicas = Table(
     # By the database's clock.
     Column("seen_at", BigInteger, nullable=False),
 )
+
+# Which event each webhook has had last, since when its oldest event fails, and which replica serves it until when.
+# Times of leases are those of the database's clock.
+webhook_states = Table(
+    "webhook_states",
+    metadata,
+    Column("webhook_id", String(64), primary_key=True),
+    Column("cursor", String(100), nullable=False),
+    Column("failing_since", BigInteger),
+    Column("lease_owner", String(64), nullable=False),
+    Column("lease_until", BigInteger, nullable=False),
+)
+
+# The newest events that were sent to a webhook, each with its last attempt; never what was sent.
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("webhook_id", String(64), primary_key=True),
+    Column("event_id", String(100), primary_key=True),
+    Column("event", String(32), nullable=False),
+    Column("queue_id", String(64), nullable=False),
+    # delivered or failing
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("last_attempt_at", BigInteger, nullable=False),
+    # NULL: there was no answer; `error` says why.
+    Column("http_status", Integer),
+    Column("error", String(200), nullable=False),
+    Column("took_us", BigInteger, nullable=False),
+    Index("webhook_deliveries_newest", "webhook_id", "last_attempt_at", "event_id"),
+)

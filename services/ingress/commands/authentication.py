@@ -53,7 +53,7 @@ async def auth(dialogue: Dialogue, argument: bytes) -> None:
         if not dialogue.ending:
             dialogue.error(error.reply)
         return
-    await _decide(dialogue, credentials)
+    await log_in(dialogue, credentials)
 
 
 def _refusal(dialogue: Dialogue) -> Reply | None:
@@ -116,7 +116,8 @@ async def _ask(dialogue: Dialogue, challenge: bytes) -> bytes:
     return _decoded(line)
 
 
-async def _decide(dialogue: Dialogue, credentials: Credentials) -> None:
+async def log_in(dialogue: Dialogue, credentials: Credentials) -> None:
+    """Asks policy about credentials, and answers."""
     session, profile = dialogue.session, dialogue.profile
     verdict = await dialogue.decide(Stage.AUTH, credentials=credentials)
     if verdict.action is Action.ACCEPT:

@@ -18,6 +18,8 @@ from services.policy.rules.configuration import Account
 from services.policy.rules.model import Facts, Objection, Rule, Snapshot, Stage, always, when
 
 MECHANISMS = ("PLAIN", "LOGIN")
+# The account was authenticated elsewhere (RFC 4422 A). It is offered to no client.
+EXTERNAL = "EXTERNAL"
 
 _NOT_OFFERED = Objection(NOT_IMPLEMENTED, explanation="AUTH is off.")
 _AGAIN = Objection(BAD_SEQUENCE, explanation="The session is logged in already (RFC 4954 4).")

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .arc import Arc
     from .arc_patch import ArcPatch
     from .assumed_outcome import AssumedOutcome
+    from .attachment import Attachment
     from .attempt import Attempt
     from .audit_entry import AuditEntry
     from .audit_page import AuditPage
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
     from .dnsbl import Dnsbl
     from .dnsbl_patch import DnsblPatch
     from .dnsbl_zone import DnsblZone
+    from .event_type import EventType
     from .export_configuration_format import ExportConfigurationFormat
     from .field_problem import FieldProblem
     from .general_settings import GeneralSettings
@@ -97,14 +99,23 @@ if TYPE_CHECKING:
     from .local_domain_recipient_delimiter import LocalDomainRecipientDelimiter
     from .local_domain_recipients import LocalDomainRecipients
     from .lookup_report import LookupReport
+    from .mail_event import MailEvent
+    from .mail_event_attempt import MailEventAttempt
+    from .mail_event_data import MailEventData
+    from .mail_event_reply import MailEventReply
     from .mailbox_kind import MailboxKind
     from .mailbox_patch import MailboxPatch
     from .maildir_mailbox import MaildirMailbox
     from .message import Message
+    from .message_envelope_given import MessageEnvelopeGiven
     from .message_filter import MessageFilter
     from .message_page import MessagePage
     from .message_selection import MessageSelection
     from .mode import Mode
+    from .named_address import NamedAddress
+    from .new_message import NewMessage
+    from .new_message_headers import NewMessageHeaders
+    from .notify_condition import NotifyCondition
     from .object_change import ObjectChange
     from .origin import Origin
     from .past_session import PastSession
@@ -147,6 +158,7 @@ if TYPE_CHECKING:
     from .resolver_settings_patch import ResolverSettingsPatch
     from .retry_schedule import RetrySchedule
     from .retry_schedule_patch import RetrySchedulePatch
+    from .returned_content import ReturnedContent
     from .revision_details import RevisionDetails
     from .revision_page import RevisionPage
     from .revision_summary import RevisionSummary
@@ -159,6 +171,7 @@ if TYPE_CHECKING:
     from .route_rule import RouteRule
     from .rule_report import RuleReport
     from .scan_failure_action import ScanFailureAction
+    from .secret_rotation import SecretRotation
     from .sender_policy_settings import SenderPolicySettings
     from .sender_policy_settings_patch import SenderPolicySettingsPatch
     from .service_replica import ServiceReplica
@@ -178,6 +191,9 @@ if TYPE_CHECKING:
     from .statistics_bucket import StatisticsBucket
     from .status import Status
     from .status_warning import StatusWarning
+    from .submission_reply import SubmissionReply
+    from .submitted_message import SubmittedMessage
+    from .submitted_recipient import SubmittedRecipient
     from .suspended_destination import SuspendedDestination
     from .suspension import Suspension
     from .timeline_event import TimelineEvent
@@ -186,6 +202,13 @@ if TYPE_CHECKING:
     from .trusted_network_operation import TrustedNetworkOperation
     from .trusted_network_page import TrustedNetworkPage
     from .trusted_network_patch import TrustedNetworkPatch
+    from .webhook import Webhook
+    from .webhook_batch import WebhookBatch
+    from .webhook_delivery import WebhookDelivery
+    from .webhook_delivery_page import WebhookDeliveryPage
+    from .webhook_operation import WebhookOperation
+    from .webhook_page import WebhookPage
+    from .webhook_patch import WebhookPatch
 
 _MODULES = {
     "AccessCriterion": "access_criterion",
@@ -218,6 +241,7 @@ _MODULES = {
     "Arc": "arc",
     "ArcPatch": "arc_patch",
     "AssumedOutcome": "assumed_outcome",
+    "Attachment": "attachment",
     "Attempt": "attempt",
     "AuditEntry": "audit_entry",
     "AuditPage": "audit_page",
@@ -263,6 +287,7 @@ _MODULES = {
     "Dnsbl": "dnsbl",
     "DnsblPatch": "dnsbl_patch",
     "DnsblZone": "dnsbl_zone",
+    "EventType": "event_type",
     "ExportConfigurationFormat": "export_configuration_format",
     "FieldProblem": "field_problem",
     "GeneralSettings": "general_settings",
@@ -281,14 +306,23 @@ _MODULES = {
     "LocalDomainRecipientDelimiter": "local_domain_recipient_delimiter",
     "LocalDomainRecipients": "local_domain_recipients",
     "LookupReport": "lookup_report",
+    "MailEvent": "mail_event",
+    "MailEventAttempt": "mail_event_attempt",
+    "MailEventData": "mail_event_data",
+    "MailEventReply": "mail_event_reply",
     "MailboxKind": "mailbox_kind",
     "MailboxPatch": "mailbox_patch",
     "MaildirMailbox": "maildir_mailbox",
     "Message": "message",
+    "MessageEnvelopeGiven": "message_envelope_given",
     "MessageFilter": "message_filter",
     "MessagePage": "message_page",
     "MessageSelection": "message_selection",
     "Mode": "mode",
+    "NamedAddress": "named_address",
+    "NewMessage": "new_message",
+    "NewMessageHeaders": "new_message_headers",
+    "NotifyCondition": "notify_condition",
     "ObjectChange": "object_change",
     "Origin": "origin",
     "PastSession": "past_session",
@@ -331,6 +365,7 @@ _MODULES = {
     "ResolverSettingsPatch": "resolver_settings_patch",
     "RetrySchedule": "retry_schedule",
     "RetrySchedulePatch": "retry_schedule_patch",
+    "ReturnedContent": "returned_content",
     "RevisionDetails": "revision_details",
     "RevisionPage": "revision_page",
     "RevisionSummary": "revision_summary",
@@ -343,6 +378,7 @@ _MODULES = {
     "RouteRule": "route_rule",
     "RuleReport": "rule_report",
     "ScanFailureAction": "scan_failure_action",
+    "SecretRotation": "secret_rotation",
     "SenderPolicySettings": "sender_policy_settings",
     "SenderPolicySettingsPatch": "sender_policy_settings_patch",
     "ServiceReplica": "service_replica",
@@ -362,6 +398,9 @@ _MODULES = {
     "StatisticsBucket": "statistics_bucket",
     "Status": "status",
     "StatusWarning": "status_warning",
+    "SubmissionReply": "submission_reply",
+    "SubmittedMessage": "submitted_message",
+    "SubmittedRecipient": "submitted_recipient",
     "SuspendedDestination": "suspended_destination",
     "Suspension": "suspension",
     "TimelineEvent": "timeline_event",
@@ -370,6 +409,13 @@ _MODULES = {
     "TrustedNetworkOperation": "trusted_network_operation",
     "TrustedNetworkPage": "trusted_network_page",
     "TrustedNetworkPatch": "trusted_network_patch",
+    "Webhook": "webhook",
+    "WebhookBatch": "webhook_batch",
+    "WebhookDelivery": "webhook_delivery",
+    "WebhookDeliveryPage": "webhook_delivery_page",
+    "WebhookOperation": "webhook_operation",
+    "WebhookPage": "webhook_page",
+    "WebhookPatch": "webhook_patch",
 }
 
 
@@ -410,6 +456,7 @@ __all__ = (
     "Arc",
     "ArcPatch",
     "AssumedOutcome",
+    "Attachment",
     "Attempt",
     "AuditEntry",
     "AuditPage",
@@ -455,6 +502,7 @@ __all__ = (
     "Dnsbl",
     "DnsblPatch",
     "DnsblZone",
+    "EventType",
     "ExportConfigurationFormat",
     "FieldProblem",
     "GeneralSettings",
@@ -476,11 +524,20 @@ __all__ = (
     "MailboxKind",
     "MailboxPatch",
     "MaildirMailbox",
+    "MailEvent",
+    "MailEventAttempt",
+    "MailEventData",
+    "MailEventReply",
     "Message",
+    "MessageEnvelopeGiven",
     "MessageFilter",
     "MessagePage",
     "MessageSelection",
     "Mode",
+    "NamedAddress",
+    "NewMessage",
+    "NewMessageHeaders",
+    "NotifyCondition",
     "ObjectChange",
     "Origin",
     "PastSession",
@@ -523,6 +580,7 @@ __all__ = (
     "ResolverSettingsPatch",
     "RetrySchedule",
     "RetrySchedulePatch",
+    "ReturnedContent",
     "RevisionDetails",
     "RevisionPage",
     "RevisionSummary",
@@ -535,6 +593,7 @@ __all__ = (
     "RouteRule",
     "RuleReport",
     "ScanFailureAction",
+    "SecretRotation",
     "SenderPolicySettings",
     "SenderPolicySettingsPatch",
     "ServiceReplica",
@@ -554,6 +613,9 @@ __all__ = (
     "StatisticsBucket",
     "Status",
     "StatusWarning",
+    "SubmissionReply",
+    "SubmittedMessage",
+    "SubmittedRecipient",
     "SuspendedDestination",
     "Suspension",
     "TimelineEvent",
@@ -562,4 +624,11 @@ __all__ = (
     "TrustedNetworkOperation",
     "TrustedNetworkPage",
     "TrustedNetworkPatch",
+    "Webhook",
+    "WebhookBatch",
+    "WebhookDelivery",
+    "WebhookDeliveryPage",
+    "WebhookOperation",
+    "WebhookPage",
+    "WebhookPatch",
 )

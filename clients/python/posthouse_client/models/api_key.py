@@ -31,6 +31,8 @@ class ApiKey:
         last_used_at (datetime.datetime | None | Unset): Its last use, to the minute; null: never used.
         key (str | Unset): The key itself, in the answers of createApiKey and rotateApiKey alone. It is never shown
             again.
+        account (None | str | Unset): Role sender: the login of the account that the key stands for. null with every
+            other role.
         expires_at (datetime.datetime | None | Unset): When it ends; null: never.
         warnings (list[ConfigurationWarning] | Unset): Doubts about what was just written; not stored, and absent from
             GET.
@@ -45,6 +47,7 @@ class ApiKey:
     prefix: str | Unset = UNSET
     last_used_at: datetime.datetime | None | Unset = UNSET
     key: str | Unset = UNSET
+    account: None | str | Unset = UNSET
     expires_at: datetime.datetime | None | Unset = UNSET
     warnings: list[ConfigurationWarning] | Unset = UNSET
     id: UUID | Unset = UNSET
@@ -76,6 +79,12 @@ class ApiKey:
             last_used_at = self.last_used_at
 
         key = self.key
+
+        account: None | str | Unset
+        if isinstance(self.account, Unset):
+            account = UNSET
+        else:
+            account = self.account
 
         expires_at: None | str | Unset
         if isinstance(self.expires_at, Unset):
@@ -120,6 +129,8 @@ class ApiKey:
             field_dict["last_used_at"] = last_used_at
         if key is not UNSET:
             field_dict["key"] = key
+        if account is not UNSET:
+            field_dict["account"] = account
         if expires_at is not UNSET:
             field_dict["expires_at"] = expires_at
         if warnings is not UNSET:
@@ -180,6 +191,15 @@ class ApiKey:
 
         key = d.pop("key", UNSET)
 
+        def _parse_account(data: object) -> None | str | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        account = _parse_account(d.pop("account", UNSET))
+
         def _parse_expires_at(data: object) -> datetime.datetime | None | Unset:
             if data is None:
                 return data
@@ -234,6 +254,7 @@ class ApiKey:
             prefix=prefix,
             last_used_at=last_used_at,
             key=key,
+            account=account,
             expires_at=expires_at,
             warnings=warnings,
             id=id,

@@ -19,11 +19,14 @@ class ApiKeyPatch:
     Attributes:
         name (str | Unset): What people call it; unique in its list without regard to case.
         role (ApiKeyRole | Unset): The role of an API key.
+        account (None | str | Unset): Role sender: the login of the account that the key stands for. null with every
+            other role.
         expires_at (datetime.datetime | None | Unset): When it ends; null: never.
     """
 
     name: str | Unset = UNSET
     role: ApiKeyRole | Unset = UNSET
+    account: None | str | Unset = UNSET
     expires_at: datetime.datetime | None | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
@@ -32,6 +35,12 @@ class ApiKeyPatch:
         role: str | Unset = UNSET
         if not isinstance(self.role, Unset):
             role = self.role
+
+        account: None | str | Unset
+        if isinstance(self.account, Unset):
+            account = UNSET
+        else:
+            account = self.account
 
         expires_at: None | str | Unset
         if isinstance(self.expires_at, Unset):
@@ -48,6 +57,8 @@ class ApiKeyPatch:
             field_dict["name"] = name
         if role is not UNSET:
             field_dict["role"] = role
+        if account is not UNSET:
+            field_dict["account"] = account
         if expires_at is not UNSET:
             field_dict["expires_at"] = expires_at
 
@@ -64,6 +75,15 @@ class ApiKeyPatch:
             role = UNSET
         else:
             role = check_api_key_role(_role)
+
+        def _parse_account(data: object) -> None | str | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        account = _parse_account(d.pop("account", UNSET))
 
         def _parse_expires_at(data: object) -> datetime.datetime | None | Unset:
             if data is None:
@@ -85,6 +105,7 @@ class ApiKeyPatch:
         api_key_patch = cls(
             name=name,
             role=role,
+            account=account,
             expires_at=expires_at,
         )
 

@@ -1,6 +1,6 @@
 from typing import Literal, cast
 
-ApiKeyRole = Literal["admin", "operator", "reader"]
+ApiKeyRole = Literal["admin", "operator", "reader", "sender"]
 
 
 def check_api_key_role(value: str) -> ApiKeyRole:

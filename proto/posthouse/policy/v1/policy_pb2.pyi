@@ -352,7 +352,9 @@ class Credentials(_message.Message):
     LOGIN_FIELD_NUMBER: _builtins.int
     PASSWORD_FIELD_NUMBER: _builtins.int
     mechanism: _builtins.str
-    """PLAIN or LOGIN."""
+    """PLAIN or LOGIN; EXTERNAL: the account of `login` was authenticated by other means (ingress.v1), and there is no
+    password.
+    """
     authorization_identity: _builtins.bytes
     login: _builtins.bytes
     password: _builtins.bytes

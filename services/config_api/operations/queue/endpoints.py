@@ -99,9 +99,12 @@ async def get_message(
     summary="One message, queued or finished",
     responses={200: {"model": Message}, **_problems(404)},
 )
-async def get_finished(request: Request, _: Reader, queue_id: str) -> Response:
-    """Shows one message without its header, as long as the history keeps it."""
-    return JSONResponse(wire.message(await parts(request).relay.message(_queue_id(queue_id), include_header=False)))
+async def get_finished(request: Request, caller: Annotated[Actor, Depends(needs("sender"))], queue_id: str) -> Response:
+    """Shows one message without its header, as long as the history keeps it; to a sender what its account has sent."""
+    found = await parts(request).relay.message(_queue_id(queue_id), include_header=False)
+    if caller.account and found.origin.account_login != caller.account:
+        raise not_found("message")
+    return JSONResponse(wire.message(found))
 
 
 @router.get(

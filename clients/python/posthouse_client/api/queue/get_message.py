@@ -61,9 +61,9 @@ def sync(
 ) -> Message:
     """One message, queued or finished
 
-    Shows one message without its header, as long as the history keeps it.
+    Shows one message without its header, as long as the history keeps it; to a sender what its account has sent.
 
-    Role: reader.
+    Role: sender.
 
     Args:
         queue_id (str):

@@ -1,0 +1,136 @@
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from ...client import AuthenticatedClient, Client
+from ...errors import refusal
+from ...models.secret_rotation import SecretRotation
+from ...models.webhook import Webhook
+from ...types import UNSET, Response, Unset
+
+
+def _get_kwargs(
+    id: str,
+    *,
+    body: None | SecretRotation | Unset = UNSET,
+    idempotency_key: str | Unset = UNSET,
+) -> dict[str, Any]:
+    headers: dict[str, Any] = {}
+    if not isinstance(idempotency_key, Unset):
+        headers["Idempotency-Key"] = idempotency_key
+
+    _kwargs: dict[str, Any] = {
+        "method": "post",
+        "url": "/v1/webhooks/{id}:rotate-secret".format(
+            id=quote(str(id), safe=""),
+        ),
+    }
+
+    if isinstance(body, SecretRotation):
+        _kwargs["json"] = body.to_dict()
+    else:
+        _kwargs["json"] = body
+
+    headers["Content-Type"] = "application/json"
+
+    _kwargs["headers"] = headers
+    return _kwargs
+
+
+def _parse_response(response: httpx.Response) -> Webhook:
+    if response.status_code == 200:
+        response_200 = Webhook.from_dict(response.json())
+
+        return response_200
+
+    raise refusal(response)
+
+
+def _build_response(response: httpx.Response) -> Response[Webhook]:
+    return Response(
+        status_code=HTTPStatus(response.status_code),
+        content=response.content,
+        headers=response.headers,
+        parsed=_parse_response(response),
+    )
+
+
+def sync_detailed(
+    id: str,
+    *,
+    client: AuthenticatedClient | Client,
+    body: None | SecretRotation | Unset = UNSET,
+    idempotency_key: str | Unset = UNSET,
+) -> Response[Webhook]:
+    """Like `sync`, with status and headers."""
+    kwargs = _get_kwargs(
+        id=id,
+        body=body,
+        idempotency_key=idempotency_key,
+    )
+    return _build_response(client.get_httpx_client().request(**kwargs))
+
+
+def sync(
+    id: str,
+    *,
+    client: AuthenticatedClient | Client,
+    body: None | SecretRotation | Unset = UNSET,
+    idempotency_key: str | Unset = UNSET,
+) -> Webhook:
+    """Replace the secret that signs
+
+    Makes a new secret, and shows it this once. The one of before signs too for a while.
+
+    Role: admin.
+
+    Args:
+        id (str):
+        idempotency_key (str | Unset):
+        body (None | SecretRotation | Unset):
+
+    Raises:
+        ProblemError: the API refused it.
+        httpx.TransportError: no answer came.
+    """
+
+    kwargs = _get_kwargs(
+        id=id,
+        body=body,
+        idempotency_key=idempotency_key,
+    )
+    return _parse_response(client.get_httpx_client().request(**kwargs))
+
+
+async def asyncio_detailed(
+    id: str,
+    *,
+    client: AuthenticatedClient | Client,
+    body: None | SecretRotation | Unset = UNSET,
+    idempotency_key: str | Unset = UNSET,
+) -> Response[Webhook]:
+    """Like `asyncio`, with status and headers."""
+    kwargs = _get_kwargs(
+        id=id,
+        body=body,
+        idempotency_key=idempotency_key,
+    )
+    return _build_response(await client.get_async_httpx_client().request(**kwargs))
+
+
+async def asyncio(
+    id: str,
+    *,
+    client: AuthenticatedClient | Client,
+    body: None | SecretRotation | Unset = UNSET,
+    idempotency_key: str | Unset = UNSET,
+) -> Webhook:
+    """Like `sync`, for an event loop."""
+    kwargs = _get_kwargs(
+        id=id,
+        body=body,
+        idempotency_key=idempotency_key,
+    )
+    return _parse_response(await client.get_async_httpx_client().request(**kwargs))

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from attrs import define as _attrs_define
+
+from ..types import UNSET, Unset
+
+T = TypeVar("T", bound="SecretRotation")
+
+
+@_attrs_define
+class SecretRotation:
+    """How a secret is replaced.
+
+    Attributes:
+        overlap_minutes (int | Unset): So long the secret of before signs too, so that receivers can be told; 0: not at
+            all. Default: 1440.
+    """
+
+    overlap_minutes: int | Unset = 1440
+
+    def to_dict(self) -> dict[str, Any]:
+        overlap_minutes = self.overlap_minutes
+
+        field_dict: dict[str, Any] = {}
+
+        field_dict.update({})
+        if overlap_minutes is not UNSET:
+            field_dict["overlap_minutes"] = overlap_minutes
+
+        return field_dict
+
+    @classmethod
+    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+        d = dict(src_dict)
+        overlap_minutes = d.pop("overlap_minutes", UNSET)
+
+        secret_rotation = cls(
+            overlap_minutes=overlap_minutes,
+        )
+
+        return secret_rotation

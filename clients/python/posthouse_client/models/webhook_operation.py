@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from attrs import define as _attrs_define
+from attrs import field as _attrs_field
+
+from ..models.batch_action import BatchAction, check_batch_action
+from ..types import UNSET, Unset
+
+if TYPE_CHECKING:
+    from ..models.webhook import Webhook
+
+
+T = TypeVar("T", bound="WebhookOperation")
+
+
+@_attrs_define
+class WebhookOperation:
+    """One operation of a batch: a webhook.
+
+    Attributes:
+        action (BatchAction): What an operation of a batch does.
+        id (str | Unset): The object to replace or delete; create takes none.
+        if_match (str | Unset): The ETag of your last GET of it; * is whatever is there. replace and delete need it.
+        object_ (Webhook | Unset): Sends what becomes of messages to a URL, signed as standardwebhooks.com says.
+    """
+
+    action: BatchAction
+    id: str | Unset = UNSET
+    if_match: str | Unset = UNSET
+    object_: Webhook | Unset = UNSET
+    additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        action: str = self.action
+
+        id = self.id
+
+        if_match = self.if_match
+
+        object_: dict[str, Any] | Unset = UNSET
+        if not isinstance(self.object_, Unset):
+            object_ = self.object_.to_dict()
+
+        field_dict: dict[str, Any] = {}
+        field_dict.update(self.additional_properties)
+        field_dict.update(
+            {
+                "action": action,
+            }
+        )
+        if id is not UNSET:
+            field_dict["id"] = id
+        if if_match is not UNSET:
+            field_dict["if_match"] = if_match
+        if object_ is not UNSET:
+            field_dict["object"] = object_
+
+        return field_dict
+
+    @classmethod
+    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+        from ..models.webhook import Webhook  # noqa: PLC0415
+
+        d = dict(src_dict)
+        action = check_batch_action(d.pop("action"))
+
+        id = d.pop("id", UNSET)
+
+        if_match = d.pop("if_match", UNSET)
+
+        _object_ = d.pop("object", UNSET)
+        object_: Webhook | Unset
+        if isinstance(_object_, Unset):
+            object_ = UNSET
+        else:
+            object_ = Webhook.from_dict(_object_)
+
+        webhook_operation = cls(
+            action=action,
+            id=id,
+            if_match=if_match,
+            object_=object_,
+        )
+
+        webhook_operation.additional_properties = d
+        return webhook_operation
+
+    @property
+    def additional_keys(self) -> list[str]:
+        return list(self.additional_properties.keys())
+
+    def __getitem__(self, key: str) -> Any:
+        return self.additional_properties[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.additional_properties[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self.additional_properties[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.additional_properties

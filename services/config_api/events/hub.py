@@ -1,0 +1,36 @@
+"""The parts that tell other systems of events, as endpoints reach them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from services.config_api.clients import RelayClient
+from services.config_api.events import wire
+from services.config_api.events.dispatcher import Dispatcher
+from services.config_api.events.feed import EventFeed
+from services.config_api.events.streams import StreamShares
+from services.config_api.events.wire import Event, EventPage
+
+
+@dataclass(frozen=True, slots=True)
+class EventHub:
+    """One for the process."""
+
+    relay: RelayClient
+    feed: EventFeed
+    dispatcher: Dispatcher
+    streams: StreamShares = field(default_factory=StreamShares)
+
+    async def one(self, event_id: str) -> Event | None:
+        """The event with this id; None where it is no longer in the history. Raises Problem."""
+        found = wire.page(await self.relay.events(wire.request(event_id, 1, including_cursor=True)))
+        return next((event for event in found.events if event.id == event_id), None)
+
+
+def feed_of(relay: RelayClient) -> EventFeed:
+    """The reader of relay's events."""
+
+    async def read(cursor: str, size: int, wait_seconds: float) -> EventPage:
+        return wire.page(await relay.events(wire.request(cursor, size, wait_seconds)))
+
+    return EventFeed(read)

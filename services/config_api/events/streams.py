@@ -1,0 +1,47 @@
+"""Each API key's share of the open streams of events: a stream holds no place among the requests, but memory."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+
+from services.config_api.metrics import EVENT_STREAMS
+from services.config_api.problems import Problem
+
+MOST_STREAMS = 200
+STREAMS_PER_KEY = 8
+_RETRY_SECONDS = 10
+
+
+class StreamShares:
+    """Counts open streams; a key without any takes no memory."""
+
+    def __init__(self, most: int = MOST_STREAMS, per_key: int = STREAMS_PER_KEY) -> None:
+        self._most = most
+        self._per_key = per_key
+        self._open: Counter[str] = Counter()
+
+    def admit(self, key_id: str) -> None:
+        """Raises Problem 429 where the key, or all of them, have enough."""
+        if self._open[key_id] >= self._per_key or self._open.total() >= self._most:
+            raise Problem(
+                429,
+                "too-many-streams",
+                "Too many streams of events are open.",
+                f"{self._per_key} of one API key, and {self._most} in all.",
+                headers={"Retry-After": str(_RETRY_SECONDS)},
+            )
+
+    @contextlib.contextmanager
+    def one(self, key_id: str) -> Iterator[None]:
+        """While a stream of the key is open."""
+        self._open[key_id] += 1
+        EVENT_STREAMS.inc()
+        try:
+            yield
+        finally:
+            EVENT_STREAMS.dec()
+            self._open[key_id] -= 1
+            if not self._open[key_id]:
+                del self._open[key_id]

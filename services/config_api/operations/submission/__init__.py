@@ -1,0 +1,1 @@
+"""Mail handed in over HTTP."""

@@ -1,0 +1,125 @@
+"""The body of a request with mail in it: put into a file as it comes, so that long mail takes no memory."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from typing import BinaryIO
+
+from starlette.requests import ClientDisconnect, Request
+
+from services.config_api.problems import Problem, malformed
+
+MEGABYTE = 1_048_576
+# Of a body that stays in memory.
+_MEMORY_OCTETS = 256 * 1024
+_PIECE_OCTETS = 64 * 1024
+# JSON is parsed in memory: so much of it at once, and of one key.
+MOST_JSON_OCTETS = 256 * MEGABYTE
+JSON_OCTETS_PER_KEY = 128 * MEGABYTE
+
+
+class Spool:
+    """Octets in memory, and in an unnamed file where there are many. Close it."""
+
+    def __init__(self) -> None:
+        self.file: BinaryIO = tempfile.SpooledTemporaryFile(_MEMORY_OCTETS)  # type: ignore[assignment]  # noqa: SIM115
+        self.size = 0
+        self._digest = hashlib.sha256()
+
+    def write(self, piece: bytes) -> int:
+        self.size += len(piece)
+        self._digest.update(piece)
+        return self.file.write(piece)
+
+    def digest(self) -> bytes:
+        """SHA-256 of what was written."""
+        return self._digest.digest()
+
+    def content(self) -> bytes:
+        self.file.seek(0)
+        return self.file.read()
+
+    def pieces(self) -> Iterator[bytes]:
+        self.file.seek(0)
+        while piece := self.file.read(_PIECE_OCTETS):
+            yield piece
+
+    def close(self) -> None:
+        self.file.close()
+
+
+async def read(request: Request, spool: Spool, limit: int) -> None:
+    """Puts the whole body there. Raises Problem 413 above `limit` octets."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        raise too_large(limit)
+    try:
+        async for piece in request.stream():
+            if spool.size + len(piece) > limit:
+                raise too_large(limit)
+            spool.write(piece)
+    except ClientDisconnect:
+        raise malformed("The request ended early.") from None
+
+
+def too_large(limit: int) -> Problem:
+    return Problem(413, "too-large", "The body is too large.", f"{limit} octets are allowed.")
+
+
+class LineEnds:
+    """Turns LF alone into CRLF, piece by piece, as clients of SMTP do before they send (RFC 5321 2.3.8)."""
+
+    def __init__(self) -> None:
+        self._ends_in_cr = False
+
+    def convert(self, piece: bytes) -> bytes:
+        if not piece:
+            return piece
+        begins_with_end = self._ends_in_cr and piece.startswith(b"\n")
+        self._ends_in_cr = piece.endswith(b"\r")
+        if len(piece) - len(piece.replace(b"\n", b"")) == piece.count(b"\r\n") + begins_with_end:
+            return piece
+        if begins_with_end:
+            return b"\n" + _converted(piece[1:])
+        return _converted(piece)
+
+
+def _converted(piece: bytes) -> bytes:
+    return piece.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+
+
+async def crlf(spool: Spool) -> AsyncIterator[bytes]:
+    """The content as SMTP carries it."""
+    ends = LineEnds()
+    for piece in spool.pieces():
+        yield ends.convert(piece)
+
+
+class JsonShares:
+    """Each key's share of the memory for JSON bodies; a key without any takes no memory."""
+
+    def __init__(self) -> None:
+        self._octets: Counter[str] = Counter()
+
+    @contextlib.contextmanager
+    def some(self, key_id: str, octets: int) -> Iterator[None]:
+        """While so many octets are worked on. Raises Problem 429."""
+        if self._octets[key_id] + octets > JSON_OCTETS_PER_KEY or self._octets.total() + octets > MOST_JSON_OCTETS:
+            raise Problem(
+                429,
+                "too-many-octets",
+                "Too much mail is being read already.",
+                "Send long messages as message/rfc822, which take no memory, or one after the other.",
+                headers={"Retry-After": "2"},
+            )
+        self._octets[key_id] += octets
+        try:
+            yield
+        finally:
+            self._octets[key_id] -= octets
+            if not self._octets[key_id]:
+                del self._octets[key_id]

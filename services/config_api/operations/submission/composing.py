@@ -1,0 +1,126 @@
+"""From the members of a request to a message (RFC 5322, RFC 2045 to 2047). Pure but for the file that it writes to."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from email.errors import MessageError
+from email.generator import BytesGenerator
+from email.header import Header
+from email.message import EmailMessage
+from email.policy import SMTP, SMTPUTF8
+from typing import BinaryIO
+
+from libs.smtp.address import parse_address
+from services.config_api.operations.submission.schemas import Attachment, NamedAddress, NewMessage
+from services.config_api.problems import invalid_field
+
+# Without 8-bit content every next hop takes it.
+_ASCII = SMTP.clone(cte_type="7bit")
+_UNICODE = SMTPUTF8.clone(cte_type="7bit")
+_CRLF = "\r\n"
+_LINE = 76
+
+
+def needs_smtputf8(given: NewMessage) -> bool:
+    """Whether an address in the header can't be written in ASCII (RFC 6531)."""
+    shown = [*([given.from_] if given.from_ else []), *given.to, *given.cc, *given.reply_to]
+    return any(parse_address(mailbox.address).needs_smtputf8 for mailbox in shown)
+
+
+def compose(given: NewMessage, file: BinaryIO) -> None:
+    """Writes the message, with CRLF lines. Raises Problem 422 for what can't be written."""
+    message = EmailMessage(_UNICODE if needs_smtputf8(given) else _ASCII)
+    assert given.from_ is not None  # noqa: S101 - the schema demands it
+    for name, text in given.headers.items():
+        try:
+            message[name] = text
+        except (ValueError, MessageError):
+            raise invalid_field("/headers", "header", "A field can't be written as it is given.") from None
+    _add_body(message, given)
+    for number, attachment in enumerate(given.attachments):
+        if attachment.content_id is None:
+            _attach(message, attachment, f"/attachments/{number}")
+    file.write(_fields(given, given.from_))
+    try:
+        BytesGenerator(file, mangle_from_=False, policy=message.policy).flatten(message)
+    except (ValueError, MessageError, UnicodeError):
+        raise invalid_field("", "message", "The message can't be written as it is given.") from None
+
+
+def decoded(text: str, pointer: str) -> bytes:
+    """The octets of base64. Raises Problem 422."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise invalid_field(pointer, "encoding", "It is no base64.") from None
+
+
+def _fields(given: NewMessage, author: NamedAddress) -> bytes:
+    """The fields with text of people. EmailMessage loses blanks where it folds a long name."""
+    lines = []
+    for name, mailboxes in (("From", [author]), ("To", given.to), ("Cc", given.cc), ("Reply-To", given.reply_to)):
+        if mailboxes:
+            lines.append(f"{name}: {_addresses(name, mailboxes)}\r\n")
+    if given.subject is not None:
+        subject = Header(given.subject, _charset(given.subject), _LINE, "Subject")
+        lines.append(f"Subject: {subject.encode(linesep=_CRLF)}\r\n")
+    return "".join(lines).encode()
+
+
+def _addresses(name: str, mailboxes: Sequence[NamedAddress]) -> str:
+    """RFC 5322 3.4, folded. Addresses beyond ASCII stand as they are (RFC 6532)."""
+    header = Header(maxlinelen=_LINE, header_name=name)
+    raw = []
+    for number, mailbox in enumerate(mailboxes):
+        comma = "," if number + 1 < len(mailboxes) else ""
+        text = mailbox.name or ""
+        quoted = '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        raw.append(f"{quoted + ' ' if text else ''}<{mailbox.address}>{comma}")
+        if _charset(text) == "utf-8":
+            header.append(text, "utf-8")
+        elif text:
+            header.append(quoted, "us-ascii")
+        if mailbox.address.isascii():
+            header.append(f"<{mailbox.address}>{comma}", "us-ascii")
+    if all(mailbox.address.isascii() for mailbox in mailboxes):
+        return header.encode(linesep=_CRLF)
+    return "\r\n ".join(raw)
+
+
+def _charset(text: str) -> str:
+    """What text must be encoded in; what looks like an encoded word already would be taken for one."""
+    return "us-ascii" if text.isascii() and "=?" not in text else "utf-8"
+
+
+def _add_body(message: EmailMessage, given: NewMessage) -> None:
+    """Text, HTML, or both as alternatives; what HTML shows is related to it."""
+    if given.text is not None or given.html is None:
+        message.set_content(given.text or "", charset="utf-8")
+    if given.html is None:
+        related: EmailMessage = message
+    elif given.text is None:
+        message.set_content(given.html, subtype="html", charset="utf-8")
+        related = message
+    else:
+        message.add_alternative(given.html, subtype="html", charset="utf-8")
+        related = message.get_payload()[-1]  # type: ignore[assignment, index]
+    for number, attachment in enumerate(given.attachments):
+        if attachment.content_id is not None:
+            maintype, _, subtype = attachment.content_type.partition("/")
+            related.add_related(
+                decoded(attachment.content, f"/attachments/{number}/content"),
+                maintype,
+                subtype,
+                filename=attachment.filename,
+                disposition="inline",
+                cid=f"<{attachment.content_id}>",
+            )
+
+
+def _attach(message: EmailMessage, attachment: Attachment, pointer: str) -> None:
+    maintype, _, subtype = attachment.content_type.partition("/")
+    message.add_attachment(
+        decoded(attachment.content, f"{pointer}/content"), maintype, subtype, filename=attachment.filename
+    )

@@ -1,0 +1,241 @@
+"""`POST /v1/messages`: mail by HTTP, taken by ingress in a submission session of the key's account."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from libs.smtp import header
+from services.config_api.http.context import IdempotencyKey, acted, needs, parts, repetition_of
+from services.config_api.http.middleware import parse_json
+from services.config_api.http.parsed_body import Route
+from services.config_api.http.responses import problem_responses
+from services.config_api.operations.submission import body, wire
+from services.config_api.operations.submission.body import MEGABYTE, JsonShares, Spool
+from services.config_api.operations.submission.composing import compose, decoded, needs_smtputf8
+from services.config_api.operations.submission.schemas import (
+    MOST_RECIPIENTS,
+    MessageEnvelopeGiven,
+    NewMessage,
+    SubmittedMessage,
+    sender_address,
+)
+from services.config_api.problems import Problem, from_pydantic, malformed
+from services.config_api.resources.fields import AnyAddress
+from services.config_api.storage.idempotency import StoredResponse
+from services.config_api.storage.revision import Actor
+
+router = APIRouter(tags=["events"], route_class=Route)
+
+_RFC822 = "message/rfc822"
+_JSON = "application/json"
+# Where no limit is set; and of JSON, which is read in memory.
+_MOST_OCTETS = 1024 * MEGABYTE
+_MOST_JSON = 128 * MEGABYTE
+# Of the header, for its Message-ID.
+_HEAD_OCTETS = 256 * 1024
+# JSON that is longer is parsed in a thread: so much would hold up everything else.
+_LONG_JSON = 64 * 1024
+_RETRY_SECONDS = 30
+
+_JSON_SHARES = JsonShares()
+
+
+class SubmissionQuery(BaseModel):
+    """The envelope of a message/rfc822 body."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sender: Annotated[str, Field(max_length=512), AfterValidator(sender_address)] | None = Field(
+        default=None, description="message/rfc822: MAIL FROM; empty for <>."
+    )
+    recipient: list[AnyAddress] | None = Field(
+        default=None, max_length=MOST_RECIPIENTS, description="message/rfc822: RCPT TO; it may stand several times."
+    )
+
+
+@dataclass(slots=True)
+class _Mail:
+    """What is handed to ingress. `content` is in `spool`."""
+
+    sender: str
+    recipients: Sequence[str]
+    given: MessageEnvelopeGiven | None
+    spool: Spool
+    smtputf8: bool = False
+
+
+@router.post(
+    "/v1/messages",
+    status_code=202,
+    operation_id="submitMessage",
+    summary="Hand in a message",
+    description="It goes through a submission session of the key's account, from the address of the HTTP client: every "
+    "rule, limit and check is that of SMTP. As message/rfc822 the envelope stands in the query.",
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                _JSON: {"schema": {"$ref": "#/components/schemas/NewMessage"}},
+                _RFC822: {"schema": {"type": "string", "format": "binary"}},
+            },
+        }
+    },
+    responses={202: {"model": SubmittedMessage}, **problem_responses(409, 413, 415)},
+)
+async def submit(
+    request: Request,
+    caller: Annotated[Actor, Depends(needs("sender"))],
+    query: Annotated[SubmissionQuery, Query()],
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Hands a message to ingress, in a submission session of the account of the key."""
+    if not caller.account:
+        raise Problem(403, "forbidden", "This key may not do that.", "It takes a key with the role sender.")
+    acted(request, "messages")
+    with contextlib.closing(Spool()) as received:
+        media_type = _media_type(request)
+        limit = await _limit(request)
+        await body.read(request, received, limit if media_type == _RFC822 else _json_limit(limit))
+        async with _repeatable(request, caller, idempotency_key, received.digest()) as answers:
+            if media_type == _RFC822:
+                answer = await _hand_over(request, caller, _raw(query, received))
+            else:
+                if query.sender is not None or query.recipient is not None:
+                    raise malformed("With JSON the envelope stands in the body.")
+                with _JSON_SHARES.some(caller.key_id, received.size), contextlib.closing(Spool()) as spool:
+                    mail = await _in_turn(received.size, lambda: _mail(received, spool, limit))
+                    answer = await _hand_over(request, caller, mail)
+            answers.append(StoredResponse(answer.status_code, bytes(answer.body).decode()))
+            return answer
+
+
+@contextlib.asynccontextmanager
+async def _repeatable(
+    request: Request, caller: Actor, key: str | None, digest: bytes
+) -> AsyncIterator[list[StoredResponse]]:
+    """With an Idempotency-Key the message is handed in once; its answer is kept."""
+    repeat = repetition_of(request, caller, key, digest)
+    if repeat is None:
+        yield []
+        return
+    async with repeat.claimed() as answers:
+        yield answers
+
+
+def _media_type(request: Request) -> str:
+    """Raises Problem 415."""
+    fields = request.headers.getlist("content-type")
+    media_type = fields[0].partition(";")[0].strip().lower() if len(set(fields)) == 1 else ""
+    coded = any(coding.strip().lower() != "identity" for coding in request.headers.getlist("content-encoding"))
+    if media_type not in (_JSON, _RFC822) or coded:
+        raise Problem(
+            415,
+            "unsupported-media-type",
+            "The body must be JSON or a message.",
+            f"Send Content-Type: {_JSON} or {_RFC822}, not compressed.",
+        )
+    return media_type
+
+
+async def _limit(request: Request) -> int:
+    """Octets that a message may have."""
+    document = await parts(request).store.get("settings/general", "settings/general")
+    megabytes = 0 if document is None else document.body["profile"]["max_message_size_mb"]
+    return int(megabytes * MEGABYTE) or _MOST_OCTETS
+
+
+def _json_limit(limit: int) -> int:
+    """Base64 takes four octets for three."""
+    return min(limit * 4 // 3 + MEGABYTE, _MOST_JSON)
+
+
+async def _in_turn(size: int, work: Callable[[], _Mail]) -> _Mail:
+    return await asyncio.to_thread(work) if size > _LONG_JSON else work()
+
+
+def _raw(query: SubmissionQuery, spool: Spool) -> _Mail:
+    if query.sender is None or not query.recipient:
+        raise malformed("With message/rfc822 the query names sender and recipient.")
+    return _Mail(query.sender, query.recipient, None, spool)
+
+
+def _mail(received: Spool, spool: Spool, limit: int) -> _Mail:
+    """The message that JSON makes, put into `spool`. Raises Problem."""
+    content = parse_json(received.content())
+    try:
+        given = NewMessage.model_validate(content)
+    except ValidationError as error:
+        found = error.errors(include_input=False, include_url=False)
+        raise from_pydantic([dict(entry) for entry in found], content, where="body") from None
+    envelope = given.envelope
+    if given.raw is not None:
+        spool.write(decoded(given.raw, "/raw"))
+    else:
+        compose(given, spool)  # type: ignore[arg-type]
+    if spool.size > limit:
+        raise body.too_large(limit)
+    sender = envelope.sender if envelope is not None else None
+    if sender is None:
+        assert given.from_ is not None  # noqa: S101 - the schema demands it
+        sender = given.from_.address
+    recipients = envelope.recipients if envelope is not None else None
+    if recipients is None:
+        recipients = [mailbox.address for mailbox in (*given.to, *given.cc, *given.bcc)]
+    return _Mail(sender, recipients, envelope, spool, needs_smtputf8(given))
+
+
+async def _hand_over(request: Request, caller: Actor, mail: _Mail) -> JSONResponse:
+    """Raises Problem where the message is not taken."""
+    is_8bit = any(not piece.isascii() for piece in mail.spool.pieces())
+    envelope = wire.envelope(
+        caller,
+        mail.sender,
+        mail.recipients,
+        mail.given,
+        size=mail.spool.size,
+        body_8bitmime=is_8bit,
+        smtputf8=mail.smtputf8,
+    )
+    found = await parts(request).ingress.submit(envelope, lambda: body.crlf(mail.spool))
+    outcome = wire.outcome(found)
+    if not found.queue_id:
+        raise _refused(outcome)
+    return JSONResponse({"queue_id": found.queue_id, "message_id": _message_id(mail.spool), **outcome}, 202)
+
+
+def _refused(outcome: dict[str, Any]) -> Problem:
+    """422 where no recipient is taken, or the content is refused for good; 503 where it may go later."""
+    replies = [recipient["reply"] for recipient in outcome["recipients"]]
+    no_recipient = bool(replies) and all(reply["code"] // 100 != 2 for reply in replies)
+    if no_recipient or outcome["reply"]["code"] // 100 == 5:
+        return Problem(
+            422,
+            "message-refused",
+            "The message was not taken.",
+            "No recipient was accepted; each has its reply." if no_recipient else "",
+            more=outcome,
+        )
+    return Problem(
+        503,
+        "message-deferred",
+        "The message can't be taken now.",
+        headers={"Retry-After": str(_RETRY_SECONDS)},
+        more=outcome,
+    )
+
+
+def _message_id(spool: Spool) -> str | None:
+    """The Message-ID of the header; None where it has none."""
+    spool.file.seek(0)
+    head = spool.file.read(_HEAD_OCTETS).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    top, _ = header.split(head)
+    values = [value.strip() for value in header.values(top, b"message-id")]
+    return values[0].decode("utf-8", "replace") if values and values[0] else None

@@ -1,0 +1,1 @@
+"""What webhooks were sent, and sending once more."""

@@ -1,0 +1,86 @@
+"""Where webhooks may lead: to public addresses alone, and to the networks that the operator of the machine lists.
+
+Whoever may write a webhook must not reach through it what only this machine can reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from urllib.parse import SplitResult, urlsplit
+
+from libs.smtp.address import is_host_name
+from libs.smtp.network import IPAddress, IPNetwork
+
+# Networks whose addresses hold an IPv4 address, and how many bits follow it: NAT64 (RFC 6052) and 6to4 (RFC 3056).
+_WITH_IPV4 = ((IPv6Network("64:ff9b::/96"), 0), (IPv6Network("2002::/16"), 80))
+# Where NAT64 for local use (RFC 8215) has the IPv4 address is not known, and Teredo (RFC 4380) hides it: no webhook
+# needs either.
+_NEVER = (IPv6Network("64:ff9b:1::/48"), IPv6Network("2001::/32"))
+_LONGEST_URL = 2_000
+
+
+def canonical(address: IPAddress) -> IPAddress:
+    """The IPv4 address that an IPv4-mapped one stands for; any other as it is."""
+    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
+
+
+def is_allowed(address: IPAddress, networks: Sequence[IPNetwork]) -> bool:
+    """Whether a webhook may connect to this address."""
+    address = canonical(address)
+    return is_listed(address, networks) or _is_public(address)
+
+
+def is_listed(address: IPAddress, networks: Sequence[IPNetwork]) -> bool:
+    """Whether the operator lists the address, so that it may be private and without TLS."""
+    address = canonical(address)
+    return any(address.version == network.version and address in network for network in networks)
+
+
+def _is_public(address: IPAddress) -> bool:
+    if isinstance(address, IPv6Address):
+        for network, following in _WITH_IPV4:
+            if address in network:
+                return _is_public(IPv4Address(int(address) >> following & 0xFFFFFFFF))
+        if address.is_site_local or any(address in network for network in _NEVER):
+            return False
+    return address.is_global and not (address.is_multicast or address.is_reserved)
+
+
+def parse_url(text: str) -> SplitResult:
+    """An http or https URL with a host in its one notation. Raises ValueError with our own words."""
+    if len(text) > _LONGEST_URL or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError(f"must be an ASCII URL of at most {_LONGEST_URL} characters")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ValueError("is no URL") from None
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        raise ValueError("must begin with https:// and a host")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must hold no login or password: the signature says who sends")
+    if parts.fragment or port == 0 or "\\" in text:
+        raise ValueError("has a part that no request can have")
+    literal = literal_of(parts)
+    host = parts.hostname
+    if literal is None and (not is_host_name(host) or _is_number(host.rsplit(".", 1)[-1])):
+        # What a resolver may read as a number is no name: 2130706433, 0x7f.1, 127.1, 0177.0.0.1.
+        raise ValueError("the host must be a full name or an address in its usual notation")
+    return parts
+
+
+def literal_of(parts: SplitResult) -> IPAddress | None:
+    """The address where the host is one; None where it is a name."""
+    host = parts.hostname or ""
+    if "%" in host:
+        return None
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
+
+
+def _is_number(label: str) -> bool:
+    """Whether a name that ends in this label is read as an IPv4 address (https://url.spec.whatwg.org/#ends-in-a-number-checker)."""
+    return label.isdigit() or label.lower().startswith("0x")

@@ -1,0 +1,86 @@
+"""config_api beside a real relay, and what a receiver of webhooks makes of the requests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from standardwebhooks import Webhook
+
+from services.config_api.storage.database import Database
+from services.config_api.storage.webhook_states import WebhookStates
+from tests.config_api.service import Service, running
+from tests.peers.web import Request, WebServer
+from tests.relay.scripted_transport import ScriptedTransport, deferred, delivered, failed
+from tests.relay.whole_relay import WholeRelay
+
+HOOK = "/hook"
+LATER = {b"later@one.test": [deferred, delivered], b"no@one.test": [failed]}
+PATIENCE = 60.0
+
+
+@contextlib.asynccontextmanager
+async def relay_at(folder: Path, url: str = "") -> AsyncIterator[WholeRelay]:
+    """A real relay; its next hops are scripted."""
+    await asyncio.to_thread(folder.mkdir, exist_ok=True)
+    transport = ScriptedTransport({key: list(value) for key, value in LATER.items()})
+    async with WholeRelay(url or f"sqlite:///{folder / 'queue.sqlite3'}", folder, transport=transport) as whole:
+        yield whole
+
+
+@contextlib.asynccontextmanager
+async def service_with(relay: WholeRelay, url: str, folder: Path, resolver: str, **more: Any) -> AsyncIterator[Service]:
+    """config_api that may send webhooks to loopback."""
+    more = {"webhook_networks": "127.0.0.0/8", "nameservers": resolver, "relay_target": relay.address, **more}
+    async with running(url, folder, **more) as service:
+        yield service
+
+
+async def make_webhook(
+    service: Service, web: WebServer, *events: str, target: str = HOOK, **more: Any
+) -> dict[str, Any]:
+    """A webhook that has its place among the events: what comes after this is sent."""
+    hook = await service.make(
+        "webhooks", {"url": web.url + target, "events": list(events or ("delivered", "bounced")), **more}
+    )
+    await until(lambda: is_served(service, hook["id"]))
+    return hook
+
+
+async def is_served(service: Service, webhook_id: str) -> bool:
+    """Whether the webhook has a cursor."""
+    database = Database(service.url)
+    try:
+        return await WebhookStates(database, "test").progress(webhook_id) is not None
+    finally:
+        await database.close()
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Waits for a condition, plain or to be awaited."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            found = condition()
+            if await found if asyncio.iscoroutine(found) else found:
+                return
+            await asyncio.sleep(0.05)
+
+
+def body(request: Request) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(request.body)
+    return found
+
+
+def verified(request: Request, secret: str) -> dict[str, Any]:
+    """The body, its signature checked as a receiver does."""
+    found: dict[str, Any] = Webhook(secret).verify(request.body, dict(request.headers))
+    return found
+
+
+def of_recipients(requests: list[Request]) -> list[tuple[str, str]]:
+    """Type and recipient of each event."""
+    return [(one["type"], one["data"]["recipients"][0]) for one in map(body, requests)]
