@@ -56,27 +56,31 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=1_000_000)
     parser.add_argument("--sqlite", action="store_true")
     parser.add_argument("--postgresql", action="store_true")
+    parser.add_argument("--search", action="store_true", help="only search, which needs one database")
     arguments = parser.parse_args()
     both = not (arguments.sqlite or arguments.postgresql)
     if arguments.sqlite or both:
         with tempfile.TemporaryDirectory(prefix="posthouse-bench-", dir=".") as folder:
             urls = [f"sqlite:///{Path(folder).absolute() / name}" for name in ("searched", "plain")]
-            asyncio.run(measure("SQLite", urls[0], urls[1], arguments.messages))
+            asyncio.run(measure("SQLite", urls[0], urls[1], arguments.messages, only_search=arguments.search))
     if arguments.postgresql or both:
         with Postgres(durable=True) as server:
-            asyncio.run(measure("PostgreSQL", server.create_database(), server.create_database(), arguments.messages))
+            urls = [server.create_database() for _ in range(2)]
+            asyncio.run(measure("PostgreSQL", urls[0], urls[1], arguments.messages, only_search=arguments.search))
 
 
-async def measure(name: str, searched_url: str, plain_url: str, messages: int) -> None:
-    """Both measurements."""
+async def measure(name: str, searched_url: str, plain_url: str, messages: int, *, only_search: bool) -> None:
+    """Both measurements, or the search alone."""
     searched, plain = open_database(searched_url), open_database(plain_url)
     try:
         await searched.open()
         await plain.open()
         await plain.write(_without_search)
-        for database in (searched, plain):
-            await fill(database, messages)
+        await fill(searched, messages)
         await report_searches(name, searched, messages)
+        if only_search:
+            return
+        await fill(plain, messages)
         await report_commits(name, searched, plain, messages)
     finally:
         await searched.close()

@@ -111,34 +111,45 @@ class MessageFilter:
             found.append(deliveries.c.attempts >= self.attempts_at_least)
         if self.states:
             found.append(or_(*(in_state(state, now) for state in self.states)))
+        if self.address_contains:
+            found.append(self._address())
         return found
 
     def conditions(self, now: int) -> list[Condition]:
         """The conditions for a query of messages."""
         found = self.of_messages()
-        if self.address_contains:
-            found.append(self._address())
         about = self.of_deliveries(now)
         if about:
             matching: Condition = exists().where(deliveries.c.message_id == messages.c.id, *about)
-            if int(State.REJECTED) in self.states and self._only_states:
+            if self._may_have_no_delivery:
                 # A session that was refused before it named a recipient has no delivery.
-                matching = or_(matching, messages.c.kind == int(Kind.REFUSED))
+                refused: Condition = messages.c.kind == int(Kind.REFUSED)
+                if self.address_contains:
+                    refused = and_(refused, octets_contain(messages.c.sender, self.address_contains))
+                matching = or_(matching, refused)
             found.append(matching)
         return found
 
     def _address(self) -> Condition:
+        """Of a delivery: its recipient, or the sender of its message. What is done to it is done to no other."""
         part = self.address_contains
-        recipient = or_(
-            octets_contain(deliveries.c.recipient, part), octets_contain(deliveries.c.submitted_recipient, part)
+        sent = messages.alias("sent")
+        from_it = exists().where(sent.c.id == deliveries.c.message_id, octets_contain(sent.c.sender, part))
+        return or_(
+            octets_contain(deliveries.c.recipient, part),
+            octets_contain(deliveries.c.submitted_recipient, part),
+            from_it,
         )
-        to_it = exists().where(deliveries.c.message_id == messages.c.id, recipient)
-        return or_(octets_contain(messages.c.sender, part), to_it)
 
     @property
-    def _only_states(self) -> bool:
-        return self.recipient is None and not (
-            self.recipient_domain or self.destination or self.last_reply_contains or self.attempts_at_least
+    def _may_have_no_delivery(self) -> bool:
+        is_state = not self.states or int(State.REJECTED) in self.states
+        return is_state and not (
+            self.recipient is not None
+            or self.recipient_domain
+            or self.destination
+            or self.last_reply_contains
+            or self.attempts_at_least
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,43 @@ async def test_parts_of_addresses_subjects_and_ids_are_found(
         assert len(await search(stub, **filters)) == number, filters
     [shown] = await search(stub, queue_id=first.queue_id)
     assert (shown.subject, shown.envelope_id) == (b"The 100% offer", b"e+3D1")
+
+
+async def test_an_action_by_a_part_of_an_address_reaches_that_recipient_alone(
+    relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
+) -> None:
+    relay.transport.answers[b"anna@one.test"] = [deferred]
+    ack = await relay.submit(b"anna@one.test", b"later@one.test")
+    await relay.settled(1)
+    for part, acted in (("ANNA@", 1), ("nobody", 0), ("sender.test", 1)):
+        request = pb.ActOnMessagesRequest(
+            action=pb.QUEUE_ACTION_HOLD, filter=pb.MessageFilter(address_contains=part), actor="ops"
+        )
+        last = pb.ActOnMessagesProgress()
+        async for progress in stub.ActOnMessages(request):
+            last = progress
+        assert last.acted == acted, part
+        if part == "ANNA@":
+            assert await relay.states(ack.queue_id) == {
+                b"anna@one.test": State.HELD,
+                b"later@one.test": State.QUEUED,
+            }
+
+
+async def test_a_session_that_was_refused_without_a_recipient_is_found_by_its_sender(
+    relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
+) -> None:
+    relay.stream.feed(Frame((), (), (), (replace(refusal(), recipients=()),)))
+    await relay.committed()
+    for filters, number in (
+        ({"address_contains": "SPAM@"}, 1),
+        ({"address_contains": "SPAM@", "states": [pb.DELIVERY_STATE_REJECTED]}, 1),
+        ({"address_contains": "ham@"}, 0),
+        ({"address_contains": "SPAM@", "states": [pb.DELIVERY_STATE_HELD]}, 0),
+        ({"address_contains": "SPAM@", "recipient_domain": "one.test"}, 0),
+    ):
+        filters = dict[str, Any](filters)
+        assert len(await search(stub, **filters)) == number, filters
 
 
 async def test_subjects_are_not_stored_unless_the_setting_says_so(
