@@ -70,7 +70,7 @@ async def search(stub: relay_pb2_grpc.RelayAsyncStub, page_size: int = 0, **filt
     token = ""
     while True:
         request = pb.ListHistoryRequest(filter=pb.MessageFilter(**filters), page_size=page_size, page_token=token)
-        page = await stub.ListHistory(request)
+        page = await stub.ListHistory(request, wait_for_ready=True)
         found += page.messages
         token = page.next_page_token
         if not token:
@@ -191,7 +191,7 @@ async def test_an_action_by_a_part_of_an_address_reaches_that_recipient_alone(
             action=pb.QUEUE_ACTION_HOLD, filter=pb.MessageFilter(address_contains=part), actor="ops"
         )
         last = pb.ActOnMessagesProgress()
-        async for progress in stub.ActOnMessages(request):
+        async for progress in stub.ActOnMessages(request, wait_for_ready=True):
             last = progress
         assert last.acted == acted, part
         if part == "ANNA@":
@@ -258,7 +258,7 @@ async def test_the_timeline_has_verdicts_queue_events_and_attempts(
     ack = await relay.submit(b"later@one.test", content=content("1@a.test"), verdicts=verdicts)
     await relay.settled(1)
     now = relay.clock.now()
-    shown = await stub.GetMessage(pb.GetMessageRequest(queue_id=ack.queue_id))
+    shown = await stub.GetMessage(pb.GetMessageRequest(queue_id=ack.queue_id), wait_for_ready=True)
     assert [event.event for event in shown.timeline] == ["verdict", "verdict", "stored", "deferred"]
     first, second, _, attempted = shown.timeline
     assert (first.verdict.stage, first.verdict.action) == ("CONNECT", "accept")
@@ -272,7 +272,7 @@ async def test_the_timeline_has_verdicts_queue_events_and_attempts(
     assert now + 119 * _HOUR < expires_at <= now + 120 * _HOUR
     await relay.after(400)
     await relay.settled(2)
-    shown = await stub.GetMessage(pb.GetMessageRequest(queue_id=ack.queue_id))
+    shown = await stub.GetMessage(pb.GetMessageRequest(queue_id=ack.queue_id), wait_for_ready=True)
     assert [event.event for event in shown.timeline][-1] == "delivered"
     assert not shown.deliveries[0].HasField("expires_at")
 

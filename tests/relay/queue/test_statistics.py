@@ -37,7 +37,7 @@ async def ask(relay: WholeRelay, hours: float = 24, bucket_seconds: int = 86400)
     before.FromMicroseconds(now + _SECOND)
     async with relay.channel() as channel:
         response = await relay_pb2_grpc.RelayStub(channel).GetStatistics(
-            pb.GetStatisticsRequest(after=after, before=before, bucket_seconds=bucket_seconds)
+            pb.GetStatisticsRequest(after=after, before=before, bucket_seconds=bucket_seconds), wait_for_ready=True
         )
     return list(response.buckets)
 
