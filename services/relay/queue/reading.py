@@ -161,9 +161,9 @@ def _window_edge(connection: Connection, start: list[Any]) -> Any:
 
 def _span(connection: Connection, wanted: MessageFilter, after: Position | None) -> tuple[int | None, int | None]:
     """The first and the last time at which a message that matches may have come."""
-    oldest, newest = (
-        connection.execute(select(bound(messages.c.received_at))).scalar() for bound in (func.min, func.max)
-    )
+    # Each as a query of its own, so that both databases look at the ends of the index.
+    ends = [select(bound(messages.c.received_at)).scalar_subquery() for bound in (func.min, func.max)]
+    oldest, newest = connection.execute(select(*ends)).one()
     if oldest is None or newest is None:
         return None, None
     if wanted.received_after is not None:
