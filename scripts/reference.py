@@ -13,10 +13,12 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import SecretStr
+from typer.main import get_command
 
 from libs.runtime.settings import ServiceSettings
 from libs.smtp import reply
 from libs.smtp.reply import Reply
+from services.__main__ import app as posthouse
 from services.config_api.settings import Settings as ConfigApiSettings
 from services.ingress.settings import Settings as IngressSettings
 from services.policy.rules.evaluate import RULES
@@ -209,11 +211,43 @@ def _comment(lines: str) -> str:
     return " ".join(line.strip().removeprefix("//").strip() for line in lines.splitlines()).replace("|", "\\|")
 
 
+def command_line() -> str:
+    """Every command with its arguments and options."""
+    parts = [
+        "# The command line\n",
+        "Exit status: 0 done, 1 refused or found nothing, 2 wrong usage, 3 not reachable, 4 not allowed, 5 conflict.",
+        "On the machine of `posthouse up` the commands find the API and its key themselves; elsewhere `POSTHOUSE_URL`",
+        "and `POSTHOUSE_KEY`, or a profile, say where it is.\n",
+    ]
+    parts += _commands(get_command(posthouse), "posthouse")
+    return "\n".join(parts) + "\n"
+
+
+def _commands(command: Any, name: str) -> Iterator[str]:
+    if subcommands := getattr(command, "commands", {}):
+        for each, subcommand in subcommands.items():
+            if not subcommand.hidden:
+                yield from _commands(subcommand, f"{name} {each}")
+        return
+    takes = [f"`{each.human_readable_name}`" for each in command.params if each.param_type_name == "argument"]
+    options = [each for each in command.params if each.param_type_name == "option" and each.name != "help"]
+    yield f"## {name}\n"
+    yield f"{' '.join((command.help or '').split())}\n"
+    if takes:
+        yield f"Arguments: {', '.join(takes)}.\n"
+    if options:
+        yield "| option | what it does |"
+        yield "|---|---|"
+        yield from (f"| `{', '.join(each.opts)}` | {' '.join((each.help or '').split())} |" for each in options)
+        yield ""
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "environment.md": environment,
     "refusals.md": refusals,
     "log-events.md": log_page,
     "contracts.md": contracts,
+    "command-line.md": command_line,
 }
 
 
