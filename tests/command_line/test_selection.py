@@ -19,13 +19,14 @@ def test_ids_and_filters() -> None:
     }
 
 
-def test_an_age_is_a_time_before_now() -> None:
+def test_an_age_is_a_time_before_now_and_text_in_json() -> None:
     before = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=2)
-    time = datetime.datetime.fromisoformat(select(["received_before=2h"]).filters["received_before"])
-    assert abs(time - before) < datetime.timedelta(minutes=1)
+    selection = select(["received_before=2h", "received_after=2026-01-31T12:00:00Z"])
+    assert abs(selection.filters["received_before"] - before) < datetime.timedelta(minutes=1)
+    assert selection.as_json()["received_after"] == "2026-01-31T12:00:00.000+00:00"
 
 
-@pytest.mark.parametrize("terms", [["A1", "to=x.test"], ["attempts_at_least=many"]])
+@pytest.mark.parametrize("terms", [["A1", "to=x.test"], ["attempts_at_least=many"], ["received_after=soon"]])
 def test_what_makes_no_sense_is_wrong_usage(terms: list[str]) -> None:
     with pytest.raises(CommandError) as refused:
         select(terms)
