@@ -279,6 +279,9 @@ def open_and_close(schemas: Schemas, in_requests: set[str], in_answers: set[str]
             schema["x-extensible-enum"] = schema["enum"]
             if name not in in_requests:
                 del schema["enum"]
+    for name in in_requests - in_answers:
+        if "properties" in schemas[name]:
+            schemas[name]["additionalProperties"] = False
 
 
 def mark_read_only(schema: Schema, names: Sequence[str]) -> None:

@@ -22,7 +22,7 @@ class AuditEntry:
         role (None | str): Role of the API key.
         client_address (None | str): IP address of the client; null: the service itself.
         action (str): The operationId.
-        target (str): What it was about.
+        target (None | str): What it was about; null: it had no such path.
         status (int): The HTTP status of the answer.
         problem (None | str): Why it was refused; null: it was done.
         revision (int | None): The revision that it made.
@@ -36,7 +36,7 @@ class AuditEntry:
     role: None | str
     client_address: None | str
     action: str
-    target: str
+    target: None | str
     status: int
     problem: None | str
     revision: int | None
@@ -62,6 +62,7 @@ class AuditEntry:
 
         action = self.action
 
+        target: None | str
         target = self.target
 
         status = self.status
@@ -133,7 +134,12 @@ class AuditEntry:
 
         action = d.pop("action")
 
-        target = d.pop("target")
+        def _parse_target(data: object) -> None | str:
+            if data is None:
+                return data
+            return cast(None | str, data)
+
+        target = _parse_target(d.pop("target"))
 
         status = d.pop("status")
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define as _attrs_define
-from attrs import field as _attrs_field
 
 from ..models.batch_action import BatchAction, check_batch_action
 from ..types import UNSET, Unset
@@ -31,7 +30,6 @@ class WebhookOperation:
     id: str | Unset = UNSET
     if_match: str | Unset = UNSET
     object_: Webhook | Unset = UNSET
-    additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         action: str = self.action
@@ -45,7 +43,7 @@ class WebhookOperation:
             object_ = self.object_.to_dict()
 
         field_dict: dict[str, Any] = {}
-        field_dict.update(self.additional_properties)
+
         field_dict.update(
             {
                 "action": action,
@@ -85,21 +83,4 @@ class WebhookOperation:
             object_=object_,
         )
 
-        webhook_operation.additional_properties = d
         return webhook_operation
-
-    @property
-    def additional_keys(self) -> list[str]:
-        return list(self.additional_properties.keys())
-
-    def __getitem__(self, key: str) -> Any:
-        return self.additional_properties[key]
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self.additional_properties[key] = value
-
-    def __delitem__(self, key: str) -> None:
-        del self.additional_properties[key]
-
-    def __contains__(self, key: str) -> bool:
-        return key in self.additional_properties

@@ -33,7 +33,9 @@ class AuditEntry(Answer):
     role: Literal["reader", "operator", "admin"] | None = Field(description="Role of the API key.")
     client_address: str | None = Field(description="IP address of the client; null: the service itself.")
     action: str = Field(description="The operationId.", examples=["replaceGeneralSettings"])
-    target: str = Field(description="What it was about.", examples=["settings/general"])
+    target: str | None = Field(
+        description="What it was about; null: it had no such path.", examples=["settings/general"]
+    )
     status: int = Field(ge=100, le=599, description="The HTTP status of the answer.")
     problem: str | None = Field(description="Why it was refused; null: it was done.", examples=["forbidden"])
     revision: int | None = Field(description="The revision that it made.")
