@@ -73,8 +73,8 @@ def _peer(kind: str) -> Iterator[tuple[int, int]]:
 
 
 @contextlib.contextmanager
-def targets(peers: str = "grpc", **environment_too: str) -> Iterator[tuple[Target, Target]]:
-    """Ingress, beside those `peers` and with this environment, and stock aiosmtpd, running."""
+def targets(peers: str = "grpc", *, checkout: Path = _ROOT, **environment_too: str) -> Iterator[tuple[Target, Target]]:
+    """Ingress of a checkout, beside those `peers` and with this environment, and stock aiosmtpd, running."""
     with (
         _peer(peers) as (grpc_port, _),
         _peer("stock") as (stock_port, stock_pid),
@@ -83,7 +83,7 @@ def targets(peers: str = "grpc", **environment_too: str) -> Iterator[tuple[Targe
         port = _free_port()
         environment = {
             **os.environ,
-            "PYTHONPATH": f"{_ROOT}:{_ROOT / 'proto'}",
+            "PYTHONPATH": f"{checkout}:{checkout / 'proto'}",
             "POSTHOUSE_DATA_DIR": folder,
             "INGRESS_SMTP_PORT": str(port),
             "INGRESS_SUBMISSION_PORT": "0",
@@ -96,7 +96,7 @@ def targets(peers: str = "grpc", **environment_too: str) -> Iterator[tuple[Targe
         }
         with (Path(folder) / "log").open("wb") as log:
             ingress = subprocess.Popen(
-                [sys.executable, *_profiler(), "-m", "services.ingress"], cwd=_ROOT, env=environment, stderr=log
+                [sys.executable, *_profiler(), "-m", "services.ingress"], cwd=checkout, env=environment, stderr=log
             )
             try:
                 _until_greeting(port)

@@ -194,6 +194,24 @@ def certificates(
         typer.echo(f"Services of this user can read the authority's key where they see {authority}: keep it from them.")
 
 
+@app.command("secrets")
+def make_secrets(
+    folder: Annotated[Path, typer.Argument(help="Folder of the files, which compose.yaml calls ./secrets.")],
+    hostname: Annotated[str, typer.Option(help="Name in the self-signed certificate for SMTP.")] = "localhost",
+) -> None:
+    """Make the secrets of compose.yaml that are missing: passwords, keys, and a self-signed certificate for SMTP."""
+    import datetime
+
+    from libs.runtime.lifecycle import StartupError
+    from services.suite.compose_secrets import make_missing
+
+    try:
+        made = make_missing(folder, datetime.datetime.now(datetime.UTC), hostname)
+    except StartupError as error:
+        raise SystemExit(f"posthouse: {error}") from error
+    typer.echo(f"made {', '.join(made)}" if made else "every secret is there")
+
+
 def _service_command(service: str, summary: str) -> None:
     """A service's own command line, imported only when it is used: the services' libraries take seconds to load."""
 

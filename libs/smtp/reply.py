@@ -191,6 +191,9 @@ DMARC_NO_ANSWER: Final = Reply(451, "4.4.3", "DMARC policy could not be looked u
 DMARC_FAILED: Final = Reply(550, "5.7.1", "Rejected by the DMARC policy of the From domain")
 VIRUS_FOUND: Final = Reply(554, "5.7.1", "Message contains a virus")
 SCAN_FAILED: Final = Reply(451, "4.3.0", "Message could not be scanned, try again later")
+SPAM_REFUSED: Final = Reply(554, "5.7.1", "Message looks like spam")
+SPAM_DELAYED: Final = Reply(451, "4.7.1", "Message is not accepted yet, try again later")
+SPAM_CHECK_FAILED: Final = Reply(451, "4.3.0", "Message could not be checked for spam, try again later")
 
 # Outward.
 NULL_MX: Final = Reply(556, "5.1.10", "Recipient domain takes no mail (null MX)")

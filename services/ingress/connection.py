@@ -33,11 +33,12 @@ T = TypeVar("T")
 class Connection(SMTP):
     """A server's end of one TCP connection, with what `serve` does with it as its task.
 
-    Of aiosmtpd's SMTP it keeps the place in the event loop and the shape: a protocol object that is also the reader
-    and writer of one coroutine. Replaced is what was found wanting (docs/cases.md, P1 to P20): the
-    line-wise StreamReader by one buffer that is searched in bulk and never grows without bounds (P1), bare LF as a line
-    end (P13), cancelling what runs when the client leaves (P3), a timer that also cuts off our own work (P2), TLS that
-    forgets the peer (P4), inspection of handler and methods at every connection.
+    Of aiosmtpd's SMTP it keeps the place in the event loop, the shape (a protocol object that is also the reader and
+    writer of one coroutine), and what a site's handler may read of it (`handler.server`). Replaced is what was found
+    wanting (docs/cases.md, P1 to P20): the line-wise StreamReader by one buffer that is searched in bulk and never
+    grows without bounds (P1), bare LF as a line end (P13), cancelling what runs when the client leaves (P3), a timer
+    that also cuts off our own work (P2), TLS that forgets the peer (P4), inspection of handler and methods at every
+    connection.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Connection(SMTP):
         lost: Callable[[Connection], None],
     ) -> None:
         # SMTP.__init__ is not called: it makes what is replaced here, at a high price per connection.
-        self.loop = loop
+        self.event_loop = loop
         self._metrics = metrics
         self._serve = serve
         self._on_lost = lost
@@ -82,11 +83,21 @@ class Connection(SMTP):
     session_deadline = _FOREVER
     received = 0
 
+    @property
+    def socket_transport(self) -> asyncio.Transport | None:
+        """The transport below TLS; None before there is one."""
+        return self._socket
+
+    @property
+    def tls_object(self) -> ssl.SSLObject | None:
+        """The TLS that is on; None before the handshake is done."""
+        return self._tls.ssl_object if self._tls is not None and not self._handshaking else None
+
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._socket = cast("asyncio.Transport", transport)
-        self.task = self.loop.create_task(self._serve(self))
+        self.task = self.event_loop.create_task(self._serve(self))
 
     def data_received(self, data: bytes) -> None:
         self.received += len(data)
@@ -208,7 +219,7 @@ class Connection(SMTP):
     def _wait(self, deadline: float) -> asyncio.Future[None]:
         # No coroutine: it would be one more to make and to walk through at each wake-up.
         self._deadline = min(deadline, self.session_deadline)
-        self._waiter = waiter = self.loop.create_future()
+        self._waiter = waiter = self.event_loop.create_future()
         return waiter
 
     def _wake(self, error: Exception | None = None) -> None:
@@ -259,7 +270,7 @@ class Connection(SMTP):
 
         For work that costs and is of no use then. A client that has only ended its side is still there.
         """
-        self._work = task = self.loop.create_task(work)
+        self._work = task = self.event_loop.create_task(work)
         try:
             return await task
         except asyncio.CancelledError:
@@ -323,7 +334,7 @@ class Connection(SMTP):
             # A client that does not read its replies must not keep the connection open.
             self._abort()
         elif linger and not self.ended:
-            self._deadline = self.loop.time() + _LINGER_SECONDS
+            self._deadline = self.event_loop.time() + _LINGER_SECONDS
             if self._reading_paused:
                 self._reading_paused = False
                 self._socket.resume_reading()

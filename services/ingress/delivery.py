@@ -23,8 +23,10 @@ from services.ingress import results, trace
 from services.ingress.content import Content, Rewritten
 from services.ingress.data import Fault
 from services.ingress.dialogue import Dialogue
-from services.ingress.findings import Findings
+from services.ingress.findings import Findings, ScanOutcome
+from services.ingress.handler.hooks import Hooks
 from services.ingress.session import Discard, Stage, Transaction
+from services.ingress.spam import Question, spam_fields, without_spam_fields
 from services.ingress.submission import HandoverError, Submission
 from services.ingress.verdict import Action, Verdict
 
@@ -74,11 +76,33 @@ async def finish(dialogue: Dialogue, content: Content, fault: Fault | None) -> N
         return
     if verdict is not None and verdict.action is Action.DISCARD:
         transaction.discard = Discard(verdict.reason_id, verdict.rule_id)
+    if verdict is not None and verdict.spam_mark is not None:
+        head = without_spam_fields(head)
+        if len(head) < where.header_end:
+            content.replace_start(where.header_end, head)
+            where = header.boundary(content.head)
+    if dialogue.services.hooks is not None and not transaction.all_discarded:
+        if not await _passes_handler(dialogue, dialogue.services.hooks, content):
+            return
+        where = header.boundary(content.head)
+        head = header.unambiguous(content.head[: where.header_end])
     if dialogue.connection.lost:
         # Nobody would learn of it: the client will send it again (C34).
         dialogue.services.metrics.messages["client_gone"] += 1
         return
     await _hand_over(dialogue, content, head, where.body_start, verdict)
+
+
+async def _passes_handler(dialogue: Dialogue, hooks: Hooks, content: Content) -> bool:
+    """Whether the site's handler lets the message go on; it may have changed the content. Else it is answered."""
+    transaction = dialogue.transaction
+    assert transaction is not None  # noqa: S101
+    refusal = await hooks.data(dialogue.caller(), transaction, content)
+    if refusal is None:
+        return True
+    dialogue.services.metrics.messages["handler"] += 1
+    dialogue.refuse_by_handler(refusal, Stage.END_OF_DATA, _recipients(transaction))
+    return False
 
 
 async def refuse(dialogue: Dialogue, reply: Reply, reason_id: str, message_id: bytes = b"") -> None:
@@ -111,13 +135,6 @@ async def _last_decision(dialogue: Dialogue, content: Content, head: bytes, hops
     wanted = transaction.checks
     if transaction.all_discarded or not (wanted.wanted or Stage.END_OF_DATA in dialogue.profile.ask_stages):
         return None
-    dkim, arc, virus = (None, None, None)
-    if wanted.wanted:
-        # For what the checks have to say.
-        structlog.contextvars.bind_contextvars(session_id=dialogue.session.id)
-        dkim, arc, virus = await dialogue.connection.while_there(
-            dialogue.services.checker.run(wanted, content, dialogue.session.peer.client_address)
-        )
     author = header.from_mailboxes(head)
     findings = Findings(
         size=content.size,
@@ -125,12 +142,38 @@ async def _last_decision(dialogue: Dialogue, content: Content, head: bytes, hops
         from_fields=author.field_count,
         from_addresses=author.addresses,
         from_unparsable=author.unparsable,
-        dkim=dkim,
-        arc=arc,
-        virus=virus,
     )
+    if wanted.wanted:
+        # For what the checks have to say.
+        structlog.contextvars.bind_contextvars(session_id=dialogue.session.id)
+        findings = await dialogue.connection.while_there(_checked(dialogue, content, head, findings))
     verdict = await dialogue.decide(Stage.END_OF_DATA, findings=findings)
     return replace(verdict, results=results.of_findings(findings, verdict.results))
+
+
+async def _checked(dialogue: Dialogue, content: Content, head: bytes, findings: Findings) -> Findings:
+    """With the results of the checks that policy asked for. rspamd comes last, since it is told of the others."""
+    transaction = dialogue.transaction
+    assert transaction is not None  # noqa: S101
+    wanted, checker = transaction.checks, dialogue.services.checker
+    dkim, arc, virus = await checker.run(wanted, content, dialogue.session.peer.client_address)
+    findings = replace(findings, dkim=dkim, arc=arc, virus=virus)
+    if wanted.rspamd is None or (virus is not None and virus.outcome is ScanOutcome.INFECTED):
+        return findings
+    authserv_id = dialogue.profile.authserv_id
+    known = results.of_findings(findings, transaction.envelope_results)
+    shown = (results.field(authserv_id, known) if known else b"") + results.without_forged(head, authserv_id)
+    question = Question(
+        dialogue.session,
+        transaction,
+        dialogue.profile.hostname,
+        shown + content.head[len(head) :],
+        len(shown) + content.size - len(head),
+    )
+    spam = await checker.ask_rspamd(wanted.rspamd, question, content)
+    transaction.check_results += (spam.sentence,)
+    transaction.spam_score = spam.score
+    return replace(findings, spam=spam)
 
 
 async def _hand_over(
@@ -181,12 +224,17 @@ def _header(
     ending = b"\r\n" if not clean or clean.endswith(b"\r\n") else b"\r\n\r\n"
     return (
         results.field(profile.authserv_id, verdict.results) if verdict is not None and verdict.results else b"",
-        results.QUARANTINE if verdict is not None and verdict.quarantine else b"",
+        _marks(verdict, transaction.spam_score) if verdict is not None else b"",
         trace.received(session, transaction, submission_id, now),
         added,
         clean,
         ending,
     )
+
+
+def _marks(verdict: Verdict, spam_score: float) -> bytes:
+    marks = results.quarantine_field(verdict.quarantine_reasons) if verdict.quarantine else b""
+    return marks + spam_fields(spam_score) if verdict.spam_mark else marks
 
 
 def _accepted(dialogue: Dialogue, submission: Submission, queue_id: str) -> None:

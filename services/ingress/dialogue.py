@@ -22,6 +22,7 @@ from services.ingress.clients.policy import PolicyError
 from services.ingress.connection import Connection
 from services.ingress.content import Chunks
 from services.ingress.findings import Findings
+from services.ingress.handler.server import Caller
 from services.ingress.limits import refusal_delay
 from services.ingress.services import Services
 from services.ingress.session import (
@@ -41,6 +42,14 @@ from services.ingress.verdict import Action, Profile, Verdict
 NO_VERDICT = Verdict(Action.REJECT, TRY_AGAIN, reason_id="policy_unavailable")
 # The recipients of a transaction, and more, were accepted for a login that is no longer valid: nothing of it may go on.
 _LOGIN_LAPSED = Verdict(Action.REJECT, LOGIN_LAPSED, close=True, reason_id="login_lapsed")
+
+
+_CLOSING = 421
+
+
+def handler_refused(reply: Reply) -> Verdict:
+    """A refusal of the site's handler, or that it did not work, as a verdict for history and log."""
+    return Verdict(Action.REJECT, reply, reason_id="handler_failed" if reply is TRY_AGAIN else "handler_refused")
 
 
 class Dialogue:
@@ -155,6 +164,23 @@ class Dialogue:
                 self.connection.flush()
                 await asyncio.sleep(delay)
         self.reply(reply)
+        if reply.code == _CLOSING:
+            self.leave("refused")
+
+    def refuse_by_handler(
+        self, reply: Reply, stage: Stage, recipients: tuple[bytes, ...], *, sender: bytes = b""
+    ) -> None:
+        """Answers and records what the site's handler refused."""
+        verdict = handler_refused(reply)
+        self.services.mail_log.rejected(self.session, stage, verdict)
+        self.report(verdict, stage, recipients, sender=sender)
+        self.reply(reply)
+        if reply.code == _CLOSING:
+            self.leave("handler")
+
+    def caller(self) -> Caller:
+        """On whose behalf hooks are called."""
+        return Caller(self.connection, self.session, self.profile, self.services.limits, proxied=self.proxied)
 
     async def violation(self, violation: Violation) -> None:
         """Notes that the client sent before it was its turn. Policy is asked about the first time in a session only."""
@@ -267,5 +293,6 @@ class Dialogue:
                 tls=session.tls is not None,
                 message_id=message_id,
                 verdicts=tuple(verdicts),
+                check_results=transaction.check_results if transaction is not None else (),
             )
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from dataclasses import dataclass
 
 from libs.smtp.address import Address
 from libs.smtp.value import fast_value
@@ -48,9 +49,42 @@ class VirusScan:
     reason: str = ""
 
 
+class SpamAction(enum.IntEnum):
+    """What rspamd wants done; the numbers are the contract's."""
+
+    NO_ACTION = 1
+    GREYLIST = 2
+    ADD_HEADER = 3
+    REWRITE_SUBJECT = 4
+    SOFT_REJECT = 5
+    REJECT = 6
+    # There is no answer.
+    ERROR = 7
+
+
+@dataclass(frozen=True, slots=True)
+class SpamScan:
+    """rspamd's answer; `symbols` are its weightiest rules, `reason` (in our words) says why there is none."""
+
+    action: SpamAction
+    score: float = 0.0
+    required_score: float = 0.0
+    symbols: tuple[str, ...] = ()
+    reason: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """For the timeline."""
+        if self.action is SpamAction.ERROR:
+            return f"rspamd: no answer, {self.reason}"
+        action = self.action.name.lower().replace("_", " ")
+        symbols = f": {', '.join(self.symbols)}" if self.symbols else ""
+        return f"rspamd: {action}, score {self.score:.2f} of {self.required_score:.2f}{symbols}"
+
+
 @fast_value(frozen=True, slots=True)
 class Findings:
-    """`size` in octets, before our own trace fields. `dkim`, `arc`, `virus`: None when not asked for."""
+    """`size` in octets, before our own trace fields. `dkim`, `arc`, `virus`, `spam`: None when not asked for."""
 
     size: int
     hops: int
@@ -61,3 +95,4 @@ class Findings:
     dkim: tuple[DkimSignature, ...] | None = None
     arc: ArcChain | None = None
     virus: VirusScan | None = None
+    spam: SpamScan | None = None

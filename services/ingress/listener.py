@@ -233,7 +233,7 @@ class Listeners:
         self._dialogues.add(dialogue)
         try:
             if dialogue.session.listener is Listener.SUBMISSIONS:
-                deadline = connection.loop.time() + self._services.limits.handshake_seconds
+                deadline = connection.event_loop.time() + self._services.limits.handshake_seconds
                 leftover = bytes(connection.pending)
                 context = self._services.certificates.context()
                 dialogue.session.tls = await connection.start_tls(context, deadline, leftover=leftover)
@@ -258,7 +258,7 @@ class Listeners:
 
     async def _client(self, connection: Connection, proxy_itself: Peer) -> Peer:
         """The real ends of the connection, from the header that a proxy sends. Raises ProxyError and as `more`."""
-        deadline = connection.loop.time() + self._services.limits.proxy_seconds
+        deadline = connection.event_loop.time() + self._services.limits.proxy_seconds
         while (header := proxy.parse(bytes(connection.pending[:4096]))) is None:
             await connection.more(deadline)
         connection.drop(header.octets)

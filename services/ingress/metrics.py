@@ -65,6 +65,9 @@ class Metrics:
     data_seconds: Histogram = field(default_factory=Histogram)
     checks: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     check_seconds: defaultdict[str, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
+    # By hook and what it led to.
+    handler_calls: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    handler_seconds: defaultdict[str, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
     certificate_failures: int = 0
     handshake_failures: int = 0
 
@@ -147,6 +150,15 @@ class MetricsCollector(Collector):
             checks.add_metric(labels, count)
         yield checks
         yield _histograms("posthouse_ingress_check_seconds", "Time of a content check.", "check", m.check_seconds)
+        hooks = CounterMetricFamily(
+            "posthouse_ingress_handler_calls",
+            "Hooks of the site's handler by what they led to.",
+            labels=("hook", "outcome"),
+        )
+        for labels, count in m.handler_calls.items():
+            hooks.add_metric(labels, count)
+        yield hooks
+        yield _histograms("posthouse_ingress_handler_seconds", "Time of a hook.", "hook", m.handler_seconds)
         gauge = GaugeMetricFamily(
             "posthouse_ingress_open_sessions", "Connections open now.", labels=("listener", "state")
         )

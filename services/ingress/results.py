@@ -9,8 +9,6 @@ from libs.smtp import header
 from services.ingress.findings import DkimSignature, Findings
 from services.ingress.verdict import AuthenticationResult, CheckResult
 
-QUARANTINE = b"X-Posthouse-Quarantine: dmarc\r\n"
-
 # RFC 2045 5.1, without what the field itself uses.
 _TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+").fullmatch
 _MAILBOX_OR_TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+./=?^_`{|}~-]*@?[A-Za-z0-9.-]+").fullmatch
@@ -65,6 +63,11 @@ def _value(value: bytes) -> bytes:
         return value
     escaped = _UNSAFE.sub(b"?", value)[:500].replace(b"\\", b"\\\\").replace(b'"', b'\\"')
     return b'"' + escaped + b'"'
+
+
+def quarantine_field(reasons: Iterable[str]) -> bytes:
+    """The mark of a message that belongs into quarantine; `reasons` are names of rules."""
+    return f"X-Posthouse-Quarantine: {', '.join(reasons)}\r\n".encode("ascii")
 
 
 def without_forged(head: bytes, authserv_id: str) -> bytes:

@@ -9,13 +9,15 @@ from typing import Protocol
 from services.ingress.clients.policy import PolicyClient
 from services.ingress.clients.relay import RelayClient
 from services.ingress.content import Content
-from services.ingress.findings import ArcChain, DkimSignature, VirusScan
+from services.ingress.findings import ArcChain, DkimSignature, SpamScan, VirusScan
+from services.ingress.handler.hooks import Hooks
 from services.ingress.limits import Limits
 from services.ingress.mail_log import MailLog
 from services.ingress.metrics import Metrics
 from services.ingress.outage_log import Outage
+from services.ingress.spam import Question
 from services.ingress.tls import Certificates
-from services.ingress.verdict import Checks
+from services.ingress.verdict import Checks, Rspamd
 
 
 class ContentChecker(Protocol):
@@ -25,6 +27,9 @@ class ContentChecker(Protocol):
         self, wanted: Checks, content: Content, client_address: str
     ) -> tuple[tuple[DkimSignature, ...] | None, ArcChain | None, VirusScan | None]:
         """Never raises: a check that fails says so in its result."""
+
+    async def ask_rspamd(self, rspamd: Rspamd, question: Question, content: Content) -> SpamScan:
+        """Likewise."""
 
 
 @dataclass(slots=True)
@@ -39,6 +44,8 @@ class Services:
     metrics: Metrics
     mail_log: MailLog
     spool: Path
+    # None: the site has no code of its own.
+    hooks: Hooks | None = None
     # Set at shutdown: idle sessions are sent away, and no transaction begins.
     draining: bool = False
     policy_outage: Outage = field(default_factory=lambda: Outage("policy_unavailable", "policy_available"))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from typing import Any
 
 from libs.smtp.parameters import NO_RCPT_PARAMETERS, MailParameters, RcptParameters
 from libs.smtp.value import fast_value
-from services.ingress.verdict import NO_CHECKS, Checks, Profile, Verdict
+from services.ingress.verdict import NO_CHECKS, AuthenticationResult, Checks, Profile, Verdict
 
 
 class Stage(enum.IntEnum):
@@ -190,6 +191,14 @@ class Transaction:
     checks: Checks = NO_CHECKS
     # What relay found of the recipient that policy is asked about for the second time; 0: nobody was asked.
     recipient_verification: int = 0
+    # What policy told at RCPT for rspamd: results of the envelope, and the client's verified name.
+    envelope_results: tuple[AuthenticationResult, ...] = ()
+    client_name: str = ""
+    # What content checks found, in sentences, and rspamd's score.
+    check_results: tuple[str, ...] = ()
+    spam_score: float = 0.0
+    # aiosmtpd's Envelope, as the hooks of a site's handler see it; there from the first hook on.
+    envelope: Any = None
     # Why the whole message is refused, as policy's reason_id; empty while it is not.
     refusal_reason: str = ""
     # The whole message is to be dropped.

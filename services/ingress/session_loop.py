@@ -93,7 +93,7 @@ async def run(dialogue: Dialogue) -> None:
 async def _greet(dialogue: Dialogue) -> None:
     """Asks policy about the connection, and greets."""
     dialogue.connection.session_deadline = (
-        dialogue.connection.loop.time() + dialogue.services.limits.mailless_session_seconds
+        dialogue.connection.event_loop.time() + dialogue.services.limits.mailless_session_seconds
     )
     if dialogue.services.draining:
         dialogue.end("shutting_down", SHUTTING_DOWN)
@@ -139,7 +139,7 @@ async def _commands(dialogue: Dialogue) -> None:
     while not dialogue.end_reason:
         line = connection.take_line(AUTH_LINE_OCTETS) if connection.pending and not connection.congested else None
         if line is None:
-            deadline = deadline or connection.loop.time() + dialogue.services.limits.command_seconds
+            deadline = deadline or connection.event_loop.time() + dialogue.services.limits.command_seconds
             if connection.congested:
                 await connection.decongested(deadline)
             elif not _turned_away(dialogue):

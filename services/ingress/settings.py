@@ -74,6 +74,12 @@ class Settings(ServiceSettings):
         default=(),
         description="Peers whose connections begin with a PROXY header (version 1 or 2), CIDR by commas; theirs must.",
     )
+    handler: str = Field(
+        default="", description="A site's own code, an aiosmtpd handler, as package.module:factory; empty: none."
+    )
+    handler_seconds: Seconds = Field(
+        default=10, description="How long a hook of the handler is waited for; then the client gets 451."
+    )
     nameservers: str = Field(
         default="", description="For DKIM and ARC keys: host[:port], several by commas; empty: the system's."
     )
@@ -130,6 +136,9 @@ class Settings(ServiceSettings):
     drain_seconds: Seconds = Field(default=30, description="How long sessions may go on after SIGTERM.")
     clamd_concurrency: Annotated[int, Field(ge=1, le=10_000)] = Field(
         default=10, description="Messages that clamd is given at once."
+    )
+    rspamd_concurrency: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=10, description="Messages that rspamd is asked about at once."
     )
     crypto_threads: Annotated[int, Field(ge=1, le=256)] = Field(
         default=2, description="Threads that verify DKIM and ARC signatures."

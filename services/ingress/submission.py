@@ -59,6 +59,7 @@ class Refusal:
     # The Message-ID as it stands in the header, where the content was refused after its end.
     message_id: bytes = b""
     verdicts: tuple[PastVerdict, ...] = ()
+    check_results: tuple[str, ...] = ()
 
 
 class HandoverError(Exception):

@@ -44,6 +44,10 @@ class TlsFilter:
         self._outgoing = ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
 
+    @property
+    def ssl_object(self) -> ssl.SSLObject:
+        return self._object
+
     def take_in(self, ciphertext: bytes) -> None:
         self._incoming.write(ciphertext)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from libs.smtp.reply import Reply
 from libs.smtp.value import fast_value
@@ -54,6 +54,15 @@ class Profile:
     max_refused_recipients: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Rspamd:
+    """Where and how rspamd is asked. `url` without a path; an empty password is not sent."""
+
+    url: str
+    password: str = field(default="", repr=False)
+    seconds: float = 10.0
+
+
 @fast_value(frozen=True, slots=True)
 class Checks:
     """The content checks to run before END_OF_DATA. `clamd`: host:port or a socket's path; empty: no scan."""
@@ -62,6 +71,8 @@ class Checks:
     arc: bool = False
     clamd: str = ""
     clamd_seconds: float = 0.0
+    # None: rspamd is not asked.
+    rspamd: Rspamd | None = None
 
     def united(self, other: Checks) -> Checks:
         """What either asks for; the longer time for clamd."""
@@ -72,11 +83,12 @@ class Checks:
             arc=self.arc or other.arc,
             clamd=self.clamd or other.clamd,
             clamd_seconds=max(self.clamd_seconds, other.clamd_seconds),
+            rspamd=self.rspamd or other.rspamd,
         )
 
     @property
     def wanted(self) -> bool:
-        return self.dkim or self.arc or bool(self.clamd)
+        return self.dkim or self.arc or bool(self.clamd) or self.rspamd is not None
 
 
 NO_CHECKS = Checks()
@@ -123,6 +135,11 @@ class Verdict:
     verify_recipient: bool = False
     results: tuple[AuthenticationResult, ...] = ()
     quarantine: bool = False
+    quarantine_reasons: tuple[str, ...] = ()
+    # END_OF_DATA: whether X-Spam is added; None: such fields stay as they came.
+    spam_mark: bool | None = None
+    # RCPT: the client's verified name, for rspamd; empty: none is known.
+    client_name: str = ""
     shadow: tuple[ShadowOutcome, ...] = ()
 
     @property

@@ -22,6 +22,7 @@ from services.ingress import limits, machine_checks, servicer, spans, submission
 from services.ingress.checks.runner import CheckRunner
 from services.ingress.clients.policy import PolicyClient
 from services.ingress.clients.relay import RelayClient
+from services.ingress.handler.hooks import Hooks
 from services.ingress.listener import Listeners, usable_connections
 from services.ingress.machine_checks import Hostname
 from services.ingress.mail_log import MailLog
@@ -99,6 +100,8 @@ class Worker:
     async def start(self) -> None:
         """Opens the streams and the ports. Raises StartupError."""
         settings, background = self._settings, self._background
+        if settings.handler:
+            self.services.hooks = await Hooks.load(settings.handler, self.metrics, settings.handler_seconds)
         background.start(self.policy.run(), "policy_stream")
         background.start(self.relay.run(), "relay_stream")
         background.start(self._certificates.watch(), "certificates")
@@ -132,7 +135,9 @@ class Worker:
         await self._background.stop()
         await self._grpc.stop(0)
         await self._exposition.stop()
-        self._checker.close()
+        await self._checker.close()
+        if self.services.hooks is not None:
+            self.services.hooks.close()
 
     @property
     def failure(self) -> BaseException | None:
@@ -206,6 +211,7 @@ def _checker(settings: Settings, metrics: Metrics, crypto_processors: Collection
             metrics,
             crypto_threads=settings.crypto_threads,
             clamd_concurrency=settings.clamd_concurrency,
+            rspamd_concurrency=settings.rspamd_concurrency,
             crypto_processors=crypto_processors,
         )
     except ValueError as error:

@@ -20,6 +20,7 @@ from services.policy.history import History
 from services.policy.hits import HitCounts
 from services.policy.metrics import AUTH_OUTCOMES, OVERLOADED, DecisionCounts
 from services.policy.rules import authentication, results
+from services.policy.rules.configuration import Mode
 from services.policy.rules.counting import Operation, counted, operations
 from services.policy.rules.evaluate import NeedsLookups, Rulebook, objected
 from services.policy.rules.lookup import Finding, Findings, Question
@@ -261,6 +262,13 @@ class Engine:
         if stage == _END_OF_DATA and verdict.action is _ACCEPT:
             for one in results.results(facts, snapshot):
                 body += wire.result(one)
+            spam = facts.content.spam
+            if spam is not None and snapshot.content_checks.spam.mode is Mode.ENFORCE:
+                body += wire.SPAM_FIELDS[spam.is_marked]
+        elif verdict.checks.rspamd is not None:
+            # Asking for the name is what makes it known to the results.
+            client_name = results.client_name(facts, snapshot)
+            body += wire.known_at_rcpt(results.envelope_results(facts, snapshot), client_name)
         if verdict.hits:
             self._hits.add(facts.session_id, verdict.hits, facts.now, recipients_asked=facts.recipients_asked)
         self._counts.count(stage, verdict)

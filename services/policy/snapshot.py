@@ -35,6 +35,7 @@ from services.policy.rules.configuration import (
     Profile,
     SenderPolicy,
     SmtpAuth,
+    Spam,
 )
 from services.policy.rules.model import LocalDomain, Snapshot
 
@@ -47,6 +48,7 @@ _CRITERIA = {
 }
 _DEFAULT_CODES = ("127.0.0.2-127.0.0.11",)
 _DEFAULT_SCAN_SECONDS = 60
+_DEFAULT_RSPAMD_SECONDS = 10
 # Kinds of which there may be many, and which change while mail is taken.
 _OFTEN_CHANGED = ("accounts/", "aliases/", "access-rules/", "recipients/")
 
@@ -412,6 +414,18 @@ def _content_checks(message: config_pb2.ContentChecks) -> ContentChecks:
             discard=scanner.action == config_pb2.Antivirus.FOUND_ACTION_DISCARD,
             timeout=timedelta(seconds=seconds or _DEFAULT_SCAN_SECONDS),
         ),
+        spam=_spam(message.spam),
+    )
+
+
+def _spam(message: config_pb2.Spam) -> Spam:
+    return Spam(
+        mode=_mode(message.mode),
+        rspamd=message.rspamd,
+        password=message.password,
+        accept_on_error=message.on_error != config_pb2.Spam.ON_ERROR_TEMPFAIL,
+        timeout=timedelta(seconds=message.timeout.seconds + message.timeout.nanos / 1e9 or _DEFAULT_RSPAMD_SECONDS),
+        check_outgoing=message.check_outgoing,
     )
 
 

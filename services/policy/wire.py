@@ -31,6 +31,8 @@ from services.policy.rules.model import (
     ScanOutcome,
     ShadowOutcome,
     Snapshot,
+    SpamAction,
+    SpamScan,
     Stage,
     Verdict,
 )
@@ -131,6 +133,17 @@ def content(message: policy_pb2.Content, snapshot: Snapshot) -> Content:
         tuple(map(_signature, dkim)) if dkim else (),
         _arc(message.arc) if message.HasField("arc") else None,
         ScanOutcome(message.virus.outcome) if message.HasField("virus") else _NOT_SCANNED,
+        _spam(message.spam) if message.HasField("spam") else None,
+    )
+
+
+def _spam(message: policy_pb2.SpamScan) -> SpamScan:
+    return SpamScan(
+        action=SpamAction(message.action) if message.action else SpamAction.ERROR,
+        score=message.score,
+        required_score=message.required_score,
+        symbols=tuple(message.symbols),
+        reason=message.reason,
     )
 
 
@@ -206,8 +219,13 @@ def body(verdict: Verdict, revision: int) -> bytes:
     return message.SerializeToString()
 
 
-# A part of an answer's body.
+# Parts of an answer's body.
 LOGIN_LAPSED = policy_pb2.Verdict(login_lapsed=True).SerializeToString()
+# By whether the message is marked.
+SPAM_FIELDS = {
+    is_marked: policy_pb2.Verdict(spam_fields=policy_pb2.SpamFields(mark=is_marked)).SerializeToString()
+    for is_marked in (False, True)
+}
 
 
 def answer(request_id: int, body: bytes) -> tuple[bytes, ...]:
@@ -257,6 +275,7 @@ def fill(message: policy_pb2.Verdict, verdict: Verdict, revision: int) -> None:
         message.account_proof = verdict.account_proof
     if verdict.quarantine:
         message.quarantine = True
+        message.quarantine_reasons.extend(verdict.quarantine)
     if verdict.shadow:
         message.shadow.extend(_shadow(outcome) for outcome in verdict.shadow)
 
@@ -271,6 +290,10 @@ def _checks(checks: Checks) -> policy_pb2.ContentChecks:
     message = policy_pb2.ContentChecks(dkim=checks.dkim, arc=checks.arc, clamd=checks.clamd)
     if checks.clamd:
         message.clamd_timeout.FromTimedelta(checks.clamd_timeout)
+    if checks.rspamd is not None:
+        message.rspamd.url = checks.rspamd.url
+        message.rspamd.password = checks.rspamd.password
+        message.rspamd.timeout.FromTimedelta(checks.rspamd.timeout)
     return message
 
 
@@ -311,6 +334,11 @@ def result(one: AuthenticationResult) -> bytes:
     for kind, name, value in one.properties:
         made.properties.add(type=kind, name=name, value=value)
     return message.SerializeToString()
+
+
+def known_at_rcpt(results: Iterable[AuthenticationResult], client_name: str) -> bytes:
+    """What rspamd is told later, as a part of an answer's body."""
+    return b"".join(map(result, results)) + policy_pb2.Verdict(client_name=client_name).SerializeToString()
 
 
 def blocked(client: Blocked) -> policy_pb2.BlockedClient:
@@ -358,6 +386,12 @@ def _fill_facts(message: policy_pb2.DecideRequest, known: Facts) -> None:
         message.content.from_fields = known.content.from_fields
         message.content.from_addresses.extend(author.wire for author in known.content.authors)
         message.content.dkim_checked = known.content.dkim_checked
+        if known.content.spam is not None:
+            message.content.spam.action = _enum(known.content.spam.action)
+            message.content.spam.score = known.content.spam.score
+            message.content.spam.required_score = known.content.spam.required_score
+            message.content.spam.symbols.extend(known.content.spam.symbols)
+            message.content.spam.reason = known.content.spam.reason
 
 
 def assumptions(message: policy_pb2.AssumedFacts) -> tuple[dict[str, Outcome], float | None]:
@@ -380,6 +414,8 @@ def explanation(steps: Sequence[Step], asked: Request | None) -> policy_pb2.Expl
                 response.lookups.append(_lookup_report(question, finding))
     last = steps[-1]
     fill(response.verdict, last.verdict, last.snapshot.revision)
+    if response.verdict.checks.HasField("rspamd"):
+        response.verdict.checks.rspamd.ClearField("password")
     response.snapshot_revision = last.snapshot.revision
     if asked is not None:
         response.facts.CopyFrom(asked)

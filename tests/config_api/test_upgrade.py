@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,13 @@ JSON = {"Content-Type": "application/json"}
 
 
 @asynccontextmanager
-async def _upgraded(url: str, folder: Path, resolver: str, name: str) -> AsyncIterator[tuple[Service, dict[str, Any]]]:
-    """config_api on a database with the rows that 35f8a8f wrote on the same kind of database; and its export."""
+async def _upgraded(
+    url: str, folder: Path, resolver: str, name: str, change: Callable[[dict[str, Any]], None] = lambda _: None
+) -> AsyncIterator[tuple[Service, dict[str, Any]]]:
+    """config_api on a database with the rows that 35f8a8f wrote on the same kind of database; and its export.
+
+    `change` may alter the rows, by table, before they are stored.
+    """
     kind = "sqlite" if url.startswith("sqlite") else "postgresql"
     made = json.loads(await asyncio.to_thread((DATA / f"35f8a8f_{name}_{kind}.json").read_text))
     opened = Database(url)
@@ -32,6 +37,7 @@ async def _upgraded(url: str, folder: Path, resolver: str, name: str) -> AsyncIt
             await connection.execute(text(f"CREATE SCHEMA {SCHEMA.service}"))
         await connection.run_sync(SCHEMA.upgrade, "0002")
         rows = made["tables"]
+        change(rows)
         [head] = rows.pop("head")
         await connection.execute(update(tables.head).values(revision=head["revision"]))
         for table, of_table in rows.items():
@@ -173,3 +179,18 @@ async def test_recipients_of_relay_domains_move_to_their_list(database_url: str,
             "/count": 0,
             "/digest": "0" * 64,
         }
+
+
+@pytest.mark.parametrize("with_mailbox", [True, False])
+async def test_marked_mail_goes_on_into_the_quarantine_mailboxes_of_before(
+    database_url: str, tmp_path: Path, resolver: str, with_mailbox: bool
+) -> None:
+    mailbox = {"kind": "lmtp", "host": "192.0.2.9", "port": 24} if with_mailbox else None
+
+    def change(rows: dict[str, Any]) -> None:
+        (domain,) = [row for row in rows["documents"] if row["kind"] == "local-domains"]
+        domain["body"] = json.dumps({**json.loads(domain["body"]), "quarantine_mailbox": mailbox})
+
+    async with _upgraded(database_url, tmp_path, resolver, "untouched", change) as (service, _):
+        shown = await service.get("/v1/settings/content-checks")
+        assert shown["quarantine"] == ("mailbox" if with_mailbox else "mark")

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 IMAGE = "localhost/posthouse:0.1.0"
 _BUILD_SECONDS = 900
 _COMMAND_SECONDS = 180
+_HEALTHY_SECONDS = 240.0
 
 
 def run(*command: str, environment: Mapping[str, str] | None = None, seconds: float = _COMMAND_SECONDS) -> str:
@@ -48,14 +49,32 @@ def build(image: str = IMAGE) -> None:
     run(str(ROOT / "scripts/build-image"), image.removeprefix("localhost/"), seconds=_BUILD_SECONDS)
 
 
+# The target of images/Dockerfile that stands for each image of compose.yaml.
+_STAND_INS = {
+    "haproxy": "haproxy:2.8-alpine",
+    "postgres": "postgres:16-alpine",
+    "redis": "redis:7-alpine",
+    "clamd": "clamav/clamav-debian:1.4",
+    "unbound": "mvance/unbound:1.20.0",
+}
+
+
+def build_stand_ins() -> None:
+    """The images that are not ours, under the names that compose.yaml has for them. Needs the base of `build`."""
+    folder = Path(__file__).with_name("images")
+    for target, name in _STAND_INS.items():
+        options = ("--format", "docker", "--pull=never", "--network", "host", "--target", target)
+        run("podman", "build", *options, "-t", f"localhost/{name}", str(folder), seconds=_BUILD_SECONDS)
+
+
 def inspect(container: str) -> dict[str, Any]:
     description: dict[str, Any] = json.loads(podman("inspect", container))[0]
     return description
 
 
-def until_healthy(container: str) -> None:
+def until_healthy(container: str, seconds: float = _HEALTHY_SECONDS) -> None:
     """Runs the container's own health check until it passes; Docker and systemd would run it on a timer."""
-    until(lambda: succeeds("healthcheck", "run", container), f"{container} is healthy", pause=0.5)
+    until(lambda: succeeds("healthcheck", "run", container), f"{container} is healthy", seconds, pause=0.5)
 
 
 class Compose:

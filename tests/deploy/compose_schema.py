@@ -53,6 +53,7 @@ _SERVICE = {
     "restart": str,
     "networks": (Unique(), {ANY: {"ipv4_address": str, "ipv6_address": str, "aliases": Unique()}}),
     "ports": Unique(),
+    "profiles": Unique(),
     "volumes": Unique(),
     "tmpfs": Unique(),
     "shm_size": (str, int),

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
@@ -117,11 +116,10 @@ class Containers:
                 port = self.port("unbound", 5353)
                 answer = dns.query.udp(dns.message.make_query(question, "A"), LOOPBACK, _SECONDS, port)
                 return bool(answer.answer)
-            case ["python", *arguments]:
-                test = [sys.executable, *arguments]
             case ["pg_isready", *arguments]:
                 test = [str(_of_postgres("pg_isready")), *arguments]
             case [script] if kind == "CMD-SHELL":
+                script = re.sub("^python ", f"{sys.executable} ", script)
                 test = ["sh", "-c", script.replace("redis-cli", f"redis-cli -p {self.port('redis', 6379)}")]
         done = subprocess.run(test, env=environment, capture_output=True, timeout=60, check=False)
         return done.returncode == 0
@@ -172,18 +170,14 @@ class Containers:
         return self._postgres.url(name).replace("+asyncpg", "")
 
     def _make_secrets(self) -> None:
-        """By the commands that the head of compose.yaml tells, but for the operator's own certificate."""
-        head = (ROOT / "compose.yaml").read_text().partition("# Before the first start:\n")[2]
-        commands = [line.removeprefix("#   ") for line in head.splitlines() if line.startswith("#   ")]
-        *making, copying = commands
-        assert shlex.split(copying)[0] == "cp"
-        run(["sh", "-euc", "\n".join(making)], folder=self._folder)
+        """By the job `setup`, but for the operator's own certificate."""
         secrets = self._folder / "secrets"
+        run([sys.executable, "-m", "services", *_SERVICES["setup"]["command"][:1], secrets], folder=ROOT)
         leaf = self.authority.issue_cert(HOSTNAME)
         (secrets / "tls_chain").write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
         (secrets / "tls_key").write_bytes(leaf.private_key_pem.bytes())
         if {path.name for path in secrets.iterdir()} != set(COMPOSE["secrets"]):
-            raise PeerError("compose.yaml's head does not make every secret")
+            raise PeerError("the job does not make every secret")
         for path in secrets.glob("*_url"):
             path.write_text(self._here("", path.read_text()))
 

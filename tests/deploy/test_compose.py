@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +27,9 @@ SETTINGS: dict[str, type[ServiceSettings]] = {
     "policy": services.policy.settings.Settings,
     "relay": services.relay.settings.Settings,
 }
-OURS = {name: service for name, service in COMPOSE["services"].items() if service["image"].startswith("posthouse:")}
+OURS = {name: service for name, service in COMPOSE["services"].items() if "posthouse:" in service["image"]}
+# They end when their work is done.
+JOBS = {"certificates", "migrate-config", "migrate-queue", "setup"}
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -54,23 +57,26 @@ def test_containers_are_hardened(name: str) -> None:
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert "no-new-privileges:true" in service["security_opt"]
-    # PostgreSQL and clamd start as root, and give it up when they have what they need.
+    # PostgreSQL and clamd start as root, and give it up when they have what they need; one job gives files away.
     assert set(service.get("cap_add", [])) <= {"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"}
-    assert ("user" in service) != bool(service.get("cap_add"))
+    assert (service.get("user", "0:0") == "0:0") == bool(service.get("cap_add"))
     if name in OURS:
-        assert service["user"] == "10001:10001"
+        assert service["user"] == ("0:0" if name == "setup" else "10001:10001")
 
 
 def test_everything_that_serves_is_watched_and_limited() -> None:
     for name, service in COMPOSE["services"].items():
         assert {"cpus", "memory"} <= service["deploy"]["resources"]["limits"].keys(), name
-        if not {"migrate", "certificates"} & set(service.get("command", [])):
+        if name not in JOBS:
             assert service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL"), name
             assert service["restart"] == "unless-stopped", name
 
 
 def test_the_parts_of_the_topology_are_there() -> None:
-    images = {service["image"].partition(":")[0].rpartition("/")[2] for service in COMPOSE["services"].values()}
+    images = {
+        service["image"].removeprefix("${POSTHOUSE_IMAGE:-").partition(":")[0].rpartition("/")[2]
+        for service in COMPOSE["services"].values()
+    }
     assert images == {"posthouse", "haproxy", "postgres", "redis", "clamav-debian", "unbound"}
     assert all(":" in service["image"] for service in COMPOSE["services"].values()), "versions are said"
 
@@ -141,13 +147,32 @@ def test_what_is_referred_to_is_there() -> None:
         assert service.get("depends_on", {}).keys() <= COMPOSE["services"].keys(), name
         for volume in service.get("volumes", []):
             source = volume.partition(":")[0]
-            assert (ROOT / source).exists() if source.startswith(".") else source in COMPOSE["volumes"], volume
+            # The job makes the folder of the secrets.
+            there = source == "./secrets" or (ROOT / source).exists()
+            assert there if source.startswith(".") else source in COMPOSE["volumes"], volume
 
 
 def test_only_our_own_variables_are_put_in_and_they_may_be_left_out() -> None:
     """A single `$` is Compose's."""
     texts = [text for text in _texts(COMPOSE["services"]) if "$" in text.replace("$$", "")]
-    assert texts == ["${POSTHOUSE_PUBLIC_ADDRESSES:-}"] * 3
+    variables = {variable for text in texts for variable in re.findall(r"\$\{(\w+):-[^}]*\}", text)}
+    assert variables == {
+        "POSTHOUSE_API",
+        "POSTHOUSE_IMAGE",
+        "POSTHOUSE_PUBLIC_ADDRESSES",
+        "POSTHOUSE_SMTP",
+        "POSTHOUSE_SMTPS",
+        "POSTHOUSE_SUBMISSION",
+    }
+    assert not [text for text in texts if "$" in re.sub(r"\$\{\w+:-[^}]*\}", "", text)]
+
+
+def test_the_inner_network_leaves_those_of_clouds_and_of_docker_alone() -> None:
+    subnet = ipaddress.ip_network(COMPOSE["networks"]["inner"]["ipam"]["config"][0]["subnet"])
+    assert subnet.is_private
+    # Docker gives networks out of the first two; the last is AWS's default VPC, and lies in the first.
+    for taken in ("172.16.0.0/12", "192.168.0.0/16", "172.31.0.0/16"):
+        assert not subnet.overlaps(ipaddress.ip_network(taken))
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -160,7 +185,12 @@ def _texts(value: Any) -> Iterator[str]:
 
 def test_only_mail_is_published_to_the_world() -> None:
     published = {name: service["ports"] for name, service in COMPOSE["services"].items() if service.get("ports")}
-    assert published == {"balancer": ["25:2525", "587:2587", "465:2465"], "config-api-1": ["127.0.0.1:8080:8080"]}
+    assert {
+        name: [re.sub(r"\$\{\w+:-(\d+)\}", r"\1", port) for port in ports] for name, ports in published.items()
+    } == {
+        "balancer": ["25:2525", "587:2587", "465:2465"],
+        "config-api-1": ["127.0.0.1:8080:8080"],
+    }
 
 
 def test_migrations_run_before_the_replicas() -> None:

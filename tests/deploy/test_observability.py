@@ -286,8 +286,9 @@ LABELS = {
     "verb": r"[A-Z]{3,8}|unknown|pipelining_[a-z_]+",
     "code": r"[2-5][0-9]{2}",
     "outcome": r"[a-z_]+",
+    "hook": r"handle_(?:MAIL|RCPT|DATA|exception)",
     "stage": r"[A-Z_]+|[a-z_]+",
-    "check": r"dkim|arc|virus|signatures",
+    "check": r"dkim|arc|virus|signatures|spam",
     "state": r"greeting|command|transaction|leased|due|deferred|held",
     "service": r"policy|relay",
     "action": r"accept|reject|discard",
@@ -308,7 +309,7 @@ LABELS = {
     "version": r"[0-9]+\.[0-9]+\.[0-9]+\w*",
     "python": r"3\.[0-9]+\.[0-9]+\S*",
     # The one label that senders choose: of all destinations those with the 20 longest queues, and without a login.
-    "destination": r"hold|(?:domain|mailbox|relay):[^@ ]+",
+    "destination": r"hold|quarantine|(?:domain|mailbox|relay):[^@ ]+",
 }
 
 

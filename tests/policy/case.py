@@ -213,6 +213,8 @@ def _content(given: Mapping[str, Any], message: policy_pb2.Content) -> None:
         )
     if "virus" in given:
         message.virus.outcome = policy_pb2.VirusScan.Outcome.Value(f"OUTCOME_{given['virus'].upper()}")
+    if "spam" in given:
+        message.spam.action = policy_pb2.SpamScan.Action.Value(f"ACTION_{given['spam'].upper()}")
 
 
 # The zone

@@ -70,7 +70,10 @@ def seen(message: policy_pb2.Verdict, wanted: Mapping[str, Any]) -> dict[str, An
         "quarantine": message.quarantine,
         "shadow": [outcome.reason_id for outcome in message.shadow],
         "checks": sorted(
-            ["dkim"] * message.checks.dkim + ["arc"] * message.checks.arc + ["clamd"] * bool(message.checks.clamd)
+            ["dkim"] * message.checks.dkim
+            + ["arc"] * message.checks.arc
+            + ["clamd"] * bool(message.checks.clamd)
+            + ["rspamd"] * message.checks.HasField("rspamd")
         ),
     }
     always = {"action"} | ({"shadow"} if found["shadow"] else set()) | ({"close"} if found["close"] else set())

@@ -284,3 +284,26 @@ async def test_what_becomes_of_a_discarded_message_is_explained_as_it_would_be()
         response = await policy.stub.Explain(policy_pb2.ExplainRequest(facts=facts))
     assert (replied(response.verdict), response.verdict.rule_id) == ("discard", "b1")
     assert outcomes(response, "END_OF_DATA") == {}
+
+
+async def test_what_rspamd_says_is_explained_and_its_password_is_not_told() -> None:
+    spam = {"mode": "enforce", "rspamd": "http://127.0.0.1:11333", "password": "hidden words"}
+    async with serving(snapshot({"content_checks": {"spam": spam}})) as policy:
+        facts = request("end_of_data")
+        facts.transaction.recipients.append(b"alice@local.test")
+        facts.content.spam.action = policy_pb2.SpamScan.ACTION_REJECT
+        facts.content.spam.score, facts.content.spam.required_score = 17.5, 15.0
+        facts.content.spam.symbols.extend(["GTUBE", "HFILTER"])
+        response = await policy.stub.Explain(policy_pb2.ExplainRequest(facts=facts))
+        (rule,) = [rule for rule in response.rules if rule.reason_id == "spam"]
+        assert rule.outcome == RuleReport.OUTCOME_DECIDED
+        assert rule.explanation == "rspamd says reject, with a score of 17.50 of 15.00 (GTUBE, HFILTER)."
+        assert replied(response.verdict) == "554 5.7.1"
+        facts.content.spam.action = policy_pb2.SpamScan.ACTION_NO_ACTION
+        response = await policy.stub.Explain(policy_pb2.ExplainRequest(facts=facts))
+        (rule,) = [rule for rule in response.rules if rule.reason_id == "spam"]
+        assert rule.outcome == RuleReport.OUTCOME_PASS
+        assert rule.explanation.startswith("rspamd says no action")
+        response = await policy.stub.Explain(policy_pb2.ExplainRequest(facts=rcpt("alice@local.test")))
+        assert response.verdict.checks.rspamd.url == "http://127.0.0.1:11333"
+        assert b"hidden words" not in response.SerializeToString()

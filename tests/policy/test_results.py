@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from posthouse.policy.v1 import policy_pb2
 
 from tests.peers.dns import Behaviour, DnsServer
-from tests.policy.requests import request
+from tests.policy.requests import connect, rcpt, request
 from tests.policy.serving import serving
 from tests.policy.world import STRANGER, TRUSTED, snapshot
 
@@ -132,3 +133,46 @@ async def test_authors_under_one_organization_are_found_by_their_own_walks(dns_s
             made.content.dkim_checked = True
             verdict = await policy.decide(made)
             assert (verdict.action == policy_pb2.ACTION_ACCEPT) is (wanted == "pass")
+
+
+async def test_rspamd_is_told_at_rcpt_what_is_known_by_then(dns_server: DnsServer) -> None:
+    dns_server.host_with_ptr("client.sender.test", STRANGER)
+    dns_server.add("sender.test", "TXT", "v=spf1 +all")
+    checks = {"spf": {"mode": "shadow"}, "spam": {"mode": "enforce", "rspamd": "http://127.0.0.1:11333"}}
+    rules = snapshot({"content_checks": checks})
+    async with serving(rules, dns=dns_server.address) as policy, policy.stream() as stream:
+        await stream.ask(connect())
+        async with asyncio.timeout(60):
+            # The client's name is looked up from CONNECT on, and nobody waits for it.
+            while True:
+                (verdict,) = await stream.ask(rcpt("alice@local.test", "joe@sender.test"))
+                if verdict.client_name:
+                    break
+                await asyncio.sleep(0.01)
+        assert verdict.client_name == "client.sender.test"
+        assert {one.method: one.result for one in verdict.results} == {
+            "iprev": policy_pb2.CHECK_RESULT_PASS,
+            "spf": policy_pb2.CHECK_RESULT_PASS,
+        }
+        assert verdict.checks.rspamd.url == "http://127.0.0.1:11333"
+
+
+async def test_marks_follow_what_rspamd_says_and_shadow_changes_nothing() -> None:
+    wanted = {
+        ("enforce", "ADD_HEADER"): (True, True, ["spam"]),
+        ("enforce", "REWRITE_SUBJECT"): (True, True, ["spam"]),
+        ("enforce", "NO_ACTION"): (True, False, []),
+        ("enforce", "ERROR"): (True, False, []),
+        ("shadow", "ADD_HEADER"): (False, False, []),
+        ("off", "ADD_HEADER"): (False, False, []),
+    }
+    for (mode, action), (is_present, is_marked, reasons) in wanted.items():
+        spam = {"mode": mode, "rspamd": "http://127.0.0.1:11333"}
+        async with serving(snapshot({"content_checks": {"spam": spam}})) as policy, policy.stream() as stream:
+            asked = end_of_data()
+            asked.content.spam.action = policy_pb2.SpamScan.Action.Value(f"ACTION_{action}")
+            (verdict,) = await stream.ask(asked)
+            assert verdict.HasField("spam_fields") is is_present, (mode, action)
+            assert verdict.spam_fields.mark is is_marked, (mode, action)
+            assert list(verdict.quarantine_reasons) == reasons, (mode, action)
+            assert verdict.quarantine is bool(reasons), (mode, action)

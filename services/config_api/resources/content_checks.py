@@ -7,16 +7,28 @@ import ipaddress
 import re
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from services.config_api.resources.description import Body, CheckContext, Finding, Singleton
-from services.config_api.resources.fields import Domain, Mode, Model, domain_name, fault, ip_address, unique
+from services.config_api.resources.description import Body, CheckContext, Finding, Secret, Singleton
+from services.config_api.resources.fields import (
+    Domain,
+    Mode,
+    Model,
+    Password,
+    domain_name,
+    fault,
+    ip_address,
+    unique,
+)
 
 _ANSWERS = ipaddress.IPv4Network("127.0.0.0/8")
 # What zones answer to say that they don't answer (RFC 5782 and the operators' own pages), never a listing.
 _REFUSALS = ipaddress.IPv4Network("127.255.255.0/24")
 _CLAMD_PORT = 3310
+# The port of rspamd's normal worker.
+_RSPAMD_PORT = 11333
 
 
 def _codes(text: str) -> str:
@@ -92,17 +104,22 @@ class Dmarc(Model):
 def _clamd(text: str) -> str:
     if text.startswith("/"):
         return text
+    try:
+        return _host_and_port(text)
+    except ValueError as error:
+        raise fault("clamd", str(error) or "must be host:port, or the absolute path of a socket") from None
+
+
+def _host_and_port(text: str) -> str:
+    """host:port in canonical form. Raises ValueError, without a text where it is nothing of that form."""
     host, colon, port = text.rpartition(":")
     if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
-        raise fault("clamd", "must be host:port, or the absolute path of a socket")
+        raise ValueError
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     try:
         host = ip_address(bare)
     except ValueError:
-        try:
-            host = domain_name(bare)
-        except ValueError as error:
-            raise fault("clamd", str(error)) from None
+        host = domain_name(bare)
     return f"[{host}]:{int(port)}" if ":" in host else f"{host}:{int(port)}"
 
 
@@ -126,6 +143,46 @@ class Antivirus(Model):
     timeout_seconds: int = Field(default=60, ge=1, le=600, description="Longest wait for clamd, in seconds.")
 
 
+def _rspamd(text: str) -> str:
+    scheme, separator, rest = text.partition("://")
+    try:
+        if not separator or scheme.lower() not in ("http", "https"):
+            raise ValueError
+        return f"{scheme.lower()}://{_host_and_port(rest.removesuffix('/'))}"
+    except ValueError as error:
+        form = "must be http://host:port or https://host:port, without a path"
+        raise fault("rspamd", str(error) or form) from None
+
+
+class Spam(Model):
+    """Spam, judged by rspamd."""
+
+    mode: Mode = "off"
+    rspamd: Annotated[
+        str,
+        Field(
+            max_length=255,
+            pattern=r"^[^\u0000-\u0020\u007f-\u00a0\u2028\u2029]+$",
+            examples=["http://127.0.0.1:11333"],
+        ),
+        AfterValidator(_rspamd),
+    ] = Field(
+        default=f"http://127.0.0.1:{_RSPAMD_PORT}",
+        description="Where rspamd's normal worker listens: http or https, host and port. /checkv2 is added.",
+    )
+    password: Password | None = Field(
+        default=None,
+        description="Sent to rspamd where it asks for one. Write-only, encrypted at rest. Left out of a PUT or PATCH "
+        "it is kept, unless rspamd changes: then it has to be given again.",
+        json_schema_extra={"writeOnly": True},
+    )
+    on_error: Literal["accept", "tempfail"] = Field(
+        default="accept", description="When rspamd gives no answer: on without one, or 451 4.3.0."
+    )
+    timeout_s: int = Field(default=10, ge=1, le=600, description="Longest wait for rspamd, in seconds.")
+    check_outgoing: bool = Field(default=False, description="Mail of logged-in clients is checked too.")
+
+
 class Arc(Model):
     """RFC 8617: verified and written to Authentication-Results, never trusted."""
 
@@ -133,7 +190,7 @@ class Arc(Model):
 
 
 class ContentChecksSettings(Model):
-    """DNSBL, SPF, DKIM, DMARC, ARC and antivirus."""
+    """DNSBL, SPF, DKIM, DMARC, ARC, antivirus and spam, and what quarantine means."""
 
     dnsbl: Dnsbl = Field(default=Dnsbl(), description="Lists of clients in the DNS: 554 5.7.1.")
     spf: Spf = Field(default=Spf(), description="RFC 7208: 550 5.7.23.")
@@ -141,6 +198,17 @@ class ContentChecksSettings(Model):
     dmarc: Dmarc = Field(default=Dmarc(), description="The From domain's policy: 550 5.7.1, or marked.")
     antivirus: Antivirus = Field(default=Antivirus(), description="clamd: 554 5.7.1.")
     arc: Arc = Field(default=Arc(), description="RFC 8617, reported only.")
+    spam: Spam = Field(
+        default=Spam(),
+        description="rspamd. reject: 554 5.7.1; soft reject and greylist: 451 4.7.1; add header and rewrite subject: "
+        "X-Spam, X-Spam-Score, and quarantine.",
+    )
+    quarantine: Literal["mark", "mailbox", "hold"] = Field(
+        default="mark",
+        description="Mail that DMARC wants in quarantine, or that rspamd adds a header to, has X-Posthouse-Quarantine. "
+        "mark: it is delivered so; mailbox: into the quarantine_mailbox of its local domain, where it has one; "
+        "hold: it waits until an operator releases it, and expires without a report to its sender.",
+    )
 
 
 # RFC 5782 5: every list of IPv4 addresses has the first as a test entry, and never the second.
@@ -152,7 +220,35 @@ async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
     """Looks up the test entries of every zone, at the same time, so that silent zones do not add up (F30)."""
     zones = enumerate(body["dnsbl"]["zones"])
     faults = await asyncio.gather(*(_fault_of_zone(number, zone["zone"], check_context) for number, zone in zones))
-    return [finding for finding in faults if finding is not None]
+    return [
+        *(finding for finding in faults if finding is not None),
+        *_mail_in_clear(body["spam"]),
+        *await _idle_quarantine_mailboxes(body, check_context),
+    ]
+
+
+def _mail_in_clear(spam: Body) -> Sequence[Finding]:
+    url = urlsplit(spam["rspamd"])
+    try:
+        is_here = ipaddress.ip_address(url.hostname or "").is_loopback
+    except ValueError:
+        is_here = url.hostname == "localhost"
+    if spam["mode"] == "off" or url.scheme == "https" or is_here:
+        return ()
+    detail = "The mail goes to rspamd over the network in clear, and so does the password: https hides both."
+    return (Finding("/spam/rspamd", "rspamd_in_clear", detail),)
+
+
+async def _idle_quarantine_mailboxes(body: Body, check_context: CheckContext) -> Sequence[Finding]:
+    domains = await check_context.others("local-domains")
+    has_mailbox = any(domain["quarantine_mailbox"] is not None for domain in domains)
+    if body["quarantine"] == "mailbox" and domains and not has_mailbox:
+        detail = "No local domain has a quarantine_mailbox: marked mail goes into the ordinary ones."
+        return (Finding("/quarantine", "no_quarantine_mailbox", detail),)
+    if body["quarantine"] != "mailbox" and has_mailbox:
+        detail = "A local domain has a quarantine_mailbox, which nothing goes into unless this is mailbox."
+        return (Finding("/quarantine", "idle_quarantine_mailbox", detail),)
+    return ()
 
 
 async def _fault_of_zone(number: int, zone: str, check_context: CheckContext) -> Finding | None:
@@ -195,5 +291,6 @@ CONTENT_CHECKS = Singleton(
     label="content checks",
     tag="security",
     model=ContentChecksSettings,
+    secrets=(Secret(path=("spam", "password"), bound_to=(("spam", "rspamd"),)),),
     check=check,
 )

@@ -237,7 +237,27 @@ def _with_modes(body: Body) -> Body:
     return {name: _MODES.get(value, value) if isinstance(value, str) else value for name, value in body.items()}
 
 
-def _content_checks(_: str, body: Body, __: Sealer) -> Pieces:
+_QUARANTINE = {
+    "mark": pb.QUARANTINE_ACTION_MARK,
+    "mailbox": pb.QUARANTINE_ACTION_MAILBOX,
+    "hold": pb.QUARANTINE_ACTION_HOLD,
+}
+
+
+def _spam(body: Body, sealer: Sealer) -> pb.Spam:
+    tempfail = body["on_error"] == "tempfail"
+    password = body.get("password")
+    return pb.Spam(
+        mode=_MODES[body["mode"]],
+        rspamd=body["rspamd"],
+        password=sealer.open(password) if password else "",
+        on_error=pb.Spam.ON_ERROR_TEMPFAIL if tempfail else pb.Spam.ON_ERROR_ACCEPT,
+        timeout=_duration(seconds=body["timeout_s"]),
+        check_outgoing=body["check_outgoing"],
+    )
+
+
+def _content_checks(_: str, body: Body, sealer: Sealer) -> Pieces:
     dnsbl, spf, antivirus = body["dnsbl"], body["spf"], body["antivirus"]
     reject, accept = pb.Spf.ON_SOFTFAIL_REJECT, pb.Spf.ON_SOFTFAIL_ACCEPT
     tempfail = antivirus["on_error"] == "tempfail"
@@ -259,8 +279,12 @@ def _content_checks(_: str, body: Body, __: Sealer) -> Pieces:
             timeout=_duration(seconds=antivirus["timeout_seconds"]),
         ),
         arc=body["arc"]["verify"],
+        spam=_spam(body["spam"], sealer),
     )
-    return Pieces(policy=pb.PolicySnapshot(content_checks=checks).SerializeToString())
+    return Pieces(
+        pb.PolicySnapshot(content_checks=checks).SerializeToString(),
+        pb.RelaySnapshot(quarantine=_QUARANTINE[body["quarantine"]]).SerializeToString(),
+    )
 
 
 _CRITERIA = {

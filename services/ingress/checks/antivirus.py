@@ -7,8 +7,8 @@ import contextlib
 import re
 from collections.abc import Iterator
 
-from services.ingress.checks.shared_slots import NoSlotError, SharedSlots
 from services.ingress.findings import ScanOutcome, VirusScan
+from services.ingress.shared_slots import NoSlotError, SharedSlots
 
 _ANSWER_OCTETS = 4096
 _PIECE_OCTETS = 64 * 1024

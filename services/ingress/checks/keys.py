@@ -24,7 +24,7 @@ from dns.rdtypes.ANY.TXT import TXT
 from libs.dns.resolv_conf import RESOLV_CONF
 from libs.dns.servers import server_list
 from libs.dns.stub_resolver import Answer, Outcome, StubResolver
-from services.ingress.checks.shared_slots import NoSlotError, SharedSlots
+from services.ingress.shared_slots import NoSlotError, SharedSlots
 
 log = structlog.get_logger(__name__)
 

@@ -18,12 +18,14 @@ from services.ingress.checks import chain, signatures
 from services.ingress.checks.antivirus import Scanner
 from services.ingress.checks.body_hash import BodyHashes
 from services.ingress.checks.keys import Key, KeyLookup, NoKey
-from services.ingress.checks.shared_slots import NoSlotError, SharedSlots
+from services.ingress.checks.rspamd import RspamdClient
 from services.ingress.checks.signatures import HeaderFields, Signature
 from services.ingress.content import Content
-from services.ingress.findings import ArcChain, DkimSignature, VirusScan
+from services.ingress.findings import ArcChain, DkimSignature, SpamScan, VirusScan
 from services.ingress.metrics import Metrics
-from services.ingress.verdict import CheckResult, Checks
+from services.ingress.shared_slots import NoSlotError, SharedSlots
+from services.ingress.spam import Question
+from services.ingress.verdict import CheckResult, Checks, Rspamd
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +47,7 @@ class CheckRunner:
         *,
         crypto_threads: int,
         clamd_concurrency: int,
+        rspamd_concurrency: int = 10,
         crypto_processors: Collection[int] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -54,6 +57,7 @@ class CheckRunner:
         """
         self._keys = KeyLookup(nameservers, clock)
         self._scanner = Scanner(clamd_concurrency)
+        self._rspamd = RspamdClient(rspamd_concurrency)
         self._threads = ThreadPoolExecutor(
             crypto_threads,
             thread_name_prefix="crypto",
@@ -67,7 +71,8 @@ class CheckRunner:
         self._metrics = metrics
         self._clock = clock
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        await self._rspamd.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def run(
@@ -89,6 +94,15 @@ class CheckRunner:
                 scanning.cancel()
         self._count(dkim, arc, virus)
         return dkim, arc, virus
+
+    async def ask_rspamd(self, rspamd: Rspamd, question: Question, content: Content) -> SpamScan:
+        """What rspamd says of a message. Never raises."""
+        began = time.monotonic()
+        client = sharing_network(question.session.peer.client_address)
+        scan = await self._rspamd.ask(rspamd, question, content.tail(), client)
+        self._metrics.check_seconds["spam"].observe(time.monotonic() - began)
+        self._metrics.checks["spam", scan.action.name.lower()] += 1
+        return scan
 
     async def _scan(self, wanted: Checks, content: Content, client: str) -> VirusScan:
         began = time.monotonic()

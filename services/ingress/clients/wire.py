@@ -26,6 +26,7 @@ from services.ingress.verdict import (
     Checks,
     NonsenseError,
     Profile,
+    Rspamd,
     ShadowOutcome,
     Verdict,
 )
@@ -153,6 +154,12 @@ def content(facts: Findings) -> policy_pb2.Content:
         message.virus.outcome = _number(facts.virus.outcome)
         message.virus.signature = facts.virus.signature
         message.virus.reason = facts.virus.reason
+    if facts.spam is not None:
+        message.spam.action = _number(facts.spam.action)
+        message.spam.score = facts.spam.score
+        message.spam.required_score = facts.spam.required_score
+        message.spam.symbols.extend(facts.spam.symbols)
+        message.spam.reason = facts.spam.reason
     return message
 
 
@@ -216,6 +223,9 @@ def _verdict(serialised: bytes) -> Verdict:
         results=tuple(_result(each) for each in message.results),
         quarantine=message.quarantine,
         shadow=tuple(ShadowOutcome(each.reason_id, each.rule_id) for each in message.shadow),
+        quarantine_reasons=tuple(message.quarantine_reasons) or (("dmarc",) if message.quarantine else ()),
+        spam_mark=message.spam_fields.mark if message.HasField("spam_fields") else None,
+        client_name=message.client_name,
     )
 
 
@@ -232,7 +242,12 @@ def _checks(message: policy_pb2.ContentChecks) -> Checks:
         arc=message.arc,
         clamd=message.clamd,
         clamd_seconds=_seconds(message.clamd_timeout) if message.HasField("clamd_timeout") else 60.0,
+        rspamd=_rspamd(message.rspamd) if message.HasField("rspamd") else None,
     )
+
+
+def _rspamd(message: policy_pb2.Rspamd) -> Rspamd:
+    return Rspamd(message.url, message.password, _seconds(message.timeout) if message.HasField("timeout") else 10.0)
 
 
 def _result(message: policy_pb2.AuthenticationResult) -> AuthenticationResult:
@@ -291,6 +306,8 @@ def submission(message: relay_pb2.Submission, handed: Submission, inline: bytes)
     message.content = inline
     message.quarantine = handed.quarantine
     _stamp(message.received_at, handed.received_at)
+    if what.check_results:
+        message.check_results.extend(what.check_results)
     envelope, parameters = message.envelope, what.parameters
     envelope.sender = what.sender
     for each in what.recipients.values():
@@ -344,6 +361,7 @@ def refused(refusal: Refusal) -> relay_pb2.RefusedMessage:
         listener=refusal.listener,
         tls=refusal.tls,
         message_id=refusal.message_id,
+        check_results=refusal.check_results,
     )
     _stamp(message.refused_at, refusal.refused_at)
     for past in refusal.verdicts:

@@ -104,7 +104,7 @@ async def _ask(dialogue: Dialogue, challenge: bytes) -> bytes:
     connection = dialogue.connection
     dialogue.services.metrics.replies[334] += 1
     connection.send(challenge)
-    deadline = connection.loop.time() + dialogue.services.limits.command_seconds
+    deadline = connection.event_loop.time() + dialogue.services.limits.command_seconds
     try:
         while (line := connection.take_line(AUTH_LINE_OCTETS)) is None:
             await connection.more(deadline)

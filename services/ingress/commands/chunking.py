@@ -51,7 +51,7 @@ async def bdat(dialogue: Dialogue, argument: bytes) -> None:
             return
         content = Content(dialogue.services.spool)
         lines = line_reader(dialogue, content)
-        dialogue.chunks = Chunks(content, lines, ChunkReader(lines), dialogue.connection.loop.time())
+        dialogue.chunks = Chunks(content, lines, ChunkReader(lines), dialogue.connection.event_loop.time())
     await _take(dialogue, dialogue.chunks, size, last=last)
 
 
@@ -70,7 +70,7 @@ async def _take(dialogue: Dialogue, chunks: Chunks, size: int, *, last: bool) ->
         try:
             chunks.reader.finish()
             dialogue.services.metrics.octets_received += chunks.octets
-            dialogue.services.metrics.data_seconds.observe(dialogue.connection.loop.time() - chunks.began)
+            dialogue.services.metrics.data_seconds.observe(dialogue.connection.event_loop.time() - chunks.began)
             await delivery.finish(dialogue, chunks.content, chunks.lines.fault)
         finally:
             dialogue.clear_transaction()
@@ -97,7 +97,7 @@ async def _read(dialogue: Dialogue, chunks: Chunks, size: int) -> None:
             chunks.octets += len(part)
             chunks.reader.feed(part)
             continue
-        now = connection.loop.time()
+        now = connection.event_loop.time()
         await connection.more_content(limits.data_deadline(now, chunks.began, chunks.octets), left)
 
 
@@ -107,12 +107,12 @@ async def _skip(dialogue: Dialogue, size: int) -> bool:
         dialogue.end("data_overrun", TOO_BIG_TO_SKIP)
         return False
     connection, limits = dialogue.connection, dialogue.services.limits
-    began, left = connection.loop.time(), size
+    began, left = connection.event_loop.time(), size
     while left:
         waiting = min(left, len(connection.pending))
         if waiting:
             connection.drop(waiting)
             left -= waiting
             continue
-        await connection.more_content(limits.data_deadline(connection.loop.time(), began, size - left), left)
+        await connection.more_content(limits.data_deadline(connection.event_loop.time(), began, size - left), left)
     return True

@@ -84,7 +84,7 @@ def line_reader(dialogue: Dialogue, content: Content) -> LineReader:
 async def _read(dialogue: Dialogue, lines: LineReader) -> bool:
     """Reads up to the final dot; false when the session ended before it."""
     connection, limits = dialogue.connection, dialogue.services.limits
-    began = connection.loop.time()
+    began = connection.event_loop.time()
     reader = DotReader(lines)
     overrun = drain_octets(dialogue.profile.max_message_size)
     buffer = connection.pending
@@ -101,7 +101,7 @@ async def _read(dialogue: Dialogue, lines: LineReader) -> bool:
                 return False
             if done:
                 dialogue.services.metrics.octets_received += lines.octets
-                dialogue.services.metrics.data_seconds.observe(connection.loop.time() - began)
+                dialogue.services.metrics.data_seconds.observe(connection.event_loop.time() - began)
                 return True
-        now = connection.loop.time()
+        now = connection.event_loop.time()
         await connection.more_content(limits.data_deadline(now, began, lines.octets), until_dot=True)

@@ -23,6 +23,6 @@ async def starttls(dialogue: Dialogue, argument: bytes) -> None:
     dialogue.clear_transaction()
     connection.send(b"220 2.0.0 Ready to start TLS\r\n")
     dialogue.services.metrics.replies[READY_FOR_TLS.code] += 1
-    deadline = connection.loop.time() + dialogue.services.limits.handshake_seconds
+    deadline = connection.event_loop.time() + dialogue.services.limits.handshake_seconds
     session.tls = await connection.start_tls(dialogue.services.certificates.context(), deadline)
     session.forget_dialogue()

@@ -18,7 +18,7 @@ from libs.smtp.reply import (
 )
 from services.ingress import spans
 from services.ingress.commands import greeting
-from services.ingress.dialogue import Dialogue
+from services.ingress.dialogue import Dialogue, handler_refused
 from services.ingress.session import Discard, Recipient, Stage, Transaction
 from services.ingress.verdict import Action, Verdict
 
@@ -76,6 +76,13 @@ async def mail(dialogue: Dialogue, argument: bytes) -> None:
     if not await _mail_permitted(dialogue, transaction):
         dialogue.clear_transaction()
         return
+    hooks = dialogue.services.hooks
+    if hooks is not None and transaction.discard is None:
+        refusal = await hooks.mail(dialogue.caller(), transaction)
+        if refusal is not None:
+            dialogue.refuse_by_handler(refusal, Stage.MAIL, (), sender=transaction.sender)
+            dialogue.clear_transaction()
+            return
     dialogue.transaction = transaction
     dialogue.reply(SENDER_OK)
 
@@ -152,8 +159,16 @@ async def rcpt(dialogue: Dialogue, argument: bytes) -> None:
         if verdict.action is Action.DISCARD:
             discard = Discard(verdict.reason_id, verdict.rule_id)
         transaction.checks = transaction.checks.united(verdict.checks)
+        if verdict.checks.rspamd is not None:
+            transaction.envelope_results, transaction.client_name = verdict.results, verdict.client_name
     if discard is not None and len(transaction.recipients) >= _DISCARDED_RECORDED:
         dialogue.reply(RECIPIENT_OK)
         return
-    transaction.recipients[key] = Recipient(address, parameters, discard)
+    recipient = Recipient(address, parameters, discard)
+    if dialogue.services.hooks is not None and discard is None:
+        refusal = await dialogue.services.hooks.rcpt(dialogue.caller(), transaction, recipient)
+        if refusal is not None:
+            await dialogue.refuse_recipient(handler_refused(refusal), refusal, address)
+            return
+    transaction.recipients[key] = recipient
     dialogue.reply(RECIPIENT_OK)

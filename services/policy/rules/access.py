@@ -14,11 +14,11 @@ from services.policy.rules.model import Action, Check, Exempt, Facts, Objection,
 # every other rule of the security settings too (`exemptions.allowed_ip`).
 EXEMPTS: Mapping[Criterion, frozenset[Check]] = MappingProxyType(
     {
-        Criterion.IP: frozenset({Check.DNSBL, Check.SPF, Check.ANTIVIRUS, Check.DKIM, Check.DMARC}),
-        Criterion.NETWORK: frozenset({Check.DNSBL, Check.SPF, Check.DKIM, Check.DMARC}),
-        Criterion.SENDER: frozenset({Check.SPF, Check.ANTIVIRUS}),
-        Criterion.RECIPIENT: frozenset({Check.SPF, Check.ANTIVIRUS}),
-        Criterion.DOMAIN: frozenset({Check.SPF, Check.ANTIVIRUS, Check.DKIM, Check.DMARC}),
+        Criterion.IP: frozenset({Check.DNSBL, Check.SPF, Check.ANTIVIRUS, Check.DKIM, Check.DMARC, Check.SPAM}),
+        Criterion.NETWORK: frozenset({Check.DNSBL, Check.SPF, Check.DKIM, Check.DMARC, Check.SPAM}),
+        Criterion.SENDER: frozenset({Check.SPF, Check.ANTIVIRUS, Check.SPAM}),
+        Criterion.RECIPIENT: frozenset({Check.SPF, Check.ANTIVIRUS, Check.SPAM}),
+        Criterion.DOMAIN: frozenset({Check.SPF, Check.ANTIVIRUS, Check.DKIM, Check.DMARC, Check.SPAM}),
     }
 )
 

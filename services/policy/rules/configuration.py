@@ -125,6 +125,18 @@ class Antivirus:
 
 
 @dataclass(frozen=True, slots=True)
+class Spam:
+    mode: Mode = Mode.OFF
+    # http or https, host and port.
+    rspamd: str = ""
+    password: str = field(default="", repr=False)
+    accept_on_error: bool = True
+    timeout: timedelta = timedelta(0)
+    # Mail of logged-in clients is checked too.
+    check_outgoing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ContentChecks:
     dnsbl: Mode = Mode.OFF
     dnsbl_zones: tuple[DnsblZone, ...] = ()
@@ -135,3 +147,4 @@ class ContentChecks:
     dmarc: Mode = Mode.OFF
     arc: bool = False
     antivirus: Antivirus = Antivirus()
+    spam: Spam = Spam()

@@ -12,6 +12,9 @@ from libs.smtp.reply import (
     DMARC_NO_ANSWER,
     DNSBL_LISTED,
     SCAN_FAILED,
+    SPAM_CHECK_FAILED,
+    SPAM_DELAYED,
+    SPAM_REFUSED,
     SPF_FAILED,
     SPF_NO_ANSWER,
     SPF_PERMANENT_ERROR,
@@ -19,7 +22,7 @@ from libs.smtp.reply import (
 )
 from services.policy.rules import access, dmarc, exemptions
 from services.policy.rules.configuration import DnsblZone, Mode
-from services.policy.rules.identity import helo_domain
+from services.policy.rules.identity import client_name_question, helo_domain
 from services.policy.rules.lookup import Finding, Lookup, Outcome, Question
 from services.policy.rules.model import (
     NO_CHECKS,
@@ -29,9 +32,11 @@ from services.policy.rules.model import (
     Checks,
     Facts,
     Objection,
+    Rspamd,
     Rule,
     ScanOutcome,
     Snapshot,
+    SpamAction,
     Stage,
 )
 
@@ -50,12 +55,17 @@ _DMARC_REJECT = Objection(DMARC_FAILED, explanation="DMARC: the From domain's po
 _DMARC_NO_FROM = Objection(DMARC_FAILED, explanation="DMARC: the message has no From address to judge by.")
 _DMARC_QUARANTINE = Objection(None, quarantine=True, explanation="DMARC: the From domain's policy is quarantine.")
 _DMARC_TEMPERROR = Objection(DMARC_NO_ANSWER, explanation="DMARC: the DNS gives no answer, and nothing else passes.")
+_SPAM = Objection(SPAM_REFUSED, explanation="rspamd rejects the message.")
+_SPAM_LATER = Objection(SPAM_DELAYED, explanation="rspamd asks for the message to be sent again later.")
+_SPAM_MARKED = Objection(None, quarantine=True, explanation="rspamd takes the message for spam, and lets it pass.")
+_SPAM_ERROR = Objection(SPAM_CHECK_FAILED, explanation="rspamd could not be asked about the message.")
 
 
 def any_check(snapshot: Snapshot) -> bool:
     """Whether ingress may have to look at content at all."""
     checks = snapshot.content_checks
-    return checks.arc or any(mode is not Mode.OFF for mode in (checks.dkim, checks.dmarc, checks.antivirus.mode))
+    modes = (checks.dkim, checks.dmarc, checks.antivirus.mode, checks.spam.mode)
+    return checks.arc or any(mode is not Mode.OFF for mode in modes)
 
 
 def checks_needed(facts: Facts, snapshot: Snapshot) -> Checks:
@@ -76,13 +86,30 @@ def checks_needed(facts: Facts, snapshot: Snapshot) -> Checks:
         arc=stranger and checks.arc,
         clamd=checks.antivirus.clamd if scan else "",
         clamd_timeout=checks.antivirus.timeout,
+        rspamd=_rspamd_needed(facts, snapshot),
     )
+
+
+def _rspamd_needed(facts: Facts, snapshot: Snapshot) -> Rspamd | None:
+    settings = snapshot.content_checks.spam
+    if settings.mode is Mode.OFF or facts.for_postmaster or _spam_exempt(facts, snapshot):
+        return None
+    return Rspamd(settings.rspamd, settings.password, settings.timeout)
 
 
 _dnsbl_exempt = exemptions.any_of(exemptions.stranger_checks, access.exempts(Check.DNSBL))
 _spf_exempt = exemptions.any_of(exemptions.stranger_checks, access.exempts(Check.SPF))
 _dkim_exempt = exemptions.any_of(exemptions.stranger_checks, access.exempts(Check.DKIM))
 dmarc_exempt = exemptions.any_of(exemptions.stranger_checks, access.exempts(Check.DMARC))
+
+
+def _spam_session_exempt(facts: Facts, snapshot: Snapshot) -> str:
+    if snapshot.content_checks.spam.check_outgoing and exemptions.logged_in(facts, snapshot):
+        return ""
+    return exemptions.stranger_checks(facts, snapshot)
+
+
+_spam_exempt = exemptions.any_of(_spam_session_exempt, access.exempts(Check.SPAM))
 
 
 # DNS block lists
@@ -144,28 +171,56 @@ def _spf(facts: Facts, snapshot: Snapshot) -> Objection | None:
     return _SPF_PERMERROR if result is CheckResult.PERMERROR and checks.spf_reject_permerror else None
 
 
-# The virus scanner
+# The virus scanner, and rspamd
 
 
-def _needs_scan(facts: Facts, snapshot: Snapshot) -> bool:
-    """Whether any recipient is neither exempt nor discarded; a message that names none is scanned."""
+def _needs(check: Check, facts: Facts, snapshot: Snapshot) -> bool:
+    """Whether any recipient is neither exempt nor discarded; a message that names none is checked."""
     if not facts.recipients:
         return True
     return any(
-        not access.recipient_exempts(Check.ANTIVIRUS, recipient, facts)
-        and not access.discards(recipient, facts, snapshot)
+        not access.recipient_exempts(check, recipient, facts) and not access.discards(recipient, facts, snapshot)
         for recipient in facts.recipients
     )
 
 
 def _virus(facts: Facts, snapshot: Snapshot) -> Objection | None:
     settings = snapshot.content_checks.antivirus
-    if facts.content.scan is ScanOutcome.CLEAN or not _needs_scan(facts, snapshot):
+    if facts.content.scan is ScanOutcome.CLEAN or not _needs(Check.ANTIVIRUS, facts, snapshot):
         return None
     if facts.content.scan is ScanOutcome.INFECTED:
         return _VIRUS_DISCARDED if settings.discard else _VIRUS
     # Not scanned: the setting was turned on while the message was on its way.
     return None if settings.accept_on_error else _SCAN_ERROR
+
+
+def _spam(facts: Facts, snapshot: Snapshot) -> Objection | None:
+    scan = facts.content.spam
+    action = SpamAction.ERROR if scan is None else scan.action
+    if action is SpamAction.NO_ACTION or not _needs(Check.SPAM, facts, snapshot):
+        return None
+    match action:
+        case SpamAction.REJECT:
+            return _SPAM
+        case SpamAction.SOFT_REJECT | SpamAction.GREYLIST:
+            return _SPAM_LATER
+        case SpamAction.ADD_HEADER | SpamAction.REWRITE_SUBJECT:
+            return _SPAM_MARKED
+        case _:
+            # Not asked: the setting was turned on while the message was on its way.
+            return None if snapshot.content_checks.spam.accept_on_error else _SPAM_ERROR
+
+
+def describe_spam(facts: Facts) -> str:
+    """What rspamd said, in a sentence; empty where it was not asked."""
+    scan = facts.content.spam
+    if scan is None:
+        return ""
+    if scan.action is SpamAction.ERROR:
+        return f"rspamd gave no answer: {scan.reason or 'unknown reason'}."
+    action = scan.action.name.lower().replace("_", " ")
+    symbols = f" ({', '.join(scan.symbols)})" if scan.symbols else ""
+    return f"rspamd says {action}, with a score of {scan.score:.2f} of {scan.required_score:.2f}{symbols}."
 
 
 # DKIM
@@ -249,6 +304,16 @@ ANTIVIRUS = Rule(
     _virus,
     exempt=access.exempts(Check.ANTIVIRUS),
     for_postmaster=True,
+)
+SPAM = Rule(
+    "spam",
+    Stage.END_OF_DATA,
+    lambda snapshot: snapshot.content_checks.spam.mode,
+    _spam,
+    exempt=_spam_exempt,
+    session_exempt=_spam_session_exempt,
+    tells=client_name_question,
+    describe=describe_spam,
 )
 DKIM = Rule(
     "dkim",

@@ -80,6 +80,7 @@ RULES: tuple[Rule, ...] = (
     content.ANTIVIRUS,
     content.DKIM,
     content.DMARC,
+    content.SPAM,
     # When they happen
     protocol.JUNK,
     protocol.PIPELINING,
@@ -131,15 +132,21 @@ class Rulebook:
         self._unlisted = _by_stage([(rule, mode) for rule, mode in on if not rule.by_lists])
         self._checks_content = content.any_check(snapshot)
         self._askable = tuple(rule for rule, _ in on if not rule.in_profile)
-        self._early = tuple(rule for rule, _ in on if rule.early)
+        self._early = tuple(
+            (rule, asks) for rule, _ in on if (asks := rule.asks if rule.early else rule.tells) is not None
+        )
         # Nobody has anything to say; the same with content checks; and what one rule answers.
         self.accepted = Verdict(shared=True)
         self._checked: dict[Checks, Verdict] = {}
         self._refused: dict[tuple[str, Objection], Verdict] = {}
         # For each stage number: whether a rule of the stage reads a counter, and whether one looks anything up.
         self.counts = tuple(any(rule.counted and rule.stage == number for rule, _ in on) for number in _NUMBERS)
+        # What is known at RCPT is told to rspamd.
+        asks_rspamd = snapshot.content_checks.spam.mode is not Mode.OFF
         self.looks_up = tuple(
-            number == _END_OF_DATA or any(rule.asks is not None and rule.stage == number for rule, _ in on)
+            number == _END_OF_DATA
+            or (number == _RCPT and asks_rspamd)
+            or any(rule.asks is not None and rule.stage == number for rule, _ in on)
             for number in _NUMBERS
         )
 
@@ -156,11 +163,11 @@ class Rulebook:
 
     def early_questions(self, facts: Facts) -> tuple[Question, ...]:
         """At CONNECT: the look-ups of later stages for which the client's address is enough."""
-        found: tuple[Question, ...] = ()
-        for rule in self._early:
-            if rule.asks is not None and not (facts.may_be_exempt and rule.exempt(facts, self.snapshot)):
-                found += rule.asks(facts, self.snapshot)
-        return found
+        questions: dict[Question, None] = {}
+        for rule, asks in self._early:
+            if not (facts.may_be_exempt and rule.exempt(facts, self.snapshot)):
+                questions.update(dict.fromkeys(asks(facts, self.snapshot)))
+        return tuple(questions)
 
     def evaluate(self, facts: Facts) -> Verdict | NeedsLookups:
         """Tries the stage's rules in order until one decides.
@@ -183,7 +190,7 @@ class Rulebook:
                     verdict.shadow += (ShadowOutcome(reason_id, objection.rule_id, objection.reply),)
                 elif objection.quarantine:
                     verdict = verdict or Verdict()
-                    verdict.quarantine = True
+                    verdict.quarantine += (reason_id,)
                 else:
                     verdict = self._refusal(verdict, reason_id, objection)
                     break

@@ -91,6 +91,19 @@ class ScanOutcome(IntEnum):
     ERROR = 3
 
 
+class SpamAction(IntEnum):
+    """What rspamd wants done; the numbers are those of the contract."""
+
+    NO_ACTION = 1
+    GREYLIST = 2
+    ADD_HEADER = 3
+    REWRITE_SUBJECT = 4
+    SOFT_REJECT = 5
+    REJECT = 6
+    # There is no answer of rspamd.
+    ERROR = 7
+
+
 # Configuration
 
 
@@ -157,6 +170,22 @@ class ArcChain:
     sealer_domain: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class SpamScan:
+    action: SpamAction
+    score: float = 0.0
+    # The score from which on rspamd rejects.
+    required_score: float = 0.0
+    # Names of the rules of rspamd that decided most.
+    symbols: tuple[str, ...] = ()
+    # Why there is no answer.
+    reason: str = ""
+
+    @property
+    def is_marked(self) -> bool:
+        return self.action in (SpamAction.ADD_HEADER, SpamAction.REWRITE_SUBJECT)
+
+
 @dataclass(slots=True, eq=False)
 class Content:
     size: int = 0
@@ -170,6 +199,8 @@ class Content:
     dkim: tuple[DkimSignature, ...] = ()
     arc: ArcChain | None = None
     scan: ScanOutcome = ScanOutcome.NOT_SCANNED
+    # None: rspamd was not asked.
+    spam: SpamScan | None = None
 
 
 NO_CONTENT = Content()
@@ -263,6 +294,15 @@ class ShadowOutcome:
     reply: Reply | None
 
 
+@dataclass(frozen=True, slots=True)
+class Rspamd:
+    """Where and how rspamd is asked."""
+
+    url: str
+    password: str = field(default="", repr=False)
+    timeout: timedelta = timedelta(0)
+
+
 @fast_value(frozen=True, slots=True)
 class Checks:
     """The content checks that a message still needs."""
@@ -271,6 +311,7 @@ class Checks:
     arc: bool = False
     clamd: str = ""
     clamd_timeout: timedelta = timedelta(0)
+    rspamd: Rspamd | None = None
 
 
 NO_CHECKS = Checks()
@@ -289,7 +330,8 @@ class Verdict:
     # Seconds to wait before the answer.
     delay: int = 0
     checks: Checks = NO_CHECKS
-    quarantine: bool = False
+    # Names of the rules that ask for quarantine.
+    quarantine: tuple[str, ...] = ()
     # AUTH: the login proved, and the proof that the session shows from then on.
     account: str = ""
     account_proof: bytes = b""
@@ -327,6 +369,7 @@ class Check(Enum):
     ANTIVIRUS = "antivirus"
     DKIM = "dkim"
     DMARC = "dmarc"
+    SPAM = "spam"
 
 
 Judge = Callable[[Facts, Snapshot], Objection | None]
@@ -352,6 +395,8 @@ class Rule:
     asks: Asks | None = None
     # The client's address is enough for `asks`, so that look-ups can begin at CONNECT.
     early: bool = False
+    # Look-ups that begin at CONNECT, whose outcome is told to a content check if it is known by RCPT.
+    tells: Asks | None = None
     # `judge` reads a counter.
     counted: bool = False
     # Tried for postmaster too.
@@ -363,6 +408,8 @@ class Rule:
     # The exemption that holds for a session whatever it will send. It reads the client, the listener and the login only
     # (see `profile.profile_key`). A stage at which every rule is exempt is not asked.
     session_exempt: Exempt = _never
+    # What the rule sees in the facts, as a sentence for Explain; empty: nothing.
+    describe: Callable[[Facts], str] = lambda _: ""
 
 
 def always(_snapshot: Snapshot) -> Mode:

@@ -54,8 +54,8 @@ def expected(facts: Facts, snapshot: Snapshot) -> bool:
     return checks.arc or any(mode is not Mode.OFF for mode in methods)
 
 
-def results(facts: Facts, snapshot: Snapshot) -> tuple[AuthenticationResult, ...]:
-    """The results of all methods that were tried, without those that are off or that the client is exempt from."""
+def envelope_results(facts: Facts, snapshot: Snapshot) -> tuple[AuthenticationResult, ...]:
+    """Those that do not depend on the content: auth, iprev and spf, as far as they are known."""
     found: list[AuthenticationResult] = []
     if facts.account is not None:
         found.append(
@@ -69,6 +69,22 @@ def results(facts: Facts, snapshot: Snapshot) -> tuple[AuthenticationResult, ...
     checks = snapshot.content_checks
     if checks.spf is not Mode.OFF or checks.dmarc is not Mode.OFF:
         found += _spf(facts)
+    return tuple(found)
+
+
+def client_name(facts: Facts, snapshot: Snapshot) -> str:
+    """The first verified name of the client; empty when it has none, or none is known yet."""
+    question = client_name_question(facts, snapshot)[0]
+    if not facts.findings.knows(question) or not facts.findings[question].records:
+        return ""
+    return facts.findings[question].records[0]
+
+
+def results(facts: Facts, snapshot: Snapshot) -> tuple[AuthenticationResult, ...]:
+    """The results of all methods that were tried, without those that are off or that the client is exempt from."""
+    found = list(envelope_results(facts, snapshot))
+    if facts.may_be_exempt and exemptions.stranger_checks(facts, snapshot):
+        return tuple(found)
     found += _dkim(facts)
     found += _dmarc(facts, snapshot)
     arc = facts.content.arc

@@ -58,13 +58,15 @@ def _try(rule: Rule, facts: Facts, snapshot: Snapshot, *, decided: bool) -> Rule
         # Nobody asked, because a rule before had decided.
         return RuleReport(rule.reason_id, RuleOutcome.NOT_REACHED)
     objection = rule.judge(facts, snapshot)
+    description = rule.describe(facts)
     if objection is None:
-        return RuleReport(rule.reason_id, RuleOutcome.NOT_REACHED if decided else RuleOutcome.PASS)
+        outcome = RuleOutcome.NOT_REACHED if decided else RuleOutcome.PASS
+        return RuleReport(rule.reason_id, outcome, explanation=description)
     outcome = RuleOutcome.SHADOW if mode is Mode.SHADOW else RuleOutcome.DECIDED
     return RuleReport(
         rule.reason_id,
         RuleOutcome.NOT_REACHED if decided else outcome,
         rule_id=objection.rule_id,
         reply=objection.reply,
-        explanation=objection.explanation,
+        explanation=description or objection.explanation,
     )

@@ -12,7 +12,7 @@ from services.relay.clock import Clock
 from services.relay.configuration.model import Configuration
 from services.relay.model.message import Action as ReportAction
 from services.relay.model.message import NewMessage, ReportedRecipient, queue_id
-from services.relay.model.states import State
+from services.relay.model.states import QUARANTINE, State
 from services.relay.queue import ending
 from services.relay.queue.database import Connection, Database
 from services.relay.queue.ending import Open
@@ -137,6 +137,8 @@ class Operator:
     def _apply(self, connection: Connection, action: Action, entry: Open, actor: str, now: int) -> None:
         rows = entry.waiting
         if action in (Action.RETRY, Action.RELEASE):
+            if any(row.destination == QUARANTINE for row in rows):
+                ending.lift_quarantine(connection, entry.message.id)
             ending.change(connection, [(row, State.QUEUED, now) for row in rows])
         elif action is Action.HOLD:
             ending.change(connection, [(row, State.HELD, None) for row in rows])
@@ -155,7 +157,7 @@ class Operator:
         )
 
     def _bounce(self, connection: Connection, entry: Open, now: int) -> list[NewMessage]:
-        """The report that the sender gets, waiting in the database for its delivery."""
+        """The report that the sender gets, waiting in the database for its delivery; of quarantined mail none."""
         configuration = self._configuration()
         reported = [
             ReportedRecipient(
@@ -167,7 +169,8 @@ class Operator:
                 submitted_recipient=row.submitted_recipient,
             )
             for row in entry.waiting
-            if hears_of_failure(entry.message.kind, tuple(filter(None, row.notify.split(","))))
+            if row.destination != QUARANTINE
+            and hears_of_failure(entry.message.kind, tuple(filter(None, row.notify.split(","))))
         ]
         if configuration is None or not reported:
             return []

@@ -71,6 +71,15 @@ class RelayDomain:
     domain: str
 
 
+class Quarantine(Enum):
+    """What happens to mail that is marked for quarantine."""
+
+    MARK = "mark"
+    # Into the quarantine mailbox of its local domain, where it has one.
+    MAILBOX = "mailbox"
+    HOLD = "hold"
+
+
 @dataclass(frozen=True, slots=True)
 class RelayHostAuth:
     username: str
@@ -229,6 +238,7 @@ class Configuration:
     queue: QueueSettings = QueueSettings()
     # The key is the domain.
     dkim_keys: Mapping[str, tuple[DkimKey, ...]] = field(default_factory=dict)
+    quarantine: Quarantine = Quarantine.MAILBOX
     # Hosts and ports of relay hosts at which there is more than one login.
     shared_relay_hosts: frozenset[tuple[str, int]] = field(init=False, repr=False, compare=False)
     # Whether any address may stand for another one: as an alias, or where a domain has a catch-all.

@@ -19,6 +19,7 @@ from services.relay.configuration.model import (
     LocalDomain,
     Mailbox,
     MailboxKind,
+    Quarantine,
     QueueSettings,
     RelayDomain,
     RelayHost,
@@ -30,6 +31,10 @@ from services.relay.configuration.model import (
     key_of,
 )
 
+_QUARANTINE = {
+    config_pb2.QUARANTINE_ACTION_MARK: Quarantine.MARK,
+    config_pb2.QUARANTINE_ACTION_HOLD: Quarantine.HOLD,
+}
 _MAILBOX_KINDS = {
     config_pb2.Mailbox.KIND_SMTP: MailboxKind.SMTP,
     config_pb2.Mailbox.KIND_LMTP: MailboxKind.LMTP,
@@ -152,6 +157,8 @@ def configuration(snapshot: config_pb2.RelaySnapshot) -> Configuration:
         resolvers=Resolvers(tuple(snapshot.resolvers.preferred), tuple(snapshot.resolvers.alternate)),
         queue=_queue(snapshot.queue),
         dkim_keys={domain: tuple(of_domain) for domain, of_domain in keys.items()},
+        # Snapshots on disk of before this setting name none.
+        quarantine=_QUARANTINE.get(snapshot.quarantine, Quarantine.MAILBOX),
     )
 
 

@@ -299,6 +299,7 @@ class Intake:
         try:
             number = self._identifiers.next()
             recipients = tuple((self._identifiers.next(), each) for each in refusal.recipients)
+            check_results = self._events(refusal.check_results)
         except ExhaustedError:
             REFUSALS_DROPPED.inc()
             return
@@ -318,8 +319,12 @@ class Intake:
                 refusal.discarded,
                 refusal.message_id,
                 refusal.verdicts,
+                check_results,
             )
         )
+
+    def _events(self, check_results: Sequence[str]) -> tuple[tuple[int, str], ...]:
+        return tuple((self._identifiers.next(), text) for text in check_results)
 
     def _message(
         self, configuration: Configuration, incoming: IncomingSubmission, content: bytes
@@ -360,6 +365,7 @@ class Intake:
             source=source,
             subject=subject_of(content) if configuration.queue.keep_subjects else "",
             verdicts=incoming.verdicts,
+            check_results=self._events(incoming.check_results) if incoming.check_results else (),
         )
         if not addressed.reported:
             return message, ()

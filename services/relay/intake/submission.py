@@ -26,6 +26,8 @@ class IncomingSubmission:
     quarantine: bool = False
     traceparent: str = ""
     verdicts: tuple[SessionVerdict, ...] = ()
+    # What content checks found, in sentences.
+    check_results: tuple[str, ...] = ()
 
 
 @fast_value(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Refusal:
     discarded: bool
     message_id: str = ""
     verdicts: tuple[SessionVerdict, ...] = ()
+    check_results: tuple[str, ...] = ()
 
 
 @fast_value(frozen=True, slots=True)

@@ -92,6 +92,8 @@ class NewMessage:
     # Empty where subjects are not stored.
     subject: str = ""
     verdicts: tuple[SessionVerdict, ...] = ()
+    # What content checks found, for the timeline: identifier and text of each event.
+    check_results: tuple[tuple[int, str], ...] = ()
 
     @property
     def waiting(self) -> tuple[NewDelivery, ...]:
@@ -121,6 +123,8 @@ class Refused:
     discarded: bool
     message_id: str = ""
     verdicts: tuple[SessionVerdict, ...] = ()
+    # As NewMessage.check_results.
+    check_results: tuple[tuple[int, str], ...] = ()
 
 
 @fast_value(frozen=True, slots=True)

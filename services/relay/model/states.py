@@ -8,6 +8,8 @@ from enum import IntEnum
 FOREVER = 2**62
 # The destination of mail that no route takes (RouteKind.HOLD).
 HELD_BY_ROUTE = "hold"
+# The destination of marked mail, where the configuration says that it is held. Nothing of it is reported to its sender.
+QUARANTINE = "quarantine"
 
 
 class State(IntEnum):

@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, literal_col
 
 from services.relay.model.message import QueuedDelivery, QueuedMessage
 from services.relay.model.shares import fair_share
-from services.relay.model.states import HELD_BY_ROUTE, Kind, State
+from services.relay.model.states import Kind, State
 from services.relay.queue.destinations import next_wake, wake
 from services.relay.queue.statements import Many, Once, among, listed, not_among
 from services.relay.queue.tables import WAITING, contents, deliveries, destinations, messages, waiting_sources
@@ -473,15 +473,18 @@ def _delivery(row: Any, owner: int) -> QueuedDelivery:
     )
 
 
-def wake_held_by_route(connection: Connection, now: int) -> int:
-    """Mail that no route took is due at once: the configuration has changed. How many deliveries that is."""
+def wake_held(connection: Connection, destination: str, now: int) -> int:
+    """Mail that is held for HELD_BY_ROUTE or QUARANTINE is due at once: the configuration has changed.
+
+    How many deliveries that is.
+    """
     held = (
         WAITING,
-        deliveries.c.destination == HELD_BY_ROUTE,
+        deliveries.c.destination == destination,
         deliveries.c.due_at.is_(None),
         deliveries.c.state == int(State.QUEUED),
     )
     sources = connection.execute(select(deliveries.c.source).where(*held).distinct()).scalars().all()
     changed = connection.execute(update(deliveries).where(*held).values(due_at=now))
-    wake(connection, {(HELD_BY_ROUTE, source): now for source in sources})
+    wake(connection, {(destination, source): now for source in sources})
     return int(changed.rowcount)

@@ -121,6 +121,11 @@ def change(connection: Connection, rows: Sequence[tuple[Any, State, int | None]]
     wake(connection, woken)
 
 
+def lift_quarantine(connection: Connection, message_id: int) -> None:
+    """From now on the message goes where it would go without its mark."""
+    connection.execute(update(messages).where(messages.c.id == message_id).values(quarantine=False))
+
+
 def swept(connection: Connection, message_id: int, sweep_at: int | None, *, delay_noticed: bool) -> None:
     """When the message is due for the next sweep."""
     connection.execute(

@@ -13,8 +13,8 @@ from services.relay.model.states import State
 from services.relay.queue.change_numbers import change_number
 from services.relay.queue.destinations import record_errors, wake
 from services.relay.queue.statements import Many, Once, Row, among, listed
-from services.relay.queue.storing import store
-from services.relay.queue.tables import attempts, contents, deliveries, events, messages
+from services.relay.queue.storing import INSERT_EVENT, store
+from services.relay.queue.tables import attempts, contents, deliveries, messages
 
 
 @fast_value(frozen=True, slots=True)
@@ -104,7 +104,6 @@ _GIVE_BACK = Many(
 _TOLD = frozenset({State.DELIVERED, State.BOUNCED})
 TOLD_EVENTS = frozenset({"held", "bounced", "expired"})
 _ATTEMPT = Many(insert(attempts), attempts.c.keys())
-_EVENT = Many(insert(events), events.c.keys())
 _CLOSE = Many(
     update(messages)
     .where(messages.c.id == bindparam("message"))
@@ -189,7 +188,7 @@ def record_events(connection: Connection, new: Iterable[Event]) -> None:
     """Adds to timelines."""
     recorded = list(new)
     number = change_number(connection) if any(one.event in TOLD_EVENTS for one in recorded) else 0
-    _EVENT.run(
+    INSERT_EVENT.run(
         connection,
         [
             (

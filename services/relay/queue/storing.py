@@ -20,6 +20,8 @@ from services.relay.queue.tables import attempts, contents, deliveries, events, 
 _INSERT_MESSAGE = Many(insert(messages), messages.c.keys())
 _INSERT_CONTENT = Many(insert(contents), contents.c.keys())
 _INSERT_DELIVERY = Many(insert(deliveries), deliveries.c.keys())
+INSERT_EVENT = Many(insert(events), events.c.keys())
+_CHECKED = "checked"
 _BY_SUBMISSION = Once(
     lambda dialect: select(messages.c.submission_id, messages.c.id).where(
         among(dialect, messages.c.submission_id, "submissions")
@@ -43,6 +45,7 @@ def store(connection: Connection, new: Sequence[NewMessage], owner: int, now: in
     message_rows: list[Row] = []
     content_rows: list[Row] = []
     delivery_rows: list[Row] = []
+    event_rows: list[Row] = []
     woken: dict[tuple[str, str], int] = {}
     # Few messages need one.
     number = functools.cache(lambda: change_number(connection))
@@ -51,9 +54,12 @@ def store(connection: Connection, new: Sequence[NewMessage], owner: int, now: in
         message_rows.append(_message_row(message, open_ones, now))
         if open_ones:
             content_rows.append((message.id, message.content))
+        if message.check_results:
+            event_rows += _checked(message.id, message.check_results, now)
     _INSERT_MESSAGE.run(connection, message_rows)
     _INSERT_CONTENT.run(connection, content_rows)
     _INSERT_DELIVERY.run(connection, delivery_rows)
+    INSERT_EVENT.run(connection, event_rows)
     wake(connection, woken)
     return known
 
@@ -140,12 +146,18 @@ def _delivery_rows(
     return open_ones
 
 
+def _checked(message_id: int, results: Sequence[tuple[int, str]], at: int) -> list[Row]:
+    return [(number, message_id, at, _CHECKED, b"", text, "", None) for number, text in results]
+
+
 def store_refused(connection: Connection, refused: Sequence[Refused]) -> None:
     """Puts refused messages into the history."""
     message_rows: list[Row] = []
     delivery_rows: list[Row] = []
     number = change_number(connection) if refused else 0
+    event_rows: list[Row] = []
     for one in refused:
+        event_rows += _checked(one.id, one.check_results, one.refused_at)
         origin = one.origin
         reply = {
             "code": one.code,
@@ -190,6 +202,7 @@ def store_refused(connection: Connection, refused: Sequence[Refused]) -> None:
         ]
     _INSERT_MESSAGE.run(connection, message_rows)
     _INSERT_DELIVERY.run(connection, delivery_rows)
+    INSERT_EVENT.run(connection, event_rows)
 
 
 def forget(connection: Connection, message_ids: Sequence[int], *, contents_too: bool = True) -> None:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from services.relay.configuration.model import (
     Configuration,
     LocalDomain,
+    Quarantine,
     RelayHost,
     RelayRule,
     RuleType,
@@ -21,6 +22,7 @@ from services.relay.configuration.model import (
     key_of,
 )
 from services.relay.model.attempt import Route, RouteKind
+from services.relay.model.states import HELD_BY_ROUTE, QUARANTINE
 from services.relay.routing.existing import base_of, has_mailbox
 
 # Never judged by existence at ingress (SETTINGS, ground rules), so they can name no account here.
@@ -57,6 +59,8 @@ def resolve(configuration: Configuration, sender: bytes, recipient: bytes, *, qu
 
 
 def _resolve(configuration: Configuration, sender: bytes, recipient: bytes, quarantine: bool) -> Route:
+    if quarantine and configuration.quarantine is Quarantine.HOLD:
+        return Route(RouteKind.HOLD, QUARANTINE, reason="held in quarantine, until an operator releases it")
     address = key_of(recipient)
     local_part, domain = _split(address)
     if not domain:
@@ -161,7 +165,9 @@ def _into_mailbox(
     exists = has_mailbox(configuration, local, address)
     if local_part in _ROLES and not exists:
         return _hold(f"no account, alias or external postmaster takes mail for {address.decode('ascii')}", local.id)
-    mailbox = local.quarantine_mailbox if quarantine and local.quarantine_mailbox else local.mailbox
+    mailbox = local.mailbox
+    if quarantine and configuration.quarantine is Quarantine.MAILBOX and local.quarantine_mailbox is not None:
+        mailbox = local.quarantine_mailbox
     if mailbox is None:
         return _hold(f"the local domain {local.domain} has no mailbox", local.id)
     if not exists:
@@ -172,7 +178,7 @@ def _into_mailbox(
 
 
 def _hold(reason: str, rule_id: str = "") -> Route:
-    return Route(RouteKind.HOLD, "hold", rule_id=rule_id, reason=reason)
+    return Route(RouteKind.HOLD, HELD_BY_ROUTE, rule_id=rule_id, reason=reason)
 
 
 def _domain_report(kind: str, rule_id: str, domain: str, listed: bool, taken: str) -> RuleReport:

@@ -16,7 +16,7 @@ from services.relay.configuration.model import Configuration, QueueSettings
 from services.relay.metrics import QUARANTINED, REPORTS, SWEPT
 from services.relay.model.message import Action, NewMessage, ReportedRecipient, queue_id
 from services.relay.model.retry_schedule import expiry, longest_delays, sweep
-from services.relay.model.states import State
+from services.relay.model.states import QUARANTINE, State
 from services.relay.queue import ending
 from services.relay.queue.database import Connection, Database, QueueError
 from services.relay.queue.destinations import wake_forgotten
@@ -268,7 +268,7 @@ class Sweeper:
         reported = [
             _reported(row, Action.FAILED, EXPIRED, settings=None)
             for row in entry.waiting
-            if hears_of_failure(entry.message.kind, _notify(row))
+            if row.destination != QUARANTINE and hears_of_failure(entry.message.kind, _notify(row))
         ]
         made = self._reports(connection, configuration, entry, reported, now)
         ending.end(connection, [(row, State.BOUNCED, "") for row in entry.waiting], now)
@@ -288,7 +288,7 @@ class Sweeper:
         reported = [
             _reported(row, Action.DELAYED, "4.0.0", settings=configuration.queue, until=until)
             for row in entry.waiting
-            if wants_delay(_notify(row))
+            if row.destination != QUARANTINE and wants_delay(_notify(row))
         ]
         made = self._reports(connection, configuration, entry, reported, now)
         store(connection, made, 0, now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from services.relay.configuration.model import Configuration
 from services.relay.model.message import NewMessage, Origin, QueuedDelivery, QueuedMessage
 from services.relay.model.retry_schedule import sweep
-from services.relay.model.states import HELD_BY_ROUTE, State
+from services.relay.model.states import HELD_BY_ROUTE, QUARANTINE, State
 from services.relay.reports.reporting import reports
 from services.relay.routing.recipients import NextId, SubmittedRecipient, address
 
@@ -21,7 +21,7 @@ def readdressed(
     wanted = SubmittedRecipient(held.recipient, held.notify, held.orcpt, submitted_recipient=held.submitted_recipient)
     addressed = address(configuration, next_id, message.sender, (wanted,), quarantine=message.quarantine)
     first, *targets = addressed.deliveries
-    if first.state is not State.EXPANDED or any(each.destination == HELD_BY_ROUTE for each in targets):
+    if first.state is not State.EXPANDED or any(each.destination in (HELD_BY_ROUTE, QUARANTINE) for each in targets):
         return ()
     new = NewMessage(
         id=next_id(),

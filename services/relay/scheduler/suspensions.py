@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from services.relay.clock import MICROSECONDS, Clock
-from services.relay.configuration.model import Configuration, RelayHost
+from services.relay.configuration.model import Configuration, Quarantine, RelayHost
+from services.relay.model.states import HELD_BY_ROUTE, QUARANTINE
 from services.relay.queue import rerouting
-from services.relay.queue.claiming import wake_held_by_route
+from services.relay.queue.claiming import wake_held
 from services.relay.queue.database import Database, QueueError
 from services.relay.queue.destinations import Suspension, resume, suspend, suspensions
 from services.relay.routing.rules import relay_hosts, resolve
@@ -121,7 +122,10 @@ class Suspensions:
 
     async def _after_change(self, configuration: Configuration) -> None:
         now = self._clock.now()
-        woken = await self._database.write(lambda connection: wake_held_by_route(connection, now))
+        freed = (HELD_BY_ROUTE,) if configuration.quarantine is Quarantine.HOLD else (HELD_BY_ROUTE, QUARANTINE)
+        woken = await self._database.write(
+            lambda connection: sum(wake_held(connection, destination, now) for destination in freed)
+        )
         if woken:
             log.info("held_mail_due", deliveries=woken, reason="the configuration has changed")
         # What is not written down yet was suspended under this very configuration.

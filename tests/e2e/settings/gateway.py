@@ -25,7 +25,7 @@ SETTLE_SECONDS = 60.0
 # Which services are handed a new snapshot when these change; all others are policy's alone.
 _RELAYS_ALONE = frozenset({"delivery", "queue", "resolvers", "relay-rules", "dkim-keys"})
 _OF_BOTH = frozenset({"relay-domains", "local-domains", "accounts", "aliases", "recipients"})
-_OF_BOTH_IN_GENERAL = frozenset({"profile", "external_postmasters"})
+_OF_BOTH_IN_SETTINGS = frozenset({"profile", "external_postmasters", "quarantine"})
 
 _SECONDS_PER_MINUTE = 60
 # What a few connections of a test take at most; a clock minute must not end between them.
@@ -137,8 +137,8 @@ class Gateway:
     def settle(self, changed: str, patch: Iterable[str] = ()) -> None:
         """Returns when the services that read `changed` decide by the newest revision."""
         newest = world.newest_revision(self.suite)
-        relays = changed in _RELAYS_ALONE or changed in _OF_BOTH or not _OF_BOTH_IN_GENERAL.isdisjoint(patch)
-        policys = changed not in _RELAYS_ALONE
+        relays = changed in _RELAYS_ALONE or changed in _OF_BOTH or not _OF_BOTH_IN_SETTINGS.isdisjoint(patch)
+        policys = changed not in _RELAYS_ALONE and set(patch) != {"quarantine"}
         if newest != self._newest:
             self._newest = newest
             self._wait(newest, policy=policys, relay=relays)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -38,10 +38,10 @@ def zone(dns_server: DnsServer) -> DnsServer:
 
 
 @pytest.fixture
-def runner(zone: DnsServer) -> Iterator[CheckRunner]:
+async def runner(zone: DnsServer) -> AsyncIterator[CheckRunner]:
     made = CheckRunner(zone.address, Metrics(), crypto_threads=2, clamd_concurrency=2)
     yield made
-    made.close()
+    await made.close()
 
 
 def content(octets: bytes, folder: Path) -> Content:
@@ -69,7 +69,8 @@ async def test_signatures_are_verified_where_they_hold_up_nobody(zone: DnsServer
         runner = CheckRunner(
             zone.address, Metrics(), crypto_threads=1, clamd_concurrency=1, crypto_processors=everywhere
         )
-        with closing(runner):
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(runner.close)
             dkim, _, _ = await runner.run(Checks(dkim=True), content(sign(MESSAGE, RSA), tmp_path))
             assert [each.result for each in dkim or ()] == [CheckResult.PASS]
             (thread,) = [each for each in threading.enumerate() if each.name.startswith("crypto")]

@@ -12,6 +12,7 @@ from services.relay.configuration.model import (
     LocalDomain,
     Mailbox,
     MailboxKind,
+    Quarantine,
     RelayDomain,
     RelayHost,
     RelayHostAuth,
@@ -154,6 +155,16 @@ def test_local_domains_go_to_their_mailbox_and_quarantined_mail_to_the_other() -
     found = route(configuration(), b"", b"ann@local.test")
     assert (found.destination, found.mailbox, found.rule_id) == ("mailbox:local.test", MAILDIR, "l1")
     assert route(configuration(), b"", b"ann@local.test", quarantine=True).mailbox == JUNK
+
+
+def test_the_setting_says_what_quarantine_means() -> None:
+    marking = replace(configuration(), quarantine=Quarantine.MARK)
+    assert route(marking, b"", b"ann@local.test", quarantine=True).mailbox == MAILDIR
+    holding = replace(configuration(), quarantine=Quarantine.HOLD)
+    for recipient in (b"ann@local.test", b"x@relayed.test", b"x@far.test"):
+        held = route(holding, b"", recipient, quarantine=True)
+        assert (held.kind, held.destination) == (RouteKind.HOLD, "quarantine")
+        assert route(holding, b"", recipient).kind is not RouteKind.HOLD
 
 
 def test_a_local_domain_without_a_mailbox_is_held() -> None:

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from .connection_policy_settings_patch import ConnectionPolicySettingsPatch
     from .content_checks_settings import ContentChecksSettings
     from .content_checks_settings_patch import ContentChecksSettingsPatch
+    from .content_checks_settings_quarantine import ContentChecksSettingsQuarantine
     from .content_facts import ContentFacts
     from .content_facts_virus import ContentFactsVirus
     from .delivery import Delivery
@@ -184,6 +185,10 @@ if TYPE_CHECKING:
     from .smtp_auth import SmtpAuth
     from .smtp_auth_patch import SmtpAuthPatch
     from .smtp_mailbox import SmtpMailbox
+    from .spam import Spam
+    from .spam_facts import SpamFacts
+    from .spam_facts_action import SpamFactsAction
+    from .spam_patch import SpamPatch
     from .spf import Spf
     from .spf_patch import SpfPatch
     from .spf_softfail_action import SpfSoftfailAction
@@ -263,6 +268,7 @@ _MODULES = {
     "ConnectionPolicySettingsPatch": "connection_policy_settings_patch",
     "ContentChecksSettings": "content_checks_settings",
     "ContentChecksSettingsPatch": "content_checks_settings_patch",
+    "ContentChecksSettingsQuarantine": "content_checks_settings_quarantine",
     "ContentFacts": "content_facts",
     "ContentFactsVirus": "content_facts_virus",
     "Delivery": "delivery",
@@ -391,6 +397,10 @@ _MODULES = {
     "SmtpAuth": "smtp_auth",
     "SmtpAuthPatch": "smtp_auth_patch",
     "SmtpMailbox": "smtp_mailbox",
+    "Spam": "spam",
+    "SpamFacts": "spam_facts",
+    "SpamFactsAction": "spam_facts_action",
+    "SpamPatch": "spam_patch",
     "Spf": "spf",
     "SpfPatch": "spf_patch",
     "SpfSoftfailAction": "spf_softfail_action",
@@ -478,6 +488,7 @@ __all__ = (
     "ConnectionPolicySettingsPatch",
     "ContentChecksSettings",
     "ContentChecksSettingsPatch",
+    "ContentChecksSettingsQuarantine",
     "ContentFacts",
     "ContentFactsVirus",
     "Delivery",
@@ -606,6 +617,10 @@ __all__ = (
     "SmtpAuth",
     "SmtpAuthPatch",
     "SmtpMailbox",
+    "Spam",
+    "SpamFacts",
+    "SpamFactsAction",
+    "SpamPatch",
     "Spf",
     "SpfPatch",
     "SpfSoftfailAction",

@@ -32,7 +32,8 @@ class AllSettings:
         sender_policy (SenderPolicySettings): What a sender's domain must be.
         connection_policy (ConnectionPolicySettings): What a client may do, by its address. Trusted networks are exempt.
         advanced_security (AdvancedSecuritySettings): Protocol discipline, HELO names, harvesting of addresses.
-        content_checks (ContentChecksSettings): DNSBL, SPF, DKIM, DMARC, ARC and antivirus.
+        content_checks (ContentChecksSettings): DNSBL, SPF, DKIM, DMARC, ARC, antivirus and spam, and what quarantine
+            means.
     """
 
     general: GeneralSettings

@@ -6,6 +6,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
+from ..models.content_checks_settings_quarantine import (
+    ContentChecksSettingsQuarantine,
+    check_content_checks_settings_quarantine,
+)
 from ..types import UNSET, Unset
 
 if TYPE_CHECKING:
@@ -15,6 +19,7 @@ if TYPE_CHECKING:
     from ..models.dkim import Dkim
     from ..models.dmarc import Dmarc
     from ..models.dnsbl import Dnsbl
+    from ..models.spam import Spam
     from ..models.spf import Spf
 
 
@@ -23,7 +28,7 @@ T = TypeVar("T", bound="ContentChecksSettings")
 
 @_attrs_define
 class ContentChecksSettings:
-    """DNSBL, SPF, DKIM, DMARC, ARC and antivirus.
+    """DNSBL, SPF, DKIM, DMARC, ARC, antivirus and spam, and what quarantine means.
 
     Attributes:
         dnsbl (Dnsbl | Unset): Lists of clients in the DNS (RFC 5782).
@@ -32,6 +37,8 @@ class ContentChecksSettings:
         dmarc (Dmarc | Unset): The published policy of the From domain.
         antivirus (Antivirus | Unset): Scanning by clamd, whole messages.
         arc (Arc | Unset): RFC 8617: verified and written to Authentication-Results, never trusted.
+        spam (Spam | Unset): Spam, judged by rspamd.
+        quarantine (ContentChecksSettingsQuarantine | Unset): A value of quarantine of ContentChecksSettingsPatch.
         warnings (list[ConfigurationWarning] | Unset): Doubts about what was just written; not stored, and absent from
             GET.
     """
@@ -42,6 +49,8 @@ class ContentChecksSettings:
     dmarc: Dmarc | Unset = UNSET
     antivirus: Antivirus | Unset = UNSET
     arc: Arc | Unset = UNSET
+    spam: Spam | Unset = UNSET
+    quarantine: ContentChecksSettingsQuarantine | Unset = UNSET
     warnings: list[ConfigurationWarning] | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
@@ -70,6 +79,14 @@ class ContentChecksSettings:
         if not isinstance(self.arc, Unset):
             arc = self.arc.to_dict()
 
+        spam: dict[str, Any] | Unset = UNSET
+        if not isinstance(self.spam, Unset):
+            spam = self.spam.to_dict()
+
+        quarantine: str | Unset = UNSET
+        if not isinstance(self.quarantine, Unset):
+            quarantine = self.quarantine
+
         warnings: list[dict[str, Any]] | Unset = UNSET
         if not isinstance(self.warnings, Unset):
             warnings = []
@@ -92,6 +109,10 @@ class ContentChecksSettings:
             field_dict["antivirus"] = antivirus
         if arc is not UNSET:
             field_dict["arc"] = arc
+        if spam is not UNSET:
+            field_dict["spam"] = spam
+        if quarantine is not UNSET:
+            field_dict["quarantine"] = quarantine
         if warnings is not UNSET:
             field_dict["warnings"] = warnings
 
@@ -105,6 +126,7 @@ class ContentChecksSettings:
         from ..models.dkim import Dkim  # noqa: PLC0415
         from ..models.dmarc import Dmarc  # noqa: PLC0415
         from ..models.dnsbl import Dnsbl  # noqa: PLC0415
+        from ..models.spam import Spam  # noqa: PLC0415
         from ..models.spf import Spf  # noqa: PLC0415
 
         d = dict(src_dict)
@@ -150,6 +172,20 @@ class ContentChecksSettings:
         else:
             arc = Arc.from_dict(_arc)
 
+        _spam = d.pop("spam", UNSET)
+        spam: Spam | Unset
+        if isinstance(_spam, Unset):
+            spam = UNSET
+        else:
+            spam = Spam.from_dict(_spam)
+
+        _quarantine = d.pop("quarantine", UNSET)
+        quarantine: ContentChecksSettingsQuarantine | Unset
+        if isinstance(_quarantine, Unset):
+            quarantine = UNSET
+        else:
+            quarantine = check_content_checks_settings_quarantine(_quarantine)
+
         _warnings = d.pop("warnings", UNSET)
         warnings: list[ConfigurationWarning] | Unset = UNSET
         if _warnings is not UNSET:
@@ -166,6 +202,8 @@ class ContentChecksSettings:
             dmarc=dmarc,
             antivirus=antivirus,
             arc=arc,
+            spam=spam,
+            quarantine=quarantine,
             warnings=warnings,
         )
 

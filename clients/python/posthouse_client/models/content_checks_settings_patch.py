@@ -5,6 +5,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from attrs import define as _attrs_define
 
+from ..models.content_checks_settings_quarantine import (
+    ContentChecksSettingsQuarantine,
+    check_content_checks_settings_quarantine,
+)
 from ..types import UNSET, Unset
 
 if TYPE_CHECKING:
@@ -13,6 +17,7 @@ if TYPE_CHECKING:
     from ..models.dkim_patch import DkimPatch
     from ..models.dmarc_patch import DmarcPatch
     from ..models.dnsbl_patch import DnsblPatch
+    from ..models.spam_patch import SpamPatch
     from ..models.spf_patch import SpfPatch
 
 
@@ -30,6 +35,12 @@ class ContentChecksSettingsPatch:
         dmarc (DmarcPatch | None | Unset): The From domain's policy: 550 5.7.1, or marked.
         antivirus (AntivirusPatch | None | Unset): clamd: 554 5.7.1.
         arc (ArcPatch | None | Unset): RFC 8617, reported only.
+        spam (None | SpamPatch | Unset): rspamd. reject: 554 5.7.1; soft reject and greylist: 451 4.7.1; add header and
+            rewrite subject: X-Spam, X-Spam-Score, and quarantine.
+        quarantine (ContentChecksSettingsQuarantine | None | Unset): Mail that DMARC wants in quarantine, or that rspamd
+            adds a header to, has X-Posthouse-Quarantine. mark: it is delivered so; mailbox: into the quarantine_mailbox of
+            its local domain, where it has one; hold: it waits until an operator releases it, and expires without a report
+            to its sender.
     """
 
     dnsbl: DnsblPatch | None | Unset = UNSET
@@ -38,6 +49,8 @@ class ContentChecksSettingsPatch:
     dmarc: DmarcPatch | None | Unset = UNSET
     antivirus: AntivirusPatch | None | Unset = UNSET
     arc: ArcPatch | None | Unset = UNSET
+    spam: None | SpamPatch | Unset = UNSET
+    quarantine: ContentChecksSettingsQuarantine | None | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
         from ..models.antivirus_patch import AntivirusPatch  # noqa: PLC0415
@@ -45,6 +58,7 @@ class ContentChecksSettingsPatch:
         from ..models.dkim_patch import DkimPatch  # noqa: PLC0415
         from ..models.dmarc_patch import DmarcPatch  # noqa: PLC0415
         from ..models.dnsbl_patch import DnsblPatch  # noqa: PLC0415
+        from ..models.spam_patch import SpamPatch  # noqa: PLC0415
         from ..models.spf_patch import SpfPatch  # noqa: PLC0415
 
         dnsbl: dict[str, Any] | None | Unset
@@ -95,6 +109,22 @@ class ContentChecksSettingsPatch:
         else:
             arc = self.arc
 
+        spam: dict[str, Any] | None | Unset
+        if isinstance(self.spam, Unset):
+            spam = UNSET
+        elif isinstance(self.spam, SpamPatch):
+            spam = self.spam.to_dict()
+        else:
+            spam = self.spam
+
+        quarantine: None | str | Unset
+        if isinstance(self.quarantine, Unset):
+            quarantine = UNSET
+        elif isinstance(self.quarantine, str):
+            quarantine = self.quarantine
+        else:
+            quarantine = self.quarantine
+
         field_dict: dict[str, Any] = {}
 
         field_dict.update({})
@@ -110,6 +140,10 @@ class ContentChecksSettingsPatch:
             field_dict["antivirus"] = antivirus
         if arc is not UNSET:
             field_dict["arc"] = arc
+        if spam is not UNSET:
+            field_dict["spam"] = spam
+        if quarantine is not UNSET:
+            field_dict["quarantine"] = quarantine
 
         return field_dict
 
@@ -120,6 +154,7 @@ class ContentChecksSettingsPatch:
         from ..models.dkim_patch import DkimPatch  # noqa: PLC0415
         from ..models.dmarc_patch import DmarcPatch  # noqa: PLC0415
         from ..models.dnsbl_patch import DnsblPatch  # noqa: PLC0415
+        from ..models.spam_patch import SpamPatch  # noqa: PLC0415
         from ..models.spf_patch import SpfPatch  # noqa: PLC0415
 
         d = dict(src_dict)
@@ -226,6 +261,40 @@ class ContentChecksSettingsPatch:
 
         arc = _parse_arc(d.pop("arc", UNSET))
 
+        def _parse_spam(data: object) -> None | SpamPatch | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, dict):
+                    raise TypeError()
+                spam_type_0 = SpamPatch.from_dict(data)
+
+                return spam_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(None | SpamPatch | Unset, data)
+
+        spam = _parse_spam(d.pop("spam", UNSET))
+
+        def _parse_quarantine(data: object) -> ContentChecksSettingsQuarantine | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, str):
+                    raise TypeError()
+                quarantine_type_0 = check_content_checks_settings_quarantine(data)
+
+                return quarantine_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(ContentChecksSettingsQuarantine | None | Unset, data)
+
+        quarantine = _parse_quarantine(d.pop("quarantine", UNSET))
+
         content_checks_settings_patch = cls(
             dnsbl=dnsbl,
             spf=spf,
@@ -233,6 +302,8 @@ class ContentChecksSettingsPatch:
             dmarc=dmarc,
             antivirus=antivirus,
             arc=arc,
+            spam=spam,
+            quarantine=quarantine,
         )
 
         return content_checks_settings_patch

@@ -10,6 +10,7 @@ from ..types import UNSET, Unset
 
 if TYPE_CHECKING:
     from ..models.dkim_facts import DkimFacts
+    from ..models.spam_facts import SpamFacts
 
 
 T = TypeVar("T", bound="ContentFacts")
@@ -25,6 +26,7 @@ class ContentFacts:
         from_addresses (list[str] | Unset): Mailboxes of the From field.
         dkim (list[DkimFacts] | None | Unset): null: not verified.
         virus (ContentFactsVirus | None | Unset): null: not scanned.
+        spam (None | SpamFacts | Unset): null: rspamd was not asked.
     """
 
     size: int | Unset = 1000
@@ -32,8 +34,11 @@ class ContentFacts:
     from_addresses: list[str] | Unset = UNSET
     dkim: list[DkimFacts] | None | Unset = UNSET
     virus: ContentFactsVirus | None | Unset = UNSET
+    spam: None | SpamFacts | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
+        from ..models.spam_facts import SpamFacts  # noqa: PLC0415
+
         size = self.size
 
         hops = self.hops
@@ -62,6 +67,14 @@ class ContentFacts:
         else:
             virus = self.virus
 
+        spam: dict[str, Any] | None | Unset
+        if isinstance(self.spam, Unset):
+            spam = UNSET
+        elif isinstance(self.spam, SpamFacts):
+            spam = self.spam.to_dict()
+        else:
+            spam = self.spam
+
         field_dict: dict[str, Any] = {}
 
         field_dict.update({})
@@ -75,12 +88,15 @@ class ContentFacts:
             field_dict["dkim"] = dkim
         if virus is not UNSET:
             field_dict["virus"] = virus
+        if spam is not UNSET:
+            field_dict["spam"] = spam
 
         return field_dict
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
         from ..models.dkim_facts import DkimFacts  # noqa: PLC0415
+        from ..models.spam_facts import SpamFacts  # noqa: PLC0415
 
         d = dict(src_dict)
         size = d.pop("size", UNSET)
@@ -128,12 +144,30 @@ class ContentFacts:
 
         virus = _parse_virus(d.pop("virus", UNSET))
 
+        def _parse_spam(data: object) -> None | SpamFacts | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, dict):
+                    raise TypeError()
+                spam_type_0 = SpamFacts.from_dict(data)
+
+                return spam_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(None | SpamFacts | Unset, data)
+
+        spam = _parse_spam(d.pop("spam", UNSET))
+
         content_facts = cls(
             size=size,
             hops=hops,
             from_addresses=from_addresses,
             dkim=dkim,
             virus=virus,
+            spam=spam,
         )
 
         return content_facts

@@ -38,7 +38,7 @@ class Message:
             stored.
         subject (None | str): Its subject; null: it was not stored (keep_subjects).
         smtputf8 (bool): Whether it needs SMTPUTF8.
-        quarantine (bool): Whether DMARC marked it.
+        quarantine (bool): Whether it is marked for quarantine.
         code (int | None): Of refused messages: the code of the reply.
         enhanced_code (None | str): The code of RFC 3463.
         text (None | str): Of refused messages: the text of the reply.

@@ -80,6 +80,32 @@ EXISTING_RECIPIENTS_VERIFY: ExistingRecipients.ValueType  # 4
 """Those that the mailbox server takes, which is asked."""
 Global___ExistingRecipients: _TypeAlias = ExistingRecipients  # noqa: Y015
 
+class _QuarantineAction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _QuarantineActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_QuarantineAction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    QUARANTINE_ACTION_UNSPECIFIED: _QuarantineAction.ValueType  # 0
+    """As snapshots on disk of before this setting have it: stands for the mailbox."""
+    QUARANTINE_ACTION_MARK: _QuarantineAction.ValueType  # 1
+    QUARANTINE_ACTION_MAILBOX: _QuarantineAction.ValueType  # 2
+    """To the quarantine mailbox of the recipient's domain, where it has one."""
+    QUARANTINE_ACTION_HOLD: _QuarantineAction.ValueType  # 3
+    """Held until an operator releases it."""
+
+class QuarantineAction(_QuarantineAction, metaclass=_QuarantineActionEnumTypeWrapper):
+    """What happens to mail that DMARC or rspamd wants in quarantine. It is marked in each case."""
+
+QUARANTINE_ACTION_UNSPECIFIED: QuarantineAction.ValueType  # 0
+"""As snapshots on disk of before this setting have it: stands for the mailbox."""
+QUARANTINE_ACTION_MARK: QuarantineAction.ValueType  # 1
+QUARANTINE_ACTION_MAILBOX: QuarantineAction.ValueType  # 2
+"""To the quarantine mailbox of the recipient's domain, where it has one."""
+QUARANTINE_ACTION_HOLD: QuarantineAction.ValueType  # 3
+"""Held until an operator releases it."""
+Global___QuarantineAction: _TypeAlias = QuarantineAction  # noqa: Y015
+
 @_typing.final
 class WatchRequest(_message.Message):
     """The first message opens the watch. The consumer sends one more for each revision that it has put in force, and a last
@@ -395,7 +421,7 @@ class LocalDomain(_message.Message):
     def mailbox(self) -> Global___Mailbox: ...
     @_builtins.property
     def quarantine_mailbox(self) -> Global___Mailbox:
-        """Where mail marked for quarantine goes instead; absent: to `mailbox`, marked."""
+        """Where mail marked for quarantine goes if RelaySnapshot.quarantine says so; absent: to `mailbox`, marked."""
 
     def __init__(
         self,
@@ -833,6 +859,61 @@ class Antivirus(_message.Message):
 Global___Antivirus: _TypeAlias = Antivirus  # noqa: Y015
 
 @_typing.final
+class Spam(_message.Message):
+    """rspamd, asked over HTTP."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _OnError:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _OnErrorEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Spam._OnError.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ON_ERROR_UNSPECIFIED: Spam._OnError.ValueType  # 0
+        ON_ERROR_ACCEPT: Spam._OnError.ValueType  # 1
+        ON_ERROR_TEMPFAIL: Spam._OnError.ValueType  # 2
+
+    class OnError(_OnError, metaclass=_OnErrorEnumTypeWrapper): ...
+    ON_ERROR_UNSPECIFIED: Spam.OnError.ValueType  # 0
+    ON_ERROR_ACCEPT: Spam.OnError.ValueType  # 1
+    ON_ERROR_TEMPFAIL: Spam.OnError.ValueType  # 2
+
+    MODE_FIELD_NUMBER: _builtins.int
+    RSPAMD_FIELD_NUMBER: _builtins.int
+    PASSWORD_FIELD_NUMBER: _builtins.int
+    ON_ERROR_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    CHECK_OUTGOING_FIELD_NUMBER: _builtins.int
+    mode: Global___Mode.ValueType
+    rspamd: _builtins.str
+    """http or https, host and port, without /checkv2."""
+    password: _builtins.str
+    """Empty: none is sent."""
+    on_error: Global___Spam.OnError.ValueType
+    check_outgoing: _builtins.bool
+    """Mail of logged-in clients is checked too."""
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration: ...
+    def __init__(
+        self,
+        *,
+        mode: Global___Mode.ValueType = ...,
+        rspamd: _builtins.str = ...,
+        password: _builtins.str = ...,
+        on_error: Global___Spam.OnError.ValueType = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+        check_outgoing: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_outgoing", b"check_outgoing", "mode", b"mode", "on_error", b"on_error", "password", b"password", "rspamd", b"rspamd", "timeout", b"timeout"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Spam: _TypeAlias = Spam  # noqa: Y015
+
+@_typing.final
 class ContentChecks(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -842,6 +923,7 @@ class ContentChecks(_message.Message):
     DMARC_FIELD_NUMBER: _builtins.int
     ANTIVIRUS_FIELD_NUMBER: _builtins.int
     ARC_FIELD_NUMBER: _builtins.int
+    SPAM_FIELD_NUMBER: _builtins.int
     dkim: Global___Mode.ValueType
     dmarc: Global___Mode.ValueType
     arc: _builtins.bool
@@ -851,6 +933,8 @@ class ContentChecks(_message.Message):
     def spf(self) -> Global___Spf: ...
     @_builtins.property
     def antivirus(self) -> Global___Antivirus: ...
+    @_builtins.property
+    def spam(self) -> Global___Spam: ...
     def __init__(
         self,
         *,
@@ -860,10 +944,11 @@ class ContentChecks(_message.Message):
         dmarc: Global___Mode.ValueType = ...,
         antivirus: Global___Antivirus | None = ...,
         arc: _builtins.bool = ...,
+        spam: Global___Spam | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["antivirus", b"antivirus", "dnsbl", b"dnsbl", "spf", b"spf"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["antivirus", b"antivirus", "dnsbl", b"dnsbl", "spam", b"spam", "spf", b"spf"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["antivirus", b"antivirus", "arc", b"arc", "dkim", b"dkim", "dmarc", b"dmarc", "dnsbl", b"dnsbl", "spf", b"spf"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["antivirus", b"antivirus", "arc", b"arc", "dkim", b"dkim", "dmarc", b"dmarc", "dnsbl", b"dnsbl", "spam", b"spam", "spf", b"spf"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1274,8 +1359,10 @@ class RelaySnapshot(_message.Message):
     QUEUE_FIELD_NUMBER: _builtins.int
     DKIM_KEYS_FIELD_NUMBER: _builtins.int
     RECIPIENTS_FIELD_NUMBER: _builtins.int
+    QUARANTINE_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """No piece has it: the consumer takes it from the last part."""
+    quarantine: Global___QuarantineAction.ValueType
     @_builtins.property
     def profile(self) -> Global___Profile:
         """hostname, max_message_size, max_hops …"""
@@ -1320,10 +1407,11 @@ class RelaySnapshot(_message.Message):
         queue: Global___QueueSettings | None = ...,
         dkim_keys: _abc.Iterable[Global___DkimKey] | None = ...,
         recipients: _abc.Iterable[Global___RecipientBucket] | None = ...,
+        quarantine: Global___QuarantineAction.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "profile", b"profile", "queue", b"queue", "resolvers", b"resolvers"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_addresses", b"account_addresses", "aliases", b"aliases", "delivery", b"delivery", "dkim_keys", b"dkim_keys", "external_postmasters", b"external_postmasters", "local_domains", b"local_domains", "profile", b"profile", "queue", b"queue", "recipients", b"recipients", "relay_domains", b"relay_domains", "relay_rules", b"relay_rules", "resolvers", b"resolvers", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_addresses", b"account_addresses", "aliases", b"aliases", "delivery", b"delivery", "dkim_keys", b"dkim_keys", "external_postmasters", b"external_postmasters", "local_domains", b"local_domains", "profile", b"profile", "quarantine", b"quarantine", "queue", b"queue", "recipients", b"recipients", "relay_domains", b"relay_domains", "relay_rules", b"relay_rules", "resolvers", b"resolvers", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

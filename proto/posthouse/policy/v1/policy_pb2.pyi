@@ -539,6 +539,71 @@ class VirusScan(_message.Message):
 Global___VirusScan: _TypeAlias = VirusScan  # noqa: Y015
 
 @_typing.final
+class SpamScan(_message.Message):
+    """What rspamd said of the message."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Action:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[SpamScan._Action.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ACTION_UNSPECIFIED: SpamScan._Action.ValueType  # 0
+        ACTION_NO_ACTION: SpamScan._Action.ValueType  # 1
+        ACTION_GREYLIST: SpamScan._Action.ValueType  # 2
+        ACTION_ADD_HEADER: SpamScan._Action.ValueType  # 3
+        ACTION_REWRITE_SUBJECT: SpamScan._Action.ValueType  # 4
+        ACTION_SOFT_REJECT: SpamScan._Action.ValueType  # 5
+        ACTION_REJECT: SpamScan._Action.ValueType  # 6
+        ACTION_ERROR: SpamScan._Action.ValueType  # 7
+        """Time-out, unreachable, or an answer that is none of the above."""
+
+    class Action(_Action, metaclass=_ActionEnumTypeWrapper): ...
+    ACTION_UNSPECIFIED: SpamScan.Action.ValueType  # 0
+    ACTION_NO_ACTION: SpamScan.Action.ValueType  # 1
+    ACTION_GREYLIST: SpamScan.Action.ValueType  # 2
+    ACTION_ADD_HEADER: SpamScan.Action.ValueType  # 3
+    ACTION_REWRITE_SUBJECT: SpamScan.Action.ValueType  # 4
+    ACTION_SOFT_REJECT: SpamScan.Action.ValueType  # 5
+    ACTION_REJECT: SpamScan.Action.ValueType  # 6
+    ACTION_ERROR: SpamScan.Action.ValueType  # 7
+    """Time-out, unreachable, or an answer that is none of the above."""
+
+    ACTION_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    REQUIRED_SCORE_FIELD_NUMBER: _builtins.int
+    SYMBOLS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    action: Global___SpamScan.Action.ValueType
+    score: _builtins.float
+    required_score: _builtins.float
+    """The score from which on rspamd rejects."""
+    reason: _builtins.str
+    """ERROR: a short reason in our words."""
+    @_builtins.property
+    def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the rules of rspamd that decided most, the weightiest first."""
+
+    def __init__(
+        self,
+        *,
+        action: Global___SpamScan.Action.ValueType = ...,
+        score: _builtins.float = ...,
+        required_score: _builtins.float = ...,
+        symbols: _abc.Iterable[_builtins.str] | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "reason", b"reason", "required_score", b"required_score", "score", b"score", "symbols", b"symbols"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SpamScan: _TypeAlias = SpamScan  # noqa: Y015
+
+@_typing.final
 class Content(_message.Message):
     """END_OF_DATA: what ingress read from the content. Each check is present only if policy asked for it."""
 
@@ -553,6 +618,7 @@ class Content(_message.Message):
     ARC_FIELD_NUMBER: _builtins.int
     VIRUS_FIELD_NUMBER: _builtins.int
     FROM_UNPARSABLE_FIELD_NUMBER: _builtins.int
+    SPAM_FIELD_NUMBER: _builtins.int
     size: _builtins.int
     """Octets as they will be queued, without dot stuffing, before our own trace fields."""
     hops: _builtins.int
@@ -574,6 +640,8 @@ class Content(_message.Message):
 
     @_builtins.property
     def virus(self) -> Global___VirusScan: ...
+    @_builtins.property
+    def spam(self) -> Global___SpamScan: ...
     def __init__(
         self,
         *,
@@ -586,10 +654,11 @@ class Content(_message.Message):
         arc: Global___ArcChain | None = ...,
         virus: Global___VirusScan | None = ...,
         from_unparsable: _builtins.bool = ...,
+        spam: Global___SpamScan | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["arc", b"arc", "virus", b"virus"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["arc", b"arc", "spam", b"spam", "virus", b"virus"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arc", b"arc", "dkim", b"dkim", "dkim_checked", b"dkim_checked", "from_addresses", b"from_addresses", "from_fields", b"from_fields", "from_unparsable", b"from_unparsable", "hops", b"hops", "size", b"size", "virus", b"virus"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arc", b"arc", "dkim", b"dkim", "dkim_checked", b"dkim_checked", "from_addresses", b"from_addresses", "from_fields", b"from_fields", "from_unparsable", b"from_unparsable", "hops", b"hops", "size", b"size", "spam", b"spam", "virus", b"virus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -890,12 +959,17 @@ class ContentChecks(_message.Message):
     ARC_FIELD_NUMBER: _builtins.int
     CLAMD_FIELD_NUMBER: _builtins.int
     CLAMD_TIMEOUT_FIELD_NUMBER: _builtins.int
+    RSPAMD_FIELD_NUMBER: _builtins.int
     dkim: _builtins.bool
     arc: _builtins.bool
     clamd: _builtins.str
     """host:port or the path of a socket; empty: no scan."""
     @_builtins.property
     def clamd_timeout(self) -> _duration_pb2.Duration: ...
+    @_builtins.property
+    def rspamd(self) -> Global___Rspamd:
+        """Absent: rspamd is not asked."""
+
     def __init__(
         self,
         *,
@@ -903,14 +977,65 @@ class ContentChecks(_message.Message):
         arc: _builtins.bool = ...,
         clamd: _builtins.str = ...,
         clamd_timeout: _duration_pb2.Duration | None = ...,
+        rspamd: Global___Rspamd | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["clamd_timeout", b"clamd_timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["clamd_timeout", b"clamd_timeout", "rspamd", b"rspamd"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arc", b"arc", "clamd", b"clamd", "clamd_timeout", b"clamd_timeout", "dkim", b"dkim"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arc", b"arc", "clamd", b"clamd", "clamd_timeout", b"clamd_timeout", "dkim", b"dkim", "rspamd", b"rspamd"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ContentChecks: _TypeAlias = ContentChecks  # noqa: Y015
+
+@_typing.final
+class Rspamd(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URL_FIELD_NUMBER: _builtins.int
+    PASSWORD_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    """http or https, host and port; /checkv2 is added."""
+    password: _builtins.str
+    """Empty: none is sent."""
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration: ...
+    def __init__(
+        self,
+        *,
+        url: _builtins.str = ...,
+        password: _builtins.str = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["password", b"password", "timeout", b"timeout", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rspamd: _TypeAlias = Rspamd  # noqa: Y015
+
+@_typing.final
+class SpamFields(_message.Message):
+    """END_OF_DATA: a message that rspamd was asked about loses such fields of its sender's."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MARK_FIELD_NUMBER: _builtins.int
+    mark: _builtins.bool
+    """X-Spam and X-Spam-Score are added."""
+    def __init__(
+        self,
+        *,
+        mark: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mark", b"mark"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SpamFields: _TypeAlias = SpamFields  # noqa: Y015
 
 @_typing.final
 class AuthenticationResult(_message.Message):
@@ -1017,6 +1142,9 @@ class Verdict(_message.Message):
     LOGIN_LAPSED_FIELD_NUMBER: _builtins.int
     REFUSES_MESSAGE_FIELD_NUMBER: _builtins.int
     VERIFY_RECIPIENT_FIELD_NUMBER: _builtins.int
+    QUARANTINE_REASONS_FIELD_NUMBER: _builtins.int
+    SPAM_FIELDS_FIELD_NUMBER: _builtins.int
+    CLIENT_NAME_FIELD_NUMBER: _builtins.int
     request_id: _builtins.int
     action: Global___Action.ValueType
     close: _builtins.bool
@@ -1029,7 +1157,7 @@ class Verdict(_message.Message):
     account: _builtins.str
     """AUTH accepted: the account's login as configured."""
     quarantine: _builtins.bool
-    """END_OF_DATA: DMARC asks for quarantine: marked X-Posthouse-Quarantine."""
+    """END_OF_DATA: the message is marked X-Posthouse-Quarantine, with quarantine_reasons."""
     account_proof: _builtins.bytes
     """AUTH accepted: tells this password of the account from its later ones; to be given with each request of the session."""
     login_lapsed: _builtins.bool
@@ -1042,6 +1170,8 @@ class Verdict(_message.Message):
     """RCPT rejected, and `reply` is what to answer where the mailbox server can't be asked: ask relay's VerifyRecipient,
     then ask again with Transaction.recipient_verification.
     """
+    client_name: _builtins.str
+    """RCPT, where rspamd is asked later: the client's verified name; empty when it has none or is not known yet."""
     @_builtins.property
     def reply(self) -> Global___Reply:
         """REJECT: what to answer. ACCEPT and DISCARD: absent, ingress has the words."""
@@ -1058,11 +1188,19 @@ class Verdict(_message.Message):
 
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuthenticationResult]:
-        """END_OF_DATA: for the Authentication-Results field."""
+        """END_OF_DATA: for the Authentication-Results field. RCPT, where rspamd is asked later: what is known by then."""
 
     @_builtins.property
     def shadow(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShadowOutcome]:
         """What rules in shadow mode would have done."""
+
+    @_builtins.property
+    def quarantine_reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Constant names of the rules that ask for quarantine."""
+
+    @_builtins.property
+    def spam_fields(self) -> Global___SpamFields:
+        """Absent: the fields stay as they came."""
 
     def __init__(
         self,
@@ -1085,10 +1223,13 @@ class Verdict(_message.Message):
         login_lapsed: _builtins.bool = ...,
         refuses_message: _builtins.bool = ...,
         verify_recipient: _builtins.bool = ...,
+        quarantine_reasons: _abc.Iterable[_builtins.str] | None = ...,
+        spam_fields: Global___SpamFields | None = ...,
+        client_name: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "delay", b"delay", "profile", b"profile", "reply", b"reply"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "delay", b"delay", "profile", b"profile", "reply", b"reply", "spam_fields", b"spam_fields"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_proof", b"account_proof", "action", b"action", "checks", b"checks", "close", b"close", "delay", b"delay", "login_lapsed", b"login_lapsed", "profile", b"profile", "quarantine", b"quarantine", "reason_id", b"reason_id", "refuses_message", b"refuses_message", "reply", b"reply", "request_id", b"request_id", "results", b"results", "rule_id", b"rule_id", "shadow", b"shadow", "snapshot_revision", b"snapshot_revision", "verify_recipient", b"verify_recipient"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_proof", b"account_proof", "action", b"action", "checks", b"checks", "client_name", b"client_name", "close", b"close", "delay", b"delay", "login_lapsed", b"login_lapsed", "profile", b"profile", "quarantine", b"quarantine", "quarantine_reasons", b"quarantine_reasons", "reason_id", b"reason_id", "refuses_message", b"refuses_message", "reply", b"reply", "request_id", b"request_id", "results", b"results", "rule_id", b"rule_id", "shadow", b"shadow", "snapshot_revision", b"snapshot_revision", "spam_fields", b"spam_fields", "verify_recipient", b"verify_recipient"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -405,6 +405,7 @@ class Submission(_message.Message):
     RECEIVED_AT_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     VERDICTS_FIELD_NUMBER: _builtins.int
+    CHECK_RESULTS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Made by ingress, unique for all time (32 hexadecimal digits)."""
     content_size: _builtins.int
@@ -412,7 +413,7 @@ class Submission(_message.Message):
     content: _builtins.bytes
     """The whole content (CRLF lines, no dot stuffing) when it fits here; else empty and ContentChunks follow."""
     quarantine: _builtins.bool
-    """DMARC asked for quarantine."""
+    """DMARC or rspamd asked for quarantine; the configuration says what follows."""
     traceparent: _builtins.str
     """W3C trace context, empty when tracing is off."""
     @_builtins.property
@@ -424,6 +425,10 @@ class Submission(_message.Message):
     @_builtins.property
     def verdicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___SessionVerdict]:
         """Those of the session and of the message; each once, at most 50."""
+
+    @_builtins.property
+    def check_results(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What content checks found, each in a short line of our words, for the timeline."""
 
     def __init__(
         self,
@@ -437,10 +442,11 @@ class Submission(_message.Message):
         received_at: _timestamp_pb2.Timestamp | None = ...,
         traceparent: _builtins.str = ...,
         verdicts: _abc.Iterable[Global___SessionVerdict] | None = ...,
+        check_results: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope", "origin", b"origin", "received_at", b"received_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "content_size", b"content_size", "envelope", b"envelope", "id", b"id", "origin", b"origin", "quarantine", b"quarantine", "received_at", b"received_at", "traceparent", b"traceparent", "verdicts", b"verdicts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_results", b"check_results", "content", b"content", "content_size", b"content_size", "envelope", b"envelope", "id", b"id", "origin", b"origin", "quarantine", b"quarantine", "received_at", b"received_at", "traceparent", b"traceparent", "verdicts", b"verdicts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -496,6 +502,7 @@ class RefusedMessage(_message.Message):
     TLS_FIELD_NUMBER: _builtins.int
     MESSAGE_ID_FIELD_NUMBER: _builtins.int
     VERDICTS_FIELD_NUMBER: _builtins.int
+    CHECK_RESULTS_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     client_address: _builtins.str
     helo_name: _builtins.bytes
@@ -524,6 +531,10 @@ class RefusedMessage(_message.Message):
     def verdicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___SessionVerdict]:
         """Those of the session, and the one that refused."""
 
+    @_builtins.property
+    def check_results(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As Submission.check_results."""
+
     def __init__(
         self,
         *,
@@ -545,10 +556,11 @@ class RefusedMessage(_message.Message):
         tls: _builtins.bool = ...,
         message_id: _builtins.bytes = ...,
         verdicts: _abc.Iterable[Global___SessionVerdict] | None = ...,
+        check_results: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["refused_at", b"refused_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_login", b"account_login", "client_address", b"client_address", "code", b"code", "discarded", b"discarded", "enhanced_code", b"enhanced_code", "helo_name", b"helo_name", "listener", b"listener", "message_id", b"message_id", "reason_id", b"reason_id", "recipients", b"recipients", "refused_at", b"refused_at", "rule_id", b"rule_id", "sender", b"sender", "session_id", b"session_id", "stage", b"stage", "text", b"text", "tls", b"tls", "verdicts", b"verdicts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_login", b"account_login", "check_results", b"check_results", "client_address", b"client_address", "code", b"code", "discarded", b"discarded", "enhanced_code", b"enhanced_code", "helo_name", b"helo_name", "listener", b"listener", "message_id", b"message_id", "reason_id", b"reason_id", "recipients", b"recipients", "refused_at", b"refused_at", "rule_id", b"rule_id", "sender", b"sender", "session_id", b"session_id", "stage", b"stage", "text", b"text", "tls", b"tls", "verdicts", b"verdicts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -828,7 +840,7 @@ class TimelineEvent(_message.Message):
     VERDICT_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     event: _builtins.str
-    """stored, expanded, attempted, delivered, deferred, bounced, dsn_sent, held, released, deleted, resumed …"""
+    """stored, checked, expanded, attempted, delivered, deferred, bounced, dsn_sent, held, released, deleted, resumed …"""
     recipient: _builtins.bytes
     detail: _builtins.str
     actor: _builtins.str

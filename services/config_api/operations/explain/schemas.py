@@ -54,6 +54,15 @@ class DkimFacts(Model):
     domain: Annotated[str, Field(min_length=1, max_length=255)] = Field(description="d=")
 
 
+class SpamFacts(Model):
+    """What rspamd said."""
+
+    action: Literal["no_action", "greylist", "add_header", "rewrite_subject", "soft_reject", "reject", "error"] = Field(
+        description="What it wants done; error: it gave no answer."
+    )
+    score: float = Field(default=0.0, ge=-1e6, le=1e6, description="Its score.")
+
+
 class ContentFacts(Model):
     """What the content showed."""
 
@@ -62,6 +71,7 @@ class ContentFacts(Model):
     from_addresses: list[AnyAddress] = Field(default=[], max_length=100, description="Mailboxes of the From field.")
     dkim: list[DkimFacts] | None = Field(default=None, max_length=10, description="null: not verified.")
     virus: Literal["clean", "infected", "error"] | None = Field(default=None, description="null: not scanned.")
+    spam: SpamFacts | None = Field(default=None, description="null: rspamd was not asked.")
 
 
 class SessionFacts(Model):

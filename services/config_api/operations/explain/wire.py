@@ -82,6 +82,9 @@ def _content(given: ContentFacts) -> policy.Content:
     )
     if given.virus is not None:
         content.virus.outcome = policy.VirusScan.Outcome.Value(f"OUTCOME_{given.virus.upper()}")
+    if given.spam is not None:
+        content.spam.action = policy.SpamScan.Action.Value(f"ACTION_{given.spam.action.upper()}")
+        content.spam.score = given.spam.score
     return content
 
 

@@ -135,7 +135,7 @@ class Message(Answer):
     )
     subject: str | None = Field(description="Its subject; null: it was not stored (keep_subjects).")
     smtputf8: bool = Field(description="Whether it needs SMTPUTF8.")
-    quarantine: bool = Field(description="Whether DMARC marked it.")
+    quarantine: bool = Field(description="Whether it is marked for quarantine.")
     code: ReplyCode = Field(description="Of refused messages: the code of the reply.")
     enhanced_code: EnhancedCode
     text: str | None = Field(description="Of refused messages: the text of the reply.")

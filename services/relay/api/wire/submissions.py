@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 from posthouse.relay.v1 import relay_pb2 as pb
@@ -25,6 +26,7 @@ _ADDRESS_LIMIT = 64
 # Longest id of a reason or of a rule.
 _ID_LIMIT = 64
 _MOST_VERDICTS = 100
+_CHECK_RESULTS = 10
 
 
 def frame(of: pb.SubmitFrame) -> Frame:
@@ -74,6 +76,7 @@ def _incoming(of: pb.Submission) -> IncomingSubmission:
         quarantine=of.quarantine,
         traceparent=well_formed(of.traceparent) if of.traceparent else "",
         verdicts=_verdicts(of.verdicts) if of.verdicts else (),
+        check_results=_check_results(of.check_results) if of.check_results else (),
     )
 
 
@@ -124,6 +127,7 @@ def _refusal(of: pb.RefusedMessage) -> Refusal:
         discarded=of.discarded,
         message_id=bare(of.message_id),
         verdicts=_verdicts(of.verdicts),
+        check_results=_check_results(of.check_results),
     )
 
 
@@ -141,3 +145,7 @@ def _verdicts(of: Sequence[pb.SessionVerdict]) -> tuple[SessionVerdict, ...]:
         )
         for each in of[:_MOST_VERDICTS]
     )
+
+
+def _check_results(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(clean(text) for text in itertools.islice(texts, _CHECK_RESULTS))

@@ -85,7 +85,8 @@ def sync(
     Args:
         if_match (str):
         if_none_match (str | Unset):
-        body (ContentChecksSettings): DNSBL, SPF, DKIM, DMARC, ARC and antivirus.
+        body (ContentChecksSettings): DNSBL, SPF, DKIM, DMARC, ARC, antivirus and spam, and what quarantine
+            means.
 
     Raises:
         ProblemError: the API refused it.

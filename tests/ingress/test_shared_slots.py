@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from services.ingress.checks.shared_slots import NoSlotError, SharedSlots
+from services.ingress.shared_slots import NoSlotError, SharedSlots
 
 
 class Workers:

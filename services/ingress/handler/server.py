@@ -1,0 +1,100 @@
+"""What a handler may read of `server` and `session`: aiosmtpd's attributes, with what is so of this connection."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+
+from aiosmtpd.proxy_protocol import ProxyData
+from aiosmtpd.smtp import SMTP, LoginPassword
+from aiosmtpd.smtp import Session as HandlerSession
+
+from services.ingress.connection import Connection
+from services.ingress.limits import COMMAND_OCTETS, Limits
+from services.ingress.session import Session
+from services.ingress.verdict import Profile
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """On whose behalf hooks are called: a connection, or what stands in for one."""
+
+    server: SMTP
+    session: Session
+    profile: Profile
+    limits: Limits
+    # The client came by a proxy of ours.
+    proxied: bool = False
+
+
+class StandInServer(SMTP):
+    """The `server` of a message that came by HTTP: there is no connection, and no reply is ever sent."""
+
+    def __init__(self) -> None:
+        # As for a connection, SMTP.__init__ is not called: `present` sets what a handler may read.
+        self.transport = None
+
+
+class _Transport:
+    """What a handler may ask a connection's transport; TLS is above it here, and below it in aiosmtpd."""
+
+    def __init__(self, transport: asyncio.Transport, tls: Any, peer: tuple[str, int]) -> None:
+        self._transport = transport
+        self._extra = {"peername": peer, "ssl_object": tls}
+        if tls is not None:
+            self._extra |= {"cipher": tls.cipher(), "sslcontext": tls.context, "peercert": tls.getpeercert()}
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        known = self._extra.get(name)
+        return self._transport.get_extra_info(name, default) if known is None else known
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+
+def present(caller: Caller, handler: object, loop: asyncio.AbstractEventLoop) -> None:
+    """Sets aiosmtpd's attributes on `server` and its `session` to what is so now. `loop`: where hooks run."""
+    server, session, profile = caller.server, caller.session, caller.profile
+    peer = (session.peer.client_address, session.peer.client_port)
+    transport, tls = None, None
+    if isinstance(server, Connection) and server.socket_transport is not None:
+        tls = server.tls_object
+        transport = _Transport(server.socket_transport, tls, peer)
+    server.event_handler = handler
+    # Content is bytes, never text.
+    server._decode_data = False  # noqa: SLF001 - handlers do read it
+    server.loop = loop
+    server.transport = transport  # type: ignore[assignment]
+    server.hostname = profile.hostname
+    server.__ident__ = profile.banner
+    server.data_size_limit = profile.max_message_size or None
+    server.enable_SMTPUTF8 = True
+    server.command_size_limit = COMMAND_OCTETS
+    server.line_length_limit = caller.limits.max_line_octets + len(b"\r\n")
+    server.tls_context = tls.context if tls is not None else None
+    server.require_starttls = False
+    known = getattr(server, "session", None)
+    if known is None or (known.ssl is None) is not (tls is None):
+        # What was said before TLS is forgotten (RFC 3207 4.2), by handlers too.
+        server.session = known = HandlerSession(loop)
+    known.peer = peer
+    known.host_name = session.helo_sent.decode("utf-8", "surrogateescape") or None
+    known.extended_smtp = session.esmtp
+    known.authenticated = bool(session.account) or None
+    # The password is policy's business alone.
+    known.auth_data = LoginPassword(session.account.encode(), b"") if session.account else None
+    # As its deprecated property has it, which logs a warning when it is set.
+    known._login_data = known.auth_data and known.auth_data.login  # noqa: SLF001
+    if tls is not None and transport is not None:
+        known.ssl = {
+            name: transport.get_extra_info(name)
+            for name in ("peername", "sockname", "ssl_object", "sslcontext", "cipher", "peercert")
+        }
+    if caller.proxied:
+        known.proxy_data = proxy = ProxyData(version=None)
+        proxy.src_addr = ip_address(session.peer.client_address)  # type: ignore[misc]
+        proxy.src_port = session.peer.client_port  # type: ignore[misc]
+        proxy.dst_addr = ip_address(session.peer.local_address)  # type: ignore[misc]
+        proxy.dst_port = session.peer.local_port  # type: ignore[misc]

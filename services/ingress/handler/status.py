@@ -1,0 +1,37 @@
+"""What a hook answered: an SMTP reply as aiosmtpd's handlers give it, one text with the code in front. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from aiosmtpd.smtp import MISSING
+
+from libs.smtp.reply import Reply
+
+_LINE = re.compile(r"([245][0-9]{2})(?:[ -](?:([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: |\Z))?(.*))?", re.DOTALL).fullmatch
+
+
+class StatusError(ValueError):
+    """The answer is no SMTP reply."""
+
+
+def refusal(status: object) -> Reply | None:
+    """The reply that a hook refuses with; None where it goes on. Raises StatusError.
+
+    Where the hook gives no enhanced code, it is X.7.1: a site's own rule refused (RFC 3463 3.8).
+    """
+    if status is MISSING:
+        return None
+    if isinstance(status, bytes):
+        status = status.decode("ascii", "replace")
+    if not isinstance(status, str):
+        raise StatusError(f"a hook answered with {type(status).__name__}")
+    lines = [_LINE(line) for line in status.strip().splitlines()]
+    parsed = [line for line in lines if line is not None]
+    if not parsed or len(parsed) < len(lines) or len({line[1] for line in parsed}) > 1:
+        raise StatusError("a hook answered with a text that is no reply")
+    code = int(parsed[0][1])
+    if code < 300:
+        return None
+    enhanced = parsed[0][2] or f"{code // 100}.7.1"
+    return Reply(code, enhanced, " ".join(line[3].strip() for line in parsed if line[3]) or "Refused")

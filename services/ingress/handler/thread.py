@@ -1,0 +1,43 @@
+"""The thread in which a site's handler runs, with an event loop of its own: handlers may block."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class HandlerThread:
+    """One thread and its loop, until `stop`. What is called there is waited for on the caller's loop."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        # A handler that blocks for good must not keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name="handler", daemon=True)
+        self._thread.start()
+
+    async def call(self, function: Callable[..., Awaitable[T]], *arguments: object) -> T:
+        """What the function's coroutine gives. An exception that would end the thread is raised as RuntimeError.
+
+        Cancelled, it cancels the coroutine: one that has not begun by then never runs.
+        """
+        future = asyncio.run_coroutine_threadsafe(_guarded(function, arguments), self.loop)
+        return await asyncio.wrap_future(future)
+
+    def stop(self) -> None:
+        """Ends the loop once what runs in it lets it."""
+        self.loop.call_soon_threadsafe(self.loop.stop)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+
+async def _guarded(function: Callable[..., Awaitable[T]], arguments: tuple[object, ...]) -> T:
+    try:
+        return await function(*arguments)
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise RuntimeError(f"the handler raised {type(error).__name__}") from error

@@ -1,0 +1,90 @@
+"""`posthouse secrets`: the secrets that compose.yaml hands to its containers, each in a file that one user may read."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from libs.runtime.lifecycle import StartupError, write_private
+
+# Of the image; of the images of Redis and PostgreSQL, whose start reads its password as root.
+_OURS, _REDIS, _ROOT = 10001, 999, 0
+_READERS: Mapping[str, int] = MappingProxyType({"redis_password": _REDIS, "postgres_password": _ROOT})
+_CHAIN, _KEY = "tls_chain", "tls_key"
+_CERTIFICATE_DAYS = 3650
+_TOKEN_OCTETS = 24
+
+
+def make_missing(folder: Path, now: datetime.datetime, hostname: str) -> list[str]:
+    """Makes the files that are missing, and leaves the others as they are. Returns the names of those made.
+
+    `hostname`: what the self-signed certificate for SMTP is for, until there is a real one. As root it gives each file
+    to the user of its container. Raises StartupError.
+    """
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        made = _make_texts(folder) + _make_certificate(folder, now, hostname)
+        if os.geteuid() == _ROOT:
+            for path in folder.iterdir():
+                os.chown(path, _READERS.get(path.name, _OURS), -1)
+                path.chmod(0o400)
+    except OSError as error:
+        raise StartupError(f"secrets: {error.filename}: {error.strerror}") from error
+    return made
+
+
+def _make_texts(folder: Path) -> list[str]:
+    def read(name: str) -> str:
+        return (folder / name).read_text().strip()
+
+    # In this order: addresses hold passwords.
+    recipes: dict[str, Callable[[], str]] = {
+        "postgres_password": lambda: secrets.token_hex(_TOKEN_OCTETS),
+        "redis_password": lambda: secrets.token_hex(_TOKEN_OCTETS),
+        "admin_key": lambda: secrets.token_hex(_TOKEN_OCTETS),
+        "secret_key": lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        "config_database_url": lambda: f"postgresql+asyncpg://posthouse:{read('postgres_password')}@postgres/config",
+        "queue_database_url": lambda: f"postgresql+asyncpg://posthouse:{read('postgres_password')}@postgres/queue",
+        "state_url": lambda: f"redis://:{read('redis_password')}@redis:6379/0",
+    }
+    made = []
+    for name, recipe in recipes.items():
+        if not (folder / name).exists():
+            write_private(folder / name, recipe().encode())
+            made.append(name)
+    return made
+
+
+def _make_certificate(folder: Path, now: datetime.datetime, hostname: str) -> list[str]:
+    """A pair that encrypts and proves nothing. Where either file is there, an operator has put it there."""
+    if (folder / _CHAIN).exists() or (folder / _KEY).exists():
+        return []
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hostname[:64])])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=_CERTIFICATE_DAYS))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(hostname)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    write_private(folder / _KEY, private)
+    write_private(folder / _CHAIN, certificate.public_bytes(serialization.Encoding.PEM))
+    return [_CHAIN, _KEY]

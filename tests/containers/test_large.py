@@ -1,0 +1,322 @@
+"""compose.yaml in real containers, with stand-ins for the images that are not ours (images/Dockerfile).
+
+Its files are used as they are, but for what podman 4.3 and its podman-compose 1.0 lack, which `_adapted` names. Both
+know no condition of `depends_on`: this test starts the containers in that order, and waits by their own health checks.
+"""
+
+from __future__ import annotations
+
+import smtplib
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from tests.containers.podman import IMAGE, ROOT, Compose, build, build_stand_ins, inspect, podman, until_healthy
+from tests.peers.ports import free_port
+from tests.peers.process import until
+from tests.peers.smtp_sink import SmtpSink
+
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+# In the order of `depends_on`; what stands together may start together.
+ORDER = (
+    ("postgres", "redis", "clamd", "unbound"),
+    ("certificates", "migrate-config", "migrate-queue"),
+    ("config-api-1", "config-api-2"),
+    ("policy-1", "policy-2", "relay-1", "relay-2", "relay-3"),
+    ("ingress-1", "ingress-2"),
+    ("balancer",),
+)
+JOBS = ("certificates", "migrate-config", "migrate-queue")
+REPLICAS = [name for name in SERVICES if name.startswith(("config-api-", "policy-", "relay-", "ingress-"))]
+RECIPIENT = "alice@ours.example"
+_PAUSE_SECONDS = 0.2
+
+
+def _adapted(folder: Path) -> Path:
+    """compose.yaml without what podman can't do here. Returns the file."""
+    # podman-compose knows no variable whose default is empty.
+    text = (ROOT / "compose.yaml").read_text().replace("${POSTHOUSE_PUBLIC_ADDRESSES:-}", "203.0.113.5")
+    document: dict[str, Any] = yaml.safe_load(text)
+    # podman knows no names in an internal network, and podman-compose no addresses: `Large.start` sees to these.
+    document["networks"] = {"inner": {}}
+    for service in document["services"].values():
+        service["networks"] = ["inner"]
+        # A container that others need can't be replaced.
+        service.pop("depends_on", None)
+        service.pop("build", None)
+        service["volumes"] = [_absolute(volume, folder) for volume in service.get("volumes", [])]
+        # Of control groups and limits there are none in a container within a container.
+        service.pop("deploy")
+    # containers.conf has the lower limits that may be set here.
+    document["services"]["balancer"].pop("ulimits")
+    document["secrets"] = {name: {"file": str(folder / secret["file"])} for name, secret in document["secrets"].items()}
+    haproxy = folder / "haproxy"
+    haproxy.mkdir()
+    configuration = (ROOT / "deploy/haproxy/haproxy.cfg").read_text()
+    (haproxy / "haproxy.cfg").write_text(configuration.replace("maxconn 20000", "maxconn 1000"))
+    file = folder / "compose.yaml"
+    file.write_text(yaml.safe_dump(document))
+    return file
+
+
+def _absolute(volume: str, folder: Path) -> str:
+    if volume.startswith("./deploy/haproxy"):
+        return volume.replace("./deploy/haproxy", str(folder / "haproxy"))
+    if volume.startswith("./secrets"):
+        return volume.replace("./secrets", str(folder / "secrets"))
+    return volume.replace("./", f"{ROOT}/") if volume.startswith("./") else volume
+
+
+class Large:
+    """All containers, on free ports of this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.smtp, self.api_port = free_port(), free_port()
+        self._project = f"large-{uuid.uuid4().hex[:8]}"
+        self._addresses = {
+            name: address["ipv4_address"]
+            for name, service in SERVICES.items()
+            if isinstance(service["networks"], dict) and (address := service["networks"]["inner"])
+        }
+        self._compose = Compose(
+            _adapted(folder),
+            self._project,
+            {
+                "POSTHOUSE_IMAGE": IMAGE,
+                "POSTHOUSE_API": str(self.api_port),
+                "POSTHOUSE_SMTP": str(self.smtp),
+                "POSTHOUSE_SUBMISSION": str(free_port()),
+                "POSTHOUSE_SMTPS": str(free_port()),
+            },
+        )
+
+    def name(self, service: str) -> str:
+        return f"{self._project}_{service}_1"
+
+    def up(self, *services: str, image: str = IMAGE) -> None:
+        for service in services:
+            address = self._addresses.get(service)
+            options = (f"--podman-run-args=--ip={address}",) if address else ()
+            self._compose(
+                *options, "up", "-d", "--no-build", "--no-deps", service, environment={"POSTHOUSE_IMAGE": image}
+            )
+
+    def start(self) -> None:
+        (addresses,) = COMPOSE["networks"]["inner"]["ipam"]["config"]
+        # Without the range, outside of which podman gives out no address at all, asked for or not.
+        podman("network", "create", "--subnet", addresses["subnet"], f"{self._project}_inner")
+        self.up("setup")
+        assert self.ended("setup") == 0
+        for together in ORDER:
+            self.up(*together)
+            for service in together:
+                if service in JOBS:
+                    assert self.ended(service) == 0, podman("logs", self.name(service))
+                else:
+                    until_healthy(self.name(service))
+
+    def ended(self, service: str) -> int:
+        return int(podman("wait", self.name(service)))
+
+    def kill(self, service: str) -> None:
+        podman("kill", self.name(service))
+
+    def again(self, service: str) -> None:
+        podman("start", self.name(service))
+        until_healthy(self.name(service))
+
+    def replace(self, service: str, image: str) -> None:
+        """As `docker compose up -d` does where the image has changed."""
+        podman("stop", "--time", "60", self.name(service))
+        podman("rm", self.name(service))
+        self.up(service, image=image)
+        until_healthy(self.name(service))
+
+    def end(self) -> None:
+        for service in SERVICES:
+            print(f"== {service}\n{_log(self.name(service))}")
+        self._compose("down", "-v")
+        podman("network", "rm", "--force", f"{self._project}_inner")
+
+    @property
+    def host_address(self) -> str:
+        (network,) = inspect(self.name("relay-1"))["NetworkSettings"]["Networks"].values()
+        return str(network["Gateway"])
+
+    def client(self) -> httpx.Client:
+        key = (self.folder / "secrets/admin_key").read_text()
+        return httpx.Client(
+            base_url=f"http://127.0.0.1:{self.api_port}", headers={"Authorization": f"Bearer {key}"}, timeout=60
+        )
+
+
+def _log(container: str) -> str:
+    try:
+        return podman("logs", "--tail", "15", container)
+    except AssertionError:
+        return "none"
+
+
+class Mail(threading.Thread):
+    """Sends message after message through the balancer until it is stopped, and repeats what was not taken."""
+
+    def __init__(self, large: Large, name: str) -> None:
+        super().__init__(name=name)
+        self._large = large
+        self._stopping = threading.Event()
+        self.taken: list[str] = []
+        self.refused_for_good: list[str] = []
+        self.deferrals = 0
+
+    def run(self) -> None:
+        number = 0
+        while not self._stopping.is_set():
+            subject = f"{self.name}-{number}-end"
+            if self._sent(subject):
+                self.taken.append(subject)
+                number += 1
+            else:
+                self.deferrals += 1
+            self._stopping.wait(_PAUSE_SECONDS)
+
+    def _sent(self, subject: str) -> bool:
+        try:
+            with smtplib.SMTP("127.0.0.1", self._large.smtp, timeout=60) as session:
+                session.sendmail("x@elsewhere.example", [RECIPIENT], f"Subject: {subject}\r\n\r\nHello\r\n".encode())
+        except smtplib.SMTPResponseException as error:
+            self._note(error.smtp_code)
+        except smtplib.SMTPRecipientsRefused as error:
+            for code, _ in error.recipients.values():
+                self._note(code)
+        except (OSError, smtplib.SMTPException):
+            # The connection ended: a mail server tries again.
+            pass
+        else:
+            return True
+        return False
+
+    def _note(self, code: int) -> None:
+        if 500 <= code < 600:
+            self.refused_for_good.append(str(code))
+
+    def stop_after(self, messages: int) -> None:
+        """Lets so many more through, then stops."""
+        wanted = len(self.taken) + messages
+        until(lambda: len(self.taken) >= wanted, f"{messages} more messages are taken", 120)
+        self._stopping.set()
+        self.join()
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Large]:
+    build()
+    build_stand_ins()
+    suite = Large(tmp_path_factory.mktemp("large"))
+    try:
+        suite.start()
+        yield suite
+    finally:
+        suite.end()
+
+
+@pytest.fixture(scope="module")
+def sink(large: Large) -> Iterator[SmtpSink]:
+    """Where mail for ours.example is delivered."""
+    with SmtpSink(host=large.host_address) as next_hop, large.client() as api:
+        mailbox = {"kind": "smtp", "host": next_hop.host, "port": next_hop.port}
+        for path, body in (
+            ("/v1/local-domains", {"name": "ours.example", "mailbox": mailbox}),
+            ("/v1/accounts", {"login": "alice", "password": "correct horse battery", "addresses": [RECIPIENT]}),
+        ):
+            created = api.post(path, json=body)
+            assert created.status_code == httpx.codes.CREATED, created.text
+        until(lambda: _is_taken(large), "both policies know the account", 120, 0.5)
+        yield next_hop
+
+
+def _is_taken(large: Large) -> bool:
+    """Asked as often as there are pairs of ingress and policy, and more."""
+    return all(Mail(large, "probe")._sent("probe") for _ in range(8))
+
+
+def _arrived(sink: SmtpSink, mail: Mail) -> None:
+    def missing() -> set[str]:
+        contents = b"".join(message.content for message in sink.messages).decode()
+        return {subject for subject in mail.taken if f"Subject: {subject}\r\n" not in contents}
+
+    until(lambda: not missing(), "every message that was taken arrives", 300, 1.0)
+    assert mail.refused_for_good == []
+
+
+def test_every_service_is_healthy_and_mail_goes_in_and_out(large: Large, sink: SmtpSink) -> None:
+    mail = Mail(large, "first")
+    mail.start()
+    mail.stop_after(5)
+    _arrived(sink, mail)
+    with large.client() as api:
+        # The config_api that is asked shows itself alone.
+        until(lambda: _ready(api) == len(REPLICAS) - 1, "config_api sees every replica ready", 120, 1.0)
+
+
+def _ready(api: httpx.Client) -> int:
+    services = api.get("/v1/status").json()["services"]
+    return sum((one["state"], one["transport"]) == ("ready", "mutual_tls") for one in services)
+
+
+@pytest.mark.parametrize("service", [name for name in SERVICES if name not in (*JOBS, "setup")])
+def test_secrets_are_read_by_whom_they_are_for_alone(large: Large, service: str) -> None:
+    container = large.name(service)
+    declared = set(SERVICES[service].get("secrets", []))
+    listed = podman("exec", "--user", "0", container, "sh", "-c", "ls /run/secrets 2>/dev/null || true").split()
+    assert set(listed) == declared
+    user = SERVICES[service].get("user", "0:0").partition(":")[0]
+    for secret in declared:
+        shown = podman("exec", "--user", "0", container, "stat", "-c", "%u %a", f"/run/secrets/{secret}")
+        assert shown == f"{user} 400", secret
+    if service in REPLICAS:
+        of_service = SERVICES[service]["command"][0]
+        folders = podman("exec", container, "sh", "-c", "find /etc/posthouse -name key.pem")
+        assert folders.split() == [f"/etc/posthouse/certificates/{of_service}/key.pem"]
+
+
+def test_redis_keeps_what_it_holds(large: Large) -> None:
+    command = "REDISCLI_AUTH=$(cat /run/secrets/redis_password) redis-cli"
+    redis = large.name("redis")
+    podman("exec", redis, "sh", "-c", f"{command} set kept here")
+    large.kill("redis")
+    large.again("redis")
+    assert podman("exec", redis, "sh", "-c", f"{command} get kept") == "here"
+
+
+@pytest.mark.parametrize("service", REPLICAS)
+def test_a_replica_is_killed_and_comes_back_under_mail(large: Large, sink: SmtpSink, service: str) -> None:
+    mail = Mail(large, f"killed-{service}")
+    mail.start()
+    until(lambda: len(mail.taken) >= 1, "mail flows", 60)
+    large.kill(service)
+    before = len(mail.taken)
+    until(lambda: len(mail.taken) >= before + 3, f"mail flows without {service}", 120)
+    large.again(service)
+    mail.stop_after(3)
+    _arrived(sink, mail)
+
+
+def test_the_image_is_changed_replica_by_replica_under_mail(large: Large, sink: SmtpSink) -> None:
+    changed = f"{IMAGE}-changed"
+    podman("tag", IMAGE, changed)
+    mail = Mail(large, "rolling")
+    mail.start()
+    # As docs/scaling.md says: config_api, relay and policy, then those that ask them.
+    for service in sorted(REPLICAS, key=lambda name: name.startswith("ingress")):
+        large.replace(service, changed)
+        assert inspect(large.name(service))["ImageName"] == changed
+    mail.stop_after(3)
+    _arrived(sink, mail)

@@ -1,0 +1,46 @@
+"""INGRESS_HANDLER: what it may name, and what a worker says when it names something else."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from structlog.testing import capture_logs
+
+from libs.runtime.lifecycle import StartupError
+from tests.ingress.handler.conftest import SITE, StartWith, send
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("tests.ingress.handler.site", "package.module:factory"),
+        (":debugging", "package.module:factory"),
+        ("no.such.module:x", "ModuleNotFoundError"),
+        (SITE + "nobody", "AttributeError"),
+        (SITE + "NOT_CALLABLE", "can't be called"),
+        (SITE + "broken", "RuntimeError: no licence"),
+        (SITE + "exiting", "SystemExit"),
+    ],
+)
+async def test_a_handler_that_cannot_be_made_ends_the_start(start, name: str, words: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(StartupError, match="INGRESS_HANDLER") as caught:
+        await start(handler=name)
+    assert words in str(caught.value)
+
+
+async def test_hooks_that_are_never_called_are_named_at_the_start(start_with: StartWith) -> None:
+    with capture_logs() as lines:
+        ingress = await start_with("OtherHooks")
+    (warning,) = [line for line in lines if line["event"] == "handler_methods_not_called"]
+    assert warning["methods"] == ["auth_PLAIN", "handle_EHLO"]
+    assert (await send(await ingress.client())).code == 250
+
+
+async def test_without_a_handler_there_is_no_thread(start_with: StartWith, start) -> None:  # type: ignore[no-untyped-def]
+    before = set(threading.enumerate())
+    ingress = await start()
+    assert ingress.worker.services.hooks is None
+    assert "handler" not in {thread.name for thread in set(threading.enumerate()) - before}
+    await start_with("debugging")
+    assert "handler" in {thread.name for thread in set(threading.enumerate()) - before}

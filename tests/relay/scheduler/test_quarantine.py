@@ -1,0 +1,124 @@
+"""Mail that is marked for quarantine: delivered, put aside, or held without a word to its sender."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from services.relay.api.operator import Action
+from services.relay.configuration.model import Alias, Configuration, Quarantine
+from services.relay.intake.submission import Frame, Refusal
+from services.relay.model.message import Origin
+from services.relay.model.states import QUARANTINE, State
+from tests.relay.scheduler.test_expiry import HOUR, act, sweep
+from tests.relay.scripted_transport import ScriptedTransport
+from tests.relay.whole_relay import WholeRelay
+
+HOLD = Configuration(1, "gw.test", quarantine=Quarantine.HOLD)
+MARK = replace(HOLD, revision=2, quarantine=Quarantine.MARK)
+
+
+async def _destination(relay: WholeRelay, queue_id: str) -> list[tuple[str, int | None]]:
+    return [(row.destination, row.due_at) for row in (await relay.message(queue_id)).deliveries]
+
+
+async def test_only_marked_mail_is_held(database_url: str, tmp_path: Path) -> None:
+    transport = ScriptedTransport()
+    async with WholeRelay(database_url, tmp_path, HOLD, transport) as relay:
+        marked = await relay.submit(b"u@one.test", quarantine=True, check_results=("rspamd: add header, score 7",))
+        plain = await relay.submit(b"u@one.test")
+        await relay.settled(1)
+        assert await relay.states(plain.queue_id) == {b"u@one.test": State.DELIVERED}
+        assert await _destination(relay, marked.queue_id) == [(QUARANTINE, None)]
+        assert transport.to(b"u@one.test")[0].queue_id == plain.queue_id
+        (event,) = (await relay.message(marked.queue_id)).events
+        assert (event.event, event.detail) == ("checked", "rspamd: add header, score 7")
+
+
+async def test_released_mail_is_delivered_and_not_held_again(database_url: str, tmp_path: Path) -> None:
+    transport = ScriptedTransport()
+    async with WholeRelay(database_url, tmp_path, HOLD, transport) as relay:
+        ack = await relay.submit(b"u@one.test", quarantine=True)
+        await relay.committed()
+        assert (await act(relay, Action.RETRY, ack.queue_id)).skipped == 1
+        assert (await act(relay, Action.RELEASE, ack.queue_id)).acted == 1
+        await relay.settled(1)
+        assert await relay.states(ack.queue_id) == {b"u@one.test": State.DELIVERED}
+        assert [each.event for each in (await relay.message(ack.queue_id)).events] == ["released"]
+
+
+@pytest.mark.parametrize("action", [Action.BOUNCE, Action.DELETE])
+async def test_what_an_operator_gives_up_is_not_reported(database_url: str, tmp_path: Path, action: Action) -> None:
+    transport = ScriptedTransport()
+    async with WholeRelay(database_url, tmp_path, HOLD, transport) as relay:
+        ack = await relay.submit(b"u@one.test", quarantine=True)
+        await relay.committed()
+        assert (await act(relay, action, ack.queue_id)).acted == 1
+        state = State.BOUNCED if action is Action.BOUNCE else State.DELETED
+        assert await relay.states(ack.queue_id) == {b"u@one.test": state}
+        assert await relay.rows("SELECT COUNT(*) FROM messages") == [(1,)]
+
+
+async def test_it_expires_and_neither_delay_nor_end_is_reported(database_url: str, tmp_path: Path) -> None:
+    transport = ScriptedTransport()
+    async with WholeRelay(database_url, tmp_path, HOLD, transport) as relay:
+        ack = await relay.submit(b"u@one.test", quarantine=True)
+        await relay.committed()
+        relay.clock.pass_time(5 * HOUR)
+        await sweep(relay)
+        relay.clock.pass_time(116 * HOUR)
+        await sweep(relay)
+        assert await relay.states(ack.queue_id) == {b"u@one.test": State.BOUNCED}
+        assert [each.event for each in (await relay.message(ack.queue_id)).events] == ["expired"]
+        assert await relay.rows("SELECT COUNT(*) FROM messages") == [(1,)]
+
+
+async def test_a_new_setting_holds_for_what_is_held_already(database_url: str, tmp_path: Path) -> None:
+    transport = ScriptedTransport()
+    async with WholeRelay(database_url, tmp_path, HOLD, transport) as relay:
+        ack = await relay.submit(b"u@one.test", quarantine=True)
+        await relay.committed()
+        # Another change leaves it where it is.
+        relay.configure(replace(HOLD, revision=2, hostname="other.test"))
+        await relay.submit(b"v@two.test")
+        await relay.settled(1)
+        assert await _destination(relay, ack.queue_id) == [(QUARANTINE, None)]
+        relay.configure(replace(MARK, revision=3))
+        await relay.settled(2)
+        assert await relay.states(ack.queue_id) == {b"u@one.test": State.DELIVERED}
+
+
+async def test_an_alias_made_later_does_not_free_it(database_url: str, tmp_path: Path) -> None:
+    async with WholeRelay(database_url, tmp_path, HOLD, ScriptedTransport()) as relay:
+        ack = await relay.submit(b"u@one.test", quarantine=True)
+        await relay.committed()
+        aliases = {b"u@one.test": Alias("a1", b"u@one.test", (b"v@two.test",))}
+        relay.configure(replace(HOLD, revision=2, aliases=aliases))
+        await relay.submit(b"w@three.test")
+        await relay.settled(1)
+        assert await _destination(relay, ack.queue_id) == [(QUARANTINE, None)]
+        assert await relay.rows("SELECT COUNT(*) FROM messages") == [(2,)]
+
+
+async def test_a_refused_message_has_its_check_results_in_the_history(database_url: str, tmp_path: Path) -> None:
+    origin = Origin("s1", "192.0.2.9", b"client.test", "", "smtp")
+    refusal = Refusal(
+        origin,
+        b"a@sender.test",
+        (b"u@one.test",),
+        554,
+        "5.7.1",
+        "spam",
+        "spam",
+        "",
+        "END_OF_DATA",
+        0,
+        False,
+        check_results=("x",),
+    )
+    async with WholeRelay(database_url, tmp_path, HOLD, ScriptedTransport()) as relay:
+        relay.stream.feed(Frame((), (), (), (refusal,)))
+        await relay.committed()
+        assert await relay.rows("SELECT event, detail FROM events") == [("checked", "x")]
