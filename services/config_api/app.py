@@ -44,6 +44,7 @@ from services.config_api.operations.webhooks import endpoints as webhooks
 from services.config_api.problems import MEDIA_TYPE, Problem, from_pydantic, malformed
 from services.config_api.resources.api_keys import API_KEYS
 from services.config_api.resources.catalogue import COLLECTIONS, SINGLETONS
+from services.config_api.resources.webhooks import WEBHOOKS
 from services.config_api.settings import Settings
 from services.config_api.storage.database import outage
 from services.config_api.storage.idempotency import ReplayResponse
@@ -102,7 +103,7 @@ def describe_app() -> FastAPI:
     routers = (
         *map(singleton_router, SINGLETONS),
         *map(collection_router, COLLECTIONS),
-        *(batch_router(collection) for collection in COLLECTIONS if collection is not API_KEYS),
+        *(batch_router(collection) for collection in COLLECTIONS if collection not in (API_KEYS, WEBHOOKS)),
         *(
             noun.router
             for noun in (

@@ -19,6 +19,7 @@ from services.config_api.http.resource_routes import request_body
 from services.config_api.resources.api_keys import API_KEYS
 from services.config_api.resources.catalogue import COLLECTIONS
 from services.config_api.resources.description import Collection
+from services.config_api.resources.webhooks import WEBHOOKS
 from services.config_api.storage.idempotency import StoredResponse
 from services.config_api.storage.revision import Actor
 
@@ -91,7 +92,7 @@ def add_schemas(schemas: dict[str, Any]) -> None:
     id_text = "The object to replace or delete; create takes none."
     if_match_text = "The ETag of your last GET of it; * is whatever is there. replace and delete need it."
     for resource in COLLECTIONS:
-        if resource is API_KEYS:
+        if resource in (API_KEYS, WEBHOOKS):
             continue
         schemas[f"{resource.noun}Operation"] = {
             "type": "object",

@@ -339,6 +339,7 @@ async def test_put_and_patch_take_what_get_gave(on_sqlite: Service) -> None:
     for singleton in SINGLETONS:
         await _put_back(on_sqlite, f"/v1/{singleton.kind}")
     bodies: dict[str, dict[str, Any]] = {
+        "webhooks": {"url": "https://hooks.example.com/x", "events": ["held"]},
         "relay-rules": {
             "name": "r",
             "type": "recipient",

@@ -208,10 +208,8 @@ if TYPE_CHECKING:
     from .trusted_network_page import TrustedNetworkPage
     from .trusted_network_patch import TrustedNetworkPatch
     from .webhook import Webhook
-    from .webhook_batch import WebhookBatch
     from .webhook_delivery import WebhookDelivery
     from .webhook_delivery_page import WebhookDeliveryPage
-    from .webhook_operation import WebhookOperation
     from .webhook_page import WebhookPage
     from .webhook_patch import WebhookPatch
 
@@ -420,10 +418,8 @@ _MODULES = {
     "TrustedNetworkPage": "trusted_network_page",
     "TrustedNetworkPatch": "trusted_network_patch",
     "Webhook": "webhook",
-    "WebhookBatch": "webhook_batch",
     "WebhookDelivery": "webhook_delivery",
     "WebhookDeliveryPage": "webhook_delivery_page",
-    "WebhookOperation": "webhook_operation",
     "WebhookPage": "webhook_page",
     "WebhookPatch": "webhook_patch",
 }
@@ -640,10 +636,8 @@ __all__ = (
     "TrustedNetworkPage",
     "TrustedNetworkPatch",
     "Webhook",
-    "WebhookBatch",
     "WebhookDelivery",
     "WebhookDeliveryPage",
-    "WebhookOperation",
     "WebhookPage",
     "WebhookPatch",
 )

@@ -7,6 +7,8 @@ from typing import Any, TypeVar, cast
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
+from ..models.api_key_role import ApiKeyRole, check_api_key_role
+
 T = TypeVar("T", bound="AuditEntry")
 
 
@@ -19,7 +21,7 @@ class AuditEntry:
         occurred_at (datetime.datetime): When it happened.
         actor (None | str): Name that the API key had; null: no valid key.
         actor_id (None | str): Id of the API key, which stays its own; null: no valid key.
-        role (None | str): Role of the API key.
+        role (ApiKeyRole | None): Role of the API key.
         client_address (None | str): IP address of the client; null: the service itself.
         action (str): The operationId.
         target (None | str): What it was about; null: it had no such path.
@@ -33,7 +35,7 @@ class AuditEntry:
     occurred_at: datetime.datetime
     actor: None | str
     actor_id: None | str
-    role: None | str
+    role: ApiKeyRole | None
     client_address: None | str
     action: str
     target: None | str
@@ -55,7 +57,10 @@ class AuditEntry:
         actor_id = self.actor_id
 
         role: None | str
-        role = self.role
+        if isinstance(self.role, str):
+            role = self.role
+        else:
+            role = self.role
 
         client_address: None | str
         client_address = self.client_address
@@ -118,10 +123,18 @@ class AuditEntry:
 
         actor_id = _parse_actor_id(d.pop("actor_id"))
 
-        def _parse_role(data: object) -> None | str:
+        def _parse_role(data: object) -> ApiKeyRole | None:
             if data is None:
                 return data
-            return cast(None | str, data)
+            try:
+                if not isinstance(data, str):
+                    raise TypeError()
+                role_type_0 = check_api_key_role(data)
+
+                return role_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(ApiKeyRole | None, data)
 
         role = _parse_role(d.pop("role"))
 

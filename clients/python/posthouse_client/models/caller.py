@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
+from ..models.api_key_role import ApiKeyRole, check_api_key_role
+
 T = TypeVar("T", bound="Caller")
 
 
@@ -16,13 +18,13 @@ class Caller:
     Attributes:
         id (str): Id of the API key, as the audit log has it.
         name (str): Its name.
-        role (str): What it may do.
+        role (ApiKeyRole): The role of an API key.
         client_address (str): Address from which the request comes.
     """
 
     id: str
     name: str
-    role: str
+    role: ApiKeyRole
     client_address: str
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
@@ -31,7 +33,7 @@ class Caller:
 
         name = self.name
 
-        role = self.role
+        role: str = self.role
 
         client_address = self.client_address
 
@@ -55,7 +57,7 @@ class Caller:
 
         name = d.pop("name")
 
-        role = d.pop("role")
+        role = check_api_key_role(d.pop("role"))
 
         client_address = d.pop("client_address")
 

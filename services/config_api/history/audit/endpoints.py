@@ -30,7 +30,7 @@ class AuditEntry(Answer):
     occurred_at: Time = Field(description="When it happened.")
     actor: str | None = Field(description="Name that the API key had; null: no valid key.")
     actor_id: str | None = Field(description="Id of the API key, which stays its own; null: no valid key.")
-    role: Literal["reader", "operator", "admin"] | None = Field(description="Role of the API key.")
+    role: Literal["sender", "reader", "operator", "admin"] | None = Field(description="Role of the API key.")
     client_address: str | None = Field(description="IP address of the client; null: the service itself.")
     action: str = Field(description="The operationId.", examples=["replaceGeneralSettings"])
     target: str | None = Field(

@@ -21,7 +21,7 @@ from services.config_api.storage.revision import Actor
 
 router = APIRouter(tags=["access"], route_class=Route)
 
-Role = Literal["reader", "operator", "admin"]
+Role = Literal["sender", "reader", "operator", "admin"]
 _MONTH_MINUTES = 30 * 24 * 60
 
 
