@@ -50,6 +50,13 @@ def document_of(tag: str) -> Node:
     return document
 
 
+def _needs_more(old_role: str, new_role: str) -> bool:
+    """Whether a key with the old role may no longer do it. Each of _ROLES may do what the one before may."""
+    if old_role in _ROLES and new_role in _ROLES:
+        return _ROLES.index(new_role) > _ROLES.index(old_role)
+    return old_role != new_role
+
+
 @dataclass
 class Comparison:
     """Of two documents; collects what breaks a client of the older one."""
@@ -73,7 +80,7 @@ class Comparison:
     def _operation(self, place: str, old: Node, new: Node) -> None:
         if old["operationId"] != new["operationId"]:
             self.breaks.append(f"{place}: operationId was {old['operationId']}.")
-        if _ROLES.index(new["x-required-role"]) > _ROLES.index(old["x-required-role"]):
+        if _needs_more(old["x-required-role"], new["x-required-role"]):
             self.breaks.append(f"{place}: it took the role {old['x-required-role']}.")
         self._parameters(place, old, new)
         self._body(place, old, new)

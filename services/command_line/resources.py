@@ -17,7 +17,16 @@ import typer
 from services.command_line.connection import connected
 from services.command_line.failures import CommandError, ExitStatus
 from services.command_line.operations import Body, call, items, operation
-from services.command_line.output import AsJson, Yes, confirm, print_fields, print_json, print_table, progress
+from services.command_line.output import (
+    AsJson,
+    Yes,
+    confirm,
+    print_fields,
+    print_json,
+    print_table,
+    printable,
+    progress,
+)
 
 if typing.TYPE_CHECKING:
     from posthouse_client import Posthouse
@@ -33,6 +42,7 @@ class Kind:
     `group`: where its operations are below `posthouse_client.api`. `one`, `many`: how they name it, as `relay_rule`
     and `relay_rules`. `model`: the client's model. `key`: the member by which people name one. `columns`: the members
     of the table. `secrets`: members that no argument may hold. `told`: members that an answer to `add` is read for.
+    `list_finds_key`: whether the list has a filter for `key`.
     """
 
     command: str
@@ -45,6 +55,7 @@ class Kind:
     columns: tuple[str, ...]
     secrets: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
+    list_finds_key: bool = True
 
     def name(self, verb: str) -> str:
         noun = self.many if verb == "list" else self.one
@@ -67,7 +78,8 @@ def find(posthouse: Posthouse, kind: Kind, name: str) -> dict[str, Any]:
     if _ID.fullmatch(name):
         found: dict[str, Any] = call(posthouse, kind.name("get"), name)
         return found
-    matches = [each for each in items(posthouse, kind.name("list"), {kind.key: name}) if _same(each[kind.key], name)]
+    filters = {kind.key: name} if kind.list_finds_key else {}
+    matches = [each for each in items(posthouse, kind.name("list"), filters) if _same(each[kind.key], name)]
     if len(matches) != 1:
         several = f"{len(matches)} have the {kind.key} {name!r}: name one by its id" if matches else ""
         raise CommandError(several or f"there is no {kind.command} {name!r}; `posthouse {kind.command} list` shows all")
@@ -144,7 +156,7 @@ def _shown(kind: Kind, answer: dict[str, Any], as_json: bool, done: str, told: S
     else:
         typer.echo(f"{kind.command} {answer[kind.key]} {done}")
         for name in told:
-            typer.echo(f"{name}: {answer[name]}")
+            typer.echo(f"{name}: {printable(answer.get(name))}")
 
 
 def commands(kind: Kind) -> typer.Typer:
@@ -408,6 +420,19 @@ KINDS = (
         "domain",
         ("domain", "selector", "algorithm", "enabled"),
         told=("dns_name", "dns_record"),
+    ),
+    Kind(
+        "webhook",
+        "Addresses that are told what becomes of mail.",
+        "events",
+        "webhook",
+        "webhooks",
+        "Webhook",
+        "url",
+        ("url", "events", "enabled"),
+        secrets=("secret",),
+        told=("secret",),
+        list_finds_key=False,
     ),
     Kind(
         "key",

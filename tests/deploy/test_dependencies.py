@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-OURS = {"services", "libs", "posthouse", "tests"}
+OURS = {"services", "libs", "posthouse", "posthouse_client", "tests"}
 # Loaded by name: SQLAlchemy's drivers, by the database's URL.
 BY_NAME = {"aiosqlite", "asyncpg"}
 SERVICES = ("ingress", "policy", "relay", "config-api")
@@ -72,5 +72,5 @@ def test_every_import_of_a_service_is_declared_for_it(extra: str) -> None:
 
 
 def test_what_all_share_is_imported_somewhere() -> None:
-    modules = imported("services") | imported("libs") | imported("proto")
+    modules = imported("services") | imported("libs") | imported("proto") | imported("clients/python/posthouse_client")
     assert BASE - set().union(*(by_module()[module] for module in modules)) == set()
