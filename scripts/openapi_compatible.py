@@ -16,7 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = "openapi.json"
-_ROLES = ("reader", "operator", "admin")
+_ROLES = ("sender", "reader", "operator", "admin")
 _METHODS = ("get", "put", "post", "delete", "patch")
 # Bounds of a value: what a smaller or larger number than before means for a request.
 _LOWER_BOUNDS = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
