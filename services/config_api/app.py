@@ -20,7 +20,7 @@ from services.config_api.history.audit import endpoints as audit
 from services.config_api.history.revisions import endpoints as revisions
 from services.config_api.history.transfer import endpoints as transfer
 from services.config_api.http import openapi, responses
-from services.config_api.http.batch_routes import batch_router
+from services.config_api.http.batch_routes import BATCHED, batch_router
 from services.config_api.http.context import Parts, parts
 from services.config_api.http.documents import ServedFile, page_files
 from services.config_api.http.middleware import App, Gate
@@ -42,9 +42,7 @@ from services.config_api.operations.submission import endpoints as submission
 from services.config_api.operations.submission.schemas import NewMessage
 from services.config_api.operations.webhooks import endpoints as webhooks
 from services.config_api.problems import MEDIA_TYPE, Problem, from_pydantic, malformed
-from services.config_api.resources.api_keys import API_KEYS
 from services.config_api.resources.catalogue import COLLECTIONS, SINGLETONS
-from services.config_api.resources.webhooks import WEBHOOKS
 from services.config_api.settings import Settings
 from services.config_api.storage.database import outage
 from services.config_api.storage.idempotency import ReplayResponse
@@ -103,7 +101,7 @@ def describe_app() -> FastAPI:
     routers = (
         *map(singleton_router, SINGLETONS),
         *map(collection_router, COLLECTIONS),
-        *(batch_router(collection) for collection in COLLECTIONS if collection not in (API_KEYS, WEBHOOKS)),
+        *map(batch_router, BATCHED),
         *(
             noun.router
             for noun in (

@@ -16,14 +16,14 @@ from services.config_api.http import responses
 from services.config_api.http.context import IdempotencyKey, needs, parts, repetition
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.resource_routes import request_body
-from services.config_api.resources.api_keys import API_KEYS
 from services.config_api.resources.catalogue import COLLECTIONS
 from services.config_api.resources.description import Collection
-from services.config_api.resources.webhooks import WEBHOOKS
 from services.config_api.storage.idempotency import StoredResponse
 from services.config_api.storage.revision import Actor
 
 _SCHEMAS = "#/components/schemas/"
+# The secrets of the others are shown once, in the answer to each creation.
+BATCHED = tuple(each for each in COLLECTIONS if each.kind not in ("api-keys", "webhooks"))
 
 
 class BatchedObject(responses.Answer):
@@ -91,11 +91,10 @@ def add_schemas(schemas: dict[str, Any]) -> None:
     }
     id_text = "The object to replace or delete; create takes none."
     if_match_text = "The ETag of your last GET of it; * is whatever is there. replace and delete need it."
-    for resource in COLLECTIONS:
-        if resource in (API_KEYS, WEBHOOKS):
-            continue
+    for resource in BATCHED:
         schemas[f"{resource.noun}Operation"] = {
             "type": "object",
+            "additionalProperties": False,
             "description": f"One operation of a batch: a {resource.label}.",
             "required": ["action"],
             "properties": {
@@ -107,6 +106,7 @@ def add_schemas(schemas: dict[str, Any]) -> None:
         }
         schemas[f"{resource.noun}Batch"] = {
             "type": "object",
+            "additionalProperties": False,
             "description": f"Many changes of {responses.plural(resource.label)}, in any order.",
             "required": ["operations"],
             "properties": {

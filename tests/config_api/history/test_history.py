@@ -315,7 +315,7 @@ async def test_yaml_means_what_it_says(on_sqlite: Service) -> None:
     assert (await on_sqlite.get(GENERAL))["profile"]["max_hops"] == 10
     rule = "access_rules:\n- {list: block, criterion: ip, value: 192.0.2.1, expires_at: 2030-01-31T12:00:00Z}\n"
     answer = await on_sqlite.api.post(
-        "/v1/config:import", content=text.replace("access_rules: []\n", rule), headers=YAML
+        "/v1/config:import", content=text.replace("access_rules: []\n", rule), headers={**YAML, **ANY_VERSION}
     )
     assert answer.status_code == 200, answer.text
     assert (await on_sqlite.get("/v1/access-rules"))["items"][0]["expires_at"] == "2030-01-31T12:00:00Z"

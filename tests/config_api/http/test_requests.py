@@ -445,12 +445,12 @@ async def test_the_audit_log_is_found_by_time_and_target(service: Service) -> No
     (entry,) = (await service.get(f"/v1/audit-log?target={target}"))["items"]
     assert entry["target"] == target
     page = await service.get("/v1/audit-log?action=createTrustedNetwork")
-    times = [each["at"] for each in reversed(page["items"])]
+    times = [each["occurred_at"] for each in reversed(page["items"])]
     since = await service.get(f"/v1/audit-log?action=createTrustedNetwork&since={times[1]}")
     until = await service.get(f"/v1/audit-log?action=createTrustedNetwork&until={times[1]}")
     # Times are shown in milliseconds, and kept in microseconds.
-    assert [each["at"] for each in since["items"]] == times[:0:-1]
-    assert [each["at"] for each in until["items"]] == times[:1]
+    assert [each["occurred_at"] for each in since["items"]] == times[:0:-1]
+    assert [each["occurred_at"] for each in until["items"]] == times[:1]
     first = await service.get(f"/v1/audit-log?since={times[0]}&limit=1")
     other = await service.api.get(f"/v1/audit-log?since={times[1]}&limit=1&cursor={first['next_cursor']}")
     assert (other.status_code, other.json()["errors"][0]["pointer"]) == (422, "/cursor")
