@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from attrs import define as _attrs_define
+
+from ..models.batch_action import BatchAction, check_batch_action
+from ..models.tls_policy import TlsPolicy, check_tls_policy
+from ..types import UNSET, Unset
+
+T = TypeVar("T", bound="TlsPolicyOperation")
+
+
+@_attrs_define
+class TlsPolicyOperation:
+    """One operation of a batch: a TLS policy.
+
+    Attributes:
+        action (BatchAction): What an operation of a batch does.
+        id (str | Unset): The object to replace or delete; create takes none.
+        if_match (str | Unset): The ETag of your last GET of it; * is whatever is there. replace and delete need it.
+        object_ (TlsPolicy | Unset): What TLS has to be when mail is delivered.
+    """
+
+    action: BatchAction
+    id: str | Unset = UNSET
+    if_match: str | Unset = UNSET
+    object_: TlsPolicy | Unset = UNSET
+
+    def to_dict(self) -> dict[str, Any]:
+        action: str = self.action
+
+        id = self.id
+
+        if_match = self.if_match
+
+        object_: str | Unset = UNSET
+        if not isinstance(self.object_, Unset):
+            object_ = self.object_
+
+        field_dict: dict[str, Any] = {}
+
+        field_dict.update(
+            {
+                "action": action,
+            }
+        )
+        if id is not UNSET:
+            field_dict["id"] = id
+        if if_match is not UNSET:
+            field_dict["if_match"] = if_match
+        if object_ is not UNSET:
+            field_dict["object"] = object_
+
+        return field_dict
+
+    @classmethod
+    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+        d = dict(src_dict)
+        action = check_batch_action(d.pop("action"))
+
+        id = d.pop("id", UNSET)
+
+        if_match = d.pop("if_match", UNSET)
+
+        _object_ = d.pop("object", UNSET)
+        object_: TlsPolicy | Unset
+        if isinstance(_object_, Unset):
+            object_ = UNSET
+        else:
+            object_ = check_tls_policy(_object_)
+
+        tls_policy_operation = cls(
+            action=action,
+            id=id,
+            if_match=if_match,
+            object_=object_,
+        )
+
+        return tls_policy_operation
