@@ -91,7 +91,7 @@ def up(
 
 
 def _refuse_password(option: str, url: str, variables: str) -> None:
-    """Arguments are shown to every user who lists the machine's processes."""
+    """Refuses a URL with a password: every user who lists the machine's processes sees their arguments."""
     if urlsplit(url).password is not None:
         typer.echo(f"posthouse: {option}: a password must not stand in an argument; set {variables} instead", err=True)
         raise SystemExit(2)
@@ -157,15 +157,15 @@ def _settings_models() -> tuple[type[ServiceSettings], ...]:
 
 
 def _check_environment() -> None:
-    """Refuses variables that no service knows, before any is started. Puts secrets in that are given as files."""
+    """Refuses variables that no service knows, before a service starts. Reads the secrets that are given as files."""
     from libs.runtime import secrets, settings
     from libs.runtime.lifecycle import StartupError
 
-    of_services = _settings_models()
+    models = _settings_models()
     try:
         settings.drop_kubernetes_variables(os.environ)
-        secrets.from_files(os.environ, [name for each in of_services for name in each.secret_variables()])
-        settings.refuse_unknown(os.environ, frozenset().union(*(each.variables() for each in of_services)))
+        secrets.from_files(os.environ, [name for model in models for name in model.secret_variables()])
+        settings.refuse_unknown(os.environ, frozenset().union(*(model.variables() for model in models)))
     except StartupError as error:
         typer.echo(f"posthouse: {error}", err=True)
         raise SystemExit(error.status) from None
@@ -191,7 +191,10 @@ def certificates(
     for line in done or ["every certificate is good for a while yet"]:
         typer.echo(line)
     if not owner:
-        typer.echo(f"Services of this user can read the authority's key where they see {authority}: keep it from them.")
+        typer.echo(
+            f"A service that runs as this user and sees the folder {authority} can read the authority's key: "
+            "hide the folder from the services."
+        )
 
 
 @app.command("secrets")
@@ -213,7 +216,7 @@ def make_secrets(
 
 
 def _service_command(service: str, summary: str) -> None:
-    """A service's own command line, imported only when it is used: the services' libraries take seconds to load."""
+    """Adds the command of one service. Its modules are imported only when it runs, because that takes seconds."""
 
     @app.command(
         name=service,

@@ -1,4 +1,4 @@
-"""Certificates and keys in files: loading a pair without asking anybody, and when certificates end."""
+"""Certificates and keys in files: loading a pair without a prompt, and when certificates expire."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from prometheus_client import Gauge
 def load_pair(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
     """Loads a chain and its key. Raises ValueError, which names the files and says what is wrong with them.
 
-    Nobody is asked and nothing is waited for: OpenSSL would ask at the terminal for a passphrase (F10), and opening a
-    pipe would wait for its writer.
+    It never waits for anybody. Without this care, OpenSSL would ask for a passphrase at the terminal (F10), and opening
+    a pipe would wait for a writer.
     """
     for path in (certificate, key):
         require_file(path)
@@ -49,12 +49,12 @@ def _refuse_passphrase() -> NoReturn:
 
 
 def expiry(chain: bytes) -> float:
-    """When the first certificate of a PEM chain to end does so, in seconds since 1970. Raises ValueError."""
-    return min(each.not_valid_after_utc.timestamp() for each in x509.load_pem_x509_certificates(chain))
+    """The earliest expiry among the certificates of a PEM chain, in seconds since 1970. Raises ValueError."""
+    return min(certificate.not_valid_after_utc.timestamp() for certificate in x509.load_pem_x509_certificates(chain))
 
 
 class CertificateFile:
-    """The end of the certificate in a file that its users read again whenever it changes."""
+    """The expiry of the certificate in a file, which is read again whenever the file has changed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -62,17 +62,17 @@ class CertificateFile:
         self._expiry = float("nan")
 
     def expiry(self) -> float:
-        """The end in seconds since 1970. While the file cannot be read it is the last one known, or NaN."""
+        """The expiry in seconds since 1970. While the file cannot be read: the last expiry that was read, or NaN."""
         try:
             changed_at = self.path.stat().st_mtime_ns
             if changed_at != self._changed_at:
                 self._expiry = expiry(self.path.read_bytes())
                 self._changed_at = changed_at
         except (OSError, ValueError):
-            pass  # its users say what is wrong with it
+            pass  # the service that uses the certificate logs what is wrong with it
         return self._expiry
 
 
 def show_expiry(gauge: Gauge, path: Path) -> None:
-    """Shows the end of the certificate in a file, as it is at each scrape. `gauge` has the label `certificate`."""
+    """Makes the gauge show, at each scrape, when a certificate file expires. `gauge` has the label `certificate`."""
     gauge.labels(str(path)).set_function(CertificateFile(path).expiry)

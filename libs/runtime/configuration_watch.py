@@ -28,13 +28,13 @@ log = structlog.get_logger(__name__)
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 3.0
 _CONNECT_SECONDS = 5.0
-# After a watch that was open for so long, the pauses begin with the first one again.
+# When a watch was open for longer than this, the next pause is the first one again.
 _STABLE_SECONDS = 30.0
-# For the farewell of a replica that stops.
+# How long a stopping replica tries to tell config_api that it leaves.
 _LEAVE_SECONDS = 1.0
-# The pause between two writings of the file, and the pause as a multiple of the time that one takes.
+# The pause between two writes of the file: at least so long, and at least so many times the duration of a write.
 _KEEP_SECONDS = 5.0
-_KEEP_SHARE = 20.0
+_KEEP_PAUSE_FACTOR = 20.0
 
 
 class DigestDiffersError(Exception):
@@ -57,7 +57,7 @@ class SnapshotReader(Protocol[Made_co]):
     """Makes configurations from pieces, and keeps what it needs to make the next one from what has changed."""
 
     def read(self, changes: Sequence[PieceChange], revision: int) -> Made_co:
-        """The configuration after these changes; the first ones are all pieces. Runs in a thread.
+        """The configuration after these changes. The first call gets all pieces as changes. Runs in a worker thread.
 
         Raises ValueError when the configuration contradicts itself. The reader is not used any more after that.
         """
@@ -106,7 +106,7 @@ class ConfigurationWatch(Generic[Configuration]):
         metrics: SnapshotMetrics,
         name: str = "",
     ) -> None:
-        """`name`: of this replica, for the status of the services; empty: the service's name."""
+        """`name` is what the status of the services shows for this replica. If empty, it is the service's name."""
         self._source = source
         self._dialers = dialers
         self._file = file
@@ -114,10 +114,10 @@ class ConfigurationWatch(Generic[Configuration]):
         self._name = name or source.service
         self._pages = SnapshotPages()
         self._digest = b""
-        # None: the pages hold a configuration that was refused, or nothing.
+        # None while the pages are empty, or hold a configuration that was refused.
         self._reader: SnapshotReader[Configuration] | None = None
         self._configured = asyncio.Event()
-        # The last good snapshot as it is to be kept in the file, and whether it is not there yet.
+        # The last good snapshot in the form of the file, and an event that is set when it is to be written.
         self._good: Sequence[bytes] = ()
         self._unkept = asyncio.Event()
         self._writing: tuple[asyncio.Future[None], ...] = ()
@@ -128,14 +128,14 @@ class ConfigurationWatch(Generic[Configuration]):
         self.connected = False
         # Called on the event loop with each configuration that differs from the one before.
         self.on_change: list[Callable[[Configuration], None]] = []
-        # Called likewise at each revision, also where it changed nothing that concerns this service.
+        # Called on the event loop at each revision, also when it changed nothing for this service.
         self.on_revision: list[Callable[[Configuration], None]] = []
 
     async def restore(self) -> None:
         """Puts the last good configuration of the file in force, if there is one."""
         try:
             part = await asyncio.to_thread(self._read_file)
-            # An empty file reads as a snapshot in which everything is off.
+            # An empty file can be parsed: as a snapshot without pieces, in which everything would be off.
             if not part.last:
                 raise ValueError("not a whole configuration")
             pieces = {piece.key: piece.content for piece in part.pieces}
@@ -156,13 +156,17 @@ class ConfigurationWatch(Generic[Configuration]):
         await self._configured.wait()
 
     async def run(self) -> None:
-        """Watches until cancelled, one replica of config_api after the other, with pauses that grow and are spread."""
+        """Watches until cancelled.
+
+        When a watch ends, the next replica of config_api is tried after a pause. The pauses grow, and they are random
+        so that not all consumers come at once.
+        """
         keeping = asyncio.create_task(self._keep())
         try:
             await self._run()
         finally:
             keeping.cancel()
-            # The thread of a write that was cancelled goes on.
+            # Cancelling a write does not stop its thread, so we wait for it here.
             await asyncio.gather(keeping, *self._writing, return_exceptions=True)
             if self._unkept.is_set():
                 await self._write_file()
@@ -214,12 +218,16 @@ class ConfigurationWatch(Generic[Configuration]):
             log.error("configuration_digest_differs", target=dialer.target)
             return "digest differs"
         except asyncio.InvalidStateError:
-            # The stream had ended when the revision in force was to be told.
+            # The stream had already ended when we wrote the revision in force to it.
             pass
         return "ended"
 
     async def _follow_until_cancelled(self, call: Any) -> None:
-        """Who cancels a task that reads from a stream cancels the stream, so the farewell needs a task of its own."""
+        """Follows the stream. When it is cancelled, it first tells config_api that this replica leaves.
+
+        Cancelling a task that reads a gRPC stream cancels the stream too. So another task reads, and this one can still
+        write.
+        """
         following = asyncio.create_task(self._follow(call))
         try:
             await asyncio.wait((following,))
@@ -227,7 +235,7 @@ class ConfigurationWatch(Generic[Configuration]):
             with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
                 async with asyncio.timeout(_LEAVE_SECONDS):
                     await call.write(self._source.request(leaving=True))
-                    # Config_api ends the stream when it knows.
+                    # When config_api has read this, it ends the stream.
                     await asyncio.wait((following,))
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
@@ -247,7 +255,7 @@ class ConfigurationWatch(Generic[Configuration]):
                 pieces, is_whole = {}, False
 
     async def _take(self, pieces: Mapping[str, bytes], part: Any, *, whole: bool) -> bool:
-        """Puts a revision in force; false where it is refused. Raises DigestDiffersError."""
+        """Puts a revision in force. Returns false when the revision is refused. Raises DigestDiffersError."""
         if not pieces and not whole and self._digest == part.digest and self._reader is None:
             # A refused configuration is not read again until it changes.
             return False
@@ -268,7 +276,7 @@ class ConfigurationWatch(Generic[Configuration]):
         return True
 
     def _read(self, pieces: Mapping[str, bytes], part: Any, *, whole: bool) -> Configuration:
-        """In a thread. Raises ValueError and DigestDiffersError."""
+        """Applies the pieces. Runs in a worker thread. Raises ValueError and DigestDiffersError."""
         if whole:
             self._pages, self._reader = SnapshotPages(), None
         changes = [PieceChange(key, self._pages.put(key, content), content) for key, content in pieces.items()]
@@ -293,8 +301,8 @@ class ConfigurationWatch(Generic[Configuration]):
         self.current, self.revision = configuration, revision
         self._metrics.revision.set(revision)
         self._configured.set()
-        for tell in (*(() if is_same else self.on_change), *self.on_revision):
-            tell(configuration)
+        for callback in (*(() if is_same else self.on_change), *self.on_revision):
+            callback(configuration)
 
     def _set_connected(self, connected: bool) -> None:
         self.connected = connected
@@ -304,13 +312,13 @@ class ConfigurationWatch(Generic[Configuration]):
         return self._source.part.FromString(self._file.read())
 
     async def _keep(self) -> None:
-        """Writes each good snapshot to the file. A large one is not written at each of many changes."""
+        """Writes each good snapshot to the file. Pauses keep it from writing a large one at every change."""
         loop = asyncio.get_running_loop()
         while True:
             await self._unkept.wait()
             began = loop.time()
             await self._write_file()
-            await asyncio.sleep(max(_KEEP_SECONDS, _KEEP_SHARE * (loop.time() - began)))
+            await asyncio.sleep(max(_KEEP_SECONDS, _KEEP_PAUSE_FACTOR * (loop.time() - began)))
 
     async def _write_file(self) -> None:
         self._unkept.clear()

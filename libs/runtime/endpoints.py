@@ -1,4 +1,4 @@
-"""The replicas that the targets of a setting stand for; names are looked up again, since they may change."""
+"""The addresses of the replicas that a setting names. Names are looked up again, since their addresses may change."""
 
 from __future__ import annotations
 

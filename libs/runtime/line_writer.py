@@ -1,4 +1,4 @@
-"""Writes lines without ever making the one who writes them wait."""
+"""Writes lines in a thread, so that the caller never waits for the log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
-# What waits for a reader that is slow; more is dropped and counted.
+# How many octets may wait for a slow reader. Further lines are dropped and counted.
 _MAX_WAITING_OCTETS = 8 * 1024 * 1024
 # The most octets of one system call: a pipe of Linux holds this much.
 _BLOCK_OCTETS = 65_536
@@ -41,7 +41,7 @@ class LineWriter:
         self._untold_loss = 0
         self._inside_a_line = False
         self._thread: threading.Thread | None = None
-        # Told of each loss; in any thread.
+        # Called with the number of lines of each loss, from any thread.
         self.on_loss: Callable[[int], None] = lambda _: None
 
     def write(self, text: str) -> None:
@@ -60,10 +60,10 @@ class LineWriter:
 
     def finish(self, seconds: float) -> None:
         """Waits until everything is written, at most `seconds`."""
-        ends = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         with self._changed:
             while self._waiting or self._being_written:
-                if not self._changed.wait(ends - time.monotonic()):
+                if not self._changed.wait(deadline - time.monotonic()):
                     return
 
     def _run(self) -> None:
@@ -76,26 +76,27 @@ class LineWriter:
                 self._being_written = True
                 if self._untold_loss:
                     octets = self._describe_loss(self._untold_loss).encode() + octets
-                told, self._untold_loss = self._untold_loss, 0
+                reported_loss, self._untold_loss = self._untold_loss, 0
             unwritten = self._write_out(octets)
             with self._changed:
                 self._waiting_octets = sum(map(len, self._waiting))
                 self._being_written = False
                 if unwritten is not None:
                     lines = unwritten.count(b"\n")
-                    if told and len(unwritten) == len(octets):
-                        # Not even the earlier loss was told, in a line that is none of those that were to be logged.
-                        self._untold_loss += told
+                    if reported_loss and len(unwritten) == len(octets):
+                        # The line about the earlier loss was not written either. It is not one of the
+                        # caller's lines, so it is not counted as lost.
+                        self._untold_loss += reported_loss
                         lines -= 1
                     self._lose(lines)
                 self._changed.notify_all()
 
     def _write_out(self, octets: bytes) -> bytes | None:
-        """Writes all; what could not be written, None when all was."""
+        """Writes all octets. Returns those that could not be written, or None."""
         written = 0
         try:
             if self._inside_a_line:
-                # A disk that became full left half of a line, which must not swallow the next one.
+                # Half of a line was written before the disk was full. The next line must not continue it.
                 os.write(self._file_descriptor, b"\n")
                 self._inside_a_line = False
             while written < len(octets):

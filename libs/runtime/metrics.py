@@ -20,8 +20,8 @@ from prometheus_client import (
 
 from libs.runtime.lifecycle import StartupError
 
-# What each dependency, by its name, lacks; an empty text means that it lacks nothing. Anybody may read it, so it never
-# holds an address, the text of an error or a secret.
+# Says for each dependency, by its name, what is wrong with it; the text is empty when nothing is. Anybody may read the
+# text, so it never holds an address, the text of an error or a secret.
 Readiness = Callable[[], Mapping[str, str]]
 
 _REQUEST_LIMIT = 8192
@@ -43,7 +43,7 @@ def show_build(service: str) -> None:
 
 
 def report(readiness: Readiness, optional: Collection[str] = ()) -> tuple[int, dict[str, Any]]:
-    """The HTTP status of /readyz and its body: `status` is ready, degraded or unready, and `missing` says what lacks.
+    """The HTTP status of /readyz and its body: `status` is ready, degraded or unready; `missing` says why.
 
     Without an `optional` dependency the process goes on working (degraded, 200), so that a load balancer does not turn
     away from it.
@@ -57,7 +57,7 @@ def report(readiness: Readiness, optional: Collection[str] = ()) -> tuple[int, d
 
 
 def fingerprint(digest: bytes) -> int:
-    """The first 48 bits of a digest as a number, which a sample of Prometheus holds exactly."""
+    """The first 48 bits of a digest as a number. Prometheus's samples are floats, which hold 48 bits exactly."""
     return int.from_bytes(digest[:6])
 
 
@@ -77,7 +77,7 @@ class MetricsServer:
         """Listens; port 0 turns the server off. Raises StartupError when the address is taken."""
         if port == 0:
             return
-        # Otherwise each counter has a second series, with the time of its creation, which nobody reads.
+        # By default the library adds a series with each counter's time of creation, which nobody reads.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         try:
             self._server = await asyncio.start_server(self._answer, host, port, limit=_REQUEST_LIMIT)
@@ -107,15 +107,15 @@ class MetricsServer:
 
     def _respond(self, request_line: bytes) -> tuple[str, str, bytes]:
         match request_line.split(b" "):
-            case [b"GET", path, _]:
-                name = path.split(b"?", 1)[0]
+            case [b"GET", target, _]:
+                path = target.split(b"?", 1)[0]
             case _:
                 return "405 Method Not Allowed", "text/plain", b"only GET\n"
-        if name == b"/metrics":
+        if path == b"/metrics":
             return "200 OK", CONTENT_TYPE_LATEST, generate_latest(self._registry)
-        if name == b"/healthz":
+        if path == b"/healthz":
             return "200 OK", "application/json", b'{"status":"ok"}\n'
-        if name == b"/readyz":
+        if path == b"/readyz":
             status, readiness = report(self._readiness, self._optional)
             body = json.dumps(readiness).encode() + b"\n"
             return ("200 OK" if status == 200 else "503 Service Unavailable"), "application/json", body

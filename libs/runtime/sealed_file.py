@@ -23,13 +23,14 @@ _NONCE_OCTETS = 12
 
 
 class UnsealError(Exception):
-    """The content cannot be opened with the keys there are, or is no sealed content."""
+    """None of the keys opens the content, or the file is not a sealed file."""
 
 
 class SealedFile:
-    """`keys`, by commas: the first seals, all open. Empty: the key is a file of mode 0600 beside, made when needed.
+    """A sealed file. `keys` are separated by commas: the first one seals, and each of them can open.
 
-    That file guards copies of the sealed file and backups without it. It does not guard the machine.
+    Without `keys`, the key is kept in a file of mode 0600 beside the sealed file, and is made when it is first needed.
+    Such a key protects copies and backups that lack the key file. It protects nothing from somebody who can read both.
     """
 
     def __init__(self, path: Path, keys: str = "") -> None:
@@ -38,17 +39,17 @@ class SealedFile:
         self._key_file = path.with_name(f"{path.name}.key")
 
     def read(self) -> bytes:
-        """The content. Raises FileNotFoundError when there is no file, OSError, and UnsealError."""
+        """Returns the opened content. Raises FileNotFoundError when there is no file, OSError, and UnsealError."""
         sealed = self.path.read_bytes()
         if not sealed.startswith(_HEADER):
-            raise UnsealError("it is not sealed")
+            raise UnsealError("the file is not sealed")
         start = len(_HEADER) + _NONCE_OCTETS
         for key in self._keys or self._key_of_file():
             try:
                 return _cipher(key).decrypt(sealed[len(_HEADER) : start], sealed[start:], _HEADER)
             except (InvalidTag, ValueError):
                 continue
-        raise UnsealError("no key opens it")
+        raise UnsealError("none of the keys opens the file")
 
     def write(self, content: bytes) -> None:
         """Replaces the file in one step; makes its folder and key when they are missing. Raises OSError."""
@@ -58,7 +59,7 @@ class SealedFile:
         write_private(self.path, _HEADER + nonce + _cipher(keys[0]).encrypt(nonce, content, _HEADER))
 
     def _key_of_file(self) -> tuple[str, ...]:
-        """Empty when there is no key that nobody else can read."""
+        """The keys in the key file. Empty when the file is missing, or when other users could read it."""
         try:
             if stat.S_IMODE(self._key_file.stat().st_mode) & 0o077:
                 return ()
@@ -73,7 +74,7 @@ class SealedFile:
 
 
 def split_keys(text: str) -> tuple[str, ...]:
-    """The keys of a variable, without blanks."""
+    """The keys in the value of an environment variable, without the blanks around them."""
     return tuple(key.strip() for key in text.split(",") if key.strip())
 
 
@@ -84,5 +85,5 @@ def check_keys(text: str) -> None:
 
 
 def _cipher(key: str) -> AESGCM:
-    # Any text can be a key, so it must be random: it is not made slower to guess.
+    # SHA-256 makes a key of any text, but does not slow down guessing. So the text must be random.
     return AESGCM(hashlib.sha256(key.encode()).digest())

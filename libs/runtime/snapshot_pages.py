@@ -28,7 +28,10 @@ def serialised(key: str, content: bytes) -> bytes:
 
 
 class _Page:
-    """Neighbours in the order of keys, serialised and joined. Its octets can be changed in place, until it is read."""
+    """A run of pieces in the order of their keys, serialised and joined.
+
+    A change makes the octets a bytearray, which is changed in place; `octets` makes them bytes.
+    """
 
     __slots__ = ("_octets", "keys", "lengths")
 
@@ -41,7 +44,7 @@ class _Page:
         return len(self._octets)
 
     def replace(self, key: str, part: bytes) -> bytes:
-        """Puts the part in its place, where an empty one removes; returns the part of before."""
+        """Sets the part of a key; an empty part removes it. Returns the former part, empty if there was none."""
         at = bisect_left(self.keys, key)
         is_present = at < len(self.keys) and self.keys[at] == key
         start = len(self) if at == len(self.keys) else sum(self.lengths[:at])
@@ -60,7 +63,7 @@ class _Page:
         return before
 
     def split(self) -> _Page:
-        """Gives the second half away. The page needs two pieces or more."""
+        """Moves the second half into a new page, and returns that page. The page needs two pieces or more."""
         half = len(self) // 2
         at = 1
         start = self.lengths[0]
@@ -74,7 +77,7 @@ class _Page:
         return other
 
     def absorb(self, follower: _Page) -> None:
-        """Takes over all of the page behind it."""
+        """Appends all pieces of the next page."""
         self._writable().extend(follower.octets())
         self.keys += follower.keys
         self.lengths += follower.lengths
@@ -103,18 +106,18 @@ class SnapshotPages:
     def __init__(self, largest: int = PAGE_OCTETS) -> None:
         self._largest = largest
         self._pages = [_Page()]
-        # The key that each page begins at; what is before the second is in the first.
+        # The key at which each page begins. It is empty for the first page, so every key belongs to a page.
         self._begins = [""]
         self._sum = 0
 
     def put(self, key: str, content: bytes) -> bytes:
-        """Adds or replaces a piece, where empty content removes it; returns the content of before, empty for none."""
+        """Adds or replaces a piece; empty content removes it. Returns the former content, empty if there was none."""
         part = serialised(key, content) if content else b""
         number = bisect_right(self._begins, key) - 1
         page = self._pages[number]
         at_end = number == len(self._pages) - 1 and (not page.keys or page.keys[-1] < key)
         if at_end and page.keys and part and len(page) + len(part) > self._largest:
-            # Loading is in order: full pages, where splitting would leave halves.
+            # A snapshot is loaded in the order of its keys. A new page leaves this one full; a split would halve it.
             self._insert(number + 1, _Page(), key)
             page = self._pages[number + 1]
         part_before = page.replace(key, part)
@@ -122,17 +125,17 @@ class SnapshotPages:
         if part_before == part:
             return before
         if before:
-            self._sum -= _number(key, before)
+            self._sum -= _piece_hash(key, before)
         if content:
-            self._sum += _number(key, content)
+            self._sum += _piece_hash(key, content)
         self._sum %= 1 << _DIGEST_BITS
         self._balance(number)
         return before
 
     def digest(self) -> bytes:
-        """Of keys and contents, whatever the way that led to them.
+        """The digest of all keys and contents. It does not depend on the order of the changes.
 
-        It is made from the sum of their hashes, so that a change costs no more than its own.
+        It is computed from the sum of the pieces' hashes, so a change costs only the hashes of the changed piece.
         """
         return hashlib.sha256(self._sum.to_bytes(_DIGEST_BITS // 8, "big")).digest()
 
@@ -154,7 +157,7 @@ class SnapshotPages:
         if len(page) > self._largest and len(page.keys) > 1:
             other = page.split()
             self._insert(number + 1, other, other.keys[0])
-            # Of a few large pieces the halves may be too large still.
+            # When the pieces are few and large, a half may still be too large.
             self._balance(number + 1)
             self._balance(number)
         elif len(page) < self._largest // 4:
@@ -168,7 +171,7 @@ class SnapshotPages:
         return len(self._pages[first]) + len(self._pages[first + 1]) <= self._largest * 3 // 4
 
 
-def _number(key: str, content: bytes) -> int:
+def _piece_hash(key: str, content: bytes) -> int:
     return int.from_bytes(hashlib.sha512(b"%d:%b%b" % (len(key), key.encode(), content)).digest(), "big")
 
 
@@ -195,7 +198,7 @@ def _content(part: bytes) -> bytes:
 
 
 def _read_varint(octets: bytes, at: int) -> tuple[int, int]:
-    """The number that begins at this place, and the place behind it."""
+    """The varint that begins at `at`, and the position after it."""
     number = shift = 0
     while True:
         octet = octets[at]

@@ -36,7 +36,7 @@ app = typer.Typer(no_args_is_help=True, help="The settings, their history, and a
 
 
 def _find_sections() -> dict[str, str]:
-    """The groups of settings that the client knows, with where their operations are below `posthouse_client.api`."""
+    """The path of each section's operations below `posthouse_client.api`, by the section's name."""
     folder = Path(posthouse_client.__file__).parent / "api"
     paths = sorted(folder.glob("*/get_*_settings.py"))
     names = {path: path.stem.removeprefix("get_").removesuffix("_settings") for path in paths}
@@ -48,7 +48,9 @@ _SECTIONS = _find_sections()
 
 def _operation(section: str, verb: str) -> str:
     if section not in _SECTIONS:
-        raise CommandError(f"there is no section {section!r}; there are {', '.join(_SECTIONS)}", ExitStatus.USAGE)
+        raise CommandError(
+            f"there is no section {section!r}; the sections are {', '.join(_SECTIONS)}", ExitStatus.USAGE
+        )
     return _SECTIONS[section].format(verb=verb)
 
 
@@ -56,7 +58,7 @@ def _member(settings: dict[str, Any], path: list[str], name: str) -> Any:
     value: Any = settings
     for step in path:
         if not isinstance(value, dict) or step not in value:
-            raise CommandError(f"{name} has no such member; `posthouse config get {name.partition('.')[0]}` shows all")
+            raise CommandError(f"there is no member {name}; `posthouse config get {name.partition('.')[0]}` shows all")
         value = value[step]
     return value
 
@@ -70,7 +72,7 @@ def get(
     section, *path = name.split(".") if name else [""]
     with connected() as posthouse:
         if not section:
-            value: Any = {each: call(posthouse, _operation(each, "get")) for each in _SECTIONS}
+            value: Any = {name: call(posthouse, _operation(name, "get")) for name in _SECTIONS}
         else:
             value = _member(call(posthouse, _operation(section, "get")), path, name)
     if as_json:
@@ -91,7 +93,7 @@ def set_(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Change members of a section at once; returns when every service works by it."""
+    """Change members of a section at once; returns when every service uses it."""
     patch: dict[str, Any] = {}
     sections = set()
     for assignment in assignments:
@@ -100,14 +102,19 @@ def set_(
         if not equals or not path:
             raise CommandError(f"{assignment!r} is not SECTION.FIELD=VALUE", ExitStatus.USAGE)
         if path[-1] == "password" and text != "-":
-            raise CommandError(f"a password must not stand in an argument: give {name}=-", ExitStatus.USAGE)
+            raise CommandError(
+                f"a password must not be an argument: give {name}=-, and it is read from standard input",
+                ExitStatus.USAGE,
+            )
         sections.add(section)
         target = patch
         for step in path[:-1]:
             target = target.setdefault(step, {})
         target[path[-1]] = _json_or_text(sys.stdin.readline().rstrip("\n") if text == "-" else text)
     if len(sections) != 1:
-        raise CommandError("a change is of one section, so that all of it is done or nothing", ExitStatus.USAGE)
+        raise CommandError(
+            "change one section at a time, so that either all of a change is made or nothing", ExitStatus.USAGE
+        )
     (section,) = sections
     with connected() as posthouse:
         changed = _write(posthouse, section, "update", lambda _: Body(patch))
@@ -140,8 +147,8 @@ def edit(section: Annotated[str, typer.Argument(help=f"One of {', '.join(_SECTIO
     """Edit a section as JSON in $EDITOR. Nothing is changed when the file is left as it was."""
     read = operation(_operation(section, "get"))
     with connected() as posthouse:
-        shown = read(client=posthouse.client)
-        before = json.dumps(content(shown), indent=2, ensure_ascii=False) + "\n"
+        current = read(client=posthouse.client)
+        before = json.dumps(content(current), indent=2, ensure_ascii=False) + "\n"
         after = _edited(before)
         if after == before:
             raise CommandError("nothing was changed")
@@ -150,8 +157,8 @@ def edit(section: Annotated[str, typer.Argument(help=f"One of {', '.join(_SECTIO
         except ValueError as error:
             raise CommandError(f"this is not JSON ({error}); nothing was changed", ExitStatus.USAGE) from None
         replace = operation(_operation(section, "replace"))
-        # Somebody else's change since then is a conflict: what was edited is not what is there.
-        written = replace(client=posthouse.client, body=Body(body), if_match=shown.headers["etag"])
+        # If somebody else changed the section meanwhile, this is a conflict, because the edited text is outdated.
+        written = replace(client=posthouse.client, body=Body(body), if_match=current.headers["etag"])
         posthouse.wait_until_in_force()
     _done(content(written), False, f"{section} changed")
 
@@ -161,8 +168,8 @@ def _edited(text: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "settings.json"
         path.write_text(text)
-        editing = subprocess.run([*shlex.split(editor), path], check=False)  # noqa: S603 - the operator's own editor
-        if editing.returncode != 0:
+        process = subprocess.run([*shlex.split(editor), path], check=False)  # noqa: S603 - the operator's own editor
+        if process.returncode != 0:
             raise CommandError(f"{editor} failed; nothing was changed")
         return path.read_text()
 
@@ -176,7 +183,7 @@ def log(limit: Annotated[int, typer.Option(min=1, help="Show so many at most.")]
         print_json({"items": revisions})
         return
     columns = ("number", "created_at", "actor", "summary")
-    print_table(columns, ([each[column] for column in columns] for each in revisions), right=("number",))
+    print_table(columns, ([revision[column] for column in columns] for revision in revisions), right=("number",))
 
 
 @app.command()
@@ -196,12 +203,12 @@ def diff(
 def _print_changes(changes: list[dict[str, Any]]) -> None:
     for change in changes:
         typer.echo(f"{change['event']} {change['kind']} {change['id']}")
-        for each in change["differences"]:
-            if each.get("secret"):
-                typer.echo(f"  {each['pointer']}: secret {each['secret']}")
+        for difference in change["differences"]:
+            if difference.get("secret"):
+                typer.echo(f"  {difference['pointer']}: secret {difference['secret']}")
                 continue
-            before, after = (_side(each, name) for name in ("before", "after"))
-            typer.echo(f"  {each['pointer'] or '(all)'}: {before} -> {after}")
+            before, after = (_side(difference, name) for name in ("before", "after"))
+            typer.echo(f"  {difference['pointer'] or '(all)'}: {before} -> {after}")
 
 
 def _side(difference: dict[str, Any], name: str) -> str:
@@ -231,9 +238,9 @@ def rollback(
         if not yes:
             _print_changes(planned["changes"])
         confirm(f"Change {len(planned['changes'])} objects back to revision {revision}?", yes)
-        # What somebody else has changed since the plan is a conflict, and not lost.
-        seen = f'"{planned["revision"]}"'
-        written = posthouse.send(operation("configuration.roll_back_revision"), revision, if_match=seen)
+        # If somebody else made a change after the plan, this is a conflict, so that their change is not lost.
+        planned_etag = f'"{planned["revision"]}"'
+        written = posthouse.send(operation("configuration.roll_back_revision"), revision, if_match=planned_etag)
         posthouse.wait_until_in_force(written)
     if as_json:
         print_json(written.content)
@@ -258,7 +265,7 @@ def export(
 
 
 def _export(posthouse: Posthouse, format_: str) -> httpx.Response:
-    """The document as it comes, since people keep it under version control."""
+    """The document exactly as the API wrote it, since people compare its versions under version control."""
     from posthouse_client.errors import refusal
 
     answer = posthouse.client.get_httpx_client().get("/v1/config:export", params={"format": format_})
@@ -274,13 +281,13 @@ def import_(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make the settings what a document says; what it does not have is removed."""
+    """Replace all settings by those of a document. Objects that the document lacks are removed."""
     try:
         document = file.read_bytes()
     except OSError as error:
         raise CommandError(f"{file} can't be read: {error.strerror}", ExitStatus.USAGE) from None
     with connected() as posthouse:
-        # What somebody else changes from here on is a conflict, and not lost.
+        # If somebody else makes a change from here on, the import is a conflict, so that their change is not lost.
         etag = _export(posthouse, "json").headers.get("etag", "")
         planned = _import(posthouse, document, etag, dry_run=True)
         if dry_run:

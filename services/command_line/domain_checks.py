@@ -31,7 +31,8 @@ class Finding:
 class DomainChecks:
     """The checks of one domain by the DNS and by SMTP.
 
-    `nameserver`: HOST:PORT of the server to ask; empty: those of the system. `port`: where MX hosts are tried.
+    `nameserver` is the HOST:PORT to ask; if empty, the system's name servers are asked. The MX hosts are tried on
+    `port`.
     """
 
     def __init__(self, domain: str, *, nameserver: str = "", port: int = 25) -> None:
@@ -46,12 +47,14 @@ class DomainChecks:
     def run(self, dkim_keys: Iterable[dict[str, Any]]) -> Iterator[Finding]:
         """Every finding. `dkim_keys`: those of the domain, as the API shows them."""
         yield from self._mail_exchangers()
-        yield from self._policy("spf", self._domain, "v=spf1", "the senders of its mail cannot be checked")
-        yield from self._policy("dmarc", f"_dmarc.{self._domain}", "v=DMARC1", "forged mail in its name is not refused")
+        yield from self._policy_record("spf", self._domain, "v=spf1", "the senders of its mail cannot be checked")
+        yield from self._policy_record(
+            "dmarc", f"_dmarc.{self._domain}", "v=DMARC1", "forged mail in its name is not refused"
+        )
         yield from self._dkim(dkim_keys)
 
     def _texts(self, name: str, kind: str) -> list[str]:
-        """The records of a name; none where there are none. Raises dns.exception.DNSException when nobody answers."""
+        """The records of a name, or an empty list. Raises dns.exception.DNSException when no name server answers."""
         try:
             return [
                 b"".join(record.strings).decode("utf-8", "replace") if kind == "TXT" else record.to_text()
@@ -102,12 +105,17 @@ class DomainChecks:
             return Finding("port_25", "warning", f"{where} greets as {name}, without STARTTLS.", remedy)
         return Finding("port_25", "ok", f"{where} greets as {name}, with STARTTLS.")
 
-    def _policy(self, check: str, name: str, version: str, consequence: str) -> Iterator[Finding]:
+    def _policy_record(self, check: str, name: str, version: str, consequence: str) -> Iterator[Finding]:
         records = [text for text in self._texts(name, "TXT") if text.split(";")[0].split(" ")[0] == version]
         if len(records) == 1:
             yield Finding(check, "ok", f"{name} has {records[0]}.")
         elif records:
-            yield Finding(check, "error", f"{name} has {len(records)} records {version}; none counts.", "Leave one.")
+            yield Finding(
+                check,
+                "error",
+                f"{name} has {len(records)} records {version}, so receivers use none of them.",
+                "Leave only one.",
+            )
         else:
             yield Finding(check, "warning", f"{name} has no record {version}: {consequence}.", "Publish one.")
 
@@ -128,7 +136,7 @@ class DomainChecks:
 
 
 def findings(checks: DomainChecks, dkim_keys: Iterable[dict[str, Any]]) -> list[Finding]:
-    """All findings; where no name server answers, that is the last one."""
+    """All findings. When no name server answers, the last finding says so, and the remaining checks are left out."""
     collected: list[Finding] = []
     try:
         for finding in checks.run(dkim_keys):

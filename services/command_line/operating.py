@@ -1,4 +1,4 @@
-"""Commands about the running suite: status, version, blocked clients, destinations that rest, tests of a way out."""
+"""Commands for a running suite: status, version, blocked clients, suspended destinations, relay hosts, API keys."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from services.command_line.resources import KINDS, find
 def status(as_json: AsJson = False) -> None:
     """Show every service with its version and state, and what is to be looked at. Exit status 1: one is not ready."""
     with connected() as posthouse:
-        shown = call(posthouse, "status.get_status")
+        suite_status = call(posthouse, "status.get_status")
     if as_json:
-        print_json(shown)
+        print_json(suite_status)
     else:
         columns = ("service", "state", "version", "transport", "address")
-        print_table(columns, ([each.get(column) for column in columns] for each in shown["services"]))
-        for warning in shown["warnings"]:
+        print_table(columns, ([service.get(column) for column in columns] for service in suite_status["services"]))
+        for warning in suite_status["warnings"]:
             typer.echo(f"warning: {warning['detail']}" + "".join(f"\n  {path}" for path in warning["paths"]))
-    away = [each for each in shown["services"] if each["state"] != "ready"]
-    if away:
-        raise CommandError(f"{len(away)} of {len(shown['services'])} services are not ready")
+    not_ready = [service for service in suite_status["services"] if service["state"] != "ready"]
+    if not_ready:
+        raise CommandError(f"{len(not_ready)} of {len(suite_status['services'])} services are not ready")
 
 
 def version(as_json: AsJson = False) -> None:
@@ -98,7 +98,7 @@ def suspend(
     until: Annotated[str, typer.Option(help="A time with its zone, as 2030-01-31T12:00:00Z.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Let a destination rest: its mail is kept and not tried."""
+    """Suspend a destination: its mail stays in the queue and is not tried."""
     body = Body({"until": until} if until else {})
     with connected() as posthouse:
         send = operation("queue.suspend_destination")
@@ -114,7 +114,7 @@ def resume(destination: Destination, as_json: AsJson = False) -> None:
 
 
 def _destination(name: str) -> str:
-    """A bare domain stands for the direct way to it."""
+    """The full name of a destination. A domain without a prefix means direct delivery to its MX hosts."""
     return name if ":" in name else f"domain:{name}"
 
 
@@ -133,20 +133,20 @@ def try_relay_host(
     kind = next(kind for kind in KINDS if kind.command == "rule")
     with connected() as posthouse:
         rule_id = "delivery" if rule == "default" else find(posthouse, kind, rule)["id"]
-        question = {"kind": "configured", "rule_id": rule_id}
-        result = call(posthouse, "delivery.test_relay_host", body=Body(question))
+        relay_host = {"kind": "configured", "rule_id": rule_id}
+        result = call(posthouse, "delivery.test_relay_host", body=Body(relay_host))
     if as_json:
         print_json(result)
     else:
         columns = ("step", "ok", "detail")
         print_table(columns, ([step.get(column) for column in columns] for step in result["steps"]))
     if not result["ok"]:
-        raise CommandError("the relay host does not take mail as it is set up")
+        raise CommandError("the relay host does not take mail with these settings")
 
 
 def rotate_key(
     name: Annotated[str, typer.Argument(help="Name or id of a key.")],
-    overlap: Annotated[int, typer.Option(min=0, help="Minutes for which the key of before works too.")] = 60,
+    overlap: Annotated[int, typer.Option(min=0, help="Minutes for which the former key still works.")] = 60,
     as_json: AsJson = False,
 ) -> None:
     """Replace a key; its name and role stay. The new one is shown this once."""
@@ -160,5 +160,5 @@ def rotate_key(
     if as_json:
         print_json(rotated)
     else:
-        typer.echo(f"key {rotated['name']} replaced; the key of before ends at {rotated['previous_key_ends_at']}")
+        typer.echo(f"key {rotated['name']} replaced; the former key ends at {rotated['previous_key_ends_at']}")
         typer.echo(f"key: {rotated['key']}")

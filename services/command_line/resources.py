@@ -192,7 +192,7 @@ def _show(app: typer.Typer, kind: Kind) -> None:
 def _add(app: typer.Typer, kind: Kind) -> None:
     @app.command("add")
     def add(name: str, fields: Fields = None, as_json: AsJson = False) -> None:
-        """Add one; returns when every service works by it."""
+        """Add one; returns when every service uses it."""
         body = {kind.key: name, **members(kind, fields or [])}
         with connected() as posthouse:
             written = posthouse.send(operation(kind.name("create")), body=Body(body))

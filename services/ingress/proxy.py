@@ -13,7 +13,7 @@ _SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 _V1_PREFIX = b"PROXY "
 _V1_OCTETS = 107
 _V2_HEAD_OCTETS = 16
-# Addresses of 36 octets and extensions; more is not believable.
+# The addresses take up to 36 octets, and extensions follow. A longer header is refused.
 _V2_BODY_OCTETS = 2_048
 _V1_KNOWN = re.compile(
     rb"PROXY TCP([46]) ([0-9A-Fa-f.:]{2,39}) ([0-9A-Fa-f.:]{2,39}) ([0-9]{1,5}) ([0-9]{1,5})"
@@ -21,19 +21,22 @@ _V1_KNOWN = re.compile(
 
 
 class ProxyError(ValueError):
-    """No valid header; the connection is closed without a word."""
+    """The header is not valid. The connection is closed without an SMTP reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProxyHeader:
-    """`peer`: the connection's ends as the proxy saw them; None for its own connections (LOCAL, UNKNOWN)."""
+    """A header that is `octets` long. `peer` holds the ends of the connection that the proxy accepted.
+
+    `peer` is None for a connection that the proxy made for itself, such as a health check (LOCAL, UNKNOWN).
+    """
 
     octets: int
     peer: Peer | None
 
 
 def parse(received: bytes) -> ProxyHeader | None:
-    """The header at the front of what was received; None while it is not whole. Raises ProxyError."""
+    """The header at the front of what was received; None while it is incomplete. Raises ProxyError."""
     if received.startswith(_SIGNATURE[: len(received)]):
         return _version_2(received)
     if received.startswith(_V1_PREFIX[: len(received)]):
@@ -50,13 +53,13 @@ def _version_1(received: bytes) -> ProxyHeader | None:
     line = received[:end]
     if line == b"PROXY UNKNOWN" or line.startswith(b"PROXY UNKNOWN "):
         return ProxyHeader(end + 2, None)
-    found = _V1_KNOWN(line)
-    if found is None:
+    fields = _V1_KNOWN(line)
+    if fields is None:
         raise ProxyError("bad PROXY line")
-    family, source, target, source_port, target_port = (part.decode("ascii") for part in found.groups())
-    kind = IPv4Address if family == "4" else IPv6Address
+    family, source, target, source_port, target_port = (part.decode("ascii") for part in fields.groups())
+    address_type = IPv4Address if family == "4" else IPv6Address
     try:
-        kind(source), kind(target)
+        address_type(source), address_type(target)
     except ValueError:
         raise ProxyError("bad address in PROXY line") from None
     return ProxyHeader(end + 2, _peer(source, _port(source_port), target, _port(target_port)))

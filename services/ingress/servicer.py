@@ -1,4 +1,4 @@
-"""What ingress serves over gRPC besides health: the checks of its machine."""
+"""The gRPC service of ingress besides health: it checks the machine that ingress runs on."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ CALLERS = {"ListChecks": {"config_api"}}
 
 
 def register(server: grpc.aio.Server, checks: Checks, on_hostname: Callable[[str], None]) -> None:
-    """`on_hostname` is told the gateway's name in the settings, which ingress does not hold."""
+    """Adds the service. `on_hostname` gets the gateway's name from each call, since ingress holds no configuration."""
     checks_pb2_grpc.add_ChecksServicer_to_server(checks_servicer(checks, checks_pb2, on_hostname), server)

@@ -12,7 +12,7 @@ from services.ingress.verdict import NO_CHECKS, AuthenticationResult, Checks, Pr
 
 
 class Stage(enum.IntEnum):
-    """The points of a session at which policy can be asked; the numbers are the contract's."""
+    """The points of a session at which policy can be asked. The numbers are those of policy.v1."""
 
     CONNECT = 1
     HELO = 2
@@ -26,7 +26,7 @@ class Stage(enum.IntEnum):
 
 
 class Listener(enum.IntEnum):
-    """The kinds of port; the numbers are the contract's."""
+    """The kinds of port. The numbers are those of policy.v1."""
 
     SMTP = 1
     SUBMISSION = 2
@@ -42,7 +42,7 @@ _LABELS = {listener: listener.name.lower() for listener in Listener}
 
 
 class Violation(enum.IntEnum):
-    """Ways to send more than may be sent before the answer; the numbers are the contract's."""
+    """Where a client sent data before a reply that it had to wait for. The numbers are those of policy.v1."""
 
     NONE = 0
     BEFORE_GREETING = 1
@@ -64,7 +64,10 @@ class Peer:
 
 @fast_value(frozen=True, slots=True)
 class Tls:
-    """A finished handshake: `version` as TLSv1.3, `cipher` by OpenSSL's name, `server_name` from SNI or empty."""
+    """The result of a TLS handshake.
+
+    `version` is written as `TLSv1.3`, and `cipher` is OpenSSL's name. `server_name` comes from SNI; it may be empty.
+    """
 
     version: str
     cipher: str
@@ -73,26 +76,26 @@ class Tls:
 
 @fast_value(frozen=True, slots=True)
 class PastVerdict:
-    """A verdict in which a rule matched, or would have in shadow mode. `at` in Unix nanoseconds."""
+    """A verdict in which a rule matched, also a rule in shadow mode. `at` is the Unix time in nanoseconds."""
 
     at: int
     stage: Stage
     verdict: Verdict
 
 
-# Of a session, and of a message.
+# The most verdicts kept of one session outside its messages, and the most of one message.
 _MOST_VERDICTS = 25
 
 
 def remember(verdicts: list[PastVerdict], past: PastVerdict) -> None:
-    """Adds a verdict for relay's history, each once: many recipients may get the same."""
-    if len(verdicts) < _MOST_VERDICTS and all(each.verdict is not past.verdict for each in verdicts):
+    """Adds a verdict for relay's history. Many recipients may get the same verdict object: it is added only once."""
+    if len(verdicts) < _MOST_VERDICTS and all(earlier.verdict is not past.verdict for earlier in verdicts):
         verdicts.append(past)
 
 
 @fast_value(frozen=True, slots=True)
 class Credentials:
-    """What AUTH brought; handed to policy once and dropped. Never in a representation."""
+    """What the client sent with AUTH. Policy gets it once, then it is dropped; `repr` never shows it."""
 
     mechanism: str
     authorization_identity: bytes = field(repr=False)
@@ -110,7 +113,7 @@ class Session:
     # Unix time in nanoseconds.
     connected_at: int
     tls: Tls | None = None
-    # As sent, and canonical; both empty before HELO or EHLO.
+    # The name given with HELO or EHLO: as the client sent it, and in canonical form. Both are empty before.
     helo_sent: bytes = b""
     helo_name: str = ""
     esmtp: bool = False
@@ -129,9 +132,9 @@ class Session:
     # Recipients that policy refused, and those of them that were refused for good.
     refused_recipients: int = 0
     permanently_refused_recipients: int = 0
-    # Outside of messages.
+    # Verdicts outside of mail transactions; a Transaction holds its own.
     verdicts: list[PastVerdict] = field(default_factory=list)
-    # Of clients.wire: the facts that policy was told last, and the request that told them, encoded.
+    # Only clients.wire uses this: the facts that policy was last sent, and the encoded request that carried them.
     told: tuple[tuple[object, ...], bytes] | None = field(default=None, repr=False)
 
     @property
@@ -139,15 +142,16 @@ class Session:
         return self.listener is not Listener.SMTP
 
     def log_in(self, account: str, proof: bytes, profile_before: Profile) -> None:
-        """Notes what AUTH proved. The profile that came with the proof is in force already."""
+        """Notes the account that AUTH proved. Policy's verdict on AUTH has already put its new profile in force."""
         self.account = account
         self.account_proof = proof
         self.profile_before_login = profile_before
 
     def forget_dialogue(self) -> None:
-        """Forgets what the client said before TLS, and all that it got by saying it (RFC 3207 4.2).
+        """Forgets what the client said before TLS, and the login that it got by that (RFC 3207 4.2).
 
-        An older profile than policy's present one does no harm: the next verdict brings the newest.
+        The profile from before the login may be older than policy's present one. That does no harm, because the next
+        verdict brings the newest.
         """
         self.helo_sent = b""
         self.helo_name = ""
@@ -161,7 +165,7 @@ class Session:
 
 @fast_value(frozen=True, slots=True)
 class Discard:
-    """Answered as accepted, recorded and dropped: by which reason and which rule."""
+    """Why mail is dropped although the client is told that it was accepted. Relay records the reason and the rule."""
 
     reason_id: str
     rule_id: str
@@ -171,7 +175,7 @@ class Discard:
 class Recipient:
     """One recipient answered with 250. `discard`: None when it is to be delivered."""
 
-    # As the contracts have it, which is also what goes between angle brackets.
+    # In the form of the gRPC contracts, which is also the form between the angle brackets of RCPT.
     address: bytes
     parameters: RcptParameters = NO_RCPT_PARAMETERS
     discard: Discard | None = None
@@ -179,17 +183,17 @@ class Recipient:
 
 @dataclass(slots=True)
 class Transaction:
-    """From an accepted MAIL to the answer after the content."""
+    """A mail transaction: it begins with an accepted MAIL, and ends with the reply after the content."""
 
-    # As a recipient's address; empty for the null sender.
+    # In the form of `Recipient.address`; empty for the null sender.
     sender: bytes
     parameters: MailParameters
-    # By matching key: each mailbox once (C56).
+    # Keyed by the form in which addresses are compared, so that each mailbox is in it only once (C56).
     recipients: dict[str, Recipient] = field(default_factory=dict)
     # Recipients that policy has judged, whatever its verdict.
     recipients_asked: int = 0
     checks: Checks = NO_CHECKS
-    # What relay found of the recipient that policy is asked about for the second time; 0: nobody was asked.
+    # The result of relay's verification, when policy is asked about a recipient again because of it; 0: none was made.
     recipient_verification: int = 0
     # What policy told at RCPT for rspamd: results of the envelope, and the client's verified name.
     envelope_results: tuple[AuthenticationResult, ...] = ()
@@ -207,10 +211,10 @@ class Transaction:
 
     @property
     def all_discarded(self) -> bool:
-        """Nothing is left to deliver; there is at least one recipient."""
+        """Whether nothing is left to deliver. There must be at least one recipient."""
         if self.discard is not None:
             return True
-        for one in self.recipients.values():  # noqa: SIM110 - asked of each message; a generator costs more than its answer
-            if one.discard is None:
+        for recipient in self.recipients.values():  # noqa: SIM110 - a generator is slower, and every message comes here
+            if recipient.discard is None:
                 return False
         return True

@@ -15,13 +15,13 @@ from libs.runtime.grpc_settings import ListenField, TargetField
 from libs.runtime.settings import ServiceSettings
 
 Port = Annotated[int, Field(ge=0, le=65535)]
-# At most a week; what is endless or next to nothing is an error of typing.
+# From 10 milliseconds to one week. A longer or shorter time is surely a typing error.
 Seconds = Annotated[float, Field(ge=0.01, le=604_800, allow_inf_nan=False)]
 Network = IPv4Network | IPv6Network
 
 
 class Settings(ServiceSettings):
-    """`INGRESS_*`, and what all services have. Ports of 0 are off; sizes are in octets, times in seconds."""
+    """The variables `INGRESS_*`, and those of all services. Port 0 is off. Sizes are in octets, times in seconds."""
 
     model_config = SettingsConfigDict(env_prefix="INGRESS_")
     service: ClassVar[str] = "ingress"
@@ -164,12 +164,16 @@ class Settings(ServiceSettings):
 
     @property
     def stop_seconds(self) -> float:
-        """Sessions drain; one that waits for relay's answer waits for it, so that its client gets a reply (F63)."""
+        """How long a stop may take.
+
+        Sessions drain first. A session that then waits for relay's answer goes on waiting, so that its client gets a
+        reply (F63).
+        """
         return self.drain_seconds + self.relay_seconds + 10.0
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """At least one; the figures are shown on the first."""
+        """The addresses to listen on, at least one. Metrics are served on the first."""
         return tuple(part.strip() for part in self.host.split(",") if part.strip()) or ("127.0.0.1",)
 
     @property

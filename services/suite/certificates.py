@@ -26,8 +26,9 @@ from libs.runtime.security import TlsFiles, service_dns_name, service_uri
 from services.suite.topology import SERVICES
 
 DAYS = 365
+# The life of an authority is this many lives of a service's certificate.
 _AUTHORITY_LIVES = 10
-# Clocks of machines differ a little.
+# A certificate begins in the past, because the clocks of the machines differ a little.
 _BACKDATED = datetime.timedelta(hours=1)
 
 _KEY, _CHAIN, _AUTHORITY = "key.pem", "chain.pem", "authority.pem"
@@ -37,7 +38,7 @@ _KEY, _CHAIN, _AUTHORITY = "key.pem", "chain.pem", "authority.pem"
 class _Authority:
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate
-    # It also holds the former authorities whose certificates may still be in use; the present one first.
+    # The present authority, then the former ones whose certificates may still be in use.
     bundle: tuple[x509.Certificate, ...]
 
 
@@ -64,7 +65,9 @@ def renew(
     if folder.resolve().is_relative_to(authority_folder.resolve()) or authority_folder.resolve().is_relative_to(
         folder.resolve()
     ):
-        raise StartupError("the authority's folder and that of the certificates must lie apart")
+        raise StartupError(
+            "the authority's folder and that of the certificates must be apart: neither may be in the other"
+        )
     try:
         with _locked(authority_folder):
             return _renew(authority_folder, folder, now, datetime.timedelta(days=days), services, owner)
@@ -86,7 +89,7 @@ def _renew(
         authority = _new_authority(authority_folder, authority, now, life)
         done.append(f"made an authority, valid until {_date(authority.certificate)}")
     bundle = b"".join(_pem(certificate) for certificate in authority.bundle)
-    # Everybody trusts a new authority before anybody shows a certificate of it.
+    # Every service trusts a new authority before any service shows a certificate that it issued.
     for service in services:
         files = files_of(folder, service)
         files.authority.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -107,7 +110,7 @@ def _renew(
 
 @contextlib.contextmanager
 def _locked(authority_folder: Path) -> Iterator[None]:
-    """Two commands at once would make two authorities."""
+    """Locks the folder, since two commands at the same time would make two authorities."""
     authority_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(authority_folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -142,9 +145,9 @@ def _new_authority(
         .add_extension(_usage(signs_certificates=True), critical=True)
         .sign(key, hashes.SHA256())
     )
-    others = () if former is None else tuple(each for each in former.bundle if each.not_valid_after_utc > now)
+    others = () if former is None else tuple(issuer for issuer in former.bundle if issuer.not_valid_after_utc > now)
     bundle = (certificate, *others)
-    # The key last: without it the next run makes both anew.
+    # The key is written last. If this run ends before that, the next run makes both files anew.
     write_private(folder / _CHAIN, b"".join(map(_pem, bundle)))
     write_private(folder / _KEY, _private_pem(key))
     return _Authority(key, certificate, bundle)
@@ -162,12 +165,12 @@ def _reason_to_renew(files: TlsFiles, service: str, authority: _Authority, now: 
     except (ValueError, TypeError, x509.ExtensionNotFound):
         return "the former one could not be used"
     except InvalidSignature:
-        return "the former one was of another authority"
+        return "another authority had issued the former one"
     if certificate.public_key() != key.public_key() or list(names) != _names(service):
         return "the former one could not be used"
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if end <= now:
-        return "the former one had ended"
+        return "the former one had expired"
     return "the former one ends soon" if end - now < (end - begin) / 3 else ""
 
 
@@ -180,7 +183,7 @@ def _issue(
         _builder(key.public_key(), subject, authority.certificate.subject, now, now + life)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
-        # Every service serves and calls.
+        # Every service is a server for some services and a client of others.
         .add_extension(
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
         )

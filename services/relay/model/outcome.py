@@ -17,7 +17,7 @@ _LOGIN_WANTED = 530
 _OF_CLIENT_ADDRESS = (".7.23", ".7.25")
 # What may be an address of either family in the text of a reply.
 _ADDRESSES = re.compile(r"[0-9a-f:]*:[0-9a-f:.]*[0-9a-f]|[0-9]+(?:\.[0-9]+){3}")
-# RFC 3463 2, at the very start, with nothing but a space, a new line or the end behind it.
+# An enhanced status code (RFC 3463 2) at the start of a text. A space, a new line or the end must follow it.
 _ENHANCED = re.compile(rb"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}(?![^ \n])").match
 
 
@@ -33,7 +33,7 @@ class Reply(NamedTuple):
 
 
 class Stage(Enum):
-    """The command that a reply answers, or what was being done."""
+    """The command that a reply answers, or the step at which there was no reply."""
 
     RESOLVE = "resolve"
     CONNECT = "connect"
@@ -48,24 +48,25 @@ class Stage(Enum):
     END_OF_DATA = "end_of_data"
 
 
-# What is answered there is about the message or a recipient; before, about the host or the session.
+# A reply at these stages is about the message or a recipient. At earlier stages it is about the host or the session.
 _OF_THE_MESSAGE = (Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.END_OF_DATA)
 
 
 @fast_value(frozen=True, slots=True)
 class Verdict:
-    """A decision on one or more recipients, before it is known whose."""
+    """What a reply or a failure means, before it is applied to recipients (`of_recipient`)."""
 
     result: Result
     code: int
     enhanced_code: str
     text: str
     possible_duplicate: bool = False
-    # The server takes no more recipients in this transaction; another one may do at once (RFC 5321 4.5.3.1.10).
+    # The server takes no more recipients in this transaction. The rest may go into another one at once (RFC 5321
+    # 4.5.3.1.10).
     too_many: bool = False
-    # The server says that the login is wrong: nothing else will get through to it either (C131).
+    # The server says that the login is wrong, so it will take no other message either (C131).
     bad_login: bool = False
-    # Found by ourselves: code and text are not what a server said.
+    # Relay found the failure itself: code and text are not from a server.
     own: bool = False
 
 
@@ -96,22 +97,22 @@ def failed(code: int, enhanced_code: str, text: str) -> Verdict:
 def judge(stage: Stage, reply: Reply) -> Verdict:
     """The meaning of a reply for the recipients it concerns.
 
-    The first digit decides (RFC 5321 4.2.1), with these exceptions. Until MAIL is sent a 5yz speaks of the host and
-    not of the message, and another host or a later hour may do (a 554 greeting, RFC 5321 3.1). 552 at RCPT is "too
-    many recipients" (RFC 5321 4.5.3.1.10), unless its enhanced code speaks of the mailbox, which is full say. 535 is a
-    matter between the operators (C131). What isn't 2yz, 4yz or 5yz where one of those is due is a protocol error, and
-    temporary.
+    The first digit decides (RFC 5321 4.2.1), with these exceptions. Before MAIL, a 5yz is about the host and not about
+    the message, so another host or a later attempt may succeed (a 554 greeting, RFC 5321 3.1). 552 at RCPT means "too
+    many recipients" (RFC 5321 4.5.3.1.10), unless its enhanced code is about the mailbox, for example a full one. 535
+    is temporary, because the operators can correct the login (C131). A reply that is not 2yz, 4yz or 5yz where one of
+    these is due is a protocol error, which is temporary too.
     """
     family = reply.code // 100
     text = sanitised(reply.text)
     if family == 2 and stage in _OF_THE_MESSAGE:
-        # Before, nothing was taken, whatever is answered.
+        # At an earlier stage no 2yz can mean that the message was taken.
         return Verdict(Result.DELIVERED, reply.code, enhanced_code(reply, "2.0.0"), text)
     if stage is Stage.AUTH:
         # 535 and the other 5yz of RFC 4954 6, none of which is about the message: 534 mechanism too weak, 538 no TLS.
         return Verdict(Result.DEFERRED, reply.code, _as_temporary(reply, "4.7.0"), text, bad_login=family == 5)
     if stage is Stage.RCPT and reply.code in (452, 552) and not _is_about_mailbox(reply):
-        # 452 without an enhanced code means it too: it is RFC 5321's own code for it (4.5.3.1.10).
+        # 452 without an enhanced code also means "too many recipients": RFC 5321 4.5.3.1.10 names this code for it.
         status = "4.5.3" if reply.code == 552 else _as_temporary(reply, "4.5.3")
         return Verdict(Result.DEFERRED, reply.code, status, text, too_many=status == "4.5.3")
     if family == 5 and stage in _OF_THE_MESSAGE:
@@ -125,8 +126,8 @@ def refuses_our_address(verdict: Verdict, our_address: str = "") -> bool:
     """Whether a reply refuses the address from which this client came, so that another address family may do (F03).
 
     Its code may say so (RFC 7372 3.2: the SPF record does not list the address, or the address has no reverse name).
-    With `our_address` naming it counts as well, as is the custom with block lists. That is for replies before the
-    content, since filters of content name the client's address too.
+    If `our_address` is given, a text that names this address counts as well, since refusals by block lists do so. Give
+    it only for replies before the content, since content filters name the client's address too.
     """
     if verdict.result is Result.DELIVERED:
         return False
@@ -136,10 +137,10 @@ def refuses_our_address(verdict: Verdict, our_address: str = "") -> bool:
 
 
 def by_operators_own_host(verdict: Verdict) -> Verdict:
-    """What a reply of a relay host or mailbox server means that may mean something else of anybody's MX host.
+    """The verdict when the reply is from a relay host or mailbox server of the operators, not from any MX host.
 
-    530: it wants a login, or TLS, that it was not given (RFC 4954 6, RFC 3207 4). That is for the operators to set
-    right, and no reason to bounce every message meanwhile (C131).
+    530 means that the server wants a login or TLS, and got none (RFC 4954 6, RFC 3207 4). The operators can correct
+    that, so the messages wait and are not bounced (C131).
     """
     if verdict.code != _LOGIN_WANTED or verdict.result is not Result.FAILED:
         return verdict
@@ -147,7 +148,7 @@ def by_operators_own_host(verdict: Verdict) -> Verdict:
 
 
 def lost(stage: Stage, what: str, error: str) -> Verdict:
-    """The connection ended, or time ran out, where an answer was due.
+    """The verdict when the connection ended, or time ran out, while a reply was due.
 
     After the final dot nobody knows whether the message was taken (RFC 1047): it is tried again, later, and marked
     as a possible duplicate (C120).
@@ -164,17 +165,17 @@ def _is_about_mailbox(reply: Reply) -> bool:
 
 
 def enhanced_code(reply: Reply, default: str) -> str:
-    """The reply's RFC 3463 code if it has one of its own class, else `default`."""
-    found = _ENHANCED(reply.text)
-    if found is None or reply.text[0] - 0x30 != reply.code // 100:
+    """The reply's RFC 3463 code if its class is the first digit of the reply's code, else `default`."""
+    match = _ENHANCED(reply.text)
+    if match is None or reply.text[0] - 0x30 != reply.code // 100:
         return default
-    return found[0].decode("ascii")
+    return match[0].decode("ascii")
 
 
 def _as_temporary(reply: Reply, default: str) -> str:
-    """The reply's enhanced code in class 4, whatever class the reply is of."""
-    own = enhanced_code(reply, default)
-    return f"4{own[1:]}"
+    """The reply's enhanced code with its class set to 4."""
+    status = enhanced_code(reply, default)
+    return f"4{status[1:]}"
 
 
 def sanitised(text: bytes | str) -> str:
@@ -198,7 +199,7 @@ def of_recipient(
     dsn_passed_on: bool = False,
     suspend_destination: str = "",
 ) -> Outcome:
-    """One recipient's outcome of a verdict."""
+    """The outcome of one delivery to which a verdict is applied."""
     return Outcome(
         delivery_id,
         verdict.result,

@@ -1,4 +1,4 @@
-"""Servers as a connection is made to them, and how a failure to have one is said. Pure."""
+"""The addresses that relay connects to, and the error that says why a host gave no session. Pure."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from services.relay.model.outcome import Peer, Verdict
 class Loop(Enum):
     """What it means when a server greets with this gateway's own name."""
 
-    # Somebody's domain leads back to us.
+    # Somebody's domain has an MX record that leads back to this gateway.
     BOUNCE = "bounce"
-    # The operator named the domain or host, and will put it right.
+    # The operator configured this domain or host, so the operator can correct it: the mail waits.
     DEFER = "defer"
-    # A relay domain's own server may have the name by which this gateway stands before it. The message decides: it is
-    # a loop when the message came through this gateway before (F51).
+    # A relay domain's own server may use the same name as this gateway, which stands in front of it. So it is a loop
+    # only when the trace fields show that the message came through this gateway before (F51).
     BY_TRACE = "by_trace"
     # A mailbox server on the same machine may well have the same name.
     IGNORE = "ignore"
@@ -41,7 +41,7 @@ class Endpoint:
 
 
 class HostFailedError(Exception):
-    """No session with this host; another host may do."""
+    """There was no session with this host. Another host may take the mail."""
 
     def __init__(
         self,
@@ -55,9 +55,9 @@ class HostFailedError(Exception):
         super().__init__(verdict.text)
         self.verdict = verdict
         self.peer = peer
-        # The handshake failed where plaintext is allowed: worth another connection.
+        # The TLS handshake failed, and plaintext is allowed: the caller may connect again without TLS.
         self.tls_broken = tls_broken
-        # Those after it in the list are no better than this gateway.
+        # The host is this gateway: the hosts after it in the list must not be tried either (RFC 5321 5.1).
         self.is_ourselves = is_ourselves
-        # It took the connection and all the time there was for an answer.
+        # The host accepted the connection, but sent no answer before the time-out.
         self.silent = silent
