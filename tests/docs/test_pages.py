@@ -24,7 +24,7 @@ _END = "\x1e"
 @contextmanager
 def _project() -> Iterator[Path]:
     """A copy of the project, as a clone whose set-up is done; its path is short enough for sockets."""
-    with tempfile.TemporaryDirectory(prefix="docs-") as folder:
+    with tempfile.TemporaryDirectory(prefix="docs-", dir="/var/tmp") as folder:
         copy = Path(folder) / "posthouse"
         listed = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -52,17 +52,10 @@ class Terminal:
             "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}",
             "LANG": "C.UTF-8",
         }
-        # A network and processes of its own: the ports of the page are free, and all ends with the shell.
-        command: list[str | Path] = [
-            program("unshare"),
-            "--net",
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "--mount-proc",
-            "bash",
-            "--norc",
-        ]
+        # A network, processes and files of its own: the page's ports are free, nothing of other runs lies in /tmp, and
+        # all ends with the shell.
+        spaces = ("--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+        command: list[str | Path] = [program("unshare"), *spaces, "bash", "--norc"]
         self._shell = subprocess.Popen(
             command,
             cwd=project,
@@ -73,13 +66,16 @@ class Terminal:
             text=True,
             start_new_session=True,
         )
-        self.run(f"{program('ip')} link set lo up")
+        self.run(f"{program('ip')} link set lo up; mount -t tmpfs tmpfs /tmp; trap 'FAILED=$?' ERR")
 
     def run(self, commands: str) -> tuple[int, str]:
-        """Runs commands in the shell itself, so that later ones see its variables; their status and output."""
+        """Runs commands in the shell itself, so that later ones see its variables.
+
+        Returns the status of the last command that failed, or 0, and the output of all.
+        """
         assert self._shell.stdin is not None
         assert self._shell.stdout is not None
-        self._shell.stdin.write(f"{{\n{commands}\n}} </dev/null; printf '{_END}%s\\n' $?\n")
+        self._shell.stdin.write(f"FAILED=0\n{{\n{commands}\n}} </dev/null\nprintf '{_END}%s\\n' $FAILED\n")
         self._shell.stdin.flush()
         output = ""
         for line in self._shell.stdout:
