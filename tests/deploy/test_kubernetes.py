@@ -18,6 +18,7 @@ import yaml
 from libs.runtime.settings import ServiceSettings
 from services.config_api.settings import Settings as ConfigApiSettings
 from services.config_api.snapshot.publisher import CALLERS as CONFIG_API_CALLERS
+from services.ingress.servicer import CALLERS as INGRESS_CALLERS
 from services.ingress.settings import Settings as IngressSettings
 from services.policy.servicer import CALLERS as POLICY_CALLERS
 from services.policy.settings import Settings as PolicySettings
@@ -176,7 +177,7 @@ def test_network_policies_let_in_who_may_call_a_method_and_nobody_else() -> None
         "policy": POLICY_CALLERS,
         "relay": RELAY_CALLERS,
         "config-api": CONFIG_API_CALLERS,
-        "ingress": {},
+        "ingress": INGRESS_CALLERS,
     }
     for service, methods in may_call.items():
         assert callers_by_policy(service) == {caller for callers in methods.values() for caller in callers}

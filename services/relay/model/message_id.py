@@ -30,7 +30,8 @@ def message_id_of(content: bytes) -> str:
     """
     end = content.find(b"\r\n\r\n", 0, _HEADER_OCTETS)
     field = content.find(_USUAL_FORM, 0, end)
-    if field >= 0:
+    # Another form of the name may stand before it.
+    if field >= 0 and b"\nmessage-id" not in b"\n" + content[:field].lower():
         start = field + len(_USUAL_FORM)
         stop = content.find(b">", start, start + _LONGEST)
         if stop >= 0 and _USUAL_ID(content, start, stop):

@@ -147,7 +147,7 @@ def test_with_always_tls_the_certificate_is_verified_unless_told_not_to(
         assert smart.messages == []
         _relay_host(gateway, smart, always_tls=True, verify_certificate=False)
         (waiting,) = world.queued(gateway.suite)
-        gateway.post(f"queue/messages/{waiting['queue_id']}:retry")
+        gateway.try_again(waiting["queue_id"])
         assert gateway.delivered("verified", smart).session.tls is not None
 
 
@@ -384,7 +384,7 @@ def test_the_route_is_resolved_anew_at_each_attempt(gateway: Gateway, hosts: dic
     gateway.create("relay-rules", name="x", **fields, targets=["sister.test"], relay_host=host)
     # A new configuration may have sent it on its way by itself.
     for waiting in world.queued(gateway.suite):
-        gateway.post(f"queue/messages/{waiting['queue_id']}:retry")
+        gateway.try_again(waiting["queue_id"])
     gateway.delivered("anew", hosts["c"])
 
 
