@@ -17,7 +17,8 @@ from tests.peers.smtp_sink import SmtpSink
 from tests.peers.suite import Suite
 from tests.peers.web import WebServer
 
-pytestmark = pytest.mark.e2e
+# Failed deliveries wait longer and longer for their next try.
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 HOOK = "/hook"
 EACH = 4
