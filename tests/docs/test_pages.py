@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import ROOT, Block, blocks, pages
-from tests.peers.process import DEADLINE_SECONDS, descendants, program, until
+from tests.peers.process import DEADLINE_SECONDS, program, until
 
 _PAGES = {str(page.relative_to(ROOT)): list(blocks(page)) for page in pages()}
 _END = "\x1e"
@@ -94,21 +93,9 @@ class Terminal:
         until(lambda: block.ready in log.read_text(errors="replace"), f"{block.ready!r} from {block.commands}")
 
     def close(self) -> None:
-        for pid in reversed(descendants(self._shell.pid)):
-            with_signal(pid, signal.SIGTERM)
-        self._shell.terminate()
-        try:
-            self._shell.wait(DEADLINE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._shell.kill()
-            self._shell.wait()
-
-
-def with_signal(pid: int, number: signal.Signals) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return
+        # --kill-child: the first process of the namespace ends with unshare, and every other one with the first.
+        self._shell.kill()
+        self._shell.wait()
 
 
 def _follow(terminal: Terminal, block: Block) -> None:
