@@ -12,17 +12,32 @@ from services.config_api.problems import invalid_field
 from services.config_api.resources.aliases import followed
 from services.config_api.resources.description import Body, CheckContext, Collection, Finding, UniqueKey, member, named
 from services.config_api.resources.existing_recipients import existing_recipients, listed_recipients
-from services.config_api.resources.fields import Domain, MailAddress, Model, address_key, fault
+from services.config_api.resources.fields import Domain, Host, MailAddress, Model, Port, address_key, fault
 from services.config_api.resources.filters import exact
 from services.config_api.resources.general import of_local_domains, postmasters
-from services.config_api.resources.mailbox_servers import LmtpMailbox, SmtpMailbox
-from services.config_api.resources.relay_host_checks import refuse_this_gateway
+from services.config_api.resources.relay_host_checks import is_this_gateway
 
 
 def _absolute(path: str) -> str:
     if ".." in path.split("/"):
         raise fault("path", "must not contain ..")
     return path.rstrip("/") or "/"
+
+
+class SmtpMailbox(Model):
+    """Handed over by SMTP."""
+
+    kind: Literal["smtp"] = Field(description="Handed over by SMTP.")
+    host: Host
+    port: Port = Field(default=25, description="TCP port.")
+
+
+class LmtpMailbox(Model):
+    """Handed over by LMTP."""
+
+    kind: Literal["lmtp"] = Field(description="Handed over by LMTP.")
+    host: Host
+    port: Port = Field(default=24, description="TCP port.")
 
 
 class MaildirMailbox(Model):
@@ -129,8 +144,11 @@ async def refuse(body: Body, check_context: CheckContext) -> Sequence[Finding]:
                 f"/{name}/path", "maildir_root", "No mail may be written there: see POSTHOUSE_MAILDIR_ROOTS."
             )
     for name in _MAILBOXES:
-        if body[name] is not None and body[name]["kind"] != "maildir":
-            await refuse_this_gateway(body[name], f"/{name}", check_context)
+        host, port = member(body, (name, "host")), member(body, (name, "port"))
+        if host is not None and await is_this_gateway(host, port, check_context):
+            raise invalid_field(
+                f"/{name}/host", "loop", "The mailbox server is this gateway: mail would go in a circle."
+            )
     return ()
 
 

@@ -49,7 +49,7 @@ def _patch_of_kinds(models: Sequence[type[BaseModel]]) -> type[BaseModel]:
         infos = [model.model_fields[name] for model in models if name in model.model_fields]
         described = " ".join(dict.fromkeys(info.description for info in infos if info.description)) or None
         fields[name] = (_of_any(infos) | None, Field(default=None, description=described))
-    return _model(_joined([model.__name__ for model in models]), fields)
+    return _model(_shared_ending([model.__name__ for model in models]), fields)
 
 
 def _of_any(infos: Sequence[FieldInfo]) -> Any:
@@ -59,12 +59,12 @@ def _of_any(infos: Sequence[FieldInfo]) -> Any:
     return functools.reduce(operator.or_, map(_patched, infos))
 
 
-def _joined(names: Sequence[str]) -> str:
-    """SmtpMailbox or LmtpMailbox is SmtpOrLmtpMailbox."""
+def _shared_ending(names: Sequence[str]) -> str:
+    """SmtpMailbox and LmtpMailbox are Mailboxes."""
     ending = names[0]
-    while not (ending[:1].isupper() and all(name.endswith(ending) for name in names)):
+    while not all(name.endswith(ending) for name in names):
         ending = ending[1:]
-    return "Or".join(name.removesuffix(ending) for name in names) + ending
+    return ending
 
 
 def _model(name: str, fields: dict[str, Any]) -> type[BaseModel]:

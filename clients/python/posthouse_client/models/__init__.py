@@ -83,7 +83,6 @@ if TYPE_CHECKING:
     from .dnsbl_zone import DnsblZone
     from .event_type import EventType
     from .export_configuration_format import ExportConfigurationFormat
-    from .fallback_host import FallbackHost
     from .field_problem import FieldProblem
     from .general_settings import GeneralSettings
     from .general_settings_patch import GeneralSettingsPatch
@@ -93,7 +92,6 @@ if TYPE_CHECKING:
     from .key_rotation import KeyRotation
     from .listener import Listener
     from .lmtp_mailbox import LmtpMailbox
-    from .lmtp_mailbox_tls import LmtpMailboxTls
     from .local_domain import LocalDomain
     from .local_domain_batch import LocalDomainBatch
     from .local_domain_operation import LocalDomainOperation
@@ -107,6 +105,7 @@ if TYPE_CHECKING:
     from .mail_event_data import MailEventData
     from .mail_event_reply import MailEventReply
     from .mailbox_kind import MailboxKind
+    from .mailbox_patch import MailboxPatch
     from .maildir_mailbox import MaildirMailbox
     from .message import Message
     from .message_envelope_given import MessageEnvelopeGiven
@@ -186,12 +185,6 @@ if TYPE_CHECKING:
     from .smtp_auth import SmtpAuth
     from .smtp_auth_patch import SmtpAuthPatch
     from .smtp_mailbox import SmtpMailbox
-    from .smtp_mailbox_tls import SmtpMailboxTls
-    from .smtp_or_lmtp_mailbox_kind import SmtpOrLmtpMailboxKind
-    from .smtp_or_lmtp_mailbox_patch import SmtpOrLmtpMailboxPatch
-    from .smtp_or_lmtp_mailbox_tls import SmtpOrLmtpMailboxTls
-    from .smtp_or_lmtp_or_maildir_mailbox_patch import SmtpOrLmtpOrMaildirMailboxPatch
-    from .smtp_or_lmtp_or_maildir_mailbox_tls import SmtpOrLmtpOrMaildirMailboxTls
     from .spam import Spam
     from .spam_facts import SpamFacts
     from .spam_facts_action import SpamFactsAction
@@ -209,12 +202,6 @@ if TYPE_CHECKING:
     from .suspended_destination import SuspendedDestination
     from .suspension import Suspension
     from .timeline_event import TimelineEvent
-    from .tls_policy import TlsPolicy
-    from .tls_policy_batch import TlsPolicyBatch
-    from .tls_policy_level import TlsPolicyLevel
-    from .tls_policy_operation import TlsPolicyOperation
-    from .tls_policy_page import TlsPolicyPage
-    from .tls_policy_patch import TlsPolicyPatch
     from .trusted_network import TrustedNetwork
     from .trusted_network_batch import TrustedNetworkBatch
     from .trusted_network_operation import TrustedNetworkOperation
@@ -306,7 +293,6 @@ _MODULES = {
     "DnsblZone": "dnsbl_zone",
     "EventType": "event_type",
     "ExportConfigurationFormat": "export_configuration_format",
-    "FallbackHost": "fallback_host",
     "FieldProblem": "field_problem",
     "GeneralSettings": "general_settings",
     "GeneralSettingsPatch": "general_settings_patch",
@@ -316,7 +302,6 @@ _MODULES = {
     "KeyRotation": "key_rotation",
     "Listener": "listener",
     "LmtpMailbox": "lmtp_mailbox",
-    "LmtpMailboxTls": "lmtp_mailbox_tls",
     "LocalDomain": "local_domain",
     "LocalDomainBatch": "local_domain_batch",
     "LocalDomainOperation": "local_domain_operation",
@@ -330,6 +315,7 @@ _MODULES = {
     "MailEventData": "mail_event_data",
     "MailEventReply": "mail_event_reply",
     "MailboxKind": "mailbox_kind",
+    "MailboxPatch": "mailbox_patch",
     "MaildirMailbox": "maildir_mailbox",
     "Message": "message",
     "MessageEnvelopeGiven": "message_envelope_given",
@@ -409,12 +395,6 @@ _MODULES = {
     "SmtpAuth": "smtp_auth",
     "SmtpAuthPatch": "smtp_auth_patch",
     "SmtpMailbox": "smtp_mailbox",
-    "SmtpMailboxTls": "smtp_mailbox_tls",
-    "SmtpOrLmtpMailboxKind": "smtp_or_lmtp_mailbox_kind",
-    "SmtpOrLmtpMailboxPatch": "smtp_or_lmtp_mailbox_patch",
-    "SmtpOrLmtpMailboxTls": "smtp_or_lmtp_mailbox_tls",
-    "SmtpOrLmtpOrMaildirMailboxPatch": "smtp_or_lmtp_or_maildir_mailbox_patch",
-    "SmtpOrLmtpOrMaildirMailboxTls": "smtp_or_lmtp_or_maildir_mailbox_tls",
     "Spam": "spam",
     "SpamFacts": "spam_facts",
     "SpamFactsAction": "spam_facts_action",
@@ -432,12 +412,6 @@ _MODULES = {
     "SuspendedDestination": "suspended_destination",
     "Suspension": "suspension",
     "TimelineEvent": "timeline_event",
-    "TlsPolicy": "tls_policy",
-    "TlsPolicyBatch": "tls_policy_batch",
-    "TlsPolicyLevel": "tls_policy_level",
-    "TlsPolicyOperation": "tls_policy_operation",
-    "TlsPolicyPage": "tls_policy_page",
-    "TlsPolicyPatch": "tls_policy_patch",
     "TrustedNetwork": "trusted_network",
     "TrustedNetworkBatch": "trusted_network_batch",
     "TrustedNetworkOperation": "trusted_network_operation",
@@ -537,7 +511,6 @@ __all__ = (
     "DnsblZone",
     "EventType",
     "ExportConfigurationFormat",
-    "FallbackHost",
     "FieldProblem",
     "GeneralSettings",
     "GeneralSettingsPatch",
@@ -547,7 +520,6 @@ __all__ = (
     "KeyRotation",
     "Listener",
     "LmtpMailbox",
-    "LmtpMailboxTls",
     "LocalDomain",
     "LocalDomainBatch",
     "LocalDomainOperation",
@@ -557,6 +529,7 @@ __all__ = (
     "LocalDomainRecipients",
     "LookupReport",
     "MailboxKind",
+    "MailboxPatch",
     "MaildirMailbox",
     "MailEvent",
     "MailEventAttempt",
@@ -640,12 +613,6 @@ __all__ = (
     "SmtpAuth",
     "SmtpAuthPatch",
     "SmtpMailbox",
-    "SmtpMailboxTls",
-    "SmtpOrLmtpMailboxKind",
-    "SmtpOrLmtpMailboxPatch",
-    "SmtpOrLmtpMailboxTls",
-    "SmtpOrLmtpOrMaildirMailboxPatch",
-    "SmtpOrLmtpOrMaildirMailboxTls",
     "Spam",
     "SpamFacts",
     "SpamFactsAction",
@@ -663,12 +630,6 @@ __all__ = (
     "SuspendedDestination",
     "Suspension",
     "TimelineEvent",
-    "TlsPolicy",
-    "TlsPolicyBatch",
-    "TlsPolicyLevel",
-    "TlsPolicyOperation",
-    "TlsPolicyPage",
-    "TlsPolicyPatch",
     "TrustedNetwork",
     "TrustedNetworkBatch",
     "TrustedNetworkOperation",

@@ -7,8 +7,6 @@ from typing import Any, TypeVar, cast
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
-from ..models.tls_policy import TlsPolicy, check_tls_policy
-
 T = TypeVar("T", bound="Attempt")
 
 
@@ -23,7 +21,7 @@ class Attempt:
         address (None | str): The address of the host.
         port (int | None): The TCP port.
         tls (None | str): The version and the cipher of TLS; null: there was none.
-        tls_policy (None | TlsPolicy): What TLS had to be.
+        tls_policy (None | str): What TLS had to be.
         result (None | str): What became of the recipient.
         code (int | None): The code of the reply; null: there was no reply.
         enhanced_code (None | str): The code of RFC 3463.
@@ -38,7 +36,7 @@ class Attempt:
     address: None | str
     port: int | None
     tls: None | str
-    tls_policy: None | TlsPolicy
+    tls_policy: None | str
     result: None | str
     code: int | None
     enhanced_code: None | str
@@ -73,10 +71,7 @@ class Attempt:
         tls = self.tls
 
         tls_policy: None | str
-        if isinstance(self.tls_policy, str):
-            tls_policy = self.tls_policy
-        else:
-            tls_policy = self.tls_policy
+        tls_policy = self.tls_policy
 
         result: None | str
         result = self.result
@@ -177,18 +172,10 @@ class Attempt:
 
         tls = _parse_tls(d.pop("tls"))
 
-        def _parse_tls_policy(data: object) -> None | TlsPolicy:
+        def _parse_tls_policy(data: object) -> None | str:
             if data is None:
                 return data
-            try:
-                if not isinstance(data, str):
-                    raise TypeError()
-                tls_policy_type_0 = check_tls_policy(data)
-
-                return tls_policy_type_0
-            except (TypeError, ValueError, AttributeError, KeyError):
-                pass
-            return cast(None | TlsPolicy, data)
+            return cast(None | str, data)
 
         tls_policy = _parse_tls_policy(d.pop("tls_policy"))
 

@@ -12,8 +12,6 @@ from typing import (
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
-from ..models.tls_policy import TlsPolicy, check_tls_policy
-
 if TYPE_CHECKING:
     from ..models.access_rule import AccessRule
     from ..models.account import Account
@@ -45,7 +43,6 @@ class ConfigurationDocument:
         aliases (list[Alias]): Every alias. An id that is given is kept.
         access_rules (list[AccessRule]): Every access rule. An id that is given is kept.
         dkim_keys (list[DkimKey]): Every DKIM key. An id that is given is kept.
-        tls_policies (list[TlsPolicy]): Every TLS policy. An id that is given is kept.
     """
 
     format_: Literal["posthouse/2"]
@@ -58,7 +55,6 @@ class ConfigurationDocument:
     aliases: list[Alias]
     access_rules: list[AccessRule]
     dkim_keys: list[DkimKey]
-    tls_policies: list[TlsPolicy]
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -106,11 +102,6 @@ class ConfigurationDocument:
             dkim_keys_item = dkim_keys_item_data.to_dict()
             dkim_keys.append(dkim_keys_item)
 
-        tls_policies = []
-        for tls_policies_item_data in self.tls_policies:
-            tls_policies_item: str = tls_policies_item_data
-            tls_policies.append(tls_policies_item)
-
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
@@ -125,7 +116,6 @@ class ConfigurationDocument:
                 "aliases": aliases,
                 "access_rules": access_rules,
                 "dkim_keys": dkim_keys,
-                "tls_policies": tls_policies,
             }
         )
 
@@ -206,13 +196,6 @@ class ConfigurationDocument:
 
             dkim_keys.append(dkim_keys_item)
 
-        tls_policies = []
-        _tls_policies = d.pop("tls_policies")
-        for tls_policies_item_data in _tls_policies:
-            tls_policies_item = check_tls_policy(tls_policies_item_data)
-
-            tls_policies.append(tls_policies_item)
-
         configuration_document = cls(
             format_=format_,
             settings=settings,
@@ -224,7 +207,6 @@ class ConfigurationDocument:
             aliases=aliases,
             access_rules=access_rules,
             dkim_keys=dkim_keys,
-            tls_policies=tls_policies,
         )
 
         configuration_document.additional_properties = d

@@ -16,9 +16,7 @@ from ..models.local_domain_recipients import (
 from ..types import UNSET, Unset
 
 if TYPE_CHECKING:
-    from ..models.smtp_or_lmtp_or_maildir_mailbox_patch import (
-        SmtpOrLmtpOrMaildirMailboxPatch,
-    )
+    from ..models.mailbox_patch import MailboxPatch
 
 
 T = TypeVar("T", bound="LocalDomainPatch")
@@ -30,9 +28,9 @@ class LocalDomainPatch:
 
     Attributes:
         name (str | Unset): A mail domain in any script; kept and shown as A-labels in lower case without final dot.
-        mailbox (None | SmtpOrLmtpOrMaildirMailboxPatch | Unset): Where its mail goes; null: it is held.
-        quarantine_mailbox (None | SmtpOrLmtpOrMaildirMailboxPatch | Unset): Where mail marked for quarantine goes;
-            null: to mailbox, marked.
+        mailbox (MailboxPatch | None | Unset): Where its mail goes; null: it is held.
+        quarantine_mailbox (MailboxPatch | None | Unset): Where mail marked for quarantine goes; null: to mailbox,
+            marked.
         recipients (LocalDomainRecipients | None | Unset): Which addresses exist. accounts: those of accounts and
             aliases; list: also those of /v1/recipients; any: every one; verify: also those that the mailbox server takes,
             which is asked.
@@ -42,23 +40,21 @@ class LocalDomainPatch:
     """
 
     name: str | Unset = UNSET
-    mailbox: None | SmtpOrLmtpOrMaildirMailboxPatch | Unset = UNSET
-    quarantine_mailbox: None | SmtpOrLmtpOrMaildirMailboxPatch | Unset = UNSET
+    mailbox: MailboxPatch | None | Unset = UNSET
+    quarantine_mailbox: MailboxPatch | None | Unset = UNSET
     recipients: LocalDomainRecipients | None | Unset = UNSET
     catch_all: None | str | Unset = UNSET
     recipient_delimiter: LocalDomainRecipientDelimiter | None | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
-        from ..models.smtp_or_lmtp_or_maildir_mailbox_patch import (
-            SmtpOrLmtpOrMaildirMailboxPatch,  # noqa: PLC0415
-        )
+        from ..models.mailbox_patch import MailboxPatch  # noqa: PLC0415
 
         name = self.name
 
         mailbox: dict[str, Any] | None | Unset
         if isinstance(self.mailbox, Unset):
             mailbox = UNSET
-        elif isinstance(self.mailbox, SmtpOrLmtpOrMaildirMailboxPatch):
+        elif isinstance(self.mailbox, MailboxPatch):
             mailbox = self.mailbox.to_dict()
         else:
             mailbox = self.mailbox
@@ -66,7 +62,7 @@ class LocalDomainPatch:
         quarantine_mailbox: dict[str, Any] | None | Unset
         if isinstance(self.quarantine_mailbox, Unset):
             quarantine_mailbox = UNSET
-        elif isinstance(self.quarantine_mailbox, SmtpOrLmtpOrMaildirMailboxPatch):
+        elif isinstance(self.quarantine_mailbox, MailboxPatch):
             quarantine_mailbox = self.quarantine_mailbox.to_dict()
         else:
             quarantine_mailbox = self.quarantine_mailbox
@@ -113,14 +109,12 @@ class LocalDomainPatch:
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
-        from ..models.smtp_or_lmtp_or_maildir_mailbox_patch import (
-            SmtpOrLmtpOrMaildirMailboxPatch,  # noqa: PLC0415
-        )
+        from ..models.mailbox_patch import MailboxPatch  # noqa: PLC0415
 
         d = dict(src_dict)
         name = d.pop("name", UNSET)
 
-        def _parse_mailbox(data: object) -> None | SmtpOrLmtpOrMaildirMailboxPatch | Unset:
+        def _parse_mailbox(data: object) -> MailboxPatch | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):
@@ -128,16 +122,16 @@ class LocalDomainPatch:
             try:
                 if not isinstance(data, dict):
                     raise TypeError()
-                mailbox_type_0 = SmtpOrLmtpOrMaildirMailboxPatch.from_dict(data)
+                mailbox_type_0 = MailboxPatch.from_dict(data)
 
                 return mailbox_type_0
             except (TypeError, ValueError, AttributeError, KeyError):
                 pass
-            return cast(None | SmtpOrLmtpOrMaildirMailboxPatch | Unset, data)
+            return cast(MailboxPatch | None | Unset, data)
 
         mailbox = _parse_mailbox(d.pop("mailbox", UNSET))
 
-        def _parse_quarantine_mailbox(data: object) -> None | SmtpOrLmtpOrMaildirMailboxPatch | Unset:
+        def _parse_quarantine_mailbox(data: object) -> MailboxPatch | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):
@@ -145,12 +139,12 @@ class LocalDomainPatch:
             try:
                 if not isinstance(data, dict):
                     raise TypeError()
-                quarantine_mailbox_type_0 = SmtpOrLmtpOrMaildirMailboxPatch.from_dict(data)
+                quarantine_mailbox_type_0 = MailboxPatch.from_dict(data)
 
                 return quarantine_mailbox_type_0
             except (TypeError, ValueError, AttributeError, KeyError):
                 pass
-            return cast(None | SmtpOrLmtpOrMaildirMailboxPatch | Unset, data)
+            return cast(MailboxPatch | None | Unset, data)
 
         quarantine_mailbox = _parse_quarantine_mailbox(d.pop("quarantine_mailbox", UNSET))
 

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
-from ..models.tls_policy import TlsPolicy, check_tls_policy
-
 if TYPE_CHECKING:
     from ..models.route_host import RouteHost
     from ..models.route_lookup import RouteLookup
@@ -28,7 +26,7 @@ class Route:
         rules (list[RouteRule]): Every rule, in order.
         hosts (list[RouteHost]): Hosts in the order they would be tried.
         lookups (list[RouteLookup]): Every question to the DNS.
-        tls_policy (None | TlsPolicy): What TLS has to be.
+        tls_policy (None | str): What TLS has to be.
         verify_certificate (bool): Whether the certificate must be valid.
         auth_username (None | str): The login that is used; null: none.
         code (int | None): The code that the recipient fails with; null: it does not.
@@ -42,7 +40,7 @@ class Route:
     rules: list[RouteRule]
     hosts: list[RouteHost]
     lookups: list[RouteLookup]
-    tls_policy: None | TlsPolicy
+    tls_policy: None | str
     verify_certificate: bool
     auth_username: None | str
     code: int | None
@@ -74,10 +72,7 @@ class Route:
             lookups.append(lookups_item)
 
         tls_policy: None | str
-        if isinstance(self.tls_policy, str):
-            tls_policy = self.tls_policy
-        else:
-            tls_policy = self.tls_policy
+        tls_policy = self.tls_policy
 
         verify_certificate = self.verify_certificate
 
@@ -153,18 +148,10 @@ class Route:
 
             lookups.append(lookups_item)
 
-        def _parse_tls_policy(data: object) -> None | TlsPolicy:
+        def _parse_tls_policy(data: object) -> None | str:
             if data is None:
                 return data
-            try:
-                if not isinstance(data, str):
-                    raise TypeError()
-                tls_policy_type_0 = check_tls_policy(data)
-
-                return tls_policy_type_0
-            except (TypeError, ValueError, AttributeError, KeyError):
-                pass
-            return cast(None | TlsPolicy, data)
+            return cast(None | str, data)
 
         tls_policy = _parse_tls_policy(d.pop("tls_policy"))
 

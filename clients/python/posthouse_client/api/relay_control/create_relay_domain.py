@@ -77,8 +77,7 @@ def sync(
 
     Args:
         idempotency_key (str | Unset):
-        body (RelayDomain): Mail for the domain is taken from anyone and passed on to the domain's own
-            server.
+        body (RelayDomain): Mail for the domain is taken from anyone and passed on to the domain's own MX.
 
     Raises:
         ProblemError: the API refused it.

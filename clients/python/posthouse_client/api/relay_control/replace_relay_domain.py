@@ -93,8 +93,7 @@ def sync(
         id (str):
         if_match (str):
         if_none_match (str | Unset):
-        body (RelayDomain): Mail for the domain is taken from anyone and passed on to the domain's own
-            server.
+        body (RelayDomain): Mail for the domain is taken from anyone and passed on to the domain's own MX.
 
     Raises:
         ProblemError: the API refused it.
