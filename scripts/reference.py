@@ -186,7 +186,7 @@ def contracts() -> str:
     parts = [
         "# gRPC contracts\n",
         "How the services talk with each other. The files are in `proto`; the order is theirs. Over TCP only the",
-        "services that need a method may call it: SECURITY.md has the table.\n",
+        "services that need a method may call it: `CALLERS` beside each implementation lists them.\n",
     ]
     for file in sorted((ROOT / "proto").rglob("*.proto")):
         text = file.read_text("utf-8")
