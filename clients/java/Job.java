@@ -59,7 +59,7 @@ public final class Job {
         TreeSet<String> addresses = new TreeSet<>();
         String cursor = null;
         do {
-            AccountPage page = accounts.listAccounts(2, cursor, null, null, null);
+            AccountPage page = accounts.listAccounts(2, cursor, null, null, null, null, null);
             for (Account account : page.getItems()) {
                 addresses.addAll(account.getAddresses());
             }

@@ -39,7 +39,7 @@ from services.config_api.operations.relay_hosts import endpoints as relay_hosts
 from services.config_api.operations.statistics import endpoints as statistics
 from services.config_api.operations.status import endpoints as status
 from services.config_api.operations.submission import endpoints as submission
-from services.config_api.operations.submission.schemas import NewMessage
+from services.config_api.operations.submission.schemas import MessageToSend
 from services.config_api.operations.webhooks import endpoints as webhooks
 from services.config_api.problems import MEDIA_TYPE, Problem, from_pydantic, malformed
 from services.config_api.resources.catalogue import COLLECTIONS, SINGLETONS
@@ -125,7 +125,7 @@ def describe_app() -> FastAPI:
     for router in routers:
         app.include_router(router, dependencies=[Depends(known_query)])
     app.state.routes = [route for router in routers for route in router.routes]
-    app.state.schemas = (MailEvent, NewMessage)
+    app.state.schemas = (MailEvent, MessageToSend)
     _add_probes(app)
     _add_documents(app)
     app.add_exception_handler(Problem, _problem)

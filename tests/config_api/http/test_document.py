@@ -171,8 +171,12 @@ def test_answers_are_open_and_requests_closed(document: dict[str, Any]) -> None:
 
 
 def test_names_do_not_collide_in_any_language(document: dict[str, Any]) -> None:
-    """Go writes GetX, SetX and HasX for a member X; Java and C# do not tell snake_case and camelCase apart."""
+    """Go writes GetX, SetX and HasX for a member X, and NewX for a schema X.
+
+    Java and C# do not tell snake_case and camelCase apart.
+    """
     schemas = document["components"]["schemas"]
+    assert {f"New{name}" for name in schemas} & set(schemas) == set()
     assert [pair for pair in combinations(schemas, 2) if pair[0].lower() == pair[1].lower()] == []
     for name, schema in schemas.items():
         members = [member.replace("_", "").lower() for member in schema.get("properties", ())]

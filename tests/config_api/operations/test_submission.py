@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from services.config_api.operations.submission import body
 from services.config_api.operations.submission.body import JsonShares, LineEnds
 from services.config_api.operations.submission.composing import compose
-from services.config_api.operations.submission.schemas import NewMessage
+from services.config_api.operations.submission.schemas import MessageToSend
 from services.config_api.problems import Problem
 from tests.config_api.service import Service, running
 
@@ -36,7 +36,7 @@ NO = pb.SmtpReply(code=550, enhanced_code="5.1.1", text="no such user")
 
 def composed(**members: Any) -> EmailMessage:
     file = io.BytesIO()
-    compose(NewMessage.model_validate({"from": ALICE, "to": [FAR], **members}), file)
+    compose(MessageToSend.model_validate({"from": ALICE, "to": [FAR], **members}), file)
     octets = file.getvalue()
     assert octets.isascii()
     assert octets.count(b"\n") == octets.count(b"\r\n")
@@ -66,7 +66,7 @@ def test_names_come_out_as_they_went_in(name: str) -> None:
     """Read by the older parser: the newer one takes blanks between encoded words for text (RFC 2047 6.2)."""
     file = io.BytesIO()
     members = {"from": ALICE, "to": [{**FAR, "name": name}, {"address": "x@far.test"}], "text": "x"}
-    compose(NewMessage.model_validate(members), file)
+    compose(MessageToSend.model_validate(members), file)
     first, second = getaddresses([email.message_from_bytes(file.getvalue())["To"]])
     assert (first[1], second) == ("bob@far.test", ("", "x@far.test"))
     assert str(make_header(decode_header(first[0]))).split() == name.split()
@@ -113,7 +113,7 @@ def test_bcc_stands_in_no_field() -> None:
 
 def test_an_address_beyond_ascii_is_written_as_it_is() -> None:
     file = io.BytesIO()
-    compose(NewMessage.model_validate({"from": {"address": "grüße@ours.test"}, "to": [FAR], "text": "x"}), file)
+    compose(MessageToSend.model_validate({"from": {"address": "grüße@ours.test"}, "to": [FAR], "text": "x"}), file)
     assert "From: <grüße@ours.test>".encode() in file.getvalue()
 
 
@@ -140,7 +140,7 @@ NO_MESSAGES: list[dict[str, Any]] = [
 @pytest.mark.parametrize("members", NO_MESSAGES)
 def test_what_makes_no_message_is_refused(members: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        NewMessage.model_validate(members)
+        MessageToSend.model_validate(members)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])

@@ -112,10 +112,10 @@ if TYPE_CHECKING:
     from .message_filter import MessageFilter
     from .message_page import MessagePage
     from .message_selection import MessageSelection
+    from .message_to_send import MessageToSend
+    from .message_to_send_headers import MessageToSendHeaders
     from .mode import Mode
     from .named_address import NamedAddress
-    from .new_message import NewMessage
-    from .new_message_headers import NewMessageHeaders
     from .notify_condition import NotifyCondition
     from .object_change import ObjectChange
     from .origin import Origin
@@ -322,10 +322,10 @@ _MODULES = {
     "MessageFilter": "message_filter",
     "MessagePage": "message_page",
     "MessageSelection": "message_selection",
+    "MessageToSend": "message_to_send",
+    "MessageToSendHeaders": "message_to_send_headers",
     "Mode": "mode",
     "NamedAddress": "named_address",
-    "NewMessage": "new_message",
-    "NewMessageHeaders": "new_message_headers",
     "NotifyCondition": "notify_condition",
     "ObjectChange": "object_change",
     "Origin": "origin",
@@ -540,10 +540,10 @@ __all__ = (
     "MessageFilter",
     "MessagePage",
     "MessageSelection",
+    "MessageToSend",
+    "MessageToSendHeaders",
     "Mode",
     "NamedAddress",
-    "NewMessage",
-    "NewMessageHeaders",
     "NotifyCondition",
     "ObjectChange",
     "Origin",

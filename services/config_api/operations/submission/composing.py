@@ -13,7 +13,7 @@ from email.policy import SMTP, SMTPUTF8
 from typing import BinaryIO
 
 from libs.smtp.address import parse_address
-from services.config_api.operations.submission.schemas import Attachment, NamedAddress, NewMessage
+from services.config_api.operations.submission.schemas import Attachment, MessageToSend, NamedAddress
 from services.config_api.problems import invalid_field
 
 # Without 8-bit content every next hop takes it.
@@ -23,13 +23,13 @@ _CRLF = "\r\n"
 _LINE = 76
 
 
-def needs_smtputf8(given: NewMessage) -> bool:
+def needs_smtputf8(given: MessageToSend) -> bool:
     """Whether an address in the header can't be written in ASCII (RFC 6531)."""
     shown = [*([given.from_] if given.from_ else []), *given.to, *given.cc, *given.reply_to]
     return any(parse_address(mailbox.address).needs_smtputf8 for mailbox in shown)
 
 
-def compose(given: NewMessage, file: BinaryIO) -> None:
+def compose(given: MessageToSend, file: BinaryIO) -> None:
     """Writes the message, with CRLF lines. Raises Problem 422 for what can't be written."""
     message = EmailMessage(_UNICODE if needs_smtputf8(given) else _ASCII)
     assert given.from_ is not None  # noqa: S101 - the schema demands it
@@ -57,7 +57,7 @@ def decoded(text: str, pointer: str) -> bytes:
         raise invalid_field(pointer, "encoding", "It is no base64.") from None
 
 
-def _fields(given: NewMessage, author: NamedAddress) -> bytes:
+def _fields(given: MessageToSend, author: NamedAddress) -> bytes:
     """The fields with text of people. EmailMessage loses blanks where it folds a long name."""
     lines = []
     for name, mailboxes in (("From", [author]), ("To", given.to), ("Cc", given.cc), ("Reply-To", given.reply_to)):
@@ -94,7 +94,7 @@ def _charset(text: str) -> str:
     return "us-ascii" if text.isascii() and "=?" not in text else "utf-8"
 
 
-def _add_body(message: EmailMessage, given: NewMessage) -> None:
+def _add_body(message: EmailMessage, given: MessageToSend) -> None:
     """Text, HTML, or both as alternatives; what HTML shows is related to it."""
     if given.text is not None or given.html is None:
         message.set_content(given.text or "", charset="utf-8")

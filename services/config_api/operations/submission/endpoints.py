@@ -23,7 +23,7 @@ from services.config_api.operations.submission.composing import compose, decoded
 from services.config_api.operations.submission.schemas import (
     MOST_RECIPIENTS,
     MessageEnvelopeGiven,
-    NewMessage,
+    MessageToSend,
     SubmittedMessage,
     sender_address,
 )
@@ -83,7 +83,7 @@ class _Mail:
         "requestBody": {
             "required": True,
             "content": {
-                _JSON: {"schema": {"$ref": "#/components/schemas/NewMessage"}},
+                _JSON: {"schema": {"$ref": "#/components/schemas/MessageToSend"}},
                 _RFC822: {"schema": {"type": "string", "format": "binary"}},
             },
         }
@@ -171,7 +171,7 @@ def _mail(received: Spool, spool: Spool, limit: int) -> _Mail:
     """The message that JSON makes, put into `spool`. Raises Problem."""
     content = parse_json(received.content())
     try:
-        given = NewMessage.model_validate(content)
+        given = MessageToSend.model_validate(content)
     except ValidationError as error:
         found = error.errors(include_input=False, include_url=False)
         raise from_pydantic([dict(entry) for entry in found], content, where="body") from None

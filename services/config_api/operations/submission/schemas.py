@@ -107,7 +107,7 @@ class MessageEnvelopeGiven(Model):
         return self
 
 
-class NewMessage(Model):
+class MessageToSend(Model):
     """Either `raw`, or what a message is made of: `from`, recipients, `subject`, `text`, `html`, `attachments`."""
 
     model_config = ConfigDict(populate_by_name=False)

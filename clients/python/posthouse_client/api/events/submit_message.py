@@ -5,14 +5,14 @@ import httpx
 
 from ...client import AuthenticatedClient, Client
 from ...errors import refusal
-from ...models.new_message import NewMessage
+from ...models.message_to_send import MessageToSend
 from ...models.submitted_message import SubmittedMessage
 from ...types import UNSET, File, Response, Unset
 
 
 def _get_kwargs(
     *,
-    body: NewMessage | File | Unset = UNSET,
+    body: MessageToSend | File | Unset = UNSET,
     sender: str | Unset = UNSET,
     recipient: list[str] | Unset = UNSET,
     idempotency_key: str | Unset = UNSET,
@@ -39,7 +39,7 @@ def _get_kwargs(
         "params": params,
     }
 
-    if isinstance(body, NewMessage):
+    if isinstance(body, MessageToSend):
         _kwargs["json"] = body.to_dict()
 
         headers["Content-Type"] = "application/json"
@@ -73,7 +73,7 @@ def _build_response(response: httpx.Response) -> Response[SubmittedMessage]:
 def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
-    body: NewMessage | File | Unset = UNSET,
+    body: MessageToSend | File | Unset = UNSET,
     sender: str | Unset = UNSET,
     recipient: list[str] | Unset = UNSET,
     idempotency_key: str | Unset = UNSET,
@@ -91,7 +91,7 @@ def sync_detailed(
 def sync(
     *,
     client: AuthenticatedClient | Client,
-    body: NewMessage | File | Unset = UNSET,
+    body: MessageToSend | File | Unset = UNSET,
     sender: str | Unset = UNSET,
     recipient: list[str] | Unset = UNSET,
     idempotency_key: str | Unset = UNSET,
@@ -107,7 +107,7 @@ def sync(
         sender (str | Unset):
         recipient (list[str] | Unset):
         idempotency_key (str | Unset):
-        body (NewMessage): Either `raw`, or what a message is made of: `from`, recipients, `subject`,
+        body (MessageToSend): Either `raw`, or what a message is made of: `from`, recipients, `subject`,
             `text`, `html`, `attachments`.
         body (File):
 
@@ -128,7 +128,7 @@ def sync(
 async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
-    body: NewMessage | File | Unset = UNSET,
+    body: MessageToSend | File | Unset = UNSET,
     sender: str | Unset = UNSET,
     recipient: list[str] | Unset = UNSET,
     idempotency_key: str | Unset = UNSET,
@@ -146,7 +146,7 @@ async def asyncio_detailed(
 async def asyncio(
     *,
     client: AuthenticatedClient | Client,
-    body: NewMessage | File | Unset = UNSET,
+    body: MessageToSend | File | Unset = UNSET,
     sender: str | Unset = UNSET,
     recipient: list[str] | Unset = UNSET,
     idempotency_key: str | Unset = UNSET,

@@ -6,11 +6,11 @@ from typing import Any, TypeVar
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
-T = TypeVar("T", bound="NewMessageHeaders")
+T = TypeVar("T", bound="MessageToSendHeaders")
 
 
 @_attrs_define
-class NewMessageHeaders:
+class MessageToSendHeaders:
     """Other fields of the header, such as List-Unsubscribe, In-Reply-To, Date or Message-ID."""
 
     additional_properties: dict[str, str] = _attrs_field(init=False, factory=dict)
@@ -25,10 +25,10 @@ class NewMessageHeaders:
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
         d = dict(src_dict)
-        new_message_headers = cls()
+        message_to_send_headers = cls()
 
-        new_message_headers.additional_properties = d
-        return new_message_headers
+        message_to_send_headers.additional_properties = d
+        return message_to_send_headers
 
     @property
     def additional_keys(self) -> list[str]:

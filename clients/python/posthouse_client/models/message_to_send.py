@@ -10,15 +10,15 @@ from ..types import UNSET, Unset
 if TYPE_CHECKING:
     from ..models.attachment import Attachment
     from ..models.message_envelope_given import MessageEnvelopeGiven
+    from ..models.message_to_send_headers import MessageToSendHeaders
     from ..models.named_address import NamedAddress
-    from ..models.new_message_headers import NewMessageHeaders
 
 
-T = TypeVar("T", bound="NewMessage")
+T = TypeVar("T", bound="MessageToSend")
 
 
 @_attrs_define
-class NewMessage:
+class MessageToSend:
     """Either `raw`, or what a message is made of: `from`, recipients, `subject`, `text`, `html`, `attachments`.
 
     Attributes:
@@ -33,8 +33,8 @@ class NewMessage:
         text (None | str | Unset): The message as plain text.
         html (None | str | Unset): The message as HTML, beside or in place of `text`.
         attachments (list[Attachment] | Unset): Files.
-        headers (NewMessageHeaders | Unset): Other fields of the header, such as List-Unsubscribe, In-Reply-To, Date or
-            Message-ID.
+        headers (MessageToSendHeaders | Unset): Other fields of the header, such as List-Unsubscribe, In-Reply-To, Date
+            or Message-ID.
     """
 
     envelope: MessageEnvelopeGiven | None | Unset = UNSET
@@ -48,7 +48,7 @@ class NewMessage:
     text: None | str | Unset = UNSET
     html: None | str | Unset = UNSET
     attachments: list[Attachment] | Unset = UNSET
-    headers: NewMessageHeaders | Unset = UNSET
+    headers: MessageToSendHeaders | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
         from ..models.message_envelope_given import MessageEnvelopeGiven  # noqa: PLC0415
@@ -167,8 +167,8 @@ class NewMessage:
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
         from ..models.attachment import Attachment  # noqa: PLC0415
         from ..models.message_envelope_given import MessageEnvelopeGiven  # noqa: PLC0415
+        from ..models.message_to_send_headers import MessageToSendHeaders  # noqa: PLC0415
         from ..models.named_address import NamedAddress  # noqa: PLC0415
-        from ..models.new_message_headers import NewMessageHeaders  # noqa: PLC0415
 
         d = dict(src_dict)
 
@@ -288,13 +288,13 @@ class NewMessage:
                 attachments.append(attachments_item)
 
         _headers = d.pop("headers", UNSET)
-        headers: NewMessageHeaders | Unset
+        headers: MessageToSendHeaders | Unset
         if isinstance(_headers, Unset):
             headers = UNSET
         else:
-            headers = NewMessageHeaders.from_dict(_headers)
+            headers = MessageToSendHeaders.from_dict(_headers)
 
-        new_message = cls(
+        message_to_send = cls(
             envelope=envelope,
             raw=raw,
             from_=from_,
@@ -309,4 +309,4 @@ class NewMessage:
             headers=headers,
         )
 
-        return new_message
+        return message_to_send
