@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -18,11 +18,16 @@ from typer.main import get_command
 from libs.runtime.settings import ServiceSettings
 from libs.smtp import reply
 from libs.smtp.reply import Reply
+from scripts import reference_api, reference_metrics, reference_settings
 from services.__main__ import app as posthouse
 from services.config_api.settings import Settings as ConfigApiSettings
+from services.config_api.snapshot import publisher
+from services.ingress import servicer as ingress
+from services.ingress import submission_servicer
 from services.ingress.settings import Settings as IngressSettings
-from services.policy.rules.evaluate import RULES
+from services.policy import servicer as policy
 from services.policy.settings import Settings as PolicySettings
+from services.relay.api import servicer as relay
 from services.relay.settings import Settings as RelaySettings
 
 ROOT = Path(__file__).parents[1]
@@ -109,13 +114,17 @@ def refusals() -> str:
         "# Refusals and replies\n",
         "## Rules\n",
         "Policy tries its rules in this order at each stage of a session. The `reason_id` of the rule that refused a",
-        "command stands in the log, in the metrics, in `GET /v1/messages`, and in what Explain answers.\n",
-        "| stage | reason_id |",
-        "|---|---|",
+        "command stands in the log, in the metrics, in `GET /v1/messages`, and in what Explain answers. A discard rule",
+        "of the block list answers as if the mail was accepted, and drops it. Four `reason_id` come from ingress:",
+        "`policy_unavailable` (`451 4.3.0`), `login_lapsed` (`421 4.7.0`: the account was disabled or has a new",
+        "password), and `handler_refused` or `handler_failed` of a [site's handler](../handler.md).\n",
+        "| stage | reason_id | replies | settings |",
+        "|---|---|---|---|",
     ]
-    for stage, of_stage in groupby(RULES, key=lambda rule: rule.stage):
-        names = dict.fromkeys(rule.reason_id for rule in of_stage)
-        parts.append(f"| {stage.name} | {', '.join(f'`{name}`' for name in names)} |")
+    for answer in reference_settings.answers():
+        settings = reference_settings.SETTINGS_OF_RULES[answer.reason_id]
+        names = "<br>".join(f"`{member}` of `{path}`" for path, member in (each.split(" ") for each in settings))
+        parts.append(f"| {answer.stage} | `{answer.reason_id}` | {answer.text} | {names or '-'} |")
     parts += [
         "\n## Replies\n",
         "Every reply with a text of our own. Where a text has a part that changes, the part is left out here.\n",
@@ -182,24 +191,33 @@ def log_page() -> str:
 
 
 def contracts() -> str:
-    """Every method of the gRPC contracts, with its comment."""
+    """Every method of the gRPC contracts, with its comment and its callers."""
     parts = [
         "# gRPC contracts\n",
         "How the services talk with each other. The files are in `proto`; the order is theirs. Over TCP only the",
-        "services that need a method may call it: `CALLERS` beside each implementation lists them.\n",
+        "services that need a method may call it. Through a Unix socket every process that can open it may.\n",
     ]
     for file in sorted((ROOT / "proto").rglob("*.proto")):
         text = file.read_text("utf-8")
         for service in _SERVICE.finditer(text):
-            parts += [f"## {service[1]} (`{file.relative_to(ROOT)}`)\n", "| method | what it does |", "|---|---|"]
-            parts += [
-                f"| `{method['name']}({method['takes']}) → {method['gives']}` | {_comment(method['comment'])} |"
-                for method in _METHOD.finditer(service[2])
-            ]
+            callers = _CALLERS[service[1]]
+            parts += [f"## {service[1]} (`{file.relative_to(ROOT)}`)\n"]
+            parts += ["| method | callers | what it does |", "|---|---|---|"]
+            for method in _METHOD.finditer(service[2]):
+                signature = f"`{method['name']}({method['takes']}) → {method['gives']}`"
+                allowed = ", ".join(sorted(callers[method["name"]]))
+                parts.append(f"| {signature} | {allowed} | {_comment(method['comment']) or '-'} |")
             parts.append("")
     return "\n".join(parts)
 
 
+_CALLERS: dict[str, Mapping[str, Collection[str]]] = {
+    "Checks": ingress.CALLERS,
+    "Configuration": publisher.CALLERS,
+    "Ingress": submission_servicer.CALLERS,
+    "Policy": policy.CALLERS,
+    "Relay": relay.CALLERS,
+}
 _SERVICE = re.compile(r"^service (\w+) \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
 _METHOD = re.compile(
     r"(?P<comment>(?:^ *//[^\n]*\n)*)^ *rpc (?P<name>\w+)\((?P<takes>[^)]*)\) returns \((?P<gives>[^)]*)\)",
@@ -243,10 +261,13 @@ def _commands(command: Any, name: str) -> Iterator[str]:
 
 
 PAGES: dict[str, Callable[[], str]] = {
+    "settings.md": reference_settings.page,
     "environment.md": environment,
     "refusals.md": refusals,
     "log-events.md": log_page,
     "contracts.md": contracts,
+    "metrics.md": reference_metrics.page,
+    "api.md": reference_api.page,
     "command-line.md": command_line,
 }
 

@@ -53,7 +53,7 @@ def batch_router(resource: Collection) -> APIRouter:
     @router.post(
         f"/v1/{resource.kind}:batch",
         operation_id=f"batch{resource.plural}",
-        summary=f"Make, replace and delete many {resource.label}s at once",
+        summary=f"Make, replace and delete many {responses.plural(resource.label)} at once",
         responses={200: {"model": BatchResult}, **responses.problem_responses(404, 409, 412, 415)},
         openapi_extra=request_body(f"{resource.noun}Batch"),
     )

@@ -22,9 +22,9 @@ from services.config_api.resources.merge_patch import patch_model
 API_VERSION = "1"
 DESCRIPTION = """Settings and operation of a Posthouse mail gateway.
 
-**Keys and roles.** Each request carries an API key as `Authorization: Bearer KEY`. A key has one of three roles:
-reader, operator, admin; each may do what the one before may. `x-required-role` of an operation is the role that it
-needs.
+**Keys and roles.** Each request carries an API key as `Authorization: Bearer KEY`. A key has one of four roles.
+A sender hands in mail and sees what became of it. A reader, an operator and an admin may each do what the one before
+may. `x-required-role` of an operation is the role that it needs.
 
 **Changes.** What has an ETag is changed with `If-Match`; without it the answer is 428, and 412 when somebody else was
 faster. A change that changes nothing keeps the ETag. PUT takes what GET gave: read-only members are ignored. Every

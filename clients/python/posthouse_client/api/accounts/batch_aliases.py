@@ -70,7 +70,7 @@ def sync(
     body: AliasBatch,
     idempotency_key: str | Unset = UNSET,
 ) -> BatchResult:
-    """Make, replace and delete many aliass at once
+    """Make, replace and delete many aliases at once
 
     Makes all changes as one revision: all are done, or none. Errors point to the operation.
 

@@ -1,0 +1,42 @@
+"""The reference page of the HTTP API: every operation, from the API's description."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scripts.reference_settings import document, resolved
+
+
+def page() -> str:
+    """The page."""
+    api = document()
+    parts = [
+        "# HTTP API\n",
+        "Every operation of `openapi.json`, by subject. [The API, for those who write a client](../api.md) explains",
+        "what they have in common, [Settings](settings.md) has the members of every object that can be set, and",
+        "[Errors of the API](../api-errors.md) what is answered when something is wrong. A running suite shows each",
+        "operation with its parameters, answers and examples at `/docs`.\n",
+    ]
+    for tag in api["tags"]:
+        parts += [f"## {tag['name'][0].upper()}{tag['name'][1:]}\n", f"{tag['description']}\n"]
+        parts += ["| operation | role | what it does | query parameters |", "|---|---|---|---|"]
+        for path, operations in api["paths"].items():
+            for method, operation in operations.items():
+                if method != "parameters" and tag["name"] in operation["tags"]:
+                    parts.append(_row(method, path, operation, api))
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _row(method: str, path: str, operation: dict[str, Any], api: dict[str, Any]) -> str:
+    parameters = [_parameter(each, api) for each in operation.get("parameters", ())]
+    query = ", ".join(f"`{each['name']}`" for each in parameters if each["in"] == "query") or "-"
+    summary = operation["summary"].replace("|", "\\|")
+    return f"| `{method.upper()} {path}` | {operation.get('x-required-role', '-')} | {summary} | {query} |"
+
+
+def _parameter(declared: dict[str, Any], api: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" in declared:
+        found: dict[str, Any] = api["components"]["parameters"][declared["$ref"].rpartition("/")[2]]
+        return found
+    return resolved(declared, api)
