@@ -28,7 +28,7 @@ from tests.e2e.load import SteadyLoad
 from tests.peers.haproxy import Haproxy
 from tests.peers.ports import free_port
 from tests.peers.postgres import Postgres
-from tests.peers.process import descendants, runs, send_all, until
+from tests.peers.process import PeerError, descendants, runs, send_all, until
 from tests.peers.redis import Redis
 from tests.peers.smtp_sink import SmtpSink
 from tests.peers.suite import Suite
@@ -249,7 +249,13 @@ def check(load: SteadyLoad, cluster: Cluster) -> None:
     print("refusals:", dict(load.refusals))
     assert not [code for code in load.answers if code >= 500]
     accepted = set(load.accepted)
-    until(lambda: accepted <= cluster.arrived(load), "every accepted message arrives", 90)
+    try:
+        until(lambda: accepted <= cluster.arrived(load), "every accepted message arrives", 90)
+    except PeerError:
+        print("did not arrive:", sorted(accepted - cluster.arrived(load)))
+        print("queued:", *world.queued(cluster.suite)[:100], sep="\n    ")
+        print("destinations:", cluster.suite.api.get("/v1/queue/destinations").json())
+        raise
 
 
 def recovery(load: SteadyLoad, at: float, per_second: float) -> float:

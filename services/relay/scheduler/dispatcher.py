@@ -120,6 +120,9 @@ class Dispatcher:
                 queue.to_be_claimed = True
             if (self._heard_at is None or at < self._heard_at) and destination not in self._suspensions:
                 self._heard_at = at
+        if self._wake_at is not None and self._wake_at <= self._clock.now():
+            # The last claim passed over rows that this commit had locked. They can be claimed from now on.
+            self._woken.set()
         self._schedule_wake()
 
     def take(self, messages: Sequence[NewMessage], stored_at: int, owner: int) -> None:

@@ -18,10 +18,10 @@ GENERATOR = Path(__file__).parents[3] / "clients" / "python" / "generator.yaml"
 
 async def _generate(folder: Path) -> None:
     configuration = folder / "generator.yaml"
-    configuration.write_text(GENERATOR.read_text() + "package_name_override: posthouse_client\n")
+    configuration.write_text(GENERATOR.read_text() + "package_name_override: posthouse_generated\n")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "openapi_python_client", "generate", "--path", str(DOCUMENT)),
-        *("--output-path", str(folder / "posthouse_client"), "--meta", "none", "--config", str(configuration)),
+        *("--output-path", str(folder / "posthouse_generated"), "--meta", "none", "--config", str(configuration)),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -42,13 +42,13 @@ async def test_it_configures_the_service(on_sqlite: Service, tmp_path: Path, mon
 
 
 def _configure(port: int) -> None:
-    models: Any = importlib.import_module("posthouse_client.models")
-    client = importlib.import_module("posthouse_client").AuthenticatedClient(
+    models: Any = importlib.import_module("posthouse_generated.models")
+    client = importlib.import_module("posthouse_generated").AuthenticatedClient(
         base_url=f"http://127.0.0.1:{port}", token=ADMIN_KEY, raise_on_unexpected_status=True
     )
 
     def call(tag: str, operation: str, **given: Any) -> Any:
-        found = importlib.import_module(f"posthouse_client.api.{tag}.{operation}")
+        found = importlib.import_module(f"posthouse_generated.api.{tag}.{operation}")
         return found.sync_detailed(client=client, **given)
 
     general = call("general", "get_general_settings")
