@@ -139,7 +139,7 @@ class Large:
     def replace(self, service: str, image: str) -> None:
         """As `docker compose up -d` does where the image has changed."""
         podman("stop", "--time", "60", self.name(service))
-        podman("rm", self.name(service))
+        podman("rm", "--volumes", self.name(service))
         self.up(service, image=image)
         until_healthy(self.name(service))
 
