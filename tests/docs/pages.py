@@ -9,6 +9,8 @@ A block of `sh` is run, in the order of the page and in one shell. A comment bef
 - `<!-- ends with an error -->`: it must not end well.
 
 A block of `text` right after it holds lines that the output must show, in their order.
+
+A page that begins with `<!-- after: PAGE -->` goes on in the shell of that page, so that one suite serves many pages.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_AFTER = re.compile(r"\A<!-- after: (\S+) -->\n")
 _COMMENT = re.compile(r"<!-- ([^\n]*) -->\n\Z")
 
 
@@ -43,6 +46,12 @@ class Block:
 def pages() -> list[Path]:
     """Every page that may hold commands."""
     return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def leader(page: Path) -> str:
+    """The page in whose shell the commands of this page are run: its own name, or that of another page."""
+    after = _AFTER.match(page.read_text("utf-8"))
+    return after[1] if after else str(page.relative_to(ROOT))
 
 
 def blocks(page: Path) -> Iterator[Block]:

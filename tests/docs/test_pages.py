@@ -13,10 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT, Block, blocks, pages
+from tests.docs.pages import ROOT, Block, blocks, leader, pages
 from tests.peers.process import DEADLINE_SECONDS, program, until
 
 _PAGES = {str(page.relative_to(ROOT)): list(blocks(page)) for page in pages()}
+# The pages of one shell, by the page that begins it.
+_GROUPS: dict[str, list[str]] = {}
+for _page in sorted(pages(), key=lambda page: leader(page) != str(page.relative_to(ROOT))):
+    _GROUPS.setdefault(leader(_page), []).append(str(_page.relative_to(ROOT)))
 _END = "\x1e"
 
 
@@ -120,16 +124,22 @@ def _follow(terminal: Terminal, block: Block) -> None:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    "page", [name for name, of_page in _PAGES.items() if any(not block.not_run for block in of_page)]
+    "first", [name for name in _GROUPS if any(not block.not_run for page in _GROUPS[name] for block in _PAGES[page])]
 )
-def test_the_commands_of_a_page_do_what_it_says(page: str) -> None:
+def test_the_commands_of_a_page_do_what_it_says(first: str) -> None:
     with _project() as project:
         terminal = Terminal(project)
         try:
-            for block in _PAGES[page]:
-                _follow(terminal, block)
+            for page in _GROUPS[first]:
+                for block in _PAGES[page]:
+                    _follow(terminal, block)
         finally:
             terminal.close()
+
+
+def test_a_page_that_goes_on_from_another_one_names_a_page_that_begins_a_shell() -> None:
+    assert [group for group in _GROUPS.values() if group[0] not in _GROUPS] == []
+    assert {page for group in _GROUPS.values() for page in group} == set(_PAGES)
 
 
 def test_commands_that_are_not_run_say_why() -> None:
