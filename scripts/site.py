@@ -18,6 +18,7 @@ PAGES = {
     "SECURITY.md": "inside/security.md",
     "CONTRIBUTING.md": "inside/contributing.md",
     "CHANGELOG.md": "reference/changelog.md",
+    "clients/README.md": "clients.md",
 }
 _SOURCES = {page: document for document, page in PAGES.items()}
 _LINK = re.compile(r"\[([^\]]*)\]\((?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")

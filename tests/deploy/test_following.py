@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.pages import ROOT, blocks
 from tests.e2e import world
 from tests.peers.process import until
 from tests.peers.smtp_sink import SmtpSink, Stage, reply
@@ -18,7 +19,7 @@ from tests.peers.suite import Suite
 
 pytestmark = pytest.mark.e2e
 
-PAGE = Path(__file__).parents[2] / "docs" / "following-one-message.md"
+PAGE = ROOT / "docs" / "following-one-message.md"
 
 
 @pytest.fixture
@@ -55,9 +56,10 @@ def test_the_commands_of_the_page_show_the_message(suite: Suite, smtp_sink: Smtp
     log = tmp_path / "log"
     log.write_text(suite.logs)
 
-    blocks = re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    here = str(Path(__file__).relative_to(ROOT))
+    commands = [block.commands for block in blocks(PAGE) if block.not_run == f"it is run by {here}"]
     api = str(suite.api.base_url).rstrip("/")
-    shown = _run(blocks, {"API": api, "KEY": suite.admin_key, "LOG": str(log), "QUEUE_ID": queue_id})
+    shown = _run(commands, {"API": api, "KEY": suite.admin_key, "LOG": str(log), "QUEUE_ID": queue_id})
 
     events = [json.loads(line)["event"] for line in shown.splitlines() if line.startswith('{"') and '"event"' in line]
     assert events.count("delivery_attempt") == 6, "three by the queue id, and the same three by the session id"

@@ -11,6 +11,7 @@ A block of `sh` is run, in the order of the page and in one shell. A comment bef
 A block of `text` right after it holds lines that the output must show, in their order.
 
 A page that begins with `<!-- after: PAGE -->` goes on in the shell of that page, so that one suite serves many pages.
+What runs in the background of that shell already is not started again.
 """
 
 from __future__ import annotations

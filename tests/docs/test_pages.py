@@ -50,6 +50,7 @@ class Terminal:
 
     def __init__(self, project: Path) -> None:
         self._project = project
+        self._started: set[str] = set()
         environment = {
             "HOME": str(project.parent),
             "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}",
@@ -90,6 +91,9 @@ class Terminal:
 
     def start(self, block: Block) -> None:
         """Runs the block beside what follows, until its output says that it is ready."""
+        if block.commands in self._started:
+            return
+        self._started.add(block.commands)
         log = self._project / f"background-{block.line}.log"
         log.touch()
         status, output = self.run(f"( {block.commands} ) >{log} 2>&1 &")
