@@ -126,7 +126,7 @@ def _follow(terminal: Terminal, block: Block) -> None:
         place = found + len(line)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "first", [name for name in _GROUPS if any(not block.not_run for page in _GROUPS[name] for block in _PAGES[page])]
 )
