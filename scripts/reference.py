@@ -29,6 +29,7 @@ from services.policy import servicer as policy
 from services.policy.settings import Settings as PolicySettings
 from services.relay.api import servicer as relay
 from services.relay.settings import Settings as RelaySettings
+from tests.docs.pages import blocks, pages
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "reference"
@@ -260,6 +261,24 @@ def _commands(command: Any, name: str) -> Iterator[str]:
         yield ""
 
 
+def commands_not_run() -> str:
+    """Every block of commands in README and docs that the tests of the documentation do not run, with the reason."""
+    parts = [
+        "# Commands that are not run\n",
+        "The tests run the commands of README and of these pages, in the order of the page and on a fresh suite, but for",
+        "the measurements of [Performance](../performance.md) and [Scaling](../scaling.md) and for the commands below. A",
+        "comment in the source of the page says why.\n",
+        "| page | command | why it is not run there |",
+        "|---|---|---|",
+    ]
+    for page in pages():
+        for block in blocks(page):
+            if block.not_run:
+                first = next(line for line in block.commands.splitlines() if line.strip()).replace("|", "\\|")
+                parts.append(f"| `{block.page}` | `{first.rstrip(chr(92)).strip()}` | {block.not_run} |")
+    return "\n".join(parts) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": reference_settings.page,
     "environment.md": environment,
@@ -269,6 +288,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "metrics.md": reference_metrics.page,
     "api.md": reference_api.page,
     "command-line.md": command_line,
+    "commands-not-run.md": commands_not_run,
 }
 
 

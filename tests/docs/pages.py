@@ -49,6 +49,12 @@ def pages() -> list[Path]:
     return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
+def unmarked(page: Path) -> list[str]:
+    """Lines that look like commands, in indented blocks: such blocks are neither run nor marked."""
+    outside = _FENCE.sub("", page.read_text("utf-8"))
+    return re.findall(r"^ {4}(?:[A-Z_]+=\S+ )*(?:posthouse|curl|ask|make|docker|kubectl) .*$", outside, re.MULTILINE)
+
+
 def leader(page: Path) -> str:
     """The page in whose shell the commands of this page are run: its own name, or that of another page."""
     after = _AFTER.match(page.read_text("utf-8"))

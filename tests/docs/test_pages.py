@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT, Block, blocks, leader, pages
+from tests.docs.pages import ROOT, Block, blocks, leader, pages, unmarked
 from tests.peers.process import DEADLINE_SECONDS, program, until
 
 _PAGES = {str(page.relative_to(ROOT)): list(blocks(page)) for page in pages()}
@@ -139,6 +139,13 @@ def test_the_commands_of_a_page_do_what_it_says(first: str) -> None:
                     _follow(terminal, block)
         finally:
             terminal.close()
+
+
+def test_commands_stand_in_blocks_that_are_run_or_marked() -> None:
+    # What measures is described where its results stand; it runs for minutes.
+    measurements = {"docs/performance.md", "docs/scaling.md"}
+    found = {str(page.relative_to(ROOT)): unmarked(page) for page in pages()}
+    assert {page for page, lines in found.items() if lines} <= measurements, found
 
 
 def test_a_page_that_goes_on_from_another_one_names_a_page_that_begins_a_shell() -> None:
