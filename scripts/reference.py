@@ -265,8 +265,8 @@ def commands_not_run() -> str:
     """Every block of commands in README and docs that the tests of the documentation do not run, with the reason."""
     parts = [
         "# Commands that are not run\n",
-        "The tests run the commands of README and of these pages, in the order of the page and on a fresh suite, but for",
-        "the measurements of [Performance](../performance.md) and [Scaling](../scaling.md) and for the commands below. A",
+        "The tests run the commands of README and these pages, in the order of the page and on a fresh suite, except",
+        "the measurements of [Performance](../performance.md) and [Scaling](../scaling.md), and the commands below. A",
         "comment in the source of the page says why.\n",
         "| page | command | why it is not run there |",
         "|---|---|---|",
