@@ -108,7 +108,7 @@ replicas: $(STAMP) peers ## End every replica under load, for a minute
 
 containers: $(STAMP) ## Build the image and try it and the compose files in real containers, with podman
 	@bash scripts/install-containers
-	@$(BIN)/python -m pytest tests/containers --timeout 900 --durations 12
+	@$(BIN)/python -m pytest tests/containers --timeout 1800 --durations 12
 
 lock: $(STAMP) ## Choose new versions of all dependencies and write requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --group dev --all-extras --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 --universal --upgrade -o requirements.lock

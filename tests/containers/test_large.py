@@ -7,6 +7,8 @@ A wait that ends without what it waits for is a failure, whose report shows the 
 
 from __future__ import annotations
 
+import os
+import signal
 import smtplib
 import threading
 from collections.abc import Iterator, Sequence
@@ -131,6 +133,10 @@ class Large:
 
     def kill(self, service: str) -> None:
         podman("kill", self.name(service))
+
+    def process(self, service: str) -> int:
+        """The process of this machine that is the container's first; 0 while none runs."""
+        return int(inspect(self.name(service))["State"]["Pid"])
 
     def again(self, service: str) -> None:
         podman("start", self.name(service))
@@ -300,6 +306,21 @@ def test_a_replica_is_killed_and_comes_back_under_mail(large: Large, sink: SmtpS
     before = len(mail.taken)
     until(lambda: len(mail.taken) >= before + 3, f"mail flows without {service}", 120)
     large.again(service)
+    mail.stop_after(3)
+    _arrived(sink, mail)
+
+
+@pytest.mark.parametrize("service", ["config-api-2", "policy-2", "relay-2", "ingress-2"])
+def test_a_replica_that_crashes_is_started_by_the_engine_under_mail(large: Large, sink: SmtpSink, service: str) -> None:
+    mail = Mail(large, f"crashed-{service}")
+    mail.start()
+    until(lambda: len(mail.taken) >= 1, "mail flows", 60)
+    crashed = large.process(service)
+    assert crashed > 0, f"{service} does not run"
+    # The engine is not told, as it is by `podman kill`.
+    os.kill(crashed, signal.SIGKILL)
+    until(lambda: large.process(service) not in (0, crashed), f"{service} runs again", 60, 0.2)
+    until_healthy(large.name(service))
     mail.stop_after(3)
     _arrived(sink, mail)
 
