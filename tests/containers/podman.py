@@ -54,7 +54,7 @@ def run(*command: str, environment: Mapping[str, str] | None = None, seconds: fl
             output, errors = process.communicate()
             raise AssertionError(f"not within {seconds:g} s: {' '.join(command)}: {output}\n{errors}") from None
     assert process.returncode == 0, f"{' '.join(command)}: {output}\n{errors}"
-    # podman-compose ends with 0 also when podman did not start a container; the report of a failure shows what it wrote.
+    # podman-compose ends with 0 also when podman started no container; the report of a failure shows what it wrote.
     print(errors, end="")
     return output.strip()
 
