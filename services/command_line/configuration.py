@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,11 +20,13 @@ from services.command_line.output import (
     AsJson,
     Yes,
     confirm,
+    counted,
     flattened,
     print_fields,
     print_json,
     print_table,
     printable,
+    read_secret,
 )
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def set_(
         target = patch
         for step in path[:-1]:
             target = target.setdefault(step, {})
-        target[path[-1]] = _json_or_text(sys.stdin.readline().rstrip("\n") if text == "-" else text)
+        target[path[-1]] = read_secret(name) if text == "-" else _json_or_text(text)
     if len(sections) != 1:
         raise CommandError(
             "change one section at a time, so that either all of a change is made or nothing", ExitStatus.USAGE
@@ -235,9 +236,9 @@ def rollback(
             return
         if not planned["changes"]:
             raise CommandError(f"nothing differs from revision {revision}")
-        if not yes:
+        if not as_json:
             _print_changes(planned["changes"])
-        confirm(f"Change {len(planned['changes'])} objects back to revision {revision}?", yes)
+        confirm(f"Change {counted(len(planned['changes']), 'object')} back to revision {revision}?", yes)
         # If somebody else made a change after the plan, this is a conflict, so that their change is not lost.
         planned_etag = f'"{planned["revision"]}"'
         written = posthouse.send(operation("configuration.roll_back_revision"), revision, if_match=planned_etag)

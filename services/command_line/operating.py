@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import datetime
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from services.command_line.connection import connected
 from services.command_line.failures import CommandError, ExitStatus
 from services.command_line.operations import Body, call, items, operation
-from services.command_line.output import AsJson, Yes, age, confirm, print_json, print_table
+from services.command_line.output import AsJson, Yes, age, confirm, counted, print_json, print_table
 from services.command_line.resources import KINDS, find
+from services.command_line.selection import parse_age
+
+if TYPE_CHECKING:
+    from posthouse_client import Posthouse
 
 
 def status(as_json: AsJson = False) -> None:
@@ -81,7 +86,7 @@ def lift(
             clients = [each["client"] for each in items(posthouse, "security.list_blocked_clients")]
             if not clients:
                 raise CommandError("no client is blocked")
-            confirm(f"Lift {len(clients)} blocks?", yes)
+            confirm(f"Lift {counted(len(clients), 'block')}?", yes)
         for client in clients or ():
             call(posthouse, "security.delete_blocked_client", client)
     if as_json:
@@ -95,34 +100,58 @@ Destination = Annotated[str, typer.Argument(help="As `posthouse queue destinatio
 
 def suspend(
     destination: Destination,
-    until: Annotated[str, typer.Option(help="A time with its zone, as 2030-01-31T12:00:00Z.")] = "",
+    until: Annotated[
+        str, typer.Option(help="A time with its zone, as 2030-01-31T12:00:00Z, or as 30m, 2h or 3d.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Suspend a destination: its mail stays in the queue and is not tried."""
+    if (age := parse_age(until)) is not None:
+        until = (datetime.datetime.now(datetime.UTC) + age).isoformat(timespec="seconds")
     body = Body({"until": until} if until else {})
     with connected() as posthouse:
         send = operation("queue.suspend_destination")
-        shown = posthouse.send(send, _destination(destination), body=body).content
+        shown = posthouse.send(send, _destination(posthouse, destination), body=body).content
     _print_destination(shown, as_json, "is suspended" + (f" until {until}" if until else ""))
 
 
 def resume(destination: Destination, as_json: AsJson = False) -> None:
     """Try a destination again that was suspended."""
     with connected() as posthouse:
-        shown = posthouse.send(operation("queue.resume_destination"), _destination(destination)).content
+        shown = posthouse.send(operation("queue.resume_destination"), _destination(posthouse, destination)).content
     _print_destination(shown, as_json, "is tried again")
 
 
-def _destination(name: str) -> str:
-    """The full name of a destination. A domain without a prefix means direct delivery to its MX hosts."""
-    return name if ":" in name else f"domain:{name}"
+def _destination(posthouse: Posthouse, name: str) -> str:
+    """The full name of a destination; a domain stands for its own. Raises CommandError when it has none of its own.
+
+    Behind a relay host the mail of all domains is one destination, so suspending a domain's would not hold it up.
+    """
+    if ":" in name:
+        return name
+    own = f"domain:{name}"
+    if any(each["name"] == own for each in items(posthouse, "queue.list_destinations")):
+        return own
+    asked = Body({"recipient": f"anybody@{name}"})
+    routes = call(posthouse, "explain.explain_route", body=asked)["routes"]
+    others = sorted({route["destination"] for route in routes} - {own})
+    if not others or any(route["destination"] == own for route in routes):
+        return own
+    raise CommandError(
+        f"mail for {name} goes to the destination {', '.join(others)}, perhaps with that of other domains: give this "
+        f"name, or hold what waits for the domain alone with `posthouse queue hold to={name}`"
+    )
 
 
 def _print_destination(destination: dict[str, Any], as_json: bool, sentence: str) -> None:
     if as_json:
         print_json(destination)
     else:
-        typer.echo(f"{destination['name']} {sentence}: {destination['queued']} messages wait for it")
+        typer.echo(f"{destination['name']} {sentence}: {_waiting(destination['queued'])}")
+
+
+def _waiting(number: int) -> str:
+    return f"{counted(number, 'message')} {'waits' if number == 1 else 'wait'} for it"
 
 
 def try_relay_host(

@@ -16,7 +16,7 @@ from services.command_line.failures import CommandError, ExitStatus
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
-_UNITS = (("d", 86400), ("h", 3600), ("min", 60))
+_UNITS = (("d", 86400), ("h", 3600), ("m", 60))
 
 
 def print_json(value: Any) -> None:
@@ -100,14 +100,29 @@ def parse_time(text: str) -> datetime.datetime:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the two largest units that fit, for example `2 h 5 min`."""
+    """Seconds in the two largest units that fit, for example `2h 5m`, as filters take them too."""
     rest = int(seconds)
     parts: list[str] = []
     for unit, size in _UNITS:
         if rest >= size and len(parts) < 2:
-            parts.append(f"{rest // size} {unit}")
+            parts.append(f"{rest // size}{unit}")
             rest %= size
-    return " ".join(parts) or f"{rest} s"
+    return " ".join(parts) or f"{rest}s"
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number with its noun, for example `1 message` or `2 messages`."""
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def read_secret(what: str) -> str:
+    """A line of standard input. At a terminal it is asked for, and what is typed is not shown."""
+    if sys.stdin.isatty():
+        import getpass
+
+        # It turns the echo off before it asks.
+        return getpass.getpass(f"{what}: ")
+    return sys.stdin.readline().rstrip("\n")
 
 
 def confirm(question: str, yes: bool) -> None:

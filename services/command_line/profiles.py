@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
 from services.command_line.connection import Access, profile_file, read_profiles, write_profiles
 from services.command_line.failures import CommandError, ExitStatus
-from services.command_line.output import AsJson, print_json, print_table
+from services.command_line.output import AsJson, print_json, print_table, read_secret
 
 app = typer.Typer(no_args_is_help=True, help="Addresses and keys of the APIs that you operate.")
 
@@ -23,7 +22,7 @@ def save(
     """Save an address and a key. The key is asked for, or read from standard input."""
     if not url.startswith(("http://", "https://")):
         raise CommandError("the address begins with http:// or https://", ExitStatus.USAGE)
-    key = typer.prompt("API key", hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().strip()
+    key = read_secret("API key").strip()
     if not key:
         raise CommandError("no key was given", ExitStatus.USAGE)
     path = profile_file()

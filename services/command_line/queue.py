@@ -13,7 +13,7 @@ import typer
 from services.command_line.connection import connected
 from services.command_line.failures import CommandError, ExitStatus
 from services.command_line.operations import Body, call, items, operation
-from services.command_line.output import AsJson, Yes, age, confirm, parse_time, print_json, print_table
+from services.command_line.output import AsJson, Yes, age, confirm, counted, parse_time, print_json, print_table
 from services.command_line.selection import Selection, Terms, select
 from services.command_line.timeline import print_message, reply_line
 
@@ -184,11 +184,11 @@ def _act_on_matches(
 ) -> dict[str, Any]:
     """The outcome for all messages that match. Says how many there are and asks, before any is touched."""
     body = {"filter": selection.as_json()}
-    counted: dict[str, Any] = call(posthouse, f"queue.{action}_messages", body=Body(body), dry_run=True)
-    if dry_run or not counted["matched"]:
-        return counted
-    confirm(f"{action.capitalize()} {counted['matched']} messages?", yes)
-    return _stream(posthouse, action, body, counted["matched"])
+    planned: dict[str, Any] = call(posthouse, f"queue.{action}_messages", body=Body(body), dry_run=True)
+    if dry_run or not planned["matched"]:
+        return planned
+    confirm(f"{action.capitalize()} {counted(planned['matched'], 'message')}?", yes)
+    return _stream(posthouse, action, body, planned["matched"])
 
 
 def _stream(posthouse: Posthouse, action: str, body: dict[str, Any], total: int) -> dict[str, Any]:

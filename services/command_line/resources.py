@@ -26,6 +26,7 @@ from services.command_line.output import (
     print_table,
     printable,
     progress,
+    read_secret,
 )
 
 if typing.TYPE_CHECKING:
@@ -67,7 +68,7 @@ Fields = Annotated[
     typer.Argument(
         metavar="[FIELD=VALUE]...",
         help="Members, as enabled=false or mailbox.kind=maildir. A list is given with commas; - reads one line of "
-        "standard input, as for a password.",
+        "standard input, as for a password; at a terminal it is asked for and not shown.",
         show_default=False,
     ),
 ]
@@ -98,7 +99,7 @@ def members(kind: Kind, assignments: Sequence[str]) -> dict[str, Any]:
         if not equals or not field:
             raise CommandError(f"{assignment!r} is not FIELD=VALUE", ExitStatus.USAGE)
         if text == "-":
-            text = sys.stdin.readline().rstrip("\n")
+            text = read_secret(field)
         elif field in kind.secrets:
             raise CommandError(
                 f"{field} must not stand in an argument, where others of the machine can read it: give {field}=- "

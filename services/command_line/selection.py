@@ -6,7 +6,7 @@ import datetime
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -18,15 +18,16 @@ Terms = Annotated[
         metavar="[ID|FIELD=VALUE]...",
         help="Queue ids, or filters that must all hold: from= and to= (an address, or a domain), state=, destination=, "
         "last_reply_contains=, account_login=, client_address=, attempts_at_least=, session_id=, "
-        "received_after= and received_before= (a time, or an age as 2h or 3d).",
+        "received_after= and received_before= (a time, or an age as 30m, 2h or 3d).",
         show_default=False,
     ),
 ]
 
 _TIMES = ("received_after", "received_before")
 _NUMBERS = ("attempts_at_least",)
-_AGE = re.compile(r"(\d+)(min|h|d|s)")
-_SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+_AGE = re.compile(r"(?:\d+(?:min|m|h|d|s) ?)+")
+_PART_OF_AGE = re.compile(r"(\d+)(min|m|h|d|s)")
+_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _PARTIES = {"from": "sender", "to": "recipient"}
 
 
@@ -67,17 +68,34 @@ def _filter_value(name: str, value: str) -> Any:
         if not value.isdecimal():
             raise CommandError(f"{name}={value}: it is a number", ExitStatus.USAGE)
         return int(value)
+    if name == "state":
+        return _state(value)
     return _time(name, value) if name in _TIMES else value
 
 
+def _state(value: str) -> str:
+    from posthouse_client.models.delivery_state_filter import DeliveryStateFilter
+
+    states = get_args(DeliveryStateFilter)
+    if value not in states:
+        raise CommandError(f"there is no state {value!r}; the states are {', '.join(states)}", ExitStatus.USAGE)
+    return value
+
+
+def parse_age(value: str) -> datetime.timedelta | None:
+    """A length of time as `30m`, `2h` or `1d 4h`; None when it is none."""
+    if not _AGE.fullmatch(value):
+        return None
+    return datetime.timedelta(seconds=sum(int(number) * _SECONDS[unit] for number, unit in _PART_OF_AGE.findall(value)))
+
+
 def _time(name: str, value: str) -> datetime.datetime:
-    now = datetime.datetime.now(datetime.UTC)
-    if age := _AGE.fullmatch(value):
-        return now - datetime.timedelta(seconds=int(age[1]) * _SECONDS[age[2]])
+    if (age := parse_age(value)) is not None:
+        return datetime.datetime.now(datetime.UTC) - age
     try:
         time = datetime.datetime.fromisoformat(value)
     except ValueError:
         raise CommandError(
-            f"{name}={value}: it is a time as 2026-01-31T12:00:00Z, or an age as 2h", ExitStatus.USAGE
+            f"{name}={value}: it is a time as 2026-01-31T12:00:00Z, or an age as 30m, 2h or 3d", ExitStatus.USAGE
         ) from None
     return time if time.tzinfo is not None else time.astimezone()

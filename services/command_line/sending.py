@@ -1,9 +1,9 @@
-"""`posthouse send-test`: one message through the suite's own listeners, and what becomes of it."""
+"""`posthouse send-test`: one message through the suite's own listeners, each recipient's reply, and what follows."""
 
 from __future__ import annotations
 
-import sys
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +11,7 @@ import typer
 from services.command_line.connection import connected
 from services.command_line.failures import CommandError, ExitStatus
 from services.command_line.operations import call
-from services.command_line.output import AsJson, print_json, printable
+from services.command_line.output import AsJson, print_json, printable, read_secret
 from services.command_line.timeline import print_message
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _UNFINISHED = ("active", "unknown")
 
 
 def send_test(
-    to: Annotated[str, typer.Option(help="Recipient.")],
+    to: Annotated[list[str], typer.Option(help="Recipient; give the option again for each further one.")],
     from_: Annotated[str, typer.Option("--from", help="Envelope sender; empty: the null sender.")] = "",
     server: Annotated[str, typer.Option(help="Where the suite receives mail, as HOST:PORT.")] = "127.0.0.1:8025",
     login: Annotated[
@@ -39,34 +39,46 @@ def send_test(
     host, _, port = server.rpartition(":")
     if not host or not port.isdecimal():
         raise CommandError("--server is HOST:PORT", ExitStatus.USAGE)
-    password = _password() if login else ""
+    password = read_secret("Password") if login else ""
     message = _message(from_, to)
     try:
         with smtplib.SMTP(host.strip("[]"), int(port), timeout=60) as client:
-            queue_id = _submit(client, message, from_, to, login, password)
+            submitted = _submit(client, message, from_, to, login, password)
     except smtplib.SMTPException as error:
         raise CommandError(f"refused: {_refusal(error)}") from None
     except OSError as error:
         raise CommandError(f"{server} is not reachable: {error}", ExitStatus.NOT_REACHABLE) from None
     with connected() as posthouse:
-        shown = _until_tried(posthouse, queue_id, wait)
-    print_json(shown) if as_json else print_message(shown)
+        shown = _until_tried(posthouse, submitted.queue_id, wait)
+    if as_json:
+        print_json({**shown, "replies": submitted.replies})
+    else:
+        for recipient, reply in submitted.replies.items():
+            typer.echo(f"{recipient}: {printable(reply)}")
+        print_message(shown)
+    refused = [recipient for recipient, reply in submitted.replies.items() if not reply.startswith("2")]
+    if refused:
+        raise CommandError(f"refused for {', '.join(refused)}")
     if shown["state"] == "bounced":
         raise CommandError("it was not delivered")
 
 
-def _password() -> str:
-    return str(typer.prompt("Password", hide_input=True)) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+@dataclass(frozen=True, slots=True)
+class _Submitted:
+    """A message that the suite took: its queue id, and the reply that each recipient got."""
+
+    queue_id: str
+    replies: dict[str, str]
 
 
-def _message(sender: str, recipient: str) -> EmailMessage:
+def _message(sender: str, recipients: list[str]) -> EmailMessage:
     import socket
     from email.message import EmailMessage
     from email.utils import formatdate, make_msgid
 
     message = EmailMessage()
     message["From"] = sender or f"postmaster@{socket.gethostname()}"
-    message["To"] = recipient
+    message["To"] = ", ".join(recipients)
     message["Subject"] = "Posthouse test message"
     message["Date"] = formatdate()
     message["Message-ID"] = make_msgid(domain="posthouse.invalid")
@@ -75,8 +87,10 @@ def _message(sender: str, recipient: str) -> EmailMessage:
     return message
 
 
-def _submit(client: smtplib.SMTP, message: EmailMessage, sender: str, recipient: str, login: str, password: str) -> str:
-    """The queue id that the reply names. Raises smtplib.SMTPException with the reply of a refusal."""
+def _submit(
+    client: smtplib.SMTP, message: EmailMessage, sender: str, recipients: list[str], login: str, password: str
+) -> _Submitted:
+    """Sends to those who are not refused. Raises smtplib.SMTPException when all of them or the message are refused."""
     import email.policy
     import smtplib
     import ssl
@@ -88,22 +102,33 @@ def _submit(client: smtplib.SMTP, message: EmailMessage, sender: str, recipient:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         client.starttls(context=context)
         client.login(login, password)
-    for code, reply in (
-        client.mail(sender),
-        client.rcpt(recipient),
-        client.data(message.as_bytes(policy=email.policy.SMTP)),
-    ):
-        if code >= 400:
-            raise smtplib.SMTPResponseException(code, reply)
-    return reply.decode("ascii", "replace").split()[-1].rstrip(".")
+    code, text = client.mail(sender)
+    if code >= 400:
+        raise smtplib.SMTPResponseException(code, text)
+    replies = {recipient: client.rcpt(recipient) for recipient in recipients}
+    if all(code >= 400 for code, _ in replies.values()):
+        raise smtplib.SMTPRecipientsRefused(replies)
+    code, text = client.data(message.as_bytes(policy=email.policy.SMTP))
+    if code >= 400:
+        raise smtplib.SMTPResponseException(code, text)
+    queue_id = text.decode("ascii", "replace").split()[-1].rstrip(".")
+    return _Submitted(queue_id, {recipient: _reply(*reply) for recipient, reply in replies.items()})
+
+
+def _reply(code: int, text: bytes | str) -> str:
+    return f"{code} {text.decode('utf-8', 'replace') if isinstance(text, bytes) else text}"
 
 
 def _refusal(error: smtplib.SMTPException) -> str:
     import smtplib
 
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        replies = {recipient: _reply(*reply) for recipient, reply in error.recipients.items()}
+        if len(replies) == 1:
+            return printable(*replies.values())
+        return "; ".join(f"{recipient}: {printable(reply)}" for recipient, reply in replies.items())
     if isinstance(error, smtplib.SMTPResponseException):
-        text = error.smtp_error.decode("utf-8", "replace") if isinstance(error.smtp_error, bytes) else error.smtp_error
-        return printable(f"{error.smtp_code} {text}")
+        return printable(_reply(error.smtp_code, error.smtp_error))
     return printable(str(error))
 
 

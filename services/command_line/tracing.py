@@ -121,7 +121,7 @@ def why(
     if as_json:
         print_json({"session": explanation, "route": route})
         return
-    _print_session(explanation)
+    _print_session(explanation, past=bool(session))
     if route is not None:
         _print_route(route)
 
@@ -141,13 +141,16 @@ def _facts(client: str, sender: str, recipient: str, helo: str, login: str, list
     return {**facts, **{name: value for name, value in optional.items() if value}}
 
 
-def _print_session(explanation: dict[str, Any]) -> None:
-    reply = explanation["reply"]
-    said = f": {reply_line(reply)}" if reply else ""
-    rule = explanation["reason_id"]
-    typer.echo(f"{explanation['action']}{said}" + (f"  (rule {rule})" if rule else ""))
+_ENDS = {"accept": "accepted", "reject": "refused", "discard": "accepted and thrown away", "unknown": "decided"}
+
+
+def _print_session(explanation: dict[str, Any], *, past: bool) -> None:
+    reply, rule = explanation["reply"], explanation["reason_id"]
+    ended = f"This {'was' if past else 'would be'} {_ENDS.get(explanation['action'], explanation['action'])}"
+    because = f" by the rule {rule}" if rule else ", because no rule refuses it" if not reply else ""
+    typer.echo(f"{ended}{because}{f': {reply_line(reply)}' if reply else '.'}")
     rows = [
-        (each["stage"], each["reason_id"], each["outcome"], _because(each))
+        (each["stage"], each["reason_id"], _OUTCOMES.get(each["outcome"], each["outcome"]), _because(each))
         for each in explanation["rules"]
         if each["outcome"] not in ("off", "not_reached")
     ]
@@ -155,14 +158,27 @@ def _print_session(explanation: dict[str, Any]) -> None:
         print_table(("stage", "rule", "outcome", "why"), rows)
 
 
+_OUTCOMES = {"pass": "does not apply", "decided": "decides", "shadow": "would refuse (shadow)", "skipped": "exempt"}
+
+
 def _because(rule: dict[str, Any]) -> str:
-    skipped = f"exempt by {rule['skipped_by']}" if rule["skipped_by"] else ""
+    skipped = f"because of {rule['skipped_by']}" if rule["skipped_by"] else ""
     return " ".join(filter(None, (skipped, rule["explanation"], rule["reply"] and reply_line(rule["reply"]))))
+
+
+_ROUTES = {
+    "direct": "goes to the MX hosts of its domain",
+    "relay_host": "goes through a relay host",
+    "mailbox": "goes into a mailbox",
+    "held": "would be held",
+    "failed": "would be returned to the sender",
+}
 
 
 def _print_route(explanation: dict[str, Any]) -> None:
     for route in explanation["routes"]:
-        typer.echo(f"\n{printable(route['recipient'])}: {route['kind']}, {printable(route['destination'])}")
+        goes = _ROUTES.get(route["kind"], route["kind"])
+        typer.echo(f"\n{printable(route['recipient'])} {goes}. Its destination is {printable(route['destination'])}.")
         facts = ("auth_username", "tls_policy", "code", "enhanced_code", "reason")
         typer.echo("; ".join(f"{name} {printable(route[name])}" for name in facts if route[name]))
         rows = [(rule["kind"], rule["name"], "yes" if rule["won"] else "", rule["reason"]) for rule in route["rules"]]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -52,6 +54,31 @@ class CommandLine:
             check=False,
         )
         return Outcome(process.returncode, process.stdout, process.stderr)
+
+    def at_terminal(self, *arguments: str, answers: Mapping[str, str]) -> Outcome:
+        """The outcome of a command at a terminal, where `answers` are typed after the prompts that end with their keys.
+
+        All that the terminal shows, what is typed and echoed too, is the output.
+        """
+        main, other = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "services", *arguments],
+            cwd=ROOT,
+            env=self._environment,
+            stdin=other,
+            stdout=other,
+            stderr=other,
+            start_new_session=True,
+        )
+        os.close(other)
+        shown, left = "", dict(answers)
+        # A terminal whose last process has closed it gives an error to who reads.
+        with os.fdopen(main, "r+b", buffering=0) as terminal, contextlib.suppress(OSError):
+            while octets := terminal.read(4096):
+                shown += octets.decode(errors="replace")
+                for prompt in [each for each in left if shown.rstrip().endswith(each)]:
+                    terminal.write(f"{left.pop(prompt)}\n".encode())
+        return Outcome(process.wait(timeout=100), shown, "")
 
     def __call__(self, *arguments: str, stdin: str = "") -> str:
         """What a command that does its work writes."""

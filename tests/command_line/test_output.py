@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.command_line.output import duration, flattened, print_table, printable
+from services.command_line.output import counted, duration, flattened, print_table, printable
 
 ADDRESS = "a-long-local-part-of-some-recipient@a-domain-with-a-long-name.example.com"
 
@@ -35,10 +35,18 @@ def test_values_are_shown_in_one_harmless_line(value: object, shown: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("seconds", "shown"), [(0.4, "0 s"), (59, "59 s"), (60, "1 min"), (7500, "2 h 5 min"), (90061, "1 d 1 h")]
+    ("seconds", "shown"), [(0.4, "0s"), (59, "59s"), (60, "1m"), (7500, "2h 5m"), (90061, "1d 1h")]
 )
 def test_durations(seconds: float, shown: str) -> None:
     assert duration(seconds) == shown
+
+
+def test_a_number_agrees_with_its_noun() -> None:
+    assert [counted(1, "message"), counted(2, "message"), counted(2, "reply", "replies")] == [
+        "1 message",
+        "2 messages",
+        "2 replies",
+    ]
 
 
 def test_members_of_inner_objects_are_shown_by_their_path() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -138,10 +140,15 @@ def test_a_smart_host_for_all_and_another_for_one_customer(
         f"delivery.relay_host.port={smart_host.port}",
     )
     posthouse("test-relay", "default")
+    refused = posthouse.run("suspend", "elsewhere.test")
+    assert (refused.status, f"relay:127.0.0.1:{smart_host.port}" in refused.errors) == (1, True)
     send(suite, "dave@elsewhere.test")
     smart_host.wait_for_messages(1)
     assert "relay_host" in posthouse("config", "diff")
     assert "relay_host" in posthouse("config", "rollback", str(revision), "--dry-run")
+    declined = posthouse.at_terminal("config", "rollback", str(revision), answers={"[y/N]:": "n"})
+    assert declined.status == 1
+    assert declined.output.index("relay_host") < declined.output.index("[y/N]"), "the difference is shown first"
     posthouse("config", "rollback", str(revision), "--yes")
     assert posthouse.json("config", "get", "delivery.mode") == "direct"
     posthouse(
@@ -184,6 +191,11 @@ def test_a_test_message_shows_its_fate(suite: Suite, posthouse: CommandLine, far
     assert message["queue_id"] in posthouse("trace", f"<{message['message_id']}>")
     wrong = posthouse.run(*arguments, "--server", server, stdin="wrong\n")
     assert (wrong.status, wrong.errors.startswith("posthouse: refused: 535")) == (1, True)
+    several = ("--to", world.ALICE, "--to", "nobody@ours.test", "--from", world.ALICE, "--login", world.LOGIN)
+    partly = posthouse.run("send-test", *several, "--server", server, stdin=f"{world.PASSWORD}\n")
+    assert partly.status == 1
+    assert f"{world.ALICE}: 250" in partly.output
+    assert "nobody@ours.test: 550 5.1.1" in partly.output
 
 
 def test_settings_go_through_a_file_and_an_editor(suite: Suite, tmp_path: Path) -> None:
@@ -215,3 +227,32 @@ def test_what_is_wrong_and_what_happens(suite: Suite, posthouse: CommandLine) ->
     look = posthouse.json("top")
     assert {service["state"] for service in look["services"]} == {"ready"}
     assert "accepted in 60 min" in posthouse("top", "--once")
+
+
+def test_a_password_that_is_typed_is_not_shown(suite: Suite, posthouse: CommandLine) -> None:
+    typed = posthouse.at_terminal(
+        "account", "add", "zoe", "addresses=zoe@ours.test", "password=-", answers={"password:": "a typed password"}
+    )
+    assert (typed.status, "a typed password" in typed.output) == (0, False)
+    with world.smtp(suite) as client:
+        client.starttls(context=world.no_verify())
+        client.login("zoe", "a typed password")
+
+
+def test_every_exit_status(suite: Suite, posthouse: CommandLine, tmp_path: Path) -> None:
+    assert posthouse.run("status").status == 0
+    assert posthouse.run("account", "show", "nobody").status == 1
+    assert posthouse.run("queue", "list", "state=waiting").status == 2
+    assert CommandLine(suite, POSTHOUSE_URL="http://127.0.0.1:1").run("status").status == 3
+    assert CommandLine(suite, POSTHOUSE_KEY="ph_wrong").run("status").status == 4
+    # While an editor is open somebody else changes the same section.
+    editor = tmp_path / "editor"
+    change = (sys.executable, "-m", "services", "config", "set", "general.profile.banner=ESMTP_theirs")
+    editor.write_text(f'#!/bin/sh\n{shlex.join(change)} >&2 && sed -i s/ESMTP/ESMTP_ours/ "$1"\n')
+    editor.chmod(0o700)
+    conflict = CommandLine(suite, VISUAL=str(editor)).run("config", "edit", "general")
+    assert (conflict.status, "Read it again" in conflict.errors) == (5, True), conflict.errors
+    assert all(
+        posthouse.run(*arguments).errors.count("\n") == 1
+        for arguments in (("account", "show", "nobody"), ("queue", "list", "state=waiting"))
+    )

@@ -100,7 +100,7 @@ class ScriptedTransport:
     async def explain(self, configuration: Configuration, sender: bytes, recipient: bytes) -> RouteExplanation:
         return RouteExplanation(recipient, "direct", "domain:nowhere.test", ())
 
-    async def test_relay_host(self, relay_host: RelayHost, hostname: str) -> AsyncIterator[Step]:
+    async def test_relay_host(self, relay_host: RelayHost, hostname: str, *, configured: bool) -> AsyncIterator[Step]:
         yield Step("resolve", True, relay_host.host, 0.0, last=True)
 
     async def ask_recipient(self, configuration: Configuration, route: Route, recipient: bytes) -> ServerAnswer:

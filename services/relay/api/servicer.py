@@ -84,7 +84,7 @@ class Explainer(Protocol):
 
     async def explain(self, configuration: Configuration, sender: bytes, recipient: bytes) -> RouteExplanation: ...
 
-    def test_relay_host(self, relay_host: RelayHost, hostname: str) -> AsyncIterator[Step]: ...
+    def test_relay_host(self, relay_host: RelayHost, hostname: str, *, configured: bool) -> AsyncIterator[Step]: ...
 
     async def look_up_text(self, name: str) -> Sequence[str] | None:
         """The TXT records of a name; empty when it has none, None when there was no answer."""
@@ -331,7 +331,8 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
             host = rules.get(request.rule_id)
         if host is None or not host.host:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no such relay host")
-        async for step in self._explainer.test_relay_host(host, configuration.hostname):
+        configured = not request.HasField("relay_host")
+        async for step in self._explainer.test_relay_host(host, configuration.hostname, configured=configured):
             yield routes.step(step)
 
     async def ReadEvents(self, request: pb.ReadEventsRequest, context: _Context) -> pb.ReadEventsResponse:  # noqa: N802

@@ -55,10 +55,13 @@ class RelayHostTester:
         self._timeouts = timeouts
         self._prohibited = prohibited
 
-    async def run(self, relay_host: RelayHost, hostname: str) -> AsyncIterator[Step]:
-        """Every step as it is made, the last one marked. Up to MAIL from the null sender, which RSET takes back."""
+    async def run(self, relay_host: RelayHost, hostname: str, *, configured: bool) -> AsyncIterator[Step]:
+        """Every step as it is made, the last one marked. Up to MAIL from the null sender, which RSET takes back.
+
+        `configured`: mail goes to this host already, so a prohibited network does not keep the test from it.
+        """
         steps = _Steps()
-        working = asyncio.create_task(self._work(relay_host, hostname, steps), name="test of a relay host")
+        working = asyncio.create_task(self._work(relay_host, hostname, steps, configured), name="test of a relay host")
         try:
             waiting = await steps.queue.get()
             while waiting is not None:
@@ -70,12 +73,14 @@ class RelayHostTester:
         finally:
             working.cancel()
 
-    async def _work(self, relay_host: RelayHost, hostname: str, steps: _Steps) -> None:
+    async def _work(self, relay_host: RelayHost, hostname: str, steps: _Steps, configured: bool) -> None:
         try:
             started = time.monotonic()
             found = await self._finder.of_relay_host(relay_host)
             _show_look_up(found, steps, time.monotonic() - started)
-            endpoints = deque(endpoint for endpoint in found.endpoints if not self._is_prohibited(endpoint.address))
+            endpoints = deque(
+                endpoint for endpoint in found.endpoints if configured or not self._is_prohibited(endpoint.address)
+            )
             if found.endpoints and not endpoints:
                 # An operator's key must not look around in the networks of this machine.
                 steps.step("connect", False, "the address is in a prohibited network: RELAY_PROHIBITED_NETWORKS", 0.0)

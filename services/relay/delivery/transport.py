@@ -142,9 +142,12 @@ class MailTransport:
         """The route that mail from `sender` to `recipient` (aliases expanded) would take now, and why."""
         return await self._explainer.explain(configuration, sender, recipient)
 
-    def test_relay_host(self, relay_host: RelayHost, hostname: str) -> AsyncIterator[Step]:
-        """The steps of a session with a relay host, as they are made; no mail is sent."""
-        return self._tester.run(relay_host, hostname)
+    def test_relay_host(self, relay_host: RelayHost, hostname: str, *, configured: bool) -> AsyncIterator[Step]:
+        """The steps of a session with a relay host, as they are made; no mail is sent.
+
+        A host that is not `configured` is not looked for in prohibited networks.
+        """
+        return self._tester.run(relay_host, hostname, configured=configured)
 
     async def ask_recipient(self, configuration: Configuration, route: Route, recipient: bytes) -> ServerAnswer:
         """Whether the server of the route takes mail for a recipient; no mail is sent."""

@@ -17,8 +17,9 @@ LOGIN = {"user": "hunter2hunter2"}
 AUTH = RelayHostAuth("user", "hunter2hunter2")
 
 
-async def steps_of(gateway: Gateway, relay_host: RelayHost) -> list[Step]:
-    return [step async for step in gateway.transport.test_relay_host(relay_host, GATEWAY)]
+async def steps_of(gateway: Gateway, relay_host: RelayHost, *, configured: bool = False) -> list[Step]:
+    tested = gateway.transport.test_relay_host(relay_host, GATEWAY, configured=configured)
+    return [step async for step in tested]
 
 
 def names(steps: list[Step]) -> list[str]:
@@ -141,3 +142,11 @@ async def test_prohibited_networks_are_not_looked_at(gateway: Gateway, dns_serve
             assert names(steps) == ["resolve", "connect!"], host
             assert "RELAY_PROHIBITED_NETWORKS" in steps[-1].detail
         assert sink.sessions == []
+
+
+async def test_a_configured_host_is_tested_wherever_it_is(gateway: Gateway) -> None:
+    """Mail goes there already, so the test shows nothing that its deliveries would not show."""
+    gateway.options_are(prohibited=networks(PROHIBITED_NETWORKS))
+    with SmtpSink() as sink:
+        steps = await steps_of(gateway, RelayHost(sink.host, sink.port), configured=True)
+        assert names(steps)[-3:] == ["mail", "reset", "quit"]
