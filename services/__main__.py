@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
 
 from services.command_line.app import OperatorGroup, add_commands
 from services.command_line.connection import chosen_profile
+from services.command_line.failures import CommandError, ExitStatus
+from services.command_line.output import AsJson, print_json, read_secret
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from libs.runtime.database_copy import ServiceDatabase
     from libs.runtime.settings import ServiceSettings
+    from services.suite.backup import Contents
 
 app = typer.Typer(
     name="posthouse",
@@ -125,6 +132,99 @@ def ready(
     except probe.NotReadyError as error:
         typer.echo(f"posthouse: {error}", err=True)
         raise SystemExit(error.status) from None
+
+
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option(help="File whose first line is the passphrase; else it is asked for, or read from standard input."),
+]
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="Where to write; a file that is there is replaced.")],
+    passphrase_file: PassphraseFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write queue, settings with secrets, and keys into one sealed file, while mail flows.
+
+    Run it on the machine, as the user and with the environment variables of the services.
+    """
+    from services.suite import backup as backups
+
+    databases, folder = _databases()
+    passphrase = _passphrase(passphrase_file, twice=True)
+    _show_backup(backups.make(file, passphrase, databases, folder, os.environ), "taken", as_json)
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file of `posthouse backup`.")],
+    passphrase_file: PassphraseFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fill an empty machine from a backup, before the services are started there."""
+    from services.suite import backup as backups
+
+    databases, folder = _databases()
+    passphrase = _passphrase(passphrase_file, twice=False)
+    _show_backup(backups.restore(file, passphrase, databases, folder, os.environ), "restored", as_json)
+
+
+def _databases() -> tuple[list[ServiceDatabase], Path]:
+    """The databases of relay and config_api, in the order in which they are copied, and the data folder."""
+    from libs.runtime.database_copy import ServiceDatabase
+    from services.config_api.settings import Settings as ConfigApiSettings
+    from services.config_api.storage import restoring as settings_restoring
+    from services.config_api.storage.database import SCHEMA as SETTINGS_SCHEMA
+    from services.relay.queue import restoring as queue_restoring
+    from services.relay.queue.database import SCHEMA as QUEUE_SCHEMA
+    from services.relay.settings import Settings as QueueSettings
+    from services.suite.up import data_folder
+
+    _check_environment()
+    folder = data_folder(os.environ)
+    os.environ["POSTHOUSE_DATA_DIR"] = str(folder)
+    databases = [
+        ServiceDatabase(QUEUE_SCHEMA, QueueSettings.load().url, queue_restoring.after_restore),
+        ServiceDatabase(SETTINGS_SCHEMA, ConfigApiSettings.load().url, settings_restoring.after_restore),
+    ]
+    return databases, folder
+
+
+def _passphrase(file: Path | None, *, twice: bool) -> str:
+    from libs.runtime.sealed_stream import SHORTEST_PASSPHRASE
+
+    try:
+        lines = file.read_text().splitlines() if file else []
+    except (OSError, UnicodeError) as error:
+        raise CommandError(f"{file} can't be read: {error}", ExitStatus.USAGE) from None
+    passphrase = (lines or [""])[0] if file else read_secret("Passphrase")
+    if len(passphrase) < SHORTEST_PASSPHRASE:
+        raise CommandError(f"the passphrase must have {SHORTEST_PASSPHRASE} characters or more", ExitStatus.USAGE)
+    if twice and not file and sys.stdin.isatty() and read_secret("Passphrase again") != passphrase:
+        raise CommandError("the two passphrases differ", ExitStatus.USAGE)
+    return passphrase
+
+
+def _show_backup(work: Coroutine[Any, Any, Contents], done: str, as_json: bool) -> None:
+    import asyncio
+
+    from services.suite.backup import BackupError
+
+    try:
+        contents = asyncio.run(work)
+    except BackupError as error:
+        raise CommandError(str(error)) from None
+    if as_json:
+        print_json(contents.as_json())
+        return
+    rows = {name: sum(tables.values()) for name, tables in contents.rows.items()}
+    counts = ", ".join(f"{count} rows of {name}" for name, count in rows.items())
+    typer.echo(f"{done}: {counts}, and the files {', '.join(contents.files) or 'none'}")
+    typer.echo(f"All mail that was accepted before {contents.taken_at.isoformat(timespec='seconds')} is in it.")
+    for note in contents.notes:
+        typer.echo(note)
 
 
 install_app = typer.Typer(no_args_is_help=True, help="Install Posthouse on this machine.")

@@ -1,0 +1,106 @@
+"""A backup that is taken while mail flows, and restored on an empty machine."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.command_line.posthouse import CommandLine
+from tests.e2e import world
+from tests.e2e.load import SteadyLoad
+from tests.peers.dns import DnsServer
+from tests.peers.postgres import Postgres
+from tests.peers.process import until
+from tests.peers.smtp_sink import SmtpSink, Stage, reply
+from tests.peers.suite import Suite
+
+pytestmark = pytest.mark.e2e
+
+PASSPHRASE = "a passphrase of the operator"
+RECIPIENT = "carol@far.test"
+# Messages that must be in the queue before the backup begins, and that must come while it is taken.
+BEFORE, MEANWHILE = 60, 20
+
+Databases = Callable[[], Mapping[str, str]]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    with Postgres() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def databases(request: pytest.FixtureRequest) -> Databases:
+    """Makes the variables of two fresh databases, one for each service."""
+    if request.param == "sqlite":
+        return dict
+    server: Postgres = request.getfixturevalue("server")
+    return lambda: {f"{service}_DATABASE_URL": server.create_database() for service in ("CONFIG_API", "RELAY")}
+
+
+def test_nothing_that_was_accepted_before_a_backup_is_missing_after_it(
+    databases: Databases, outside: DnsServer, far: SmtpSink, tmp_path: Path
+) -> None:
+    far.on(Stage.RCPT, reply("451 4.3.0 Not now"), address=RECIPIENT)
+    file, passphrase = tmp_path / "posthouse.backup", tmp_path / "passphrase"
+    passphrase.write_text(f"{PASSPHRASE}\n")
+    arguments = (str(file), "--passphrase-file", str(passphrase))
+
+    def suite_of(variables: Mapping[str, str]) -> Suite:
+        return Suite({"RELAY_MX_PORT": str(far.port), **variables}, nameservers=outside.address)
+
+    with suite_of(databases()) as former:
+        world.local_domain(former)
+        world.account(former)
+        world.trust_loopback(former)
+        world.until_in_force(former)
+        until(lambda: world.reply_to_rcpt(former, RECIPIENT)[0] == 250, "mail is taken for others")
+        sources = [f"127.0.1.{number}" for number in range(1, 5)]
+        with SteadyLoad("load", former.host, former.smtp_port, sources, RECIPIENT) as load:
+            until(lambda: load.count() >= BEFORE, "there is mail in the queue")
+            began = time.monotonic()
+            taken = CommandLine(None, **former.environment)("backup", *arguments)
+            sofar = load.count()
+            until(lambda: load.count() >= sofar + MEANWHILE, "mail flows on")
+        accepted_before = {number for number, at in load.accepted.items() if at < began}
+        # What happens after the backup is lost, but for its numbers.
+        world.create(former, "/v1/relay-domains", {"name": "late", "domain": "late.test"})
+        last_revision, admin_key = world.newest_revision(former), former.admin_key
+    assert "rows of relay" in taken
+    assert file.stat().st_mode & 0o077 == 0
+    assert b"451" not in file.read_bytes()
+
+    later = suite_of(databases())
+    try:
+        (wrong := tmp_path / "wrong").write_text("another passphrase\n")
+        posthouse = CommandLine(None, **later.environment)
+        refused = posthouse.run("restore", str(file), "--passphrase-file", str(wrong))
+        assert (refused.status, refused.errors.count("\n")) == (1, 1)
+        told = posthouse("restore", *arguments)
+        waiting = re.search(r"waits in the queue: messages (\d+)", told)
+        assert waiting is not None, told
+        assert int(waiting[1]) >= len(accepted_before)
+        assert posthouse.run("restore", *arguments).status == 1, "the machine is no longer empty"
+        later.start()
+        assert later.admin_key == admin_key
+        assert world.newest_revision(later) > last_revision
+        until(lambda: world.reply_to_rcpt(later, RECIPIENT)[0] == 250, "policy has the restored settings")
+        with world.submission(later):
+            """The account has its password again."""
+        far.clear()
+        CommandLine(later)("queue", "retry", "to=far.test", "--yes")
+        world.until_queue_is_empty(later)
+        numbers = {int(number) for message in far.messages for number in re.findall(rb"load-(\d+)\.", message.content)}
+        assert accepted_before - numbers == set()
+        assert len(numbers) == int(waiting[1])
+        (message, *_) = world.history(later)
+        attempts = later.api.get(f"/v1/messages/{message['queue_id']}").json()["deliveries"]
+        assert all(delivery["possible_duplicate"] for delivery in attempts)
+    finally:
+        print(later.logs[-20_000:])
+        later.stop()
