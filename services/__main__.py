@@ -227,6 +227,32 @@ def _show_backup(work: Coroutine[Any, Any, Contents], done: str, as_json: bool) 
         typer.echo(note)
 
 
+@app.command()
+def migrate() -> None:
+    """Bring the databases of config_api and relay up to date, and end. The services do the same when they start."""
+    for service in ("config_api", "relay"):
+        _run_service(service, "migrate")
+        typer.echo(f"{service}: the database is up to date")
+
+
+@app.command("rotate-secret-key")
+def rotate_secret_key() -> None:
+    """Seal all stored secrets under a new key. On SQLite config_api must not run meanwhile."""
+    _run_service("config_api", "rotate-secret-key")
+
+
+def _run_service(service: str, command: str) -> None:
+    """Runs a command of a service in a process of its own, whose exit status becomes ours when it fails."""
+    import subprocess
+
+    from services.suite.up import environment
+
+    arguments = [sys.executable, "-m", f"services.{service}", command]
+    status = subprocess.run(arguments, env=environment(), check=False).returncode  # noqa: S603 - our own program
+    if status != 0:
+        raise SystemExit(status)
+
+
 install_app = typer.Typer(no_args_is_help=True, help="Install Posthouse on this machine.")
 app.add_typer(install_app, name="install")
 

@@ -17,6 +17,7 @@ from services.command_line import (
     queue,
     sending,
     tracing,
+    webhooks,
 )
 from services.command_line.failures import CommandError
 from services.command_line.resources import KINDS, commands
@@ -50,6 +51,11 @@ def add_commands(app: typer.Typer, models: Callable[[], Iterable[type[ServiceSet
         of_kind = commands(kind)
         if kind.command == "key":
             of_kind.command("rotate")(operating.rotate_key)
+        if kind.command == "webhook":
+            of_kind.command("test")(webhooks.try_webhook)
+            of_kind.command("deliveries")(webhooks.deliveries)
+            of_kind.command("resend")(webhooks.resend)
+            of_kind.command("rotate")(webhooks.rotate)
         app.add_typer(of_kind, name=kind.command)
     app.add_typer(operating.blocked_app, name="blocked")
     app.command("suspend")(operating.suspend)

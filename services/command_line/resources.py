@@ -33,6 +33,10 @@ if typing.TYPE_CHECKING:
     from posthouse_client import Posthouse
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
+# Objects that are added as one change.
+_BATCH = 1000
+# What one object of a batch may be refused for.
+_REFUSED_CONTENT = (400, 404, 409, 413, 422)
 _LIST_SEPARATOR = re.compile(r"[,;\s]+")
 
 
@@ -43,7 +47,7 @@ class Kind:
     `group`: where its operations are below `posthouse_client.api`. `one`, `many`: how they name it, as `relay_rule`
     and `relay_rules`. `model`: the client's model. `key`: the member by which people name one. `columns`: the members
     of the table. `secrets`: members that no argument may hold. `told`: members that an answer to `add` is read for.
-    `list_finds_key`: whether the list has a filter for `key`.
+    `list_finds_key`: whether the list has a filter for `key`. `has_batch`: whether many can be added at once.
     """
 
     command: str
@@ -57,6 +61,7 @@ class Kind:
     secrets: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
     list_finds_key: bool = True
+    has_batch: bool = True
 
     def name(self, verb: str) -> str:
         noun = self.many if verb == "list" else self.one
@@ -267,7 +272,14 @@ def _import(app: typer.Typer, kind: Kind) -> None:
             changes = sum(str(body[kind.key]).casefold() in present for _, body in rows)
             confirm(f"Add {len(rows) - changes} of {kind.command} and change up to {changes}?", yes)
             outcome = _Import()
-            for line, body in progress(rows, "importing", len(rows)):
+            new = [row for row in rows if str(row[1][kind.key]).casefold() not in present]
+            singly = [row for row in rows if str(row[1][kind.key]).casefold() in present]
+            for start in progress(range(0, len(new), _BATCH), "adding", -(-len(new) // _BATCH)):
+                # A batch is done whole or not at all. One that is refused is tried row by row, to name what is wrong.
+                batch = new[start : start + _BATCH]
+                if not _add_batch(posthouse, kind, [body for _, body in batch], outcome):
+                    singly += batch
+            for line, body in progress(singly, "importing", len(singly)):
                 try:
                     _take(posthouse, kind, body, present.get(str(body[kind.key]).casefold()), outcome)
                 except ProblemError as problem:
@@ -297,6 +309,23 @@ def _rows(kind: Kind, file: Path) -> list[tuple[int, dict[str, Any]]]:
             raise CommandError(f"{file}, line {reader.line_num}: it has no {kind.key}")
         rows.append((reader.line_num, body))
     return rows
+
+
+def _add_batch(posthouse: Posthouse, kind: Kind, bodies: list[dict[str, Any]], outcome: _Import) -> bool:
+    """Adds objects as one change; whether that was done. Kinds whose secrets are made here have no batch."""
+    from posthouse_client import ProblemError
+
+    if not kind.has_batch:
+        return False
+    body = Body({"operations": [{"action": "create", "object": each} for each in bodies]})
+    try:
+        posthouse.send(operation(f"{kind.group}.batch_{kind.many}"), body=body)
+    except ProblemError as problem:
+        if problem.status not in _REFUSED_CONTENT:
+            raise
+        return False
+    outcome.added += len(bodies)
+    return True
 
 
 def _take(
@@ -434,6 +463,7 @@ KINDS = (
         secrets=("secret",),
         told=("secret",),
         list_finds_key=False,
+        has_batch=False,
     ),
     Kind(
         "key",
@@ -445,5 +475,6 @@ KINDS = (
         "name",
         ("name", "prefix", "role", "expires_at"),
         told=("key",),
+        has_batch=False,
     ),
 )

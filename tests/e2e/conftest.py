@@ -46,6 +46,8 @@ def _suite(outside: DnsServer, _far: SmtpSink, loopback: str) -> Iterator[Suite]
     environment = {
         "RELAY_MX_PORT": str(_far.port),
         "INGRESS_RELAY_SECONDS": "5",
+        # Receivers of webhooks are on loopback, too.
+        "CONFIG_API_WEBHOOK_NETWORKS": "127.0.0.0/8,::1/128",
         **{f"{service}_HOST": loopback for service in ("INGRESS", "CONFIG_API")},
     }
     with Suite(environment, nameservers=outside.address, host=loopback) as running:

@@ -16,6 +16,7 @@ from tests.peers.dns import DnsServer
 from tests.peers.process import until
 from tests.peers.smtp_sink import Offer, SmtpSink, Stage, reply
 from tests.peers.suite import Suite
+from tests.peers.web import WebServer
 
 pytestmark = pytest.mark.e2e
 
@@ -23,6 +24,12 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture
 def posthouse(suite: Suite) -> CommandLine:
     return CommandLine(suite)
+
+
+@pytest.fixture
+def web() -> Iterator[WebServer]:
+    with WebServer() as server:
+        yield server
 
 
 @pytest.fixture
@@ -67,6 +74,31 @@ def test_a_domain_whose_recipients_are_a_list(suite: Suite, posthouse: CommandLi
     assert posthouse("recipients", "import", str(addresses), "--yes").startswith("recipients: 2 added")
     assert world.reply_to_rcpt(suite, "gina@listed.test")[0] == 250
     assert world.reply_to_rcpt(suite, "hugo@listed.test") == (550, "5.1.1")
+
+
+def test_a_file_with_one_bad_row_adds_the_others(posthouse: CommandLine, tmp_path: Path) -> None:
+    posthouse("relay-domain", "add", "many.test", "recipients=list")
+    addresses = tmp_path / "addresses.csv"
+    rows = [f"user{number}@many.test" for number in range(2500)]
+    addresses.write_text("\n".join(("address", *rows, "this is no address")))
+    outcome = posthouse.run("recipients", "import", str(addresses), "--yes")
+    assert outcome.status == 1
+    assert outcome.output.startswith("recipients: 2500 added")
+    assert "line 2502" in outcome.errors
+
+
+def test_a_webhook_is_tried_and_its_secret_replaced(suite: Suite, posthouse: CommandLine, web: WebServer) -> None:
+    web.answer("/hook", times=None)
+    added = posthouse("webhook", "add", f"{web.url}/hook", "events=delivered,bounced")
+    assert "secret" in added
+    assert "delivered: status 200" in posthouse("webhook", "test", f"{web.url}/hook")
+    (delivery,) = posthouse.json("webhook", "deliveries", f"{web.url}/hook")["items"]
+    again = posthouse.run("webhook", "resend", f"{web.url}/hook", delivery["event_id"])
+    assert again.status in (0, 1)
+    assert "secret: " in posthouse("webhook", "rotate", f"{web.url}/hook", "--overlap", "0")
+    missing = posthouse.run("webhook", "test", "https://nowhere.test/hook")
+    assert (missing.status, missing.errors.count("\n")) == (1, 1)
+    posthouse("webhook", "remove", f"{web.url}/hook")
 
 
 def test_why_was_it_refused(suite: Suite, posthouse: CommandLine) -> None:
