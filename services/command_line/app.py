@@ -20,6 +20,7 @@ from services.command_line import (
     webhooks,
 )
 from services.command_line.failures import CommandError
+from services.command_line.postfix import importing
 from services.command_line.resources import KINDS, commands
 
 if TYPE_CHECKING:
@@ -63,4 +64,5 @@ def add_commands(app: typer.Typer, models: Callable[[], Iterable[type[ServiceSet
     app.command("test-relay")(operating.try_relay_host)
     app.command("send-test")(sending.send_test)
     app.command("settings")(environment.settings_command(models))
+    app.add_typer(importing.app, name="import")
     app.add_typer(profiles.app, name="profile")

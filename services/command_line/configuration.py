@@ -198,10 +198,10 @@ def diff(
         newest = next(items(posthouse, "configuration.list_revisions", most=1))["number"]
         first, last = (number + newest if number <= 0 else number for number in (from_, to))
         compared = call(posthouse, "configuration.compare_revisions", from_revision=first, to_revision=last)
-    print_json(compared) if as_json else _print_changes(compared["changes"])
+    print_json(compared) if as_json else print_changes(compared["changes"])
 
 
-def _print_changes(changes: list[dict[str, Any]]) -> None:
+def print_changes(changes: list[dict[str, Any]]) -> None:
     for change in changes:
         typer.echo(f"{change['event']} {change['kind']} {change['id']}")
         for difference in change["differences"]:
@@ -232,12 +232,12 @@ def rollback(
     with connected() as posthouse:
         planned = call(posthouse, "configuration.roll_back_revision", revision, dry_run=True, if_match="*")
         if dry_run:
-            print_json(planned) if as_json else _print_changes(planned["changes"])
+            print_json(planned) if as_json else print_changes(planned["changes"])
             return
         if not planned["changes"]:
             raise CommandError(f"nothing differs from revision {revision}")
         if not as_json:
-            _print_changes(planned["changes"])
+            print_changes(planned["changes"])
         confirm(f"Change {counted(len(planned['changes']), 'object')} back to revision {revision}?", yes)
         # If somebody else made a change after the plan, this is a conflict, so that their change is not lost.
         planned_etag = f'"{planned["revision"]}"'
@@ -258,14 +258,14 @@ def export(
     if format_ not in ("json", "yaml"):
         raise CommandError("--format is json or yaml", ExitStatus.USAGE)
     with connected() as posthouse:
-        answer = _export(posthouse, format_)
+        answer = export_document(posthouse, format_)
     if file is None:
         typer.echo(answer.content, nl=False)
     else:
         file.write_bytes(answer.content)
 
 
-def _export(posthouse: Posthouse, format_: str) -> httpx.Response:
+def export_document(posthouse: Posthouse, format_: str) -> httpx.Response:
     """The document exactly as the API wrote it, since people compare its versions under version control."""
     from posthouse_client.errors import refusal
 
@@ -289,19 +289,19 @@ def import_(
         raise CommandError(f"{file} can't be read: {error.strerror}", ExitStatus.USAGE) from None
     with connected() as posthouse:
         # If somebody else makes a change from here on, the import is a conflict, so that their change is not lost.
-        etag = _export(posthouse, "json").headers.get("etag", "")
-        planned = _import(posthouse, document, etag, dry_run=True)
+        etag = export_document(posthouse, "json").headers.get("etag", "")
+        planned = import_document(posthouse, document, etag, dry_run=True)
         if dry_run:
-            print_json(planned) if as_json else _print_changes(planned["changes"])
+            print_json(planned) if as_json else print_changes(planned["changes"])
             return
         counts = f"{planned['made']} are made, {planned['changed']} changed, {planned['removed']} removed"
         confirm(f"Import {file}: {counts}. Do it?", yes)
-        imported = _import(posthouse, document, etag, dry_run=False)
+        imported = import_document(posthouse, document, etag, dry_run=False)
         posthouse.wait_until_in_force()
     _done(imported, as_json, f"revision {imported['revision']}: {counts}")
 
 
-def _import(posthouse: Posthouse, document: bytes, etag: str, *, dry_run: bool) -> dict[str, Any]:
+def import_document(posthouse: Posthouse, document: bytes, etag: str, *, dry_run: bool) -> dict[str, Any]:
     """Sends a document as it is; the API reads JSON and YAML. Raises ProblemError."""
     from posthouse_client.errors import refusal
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+import smtplib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.command_line.posthouse import CommandLine
 from tests.e2e import world
@@ -30,6 +32,11 @@ def posthouse(suite: Suite) -> CommandLine:
 def web() -> Iterator[WebServer]:
     with WebServer() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def certificates() -> trustme.CA:
+    return trustme.CA()
 
 
 @pytest.fixture
@@ -199,6 +206,52 @@ def test_a_blocked_client(suite: Suite, posthouse: CommandLine) -> None:
     assert posthouse.json("blocked", "list") == {"items": []}
     nothing = posthouse.run("blocked", "lift", "--all", "--yes")
     assert (nothing.status, nothing.errors) == (1, "posthouse: no client is blocked\n")
+    revision = posthouse.json("config", "log", "--limit", "1")["items"][0]["number"]
+    # Clients of local networks are never blocked, and this one is on loopback.
+    posthouse("config", "set", "general.smtp_auth.local_networks=[]")
+    posthouse("config", "set", "advanced-security.max_unknown_recipients_per_day=2")
+    for name in ("first", "second"):
+        assert world.reply_to_rcpt(suite, f"{name}@ours.test") == (550, "5.1.1")
+    until(lambda: posthouse.json("blocked", "list")["items"], "the client is blocked")
+    (blocked,) = posthouse.json("blocked", "list")["items"]
+    with smtplib.SMTP() as client:
+        assert client.connect(suite.host, suite.smtp_port)[0] == 421
+    assert posthouse("blocked", "lift", blocked["client"]) == "1 lifted\n"
+    until(lambda: world.reply_to_rcpt(suite, world.ALICE)[0] == 250, "its mail is taken again")
+    posthouse("config", "rollback", str(revision), "--yes")
+
+
+def test_a_smart_host_with_a_login(suite: Suite, posthouse: CommandLine, certificates: trustme.CA) -> None:
+    leaf = certificates.issue_cert("127.0.0.1")
+    with SmtpSink(offer=Offer(logins={"gateway": "smart secret"}), certificate=leaf) as sink:
+        rule = ("rule", "add", "with-login", "type=sender", "target_type=address", f"targets={world.ALICE}")
+        host = ("relay_host.host=127.0.0.1", f"relay_host.port={sink.port}", "relay_host.always_tls=true")
+        login = ("relay_host.verify_certificate=false", "relay_host.auth.username=gateway")
+        argument = posthouse.run(*rule, *host, *login, "relay_host.auth.password=smart secret")
+        assert (argument.status, "smart secret" in argument.errors) == (2, False)
+        posthouse(*rule, *host, *login, "relay_host.auth.password=-", stdin="smart secret\n")
+        assert "auth" in posthouse("test-relay", "with-login")
+        send(suite, "dave@elsewhere.test")
+        sink.wait_for_messages(1)
+        posthouse("rule", "remove", "with-login")
+
+
+def test_keys_that_sign_and_keys_that_seal(suite: Suite, posthouse: CommandLine) -> None:
+    added = posthouse("dkim", "add", "ours.test", "selector=s1", "algorithm=ed25519")
+    assert "s1._domainkey.ours.test" in added
+    assert "v=DKIM1" in added
+    posthouse("dkim", "remove", "ours.test")
+    here = CommandLine(None, **suite.environment)
+    busy = here.run("rotate-secret-key")
+    assert busy.status != 0
+    assert "another config_api already uses" in busy.output + busy.errors
+    former = (suite.folder / "secret-key").read_text()
+    suite.terminate("config_api")
+    assert "sealed under the new key" in here("rotate-secret-key")
+    assert (suite.folder / "secret-key").read_text() != former
+    here.run("migrate")
+    suite.start_service("config_api")
+    until(lambda: posthouse.run("status").status == 0, "all services are ready")
 
 
 def test_a_key_is_made_replaced_and_removed(suite: Suite, posthouse: CommandLine) -> None:
