@@ -74,6 +74,25 @@ async def copy_out(database: ServiceDatabase, take: Callable[[Record], None]) ->
     return await _reading(database, read)
 
 
+async def check_empty(database: ServiceDatabase) -> None:
+    """Raises CopyError when the database has tables, or can't be reached."""
+    url = _url(database)
+    if url.get_backend_name() == "sqlite":
+        _check_file(database, url)
+    else:
+        await _on_postgresql(database, url, lambda connection: _refuse_tables(database, connection))
+
+
+def _check_file(database: ServiceDatabase, url: URL) -> None:
+    if Path(str(url.database)).exists():
+        _on_sqlite(url, "BEGIN", lambda connection: _refuse_tables(database, connection))
+
+
+def _refuse_tables(database: ServiceDatabase, connection: Connection) -> None:
+    if set(inspect(connection).get_table_names()) - {VERSION_TABLE}:
+        raise CopyError(f"the database of {database.schema.variable} is not empty: a backup needs an empty one")
+
+
 async def copy_in(database: ServiceDatabase, schema: str, taken_at: int, records: Iterable[Record]) -> list[str]:
     """Fills an empty database with what `copy_out` gave after its first record, which named `schema`.
 
@@ -81,8 +100,7 @@ async def copy_in(database: ServiceDatabase, schema: str, taken_at: int, records
     """
 
     def write(connection: Connection) -> list[str]:
-        if set(inspect(connection).get_table_names()) - {VERSION_TABLE}:
-            raise CopyError(f"the database of {database.schema.variable} is not empty: a backup needs an empty one")
+        _refuse_tables(database, connection)
         try:
             database.schema.upgrade(connection, schema)
         except MigrationError:

@@ -13,10 +13,10 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from libs.runtime.database_copy import CopyError, Record, ServiceDatabase, copy_in, copy_out
+from libs.runtime.database_copy import CopyError, Record, ServiceDatabase, check_empty, copy_in, copy_out
 from libs.runtime.lifecycle import write_private
 from libs.runtime.sealed_stream import SealedStreamError, SealedWriter, opened
 
@@ -86,6 +86,8 @@ async def restore(
     """
     try:
         files = _check(path, passphrase, folder, environment)
+        for database in databases:
+            await check_empty(database)
         records = _Records(_records(path, passphrase))
         contents = Contents(_time(records.take()))
         taken_at = round(contents.taken_at.timestamp() * 1_000_000)
@@ -126,7 +128,7 @@ def _check(path: Path, passphrase: str, folder: Path, environment: Mapping[str, 
         if isinstance(record, dict) and "file" in record
     }
     for name in files:
-        if not any(Path(name).match(pattern) for pattern in _FILES) or ".." in Path(name).parts:
+        if not any(_is_named(name, pattern) for pattern in _FILES):
             raise BackupError(f"{path}: it holds a file {name!r} that no backup has")
         if (folder / name).exists():
             raise BackupError(f"{folder / name} is there already: a backup needs an empty data folder")
@@ -139,6 +141,12 @@ def _check(path: Path, passphrase: str, folder: Path, environment: Mapping[str, 
                 "key of the backup is restored too"
             )
     return files
+
+
+def _is_named(name: str, pattern: str) -> bool:
+    """Whether the name of a file is one that the pattern stands for, below the data folder."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and len(path.parts) == len(PurePosixPath(pattern).parts) and path.match(pattern)
 
 
 def _time(record: Record | None) -> datetime.datetime:
