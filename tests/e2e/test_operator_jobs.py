@@ -237,7 +237,7 @@ def test_a_smart_host_with_a_login(suite: Suite, posthouse: CommandLine, certifi
 
 
 def test_keys_that_sign_and_keys_that_seal(suite: Suite, posthouse: CommandLine) -> None:
-    added = posthouse("dkim", "add", "ours.test", "selector=s1", "algorithm=ed25519")
+    added = posthouse("dkim", "add", "ours.test", "selector=s1", "algorithm=ed25519-sha256")
     assert "s1._domainkey.ours.test" in added
     assert "v=DKIM1" in added
     posthouse("dkim", "remove", "ours.test")
