@@ -18,7 +18,8 @@ from tests.peers.process import until
 from tests.peers.smtp_sink import SmtpSink, Stage, reply
 from tests.peers.suite import Suite
 
-pytestmark = pytest.mark.e2e
+# Two suites are started, one after the other.
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 PASSPHRASE = "a passphrase of the operator"
 RECIPIENT = "carol@far.test"

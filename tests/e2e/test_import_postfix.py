@@ -20,7 +20,7 @@ from tests.peers.postfix import Postfix
 from tests.peers.process import until
 from tests.peers.suite import Suite
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 CONFIGURATIONS = Path(__file__).parent / "data" / "postfix"
 TRUSTED, STRANGER = "127.0.0.2", "127.0.0.5"
