@@ -452,6 +452,16 @@ KINDS = (
         told=("dns_name", "dns_record"),
     ),
     Kind(
+        "tls",
+        "How connections for direct mail to a domain have to be secured.",
+        "delivery",
+        "domain_tls_policy",
+        "domain_tls_policies",
+        "DomainTlsPolicy",
+        "domain",
+        ("domain", "level"),
+    ),
+    Kind(
         "webhook",
         "Addresses that are told what becomes of mail.",
         "events",

@@ -158,6 +158,8 @@ WARNING_CODES: Mapping[str, str] = {
     "no_mail_queued": "No mail is queued for the destination: is its name right?",
     "no_mailbox": "Without a mailbox the mail of the domain is held.",
     "no_quarantine_mailbox": "No domain has a quarantine mailbox.",
+    "not_direct": "Mail to the domain is not sent directly to its MX.",
+    "plaintext": "Mail to the domain is sent without TLS.",
     "postmaster_missing": "Nobody takes mail for a postmaster.",
     "rspamd_in_clear": "Mail goes to rspamd over the network in clear.",
     "target_of_alias": "An alias leads here.",

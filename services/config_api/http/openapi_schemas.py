@@ -63,6 +63,10 @@ ENUMERATIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "What TLS has to be when mail is delivered.",
         ("opportunistic", "required", "implicit", "mta-sts", "dane", "none"),
     ),
+    "TlsLevel": (
+        "How a connection has to be secured. encrypt: never plaintext. verify: with a valid certificate besides.",
+        ("none", "may", "encrypt", "verify"),
+    ),
     "SpfSoftfailAction": ("What a softfail of SPF leads to.", ("accept", "reject")),
     "EventType": (
         "What can become of a message.",
@@ -106,6 +110,7 @@ ENUMERATIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 # Unions, with the schemas that they are made of.
 UNIONS: Mapping[str, tuple[str, frozenset[str]]] = {
     "Mailbox": ("Where the mail of a domain goes.", frozenset({"SmtpMailbox", "LmtpMailbox", "MaildirMailbox"})),
+    "MailboxServer": ("A server that takes the mail of a domain.", frozenset({"SmtpMailbox", "LmtpMailbox"})),
     "RelayHostToTest": ("The relay host to test.", frozenset({"ConfiguredRelayHost", "ProposedRelayHost"})),
     "SessionToExplain": ("The session to explain.", frozenset({"HypotheticalSession", "PastSession"})),
 }

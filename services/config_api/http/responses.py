@@ -137,6 +137,8 @@ def page_model(resource: Collection) -> type[BaseModel]:
 
 
 def plural(label: str) -> str:
+    if label.endswith("y") and label[-2] not in "aeiou":
+        return f"{label[:-1]}ies"
     return label + ("es" if label.endswith("s") else "s")
 
 

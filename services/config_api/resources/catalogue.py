@@ -20,6 +20,7 @@ from services.config_api.resources.relay_domains import RELAY_DOMAINS
 from services.config_api.resources.relay_rules import RELAY_RULES
 from services.config_api.resources.resolvers import RESOLVERS
 from services.config_api.resources.sender_policy import SENDER_POLICY
+from services.config_api.resources.tls_policies import TLS_POLICIES
 from services.config_api.resources.trusted_networks import TRUSTED_NETWORKS
 from services.config_api.resources.webhooks import WEBHOOKS
 
@@ -43,6 +44,7 @@ COLLECTIONS: tuple[Collection, ...] = (
     RECIPIENTS,
     ACCESS_RULES,
     DKIM_KEYS,
+    TLS_POLICIES,
     API_KEYS,
     WEBHOOKS,
 )

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from services.config_api.resources.description import Body, CheckContext, Finding, Singleton
+from services.config_api.resources.fallback_hosts import NO_FALLBACK, FallbackHosts
 from services.config_api.resources.fields import Host, Model, Password, Port, Text, fault
 from services.config_api.resources.relay_host_checks import refuse_relay_host, relay_host_password, unverified
 
@@ -21,8 +22,7 @@ class RelayHostAuth(Model):
     password: Password | None = Field(
         default=None,
         description="Write-only, without control characters, encrypted at rest. Left out of a PUT or PATCH it is "
-        "kept, unless host, port or "
-        "username change: then it has to be given again.",
+        "kept, unless host, port, fallback_hosts or username change: then it has to be given again.",
         json_schema_extra={"writeOnly": True},
     )
     allow_without_tls: bool = Field(
@@ -54,6 +54,7 @@ class RelayHost(Model):
         json_schema_extra=_without_default,
     )
     auth: RelayHostAuth | None = Field(default=None, description="The login; null: none.")
+    fallback_hosts: FallbackHosts = NO_FALLBACK
 
     @classmethod
     def derived(cls, body: Mapping[str, Any], was_set: Container[str]) -> Mapping[str, Any]:

@@ -12,10 +12,11 @@ from services.config_api.problems import invalid_field
 from services.config_api.resources.aliases import followed
 from services.config_api.resources.description import Body, CheckContext, Collection, Finding, UniqueKey, member, named
 from services.config_api.resources.existing_recipients import existing_recipients, listed_recipients
-from services.config_api.resources.fields import Domain, Host, MailAddress, Model, Port, address_key, fault
+from services.config_api.resources.fields import Domain, MailAddress, Model, address_key, fault
 from services.config_api.resources.filters import exact
 from services.config_api.resources.general import of_local_domains, postmasters
-from services.config_api.resources.relay_host_checks import is_this_gateway
+from services.config_api.resources.mailbox_servers import LmtpMailbox, Mailbox, SmtpMailbox
+from services.config_api.resources.relay_host_checks import refuse_this_gateway
 
 
 def _absolute(path: str) -> str:
@@ -24,23 +25,7 @@ def _absolute(path: str) -> str:
     return path.rstrip("/") or "/"
 
 
-class SmtpMailbox(Model):
-    """Handed over by SMTP."""
-
-    kind: Literal["smtp"] = Field(description="Handed over by SMTP.")
-    host: Host
-    port: Port = Field(default=25, description="TCP port.")
-
-
-class LmtpMailbox(Model):
-    """Handed over by LMTP."""
-
-    kind: Literal["lmtp"] = Field(description="Handed over by LMTP.")
-    host: Host
-    port: Port = Field(default=24, description="TCP port.")
-
-
-class MaildirMailbox(Model):
+class MaildirMailbox(Mailbox):
     """Written to a directory of relay's machine."""
 
     kind: Literal["maildir"] = Field(description="Written to a directory.")
@@ -56,7 +41,7 @@ class MaildirMailbox(Model):
     ]
 
 
-Mailbox = Annotated[SmtpMailbox | LmtpMailbox | MaildirMailbox, Field(discriminator="kind")]
+AnyMailbox = Annotated[SmtpMailbox | LmtpMailbox | MaildirMailbox, Field(discriminator="kind")]
 
 
 _MAILBOXES = ("mailbox", "quarantine_mailbox")
@@ -66,8 +51,8 @@ class LocalDomain(Model):
     """The domain's mail is handed to that server or directory."""
 
     name: Domain
-    mailbox: Mailbox | None = Field(default=None, description="Where its mail goes; null: it is held.")
-    quarantine_mailbox: Mailbox | None = Field(
+    mailbox: AnyMailbox | None = Field(default=None, description="Where its mail goes; null: it is held.")
+    quarantine_mailbox: AnyMailbox | None = Field(
         default=None, description="Where mail marked for quarantine goes; null: to mailbox, marked."
     )
     recipients: Literal["accounts", "list", "any", "verify"] = Field(
@@ -144,11 +129,8 @@ async def refuse(body: Body, check_context: CheckContext) -> Sequence[Finding]:
                 f"/{name}/path", "maildir_root", "No mail may be written there: see POSTHOUSE_MAILDIR_ROOTS."
             )
     for name in _MAILBOXES:
-        host, port = member(body, (name, "host")), member(body, (name, "port"))
-        if host is not None and await is_this_gateway(host, port, check_context):
-            raise invalid_field(
-                f"/{name}/host", "loop", "The mailbox server is this gateway: mail would go in a circle."
-            )
+        if body[name] is not None and body[name]["kind"] != "maildir":
+            await refuse_this_gateway(body[name], f"/{name}", check_context)
     return ()
 
 

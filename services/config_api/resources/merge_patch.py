@@ -49,7 +49,7 @@ def _patch_of_kinds(models: Sequence[type[BaseModel]]) -> type[BaseModel]:
         infos = [model.model_fields[name] for model in models if name in model.model_fields]
         described = " ".join(dict.fromkeys(info.description for info in infos if info.description)) or None
         fields[name] = (_of_any(infos) | None, Field(default=None, description=described))
-    return _model(_shared_ending([model.__name__ for model in models]), fields)
+    return _model(_common_base(models).__name__, fields)
 
 
 def _of_any(infos: Sequence[FieldInfo]) -> Any:
@@ -59,12 +59,9 @@ def _of_any(infos: Sequence[FieldInfo]) -> Any:
     return functools.reduce(operator.or_, map(_patched, infos))
 
 
-def _shared_ending(names: Sequence[str]) -> str:
-    """SmtpMailbox and LmtpMailbox are Mailboxes."""
-    ending = names[0]
-    while not all(name.endswith(ending) for name in names):
-        ending = ending[1:]
-    return ending
+def _common_base(models: Sequence[type[BaseModel]]) -> type[BaseModel]:
+    """The nearest class that all of them are made of: it names what they have in common."""
+    return next(base for base in models[0].__mro__ if all(issubclass(model, base) for model in models))
 
 
 def _model(name: str, fields: dict[str, Any]) -> type[BaseModel]:

@@ -68,6 +68,9 @@ class QueueSettings(Model):
     max_messages_per_connection: int = Field(
         default=100, ge=1, le=100_000, description="Messages over one connection before it is closed."
     )
+    max_messages_per_minute_per_destination: int = Field(
+        default=0, ge=0, le=1_000_000, description="Messages that are sent to one destination a clock minute; 0: any."
+    )
     retention_days: float = Field(
         default=7, ge=0, le=3650, allow_inf_nan=False, description="Finished messages stay searchable for so many days."
     )

@@ -21,10 +21,12 @@ from services.config_api.resources.description import (
 from services.config_api.resources.existing_recipients import existing_recipients, listed_recipients
 from services.config_api.resources.fields import Domain, Label, Model
 from services.config_api.resources.filters import boolean, exact
+from services.config_api.resources.mailbox_servers import AnyMailboxServer
+from services.config_api.resources.relay_host_checks import refuse_this_gateway
 
 
 class RelayDomain(Model):
-    """Mail for the domain is taken from anyone and passed on to the domain's own MX."""
+    """Mail for the domain is taken from anyone and passed on to the domain's own server."""
 
     name: Label = ""
     domain: Domain
@@ -33,6 +35,9 @@ class RelayDomain(Model):
         description="Which addresses exist. any: every one; list: those of /v1/recipients; verify: those that the "
         "domain's server takes, which is asked.",
     )
+    next_hop: AnyMailboxServer | None = Field(
+        default=None, description="The server that takes the domain's mail; null: the domain's MX does."
+    )
     enabled: bool = Field(default=True, description="false: as if it were not there.")
 
 
@@ -40,7 +45,7 @@ _BEYOND_EVERY_PREFERENCE = 65536
 
 
 async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    findings = list(await _hosts(body["domain"], check_context))
+    findings = list(await _hosts(body["domain"], check_context)) if body["next_hop"] is None else []
     findings += await existing_recipients(body["domain"], body["recipients"], check_context)
     return findings
 
@@ -92,6 +97,13 @@ def _is_here(address: str, check_context: CheckContext) -> bool:
     return address in check_context.own_addresses or ipaddress.ip_address(address).is_loopback
 
 
+async def refuse(body: Body, check_context: CheckContext) -> Sequence[Finding]:
+    """Raises Problem 422 when the next hop is a listener of this gateway."""
+    if body["next_hop"] is not None:
+        await refuse_this_gateway(body["next_hop"], "/next_hop", check_context)
+    return ()
+
+
 async def references(body: Body, check_context: CheckContext) -> Sequence[Finding]:
     """Listed recipients of the domain."""
     return await listed_recipients(body["domain"], check_context)
@@ -104,6 +116,7 @@ RELAY_DOMAINS = Collection(
     label="relay domain",
     tag="relay control",
     model=RelayDomain,
+    refuse=refuse,
     check=check,
     references=references,
     unique=lambda body: [UniqueKey("domain", body["domain"], "/domain")],

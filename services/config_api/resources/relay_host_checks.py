@@ -16,7 +16,12 @@ def relay_host_password() -> Secret:
     return Secret(
         path=("relay_host", "auth", "password"),
         required=True,
-        bound_to=(("relay_host", "host"), ("relay_host", "port"), ("relay_host", "auth", "username")),
+        bound_to=(
+            ("relay_host", "host"),
+            ("relay_host", "port"),
+            ("relay_host", "fallback_hosts"),
+            ("relay_host", "auth", "username"),
+        ),
         protections=_protections,
     )
 
@@ -65,9 +70,18 @@ async def refuse_relay_host(body: Body, check_context: CheckContext) -> Sequence
             "verify_without_tls",
             "It needs always_tls or implicit_tls: without them who stands between can take TLS away.",
         )
-    if await is_this_gateway(relay_host["host"], relay_host["port"], check_context):
-        raise invalid_field("/relay_host/host", "loop", "The relay host is this gateway: mail would go in a circle.")
+    await refuse_this_gateway(relay_host, "/relay_host", check_context)
     return ()
+
+
+async def refuse_this_gateway(server: Body, pointer: str, check_context: CheckContext) -> None:
+    """Raises Problem 422 when a server, or one of its fallback hosts, is a listener of this gateway."""
+    fallback_hosts = {f"/fallback_hosts/{number}": host for number, host in enumerate(server["fallback_hosts"])}
+    for place, host in {"": server, **fallback_hosts}.items():
+        if await is_this_gateway(host["host"], host["port"], check_context):
+            raise invalid_field(
+                f"{pointer}{place}/host", "loop", "This host is this gateway: mail would go in a circle."
+            )
 
 
 async def is_this_gateway(host: str, port: int, check_context: CheckContext) -> bool:

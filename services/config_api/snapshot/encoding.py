@@ -73,6 +73,10 @@ def _general(_: str, body: Body, __: Sealer) -> Pieces:
     )
 
 
+def _fallback_hosts(server: Body) -> list[pb.FallbackHost]:
+    return [pb.FallbackHost(host=host["host"], port=host["port"]) for host in server.get("fallback_hosts", ())]
+
+
 def _relay_host(host: Body, sealer: Sealer) -> pb.RelayHost:
     message = pb.RelayHost(
         host=host["host"],
@@ -80,6 +84,7 @@ def _relay_host(host: Body, sealer: Sealer) -> pb.RelayHost:
         always_tls=host["always_tls"],
         implicit_tls=host["implicit_tls"],
         verify_certificate=host["verify_certificate"],
+        fallback_hosts=_fallback_hosts(host),
     )
     auth = host["auth"]
     if auth is not None:
@@ -139,16 +144,36 @@ def _relay_domain(document_id: str, body: Body, _: Sealer) -> Pieces:
     domain = pb.RelayDomain(
         id=document_id, domain=body["domain"], existing_recipients=_EXISTING_RECIPIENTS[body["recipients"]]
     )
+    if body["next_hop"] is not None:
+        domain.next_hop.CopyFrom(_mailbox(body["next_hop"]))
     return Pieces(
         pb.PolicySnapshot(relay_domains=[domain]).SerializeToString(),
         pb.RelaySnapshot(relay_domains=[domain]).SerializeToString(),
     )
 
 
+_TLS_LEVELS = {
+    "none": pb.TLS_LEVEL_NONE,
+    "may": pb.TLS_LEVEL_MAY,
+    "encrypt": pb.TLS_LEVEL_ENCRYPT,
+    "verify": pb.TLS_LEVEL_VERIFY,
+}
+
+
+def _tls_policy(document_id: str, body: Body, _: Sealer) -> Pieces:
+    policy = pb.TlsPolicy(id=document_id, domain=body["domain"], level=_TLS_LEVELS[body["level"]])
+    return Pieces(relay=pb.RelaySnapshot(tls_policies=[policy]).SerializeToString())
+
+
 def _mailbox(body: Body) -> pb.Mailbox:
     kinds = {"smtp": pb.Mailbox.KIND_SMTP, "lmtp": pb.Mailbox.KIND_LMTP, "maildir": pb.Mailbox.KIND_MAILDIR}
     return pb.Mailbox(
-        kind=kinds[body["kind"]], host=body.get("host", ""), port=body.get("port", 0), path=body.get("path", "")
+        kind=kinds[body["kind"]],
+        host=body.get("host", ""),
+        port=body.get("port", 0),
+        path=body.get("path", ""),
+        tls=_TLS_LEVELS[body.get("tls", "may")],
+        fallback_hosts=_fallback_hosts(body),
     )
 
 
@@ -208,6 +233,7 @@ def _queue(_: str, body: Body, __: Sealer) -> Pieces:
         bounce_expire_after=_duration(hours=body["bounce_expire_hours"]),
         max_concurrency_per_destination=body["max_concurrency_per_destination"],
         max_messages_per_connection=body["max_messages_per_connection"],
+        max_messages_per_minute_per_destination=body["max_messages_per_minute_per_destination"],
         retention=_duration(days=body["retention_days"]),
         keep_subjects=body["keep_subjects"],
     )
@@ -350,4 +376,5 @@ _ENCODERS: dict[str, Encode] = {
     "aliases": _alias,
     "access-rules": _access_rule,
     "dkim-keys": _dkim_key,
+    "tls-policies": _tls_policy,
 }

@@ -7,8 +7,8 @@ has proved (C69).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import replace
 
 from libs.smtp.address import Address, from_wire, is_fqdn
 from services.policy.rules import recipients
@@ -19,6 +19,8 @@ from services.policy.rules.lookup import Lookup, Question
 from services.policy.rules.model import Snapshot
 
 _REMEMBERED = 20_000
+_NO_OWNERS: frozenset[str] = frozenset()
+_IS_PLAIN = re.compile(rb"[ !#-\[\]-~]*").fullmatch
 
 
 def bare_facts(address: Address) -> AddressFacts:
@@ -52,28 +54,42 @@ def _under(snapshot: Snapshot, bare: AddressFacts) -> AddressFacts:
     is_ours = domain in snapshot.local_domains or domain in snapshot.relay_domains
     # A domain of ours exists, and so does the gateway's own name.
     is_foreign = bool(domain) and not domain.startswith("[") and not is_ours and domain != snapshot.profile.hostname
-    walk = AliasWalk(snapshot)
-    walk.visit(bare)
     base = recipients.base_key(bare, snapshot)
-    owner = snapshot.owners.get(base)
+    is_unknown, is_verified, taker = recipients.existence(bare, base, snapshot)
     is_postmaster = recipients.is_postmaster(bare, snapshot)
-    leads_on = base in snapshot.aliases or recipients.catch_all(bare, snapshot) is not None
-    is_dead_alias = leads_on and not walk.ends_well and not is_postmaster
-    return replace(
-        bare,
+    owner = snapshot.owners.get(base)
+    owners = _NO_OWNERS if owner is None else frozenset((owner,))
+    is_dead_alias = leads_back = False
+    if taker is not None or base in snapshot.aliases:
+        walk = AliasWalk(snapshot)
+        walk.visit(bare)
+        owners |= walk.owners
+        is_dead_alias, leads_back = not walk.ends_well and not is_postmaster, walk.leads_back
+    return AddressFacts(
+        bare.wire,
+        bare.local,
+        domain,
+        key,
         is_ours=is_ours,
         is_postmaster=is_postmaster,
-        is_unknown=recipients.is_unknown(bare, snapshot),
-        ends_nowhere=is_dead_alias and not walk.leads_back,
-        leads_back=is_dead_alias and walk.leads_back,
-        is_account=recipients.is_account(bare, snapshot),
-        is_verified=recipients.is_verified(bare, snapshot),
+        is_unknown=is_unknown,
+        ends_nowhere=is_dead_alias and not leads_back,
+        leads_back=is_dead_alias and leads_back,
+        is_account=recipients.is_account(bare, base, snapshot),
+        is_verified=is_verified,
         is_routed=recipients.is_routed(bare, snapshot),
-        owners=frozenset(walk.owners if owner is None else {*walk.owners, owner}),
+        owners=owners,
         is_short=bool(domain) and not domain.startswith("[") and not is_fqdn(domain),
         # The null sender has no domain, and no rule is on it.
         as_sender=_on_address(tables.senders, key, base) + tables.of_domain(domain) if domain else (),
         as_recipient=_on_address(tables.recipients, key, base) if domain else (),
         domain_questions=(Question(Lookup.SENDER_DOMAIN, domain),) if is_foreign else (),
-        quoted=json.dumps(bare.wire.decode("utf-8", "replace")),
+        quoted=_quoted(bare.wire),
     )
+
+
+def _quoted(wire: bytes) -> str:
+    """As JSON; most addresses need no escapes."""
+    if _IS_PLAIN(wire):
+        return f'"{wire.decode("ascii")}"'
+    return json.dumps(wire.decode("utf-8", "replace"))

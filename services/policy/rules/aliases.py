@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from services.policy.rules.address_facts import AddressFacts
 from services.policy.rules.model import Snapshot
-from services.policy.rules.recipients import base_key, catch_all, has_mailbox, is_postmaster, is_unknown
+from services.policy.rules.recipients import base_key, existence, has_mailbox, is_postmaster
 
 # Aliases within aliases, as in relay.
 MAX_DEPTH = 20
@@ -35,7 +35,7 @@ class AliasWalk:
         targets = self.snapshot.aliases.get(key)
         if is_postmaster(address, self.snapshot):
             self.ends_well = True
-        taker = catch_all(address, self.snapshot) if targets is None else None
+        is_unknown, _, taker = existence(address, key, self.snapshot)
         if key in path:
             # An alias that names itself keeps a copy where there is a mailbox to keep it.
             self._end(owner, takes_mail=has_mailbox(key, address.domain, self.snapshot))
@@ -47,7 +47,7 @@ class AliasWalk:
             self.ends_well = self.ends_well or walk.ends_well
             self.leads_back = self.leads_back or walk.leads_back
         elif targets is None:
-            self._end(owner, takes_mail=not is_unknown(address, self.snapshot))
+            self._end(owner, takes_mail=not is_unknown)
         elif len(path) >= MAX_DEPTH:
             self.leads_back = True
         elif len(self._visited) >= _MAX_ALIASES:

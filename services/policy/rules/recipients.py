@@ -85,45 +85,28 @@ def base_key(recipient: AddressFacts, snapshot: Snapshot) -> str:
     return recipient.key
 
 
-def is_unknown(recipient: AddressFacts, snapshot: Snapshot) -> bool:
-    """Whether the domain is ours and nothing takes mail for the address, as far as this configuration tells.
+def existence(recipient: AddressFacts, base: str, snapshot: Snapshot) -> tuple[bool, bool, AddressFacts | None]:
+    """Whether an address of ours is unknown, whether its mailbox server decides that, and who takes its mail instead.
 
-    Where recipients are verified the mailbox server knows more.
+    `base`: as `base_key`. All three are false for a domain that is not ours.
     """
-    if is_named(base_key(recipient, snapshot), recipient.domain, snapshot) or is_postmaster(recipient, snapshot):
-        return False
-    local = snapshot.local_domains.get(recipient.domain)
-    if local is None:
-        return snapshot.relay_domains.get(recipient.domain) is _LIST
-    return local.recipients in (_ACCOUNTS, _LIST) and catch_all(recipient, snapshot) is None
-
-
-def is_verified(recipient: AddressFacts, snapshot: Snapshot) -> bool:
-    """Whether the mailbox server is to be asked for the address."""
     domain = recipient.domain
     local = snapshot.local_domains.get(domain)
-    recipients = snapshot.relay_domains.get(domain) if local is None else local.recipients
-    if recipients is not _VERIFY or is_postmaster(recipient, snapshot):
-        return False
-    return not is_named(base_key(recipient, snapshot), domain, snapshot)
+    existing = snapshot.relay_domains.get(domain) if local is None else local.recipients
+    if existing is None or is_named(base, domain, snapshot) or is_postmaster(recipient, snapshot):
+        return False, False, None
+    if existing is _ACCOUNTS or existing is _LIST:
+        taker = None if local is None else local.catch_all
+        if taker is not None and taker.key != recipient.key:
+            return False, False, taker
+        return True, False, None
+    return False, existing is _VERIFY, None
 
 
-def catch_all(recipient: AddressFacts, snapshot: Snapshot) -> AddressFacts | None:
-    """Who takes this address's mail because nothing else does."""
-    local = snapshot.local_domains.get(recipient.domain)
-    if local is None or local.catch_all is None or local.recipients not in (_ACCOUNTS, _LIST):
-        return None
-    if recipient.key == local.catch_all.key or is_postmaster(recipient, snapshot):
-        return None
-    is_taken = is_named(base_key(recipient, snapshot), recipient.domain, snapshot)
-    return None if is_taken else local.catch_all
-
-
-def is_account(recipient: AddressFacts, snapshot: Snapshot) -> bool:
+def is_account(recipient: AddressFacts, base: str, snapshot: Snapshot) -> bool:
     """Whether the recipient is an account here; aliases and postmaster count, other recipients do not."""
     if recipient.domain in snapshot.local_domains:
-        key = base_key(recipient, snapshot)
-        has_account = key in snapshot.aliases or snapshot.owners.get(key, DISABLED) != DISABLED
+        has_account = base in snapshot.aliases or snapshot.owners.get(base, DISABLED) != DISABLED
         return has_account or is_postmaster(recipient, snapshot)
     return recipient.domain not in snapshot.relay_domains and is_postmaster(recipient, snapshot)
 

@@ -33,6 +33,23 @@ class MailboxKind(Enum):
     MAILDIR = "maildir"
 
 
+class TlsLevel(Enum):
+    """How a connection to a server has to be secured."""
+
+    NONE = "none"
+    MAY = "may"
+    ENCRYPT = "encrypt"
+    VERIFY = "verify"
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackHost:
+    """A server that is tried after another one; all else is as for that one."""
+
+    host: str
+    port: int
+
+
 @dataclass(frozen=True, slots=True)
 class Mailbox:
     kind: MailboxKind
@@ -40,6 +57,8 @@ class Mailbox:
     port: int = 0
     # maildir: the directory that holds one Maildir a recipient.
     path: str = ""
+    tls: TlsLevel = TlsLevel.MAY
+    fallback_hosts: tuple[FallbackHost, ...] = ()
 
 
 class ExistingRecipients(Enum):
@@ -69,6 +88,8 @@ class LocalDomain:
 class RelayDomain:
     id: str
     domain: str
+    # The server that takes its mail; None: its MX.
+    next_hop: Mailbox | None = None
 
 
 class Quarantine(Enum):
@@ -95,6 +116,7 @@ class RelayHost:
     implicit_tls: bool = False
     verify_certificate: bool = False
     auth: RelayHostAuth | None = None
+    fallback_hosts: tuple[FallbackHost, ...] = ()
 
     @property
     def login(self) -> str:
@@ -199,6 +221,8 @@ class QueueSettings:
     bounce_expire_after: float = 24 * 3600.0
     max_concurrency_per_destination: int = 20
     max_messages_per_connection: int = 100
+    # 0: any number.
+    max_messages_per_minute_per_destination: int = 0
     retention: float = 7 * 86400.0
     keep_subjects: bool = False
 
@@ -238,6 +262,8 @@ class Configuration:
     queue: QueueSettings = QueueSettings()
     # The key is the domain.
     dkim_keys: Mapping[str, tuple[DkimKey, ...]] = field(default_factory=dict)
+    # For direct mail, by domain; `.example.com` stands for its sub-domains.
+    tls_policies: Mapping[str, TlsLevel] = field(default_factory=dict)
     quarantine: Quarantine = Quarantine.MAILBOX
     # Hosts and ports of relay hosts at which there is more than one login.
     shared_relay_hosts: frozenset[tuple[str, int]] = field(init=False, repr=False, compare=False)
@@ -255,6 +281,17 @@ class Configuration:
         object.__setattr__(self, "has_aliases", bool(self.aliases) or catches_all)
         object.__setattr__(self, "recipient_targets", RuleTargets.of(self.relay_rules, RuleType.RECIPIENT))
         object.__setattr__(self, "sender_targets", RuleTargets.of(self.relay_rules, RuleType.SENDER))
+
+    def tls_level(self, domain: str) -> TlsLevel:
+        """How connections for direct mail to the domain have to be secured at least."""
+        policies = self.tls_policies
+        if not policies:
+            return TlsLevel.MAY
+        level = policies.get(domain)
+        parent = domain.partition(".")[2]
+        while level is None and parent:
+            level, parent = policies.get(f".{parent}"), parent.partition(".")[2]
+        return TlsLevel.MAY if level is None else level
 
 
 def _shared(relay_host: RelayHost | None, rules: Sequence[RelayRule]) -> frozenset[tuple[str, int]]:

@@ -16,6 +16,7 @@ from services.relay.configuration.model import (
     Configuration,
     DkimKey,
     ExistingRecipients,
+    FallbackHost,
     LocalDomain,
     Mailbox,
     MailboxKind,
@@ -28,6 +29,7 @@ from services.relay.configuration.model import (
     Resolvers,
     RuleType,
     TargetType,
+    TlsLevel,
     key_of,
 )
 
@@ -46,6 +48,13 @@ _EXISTING_RECIPIENTS = {
     config_pb2.EXISTING_RECIPIENTS_LIST: ExistingRecipients.LIST,
     config_pb2.EXISTING_RECIPIENTS_ANY: ExistingRecipients.ANY,
     config_pb2.EXISTING_RECIPIENTS_VERIFY: ExistingRecipients.VERIFY,
+}
+_TLS_LEVELS = {
+    config_pb2.TLS_LEVEL_UNSPECIFIED: TlsLevel.MAY,
+    config_pb2.TLS_LEVEL_NONE: TlsLevel.NONE,
+    config_pb2.TLS_LEVEL_MAY: TlsLevel.MAY,
+    config_pb2.TLS_LEVEL_ENCRYPT: TlsLevel.ENCRYPT,
+    config_pb2.TLS_LEVEL_VERIFY: TlsLevel.VERIFY,
 }
 
 # Kinds of which there may be many, and which change while mail is taken.
@@ -149,13 +158,14 @@ def configuration(snapshot: config_pb2.RelaySnapshot) -> Configuration:
         external_postmasters=tuple(address.encode() for address in snapshot.external_postmasters),
         relay_host=_relay_host(snapshot.delivery.relay_host) if use_relay_host else None,
         relay_rules=tuple(sorted(map(_relay_rule, snapshot.relay_rules), key=lambda rule: rule.position)),
-        relay_domains={domain.domain: RelayDomain(domain.id, domain.domain) for domain in snapshot.relay_domains},
+        relay_domains={domain.domain: _relay_domain(domain) for domain in snapshot.relay_domains},
         local_domains={domain.domain: _local_domain(domain) for domain in snapshot.local_domains},
         aliases=_changed_aliases({}, nothing, snapshot),
         account_addresses=_changed_addresses(frozenset(), nothing, snapshot),
         listed_recipients=_changed_recipients(AddressSet({}), nothing, snapshot),
         resolvers=Resolvers(tuple(snapshot.resolvers.preferred), tuple(snapshot.resolvers.alternate)),
         queue=_queue(snapshot.queue),
+        tls_policies={policy.domain: _TLS_LEVELS[policy.level] for policy in snapshot.tls_policies},
         dkim_keys={domain: tuple(of_domain) for domain, of_domain in keys.items()},
         # Snapshots on disk of before this setting name none.
         quarantine=_QUARANTINE.get(snapshot.quarantine, Quarantine.MAILBOX),
@@ -173,7 +183,17 @@ def _relay_host(host: config_pb2.RelayHost) -> RelayHost:
         implicit_tls=host.implicit_tls,
         verify_certificate=host.verify_certificate,
         auth=auth,
+        fallback_hosts=_fallback_hosts(host.fallback_hosts),
     )
+
+
+def _fallback_hosts(hosts: Iterable[config_pb2.FallbackHost]) -> tuple[FallbackHost, ...]:
+    return tuple(FallbackHost(host.host, host.port) for host in hosts)
+
+
+def _relay_domain(domain: config_pb2.RelayDomain) -> RelayDomain:
+    next_hop = _mailbox(domain.next_hop) if domain.HasField("next_hop") else None
+    return RelayDomain(domain.id, domain.domain, next_hop)
 
 
 def _relay_rule(rule: config_pb2.RelayRule) -> RelayRule:
@@ -194,7 +214,14 @@ def _mailbox(mailbox: config_pb2.Mailbox) -> Mailbox:
     kind = _MAILBOX_KINDS.get(mailbox.kind)
     if kind is None:
         raise ValueError(f"mailbox kind {mailbox.kind} is unknown")
-    return Mailbox(kind=kind, host=mailbox.host, port=mailbox.port, path=mailbox.path)
+    return Mailbox(
+        kind=kind,
+        host=mailbox.host,
+        port=mailbox.port,
+        path=mailbox.path,
+        tls=_TLS_LEVELS[mailbox.tls],
+        fallback_hosts=_fallback_hosts(mailbox.fallback_hosts),
+    )
 
 
 def _local_domain(domain: config_pb2.LocalDomain) -> LocalDomain:
@@ -225,6 +252,7 @@ def _queue(queue: config_pb2.QueueSettings) -> QueueSettings:
         bounce_expire_after=seconds("bounce_expire_after", default.bounce_expire_after),
         max_concurrency_per_destination=queue.max_concurrency_per_destination
         or default.max_concurrency_per_destination,
+        max_messages_per_minute_per_destination=queue.max_messages_per_minute_per_destination,
         max_messages_per_connection=queue.max_messages_per_connection or default.max_messages_per_connection,
         retention=seconds("retention", default.retention),
         keep_subjects=queue.keep_subjects,

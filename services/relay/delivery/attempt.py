@@ -75,8 +75,10 @@ class Attempt:
             route.destination,
             route.relay_host,
             route.mailbox,
+            route.next_hop,
             configuration.hostname,
             configuration.resolvers if route.kind is RouteKind.RELAY_DOMAIN else None,
+            configuration.tls_level(route.domain) if route.kind is RouteKind.DIRECT else None,
         )
         # A server took part, or it is known that there never will be one: nothing speaks against more of the same.
         self.reached = False
@@ -129,7 +131,9 @@ class Attempt:
             self.reached = found.failure.result is Result.FAILED
             return
         untried = tuple(one for one in found.endpoints if (one.address, one.port) not in tried)
-        chosen = context.connector.in_order(self._acceptable(untried))[: context.options.max_hosts]
+        chosen = context.connector.in_order(self._acceptable(untried))
+        if not found.all_wanted:
+            chosen = chosen[: context.options.max_hosts]
         endpoints = deque(chosen)
         while endpoints and None in self._verdicts:
             if context.clock() >= deadline:
@@ -248,7 +252,7 @@ class Attempt:
 
     def _outcomes(self) -> list[Outcome]:
         is_relay_host = self._route.kind is RouteKind.RELAY_HOST
-        is_operators = is_relay_host or self._route.kind is RouteKind.MAILBOX
+        is_operators = is_relay_host or self._route.kind is RouteKind.MAILBOX or self._route.next_hop is not None
         outcomes = []
         for index, recipient in enumerate(self._recipients):
             verdict, peer, passed_on = self._verdict_on(index)

@@ -68,6 +68,8 @@ class Route:
     domain: str = ""
     relay_host: RelayHost | None = None
     mailbox: Mailbox | None = None
+    # RELAY_DOMAIN: the server that takes the domain's mail; None: its MX.
+    next_hop: Mailbox | None = None
     # The rule that won, empty when none: a relay rule's, local domain's or relay domain's id.
     rule_id: str = ""
     code: int = 0

@@ -259,6 +259,15 @@ statistics = Table(
     Column("count", BigInteger, nullable=False),
 )
 
+# Messages that were sent to a destination in a minute since 1970, where their number is limited.
+message_counts = Table(
+    "message_counts",
+    metadata,
+    Column("destination", Text, primary_key=True),
+    Column("minute", BigInteger, primary_key=True, autoincrement=False),
+    Column("messages", Integer, nullable=False),
+)
+
 # Identifiers are handed out in blocks, so that no clock and no replica can make one twice.
 identifiers = Table(
     "identifiers",

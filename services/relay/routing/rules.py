@@ -74,7 +74,9 @@ def _resolve(configuration: Configuration, sender: bytes, recipient: bytes, quar
         return _into_mailbox(configuration, local, local_part, base, quarantine)
     relayed = configuration.relay_domains.get(domain)
     if relayed is not None:
-        return Route(RouteKind.RELAY_DOMAIN, f"domain:{domain}", domain=domain, rule_id=relayed.id)
+        return Route(
+            RouteKind.RELAY_DOMAIN, f"domain:{domain}", domain=domain, next_hop=relayed.next_hop, rule_id=relayed.id
+        )
     if is_own_role(configuration, local_part, domain):
         # Sent on, it would come back (F20).
         return _hold(f"no account, alias or external postmaster takes mail for {address.decode('ascii')}")

@@ -29,6 +29,7 @@ from services.relay.routing.rules import resolve
 from services.relay.scheduler.attempt_log import AttemptLog
 from services.relay.scheduler.backlog import Job
 from services.relay.scheduler.held_mail import readdressed
+from services.relay.scheduler.message_rates import MessageRates
 from services.relay.scheduler.settlement import AttemptFacts, settle
 from services.relay.scheduler.suspensions import Suspensions
 
@@ -76,6 +77,7 @@ class Attempts:
         self._configuration = configuration
         self._up_to_date = up_to_date
         self._rng = rng
+        self.rates = MessageRates(database, clock)
         self._attempt_log = AttemptLog()
 
     async def attempt(self, destination: str, job: Job) -> list[tuple[str, Job]]:
@@ -108,6 +110,14 @@ class Attempts:
             else:
                 await self._try_in_parts(configuration, route, message, deliveries)
         return moved
+
+    async def _may_send(self, destination: str, limit: int) -> bool:
+        """Whether one message more may go there in this minute. Without the database nothing is counted, or sent."""
+        try:
+            return await self.rates.take(destination, limit)
+        except QueueError as error:
+            log.warning("messages_not_counted", destination=destination, reason=str(error))
+            return False
 
     def _known(self, configuration: Configuration, destination: str, job: Job) -> tuple[QueuedDelivery, ...]:
         """Without those that must wait for a newer configuration, which are given back."""
@@ -189,6 +199,10 @@ class Attempts:
         message: QueuedMessage,
         deliveries: tuple[QueuedDelivery, ...],
     ) -> None:
+        limit = configuration.queue.max_messages_per_minute_per_destination
+        if limit and not await self._may_send(route.destination, limit):
+            self.give_back(route.destination, Job(message, deliveries), self.rates.until_next())
+            return
         started_at = self._clock.now()
         span = None if tracing.tracer is None else _span(tracing.tracer, route, message, deliveries)
         try:

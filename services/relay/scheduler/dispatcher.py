@@ -271,7 +271,7 @@ class Dispatcher:
         wanted_of_source: dict[Pair, int] = {}
         for name in self._queues.keys() - skipped:
             queue = self._queues[name]
-            wanted[name] = most = self._transport.capacity(name, configuration) * _JOBS_PER_SLOT
+            wanted[name] = most = self._capacity(name, configuration) * _JOBS_PER_SLOT
             sources = len(queue.by_source)
             for source, jobs in queue.by_source.items():
                 wanted_of_source[name, source] = more = max(0, -(-most // sources) - len(jobs))
@@ -366,12 +366,12 @@ class Dispatcher:
         """Begins as many of the queue's jobs as may run now."""
         configuration = self._configuration()
         if not queue.waiting:
-            if not queue.running and configuration and self._transport.capacity(queue.destination, configuration):
+            if not queue.running and configuration and self._capacity(queue.destination, configuration):
                 self._queues.pop(queue.destination, None)
             return
         if configuration is None or self._committer.waiting >= _UNSETTLED_LIMIT:
             return
-        capacity = self._transport.capacity(queue.destination, configuration)
+        capacity = self._capacity(queue.destination, configuration)
         if (capacity == 0 and not queue.running) or queue.destination in self._suspensions:
             # It would only take the room of others.
             self._give_all_back(queue)
@@ -382,6 +382,12 @@ class Dispatcher:
                 self._wait_for_slot(queue)
                 return
             self._begin(queue, job)
+
+    def _capacity(self, destination: str, configuration: Configuration) -> int:
+        """Transactions that may run to the destination at once; 0 while nothing may go there."""
+        if self._attempts.rates.is_exhausted(destination):
+            return 0
+        return self._transport.capacity(destination, configuration)
 
     def _wait_for_slot(self, queue: DestinationQueue) -> None:
         if queue.waiting and not queue.waiting_for_slot:
@@ -454,7 +460,7 @@ class Dispatcher:
             return False
         if self._committer.waiting >= _UNSETTLED_LIMIT:
             return False
-        return queue.running <= self._transport.capacity(queue.destination, configuration)
+        return queue.running <= self._capacity(queue.destination, configuration)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         job = self._tasks.pop(task)

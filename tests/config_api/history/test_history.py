@@ -169,6 +169,21 @@ async def test_import_of_an_export_is_no_change(service: Service, written: str) 
     assert relay.relay_rules[2].relay_host.auth.password == "first password"
 
 
+async def test_a_document_of_before_tls_policies_has_none(on_sqlite: Service) -> None:
+    await on_sqlite.make("tls-policies", {"domain": "partner.example", "level": "verify"})
+    document = await _export(on_sqlite)
+    del document["tls_policies"]
+    answer = await on_sqlite.api.post("/v1/config:import", json=document, headers=ANY_VERSION)
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["made"], answer.json()["changed"], answer.json()["removed"]) == (0, 0, 1)
+    assert (await on_sqlite.get("/v1/tls-policies"))["items"] == []
+    # An import that speaks for other sections leaves them alone.
+    await on_sqlite.make("tls-policies", {"domain": "partner.example", "level": "verify"})
+    answer = await on_sqlite.api.post("/v1/config:import?only=accounts", json=document, headers=ANY_VERSION)
+    assert answer.status_code == 200, answer.text
+    assert len((await on_sqlite.get("/v1/tls-policies"))["items"]) == 1
+
+
 async def test_an_import_is_whole_and_one_revision(service: Service) -> None:
     await _fill(service)
     newest, document = await _newest(service), await _export(service)

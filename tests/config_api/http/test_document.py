@@ -359,6 +359,7 @@ async def test_put_and_patch_take_what_get_gave(on_sqlite: Service) -> None:
         "aliases": {"address": "a@ours.example", "targets": ["b@ours.example"]},
         "access-rules": {"list": "block", "criterion": "ip", "value": "192.0.2.7"},
         "dkim-keys": {"domain": "ours.example", "selector": "a", "algorithm": "ed25519-sha256"},
+        "tls-policies": {"domain": "partner.example", "level": "verify"},
         "api-keys": {"name": "k", "role": "reader"},
     }
     assert bodies.keys() >= {collection.kind for collection in COLLECTIONS}

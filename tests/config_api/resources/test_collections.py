@@ -372,11 +372,14 @@ async def test_a_patch_reaches_into_an_object_of_several_kinds(service: Service)
         "local-domains", {"name": "a.example", "mailbox": {"kind": "smtp", "host": "m.example", "port": 2525}}
     )
     path = f"/v1/local-domains/{made['id']}"
+    defaults = {"tls": "may", "fallback_hosts": []}
     for patch, mailbox in (
-        ({"port": 2526}, {"kind": "smtp", "host": "m.example", "port": 2526}),
-        ({"host": "N.example."}, {"kind": "smtp", "host": "n.example", "port": 2526}),
-        ({"port": None}, {"kind": "smtp", "host": "n.example", "port": 25}),
-        ({"kind": "lmtp", "port": 2400}, {"kind": "lmtp", "host": "n.example", "port": 2400}),
+        ({"port": 2526}, {"kind": "smtp", "host": "m.example", "port": 2526, **defaults}),
+        ({"host": "N.example."}, {"kind": "smtp", "host": "n.example", "port": 2526, **defaults}),
+        ({"port": None}, {"kind": "smtp", "host": "n.example", "port": 25, **defaults}),
+        ({"kind": "lmtp", "port": 2400}, {"kind": "lmtp", "host": "n.example", "port": 2400, **defaults}),
+        ({"tls": "verify"}, {"kind": "lmtp", "host": "n.example", "port": 2400, **defaults, "tls": "verify"}),
+        ({"tls": None}, {"kind": "lmtp", "host": "n.example", "port": 2400, **defaults}),
         ({"kind": "maildir", "path": "/srv/a", "host": None, "port": None}, {"kind": "maildir", "path": "/srv/a"}),
         ({"path": "/srv/b/"}, {"kind": "maildir", "path": "/srv/b"}),
     ):

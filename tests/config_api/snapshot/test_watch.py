@@ -288,7 +288,9 @@ async def test_what_each_consumer_is_told(service: Service) -> None:
             (passed["id"], "b.example", pb.EXISTING_RECIPIENTS_LIST)
         ]
         assert found.local_domains[0].id == local["id"]
-        assert found.local_domains[0].mailbox == pb.Mailbox(kind=pb.Mailbox.KIND_LMTP, host="mail.example", port=2003)
+        assert found.local_domains[0].mailbox == pb.Mailbox(
+            kind=pb.Mailbox.KIND_LMTP, host="mail.example", port=2003, tls=pb.TLS_LEVEL_MAY
+        )
     assert [(a.id, a.login, list(a.addresses)) for a in policy.accounts] == [
         (account["id"], "alice", ["Alice@ours.example"])
     ]

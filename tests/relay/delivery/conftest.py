@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -63,7 +64,7 @@ class Gateway:
     def configuration_is(self, **changed: object) -> None:
         self.configuration = replace(self.configuration, **changed)  # type: ignore[arg-type]
 
-    def by_relay_host(self, sink: SmtpSink, *, auth: RelayHostAuth | None = None, host: str = "", **more: bool) -> None:
+    def by_relay_host(self, sink: SmtpSink, *, auth: RelayHostAuth | None = None, host: str = "", **more: Any) -> None:
         self.configuration_is(relay_host=RelayHost(host or sink.host, sink.port, auth=auth, **more))
 
     def into_mailbox(self, domain: str, mailbox: Mailbox, *more_names: str) -> None:

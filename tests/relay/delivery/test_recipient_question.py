@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.relay.configuration.model import ExistingRecipients, LocalDomain, Mailbox, MailboxKind
+from services.relay.configuration.model import ExistingRecipients, LocalDomain, Mailbox, MailboxKind, RelayDomain
 from services.relay.delivery.recipient_question import ServerAnswer
 from tests.peers.ports import free_port
 from tests.peers.smtp_script import Stage, reply
@@ -66,6 +66,16 @@ async def test_nobody_there_is_no_answer(gateway: Gateway) -> None:
 async def test_lmtp_is_asked_likewise(gateway: Gateway) -> None:
     with SmtpSink(Offer(lmtp=True)) as sink:
         _before(gateway, sink.host, sink.port, MailboxKind.LMTP)
+        sink.on(Stage.RCPT, reply("550 5.1.1 Nobody"), address="nobody@boxes.test")
+        assert await _ask(gateway) is ServerAnswer.YES
+        assert await _ask(gateway, b"nobody@boxes.test") is ServerAnswer.NO
+
+
+@pytest.mark.parametrize("kind", [MailboxKind.SMTP, MailboxKind.LMTP])
+async def test_the_next_hop_of_a_relay_domain_is_asked(gateway: Gateway, kind: MailboxKind) -> None:
+    with SmtpSink(Offer(lmtp=kind is MailboxKind.LMTP)) as sink:
+        next_hop = Mailbox(kind, sink.host, sink.port)
+        gateway.configuration_is(relay_domains={"boxes.test": RelayDomain("r", "boxes.test", next_hop)})
         sink.on(Stage.RCPT, reply("550 5.1.1 Nobody"), address="nobody@boxes.test")
         assert await _ask(gateway) is ServerAnswer.YES
         assert await _ask(gateway, b"nobody@boxes.test") is ServerAnswer.NO

@@ -81,8 +81,14 @@ if TYPE_CHECKING:
     from .dnsbl import Dnsbl
     from .dnsbl_patch import DnsblPatch
     from .dnsbl_zone import DnsblZone
+    from .domain_tls_policy import DomainTlsPolicy
+    from .domain_tls_policy_batch import DomainTlsPolicyBatch
+    from .domain_tls_policy_operation import DomainTlsPolicyOperation
+    from .domain_tls_policy_page import DomainTlsPolicyPage
+    from .domain_tls_policy_patch import DomainTlsPolicyPatch
     from .event_type import EventType
     from .export_configuration_format import ExportConfigurationFormat
+    from .fallback_host import FallbackHost
     from .field_problem import FieldProblem
     from .general_settings import GeneralSettings
     from .general_settings_patch import GeneralSettingsPatch
@@ -106,6 +112,8 @@ if TYPE_CHECKING:
     from .mail_event_reply import MailEventReply
     from .mailbox_kind import MailboxKind
     from .mailbox_patch import MailboxPatch
+    from .mailbox_server_kind import MailboxServerKind
+    from .mailbox_server_patch import MailboxServerPatch
     from .maildir_mailbox import MaildirMailbox
     from .message import Message
     from .message_envelope_given import MessageEnvelopeGiven
@@ -202,6 +210,7 @@ if TYPE_CHECKING:
     from .suspended_destination import SuspendedDestination
     from .suspension import Suspension
     from .timeline_event import TimelineEvent
+    from .tls_level import TlsLevel
     from .trusted_network import TrustedNetwork
     from .trusted_network_batch import TrustedNetworkBatch
     from .trusted_network_operation import TrustedNetworkOperation
@@ -291,8 +300,14 @@ _MODULES = {
     "Dnsbl": "dnsbl",
     "DnsblPatch": "dnsbl_patch",
     "DnsblZone": "dnsbl_zone",
+    "DomainTlsPolicy": "domain_tls_policy",
+    "DomainTlsPolicyBatch": "domain_tls_policy_batch",
+    "DomainTlsPolicyOperation": "domain_tls_policy_operation",
+    "DomainTlsPolicyPage": "domain_tls_policy_page",
+    "DomainTlsPolicyPatch": "domain_tls_policy_patch",
     "EventType": "event_type",
     "ExportConfigurationFormat": "export_configuration_format",
+    "FallbackHost": "fallback_host",
     "FieldProblem": "field_problem",
     "GeneralSettings": "general_settings",
     "GeneralSettingsPatch": "general_settings_patch",
@@ -316,6 +331,8 @@ _MODULES = {
     "MailEventReply": "mail_event_reply",
     "MailboxKind": "mailbox_kind",
     "MailboxPatch": "mailbox_patch",
+    "MailboxServerKind": "mailbox_server_kind",
+    "MailboxServerPatch": "mailbox_server_patch",
     "MaildirMailbox": "maildir_mailbox",
     "Message": "message",
     "MessageEnvelopeGiven": "message_envelope_given",
@@ -412,6 +429,7 @@ _MODULES = {
     "SuspendedDestination": "suspended_destination",
     "Suspension": "suspension",
     "TimelineEvent": "timeline_event",
+    "TlsLevel": "tls_level",
     "TrustedNetwork": "trusted_network",
     "TrustedNetworkBatch": "trusted_network_batch",
     "TrustedNetworkOperation": "trusted_network_operation",
@@ -509,8 +527,14 @@ __all__ = (
     "Dnsbl",
     "DnsblPatch",
     "DnsblZone",
+    "DomainTlsPolicy",
+    "DomainTlsPolicyBatch",
+    "DomainTlsPolicyOperation",
+    "DomainTlsPolicyPage",
+    "DomainTlsPolicyPatch",
     "EventType",
     "ExportConfigurationFormat",
+    "FallbackHost",
     "FieldProblem",
     "GeneralSettings",
     "GeneralSettingsPatch",
@@ -530,6 +554,8 @@ __all__ = (
     "LookupReport",
     "MailboxKind",
     "MailboxPatch",
+    "MailboxServerKind",
+    "MailboxServerPatch",
     "MaildirMailbox",
     "MailEvent",
     "MailEventAttempt",
@@ -630,6 +656,7 @@ __all__ = (
     "SuspendedDestination",
     "Suspension",
     "TimelineEvent",
+    "TlsLevel",
     "TrustedNetwork",
     "TrustedNetworkBatch",
     "TrustedNetworkOperation",

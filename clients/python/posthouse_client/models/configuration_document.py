@@ -12,12 +12,15 @@ from typing import (
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
+from ..types import UNSET, Unset
+
 if TYPE_CHECKING:
     from ..models.access_rule import AccessRule
     from ..models.account import Account
     from ..models.alias import Alias
     from ..models.all_settings import AllSettings
     from ..models.dkim_key import DkimKey
+    from ..models.domain_tls_policy import DomainTlsPolicy
     from ..models.local_domain import LocalDomain
     from ..models.relay_domain import RelayDomain
     from ..models.relay_rule import RelayRule
@@ -43,6 +46,8 @@ class ConfigurationDocument:
         aliases (list[Alias]): Every alias. An id that is given is kept.
         access_rules (list[AccessRule]): Every access rule. An id that is given is kept.
         dkim_keys (list[DkimKey]): Every DKIM key. An id that is given is kept.
+        tls_policies (list[DomainTlsPolicy] | Unset): Every TLS policy. An id that is given is kept. A document without
+            this member has none.
     """
 
     format_: Literal["posthouse/2"]
@@ -55,6 +60,7 @@ class ConfigurationDocument:
     aliases: list[Alias]
     access_rules: list[AccessRule]
     dkim_keys: list[DkimKey]
+    tls_policies: list[DomainTlsPolicy] | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -102,6 +108,13 @@ class ConfigurationDocument:
             dkim_keys_item = dkim_keys_item_data.to_dict()
             dkim_keys.append(dkim_keys_item)
 
+        tls_policies: list[dict[str, Any]] | Unset = UNSET
+        if not isinstance(self.tls_policies, Unset):
+            tls_policies = []
+            for tls_policies_item_data in self.tls_policies:
+                tls_policies_item = tls_policies_item_data.to_dict()
+                tls_policies.append(tls_policies_item)
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
@@ -118,6 +131,8 @@ class ConfigurationDocument:
                 "dkim_keys": dkim_keys,
             }
         )
+        if tls_policies is not UNSET:
+            field_dict["tls_policies"] = tls_policies
 
         return field_dict
 
@@ -128,6 +143,7 @@ class ConfigurationDocument:
         from ..models.alias import Alias  # noqa: PLC0415
         from ..models.all_settings import AllSettings  # noqa: PLC0415
         from ..models.dkim_key import DkimKey  # noqa: PLC0415
+        from ..models.domain_tls_policy import DomainTlsPolicy  # noqa: PLC0415
         from ..models.local_domain import LocalDomain  # noqa: PLC0415
         from ..models.relay_domain import RelayDomain  # noqa: PLC0415
         from ..models.relay_rule import RelayRule  # noqa: PLC0415
@@ -196,6 +212,15 @@ class ConfigurationDocument:
 
             dkim_keys.append(dkim_keys_item)
 
+        _tls_policies = d.pop("tls_policies", UNSET)
+        tls_policies: list[DomainTlsPolicy] | Unset = UNSET
+        if _tls_policies is not UNSET:
+            tls_policies = []
+            for tls_policies_item_data in _tls_policies:
+                tls_policies_item = DomainTlsPolicy.from_dict(tls_policies_item_data)
+
+                tls_policies.append(tls_policies_item)
+
         configuration_document = cls(
             format_=format_,
             settings=settings,
@@ -207,6 +232,7 @@ class ConfigurationDocument:
             aliases=aliases,
             access_rules=access_rules,
             dkim_keys=dkim_keys,
+            tls_policies=tls_policies,
         )
 
         configuration_document.additional_properties = d

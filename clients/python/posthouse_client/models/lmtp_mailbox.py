@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import (
+    TYPE_CHECKING,
     Any,
     Literal,
     TypeVar,
@@ -11,7 +12,12 @@ from typing import (
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
+from ..models.tls_level import TlsLevel, check_tls_level
 from ..types import UNSET, Unset
+
+if TYPE_CHECKING:
+    from ..models.fallback_host import FallbackHost
+
 
 T = TypeVar("T", bound="LmtpMailbox")
 
@@ -24,11 +30,17 @@ class LmtpMailbox:
         kind (Literal['lmtp']): Handed over by LMTP.
         host (str): A host name or an IP address; looked up as A and AAAA, not as MX.
         port (int | Unset): TCP port. Default: 24.
+        tls (TlsLevel | Unset): How a connection has to be secured. encrypt: never plaintext. verify: with a valid
+            certificate besides.
+        fallback_hosts (list[FallbackHost] | Unset): Tried in this order, in the same attempt, when no connection to the
+            host before comes about, or when it refuses the session for now. TLS and login are those of the first.
     """
 
     kind: Literal["lmtp"]
     host: str
     port: int | Unset = 24
+    tls: TlsLevel | Unset = UNSET
+    fallback_hosts: list[FallbackHost] | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -37,6 +49,17 @@ class LmtpMailbox:
         host = self.host
 
         port = self.port
+
+        tls: str | Unset = UNSET
+        if not isinstance(self.tls, Unset):
+            tls = self.tls
+
+        fallback_hosts: list[dict[str, Any]] | Unset = UNSET
+        if not isinstance(self.fallback_hosts, Unset):
+            fallback_hosts = []
+            for fallback_hosts_item_data in self.fallback_hosts:
+                fallback_hosts_item = fallback_hosts_item_data.to_dict()
+                fallback_hosts.append(fallback_hosts_item)
 
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
@@ -48,11 +71,17 @@ class LmtpMailbox:
         )
         if port is not UNSET:
             field_dict["port"] = port
+        if tls is not UNSET:
+            field_dict["tls"] = tls
+        if fallback_hosts is not UNSET:
+            field_dict["fallback_hosts"] = fallback_hosts
 
         return field_dict
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+        from ..models.fallback_host import FallbackHost  # noqa: PLC0415
+
         d = dict(src_dict)
         kind = cast(Literal["lmtp"], d.pop("kind"))
         if kind != "lmtp":
@@ -62,10 +91,28 @@ class LmtpMailbox:
 
         port = d.pop("port", UNSET)
 
+        _tls = d.pop("tls", UNSET)
+        tls: TlsLevel | Unset
+        if isinstance(_tls, Unset):
+            tls = UNSET
+        else:
+            tls = check_tls_level(_tls)
+
+        _fallback_hosts = d.pop("fallback_hosts", UNSET)
+        fallback_hosts: list[FallbackHost] | Unset = UNSET
+        if _fallback_hosts is not UNSET:
+            fallback_hosts = []
+            for fallback_hosts_item_data in _fallback_hosts:
+                fallback_hosts_item = FallbackHost.from_dict(fallback_hosts_item_data)
+
+                fallback_hosts.append(fallback_hosts_item)
+
         lmtp_mailbox = cls(
             kind=kind,
             host=host,
             port=port,
+            tls=tls,
+            fallback_hosts=fallback_hosts,
         )
 
         lmtp_mailbox.additional_properties = d

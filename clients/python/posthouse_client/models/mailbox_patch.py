@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from attrs import define as _attrs_define
 
 from ..models.mailbox_kind import MailboxKind, check_mailbox_kind
+from ..models.tls_level import TlsLevel, check_tls_level
 from ..types import UNSET, Unset
+
+if TYPE_CHECKING:
+    from ..models.fallback_host import FallbackHost
+
 
 T = TypeVar("T", bound="MailboxPatch")
 
@@ -19,12 +24,18 @@ class MailboxPatch:
         kind (MailboxKind | None | Unset): Handed over by SMTP. Handed over by LMTP. Written to a directory.
         host (None | str | Unset): A host name or an IP address; looked up as A and AAAA, not as MX.
         port (int | None | Unset): TCP port.
+        tls (None | TlsLevel | Unset): none: never; may: STARTTLS when it is offered; encrypt: never plaintext; verify:
+            never plaintext, and the certificate must be valid for the host.
+        fallback_hosts (list[FallbackHost] | None | Unset): Tried in this order, in the same attempt, when no connection
+            to the host before comes about, or when it refuses the session for now. TLS and login are those of the first.
         path (None | str | Unset): Absolute path of the directory that holds one Maildir a recipient.
     """
 
     kind: MailboxKind | None | Unset = UNSET
     host: None | str | Unset = UNSET
     port: int | None | Unset = UNSET
+    tls: None | TlsLevel | Unset = UNSET
+    fallback_hosts: list[FallbackHost] | None | Unset = UNSET
     path: None | str | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
@@ -48,6 +59,26 @@ class MailboxPatch:
         else:
             port = self.port
 
+        tls: None | str | Unset
+        if isinstance(self.tls, Unset):
+            tls = UNSET
+        elif isinstance(self.tls, str):
+            tls = self.tls
+        else:
+            tls = self.tls
+
+        fallback_hosts: list[dict[str, Any]] | None | Unset
+        if isinstance(self.fallback_hosts, Unset):
+            fallback_hosts = UNSET
+        elif isinstance(self.fallback_hosts, list):
+            fallback_hosts = []
+            for fallback_hosts_type_0_item_data in self.fallback_hosts:
+                fallback_hosts_type_0_item = fallback_hosts_type_0_item_data.to_dict()
+                fallback_hosts.append(fallback_hosts_type_0_item)
+
+        else:
+            fallback_hosts = self.fallback_hosts
+
         path: None | str | Unset
         if isinstance(self.path, Unset):
             path = UNSET
@@ -63,6 +94,10 @@ class MailboxPatch:
             field_dict["host"] = host
         if port is not UNSET:
             field_dict["port"] = port
+        if tls is not UNSET:
+            field_dict["tls"] = tls
+        if fallback_hosts is not UNSET:
+            field_dict["fallback_hosts"] = fallback_hosts
         if path is not UNSET:
             field_dict["path"] = path
 
@@ -70,6 +105,8 @@ class MailboxPatch:
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+        from ..models.fallback_host import FallbackHost  # noqa: PLC0415
+
         d = dict(src_dict)
 
         def _parse_kind(data: object) -> MailboxKind | None | Unset:
@@ -107,6 +144,45 @@ class MailboxPatch:
 
         port = _parse_port(d.pop("port", UNSET))
 
+        def _parse_tls(data: object) -> None | TlsLevel | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, str):
+                    raise TypeError()
+                tls_type_0 = check_tls_level(data)
+
+                return tls_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(None | TlsLevel | Unset, data)
+
+        tls = _parse_tls(d.pop("tls", UNSET))
+
+        def _parse_fallback_hosts(data: object) -> list[FallbackHost] | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, list):
+                    raise TypeError()
+                fallback_hosts_type_0 = []
+                _fallback_hosts_type_0 = data
+                for fallback_hosts_type_0_item_data in _fallback_hosts_type_0:
+                    fallback_hosts_type_0_item = FallbackHost.from_dict(fallback_hosts_type_0_item_data)
+
+                    fallback_hosts_type_0.append(fallback_hosts_type_0_item)
+
+                return fallback_hosts_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(list[FallbackHost] | None | Unset, data)
+
+        fallback_hosts = _parse_fallback_hosts(d.pop("fallback_hosts", UNSET))
+
         def _parse_path(data: object) -> None | str | Unset:
             if data is None:
                 return data
@@ -120,6 +196,8 @@ class MailboxPatch:
             kind=kind,
             host=host,
             port=port,
+            tls=tls,
+            fallback_hosts=fallback_hosts,
             path=path,
         )
 

@@ -30,6 +30,8 @@ class QueueSettings:
             Default: 24.0.
         max_concurrency_per_destination (int | Unset): Connections at once to one destination. Default: 20.
         max_messages_per_connection (int | Unset): Messages over one connection before it is closed. Default: 100.
+        max_messages_per_minute_per_destination (int | Unset): Messages that are sent to one destination a clock minute;
+            0: any. Default: 0.
         retention_days (float | Unset): Finished messages stay searchable for so many days. Default: 7.0.
         keep_subjects (bool | Unset): Store the subject of each new message, so that messages can be searched by it.
             Everybody who may list messages can then read subjects. Default: False.
@@ -43,6 +45,7 @@ class QueueSettings:
     bounce_expire_hours: float | Unset = 24.0
     max_concurrency_per_destination: int | Unset = 20
     max_messages_per_connection: int | Unset = 100
+    max_messages_per_minute_per_destination: int | Unset = 0
     retention_days: float | Unset = 7.0
     keep_subjects: bool | Unset = False
     warnings: list[ConfigurationWarning] | Unset = UNSET
@@ -62,6 +65,8 @@ class QueueSettings:
         max_concurrency_per_destination = self.max_concurrency_per_destination
 
         max_messages_per_connection = self.max_messages_per_connection
+
+        max_messages_per_minute_per_destination = self.max_messages_per_minute_per_destination
 
         retention_days = self.retention_days
 
@@ -89,6 +94,8 @@ class QueueSettings:
             field_dict["max_concurrency_per_destination"] = max_concurrency_per_destination
         if max_messages_per_connection is not UNSET:
             field_dict["max_messages_per_connection"] = max_messages_per_connection
+        if max_messages_per_minute_per_destination is not UNSET:
+            field_dict["max_messages_per_minute_per_destination"] = max_messages_per_minute_per_destination
         if retention_days is not UNSET:
             field_dict["retention_days"] = retention_days
         if keep_subjects is not UNSET:
@@ -121,6 +128,8 @@ class QueueSettings:
 
         max_messages_per_connection = d.pop("max_messages_per_connection", UNSET)
 
+        max_messages_per_minute_per_destination = d.pop("max_messages_per_minute_per_destination", UNSET)
+
         retention_days = d.pop("retention_days", UNSET)
 
         keep_subjects = d.pop("keep_subjects", UNSET)
@@ -141,6 +150,7 @@ class QueueSettings:
             bounce_expire_hours=bounce_expire_hours,
             max_concurrency_per_destination=max_concurrency_per_destination,
             max_messages_per_connection=max_messages_per_connection,
+            max_messages_per_minute_per_destination=max_messages_per_minute_per_destination,
             retention_days=retention_days,
             keep_subjects=keep_subjects,
             warnings=warnings,

@@ -28,6 +28,8 @@ class QueueSettingsPatch:
             retry.
         max_concurrency_per_destination (int | None | Unset): Connections at once to one destination.
         max_messages_per_connection (int | None | Unset): Messages over one connection before it is closed.
+        max_messages_per_minute_per_destination (int | None | Unset): Messages that are sent to one destination a clock
+            minute; 0: any.
         retention_days (float | None | Unset): Finished messages stay searchable for so many days.
         keep_subjects (bool | None | Unset): Store the subject of each new message, so that messages can be searched by
             it. Everybody who may list messages can then read subjects.
@@ -39,6 +41,7 @@ class QueueSettingsPatch:
     bounce_expire_hours: float | None | Unset = UNSET
     max_concurrency_per_destination: int | None | Unset = UNSET
     max_messages_per_connection: int | None | Unset = UNSET
+    max_messages_per_minute_per_destination: int | None | Unset = UNSET
     retention_days: float | None | Unset = UNSET
     keep_subjects: bool | None | Unset = UNSET
 
@@ -83,6 +86,12 @@ class QueueSettingsPatch:
         else:
             max_messages_per_connection = self.max_messages_per_connection
 
+        max_messages_per_minute_per_destination: int | None | Unset
+        if isinstance(self.max_messages_per_minute_per_destination, Unset):
+            max_messages_per_minute_per_destination = UNSET
+        else:
+            max_messages_per_minute_per_destination = self.max_messages_per_minute_per_destination
+
         retention_days: float | None | Unset
         if isinstance(self.retention_days, Unset):
             retention_days = UNSET
@@ -110,6 +119,8 @@ class QueueSettingsPatch:
             field_dict["max_concurrency_per_destination"] = max_concurrency_per_destination
         if max_messages_per_connection is not UNSET:
             field_dict["max_messages_per_connection"] = max_messages_per_connection
+        if max_messages_per_minute_per_destination is not UNSET:
+            field_dict["max_messages_per_minute_per_destination"] = max_messages_per_minute_per_destination
         if retention_days is not UNSET:
             field_dict["retention_days"] = retention_days
         if keep_subjects is not UNSET:
@@ -187,6 +198,17 @@ class QueueSettingsPatch:
 
         max_messages_per_connection = _parse_max_messages_per_connection(d.pop("max_messages_per_connection", UNSET))
 
+        def _parse_max_messages_per_minute_per_destination(data: object) -> int | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(int | None | Unset, data)
+
+        max_messages_per_minute_per_destination = _parse_max_messages_per_minute_per_destination(
+            d.pop("max_messages_per_minute_per_destination", UNSET)
+        )
+
         def _parse_retention_days(data: object) -> float | None | Unset:
             if data is None:
                 return data
@@ -212,6 +234,7 @@ class QueueSettingsPatch:
             bounce_expire_hours=bounce_expire_hours,
             max_concurrency_per_destination=max_concurrency_per_destination,
             max_messages_per_connection=max_messages_per_connection,
+            max_messages_per_minute_per_destination=max_messages_per_minute_per_destination,
             retention_days=retention_days,
             keep_subjects=keep_subjects,
         )

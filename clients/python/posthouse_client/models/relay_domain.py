@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import UUID
 
 from attrs import define as _attrs_define
@@ -16,6 +16,8 @@ from ..types import UNSET, Unset
 
 if TYPE_CHECKING:
     from ..models.configuration_warning import ConfigurationWarning
+    from ..models.lmtp_mailbox import LmtpMailbox
+    from ..models.smtp_mailbox import SmtpMailbox
 
 
 T = TypeVar("T", bound="RelayDomain")
@@ -23,12 +25,13 @@ T = TypeVar("T", bound="RelayDomain")
 
 @_attrs_define
 class RelayDomain:
-    """Mail for the domain is taken from anyone and passed on to the domain's own MX.
+    """Mail for the domain is taken from anyone and passed on to the domain's own server.
 
     Attributes:
         domain (str): A mail domain in any script; kept and shown as A-labels in lower case without final dot.
         name (str | Unset): What people call it; free text. Default: ''.
         recipients (RelayDomainRecipients | Unset): A value of recipients of RelayDomainPatch.
+        next_hop (LmtpMailbox | None | SmtpMailbox | Unset): A server that takes the mail of a domain.
         enabled (bool | Unset): false: as if it were not there. Default: True.
         warnings (list[ConfigurationWarning] | Unset): Doubts about what was just written; not stored, and absent from
             GET.
@@ -40,6 +43,7 @@ class RelayDomain:
     domain: str
     name: str | Unset = ""
     recipients: RelayDomainRecipients | Unset = UNSET
+    next_hop: LmtpMailbox | None | SmtpMailbox | Unset = UNSET
     enabled: bool | Unset = True
     warnings: list[ConfigurationWarning] | Unset = UNSET
     id: UUID | Unset = UNSET
@@ -48,6 +52,9 @@ class RelayDomain:
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
+        from ..models.lmtp_mailbox import LmtpMailbox  # noqa: PLC0415
+        from ..models.smtp_mailbox import SmtpMailbox  # noqa: PLC0415
+
         domain = self.domain
 
         name = self.name
@@ -55,6 +62,16 @@ class RelayDomain:
         recipients: str | Unset = UNSET
         if not isinstance(self.recipients, Unset):
             recipients = self.recipients
+
+        next_hop: dict[str, Any] | None | Unset
+        if isinstance(self.next_hop, Unset):
+            next_hop = UNSET
+        elif isinstance(self.next_hop, SmtpMailbox):
+            next_hop = self.next_hop.to_dict()
+        elif isinstance(self.next_hop, LmtpMailbox):
+            next_hop = self.next_hop.to_dict()
+        else:
+            next_hop = self.next_hop
 
         enabled = self.enabled
 
@@ -88,6 +105,8 @@ class RelayDomain:
             field_dict["name"] = name
         if recipients is not UNSET:
             field_dict["recipients"] = recipients
+        if next_hop is not UNSET:
+            field_dict["next_hop"] = next_hop
         if enabled is not UNSET:
             field_dict["enabled"] = enabled
         if warnings is not UNSET:
@@ -104,6 +123,8 @@ class RelayDomain:
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
         from ..models.configuration_warning import ConfigurationWarning  # noqa: PLC0415
+        from ..models.lmtp_mailbox import LmtpMailbox  # noqa: PLC0415
+        from ..models.smtp_mailbox import SmtpMailbox  # noqa: PLC0415
 
         d = dict(src_dict)
         domain = d.pop("domain")
@@ -116,6 +137,31 @@ class RelayDomain:
             recipients = UNSET
         else:
             recipients = check_relay_domain_recipients(_recipients)
+
+        def _parse_next_hop(data: object) -> LmtpMailbox | None | SmtpMailbox | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, dict):
+                    raise TypeError()
+                componentsschemas_mailbox_server_type_0 = SmtpMailbox.from_dict(data)
+
+                return componentsschemas_mailbox_server_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            try:
+                if not isinstance(data, dict):
+                    raise TypeError()
+                componentsschemas_mailbox_server_type_1 = LmtpMailbox.from_dict(data)
+
+                return componentsschemas_mailbox_server_type_1
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(LmtpMailbox | None | SmtpMailbox | Unset, data)
+
+        next_hop = _parse_next_hop(d.pop("next_hop", UNSET))
 
         enabled = d.pop("enabled", UNSET)
 
@@ -153,6 +199,7 @@ class RelayDomain:
             domain=domain,
             name=name,
             recipients=recipients,
+            next_hop=next_hop,
             enabled=enabled,
             warnings=warnings,
             id=id,

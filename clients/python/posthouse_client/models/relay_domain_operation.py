@@ -23,7 +23,8 @@ class RelayDomainOperation:
         action (BatchAction): What an operation of a batch does.
         id (str | Unset): The object to replace or delete; create takes none.
         if_match (str | Unset): The ETag of your last GET of it; * is whatever is there. replace and delete need it.
-        object_ (RelayDomain | Unset): Mail for the domain is taken from anyone and passed on to the domain's own MX.
+        object_ (RelayDomain | Unset): Mail for the domain is taken from anyone and passed on to the domain's own
+            server.
     """
 
     action: BatchAction

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from attrs import define as _attrs_define
 
@@ -10,6 +10,10 @@ from ..models.relay_domain_recipients import (
     check_relay_domain_recipients,
 )
 from ..types import UNSET, Unset
+
+if TYPE_CHECKING:
+    from ..models.mailbox_server_patch import MailboxServerPatch
+
 
 T = TypeVar("T", bound="RelayDomainPatch")
 
@@ -23,15 +27,20 @@ class RelayDomainPatch:
         domain (str | Unset): A mail domain in any script; kept and shown as A-labels in lower case without final dot.
         recipients (None | RelayDomainRecipients | Unset): Which addresses exist. any: every one; list: those of
             /v1/recipients; verify: those that the domain's server takes, which is asked.
+        next_hop (MailboxServerPatch | None | Unset): The server that takes the domain's mail; null: the domain's MX
+            does.
         enabled (bool | None | Unset): false: as if it were not there.
     """
 
     name: None | str | Unset = UNSET
     domain: str | Unset = UNSET
     recipients: None | RelayDomainRecipients | Unset = UNSET
+    next_hop: MailboxServerPatch | None | Unset = UNSET
     enabled: bool | None | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
+        from ..models.mailbox_server_patch import MailboxServerPatch  # noqa: PLC0415
+
         name: None | str | Unset
         if isinstance(self.name, Unset):
             name = UNSET
@@ -48,6 +57,14 @@ class RelayDomainPatch:
         else:
             recipients = self.recipients
 
+        next_hop: dict[str, Any] | None | Unset
+        if isinstance(self.next_hop, Unset):
+            next_hop = UNSET
+        elif isinstance(self.next_hop, MailboxServerPatch):
+            next_hop = self.next_hop.to_dict()
+        else:
+            next_hop = self.next_hop
+
         enabled: bool | None | Unset
         if isinstance(self.enabled, Unset):
             enabled = UNSET
@@ -63,6 +80,8 @@ class RelayDomainPatch:
             field_dict["domain"] = domain
         if recipients is not UNSET:
             field_dict["recipients"] = recipients
+        if next_hop is not UNSET:
+            field_dict["next_hop"] = next_hop
         if enabled is not UNSET:
             field_dict["enabled"] = enabled
 
@@ -70,6 +89,8 @@ class RelayDomainPatch:
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+        from ..models.mailbox_server_patch import MailboxServerPatch  # noqa: PLC0415
+
         d = dict(src_dict)
 
         def _parse_name(data: object) -> None | str | Unset:
@@ -100,6 +121,23 @@ class RelayDomainPatch:
 
         recipients = _parse_recipients(d.pop("recipients", UNSET))
 
+        def _parse_next_hop(data: object) -> MailboxServerPatch | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, dict):
+                    raise TypeError()
+                next_hop_type_0 = MailboxServerPatch.from_dict(data)
+
+                return next_hop_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(MailboxServerPatch | None | Unset, data)
+
+        next_hop = _parse_next_hop(d.pop("next_hop", UNSET))
+
         def _parse_enabled(data: object) -> bool | None | Unset:
             if data is None:
                 return data
@@ -113,6 +151,7 @@ class RelayDomainPatch:
             name=name,
             domain=domain,
             recipients=recipients,
+            next_hop=next_hop,
             enabled=enabled,
         )
 

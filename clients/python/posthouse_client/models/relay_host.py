@@ -9,6 +9,7 @@ from attrs import field as _attrs_field
 from ..types import UNSET, Unset
 
 if TYPE_CHECKING:
+    from ..models.fallback_host import FallbackHost
     from ..models.relay_host_auth import RelayHostAuth
 
 
@@ -28,6 +29,8 @@ class RelayHost:
             with always_tls or implicit_tls. It can't be true with neither, since who stands between could take STARTTLS
             away.
         auth (None | RelayHostAuth | Unset): The login; null: none.
+        fallback_hosts (list[FallbackHost] | Unset): Tried in this order, in the same attempt, when no connection to the
+            host before comes about, or when it refuses the session for now. TLS and login are those of the first.
     """
 
     host: str
@@ -36,6 +39,7 @@ class RelayHost:
     implicit_tls: bool | Unset = UNSET
     verify_certificate: bool | Unset = UNSET
     auth: None | RelayHostAuth | Unset = UNSET
+    fallback_hosts: list[FallbackHost] | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -59,6 +63,13 @@ class RelayHost:
         else:
             auth = self.auth
 
+        fallback_hosts: list[dict[str, Any]] | Unset = UNSET
+        if not isinstance(self.fallback_hosts, Unset):
+            fallback_hosts = []
+            for fallback_hosts_item_data in self.fallback_hosts:
+                fallback_hosts_item = fallback_hosts_item_data.to_dict()
+                fallback_hosts.append(fallback_hosts_item)
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
@@ -76,11 +87,14 @@ class RelayHost:
             field_dict["verify_certificate"] = verify_certificate
         if auth is not UNSET:
             field_dict["auth"] = auth
+        if fallback_hosts is not UNSET:
+            field_dict["fallback_hosts"] = fallback_hosts
 
         return field_dict
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+        from ..models.fallback_host import FallbackHost  # noqa: PLC0415
         from ..models.relay_host_auth import RelayHostAuth  # noqa: PLC0415
 
         d = dict(src_dict)
@@ -111,6 +125,15 @@ class RelayHost:
 
         auth = _parse_auth(d.pop("auth", UNSET))
 
+        _fallback_hosts = d.pop("fallback_hosts", UNSET)
+        fallback_hosts: list[FallbackHost] | Unset = UNSET
+        if _fallback_hosts is not UNSET:
+            fallback_hosts = []
+            for fallback_hosts_item_data in _fallback_hosts:
+                fallback_hosts_item = FallbackHost.from_dict(fallback_hosts_item_data)
+
+                fallback_hosts.append(fallback_hosts_item)
+
         relay_host = cls(
             host=host,
             port=port,
@@ -118,6 +141,7 @@ class RelayHost:
             implicit_tls=implicit_tls,
             verify_certificate=verify_certificate,
             auth=auth,
+            fallback_hosts=fallback_hosts,
         )
 
         relay_host.additional_properties = d

@@ -17,7 +17,7 @@ class RelayHostAuthPatch:
     Attributes:
         username (str | Unset): Login name.
         password (None | str | Unset): Write-only, without control characters, encrypted at rest. Left out of a PUT or
-            PATCH it is kept, unless host, port or username change: then it has to be given again.
+            PATCH it is kept, unless host, port, fallback_hosts or username change: then it has to be given again.
         allow_without_tls (bool | None | Unset): Log in without TLS too. false: the mail is deferred (4.7.0) instead.
     """
 

@@ -8,6 +8,7 @@ from attrs import define as _attrs_define
 from ..types import UNSET, Unset
 
 if TYPE_CHECKING:
+    from ..models.fallback_host import FallbackHost
     from ..models.relay_host_auth_patch import RelayHostAuthPatch
 
 
@@ -28,6 +29,8 @@ class RelayHostPatch:
             follows: true with always_tls or implicit_tls. It can't be true with neither, since who stands between could
             take STARTTLS away.
         auth (None | RelayHostAuthPatch | Unset): The login; null: none.
+        fallback_hosts (list[FallbackHost] | None | Unset): Tried in this order, in the same attempt, when no connection
+            to the host before comes about, or when it refuses the session for now. TLS and login are those of the first.
     """
 
     host: str | Unset = UNSET
@@ -36,6 +39,7 @@ class RelayHostPatch:
     implicit_tls: bool | None | Unset = UNSET
     verify_certificate: bool | None | Unset = UNSET
     auth: None | RelayHostAuthPatch | Unset = UNSET
+    fallback_hosts: list[FallbackHost] | None | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
         from ..models.relay_host_auth_patch import RelayHostAuthPatch  # noqa: PLC0415
@@ -74,6 +78,18 @@ class RelayHostPatch:
         else:
             auth = self.auth
 
+        fallback_hosts: list[dict[str, Any]] | None | Unset
+        if isinstance(self.fallback_hosts, Unset):
+            fallback_hosts = UNSET
+        elif isinstance(self.fallback_hosts, list):
+            fallback_hosts = []
+            for fallback_hosts_type_0_item_data in self.fallback_hosts:
+                fallback_hosts_type_0_item = fallback_hosts_type_0_item_data.to_dict()
+                fallback_hosts.append(fallback_hosts_type_0_item)
+
+        else:
+            fallback_hosts = self.fallback_hosts
+
         field_dict: dict[str, Any] = {}
 
         field_dict.update({})
@@ -89,11 +105,14 @@ class RelayHostPatch:
             field_dict["verify_certificate"] = verify_certificate
         if auth is not UNSET:
             field_dict["auth"] = auth
+        if fallback_hosts is not UNSET:
+            field_dict["fallback_hosts"] = fallback_hosts
 
         return field_dict
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+        from ..models.fallback_host import FallbackHost  # noqa: PLC0415
         from ..models.relay_host_auth_patch import RelayHostAuthPatch  # noqa: PLC0415
 
         d = dict(src_dict)
@@ -152,6 +171,28 @@ class RelayHostPatch:
 
         auth = _parse_auth(d.pop("auth", UNSET))
 
+        def _parse_fallback_hosts(data: object) -> list[FallbackHost] | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, list):
+                    raise TypeError()
+                fallback_hosts_type_0 = []
+                _fallback_hosts_type_0 = data
+                for fallback_hosts_type_0_item_data in _fallback_hosts_type_0:
+                    fallback_hosts_type_0_item = FallbackHost.from_dict(fallback_hosts_type_0_item_data)
+
+                    fallback_hosts_type_0.append(fallback_hosts_type_0_item)
+
+                return fallback_hosts_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(list[FallbackHost] | None | Unset, data)
+
+        fallback_hosts = _parse_fallback_hosts(d.pop("fallback_hosts", UNSET))
+
         relay_host_patch = cls(
             host=host,
             port=port,
@@ -159,6 +200,7 @@ class RelayHostPatch:
             implicit_tls=implicit_tls,
             verify_certificate=verify_certificate,
             auth=auth,
+            fallback_hosts=fallback_hosts,
         )
 
         return relay_host_patch

@@ -80,6 +80,36 @@ EXISTING_RECIPIENTS_VERIFY: ExistingRecipients.ValueType  # 4
 """Those that the mailbox server takes, which is asked."""
 Global___ExistingRecipients: _TypeAlias = ExistingRecipients  # noqa: Y015
 
+class _TlsLevel:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TlsLevelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TlsLevel.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TLS_LEVEL_UNSPECIFIED: _TlsLevel.ValueType  # 0
+    """Stands for may."""
+    TLS_LEVEL_NONE: _TlsLevel.ValueType  # 1
+    TLS_LEVEL_MAY: _TlsLevel.ValueType  # 2
+    """STARTTLS when it is offered; no certificate is asked for anything."""
+    TLS_LEVEL_ENCRYPT: _TlsLevel.ValueType  # 3
+    """Never plaintext."""
+    TLS_LEVEL_VERIFY: _TlsLevel.ValueType  # 4
+    """Never plaintext, and only to a server whose certificate is valid for its name."""
+
+class TlsLevel(_TlsLevel, metaclass=_TlsLevelEnumTypeWrapper):
+    """How a connection to a server has to be secured."""
+
+TLS_LEVEL_UNSPECIFIED: TlsLevel.ValueType  # 0
+"""Stands for may."""
+TLS_LEVEL_NONE: TlsLevel.ValueType  # 1
+TLS_LEVEL_MAY: TlsLevel.ValueType  # 2
+"""STARTTLS when it is offered; no certificate is asked for anything."""
+TLS_LEVEL_ENCRYPT: TlsLevel.ValueType  # 3
+"""Never plaintext."""
+TLS_LEVEL_VERIFY: TlsLevel.ValueType  # 4
+"""Never plaintext, and only to a server whose certificate is valid for its name."""
+Global___TlsLevel: _TypeAlias = TlsLevel  # noqa: Y015
+
 class _QuarantineAction:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -343,6 +373,58 @@ class NetworkSet(_message.Message):
 Global___NetworkSet: _TypeAlias = NetworkSet  # noqa: Y015
 
 @_typing.final
+class FallbackHost(_message.Message):
+    """A server that is tried after another one; all else is as for that one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    port: _builtins.int
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+        port: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "port", b"port"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FallbackHost: _TypeAlias = FallbackHost  # noqa: Y015
+
+@_typing.final
+class TlsPolicy(_message.Message):
+    """For direct mail to a domain."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    DOMAIN_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    domain: _builtins.str
+    """`.example.com` stands for its sub-domains."""
+    level: Global___TlsLevel.ValueType
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        domain: _builtins.str = ...,
+        level: Global___TlsLevel.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["domain", b"domain", "id", b"id", "level", b"level"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TlsPolicy: _TypeAlias = TlsPolicy  # noqa: Y015
+
+@_typing.final
 class RecipientBucket(_message.Message):
     """The listed recipients of all domains that fall into one bucket (libs/smtp/address_set.py)."""
 
@@ -375,6 +457,7 @@ class RelayDomain(_message.Message):
     DOMAIN_FIELD_NUMBER: _builtins.int
     RECIPIENTS_FIELD_NUMBER: _builtins.int
     EXISTING_RECIPIENTS_FIELD_NUMBER: _builtins.int
+    NEXT_HOP_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     domain: _builtins.str
     """A-label, lower case, no trailing dot, as everywhere here."""
@@ -383,6 +466,10 @@ class RelayDomain(_message.Message):
     def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Full addresses, compared without case, as only snapshots on disk of before `existing_recipients` have them."""
 
+    @_builtins.property
+    def next_hop(self) -> Global___Mailbox:
+        """Takes the domain's mail; absent: the domain's MX does. Never a maildir."""
+
     def __init__(
         self,
         *,
@@ -390,10 +477,11 @@ class RelayDomain(_message.Message):
         domain: _builtins.str = ...,
         recipients: _abc.Iterable[_builtins.str] | None = ...,
         existing_recipients: Global___ExistingRecipients.ValueType = ...,
+        next_hop: Global___Mailbox | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["next_hop", b"next_hop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["domain", b"domain", "existing_recipients", b"existing_recipients", "id", b"id", "recipients", b"recipients"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["domain", b"domain", "existing_recipients", b"existing_recipients", "id", b"id", "next_hop", b"next_hop", "recipients", b"recipients"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -467,11 +555,17 @@ class Mailbox(_message.Message):
     HOST_FIELD_NUMBER: _builtins.int
     PORT_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
+    TLS_FIELD_NUMBER: _builtins.int
+    FALLBACK_HOSTS_FIELD_NUMBER: _builtins.int
     kind: Global___Mailbox.Kind.ValueType
     host: _builtins.str
     port: _builtins.int
     path: _builtins.str
     """maildir: the directory that holds one Maildir a recipient."""
+    tls: Global___TlsLevel.ValueType
+    """Of smtp and lmtp."""
+    @_builtins.property
+    def fallback_hosts(self) -> _containers.RepeatedCompositeFieldContainer[Global___FallbackHost]: ...
     def __init__(
         self,
         *,
@@ -479,10 +573,12 @@ class Mailbox(_message.Message):
         host: _builtins.str = ...,
         port: _builtins.int = ...,
         path: _builtins.str = ...,
+        tls: Global___TlsLevel.ValueType = ...,
+        fallback_hosts: _abc.Iterable[Global___FallbackHost] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "kind", b"kind", "path", b"path", "port", b"port"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fallback_hosts", b"fallback_hosts", "host", b"host", "kind", b"kind", "path", b"path", "port", b"port", "tls", b"tls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1040,6 +1136,7 @@ class RelayHost(_message.Message):
     IMPLICIT_TLS_FIELD_NUMBER: _builtins.int
     VERIFY_CERTIFICATE_FIELD_NUMBER: _builtins.int
     AUTH_FIELD_NUMBER: _builtins.int
+    FALLBACK_HOSTS_FIELD_NUMBER: _builtins.int
     host: _builtins.str
     """Name or address, brackets dropped."""
     port: _builtins.int
@@ -1050,6 +1147,8 @@ class RelayHost(_message.Message):
     def auth(self) -> Global___RelayHostAuth:
         """Absent: no AUTH."""
 
+    @_builtins.property
+    def fallback_hosts(self) -> _containers.RepeatedCompositeFieldContainer[Global___FallbackHost]: ...
     def __init__(
         self,
         *,
@@ -1059,10 +1158,11 @@ class RelayHost(_message.Message):
         implicit_tls: _builtins.bool = ...,
         verify_certificate: _builtins.bool = ...,
         auth: Global___RelayHostAuth | None = ...,
+        fallback_hosts: _abc.Iterable[Global___FallbackHost] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["auth", b"auth"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["always_tls", b"always_tls", "auth", b"auth", "host", b"host", "implicit_tls", b"implicit_tls", "port", b"port", "verify_certificate", b"verify_certificate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["always_tls", b"always_tls", "auth", b"auth", "fallback_hosts", b"fallback_hosts", "host", b"host", "implicit_tls", b"implicit_tls", "port", b"port", "verify_certificate", b"verify_certificate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1268,11 +1368,14 @@ class QueueSettings(_message.Message):
     MAX_MESSAGES_PER_CONNECTION_FIELD_NUMBER: _builtins.int
     RETENTION_FIELD_NUMBER: _builtins.int
     KEEP_SUBJECTS_FIELD_NUMBER: _builtins.int
+    MAX_MESSAGES_PER_MINUTE_PER_DESTINATION_FIELD_NUMBER: _builtins.int
     retry_growth: _builtins.float
     max_concurrency_per_destination: _builtins.int
     max_messages_per_connection: _builtins.int
     keep_subjects: _builtins.bool
     """Subjects are stored with messages, to be searched."""
+    max_messages_per_minute_per_destination: _builtins.int
+    """Zero: no limit."""
     @_builtins.property
     def first_retry(self) -> _duration_pb2.Duration: ...
     @_builtins.property
@@ -1300,10 +1403,11 @@ class QueueSettings(_message.Message):
         max_messages_per_connection: _builtins.int = ...,
         retention: _duration_pb2.Duration | None = ...,
         keep_subjects: _builtins.bool = ...,
+        max_messages_per_minute_per_destination: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["bounce_expire_after", b"bounce_expire_after", "delay_notice_after", b"delay_notice_after", "expire_after", b"expire_after", "first_retry", b"first_retry", "max_retry", b"max_retry", "retention", b"retention"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bounce_expire_after", b"bounce_expire_after", "delay_notice_after", b"delay_notice_after", "expire_after", b"expire_after", "first_retry", b"first_retry", "keep_subjects", b"keep_subjects", "max_concurrency_per_destination", b"max_concurrency_per_destination", "max_messages_per_connection", b"max_messages_per_connection", "max_retry", b"max_retry", "retention", b"retention", "retry_growth", b"retry_growth"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bounce_expire_after", b"bounce_expire_after", "delay_notice_after", b"delay_notice_after", "expire_after", b"expire_after", "first_retry", b"first_retry", "keep_subjects", b"keep_subjects", "max_concurrency_per_destination", b"max_concurrency_per_destination", "max_messages_per_connection", b"max_messages_per_connection", "max_messages_per_minute_per_destination", b"max_messages_per_minute_per_destination", "max_retry", b"max_retry", "retention", b"retention", "retry_growth", b"retry_growth"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1359,6 +1463,7 @@ class RelaySnapshot(_message.Message):
     QUEUE_FIELD_NUMBER: _builtins.int
     DKIM_KEYS_FIELD_NUMBER: _builtins.int
     RECIPIENTS_FIELD_NUMBER: _builtins.int
+    TLS_POLICIES_FIELD_NUMBER: _builtins.int
     QUARANTINE_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """No piece has it: the consumer takes it from the last part."""
@@ -1391,6 +1496,8 @@ class RelaySnapshot(_message.Message):
     def dkim_keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___DkimKey]: ...
     @_builtins.property
     def recipients(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecipientBucket]: ...
+    @_builtins.property
+    def tls_policies(self) -> _containers.RepeatedCompositeFieldContainer[Global___TlsPolicy]: ...
     def __init__(
         self,
         *,
@@ -1407,11 +1514,12 @@ class RelaySnapshot(_message.Message):
         queue: Global___QueueSettings | None = ...,
         dkim_keys: _abc.Iterable[Global___DkimKey] | None = ...,
         recipients: _abc.Iterable[Global___RecipientBucket] | None = ...,
+        tls_policies: _abc.Iterable[Global___TlsPolicy] | None = ...,
         quarantine: Global___QuarantineAction.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "profile", b"profile", "queue", b"queue", "resolvers", b"resolvers"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_addresses", b"account_addresses", "aliases", b"aliases", "delivery", b"delivery", "dkim_keys", b"dkim_keys", "external_postmasters", b"external_postmasters", "local_domains", b"local_domains", "profile", b"profile", "quarantine", b"quarantine", "queue", b"queue", "recipients", b"recipients", "relay_domains", b"relay_domains", "relay_rules", b"relay_rules", "resolvers", b"resolvers", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_addresses", b"account_addresses", "aliases", b"aliases", "delivery", b"delivery", "dkim_keys", b"dkim_keys", "external_postmasters", b"external_postmasters", "local_domains", b"local_domains", "profile", b"profile", "quarantine", b"quarantine", "queue", b"queue", "recipients", b"recipients", "relay_domains", b"relay_domains", "relay_rules", b"relay_rules", "resolvers", b"resolvers", "revision", b"revision", "tls_policies", b"tls_policies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -30,12 +30,15 @@ from services.config_api.resources.fields import Model
 from services.config_api.resources.general import GENERAL
 from services.config_api.resources.relay_domains import RELAY_DOMAINS
 from services.config_api.resources.relay_rules import RELAY_RULES
+from services.config_api.resources.tls_policies import TLS_POLICIES
 from services.config_api.storage.documents import Document
 
 FORMAT = "posthouse/2"
 # Its members have hyphens, and it holds every default of its time, set by somebody or not.
 OLDER_FORMAT = "posthouse/1"
 PORTABLE: tuple[Collection, ...] = tuple(collection for collection in COLLECTIONS if collection.portable)
+# Collections that documents of earlier releases do not have: where such a member is missing, it stands for none.
+LATER: tuple[Collection, ...] = (TLS_POLICIES,)
 _SETTINGS = "settings/"
 _MOST_ERRORS = 50
 
@@ -53,7 +56,7 @@ def _document_model() -> type[BaseModel]:
     lists: dict[str, Any] = {
         member_name(collection.kind): (
             list[shown_model(collection.kind)],  # type: ignore[misc]
-            Field(description=f"Every {collection.label}. An id that is given is kept."),
+            _listed(collection),
         )
         for collection in PORTABLE
     }
@@ -76,6 +79,14 @@ def _document_model() -> type[BaseModel]:
         "by an import.",
         **fields,
     )
+
+
+def _listed(collection: Collection) -> Any:
+    """The field of a collection's member."""
+    described = f"Every {collection.label}. An id that is given is kept."
+    if collection in LATER:
+        return Field(default=[], description=f"{described} A document without this member has none.")
+    return Field(description=described)
 
 
 def member_name(kind: str) -> str:
@@ -130,7 +141,8 @@ class Scope:
     @property
     def sections(self) -> set[str]:
         """The members of a document that must be there."""
-        return {*(member_name(each.kind) for each in self.collections), *(("settings",) if self.singletons else ())}
+        collections = {member_name(each.kind) for each in self.collections if each not in LATER}
+        return collections | {"settings"} if self.singletons else collections
 
 
 def scope_of(only: str | None) -> Scope:
@@ -151,8 +163,8 @@ def scope_of(only: str | None) -> Scope:
 def read(content: Any, scope: Scope) -> list[Item]:
     """The objects of a document. Raises Problem: 400 when it is no object, 422 with a pointer to each fault.
 
-    Every section that the import speaks for must be there: one that is left out would be one removed. Other sections
-    are not looked at.
+    Every section that the import speaks for must be there, except LATER: one that is left out would be one removed.
+    Other sections are not looked at.
     """
     if not isinstance(content, dict):
         raise malformed("The body must be an object.")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
+from services.relay.configuration.model import TlsLevel
 from services.relay.delivery.targets.dane import NO_DANE, Dane, of_host
 from services.relay.delivery.targets.dns import Lookup, Resolver
 from services.relay.delivery.targets.endpoint import Endpoint, Loop
 from services.relay.delivery.targets.mta_sts import MtaStsPolicies, PolicyLookup
 from services.relay.delivery.targets.mx import Host, Targets, no_answer, parse_literal
-from services.relay.delivery.targets.tls import OPPORTUNISTIC, TlsPlan
+from services.relay.delivery.targets.tls import NO_TLS, OPPORTUNISTIC, TlsPlan
 from services.relay.model.outcome import Verdict, deferred
 
 _MTA_STS = TlsPlan("mta-sts", verify=True)
@@ -26,6 +27,8 @@ class TargetEndpoints:
     failure: Verdict | None = None
     hosts: tuple[Host, ...] = ()
     lookups: tuple[Lookup, ...] = ()
+    # The operator named every host: none is left out for being one of many.
+    all_wanted: bool = False
 
 
 def with_one_plan(targets: Targets, plan: TlsPlan, loop: Loop, *, lmtp: bool = False) -> TargetEndpoints:
@@ -48,13 +51,17 @@ class MxSecurity:
         self._policies = policies
         self._dane = dane
 
-    async def applied(self, domain: str, targets: Targets) -> TargetEndpoints:
-        """The domain's hosts with what each must have; those left out that may not be used."""
-        if targets.failure is not None or parse_literal(domain) is not None:
-            return with_one_plan(targets, OPPORTUNISTIC, Loop.BOUNCE)
+    async def applied(self, domain: str, targets: Targets, level: TlsLevel = TlsLevel.MAY) -> TargetEndpoints:
+        """The domain's hosts with what each must have; those left out that may not be used.
+
+        `level`: what the operator demands besides DANE and MTA-STS; NONE turns both off.
+        """
+        least = plan_of(level)
+        if targets.failure is not None or parse_literal(domain) is not None or level is TlsLevel.NONE:
+            return with_one_plan(targets, least, Loop.BOUNCE)
         usable = [host for host in targets.hosts if not host.left_out]
         if self._policies is None and not (self._dane and any(host.authenticated for host in usable)):
-            return with_one_plan(targets, OPPORTUNISTIC, Loop.BOUNCE)
+            return with_one_plan(targets, least, Loop.BOUNCE)
         policy_lookup, records = await asyncio.gather(
             self._policy(domain), asyncio.gather(*(self._records(host) for host in usable))
         )
@@ -65,7 +72,7 @@ class MxSecurity:
         silent: Lookup | None = None
         for host, dane in zip(usable, records, strict=True):
             lookups += dane.lookups
-            plan = _plan(host, domain, dane, policy_lookup)
+            plan = _plan(host, domain, dane, policy_lookup, least)
             if plan is None:
                 silent = dane.unanswered or silent
                 left.append(replace(host, left_out=_NO_DANE_ANSWER if dane.unanswered else _NOT_IN_POLICY))
@@ -93,16 +100,28 @@ def _addresses(host: Host, dane: Dane) -> tuple[str, ...]:
     return tuple(address for address in host.addresses if address in host.secure_addresses)
 
 
-def _plan(host: Host, domain: str, dane: Dane, policy_lookup: PolicyLookup | None) -> TlsPlan | None:
-    """None: the host must not be used. DANE comes first (RFC 8461 2)."""
+def plan_of(level: TlsLevel) -> TlsPlan:
+    """What a connection must have by an operator's words."""
+    if level is TlsLevel.NONE:
+        return NO_TLS
+    if level is TlsLevel.MAY:
+        return OPPORTUNISTIC
+    return TlsPlan("required", verify=level is TlsLevel.VERIFY)
+
+
+def _plan(host: Host, domain: str, dane: Dane, policy_lookup: PolicyLookup | None, least: TlsPlan) -> TlsPlan | None:
+    """None: the host must not be used. DANE comes first (RFC 8461 2). `least`: where neither demands anything."""
     if dane.unanswered is not None:
         return None
     if dane.present:
+        if least.verify and not dane.records:
+            # Records that can't be used demand TLS alone, which is less than the operator does.
+            return least
         return TlsPlan("dane", tlsa=dane.records, tlsa_names=(dane.base_domain, domain), server_name=dane.base_domain)
     policy = policy_lookup.policy if policy_lookup is not None else None
     if policy is None or policy.mode != "enforce":
         # A policy in testing blocks nothing (C129).
-        return OPPORTUNISTIC
+        return least
     return _MTA_STS if policy.allows(host.name) else None
 
 

@@ -12,6 +12,7 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from services.relay.configuration.model import TlsLevel
 from services.relay.delivery.targets.dane import TlsaRecord, verify
 from services.relay.model.attempt import Outcome, Result
 from tests.peers.dns import DnsServer
@@ -160,6 +161,29 @@ async def test_unusable_records_ask_for_tls_alone(domain: SignedDomain, record: 
     domain.record(record)
     outcome = await domain.deliver()
     assert (outcome.result, outcome.tls_policy) == (Result.DELIVERED, "dane")
+
+
+@pytest.mark.parametrize("level", [TlsLevel.MAY, TlsLevel.ENCRYPT, TlsLevel.VERIFY])
+async def test_a_policy_of_the_operators_makes_dane_no_weaker(domain: SignedDomain, level: TlsLevel) -> None:
+    domain.gateway.configuration_is(tls_policies={"example.net": level})
+    domain.record(TlsaRecord(3, 1, 1, b"x" * 32))
+    outcome = await domain.deliver()
+    assert (outcome.result, outcome.enhanced_code, outcome.tls_policy) == (Result.DEFERRED, "4.7.5", "dane")
+
+
+async def test_records_that_cannot_be_used_make_a_policy_of_the_operators_no_weaker(domain: SignedDomain) -> None:
+    domain.gateway.configuration_is(tls_policies={"example.net": TlsLevel.VERIFY})
+    domain.record(TlsaRecord(1, 1, 1, b"x" * 32))
+    outcome = await domain.deliver()
+    assert (outcome.result, outcome.enhanced_code, outcome.tls_policy) == (Result.DEFERRED, "4.7.5", "required")
+    assert domain.sink.transactions == []
+
+
+async def test_none_turns_dane_off(domain: SignedDomain) -> None:
+    domain.gateway.configuration_is(tls_policies={"example.net": TlsLevel.NONE})
+    domain.record(TlsaRecord(3, 1, 1, b"x" * 32))
+    outcome = await domain.deliver()
+    assert (outcome.result, outcome.tls, outcome.tls_policy) == (Result.DELIVERED, "", "none")
 
 
 async def test_without_ad_records_mean_nothing(domain: SignedDomain) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from services.relay.configuration.model import TlsLevel
 from services.relay.delivery import networks
 from services.relay.delivery.targets.mta_sts_policy import Policy, parse, record_id
 from services.relay.model.attempt import Outcome, Result
@@ -202,6 +203,27 @@ async def test_enforce_never_delivers_without_it(domain: Domain, certificates: t
         assert (outcome.result, outcome.tls_policy) == (Result.DEFERRED, "mta-sts")
         assert outcome.enhanced_code.startswith("4.7.")
         assert sink.transactions == []
+
+
+@pytest.mark.parametrize(
+    ("level", "policy"),
+    [
+        (TlsLevel.NONE, "none"),
+        (TlsLevel.MAY, "mta-sts"),
+        (TlsLevel.ENCRYPT, "mta-sts"),
+        (TlsLevel.VERIFY, "mta-sts"),
+    ],
+)
+async def test_of_the_operators_policies_only_none_turns_it_off(domain: Domain, level: TlsLevel, policy: str) -> None:
+    domain.gateway.configuration_is(tls_policies={"example.net": level})
+    outcome = await domain.deliver()
+    assert (outcome.result, outcome.tls_policy, bool(outcome.tls)) == (Result.DELIVERED, policy, policy != "none")
+
+
+async def test_under_a_policy_in_testing_the_operators_holds(domain: Domain) -> None:
+    domain.server.says(POLICY.replace(b"enforce", b"testing"))
+    domain.gateway.configuration_is(tls_policies={"example.net": TlsLevel.VERIFY})
+    assert (await domain.deliver()).tls_policy == "required"
 
 
 async def test_hosts_that_the_policy_does_not_name_are_not_used(domain: Domain, certificates: trustme.CA) -> None:

@@ -77,7 +77,8 @@ def sync(
 
     Args:
         idempotency_key (str | Unset):
-        body (RelayDomain): Mail for the domain is taken from anyone and passed on to the domain's own MX.
+        body (RelayDomain): Mail for the domain is taken from anyone and passed on to the domain's own
+            server.
 
     Raises:
         ProblemError: the API refused it.

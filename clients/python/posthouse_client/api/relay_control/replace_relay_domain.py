@@ -93,7 +93,8 @@ def sync(
         id (str):
         if_match (str):
         if_none_match (str | Unset):
-        body (RelayDomain): Mail for the domain is taken from anyone and passed on to the domain's own MX.
+        body (RelayDomain): Mail for the domain is taken from anyone and passed on to the domain's own
+            server.
 
     Raises:
         ProblemError: the API refused it.

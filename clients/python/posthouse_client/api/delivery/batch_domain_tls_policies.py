@@ -1,0 +1,120 @@
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+
+from ...client import AuthenticatedClient, Client
+from ...errors import refusal
+from ...models.batch_result import BatchResult
+from ...models.domain_tls_policy_batch import DomainTlsPolicyBatch
+from ...types import UNSET, Response, Unset
+
+
+def _get_kwargs(
+    *,
+    body: DomainTlsPolicyBatch,
+    idempotency_key: str | Unset = UNSET,
+) -> dict[str, Any]:
+    headers: dict[str, Any] = {}
+    if not isinstance(idempotency_key, Unset):
+        headers["Idempotency-Key"] = idempotency_key
+
+    _kwargs: dict[str, Any] = {
+        "method": "post",
+        "url": "/v1/tls-policies:batch",
+    }
+
+    _kwargs["json"] = body.to_dict()
+
+    headers["Content-Type"] = "application/json"
+
+    _kwargs["headers"] = headers
+    return _kwargs
+
+
+def _parse_response(response: httpx.Response) -> BatchResult:
+    if response.status_code == 200:
+        response_200 = BatchResult.from_dict(response.json())
+
+        return response_200
+
+    raise refusal(response)
+
+
+def _build_response(response: httpx.Response) -> Response[BatchResult]:
+    return Response(
+        status_code=HTTPStatus(response.status_code),
+        content=response.content,
+        headers=response.headers,
+        parsed=_parse_response(response),
+    )
+
+
+def sync_detailed(
+    *,
+    client: AuthenticatedClient | Client,
+    body: DomainTlsPolicyBatch,
+    idempotency_key: str | Unset = UNSET,
+) -> Response[BatchResult]:
+    """Like `sync`, with status and headers."""
+    kwargs = _get_kwargs(
+        body=body,
+        idempotency_key=idempotency_key,
+    )
+    return _build_response(client.get_httpx_client().request(**kwargs))
+
+
+def sync(
+    *,
+    client: AuthenticatedClient | Client,
+    body: DomainTlsPolicyBatch,
+    idempotency_key: str | Unset = UNSET,
+) -> BatchResult:
+    """Make, replace and delete many TLS policies at once
+
+    Makes all changes as one revision: all are done, or none. Errors point to the operation.
+
+    Role: admin.
+
+    Args:
+        idempotency_key (str | Unset):
+        body (DomainTlsPolicyBatch): Many changes of TLS policies, in any order.
+
+    Raises:
+        ProblemError: the API refused it.
+        httpx.TransportError: no answer came.
+    """
+
+    kwargs = _get_kwargs(
+        body=body,
+        idempotency_key=idempotency_key,
+    )
+    return _parse_response(client.get_httpx_client().request(**kwargs))
+
+
+async def asyncio_detailed(
+    *,
+    client: AuthenticatedClient | Client,
+    body: DomainTlsPolicyBatch,
+    idempotency_key: str | Unset = UNSET,
+) -> Response[BatchResult]:
+    """Like `asyncio`, with status and headers."""
+    kwargs = _get_kwargs(
+        body=body,
+        idempotency_key=idempotency_key,
+    )
+    return _build_response(await client.get_async_httpx_client().request(**kwargs))
+
+
+async def asyncio(
+    *,
+    client: AuthenticatedClient | Client,
+    body: DomainTlsPolicyBatch,
+    idempotency_key: str | Unset = UNSET,
+) -> BatchResult:
+    """Like `sync`, for an event loop."""
+    kwargs = _get_kwargs(
+        body=body,
+        idempotency_key=idempotency_key,
+    )
+    return _parse_response(await client.get_async_httpx_client().request(**kwargs))

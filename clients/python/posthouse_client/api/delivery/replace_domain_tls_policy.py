@@ -1,0 +1,146 @@
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from ...client import AuthenticatedClient, Client
+from ...errors import refusal
+from ...models.domain_tls_policy import DomainTlsPolicy
+from ...types import UNSET, Response, Unset
+
+
+def _get_kwargs(
+    id: str,
+    *,
+    body: DomainTlsPolicy,
+    if_match: str,
+    if_none_match: str | Unset = UNSET,
+) -> dict[str, Any]:
+    headers: dict[str, Any] = {}
+    headers["If-Match"] = if_match
+
+    if not isinstance(if_none_match, Unset):
+        headers["If-None-Match"] = if_none_match
+
+    _kwargs: dict[str, Any] = {
+        "method": "put",
+        "url": "/v1/tls-policies/{id}".format(
+            id=quote(str(id), safe=""),
+        ),
+    }
+
+    _kwargs["json"] = body.to_dict()
+
+    headers["Content-Type"] = "application/json"
+
+    _kwargs["headers"] = headers
+    return _kwargs
+
+
+def _parse_response(response: httpx.Response) -> DomainTlsPolicy:
+    if response.status_code == 200:
+        response_200 = DomainTlsPolicy.from_dict(response.json())
+
+        return response_200
+
+    raise refusal(response)
+
+
+def _build_response(response: httpx.Response) -> Response[DomainTlsPolicy]:
+    return Response(
+        status_code=HTTPStatus(response.status_code),
+        content=response.content,
+        headers=response.headers,
+        parsed=_parse_response(response),
+    )
+
+
+def sync_detailed(
+    id: str,
+    *,
+    client: AuthenticatedClient | Client,
+    body: DomainTlsPolicy,
+    if_match: str,
+    if_none_match: str | Unset = UNSET,
+) -> Response[DomainTlsPolicy]:
+    """Like `sync`, with status and headers."""
+    kwargs = _get_kwargs(
+        id=id,
+        body=body,
+        if_match=if_match,
+        if_none_match=if_none_match,
+    )
+    return _build_response(client.get_httpx_client().request(**kwargs))
+
+
+def sync(
+    id: str,
+    *,
+    client: AuthenticatedClient | Client,
+    body: DomainTlsPolicy,
+    if_match: str,
+    if_none_match: str | Unset = UNSET,
+) -> DomainTlsPolicy:
+    """Replace one TLS policy
+
+    Replaces one TLS policy. Members that are left out return to their defaults, secrets that are left out stay,
+    read-only members are ignored.
+
+    Role: admin.
+
+    Args:
+        id (str):
+        if_match (str):
+        if_none_match (str | Unset):
+        body (DomainTlsPolicy): Direct mail to the domain goes over connections that are at least so well
+            secured.
+
+    Raises:
+        ProblemError: the API refused it.
+        httpx.TransportError: no answer came.
+    """
+
+    kwargs = _get_kwargs(
+        id=id,
+        body=body,
+        if_match=if_match,
+        if_none_match=if_none_match,
+    )
+    return _parse_response(client.get_httpx_client().request(**kwargs))
+
+
+async def asyncio_detailed(
+    id: str,
+    *,
+    client: AuthenticatedClient | Client,
+    body: DomainTlsPolicy,
+    if_match: str,
+    if_none_match: str | Unset = UNSET,
+) -> Response[DomainTlsPolicy]:
+    """Like `asyncio`, with status and headers."""
+    kwargs = _get_kwargs(
+        id=id,
+        body=body,
+        if_match=if_match,
+        if_none_match=if_none_match,
+    )
+    return _build_response(await client.get_async_httpx_client().request(**kwargs))
+
+
+async def asyncio(
+    id: str,
+    *,
+    client: AuthenticatedClient | Client,
+    body: DomainTlsPolicy,
+    if_match: str,
+    if_none_match: str | Unset = UNSET,
+) -> DomainTlsPolicy:
+    """Like `sync`, for an event loop."""
+    kwargs = _get_kwargs(
+        id=id,
+        body=body,
+        if_match=if_match,
+        if_none_match=if_none_match,
+    )
+    return _parse_response(await client.get_async_httpx_client().request(**kwargs))

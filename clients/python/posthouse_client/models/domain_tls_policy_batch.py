@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from attrs import define as _attrs_define
+
+if TYPE_CHECKING:
+    from ..models.domain_tls_policy_operation import DomainTlsPolicyOperation
+
+
+T = TypeVar("T", bound="DomainTlsPolicyBatch")
+
+
+@_attrs_define
+class DomainTlsPolicyBatch:
+    """Many changes of TLS policies, in any order.
+
+    Attributes:
+        operations (list[DomainTlsPolicyOperation]): The operations, each with its object.
+    """
+
+    operations: list[DomainTlsPolicyOperation]
+
+    def to_dict(self) -> dict[str, Any]:
+        operations = []
+        for operations_item_data in self.operations:
+            operations_item = operations_item_data.to_dict()
+            operations.append(operations_item)
+
+        field_dict: dict[str, Any] = {}
+
+        field_dict.update(
+            {
+                "operations": operations,
+            }
+        )
+
+        return field_dict
+
+    @classmethod
+    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+        from ..models.domain_tls_policy_operation import DomainTlsPolicyOperation  # noqa: PLC0415
+
+        d = dict(src_dict)
+        operations = []
+        _operations = d.pop("operations")
+        for operations_item_data in _operations:
+            operations_item = DomainTlsPolicyOperation.from_dict(operations_item_data)
+
+            operations.append(operations_item)
+
+        domain_tls_policy_batch = cls(
+            operations=operations,
+        )
+
+        return domain_tls_policy_batch
