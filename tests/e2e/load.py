@@ -18,7 +18,7 @@ _PATIENCE_SECONDS = 30
 
 class SteadyLoad:
     """A client for each of `addresses`, each sending some messages a connection, then connecting anew. Message 7 of the
-    load `name` holds `name-7.`
+    load `name` holds `name-7.`, and its Message-ID is `<name-7@load.test>`.
 
     `accepted`: number of each message that was answered 250 after its content, to when (monotonic). `answers`: how
     often each reply code came, wherever it did. `refusals`: every reply of 4xx or 5xx, as text.
@@ -70,7 +70,7 @@ class SteadyLoad:
             if self._stop.wait(_PAUSE_SECONDS):
                 return
             number = next(self._numbers)
-            content = f"Subject: {number}\r\n\r\n{self.name}-{number}.\r\n"
+            content = f"Message-ID: <{self.name}-{number}@load.test>\r\n\r\n{self.name}-{number}.\r\n"
             taken = (
                 self._take(client.mail("load@sender.test")) == 250
                 and self._take(client.rcpt(self._recipient)) == 250

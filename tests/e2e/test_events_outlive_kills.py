@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,12 +18,7 @@ from tests.peers.suite import Suite
 from tests.peers.web import WebServer
 
 # Failed deliveries wait longer and longer for their next try.
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.timeout(400),
-    # Known to fail on a busy machine: an event is not told within two minutes of the last kill. To be mended.
-    pytest.mark.skipif(not os.environ.get("POSTHOUSE_KILLS"), reason="POSTHOUSE_KILLS=1 runs it"),
-]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 HOOK = "/hook"
 EACH = 4

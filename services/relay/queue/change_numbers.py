@@ -21,7 +21,24 @@ _RANGE = 2**40
 _OFFSET = "(SELECT next FROM identifiers WHERE id = 2)"
 # A database that was restored elsewhere begins its transactions anew; the offset keeps the numbers growing.
 _OF_TRANSACTION = Once(text(f"SELECT pg_current_xact_id()::text::bigint + {_OFFSET}"))
-_ENDED_BELOW = Once(text(f"SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint + {_OFFSET}"))
+# The lowest transaction under way, or the next one. Transactions of other databases of the server are left out, which
+# only a role that may read pg_stat_activity can tell (its own sessions, or the role pg_read_all_stats): they would hold
+# back all events until they end.
+_ENDED_BELOW = Once(
+    text(
+        f"""
+        SELECT {_OFFSET} + least(
+            coalesce(min(number::text::bigint), pg_snapshot_xmax(pg_current_snapshot())::text::bigint),
+            pg_current_xact_id_if_assigned()::text::bigint
+        )
+        FROM pg_snapshot_xip(pg_current_snapshot()) AS number
+        WHERE NOT EXISTS (
+            SELECT FROM pg_stat_activity AS session
+            WHERE session.datname <> current_database() AND session.backend_xid = number::xid
+        )
+        """
+    )
+)
 _LIMIT = Once(text(f"SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint + {_OFFSET}"))
 _FIRST_FREE = Once(text("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"))
 

@@ -11,7 +11,7 @@ import grpc
 import pytest
 from posthouse.relay.v1 import relay_pb2 as pb
 from posthouse.relay.v1 import relay_pb2_grpc
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from services.relay.configuration.model import Alias, Configuration, QueueSettings
@@ -184,6 +184,21 @@ async def test_nothing_is_read_before_what_may_still_be_committed_with_a_lower_n
         await other.dispose()
 
         assert told(await read(relay)) == [("delivered", b"b@one.test")]
+
+
+async def test_a_transaction_in_another_database_of_the_server_holds_no_event_back(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    async with WholeRelay(postgres_url, tmp_path) as relay:
+        elsewhere = make_url(postgres_url).set(drivername="postgresql+asyncpg", database="postgres")
+        other = create_async_engine(elsewhere)
+        async with other.connect() as slow:
+            await slow.execute(text("SELECT pg_current_xact_id()"))
+            await relay.submit(b"b@one.test")
+            await relay.settled(1)
+            assert told(await read(relay)) == [("delivered", b"b@one.test")]
+            await slow.rollback()
+        await other.dispose()
 
 
 async def test_numbers_go_on_in_a_database_that_was_restored_elsewhere(postgres_url: str, tmp_path: Path) -> None:
