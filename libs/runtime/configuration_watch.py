@@ -18,7 +18,7 @@ from prometheus_client import Counter, Gauge
 from libs.runtime import rpc
 from libs.runtime.addresses import Address, UnixSocket
 from libs.runtime.dialing import Dialers, NoReplicaError
-from libs.runtime.lifecycle import StartupError
+from libs.runtime.lifecycle import StartupError, finished_within
 from libs.runtime.metrics import fingerprint
 from libs.runtime.sealed_file import SealedFile, UnsealError
 from libs.runtime.snapshot_pages import SnapshotPages
@@ -30,6 +30,9 @@ _LONGEST_PAUSE = 3.0
 _CONNECT_SECONDS = 5.0
 # When a watch was open for longer than this, the next pause is the first one again.
 _STABLE_SECONDS = 30.0
+# How long a starting replica that has a kept configuration waits for config_api. The kept one may lack the newest changes,
+# and mail must not be refused for good by it while the newest one can be had.
+_RESTORED_AFTER_SECONDS = 5.0
 # How long a stopping replica tries to tell config_api that it leaves.
 _LEAVE_SECONDS = 1.0
 # The pause between two writes of the file: at least so long, and at least so many times the duration of a write.
@@ -105,8 +108,12 @@ class ConfigurationWatch(Generic[Configuration]):
         file: SealedFile,
         metrics: SnapshotMetrics,
         name: str = "",
+        restored_after_seconds: float = _RESTORED_AFTER_SECONDS,
     ) -> None:
-        """`name` is what the status of the services shows for this replica. If empty, it is the service's name."""
+        """`name` is what the status of the services shows for this replica. If empty, it is the service's name.
+
+        `restored_after_seconds`: how long config_api is waited for before a restored configuration is put in force.
+        """
         self._source = source
         self._dialers = dialers
         self._file = file
@@ -117,6 +124,9 @@ class ConfigurationWatch(Generic[Configuration]):
         # None while the pages are empty, or hold a configuration that was refused.
         self._reader: SnapshotReader[Configuration] | None = None
         self._configured = asyncio.Event()
+        # The configuration of the file, which is put in force when config_api tells none in time; and its revision.
+        self._restored: tuple[Configuration, int] | None = None
+        self._restored_after_seconds = restored_after_seconds
         # The last good snapshot in the form of the file, and an event that is set when it is to be written.
         self._good: Sequence[bytes] = ()
         self._unkept = asyncio.Event()
@@ -132,7 +142,10 @@ class ConfigurationWatch(Generic[Configuration]):
         self.on_revision: list[Callable[[Configuration], None]] = []
 
     async def restore(self) -> None:
-        """Puts the last good configuration of the file in force, if there is one."""
+        """Reads the last good configuration of the file, if there is one.
+
+        `run` puts it in force when config_api does not tell a configuration in time.
+        """
         try:
             part = await asyncio.to_thread(self._read_file)
             # An empty file can be parsed: as a snapshot without pieces, in which everything would be off.
@@ -148,8 +161,7 @@ class ConfigurationWatch(Generic[Configuration]):
             return
         self._digest = part.digest
         self._remember(part)
-        self.adopt(configuration, part.revision)
-        log.info("configuration_restored", revision=part.revision)
+        self._restored = configuration, part.revision
 
     async def configured(self) -> None:
         """Returns when there is a configuration."""
@@ -161,15 +173,23 @@ class ConfigurationWatch(Generic[Configuration]):
         When a watch ends, the next replica of config_api is tried after a pause. The pauses grow, and they are random
         so that not all consumers come at once.
         """
-        keeping = asyncio.create_task(self._keep())
+        tasks = asyncio.create_task(self._keep()), asyncio.create_task(self._use_restored())
         try:
             await self._run()
         finally:
-            keeping.cancel()
+            for task in tasks:
+                task.cancel()
             # Cancelling a write does not stop its thread, so we wait for it here.
-            await asyncio.gather(keeping, *self._writing, return_exceptions=True)
+            await asyncio.gather(*tasks, *self._writing, return_exceptions=True)
             if self._unkept.is_set():
                 await self._write_file()
+
+    async def _use_restored(self) -> None:
+        """Puts the restored configuration in force if there is no other in time."""
+        if self._restored is None or await finished_within(self._restored_after_seconds, self._configured.wait()):
+            return
+        self.adopt(*self._restored)
+        log.info("configuration_restored", revision=self.revision)
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()

@@ -167,7 +167,7 @@ def content(kind: str, number: int, what: Any) -> bytes:
     return message.SerializeToString()
 
 
-@settings_of_hypothesis(max_examples=200, deadline=None)
+@settings_of_hypothesis(max_examples=60, deadline=None)
 @given(st.lists(STEPS, max_size=8))
 def test_changes_lead_to_what_the_whole_would_be(revisions: list[list[tuple[str, int, Any]]]) -> None:
     reader = PolicySnapshotReader()

@@ -90,6 +90,9 @@ class Dispatcher:
         # Destinations where jobs ended during the claim that is under way, so that they may have more than its limits
         # say. None: no claim is under way.
         self._ended_meanwhile: set[str] | None = None
+        # What was stored without a lease since the last claim began. Another connection stores it on PostgreSQL, so
+        # that a claim may not have seen it.
+        self._stored_meanwhile: set[Pair] = set()
         # Sources that were over their share at a claim: their mail waits in the database until they are not.
         self._barred_sources: set[str] = set()
         self._excess_given_back_at = 0.0
@@ -130,6 +133,7 @@ class Dispatcher:
         for message in messages:
             waiting = message.waiting
             if message.unleased:
+                self._stored_meanwhile.update((destination, message.source) for destination in message.unleased)
                 self.due({(destination, message.source): stored_at for destination in message.unleased})
                 waiting = tuple(each for each in waiting if each.destination not in message.unleased)
             if not waiting:
@@ -221,6 +225,7 @@ class Dispatcher:
         if self._wake_at is None or self._wake_at > now:
             return 0
         self._heard_at, self._ended_meanwhile = None, set()
+        self._stored_meanwhile.clear()
         limits = self._limits()
         try:
             taken = await self._take_leases(now, limits, inline=True)
@@ -320,6 +325,8 @@ class Dispatcher:
         """Remembers what waits in the database by what a claim has found."""
         memory = self._memory
         for destination, source in taken.drained:
+            if (destination, source) in self._stored_meanwhile:
+                continue
             memory.drained((destination, source))
             queue = self._queues.get(destination)
             if queue is not None:

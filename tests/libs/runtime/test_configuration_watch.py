@@ -209,6 +209,22 @@ async def test_the_last_good_one_is_there_after_a_start_without_config_api(
         assert config_api.watches[-1].digest == digest
 
 
+async def test_the_kept_one_is_not_put_in_force_while_config_api_can_tell_a_newer_one(
+    config_api: ConfigApi, tmp_path: Path
+) -> None:
+    """What was created since it was kept would be refused for good: a network that is trusted now, a new address."""
+    path = tmp_path / "snapshot"
+    async with Watching(config_api.port, path) as watching:
+        config_api.send(5, {"a": b"1"}, whole=True)
+        await watching.next()
+    async with Watching(config_api.port, path) as watching:
+        await config_api.heard(lambda heard: len(heard.watches) == 2)
+        assert (watching.watch.current, watching.watch.revision) == (None, 0)
+        config_api.send(6, {"a": b"2"})
+        assert await watching.next() == Configuration(6, ("2",))
+        assert watching.changed == [6]
+
+
 async def test_many_changes_are_not_one_writing_each(
     config_api: ConfigApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
