@@ -26,17 +26,11 @@ _OF_TRANSACTION = Once(text(f"SELECT pg_current_xact_id()::text::bigint + {_OFFS
 # back all events until they end.
 _ENDED_BELOW = Once(
     text(
-        f"""
-        SELECT {_OFFSET} + least(
-            coalesce(min(number::text::bigint), pg_snapshot_xmax(pg_current_snapshot())::text::bigint),
-            pg_current_xact_id_if_assigned()::text::bigint
-        )
-        FROM pg_snapshot_xip(pg_current_snapshot()) AS number
-        WHERE NOT EXISTS (
-            SELECT FROM pg_stat_activity AS session
-            WHERE session.datname <> current_database() AND session.backend_xid = number::xid
-        )
-        """
+        "SELECT least(coalesce(min(number::text::bigint), pg_snapshot_xmax(pg_current_snapshot())::text::bigint),"
+        " pg_current_xact_id_if_assigned()::text::bigint) + (SELECT next FROM identifiers WHERE id = 2)"
+        " FROM pg_snapshot_xip(pg_current_snapshot()) AS number"
+        " WHERE NOT EXISTS (SELECT FROM pg_stat_activity AS session"
+        " WHERE session.datname <> current_database() AND session.backend_xid = number::xid)"
     )
 )
 _LIMIT = Once(text(f"SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint + {_OFFSET}"))

@@ -33,7 +33,7 @@ from services.relay.queue.database import Connection, Database, StorageFullError
 from services.relay.queue.leaseholder import Leaseholder
 from services.relay.queue.settling import Settlement, settle
 from services.relay.queue.statistics import Statistics
-from services.relay.queue.storing import forget, store, store_refused
+from services.relay.queue.storing import DoubtfulSubmission, forget_refused, store, store_refused
 
 log = structlog.get_logger(__name__)
 
@@ -88,6 +88,8 @@ class _Store:
     # Reports that are stored with it or not at all.
     followers: tuple[NewMessage, ...]
     deadline: float
+    # When it was to be stored, at each try.
+    tried_at: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -136,7 +138,7 @@ class Committer:
         self.settled = 0
         self._refused: deque[Refused] = deque()
         # Refused submissions that may be in the database all the same: the commit's own answer was lost.
-        self._doubtful: list[int] = []
+        self._doubtful: list[DoubtfulSubmission] = []
         self._wake = asyncio.Event()
         # Set when the batch has as many submissions as are waited for.
         self._enough = asyncio.Event()
@@ -272,11 +274,13 @@ class Committer:
         doubtful = list(self._doubtful)
         check = not self._database.exclusive
         new = _unique(batch.stores)
+        for entry in new:
+            entry.tried_at.append(now)
 
         def work(connection: Connection) -> _Committed:
             if check and not leases.registered(connection, owner):
                 raise LostIdentityError
-            forget(connection, doubtful)
+            forget_refused(connection, doubtful)
             # Settlements first: a message that was refused and is sent again must not find its old self.
             settling = settle(connection, batch.settlements, owner, now)
             known = store(connection, [entry.message for entry in new], owner, now) if new else {}
@@ -336,8 +340,10 @@ class Committer:
 
     def _nack(self, stores: Sequence[_Store], reason: str, *, full: bool) -> None:
         for entry in stores:
-            # After a lost connection nobody knows whether it was committed: it must not come to life later (C132).
-            self._doubtful += (entry.message.id, *(each.id for each in entry.followers))
+            if entry.tried_at:
+                # After a lost connection nobody knows whether it was committed: it must not come to life later (C132).
+                ids = entry.message.id, *(each.id for each in entry.followers)
+                self._doubtful.append(DoubtfulSubmission(ids, entry.tried_at))
             entry.submitter.not_stored(entry.message, reason, full=full)
 
     def _nack_overdue(self, batch: _Batch, reason: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert, select, update
 
 from services.relay.model.message import NewMessage, Refused, domain_of
 from services.relay.model.message_id import index_key, message_id_of
@@ -39,7 +41,8 @@ def store(connection: Connection, new: Sequence[NewMessage], owner: int, now: in
     submissions = [message.submission_id for message in new if message.submission_id is not None]
     known: dict[str, int] = {}
     if submissions:
-        known = {row[0]: row[1] for row in _BY_SUBMISSION.rows(connection, listed(connection, submissions))}
+        rows = _BY_SUBMISSION.rows(connection, listed(connection, submissions))
+        known = _confirmed(connection, new, {row[0]: row[1] for row in rows}) if rows else {}
         if known:
             new = [message for message in new if message.submission_id not in known]
     message_rows: list[Row] = []
@@ -62,6 +65,26 @@ def store(connection: Connection, new: Sequence[NewMessage], owner: int, now: in
     INSERT_EVENT.run(connection, event_rows)
     wake(connection, woken)
     return known
+
+
+def _confirmed(connection: Connection, new: Sequence[NewMessage], known: dict[str, int]) -> dict[str, int]:
+    """Those of the known submissions that stay known, whatever the relay that stored them first does.
+
+    That relay may have told a stream that broke that it could not store them, and be about to remove them
+    (`forget_refused`). A later `stored_at` keeps it from that; what it has removed is stored anew.
+    """
+    own = {message.id for message in new}
+    others = [message_id for message_id in known.values() if message_id not in own]
+    if not others:
+        return known
+    confirming = (
+        update(messages)
+        .where(messages.c.id.in_(sorted(others)))
+        .values(stored_at=messages.c.stored_at + 1)
+        .returning(messages.c.id)
+    )
+    there = own.union(connection.execute(confirming).scalars())
+    return {submission: message_id for submission, message_id in known.items() if message_id in there}
 
 
 def _message_row(message: NewMessage, open_ones: int, now: int) -> Row:
@@ -203,6 +226,30 @@ def store_refused(connection: Connection, refused: Sequence[Refused]) -> None:
     _INSERT_MESSAGE.run(connection, message_rows)
     _INSERT_DELIVERY.run(connection, delivery_rows)
     INSERT_EVENT.run(connection, event_rows)
+
+
+@dataclass(frozen=True, slots=True)
+class DoubtfulSubmission:
+    """A submission that was refused though it may be in the database: the answer of its commit was lost."""
+
+    # The message, then the reports that were to be stored with it.
+    message_ids: tuple[int, ...]
+    # The values of `stored_at` with which this relay tried to store it.
+    tried_at: Collection[int]
+
+
+def forget_refused(connection: Connection, refused: Sequence[DoubtfulSubmission]) -> None:
+    """Removes refused submissions that are in the database all the same.
+
+    One with another `stored_at` stays: another relay has found it since, and has acknowledged it.
+    """
+    if not refused:
+        return
+    first = sorted(submission.message_ids[0] for submission in refused)
+    query = select(messages.c.id, messages.c.stored_at).where(messages.c.id.in_(first)).with_for_update()
+    stored_at = {row.id: row.stored_at for row in connection.execute(query)}
+    mine = [each.message_ids for each in refused if stored_at.get(each.message_ids[0]) in each.tried_at]
+    forget(connection, list(itertools.chain.from_iterable(mine)))
 
 
 def forget(connection: Connection, message_ids: Sequence[int], *, contents_too: bool = True) -> None:

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from sqlalchemy import text
 
 from services.relay.configuration.model import Configuration
 from services.relay.intake.intake import Result
 from services.relay.intake.submission import Frame
-from services.relay.model.states import State
+from services.relay.model.message import NewMessage
+from services.relay.model.states import Kind, State
 from services.relay.queue import group_commit, leases
 from services.relay.queue.database import Connection, UnavailableError, Work, open_database
+from services.relay.queue.storing import store
 from tests.peers.postgres import Postgres
 from tests.relay.scripted_transport import ScriptedTransport, deferred
 from tests.relay.whole_relay import WholeRelay, incoming_of
@@ -68,6 +71,42 @@ async def test_a_refused_submission_that_is_in_the_database_after_all_is_removed
         assert await relay.rows("SELECT count(*) FROM contents") == [(0,)]
         assert relay.transport.begun == []
         assert (relay.relay.memory.deliveries, relay.relay.memory.octets) == (0, 0)
+
+
+class FoundByAnother(BreakingCommits):
+    """Before the answer of the commit is lost, another relay gets the same submission, whose stream broke."""
+
+    def __init__(self, relay: WholeRelay) -> None:
+        super().__init__(relay, 1)
+        self._clock = relay.clock
+        self.acknowledged: dict[str, int] = {}
+
+    async def write(self, work: Work[T]) -> T:
+        def with_other(connection: Connection) -> T:
+            result = work(connection)
+            submissions = connection.execute(text("SELECT id, submission_id FROM messages")).all()
+            again = [
+                NewMessage(row.id + 10**6, Kind.MAIL, b"", b"", 0, (), submission_id=row.submission_id)
+                for row in submissions
+            ]
+            self.acknowledged |= store(connection, again, 1, self._clock.now())
+            return result
+
+        return await super().write(with_other if self.left else work)
+
+
+async def test_a_refused_submission_that_another_relay_acknowledged_stays(postgres_url: str, tmp_path: Path) -> None:
+    async with WholeRelay(postgres_url, tmp_path) as relay:
+        other = FoundByAnother(relay)
+        relay.clock.steady_seconds -= 60
+        relay.stream.feed(Frame((incoming_of([b"u@one.test"]),), (), (), ()))
+        relay.clock.steady_seconds += 60
+        (ack,) = await relay.acks(1)
+        assert ack.result is Result.TEMPORARY_FAILURE
+        await relay.committed()
+        assert await relay.rows("SELECT id FROM messages") == [(number,) for number in other.acknowledged.values()]
+        assert await relay.rows("SELECT count(*) FROM deliveries") == [(1,)]
+        assert await relay.rows("SELECT count(*) FROM contents") == [(1,)]
 
 
 async def test_a_settlement_waits_for_the_next_submission_and_goes_with_it(
