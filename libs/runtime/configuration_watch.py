@@ -30,8 +30,8 @@ _LONGEST_PAUSE = 3.0
 _CONNECT_SECONDS = 5.0
 # When a watch was open for longer than this, the next pause is the first one again.
 _STABLE_SECONDS = 30.0
-# How long a starting replica that has a kept configuration waits for config_api. The kept one may lack the newest changes,
-# and mail must not be refused for good by it while the newest one can be had.
+# How long a starting replica that has a kept configuration waits for config_api. The kept one may lack the newest
+# changes, and mail must not be refused for good by it while the newest one can be had.
 _RESTORED_AFTER_SECONDS = 5.0
 # How long a stopping replica tries to tell config_api that it leaves.
 _LEAVE_SECONDS = 1.0

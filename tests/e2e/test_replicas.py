@@ -252,9 +252,11 @@ def check(load: SteadyLoad, cluster: Cluster) -> None:
     try:
         until(lambda: accepted <= cluster.arrived(load), "every accepted message arrives", 90)
     except PeerError:
-        print("did not arrive:", sorted(accepted - cluster.arrived(load)))
-        print("queued:", *world.queued(cluster.suite)[:100], sep="\n    ")
-        print("destinations:", cluster.suite.api.get("/v1/queue/destinations").json())
+        api = cluster.suite.api
+        for number in sorted(accepted - cluster.arrived(load)):
+            for path in ("/v1/queue/messages", "/v1/messages"):
+                found = api.get(path, params={"message_id": f"<{load.name}-{number}@load.test>"})
+                print(f"did not arrive: {number}; {path} has {found.text}")
         raise
 
 
