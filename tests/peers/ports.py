@@ -24,6 +24,8 @@ _lock = threading.Lock()
 _owned: list[socket.socket] = []
 _owner_pid = 0
 _numbers: Iterator[int] = iter(())
+# What is left of the block from which runs are taken.
+_run_numbers: Sequence[int] = ()
 _addresses: Iterator[str] = iter(())
 
 
@@ -45,11 +47,15 @@ def free_ports(count: int, *hosts: str) -> tuple[int, ...]:
 
 def free_run(count: int, host: str = LOOPBACK) -> int:
     """The first of `count` (at most 100) free ports in a row."""
+    global _run_numbers
     with _lock:
+        _claim_first_block()
         while True:
-            block = _claim_block()
-            if all(_is_free(host, number) for number in block[:count]):
-                return block[0]
+            if len(_run_numbers) < count:
+                _run_numbers = _claim_block()
+            run, _run_numbers = _run_numbers[:count], _run_numbers[count:]
+            if all(_is_free(host, number) for number in run):
+                return run[0]
 
 
 def free_address() -> str:
@@ -90,11 +96,12 @@ def _next_number() -> int:
 
 
 def _claim_first_block() -> None:
-    global _owner_pid, _numbers, _addresses
+    global _owner_pid, _numbers, _run_numbers, _addresses
     if _owner_pid != os.getpid():
         # A forked child shares its parent's sockets; it claims blocks of its own.
         _owner_pid = os.getpid()
         _owned.clear()
+        _run_numbers = ()
         _numbers = iter(_claim_block())
         _addresses = _addresses_of(_owner_pid)
 
