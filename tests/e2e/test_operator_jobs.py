@@ -236,6 +236,24 @@ def test_a_smart_host_with_a_login(suite: Suite, posthouse: CommandLine, certifi
         posthouse("rule", "remove", "with-login")
 
 
+def test_keys_that_sign_and_keys_that_seal(suite: Suite, posthouse: CommandLine) -> None:
+    added = posthouse("dkim", "add", "ours.test", "selector=s1", "algorithm=ed25519-sha256")
+    assert "s1._domainkey.ours.test" in added
+    assert "v=DKIM1" in added
+    posthouse("dkim", "remove", "ours.test")
+    here = CommandLine(None, **suite.environment)
+    busy = here.run("rotate-secret-key")
+    assert busy.status != 0
+    assert "another config_api already uses" in busy.output + busy.errors
+    former = (suite.folder / "secret-key").read_text()
+    suite.terminate("config_api")
+    assert "sealed under the new key" in here("rotate-secret-key")
+    assert (suite.folder / "secret-key").read_text() != former
+    here.run("migrate")
+    suite.start_service("config_api")
+    until(lambda: posthouse.run("status").status == 0, "all services are ready")
+
+
 def test_a_key_is_made_replaced_and_removed(suite: Suite, posthouse: CommandLine) -> None:
     made = posthouse.json("key", "add", "robot", "role=reader")
     robot = CommandLine(suite, POSTHOUSE_KEY=made["key"])
