@@ -15,7 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import SecretStr
 from typer.main import get_command
 
-from libs.runtime.settings import ServiceSettings
+from libs.runtime.settings import ProcessSettings
 from libs.smtp import reply
 from libs.smtp.reply import Reply
 from scripts import reference_api, reference_metrics, reference_settings
@@ -33,7 +33,7 @@ from tests.docs.pages import blocks, pages
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "reference"
-_SERVICES: dict[str, type[ServiceSettings]] = {
+_SERVICES: dict[str, type[ProcessSettings]] = {
     "ingress": IngressSettings,
     "policy": PolicySettings,
     "relay": RelaySettings,
@@ -78,7 +78,7 @@ def _table(rows: list[tuple[str, str, str]]) -> Iterator[str]:
         yield f"| `{variable}` | {default} | {description} |".replace("|  |", "| |")
 
 
-def _description(settings: type[ServiceSettings], name: str) -> str:
+def _description(settings: type[ProcessSettings], name: str) -> str:
     field = settings.model_fields[name]
     text = (field.description or "").replace("|", "\\|")
     kind = _choices(field.annotation)
@@ -86,7 +86,7 @@ def _description(settings: type[ServiceSettings], name: str) -> str:
     return " ".join(part for part in (text, *notes) if part)
 
 
-def _is_secret(settings: type[ServiceSettings], name: str) -> bool:
+def _is_secret(settings: type[ProcessSettings], name: str) -> bool:
     return settings.variable(name) in settings.secret_variables()
 
 
@@ -98,7 +98,7 @@ def _choices(kind: Any) -> str:
     return ""
 
 
-def _default(settings: type[ServiceSettings], name: str) -> str:
+def _default(settings: type[ProcessSettings], name: str) -> str:
     value = settings.model_fields[name].get_default(call_default_factory=True, validated_data={})
     if isinstance(value, SecretStr):
         value = value.get_secret_value()

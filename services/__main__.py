@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from libs.runtime.database_copy import ServiceDatabase
-    from libs.runtime.settings import ServiceSettings
     from services.suite.backup import Contents
+    from libs.runtime.settings import ProcessSettings
 
 app = typer.Typer(
     name="posthouse",
@@ -66,7 +66,7 @@ def up(
     ] = "",
     redis: Annotated[str, typer.Option(help="URL of the Redis that policy counts in instead of memory.")] = "",
 ) -> None:
-    """Run the four services here, until Ctrl-C."""
+    """Run the services here, until Ctrl-C."""
     import asyncio
 
     from libs.runtime import processors
@@ -273,13 +273,14 @@ def install_systemd(
         raise SystemExit(error.status) from None
 
 
-def _settings_models() -> tuple[type[ServiceSettings], ...]:
+def _settings_models() -> tuple[type[ProcessSettings], ...]:
     from services.config_api.settings import Settings as ConfigApiSettings
+    from services.console.settings import Settings as ConsoleSettings
     from services.ingress.settings import Settings as IngressSettings
     from services.policy.settings import Settings as PolicySettings
     from services.relay.settings import Settings as RelaySettings
 
-    return (ConfigApiSettings, PolicySettings, RelaySettings, IngressSettings)
+    return (ConfigApiSettings, PolicySettings, RelaySettings, IngressSettings, ConsoleSettings)
 
 
 def _check_environment() -> None:
@@ -359,6 +360,7 @@ _service_command("ingress", "Receive mail over SMTP.")
 _service_command("policy", "Decide on sessions and messages.")
 _service_command("relay", "Keep the queue and deliver.")
 _service_command("config_api", "Serve and keep the settings.")
+_service_command("console", "Serve the pages for operators.")
 add_commands(app, _settings_models)
 
 

@@ -29,12 +29,17 @@ def socket_target(data_folder: Path, name: str) -> str:
     return f"unix:{data_folder.absolute() / 'run' / name}.sock"
 
 
-class GrpcSettings(BaseSettings):
-    """What every service is told of gRPC and of its metrics. A subclass sets the prefix of its variables."""
+class DataFolder(BaseSettings):
+    """Where a process keeps its files."""
 
     data_dir: Path = Field(
         default=Path("var"), validation_alias="POSTHOUSE_DATA_DIR", description="Folder of the files that are kept."
     )
+
+
+class GrpcSettings(DataFolder):
+    """What a service is told of gRPC and of its metrics. A subclass sets the prefix of its variables."""
+
     metrics_host: str = Field(default="127.0.0.1", description="Address of the metrics.")
     metrics_port: int = Field(default=0, ge=0, le=65535, description="Port of the metrics; 0: none are served.")
     # All three or none.

@@ -13,14 +13,14 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import SettingsConfigDict
 
 from libs.runtime import logging, secrets
-from libs.runtime.grpc_settings import RENAMED, GrpcSettings
+from libs.runtime.grpc_settings import RENAMED, DataFolder, GrpcSettings
 from libs.runtime.lifecycle import SettingsError
 
 log = structlog.get_logger(__name__)
 
 # What the names of all our variables begin with. Each service checks the names that begin with its own prefix.
 SHARED_PREFIX = "POSTHOUSE_"
-PREFIXES = (SHARED_PREFIX, "CONFIG_API_", "INGRESS_", "POLICY_", "RELAY_")
+PREFIXES = (SHARED_PREFIX, "CONFIG_API_", "CONSOLE_", "INGRESS_", "POLICY_", "RELAY_")
 # Variables with the shared prefix; those of the second part are read by the command line, those of the third by the
 # compose files.
 SHARED_VARIABLES = (
@@ -48,8 +48,8 @@ _KUBERNETES_NAME = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_POR
 _KUBERNETES_VALUE = re.compile(r"(tcp|udp|sctp)://")
 
 
-class ServiceSettings(GrpcSettings):
-    """Settings of one service's process: environment variables with the service's prefix. Read once, frozen.
+class ProcessSettings(DataFolder):
+    """Settings of one process: environment variables with the service's prefix. Read once, frozen.
 
     An empty variable counts as not set, except for the fields in `empty_is_a_value`. A secret may also be given as the
     name of a file: NAME_FILE.
@@ -148,7 +148,13 @@ class ServiceSettings(GrpcSettings):
         return f"{cls.variable(field)}{value}: {message}"
 
 
-SettingsType = TypeVar("SettingsType", bound=ServiceSettings)
+class ServiceSettings(ProcessSettings, GrpcSettings):
+    """Settings of a process that speaks gRPC and shows metrics."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+SettingsType = TypeVar("SettingsType", bound=ProcessSettings)
 
 
 def begin(settings_type: type[SettingsType]) -> SettingsType:

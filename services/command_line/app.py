@@ -24,7 +24,7 @@ from services.command_line.postfix import importing
 from services.command_line.resources import KINDS, commands
 
 if TYPE_CHECKING:
-    from libs.runtime.settings import ServiceSettings
+    from libs.runtime.settings import ProcessSettings
 
 
 class OperatorGroup(TyperGroup):
@@ -38,7 +38,7 @@ class OperatorGroup(TyperGroup):
             raise SystemExit(error.status) from None
 
 
-def add_commands(app: typer.Typer, models: Callable[[], Iterable[type[ServiceSettings]]]) -> None:
+def add_commands(app: typer.Typer, models: Callable[[], Iterable[type[ProcessSettings]]]) -> None:
     """Adds every command that operates a suite. `models`: gives the settings of the services' processes."""
     app.command("status")(operating.status)
     app.command("version")(operating.version)

@@ -13,7 +13,7 @@ from services.command_line.failures import CommandError
 from services.command_line.output import AsJson, print_json, print_table
 
 if TYPE_CHECKING:
-    from libs.runtime.settings import ServiceSettings
+    from libs.runtime.settings import ProcessSettings
 
 _HIDDEN = "(secret)"
 
@@ -30,7 +30,7 @@ class Variable:
     description: str
 
 
-def variables(models: Iterable[type[ServiceSettings]], environment: Mapping[str, str]) -> list[Variable]:
+def variables(models: Iterable[type[ProcessSettings]], environment: Mapping[str, str]) -> list[Variable]:
     """Every variable that a service reads, in the order of names. Secrets are not shown, only whether they are set."""
     by_name: dict[str, Variable] = {}
     for model in models:
@@ -41,7 +41,7 @@ def variables(models: Iterable[type[ServiceSettings]], environment: Mapping[str,
     return sorted(by_name.values(), key=lambda variable: variable.name)
 
 
-def _of_model(model: type[ServiceSettings], environment: Mapping[str, str]) -> Iterator[Variable]:
+def _of_model(model: type[ProcessSettings], environment: Mapping[str, str]) -> Iterator[Variable]:
     secrets = set(model.secret_variables())
     for field, info in model.model_fields.items():
         name = model.variable(field)
@@ -68,7 +68,7 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def settings_command(models: Callable[[], Iterable[type[ServiceSettings]]]) -> Callable[..., None]:
+def settings_command(models: Callable[[], Iterable[type[ProcessSettings]]]) -> Callable[..., None]:
     """`posthouse settings` for these services; their models are loaded when it runs."""
 
     def settings(

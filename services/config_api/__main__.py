@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import structlog
 import typer
-import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 
 from libs.runtime import addresses, lifecycle, rpc, service_manager
@@ -20,6 +19,8 @@ from libs.runtime.addresses import UnixSocket
 from libs.runtime.certificates import show_expiry
 from libs.runtime.configuration_watch import replica_name
 from libs.runtime.dialing import Dialers
+from libs.runtime.http_server import HttpServer
+from libs.runtime.https_certificate import Certificate
 from libs.runtime.lifecycle import Background, Shutdown, StartupError, wait_for_server
 from libs.runtime.metrics import MetricsServer
 from libs.runtime.settings import begin
@@ -34,11 +35,10 @@ from services.config_api.events.dispatcher import Dispatcher
 from services.config_api.events.hub import EventHub, feed_of
 from services.config_api.events.sending import Sender
 from services.config_api.history.revisions.repository import RevisionRetention
-from services.config_api.http import openapi, tls
+from services.config_api.http import openapi
 from services.config_api.http.authentication import Access, FailureLimit
 from services.config_api.http.connections import ConnectionGuard
 from services.config_api.http.context import Parts
-from services.config_api.http.tls import Certificate
 from services.config_api.metrics import CERTIFICATE_EXPIRY, DATABASE_UP, GRPC_CALLS_REFUSED, REVISION
 from services.config_api.operations.checks import own
 from services.config_api.secrets.passwords import PasswordHashing
@@ -118,7 +118,7 @@ async def _serve(
         events = feed_of(relay)
         hub = EventHub(relay, events, Dispatcher(store, sealer, events, sender, lambda: feed.replica.webhooks))
         parts = _parts(settings, store, sealer, feed, passwords, others, ready, hub)
-        http = _HttpServer(settings, create_app(settings, parts))
+        http = _http_server(settings, create_app(settings, parts))
         callers = {publisher.SERVICE: publisher.CALLERS}
         publishing = publisher.Publisher(feed, parts.watchers, hits, store)
         grpc_server = rpc.Server(callers, publishing.register, GRPC_CALLS_REFUSED.inc)
@@ -254,92 +254,16 @@ class _Ready:
         return {"start": start, "database": self._database, **self._weakness}
 
 
-class _Uvicorn(uvicorn.Server):
-    """Signals are the lifecycle's. With a certificate it speaks HTTPS, and a handshake has a deadline of its own."""
-
-    def __init__(self, config: uvicorn.Config, guard: ConnectionGuard, certificate: Certificate | None) -> None:
-        super().__init__(config)
-        self._guard = guard
-        self._certificate = certificate
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        certificate = self._certificate
-        if certificate is None or sockets is None:
-            await super().startup(sockets)
-            return
-
-        def make_http() -> asyncio.Protocol:
-            return self._guard.protocol(config=self.config, server_state=self.server_state, app_state={})
-
-        loop = asyncio.get_running_loop()
-        self.servers = [
-            await loop.create_server(
-                make_http,
-                sock=each,
-                backlog=self.config.backlog,
-                ssl=certificate.context,
-                ssl_handshake_timeout=tls.HANDSHAKE_SECONDS,
-            )
-            for each in sockets
-        ]
-        self.started = True
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-class _HttpServer:
-    """uvicorn in this process, on a socket that is bound before anything is announced."""
-
-    def __init__(self, settings: Settings, app: object) -> None:
-        self._socket = _listen(settings.host, settings.port)
-        self.port = self._socket.getsockname()[1]
-        self._guard = ConnectionGuard(settings.max_connections_per_client, settings.proxies)
-        config = uvicorn.Config(
-            app,  # type: ignore[arg-type]
-            http=self._guard.protocol,  # type: ignore[arg-type]
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            proxy_headers=False,
-            server_header=False,
-            h11_max_incomplete_event_size=32_768,
-            timeout_graceful_shutdown=int(_GRACE_SECONDS),
-        )
-        self._certificate = None
-        if settings.tls_cert is not None and settings.tls_key is not None:
-            self._certificate = Certificate(settings.tls_cert, settings.tls_key)
-            show_expiry(CERTIFICATE_EXPIRY, settings.tls_cert)
-        self._server = _Uvicorn(config, self._guard, self._certificate)
-        self._ended = asyncio.Event()
-
-    async def run(self) -> None:
-        watching = [asyncio.ensure_future(self._guard.run())]
-        if self._certificate is not None:
-            watching.append(asyncio.ensure_future(self._certificate.watch()))
-        try:
-            await self._server.serve(sockets=[self._socket])
-        finally:
-            for task in watching:
-                task.cancel()
-            self._ended.set()
-
-    async def stop(self) -> None:
-        self._server.should_exit = True
-        await self._ended.wait()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise StartupError(f"can't listen on {host}:{port}: {error.strerror}") from error
-    return listener
+def _http_server(settings: Settings, api: object) -> HttpServer:
+    """HTTP on its port, with deadlines and a number of connections for each client."""
+    guard = ConnectionGuard(settings.max_connections_per_client, settings.proxies)
+    certificate = None
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        certificate = Certificate(settings.tls_cert, settings.tls_key)
+        show_expiry(CERTIFICATE_EXPIRY, settings.tls_cert)
+    return HttpServer(
+        api, settings.host, settings.port, certificate=certificate, protocol=guard.protocol, besides=guard.run
+    )
 
 
 async def _warn(parts: Parts) -> None:

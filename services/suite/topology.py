@@ -16,7 +16,7 @@ PORT_STEP = 10
 # Services whose processes keep to a processor.
 _KEEPING = ("ingress", "relay")
 
-SERVICES = ("config_api", "policy", "relay", "ingress")
+SERVICES = ("config_api", "policy", "relay", "ingress", "console")
 
 # variable -> default; 0: off
 _PORTS: Mapping[str, Mapping[str, int]] = {
@@ -29,6 +29,7 @@ _PORTS: Mapping[str, Mapping[str, int]] = {
         "INGRESS_SMTPS_PORT": 8465,
         "INGRESS_METRICS_PORT": 0,
     },
+    "console": {"CONSOLE_PORT": 8081},
 }
 # Where each service listens for gRPC.
 LISTEN_VARIABLES = {
@@ -47,6 +48,8 @@ _TARGETS = (
     ("CONFIG_API_RELAY_TARGET", "relay"),
     ("CONFIG_API_INGRESS_TARGET", "ingress"),
 )
+# Services that serve gRPC.
+_SERVERS = tuple(LISTEN_VARIABLES)
 _PREFIXES = {service: f"{service.upper()}_" for service in SERVICES}
 # Variables of another service that a service reads too: config_api recognises a relay host that is this gateway.
 _SHARED_VARIABLES: Mapping[str, tuple[str, ...]] = {
@@ -96,10 +99,12 @@ def lay_out(
     from them unless set too. Raises TopologyError.
     """
     counts = {service: (replicas or {}).get(service, 1) for service in SERVICES}
+    if environment.get("CONSOLE_PORT") == "0":
+        counts["console"] = 0
     _refuse_unshared(environment, counts, postgres_url, redis_url)
     hosts = {service: _listen_hosts(environment, service) for service in SERVICES}
     ports = {service: _ports(environment, service, counts[service]) for service in SERVICES}
-    listens = {service: _listens(environment, service, counts[service], sockets) for service in SERVICES}
+    listens = {service: _listens(environment, service, counts[service], sockets) for service in _SERVERS}
     places = _places(environment, counts, cpus)
     shared = dict(environment)
     if postgres_url:
@@ -113,6 +118,8 @@ def lay_out(
             every = [of_worker(each, number) for each in listens[service] for number in range(workers.get(service, 1))]
             shared[variable] = ",".join(map(_target, every))
     shared.setdefault("RELAY_OWN_ADDRESSES", ",".join(_listeners(hosts["ingress"], ports["ingress"])))
+    if counts["console"]:
+        _join_console(shared, hosts["config_api"][0], ports["config_api"][0]["CONFIG_API_PORT"])
     return tuple(
         Process(
             service=service,
@@ -120,11 +127,11 @@ def lay_out(
             host=_reachable(hosts[service][0]).strip("[]"),
             listen_hosts=hosts[service],
             ports=of_replica,
-            grpc=_target(listens[service][number]),
+            grpc=_target(listens[service][number]) if service in listens else "",
             environment={
                 **_of_service(service, shared),
                 **{variable: str(port) for variable, port in of_replica.items()},
-                LISTEN_VARIABLES[service]: str(listens[service][number]),
+                **({LISTEN_VARIABLES[service]: str(listens[service][number])} if service in listens else {}),
                 **_own_folder(shared, service, number),
                 **places.get((service, number), {}),
             },
@@ -136,7 +143,7 @@ def lay_out(
 
 def longest_socket_name(replicas: Mapping[str, int], workers: int) -> str:
     """The longest name that a socket of these processes has."""
-    names = [f"{_name(service, replicas.get(service, 1) - 1)}.{workers}.sock" for service in SERVICES]
+    names = [f"{_name(service, replicas.get(service, 1) - 1)}.{workers}.sock" for service in _SERVERS]
     return max(names, key=len)
 
 
@@ -151,6 +158,15 @@ def parse_replicas(text: str) -> dict[str, int]:
             raise TopologyError(f"--replicas: {service} needs a number from 1 to 32, not {count!r}")
         counts[service] = int(count)
     return counts
+
+
+def _join_console(shared: dict[str, str], host: str, port: int) -> None:
+    """Tells the console where the API is, and the API to believe the console about the addresses of its users."""
+    scheme = "https" if shared.get("CONFIG_API_TLS_CERT") else "http"
+    if not shared.get("CONSOLE_API_URL"):
+        shared["CONSOLE_API_URL"] = f"{scheme}://{_reachable(host)}:{port}"
+    if not shared.get("CONFIG_API_PROXY_NETWORKS"):
+        shared["CONFIG_API_PROXY_NETWORKS"] = "127.0.0.1/32,::1/128"
 
 
 def _refuse_unshared(
@@ -203,9 +219,9 @@ def _name(service: str, number: int) -> str:
 
 def _own_folder(environment: Mapping[str, str], service: str, number: int) -> dict[str, str]:
     """Replicas keep their files (snapshots, spools, a first certificate) apart, as on machines of their own. Those of
-    config_api share theirs: the keys in it must be the same.
+    config_api and of the console share theirs: the keys in it must be the same.
     """
-    if number == 0 or service == "config_api":
+    if number == 0 or service in ("config_api", "console"):
         return {}
     return {"POSTHOUSE_DATA_DIR": f"{environment.get('POSTHOUSE_DATA_DIR', 'var')}/{_name(service, number)}"}
 

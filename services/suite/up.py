@@ -243,8 +243,8 @@ def _lost_as_json(count: int) -> str:
 
 def _welcome(output: Output, processes: tuple[Process, ...], folder: Path, seconds: float) -> None:
     first = {process.service: process for process in reversed(processes)}
-    api, ingress = first["config_api"], first["ingress"]
-    base = _api_url(api)
+    api, ingress, console = first["config_api"], first["ingress"], first.get("console")
+    base = _url(api, "CONFIG_API")
     # The commands of this machine find the API by this file.
     (folder / "run" / "api-url").write_text(f"{base}\n")
     key_file = folder / "admin-key"
@@ -260,6 +260,7 @@ def _welcome(output: Output, processes: tuple[Process, ...], folder: Path, secon
             f"posthouse is ready ({seconds:.1f} s). Data is in {folder}.",
             f"  mail        {hosts}: SMTP {smtp}, submission {submission}, submission over TLS {smtps}",
             f"  API         {base}/docs, OpenAPI document {base}/openapi.json",
+            *([f"  console     {_url(console, 'CONSOLE')}"] if console is not None else []),
             f"  admin key   {key_file}",
             "  try         make demo",
             f'              curl -H "Authorization: Bearer $(cat {key_file})" {base}/v1/settings/general',
@@ -270,9 +271,10 @@ def _welcome(output: Output, processes: tuple[Process, ...], folder: Path, secon
     output.tell("suite_ready", text, seconds=round(seconds, 1), api=base, folder=str(folder))
 
 
-def _api_url(config_api: Process) -> str:
-    scheme = "https" if config_api.environment.get("CONFIG_API_TLS_CERT") else "http"
-    return f"{scheme}://{config_api.url_host}:{config_api.ports['CONFIG_API_PORT']}"
+def _url(process: Process, prefix: str) -> str:
+    """Where a service is called that speaks HTTP. `prefix`: that of its variables."""
+    scheme = "https" if process.environment.get(f"{prefix}_TLS_CERT") else "http"
+    return f"{scheme}://{process.url_host}:{process.ports[f'{prefix}_PORT']}"
 
 
 def environment() -> dict[str, str]:

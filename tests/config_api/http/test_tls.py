@@ -13,8 +13,8 @@ import pytest
 import trustme
 from pydantic import ValidationError
 
+from libs.runtime import https_certificate
 from libs.runtime.lifecycle import StartupError
-from services.config_api.http import tls
 from tests.config_api.service import START_SECONDS, Service, running, settings
 
 
@@ -36,7 +36,7 @@ def url_of_sqlite(tmp_path: Path) -> str:
 
 @pytest.fixture
 async def service(tmp_path: Path, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
-    monkeypatch.setattr(tls, "_RELOAD_SECONDS", 0.01)
+    monkeypatch.setattr(https_certificate, "_RELOAD_SECONDS", 0.01)
     chain, key = pair
     more = {"tls_cert": chain, "tls_key": key}
     async with running(url_of_sqlite(tmp_path), tmp_path, **more) as service:
@@ -106,14 +106,14 @@ async def test_a_file_that_is_no_certificate_leaves_the_old_one_in_service(
     before = await shown_certificate(service)
     pair[0].write_text("nothing of the kind")
     with pytest.raises(StartupError, match=r"chain\.pem"):
-        tls.Certificate(*pair)
+        https_certificate.Certificate(*pair)
     assert await shown_certificate(service) == before
 
 
 async def test_a_handshake_that_never_comes_ends(
     tmp_path: Path, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tls, "HANDSHAKE_SECONDS", 0.05)
+    monkeypatch.setattr(https_certificate, "HANDSHAKE_SECONDS", 0.05)
     async with running(url_of_sqlite(tmp_path), tmp_path, tls_cert=pair[0], tls_key=pair[1]) as service:
         silent = [await asyncio.open_connection("127.0.0.1", service.http_port) for _ in range(20)]
         async with asyncio.timeout(START_SECONDS):

@@ -1,0 +1,1 @@
+"""The console: pages for operators, which know nothing but the public API."""

@@ -1,0 +1,55 @@
+"""Starts the console: HTTP for browsers."""
+
+from __future__ import annotations
+
+import structlog
+import typer
+
+from libs.runtime import lifecycle, service_manager
+from libs.runtime.http_server import HttpServer
+from libs.runtime.https_certificate import Certificate
+from libs.runtime.lifecycle import Background, Shutdown, StartupError
+from libs.runtime.settings import begin
+from services.console.api import api_client
+from services.console.app import ENTRIES, create_app
+from services.console.page import Surroundings
+from services.console.session import load_sessions
+from services.console.settings import Settings
+
+log = structlog.get_logger(__name__)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+async def main(shutdown: Shutdown) -> None:
+    settings = begin(Settings)
+    try:
+        client = api_client(settings.api_url, settings.api_ca_file)
+    except OSError as error:
+        raise StartupError(f"CONSOLE_API_CA_FILE can't be read: {error.strerror}") from error
+    sessions = load_sessions(settings.secret_key.get_secret_value(), settings.data_dir)
+    surroundings = Surroundings(sessions, client, ENTRIES, secure=settings.is_secure)
+    certificate = None
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        certificate = Certificate(settings.tls_cert, settings.tls_key)
+    console = create_app(surroundings, settings.hosts)
+    server = HttpServer(console, settings.host, settings.port, certificate=certificate)
+    background = Background(shutdown)
+    background.start(server.run(), "http")
+    log.info("ready", http_port=server.port, api=settings.api_url)
+    service_manager.tell_ready()
+    await shutdown.wait()
+    await server.stop()
+    await background.stop()
+    await client.aclose()
+    if background.failure is not None:
+        raise StartupError(f"stopped by a fault: {type(background.failure).__name__}")
+
+
+@app.callback(invoke_without_command=True)
+def serve() -> None:
+    """Serve the pages for operators."""
+    lifecycle.run(main)
+
+
+if __name__ == "__main__":
+    app()

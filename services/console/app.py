@@ -1,0 +1,44 @@
+"""The console as an ASGI application."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from services.console.page import Surroundings
+from services.console.pages import overview, sign_in
+from services.console.problems import add_problem_pages
+from services.console.protection import Protection
+
+# The order of the navigation. Each module has `router`, and `ENTRIES` for the navigation.
+PAGES = (overview,)
+ENTRIES = tuple(entry for module in PAGES for entry in module.ENTRIES)
+
+
+def create_app(surroundings: Surroundings, hosts: frozenset[str]) -> ASGIApp:
+    """The whole console, behind its protection."""
+    app = FastAPI(title="Posthouse console", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.state.surroundings = surroundings
+    app.mount("/static", _Static(directory=Path(__file__).parent / "static"))
+    for module in (sign_in, *PAGES):
+        app.include_router(module.router)
+    add_problem_pages(app)
+
+    @app.get("/healthz")
+    async def healthz(_: Request) -> Response:
+        return Response("ok\n", media_type="text/plain")
+
+    return Protection(app, hosts, secure=surroundings.secure)
+
+
+class _Static(StaticFiles):
+    """Files whose address changes when they do, so that a browser may keep them."""
+
+    def file_response(self, *arguments: object, **named: object) -> Response:
+        answer = super().file_response(*arguments, **named)  # type: ignore[arg-type]
+        answer.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        return answer

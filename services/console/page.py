@@ -1,0 +1,209 @@
+"""What each page's function gets: who asks, the form that was sent, the API, and how to answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+import httpx
+from fastapi import Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from posthouse_client import ProblemError
+
+from services.console import session as sessions
+from services.console.api import Api
+from services.console.navigation import Entry, may, offered
+from services.console.rendering import render
+from services.console.session import Session, Sessions
+
+_MOST_OCTETS_OF_A_FORM = 2_000_000
+_MOST_FIELDS_OF_A_FORM = 5_000
+
+
+class SignedOutError(Exception):
+    """Nobody is signed in, or the session has ended."""
+
+
+class NotAllowedError(Exception):
+    """The role of the key is not enough for this page."""
+
+
+class ForgedFormError(Exception):
+    """A form without the token of its session."""
+
+
+class FormTooLargeError(Exception):
+    """A form with more octets or fields than any page sends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all requests share."""
+
+    sessions: Sessions
+    client: httpx.AsyncClient
+    entries: Sequence[Entry]
+    # Whether cookies are for TLS alone.
+    secure: bool
+
+
+class Form:
+    """The fields of a form, in order; a name may stand there several times."""
+
+    def __init__(self, fields: Sequence[tuple[str, str]]) -> None:
+        self.fields = fields
+
+    def get(self, name: str, default: str = "") -> str:
+        """The first value, without the blanks around it."""
+        return next((value.strip() for key, value in self.fields if key == name), default)
+
+    def all(self, name: str) -> list[str]:
+        return [value for key, value in self.fields if key == name]
+
+    def __contains__(self, name: str) -> bool:
+        return any(key == name for key, _ in self.fields)
+
+
+class Page:
+    """One request of a browser."""
+
+    def __init__(self, request: Request, surroundings: Surroundings, session: Session, form: Form) -> None:
+        self.request = request
+        self.form = form
+        self.session = session
+        # Id, name and role of the key; empty before sign-in.
+        self.caller: dict[str, Any] = {}
+        self._surroundings = surroundings
+        self.api = Api(surroundings.client, session.key, forwarded_for(request))
+
+    @classmethod
+    def for_nobody(cls, request: Request, surroundings: Surroundings) -> Page:
+        """A page outside any session, for what goes wrong before the session is known."""
+        return cls(request, surroundings, surroundings.sessions.begin(), Form(()))
+
+    def with_key(self, key: str) -> Api:
+        """The API with another key than the session's."""
+        return Api(self._surroundings.client, key, forwarded_for(self.request))
+
+    @property
+    def role(self) -> str:
+        return str(self.caller.get("role", ""))
+
+    def is_at(self, path: str) -> bool:
+        """Whether this page stands under an entry of the navigation."""
+        own = self.request.url.path
+        return own == path or (path != "/" and own.startswith(f"{path}/"))
+
+    def may(self, needed: str) -> bool:
+        """Whether the user's role is enough."""
+        return may(self.role, needed)
+
+    def show(self, template: str, /, status: int = 200, **values: Any) -> HTMLResponse:
+        """A page from a template, which sees `values` and: page, may, token, notice, entries."""
+        notice = self._surroundings.sessions.open_notice(self.request.cookies.get(sessions.NOTICE_COOKIE, ""))
+        answer = HTMLResponse(
+            render(
+                template,
+                offered(self._surroundings.entries, self.role),
+                page=self,
+                may=self.may,
+                token=self.session.token,
+                notice=notice,
+                **values,
+            ),
+            status,
+        )
+        if notice:
+            self.drop_cookie(answer, sessions.NOTICE_COOKIE)
+        return answer
+
+    def redirect(self, path: str, notice: str = "") -> Response:
+        """To another page after a form, which shows `notice`."""
+        answer = RedirectResponse(path, 303)
+        if notice:
+            cookie = self._surroundings.sessions.seal_notice(notice[:1000])
+            self.set_cookie(answer, sessions.NOTICE_COOKIE, cookie, sessions.NOTICE_SECONDS)
+        return answer
+
+    def begin_session(self, answer: Response, key: str = "") -> Session:
+        """Puts a new session into an answer's cookie."""
+        session = self._surroundings.sessions.begin(key)
+        self.keep(answer, session)
+        return session
+
+    def keep(self, answer: Response, session: Session) -> None:
+        """Puts a session into an answer's cookie."""
+        sealed = self._surroundings.sessions.seal(session)
+        self.set_cookie(answer, sessions.COOKIE, sealed, sessions.LONGEST_SECONDS)
+
+    def drop_cookie(self, answer: Response, name: str) -> None:
+        """Makes the browser forget a cookie."""
+        answer.delete_cookie(name, httponly=True, samesite="strict", secure=self._surroundings.secure)
+
+    def set_cookie(self, answer: Response, name: str, value: str, seconds: int) -> None:
+        answer.set_cookie(
+            name, value, max_age=seconds, httponly=True, samesite="strict", secure=self._surroundings.secure
+        )
+
+
+def forwarded_for(request: Request) -> str:
+    """X-Forwarded-For for the API: what came with the request, then the address that it came from.
+
+    The API believes the right-most address that is none of its proxies, so what a browser claims changes nothing.
+    """
+    peer = request.client.host if request.client else "unknown"
+    return ", ".join((*request.headers.getlist("x-forwarded-for"), peer))
+
+
+async def open_page(request: Request) -> Page:
+    """A page for anybody. Each form needs the token of the session; raises ForgedFormError without it."""
+    surroundings: Surroundings = request.app.state.surroundings
+    session = surroundings.sessions.open(request.cookies.get(sessions.COOKIE, ""))
+    form = Form(())
+    if request.method not in ("GET", "HEAD"):
+        form = await _read_form(request)
+        if session is None or not session.allows(form.get("token")):
+            raise ForgedFormError
+    page = Page(request, surroundings, session or surroundings.sessions.begin(), form)
+    request.state.page = page
+    return page
+
+
+def needs(role: str) -> Callable[[Request], Awaitable[Page]]:
+    """The dependency of a page for those with at least this role. The API is asked whether the key is still valid.
+
+    Raises SignedOutError, NotAllowedError, and what `open_page` and the API raise.
+    """
+
+    async def signed_in(request: Request) -> Page:
+        page = await open_page(request)
+        if not page.session.key:
+            raise SignedOutError
+        try:
+            page.caller = await page.api.get("/v1/whoami")
+        except ProblemError as problem:
+            if problem.status == httpx.codes.UNAUTHORIZED:
+                raise SignedOutError from None
+            raise
+        if not page.may(role):
+            raise NotAllowedError
+        return page
+
+    signed_in.needed_role = role  # type: ignore[attr-defined]
+    return signed_in
+
+
+async def _read_form(request: Request) -> Form:
+    """Raises FormTooLargeError."""
+    content = bytearray()
+    async for part in request.stream():
+        content += part
+        if len(content) > _MOST_OCTETS_OF_A_FORM:
+            raise FormTooLargeError
+    try:
+        text = content.decode("utf-8", "replace")
+        return Form(parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS_OF_A_FORM))
+    except ValueError:
+        raise FormTooLargeError from None
