@@ -100,7 +100,7 @@ class Page:
         """Whether the user's role is enough."""
         return may(self.role, needed)
 
-    def show(self, template: str, /, status: int = 200, **values: Any) -> HTMLResponse:
+    def show(self, template: str, status_code: int = 200, /, **values: Any) -> HTMLResponse:
         """A page from a template, which sees `values` and: page, may, token, notice, entries."""
         notice = self._surroundings.sessions.open_notice(self.request.cookies.get(sessions.NOTICE_COOKIE, ""))
         answer = HTMLResponse(
@@ -113,7 +113,7 @@ class Page:
                 notice=notice,
                 **values,
             ),
-            status,
+            status_code,
         )
         if notice:
             self.drop_cookie(answer, sessions.NOTICE_COOKIE)

@@ -100,8 +100,8 @@ async def _http(request: Request, error: Exception) -> Response:
     return _page(request).show("problem.html", error.status_code, title=error.detail, text="")
 
 
-async def _fault(request: Request, error: Exception) -> Response:
-    log.error("page_failed", path=request.url.path, error=type(error).__name__, exc_info=error)
+async def _fault(request: Request, _: Exception) -> Response:
+    """The server logs it."""
     return _page(request).show(
         "problem.html", 500, title="This page has a fault", text="The console's log has more about it."
     )
