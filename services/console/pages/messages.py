@@ -1,0 +1,174 @@
+"""Messages: one search box, the page of a message, and what can be done with it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import httpx
+from fastapi import APIRouter, Depends
+from fastapi.responses import Response
+from posthouse_client import ProblemError
+from starlette.exceptions import HTTPException
+
+from services.console.navigation import Entry
+from services.console.page import Page, needs
+from services.console.search import PREFIXES, Meaning, meanings
+
+ENTRIES = (Entry("Messages", "/messages"),)
+router = APIRouter()
+ReaderPage = Annotated[Page, Depends(needs("reader"))]
+OperatorPage = Annotated[Page, Depends(needs("operator"))]
+
+_ON_A_PAGE = 50
+# A part of an address is looked for in every message, so not in those of all times.
+_PART_OF_ADDRESS_DAYS = 7
+# Recipients of one message that its page shows.
+MOST_DELIVERIES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """`states`: the states of deliveries that it is for. `effect`: what happens, said before it is done."""
+
+    name: str
+    title: str
+    states: frozenset[str]
+    effect: str
+    done: str
+    is_final: bool = False
+
+
+ACTIONS: Mapping[str, Action] = {
+    action.name: action
+    for action in (
+        Action(
+            "retry",
+            "Retry now",
+            frozenset({"deferred"}),
+            "Each recipient that waits is tried at once, by the configuration of now. A failure leaves its place in the"
+            " retry schedule and its time of expiry as they are.",
+            "is tried now",
+        ),
+        Action(
+            "hold",
+            "Hold",
+            frozenset({"active", "deferred"}),
+            "No recipient is tried until the message is released. The time until it expires goes on.",
+            "is held",
+        ),
+        Action(
+            "release",
+            "Release",
+            frozenset({"held", "quarantined"}),
+            "The recipients that are held are tried again, at once.",
+            "is released",
+        ),
+        Action(
+            "bounce",
+            "Bounce",
+            frozenset({"active", "deferred", "held"}),
+            "Every recipient that is not finished fails for good, and the sender gets a report of it. This can't be"
+            " undone.",
+            "is bounced",
+            is_final=True,
+        ),
+        Action(
+            "delete",
+            "Delete",
+            frozenset({"active", "deferred", "held", "quarantined"}),
+            "Every recipient that is not finished is dropped, and nobody gets a report. This can't be undone.",
+            "is deleted",
+            is_final=True,
+        ),
+    )
+}
+
+
+@router.get("/messages")
+async def search(page: ReaderPage, q: str = "", cursor: str = "") -> Response:
+    readings = meanings(q)
+    items: list[dict[str, Any]] = []
+    next_cursor, chosen = None, None
+    for reading in readings:
+        found = await _find(page, reading, cursor)
+        if found["items"]:
+            items, next_cursor, chosen = found["items"], found["next_cursor"], reading
+            break
+    if not readings:
+        found = await page.api.get("/v1/messages", limit=_ON_A_PAGE, cursor=cursor)
+        items, next_cursor = found["items"], found["next_cursor"]
+    return page.show(
+        "messages.html",
+        q=q,
+        messages=items,
+        next_cursor=next_cursor,
+        chosen=chosen,
+        others=[reading for reading in readings if reading is not chosen],
+        prefixes=PREFIXES,
+    )
+
+
+async def _find(page: Page, reading: Meaning, cursor: str) -> Any:
+    """A page of what a reading of the search text means; empty where the API can't take the text so."""
+    filters: dict[str, Any] = dict(reading.filters)
+    if "address_contains" in filters or "subject_contains" in filters:
+        filters["received_after"] = (datetime.now(UTC) - timedelta(days=_PART_OF_ADDRESS_DAYS)).isoformat()
+    try:
+        return await page.api.get("/v1/messages", limit=_ON_A_PAGE, cursor=cursor, **filters)
+    except ProblemError as problem:
+        if problem.status == httpx.codes.UNPROCESSABLE_ENTITY and not cursor:
+            return {"items": [], "next_cursor": None}
+        raise
+
+
+@router.get("/messages/{queue_id}")
+async def show(page: ReaderPage, queue_id: str) -> Response:
+    message = await _message(page, queue_id)
+    return page.show(
+        "message.html",
+        message=message,
+        deliveries=message["deliveries"][:MOST_DELIVERIES],
+        actions=[action for action in ACTIONS.values() if _concerned(message, action)],
+    )
+
+
+@router.get("/messages/{queue_id}/{action}")
+async def ask(page: OperatorPage, queue_id: str, action: str) -> Response:
+    chosen = _action(action)
+    message = await _message(page, queue_id)
+    return page.show(
+        "message_action.html",
+        message=message,
+        action=chosen,
+        deliveries=_concerned(message, chosen),
+        once=str(uuid.uuid4()),
+    )
+
+
+@router.post("/messages/{queue_id}/{action}")
+async def act(page: OperatorPage, queue_id: str, action: str) -> Response:
+    chosen = _action(action)
+    path = f"/v1/queue/messages/{quote(queue_id, safe='')}:{chosen.name}"
+    # A form that is sent twice acts once.
+    await page.api.call("POST", path, headers={"Idempotency-Key": page.form.get("once") or str(uuid.uuid4())})
+    return page.redirect(f"/messages/{quote(queue_id, safe='')}", f"The message {chosen.done}.")
+
+
+def _action(name: str) -> Action:
+    if name not in ACTIONS:
+        raise HTTPException(404)
+    return ACTIONS[name]
+
+
+def _concerned(message: Mapping[str, Any], action: Action) -> list[Any]:
+    """The deliveries that an action would change."""
+    return [delivery for delivery in message["deliveries"] if delivery["state"] in action.states]
+
+
+async def _message(page: Page, queue_id: str) -> Any:
+    return await page.api.get(f"/v1/queue/messages/{quote(queue_id, safe='')}", include_header=True)

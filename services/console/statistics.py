@@ -1,0 +1,79 @@
+"""The figures of `/v1/statistics` over a period, with the buckets that the API leaves out. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from services.console.graphs import Bar
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """How far back figures go. `bucket`: the API's name of a bar's width; `label`: how its time is written."""
+
+    name: str
+    bucket: str
+    width: timedelta
+    count: int
+    label: str
+
+    def starts(self, now: datetime) -> list[datetime]:
+        """When each bar begins, oldest first; the last one holds `now` (UTC)."""
+        seconds = self.width.total_seconds()
+        last = datetime.fromtimestamp(now.timestamp() // seconds * seconds, now.tzinfo)
+        return [last - self.width * number for number in reversed(range(self.count))]
+
+
+PERIODS = {
+    period.name: period
+    for period in (
+        Period("hour", "five_minutes", timedelta(minutes=5), 12, "%H:%M"),
+        Period("day", "hour", timedelta(hours=1), 24, "%H:%M"),
+        Period("week", "day", timedelta(days=1), 7, "%Y-%m-%d"),
+    )
+}
+
+
+class Figures:
+    """The buckets of a period."""
+
+    def __init__(self, period: Period, starts: Sequence[datetime], buckets: Sequence[Mapping[str, Any]]) -> None:
+        self._period = period
+        self._starts = starts
+        self._buckets = {datetime.fromisoformat(bucket["starts_at"]): bucket for bucket in buckets}
+
+    def bars(self, value: Callable[[Mapping[str, Any]], int]) -> list[Bar]:
+        """A bar for each bucket, also where nothing happened."""
+        return [
+            Bar(f"{start:{self._period.label}}", value(self._buckets[start]) if start in self._buckets else 0)
+            for start in self._starts
+        ]
+
+    def refused(self) -> list[tuple[str, int]]:
+        """What was refused by reason, the most frequent one first."""
+        counts: Counter[str] = Counter()
+        for bucket in self._buckets.values():
+            for refusal in bucket["refused"]:
+                counts[refusal["reason_id"]] += refusal["count"]
+        return counts.most_common()
+
+    def shadow(self) -> list[tuple[str, str | None, int]]:
+        """What rules in shadow mode would have refused: reason, id of the access rule, count."""
+        counts: Counter[tuple[str, str | None]] = Counter()
+        for bucket in self._buckets.values():
+            for outcome in bucket["shadow"]:
+                counts[outcome["reason_id"], outcome["rule_id"]] += outcome["count"]
+        return [(reason, rule, count) for (reason, rule), count in counts.most_common()]
+
+    def total(self, name: str) -> int:
+        """The sum of accepted, delivered, deferred or bounced."""
+        return sum(bucket[name] for bucket in self._buckets.values())
+
+
+def refused_in(bucket: Mapping[str, Any]) -> int:
+    """Everything that was refused in a bucket."""
+    return sum(refusal["count"] for refusal in bucket["refused"])
