@@ -15,7 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import SecretStr
 from typer.main import get_command
 
-from libs.runtime.settings import ProcessSettings
+from libs.runtime.settings import ProcessSettings, ServiceSettings
 from libs.smtp import reply
 from libs.smtp.reply import Reply
 from scripts import reference_api, reference_metrics, reference_settings
@@ -24,6 +24,7 @@ from services.config_api.settings import Settings as ConfigApiSettings
 from services.config_api.snapshot import publisher
 from services.ingress import servicer as ingress
 from services.ingress import submission_servicer
+from services.console.settings import Settings as ConsoleSettings
 from services.ingress.settings import Settings as IngressSettings
 from services.policy import servicer as policy
 from services.policy.settings import Settings as PolicySettings
@@ -38,6 +39,7 @@ _SERVICES: dict[str, type[ProcessSettings]] = {
     "policy": PolicySettings,
     "relay": RelaySettings,
     "config_api": ConfigApiSettings,
+    "console": ConsoleSettings,
 }
 _WRITTEN_BY = "<!-- This page is made by `make reference`. -->\n\n"
 
@@ -45,7 +47,8 @@ _WRITTEN_BY = "<!-- This page is made by `make reference`. -->\n\n"
 def environment() -> str:
     """Every environment variable of every service."""
     rows: dict[str, list[tuple[str, str, str]]] = {"": []}
-    shared = set.intersection(*(set(settings.model_fields) for settings in _SERVICES.values()))
+    speakers = [settings for settings in _SERVICES.values() if issubclass(settings, ServiceSettings)]
+    shared = set.intersection(*(set(settings.model_fields) for settings in speakers))
     for name in sorted(shared):
         variable = IngressSettings.variable(name)
         shown = variable if variable.startswith("POSTHOUSE_") else variable.replace("INGRESS_", "*SERVICE*_", 1)
@@ -63,7 +66,8 @@ def environment() -> str:
         "a prefix of Posthouse and is none of these is refused, with the name of the nearest right one. A secret may",
         "be the name of a file instead: `CONFIG_API_ADMIN_KEY_FILE` for `CONFIG_API_ADMIN_KEY`.\n",
         "## All services\n",
-        "*SERVICE* is `INGRESS`, `POLICY`, `RELAY` or `CONFIG_API`.\n",
+        "*SERVICE* is `INGRESS`, `POLICY`, `RELAY` or `CONFIG_API`. The console has only `CONSOLE_LOG_LEVEL` and the",
+        "variables of this list that begin with `POSTHOUSE_` and do not concern gRPC.\n",
         *_table(rows.pop("")),
     ]
     for service, of_service in rows.items():

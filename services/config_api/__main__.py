@@ -200,6 +200,7 @@ def _parts(
         own_checks=own.checks(settings, store, check_context_for),
         events=events,
         ingress=IngressClient(others["ingress"]),
+        console_url=settings.console_url,
     )
 
 

@@ -218,13 +218,15 @@ def _add_documents(app: FastAPI) -> None:
         return file.answer(request)
 
     @app.get("/", include_in_schema=False)
-    async def show_places() -> Response:
-        return JSONResponse(_places())
+    async def show_places(request: Request) -> Response:
+        return JSONResponse(_places(parts(request).console_url))
 
 
-def _places() -> dict[str, str]:
+def _places(console_url: str) -> dict[str, str]:
     """What `/` answers: where things are."""
+    console = {"console": console_url} if console_url else {}
     return {
+        **console,
         "name": "Posthouse",
         "version": version("posthouse"),
         "api_version": openapi.API_VERSION,

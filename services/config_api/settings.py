@@ -79,6 +79,9 @@ class Settings(ServiceSettings):
     )
     audit_days: int = Field(default=365, ge=0, le=36_500, description="Days that the audit log is kept; 0: for ever.")
     cors_origins: str = Field(default="", description="Origins that browsers may call from, by commas; empty: none.")
+    console_url: str = Field(
+        default="", description="Where the console is, which `/` then names; empty: there is none."
+    )
     nameservers: str = Field(
         default="", description="For checks of names: host[:port], several by commas; empty: the system's."
     )

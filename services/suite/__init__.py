@@ -1,1 +1,1 @@
-"""The suite as one command: the four services as child processes, and a demonstration of them."""
+"""The suite as one command: the services as child processes, and a demonstration of them."""

@@ -23,7 +23,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from libs.runtime.lifecycle import StartupError, write_private
 from libs.runtime.security import TlsFiles, service_dns_name, service_uri
-from services.suite.topology import SERVICES
+from services.suite.topology import GRPC_SERVICES
 
 DAYS = 365
 # The life of an authority is this many lives of a service's certificate.
@@ -54,7 +54,7 @@ def renew(
     now: datetime.datetime,
     *,
     days: int = DAYS,
-    services: Sequence[str] = SERVICES,
+    services: Sequence[str] = GRPC_SERVICES,
     owner: str = "",
 ) -> list[str]:
     """Makes what is missing, and renews what has less than a third of its life left. Returns what was done, in lines.

@@ -156,6 +156,7 @@ def _environment(folder: Path, nameserver: str, mx_port: int) -> dict[str, str]:
         "POLICY_NAMESERVERS": nameserver,
         "RELAY_NAMESERVERS": nameserver,
         "INGRESS_NAMESERVERS": nameserver,
+        "CONSOLE_PORT": "0",
         "RELAY_MX_PORT": str(mx_port),
         # The demonstration's Internet is on loopback, where mail must never go otherwise.
         "RELAY_PROHIBITED_NETWORKS": "",

@@ -16,7 +16,7 @@ USER = "posthouse"
 UNIT_FOLDER = Path("/etc/systemd/system")
 SETTINGS_FOLDER = Path("/etc/posthouse")
 _USER_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,30}")  # useradd(8)
-SERVICES = ("config_api", "policy", "relay", "ingress")
+SERVICES = ("config_api", "policy", "relay", "ingress", "console")
 
 # What every unit may and may not do. Ports under 1024 are the one privilege that mail needs. Calls of @privileged,
 # @mount and the like end the process's call with EPERM; choosing a processor is in @resources, which stays allowed.

@@ -48,8 +48,7 @@ _TARGETS = (
     ("CONFIG_API_RELAY_TARGET", "relay"),
     ("CONFIG_API_INGRESS_TARGET", "ingress"),
 )
-# Services that serve gRPC.
-_SERVERS = tuple(LISTEN_VARIABLES)
+GRPC_SERVICES = tuple(LISTEN_VARIABLES)
 _PREFIXES = {service: f"{service.upper()}_" for service in SERVICES}
 # Variables of another service that a service reads too: config_api recognises a relay host that is this gateway.
 _SHARED_VARIABLES: Mapping[str, tuple[str, ...]] = {
@@ -104,7 +103,7 @@ def lay_out(
     _refuse_unshared(environment, counts, postgres_url, redis_url)
     hosts = {service: _listen_hosts(environment, service) for service in SERVICES}
     ports = {service: _ports(environment, service, counts[service]) for service in SERVICES}
-    listens = {service: _listens(environment, service, counts[service], sockets) for service in _SERVERS}
+    listens = {service: _listens(environment, service, counts[service], sockets) for service in GRPC_SERVICES}
     places = _places(environment, counts, cpus)
     shared = dict(environment)
     if postgres_url:
@@ -119,7 +118,8 @@ def lay_out(
             shared[variable] = ",".join(map(_target, every))
     shared.setdefault("RELAY_OWN_ADDRESSES", ",".join(_listeners(hosts["ingress"], ports["ingress"])))
     if counts["console"]:
-        _join_console(shared, hosts["config_api"][0], ports["config_api"][0]["CONFIG_API_PORT"])
+        api_port, console_port = ports["config_api"][0]["CONFIG_API_PORT"], ports["console"][0]["CONSOLE_PORT"]
+        _join_console(shared, hosts["config_api"][0], api_port, hosts["console"][0], console_port)
     return tuple(
         Process(
             service=service,
@@ -143,7 +143,7 @@ def lay_out(
 
 def longest_socket_name(replicas: Mapping[str, int], workers: int) -> str:
     """The longest name that a socket of these processes has."""
-    names = [f"{_name(service, replicas.get(service, 1) - 1)}.{workers}.sock" for service in _SERVERS]
+    names = [f"{_name(service, replicas.get(service, 1) - 1)}.{workers}.sock" for service in GRPC_SERVICES]
     return max(names, key=len)
 
 
@@ -160,13 +160,16 @@ def parse_replicas(text: str) -> dict[str, int]:
     return counts
 
 
-def _join_console(shared: dict[str, str], host: str, port: int) -> None:
-    """Tells the console where the API is, and the API to believe the console about the addresses of its users."""
+def _join_console(shared: dict[str, str], host: str, port: int, console_host: str, console_port: int) -> None:
+    """Tells console and API where the other is, and the API to believe the console about its users' addresses."""
     scheme = "https" if shared.get("CONFIG_API_TLS_CERT") else "http"
     if not shared.get("CONSOLE_API_URL"):
         shared["CONSOLE_API_URL"] = f"{scheme}://{_reachable(host)}:{port}"
     if not shared.get("CONFIG_API_PROXY_NETWORKS"):
         shared["CONFIG_API_PROXY_NETWORKS"] = "127.0.0.1/32,::1/128"
+    if not shared.get("CONFIG_API_CONSOLE_URL"):
+        console_scheme = "https" if shared.get("CONSOLE_TLS_CERT") else "http"
+        shared["CONFIG_API_CONSOLE_URL"] = f"{console_scheme}://{_reachable(console_host)}:{console_port}"
 
 
 def _refuse_unshared(

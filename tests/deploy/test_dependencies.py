@@ -18,7 +18,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OURS = {"services", "libs", "posthouse", "posthouse_client", "tests"}
 # Loaded by name: SQLAlchemy's drivers, by the database's URL, and the files of Swagger UI.
 BY_NAME = {"aiosqlite", "asyncpg", "fastapi-swagger"}
-SERVICES = ("ingress", "policy", "relay", "config-api")
+SERVICES = ("ingress", "policy", "relay", "config-api", "console")
 
 
 def distributions(declared: Iterable[str]) -> set[str]:

@@ -35,14 +35,15 @@ _PORTS: Mapping[str, tuple[str, ...]] = {
     "config_api": ("CONFIG_API_PORT", "CONFIG_API_METRICS_PORT"),
     "policy": ("POLICY_METRICS_PORT",),
     "relay": ("RELAY_METRICS_PORT",),
+    "console": ("CONSOLE_PORT",),
     "ingress": ("INGRESS_SMTP_PORT", "INGRESS_SUBMISSION_PORT", "INGRESS_SMTPS_PORT", "INGRESS_METRICS_PORT"),
 }
 # Settings of another suite; and what would make each start compile every library anew, which takes seconds.
-_NOT_HANDED_ON = ("POSTHOUSE_", "CONFIG_API_", "POLICY_", "RELAY_", "INGRESS_", "PYTHONDONTWRITEBYTECODE")
+_NOT_HANDED_ON = ("POSTHOUSE_", "CONFIG_API_", "POLICY_", "RELAY_", "INGRESS_", "CONSOLE_", "PYTHONDONTWRITEBYTECODE")
 
 
 class Suite:
-    """The four services, each replica a process of its own with a log of its own.
+    """The services, each replica a process of its own with a log of its own.
 
     `environment` wins over everything chosen here. With `by_command` they are started by `posthouse up`, as an
     operator does; then the death of one ends them all. Without it each can be killed and started again by its name:
@@ -50,6 +51,7 @@ class Suite:
     as `posthouse up` does; none: everybody runs everywhere, as is best beside other suites.
     `secured`: the services speak gRPC over TCP with certificates of their own, as on
     several machines, instead of over Unix sockets. `metrics`: each serves its metrics.
+    `console`: whether the console runs too.
     `host`: where tests reach it. `command_prefix` runs each process, for example in a network namespace.
     """
 
@@ -65,6 +67,7 @@ class Suite:
         cpus: Sequence[int] = (),
         secured: bool = False,
         metrics: bool = True,
+        console: bool = False,
         host: str = LOOPBACK,
         command_prefix: Sequence[str] = (),
     ) -> None:
@@ -87,6 +90,7 @@ class Suite:
             # A machine with much to do is no Redis that is away.
             "POLICY_STATE_SECONDS": "10",
             **self._choose_ports(),
+            **({} if console else {"CONSOLE_PORT": "0"}),
             **self._secured_grpc(),
             **(environment or {}),
         }
@@ -202,6 +206,8 @@ class Suite:
                 return self._api_ready(layout) and self._serving(layout)
             case "ingress":
                 return self._greets(layout)
+            case "console":
+                return self._console_answers(layout)
             case _:
                 return self._serving(layout)
 
@@ -239,6 +245,10 @@ class Suite:
     @property
     def api_url(self) -> str:
         return f"http://{_bracketed(self.host)}:{self.port('CONFIG_API_PORT')}"
+
+    @property
+    def console_url(self) -> str:
+        return f"http://{_bracketed(self.host)}:{self.port('CONSOLE_PORT')}"
 
     @property
     def admin_key(self) -> str:
@@ -313,6 +323,12 @@ class Suite:
         with contextlib.suppress(httpx.TransportError):
             url = f"http://{_bracketed(layout.host)}:{layout.ports['CONFIG_API_PORT']}/readyz"
             # To put together what TLS needs, which is not asked for here, takes 20 ms.
+            return httpx.get(url, timeout=_ASK_SECONDS, verify=False).status_code == 200
+        return False
+
+    def _console_answers(self, layout: Process) -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            url = f"http://{_bracketed(layout.host)}:{layout.ports['CONSOLE_PORT']}/healthz"
             return httpx.get(url, timeout=_ASK_SECONDS, verify=False).status_code == 200
         return False
 

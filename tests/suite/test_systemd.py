@@ -19,7 +19,7 @@ UNITS = {
     "posthouse.service": "posthouse.service",
     **{
         f"{stem}@.service": f"{stem}@1.service"
-        for stem in map("posthouse-{}".format, ("config-api", "policy", "relay"))
+        for stem in map("posthouse-{}".format, ("config-api", "policy", "relay", "console"))
     },
     "posthouse-ingress@.service": "posthouse-ingress@1.service",
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.suite.topology import SERVICES, Process, TopologyError, lay_out, parse_replicas
+from services.suite.topology import GRPC_SERVICES, SERVICES, Process, TopologyError, lay_out, parse_replicas
 
 SOCKETS = Path("/run/posthouse")
 
@@ -29,9 +29,10 @@ def test_one_of_each_on_the_documented_ports() -> None:
         "INGRESS_SUBMISSION_PORT": 8587,
         "INGRESS_SMTPS_PORT": 8465,
         "INGRESS_METRICS_PORT": 0,
+        "CONSOLE_PORT": 8081,
     }
     assert {name: process.grpc for name, process in processes.items()} == {
-        name: f"unix:/run/posthouse/{name}.sock" for name in SERVICES
+        name: f"unix:/run/posthouse/{name}.sock" if name in GRPC_SERVICES else "" for name in SERVICES
     }
     assert processes["policy"].environment["POLICY_LISTEN"] == "unix:/run/posthouse/policy.sock"
     assert processes["ingress"].environment["INGRESS_POLICY_TARGET"] == "unix:/run/posthouse/policy.sock"
@@ -60,6 +61,7 @@ def test_each_child_gets_its_own_variables_alone() -> None:
         "POLICY_STATE_URL": "policy",
         "RELAY_DATABASE_URL": "relay",
         "INGRESS_TLS_KEY": "ingress",
+        "CONSOLE_SECRET_KEY": "console",
     }
     ports = {"INGRESS_SMTP_PORT": "25"}
     common = {"PATH": "/bin", "POSTHOUSE_LOG_FORMAT": "json"}
@@ -72,6 +74,20 @@ def test_each_child_gets_its_own_variables_alone() -> None:
         # config_api recognises a relay host that is this gateway by the ports of ingress.
         more = {"INGRESS"} if process.service == "config_api" else set()
         assert prefixes - {"POSTHOUSE"} == {process.service.upper().partition("_")[0]} | more
+
+
+def test_console_and_api_know_each_other_unless_the_console_is_off() -> None:
+    processes = by_name(laid_out({"CONFIG_API_PORT": "9080", "CONSOLE_PORT": "9081"}))
+    assert processes["console"].environment["CONSOLE_API_URL"] == "http://127.0.0.1:9080"
+    assert processes["config_api"].environment["CONFIG_API_CONSOLE_URL"] == "http://127.0.0.1:9081"
+    assert processes["config_api"].environment["CONFIG_API_PROXY_NETWORKS"] == "127.0.0.1/32,::1/128"
+    chosen = {"CONSOLE_API_URL": "https://api.example", "CONFIG_API_PROXY_NETWORKS": "192.0.2.0/24"}
+    processes = by_name(laid_out(chosen))
+    assert processes["console"].environment["CONSOLE_API_URL"] == "https://api.example"
+    assert processes["config_api"].environment["CONFIG_API_PROXY_NETWORKS"] == "192.0.2.0/24"
+    without = by_name(laid_out({"CONSOLE_PORT": "0"}))
+    assert "console" not in without
+    assert "CONFIG_API_PROXY_NETWORKS" not in without["config_api"].environment
 
 
 def test_relay_is_told_where_the_suite_itself_listens() -> None:
@@ -87,8 +103,18 @@ def test_replicas_have_ports_of_their_own_and_all_are_targets() -> None:
         redis_url="redis://r",
     )
     names = [process.name for process in processes]
-    assert names == ["config_api", "policy", "policy-2", "relay", "relay-2", "relay-3", "ingress", "ingress-2"]
-    second = processes[-1]
+    assert names == [
+        "config_api",
+        "policy",
+        "policy-2",
+        "relay",
+        "relay-2",
+        "relay-3",
+        "ingress",
+        "ingress-2",
+        "console",
+    ]
+    second = processes[-2]
     assert second.ports["INGRESS_SMTP_PORT"] == 8035
     assert second.ports["INGRESS_METRICS_PORT"] == 0, "off stays off"
     assert second.environment["INGRESS_RELAY_TARGET"] == (

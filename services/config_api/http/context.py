@@ -47,6 +47,8 @@ class Parts:
     own_checks: Checks
     events: EventHub
     ingress: IngressClient
+    # Empty: there is none.
+    console_url: str = ""
 
 
 _BEARER = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer KEY`.", scheme_name="key")

@@ -1,0 +1,87 @@
+"""Debian's Chromium, driven by Debian's driver."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.wait import WebDriverWait
+
+from tests.peers.process import program
+
+_SECONDS = 60
+
+
+class Browser:
+    """One window. What a page's script or policy complains about is an error at the end of a test."""
+
+    def __init__(self, folder: Path, width: int = 1280, height: int = 900) -> None:
+        options = ChromeOptions()
+        options.binary_location = str(program("chromium"))
+        for argument in (
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            f"--user-data-dir={folder}",
+            f"--window-size={width},{height}",
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        ):
+            options.add_argument(argument)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        self.driver = Chrome(options=options, service=Service(str(program("chromedriver"))))
+        self._base = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.driver.quit()
+
+    def sign_in(self, url: str, key: str) -> None:
+        self._base = url
+        self.driver.delete_all_cookies()
+        self.open("/")
+        self.type("key", key)
+        self.press("Sign in")
+        self.wait_for("Overview")
+
+    def open(self, path: str) -> None:
+        self.driver.get(self._base + path)
+
+    def type(self, name: str, text: str) -> None:
+        """Into the field of this name."""
+        entry = self.driver.find_element(By.NAME, name)
+        entry.clear()
+        entry.send_keys(text)
+
+    def press(self, text: str) -> None:
+        """A button or a link with this text; returns when the next page is there."""
+        before = self.driver.find_element(By.TAG_NAME, "html")
+        self._clickable(text).click()
+        WebDriverWait(self.driver, _SECONDS).until(lambda driver: driver.find_element(By.TAG_NAME, "html") != before)
+
+    def wait_for(self, text: str) -> None:
+        """Returns when the page shows this text."""
+        WebDriverWait(self.driver, _SECONDS).until(lambda _: text in self.text, f"the page shows {text!r}")
+
+    @property
+    def text(self) -> str:
+        """What a reader sees."""
+        return self.driver.find_element(By.TAG_NAME, "body").text
+
+    def complaints(self) -> list[str]:
+        """What the console of the browser says since it was asked last: refused scripts and styles, missed files."""
+        return [str(line["message"]) for line in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]
+
+    def _clickable(self, text: str) -> WebElement:
+        path = f"//*[(self::a or self::button) and normalize-space()='{text}']"
+        return self.driver.find_element(By.XPATH, path)
