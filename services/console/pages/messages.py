@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -15,6 +14,7 @@ from fastapi.responses import Response
 from posthouse_client import ProblemError
 from starlette.exceptions import HTTPException
 
+from services.console.message_actions import ACTIONS, Action
 from services.console.navigation import Entry
 from services.console.page import Page, needs
 from services.console.search import PREFIXES, Meaning, meanings
@@ -29,64 +29,6 @@ _ON_A_PAGE = 50
 _PART_OF_ADDRESS_DAYS = 7
 # Recipients of one message that its page shows.
 MOST_DELIVERIES = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """`states`: the states of deliveries that it is for. `effect`: what happens, said before it is done."""
-
-    name: str
-    title: str
-    states: frozenset[str]
-    effect: str
-    done: str
-    is_final: bool = False
-
-
-ACTIONS: Mapping[str, Action] = {
-    action.name: action
-    for action in (
-        Action(
-            "retry",
-            "Retry now",
-            frozenset({"deferred"}),
-            "Each recipient that waits is tried at once, by the configuration of now. A failure leaves its place in the"
-            " retry schedule and its time of expiry as they are.",
-            "is tried now",
-        ),
-        Action(
-            "hold",
-            "Hold",
-            frozenset({"active", "deferred"}),
-            "No recipient is tried until the message is released. The time until it expires goes on.",
-            "is held",
-        ),
-        Action(
-            "release",
-            "Release",
-            frozenset({"held", "quarantined"}),
-            "The recipients that are held are tried again, at once.",
-            "is released",
-        ),
-        Action(
-            "bounce",
-            "Bounce",
-            frozenset({"active", "deferred", "held"}),
-            "Every recipient that is not finished fails for good, and the sender gets a report of it. This can't be"
-            " undone.",
-            "is bounced",
-            is_final=True,
-        ),
-        Action(
-            "delete",
-            "Delete",
-            frozenset({"active", "deferred", "held", "quarantined"}),
-            "Every recipient that is not finished is dropped, and nobody gets a report. This can't be undone.",
-            "is deleted",
-            is_final=True,
-        ),
-    )
-}
 
 
 @router.get("/messages")

@@ -1,14 +1,81 @@
 // What makes the pages live. Every page works without it.
 "use strict";
 
-// Times are shown in the reader's zone, with UTC as the title.
+// More events than these are dropped, the oldest first.
+const MOST_EVENTS = 200;
+const EVENT_TYPES = ["delivered", "deferred", "bounced", "expired", "held", "refused", "client_blocked"];
+
+// The local time of each time of the page, as its title.
 function showLocalTimes(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
     const at = new Date(time.dateTime);
-    if (!Number.isNaN(at.getTime()) && !time.title) {
-      time.title = `${time.textContent} UTC`;
+    if (!Number.isNaN(at.getTime())) {
+      time.title = at.toLocaleString();
     }
   }
 }
 
+// A cell with a text. Texts come from others, so they never become elements.
+function cell(text) {
+  const made = document.createElement("td");
+  made.textContent = text;
+  return made;
+}
+
+function saying(data) {
+  if (data.reply) {
+    return `${data.reply.code} ${data.reply.enhanced_code || ""} ${data.reply.text}`;
+  }
+  if (data.attempt) {
+    return `${data.attempt.code || ""} ${data.attempt.enhanced_code || ""} ${data.attempt.text || ""}`;
+  }
+  return data.detail || "";
+}
+
+function row(event) {
+  const data = event.data;
+  const made = document.createElement("tr");
+  made.className = "fresh";
+  const when = document.createElement("td");
+  const link = document.createElement("a");
+  link.textContent = event.timestamp.slice(0, 19).replace("T", " ");
+  if (data.queue_id) {
+    link.href = `/messages/${encodeURIComponent(data.queue_id)}`;
+  }
+  when.append(link);
+  made.append(
+    when,
+    cell(event.type.replaceAll("_", " ")),
+    cell(data.sender || ""),
+    cell((data.recipients || []).join(", ") || data.client_address || ""),
+    cell(saying(data)),
+  );
+  return made;
+}
+
+function follow(place) {
+  const state = document.getElementById("live-state");
+  const body = place.querySelector("tbody");
+  const source = new EventSource(place.dataset.stream);
+  source.onopen = () => {
+    place.hidden = false;
+    state.textContent = "Events are shown as they happen.";
+  };
+  source.onerror = () => {
+    state.textContent = "The connection is lost. It is tried again.";
+  };
+  for (const type of EVENT_TYPES) {
+    source.addEventListener(type, (message) => {
+      body.prepend(row(JSON.parse(message.data)));
+      while (body.rows.length > MOST_EVENTS) {
+        body.deleteRow(-1);
+      }
+    });
+  }
+}
+
 showLocalTimes(document);
+const place = document.getElementById("live");
+if (place) {
+  follow(place);
+}

@@ -1,0 +1,70 @@
+"""What operators can do with messages, and what happens then, in words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """`states`: the states of deliveries that it is for. `effect`: what happens, said before it is done."""
+
+    name: str
+    title: str
+    states: frozenset[str]
+    effect: str
+    done: str
+    done_to_many: str
+    is_final: bool = False
+
+
+ACTIONS: Mapping[str, Action] = {
+    action.name: action
+    for action in (
+        Action(
+            "retry",
+            "Retry now",
+            frozenset({"deferred"}),
+            "Each recipient that waits is tried at once, by the configuration of now. A failure leaves its place in the"
+            " retry schedule and its time of expiry as they are.",
+            "is tried now",
+            "are tried now",
+        ),
+        Action(
+            "hold",
+            "Hold",
+            frozenset({"active", "deferred"}),
+            "No recipient is tried until the message is released. The time until it expires goes on.",
+            "is held",
+            "are held",
+        ),
+        Action(
+            "release",
+            "Release",
+            frozenset({"held", "quarantined"}),
+            "The recipients that are held are tried again, at once.",
+            "is released",
+            "are released",
+        ),
+        Action(
+            "bounce",
+            "Bounce",
+            frozenset({"active", "deferred", "held"}),
+            "Every recipient that is not finished fails for good, and the sender gets a report of it. This can't be"
+            " undone.",
+            "is bounced",
+            "are bounced",
+            is_final=True,
+        ),
+        Action(
+            "delete",
+            "Delete",
+            frozenset({"active", "deferred", "held", "quarantined"}),
+            "Every recipient that is not finished is dropped, and nobody gets a report. This can't be undone.",
+            "is deleted",
+            "are deleted",
+            is_final=True,
+        ),
+    )
+}

@@ -1,0 +1,135 @@
+"""The queue: by destination, by recipient domain and age, what holds it up, and actions on many messages."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from services.console.message_actions import ACTIONS
+from services.console.navigation import Entry
+from services.console.page import Page, needs
+
+ENTRIES = (Entry("Queue", "/queue"),)
+router = APIRouter()
+ReaderPage = Annotated[Page, Depends(needs("reader"))]
+OperatorPage = Annotated[Page, Depends(needs("operator"))]
+
+_DESTINATIONS = 100
+# The table of domains and ages counts so many messages at most, the newest ones.
+_COUNTED = 1000
+_AGES = (("under 15 min", 15), ("under 1 h", 60), ("under 4 h", 240), ("under 1 d", 1440), ("older", None))
+_DOMAINS = 50
+# Fields of the form for many messages, as filters of the API.
+FILTERS: Mapping[str, str] = {
+    "state": "State",
+    "destination": "Destination",
+    "recipient_domain": "Recipient's domain",
+    "sender_domain": "Sender's domain",
+    "sender": "Sender",
+    "recipient": "Recipient",
+    "client_address": "Client",
+    "account_login": "Account",
+    "last_reply_contains": "Last reply contains",
+    "subject_contains": "Subject contains",
+}
+STATES = ("active", "deferred", "held", "quarantined")
+
+
+@router.get("/queue")
+async def show(page: ReaderPage, cursor: str = "") -> Response:
+    destinations = await page.api.get("/v1/queue/destinations", limit=_DESTINATIONS, cursor=cursor)
+    waiting = await page.api.get("/v1/queue/messages", limit=_COUNTED)
+    return page.show(
+        "queue.html",
+        destinations=destinations["items"],
+        next_cursor=destinations["next_cursor"],
+        ages=[name for name, _ in _AGES],
+        domains=_by_domain_and_age(waiting["items"], datetime.now(UTC)),
+        counted=len(waiting["items"]),
+        is_part=waiting["next_cursor"] is not None,
+        filters=FILTERS,
+        states=STATES,
+        actions=ACTIONS.values(),
+    )
+
+
+def _by_domain_and_age(messages: Sequence[Mapping[str, Any]], now: datetime) -> list[tuple[str, list[int], int]]:
+    """Recipients that wait: their domain, how many of each age, and how many in all; the most first."""
+    counts: dict[str, Counter[int]] = {}
+    for message in messages:
+        age = now - datetime.fromisoformat(message["received_at"]) if message["received_at"] else timedelta()
+        column = next(
+            number for number, (_, limit) in enumerate(_AGES) if limit is None or age < timedelta(minutes=limit)
+        )
+        for delivery in message["deliveries"]:
+            if delivery["state"] in STATES:
+                domain = delivery["recipient"].rpartition("@")[2].lower()
+                counts.setdefault(domain, Counter())[column] += 1
+    rows = [
+        (domain, [of_ages[column] for column in range(len(_AGES))], of_ages.total())
+        for domain, of_ages in counts.items()
+    ]
+    return sorted(rows, key=lambda row: -row[2])[:_DOMAINS]
+
+
+@router.post("/queue/destinations/suspend")
+async def suspend(page: OperatorPage) -> Response:
+    name, hours = page.form.get("name"), page.form.get("hours")
+    until = None
+    if hours:
+        if not hours.isascii() or not hours.isdigit() or not 1 <= int(hours) <= 720:
+            return page.redirect("/queue", "Nothing was changed: the hours must be a number from 1 to 720.")
+        until = (datetime.now(UTC) + timedelta(hours=int(hours))).isoformat()
+    if not name:
+        raise HTTPException(404)
+    await page.api.post(f"/v1/queue/destinations/{quote(name, safe='')}:suspend", {"until": until})
+    return page.redirect("/queue", f"{name} is suspended: its mail waits.")
+
+
+@router.post("/queue/destinations/resume")
+async def resume(page: OperatorPage) -> Response:
+    name = page.form.get("name")
+    if not name:
+        raise HTTPException(404)
+    await page.api.post(f"/v1/queue/destinations/{quote(name, safe='')}:resume")
+    return page.redirect("/queue", f"{name} is resumed: its mail is tried again.")
+
+
+@router.post("/queue/many")
+async def ask_about_many(page: OperatorPage) -> Response:
+    """What an action would do, before it is done."""
+    action = ACTIONS.get(page.form.get("action"))
+    if action is None:
+        raise HTTPException(404)
+    chosen = {name: page.form.get(name) for name in FILTERS if page.form.get(name)}
+    if not chosen:
+        return page.redirect("/queue#many", "Nothing was done: choose at least one thing to select messages by.")
+    if page.form.get("sure") == "yes":
+        return await _act_on_many(page, action.name, action.done_to_many, chosen)
+    would = await page.api.post(f"/v1/queue/messages:{action.name}", {"filter": chosen}, dry_run=True)
+    return page.show(
+        "queue_many.html", action=action, chosen=chosen, filters=FILTERS, would=would, once=str(uuid.uuid4())
+    )
+
+
+async def _act_on_many(page: Page, action: str, done: str, chosen: Mapping[str, str]) -> Response:
+    # A form that is sent twice acts once.
+    answer = await page.api.call(
+        "POST",
+        f"/v1/queue/messages:{action}",
+        body={"filter": chosen},
+        headers={"Idempotency-Key": page.form.get("once") or str(uuid.uuid4())},
+    )
+    progress = answer.json()
+    text = f"{progress['acted']} of {progress['matched']} deliveries {done}"
+    if progress["skipped"]:
+        text += f"; {progress['skipped']} were being tried, or are in a state that this is not for"
+    return page.redirect("/queue#many", f"{text}.")

@@ -1,0 +1,154 @@
+"""Refused mail: by reason and by client, each refusal explained rule by rule, and the rule that would allow it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import Response
+from posthouse_client import ProblemError
+from starlette.exceptions import HTTPException
+
+from services.console.navigation import Entry
+from services.console.page import Page, needs
+from services.console.statistics import PERIODS, Figures
+
+ENTRIES = (Entry("Refused", "/refused"),)
+router = APIRouter()
+ReaderPage = Annotated[Page, Depends(needs("reader"))]
+AdminPage = Annotated[Page, Depends(needs("admin"))]
+
+_SHOWN = 50
+# Clients are counted among so many of the newest refusals.
+_COUNTED = 500
+_CLIENTS = 10
+
+
+@router.get("/refused")
+async def show(page: ReaderPage, period: str = "day", reason: str = "", client: str = "", cursor: str = "") -> Response:
+    chosen = PERIODS.get(period, PERIODS["day"])
+    starts = chosen.starts(datetime.now(UTC))
+    after = starts[0].isoformat()
+    statistics, newest, messages = await asyncio.gather(
+        page.api.get("/v1/statistics", bucket=chosen.bucket, after=after),
+        page.api.get("/v1/messages", state="rejected", received_after=after, reason_id=reason, limit=_COUNTED),
+        page.api.get(
+            "/v1/messages",
+            state="rejected",
+            received_after=after,
+            reason_id=reason,
+            client_address=client,
+            limit=_SHOWN,
+            cursor=cursor,
+        ),
+    )
+    figures = Figures(chosen, starts, statistics["buckets"])
+    return page.show(
+        "refused.html",
+        period=chosen.name,
+        periods=list(PERIODS),
+        reason=reason,
+        client=client,
+        reasons=figures.refused(),
+        shadow=figures.shadow(),
+        clients=_clients(newest["items"]),
+        counted=len(newest["items"]),
+        messages=messages["items"],
+        next_cursor=messages["next_cursor"],
+    )
+
+
+def _clients(messages: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
+    counts = Counter(message["origin"]["client_address"] for message in messages if message["origin"]["client_address"])
+    return counts.most_common(_CLIENTS)
+
+
+@router.get("/refused/{queue_id}")
+async def explain(page: ReaderPage, queue_id: str) -> Response:
+    message = await page.api.get(f"/v1/queue/messages/{quote(queue_id, safe='')}")
+    then, now = await asyncio.gather(_explained_then(page, message), _explained_now(page, message))
+    drafts = _drafts(message)
+    rules = await _allow_rules(page, drafts)
+    return page.show("refusal.html", message=message, then=then, now=now, drafts=drafts, rules=rules)
+
+
+@router.post("/refused/{queue_id}/allow")
+async def allow(page: AdminPage, queue_id: str) -> Response:
+    """Makes the allow rule that was drafted."""
+    path = f"/refused/{quote(queue_id, safe='')}"
+    message = await page.api.get(f"/v1/queue/messages/{quote(queue_id, safe='')}")
+    chosen = next((draft for draft in _drafts(message) if draft["criterion"] == page.form.get("criterion")), None)
+    if chosen is None:
+        raise HTTPException(404)
+    body = {"list": "allow", "name": f"Allowed after refusal {message['queue_id']}", **chosen}
+    await page.api.call("POST", "/v1/access-rules", body=body, headers={"Prefer": "wait=10"})
+    return page.redirect(path, f"The rule allows {chosen['criterion']} {chosen['value']}. Below is what happens now.")
+
+
+@router.post("/refused/{queue_id}/take-back")
+async def take_back(page: AdminPage, queue_id: str) -> Response:
+    """Deletes the allow rule again."""
+    path = f"/v1/access-rules/{quote(page.form.get('rule'), safe='')}"
+    rule = await page.api.call("GET", path)
+    await page.api.call("DELETE", path, headers={"If-Match": rule.headers["etag"], "Prefer": "wait=10"})
+    return page.redirect(f"/refused/{quote(queue_id, safe='')}", "The allow rule is deleted.")
+
+
+async def _explained_then(page: Page, message: Mapping[str, Any]) -> Any:
+    """What policy decided in the session, while it still has it; else None."""
+    session = message["origin"]["session_id"]
+    return await _explained(page, {"kind": "past", "session_id": session}) if session else None
+
+
+async def _explained_now(page: Page, message: Mapping[str, Any]) -> Any:
+    """What would become of the same session now; None where too little is known of it."""
+    origin = message["origin"]
+    if not origin["client_address"]:
+        return None
+    facts = {
+        "client_address": origin["client_address"],
+        "helo_name": origin["helo_name"],
+        "listener": origin["listener"],
+        "tls": origin["tls"],
+        "account_login": origin["account_login"],
+        "sender": message["sender"],
+        "recipient": message["deliveries"][0]["recipient"] if message["deliveries"] else None,
+    }
+    facts = {name: value for name, value in facts.items() if value is not None}
+    facts["stage"] = "rcpt" if "recipient" in facts else "connect"
+    return await _explained(page, {"kind": "hypothetical", "facts": facts})
+
+
+async def _explained(page: Page, session: Mapping[str, Any]) -> Any:
+    try:
+        return await page.api.post("/v1/explain/session", session)
+    except ProblemError as problem:
+        # Policy has forgotten the session, or can't try facts such as an address that is none.
+        if problem.status in (404, 409, 422):
+            return None
+        raise
+
+
+def _drafts(message: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The allow rules that would match this mail, the narrowest first."""
+    sender, client = message["sender"], message["origin"]["client_address"]
+    drafts = []
+    if sender and "@" in sender:
+        drafts.append({"criterion": "sender", "value": sender})
+        drafts.append({"criterion": "domain", "value": sender.rpartition("@")[2]})
+    if client:
+        drafts.append({"criterion": "ip", "value": client})
+    return drafts
+
+
+async def _allow_rules(page: Page, drafts: Sequence[Mapping[str, str]]) -> list[Any]:
+    """The allow rules that are there already for one of these."""
+    pages = await asyncio.gather(
+        *(page.api.get("/v1/access-rules", list="allow", **draft, limit=5) for draft in drafts)
+    )
+    return [rule for found in pages for rule in found["items"]]
