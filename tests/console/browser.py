@@ -10,6 +10,8 @@ from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.expected_conditions import staleness_of
+from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.peers.process import program
@@ -63,11 +65,23 @@ class Browser:
         entry.clear()
         entry.send_keys(text)
 
+    def choose(self, name: str, text: str) -> None:
+        """An entry of the list of this name."""
+        Select(self.driver.find_element(By.NAME, name)).select_by_visible_text(text)
+
     def press(self, text: str) -> None:
-        """A button or a link with this text; returns when the next page is there."""
-        before = self.driver.find_element(By.TAG_NAME, "html")
-        self._clickable(text).click()
-        WebDriverWait(self.driver, _SECONDS).until(lambda driver: driver.find_element(By.TAG_NAME, "html") != before)
+        """The first button or link with this text; returns when the next page is there."""
+        path = f"//*[(self::a or self::button) and normalize-space()='{text}']"
+        self._click(self.driver.find_element(By.XPATH, path))
+
+    def follow(self, start: str) -> None:
+        """The first link of the page to an address that begins so; returns when the next page is there."""
+        self._click(self.driver.find_element(By.CSS_SELECTOR, f'main a[href^="{start}"]'))
+
+    @property
+    def path(self) -> str:
+        """Where the browser is."""
+        return self.driver.current_url.removeprefix(self._base)
 
     def wait_for(self, text: str) -> None:
         """Returns when the page shows this text."""
@@ -82,6 +96,8 @@ class Browser:
         """What the console of the browser says since it was asked last: refused scripts and styles, missed files."""
         return [str(line["message"]) for line in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]
 
-    def _clickable(self, text: str) -> WebElement:
-        path = f"//*[(self::a or self::button) and normalize-space()='{text}']"
-        return self.driver.find_element(By.XPATH, path)
+    def _click(self, element: WebElement) -> None:
+        before = self.driver.find_element(By.TAG_NAME, "html")
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+        element.click()
+        WebDriverWait(self.driver, _SECONDS).until(staleness_of(before))

@@ -1,0 +1,97 @@
+"""Text that others write (subjects, addresses, replies, names) is shown as text on every page."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.console.app import PAGES, create_app
+from services.console.page import Surroundings
+from services.console.pages import sign_in
+from services.console.session import COOKIE, Sessions
+from tests.console.fake_api import FakeApi
+from tests.console.visitor import ParsedPage
+
+HOST = "console.test"
+PIECES = (
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "\"><svg onload='alert(1)'>",
+    "' autofocus onfocus='alert(1)",
+    "javascript:alert(1)",
+    "</title></textarea></style></pre><script>alert(1)</script>",
+    "{{ 7 * 7 }}{% raw %}",
+    "<!--",
+    "&lt;b&gt;&#60;",
+)
+texts = st.lists(st.one_of(st.sampled_from(PIECES), st.text(st.characters(codec="utf-8"), max_size=8)), min_size=1).map(
+    "".join
+)
+# A stream has no end here, and no text of its own: the script of the page shows it.
+STREAMS = {"/live/events"}
+
+
+def paths(method: str) -> list[str]:
+    """Every path of the pages that takes a method."""
+    routes = [route for module in (sign_in, *PAGES) for route in module.router.routes]
+    return [route.path for route in routes if method in route.methods and route.path not in STREAMS]
+
+
+async def page_of(text: str, path: str, *, typed: str = "") -> httpx.Response:
+    """A page whose API answers with this text everywhere, asked for by somebody who is signed in."""
+    sessions = Sessions(["a key of sixteen characters"])
+    async with httpx.AsyncClient(base_url="http://api.test", transport=FakeApi(text).transport()) as client:
+        entries = tuple(entry for module in PAGES for entry in module.ENTRIES)
+        app = create_app(Surroundings(sessions, client, entries, secure=False), frozenset({HOST}))
+        cookies = {COOKIE: sessions.seal(sessions.begin("key"))}
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url=f"http://{HOST}", cookies=cookies
+        ) as visitor:
+            return await visitor.get(path, params={"q": typed, "reason": typed, "client": typed} if typed else None)
+
+
+def assert_harmless(html: str) -> ParsedPage:
+    """No element, attribute or address of the page is one that the templates do not have."""
+    page = ParsedPage(html)
+    for tag, attributes in page.elements:
+        if tag == "script":
+            assert attributes["src"].startswith("/static/")
+        assert tag not in {"img", "iframe", "object", "embed", "base", "style"}
+        assert not any(name.startswith("on") or name == "style" for name in attributes)
+        for name in ("href", "src", "action", "formaction"):
+            address = attributes.get(name, "")
+            assert re.match(r"/(?!/)|#|$", address), address
+    assert len([tag for tag, _ in page.elements if tag == "script"]) == 1
+    assert len([tag for tag, _ in page.elements if tag in {"title", "main"}]) == 2
+    return page
+
+
+@pytest.mark.parametrize("path", paths("GET"))
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(text=texts)
+async def test_it_is_text_on_every_page(path: str, text: str) -> None:
+    actions = {"{action}": "hold"}
+    filled = re.sub(r"\{[^}]*\}", lambda found: actions.get(found[0], "1"), path)
+    answer = await page_of(text, filled)
+    assert answer.status_code == 200, answer.text
+    assert_harmless(answer.text)
+
+
+@settings(max_examples=20, deadline=None)
+@given(text=texts)
+async def test_what_a_reader_types_is_text_too(text: str) -> None:
+    for path in ("/messages", "/refused", "/try"):
+        answer = await page_of("harmless", path, typed=text)
+        assert answer.status_code < 500, answer.text
+        assert_harmless(answer.text)
+
+
+async def test_the_text_is_there_as_it_was_written() -> None:
+    text = "".join(PIECES)
+    for path in ("/messages", "/messages/1", "/refused", "/refused/1", "/queue", "/blocked-clients"):
+        page = assert_harmless((await page_of(text, path)).text)
+        assert text in page.text, path

@@ -1,0 +1,118 @@
+"""An operator's jobs in Debian's Chromium, on a running suite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.console.browser import Browser
+from tests.e2e import world
+from tests.peers.process import until
+from tests.peers.suite import Suite
+
+SUBJECT = "<b onmouseover=alert(1)>Hello</b>"
+
+
+def send(suite: Suite, recipient: str, message_id: str = "", sender: str = "bob@far.test") -> int:
+    """The code of the reply to RCPT, or to the content."""
+    client = world.smtp(suite)
+    client.mail(sender)
+    code, _ = client.rcpt(recipient)
+    if code == 250:
+        header = f"From: {sender}\r\nTo: {recipient}\r\nSubject: {SUBJECT}\r\n"
+        code, _ = client.data(
+            f"{header}Message-ID: <{message_id}>\r\n\r\nText.\r\n" if message_id else f"{header}\r\n."
+        )
+    client.quit()
+    return code
+
+
+@pytest.fixture(autouse=True)
+def no_complaints(browser: Browser) -> Iterator[None]:
+    """Nothing of a page was refused by its policy, and no file was missing."""
+    browser.complaints()
+    yield
+    assert [line for line in browser.complaints() if "favicon" not in line] == []
+
+
+def test_a_message_is_found_by_its_message_id(suite: Suite, browser: Browser) -> None:
+    assert send(suite, "x@slow.test", "one@far.test") == 250
+    browser.open("/messages")
+    browser.type("q", "<one@far.test>")
+    browser.press("Find")
+    assert "The Message-ID is <one@far.test>" in browser.text
+    browser.follow("/messages/6")
+    browser.wait_for("Timeline")
+    assert "one@far.test" in browser.text
+    assert "x@slow.test" in browser.text
+    assert "Header" in browser.text
+
+
+def test_a_refusal_is_explained_and_allowed(suite: Suite, browser: Browser) -> None:
+    rule = {"name": SUBJECT, "list": "block", "criterion": "sender", "value": "eve@far.test"}
+    world.create(suite, "/v1/access-rules", rule)
+    until(lambda: send(suite, world.ALICE, sender="eve@far.test") == 554, "the rule refuses")
+    browser.open("/refused")
+    browser.press("Explain")
+    assert "blocked sender" in browser.text
+    assert "It is refused: 554" in browser.text
+    browser.press("Allow sender eve@far.test")
+    browser.wait_for("The rule allows sender eve@far.test")
+    until(lambda: send(suite, world.ALICE, sender="eve@far.test") == 250, "it is let in")
+    browser.open(browser.path)
+    assert "It is accepted" in browser.text
+    browser.press("Delete this rule")
+    assert "The allow rule is deleted." in browser.text
+
+
+def test_many_messages_are_held_and_released(suite: Suite, browser: Browser) -> None:
+    for _ in range(20):
+        assert send(suite, "many@slow.test") == 250
+    found = {"recipient": "many@slow.test", "state": "deferred", "limit": "100"}
+    until(lambda: len(suite.api.get("/v1/queue/messages", params=found).json()["items"]) == 20, "all were tried")
+    browser.open("/queue")
+    assert "slow.test" in browser.text
+    for action, state, done in (("Hold", "deferred", "are held"), ("Release", "held", "are released")):
+        browser.choose("action", action)
+        browser.choose("state", state)
+        browser.type("recipient", "many@slow.test")
+        browser.press("Show what would happen")
+        assert "20 deliveries are selected. 20 of them would be changed" in browser.text
+        browser.press(f"{action}: 20 deliveries")
+        assert f"20 of 20 deliveries {done}" in browser.text
+
+
+def test_one_message_is_held_after_it_was_said_what_happens(suite: Suite, browser: Browser) -> None:
+    assert send(suite, "held@slow.test", "held@far.test") == 250
+    found = {"recipient": "held@slow.test", "state": "deferred"}
+    until(lambda: bool(suite.api.get("/v1/queue/messages", params=found).json()["items"]), "it was tried")
+    browser.open("/messages?q=to:held@slow.test")
+    browser.follow("/messages/6")
+    browser.press("Hold …")
+    assert "No recipient is tried until the message is released." in browser.text
+    browser.press("Hold")
+    assert "The message is held." in browser.text
+    browser.press("Release …")
+    browser.press("Release")
+    assert "The message is released." in browser.text
+
+
+def test_mail_is_followed_live(suite: Suite, browser: Browser) -> None:
+    browser.open("/live")
+    browser.wait_for("Events are shown as they happen.")
+    assert send(suite, "nobody@ours.test") == 550
+    browser.wait_for("nobody@ours.test")
+    browser.wait_for("No such user here")
+
+
+def test_a_question_what_would_happen_is_answered(browser: Browser) -> None:
+    browser.open("/try")
+    browser.type("client", "192.0.2.7")
+    browser.type("sender", "bob@far.test")
+    browser.type("recipient", "stranger@elsewhere.test")
+    browser.press("Try it")
+    assert "It is refused: 554" in browser.text
+    assert "Where it goes" in browser.text
+    browser.press("Test it")
+    assert "fails" in browser.text
