@@ -93,8 +93,9 @@ class Browser:
         return self.driver.find_element(By.TAG_NAME, "body").text
 
     def complaints(self) -> list[str]:
-        """What the console of the browser says since it was asked last: refused scripts and styles, missed files."""
-        return [str(line["message"]) for line in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]
+        """What the browser warned of since it was asked last: refused scripts and styles, missed files."""
+        lines = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
+        return [str(line["message"]) for line in lines if line["level"] in ("WARNING", "SEVERE")]
 
     def _click(self, element: WebElement) -> None:
         before = self.driver.find_element(By.TAG_NAME, "html")
