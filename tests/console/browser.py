@@ -6,11 +6,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
@@ -98,7 +98,9 @@ class Browser:
         return [str(line["message"]) for line in lines if line["level"] in ("WARNING", "SEVERE")]
 
     def _click(self, element: WebElement) -> None:
-        before = self.driver.find_element(By.TAG_NAME, "html")
-        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+        # The mark is gone with the page that has it.
+        self.driver.execute_script("window.before = true; arguments[0].scrollIntoView({block: 'center'})", element)
         element.click()
-        WebDriverWait(self.driver, _SECONDS).until(staleness_of(before))
+        is_next = "return !window.before && document.readyState === 'complete'"
+        waiting = WebDriverWait(self.driver, _SECONDS, ignored_exceptions=[WebDriverException])
+        waiting.until(lambda driver: driver.execute_script(is_next), "the next page is there")
