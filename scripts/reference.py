@@ -22,9 +22,9 @@ from scripts import reference_api, reference_metrics, reference_settings
 from services.__main__ import app as posthouse
 from services.config_api.settings import Settings as ConfigApiSettings
 from services.config_api.snapshot import publisher
+from services.console.settings import Settings as ConsoleSettings
 from services.ingress import servicer as ingress
 from services.ingress import submission_servicer
-from services.console.settings import Settings as ConsoleSettings
 from services.ingress.settings import Settings as IngressSettings
 from services.policy import servicer as policy
 from services.policy.settings import Settings as PolicySettings
