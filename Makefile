@@ -88,6 +88,9 @@ docs-check: $(STAMP) ## Fail when a generated page is stale, or the site does no
 	@PYTHONPATH=. $(BIN)/python scripts/reference.py --check
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir $$(mktemp -d)
 
+console-check: $(STAMP) peers ## Look at every page of the console in Chromium with axe-core
+	@bash scripts/console-check
+
 clients: $(STAMP) ## Generate and compile API clients in four languages, and do a real job with each
 	@bash scripts/check-clients
 

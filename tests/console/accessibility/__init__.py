@@ -1,0 +1,1 @@
+"""Every page of the console as axe-core sees it: `make console-check`."""
