@@ -16,11 +16,15 @@ _DEEPEST = 12
 
 
 class FakeApi:
-    """`text`: what stands in every field that is free text. `role`: that of every key."""
+    """`text`: what stands in every field that is free text. `nulls`: what may be null is.
 
-    def __init__(self, text: str, role: str = "admin") -> None:
+    `items`: every list has one.
+    """
+
+    def __init__(self, text: str, *, nulls: bool = False, items: bool = True) -> None:
         self._text = text
-        self._role = role
+        self._nulls = nulls
+        self._items = items
         self._routes = [
             (re.compile(re.sub(r"\\\{[^}]*\\\}", "[^/]+", re.escape(path)) + "$"), operations)
             for path, operations in _DOCUMENT["paths"].items()
@@ -50,13 +54,15 @@ class FakeApi:
             return httpx.Response(status, headers=headers)
         value = self.value(schema)
         if isinstance(value, dict) and "role" in value and "client_address" in value:
-            value["role"] = self._role
+            value["role"] = "admin"
         return httpx.Response(status, json=value, headers=headers)
 
     def value(self, schema: Mapping[str, Any], depth: int = 0) -> Any:
         """Something that the schema allows, with every optional member there."""
         if "$ref" in schema:
             schema = {**_resolved(schema["$ref"]), **{name: value for name, value in schema.items() if name != "$ref"}}
+        if self._nulls and "null" in _kinds(schema):
+            return None
         for union in ("anyOf", "oneOf"):
             if union in schema:
                 return self.value(next(each for each in schema[union] if each.get("type") != "null"), depth)
@@ -77,13 +83,20 @@ class FakeApi:
                 members = {name: self.value(each, depth + 1) for name, each in schema.get("properties", {}).items()}
                 return members or {self._text: self._text}
             case "array":
-                return [] if depth > _DEEPEST else [self.value(schema["items"], depth + 1)]
+                return [] if not self._items or depth > _DEEPEST else [self.value(schema["items"], depth + 1)]
             case "integer" | "number":
                 return schema.get("minimum", 0) + 1
             case "boolean":
                 return True
             case _:
                 return _MOMENT if schema.get("format") == "date-time" else self._text
+
+
+def _kinds(schema: Mapping[str, Any]) -> set[str]:
+    """The types that a value may have."""
+    kind = schema.get("type", [])
+    unions = [each.get("type") for union in ("anyOf", "oneOf") for each in schema.get(union, ())]
+    return {*([kind] if isinstance(kind, str) else kind), *(each for each in unions if isinstance(each, str))}
 
 
 def _resolved(reference: str) -> dict[str, Any]:

@@ -41,10 +41,17 @@ def paths(method: str) -> list[str]:
     return [route.path for route in routes if method in route.methods and route.path not in STREAMS]
 
 
-async def page_of(text: str, path: str, *, typed: str = "") -> httpx.Response:
+def filled(path: str) -> str:
+    """A path with something in each of its variable parts."""
+    return re.sub(r"\{[^}]*\}", lambda found: "hold" if found[0] == "{action}" else "1", path)
+
+
+async def page_of(text: str, path: str, *, typed: str = "", nulls: bool = False, items: bool = True) -> httpx.Response:
     """A page whose API answers with this text everywhere, asked for by somebody who is signed in."""
     sessions = Sessions(["a key of sixteen characters"])
-    async with httpx.AsyncClient(base_url="http://api.test", transport=FakeApi(text).transport()) as client:
+    async with httpx.AsyncClient(
+        base_url="http://api.test", transport=FakeApi(text, nulls=nulls, items=items).transport()
+    ) as client:
         entries = tuple(entry for module in PAGES for entry in module.ENTRIES)
         app = create_app(Surroundings(sessions, client, entries, secure=False), frozenset({HOST}))
         cookies = {COOKIE: sessions.seal(sessions.begin("key"))}
@@ -74,9 +81,15 @@ def assert_harmless(html: str) -> ParsedPage:
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(text=texts)
 async def test_it_is_text_on_every_page(path: str, text: str) -> None:
-    actions = {"{action}": "hold"}
-    filled = re.sub(r"\{[^}]*\}", lambda found: actions.get(found[0], "1"), path)
-    answer = await page_of(text, filled)
+    answer = await page_of(text, filled(path))
+    assert answer.status_code == 200, answer.text
+    assert_harmless(answer.text)
+
+
+@pytest.mark.parametrize(("nulls", "items"), [(True, True), (True, False), (False, False)])
+@pytest.mark.parametrize("path", paths("GET"))
+async def test_every_page_stands_answers_with_little_in_them(path: str, nulls: bool, items: bool) -> None:
+    answer = await page_of("text", filled(path), nulls=nulls, items=items)
     assert answer.status_code == 200, answer.text
     assert_harmless(answer.text)
 

@@ -86,7 +86,7 @@ async def allow(page: AdminPage, queue_id: str) -> Response:
     if chosen is None:
         raise HTTPException(404)
     body = {"list": "allow", "name": f"Allowed after refusal {message['queue_id']}", **chosen}
-    await page.api.call("POST", "/v1/access-rules", body=body, headers={"Prefer": "wait=10"})
+    await page.api.post("/v1/access-rules", body)
     return page.redirect(path, f"The rule allows {chosen['criterion']} {chosen['value']}. Below is what happens now.")
 
 
@@ -95,7 +95,7 @@ async def take_back(page: AdminPage, queue_id: str) -> Response:
     """Deletes the allow rule again."""
     path = f"/v1/access-rules/{quote(page.form.get('rule'), safe='')}"
     rule = await page.api.call("GET", path)
-    await page.api.call("DELETE", path, headers={"If-Match": rule.headers["etag"], "Prefer": "wait=10"})
+    await page.api.call("DELETE", path, headers={"If-Match": rule.headers["etag"]})
     return page.redirect(f"/refused/{quote(queue_id, safe='')}", "The allow rule is deleted.")
 
 
