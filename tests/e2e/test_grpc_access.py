@@ -20,7 +20,7 @@ import pytest
 
 from libs.runtime.security import TlsFiles, service_dns_name
 from services.suite.certificates import files_of, renew
-from services.suite.topology import SERVICES
+from services.suite.topology import GRPC_SERVICES as SERVICES
 from tests.e2e.grpc_caller import call_all, described_methods
 from tests.peers.suite import ROOT, Suite
 
