@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from services.suite.topology import SERVICES
+from services.suite.topology import GRPC_SERVICES as SERVICES
 from tests.e2e import world
 from tests.peers.process import until
 from tests.peers.smtp_sink import SmtpSink
