@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from libs.runtime.database_copy import ServiceDatabase
-    from services.suite.backup import Contents
     from libs.runtime.settings import ProcessSettings
+    from services.suite.backup import Contents
 
 app = typer.Typer(
     name="posthouse",
