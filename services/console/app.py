@@ -10,12 +10,24 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from services.console.page import Surroundings
-from services.console.pages import blocked_clients, live, messages, overview, queue, refused, sign_in, trials
+from services.console.pages import (
+    audit_log,
+    blocked_clients,
+    changes,
+    configuration,
+    live,
+    messages,
+    overview,
+    queue,
+    refused,
+    sign_in,
+    trials,
+)
 from services.console.problems import add_problem_pages
 from services.console.protection import Protection
 
 # The order of the navigation. Each module has `router`, and `ENTRIES` for the navigation.
-PAGES = (overview, messages, refused, queue, live, blocked_clients, trials)
+PAGES = (overview, messages, refused, queue, live, blocked_clients, trials, configuration, changes, audit_log)
 ENTRIES = tuple(entry for module in PAGES for entry in module.ENTRIES)
 
 

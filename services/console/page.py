@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -14,6 +14,8 @@ from posthouse_client import ProblemError
 
 from services.console import session as sessions
 from services.console.api import Api
+from services.console.documents import ApiDocuments
+from services.console.forms.document import ApiDocument
 from services.console.navigation import Entry, may, offered
 from services.console.rendering import render
 from services.console.session import Session, Sessions
@@ -47,6 +49,7 @@ class Surroundings:
     entries: Sequence[Entry]
     # Whether cookies are for TLS alone.
     secure: bool
+    documents: ApiDocuments = field(default_factory=ApiDocuments)
 
 
 class Form:
@@ -86,6 +89,10 @@ class Page:
     def with_key(self, key: str) -> Api:
         """The API with another key than the session's."""
         return Api(self._surroundings.client, key, forwarded_for(self.request))
+
+    async def document(self) -> ApiDocument:
+        """The OpenAPI document, from which forms and lists are made."""
+        return await self._surroundings.documents.current(self.api)
 
     @property
     def role(self) -> str:

@@ -1,0 +1,1 @@
+"""Forms made from the schemas of the OpenAPI document."""

@@ -1,0 +1,212 @@
+"""The pages of one object with its form: before it is there, as it is stored, after it was written, before it goes."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+from fastapi.responses import Response
+from posthouse_client import ProblemError
+
+from services.console.forms.document import Operation, Resource, title_of
+from services.console.forms.facts import contrasts, facts_of
+from services.console.forms.fields import Errors, fields_of
+from services.console.forms.schema import ABSENT, Kind, Member
+from services.console.forms.texts import Parsed, Texts, to_texts
+from services.console.page import Page
+
+# What an operation without an answer gives.
+EMPTY = Member("", Kind.GROUP)
+
+
+def new_page(
+    page: Page,
+    resource: Resource,
+    operation: Operation,
+    texts: Texts,
+    *,
+    parsed: Parsed | None = None,
+    problem: ProblemError | None = None,
+) -> Response:
+    """The form of an object that is not there yet."""
+    errors = _errors(parsed, problem)
+    fields = fields_of(resource.body, texts, errors)
+    return page.show(
+        "configured_new.html",
+        problem.status if problem else 422 if errors.some else 200,
+        resource=resource,
+        operation=operation,
+        fields=fields,
+        problem=problem,
+        errors=errors,
+        once=uuid.uuid4().hex,
+        back=address_of(resource, ""),
+    )
+
+
+def _errors(parsed: Parsed | None, problem: ProblemError | None) -> Errors:
+    named = [(error.pointer, error.detail) for error in problem.errors] if problem else []
+    return Errors(named, parsed.troubles if parsed else None)
+
+
+async def object_page(
+    page: Page,
+    resource: Resource,
+    object_id: str,
+    *,
+    texts: Texts | None = None,
+    parsed: Parsed | None = None,
+    problem: ProblemError | None = None,
+    entity_tag: str = "",
+    of_action: tuple[Operation, Texts, Parsed, ProblemError | None] | None = None,
+) -> Response:
+    """An object with its form, as it is stored or as it was sent."""
+    answer = await page.api.call("GET", path_of(resource.get, object_id))
+    record = answer.json()
+    stale = problem is not None and problem.status == 412
+    errors = _errors(parsed, problem)
+    shown = to_texts(resource.body, record) if texts is None else texts
+    actions = []
+    for operation in resource.actions:
+        if page.may(operation.role):
+            sent = of_action if of_action is not None and of_action[0] is operation else None
+            actions.append(_action(operation, sent))
+    failed = of_action is not None or errors.some or problem is not None
+    return page.show(
+        "configured_object.html",
+        (problem.status if problem else 422) if failed else 200,
+        resource=resource,
+        title=title_in_full(resource, record),
+        record=record,
+        address=address_of(resource, object_id),
+        back=address_of(resource, "") if resource.is_collection else "/configuration",
+        facts=facts_of(resource.body, record, read_only=True),
+        values=facts_of(resource.body, record, read_only=False),
+        fields=fields_of(resource.body, shown, errors, is_new=False),
+        errors=errors,
+        problem=problem,
+        stale=stale,
+        contrasts=contrasts(parsed.value, record) if stale and parsed else (),
+        # After a 412 the user has seen what is stored now, and may write over it.
+        etag=answer.headers["etag"] if stale or not entity_tag else entity_tag,
+        may_change=page.may(resource.replace.role),
+        may_delete=resource.delete is not None and page.may(resource.delete.role),
+        actions=actions,
+    )
+
+
+def _action(operation: Operation, sent: tuple[Operation, Texts, Parsed, ProblemError | None] | None) -> dict[str, Any]:
+    texts: Texts = {} if operation.body is None else to_texts(operation.body, ABSENT)
+    errors, problem = Errors(), None
+    if sent is not None:
+        _, texts, parsed, problem = sent
+        errors = _errors(parsed, problem)
+    fields = () if operation.body is None else fields_of(operation.body, texts, errors)
+    return {
+        "operation": operation,
+        "fields": fields,
+        "problem": problem,
+        "errors": errors,
+        "once": uuid.uuid4().hex,
+    }
+
+
+def done_page(
+    page: Page,
+    resource: Resource,
+    answer: httpx.Response,
+    record: Mapping[str, Any],
+    title: str,
+    *,
+    secrets: Mapping[str, Any] | None = None,
+) -> Response:
+    """To the object; or what has to be read now: warnings, and what is shown this once."""
+    address = address_of(resource, str(record.get("id", "")))
+    warnings = record.get("warnings") or []
+    if not warnings and not secrets:
+        return page.redirect(address, f"{title} {in_force(answer)}".strip())
+    return page.show(
+        "configured.html",
+        resource=resource,
+        title=title,
+        in_force=in_force(answer),
+        warnings=warnings,
+        secrets=secrets or {},
+        facts=(),
+        back=address,
+    )
+
+
+async def confirmation_page(
+    page: Page, resource: Resource, operation: Operation, object_id: str, *, problem: ProblemError | None = None
+) -> Response:
+    """What would be deleted, and what still points to it."""
+    answer = await page.api.call("GET", path_of(resource.get, object_id))
+    record = answer.json()
+    warnings: list[Any] = []
+    can_be_tried = any(member.name == "dry_run" for member in operation.query)
+    if can_be_tried:
+        trial = await page.api.call(
+            "DELETE",
+            path_of(operation, object_id),
+            query={"dry_run": True},
+            headers={"If-Match": answer.headers["etag"]},
+        )
+        warnings = trial.json()["warnings"] if trial.content else []
+    return page.show(
+        "configured_delete.html",
+        problem.status if problem else 200,
+        resource=resource,
+        operation=operation,
+        title=title_in_full(resource, record),
+        facts=facts_of(resource.body, record),
+        warnings=warnings,
+        can_be_tried=can_be_tried,
+        problem=problem,
+        etag=answer.headers["etag"],
+        address=address_of(resource, object_id),
+    )
+
+
+def in_force(answer: httpx.Response) -> str:
+    """Whether a change is in force, in words."""
+    header = answer.headers.get("posthouse-in-force", "")
+    if header == "true":
+        return "It is in force."
+    if header:
+        waiting = header.partition("waiting=")[2].replace(",", ", ")
+        return f"It is stored, and not yet in force at: {waiting}."
+    return ""
+
+
+def for_the_form(problem: ProblemError) -> ProblemError:
+    """The problem, where the user can do something about it; raises what is for a page of its own."""
+    if problem.status not in (400, 409, 412, 422):
+        raise problem
+    return problem
+
+
+def title_in_full(resource: Resource, record: Mapping[str, Any]) -> str:
+    if not resource.is_collection:
+        return resource.title
+    return f"{resource.singular[:1].upper()}{resource.singular[1:]} {title_of(resource.body, record)}"
+
+
+def path_of(operation: Operation, object_id: str) -> str:
+    return operation.path.replace("{id}", quote(object_id, safe=""))
+
+
+def address_of(resource: Resource, object_id: str) -> str:
+    """Where the console shows it."""
+    own = f"/configuration/{resource.kind}"
+    return f"{own}/{quote(object_id, safe='')}" if object_id else own
+
+
+def entity_tag_of(page: Page) -> str:
+    """What the form was made from; for a form that names nothing, what is never stored."""
+    entity_tag = page.form.get("etag")
+    return entity_tag if re.fullmatch('"[0-9]{1,18}"', entity_tag) else '"0"'

@@ -1,0 +1,97 @@
+"""What the API gives, put into a form and sent unchanged, is the same value again: for every schema that it takes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.console.forms.document import ApiDocument
+from services.console.forms.fields import Errors, fields_of
+from services.console.forms.schema import ABSENT, Kind
+from services.console.forms.texts import from_texts, to_texts
+from services.console.rendering import environment
+from tests.console.forms.schema_values import SchemaValues
+from tests.console.html_forms import HtmlPage
+
+OPENAPI = json.loads((Path(__file__).parents[3] / "openapi.json").read_text())
+DOCUMENT = ApiDocument(OPENAPI)
+VALUES = SchemaValues(OPENAPI)
+_PAGE = environment().from_string('{% from "fields.html" import all %}<form method="post">{{ all(fields) }}</form>')
+
+
+def _schemas_of_requests() -> dict[str, Any]:
+    """The schema of each body that an operation takes as JSON, by the operation."""
+    schemas = {}
+    for methods in OPENAPI["paths"].values():
+        for operation in methods.values():
+            body = operation.get("requestBody", {}).get("content", {}).get("application/json")
+            # Batches and imports repeat the schemas of the resources, and are no forms.
+            if body is not None and not operation["operationId"].startswith(("batch", "import")):
+                schemas[operation["operationId"]] = body["schema"]
+    return schemas
+
+
+REQUESTS = _schemas_of_requests()
+RESOURCES = {kind: resource.replace.id for kind, resource in DOCUMENT.resources.items()}
+
+
+def through_a_browser(schema: Any, value: Any) -> Any:
+    """The value that comes back when a form that holds it is sent as it is."""
+    member = DOCUMENT.schemas.body(schema)
+    fields = fields_of(member, to_texts(member, value, "/body"), name="/body", is_new=False)
+    form = HtmlPage.of(_PAGE.render(fields=fields)).form()
+    parsed = from_texts(member, form.texts(), "/body")
+    assert parsed.troubles == {}
+    return parsed.value
+
+
+@pytest.mark.parametrize("operation", sorted(REQUESTS))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_a_value_comes_back_from_the_form_as_it_was(operation: str, data: st.DataObject) -> None:
+    schema = REQUESTS[operation]
+    value = data.draw(VALUES.of(schema).filter(lambda value: value is not None))
+    assert through_a_browser(schema, value) == value
+
+
+@pytest.mark.parametrize("kind", sorted(DOCUMENT.resources))
+def test_a_resource_needs_no_json_to_be_typed(kind: str) -> None:
+    """Each member of a resource has a control of its own."""
+    member = DOCUMENT.resources[kind].body
+    page = _PAGE.render(fields=fields_of(member, to_texts(member, ABSENT)))
+    assert "Written as JSON" not in page
+    assert member.kind is Kind.GROUP
+
+
+@pytest.mark.parametrize("kind", sorted(DOCUMENT.resources))
+def test_every_writable_member_has_a_field_with_its_description(kind: str) -> None:
+    resource = DOCUMENT.resources[kind]
+    page = _PAGE.render(fields=fields_of(resource.body, to_texts(resource.body, ABSENT)))
+    for member in resource.body.members:
+        if not member.read_only:
+            assert f'"/{member.name}' in page, member.name
+            assert str(environment().from_string("{{ text }}").render(text=member.description)) in page
+
+
+@pytest.mark.parametrize("kind", sorted(DOCUMENT.resources))
+def test_an_error_stands_beside_its_field_and_is_shown_once(kind: str) -> None:
+    resource = DOCUMENT.resources[kind]
+    texts = to_texts(resource.body, ABSENT)
+    writable = [member for member in resource.body.members if not member.read_only]
+    errors = Errors([(f"/{member.name}", f"wrong-{member.name}") for member in writable])
+    page = _PAGE.render(fields=fields_of(resource.body, texts, errors))
+    for member in writable:
+        assert page.count(f"wrong-{member.name}<") == 1
+    assert errors.rest == ()
+
+
+def test_a_secret_is_never_written_into_a_page() -> None:
+    member = DOCUMENT.resources["accounts"].body
+    texts = {**to_texts(member, ABSENT), "/password": ["correct-horse"]}
+    assert from_texts(member, texts).value["password"] == "correct-horse"
+    assert "correct-horse" not in _PAGE.render(fields=fields_of(member, texts))
