@@ -20,6 +20,7 @@ from services.console.pages import (
     overview,
     queue,
     refused,
+    rules,
     sign_in,
     trials,
 )
@@ -27,7 +28,7 @@ from services.console.problems import add_problem_pages
 from services.console.protection import Protection
 
 # The order of the navigation. Each module has `router`, and `ENTRIES` for the navigation.
-PAGES = (overview, messages, refused, queue, live, blocked_clients, trials, configuration, changes, audit_log)
+PAGES = (overview, messages, refused, queue, live, blocked_clients, trials, rules, configuration, changes, audit_log)
 ENTRIES = tuple(entry for module in PAGES for entry in module.ENTRIES)
 
 

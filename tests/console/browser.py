@@ -69,6 +69,12 @@ class Browser:
         """An entry of the list of this name."""
         Select(self.driver.find_element(By.NAME, name)).select_by_visible_text(text)
 
+    def tick(self, name: str, value: str) -> None:
+        """The button of this value among those of this name."""
+        button = self.driver.find_element(By.CSS_SELECTOR, f'input[name="{name}"][value="{value}"]')
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
+        button.click()
+
     def press(self, text: str) -> None:
         """The first button or link with this text; returns when the next page is there."""
         path = f"//*[(self::a or self::button) and normalize-space()='{text}']"

@@ -21,6 +21,8 @@ class FakeApi:
     `items`: every list has one.
     """
 
+    document = _DOCUMENT
+
     def __init__(self, text: str, *, nulls: bool = False, items: bool = True) -> None:
         self._text = text
         self._nulls = nulls

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.console.app import PAGES, create_app
+from services.console.forms.document import ApiDocument
 from services.console.page import Surroundings
 from services.console.pages import sign_in
 from services.console.session import COOKIE, Sessions
@@ -33,6 +34,10 @@ texts = st.lists(st.one_of(st.sampled_from(PIECES), st.text(st.characters(codec=
 )
 # A stream has no end here, and no text of its own: the script of the page shows it.
 STREAMS = {"/live/events"}
+# What stands in the paths of pages, where it is more than any text.
+SEGMENTS = {"{action}": "hold", "{kind}": "webhooks", "{name}": "general", "{part_name}": "deliveries"}
+QUERIES = {"/changes/compare": "?from=1&to=2"}
+RESOURCES = ApiDocument(FakeApi.document).resources
 
 
 def paths(method: str) -> list[str]:
@@ -43,7 +48,7 @@ def paths(method: str) -> list[str]:
 
 def filled(path: str) -> str:
     """A path with something in each of its variable parts."""
-    return re.sub(r"\{[^}]*\}", lambda found: "hold" if found[0] == "{action}" else "1", path)
+    return re.sub(r"\{[^}]*\}", lambda found: SEGMENTS.get(found[0], "1"), path) + QUERIES.get(path, "")
 
 
 async def page_of(text: str, path: str, *, typed: str = "", nulls: bool = False, items: bool = True) -> httpx.Response:
@@ -92,6 +97,17 @@ async def test_every_page_stands_answers_with_little_in_them(path: str, nulls: b
     answer = await page_of("text", filled(path), nulls=nulls, items=items)
     assert answer.status_code == 200, answer.text
     assert_harmless(answer.text)
+
+
+@pytest.mark.parametrize("kind", sorted(RESOURCES))
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(text=texts)
+async def test_it_is_text_in_every_form_and_list(kind: str, text: str) -> None:
+    ends = ("", "/new", "/1", "/1/delete") if RESOURCES[kind].is_collection else ("",)
+    for end in ends:
+        answer = await page_of(text, f"/configuration/{kind}{end}")
+        assert answer.status_code == 200, answer.text
+        assert_harmless(answer.text)
 
 
 @settings(max_examples=20, deadline=None)

@@ -6,6 +6,7 @@ import re
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import Response
@@ -115,7 +116,9 @@ def _object(document: ApiDocument, change: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "label": resource.singular if resource else change["kind"],
         "id": "" if change["id"] == change["kind"] else change["id"],
-        "address": (own if change["id"] == change["kind"] else f"{own}/{change['id']}") if is_there else "",
+        "address": (own if change["id"] == change["kind"] else f"{own}/{quote(change['id'], safe='')}")
+        if is_there
+        else "",
         "event": change["event"],
         "level": _EVENTS.get(change["event"], ""),
         "differences": [

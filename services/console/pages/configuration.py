@@ -111,7 +111,8 @@ async def change_object(page: ReaderPage, kind: str, object_id: str) -> Response
 @router.get("/configuration/{kind}/{object_id}/delete")
 async def confirm_delete(page: ReaderPage, kind: str, object_id: str) -> Response:
     resource = await _resource(page, kind)
-    return await confirmation_page(page, resource, _allowed(page, resource.delete), object_id)
+    _allowed(page, resource.delete)
+    return await confirmation_page(page, resource, object_id)
 
 
 @router.post("/configuration/{kind}/{object_id}/delete")
@@ -121,7 +122,7 @@ async def delete(page: ReaderPage, kind: str, object_id: str) -> Response:
     try:
         answer = await page.api.call("DELETE", path_of(operation, object_id), headers={"If-Match": entity_tag_of(page)})
     except ProblemError as problem:
-        return await confirmation_page(page, resource, operation, object_id, problem=for_the_form(problem))
+        return await confirmation_page(page, resource, object_id, problem=for_the_form(problem))
     warnings = answer.json()["warnings"] if answer.content else []
     if warnings:
         return page.show(

@@ -142,30 +142,17 @@ def done_page(
 
 
 async def confirmation_page(
-    page: Page, resource: Resource, operation: Operation, object_id: str, *, problem: ProblemError | None = None
+    page: Page, resource: Resource, object_id: str, *, problem: ProblemError | None = None
 ) -> Response:
-    """What would be deleted, and what still points to it."""
+    """What would be deleted."""
     answer = await page.api.call("GET", path_of(resource.get, object_id))
     record = answer.json()
-    warnings: list[Any] = []
-    can_be_tried = any(member.name == "dry_run" for member in operation.query)
-    if can_be_tried:
-        trial = await page.api.call(
-            "DELETE",
-            path_of(operation, object_id),
-            query={"dry_run": True},
-            headers={"If-Match": answer.headers["etag"]},
-        )
-        warnings = trial.json()["warnings"] if trial.content else []
     return page.show(
         "configured_delete.html",
         problem.status if problem else 200,
         resource=resource,
-        operation=operation,
         title=title_in_full(resource, record),
         facts=facts_of(resource.body, record),
-        warnings=warnings,
-        can_be_tried=can_be_tried,
         problem=problem,
         etag=answer.headers["etag"],
         address=address_of(resource, object_id),

@@ -91,7 +91,7 @@ async def test_an_object_is_made_found_changed_and_deleted(service: Service, rea
     assert (await service.get(f"/v1/trusted-networks/{made['id']}"))["enabled"] is False
 
     page = await reader.page(f"{address}/delete")
-    assert "Removes one trusted network" in page.text
+    assert "It is gone at once, everywhere." in page.text
     page = await reader.post(f"{address}/delete", page.form("/delete").texts())
     assert "The trusted network was deleted. It is in force." in page.text
     assert (await service.get("/v1/trusted-networks"))["items"] == []
