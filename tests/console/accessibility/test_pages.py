@@ -44,7 +44,8 @@ def faults(browser: Browser, axe: str) -> Any:
 @pytest.fixture(scope="module")
 def paths(suite: Suite) -> list[str]:
     """Every page, with a message that waits and one that was refused."""
-    world.create(suite, "/v1/access-rules", {"list": "block", "criterion": "sender", "value": "eve@far.test"})
+    block = {"list": "block", "criterion": "sender", "value": "eve@far.test"}
+    rule = world.create(suite, "/v1/access-rules", block)["id"]
     until(lambda: _sent(suite, "eve@far.test", world.ALICE) == 554, "the rule refuses")
     assert _sent(suite, "bob@far.test", "x@slow.test") == 250
     waiting = suite.api.get("/v1/queue/messages").json()["items"][0]["queue_id"]
@@ -62,6 +63,15 @@ def paths(suite: Suite) -> list[str]:
         f"/messages/{waiting}/bounce",
         f"/refused/{refused}",
         "/try?client=192.0.2.7&recipient=x@slow.test",
+        "/configuration/access-rules",
+        f"/configuration/access-rules/{rule}",
+        f"/configuration/access-rules/{rule}/delete",
+        "/configuration/local-domains/new",
+        "/configuration/relay-rules/new",
+        "/configuration/webhooks/new",
+        "/configuration/settings/content-checks",
+        f"/changes/{world.newest_revision(suite)}",
+        "/changes/1/roll-back",
         "/none",
     ]
 
