@@ -99,9 +99,14 @@ class Page:
         return str(self.caller.get("role", ""))
 
     def is_at(self, path: str) -> bool:
-        """Whether this page stands under an entry of the navigation."""
+        """Whether this page stands under an entry of the navigation, and under none that is nearer."""
         own = self.request.url.path
-        return own == path or (path != "/" and own.startswith(f"{path}/"))
+        above = [
+            entry.path
+            for entry in self._surroundings.entries
+            if own == entry.path or (entry.path != "/" and own.startswith(f"{entry.path}/"))
+        ]
+        return path == max(above, key=len, default="")
 
     def may(self, needed: str) -> bool:
         """Whether the user's role is enough."""

@@ -50,7 +50,7 @@ async def test_the_index_leads_to_everything_that_is_configured(service: Service
     assert set(OBJECTS) == {kind for kind, resource in resources.items() if resource.is_collection}
     for kind, resource in resources.items():
         assert f'<a href="/configuration/{kind}">{resource.title}</a>' in page.text
-        await reader.page(f"/configuration/{kind}")
+        assert (await reader.page(f"/configuration/{kind}")).text.count('aria-current="page"') == 1
 
 
 async def test_a_form_that_is_sent_as_it_is_changes_nothing(service: Service, reader: Reader) -> None:
