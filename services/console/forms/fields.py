@@ -162,7 +162,7 @@ def _options(member: Member, text: str) -> tuple[Option, ...]:
     labels = {True: ("true", "Yes"), False: ("false", "No")}
     options = [labels[value] if isinstance(value, bool) else (value, _value_in_words(value)) for value in member.values]
     if member.nullable:
-        options.insert(0, ("", "None"))
+        options.insert(0, ("", "Not set"))
     elif not member.required:
         options.insert(0, ("", "As by default"))
     elif not text:
