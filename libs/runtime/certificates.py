@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -51,6 +52,31 @@ def _refuse_passphrase() -> NoReturn:
 def expiry(chain: bytes) -> float:
     """The earliest expiry among the certificates of a PEM chain, in seconds since 1970. Raises ValueError."""
     return min(certificate.not_valid_after_utc.timestamp() for certificate in x509.load_pem_x509_certificates(chain))
+
+
+def names(chain: bytes) -> tuple[str, ...]:
+    """The DNS names that the first certificate of a PEM chain is for, in lower case. Raises ValueError."""
+    leaf = x509.load_pem_x509_certificates(chain)[0]
+    try:
+        alternatives = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(name.lower() for name in alternatives.get_values_for_type(x509.DNSName))
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFacts:
+    """What a certificate in service is for, and when it ends, in seconds since 1970."""
+
+    file: Path
+    names: tuple[str, ...]
+    expiry: float
+
+
+def facts(file: Path) -> CertificateFacts:
+    """Raises OSError or ValueError."""
+    chain = file.read_bytes()
+    return CertificateFacts(file, names(chain), expiry(chain))
 
 
 class CertificateFile:

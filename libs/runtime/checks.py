@@ -11,6 +11,8 @@ from typing import Any
 
 import structlog
 
+from libs.runtime.certificates import CertificateFacts
+
 log = structlog.get_logger(__name__)
 
 _EVERY_SECONDS = 3600.0
@@ -101,26 +103,42 @@ class Checks:
         return (CheckResult(name, Level.WARNING, f"The check could not be made. {reason}", "Look into the log."),)
 
 
-def checks_servicer(checks: Checks, messages: Any, on_hostname: Callable[[str], None] = lambda _: None) -> Any:
+def checks_servicer(
+    checks: Checks,
+    messages: Any,
+    on_hostname: Callable[[str], None] = lambda _: None,
+    certificates: Callable[[], Sequence[CertificateFacts]] = tuple,
+) -> Any:
     """posthouse.checks.v1.Checks for any service.
 
     `messages`: the contract's module, which libs do not import. `on_hostname` is told the gateway's name.
+    `certificates`: those that the service shows to clients.
     """
-    return _ChecksServicer(checks, messages, on_hostname)
+    return _ChecksServicer(checks, messages, on_hostname, certificates)
 
 
 class _ChecksServicer:
     """See `checks_servicer`."""
 
-    def __init__(self, checks: Checks, messages: Any, on_hostname: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        checks: Checks,
+        messages: Any,
+        on_hostname: Callable[[str], None],
+        certificates: Callable[[], Sequence[CertificateFacts]],
+    ) -> None:
         self._checks = checks
+        self._certificates = certificates
         self._messages = messages
         self._on_hostname = on_hostname
 
     async def ListChecks(self, request: Any, _: object) -> Any:  # noqa: N802 - the contract's name
         if request.hostname:
             self._on_hostname(request.hostname)
-        report = await (self._checks.make() if request.run else self._checks.last())
+        if request.certificates_only:
+            report = CheckReport((), 0.0)
+        else:
+            report = await (self._checks.make() if request.run else self._checks.last())
         response = self._messages.ListChecksResponse(
             results=[
                 self._messages.CheckResult(id=each.id, level=int(each.level), text=each.text, remedy=each.remedy)
@@ -129,4 +147,7 @@ class _ChecksServicer:
         )
         response.made_at.FromNanoseconds(int(report.made_at * 1e9))
         response.clock.FromNanoseconds(time.time_ns())
+        for certificate in self._certificates():
+            message = response.certificates.add(file=str(certificate.file), names=certificate.names)
+            message.ends_at.FromSeconds(int(certificate.expiry))
         return response

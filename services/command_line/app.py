@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from services.command_line import (
     configuration,
+    dkim,
     environment,
     health,
     operating,
@@ -57,6 +58,9 @@ def add_commands(app: typer.Typer, models: Callable[[], Iterable[type[ProcessSet
             of_kind.command("deliveries")(webhooks.deliveries)
             of_kind.command("resend")(webhooks.resend)
             of_kind.command("rotate")(webhooks.rotate)
+        if kind.command == "dkim":
+            of_kind.command("import")(dkim.import_keys)
+            of_kind.command("rotate")(dkim.rotate)
         app.add_typer(of_kind, name=kind.command)
     app.add_typer(operating.blocked_app, name="blocked")
     app.command("suspend")(operating.suspend)

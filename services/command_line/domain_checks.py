@@ -119,12 +119,16 @@ class DomainChecks:
         else:
             yield Finding(check, "warning", f"{name} has no record {version}: {consequence}.", "Publish one.")
 
+    def has_record(self, key: dict[str, Any]) -> bool:
+        """Whether the DNS has the record of a DKIM key. Raises dns.exception.DNSException without an answer."""
+        return any(_same_key(text, key["dns_record"]) for text in self._texts(key["dns_name"], "TXT"))
+
     def _dkim(self, keys: Iterable[dict[str, Any]]) -> Iterator[Finding]:
         empty = True
         for key in keys:
             empty = False
             published = self._texts(key["dns_name"], "TXT")
-            if key["dns_record"] in published:
+            if any(_same_key(text, key["dns_record"]) for text in published):
                 yield Finding("dkim", "ok", f"{key['dns_name']} has the key that mail is signed with.")
             else:
                 state = "has another key" if published else "is not published"
@@ -133,6 +137,18 @@ class DomainChecks:
         if empty:
             remedy = f"`posthouse dkim add {self._domain}` makes a key."
             yield Finding("dkim", "warning", f"Mail of {self._domain} is not signed.", remedy)
+
+
+def _same_key(published: str, record: str) -> bool:
+    """Whether two DKIM records hold one public key: what else is in them is for those who publish them to say."""
+    tags, wanted = _tags(published), _tags(record)
+    return tags.get("p") == wanted["p"] and tags.get("k", "rsa") == wanted["k"]
+
+
+def _tags(record: str) -> dict[str, str]:
+    """The tags of a record, without blanks (RFC 6376 section 3.2)."""
+    pairs = (part.partition("=") for part in record.split(";"))
+    return {name.strip(): "".join(value.split()) for name, equals, value in pairs if equals}
 
 
 def findings(checks: DomainChecks, dkim_keys: Iterable[dict[str, Any]]) -> list[Finding]:

@@ -62,6 +62,8 @@ class Kind:
     told: tuple[str, ...] = ()
     list_finds_key: bool = True
     has_batch: bool = True
+    # Whether `import` reads CSV; otherwise the collection has an import of its own, or none.
+    from_csv: bool = True
 
     def name(self, verb: str) -> str:
         noun = self.many if verb == "list" else self.one
@@ -168,8 +170,10 @@ def _shown(kind: Kind, answer: dict[str, Any], as_json: bool, done: str, told: S
 def commands(kind: Kind) -> typer.Typer:
     """The commands of one collection."""
     app = typer.Typer(no_args_is_help=True, help=kind.summary)
-    for make in (_list, _show, _add, _change, _remove, _import):
+    for make in (_list, _show, _add, _change, _remove):
         make(app, kind)
+    if kind.from_csv:
+        _import(app, kind)
     return app
 
 
@@ -449,7 +453,9 @@ KINDS = (
         "DkimKey",
         "domain",
         ("domain", "selector", "algorithm", "enabled"),
+        secrets=("private_key",),
         told=("dns_name", "dns_record"),
+        from_csv=False,
     ),
     Kind(
         "tls",

@@ -259,6 +259,15 @@ class Neighbour:
 
 
 @dataclass(frozen=True, slots=True)
+class ShownCertificate:
+    """A certificate that clients of mail see. `ends_at` in seconds since 1970."""
+
+    file: str
+    names: tuple[str, ...]
+    ends_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class ReplicaChecks:
     """The checks of one replica; `report` None: it did not answer. `clock_ahead`: seconds before this machine."""
 
@@ -266,6 +275,7 @@ class ReplicaChecks:
     address: str
     report: CheckReport | None
     clock_ahead: float = 0.0
+    certificates: tuple[ShownCertificate, ...] = ()
 
 
 class Neighbours:
@@ -300,11 +310,26 @@ class Neighbours:
         ]
         return await asyncio.gather(*asked)
 
-    async def _checks(self, service: str, dialer: Dialer, request: checks_pb2.ListChecksRequest) -> ReplicaChecks:
+    async def certificates(self) -> dict[ShownCertificate, list[str]]:
+        """The certificates that clients of mail see, with the replicas that show each; of those that answer soon."""
+        request = checks_pb2.ListChecksRequest(certificates_only=True)
+        dialers = self._dialers.get("ingress")
+        replicas = await _replicas(dialers) if dialers is not None else ()
+        shown: dict[ShownCertificate, list[str]] = {}
+        for each in await asyncio.gather(
+            *(self._checks("ingress", dialer, request, _HEALTH_SECONDS) for dialer in replicas)
+        ):
+            for certificate in each.certificates:
+                shown.setdefault(certificate, []).append(each.address)
+        return shown
+
+    async def _checks(
+        self, service: str, dialer: Dialer, request: checks_pb2.ListChecksRequest, seconds: float = _CHECKS_SECONDS
+    ) -> ReplicaChecks:
         asked_at = time.time()
         try:
             stub: checks_pb2_grpc.ChecksAsyncStub = checks_pb2_grpc.ChecksStub(dialer.channel())
-            response = await stub.ListChecks(request, timeout=_CHECKS_SECONDS)
+            response = await stub.ListChecks(request, timeout=seconds)
         except (grpc.aio.AioRpcError, StartupError):
             return ReplicaChecks(service, dialer.target, None)  # type: ignore[arg-type]
         answered_at = time.time()
@@ -313,7 +338,10 @@ class Neighbours:
         ahead = min(clock - asked_at, 0.0) + max(clock - answered_at, 0.0)
         results = tuple(_check_result(each) for each in response.results)
         report = CheckReport(results, response.made_at.ToNanoseconds() / 1e9)
-        return ReplicaChecks(service, dialer.target, report, ahead)  # type: ignore[arg-type]
+        certificates = tuple(
+            ShownCertificate(each.file, tuple(each.names), each.ends_at.ToSeconds()) for each in response.certificates
+        )
+        return ReplicaChecks(service, dialer.target, report, ahead, certificates)  # type: ignore[arg-type]
 
     async def _ask(self, service: str, dialer: Dialer) -> Neighbour:
         release: str | None = None

@@ -87,6 +87,7 @@ FIELD_CODES: Mapping[str, str] = {
     "path": "The path contains `..`.",
     "pattern": "It is a pattern, where a value is compared as it is.",
     "private_address": "Webhooks lead to public addresses alone.",
+    "private_key": "It is no private key that mail can be signed with, or not of the algorithm.",
     "recipient_missing": "The stage rcpt needs a recipient.",
     "relay_host_missing": "The mode relay_host needs a relay host.",
     "reserved": "It is the name of an actor of the service's own.",

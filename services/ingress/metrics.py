@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from libs.runtime.certificates import CertificateFacts
 from libs.runtime.metrics import BUILD_INFO_HELP, build_labels
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -79,7 +80,7 @@ class MetricsCollector(Collector):
     """Shows `metrics` to prometheus_client, and what is so right now.
 
     `open_sessions`: how many by listener and state. `streams`: whether the one to policy and the one to relay is open.
-    `certificate_ends`: when each certificate in use ends, in seconds since 1970, by its file.
+    `certificates`: those in use.
     """
 
     def __init__(
@@ -87,12 +88,12 @@ class MetricsCollector(Collector):
         metrics: Metrics,
         open_sessions: Callable[[], dict[tuple[str, str], int]],
         streams: Callable[[], dict[str, bool]],
-        certificate_ends: Callable[[], Mapping[str, float]],
+        certificates: Callable[[], Sequence[CertificateFacts]],
     ) -> None:
         self._metrics = metrics
         self._open_sessions = open_sessions
         self._streams = streams
-        self._certificate_ends = certificate_ends
+        self._certificates = certificates
 
     def collect(self) -> Iterator[Metric]:
         m = self._metrics
@@ -176,9 +177,18 @@ class MetricsCollector(Collector):
             "When the first certificate of a file to end does so, as it was loaded.",
             labels=("certificate",),
         )
-        for file, end in self._certificate_ends().items():
-            ends.add_metric((file,), end)
+        for certificate in self._certificates():
+            ends.add_metric((str(certificate.file),), certificate.expiry)
         yield ends
+        names = GaugeMetricFamily(
+            "posthouse_ingress_certificate_name_info",
+            "1: the certificate of the file is for the name.",
+            labels=("certificate", "name"),
+        )
+        for certificate in self._certificates():
+            for name in certificate.names:
+                names.add_metric((str(certificate.file), name), 1)
+        yield names
         build = build_labels()
         info = GaugeMetricFamily("posthouse_ingress_build_info", BUILD_INFO_HELP, labels=tuple(build))
         info.add_metric(tuple(build.values()), 1)

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from libs.runtime.certificates import expiry, load_pair
+from libs.runtime.certificates import CertificateFacts, facts, load_pair
 from libs.runtime.lifecycle import StartupError, write_private
 from services.ingress.metrics import Metrics
 from services.ingress.session import Tls
@@ -116,8 +116,8 @@ class Certificates:
         self._options = options
         self._metrics = metrics
         self._stamps = self._stamp()
-        # When each certificate in use ends, in seconds since 1970, by its file.
-        self.ends: dict[str, float] = {}
+        # The certificates in use, the default one first.
+        self.in_use: tuple[CertificateFacts, ...] = ()
         try:
             self._contexts = self._load()
         except (OSError, ValueError) as error:
@@ -162,15 +162,15 @@ class Certificates:
     def _load(self) -> dict[str, ssl.SSLContext]:
         """Contexts by name, the default one under the empty name. Raises OSError (ssl.SSLError too) or ValueError."""
         contexts: dict[str, ssl.SSLContext] = {}
-        ends: dict[str, float] = {}
+        in_use: list[CertificateFacts] = []
         for certificate, key in self._pairs:
             context = self._context(certificate, key)
-            ends[str(certificate)] = expiry(certificate.read_bytes())
+            in_use.append(facts(certificate))
             contexts.setdefault("", context)
-            for name in _names(certificate):
+            for name in in_use[-1].names:
                 contexts.setdefault(name, context)
         contexts[""].sni_callback = self._choose
-        self.ends = ends
+        self.in_use = tuple(in_use)
         return contexts
 
     def _context(self, certificate: Path, key: Path) -> ssl.SSLContext:
@@ -210,16 +210,6 @@ def ignore_undecodable_names() -> None:
 def _report_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
     if not (isinstance(unraisable.exc_value, UnicodeDecodeError) and isinstance(unraisable.object, bytes)):
         sys.__unraisablehook__(unraisable)
-
-
-def _names(certificate: Path) -> list[str]:
-    """The DNS names that the first certificate of a file is for, in lower case."""
-    loaded = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
-    try:
-        found = loaded.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        return [name.lower() for name in found.get_values_for_type(x509.DNSName)]
-    except x509.ExtensionNotFound:
-        return []
 
 
 def self_signed(folder: Path, host_name: str, now: datetime.datetime) -> tuple[Path, Path]:

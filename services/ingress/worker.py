@@ -15,7 +15,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from libs.runtime import processors, rpc, service_manager
 from libs.runtime.addresses import of_worker
-from libs.runtime.certificates import CertificateFile
+from libs.runtime.certificates import CertificateFacts, CertificateFile
 from libs.runtime.lifecycle import Background, Shutdown, StartupError
 from libs.runtime.metrics import MetricsServer
 from services.ingress import limits, machine_checks, servicer, spans, submission_servicer
@@ -79,7 +79,7 @@ class Worker:
         )
         self._grpc_certificate = CertificateFile(security.tls.certificate) if security.tls else None
         registry.register(
-            MetricsCollector(self.metrics, self.listeners.open_sessions, self._streams, self._certificate_ends)
+            MetricsCollector(self.metrics, self.listeners.open_sessions, self._streams, self._all_certificates)
         )
         self._exposition = MetricsServer(self._readiness, registry, optional=("open_files", "grpc"))
         # Where it is called, once it has started.
@@ -90,7 +90,7 @@ class Worker:
         submissions = IngressServicer(self.listeners)
 
         def register(server: grpc.aio.Server) -> None:
-            servicer.register(server, self._machine_checks, hostname.set)
+            servicer.register(server, self._machine_checks, hostname.set, lambda: self._certificates.in_use)
             submissions.register(server)
 
         callers = {servicer.SERVICE: servicer.CALLERS, submission_servicer.SERVICE: submission_servicer.CALLERS}
@@ -153,11 +153,12 @@ class Worker:
     def _streams(self) -> dict[str, bool]:
         return {"policy": self.policy.connected, "relay": self.relay.connected}
 
-    def _certificate_ends(self) -> dict[str, float]:
-        ends = dict(self._certificates.ends)
-        if self._grpc_certificate is not None:
-            ends[str(self._grpc_certificate.path)] = self._grpc_certificate.expiry()
-        return ends
+    def _all_certificates(self) -> tuple[CertificateFacts, ...]:
+        """Those that clients of mail see, and the one for gRPC, whose names say nothing to anybody."""
+        if self._grpc_certificate is None:
+            return self._certificates.in_use
+        own = CertificateFacts(self._grpc_certificate.path, (), self._grpc_certificate.expiry())
+        return (*self._certificates.in_use, own)
 
     def _readiness(self) -> dict[str, str]:
         return {**self._missing(), **self._settings.grpc_weakness}

@@ -65,3 +65,22 @@ def test_what_is_wrong_is_told(names: DnsServer) -> None:
         "dkim": "error",
     }
     assert "another key" in result["dkim"][1]
+
+
+@pytest.mark.parametrize(
+    ("published", "is_same"),
+    [
+        ("v=DKIM1; k=rsa; p=AAAA", True),
+        ("v=DKIM1; h=sha256; p=AA AA; t=s", True),
+        ("p=AAAA", True),
+        ("v=DKIM1; k=ed25519; p=AAAA", False),
+        ("v=DKIM1; k=rsa; p=", False),
+        ("something else", False),
+    ],
+)
+def test_a_record_that_another_program_wrote_is_compared_by_its_key(
+    names: DnsServer, published: str, is_same: bool
+) -> None:
+    names.add(KEY["dns_name"], "TXT", f'"{published}"')
+    assert DomainChecks("seen.test", nameserver=names.address).has_record(KEY) is is_same
+    assert (seen(names, 1, KEY)["dkim"][0] == "ok") is is_same

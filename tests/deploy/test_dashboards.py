@@ -50,7 +50,7 @@ def _known() -> dict[str, set[str]]:
     for metric in registered:
         if hasattr(metric, "_labelnames"):
             found |= _series_of(metric._name, metric._type, metric._labelnames)
-    ingress = MetricsCollector(Metrics(), dict, dict, dict)
+    ingress = MetricsCollector(Metrics(), dict, dict, tuple)
     for family in (*ingress.collect(), *DecisionCounts().collect(), *DestinationAttempts().collect()):
         found |= _series_of(family.name, family.type, getattr(family, "_labelnames", ()))
     return found

@@ -306,6 +306,7 @@ LABELS = {
     "le": r"[0-9.e+-]+|\+Inf",
     # Configured: the files of the certificates.
     "certificate": r"[\w./-]+",
+    "name": r"(\*\.)?[a-z0-9.-]+",
     "version": r"[0-9]+\.[0-9]+\.[0-9]+\w*",
     "python": r"3\.[0-9]+\.[0-9]+\S*",
     # The one label that senders choose: of all destinations those with the 20 longest queues, and without a login.

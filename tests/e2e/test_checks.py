@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 
 from tests.e2e import world
 from tests.peers.dns import DnsServer, reverse_name
@@ -40,6 +43,7 @@ def test_every_service_tells_of_its_own_machine(dns: DnsServer) -> None:
     environment = {"CONFIG_API_NAMESERVERS": dns.address}
     with Suite(environment, nameservers=dns.address) as suite:
         results = run(suite)
+        _status_shows_the_certificate_that_clients_see(suite)
         of_all = {"disk", "clock", "open_files", "name_servers"}
         expected = {
             "config_api": {*of_all, "hostname", "relay_domains", "access_rules", "relay_rules"},
@@ -74,3 +78,12 @@ def _change_settings(suite: Suite) -> None:
     world.change(suite, "/v1/settings/content-checks", {"dnsbl": {"mode": "enforce", "zones": [{"zone": "zen.test"}]}})
     world.create(suite, "/v1/local-domains", {"name": "ours.test"})
     world.create(suite, "/v1/dkim-keys", {"domain": "ours.test", "selector": "s1", "algorithm": "ed25519-sha256"})
+
+
+def _status_shows_the_certificate_that_clients_see(suite: Suite) -> None:
+    (certificate,) = suite.api.get("/v1/status").json()["certificates"]
+    assert Path(certificate["file"]).name == "self-signed.crt"
+    assert "localhost" in certificate["names"]
+    assert len(certificate["replicas"]) == 1
+    shown = x509.load_pem_x509_certificate(Path(certificate["file"]).read_bytes())
+    assert datetime.datetime.fromisoformat(certificate["ends_at"]) == shown.not_valid_after_utc

@@ -5,20 +5,28 @@ Each is taken away and comes back: meanwhile there are 4xx replies alone, nothin
 
 from __future__ import annotations
 
+import smtplib
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import trustme
 
 from tests.e2e import world
 from tests.peers.dns import DnsServer
 from tests.peers.dovecot import Dovecot
+from tests.peers.ports import free_port
+from tests.peers.postfix import Postfix
 from tests.peers.process import until
 from tests.peers.suite import Suite
 
 pytestmark = pytest.mark.e2e
 
 ANN, FULL = "ann@boxes.test", "full@boxes.test"
+# Of domains that are passed on: to Postfix by SMTP, and to Dovecot by LMTP.
+BOB, EVE = "bob@hub.test", "eve@lmtp.test"
 # Less than any message takes.
 _TOO_SMALL = 300
 # Seconds, in the unit of the setting.
@@ -26,19 +34,44 @@ _FIRST_RETRY_MINUTES = 0.02
 
 
 @pytest.fixture(scope="module")
-def dovecot() -> Iterator[Dovecot]:
-    with Dovecot({ANN: 0, FULL: _TOO_SMALL}) as server:
+def certificate(certificates: trustme.CA) -> trustme.LeafCert:
+    """Of both servers."""
+    return certificates.issue_cert("mail.test")
+
+
+@pytest.fixture(scope="module")
+def dovecot(certificate: trustme.LeafCert) -> Iterator[Dovecot]:
+    with Dovecot({ANN: 0, FULL: _TOO_SMALL, EVE: 0}, certificate=certificate) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def suite(dovecot: Dovecot) -> Iterator[Suite]:
-    with DnsServer() as outside, Suite(nameservers=outside.address) as running:
+def postfix(certificate: trustme.LeafCert) -> Iterator[Postfix]:
+    """Has one mailbox, and refuses mail for others."""
+    with Postfix(certificate=certificate, settings={"virtual_mailbox_maps": f"inline:{{{BOB}=all/}}"}) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def suite(
+    dovecot: Dovecot, postfix: Postfix, certificates: trustme.CA, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Suite]:
+    authority: Path = tmp_path_factory.mktemp("authority") / "ca.pem"
+    authority.write_bytes(certificates.cert_pem.bytes())
+    environment = {"RELAY_TLS_CA_FILE": str(authority)}
+    with DnsServer() as outside, Suite(environment, nameservers=outside.address) as running:
+        outside.add("mail.test", "A", dovecot.host)
         schedule = {"first_minutes": _FIRST_RETRY_MINUTES, "growth": 1, "max_minutes": _FIRST_RETRY_MINUTES}
         world.change(running, "/v1/settings/queue", {"retry_schedule": schedule})
         mailbox = {"kind": "lmtp", "host": dovecot.host, "port": dovecot.port}
         domain = {"name": "boxes.test", "mailbox": mailbox, "recipients": "verify"}
         world.create(running, "/v1/local-domains", domain)
+        for name, kind, port in (("hub.test", "smtp", postfix.port), ("lmtp.test", "lmtp", dovecot.port)):
+            # The first of the list is never there.
+            first = {"kind": kind, "host": "127.0.0.1", "port": free_port()}
+            fallback_hosts = [{"host": "mail.test", "port": port}]
+            next_hop = {**first, "tls": "verify", "fallback_hosts": fallback_hosts}
+            world.create(running, "/v1/relay-domains", {"domain": name, "recipients": "verify", "next_hop": next_hop})
         world.until_in_force(running)
         until(lambda: world.reply_to_rcpt(running, "postmaster")[0] == 250, "ingress has found policy and relay")
         yield running
@@ -119,6 +152,99 @@ def test_while_dovecot_is_down_mail_waits_and_recovers_alone(suite: Suite, dovec
     world.until_queue_is_empty(suite)
     code, text = _send(suite, f"{uuid.uuid4().hex}@boxes.test", marker)
     assert (code, text.split()[0]) == (550, b"5.1.1")
+
+
+# Domains that are passed on to a next hop
+
+
+def _attempt(suite: Suite, recipient: str) -> dict[str, Any]:
+    """The newest attempt of the newest message that was delivered to the recipient."""
+    (message,) = suite.api.get("/v1/messages", params={"recipient": recipient, "limit": 1}).json()["items"]
+    (delivery,) = suite.api.get(f"/v1/queue/messages/{message['queue_id']}").json()["deliveries"]
+    newest: dict[str, Any] = delivery["last_attempt"]
+    return newest
+
+
+def test_postfix_is_a_next_hop_over_verified_tls_and_says_who_exists(suite: Suite, postfix: Postfix) -> None:
+    marker = uuid.uuid4().hex
+    before = len(postfix.messages)
+    assert _send(suite, BOB, marker)[0] == 250
+    assert marker.encode() in postfix.wait_for_messages(before + 1)[-1]
+    world.until_queue_is_empty(suite)
+    attempt = _attempt(suite, BOB)
+    assert (attempt["result"], attempt["port"], attempt["tls_policy"]) == ("delivered", postfix.port, "required")
+    assert attempt["tls"]
+    code, text = _send(suite, "nobody@hub.test", marker)
+    assert (code, text.split()[0]) == (550, b"5.1.1")
+
+
+def test_dovecot_is_a_next_hop_by_lmtp_over_verified_tls(suite: Suite, dovecot: Dovecot) -> None:
+    marker = uuid.uuid4().hex
+    before = len(dovecot.messages(EVE))
+    assert _send(suite, EVE, marker)[0] == 250
+    assert marker.encode() in dovecot.wait_for_messages(EVE, before + 1)[-1]
+    world.until_queue_is_empty(suite)
+    attempt = _attempt(suite, EVE)
+    assert (attempt["result"], attempt["port"], attempt["tls_policy"]) == ("delivered", dovecot.port, "required")
+    assert attempt["tls"]
+    code, text = _send(suite, "nobody@lmtp.test", marker)
+    assert (code, text.split()[0]) == (550, b"5.1.1")
+
+
+def test_while_postfix_is_down_mail_waits_and_recovers_alone(suite: Suite, postfix: Postfix) -> None:
+    marker = uuid.uuid4().hex
+    assert _send(suite, BOB, "known good")[0] == 250
+    world.until_queue_is_empty(suite)
+    before = len(postfix.messages)
+    postfix.pause()
+    try:
+        assert _send(suite, BOB, marker)[0] == 250
+        code, text = _send(suite, f"{uuid.uuid4().hex}@hub.test", marker)
+        assert (code, text.split()[0]) == (451, b"4.4.3")
+
+        def was_tried() -> bool:
+            (message,) = world.queued(suite)
+            return bool(message["deliveries"][0]["attempts"])
+
+        until(was_tried, "the message was tried while Postfix is down")
+    finally:
+        postfix.start()
+    assert marker.encode() in postfix.wait_for_messages(before + 1)[-1]
+    world.until_queue_is_empty(suite)
+    code, text = _send(suite, f"{uuid.uuid4().hex}@hub.test", marker)
+    assert (code, text.split()[0]) == (550, b"5.1.1")
+
+
+# Postfix as the peer that sends
+
+
+def test_postfix_sends_and_keeps_its_mail_while_posthouse_is_down(suite: Suite, dovecot: Dovecot) -> None:
+    marker = uuid.uuid4().hex
+    soon = dict.fromkeys(("minimal_backoff_time", "maximal_backoff_time", "queue_run_delay"), "1s")
+    before = len(dovecot.messages(ANN))
+    with Postfix(f"{suite.host}:{suite.smtp_port}", settings=soon) as peer:
+
+        def hand_over(recipient: str) -> None:
+            with smtplib.SMTP(peer.host, peer.port, timeout=60) as client:
+                content = world.message("joe@far.test", [recipient], marker)
+                client.sendmail("joe@far.test", [recipient], content)
+
+        hand_over(ANN)
+        dovecot.wait_for_messages(ANN, before + 1)
+        hand_over("nobody@boxes.test")
+        peer.wait_for_log("status=bounced (host")
+        for service in ("policy", "relay"):
+            # What came before is settled: relay would send it again otherwise.
+            world.until_queue_is_empty(suite)
+            suite.kill(service)
+            refused = peer.log.count("status=deferred")
+            hand_over(ANN)
+            until(lambda: peer.log.count("status=deferred") > refused, f"Postfix keeps its mail without {service}")  # noqa: B023
+            suite.start_service(service)
+            before += 1
+            dovecot.wait_for_messages(ANN, before + 1)
+    # Each message is there once.
+    assert len(dovecot.messages(ANN)) == before + 1
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import smtplib
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -341,3 +342,47 @@ def test_every_exit_status(suite: Suite, posthouse: CommandLine, tmp_path: Path)
         posthouse.run(*arguments).errors.count("\n") == 1
         for arguments in (("account", "show", "nobody"), ("queue", "list", "state=waiting"))
     )
+
+
+def _selectors_of_signatures(content: bytes) -> list[str]:
+    header = content.partition(b"\r\n\r\n")[0].decode("ascii", "replace")
+    return re.findall(r"\bs=([a-z0-9]+);", header)
+
+
+def test_signing_keys_are_brought_along_and_replaced_while_mail_flows(
+    suite: Suite, posthouse: CommandLine, far: SmtpSink, tmp_path: Path
+) -> None:
+    """published, then used, then withdrawn"""
+
+    def signed_by() -> list[str]:
+        before = len(far.messages)
+        send(suite, "bob@far.test")
+        return _selectors_of_signatures(far.wait_for_messages(before + 1)[-1].content)
+
+    # As rspamd keeps its keys.
+    for domain, kind in (("ours.test", "rsa"), ("other.test", "ed25519")):
+        path = tmp_path / f"{domain}.old.key"
+        command = ["rspamadm", "dkim_keygen", "-s", "old", "-d", domain, "-t", kind, "-k", str(path)]
+        record = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+        public = "".join(re.findall(r'"([^"]*)"', record)).partition("p=")[2].strip()
+        (tmp_path / f"{domain}.p").write_text(public)
+    imported = posthouse.json("dkim", "import", str(tmp_path), "--yes")["imported"]
+    for key in imported:
+        assert key["dns_record"].endswith("p=" + (tmp_path / f"{key['domain']}.p").read_text())
+    assert signed_by() == ["old"]
+    with DnsServer() as names:
+        rotate = ("dkim", "rotate", "ours.test", "--nameserver", names.address)
+        new = posthouse.json(*rotate, "--selector", "new")
+        assert (new["step"], signed_by()) == ("published", ["old"])
+        early = posthouse.run(*rotate)
+        assert (early.status, "not published yet" in early.output, signed_by()) == (1, True, ["old"])
+        record = new["key"]["dns_record"]
+        names.add(
+            new["key"]["dns_name"], "TXT", " ".join(f'"{record[at : at + 200]}"' for at in range(0, len(record), 200))
+        )
+        assert (posthouse.json(*rotate)["step"], signed_by()) == ("used", ["new"])
+        early = posthouse.run(*rotate)
+        assert (early.status, "has to stay until" in early.output) == (1, True)
+        assert posthouse.json(*rotate, "--overlap-days", "0")["step"] == "withdrawn"
+    (left,) = posthouse.json("dkim", "list", "domain=ours.test")["items"]
+    assert (left["selector"], signed_by()) == ("new", ["new"])

@@ -22,7 +22,7 @@ def shown(ingress: Ingress) -> dict[tuple[str, frozenset[tuple[str, str]]], floa
             ingress.metrics,
             ingress.worker.listeners.open_sessions,
             lambda: {"policy": True},
-            lambda: ingress.worker.services.certificates.ends,
+            lambda: ingress.worker.services.certificates.in_use,
         )
     )
     text = generate_latest(registry).decode()
@@ -33,7 +33,7 @@ def shown(ingress: Ingress) -> dict[tuple[str, frozenset[tuple[str, str]]], floa
     }
 
 
-def value(ingress: Ingress, name: str, **labels: str) -> float:
+def value(ingress: Ingress, name: str, /, **labels: str) -> float:
     return shown(ingress).get((name, frozenset(labels.items())), 0.0)
 
 
@@ -74,6 +74,8 @@ async def test_the_end_of_the_certificate_in_use_is_shown(
     ingress = await start(tls_cert=str(chain), tls_key=str(key))
     name = "posthouse_ingress_certificate_expiry_timestamp_seconds"
     assert value(ingress, name, certificate=str(chain)) == end.timestamp()
+    named = "posthouse_ingress_certificate_name_info"
+    assert value(ingress, named, certificate=str(chain), name="mx.example.com") == 1
 
     write(tmp_path, "pair", certificates.issue_cert("mx.example.com", not_after=later))
     # What cannot be loaded is not in use, whatever its own end.

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import trustme
+
 from tests.peers.ports import LOOPBACK, free_port
 from tests.peers.process import DEADLINE_SECONDS, PeerError, PeerProcess, program, until
 
@@ -23,12 +25,16 @@ class Dovecot:
     """Takes mail for its users by LMTP. Needs root, as Dovecot itself does.
 
     `users`: address to quota in octets, 0 for none. It can be stopped and started again, on the same port.
+    `certificate`: with one it offers STARTTLS.
     """
 
-    def __init__(self, users: Mapping[str, int], *, host: str = LOOPBACK) -> None:
+    def __init__(
+        self, users: Mapping[str, int], *, host: str = LOOPBACK, certificate: trustme.LeafCert | None = None
+    ) -> None:
         self.host = host
         self.port = free_port(host)
         self._users = users
+        self._certificate = certificate
         self._folder = Path(tempfile.mkdtemp(prefix="posthouse-dovecot-"))
         self._process: PeerProcess | None = None
 
@@ -89,8 +95,20 @@ class Dovecot:
             lines.append(f"{user}:{{PLAIN}}x::::::{extra}\n")
         (self._folder / "users").write_text("".join(lines))
         configuration = self._folder / "dovecot.conf"
-        configuration.write_text(_CONFIGURATION.format(folder=self._folder, host=self.host, port=self.port))
+        configuration.write_text(
+            _CONFIGURATION.format(folder=self._folder, host=self.host, port=self.port, tls=self._tls())
+        )
         return configuration
+
+    def _tls(self) -> str:
+        """The lines of the configuration about TLS; the certificate's file is written."""
+        if self._certificate is None:
+            return "ssl = no"
+        pem = self._folder / "certificate.pem"
+        pem.touch(mode=0o600)
+        chain = b"".join(blob.bytes() for blob in self._certificate.cert_chain_pems)
+        pem.write_bytes(self._certificate.private_key_pem.bytes() + chain)
+        return f"ssl = yes\nssl_cert = <{pem}\nssl_key = <{pem}"
 
     def _greets(self) -> bool:
         with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), timeout=5) as connection:
@@ -105,7 +123,7 @@ base_dir = {folder}/run
 state_dir = {folder}/state
 log_path = {folder}/log
 protocols = lmtp
-ssl = no
+{tls}
 auth_username_format = %Lu
 recipient_delimiter = +
 mail_location = maildir:{folder}/mail/%Lu

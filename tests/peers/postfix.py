@@ -135,13 +135,19 @@ class Postfix:
         self._process.until_ready(self._greets)
         return self
 
-    def stop(self) -> None:
-        """Ends it with all its processes and removes the folder."""
+    def pause(self) -> None:
+        """Ends it with all its processes; queue and mail stay, and `start` goes on with them on the same port."""
         if self._process is not None:
             self._process.stop()
+            self._process = None
         if self._watchdog is not None:
             self._watchdog.kill()
             self._watchdog.communicate()
+            self._watchdog = None
+
+    def stop(self) -> None:
+        """Ends it with all its processes and removes the folder."""
+        self.pause()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> Self:

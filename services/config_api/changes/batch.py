@@ -244,7 +244,7 @@ class BatchEditor:
         if document is None:
             stored = merge_stored(resource, taken.was_set, taken.secrets, operation.given, None)
             if resource.create is not None:
-                stored |= self._secret_fields.seal_hidden(resource, (await resource.create(taken.body)).hidden)
+                stored |= self._secret_fields.seal_hidden(resource, (await resource.create(taken.model)).hidden)
             return Write(resource, self._store.identifiers.new(), None, stored, place=place)
         was_set = without_repeated_defaults(taken.was_set, document.stored, document.body)
         stored = merge_stored(resource, was_set, taken.secrets, operation.given, document.body)

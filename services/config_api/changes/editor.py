@@ -87,7 +87,7 @@ class Editor:
         model = validate(resource, given)
         taken = await self.secret_fields.extract(resource, model)
         body = taken.body
-        created = await resource.create(body) if resource.create is not None else Created()
+        created = await resource.create(model) if resource.create is not None else Created()
         document_id = self.store.identifiers.new()
         check_context = self._check_context_for(document_id)
         await resource.refuse(body, check_context)

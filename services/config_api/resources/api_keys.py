@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from services.config_api.problems import invalid_field
 from services.config_api.resources.description import (
@@ -121,7 +121,7 @@ async def _refuse(body: Body, surroundings: CheckContext) -> Sequence[Finding]:
     return ()
 
 
-async def _create(_: Body) -> Created:
+async def _create(_: BaseModel) -> Created:
     key, prefix, hashed = make_key()
     return Created(hidden={"prefix": prefix, "key_hash": hashed}, shown_once={"key": key})
 

@@ -27,6 +27,8 @@ class Secret:
     hash_path: tuple[str, ...] = ()
     # Needed where the object around it is present.
     required: bool = False
+    # Given with a new object or never: it can't be changed.
+    fixed: bool = False
     # It is kept only while these members stay as they are: a stored password never goes to another host.
     bound_to: tuple[tuple[str, ...], ...] = ()
     # How well the object protects it, from complete bodies; it is not kept where any of these becomes false (F42).
@@ -185,7 +187,7 @@ class Collection(Resource):
     filters: Mapping[str, Filter] = field(default_factory=dict)
     # Members that the service makes; stored, never written by clients.
     hidden: tuple[str, ...] = ()
-    create: Callable[[Body], Awaitable[Created]] | None = None
+    create: Callable[[BaseModel], Awaitable[Created]] | None = None
     # Read-only members of an answer, and their making from the stored body.
     shown: type[BaseModel] | None = None
     show: Callable[[Body], Body] | None = None

@@ -1,20 +1,13 @@
-"""The collection `/v1/dkim-keys`: keys are made here, their public part is shown as the DNS record to publish."""
+"""The collection `/v1/dkim-keys`: keys are made here or imported; the public part is shown as the DNS record."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Self
 
-from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
 
 from libs.smtp.address import canonical_domain
 from services.config_api.resources.description import (
@@ -25,6 +18,15 @@ from services.config_api.resources.description import (
     Finding,
     Secret,
     UniqueKey,
+)
+from services.config_api.resources.dkim_private_keys import (
+    ED25519,
+    Algorithm,
+    algorithm_of,
+    make_private_key,
+    pem_of,
+    private_key_in,
+    public_part,
 )
 from services.config_api.resources.fields import Domain, Model, fault
 from services.config_api.resources.filters import boolean, exact
@@ -37,6 +39,13 @@ def _selector(text: str) -> str:
         raise fault("selector", str(error)) from None
 
 
+def _private_key(secret: SecretStr) -> SecretStr:
+    try:
+        return SecretStr(pem_of(private_key_in(secret.get_secret_value())))
+    except ValueError as error:
+        raise fault("private_key", str(error)) from None
+
+
 class DkimKey(Model):
     """Signs mail whose sender's domain is this one (RFC 6376, RFC 8463)."""
 
@@ -46,13 +55,38 @@ class DkimKey(Model):
         Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$", examples=["2026a"]),
         AfterValidator(_selector),
     ] = Field(description="Name of the key under _domainkey of the domain.")
-    algorithm: Literal["rsa-sha256", "ed25519-sha256"] = Field(
-        default="rsa-sha256", description="RSA keys have 2048 bits. It can't be changed: make another key."
+    algorithm: Algorithm = Field(
+        default="rsa-sha256",
+        description="RSA keys that are made here have 2048 bits. Left out beside `private_key`, it is that key's. It "
+        "can't be changed: make another key.",
+    )
+    private_key: Annotated[SecretStr, Field(max_length=20_000), AfterValidator(_private_key)] | None = Field(
+        default=None,
+        description="Write-only, encrypted at rest: a key that exists already, as PEM (PKCS #8 or PKCS #1) or, for "
+        "Ed25519, the base64 of its 32 or 64 octets. Left out of a POST, a new key is made. It can't be changed.",
+        json_schema_extra={"writeOnly": True},
     )
     enabled: bool = Field(default=True, description="false: kept, but nothing is signed with it.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _algorithm_of_the_key(cls, given: Any) -> Any:
+        """Adds the algorithm of a private key where only the key is given."""
+        if not isinstance(given, dict) or "algorithm" in given or not isinstance(given.get("private_key"), str):
+            return given
+        try:
+            return {**given, "algorithm": algorithm_of(private_key_in(given["private_key"]))}
+        except ValueError:
+            # The member's own validation says what is wrong with it.
+            return given
 
-_RSA_BITS = 2048
+    @model_validator(mode="after")
+    def _key_is_of_the_algorithm(self) -> Self:
+        if self.private_key is not None:
+            of_key = algorithm_of(private_key_in(self.private_key.get_secret_value()))
+            if of_key != self.algorithm:
+                raise fault("private_key", f"is a key for {of_key}", "private_key")
+        return self
 
 
 class DkimKeyShown(Model):
@@ -62,26 +96,19 @@ class DkimKeyShown(Model):
     dns_record: str = Field(description="The TXT record to publish.", examples=["v=DKIM1; k=rsa; p=MIIB…"])
 
 
-async def _create(body: Body) -> Created:
-    private, public = await asyncio.to_thread(_key_pair, body["algorithm"])
-    return Created(hidden={"private_key": private, "public_key": public})
-
-
-def _key_pair(algorithm: str) -> tuple[str, str]:
-    """(PEM of PKCS #8, what follows p= in the record: RFC 6376 3.6.1, RFC 8463 4)."""
-    key: rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
-    if algorithm == "ed25519-sha256":
-        key = ed25519.Ed25519PrivateKey.generate()
-        public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+async def _create(model: BaseModel) -> Created:
+    """Makes a key pair, or takes the private key that is given; the public part is kept beside it."""
+    assert isinstance(model, DkimKey)  # noqa: S101 - the collection's model
+    if model.private_key is None:
+        key = await asyncio.to_thread(make_private_key, model.algorithm)
     else:
-        key = rsa.generate_private_key(public_exponent=65537, key_size=_RSA_BITS)
-        public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return private.decode("ascii"), base64.b64encode(public).decode("ascii")
+        key = private_key_in(model.private_key.get_secret_value())
+    public = base64.b64encode(public_part(key)).decode("ascii")
+    return Created(hidden={"private_key": pem_of(key), "public_key": public})
 
 
 def _show(body: Body) -> Body:
-    kind = "ed25519" if body["algorithm"] == "ed25519-sha256" else "rsa"
+    kind = "ed25519" if body["algorithm"] == ED25519 else "rsa"
     return {
         "dns_name": f"{body['selector']}._domainkey.{body['domain']}",
         "dns_record": f"v=DKIM1; k={kind}; p={body['public_key']}",
@@ -103,7 +130,7 @@ DKIM_KEYS = Collection(
     label="DKIM key",
     tag="delivery",
     model=DkimKey,
-    secrets=(Secret(("private_key",)),),
+    secrets=(Secret(("private_key",), fixed=True),),
     hidden=("private_key", "public_key"),
     create=_create,
     references=references,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, Field, SecretStr
 
 from services.config_api.problems import invalid_field
 from services.config_api.resources.description import Body, CheckContext, Collection, Created, Finding, Secret
@@ -102,7 +102,7 @@ def sealed_secrets(body: Body) -> list[str]:
     return found
 
 
-async def _create(_: Body) -> Created:
+async def _create(_: BaseModel) -> Created:
     secret = make_secret()
     return Created(hidden={"secret": secret}, shown_once={"secret": secret})
 

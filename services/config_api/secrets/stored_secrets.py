@@ -19,6 +19,7 @@ from services.config_api.secrets.sealing import Sealer
 class ExtractedSecrets:
     """A validated body without its secrets, and the secrets beside it."""
 
+    model: BaseModel = field(repr=False)
     # Every member, and those alone that the client set.
     body: Body
     was_set: Body
@@ -49,7 +50,7 @@ class SecretFields:
                 plain = given.get_secret_value()
                 sealed = secret.kept_as == "sealed"
                 secrets[secret] = self.sealer.seal(plain) if sealed else await self._passwords.hash(plain)
-        return ExtractedSecrets(body, was_set, secrets)
+        return ExtractedSecrets(model, body, was_set, secrets)
 
     def seal_hidden(self, resource: Resource, hidden: Body) -> Body:
         """Members that the service made, those that are secrets sealed."""
@@ -68,6 +69,8 @@ def merge_stored(
     after = complete(resource, was_set)
     for secret in resource.secrets:
         value = secrets.get(secret)
+        if value is not None and secret.fixed and before is not None:
+            raise invalid_field(secret.pointer, "fixed", "It can't be changed: make another one instead.")
         if value is None and not has_member(given, secret.path):
             value = member(before, secret.path)
             if value is not None and before is not None:

@@ -106,6 +106,7 @@ if TYPE_CHECKING:
     from .local_domain_recipient_delimiter import LocalDomainRecipientDelimiter
     from .local_domain_recipients import LocalDomainRecipients
     from .lookup_report import LookupReport
+    from .mail_certificate import MailCertificate
     from .mail_event import MailEvent
     from .mail_event_attempt import MailEventAttempt
     from .mail_event_data import MailEventData
@@ -325,6 +326,7 @@ _MODULES = {
     "LocalDomainRecipientDelimiter": "local_domain_recipient_delimiter",
     "LocalDomainRecipients": "local_domain_recipients",
     "LookupReport": "lookup_report",
+    "MailCertificate": "mail_certificate",
     "MailEvent": "mail_event",
     "MailEventAttempt": "mail_event_attempt",
     "MailEventData": "mail_event_data",
@@ -556,6 +558,7 @@ __all__ = (
     "MailboxPatch",
     "MailboxServerKind",
     "MailboxServerPatch",
+    "MailCertificate",
     "MaildirMailbox",
     "MailEvent",
     "MailEventAttempt",

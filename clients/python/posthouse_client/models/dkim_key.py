@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import UUID
 
 from attrs import define as _attrs_define
@@ -28,6 +28,9 @@ class DkimKey:
         dns_name (str | Unset): Where the record goes.
         dns_record (str | Unset): The TXT record to publish.
         algorithm (DkimAlgorithm | Unset): A signature algorithm of DKIM.
+        private_key (None | str | Unset): Write-only, encrypted at rest: a key that exists already, as PEM (PKCS #8 or
+            PKCS #1) or, for Ed25519, the base64 of its 32 or 64 octets. Left out of a POST, a new key is made. It can't be
+            changed.
         enabled (bool | Unset): false: kept, but nothing is signed with it. Default: True.
         warnings (list[ConfigurationWarning] | Unset): Doubts about what was just written; not stored, and absent from
             GET.
@@ -41,6 +44,7 @@ class DkimKey:
     dns_name: str | Unset = UNSET
     dns_record: str | Unset = UNSET
     algorithm: DkimAlgorithm | Unset = UNSET
+    private_key: None | str | Unset = UNSET
     enabled: bool | Unset = True
     warnings: list[ConfigurationWarning] | Unset = UNSET
     id: UUID | Unset = UNSET
@@ -60,6 +64,12 @@ class DkimKey:
         algorithm: str | Unset = UNSET
         if not isinstance(self.algorithm, Unset):
             algorithm = self.algorithm
+
+        private_key: None | str | Unset
+        if isinstance(self.private_key, Unset):
+            private_key = UNSET
+        else:
+            private_key = self.private_key
 
         enabled = self.enabled
 
@@ -96,6 +106,8 @@ class DkimKey:
             field_dict["dns_record"] = dns_record
         if algorithm is not UNSET:
             field_dict["algorithm"] = algorithm
+        if private_key is not UNSET:
+            field_dict["private_key"] = private_key
         if enabled is not UNSET:
             field_dict["enabled"] = enabled
         if warnings is not UNSET:
@@ -128,6 +140,15 @@ class DkimKey:
             algorithm = UNSET
         else:
             algorithm = check_dkim_algorithm(_algorithm)
+
+        def _parse_private_key(data: object) -> None | str | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        private_key = _parse_private_key(d.pop("private_key", UNSET))
 
         enabled = d.pop("enabled", UNSET)
 
@@ -167,6 +188,7 @@ class DkimKey:
             dns_name=dns_name,
             dns_record=dns_record,
             algorithm=algorithm,
+            private_key=private_key,
             enabled=enabled,
             warnings=warnings,
             id=id,

@@ -18,13 +18,18 @@ class DkimKeyPatch:
     Attributes:
         domain (str | Unset): A mail domain in any script; kept and shown as A-labels in lower case without final dot.
         selector (str | Unset): Name of the key under _domainkey of the domain.
-        algorithm (DkimAlgorithm | None | Unset): RSA keys have 2048 bits. It can't be changed: make another key.
+        algorithm (DkimAlgorithm | None | Unset): RSA keys that are made here have 2048 bits. Left out beside
+            `private_key`, it is that key's. It can't be changed: make another key.
+        private_key (None | str | Unset): Write-only, encrypted at rest: a key that exists already, as PEM (PKCS #8 or
+            PKCS #1) or, for Ed25519, the base64 of its 32 or 64 octets. Left out of a POST, a new key is made. It can't be
+            changed.
         enabled (bool | None | Unset): false: kept, but nothing is signed with it.
     """
 
     domain: str | Unset = UNSET
     selector: str | Unset = UNSET
     algorithm: DkimAlgorithm | None | Unset = UNSET
+    private_key: None | str | Unset = UNSET
     enabled: bool | None | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
@@ -39,6 +44,12 @@ class DkimKeyPatch:
             algorithm = self.algorithm
         else:
             algorithm = self.algorithm
+
+        private_key: None | str | Unset
+        if isinstance(self.private_key, Unset):
+            private_key = UNSET
+        else:
+            private_key = self.private_key
 
         enabled: bool | None | Unset
         if isinstance(self.enabled, Unset):
@@ -55,6 +66,8 @@ class DkimKeyPatch:
             field_dict["selector"] = selector
         if algorithm is not UNSET:
             field_dict["algorithm"] = algorithm
+        if private_key is not UNSET:
+            field_dict["private_key"] = private_key
         if enabled is not UNSET:
             field_dict["enabled"] = enabled
 
@@ -84,6 +97,15 @@ class DkimKeyPatch:
 
         algorithm = _parse_algorithm(d.pop("algorithm", UNSET))
 
+        def _parse_private_key(data: object) -> None | str | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        private_key = _parse_private_key(d.pop("private_key", UNSET))
+
         def _parse_enabled(data: object) -> bool | None | Unset:
             if data is None:
                 return data
@@ -97,6 +119,7 @@ class DkimKeyPatch:
             domain=domain,
             selector=selector,
             algorithm=algorithm,
+            private_key=private_key,
             enabled=enabled,
         )
 

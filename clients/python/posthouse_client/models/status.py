@@ -7,6 +7,7 @@ from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
 if TYPE_CHECKING:
+    from ..models.mail_certificate import MailCertificate
     from ..models.service_replica import ServiceReplica
     from ..models.status_warning import StatusWarning
 
@@ -16,15 +17,17 @@ T = TypeVar("T", bound="Status")
 
 @_attrs_define
 class Status:
-    """The services, their replicas and warnings.
+    """The services, their replicas, the certificates that clients see, and warnings.
 
     Attributes:
         services (list[ServiceReplica]): Every config_api that shares the database, the one that answers first, and
             every replica of the others that it calls.
+        certificates (list[MailCertificate]): The certificates that clients of mail see; the first to end comes first.
         warnings (list[StatusWarning]): What is to be looked at.
     """
 
     services: list[ServiceReplica]
+    certificates: list[MailCertificate]
     warnings: list[StatusWarning]
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
@@ -33,6 +36,11 @@ class Status:
         for services_item_data in self.services:
             services_item = services_item_data.to_dict()
             services.append(services_item)
+
+        certificates = []
+        for certificates_item_data in self.certificates:
+            certificates_item = certificates_item_data.to_dict()
+            certificates.append(certificates_item)
 
         warnings = []
         for warnings_item_data in self.warnings:
@@ -44,6 +52,7 @@ class Status:
         field_dict.update(
             {
                 "services": services,
+                "certificates": certificates,
                 "warnings": warnings,
             }
         )
@@ -52,6 +61,7 @@ class Status:
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+        from ..models.mail_certificate import MailCertificate  # noqa: PLC0415
         from ..models.service_replica import ServiceReplica  # noqa: PLC0415
         from ..models.status_warning import StatusWarning  # noqa: PLC0415
 
@@ -63,6 +73,13 @@ class Status:
 
             services.append(services_item)
 
+        certificates = []
+        _certificates = d.pop("certificates")
+        for certificates_item_data in _certificates:
+            certificates_item = MailCertificate.from_dict(certificates_item_data)
+
+            certificates.append(certificates_item)
+
         warnings = []
         _warnings = d.pop("warnings")
         for warnings_item_data in _warnings:
@@ -72,6 +89,7 @@ class Status:
 
         status = cls(
             services=services,
+            certificates=certificates,
             warnings=warnings,
         )
 

@@ -25,21 +25,23 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n posthouse/checks/v1/checks.proto\x12\x13posthouse.checks.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"2\n\x11ListChecksRequest\x12\x0b\n\x03run\x18\x01 \x01(\x08\x12\x10\n\x08hostname\x18\x02 \x01(\t\"g\n\x0b\x43heckResult\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\x05level\x18\x02 \x01(\x0e\x32\x1f.posthouse.checks.v1.CheckLevel\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0e\n\x06remedy\x18\x04 \x01(\t\"\x9f\x01\n\x12ListChecksResponse\x12\x31\n\x07results\x18\x01 \x03(\x0b\x32 .posthouse.checks.v1.CheckResult\x12+\n\x07made_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05\x63lock\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*m\n\nCheckLevel\x12\x1b\n\x17\x43HECK_LEVEL_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x43HECK_LEVEL_OK\x10\x01\x12\x17\n\x13\x43HECK_LEVEL_WARNING\x10\x02\x12\x15\n\x11\x43HECK_LEVEL_ERROR\x10\x03\x32g\n\x06\x43hecks\x12]\n\nListChecks\x12&.posthouse.checks.v1.ListChecksRequest\x1a\'.posthouse.checks.v1.ListChecksResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n posthouse/checks/v1/checks.proto\x12\x13posthouse.checks.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"M\n\x11ListChecksRequest\x12\x0b\n\x03run\x18\x01 \x01(\x08\x12\x10\n\x08hostname\x18\x02 \x01(\t\x12\x19\n\x11\x63\x65rtificates_only\x18\x03 \x01(\x08\"g\n\x0b\x43heckResult\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\x05level\x18\x02 \x01(\x0e\x32\x1f.posthouse.checks.v1.CheckLevel\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0e\n\x06remedy\x18\x04 \x01(\t\"W\n\x0b\x43\x65rtificate\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\r\n\x05names\x18\x02 \x03(\t\x12+\n\x07\x65nds_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd7\x01\n\x12ListChecksResponse\x12\x31\n\x07results\x18\x01 \x03(\x0b\x32 .posthouse.checks.v1.CheckResult\x12+\n\x07made_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05\x63lock\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x0c\x63\x65rtificates\x18\x04 \x03(\x0b\x32 .posthouse.checks.v1.Certificate*m\n\nCheckLevel\x12\x1b\n\x17\x43HECK_LEVEL_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x43HECK_LEVEL_OK\x10\x01\x12\x17\n\x13\x43HECK_LEVEL_WARNING\x10\x02\x12\x15\n\x11\x43HECK_LEVEL_ERROR\x10\x03\x32g\n\x06\x43hecks\x12]\n\nListChecks\x12&.posthouse.checks.v1.ListChecksRequest\x1a\'.posthouse.checks.v1.ListChecksResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'posthouse.checks.v1.checks_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CHECKLEVEL']._serialized_start=409
-  _globals['_CHECKLEVEL']._serialized_end=518
+  _globals['_CHECKLEVEL']._serialized_start=581
+  _globals['_CHECKLEVEL']._serialized_end=690
   _globals['_LISTCHECKSREQUEST']._serialized_start=90
-  _globals['_LISTCHECKSREQUEST']._serialized_end=140
-  _globals['_CHECKRESULT']._serialized_start=142
-  _globals['_CHECKRESULT']._serialized_end=245
-  _globals['_LISTCHECKSRESPONSE']._serialized_start=248
-  _globals['_LISTCHECKSRESPONSE']._serialized_end=407
-  _globals['_CHECKS']._serialized_start=520
-  _globals['_CHECKS']._serialized_end=623
+  _globals['_LISTCHECKSREQUEST']._serialized_end=167
+  _globals['_CHECKRESULT']._serialized_start=169
+  _globals['_CHECKRESULT']._serialized_end=272
+  _globals['_CERTIFICATE']._serialized_start=274
+  _globals['_CERTIFICATE']._serialized_end=361
+  _globals['_LISTCHECKSRESPONSE']._serialized_start=364
+  _globals['_LISTCHECKSRESPONSE']._serialized_end=579
+  _globals['_CHECKS']._serialized_start=692
+  _globals['_CHECKS']._serialized_end=795
 # @@protoc_insertion_point(module_scope)

@@ -171,7 +171,7 @@ class Importer:
                         raise conflict([FieldError(f"/{name}", "fixed", "It can't be changed: give it another id.")])
                 stored |= {name: before[name] for name in resource.hidden if name in before}
             elif resource.create is not None:
-                stored |= self._secret_fields.seal_hidden(resource, (await resource.create(want.body)).hidden)
+                stored |= self._secret_fields.seal_hidden(resource, (await resource.create(want.item.model)).hidden)
         if document is None or stored != document.stored:
             await resource.refuse(complete(resource, stored), check_context)
         return stored

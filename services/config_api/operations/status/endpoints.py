@@ -8,11 +8,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
+from services.config_api.changes.editor import time_text
 from services.config_api.clients import Neighbour
 from services.config_api.http.context import needs, parts
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.responses import problem_responses
-from services.config_api.operations.status.schemas import ServiceReplica, Status, StatusWarning
+from services.config_api.operations.status.schemas import MailCertificate, ServiceReplica, Status, StatusWarning
 from services.config_api.resources.general import FALLBACK_HOSTNAME
 from services.config_api.storage.documents import Document, Store
 from services.config_api.storage.replicas import ReplicaRow
@@ -52,7 +53,18 @@ async def get_status(request: Request, _: Annotated[Actor, Depends(needs("reader
         warnings.append(_warning("insecure_grpc", "gRPC is open to every user of this machine."))
     if os.geteuid() == 0:
         warnings.append(_warning("running_as_root", "config_api runs as root, which nothing in it needs."))
-    return JSONResponse(Status(services=services, warnings=warnings).model_dump())
+    certificates = [
+        MailCertificate(
+            file=certificate.file,
+            names=list(certificate.names),
+            ends_at=time_text(int(certificate.ends_at) * 1_000_000),
+            replicas=sorted(replicas),
+        )
+        for certificate, replicas in (await found.neighbours.certificates()).items()
+    ]
+    certificates.sort(key=lambda each: each.ends_at)
+    status = Status(services=services, certificates=certificates, warnings=warnings)
+    return JSONResponse(status.model_dump(mode="json"))
 
 
 def _sibling(row: ReplicaRow) -> Neighbour:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from services.config_api.http.responses import Answer
+from services.config_api.http.responses import Answer, Time
 
 
 class ServiceReplica(Answer):
@@ -39,11 +39,23 @@ class StatusWarning(Answer):
     count: int = Field(description="The number of settings that it is about.", ge=0)
 
 
+class MailCertificate(Answer):
+    """A TLS certificate that clients of mail see, as ingress has loaded it."""
+
+    file: str = Field(description="The file on the machine of ingress.", examples=["/etc/posthouse/tls/chain.pem"])
+    names: list[str] = Field(description="The DNS names that it is for.", examples=[["mx.example.com"]])
+    ends_at: Time = Field(description="When it, or the first certificate of its chain that does, ends.")
+    replicas: list[str] = Field(description="The addresses of the replicas of ingress that show it.")
+
+
 class Status(Answer):
-    """The services, their replicas and warnings."""
+    """The services, their replicas, the certificates that clients see, and warnings."""
 
     services: list[ServiceReplica] = Field(
         description="Every config_api that shares the database, the one that answers first, and every replica of the "
         "others that it calls."
+    )
+    certificates: list[MailCertificate] = Field(
+        description="The certificates that clients of mail see; the first to end comes first."
     )
     warnings: list[StatusWarning] = Field(description="What is to be looked at.")

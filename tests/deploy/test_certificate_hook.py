@@ -1,0 +1,60 @@
+"""The hook that certbot and lego call after a renewal: what it installs is in service without a restart."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import trustme
+
+from services.ingress.metrics import Metrics
+from services.ingress.tls import Certificates, TlsOptions
+
+HOOK = Path(__file__).parents[2] / "deploy/certificates/install-certificate"
+
+
+def _renewed(folder: Path, certificates: trustme.CA, name: str, by: str) -> dict[str, str]:
+    """Files as the program leaves them, and the variables that it calls the hook with."""
+    leaf = certificates.issue_cert(name)
+    chain, key = (
+        (folder / "fullchain.pem", folder / "privkey.pem")
+        if by == "certbot"
+        else (folder / "mx.test.crt", folder / "mx.test.key")
+    )
+    chain.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
+    key.write_bytes(leaf.private_key_pem.bytes())
+    if by == "certbot":
+        return {"RENEWED_LINEAGE": str(folder)}
+    return {"LEGO_CERT_PATH": str(chain), "LEGO_CERT_KEY_PATH": str(key)}
+
+
+def _run(variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([HOOK], env={**os.environ, **variables}, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("by", ["certbot", "lego"])
+def test_a_renewed_certificate_is_in_service_without_a_restart(
+    tmp_path: Path, certificates: trustme.CA, by: str
+) -> None:
+    installed = tmp_path / "tls"
+    where = {"POSTHOUSE_TLS_DIR": str(installed), "POSTHOUSE_TLS_OWNER": getpass.getuser()}
+    first = _run({**where, **_renewed(tmp_path, certificates, "old.test", by)})
+    assert first.returncode == 0, first.stderr
+    pair = (installed / "chain.pem", installed / "key.pem")
+    shown = Certificates([pair], TlsOptions("TLSv1.2", "", True), Metrics())
+    assert shown.in_use[0].names == ("old.test",)
+    again = _run({**where, **_renewed(tmp_path, certificates, "new.test", by)})
+    assert again.returncode == 0, again.stderr
+    shown.reload()
+    assert shown.in_use[0].names == ("new.test",)
+    assert [path.stat().st_mode & 0o777 for path in pair] == [0o600, 0o600]
+    assert sorted(path.name for path in installed.iterdir()) == ["chain.pem", "key.pem"]
+
+
+def test_by_nobody_it_does_nothing(tmp_path: Path) -> None:
+    done = _run({"POSTHOUSE_TLS_DIR": str(tmp_path / "tls")})
+    assert (done.returncode, "RENEWED_LINEAGE" in done.stderr) == (2, True)
+    assert not (tmp_path / "tls").exists()
