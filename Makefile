@@ -29,6 +29,9 @@ demo: $(STAMP) ## Send mail through a throw-away suite and show what becomes of 
 test: $(STAMP) peers ## Run all tests; first installs the test servers that are missing
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
+test-long: $(STAMP) peers ## Run the tests that take minutes: the commands of the documentation, and whole jobs
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests/docs tests/e2e/long
+
 check: lint types imports stubs-check openapi-check openapi-compatible cases-check links-check ## Run every check but the tests: lint, types, import rules, generated files, cases
 
 lint: $(STAMP) ## Check style and format with ruff

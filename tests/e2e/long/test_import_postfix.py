@@ -22,7 +22,7 @@ from tests.peers.suite import Suite
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
-CONFIGURATIONS = Path(__file__).parent / "data" / "postfix"
+CONFIGURATIONS = Path(__file__).parents[1] / "data" / "postfix"
 TRUSTED, STRANGER = "127.0.0.2", "127.0.0.5"
 OUTSIDE = "someone@outside.example"
 # What Posthouse's test has for itself, and what a Postfix of a test can't have: certificates, Dovecot's logins, rspamd.
