@@ -7,7 +7,7 @@ from pathlib import Path
 
 from libs.runtime.security import Security, TlsFiles
 from services.suite.certificates import DAYS, files_of, renew
-from services.suite.topology import SERVICES
+from services.suite.topology import GRPC_SERVICES as SERVICES
 
 
 class ServiceCertificates:

@@ -19,7 +19,7 @@ from cryptography.x509.verification import PolicyBuilder, Store
 from libs.runtime.lifecycle import StartupError
 from libs.runtime.security import TlsFiles
 from services.suite.certificates import files_of, renew
-from services.suite.topology import SERVICES
+from services.suite.topology import GRPC_SERVICES as SERVICES
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
