@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from posthouse.ingress.v1 import ingress_pb2, ingress_pb2_grpc
 from posthouse.policy.v1 import policy_pb2, policy_pb2_grpc
 from posthouse.relay.v1 import relay_pb2, relay_pb2_grpc
 
+from libs.runtime import addresses
+from libs.runtime.addresses import TcpAddress
 from libs.runtime.checks import CheckReport, CheckResult, Level
 from libs.runtime.dialing import Dialers, NoReplicaError
 from libs.runtime.lifecycle import StartupError
@@ -278,6 +281,14 @@ class ReplicaChecks:
     certificates: tuple[ShownCertificate, ...] = ()
 
 
+def _of_machine(listen: str) -> str:
+    """An address at which this replica listens, with the machine's name in place of a wildcard."""
+    address = addresses.parse(listen)
+    if isinstance(address, TcpAddress) and address.host in ("0.0.0.0", "::"):
+        address = TcpAddress(socket.gethostname(), address.port)
+    return str(address)
+
+
 class Neighbours:
     """This replica of config_api, and every replica of the other services that it calls."""
 
@@ -285,20 +296,18 @@ class Neighbours:
         self._listen = listen
         self._security = security
         self._dialers = dialers
+        # Where the other replicas and operators know it by; a wildcard address would be the same for each.
+        self.own_address = _of_machine(listen)
 
     def own(self, revision: int) -> Neighbour:
         """This replica. `revision`: the newest that it holds."""
         transport = self._security.transport(self._listen)
-        return Neighbour("config_api", self._listen, transport, "ready", version("posthouse"), revision)
+        return Neighbour("config_api", self.own_address, transport, "ready", version("posthouse"), revision)
 
     async def look(self) -> list[Neighbour]:
         """Asks each replica of the other services, all at once."""
         asked = [self._ask(name, dialer) for name, each in self._dialers.items() for dialer in await _replicas(each)]
         return await asyncio.gather(*asked)
-
-    @property
-    def own_address(self) -> str:
-        return self._listen
 
     async def checks(self, hostname: str, *, again: bool) -> list[ReplicaChecks]:
         """The checks of every replica of the other services; with `again` they are made now."""

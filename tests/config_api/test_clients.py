@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from functools import partial
@@ -13,7 +14,7 @@ from posthouse.policy.v1 import policy_pb2, policy_pb2_grpc
 
 from libs.runtime import endpoints, rpc
 from libs.runtime.dialing import Dialers
-from services.config_api.clients import PolicyClient
+from services.config_api.clients import Neighbours, PolicyClient
 from services.config_api.problems import Problem
 from tests.config_api.peers import FakePolicy
 from tests.peers import plain_grpc
@@ -88,3 +89,10 @@ async def test_a_name_without_an_address_is_a_service_that_is_away(monkeypatch: 
 
     monkeypatch.setattr(endpoints, "addresses", addresses)
     assert await explain("known", "policy:1") == 503
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]"])
+async def test_a_replica_on_every_address_of_its_machine_is_shown_by_the_name_of_the_machine(host: str) -> None:
+    neighbours = Neighbours(f"{host}:50053", plain_grpc.INSECURE, {})
+    assert neighbours.own(3).address == f"{socket.gethostname()}:50053"
+    assert Neighbours("10.1.2.3:50053", plain_grpc.INSECURE, {}).own(3).address == "10.1.2.3:50053"
