@@ -297,10 +297,13 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
     ) -> pb.Destination:
         name = clean(request.name)
         try:
-            if not await self._suspensions.resume(name):
-                await context.abort(grpc.StatusCode.NOT_FOUND, "no such destination")
+            resumed = await self._suspensions.resume(name)
         except QueueError as error:
             await _unavailable(context, error)
+        if not resumed:
+            # Of one that was never heard of this says so.
+            await self._destination(name, context)
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "it is not suspended")
         log.info("destination_resumed", destination=name, actor=request.actor)
         self._wake()
         return await self._destination(name, context)

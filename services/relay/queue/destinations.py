@@ -151,13 +151,13 @@ def suspend(connection: Connection, suspension: Suspension) -> None:
 
 
 def resume(connection: Connection, name: str, now: int) -> bool:
-    """Ends a suspension; whether there was such a destination."""
-    found = connection.execute(
+    """Ends a suspension; whether the destination was suspended."""
+    resumed = connection.execute(
         update(destinations)
-        .where(destinations.c.name == name)
+        .where(destinations.c.name == name, destinations.c.suspended_until > now)
         .values(suspended_until=null(), suspended_by="", wake_at=now)
     )
-    return found.rowcount > 0
+    return resumed.rowcount > 0
 
 
 def suspensions(connection: Connection, now: int) -> dict[str, Suspension]:

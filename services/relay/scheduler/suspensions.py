@@ -76,11 +76,11 @@ class Suspensions:
         self._unwritten.pop(suspension.name, None)
 
     async def resume(self, name: str) -> bool:
-        """Whether there was such a destination. Raises QueueError."""
-        now = self._clock.now()
-        found = await self._database.write(lambda connection: resume(connection, name, now))
+        """Whether the destination was suspended. Raises QueueError."""
+        now, was_known = self._clock.now(), name in self
+        resumed = await self._database.write(lambda connection: resume(connection, name, now))
         self._known.pop(name, None)
-        return found
+        return resumed or was_known
 
     async def look(self) -> None:
         """Learns what other relays did. Raises QueueError."""

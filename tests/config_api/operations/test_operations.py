@@ -196,7 +196,8 @@ async def test_destinations_rest_and_go_on(operated: Operated) -> None:
         "2030-01-31T12:00:00.000Z",
     )
     assert (await service.api.post("/v1/queue/destinations/relay:smart.example:587:resume")).status_code == 200
-    assert (await service.api.post("/v1/queue/destinations/domain:x.example:resume")).status_code == 409
+    nothing = await service.api.post("/v1/queue/destinations/domain:x.example:resume")
+    assert (nothing.status_code, nothing.json()["detail"]) == (409, "The destination is not suspended.")
 
 
 async def test_blocks_are_listed_and_lifted(operated: Operated) -> None:

@@ -76,7 +76,7 @@ async def test_what_failed_is_tried_again(operated: Operated) -> None:
     service, _ = operated
     for _ in range(2):
         failed = await service.api.post("/v1/queue/destinations/domain:x.example:resume", headers=KEY)
-        assert (failed.status_code, failed.json()["type"]) == (409, "urn:posthouse:problem:conflict")
+        assert (failed.status_code, failed.json()["type"]) == (409, "urn:posthouse:problem:nothing-done")
         assert "errors" not in failed.json()
 
 

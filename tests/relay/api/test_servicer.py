@@ -410,6 +410,13 @@ async def test_destinations_with_counts_suspended_and_resumed(
     await stub.ResumeDestination(pb.ResumeDestinationRequest(name="domain:one.test", actor="anna"))
     await relay.transport.until(lambda: len(relay.transport.to(b"fresh@one.test")) == 1)
     await relay.committed()
+    for name, code in (
+        ("domain:one.test", grpc.StatusCode.FAILED_PRECONDITION),
+        ("domain:never.test", grpc.StatusCode.NOT_FOUND),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.ResumeDestination(pb.ResumeDestinationRequest(name=name, actor="anna"))
+        assert caught.value.code() == code
     whole = await stub.GetMessage(pb.GetMessageRequest(queue_id=queue_id))
     assert whole.state == pb.DELIVERY_STATE_DELIVERED
 

@@ -30,7 +30,7 @@ from services.config_api.operations.queue.schemas import (
     SuspendedDestination,
     Suspension,
 )
-from services.config_api.problems import invalid_field, not_found, nothing_done
+from services.config_api.problems import Problem, invalid_field, not_found, nothing_done
 from services.config_api.storage.revision import Actor
 
 Reader = Annotated[Actor, Depends(needs("reader"))]
@@ -257,7 +257,13 @@ async def resume(request: Request, caller: Operator, name: str, idempotency_key:
     acted(request, f"queue/destinations/{_destination(name)}:resume")
 
     async def act() -> JSONResponse:
-        return JSONResponse(wire.destination(await parts(request).relay.resume(wire.resume_request(name, caller.name))))
+        try:
+            destination = await parts(request).relay.resume(wire.resume_request(name, caller.name))
+        except Problem as problem:
+            if problem.status == 409:
+                raise nothing_done("The destination is not suspended.") from None
+            raise
+        return JSONResponse(wire.destination(destination))
 
     return await _once(request, caller, idempotency_key, act)
 
