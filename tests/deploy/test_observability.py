@@ -246,6 +246,8 @@ def test_log_lines_of_one_message_are_found_by_its_session_and_its_queue_id(suit
         return [line for line in lines if line["event"] == event and line.get("queue_id") == queue_id]
 
     until(lambda: bool(of_message("relay", "delivery_attempt")), "relay tells of the attempt")
+    # Each service writes its lines when it comes to it.
+    until(lambda: bool(of_message("ingress", "submission_stored")), "ingress tells that it is stored")
     (stored,) = of_message("ingress", "submission_stored")
     (attempt,) = of_message("relay", "delivery_attempt")
     assert attempt["session_id"] == stored["session_id"]

@@ -121,8 +121,8 @@ async def test_an_export_leaves_out_what_follows(on_sqlite: Service) -> None:
     ]
 
 
-# Only the hash of a password is stored, in a member of its own.
-_NOT_STORED = ("password", "password_hash")
+# The hash of a password and a sealed private key are stored in members of their own.
+_NOT_STORED = ("password", "password_hash", "private_key")
 
 
 @pytest.mark.parametrize("kind", BODIES)
