@@ -12,7 +12,7 @@ from libs.runtime.lifecycle import Background, Shutdown, StartupError
 from libs.runtime.settings import begin
 from services.console.api import api_client
 from services.console.app import ENTRIES, create_app
-from services.console.page import Surroundings
+from services.console.page import Dependencies
 from services.console.session import load_sessions
 from services.console.settings import Settings
 
@@ -27,11 +27,11 @@ async def main(shutdown: Shutdown) -> None:
     except OSError as error:
         raise StartupError(f"CONSOLE_API_CA_FILE can't be read: {error.strerror}") from error
     sessions = load_sessions(settings.secret_key.get_secret_value(), settings.data_dir)
-    surroundings = Surroundings(sessions, client, ENTRIES, secure=settings.is_secure)
+    dependencies = Dependencies(sessions, client, ENTRIES, secure=settings.is_secure)
     certificate = None
     if settings.tls_cert is not None and settings.tls_key is not None:
         certificate = Certificate(settings.tls_cert, settings.tls_key)
-    console = create_app(surroundings, settings.hosts)
+    console = create_app(dependencies, settings.hosts)
     server = HttpServer(console, settings.host, settings.port, certificate=certificate)
     background = Background(shutdown)
     background.start(server.run(), "http")

@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from services.console.page import Surroundings
+from services.console.page import Dependencies
 from services.console.pages import (
     audit_log,
     blocked_clients,
@@ -32,10 +32,10 @@ PAGES = (overview, messages, refused, queue, live, blocked_clients, trials, rule
 ENTRIES = tuple(entry for module in PAGES for entry in module.ENTRIES)
 
 
-def create_app(surroundings: Surroundings, hosts: frozenset[str]) -> ASGIApp:
+def create_app(dependencies: Dependencies, hosts: frozenset[str]) -> ASGIApp:
     """The whole console, behind its protection."""
     app = FastAPI(title="Posthouse console", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    app.state.surroundings = surroundings
+    app.state.dependencies = dependencies
     app.mount("/static", _Static(directory=Path(__file__).parent / "static"))
     for module in (sign_in, *PAGES):
         app.include_router(module.router)
@@ -45,7 +45,7 @@ def create_app(surroundings: Surroundings, hosts: frozenset[str]) -> ASGIApp:
     async def healthz(_: Request) -> Response:
         return Response("ok\n", media_type="text/plain")
 
-    return Protection(app, hosts, secure=surroundings.secure)
+    return Protection(app, hosts, secure=dependencies.secure)
 
 
 class _Static(StaticFiles):

@@ -41,7 +41,7 @@ class FormTooLargeError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Dependencies:
     """What all requests share."""
 
     sessions: Sessions
@@ -72,27 +72,27 @@ class Form:
 class Page:
     """One request of a browser."""
 
-    def __init__(self, request: Request, surroundings: Surroundings, session: Session, form: Form) -> None:
+    def __init__(self, request: Request, dependencies: Dependencies, session: Session, form: Form) -> None:
         self.request = request
         self.form = form
         self.session = session
         # Id, name and role of the key; empty before sign-in.
         self.caller: dict[str, Any] = {}
-        self._surroundings = surroundings
-        self.api = Api(surroundings.client, session.key, forwarded_for(request))
+        self._dependencies = dependencies
+        self.api = Api(dependencies.client, session.key, forwarded_for(request))
 
     @classmethod
-    def for_nobody(cls, request: Request, surroundings: Surroundings) -> Page:
+    def for_nobody(cls, request: Request, dependencies: Dependencies) -> Page:
         """A page outside any session, for what goes wrong before the session is known."""
-        return cls(request, surroundings, surroundings.sessions.begin(), Form(()))
+        return cls(request, dependencies, dependencies.sessions.begin(), Form(()))
 
     def with_key(self, key: str) -> Api:
         """The API with another key than the session's."""
-        return Api(self._surroundings.client, key, forwarded_for(self.request))
+        return Api(self._dependencies.client, key, forwarded_for(self.request))
 
     async def document(self) -> ApiDocument:
         """The OpenAPI document, from which forms and lists are made."""
-        return await self._surroundings.documents.current(self.api)
+        return await self._dependencies.documents.current(self.api)
 
     @property
     def role(self) -> str:
@@ -103,7 +103,7 @@ class Page:
         own = self.request.url.path
         above = [
             entry.path
-            for entry in self._surroundings.entries
+            for entry in self._dependencies.entries
             if own == entry.path or (entry.path != "/" and own.startswith(f"{entry.path}/"))
         ]
         return path == max(above, key=len, default="")
@@ -114,11 +114,11 @@ class Page:
 
     def show(self, template: str, status_code: int = 200, /, **values: Any) -> HTMLResponse:
         """A page from a template, which sees `values` and: page, may, token, notice, entries."""
-        notice = self._surroundings.sessions.open_notice(self.request.cookies.get(sessions.NOTICE_COOKIE, ""))
+        notice = self._dependencies.sessions.open_notice(self.request.cookies.get(sessions.NOTICE_COOKIE, ""))
         answer = HTMLResponse(
             render(
                 template,
-                offered(self._surroundings.entries, self.role),
+                offered(self._dependencies.entries, self.role),
                 page=self,
                 may=self.may,
                 token=self.session.token,
@@ -135,28 +135,28 @@ class Page:
         """To another page after a form, which shows `notice`."""
         answer = RedirectResponse(path, 303)
         if notice:
-            cookie = self._surroundings.sessions.seal_notice(notice[:1000])
+            cookie = self._dependencies.sessions.seal_notice(notice[:1000])
             self.set_cookie(answer, sessions.NOTICE_COOKIE, cookie, sessions.NOTICE_SECONDS)
         return answer
 
     def begin_session(self, answer: Response, key: str = "") -> Session:
         """Puts a new session into an answer's cookie."""
-        session = self._surroundings.sessions.begin(key)
+        session = self._dependencies.sessions.begin(key)
         self.keep(answer, session)
         return session
 
     def keep(self, answer: Response, session: Session) -> None:
         """Puts a session into an answer's cookie."""
-        sealed = self._surroundings.sessions.seal(session)
+        sealed = self._dependencies.sessions.seal(session)
         self.set_cookie(answer, sessions.COOKIE, sealed, sessions.LONGEST_SECONDS)
 
     def drop_cookie(self, answer: Response, name: str) -> None:
         """Makes the browser forget a cookie."""
-        answer.delete_cookie(name, httponly=True, samesite="strict", secure=self._surroundings.secure)
+        answer.delete_cookie(name, httponly=True, samesite="strict", secure=self._dependencies.secure)
 
     def set_cookie(self, answer: Response, name: str, value: str, seconds: int) -> None:
         answer.set_cookie(
-            name, value, max_age=seconds, httponly=True, samesite="strict", secure=self._surroundings.secure
+            name, value, max_age=seconds, httponly=True, samesite="strict", secure=self._dependencies.secure
         )
 
 
@@ -171,14 +171,14 @@ def forwarded_for(request: Request) -> str:
 
 async def open_page(request: Request) -> Page:
     """A page for anybody. Each form needs the token of the session; raises ForgedFormError without it."""
-    surroundings: Surroundings = request.app.state.surroundings
-    session = surroundings.sessions.open(request.cookies.get(sessions.COOKIE, ""))
+    dependencies: Dependencies = request.app.state.dependencies
+    session = dependencies.sessions.open(request.cookies.get(sessions.COOKIE, ""))
     form = Form(())
     if request.method not in ("GET", "HEAD"):
         form = await _read_form(request)
         if session is None or not session.allows(form.get("token")):
             raise ForgedFormError
-    page = Page(request, surroundings, session or surroundings.sessions.begin(), form)
+    page = Page(request, dependencies, session or dependencies.sessions.begin(), form)
     request.state.page = page
     return page
 

@@ -12,12 +12,12 @@ from starlette.exceptions import HTTPException
 
 from services.console import session as sessions
 from services.console.page import (
+    Dependencies,
     ForgedFormError,
     FormTooLargeError,
     NotAllowedError,
     Page,
     SignedOutError,
-    Surroundings,
 )
 
 log = structlog.get_logger(__name__)
@@ -111,6 +111,6 @@ def _page(request: Request) -> Page:
     """The request's page, or one for nobody where none was made."""
     page: Page | None = getattr(request.state, "page", None)
     if page is None:
-        surroundings: Surroundings = request.app.state.surroundings
-        page = Page.for_nobody(request, surroundings)
+        dependencies: Dependencies = request.app.state.dependencies
+        page = Page.for_nobody(request, dependencies)
     return page

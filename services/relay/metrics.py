@@ -53,7 +53,9 @@ RECIPIENTS_VERIFIED = Counter(
 )
 REPORTS = Counter("posthouse_relay_reports", "Delivery status notifications made.", ["kind"])
 REFUSALS_DROPPED = Counter("posthouse_relay_refusals_dropped", "Refused messages that the history has no record of.")
-QUARANTINED = Counter("posthouse_relay_quarantined", "Deliveries put aside since their row or content can't be read.")
+QUARANTINED = Counter(
+    "posthouse_relay_quarantined", "Deliveries that were set aside because their row or content cannot be read."
+)
 BACKLOG = Gauge("posthouse_relay_backlog", "Deliveries in memory: being tried, or next.")
 BACKLOG_BYTES = Gauge("posthouse_relay_backlog_bytes", "Content of those.")
 QUEUE_DELIVERIES = Gauge(

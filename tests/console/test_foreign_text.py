@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from services.console.app import PAGES, create_app
 from services.console.forms.document import ApiDocument
-from services.console.page import Surroundings
+from services.console.page import Dependencies
 from services.console.pages import sign_in
 from services.console.session import COOKIE, Sessions
 from tests.console.fake_api import FakeApi
@@ -58,7 +58,7 @@ async def page_of(text: str, path: str, *, typed: str = "", nulls: bool = False,
         base_url="http://api.test", transport=FakeApi(text, nulls=nulls, items=items).transport()
     ) as client:
         entries = tuple(entry for module in PAGES for entry in module.ENTRIES)
-        app = create_app(Surroundings(sessions, client, entries, secure=False), frozenset({HOST}))
+        app = create_app(Dependencies(sessions, client, entries, secure=False), frozenset({HOST}))
         cookies = {COOKIE: sessions.seal(sessions.begin("key"))}
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url=f"http://{HOST}", cookies=cookies

@@ -12,7 +12,7 @@ import pytest
 
 from services.console.app import PAGES, create_app
 from services.console.navigation import ROLES
-from services.console.page import Surroundings
+from services.console.page import Dependencies
 from services.console.pages import sign_in
 from services.console.session import COOKIE, LONGEST_SECONDS, Session, Sessions
 from tests.console.visitor import Visitor
@@ -162,7 +162,7 @@ def test_a_session_lives_no_longer_than_twelve_hours_and_opens_with_its_key_alon
 
 async def test_cookies_are_for_tls_alone_where_the_console_has_it() -> None:
     async with httpx.AsyncClient() as client:
-        app = create_app(Surroundings(Sessions(["k" * 16]), client, (), secure=True), frozenset({"console.test"}))
+        app = create_app(Dependencies(Sessions(["k" * 16]), client, (), secure=True), frozenset({"console.test"}))
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="https://console.test") as visitor:
             answer = await visitor.get("/sign-in")

@@ -112,10 +112,10 @@ def _show(body: Body) -> Body:
     return {"prefix": body["prefix"], "previous_key_ends_at": None if has_ended else ends_at}
 
 
-async def _refuse(body: Body, surroundings: CheckContext) -> Sequence[Finding]:
+async def _refuse(body: Body, check_context: CheckContext) -> Sequence[Finding]:
     login = body.get("account")
     if login is not None and not any(
-        account["login"] == login for account in await surroundings.matching("accounts", "login", name_key(login))
+        account["login"] == login for account in await check_context.matching("accounts", "login", name_key(login))
     ):
         raise invalid_field("/account", "unknown_account", "There is no account with this login.")
     return ()

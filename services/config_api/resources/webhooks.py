@@ -107,9 +107,9 @@ async def _create(_: BaseModel) -> Created:
     return Created(hidden={"secret": secret}, shown_once={"secret": secret})
 
 
-async def _refuse(body: Body, surroundings: CheckContext) -> Sequence[Finding]:
+async def _refuse(body: Body, check_context: CheckContext) -> Sequence[Finding]:
     """Names are looked up at each delivery; addresses are judged here too."""
-    parts, networks = parse_url(body["url"]), surroundings.webhook_networks
+    parts, networks = parse_url(body["url"]), check_context.webhook_networks
     literal = literal_of(parts)
     if literal is not None and not is_allowed(literal, networks):
         raise invalid_field("/url", "private_address", "Webhooks lead to public addresses alone.")

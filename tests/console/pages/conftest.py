@@ -10,7 +10,7 @@ import pytest
 
 from services.console.api import api_client
 from services.console.app import ENTRIES, create_app
-from services.console.page import Surroundings
+from services.console.page import Dependencies
 from services.console.session import Sessions
 from tests.config_api.service import ADMIN_KEY, Service, running
 from tests.console.pages.reader import Reader
@@ -26,8 +26,8 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
 async def reader(service: Service) -> AsyncIterator[Reader]:
     """Signed in as an admin."""
     async with api_client(f"http://127.0.0.1:{service.http_port}", None) as client:
-        surroundings = Surroundings(Sessions(["a-secret-key-of-the-tests-of-pages"]), client, ENTRIES, secure=False)
-        transport = httpx.ASGITransport(create_app(surroundings, frozenset({"localhost"})))
+        dependencies = Dependencies(Sessions(["a-secret-key-of-the-tests-of-pages"]), client, ENTRIES, secure=False)
+        transport = httpx.ASGITransport(create_app(dependencies, frozenset({"localhost"})))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
             reader = Reader(http)
             await reader.sign_in(ADMIN_KEY)

@@ -22,7 +22,7 @@ _OPEN_FILES = 1024
 _SHOWN = 5
 
 
-def checks(settings: Settings, store: Store, surroundings_of: Callable[[str], StoredCheckContext]) -> Checks:
+def checks(settings: Settings, store: Store, check_context_for: Callable[[str], StoredCheckContext]) -> Checks:
     system = ResolvConf()
     hostname = _Hostname(store)
     made: dict[str, Check] = {
@@ -30,10 +30,10 @@ def checks(settings: Settings, store: Store, surroundings_of: Callable[[str], St
         "clock": clock(),
         "open_files": open_files(_OPEN_FILES),
         "name_servers": name_servers(lambda: name_server_check.look(settings.name_servers, system.addresses)),
-        "hostname": lambda: _hostname(hostname, surroundings_of("")),
+        "hostname": lambda: _hostname(hostname, check_context_for("")),
         "relay_domains": lambda: _relay_domains(store),
         "access_rules": lambda: _access_rules(store),
-        "relay_rules": lambda: _relay_rules(store, surroundings_of),
+        "relay_rules": lambda: _relay_rules(store, check_context_for),
     }
     for check_id, path in _certificates(settings).items():
         made[check_id] = certificate(path, check_id=check_id)
@@ -107,10 +107,10 @@ async def _access_rules(store: Store) -> Sequence[CheckResult]:
     ]
 
 
-async def _relay_rules(store: Store, surroundings_of: Callable[[str], StoredCheckContext]) -> Sequence[CheckResult]:
+async def _relay_rules(store: Store, check_context_for: Callable[[str], StoredCheckContext]) -> Sequence[CheckResult]:
     idle = []
     for document in await store.all("relay-rules"):
-        findings = await RELAY_RULES.check(document.body, surroundings_of(document.id))
+        findings = await RELAY_RULES.check(document.body, check_context_for(document.id))
         unreachable = {each.pointer for each in findings if each.code == "unreachable"}
         if document.body["enabled"] and len(unreachable) == len(document.body["targets"]):
             idle.append(document.id)
