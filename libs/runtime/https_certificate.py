@@ -22,18 +22,20 @@ _Stamp = tuple[int, int, int]
 class Certificate:
     """The chain and key that the server shows. A pair that cannot be used leaves the old one in service.
 
-    `context` is the same object for ever, since the listening sockets hold it; a new pair is loaded into it.
+    `context` is the same object for ever, since the listening sockets hold it. It hands each handshake to the context
+    of the newest pair, which is whole before the first handshake sees it: a pair that is loaded into a context in use
+    shows handshakes of that moment a chain without its key.
     """
 
     def __init__(self, chain: Path, key: Path) -> None:
         """Raises StartupError when the pair cannot be used."""
         self.chain, self._key = chain, key
-        self.context = _server_context()
         self._stamps = self._stamp()
         try:
-            load_pair(self.context, chain, key)
+            self._newest = self.context = self._load()
         except ValueError as error:
             raise StartupError(f"TLS certificate: {error}") from error
+        self.context.sni_callback = self._choose_newest
 
     async def watch(self) -> None:
         """Loads changed files until cancelled."""
@@ -49,13 +51,21 @@ class Certificate:
             return
         self._stamps = stamps
         try:
-            # Into a context of its own first: a pair that cannot be used must not touch the one in service.
-            load_pair(_server_context(), self.chain, self._key)
-            load_pair(self.context, self.chain, self._key)
+            self._newest = self._load()
         except ValueError as error:
             log.error("certificate_not_loaded", reason=str(error))
         else:
             log.info("certificates_loaded", files=[str(self.chain)])
+
+    def _load(self) -> ssl.SSLContext:
+        """Raises ValueError when the pair cannot be used."""
+        context = _server_context()
+        load_pair(context, self.chain, self._key)
+        return context
+
+    def _choose_newest(self, handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        """Called for each handshake, with and without a server name from the client."""
+        handshake.context = self._newest
 
     def _stamp(self) -> tuple[_Stamp | None, ...]:
         """What tells a file from the one that replaced it, for both files; None where there is no file."""

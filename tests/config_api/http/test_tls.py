@@ -61,6 +61,19 @@ async def shown_certificate(service: Service) -> bytes:
     return certificate
 
 
+def handshake_result(server_context: ssl.SSLContext) -> bytes | None:
+    """The certificate that a client without a server name is shown in a handshake in memory, in DER."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(to_client, to_server)
+    server = server_context.wrap_bio(to_server, to_client, server_side=True)
+    for side in (client, server, client, server):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    return client.getpeercert(binary_form=True)
+
+
 async def test_the_api_answers_over_tls(service: Service, certificates: trustme.CA) -> None:
     async with client(service, certificates) as api:
         assert (await api.get("/v1/settings/general")).status_code == httpx.codes.OK
@@ -98,6 +111,29 @@ async def test_a_replaced_certificate_is_shown_to_the_next_connection(
     async with asyncio.timeout(START_SECONDS):
         while await shown_certificate(service) == before:  # noqa: ASYNC110 - the files are looked at now and then
             await asyncio.sleep(0.01)
+
+
+async def test_the_pair_in_service_is_whole_while_another_one_is_loaded(
+    pair: tuple[Path, Path], certificates: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loading takes time in a thread: handshakes of that moment saw a chain whose key was not there yet."""
+    certificate = https_certificate.Certificate(*pair)
+    in_service = (certificate.context, handshake_result(certificate.context))
+    loaded: list[ssl.SSLContext] = []
+
+    def load_pair(context: ssl.SSLContext, chain: Path, key: Path) -> None:
+        assert context not in (in_service[0], *loaded)
+        assert handshake_result(certificate.context) == in_service[1]
+        loaded.append(context)
+        context.load_cert_chain(chain, key)
+
+    monkeypatch.setattr(https_certificate, "load_pair", load_pair)
+    for _ in range(3):
+        write(certificates.issue_cert("localhost"), *pair)
+        certificate.reload()
+        assert handshake_result(certificate.context) != in_service[1]
+        in_service = (certificate.context, handshake_result(certificate.context))
+    assert len(loaded) == 3
 
 
 async def test_a_file_that_is_no_certificate_leaves_the_old_one_in_service(
