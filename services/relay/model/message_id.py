@@ -19,8 +19,9 @@ _LONGEST = 998
 _PERIOD = 3600 * 1_000_000
 _PERIOD_BITS = 22
 _HASH_BITS = 32
-_USUAL_FORM = b"\r\nMessage-ID: <"
-_USUAL_ID = re.compile(rb"[!-;=?-~]+").fullmatch
+# The name of the field, whatever its case, after the end of a line. The two octets at its beginning make it fast.
+_FIELD_NAME = re.compile(rb"\r\n[Mm][Ee][Ss][Ss][Aa][Gg][Ee]-[Ii][Dd](?=[ \t]*+:)").search
+_USUAL_VALUE = re.compile(rb": <([!-;=?-~]{1,%d})>" % _LONGEST).match
 
 
 def message_id_of(content: bytes) -> str:
@@ -29,13 +30,14 @@ def message_id_of(content: bytes) -> str:
     Nearly every program writes it in one form, which is found at a fifth of the price.
     """
     end = content.find(b"\r\n\r\n", 0, _HEADER_OCTETS)
-    field = content.find(_USUAL_FORM, 0, end)
-    # Another form of the name may stand before it.
-    if field >= 0 and b"\nmessage-id" not in b"\n" + content[:field].lower():
-        start = field + len(_USUAL_FORM)
-        stop = content.find(b">", start, start + _LONGEST)
-        if stop >= 0 and _USUAL_ID(content, start, stop):
-            return content[start:stop].decode("ascii")
+    field = _FIELD_NAME(content, 0, end if end >= 0 else _HEADER_OCTETS)
+    # The first field of all has no line before it.
+    if content[:10].lower() != b"message-id":
+        if field is None:
+            return ""
+        usual = _USUAL_VALUE(content, field.end())
+        if usual is not None:
+            return usual[1].decode("ascii")
     values = header.values(_top(content), b"message-id")
     return bare(values[0]) if values else ""
 
