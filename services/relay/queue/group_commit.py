@@ -316,13 +316,8 @@ class Committer:
             entry.submitter.stored(message, message.id if known is None else known)
         if batch.stores:
             self._statistics.accepted(fresh)
+        self._statistics.settled([settlement.deliveries for settlement in batch.settlements], done.lost)
         for settlement in batch.settlements:
-            lost = done.lost
-            self._statistics.settled(
-                [each for each in settlement.deliveries if each.delivery_id not in lost]
-                if lost
-                else settlement.deliveries
-            )
             fresh += (report for report in settlement.reports if report.id not in done.dropped_reports)
         if done.lost:
             LEASES_LOST.inc(len(done.lost))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -101,16 +101,19 @@ class Statistics:
                     self.shadow(message.verdicts)
         self.count(Happening.ACCEPTED, number)
 
-    def settled(self, deliveries: Iterable[Settled]) -> None:
-        """What attempts came to."""
+    def settled(self, settlements: Iterable[Sequence[Settled]], lost: Collection[int]) -> None:
+        """What the attempts of one commit came to; `lost`: deliveries that another relay holds, which settle nothing."""
         delivered = deferred = bounced = 0
-        for each in deliveries:
-            if each.state is State.DELIVERED:
-                delivered += 1
-            elif each.state is State.BOUNCED:
-                bounced += 1
-            elif each.state is State.QUEUED and each.attempt is not None and each.due_at is not None:
-                deferred += 1
+        for deliveries in settlements:
+            for each in deliveries:
+                if each.delivery_id in lost:
+                    continue
+                if each.state is State.DELIVERED:
+                    delivered += 1
+                elif each.state is State.BOUNCED:
+                    bounced += 1
+                elif each.state is State.QUEUED and each.attempt is not None and each.due_at is not None:
+                    deferred += 1
         self.count(Happening.DELIVERED, delivered)
         self.count(Happening.DEFERRED, deferred)
         self.count(Happening.BOUNCED, bounced)

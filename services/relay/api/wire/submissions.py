@@ -32,10 +32,11 @@ _CHECK_RESULTS = 10
 def frame(of: pb.SubmitFrame) -> Frame:
     """What a frame holds."""
     return Frame(
-        tuple(_incoming(one) for one in of.submissions),
-        tuple(Chunk(one.submission_id, one.data, one.last) for one in of.chunks),
+        # Slices and lists: the repeated fields of protobuf are slow to iterate over, and so are generators.
+        tuple([_incoming(one) for one in of.submissions[:]]),
+        tuple([Chunk(one.submission_id, one.data, one.last) for one in of.chunks[:]]) if of.chunks else (),
         tuple(of.abandoned_submission_ids),
-        tuple(_refusal(one) for one in of.refused),
+        tuple([_refusal(one) for one in of.refused[:]]) if of.refused else (),
     )
 
 
@@ -64,7 +65,7 @@ def _incoming(of: pb.Submission) -> IncomingSubmission:
     return IncomingSubmission(
         id=of.id,
         sender=envelope.sender,
-        recipients=tuple(_wanted(one) for one in envelope.recipients),
+        recipients=tuple([_wanted(one) for one in envelope.recipients[:]]),
         content=of.content,
         size=of.content_size,
         received_at=microseconds(of.received_at),
