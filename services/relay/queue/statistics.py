@@ -102,7 +102,7 @@ class Statistics:
         self.count(Happening.ACCEPTED, number)
 
     def settled(self, settlements: Iterable[Sequence[Settled]], lost: Collection[int]) -> None:
-        """What the attempts of one commit came to; `lost`: deliveries that another relay holds, which settle nothing."""
+        """What the attempts of one commit came to; `lost`: deliveries that another relay holds."""
         delivered = deferred = bounced = 0
         for deliveries in settlements:
             for each in deliveries:
