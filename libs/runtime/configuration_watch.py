@@ -30,9 +30,6 @@ _LONGEST_PAUSE = 3.0
 _CONNECT_SECONDS = 5.0
 # When a watch was open for longer than this, the next pause is the first one again.
 _STABLE_SECONDS = 30.0
-# How long a starting replica that has a kept configuration waits for config_api. The kept one may lack the newest
-# changes, and mail must not be refused for good by it while the newest one can be had.
-_RESTORED_AFTER_SECONDS = 5.0
 # How long a stopping replica tries to tell config_api that it leaves.
 _LEAVE_SECONDS = 1.0
 # The pause between two writes of the file: at least so long, and at least so many times the duration of a write.
@@ -107,12 +104,13 @@ class ConfigurationWatch(Generic[Configuration]):
         dialers: Dialers,
         file: SealedFile,
         metrics: SnapshotMetrics,
-        name: str = "",
-        restored_after_seconds: float = _RESTORED_AFTER_SECONDS,
+        name: str,
+        wait_seconds: float,
     ) -> None:
         """`name` is what the status of the services shows for this replica. If empty, it is the service's name.
 
-        `restored_after_seconds`: how long config_api is waited for before a restored configuration is put in force.
+        `wait_seconds`: how long `run` waits for config_api before it puts the configuration of the file in force. That
+        one may lack the newest changes, and mail must not be refused for good by it while the newest one can be had.
         """
         self._source = source
         self._dialers = dialers
@@ -126,7 +124,7 @@ class ConfigurationWatch(Generic[Configuration]):
         self._configured = asyncio.Event()
         # The configuration of the file, which is put in force when config_api tells none in time; and its revision.
         self._restored: tuple[Configuration, int] | None = None
-        self._restored_after_seconds = restored_after_seconds
+        self._wait_seconds = wait_seconds
         # The last good snapshot in the form of the file, and an event that is set when it is to be written.
         self._good: Sequence[bytes] = ()
         self._unkept = asyncio.Event()
@@ -186,7 +184,7 @@ class ConfigurationWatch(Generic[Configuration]):
 
     async def _use_restored(self) -> None:
         """Puts the restored configuration in force if there is no other in time."""
-        if self._restored is None or await finished_within(self._restored_after_seconds, self._configured.wait()):
+        if self._restored is None or await finished_within(self._wait_seconds, self._configured.wait()):
             return
         self.adopt(*self._restored)
         log.info("configuration_restored", revision=self.revision)

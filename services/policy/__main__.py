@@ -71,7 +71,7 @@ async def main(shutdown: Shutdown) -> None:
     gc.set_threshold(*_GC_THRESHOLDS)
     dialers = Dialers("config_api", settings.grpc_targets, settings.security)
     name = replica_name("policy", settings.grpc_address)
-    watch = configuration_watch(dialers, settings.kept_snapshot, name)
+    watch = configuration_watch(dialers, settings.kept_snapshot, name, settings.config_wait_seconds)
     watch.on_revision.append(engine.use)
     watch.on_change.append(_Freezing().freeze)
     reporter = HitReporter(dialers, hits)

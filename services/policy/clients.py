@@ -33,10 +33,13 @@ _REPORT_DEADLINE = 10.0
 _REPORT_RULES = 20_000
 
 
-def configuration_watch(dialers: Dialers, file: SealedFile, name: str) -> Watch:
-    """The watch of the replica `name`, which keeps the last good configuration, with its password hashes, in `file`."""
+def configuration_watch(dialers: Dialers, file: SealedFile, name: str, wait_seconds: float) -> Watch:
+    """The watch of the replica `name`, which keeps the last good configuration, with its password hashes, in `file`.
+
+    `wait_seconds`: how long it waits for config_api before it puts the kept configuration in force.
+    """
     source = SnapshotSource("policy", _open, config_pb2.WatchRequest, config_pb2.SnapshotPart, PolicySnapshotReader)
-    return ConfigurationWatch(source, dialers, file, SNAPSHOT, name)
+    return ConfigurationWatch(source, dialers, file, SNAPSHOT, name, wait_seconds)
 
 
 def _open(channel: grpc.aio.Channel) -> _Call:

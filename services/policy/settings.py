@@ -29,6 +29,12 @@ class Settings(ServiceSettings):
     snapshot_file: Path | None = Field(
         default=None, description="Last good snapshot; default policy/snapshot in the data folder."
     )
+    config_wait_seconds: float = Field(
+        default=5.0,
+        ge=0,
+        le=60,
+        description="How long a start waits for config_api before the kept snapshot is put in force.",
+    )
     secret_key: SecretStr = Field(
         default=SecretStr(""),
         description="The snapshot is sealed under it, several by commas: the first seals, all open. Empty: a key file.",

@@ -75,7 +75,7 @@ class Relay:
         octets = settings.memory_mb * _MEGABYTE
         self._dialers = Dialers("config_api", settings.grpc_targets, settings.security)
         name = replica_name("relay", settings.grpc_address)
-        self.watch = configuration_watch(self._dialers, settings.kept_snapshot, name)
+        self.watch = configuration_watch(self._dialers, settings.kept_snapshot, name, settings.config_wait_seconds)
         self.identifiers = Identifiers(database)
         wake = self._wake_dispatcher
         self.holder = Leaseholder(

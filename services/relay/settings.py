@@ -47,6 +47,12 @@ class Settings(ServiceSettings):
         default="",
         description="The last good configuration, for a start while config_api is away; empty: in the data folder.",
     )
+    config_wait_seconds: float = Field(
+        default=5.0,
+        ge=0,
+        le=60,
+        description="How long a start waits for config_api before the kept snapshot is put in force.",
+    )
     secret_key: SecretStr = Field(
         default=SecretStr(""),
         description=(

@@ -59,7 +59,7 @@ class Watching:
     def __init__(self, port: int, file: Path) -> None:
         self.used: asyncio.Queue[Snapshot] = asyncio.Queue()
         self._dialers = Dialers("config_api", (f"127.0.0.1:{port}",), plain_grpc.INSECURE)
-        self.watch = configuration_watch(self._dialers, SealedFile(file), "policy")
+        self.watch = configuration_watch(self._dialers, SealedFile(file), "policy", 0)
         self.watch.on_revision.append(self.used.put_nowait)
         self._task: asyncio.Task[None] | None = None
 

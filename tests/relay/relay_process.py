@@ -65,6 +65,8 @@ class RelayProcess:
             "RELAY_CONFIG_TARGET": f"{LOOPBACK}:{free_port()}",
             "RELAY_DATABASE_URL": database_url,
             "RELAY_SNAPSHOT_FILE": str(kept),
+            # There is none.
+            "RELAY_CONFIG_WAIT_SECONDS": "0",
             "RELAY_LEASE_SECONDS": "2",
             "RELAY_DISK_RESERVE_MB": "0",
             # On a busy machine transactions end in their own time.

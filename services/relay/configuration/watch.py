@@ -18,10 +18,13 @@ Watch: TypeAlias = ConfigurationWatch[Configuration]
 _Call: TypeAlias = grpc.aio.StreamStreamCall[config_pb2.WatchRequest, config_pb2.SnapshotPart]
 
 
-def configuration_watch(dialers: Dialers, file: SealedFile, name: str) -> Watch:
-    """The watch of the replica `name`, which keeps the last good configuration in `file`."""
+def configuration_watch(dialers: Dialers, file: SealedFile, name: str, wait_seconds: float) -> Watch:
+    """The watch of the replica `name`, which keeps the last good configuration in `file`.
+
+    `wait_seconds`: how long it waits for config_api before it puts the kept configuration in force.
+    """
     source = SnapshotSource("relay", _open, config_pb2.WatchRequest, config_pb2.SnapshotPart, RelaySnapshotReader)
-    return ConfigurationWatch(source, dialers, file, SNAPSHOT, name)
+    return ConfigurationWatch(source, dialers, file, SNAPSHOT, name, wait_seconds)
 
 
 def _open(channel: grpc.aio.Channel) -> _Call:

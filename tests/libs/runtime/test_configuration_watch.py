@@ -60,10 +60,10 @@ def open_watch(channel: grpc.aio.Channel) -> grpc.aio.StreamStreamCall[pb.WatchR
 class Watching:
     """A watch under way, and the configurations that it put in force."""
 
-    def __init__(self, port: int, path: Path, name: str = "127.0.0.1") -> None:
+    def __init__(self, port: int, path: Path, name: str = "127.0.0.1", wait_seconds: float = 60.0) -> None:
         self._dialers = Dialers("config_api", (f"{name}:{port}",), INSECURE)
         source = SnapshotSource("relay", open_watch, pb.WatchRequest, pb.SnapshotPart, Reader)
-        self.watch = ConfigurationWatch(source, self._dialers, SealedFile(path), METRICS, "relay-2")
+        self.watch = ConfigurationWatch(source, self._dialers, SealedFile(path), METRICS, "relay-2", wait_seconds)
         self._configurations: asyncio.Queue[Configuration] = asyncio.Queue()
         self.watch.on_revision.append(self._configurations.put_nowait)
         self.changed: list[int] = []
@@ -201,7 +201,7 @@ async def test_the_last_good_one_is_there_after_a_start_without_config_api(
         await watching.next()
         await config_api.heard(lambda heard: heard.messages[-1].revision_in_force == 6)
     assert path.stat().st_mode & 0o077 == 0
-    async with Watching(1, path) as watching:
+    async with Watching(1, path, wait_seconds=0) as watching:
         assert await watching.next() == Configuration(6, ("2",))
     async with Watching(config_api.port, path) as watching:
         # Only what differs from it is asked for.
@@ -244,7 +244,7 @@ async def test_many_changes_are_not_one_writing_each(
             await watching.next()
     # One at once, and the newest when the process stops.
     assert len(written) == 2
-    async with Watching(1, path) as watching:
+    async with Watching(1, path, wait_seconds=0) as watching:
         assert await watching.next() == Configuration(20, ("19",))
 
 

@@ -37,7 +37,7 @@ async def test_a_bad_configuration_is_refused_and_the_old_one_stays(tmp_path: Pa
     config_api.send(6, {"settings/delivery": delivery(pb.Delivery.MODE_RELAY_HOST), "aliases/b": alias("b@local.test")})
     config_api.send(7, {"settings/delivery": direct})
     async with Dialers("config_api", (f"127.0.0.1:{config_api.port}",), plain_grpc.INSECURE) as dialers:
-        watch = configuration_watch(dialers, SealedFile(tmp_path / "snapshot"), "relay")
+        watch = configuration_watch(dialers, SealedFile(tmp_path / "snapshot"), "relay", 0)
         watch.on_change.append(configurations.put_nowait)
         task = asyncio.create_task(watch.run())
         async with asyncio.timeout(60):
