@@ -28,6 +28,16 @@ class Finding:
     remedy: str | None = None
 
 
+def resolver_of(nameserver: str = "") -> dns.resolver.Resolver:
+    """Asks the name server HOST:PORT; if empty, the system's name servers."""
+    resolver = dns.resolver.Resolver(configure=not nameserver)
+    if nameserver:
+        host, _, port = nameserver.rpartition(":")
+        resolver.nameservers = [dns.nameserver.Do53Nameserver(host.strip("[]"), int(port))]
+    resolver.lifetime = _DNS_SECONDS
+    return resolver
+
+
 class DomainChecks:
     """The checks of one domain by the DNS and by SMTP.
 
@@ -38,11 +48,7 @@ class DomainChecks:
     def __init__(self, domain: str, *, nameserver: str = "", port: int = 25) -> None:
         self._domain = domain
         self._port = port
-        self._resolver = dns.resolver.Resolver(configure=not nameserver)
-        if nameserver:
-            host, _, server_port = nameserver.rpartition(":")
-            self._resolver.nameservers = [dns.nameserver.Do53Nameserver(host.strip("[]"), int(server_port))]
-        self._resolver.lifetime = _DNS_SECONDS
+        self._resolver = resolver_of(nameserver)
 
     def run(self, dkim_keys: Iterable[dict[str, Any]]) -> Iterator[Finding]:
         """Every finding. `dkim_keys`: those of the domain, as the API shows them."""

@@ -46,19 +46,10 @@ class Domains:
             self._plan.add("local_domains", domain)
 
     def _names(self, parameter: str) -> list[str]:
-        """The domains of a list, also those that are the keys of a table in it."""
-        names: list[str] = []
-        for word in self._parameters.words(parameter):
-            if _TABLE.fullmatch(word):
-                try:
-                    names += [key for key, _ in read(word, self._folder).entries if "@" not in key]
-                except MapError as error:
-                    self._plan.not_taken(parameter, str(error))
-            elif word.startswith("!") or "/" in word:
-                self._plan.not_taken(parameter, f"{word}: only names and tables are read")
-            else:
-                names.append(word.casefold())
-        return list(dict.fromkeys(names))
+        names, faults = _listed(self._parameters, parameter, self._folder)
+        for fault in faults:
+            self._plan.not_taken(parameter, fault)
+        return names
 
     def _add_local(self, name: str, parameter: str, mailbox: dict[str, Any] | None, recipients: str) -> dict[str, Any]:
         domain = self._local.get(name)
@@ -191,7 +182,10 @@ class Domains:
             if name in mailboxes:
                 self._add_local(name, "relay_domains", mailboxes[name], recipients)
             else:
-                self._plan.add("relay_domains", {"name": name, "domain": name, "recipients": recipients})
+                body: dict[str, Any] = {"name": name, "domain": name, "recipients": recipients}
+                if (next_hop := self._next_hops.of_relay_domains.get(name)) is not None:
+                    body["next_hop"] = next_hop
+                self._plan.add("relay_domains", body)
                 self._plan.taken("relay_domains", f"{name}: a relay domain")
             self._plan.recipients += [] if every else listed
             if every:
@@ -229,6 +223,31 @@ class Domains:
             return
         domain["catch_all"] = targets[0]
         self._plan.taken("virtual_alias_maps", f"@{name}: every other address goes to {targets[0]}")
+
+
+def relay_domain_names(parameters: Parameters, folder: Path) -> frozenset[str]:
+    """The relay domains that are no local ones, for whom a next hop can be named."""
+    names = set(_listed(parameters, "relay_domains", folder)[0])
+    for parameter in ("virtual_mailbox_domains", "mydestination", "virtual_alias_domains"):
+        names.difference_update(_listed(parameters, parameter, folder)[0])
+    return frozenset(names)
+
+
+def _listed(parameters: Parameters, parameter: str, folder: Path) -> tuple[list[str], list[str]]:
+    """The domains of a list, also those that are the keys of a table in it; and what of it can't be read."""
+    names: list[str] = []
+    faults: list[str] = []
+    for word in parameters.words(parameter):
+        if _TABLE.fullmatch(word):
+            try:
+                names += [key for key, _ in read(word, folder).entries if "@" not in key]
+            except MapError as error:
+                faults.append(str(error))
+        elif word.startswith("!") or "/" in word:
+            faults.append(f"{word}: only names and tables are read")
+        else:
+            names.append(word.casefold())
+    return list(dict.fromkeys(names)), faults
 
 
 def _place(mailbox: dict[str, Any]) -> str:

@@ -27,6 +27,7 @@ _KEYS = {
     "relay_rules": "name",
     "access_rules": "name",
     "trusted_networks": "name",
+    "tls_policies": "domain",
 }
 _RECIPIENTS_AT_ONCE = 10_000
 
@@ -41,11 +42,14 @@ def import_postfix(
     folder: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="With main.cf and master.cf, as /etc/postfix.")],
     report_only: Annotated[bool, typer.Option("--report", help="Only say what each parameter becomes.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Report, and show what would change.")] = False,
+    nameserver: Annotated[
+        str, typer.Option(help="HOST:PORT of the name server to ask for the MX of next hops without brackets.")
+    ] = "",
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Report what each parameter of Postfix becomes here, show the changes, ask, and make them as one revision."""
-    plan = _plan(folder)
+    plan = _plan(folder, nameserver)
     if report_only:
         print_json(plan.as_json()) if as_json else _print_report(plan)
         return
@@ -76,14 +80,18 @@ def import_postfix(
         typer.echo(f"revision {imported['revision']} has the settings; `posthouse config rollback` undoes them")
 
 
-def _plan(folder: Path) -> Plan:
+def _plan(folder: Path, nameserver: str) -> Plan:
+    from services.command_line.postfix.mail_exchangers import mail_exchangers
+
+    if nameserver and not nameserver.rpartition(":")[2].isdecimal():
+        raise CommandError("--nameserver is HOST:PORT", ExitStatus.USAGE)
     try:
         main = read_main((folder / "main.cf").read_text("utf-8", "surrogateescape"))
         master = folder / "master.cf"
         services = read_master(master.read_text("utf-8", "surrogateescape")) if master.exists() else []
     except OSError as error:
         raise CommandError(f"{error.filename} can't be read: {error.strerror}", ExitStatus.USAGE) from None
-    return translate(Parameters(main), services, folder)
+    return translate(Parameters(main), services, folder, mail_exchangers(nameserver))
 
 
 def _print_report(plan: Plan) -> None:
@@ -102,7 +110,7 @@ def _merged(document: dict[str, Any], plan: Plan) -> dict[str, Any]:
         _merge(document["settings"][section], members)
     for collection, bodies in plan.objects.items():
         key = _KEYS[collection]
-        present = {str(each[key]).casefold(): each for each in document[collection]}
+        present = {str(each[key]).casefold(): each for each in document.setdefault(collection, [])}
         for body in bodies:
             former = present.get(str(body[key]).casefold())
             if former is None:

@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from services.command_line.output import counted
+from services.command_line.postfix.mail_exchangers import MailExchangers, NoMailExchangerError
 from services.command_line.postfix.maps import read_all
 from services.command_line.postfix.parameters import Parameters, split
 from services.command_line.postfix.report import Plan
+from services.command_line.postfix.tls_levels import TlsLevel, TlsLevels
 
 _NEXT_HOP = re.compile(r"(?P<bracket>\[)?(?P<host>[^\]:\s]+|[^\]\s]*:[^\]\s]*(?=\]))(?(bracket)\])(?::(?P<port>\w+))?")
 _PORTS = {"smtp": 25, "submission": 587, "submissions": 465, "smtps": 465, "lmtp": 24}
-_STRICT_LEVELS = ("encrypt", "verify", "secure", "fingerprint", "dane-only")
-_VERIFIED_LEVELS = ("verify", "secure")
 _SMTP_TRANSPORTS = ("smtp", "relay", "esmtp", "smtps")
+# A list of next hops has a first one and at most seven fallback hosts.
+_MOST_HOSTS = 8
 
 
 class NextHops:
     """Reads next hops with the logins and TLS levels that Postfix would use for them."""
 
-    def __init__(self, parameters: Parameters, folder: Path, plan: Plan) -> None:
+    def __init__(
+        self, parameters: Parameters, folder: Path, plan: Plan, look_up: MailExchangers, relay_domains: Collection[str]
+    ) -> None:
         self._parameters = parameters
         self._folder = folder
         self._plan = plan
+        self._look_up = look_up
+        self._relay_domains = relay_domains
         self._passwords: dict[str, str] = {}
         if parameters.is_on("smtp_sasl_auth_enable"):
             self._passwords = dict(self.pairs("smtp_sasl_password_maps"))
+        self._tls = {
+            client: TlsLevels(parameters, self._policies(f"{client}_tls_policy_maps"), client)
+            for client in ("smtp", "lmtp")
+        }
+        # Of relay domains, by their names: the servers that transport_maps names.
+        self.of_relay_domains: dict[str, dict[str, Any]] = {}
 
     def pairs(self, name: str) -> list[tuple[str, str]]:
         """The entries of all tables of a parameter; those that can't be read are reported."""
@@ -39,20 +54,49 @@ class NextHops:
                 pairs.setdefault(key, value)
         return list(pairs.items())
 
+    def _policies(self, name: str) -> dict[str, str]:
+        """The levels by destination. The key `*` is of a static table, after which no other one is asked."""
+        tables, faults = read_all(self._parameters.words(name), self._folder)
+        for fault in faults:
+            self._plan.not_taken(name, fault)
+        policies: dict[str, str] = {}
+        for table in tables:
+            for key, value in table.entries:
+                if table.is_static or key != "*":
+                    policies.setdefault(key, value)
+                else:
+                    self._plan.not_taken(name, "*: Postfix looks up no such key")
+            if table.is_static:
+                break
+        return policies
+
     def all_mail(self) -> None:
-        """relayhost, and what transport_maps says for every domain."""
+        """relayhost, and the TLS level of all mail that has no next hop. Comes after `transports`."""
         relayhost = self._parameters["relayhost"]
-        if not relayhost:
-            if self._parameters.is_set("relayhost"):
-                self._plan.taken("relayhost", "none: mail goes to the MX hosts of each domain")
-            return
-        host = self.relay_host("relayhost", relayhost)
-        if host is not None:
-            self._plan.set("delivery", "mode", "relay_host")
-            self._plan.set("delivery", "relay_host", host)
-            self._plan.taken(
-                "relayhost", f"all mail that nothing else takes goes through {host['host']}:{host['port']}"
-            )
+        if relayhost:
+            host = self.relay_host("relayhost", relayhost)
+            if host is not None:
+                self._plan.set("delivery", "mode", "relay_host")
+                self._plan.set("delivery", "relay_host", host)
+                self._plan.taken("relayhost", f"all mail that nothing else takes goes through {_place(host)}")
+        elif self._parameters.is_set("relayhost"):
+            self._plan.taken("relayhost", "none: mail goes to the MX hosts of each domain")
+        if self._plan.settings.get("delivery", {}).get("mode") != "relay_host":
+            self._tls["smtp"].of_all_mail(self._plan)
+            if self._parameters["smtp_fallback_relay"]:
+                self._plan.not_taken("smtp_fallback_relay", "direct mail has no other way than the MX hosts")
+
+    def other_policies(self) -> None:
+        """The policies for direct mail. Comes last: what a next hop has used is none of them."""
+        for levels in self._tls.values():
+            levels.of_domains(self._plan)
+        for policy in self._plan.objects.get("tls_policies", []):
+            if policy["domain"] in self._relay_domains:
+                self._plan.not_taken(
+                    "smtp_tls_policy_maps",
+                    f"{policy['domain']}: a relay domain whose MX takes its mail uses STARTTLS when it is offered; "
+                    "name its server as next_hop, with tls",
+                )
 
     def by_sender(self) -> None:
         for key, value in self.pairs("sender_dependent_relayhost_maps"):
@@ -77,12 +121,25 @@ class NextHops:
                 self._every_domain(next_hop)
             elif not next_hop:
                 self._plan.partly("transport_maps", f"{key}: no next hop is named, so its mail goes to its MX, as here")
-            elif (host := self.relay_host("transport_maps", next_hop)) is not None:
-                self._rule("recipient", "address" if "@" in key else "domain", key, host)
-                self._plan.taken("transport_maps", f"mail to {key} goes through {host['host']}:{host['port']}")
-                if "@" not in key and not key.startswith("."):
-                    self._plan.partly("transport_maps", f"{key}: sub-domains only where the table has .{key}")
+            else:
+                self._by_recipient(key, transport, next_hop)
         return mailboxes
+
+    def _by_recipient(self, key: str, transport: str, next_hop: str) -> None:
+        """A relay domain has a next hop; any other domain, and one whose server asks for a login, a relay rule."""
+        if key in self._relay_domains and self._login(split(next_hop)[0], "") is None:
+            server = self.mailbox("transport_maps", f"smtp:{next_hop}", has_fallback=transport == "smtp")
+            if server is not None:
+                self.of_relay_domains[key] = server
+                self._plan.taken("transport_maps", f"mail to {key} goes to {_place(server)}")
+        else:
+            host = self.relay_host("transport_maps", next_hop, has_fallback=transport == "smtp")
+            if host is None:
+                return
+            self._rule("recipient", "address" if "@" in key else "domain", key, host)
+            self._plan.taken("transport_maps", f"mail to {key} goes through {_place(host)}")
+        if "@" not in key and not key.startswith("."):
+            self._plan.partly("transport_maps", f"{key}: sub-domains only where the table has .{key}")
 
     def _every_domain(self, next_hop: str) -> None:
         host = self.relay_host("transport_maps", next_hop) if next_hop else None
@@ -91,49 +148,47 @@ class NextHops:
             return
         self._plan.set("delivery", "mode", "relay_host")
         self._plan.set("delivery", "relay_host", host)
-        self._plan.taken("transport_maps", f"*: all mail that nothing else takes goes through {host['host']}")
+        self._plan.taken("transport_maps", f"*: all mail that nothing else takes goes through {_place(host)}")
 
-    def mailbox(self, parameter: str, value: str) -> dict[str, Any] | None:
+    def mailbox(self, parameter: str, value: str, *, has_fallback: bool = False) -> dict[str, Any] | None:
         """The mailbox server of a transport `lmtp:inet:host:port` or `smtp:[host]:port`; None where it is none here."""
         transport, _, next_hop = value.partition(":")
-        if transport == "lmtp" and next_hop.startswith("unix:"):
+        client = "lmtp" if transport == "lmtp" else "smtp"
+        if client == "lmtp" and next_hop.startswith("unix:"):
             self._plan.not_taken(parameter, f"{value}: LMTP goes over TCP here, not through a Unix socket")
             return None
-        parsed = _NEXT_HOP.fullmatch(next_hop.removeprefix("inet:"))
-        if parsed is None:
+        words = [word.removeprefix("inet:") for word in split(next_hop)]
+        if not words or _NEXT_HOP.fullmatch(words[0]) is None:
             return None
-        return {
-            "kind": "lmtp" if transport == "lmtp" else "smtp",
-            "host": parsed["host"],
-            "port": _port(parsed["port"], 24 if transport == "lmtp" else 25),
-        }
+        tls = self._tls[client].of(words[0])
+        self._shortcomings(parameter, words[0], tls)
+        server: dict[str, Any] = {"kind": client}
+        server |= self._hosts(parameter, words, client, has_fallback=has_fallback)
+        if tls.level is not None:
+            server["tls"] = tls.level
+        return server
 
-    def relay_host(self, parameter: str, next_hop: str, sender: str = "") -> dict[str, Any] | None:
+    def relay_host(
+        self, parameter: str, next_hop: str, sender: str = "", *, has_fallback: bool = True
+    ) -> dict[str, Any] | None:
         """A relay host with login and TLS, as the API has it; reports a next hop that is none here."""
-        first, *more = split(next_hop)
-        if more:
-            self._plan.partly(parameter, f"{next_hop}: only the first host is taken")
-        parsed = _NEXT_HOP.fullmatch(first)
-        if parsed is None:
+        words = split(next_hop)
+        if not words or _NEXT_HOP.fullmatch(words[0]) is None:
             self._plan.not_taken(parameter, f"{next_hop!r} is no next hop")
             return None
-        host: dict[str, Any] = {"host": parsed["host"], "port": _port(parsed["port"], 25)}
-        if not parsed["bracket"]:
-            self._plan.partly(parameter, f"{first}: without brackets Postfix asks for its MX; here it is a host's name")
-        level = self._parameters["smtp_tls_security_level"]
-        if self._parameters.is_on("smtp_enforce_tls"):
-            level = level or "encrypt"
+        first = words[0]
+        host = self._hosts(parameter, words, "smtp", sender, has_fallback=has_fallback)
+        tls = self._tls["smtp"].of(first)
         if self._parameters.is_on("smtp_tls_wrappermode"):
             host["implicit_tls"] = True
         elif host["port"] == _PORTS["smtps"]:
             host["implicit_tls"] = False
-        if level in _STRICT_LEVELS:
+        if tls.is_strict:
             host["always_tls"] = True
-            host["verify_certificate"] = level in _VERIFIED_LEVELS
-        elif level == "none":
-            self._plan.partly(
-                parameter, f"{first}: smtp_tls_security_level=none; here STARTTLS is used when it is offered"
-            )
+            host["verify_certificate"] = tls.level == "verify"
+        elif tls.level == "none":
+            self._plan.partly(parameter, f"{first}: {tls.parameter}=none; here STARTTLS is used when it is offered")
+        self._shortcomings(parameter, first, tls)
         login = self._login(first, sender)
         if login is not None:
             host["auth"] = login
@@ -143,6 +198,67 @@ class NextHops:
                     parameter, f"{first}: the password may go over a connection without TLS, as in Postfix"
                 )
         return host
+
+    def _shortcomings(self, parameter: str, next_hop: str, tls: TlsLevel) -> None:
+        if tls.level is None and tls.word:
+            self._plan.not_taken(tls.parameter, f"{next_hop}: {tls.word!r} is no level")
+        elif tls.parameter.endswith("_policy_maps"):
+            self._plan.taken(tls.parameter, f"{next_hop}: {tls.level}, as {parameter} names it")
+        for text in tls.shortcomings:
+            self._plan.partly(tls.parameter, f"{next_hop}: {tls.word}: {text}")
+
+    def _hosts(
+        self, parameter: str, next_hops: Sequence[str], client: str, sender: str = "", *, has_fallback: bool
+    ) -> dict[str, Any]:
+        """host, port and fallback_hosts of a list of next hops, whose first one is sound.
+
+        One with another login or TLS level than the first is left out, since they have one of each here.
+        """
+        first, *others = next_hops
+        hosts = self._hosts_of(parameter, first, client)
+        fallback = self._parameters.words("smtp_fallback_relay") if has_fallback and client == "smtp" else []
+        for name, words in ((parameter, others), ("smtp_fallback_relay", fallback)):
+            for word in words:
+                if _NEXT_HOP.fullmatch(word) is None:
+                    self._plan.not_taken(name, f"{word!r} is no next hop")
+                elif self._login(word, sender) != self._login(first, sender):
+                    self._plan.not_taken(name, f"{word}: after {first}, only a host with the same login is tried here")
+                elif self._tls[client].of(word).level != self._tls[client].of(first).level:
+                    self._plan.not_taken(name, f"{word}: after {first}, only a host with the same TLS level is tried")
+                else:
+                    hosts += self._hosts_of(name, word, client)
+                    self._plan.partly(
+                        name,
+                        f"{word}: tried when no connection to {first} comes about, or when that refuses the session "
+                        "for now; after any other refusal for now a message waits for its next attempt",
+                    )
+        hosts = list({(host["host"], host["port"]): host for host in hosts}.values())
+        if len(hosts) > _MOST_HOSTS:
+            self._plan.partly(parameter, f"{first}: of {len(hosts)} hosts the first {_MOST_HOSTS} are taken")
+        host, *more = hosts[:_MOST_HOSTS]
+        return {**host, "fallback_hosts": more} if more else host
+
+    def _hosts_of(self, parameter: str, next_hop: str, client: str) -> list[dict[str, Any]]:
+        """The hosts of one next hop: itself, or its MX where it stands without brackets and is no address."""
+        parsed = _NEXT_HOP.fullmatch(next_hop)
+        assert parsed is not None  # noqa: S101 - its callers have looked
+        port = _port(parsed["port"], _PORTS[client])
+        name = parsed["host"].casefold().removeprefix("ipv6:")
+        if parsed["bracket"] or client == "lmtp" or _is_address(name):
+            return [{"host": name, "port": port}]
+        try:
+            names = self._look_up(name)
+        except NoMailExchangerError as error:
+            why = "the DNS gave no answer for its MX" if error.is_silent else "its MX says that it takes no mail"
+            self._plan.partly(parameter, f"{next_hop}: {why}, so it is taken for the name of a host")
+            names = [name]
+        if names == [name]:
+            return [{"host": name, "port": port}]
+        listed = f"{counted(len(names), 'MX host')}: {', '.join(names)}"
+        self._plan.partly(
+            parameter, f"{next_hop}: the DNS names {listed}. They are kept as they are; import again when they change"
+        )
+        return [{"host": each, "port": port} for each in names]
 
     def _login(self, next_hop: str, sender: str) -> dict[str, Any] | None:
         found = None
@@ -165,6 +281,20 @@ class NextHops:
         name = f"postfix {number}: {host['host']} by {type_}"
         body = {"name": name, "type": type_, "target_type": target_type, "targets": [target], "relay_host": host}
         self._plan.add("relay_rules", body)
+
+
+def _place(host: Mapping[str, Any]) -> str:
+    more = len(host.get("fallback_hosts", ()))
+    others = f" or {counted(more, 'other host')}" if more else ""
+    return f"{host['host']}:{host['port']}{others}"
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _port(text: str | None, default: int) -> int:

@@ -6,7 +6,9 @@ import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
 
-from services.command_line.postfix.domains import Domains
+from services.command_line.output import counted
+from services.command_line.postfix.domains import Domains, relay_domain_names
+from services.command_line.postfix.mail_exchangers import MailExchangers
 from services.command_line.postfix.maps import MapError, read
 from services.command_line.postfix.next_hops import NextHops
 from services.command_line.postfix.parameters import Parameters, Service
@@ -14,6 +16,7 @@ from services.command_line.postfix.report import Plan
 from services.command_line.postfix.restrictions import Restrictions
 
 _MEGABYTE = 1 << 20
+_MINUTE = 60
 _POSTFIX_MESSAGE_SIZE = 10_240_000
 # Limits that are one number here: section, member, and Postfix's default where it differs from ours.
 _NUMBERS = {
@@ -55,10 +58,7 @@ _NO_COUNTERPART = {
     "masquerade_domains": "addresses are not rewritten on their way out",
     "smtp_bind_address": "the system chooses the source address",
     "smtp_bind_address6": "the system chooses the source address",
-    "smtp_fallback_relay": "a relay host has no other one behind it",
-    "fallback_relay": "a relay host has no other one behind it",
     "sender_dependent_default_transport_maps": "a sender's mail can have a relay host, and no transport",
-    "smtp_tls_policy_maps": "TLS is set for each relay host; direct mail follows MTA-STS and DANE",
     "smtpd_sender_login_maps": "a login may send from the addresses of its account: make accounts",
     "virtual_uid_maps": "relay writes Maildirs as its own user",
     "luser_relay": "a local domain has a catch_all",
@@ -67,8 +67,6 @@ _NO_COUNTERPART = {
     "postscreen_dnsbl_sites": "there is no postscreen; zones go to content_checks.dnsbl, without weights",
     "postscreen_access_list": "there is no postscreen; use access rules",
     "smtpd_policy_service_policy_context": "there are no policy services",
-    "default_destination_rate_delay": "mail to a destination is limited in connections, not in time",
-    "smtp_destination_rate_delay": "mail to a destination is limited in connections, not in time",
     "header_size_limit": "it is fixed here",
     "soft_bounce": "replies are what they are; rules have a shadow mode",
 }
@@ -112,23 +110,26 @@ _READ = tuple(
     smtp_sasl_auth_enable smtp_sasl_password_maps smtp_enforce_tls smtp_sender_dependent_authentication
     smtp_tls_security_level smtp_tls_wrappermode recipient_delimiter smtpd_banner message_size_limit
     smtpd_recipient_limit smtpd_sasl_auth_enable smtpd_tls_auth_only smtpd_tls_security_level smtpd_use_tls
-    smtp_use_tls anvil_rate_time_unit smtpd_sasl_path smtpd_client_event_limit_exceptions
+    smtp_use_tls smtp_tls_policy_maps smtp_fallback_relay smtp_tls_enforce_peername lmtp_tls_security_level
+    lmtp_tls_policy_maps lmtp_use_tls lmtp_enforce_tls lmtp_tls_enforce_peername smtp_destination_rate_delay
+    default_destination_rate_delay anvil_rate_time_unit smtpd_sasl_path smtpd_client_event_limit_exceptions
     """.split()  # noqa: SIM905 - a list of words is read more easily so
 )
 
 
-def translate(main: Parameters, services: Sequence[Service], folder: Path) -> Plan:
-    """The plan for a configuration whose files are in `folder`."""
+def translate(main: Parameters, services: Sequence[Service], folder: Path, look_up: MailExchangers) -> Plan:
+    """The plan for a configuration whose files are in `folder`. `look_up` finds the MX of next hops."""
     plan = Plan()
     server = _of_port_25(main, services)
     _profile(server, plan)
     _logins(server, services, plan)
     _networks(server, folder, plan)
-    next_hops = NextHops(main, folder, plan)
+    next_hops = NextHops(main, folder, plan, look_up, relay_domain_names(main, folder))
     mailboxes = next_hops.transports()
     next_hops.all_mail()
     next_hops.by_sender()
     Domains(main, folder, plan, next_hops).read(mailboxes)
+    next_hops.other_policies()
     Restrictions(server, folder, plan).read()
     _limits(server, plan)
     _ports(services, plan)
@@ -234,11 +235,30 @@ def _limits(server: Parameters, plan: Plan) -> None:
             rate = max(1, number * 60 // unit)
             plan.set("connection_policy", member, rate)
             plan.taken(name, f"connection_policy.{member}: {rate}")
+    _rate_delay(server, plan)
     for name, (section, member, size) in _TIMES.items():
         seconds = server.seconds(name) if server.is_set(name) else None
         if seconds is not None:
             plan.set(section, member, seconds / size)
             plan.taken(name, f"{section}.{member}: {seconds / size:g}")
+
+
+def _rate_delay(server: Parameters, plan: Plan) -> None:
+    """The pause between two deliveries to a destination, which is a number of messages a minute here."""
+    name = next(
+        (name for name in ("smtp_destination_rate_delay", "default_destination_rate_delay") if server.is_set(name)), ""
+    )
+    seconds = server.seconds(name) if name else None
+    if not seconds:
+        return
+    rate = max(1, _MINUTE // seconds)
+    plan.set("queue", "max_messages_per_minute_per_destination", rate)
+    exactly = rate * seconds == _MINUTE
+    text = f"{counted(rate, 'message')} a minute to each destination"
+    if exactly:
+        plan.taken(name, f"{text}; they may come close together")
+    else:
+        plan.partly(name, f"{text}, since it is a full number here; Postfix sends one every {seconds} s")
 
 
 def _ports(services: Sequence[Service], plan: Plan) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import shutil
 import smtplib
 import subprocess
@@ -12,12 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from services.command_line.postfix.parameters import read_main, read_master
 from tests.command_line.posthouse import CommandLine
 from tests.e2e import world
+from tests.peers.dns import DnsServer
+from tests.peers.ports import free_port
 from tests.peers.postfix import Postfix
 from tests.peers.process import until
+from tests.peers.smtp_sink import SmtpSink
 from tests.peers.suite import Suite
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -115,6 +121,11 @@ CASES: Mapping[str, Sequence[Case]] = {
         Case(["slow@kept.example"], reported="smtpd_recipient_restrictions"),
         Case(["a@anywhere.example"], client=TRUSTED),
     ],
+    "secure_routes": [
+        Case(["ann@inner.example", "zoe@inner.example", "anybody@listed.example"]),
+        Case(["a@anywhere.example", "b@direct.example"], client=TRUSTED),
+        Case(["b@direct.example"], reported=DEFERRED),
+    ],
     "submission": [
         Case(["a@ours.example", "b@ours.example", "c@ours.example", "d@ours.example"]),
         Case(["a@anywhere.example"]),
@@ -166,18 +177,22 @@ def codes(host: str, port: int, case: Case) -> list[int]:
         return replies + [client.rcpt(recipient)[0] for recipient in case.recipients]
 
 
-def test_codes_are_those_of_postfix_or_the_report_says_why(suite: Suite, configuration: Path) -> None:
+def test_codes_are_those_of_postfix_or_the_report_says_why(
+    suite: Suite, outside: DnsServer, configuration: Path
+) -> None:
     posthouse = CommandLine(suite)
+    outside.replace("provider.example", "MX", "20 mx2.provider.example.", "10 mx1.provider.example.")
+    options = ("--nameserver", outside.address)
     revision = world.newest_revision(suite)
     cases = CASES[configuration.name]
     with postfix_of(configuration) as postfix:
         wanted = [codes(postfix.host, postfix.port, case) for case in cases]
-    planned = posthouse.json("import", "postfix", str(configuration), "--dry-run")
+    planned = posthouse.json("import", "postfix", str(configuration), *options, "--dry-run")
     assert planned["changes"]
     assert world.newest_revision(suite) == revision, "a dry run changes nothing"
-    asked = posthouse.run("import", "postfix", str(configuration))
+    asked = posthouse.run("import", "postfix", str(configuration), *options)
     assert (asked.status, "--yes" in asked.errors) == (2, True), "nobody is at a terminal to be asked"
-    report: Any = posthouse.json("import", "postfix", str(configuration), "--yes")
+    report: Any = posthouse.json("import", "postfix", str(configuration), *options, "--yes")
     try:
         until(lambda: world.reply_to_rcpt(suite, "postmaster@ours.test")[0] == 250, "policy decides by it")
         seen = [codes(suite.host, suite.smtp_port, case) for case in cases]
@@ -188,9 +203,123 @@ def test_codes_are_those_of_postfix_or_the_report_says_why(suite: Suite, configu
                 assert of_postfix != of_posthouse, f"{case}: nothing to report"
             else:
                 assert of_posthouse == of_postfix, case
-        again = posthouse.json("import", "postfix", str(configuration), "--dry-run")
+        again = posthouse.json("import", "postfix", str(configuration), *options, "--dry-run")
         # A password that is given again counts as changed, since nobody compares it with the stored one.
         differences = [each for change in again["changes"] for each in change["differences"] if not each.get("secret")]
         assert differences == [], "a second import changes nothing"
     finally:
         posthouse("config", "rollback", str(revision), "--yes")
+
+
+def test_next_hops_and_policies_are_there_after_the_import(suite: Suite, outside: DnsServer) -> None:
+    posthouse = CommandLine(suite)
+    revision = world.newest_revision(suite)
+    outside.replace("provider.example", "MX", "20 mx2.provider.example.", "10 mx1.provider.example.")
+    posthouse("import", "postfix", str(CONFIGURATIONS / "secure_routes"), "--nameserver", outside.address, "--yes")
+    try:
+        relay_host = suite.api.get("/v1/settings/delivery").json()["relay_host"]
+        hosts = [(each["host"], each["port"]) for each in (relay_host, *relay_host["fallback_hosts"])]
+        assert hosts == [("mx1.provider.example", 587), ("mx2.provider.example", 587)], (
+            "spare.example has another level"
+        )
+        assert relay_host["verify_certificate"]
+        next_hops = {each["domain"]: each["next_hop"] for each in suite.api.get("/v1/relay-domains").json()["items"]}
+        assert next_hops["inner.example"]["tls"] == "none"
+        assert next_hops["listed.example"]["tls"] == "encrypt"
+        assert next_hops["listed.example"]["fallback_hosts"] == [{"host": "10.0.0.7", "port": 2525}]
+        policies = {each["domain"]: each["level"] for each in suite.api.get("/v1/tls-policies").json()["items"]}
+        assert policies == {"direct.example": "verify", ".direct.example": "encrypt"}
+        assert suite.api.get("/v1/settings/queue").json()["max_messages_per_minute_per_destination"] == 60
+    finally:
+        posthouse("config", "rollback", str(revision), "--yes")
+
+
+# The level of a next hop, and whether its server offers STARTTLS, with a certificate that nobody knows.
+HOPS = [("none", True), ("may", True), ("may", False), ("encrypt", True), ("encrypt", False), ("secure", True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    domain: str
+    level: str
+    server: SmtpSink
+
+    @property
+    def next_hop(self) -> str:
+        return f"[{self.server.host}]:{self.server.port}"
+
+    def seen(self) -> str:
+        """How the message came here, or an empty text."""
+        return next(("over TLS" if each.session.tls else "in clear" for each in self.server.messages), "")
+
+
+@pytest.fixture
+def hops(certificates: trustme.CA) -> Iterator[list[Hop]]:
+    """Servers of relay domains, one for each level and server; the last is behind one that is never there."""
+    with contextlib.ExitStack() as stack:
+        certificate = certificates.issue_cert("nobody.example")
+        yield [
+            Hop(f"hop{number}.example", level, stack.enter_context(SmtpSink(certificate=certificate if tls else None)))
+            for number, (level, tls) in enumerate([*HOPS, ("may", False)])
+        ]
+
+
+def test_mail_goes_over_tls_and_to_fallback_hosts_as_from_postfix(suite: Suite, hops: list[Hop]) -> None:
+    with tempfile.TemporaryDirectory(prefix="posthouse-import-") as name:
+        folder = Path(name)
+        last = hops[-1]
+        (folder / "transport").write_text(
+            "".join(f"{hop.domain} smtp:{hop.next_hop}\n" for hop in hops[:-1])
+            + f"{last.domain} smtp:[127.0.0.1]:{free_port()}, {last.next_hop}\n"
+        )
+        (folder / "policy").write_text("".join(f"{hop.next_hop} {hop.level}\n" for hop in hops[:-1]))
+        (folder / "main.cf").write_text(
+            f"mynetworks = 127.0.0.2/32\nrelay_domains = {' '.join(hop.domain for hop in hops)}\n"
+            "transport_maps = texthash:$config_directory/transport\nsmtp_tls_security_level = may\n"
+            "smtp_tls_policy_maps = texthash:$config_directory/policy\n"
+        )
+        for path in (folder, *folder.iterdir()):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        with postfix_of(folder) as postfix:
+            of_postfix = {hop.domain: _sent_by_postfix(postfix, hop) for hop in hops}
+        for hop in hops:
+            hop.server.clear()
+        posthouse = CommandLine(suite)
+        revision = world.newest_revision(suite)
+        posthouse("import", "postfix", str(folder), "--yes")
+        try:
+            of_posthouse = {hop.domain: _sent_by_posthouse(suite, hop) for hop in hops}
+        finally:
+            for hop in hops:
+                posthouse.run("queue", "delete", f"to={hop.domain}", "--yes")
+            posthouse("config", "rollback", str(revision), "--yes")
+    assert of_posthouse == of_postfix
+    deferred = [hop.level for hop in hops if of_postfix[hop.domain] == "deferred"]
+    assert deferred == ["encrypt", "secure"]
+
+
+def _send(host: str, port: int, recipient: str) -> None:
+    with smtplib.SMTP(host, port, source_address=(TRUSTED, 0), timeout=60) as client:
+        client.sendmail(OUTSIDE, [recipient], world.message(OUTSIDE, [recipient]))
+
+
+def _sent_by_postfix(postfix: Postfix, hop: Hop) -> str:
+    recipient = f"ann@{hop.domain}"
+    _send(postfix.host, postfix.port, recipient)
+    is_deferred = re.compile(rf"to=<{re.escape(recipient)}>.*status=deferred").search
+    until(lambda: bool(hop.seen() or is_deferred(postfix.log)), f"Postfix has tried {recipient}")
+    return hop.seen() or "deferred"
+
+
+def _sent_by_posthouse(suite: Suite, hop: Hop) -> str:
+    recipient = f"ann@{hop.domain}"
+    until(lambda: world.reply_to_rcpt(suite, recipient)[0] == 250, "policy takes mail for it")
+    _send(suite.host, suite.smtp_port, recipient)
+
+    def is_deferred() -> bool:
+        (message,) = suite.api.get("/v1/messages", params={"recipient": recipient}).json()["items"]
+        (delivery,) = suite.api.get(f"/v1/messages/{message['queue_id']}").json()["deliveries"]
+        return bool(delivery["attempts"])
+
+    until(lambda: bool(hop.seen()) or is_deferred(), f"Posthouse has tried {recipient}")
+    return hop.seen() or "deferred"
