@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 import typer
 
 from services.command_line.app import OperatorGroup, add_commands
-from services.command_line.connection import chosen_profile
+from services.command_line.connection import DATA_FOLDERS, chosen_profile
 from services.command_line.failures import CommandError, ExitStatus
 from services.command_line.output import AsJson, print_json, read_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Sequence
 
     from libs.runtime.database_copy import ServiceDatabase
     from libs.runtime.settings import ProcessSettings
@@ -134,6 +134,13 @@ def ready(
         raise SystemExit(error.status) from None
 
 
+Postgres = Annotated[
+    str,
+    typer.Option(
+        help="URL of the PostgreSQL that config_api and relay share, as for `posthouse up`; else the databases are "
+        "those of the environment variables, or of the suite of this machine."
+    ),
+]
 PassphraseFile = Annotated[
     Path | None,
     typer.Option(help="File whose first line is the passphrase; else it is asked for, or read from standard input."),
@@ -144,34 +151,39 @@ PassphraseFile = Annotated[
 def backup(
     file: Annotated[Path, typer.Argument(help="Where to write; a file that is there is replaced.")],
     passphrase_file: PassphraseFile = None,
+    postgres: Postgres = "",
     as_json: AsJson = False,
 ) -> None:
     """Write queue, settings with secrets, and keys into one sealed file, while mail flows.
 
-    Run it on the machine, as the user and with the environment variables of the services.
+    Run it on the machine of the services, as their user. It finds the databases of `posthouse up` by itself; those of
+    services that are started one by one are named by the same environment variables as for them.
     """
     from services.suite import backup as backups
 
-    databases, folder = _databases()
+    databases, folder = _databases(postgres)
     passphrase = _passphrase(passphrase_file, twice=True)
-    _show_backup(backups.make(file, passphrase, databases, folder, os.environ), "taken", as_json)
+    contents = _finished(backups.make(file, passphrase, databases, folder, os.environ))
+    _show_backup(contents, "taken", "from", databases, as_json)
 
 
 @app.command()
 def restore(
     file: Annotated[Path, typer.Argument(help="A file of `posthouse backup`.")],
     passphrase_file: PassphraseFile = None,
+    postgres: Postgres = "",
     as_json: AsJson = False,
 ) -> None:
     """Fill an empty machine from a backup, before the services are started there."""
     from services.suite import backup as backups
 
-    databases, folder = _databases()
+    databases, folder = _databases(postgres)
     passphrase = _passphrase(passphrase_file, twice=False)
-    _show_backup(backups.restore(file, passphrase, databases, folder, os.environ), "restored", as_json)
+    contents = _finished(backups.restore(file, passphrase, databases, folder, os.environ))
+    _show_backup(contents, "restored", "into", databases, as_json)
 
 
-def _databases() -> tuple[list[ServiceDatabase], Path]:
+def _databases(postgres: str) -> tuple[list[ServiceDatabase], Path]:
     """The databases of relay and config_api, in the order in which they are copied, and the data folder."""
     from libs.runtime.database_copy import ServiceDatabase
     from services.config_api.settings import Settings as ConfigApiSettings
@@ -180,16 +192,29 @@ def _databases() -> tuple[list[ServiceDatabase], Path]:
     from services.relay.queue import restoring as queue_restoring
     from services.relay.queue.database import SCHEMA as QUEUE_SCHEMA
     from services.relay.settings import Settings as QueueSettings
-    from services.suite.up import data_folder
 
-    _check_environment()
-    folder = data_folder(os.environ)
-    os.environ["POSTHOUSE_DATA_DIR"] = str(folder)
+    folder = _find_databases(postgres)
     databases = [
         ServiceDatabase(QUEUE_SCHEMA, QueueSettings.load().url, queue_restoring.after_restore),
         ServiceDatabase(SETTINGS_SCHEMA, ConfigApiSettings.load().url, settings_restoring.after_restore),
     ]
     return databases, folder
+
+
+def _find_databases(postgres: str) -> Path:
+    """Puts into the environment what a command needs to open the databases. Returns the data folder."""
+    from libs.runtime.lifecycle import SettingsError
+    from services.suite.databases import find, folder_here
+
+    _check_environment()
+    _refuse_password("--postgres", postgres, "CONFIG_API_DATABASE_URL and RELAY_DATABASE_URL")
+    folder = folder_here(os.environ, DATA_FOLDERS)
+    try:
+        os.environ.update(find(folder, os.environ, postgres))
+    except SettingsError as error:
+        raise CommandError(str(error), ExitStatus.USAGE) from None
+    os.environ["POSTHOUSE_DATA_DIR"] = str(folder)
+    return folder
 
 
 def _passphrase(file: Path | None, *, twice: bool) -> str:
@@ -207,37 +232,48 @@ def _passphrase(file: Path | None, *, twice: bool) -> str:
     return passphrase
 
 
-def _show_backup(work: Coroutine[Any, Any, Contents], done: str, as_json: bool) -> None:
+def _finished(work: Coroutine[Any, Any, Contents]) -> Contents:
     import asyncio
 
     from services.suite.backup import BackupError
 
     try:
-        contents = asyncio.run(work)
+        return asyncio.run(work)
     except BackupError as error:
         raise CommandError(str(error)) from None
+
+
+def _show_backup(
+    contents: Contents, done: str, direction: str, databases: Sequence[ServiceDatabase], as_json: bool
+) -> None:
+    from services.suite.databases import without_password
+
     if as_json:
         print_json(contents.as_json())
         return
     rows = {name: sum(tables.values()) for name, tables in contents.rows.items()}
     counts = ", ".join(f"{count} rows of {name}" for name, count in rows.items())
     typer.echo(f"{done}: {counts}, and the files {', '.join(contents.files) or 'none'}")
+    for database in databases:
+        typer.echo(f"{direction} the database of {database.schema.service}: {without_password(database.url)}")
     typer.echo(f"All mail that was accepted before {contents.taken_at.isoformat(timespec='seconds')} is in it.")
     for note in contents.notes:
         typer.echo(note)
 
 
 @app.command()
-def migrate() -> None:
+def migrate(postgres: Postgres = "") -> None:
     """Bring the databases of config_api and relay up to date, and end. The services do the same when they start."""
+    _find_databases(postgres)
     for service in ("config_api", "relay"):
         _run_service(service, "migrate")
         typer.echo(f"{service}: the database is up to date")
 
 
 @app.command("rotate-secret-key")
-def rotate_secret_key() -> None:
+def rotate_secret_key(postgres: Postgres = "") -> None:
     """Seal all stored secrets under a new key. On SQLite config_api must not run meanwhile."""
+    _find_databases(postgres)
     _run_service("config_api", "rotate-secret-key")
 
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 chosen_profile: ContextVar[str] = ContextVar("chosen_profile", default="")
 
 _DEFAULT = "default"
-_DATA_FOLDERS = ("./var", "/var/lib/posthouse")
+# Where `posthouse up` keeps its data: of a checkout, and under systemd.
+DATA_FOLDERS = ("./var", "/var/lib/posthouse")
 _LOCAL_URL = "http://127.0.0.1:8080"
 
 
@@ -98,7 +99,7 @@ def find_access(environment: Mapping[str, str] = os.environ) -> Access:
 def _of_this_machine(environment: Mapping[str, str], ca_file: str) -> Access:
     """What `posthouse up` leaves in its data folder: the first admin key, and where the API listens."""
     folder = environment.get("POSTHOUSE_DATA_DIR", "")
-    for candidate in map(Path, (folder,) if folder else _DATA_FOLDERS):
+    for candidate in map(Path, (folder,) if folder else DATA_FOLDERS):
         try:
             key = (candidate / "admin-key").read_text().strip()
         except FileNotFoundError:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from libs.runtime import service_manager
 from libs.runtime.line_writer import LineWriter
+from services.suite import databases
 from services.suite.children import Child
 from services.suite.claims import ClaimError, FolderLock, check_ports
 from services.suite.notices import Notices
@@ -60,8 +61,11 @@ class Suite:
             self._lock = FolderLock(self.run_folder)
             check_ports([child.process for child in self.children])
             tell_folder(self.run_folder, [child.process.grpc for child in self.children if child.process.grpc])
+            databases.remember(self.run_folder, [child.process for child in self.children])
         except ClaimError as error:
             raise SuiteError(str(error)) from None
+        except OSError as error:
+            raise SuiteError(f"{error.filename} can't be written: {error.strerror}") from None
         self._notices = Notices(self._on_ready, self._on_more_time)
         self._keepers = [asyncio.create_task(self._keep(child, self._notices.address)) for child in self.children]
         ready = asyncio.create_task(self._until_ready())

@@ -105,3 +105,38 @@ def test_nothing_that_was_accepted_before_a_backup_is_missing_after_it(
     finally:
         print(later.logs[-20_000:])
         later.stop()
+
+
+def test_the_databases_of_a_running_suite_are_found_without_variables(server: Postgres, tmp_path: Path) -> None:
+    file, passphrase = tmp_path / "posthouse.backup", tmp_path / "passphrase"
+    passphrase.write_text(f"{PASSPHRASE}\n")
+    arguments = (str(file), "--passphrase-file", str(passphrase))
+    url, other_url = server.create_database(), server.create_database()
+    with Suite(by_command=True, postgres_url=url) as former:
+        world.local_domain(former)
+        admin_key = former.admin_key
+        posthouse = CommandLine(None, **former.environment)
+        assert f"the database of relay: {url}" in posthouse("backup", *arguments)
+        assert posthouse("migrate").count("up to date") == 2
+        # On PostgreSQL it may run meanwhile.
+        posthouse("rotate-secret-key")
+        assert not list(former.folder.rglob("*.sqlite3")), "no command made an empty database of its own"
+    later = Suite(by_command=True, postgres_url=other_url)
+    try:
+        restored = CommandLine(None, **later.environment)("restore", *arguments, "--postgres", other_url)
+        assert f"into the database of config_api: {other_url}" in restored
+        later.start()
+        assert later.admin_key == admin_key
+        assert [each["name"] for each in later.api.get("/v1/local-domains").json()["items"]] == ["ours.test"]
+    finally:
+        later.stop()
+
+
+def test_who_started_with_a_password_is_told_what_to_set(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "databases.json").write_text('{"config_api": "", "relay": ""}')
+    for command in (("backup", str(tmp_path / "file")), ("migrate",), ("rotate-secret-key",)):
+        outcome = CommandLine(None, POSTHOUSE_DATA_DIR=str(tmp_path)).run(*command)
+        assert outcome.status == 2
+        assert outcome.errors.count("\n") == 1
+        assert "CONFIG_API_DATABASE_URL that has a password: set it" in outcome.errors
