@@ -81,7 +81,7 @@ def test_each_page_and_label_of_the_console_that_is_named_exists(page: Path) -> 
             address = urlsplit(path)
             assert any(route.path_regex.match(address.path) for route in ROUTES), f"{path}: there is no such page"
             kind = _KIND.match(address.path)
-            assert kind is None or kind[1] in DOCUMENT.resources, f"{path}: the API knows no {kind and kind[1]}"
+            assert kind is None or kind[1] in DOCUMENT.resources, f"{path}: the API knows no such kind"
             if kind is not None and address.path.endswith("/new"):
                 members = {member.name for member in DOCUMENT.resources[kind[1]].body.members}
                 assert set(parse_qs(address.query)) <= members, path
