@@ -84,6 +84,9 @@ links-check: $(STAMP) ## Fail when a document names a file or a page that does n
 reference: $(STAMP) ## Write the generated pages of docs/reference
 	@PYTHONPATH=. $(BIN)/python scripts/reference.py
 
+stills: $(STAMP) peers ## Make the pictures of the command line for README and docs anew, from a suite that runs here
+	@PYTHONPATH=.:proto:clients/python $(BIN)/python scripts/stills.py
+
 docs: $(STAMP) ## Build the documentation as a site, in site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
