@@ -145,7 +145,7 @@ async def send(job: Job) -> None:
         nonlocal left
         opened = 0
         while left > 0:
-            client = await _opened(job, context, number + opened * job.sessions)
+            client = await connected(job, context, number + opened * job.sessions)
             opened += 1
             while left > 0:
                 left -= 1
@@ -161,7 +161,8 @@ async def send(job: Job) -> None:
             group.create_task(session(number))
 
 
-async def _opened(job: Job, context: ssl.SSLContext, number: int) -> _Client:
+async def connected(job: Job, context: ssl.SSLContext | None, number: int) -> _Client:
+    """A connection that has greeted, is secured and logged in as the job says. Raises RefusedError, OSError."""
     loop = asyncio.get_running_loop()
     origin = (PROXY_ADDRESS, 0) if job.client_addresses else None
     transport, client = await loop.create_connection(_Client, job.host, job.port, local_addr=origin)
@@ -171,7 +172,7 @@ async def _opened(job: Job, context: ssl.SSLContext, number: int) -> _Client:
     await client.reply(b"220")
     hello = b"EHLO mail.source.example\r\n"
     await client.ask(hello, b"250")
-    if job.tls:
+    if job.tls and context is not None:
         await client.ask(b"STARTTLS\r\n", b"220")
         await client.secure(context)
         await client.ask(hello, b"250")

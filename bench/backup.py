@@ -1,0 +1,240 @@
+"""A backup while mail flows: `python -m bench.backup [--rate 200] [--queued 5000] [--sqlite] [--postgresql]`.
+
+One suite takes messages of 4 KB at a steady rate. Half of them are delivered at once, and half wait, since their server
+puts them off. In the middle `posthouse backup` is called. Then the suite is stopped, the backup is restored on another
+one, and what was accepted before the backup began must have arrived at one of the two servers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from bench.generator import Job, RefusedError, connected
+from tests.command_line.posthouse import CommandLine
+from tests.e2e import world
+from tests.peers.dns import DnsServer
+from tests.peers.postgres import Postgres
+from tests.peers.process import until
+from tests.peers.smtp_sink import SmtpSink, Stage, reply
+from tests.peers.suite import ROOT, Suite
+
+_SESSIONS = 20
+_SIZE = 4096
+_CALM_SECONDS = 20.0
+_AFTER_SECONDS = 5.0
+_LONGEST_SECONDS = 300.0
+_DELIVERED, _WAITING = "near.test", "far.test"
+_NUMBER = re.compile(rb"^number-(\d+)\.", re.MULTILINE)
+
+
+@dataclass(slots=True)
+class Acceptance:
+    """When each message was due, and when it was accepted (monotonic)."""
+
+    due: dict[int, float] = field(default_factory=dict)
+    accepted: dict[int, float] = field(default_factory=dict)
+
+    def between(self, began: float, ended: float) -> Window:
+        times = sorted(at for at in self.accepted.values() if began <= at < ended)
+        gaps = [later - earlier for earlier, later in itertools.pairwise((began, *times, ended))]
+        waits = [at - self.due[number] for number, at in self.accepted.items() if began <= at < ended]
+        return Window(len(times) / (ended - began), max(gaps), statistics.median(waits), max(waits))
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """`rate`: accepted messages a second. Seconds: the longest without an acceptance, and how late messages were."""
+
+    rate: float
+    longest_pause: float
+    median_wait: float
+    longest_wait: float
+
+    def __str__(self) -> str:
+        pause, median, longest = (
+            f"{seconds * 1000:,.0f} ms" for seconds in (self.longest_pause, self.median_wait, self.longest_wait)
+        )
+        return f"{self.rate:,.0f} | {pause} | {median} | {longest}"
+
+
+class SteadySource:
+    """Sends numbered messages at a rate, whether or not the earlier ones were accepted, until it is stopped."""
+
+    def __init__(self, host: str, port: int, rate: float, acceptance: Acceptance, first: int) -> None:
+        self._job = Job(host, port, 0, _SESSIONS, _SIZE, True, "load@sender.test", ())
+        self._rate = rate
+        self._acceptance = acceptance
+        self._numbers = itertools.count(first)
+        self._stop = threading.Event()
+        self.refusals: list[str] = []
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    async def _run(self) -> None:
+        waiting: asyncio.Queue[int] = asyncio.Queue()
+        sessions = [asyncio.create_task(self._session(waiting, number)) for number in range(_SESSIONS)]
+        began, sent = time.monotonic(), 0
+        while not self._stop.is_set():
+            while sent < (time.monotonic() - began) * self._rate:
+                number = next(self._numbers)
+                self._acceptance.due[number] = began + sent / self._rate
+                waiting.put_nowait(number)
+                sent += 1
+            await asyncio.sleep(0.002)
+        await waiting.join()
+        for session in sessions:
+            session.cancel()
+
+    async def _session(self, waiting: asyncio.Queue[int], number: int) -> None:
+        client = await connected(self._job, None, number)
+        while True:
+            number = await waiting.get()
+            try:
+                for command, code in _envelope(number):
+                    await client.ask(command, code)
+                self._acceptance.accepted[number] = time.monotonic()
+            except RefusedError as error:
+                self.refusals.append(str(error))
+                client = await connected(self._job, None, number)
+            finally:
+                waiting.task_done()
+
+
+def _envelope(number: int) -> Iterator[tuple[bytes, bytes]]:
+    recipient = f"user{number % 1000}@{_WAITING if number % 2 else _DELIVERED}"
+    head = f"From: <load@sender.test>\r\nTo: <{recipient}>\r\nSubject: load\r\n\r\nnumber-{number}.\r\n"
+    lines = "x" * 70 + "\r\n"
+    yield b"MAIL FROM:<load@sender.test>\r\n", b"250"
+    yield f"RCPT TO:<{recipient}>\r\n".encode(), b"250"
+    yield b"DATA\r\n", b"354"
+    yield f"{head}{lines * ((_SIZE - len(head)) // len(lines))}.\r\n".encode(), b"250"
+
+
+@contextmanager
+def _servers() -> Iterator[tuple[DnsServer, SmtpSink, SmtpSink]]:
+    """Both servers; that of `_WAITING` puts off all mail."""
+    near = SmtpSink(host="127.0.0.31", keep_octets=False)
+    far = SmtpSink(host="127.0.0.32", port=near.port, keep_octets=False)
+    with DnsServer() as names, near, far:
+        for domain, sink in ((_DELIVERED, near), (_WAITING, far)):
+            names.add(domain, "MX", f"10 mx.{domain}.")
+            names.add(f"mx.{domain}", "A", sink.host)
+        far.on(Stage.RCPT, reply("451 4.3.0 Not now"))
+        yield names, near, far
+
+
+def measure(name: str, databases: Sequence[Mapping[str, str]], rate: float, queued: int) -> None:
+    """Prints one row for the time before the backup, during it, and after it; and what the restored suite has."""
+    acceptance = Acceptance()
+    with _servers() as (names, near, far), tempfile.TemporaryDirectory(prefix="posthouse-bench-") as folder:
+        file, passphrase = Path(folder) / "backup", Path(folder) / "passphrase"
+        passphrase.write_text("a passphrase of the bench\n")
+        arguments = (str(file), "--passphrase-file", str(passphrase))
+
+        def suite_of(variables: Mapping[str, str]) -> Suite:
+            return Suite({"RELAY_MX_PORT": str(near.port), **variables}, nameservers=names.address, metrics=False)
+
+        with suite_of(databases[0]) as former:
+            world.trust_loopback(former)
+            world.until_in_force(former)
+            until(lambda: world.reply_to_rcpt(former, f"user@{_WAITING}")[0] == 250, "mail is taken for others")
+            _fill(former, acceptance, queued)
+            with SteadySource(former.host, former.smtp_port, rate, acceptance, first=10_000_000) as source:
+                time.sleep(_CALM_SECONDS)
+                began = time.monotonic()
+                _run_backup(former, arguments)
+                ended = time.monotonic()
+                time.sleep(_AFTER_SECONDS)
+                finished = time.monotonic()
+            size = file.stat().st_size
+        windows = {
+            "before it": acceptance.between(began - _CALM_SECONDS + 2, began),
+            "during it": acceptance.between(began, ended),
+            "after it": acceptance.between(ended, finished),
+        }
+        for when, window in windows.items():
+            print(f"| {name} | {when} | {window} |", flush=True)
+        took = f"{ended - began:.1f} s and has {size / 1e6:.1f} MB"
+        print(f"{name}: the backup took {took}; replies of 4xx and 5xx: {source.refusals or 'none'}")
+        before = {number for number, at in acceptance.accepted.items() if at < began}
+        arrived = _numbers(near)
+        restored = _restore(suite_of(databases[1]), arguments, far)
+        missing = before - arrived - restored
+        print(f"{name}: {len(before)} accepted before it, {len(missing)} missing after the restore", flush=True)
+        if missing:
+            raise SystemExit(f"{name}: lost {sorted(missing)[:10]}")
+
+
+def _fill(suite: Suite, acceptance: Acceptance, queued: int) -> None:
+    """Messages that wait before the measurement begins."""
+    with SteadySource(suite.host, suite.smtp_port, 400.0, acceptance, first=0):
+        until(lambda: len(acceptance.accepted) >= 2 * queued, f"{queued} messages wait", _LONGEST_SECONDS)
+
+
+def _run_backup(suite: Suite, arguments: Sequence[str]) -> None:
+    environment = {**suite.environment, "PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}:{ROOT / 'clients' / 'python'}"}
+    command = [sys.executable, "-m", "services", "backup", *arguments]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=_LONGEST_SECONDS)
+
+
+def _restore(later: Suite, arguments: Sequence[str], far: SmtpSink) -> set[int]:
+    """The numbers that arrive when the server of the waiting mail takes it."""
+    try:
+        CommandLine(None, **later.environment)("restore", *arguments)
+        far.clear()
+        later.start()
+        CommandLine(later)("queue", "retry", f"to={_WAITING}", "--yes")
+        until(lambda: not world.queued(later), "the restored queue is delivered", _LONGEST_SECONDS)
+        return _numbers(far)
+    finally:
+        later.stop()
+
+
+def _numbers(sink: SmtpSink) -> set[int]:
+    return {int(number) for message in sink.messages for number in _NUMBER.findall(message.content)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rate", type=float, default=200.0, help="messages a second")
+    parser.add_argument("--queued", type=int, default=5_000, help="messages that wait before it begins")
+    parser.add_argument("--sqlite", action="store_true")
+    parser.add_argument("--postgresql", action="store_true")
+    arguments = parser.parse_args()
+    both = not (arguments.sqlite or arguments.postgresql)
+    print("| database | backup | accepted a second | longest pause | median wait | longest wait |")
+    print("|---|---|---|---|---|---|")
+    if arguments.sqlite or both:
+        measure("SQLite", ({}, {}), arguments.rate, arguments.queued)
+    if arguments.postgresql or both:
+        with Postgres(durable=True) as server:
+            variables = [
+                {f"{service}_DATABASE_URL": server.create_database() for service in ("CONFIG_API", "RELAY")}
+                for _ in range(2)
+            ]
+            measure("PostgreSQL", variables, arguments.rate, arguments.queued)
+
+
+if __name__ == "__main__":
+    main()
