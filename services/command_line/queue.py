@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Look at the queue, and act on its messages.")
 
+_BRACKETED = re.compile(r"\[([^\]]+)\](?::(.*))?")
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count what would be touched.")]
 
 # Upper ends of the columns of `shape` in minutes, as Postfix's qshape has them.
@@ -146,44 +148,54 @@ def _waiting(posthouse: Posthouse, message: dict[str, Any]) -> list[dict[str, An
 
 def _action(name: str, summary: str, done: str) -> Callable[..., None]:
     def act(terms: Terms = None, dry_run: DryRun = False, yes: Yes = False, as_json: AsJson = False) -> None:
-        selection = select(terms)
-        if not selection.ids and not selection.filters:
-            raise CommandError(
-                "give queue ids, or a filter as to=example.com; `posthouse queue list` shows all", ExitStatus.USAGE
-            )
-        with connected() as posthouse:
-            if selection.ids:
-                outcome = _act_on_ids(posthouse, name, selection.ids, dry_run=dry_run)
-            else:
-                outcome = _act_on_matches(posthouse, name, selection, dry_run=dry_run, yes=yes)
-        if as_json:
-            print_json(outcome)
-        elif dry_run:
-            typer.echo(f"{outcome['matched']} would be {done}")
-        else:
-            skipped = f"; {outcome['skipped']} could not be {done}" if outcome["skipped"] else ""
-            typer.echo(f"{outcome['acted']} {done}{skipped}")
-        if not outcome["matched"] or (not dry_run and not outcome["acted"]):
-            raise CommandError(f"nothing was {done}")
+        _act(name, done, terms, {}, dry_run=dry_run, yes=yes, as_json=as_json)
 
     act.__doc__ = summary
     return act
 
 
-def _act_on_ids(posthouse: Posthouse, action: str, ids: tuple[str, ...], *, dry_run: bool) -> dict[str, Any]:
+def _act(
+    action: str, done: str, terms: list[str] | None, members: dict[str, Any], *, dry_run: bool, yes: bool, as_json: bool
+) -> None:
+    """Acts on the messages that the terms name. `members`: what the action needs to know in the body of its request."""
+    selection = select(terms)
+    if not selection.ids and not selection.filters:
+        raise CommandError(
+            "give queue ids, or a filter as to=example.com; `posthouse queue list` shows all", ExitStatus.USAGE
+        )
+    with connected() as posthouse:
+        if selection.ids:
+            outcome = _act_on_ids(posthouse, action, selection.ids, members, dry_run=dry_run)
+        else:
+            outcome = _act_on_matches(posthouse, action, selection, members, dry_run=dry_run, yes=yes)
+    if as_json:
+        print_json(outcome)
+    elif dry_run:
+        typer.echo(f"{outcome['matched']} would be {done}")
+    else:
+        skipped = f"; {outcome['skipped']} could not be {done}" if outcome["skipped"] else ""
+        typer.echo(f"{outcome['acted']} {done}{skipped}")
+    if not outcome["matched"] or (not dry_run and not outcome["acted"]):
+        raise CommandError(f"nothing was {done}")
+
+
+def _act_on_ids(
+    posthouse: Posthouse, action: str, ids: tuple[str, ...], members: dict[str, Any], *, dry_run: bool
+) -> dict[str, Any]:
     """The outcome for messages by name. Raises ProblemError for the first that it can't be done to."""
+    body = {"body": Body(members)} if members else {}
     for identifier in ids:
         call(posthouse, "queue.get_queued_message", identifier)
     for identifier in () if dry_run else ids:
-        posthouse.send(operation(f"queue.{action}_message"), identifier)
+        posthouse.send(operation(f"queue.{action}_message"), identifier, **body)
     return {"matched": len(ids), "acted": 0 if dry_run else len(ids), "skipped": 0, "done": True}
 
 
 def _act_on_matches(
-    posthouse: Posthouse, action: str, selection: Selection, *, dry_run: bool, yes: bool
+    posthouse: Posthouse, action: str, selection: Selection, members: dict[str, Any], *, dry_run: bool, yes: bool
 ) -> dict[str, Any]:
     """The outcome for all messages that match. Says how many there are and asks, before any is touched."""
-    body = {"filter": selection.as_json()}
+    body = {"filter": selection.as_json(), **members}
     planned: dict[str, Any] = call(posthouse, f"queue.{action}_messages", body=Body(body), dry_run=True)
     if dry_run or not planned["matched"]:
         return planned
@@ -217,6 +229,53 @@ def _stream(posthouse: Posthouse, action: str, body: dict[str, Any], total: int)
 
 for _name, (_summary, _done) in _ACTIONS.items():
     app.command(_name)(_action(_name, _summary, _done))
+
+
+@app.command()
+def redirect(
+    terms: Terms = None,
+    recipient: Annotated[
+        str | None, typer.Option("--to", metavar="ADDRESS", help="Another recipient, who gets the mail instead.")
+    ] = None,
+    next_hop: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST[:PORT]", help="Another server, which gets the mail whatever the configuration says."
+        ),
+    ] = None,
+    lmtp: Annotated[bool, typer.Option("--lmtp", help="Speak LMTP with the next hop, and not SMTP.")] = False,
+    tls: Annotated[
+        str, typer.Option(help="TLS with the next hop: none, may (when it is offered), encrypt or verify.")
+    ] = "may",
+    configured_route: Annotated[
+        bool, typer.Option("--configured-route", help="Take a next hop back: the configuration decides again.")
+    ] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send mail that waits to another recipient or to another server."""
+    if [recipient is not None, next_hop is not None, configured_route].count(True) != 1:
+        raise CommandError("give exactly one of --to, --next-hop and --configured-route", ExitStatus.USAGE)
+    members: dict[str, Any] = {"configured_route": True}
+    if recipient is not None:
+        members = {"recipient": recipient}
+    elif next_hop is not None:
+        members = {"next_hop": {"kind": "lmtp" if lmtp else "smtp", "tls": tls, **_host_and_port(next_hop)}}
+    _act("redirect", "redirected", terms, members, dry_run=dry_run, yes=yes, as_json=as_json)
+
+
+def _host_and_port(text: str) -> dict[str, Any]:
+    """The members `host` and `port` of a server that is written as HOST, HOST:PORT or [IPv6]:PORT."""
+    if match := _BRACKETED.fullmatch(text):
+        host, port = match[1], match[2]
+    else:
+        host, _, port = text.partition(":") if text.count(":") == 1 else (text, "", None)
+    if port is None:
+        return {"host": host}
+    if not port.isdecimal():
+        raise CommandError(f"--next-hop {text}: the port is a number", ExitStatus.USAGE)
+    return {"host": host, "port": int(port)}
 
 
 @app.command("destinations")

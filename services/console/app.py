@@ -19,6 +19,7 @@ from services.console.pages import (
     messages,
     overview,
     queue,
+    redirects,
     refused,
     rules,
     sign_in,
@@ -28,7 +29,20 @@ from services.console.problems import add_problem_pages
 from services.console.protection import Protection
 
 # The order of the navigation. Each module has `router`, and `ENTRIES` for the navigation.
-PAGES = (overview, messages, refused, queue, live, blocked_clients, trials, rules, configuration, changes, audit_log)
+PAGES = (
+    overview,
+    redirects,
+    messages,
+    refused,
+    queue,
+    live,
+    blocked_clients,
+    trials,
+    rules,
+    configuration,
+    changes,
+    audit_log,
+)
 ENTRIES = tuple(entry for module in PAGES for entry in module.ENTRIES)
 
 

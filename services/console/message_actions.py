@@ -68,3 +68,21 @@ ACTIONS: Mapping[str, Action] = {
         ),
     )
 }
+REDIRECT = Action(
+    "redirect",
+    "Redirect",
+    frozenset({"active", "deferred", "held"}),
+    "",
+    "is redirected",
+    "are redirected",
+)
+# What happens, by the member of the API's request that says where the mail goes.
+REDIRECT_EFFECTS: Mapping[str, str] = {
+    "recipient": "The new recipient takes the place of those that wait, and is tried at once; what is held stays held."
+    " The sender stays the same, and a report to the sender names the recipient that was written to. Nobody gets two"
+    " copies of one message. A new recipient can't be taken back.",
+    "next_hop": "The mail goes to this server whatever the configuration says, without a login, and is tried at once;"
+    " what is held stays held. The recipients stay the same. It can be redirected again, and back.",
+    "configured_route": "A server that was given by a redirect before is forgotten: the configuration decides again,"
+    " and the mail is tried at once. What is held stays held.",
+}

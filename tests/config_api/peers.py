@@ -121,6 +121,8 @@ class FakeRelay(relay_pb2_grpc.RelayServicer):
         self.asked: list[Any] = []
         # Whether its message is in a state that actions are for.
         self.acts = True
+        # Redirects to this recipient lead nowhere.
+        self.nobody = b"nobody@c.example"
         # A suspension waits for it.
         self.go_on = asyncio.Event()
         self.go_on.set()
@@ -169,11 +171,14 @@ class FakeRelay(relay_pb2_grpc.RelayServicer):
         self.asked.append(request)
         if request.queue_id not in ("", "q1"):
             await context.abort(grpc.StatusCode.NOT_FOUND, "none")
+        if request.redirect.recipient == self.nobody:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "nobody has the address")
         if not self.acts:
             yield relay.ActOnMessagesProgress(matched=1, skipped=1, done=True)
             return
-        yield relay.ActOnMessagesProgress(matched=2, acted=1)
-        yield relay.ActOnMessagesProgress(matched=3, acted=2, skipped=1, done=True)
+        old = [b"old@c.example", "jürgen@c.example".encode()] if request.HasField("redirect") else []
+        yield relay.ActOnMessagesProgress(matched=2, acted=1, redirected_recipients=old[:1])
+        yield relay.ActOnMessagesProgress(matched=3, acted=2, skipped=1, done=True, redirected_recipients=old)
 
     async def ListDestinations(  # noqa: N802
         self, request: relay.ListDestinationsRequest, _: Any

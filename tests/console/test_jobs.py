@@ -8,6 +8,7 @@ import pytest
 
 from tests.console.browser import Browser
 from tests.e2e import world
+from tests.peers.ports import free_port
 from tests.peers.process import until
 from tests.peers.suite import Suite
 
@@ -109,6 +110,42 @@ def test_one_message_is_held_after_it_was_said_what_happens(suite: Suite, browse
     browser.press("Release …")
     browser.press("Release")
     assert "The message is released." in browser.text
+
+
+def test_one_message_is_redirected_after_it_was_said_where_it_goes(
+    suite: Suite, browser: Browser, suspended: None
+) -> None:
+    assert send(suite, "astray@slow.test", "astray@far.test") == 250
+    browser.open("/messages?q=to:astray@slow.test")
+    browser.follow("/messages/6")
+    browser.press("Redirect …")
+    browser.type("new_recipient", "nobody@ours.test")
+    browser.press("Show what would happen")
+    assert "nobody has this address" in browser.text
+    browser.type("new_recipient", world.ALICE)
+    browser.press("Show what would happen")
+    assert f"{world.ALICE}: mailbox, to mailbox:ours.test" in browser.text
+    assert "1 of 1 deliveries are redirected." in browser.text
+    browser.press("Redirect: 1 deliveries")
+    assert "The message is redirected." in browser.text
+    assert f"to {world.ALICE}" in browser.text
+    message = suite.api.get("/v1/messages", params={"message_id": "astray@far.test"}).json()["items"][0]
+    assert [each["recipient"] for each in message["deliveries"]] == ["astray@slow.test", world.ALICE]
+
+
+def test_many_messages_are_redirected_to_another_server(suite: Suite, browser: Browser, suspended: None) -> None:
+    for _ in range(3):
+        assert send(suite, "crowd@slow.test") == 250
+    browser.open("/queue")
+    browser.type("recipient", "crowd@slow.test")
+    browser.press("Redirect them …")
+    browser.choose("target", "to another server")
+    browser.type("host", "127.0.0.1")
+    browser.type("port", str(free_port()))
+    browser.press("Show what would happen")
+    assert "3 of 3 deliveries are redirected." in browser.text
+    browser.press("Redirect: 3 deliveries")
+    assert "3 of 3 deliveries are redirected" in browser.text
 
 
 def test_mail_is_followed_live(suite: Suite, browser: Browser) -> None:

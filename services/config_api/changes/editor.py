@@ -109,6 +109,10 @@ class Editor:
             revision.answer = made = await answer(Changed(document, findings, shown_once))
         return made
 
+    def check_context(self) -> CheckContext:
+        """For the check of what is not stored."""
+        return self._check_context_for("")
+
     async def replace(
         self, resource: Resource, document_id: str, given: object, preconditions: Preconditions, actor: Actor
     ) -> Changed:

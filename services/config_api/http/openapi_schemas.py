@@ -88,6 +88,7 @@ ENUMERATIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
             "expanded",
             "rejected",
             "quarantined",
+            "redirected",
         ),
     ),
     "DeliveryState": (
@@ -103,6 +104,7 @@ ENUMERATIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
             "expanded",
             "rejected",
             "quarantined",
+            "redirected",
             "unknown",
         ),
     ),

@@ -14,7 +14,7 @@ from fastapi.responses import Response
 from posthouse_client import ProblemError
 from starlette.exceptions import HTTPException
 
-from services.console.message_actions import ACTIONS, Action
+from services.console.message_actions import ACTIONS, REDIRECT, Action
 from services.console.navigation import Entry
 from services.console.page import Page, needs
 from services.console.search import PREFIXES, Meaning, meanings
@@ -76,6 +76,7 @@ async def show(page: ReaderPage, queue_id: str) -> Response:
         message=message,
         deliveries=message["deliveries"][:MOST_DELIVERIES],
         actions=[action for action in ACTIONS.values() if _concerned(message, action)],
+        can_be_redirected=bool(_concerned(message, REDIRECT)),
     )
 
 

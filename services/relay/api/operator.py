@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 import structlog
 
@@ -12,9 +13,10 @@ from services.relay.clock import Clock
 from services.relay.configuration.model import Configuration
 from services.relay.model.message import Action as ReportAction
 from services.relay.model.message import NewMessage, ReportedRecipient, queue_id
+from services.relay.model.redirect import Redirect, as_json
 from services.relay.model.states import QUARANTINE, State
-from services.relay.queue import ending
-from services.relay.queue.database import Connection, Database
+from services.relay.queue import ending, redirecting
+from services.relay.queue.database import Connection, Database, QueueError
 from services.relay.queue.ending import Open
 from services.relay.queue.filters import MessageFilter
 from services.relay.queue.identifiers import Identifiers
@@ -23,7 +25,9 @@ from services.relay.queue.settling import Event, record_events
 from services.relay.queue.statistics import Happening, Statistics
 from services.relay.queue.storing import store
 from services.relay.reports.reporting import reports, waiting_copy
-from services.relay.routing.recipients import hears_of_failure
+from services.relay.routing.recipients import SubmittedRecipient, hears_of_failure
+from services.relay.routing.redirecting import is_same_recipient, redirected
+from services.relay.routing.rules import resolve_redirected
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +41,7 @@ class Action(Enum):
     RELEASE = "release"
     BOUNCE = "bounce"
     DELETE = "delete"
+    REDIRECT = "redirect"
 
 
 # What the timeline calls it.
@@ -46,7 +51,10 @@ _EVENTS = {
     Action.RELEASE: "released",
     Action.BOUNCE: "bounced",
     Action.DELETE: "deleted",
+    Action.REDIRECT: "redirected",
 }
+# Recipients that were redirected, as the progress names them.
+_NAMED = 10
 
 
 @dataclass(slots=True)
@@ -57,6 +65,8 @@ class Progress:
     acted: int = 0
     skipped: int = 0
     done: bool = False
+    # The first ones.
+    redirected_recipients: list[bytes] = field(default_factory=list)
 
 
 class Operator:
@@ -79,9 +89,19 @@ class Operator:
         self._wake = wake
 
     async def act(
-        self, action: Action, wanted: MessageFilter, message_id: int | None, actor: str, *, dry_run: bool
+        self,
+        action: Action,
+        wanted: MessageFilter,
+        message_id: int | None,
+        actor: str,
+        *,
+        dry_run: bool,
+        redirect: Redirect | None = None,
     ) -> AsyncIterator[Progress]:
-        """Acts on what matches and is stored now; progress after each batch. Raises QueueError."""
+        """Acts on what matches and is stored now; progress after each batch. Raises QueueError.
+
+        `redirect`: with Action.REDIRECT, where the mail goes.
+        """
         until = self._clock.now()
         progress = Progress()
         after: Position | None = None
@@ -90,8 +110,10 @@ class Operator:
                 chosen, after = [message_id], None
             else:
                 chosen, after = await self._choose(wanted, after, until)
-            acted, skipped = await self._batch(action, wanted, chosen, actor, dry_run=dry_run)
+            outcome = await self._batch(action, wanted, chosen, actor, dry_run=dry_run, redirect=redirect)
+            acted, skipped = outcome.acted, outcome.skipped
             progress.matched += acted + skipped
+            progress.redirected_recipients = (progress.redirected_recipients + outcome.redirected_recipients)[:_NAMED]
             progress.acted += 0 if dry_run else acted
             if action is Action.BOUNCE and not dry_run:
                 self._statistics.count(Happening.BOUNCED, acted)
@@ -118,25 +140,53 @@ class Operator:
         return await self._database.view(lambda connection: candidates(connection, wanted, after, until, _BATCH, now))
 
     async def _batch(
-        self, action: Action, wanted: MessageFilter, chosen: list[int], actor: str, *, dry_run: bool
-    ) -> tuple[int, int]:
-        def work(connection: Connection) -> tuple[int, int]:
+        self,
+        action: Action,
+        wanted: MessageFilter,
+        chosen: list[int],
+        actor: str,
+        *,
+        dry_run: bool,
+        redirect: Redirect | None,
+    ) -> Progress:
+        configuration = self._configuration()
+
+        def applies(row: Any) -> bool:
+            if redirect is None or configuration is None:
+                return _applies(action, row)
+            return _can_be_redirected(configuration, redirect, row)
+
+        def work(connection: Connection) -> Progress:
             now = self._clock.now()
-            acted = skipped = 0
+            outcome = Progress()
             for entry in ending.chosen(connection, chosen, wanted, now):
-                apply = [row for row in entry.waiting if _applies(action, row)]
-                acted += len(apply)
-                skipped += len(entry.waiting) - len(apply) + entry.others
+                apply = [row for row in entry.waiting if applies(row)]
+                outcome.acted += len(apply)
+                outcome.skipped += len(entry.waiting) - len(apply) + entry.others
+                if redirect is not None:
+                    outcome.redirected_recipients += [row.recipient for row in apply]
                 if apply and not dry_run:
                     entry.waiting = apply
-                    self._apply(connection, action, entry, actor, now)
-            return acted, skipped
+                    self._apply(connection, action, entry, actor, now, redirect)
+            return outcome
 
-        return await self._database.write(work) if chosen else (0, 0)
+        return await self._database.write(work) if chosen else Progress()
 
-    def _apply(self, connection: Connection, action: Action, entry: Open, actor: str, now: int) -> None:
+    def _apply(
+        self,
+        connection: Connection,
+        action: Action,
+        entry: Open,
+        actor: str,
+        now: int,
+        redirect: Redirect | None,
+    ) -> None:
         rows = entry.waiting
-        if action in (Action.RETRY, Action.RELEASE):
+        detail = ""
+        if redirect is not None:
+            self._redirect(connection, entry, redirect, now)
+            detail = redirect.text
+        elif action in (Action.RETRY, Action.RELEASE):
             if any(row.destination == QUARANTINE for row in rows):
                 ending.lift_quarantine(connection, entry.message.id)
             ending.change(connection, [(row, State.QUEUED, now) for row in rows])
@@ -151,10 +201,46 @@ class Operator:
         record_events(
             connection,
             [
-                Event(self._identifiers.next(), row.message_id, now, _EVENTS[action], row.recipient, "", actor)
+                Event(self._identifiers.next(), row.message_id, now, _EVENTS[action], row.recipient, detail, actor)
                 for row in rows
             ],
         )
+
+    def _redirect(self, connection: Connection, entry: Open, redirect: Redirect, now: int) -> None:
+        configuration = self._configuration()
+        if configuration is None:
+            raise QueueError("there is no configuration")
+        message, rows = entry.message, entry.waiting
+        if not redirect.recipient:
+            next_hop = redirect.next_hop
+            moved = []
+            for row in rows:
+                route = resolve_redirected(
+                    configuration, message.sender, row.recipient, next_hop, quarantine=message.quarantine
+                )
+                is_held = row.state == State.HELD or route.destination == QUARANTINE
+                moved.append((row, route.destination, None if is_held else now))
+            redirecting.send_by(connection, moved, None if next_hop is None else as_json(next_hop), now)
+            return
+        addressed = redirected(
+            configuration,
+            self._identifiers.next,
+            message,
+            [
+                SubmittedRecipient(row.recipient, _notify(row), row.orcpt, submitted_recipient=row.submitted_recipient)
+                for row in rows
+            ],
+            redirect.recipient,
+            redirecting.recipients_present(connection, message.id, [row.id for row in rows]),
+            held=all(row.state == State.HELD for row in rows),
+        )
+        made: Sequence[NewMessage] = ()
+        if addressed.reported:
+            with_content = ending.with_content(connection, message)
+            made = reports(configuration, self._identifiers.next, with_content, addressed.reported, now)
+        redirecting.add_deliveries(connection, message, addressed.deliveries, now)
+        ending.end(connection, [(row, State.REDIRECTED, f"redirected {redirect.text}") for row in rows], now)
+        store(connection, [waiting_copy(report) for report in made], 0, now)
 
     def _bounce(self, connection: Connection, entry: Open, now: int) -> list[NewMessage]:
         """The report that the sender gets, waiting in the database for its delivery; of quarantined mail none."""
@@ -169,14 +255,25 @@ class Operator:
                 submitted_recipient=row.submitted_recipient,
             )
             for row in entry.waiting
-            if row.destination != QUARANTINE
-            and hears_of_failure(entry.message.kind, tuple(filter(None, row.notify.split(","))))
+            if row.destination != QUARANTINE and hears_of_failure(entry.message.kind, _notify(row))
         ]
         if configuration is None or not reported:
             return []
         message = ending.with_content(connection, entry.message)
         made = reports(configuration, self._identifiers.next, message, reported, now)
         return [waiting_copy(report) for report in made]
+
+
+def _notify(row: Any) -> tuple[str, ...]:
+    return tuple(filter(None, row.notify.split(",")))
+
+
+def _can_be_redirected(configuration: Configuration, redirect: Redirect, row: Any) -> bool:
+    """Whether it does not go there already."""
+    if redirect.recipient:
+        return not is_same_recipient(configuration, row.recipient, redirect.recipient)
+    stored: str | None = row.next_hop
+    return stored != (None if redirect.next_hop is None else as_json(redirect.next_hop))
 
 
 def _applies(action: Action, row: object) -> bool:

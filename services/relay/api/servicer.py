@@ -15,7 +15,7 @@ from posthouse.relay.v1 import relay_pb2_grpc
 
 from libs.runtime.checks import Checks, checks_servicer
 from libs.smtp.network import counter_key
-from services.relay.api.operator import Operator
+from services.relay.api.operator import Action, Operator
 from services.relay.api.recipient_verification import RecipientVerifier, Verification
 from services.relay.api.wire import event_messages, filters, routes, submissions, views
 from services.relay.api.wire.fields import clean, microseconds
@@ -26,6 +26,7 @@ from services.relay.delivery.targets.explain import RouteExplanation
 from services.relay.intake.disk_space import Storage, StorageState
 from services.relay.intake.intake import Intake, Stream
 from services.relay.model.message import message_id
+from services.relay.model.redirect import Redirect
 from services.relay.model.states import FOREVER
 from services.relay.queue import destinations, event_reading, reading, statistics
 from services.relay.queue.database import Database, QueueError
@@ -34,6 +35,7 @@ from services.relay.queue.filters import MessageFilter
 from services.relay.queue.reading import Page, Position
 from services.relay.queue.statistics import Statistics
 from services.relay.routing.aliases import expand_one
+from services.relay.routing.redirecting import undeliverable
 from services.relay.scheduler.suspensions import Suspensions
 
 log = structlog.get_logger(__name__)
@@ -250,6 +252,9 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
         wanted = MessageFilter()
         if action is None:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no such action")
+        redirect = None
+        if action is Action.REDIRECT:
+            redirect = await self._redirect(request.redirect, context)
         if request.HasField("queue_id"):
             number = await self._message_id(request.queue_id, context)
             if not await self._known(number, context):
@@ -260,7 +265,7 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a message or a filter is needed")
         try:
             async for progress in self._operator.act(
-                action, wanted, number, clean(request.actor), dry_run=request.dry_run
+                action, wanted, number, clean(request.actor), dry_run=request.dry_run, redirect=redirect
             ):
                 yield filters.progress(progress)
         except QueueError as error:
@@ -376,6 +381,16 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
             return await self._database.view(lambda connection: read(connection, wanted, size, after, now))
         except QueueError as error:
             await _unavailable(context, error)
+
+    async def _redirect(self, of: pb.Redirect, context: _Context) -> Redirect:
+        try:
+            redirect = filters.redirect(of)
+        except ValueError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        configuration = await self._configured(context)
+        if redirect.recipient and (reason := undeliverable(configuration, redirect.recipient)):
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, reason)
+        return redirect
 
     async def _message_id(self, queue_id: str, context: _Context) -> int:
         number = message_id(queue_id)

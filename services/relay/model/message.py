@@ -8,6 +8,7 @@ from enum import Enum
 
 from libs.smtp.network import counter_key
 from libs.smtp.value import fast_value
+from services.relay.configuration.model import Mailbox
 from services.relay.model.attempt import OutgoingMessage, OutgoingRecipient
 from services.relay.model.states import Kind, State
 
@@ -189,6 +190,8 @@ class QueuedDelivery:
     possible_duplicate: bool = False
     # When it became due: its place in the order, should it be given back.
     due_at: int = 0
+    # The next hop that an operator redirected it to; None: the configuration decides.
+    next_hop: Mailbox | None = None
 
     def outgoing(self) -> OutgoingRecipient:
         return OutgoingRecipient(self.id, self.recipient, self.notify, self.orcpt)

@@ -27,6 +27,7 @@ class State(IntEnum):
     EXPANDED = 8
     REJECTED = 9
     QUARANTINED = 10
+    REDIRECTED = 11
 
     @property
     def open(self) -> bool:

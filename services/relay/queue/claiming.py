@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, literal_column, null, select, update
 
 from services.relay.model.message import QueuedDelivery, QueuedMessage
+from services.relay.model.redirect import next_hop_of
 from services.relay.model.shares import fair_share
 from services.relay.model.states import Kind, State
 from services.relay.queue.destinations import next_wake, wake
@@ -165,6 +166,7 @@ _COLUMNS = (
     messages.c.may_relay,
     deliveries.c.source,
     deliveries.c.due_at,
+    deliveries.c.next_hop,
 )
 _CLAIMED = Once(
     lambda dialect: (
@@ -206,6 +208,7 @@ class _Row(NamedTuple):
     may_relay: Any
     source: Any
     due_at: Any
+    next_hop: Any
 
 
 _CONTENTS = Once(
@@ -470,6 +473,7 @@ def _delivery(row: Any, owner: int) -> QueuedDelivery:
         uncounted=uncounted,
         possible_duplicate=bool(row.possible_duplicate),
         due_at=row.due_at,
+        next_hop=None if row.next_hop is None else next_hop_of(row.next_hop),
     )
 
 

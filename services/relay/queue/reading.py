@@ -241,8 +241,10 @@ def content_piece(connection: Connection, message_id: int, offset: int, size: in
 
 
 def least_finished(states: Sequence[int]) -> int:
-    """The state of a message, from the states of its deliveries; an alias counts only where there is nothing else."""
-    real = [state for state in states if state != State.EXPANDED]
+    """The state of a message, from the states of its deliveries; one that others took the place of counts only where
+    there is nothing else.
+    """
+    real = [state for state in states if state not in (State.EXPANDED, State.REDIRECTED)]
     return min(real or states, default=int(State.REJECTED))
 
 

@@ -13,8 +13,8 @@ from services.relay.queue.destinations import wake
 from services.relay.queue.statements import Many
 from services.relay.queue.tables import WAITING, deliveries, destinations, messages
 
-# Sender, recipient, quarantine to destination.
-Resolve = Callable[[bytes, bytes, bool], str]
+# Sender, recipient, quarantine, the next hop that an operator gave as JSON; to destination.
+Resolve = Callable[[bytes, bytes, bool, str | None], str]
 
 _MOVE = Many(
     update(deliveries)
@@ -41,7 +41,7 @@ def names(connection: Connection) -> list[str]:
 def differs(connection: Connection, name: str, resolve: Resolve) -> bool:
     """Whether the first delivery that waits for a destination would now go elsewhere."""
     row = connection.execute(_waiting(name, 0, 1)).first()
-    return row is not None and resolve(row.sender, row.recipient, bool(row.quarantine)) != name
+    return row is not None and resolve(row.sender, row.recipient, bool(row.quarantine), row.next_hop) != name
 
 
 def move(connection: Connection, name: str, resolve: Resolve, after: int, size: int, now: int) -> Moved:
@@ -50,7 +50,7 @@ def move(connection: Connection, name: str, resolve: Resolve, after: int, size: 
     moved = []
     woken: dict[tuple[str, str], int] = {}
     for row in rows:
-        destination = resolve(row.sender, row.recipient, bool(row.quarantine))
+        destination = resolve(row.sender, row.recipient, bool(row.quarantine), row.next_hop)
         if destination == name:
             continue
         due_at = None if row.state == State.HELD else now
@@ -85,6 +85,7 @@ def _waiting(name: str, after: int, size: int) -> Any:
             deliveries.c.recipient,
             deliveries.c.state,
             deliveries.c.source,
+            deliveries.c.next_hop,
             messages.c.sender,
             messages.c.quarantine,
         )

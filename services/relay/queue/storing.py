@@ -21,7 +21,8 @@ from services.relay.queue.tables import attempts, contents, deliveries, events, 
 
 _INSERT_MESSAGE = Many(insert(messages), messages.c.keys())
 _INSERT_CONTENT = Many(insert(contents), contents.c.keys())
-_INSERT_DELIVERY = Many(insert(deliveries), deliveries.c.keys())
+# The next hop is left out: no delivery has one when it comes.
+_INSERT_DELIVERY = Many(insert(deliveries), [each.name for each in deliveries.c if each is not deliveries.c.next_hop])
 INSERT_EVENT = Many(insert(events), events.c.keys())
 _CHECKED = "checked"
 _BY_SUBMISSION = Once(
@@ -65,6 +66,16 @@ def store(connection: Connection, new: Sequence[NewMessage], owner: int, now: in
     INSERT_EVENT.run(connection, event_rows)
     wake(connection, woken)
     return known
+
+
+def store_deliveries(connection: Connection, addition: NewMessage, now: int) -> int:
+    """Stores more deliveries of a message that is stored already; how many of them are open."""
+    rows: list[Row] = []
+    woken: dict[tuple[str, str], int] = {}
+    opened = _delivery_rows(rows, addition, 0, now, woken, lambda: change_number(connection))
+    _INSERT_DELIVERY.run(connection, rows)
+    wake(connection, woken)
+    return opened
 
 
 def _confirmed(connection: Connection, new: Sequence[NewMessage], known: dict[str, int]) -> dict[str, int]:

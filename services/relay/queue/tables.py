@@ -108,7 +108,7 @@ deliveries = Table(
     Column("message_id", BigInteger, nullable=False),
     Column("recipient", LargeBinary, nullable=False),
     Column("recipient_domain", Text, nullable=False),
-    # The recipient as submitted, when an alias or a role replaced it; else empty.
+    # The recipient as submitted, when an alias, a role or an operator replaced it; else empty.
     Column("submitted_recipient", LargeBinary, nullable=False),
     # RFC 3461: NOTIFY values, comma-separated, and ORCPT as received.
     Column("notify", String(32), nullable=False),
@@ -129,6 +129,8 @@ deliveries = Table(
     Column("source", Text, nullable=False, server_default=""),
     # Of the change that finished it, where an attempt or the intake did; NULL where an event of its own tells the end.
     Column("change_number", BigInteger),
+    # The next hop that an operator redirected it to, as JSON (model/redirect.py). NULL: the configuration decides.
+    Column("next_hop", Text),
 )
 Index("deliveries_message", deliveries.c.message_id)
 _IS_WAITING = text("lease_owner IS NULL AND state <= 3")

@@ -50,11 +50,11 @@ def expand(configuration: Configuration, recipients: Sequence[bytes]) -> list[Ex
     plain = not configuration.has_aliases
     for recipient in dict.fromkeys(recipients):
         if plain and not _is_role(recipient):
-            if _is_new(_identity(configuration, recipient), seen):
+            if _is_new(identity(configuration, recipient), seen):
                 found.append(Expanded(recipient, (recipient,)))
             continue
         expanded = expand_one(configuration, recipient, room)
-        fresh = tuple(target for target in expanded.targets if _is_new(_identity(configuration, target), seen))
+        fresh = tuple(target for target in expanded.targets if _is_new(identity(configuration, target), seen))
         room -= len(fresh)
         if fresh or expanded.fault or expanded.replaced:
             found.append(Expanded(recipient, fresh, expanded.by, expanded.fault))
@@ -69,7 +69,7 @@ def _is_new(key: bytes, seen: set[bytes]) -> bool:
     return True
 
 
-def _identity(configuration: Configuration, address: bytes) -> bytes:
+def identity(configuration: Configuration, address: bytes) -> bytes:
     """What makes two recipients one: an address of ours is compared without case, any other as it is written."""
     key = key_of(address)
     if key in configuration.account_addresses:

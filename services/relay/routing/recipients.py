@@ -51,7 +51,8 @@ def address(
     """Deliveries for all recipients: each exact address once (C56)."""
     # Most mail.
     if len(recipients) == 1 and _is_plain(configuration, recipients[0]):
-        return Addressed([_delivery(configuration, next_id, sender, recipients[0], quarantine)])
+        wanted = recipients[0]
+        return Addressed([_delivery(configuration, next_id, sender, wanted, quarantine, wanted.submitted_recipient)])
     result = Addressed()
     by_address: dict[bytes, SubmittedRecipient] = {}
     for each in recipients:
@@ -64,7 +65,8 @@ def address(
         if expanded.fault is not None:
             _failed(result, next_id, wanted, *expanded.fault)
         elif not expanded.replaced:
-            result.deliveries.append(_delivery(configuration, next_id, sender, wanted, quarantine))
+            submitted = wanted.submitted_recipient
+            result.deliveries.append(_delivery(configuration, next_id, sender, wanted, quarantine, submitted))
         else:
             _replaced(result, configuration, next_id, sender, wanted, expanded, quarantine)
     return result
@@ -80,7 +82,7 @@ def _delivery(
     sender: bytes,
     wanted: SubmittedRecipient,
     quarantine: bool,
-    submitted: bytes = b"",
+    submitted: bytes,
 ) -> NewDelivery:
     route = resolve(configuration, sender, wanted.address, quarantine=quarantine)
     return NewDelivery(
@@ -101,10 +103,17 @@ def _replaced(
     notify = wanted.notify
     if "SUCCESS" in notify and len(expanded.targets) > 1:
         result.reported.append(
-            ReportedRecipient(wanted.address, Action.EXPANDED, "2.0.0", wanted.orcpt, text="expanded")
+            ReportedRecipient(
+                wanted.address,
+                Action.EXPANDED,
+                "2.0.0",
+                wanted.orcpt,
+                text="expanded",
+                submitted_recipient=wanted.submitted_recipient,
+            )
         )
         notify = tuple(value for value in notify if value != "SUCCESS") or ("NEVER",)
-    orcpt = wanted.orcpt or _as_orcpt(wanted.address)
+    orcpt = wanted.orcpt or as_orcpt(wanted.submitted_recipient or wanted.address)
     result.deliveries.append(
         NewDelivery(
             next_id(),
@@ -162,7 +171,7 @@ def wants_delay(notify: Sequence[str]) -> bool:
     return not notify or "DELAY" in notify
 
 
-def _as_orcpt(recipient: bytes) -> bytes:
+def as_orcpt(recipient: bytes) -> bytes:
     """RFC 3461 5.2.7.1: where an address is replaced, ORCPT keeps what the sender wrote (RFC 6533: as ASCII)."""
     if b"@" not in recipient:
         return b""

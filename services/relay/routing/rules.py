@@ -14,6 +14,7 @@ from urllib.parse import quote
 from services.relay.configuration.model import (
     Configuration,
     LocalDomain,
+    Mailbox,
     Quarantine,
     RelayHost,
     RelayRule,
@@ -22,6 +23,7 @@ from services.relay.configuration.model import (
     key_of,
 )
 from services.relay.model.attempt import Route, RouteKind
+from services.relay.model.redirect import address_of
 from services.relay.model.states import HELD_BY_ROUTE, QUARANTINE
 from services.relay.routing.existing import base_of, has_mailbox
 
@@ -56,6 +58,17 @@ def resolve(configuration: Configuration, sender: bytes, recipient: bytes, *, qu
             routes.clear()
         route = routes[question] = _resolve(configuration, sender, recipient, quarantine)
     return route
+
+
+def resolve_redirected(
+    configuration: Configuration, sender: bytes, recipient: bytes, next_hop: Mailbox | None, *, quarantine: bool
+) -> Route:
+    """The route of a recipient, where an operator may have named the next hop; quarantined mail stays where it is."""
+    route = resolve(configuration, sender, recipient, quarantine=quarantine)
+    if next_hop is None or route.destination == QUARANTINE:
+        return route
+    domain = _split(key_of(recipient))[1]
+    return Route(RouteKind.RELAY_DOMAIN, f"relay:{address_of(next_hop)}", domain=domain, next_hop=next_hop)
 
 
 def _resolve(configuration: Configuration, sender: bytes, recipient: bytes, quarantine: bool) -> Route:

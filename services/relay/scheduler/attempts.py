@@ -25,7 +25,7 @@ from services.relay.queue.leaseholder import Leaseholder
 from services.relay.queue.quarantine import quarantine
 from services.relay.queue.settling import Event, Settlement
 from services.relay.reports.reporting import reports
-from services.relay.routing.rules import resolve
+from services.relay.routing.rules import resolve, resolve_redirected
 from services.relay.scheduler.attempt_log import AttemptLog
 from services.relay.scheduler.backlog import Job
 from services.relay.scheduler.held_mail import readdressed
@@ -124,7 +124,11 @@ class Attempts:
         message = job.message
         if message.may_relay or message.kind is not Kind.MAIL:
             return job.deliveries
-        strange = [each for each in job.deliveries if not each.submitted_recipient and not _ours(configuration, each)]
+        strange = [
+            each
+            for each in job.deliveries
+            if not each.submitted_recipient and each.next_hop is None and not _ours(configuration, each)
+        ]
         if not strange:
             return job.deliveries
         pause = self._catching_up(message)
@@ -343,12 +347,18 @@ def _routes(
     """The deliveries by their present routes (C138)."""
     sender, quarantined = message.sender, message.quarantine
     if len(deliveries) == 1:
-        return [(resolve(configuration, sender, deliveries[0].recipient, quarantine=quarantined), deliveries)]
+        return [(_route(configuration, sender, deliveries[0], quarantined), deliveries)]
     groups: dict[Route, list[QueuedDelivery]] = {}
     for each in deliveries:
-        route = resolve(configuration, sender, each.recipient, quarantine=quarantined)
+        route = _route(configuration, sender, each, quarantined)
         groups.setdefault(route, []).append(each)
     return [(route, tuple(group)) for route, group in groups.items()]
+
+
+def _route(configuration: Configuration, sender: bytes, delivery: QueuedDelivery, quarantined: bool) -> Route:
+    if delivery.next_hop is None:
+        return resolve(configuration, sender, delivery.recipient, quarantine=quarantined)
+    return resolve_redirected(configuration, sender, delivery.recipient, delivery.next_hop, quarantine=quarantined)
 
 
 def _ours(configuration: Configuration, delivery: QueuedDelivery) -> bool:

@@ -9,12 +9,13 @@ import structlog
 
 from services.relay.clock import MICROSECONDS, Clock
 from services.relay.configuration.model import Configuration, Quarantine, RelayHost
+from services.relay.model.redirect import next_hop_of
 from services.relay.model.states import HELD_BY_ROUTE, QUARANTINE
 from services.relay.queue import rerouting
 from services.relay.queue.claiming import wake_held
 from services.relay.queue.database import Database, QueueError
 from services.relay.queue.destinations import Suspension, resume, suspend, suspensions
-from services.relay.routing.rules import relay_hosts, resolve
+from services.relay.routing.rules import relay_hosts, resolve_redirected
 
 log = structlog.get_logger(__name__)
 
@@ -161,9 +162,10 @@ class Suspensions:
     async def _reroute(self, configuration: Configuration) -> None:
         """What waits for a destination that is suspended, or dead, would not learn of its new route by an attempt."""
 
-        def destination(sender: bytes, recipient: bytes, quarantine: bool) -> str:
+        def destination(sender: bytes, recipient: bytes, quarantine: bool, next_hop: str | None) -> str:
             try:
-                return resolve(configuration, sender, recipient, quarantine=quarantine).destination
+                hop = next_hop_of(next_hop)
+                return resolve_redirected(configuration, sender, recipient, hop, quarantine=quarantine).destination
             except (ValueError, TypeError, AttributeError):
                 # A row that makes no sense stays where it is, for the claim to put it aside (C140).
                 return name

@@ -158,6 +158,97 @@ async def test_actions_on_one_and_on_many(operated: Operated) -> None:
     assert (entry["target"], entry["status"]) == ("queue/messages/q1:delete", 200)
 
 
+async def test_one_message_and_many_are_redirected(operated: Operated) -> None:
+    service, _, fake_relay = operated
+    path = "/v1/queue/messages/q1:redirect"
+    answer = await service.api.post(path, json={"recipient": "New@B\u00fccher.example"})
+    assert (answer.status_code, answer.json()["queue_id"]) == (200, "q1")
+    asked = fake_relay.asked[-2]
+    assert (asked.action, asked.queue_id, asked.actor) == (
+        relay.QUEUE_ACTION_REDIRECT,
+        "q1",
+        "CONFIG_API_ADMIN_KEY",
+    )
+    assert asked.redirect.recipient == b"New@xn--bcher-kva.example"
+    hosts = [{"host": "second.example", "port": 26}]
+    next_hop = {"kind": "smtp", "host": "smart.example", "port": 2525, "tls": "verify", "fallback_hosts": hosts}
+    assert (await service.api.post(path, json={"next_hop": next_hop})).status_code == 200
+    asked = fake_relay.asked[-2].redirect.next_hop
+    assert (asked.kind, asked.host, asked.port, asked.tls) == ("smtp", "smart.example", 2525, "verify")
+    assert [(each.host, each.port) for each in asked.fallback_hosts] == [("second.example", 26)]
+    assert (await service.api.post(path, json={"configured_route": True})).status_code == 200
+    assert fake_relay.asked[-2].redirect.configured_route
+    chosen = {"filter": {"destination": "domain:c.example"}, "recipient": "new@d.example"}
+    many = await service.api.post("/v1/queue/messages:redirect?dry_run=true", json=chosen)
+    assert many.json() == {"matched": 3, "acted": 2, "skipped": 1, "done": True}
+    asked = fake_relay.asked[-1]
+    assert (asked.dry_run, asked.filter.destination, asked.redirect.recipient) == (
+        True,
+        "domain:c.example",
+        b"new@d.example",
+    )
+    headers = {"Accept": "application/x-ndjson"}
+    lines = await service.api.post("/v1/queue/messages:redirect", json=chosen, headers=headers)
+    assert [json.loads(line)["done"] for line in lines.text.splitlines()] == [False, True]
+
+
+async def test_the_audit_log_names_old_and_new_recipients_of_a_redirect(operated: Operated) -> None:
+    service, _, _ = operated
+    await service.api.post("/v1/queue/messages/q1:redirect", json={"recipient": "new@d.example"})
+    chosen = {"filter": {"recipient_domain": "c.example"}, "recipient": "new@d.example"}
+    await service.api.post("/v1/queue/messages:redirect", json=chosen)
+    next_hop = {"kind": "lmtp", "host": "mail.example"}
+    await service.api.post("/v1/queue/messages/q1:redirect", json={"next_hop": next_hop})
+    ones = (await service.get("/v1/audit-log?action=redirectMessage"))["items"]
+    [many] = (await service.get("/v1/audit-log?action=redirectMessages"))["items"]
+    old = "from old@c.example, jürgen@c.example"
+    assert [entry["target"] for entry in (*ones, many)] == [
+        f"queue/messages/q1:redirect to the next hop mail.example:24 {old}",
+        f"queue/messages/q1:redirect to new@d.example {old}",
+        f"queue/messages:redirect to new@d.example {old}",
+    ]
+
+
+async def test_a_redirect_that_can_go_nowhere_is_refused(operated: Operated) -> None:
+    service, _, fake_relay = operated
+    await service.change("/v1/settings/general", {"profile": {"hostname": "gw.example"}})
+    next_hop = {"kind": "smtp", "host": "smart.example"}
+    wrong: list[tuple[dict[str, Any], str, str]] = [
+        ({}, "", "one_target"),
+        ({"configured_route": False}, "", "one_target"),
+        ({"recipient": "a@d.example", "configured_route": True}, "", "one_target"),
+        ({"recipient": "a@d.example", "next_hop": next_hop}, "", "one_target"),
+        ({"recipient": "nowhere"}, "/recipient", "address"),
+        ({"recipient": "nobody@c.example"}, "/recipient", "undeliverable"),
+        ({"next_hop": {"kind": "maildir", "path": "/var/mail"}}, "/next_hop", "not_one_of"),
+        ({"next_hop": {"kind": "smtp", "host": "gw.example"}}, "/next_hop/host", "loop"),
+    ]
+    for body, pointer, code in wrong:
+        for path, more in (("messages/q1", {}), ("messages", {"filter": {"destination": "domain:c.example"}})):
+            answer = await service.api.post(f"/v1/queue/{path}:redirect", json={**body, **more})
+            assert answer.status_code == 422, (body, answer.text)
+            assert [(error["pointer"], error["code"]) for error in answer.json()["errors"]] == [(pointer, code)], body
+    empty = await service.api.post("/v1/queue/messages:redirect", json={"filter": {}, "recipient": "a@d.example"})
+    assert empty.json()["errors"][0]["code"] == "empty_filter"
+    fake_relay.acts = False
+    nothing = await service.api.post("/v1/queue/messages/q1:redirect", json={"recipient": "a@d.example"})
+    assert (nothing.status_code, nothing.json()["detail"]) == (
+        409,
+        "redirect is for none of the deliveries of this message: 1 deferred. Those that wait go there already.",
+    )
+
+
+async def test_a_redirect_with_an_idempotency_key_is_done_once(operated: Operated) -> None:
+    service, _, fake_relay = operated
+    headers = {"Idempotency-Key": "a-redirect-that-is-sent-twice"}
+    for _ in range(2):
+        answer = await service.api.post(
+            "/v1/queue/messages/q1:redirect", json={"recipient": "new@d.example"}, headers=headers
+        )
+        assert answer.json()["queue_id"] == "q1"
+    assert sum(isinstance(each, relay.ActOnMessagesRequest) for each in fake_relay.asked) == 1
+
+
 async def test_an_action_that_did_nothing_says_why(operated: Operated) -> None:
     service, _, fake_relay = operated
     fake_relay.acts = False

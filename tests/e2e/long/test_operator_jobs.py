@@ -160,6 +160,12 @@ def test_a_destination_that_is_stuck(
     assert posthouse("queue", "delete", first) == "1 deleted\n"
     assert posthouse("queue", "bounce", second) == "1 bounced\n"
     assert posthouse.run("queue", "hold", first).status in (1, 5)
+    assert posthouse.run("queue", "redirect", third).status == 2
+    assert posthouse.run("queue", "redirect", third, "--to", "nobody@ours.test").status == 1
+    redirect = ("queue", "redirect", "to=stuck.test", "--next-hop", f"{smart_host.host}:{smart_host.port}")
+    assert posthouse(*redirect, "--dry-run") == "1 would be redirected\n"
+    assert posthouse("queue", "redirect", third, "--to", "dora@stuck.test") == "1 redirected\n"
+    assert "to dora@stuck.test" in posthouse("queue", "show", third)
     posthouse("resume", "stuck.test")
     far.clear()
     assert posthouse("queue", "retry", third) == "1 retried\n"

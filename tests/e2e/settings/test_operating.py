@@ -146,6 +146,35 @@ def test_an_action_on_many_can_be_tried_first(gateway: Gateway) -> None:
     assert _state(gateway, other["queue_id"]) == "deferred"
 
 
+def test_redirected_mail_arrives_at_the_new_recipient(gateway: Gateway) -> None:
+    one = _queue(gateway, "redirected")
+    gateway.post(f"queue/messages/{one['queue_id']}:redirect", {"recipient": "carol@ours.test"})
+    arrived = gateway.delivered("redirected")
+    assert (arrived.sender, arrived.accepted_recipients) == (world.ALICE.encode(), [b"carol@ours.test"])
+    until(lambda: _state(gateway, one["queue_id"]) == "delivered", "the message is finished")
+    shown = gateway.read(f"queue/messages/{one['queue_id']}")
+    assert [(each["recipient"], each["state"]) for each in shown["deliveries"]] == [
+        (FAR, "redirected"),
+        ("carol@ours.test", "delivered"),
+    ]
+    [event] = [each for each in shown["timeline"] if each["event"] == "redirected"]
+    assert (event["recipient"], event["detail"]) == (FAR, "to carol@ours.test")
+    entry = gateway.read("audit-log", action="redirectMessage", limit=1)["items"][0]
+    assert entry["target"] == f"queue/messages/{one['queue_id']}:redirect to carol@ours.test from {FAR}"
+    assert not [message for message in gateway.far.messages if b"redirected" in message.content]
+
+
+def test_redirected_mail_arrives_at_another_next_hop(gateway: Gateway) -> None:
+    mine = [_queue(gateway, f"another way {number}") for number in range(2)]
+    with SmtpSink() as other:
+        body = {"filter": {"recipient": FAR}, "next_hop": {"kind": "smtp", "host": other.host, "port": other.port}}
+        assert _many(gateway, "redirect", body, dry_run=True)["matched"] == 2
+        assert _many(gateway, "redirect", body)["acted"] == 2
+        for number in range(2):
+            assert gateway.delivered(f"another way {number}", other).accepted_recipients == [FAR.encode()]
+        until(lambda: {_state(gateway, one["queue_id"]) for one in mine} == {"delivered"}, "both are finished")
+
+
 def test_a_destination_rests_while_it_is_suspended(gateway: Gateway) -> None:
     first = _queue(gateway, "before")
     (destination,) = [one for one in gateway.read("queue/destinations")["items"] if one["deferred"]]

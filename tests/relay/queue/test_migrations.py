@@ -26,6 +26,7 @@ def traced(message: NewMessage) -> NewMessage:
 def as_first(connection: Connection) -> None:
     """The schema as its first migration left it."""
     for statement in (
+        "ALTER TABLE deliveries DROP COLUMN next_hop",
         "DROP TABLE message_counts",
         "DROP TABLE recipient_answers",
         "DROP TABLE recipient_questions",

@@ -120,7 +120,9 @@ if TYPE_CHECKING:
     from .message_envelope_given import MessageEnvelopeGiven
     from .message_filter import MessageFilter
     from .message_page import MessagePage
+    from .message_redirect import MessageRedirect
     from .message_selection import MessageSelection
+    from .message_selection_redirect import MessageSelectionRedirect
     from .message_to_send import MessageToSend
     from .message_to_send_headers import MessageToSendHeaders
     from .mode import Mode
@@ -340,7 +342,9 @@ _MODULES = {
     "MessageEnvelopeGiven": "message_envelope_given",
     "MessageFilter": "message_filter",
     "MessagePage": "message_page",
+    "MessageRedirect": "message_redirect",
     "MessageSelection": "message_selection",
+    "MessageSelectionRedirect": "message_selection_redirect",
     "MessageToSend": "message_to_send",
     "MessageToSendHeaders": "message_to_send_headers",
     "Mode": "mode",
@@ -568,7 +572,9 @@ __all__ = (
     "MessageEnvelopeGiven",
     "MessageFilter",
     "MessagePage",
+    "MessageRedirect",
     "MessageSelection",
+    "MessageSelectionRedirect",
     "MessageToSend",
     "MessageToSendHeaders",
     "Mode",

@@ -21,10 +21,12 @@ class Delivery:
     Attributes:
         id (str): Its id.
         recipient (str): A recipient's address.
-        original_recipient (None | str): As submitted, when an alias replaced it.
+        original_recipient (None | str): As submitted, when an alias or a redirect replaced it.
         state (str): The state of a delivery. unknown: a newer relay has a state that this release of config_api does
             not know.
         destination (str): Where it goes: domain:NAME, relay:HOST:PORT or mailbox:NAME.
+        next_hop (None | str): host:port of the server that it was redirected to; null: the configuration decides where
+            it goes.
         attempts (int): Number of attempts so far.
         due_at (datetime.datetime | None): When the next attempt is due.
         expires_at (datetime.datetime | None): When it is given up; null: it is finished.
@@ -39,6 +41,7 @@ class Delivery:
     original_recipient: None | str
     state: str
     destination: str
+    next_hop: None | str
     attempts: int
     due_at: datetime.datetime | None
     expires_at: datetime.datetime | None
@@ -61,6 +64,9 @@ class Delivery:
         state = self.state
 
         destination = self.destination
+
+        next_hop: None | str
+        next_hop = self.next_hop
 
         attempts = self.attempts
 
@@ -104,6 +110,7 @@ class Delivery:
                 "original_recipient": original_recipient,
                 "state": state,
                 "destination": destination,
+                "next_hop": next_hop,
                 "attempts": attempts,
                 "due_at": due_at,
                 "expires_at": expires_at,
@@ -135,6 +142,13 @@ class Delivery:
         state = d.pop("state")
 
         destination = d.pop("destination")
+
+        def _parse_next_hop(data: object) -> None | str:
+            if data is None:
+                return data
+            return cast(None | str, data)
+
+        next_hop = _parse_next_hop(d.pop("next_hop"))
 
         attempts = d.pop("attempts")
 
@@ -213,6 +227,7 @@ class Delivery:
             original_recipient=original_recipient,
             state=state,
             destination=destination,
+            next_hop=next_hop,
             attempts=attempts,
             due_at=due_at,
             expires_at=expires_at,

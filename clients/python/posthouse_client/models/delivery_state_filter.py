@@ -1,7 +1,17 @@
 from typing import Literal, cast
 
 DeliveryStateFilter = Literal[
-    "active", "bounced", "deferred", "deleted", "delivered", "discarded", "expanded", "held", "quarantined", "rejected"
+    "active",
+    "bounced",
+    "deferred",
+    "deleted",
+    "delivered",
+    "discarded",
+    "expanded",
+    "held",
+    "quarantined",
+    "redirected",
+    "rejected",
 ]
 
 

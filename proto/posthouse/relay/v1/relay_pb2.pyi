@@ -44,6 +44,8 @@ class _DeliveryStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Deliver
     """Refused before it was queued (history only)."""
     DELIVERY_STATE_QUARANTINED: _DeliveryState.ValueType  # 10
     """The row or content cannot be read; kept apart."""
+    DELIVERY_STATE_REDIRECTED: _DeliveryState.ValueType  # 11
+    """An operator put another recipient in its place."""
 
 class DeliveryState(_DeliveryState, metaclass=_DeliveryStateEnumTypeWrapper): ...
 
@@ -65,6 +67,8 @@ DELIVERY_STATE_REJECTED: DeliveryState.ValueType  # 9
 """Refused before it was queued (history only)."""
 DELIVERY_STATE_QUARANTINED: DeliveryState.ValueType  # 10
 """The row or content cannot be read; kept apart."""
+DELIVERY_STATE_REDIRECTED: DeliveryState.ValueType  # 11
+"""An operator put another recipient in its place."""
 Global___DeliveryState: _TypeAlias = DeliveryState  # noqa: Y015
 
 class _QueueAction:
@@ -79,6 +83,7 @@ class _QueueActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_QueueActi
     QUEUE_ACTION_RELEASE: _QueueAction.ValueType  # 3
     QUEUE_ACTION_BOUNCE: _QueueAction.ValueType  # 4
     QUEUE_ACTION_DELETE: _QueueAction.ValueType  # 5
+    QUEUE_ACTION_REDIRECT: _QueueAction.ValueType  # 6
 
 class QueueAction(_QueueAction, metaclass=_QueueActionEnumTypeWrapper): ...
 
@@ -88,6 +93,7 @@ QUEUE_ACTION_HOLD: QueueAction.ValueType  # 2
 QUEUE_ACTION_RELEASE: QueueAction.ValueType  # 3
 QUEUE_ACTION_BOUNCE: QueueAction.ValueType  # 4
 QUEUE_ACTION_DELETE: QueueAction.ValueType  # 5
+QUEUE_ACTION_REDIRECT: QueueAction.ValueType  # 6
 Global___QueueAction: _TypeAlias = QueueAction  # noqa: Y015
 
 class _EventKind:
@@ -786,14 +792,17 @@ class Delivery(_message.Message):
     LAST_ATTEMPT_FIELD_NUMBER: _builtins.int
     HISTORY_FIELD_NUMBER: _builtins.int
     POSSIBLE_DUPLICATE_FIELD_NUMBER: _builtins.int
+    NEXT_HOP_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     recipient: _builtins.bytes
     original_recipient: _builtins.bytes
-    """The recipient as submitted, when an alias replaced it."""
+    """The recipient as submitted, when an alias or an operator replaced it."""
     state: Global___DeliveryState.ValueType
     destination: _builtins.str
     attempts: _builtins.int
     possible_duplicate: _builtins.bool
+    next_hop: _builtins.str
+    """host:port of the next hop that an operator redirected it to; empty: the configuration decides where it goes."""
     @_builtins.property
     def due_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -819,10 +828,11 @@ class Delivery(_message.Message):
         last_attempt: Global___Attempt | None = ...,
         history: _abc.Iterable[Global___Attempt] | None = ...,
         possible_duplicate: _builtins.bool = ...,
+        next_hop: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["due_at", b"due_at", "expires_at", b"expires_at", "finished_at", b"finished_at", "last_attempt", b"last_attempt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "destination", b"destination", "due_at", b"due_at", "expires_at", b"expires_at", "finished_at", b"finished_at", "history", b"history", "id", b"id", "last_attempt", b"last_attempt", "original_recipient", b"original_recipient", "possible_duplicate", b"possible_duplicate", "recipient", b"recipient", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "destination", b"destination", "due_at", b"due_at", "expires_at", b"expires_at", "finished_at", b"finished_at", "history", b"history", "id", b"id", "last_attempt", b"last_attempt", "next_hop", b"next_hop", "original_recipient", b"original_recipient", "possible_duplicate", b"possible_duplicate", "recipient", b"recipient", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -840,7 +850,7 @@ class TimelineEvent(_message.Message):
     VERDICT_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     event: _builtins.str
-    """stored, checked, expanded, attempted, delivered, deferred, bounced, dsn_sent, held, released, deleted, resumed …"""
+    """stored, checked, expanded, attempted, delivered, deferred, bounced, dsn_sent, held, released, deleted, redirected …"""
     recipient: _builtins.bytes
     detail: _builtins.str
     actor: _builtins.str
@@ -1340,6 +1350,94 @@ class ContentChunk(_message.Message):
 Global___ContentChunk: _TypeAlias = ContentChunk  # noqa: Y015
 
 @_typing.final
+class FallbackHost(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    port: _builtins.int
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+        port: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "port", b"port"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FallbackHost: _TypeAlias = FallbackHost  # noqa: Y015
+
+@_typing.final
+class NextHop(_message.Message):
+    """A server that takes mail in place of the one that the configuration names."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    TLS_FIELD_NUMBER: _builtins.int
+    FALLBACK_HOSTS_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """smtp or lmtp"""
+    host: _builtins.str
+    port: _builtins.int
+    tls: _builtins.str
+    """none, may, encrypt or verify"""
+    @_builtins.property
+    def fallback_hosts(self) -> _containers.RepeatedCompositeFieldContainer[Global___FallbackHost]: ...
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        host: _builtins.str = ...,
+        port: _builtins.int = ...,
+        tls: _builtins.str = ...,
+        fallback_hosts: _abc.Iterable[Global___FallbackHost] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fallback_hosts", b"fallback_hosts", "host", b"host", "kind", b"kind", "port", b"port", "tls", b"tls"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NextHop: _TypeAlias = NextHop  # noqa: Y015
+
+@_typing.final
+class Redirect(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECIPIENT_FIELD_NUMBER: _builtins.int
+    NEXT_HOP_FIELD_NUMBER: _builtins.int
+    CONFIGURED_ROUTE_FIELD_NUMBER: _builtins.int
+    recipient: _builtins.bytes
+    """The recipient that takes the place of those of the message. Canonical."""
+    configured_route: _builtins.bool
+    """Takes back a redirect to a next hop."""
+    @_builtins.property
+    def next_hop(self) -> Global___NextHop: ...
+    def __init__(
+        self,
+        *,
+        recipient: _builtins.bytes = ...,
+        next_hop: Global___NextHop | None = ...,
+        configured_route: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["configured_route", b"configured_route", "next_hop", b"next_hop", "recipient", b"recipient", "target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["configured_route", b"configured_route", "next_hop", b"next_hop", "recipient", b"recipient", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["recipient", "next_hop", "configured_route"]  # noqa: Y015
+    _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
+
+Global___Redirect: _TypeAlias = Redirect  # noqa: Y015
+
+@_typing.final
 class ActOnMessagesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1348,6 +1446,7 @@ class ActOnMessagesRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
+    REDIRECT_FIELD_NUMBER: _builtins.int
     action: Global___QueueAction.ValueType
     queue_id: _builtins.str
     dry_run: _builtins.bool
@@ -1356,6 +1455,10 @@ class ActOnMessagesRequest(_message.Message):
     """Who asked: the API key's name; kept in the timeline."""
     @_builtins.property
     def filter(self) -> Global___MessageFilter: ...
+    @_builtins.property
+    def redirect(self) -> Global___Redirect:
+        """QUEUE_ACTION_REDIRECT only. FAILED_PRECONDITION for a recipient whose mail would fail at once."""
+
     def __init__(
         self,
         *,
@@ -1364,10 +1467,11 @@ class ActOnMessagesRequest(_message.Message):
         filter: Global___MessageFilter | None = ...,
         dry_run: _builtins.bool = ...,
         actor: _builtins.str = ...,
+        redirect: Global___Redirect | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "queue_id", b"queue_id", "subject", b"subject"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "queue_id", b"queue_id", "redirect", b"redirect", "subject", b"subject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "dry_run", b"dry_run", "filter", b"filter", "queue_id", b"queue_id", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "dry_run", b"dry_run", "filter", b"filter", "queue_id", b"queue_id", "redirect", b"redirect", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["queue_id", "filter"]  # noqa: Y015
     _WhichOneofArgType_subject: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
@@ -1383,11 +1487,16 @@ class ActOnMessagesProgress(_message.Message):
     ACTED_FIELD_NUMBER: _builtins.int
     SKIPPED_FIELD_NUMBER: _builtins.int
     DONE_FIELD_NUMBER: _builtins.int
+    REDIRECTED_RECIPIENTS_FIELD_NUMBER: _builtins.int
     matched: _builtins.int
     acted: _builtins.int
     skipped: _builtins.int
     """Deliveries being tried right now, or in a state the action does not apply to."""
     done: _builtins.bool
+    @_builtins.property
+    def redirected_recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """QUEUE_ACTION_REDIRECT only: recipients that were redirected up to here, the first ten."""
+
     def __init__(
         self,
         *,
@@ -1395,10 +1504,11 @@ class ActOnMessagesProgress(_message.Message):
         acted: _builtins.int = ...,
         skipped: _builtins.int = ...,
         done: _builtins.bool = ...,
+        redirected_recipients: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acted", b"acted", "done", b"done", "matched", b"matched", "skipped", b"skipped"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acted", b"acted", "done", b"done", "matched", b"matched", "redirected_recipients", b"redirected_recipients", "skipped", b"skipped"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

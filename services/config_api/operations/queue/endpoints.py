@@ -23,14 +23,18 @@ from services.config_api.operations.queue.schemas import (
     Destination,
     DestinationPage,
     Message,
+    MessageFilter,
     MessagePage,
     MessageQuery,
+    MessageRedirect,
     MessageSelection,
+    MessageSelectionRedirect,
     QueueActionName,
     SuspendedDestination,
     Suspension,
 )
 from services.config_api.problems import Problem, invalid_field, not_found, nothing_done
+from services.config_api.resources.relay_host_checks import refuse_this_gateway
 from services.config_api.storage.revision import Actor
 
 Reader = Annotated[Actor, Depends(needs("reader"))]
@@ -42,6 +46,9 @@ NDJSON = "application/x-ndjson"
 _QUEUED, _HISTORY, _DESTINATIONS = "queue/messages", "messages", "queue/destinations"
 _QUEUE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _DESTINATION = re.compile(r"[\x21-\x2e\x30-\x7e]{1,300}")
+
+# Progress reports of relay.
+Steps = AsyncIterator[Any]
 
 router = APIRouter(tags=["queue"], route_class=Route)
 _problems = functools.partial(problem_responses, noun="message")
@@ -130,6 +137,18 @@ async def get_content(request: Request, _: Admin, queue_id: str) -> Response:
     return StreamingResponse(_joined(first, chunks), media_type="message/rfc822")
 
 
+def _progress_responses(summary: str) -> dict[int | str, dict[str, Any]]:
+    return {
+        200: {
+            "description": f"{summary}: done. With Accept: application/x-ndjson, and without Idempotency-Key, "
+            "a line of progress after each batch.",
+            "model": ActionProgress,
+            "content": {NDJSON: {"schema": {"type": "string"}}},
+        },
+        **problem_responses(409, 415),
+    }
+
+
 def _add_action_on_one(action: QueueActionName, summary: str, effect: str) -> None:
     @router.post(
         f"/v1/queue/messages/{{queue_id:{BEFORE_COLON}}}:{action}",
@@ -144,15 +163,10 @@ def _add_action_on_one(action: QueueActionName, summary: str, effect: str) -> No
     ) -> Response:
         acted(request, f"queue/messages/{_queue_id(queue_id)}:{action}")
 
-        async def act() -> JSONResponse:
-            relay = parts(request).relay
-            result = await _last(relay.act(wire.act_on_one(action, queue_id, caller.name)))
-            message = await relay.message(queue_id, include_header=False)
-            if not result["acted"]:
-                raise nothing_done(wire.why_nothing_was_done(action, message))
-            return JSONResponse(wire.message(message))
+        def steps() -> Steps:
+            return parts(request).relay.act(wire.act_on_one(action, queue_id, caller.name))
 
-        return await _once(request, caller, idempotency_key, act)
+        return await _act_on_one(request, caller, action, queue_id, steps, idempotency_key)
 
 
 def _add_action_on_many(action: QueueActionName, summary: str, effect: str) -> None:
@@ -161,15 +175,7 @@ def _add_action_on_many(action: QueueActionName, summary: str, effect: str) -> N
         operation_id=f"{action}Messages",
         summary=summary,
         description=f"{effect} Messages in other states are skipped and counted.",
-        responses={
-            200: {
-                "description": f"{summary}: done. With Accept: application/x-ndjson, and without Idempotency-Key, "
-                "a line of progress after each batch.",
-                "model": ActionProgress,
-                "content": {NDJSON: {"schema": {"type": "string"}}},
-            },
-            **problem_responses(409, 415),
-        },
+        responses=_progress_responses(summary),
     )
     async def act_on_many(
         request: Request,
@@ -178,21 +184,13 @@ def _add_action_on_many(action: QueueActionName, summary: str, effect: str) -> N
         dry_run: DryRun = False,
         idempotency_key: IdempotencyKey = None,
     ) -> Response:
-        if not selection.filter.model_dump(exclude_none=True):
-            raise invalid_field("/filter", "empty_filter", "At least one member must be given.")
-        acted(request, f"queue/messages:{action}" + (" (dry run)" if dry_run else ""))
-        relay_request = wire.act_on_many(action, selection.filter, caller.name, dry_run=dry_run)
-        key = None if dry_run else idempotency_key
-        if key is None and NDJSON in request.headers.get("accept", ""):
-            steps = parts(request).relay.act(relay_request)
-            first = await anext(steps, None)
-            lines = [] if first is None else [wire.progress(first)]
-            return StreamingResponse(_lines(lines, steps), media_type=NDJSON)
+        _refuse_empty(selection.filter)
+        acted(request, _many(action, dry_run=dry_run))
 
-        async def act() -> JSONResponse:
-            return JSONResponse(await _last(parts(request).relay.act(relay_request)))
+        def steps() -> Steps:
+            return parts(request).relay.act(wire.act_on_many(action, selection.filter, caller.name, dry_run=dry_run))
 
-        return await _once(request, caller, key, act)
+        return await _act_on_many(request, caller, steps, None if dry_run else idempotency_key)
 
 
 _add_action_on_one("retry", "Try one message now", "Makes the deferred deliveries of one message due now.")
@@ -211,6 +209,66 @@ _add_action_on_many(
 _add_action_on_many(
     "delete", "Delete messages", "Ends the deliveries of all messages that match and reports to nobody."
 )
+
+
+@router.post(
+    f"/v1/queue/messages/{{queue_id:{BEFORE_COLON}}}:redirect",
+    operation_id="redirectMessage",
+    summary="Send one message elsewhere",
+    responses={200: {"model": Message}, **_problems(404, 409, 415, conflict=NOTHING_DONE)},
+)
+async def redirect_message(
+    request: Request,
+    caller: Admin,
+    queue_id: str,
+    redirect: MessageRedirect,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Sends the deliveries of one message that are not finished to another recipient or to another next hop.
+
+    They are due now, but for those that are held. Shows the message as it is then. The answer is 409 when all of its
+    deliveries are finished, are being tried right now, or go there already. To redirect some recipients of a message
+    only, redirect messages with the filters queue_id and recipient. The audit log names old and new recipients.
+    """
+    place = f"queue/messages/{_queue_id(queue_id)}:redirect"
+    acted(request, wire.redirect_target(place, redirect, None))
+    await _refuse_circle(request, redirect)
+
+    def steps() -> Steps:
+        relay_request = wire.redirect_one(queue_id, redirect, caller.name)
+        return _redirecting(request, place, redirect, parts(request).relay.act(relay_request))
+
+    return await _act_on_one(request, caller, "redirect", queue_id, steps, idempotency_key)
+
+
+@router.post(
+    "/v1/queue/messages:redirect",
+    operation_id="redirectMessages",
+    summary="Send messages elsewhere",
+    responses=_progress_responses("Send messages elsewhere"),
+)
+async def redirect_messages(
+    request: Request,
+    caller: Admin,
+    selection: MessageSelectionRedirect,
+    dry_run: DryRun = False,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Sends the deliveries of all messages that match to another recipient or to another next hop.
+
+    They are due now, but for those that are held. Deliveries that are being tried right now, or go there already, are
+    skipped and counted. Of one message nobody gets two copies. The audit log names the new recipient and old ones.
+    """
+    _refuse_empty(selection.filter)
+    place = _many("redirect", dry_run=dry_run)
+    acted(request, wire.redirect_target(place, selection, None))
+    await _refuse_circle(request, selection)
+
+    def steps() -> Steps:
+        relay_request = wire.redirect_many(selection, selection.filter, caller.name, dry_run=dry_run)
+        return _redirecting(request, place, selection, parts(request).relay.act(relay_request))
+
+    return await _act_on_many(request, caller, steps, None if dry_run else idempotency_key)
 
 
 @router.get(
@@ -266,6 +324,62 @@ async def resume(request: Request, caller: Operator, name: str, idempotency_key:
         return JSONResponse(wire.destination(destination))
 
     return await _once(request, caller, idempotency_key, act)
+
+
+async def _act_on_one(
+    request: Request, caller: Actor, action: str, queue_id: str, steps: Callable[[], Steps], key: str | None
+) -> Response:
+    async def act() -> JSONResponse:
+        result = await _last(steps())
+        message = await parts(request).relay.message(queue_id, include_header=False)
+        if not result["acted"]:
+            raise nothing_done(wire.why_nothing_was_done(action, message))
+        return JSONResponse(wire.message(message))
+
+    return await _once(request, caller, key, act)
+
+
+async def _act_on_many(request: Request, caller: Actor, steps: Callable[[], Steps], key: str | None) -> Response:
+    if key is None and NDJSON in request.headers.get("accept", ""):
+        progress = steps()
+        first = await anext(progress, None)
+        lines = [] if first is None else [wire.progress(first)]
+        return StreamingResponse(_lines(lines, progress), media_type=NDJSON)
+
+    async def act() -> JSONResponse:
+        return JSONResponse(await _last(steps()))
+
+    return await _once(request, caller, key, act)
+
+
+async def _redirecting(request: Request, place: str, redirect: MessageRedirect, steps: Steps) -> Steps:
+    """The progress of a redirect. The audit log's entry names the recipients that it has come to so far."""
+    try:
+        async for progress in steps:
+            acted(request, wire.redirect_target(place, redirect, progress))
+            yield progress
+    except Problem as problem:
+        if problem.status != 409:
+            raise
+        detail = "Mail for it would fail at once: nobody has this address, or its alias leads back to itself."
+        raise invalid_field("/recipient", "undeliverable", detail) from None
+
+
+async def _refuse_circle(request: Request, redirect: MessageRedirect) -> None:
+    """Raises Problem 422 when the next hop is a listener of this gateway."""
+    if redirect.next_hop is not None:
+        check_context = parts(request).editor.check_context()
+        await refuse_this_gateway(redirect.next_hop.model_dump(), "/next_hop", check_context)
+
+
+def _refuse_empty(chosen: MessageFilter) -> None:
+    """Raises Problem 422 for a filter that all messages match."""
+    if not chosen.model_dump(exclude_none=True):
+        raise invalid_field("/filter", "empty_filter", "At least one member must be given.")
+
+
+def _many(action: str, *, dry_run: bool) -> str:
+    return f"queue/messages:{action}" + (" (dry run)" if dry_run else "")
 
 
 async def _once(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from services.config_api.http.pagination import FilterText
 from services.config_api.http.responses import Answer, ConfigurationWarning, Time
-from services.config_api.resources.fields import DIGITS, AnyAddress, Decimal, Domain, Instant, Model, ip_address
+from services.config_api.resources.fields import DIGITS, AnyAddress, Decimal, Domain, Instant, Model, fault, ip_address
+from services.config_api.resources.mailbox_servers import AnyMailboxServer
 
 # What a delivery may be in.
 KnownState = Literal[
@@ -22,6 +23,7 @@ KnownState = Literal[
     "expanded",
     "rejected",
     "quarantined",
+    "redirected",
 ]
 # As it is shown: of a newer relay, one that this release does not know.
 State = Literal[KnownState, "unknown"]
@@ -57,9 +59,12 @@ class Delivery(Answer):
 
     id: str = Field(description="Its id.")
     recipient: str = Field(description="A recipient's address.")
-    original_recipient: str | None = Field(description="As submitted, when an alias replaced it.")
+    original_recipient: str | None = Field(description="As submitted, when an alias or a redirect replaced it.")
     state: State = Field(description="Where its delivery stands.")
     destination: str = Field(description="Where it goes: domain:NAME, relay:HOST:PORT or mailbox:NAME.")
+    next_hop: str | None = Field(
+        description="host:port of the server that it was redirected to; null: the configuration decides where it goes."
+    )
     attempts: int = Field(ge=0, le=1_000_000, description="Number of attempts so far.")
     due_at: OptionalTime = Field(description="When the next attempt is due.")
     expires_at: OptionalTime = Field(description="When it is given up; null: it is finished.")
@@ -265,6 +270,43 @@ class MessageQuery(MessageFilter):
 
 class MessageSelection(Model):
     """The messages to act on."""
+
+    filter: MessageFilter = Field(description="At least one member must be given.")
+
+
+class MessageRedirect(Model):
+    """Where mail goes instead. Exactly one member must be given."""
+
+    recipient: AnyAddress | None = Field(
+        default=None, description="The recipient that takes the place of those that the message has."
+    )
+    next_hop: AnyMailboxServer | None = Field(
+        default=None,
+        description="The server that the mail goes to, whatever the configuration says, until another redirect. It is "
+        "used without a login.",
+    )
+    configured_route: bool = Field(
+        default=False, description="true: the configuration decides again, and no next hop that was given before."
+    )
+
+    @model_validator(mode="after")
+    def _has_one_target(self) -> Self:
+        if [self.recipient is not None, self.next_hop is not None, self.configured_route].count(True) != 1:
+            raise fault("one_target", "exactly one of recipient, next_hop and configured_route must be given")
+        return self
+
+    @property
+    def text(self) -> str:
+        """The redirect as the audit log tells it."""
+        if self.recipient is not None:
+            return f"to {self.recipient}"
+        if self.next_hop is not None:
+            return f"to the next hop {self.next_hop.host}:{self.next_hop.port}"
+        return "to the configured route"
+
+
+class MessageSelectionRedirect(MessageRedirect):
+    """The messages to redirect, and where they go. Exactly one member must be given besides the filter."""
 
     filter: MessageFilter = Field(description="At least one member must be given.")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from posthouse.relay.v1 import relay_pb2 as pb
 
-from services.config_api.operations.queue.schemas import MessageFilter, MessageQuery
+from services.config_api.operations.queue.schemas import MessageFilter, MessageQuery, MessageRedirect
 from services.config_api.operations.wire import name, or_none, text, when
 
 _STATE = "DELIVERY_STATE_"
@@ -59,6 +59,44 @@ def act_on_many(action: str, given: MessageFilter, actor: str, *, dry_run: bool)
     return pb.ActOnMessagesRequest(action=_action(action), filter=message_filter(given), actor=actor, dry_run=dry_run)
 
 
+def redirect_one(queue_id: str, redirect: MessageRedirect, actor: str) -> pb.ActOnMessagesRequest:
+    request = act_on_one("redirect", queue_id, actor)
+    request.redirect.CopyFrom(_redirect(redirect))
+    return request
+
+
+def redirect_many(
+    redirect: MessageRedirect, given: MessageFilter, actor: str, *, dry_run: bool
+) -> pb.ActOnMessagesRequest:
+    request = act_on_many("redirect", given, actor, dry_run=dry_run)
+    request.redirect.CopyFrom(_redirect(redirect))
+    return request
+
+
+def _redirect(given: MessageRedirect) -> pb.Redirect:
+    if given.recipient is not None:
+        return pb.Redirect(recipient=given.recipient.encode())
+    if given.next_hop is None:
+        return pb.Redirect(configured_route=True)
+    server = given.next_hop
+    fallback_hosts = [pb.FallbackHost(host=each.host, port=each.port) for each in server.fallback_hosts]
+    return pb.Redirect(
+        next_hop=pb.NextHop(
+            kind=server.kind, host=server.host, port=server.port, tls=server.tls, fallback_hosts=fallback_hosts
+        )
+    )
+
+
+def redirect_target(place: str, redirect: MessageRedirect, progress: pb.ActOnMessagesProgress | None) -> str:
+    """What was redirected, from whom and to where, for the audit log."""
+    what = f"{place} {redirect.text}"
+    if progress is None or not progress.redirected_recipients:
+        return what
+    old = list(dict.fromkeys(progress.redirected_recipients))
+    more = progress.matched - progress.skipped - len(progress.redirected_recipients)
+    return f"{what} from {', '.join(text(each) for each in old)}" + (f" and {more} more" if more else "")
+
+
 def suspend_request(destination: str, until: Any, actor: str) -> pb.SuspendDestinationRequest:
     request = pb.SuspendDestinationRequest(name=destination, actor=actor)
     if until is not None:
@@ -80,6 +118,8 @@ def why_nothing_was_done(action: str, found: pb.Message) -> str:
     shown = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     if "active" in states:
         shown += ". Active ones are being tried right now"
+    elif action == "redirect" and not states.keys().isdisjoint(("deferred", "held")):
+        shown += ". Those that wait go there already"
     return f"{action} is for none of the deliveries of this message: {shown or 'there are none'}."
 
 
@@ -161,6 +201,7 @@ def _delivery(found: pb.Delivery) -> dict[str, Any]:
         "original_recipient": or_none(text(found.original_recipient)),
         "state": name(pb.DeliveryState, found.state, _STATE),
         "destination": found.destination,
+        "next_hop": or_none(found.next_hop),
         "attempts": found.attempts,
         "due_at": when(found, "due_at"),
         "expires_at": when(found, "expires_at"),

@@ -6,8 +6,10 @@ from posthouse.relay.v1 import relay_pb2 as pb
 
 from services.relay.api.operator import Action, Progress
 from services.relay.api.wire.fields import clean, microseconds
+from services.relay.configuration.model import FallbackHost, Mailbox, MailboxKind, TlsLevel
 from services.relay.model.message import message_id
 from services.relay.model.message_id import bare
+from services.relay.model.redirect import Redirect
 from services.relay.queue.filters import MessageFilter
 
 _ACTIONS: dict[int, Action] = {
@@ -16,6 +18,7 @@ _ACTIONS: dict[int, Action] = {
     pb.QUEUE_ACTION_RELEASE: Action.RELEASE,
     pb.QUEUE_ACTION_BOUNCE: Action.BOUNCE,
     pb.QUEUE_ACTION_DELETE: Action.DELETE,
+    pb.QUEUE_ACTION_REDIRECT: Action.REDIRECT,
 }
 
 
@@ -56,5 +59,32 @@ def action(of: int) -> Action | None:
     return _ACTIONS.get(of)
 
 
+def redirect(of: pb.Redirect) -> Redirect:
+    """Raises ValueError for one without a target, or with one that can be none."""
+    target = of.WhichOneof("target")
+    if target == "recipient" and of.recipient:
+        return Redirect(recipient=of.recipient)
+    if target == "next_hop":
+        next_hop = of.next_hop
+        if not next_hop.host or not 0 < next_hop.port < 65536:
+            raise ValueError("a next hop needs a host and a port")
+        kind, tls = MailboxKind(next_hop.kind), TlsLevel(next_hop.tls)
+        if kind is MailboxKind.MAILDIR:
+            raise ValueError("a next hop takes mail by SMTP or LMTP")
+        fallback_hosts = tuple(FallbackHost(clean(each.host), each.port) for each in next_hop.fallback_hosts)
+        return Redirect(
+            next_hop=Mailbox(kind, clean(next_hop.host), next_hop.port, tls=tls, fallback_hosts=fallback_hosts)
+        )
+    if target == "configured_route" and of.configured_route:
+        return Redirect()
+    raise ValueError("a recipient, a next hop or the configured route is needed")
+
+
 def progress(of: Progress) -> pb.ActOnMessagesProgress:
-    return pb.ActOnMessagesProgress(matched=of.matched, acted=of.acted, skipped=of.skipped, done=of.done)
+    return pb.ActOnMessagesProgress(
+        matched=of.matched,
+        acted=of.acted,
+        skipped=of.skipped,
+        done=of.done,
+        redirected_recipients=of.redirected_recipients,
+    )

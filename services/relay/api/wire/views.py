@@ -13,6 +13,7 @@ from posthouse.relay.v1 import relay_pb2 as pb
 from services.relay.api.wire.fields import optional, timestamp
 from services.relay.configuration.model import QueueSettings
 from services.relay.model.message import SessionVerdict, queue_id
+from services.relay.model.redirect import address_of, next_hop_of
 from services.relay.model.retry_schedule import expiry
 from services.relay.model.states import FOREVER, Kind, State
 from services.relay.queue import verdicts
@@ -146,11 +147,17 @@ def _delivery(of: StoredMessage, row: Any, expires_at: int | None, now: int) -> 
         expires_at=optional(expires_at if row.finished_at is None else None),
         finished_at=optional(row.finished_at),
         possible_duplicate=row.possible_duplicate,
+        next_hop=_next_hop(row.next_hop),
         history=[attempt(each) for each in _attempts(of, row)],
     )
     if row.last_attempt:
         shown.last_attempt.CopyFrom(attempt(row.last_attempt))
     return shown
+
+
+def _next_hop(stored: str | None) -> str:
+    next_hop = next_hop_of(stored)
+    return "" if next_hop is None else address_of(next_hop)
 
 
 def _attempts(of: StoredMessage, row: Any) -> list[str]:

@@ -1,0 +1,156 @@
+"""Redirecting mail that waits: where to, what would happen then, and that it is done."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import httpx
+from fastapi import APIRouter, Depends
+from fastapi.responses import Response
+from posthouse_client import ProblemError
+
+from services.console.message_actions import REDIRECT, REDIRECT_EFFECTS
+from services.console.navigation import Entry
+from services.console.page import Form, Page, needs
+from services.console.pages.queue import FILTERS
+
+ENTRIES: tuple[Entry, ...] = ()
+router = APIRouter()
+AdminPage = Annotated[Page, Depends(needs("admin"))]
+
+_PROTOCOLS = ("smtp", "lmtp")
+_TLS_LEVELS = ("may", "encrypt", "verify", "none")
+# Fields of the form that say where mail goes.
+_TARGET_FIELDS = ("target", "new_recipient", "protocol", "host", "port", "tls")
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What is redirected: one message, or those that filters choose.
+
+    `path`: where its forms are sent; `back`: the page before.
+    """
+
+    path: str
+    back: str
+    filters: Mapping[str, str]
+    message: Any = None
+
+
+@router.get("/messages/{queue_id}/redirect")
+async def ask_about_one(page: AdminPage, queue_id: str) -> Response:
+    return _form(page, await _one(page, queue_id), ())
+
+
+@router.post("/messages/{queue_id}/redirect")
+async def redirect_one(page: AdminPage, queue_id: str) -> Response:
+    return await _next_step(page, await _one(page, queue_id))
+
+
+@router.post("/queue/redirect")
+async def redirect_many(page: AdminPage) -> Response:
+    chosen = {name: page.form.get(name) for name in FILTERS if page.form.get(name)}
+    if not chosen:
+        return page.redirect("/queue#many", "Nothing was done: choose at least one thing to select messages by.")
+    return await _next_step(page, _Subject("/queue/redirect", "/queue#many", chosen))
+
+
+async def _one(page: Page, queue_id: str) -> _Subject:
+    segment = quote(queue_id, safe="")
+    message = await page.api.get(f"/v1/queue/messages/{segment}")
+    return _Subject(f"/messages/{segment}/redirect", f"/messages/{segment}", {"queue_id": queue_id}, message)
+
+
+async def _next_step(page: Page, subject: _Subject) -> Response:
+    """The form while no target is given, then what would happen, and the redirect itself once that is confirmed."""
+    if not page.form.get("target"):
+        return _form(page, subject, ())
+    target = _target(page.form)
+    if target is None:
+        return _form(page, subject, ["Say where the mail goes."])
+    try:
+        if page.form.get("sure") == "yes":
+            return await _redirect(page, subject, target)
+        return await _preview(page, subject, target)
+    except ProblemError as problem:
+        if problem.status != httpx.codes.UNPROCESSABLE_ENTITY:
+            raise
+        return _form(page, subject, [problem.sentence()])
+
+
+def _form(page: Page, subject: _Subject, faults: Sequence[str]) -> Response:
+    return page.show(
+        "redirect.html",
+        subject=subject,
+        concerned=_concerned(subject),
+        names=FILTERS,
+        typed={name: page.form.get(name) for name in _TARGET_FIELDS},
+        protocols=_PROTOCOLS,
+        tls_levels=_TLS_LEVELS,
+        faults=faults,
+    )
+
+
+async def _preview(page: Page, subject: _Subject, target: Mapping[str, Any]) -> Response:
+    would = await page.api.post(
+        "/v1/queue/messages:redirect", {"filter": dict(subject.filters), **target}, dry_run=True
+    )
+    routes = []
+    if "recipient" in target:
+        sender = subject.message["sender"] if subject.message else None
+        explained = await page.api.post("/v1/explain/route", {"sender": sender, "recipient": target["recipient"]})
+        routes = explained["routes"]
+    [kind] = target
+    return page.show(
+        "redirect_preview.html",
+        subject=subject,
+        concerned=_concerned(subject),
+        names=FILTERS,
+        typed={name: page.form.get(name) for name in _TARGET_FIELDS},
+        target=target,
+        effect=REDIRECT_EFFECTS[kind],
+        would=would,
+        routes=routes,
+        once=str(uuid.uuid4()),
+    )
+
+
+async def _redirect(page: Page, subject: _Subject, target: Mapping[str, Any]) -> Response:
+    # A form that is sent twice acts once.
+    headers = {"Idempotency-Key": page.form.get("once") or str(uuid.uuid4())}
+    if subject.message is not None:
+        path = f"/v1/queue/messages/{quote(subject.filters['queue_id'], safe='')}:redirect"
+        await page.api.call("POST", path, body=target, headers=headers)
+        return page.redirect(subject.back, f"The message {REDIRECT.done}.")
+    body = {"filter": dict(subject.filters), **target}
+    answer = await page.api.call("POST", "/v1/queue/messages:redirect", body=body, headers=headers)
+    progress = answer.json()
+    text = f"{progress['acted']} of {progress['matched']} deliveries {REDIRECT.done_to_many}"
+    if progress["skipped"]:
+        text += f"; {progress['skipped']} were being tried, or went there already"
+    return page.redirect(subject.back, f"{text}.")
+
+
+def _target(form: Form) -> dict[str, Any] | None:
+    """Where the mail goes, as the API takes it; None where the form does not say."""
+    kind = form.get("target")
+    if kind == "recipient" and form.get("new_recipient"):
+        return {"recipient": form.get("new_recipient")}
+    if kind == "next_hop" and form.get("host"):
+        next_hop: dict[str, Any] = {"kind": form.get("protocol"), "host": form.get("host"), "tls": form.get("tls")}
+        port = form.get("port")
+        # The API says what is wrong with anything else.
+        if port:
+            next_hop["port"] = int(port) if port.isascii() and port.isdigit() else port
+        return {"next_hop": next_hop}
+    return {"configured_route": True} if kind == "configured_route" else None
+
+
+def _concerned(subject: _Subject) -> list[Any]:
+    """The deliveries of one message that can be redirected."""
+    deliveries = subject.message["deliveries"] if subject.message else []
+    return [delivery for delivery in deliveries if delivery["state"] in REDIRECT.states]

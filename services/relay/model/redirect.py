@@ -1,0 +1,52 @@
+"""Redirects: where an operator sends queued mail in place of where it would go. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from services.relay.configuration.model import FallbackHost, Mailbox, MailboxKind, TlsLevel
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """A recipient or a next hop; neither: the configured route again, in place of a next hop that was given before."""
+
+    # Canonical.
+    recipient: bytes = b""
+    next_hop: Mailbox | None = None
+
+    @property
+    def text(self) -> str:
+        """The redirect as the timeline tells it."""
+        if self.recipient:
+            return f"to {self.recipient.decode('utf-8', 'backslashreplace')}"
+        return "to the configured route" if self.next_hop is None else f"to the next hop {address_of(self.next_hop)}"
+
+
+def address_of(next_hop: Mailbox) -> str:
+    """host:port"""
+    return f"{next_hop.host}:{next_hop.port}"
+
+
+def as_json(next_hop: Mailbox) -> str:
+    """The next hop of a delivery as the queue stores it."""
+    fields = {"kind": next_hop.kind.value, "host": next_hop.host, "port": next_hop.port, "tls": next_hop.tls.value}
+    return json.dumps({**fields, "fallback_hosts": [[each.host, each.port] for each in next_hop.fallback_hosts]})
+
+
+def next_hop_of(stored: str | None) -> Mailbox | None:
+    """A delivery's next hop from its JSON; None: the configuration decides. Raises ValueError for what is none."""
+    if stored is None:
+        return None
+    try:
+        fields = json.loads(stored)
+        return Mailbox(
+            MailboxKind(fields["kind"]),
+            str(fields["host"]),
+            int(fields["port"]),
+            tls=TlsLevel(fields["tls"]),
+            fallback_hosts=tuple(FallbackHost(str(host), int(port)) for host, port in fields["fallback_hosts"]),
+        )
+    except (TypeError, LookupError) as error:
+        raise ValueError("the next hop can't be read") from error
