@@ -28,6 +28,7 @@ from services.command_line.output import (
     printable,
     read_secret,
 )
+from services.command_line.resources import LIST_SEPARATOR
 
 if TYPE_CHECKING:
     import httpx
@@ -89,7 +90,9 @@ def set_(
     assignments: Annotated[
         list[str],
         typer.Argument(
-            metavar="SECTION.FIELD=VALUE...", help="VALUE is JSON, or text. - reads a line of standard input."
+            metavar="SECTION.FIELD=VALUE...",
+            help="VALUE is JSON, or text; for a list also its values with commas between them. - reads a line of "
+            "standard input.",
         ),
     ],
     as_json: AsJson = False,
@@ -118,8 +121,24 @@ def set_(
         )
     (section,) = sections
     with connected() as posthouse:
-        changed = _write(posthouse, section, "update", lambda _: Body(patch))
+        changed = _write(posthouse, section, "update", lambda current: Body(with_lists(patch, current.to_dict())))
     _done(changed, as_json, f"{section} changed")
+
+
+def with_lists(patch: dict[str, Any], current: dict[str, Any]) -> dict[str, Any]:
+    """A patch in which each member that is a list now has a list: a text stands for its values, with commas between."""
+    whole: dict[str, Any] = {}
+    for name, value in patch.items():
+        before = current.get(name)
+        if isinstance(value, dict) and isinstance(before, dict):
+            whole[name] = with_lists(value, before)
+        elif isinstance(before, list) and isinstance(value, str):
+            whole[name] = [_json_or_text(part) for part in LIST_SEPARATOR.split(value) if part]
+        elif isinstance(before, list) and value is not None and not isinstance(value, list):
+            whole[name] = [value]
+        else:
+            whole[name] = value
+    return whole
 
 
 def _json_or_text(text: str) -> Any:

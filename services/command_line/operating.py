@@ -189,5 +189,7 @@ def rotate_key(
     if as_json:
         print_json(rotated)
     else:
-        typer.echo(f"key {rotated['name']} replaced; the former key ends at {rotated['previous_key_ends_at']}")
+        ends_at = rotated["previous_key_ends_at"]
+        former = f"the former key ends at {ends_at}" if ends_at else "the former key has ended"
+        typer.echo(f"key {rotated['name']} replaced; {former}")
         typer.echo(f"key: {rotated['key']}")

@@ -37,7 +37,7 @@ _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}
 _BATCH = 1000
 # What one object of a batch may be refused for.
 _REFUSED_CONTENT = (400, 404, 409, 413, 422)
-_LIST_SEPARATOR = re.compile(r"[,;\s]+")
+LIST_SEPARATOR = re.compile(r"[,;\s]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ def _annotation(kind: Kind, field: str) -> str:
 def _value(annotation: str, text: str) -> Any:
     """Text as the type that is wanted. Where the type is not known, what reads as JSON is JSON."""
     if annotation.startswith("list[") and not text.startswith("["):
-        return [part for part in _LIST_SEPARATOR.split(text) if part]
+        return [part for part in LIST_SEPARATOR.split(text) if part]
     if annotation.startswith("str"):
         return None if text == "" and "None" in annotation else text
     try:

@@ -44,6 +44,8 @@ def send_test(
     try:
         with smtplib.SMTP(host.strip("[]"), int(port), timeout=60) as client:
             submitted = _submit(client, message, from_, to, login, password)
+    except _ContentRefusedError as error:
+        raise CommandError(f"refused: {error}") from None
     except smtplib.SMTPException as error:
         raise CommandError(f"refused: {_refusal(error)}") from None
     except OSError as error:
@@ -61,6 +63,10 @@ def send_test(
         raise CommandError(f"refused for {', '.join(refused)}")
     if shown["state"] == "bounced":
         raise CommandError("it was not delivered")
+
+
+class _ContentRefusedError(Exception):
+    """The content was refused, after recipients had been accepted. The text has its reply and those to RCPT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +96,11 @@ def _message(sender: str, recipients: list[str]) -> EmailMessage:
 def _submit(
     client: smtplib.SMTP, message: EmailMessage, sender: str, recipients: list[str], login: str, password: str
 ) -> _Submitted:
-    """Sends to those who are not refused. Raises smtplib.SMTPException when all of them or the message are refused."""
+    """Sends to those who are not refused.
+
+    Raises smtplib.SMTPException when the session, the sender or all recipients are refused, and _ContentRefusedError
+    when the message is.
+    """
     import email.policy
     import smtplib
     import ssl
@@ -108,15 +118,26 @@ def _submit(
     replies = {recipient: client.rcpt(recipient) for recipient in recipients}
     if all(code >= 400 for code, _ in replies.values()):
         raise smtplib.SMTPRecipientsRefused(replies)
-    code, text = client.data(message.as_bytes(policy=email.policy.SMTP))
+    shown = {recipient: _reply(*reply) for recipient, reply in replies.items()}
+    reply: bytes | str
+    try:
+        code, reply = client.data(message.as_bytes(policy=email.policy.SMTP))
+    except smtplib.SMTPDataError as error:
+        # The command itself was refused, before any content.
+        code, reply = error.smtp_code, error.smtp_error
     if code >= 400:
-        raise smtplib.SMTPResponseException(code, text)
-    queue_id = text.decode("ascii", "replace").split()[-1].rstrip(".")
-    return _Submitted(queue_id, {recipient: _reply(*reply) for recipient, reply in replies.items()})
+        of_recipients = (f"{recipient}: {printable(told)}" for recipient, told in shown.items())
+        raise _ContentRefusedError("; ".join((printable(_reply(code, reply)), *of_recipients)))
+    queue_id = _text(reply).split()[-1].rstrip(".")
+    return _Submitted(queue_id, shown)
 
 
 def _reply(code: int, text: bytes | str) -> str:
-    return f"{code} {text.decode('utf-8', 'replace') if isinstance(text, bytes) else text}"
+    return f"{code} {_text(text)}"
+
+
+def _text(text: bytes | str) -> str:
+    return text.decode("utf-8", "replace") if isinstance(text, bytes) else text
 
 
 def _refusal(error: smtplib.SMTPException) -> str:

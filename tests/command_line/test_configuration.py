@@ -1,0 +1,33 @@
+"""`posthouse config set`: values in the form that the section has now."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.command_line.configuration import with_lists
+
+CURRENT = {
+    "external_postmasters": [],
+    "listeners": {"ports": [25], "banner": "ESMTP"},
+    "relay_host": None,
+    "zones": [{"zone": "bl.test"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("patch", "sent"),
+    [
+        ({"external_postmasters": "a@b.test"}, {"external_postmasters": ["a@b.test"]}),
+        ({"external_postmasters": "a@b.test,c@d.test"}, {"external_postmasters": ["a@b.test", "c@d.test"]}),
+        ({"external_postmasters": ""}, {"external_postmasters": []}),
+        ({"external_postmasters": ["a@b.test"]}, {"external_postmasters": ["a@b.test"]}),
+        ({"external_postmasters": None}, {"external_postmasters": None}),
+        ({"listeners": {"ports": 2525}}, {"listeners": {"ports": [2525]}}),
+        ({"listeners": {"ports": "25,2525"}}, {"listeners": {"ports": [25, 2525]}}),
+        ({"listeners": {"banner": "a,b"}}, {"listeners": {"banner": "a,b"}}),
+        ({"zones": {"zone": "x.test"}}, {"zones": [{"zone": "x.test"}]}),
+        ({"relay_host": {"host": "a,b"}, "unknown": "x"}, {"relay_host": {"host": "a,b"}, "unknown": "x"}),
+    ],
+)
+def test_a_list_takes_one_value_and_several_with_commas(patch: dict[str, object], sent: dict[str, object]) -> None:
+    assert with_lists(patch, CURRENT) == sent
