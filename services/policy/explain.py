@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from services.policy import wire
@@ -40,15 +40,25 @@ class Explainer:
         return tuple(map(wire.recalled, past))
 
     async def trial(
-        self, request: wire.Request, assumed: Mapping[str, Outcome], now: float | None
+        self,
+        request: wire.Request,
+        assumed: Mapping[str, Outcome],
+        now: float | None,
+        propose: Callable[[Snapshot], Snapshot] | None = None,
     ) -> tuple[PastDecision, ...]:
         """The decisions that these facts would meet, from CONNECT to their stage or to a rejection.
 
-        `assumed`: outcomes of look-ups by name, instead of asking. Raises MalformedError for facts that are none.
+        `assumed`: outcomes of look-ups by name, instead of asking. `propose`: makes the snapshot that is tried from the
+        one in force, and raises ValueError where it can't. Raises MalformedError for facts that are none.
         """
         rulebook = self._engine.rulebook
         if rulebook is None:
             raise wire.MalformedError("policy has no configuration yet")
+        if propose is not None:
+            try:
+                rulebook = Rulebook(propose(rulebook.snapshot))
+            except ValueError as error:
+                raise wire.MalformedError(str(error)) from None
         given = wire.facts(request, rulebook.snapshot, self._engine.clock() if now is None else now)
         given.verification = given.verification or Verification.NEVER_ASKED
         steps: list[PastDecision] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,6 +20,7 @@ from services.policy.blocked_clients import acting_blocks
 from services.policy.engine import Engine
 from services.policy.explain import Explainer, UnknownSessionError
 from services.policy.metrics import STREAMS
+from services.policy.snapshot import with_access_rule
 from services.policy.spans import traced
 from services.policy.state.store import NO_WORKER, FrameStamp, StoreAwayError
 from services.policy.workers import Worker
@@ -87,7 +89,11 @@ class PolicyServicer(policy_pb2_grpc.PolicyServicer):
             if request.HasField("session_id"):
                 return wire.explanation(self._explainer.past(request.session_id), None)
             assumed, now = wire.assumptions(request.assumed)
-            return wire.explanation(await self._explainer.trial(request.facts, assumed, now), request.facts)
+            propose = None
+            if request.HasField("proposed_access_rule"):
+                propose = functools.partial(with_access_rule, message=request.proposed_access_rule)
+            steps = await self._explainer.trial(request.facts, assumed, now, propose)
+            return wire.explanation(steps, request.facts)
         except UnknownSessionError:
             await context.abort(grpc.StatusCode.NOT_FOUND, "this session is not kept")
         except wire.MalformedError as error:

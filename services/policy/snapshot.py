@@ -124,6 +124,19 @@ def compile_snapshot(message: config_pb2.PolicySnapshot) -> Snapshot:
     )
 
 
+def with_access_rule(snapshot: Snapshot, message: config_pb2.AccessRule) -> Snapshot:
+    """The snapshot as it would be with one access rule more, the newest. Raises ValueError for what can be no rule."""
+    rule = _access_rule(message)
+    if rule.mode is Mode.OFF:
+        return snapshot
+    key = _rule_key(rule.criterion, message.value)
+    # What is remembered of addresses holds the rules that match them.
+    if isinstance(key, AddressPattern):
+        clients = snapshot.clients.with_rule(key, rule)
+        return replace(snapshot, clients=clients, access=snapshot.access.with_rule(rule, ""), known_addresses={})
+    return replace(snapshot, access=snapshot.access.with_rule(rule, key), known_addresses={})
+
+
 def _compiled(
     message: config_pb2.PolicySnapshot,
     accounts: _Accounts,

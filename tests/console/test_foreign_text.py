@@ -36,7 +36,7 @@ texts = st.lists(st.one_of(st.sampled_from(PIECES), st.text(st.characters(codec=
 STREAMS = {"/live/events"}
 # What stands in the paths of pages, where it is more than any text.
 SEGMENTS = {"{action}": "hold", "{kind}": "webhooks", "{name}": "general", "{part_name}": "deliveries"}
-QUERIES = {"/changes/compare": "?from=1&to=2"}
+QUERIES = {"/changes/compare": "?from=1&to=2", "/refused/{queue_id}/allow": "?criterion=ip"}
 RESOURCES = ApiDocument(FakeApi.document).resources
 
 

@@ -58,7 +58,13 @@ def test_a_refusal_is_explained_and_allowed(suite: Suite, browser: Browser) -> N
     browser.press("Explain")
     assert "blocked sender" in browser.text
     assert "It is refused: 554" in browser.text
-    browser.press("Allow sender eve@far.test")
+    browser.press("Allow sender eve@far.test …")
+    assert "It is not made yet." in browser.text
+    assert "blocked sender decided skipped" in browser.text
+    assert "It is refused: 554" in browser.text
+    assert "It is accepted" in browser.text
+    assert send(suite, world.ALICE, sender="eve@far.test") == 554
+    browser.press("Make this rule")
     browser.wait_for("The rule allows sender eve@far.test")
     until(lambda: send(suite, world.ALICE, sender="eve@far.test") == 250, "it is let in")
     browser.open(browser.path)

@@ -9,7 +9,7 @@ from posthouse.policy.v1 import policy_pb2
 from tests.peers.dns import DnsServer
 from tests.policy.requests import auth, connect, rcpt, replied, request
 from tests.policy.serving import serving
-from tests.policy.world import STRANGER, snapshot
+from tests.policy.world import STRANGER, settings, snapshot
 
 RuleReport = policy_pb2.RuleReport
 
@@ -72,6 +72,56 @@ async def test_facts_can_be_assumed_and_nothing_is_asked_then(dns_server: DnsSer
             request.assumed.lookups["sender_domain"] = outcome
             assert replied((await policy.stub.Explain(request)).verdict) == reply
     assert dns_server.queries == ()
+
+
+PROPOSALS: list[tuple[dict[str, str], str]] = [
+    ({"list": "allow", "criterion": "sender", "value": "joe@blocked.test"}, "accept"),
+    ({"list": "allow", "criterion": "domain", "value": "blocked.test"}, "accept"),
+    ({"list": "allow", "criterion": "domain", "value": ".test"}, "accept"),
+    ({"list": "allow", "criterion": "recipient", "value": "any@relay.test"}, "accept"),
+    ({"list": "allow", "criterion": "ip", "value": STRANGER}, "accept"),
+    ({"list": "allow", "criterion": "network", "value": "0.0.0.0/0"}, "accept"),
+    ({"list": "allow", "criterion": "sender", "value": "somebody@else.test"}, "554 5.7.1"),
+    ({"list": "allow", "criterion": "sender", "value": "joe@blocked.test", "mode": "shadow"}, "554 5.7.1"),
+    ({"list": "allow", "criterion": "sender", "value": "joe@blocked.test", "mode": "off"}, "554 5.7.1"),
+    ({"list": "block", "criterion": "recipient", "value": "any@relay.test", "action": "discard"}, "discard"),
+    ({"list": "block", "criterion": "ip", "value": STRANGER, "action": "reject"}, "554 5.7.1"),
+]
+
+
+@pytest.mark.parametrize(("proposal", "answer"), PROPOSALS, ids=range(len(PROPOSALS)))
+async def test_a_proposed_rule_is_tried_as_if_it_were_there_and_changes_nothing(
+    proposal: dict[str, str], answer: str
+) -> None:
+    present = [
+        {"id": "b1", "list": "block", "criterion": "domain", "value": "blocked.test", "action": "reject"},
+        {"id": "b2", "list": "block", "criterion": "network", "value": "10.0.0.0/8", "action": "reject"},
+    ]
+    rule = {"id": "proposed", **proposal}
+    facts = rcpt("any@relay.test", "joe@blocked.test")
+    async with serving(snapshot({"access_rules": present})) as policy:
+        request = policy_pb2.ExplainRequest(facts=facts)
+        before = await policy.stub.Explain(request)
+        (message,) = settings({"access_rules": [rule]}).access_rules
+        request.proposed_access_rule.CopyFrom(message)
+        tried = await policy.stub.Explain(request)
+        request.ClearField("proposed_access_rule")
+        after = await policy.stub.Explain(request)
+    async with serving(snapshot({"access_rules": [*present, rule]})) as policy:
+        stored = await policy.stub.Explain(policy_pb2.ExplainRequest(facts=facts))
+    assert replied(before.verdict) == replied(after.verdict) == "554 5.7.1"
+    assert (tried.rules, tried.verdict) == (stored.rules, stored.verdict)
+    assert replied(tried.verdict) == answer
+    assert tried.snapshot_revision == before.snapshot_revision
+
+
+async def test_a_proposed_rule_that_can_be_none_is_an_invalid_argument() -> None:
+    async with serving(snapshot()) as policy:
+        request = policy_pb2.ExplainRequest(facts=rcpt("any@relay.test", "joe@x.test"))
+        request.proposed_access_rule.value = "joe@x.test"
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await policy.stub.Explain(request)
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_a_time_can_be_assumed() -> None:

@@ -327,7 +327,7 @@ _ACTIONS = {
 }
 
 
-def _access_rule(document_id: str, body: Body, _: Sealer) -> Pieces:
+def access_rule_message(document_id: str, body: Body) -> pb.AccessRule:
     rule = pb.AccessRule(
         id=document_id,
         name=body["name"],
@@ -339,6 +339,11 @@ def _access_rule(document_id: str, body: Body, _: Sealer) -> Pieces:
     )
     if body["expires_at"] is not None:
         rule.expires_at.FromDatetime(datetime.fromisoformat(body["expires_at"]))
+    return rule
+
+
+def _access_rule(document_id: str, body: Body, _: Sealer) -> Pieces:
+    rule = access_rule_message(document_id, body)
     return Pieces(policy=pb.PolicySnapshot(access_rules=[rule]).SerializeToString())
 
 

@@ -77,16 +77,34 @@ async def explain(page: ReaderPage, queue_id: str) -> Response:
     return page.show("refusal.html", message=message, then=then, now=now, drafts=drafts, rules=rules)
 
 
+@router.get("/refused/{queue_id}/allow")
+async def draft(page: ReaderPage, queue_id: str, criterion: str = "") -> Response:
+    """What an allow rule would change, before it is made."""
+    message = await page.api.get(f"/v1/queue/messages/{quote(queue_id, safe='')}")
+    chosen = _draft(message, criterion)
+    now = proposed = None
+    if chosen is not None:
+        rule = _allow_rule(message, chosen)
+        now, proposed = await asyncio.gather(_explained_now(page, message), _explained_now(page, message, rule))
+    return page.show(
+        "refusal_allow.html",
+        message=message,
+        draft=chosen,
+        now=now,
+        proposed=proposed,
+        changes=_changes(now, proposed) if now and proposed else [],
+    )
+
+
 @router.post("/refused/{queue_id}/allow")
 async def allow(page: AdminPage, queue_id: str) -> Response:
     """Makes the allow rule that was drafted."""
     path = f"/refused/{quote(queue_id, safe='')}"
     message = await page.api.get(f"/v1/queue/messages/{quote(queue_id, safe='')}")
-    chosen = next((draft for draft in _drafts(message) if draft["criterion"] == page.form.get("criterion")), None)
+    chosen = _draft(message, page.form.get("criterion"))
     if chosen is None:
         raise HTTPException(404)
-    body = {"list": "allow", "name": f"Allowed after refusal {message['queue_id']}", **chosen}
-    await page.api.post("/v1/access-rules", body)
+    await page.api.post("/v1/access-rules", _allow_rule(message, chosen))
     return page.redirect(path, f"The rule allows {chosen['criterion']} {chosen['value']}. Below is what happens now.")
 
 
@@ -105,8 +123,11 @@ async def _explained_then(page: Page, message: Mapping[str, Any]) -> Any:
     return await _explained(page, {"kind": "past", "session_id": session}) if session else None
 
 
-async def _explained_now(page: Page, message: Mapping[str, Any]) -> Any:
-    """What would become of the same session now; None where too little is known of it."""
+async def _explained_now(page: Page, message: Mapping[str, Any], rule: Mapping[str, str] | None = None) -> Any:
+    """What would become of the same session now; None where too little is known of it.
+
+    `rule`: an access rule that is tried as if it were there.
+    """
     origin = message["origin"]
     if not origin["client_address"]:
         return None
@@ -121,7 +142,7 @@ async def _explained_now(page: Page, message: Mapping[str, Any]) -> Any:
     }
     facts = {name: value for name, value in facts.items() if value is not None}
     facts["stage"] = "rcpt" if "recipient" in facts else "connect"
-    return await _explained(page, {"kind": "hypothetical", "facts": facts})
+    return await _explained(page, {"kind": "hypothetical", "facts": facts, "proposed_rule": rule})
 
 
 async def _explained(page: Page, session: Mapping[str, Any]) -> Any:
@@ -132,6 +153,35 @@ async def _explained(page: Page, session: Mapping[str, Any]) -> Any:
         if problem.status in (404, 409, 422):
             return None
         raise
+
+
+def _draft(message: Mapping[str, Any], criterion: str) -> dict[str, str] | None:
+    return next((each for each in _drafts(message) if each["criterion"] == criterion), None)
+
+
+def _allow_rule(message: Mapping[str, Any], chosen: Mapping[str, str]) -> dict[str, str]:
+    return {"list": "allow", "name": f"Allowed after refusal {message['queue_id']}", **chosen}
+
+
+def _changes(now: Mapping[str, Any], proposed: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The rules that would have another outcome, in their order. A rule may be tried several times at a stage."""
+    before = _numbered(now["rules"])
+    return [
+        {"stage": rule["stage"], "reason_id": rule["reason_id"], "now": before[place], "proposed": rule["outcome"]}
+        for place, rule in zip(_numbered(proposed["rules"]), proposed["rules"], strict=True)
+        if place in before and before[place] != rule["outcome"]
+    ]
+
+
+def _numbered(rules: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, int], str]:
+    """The outcome of each rule by stage, name and number among those of the same name."""
+    counts: Counter[tuple[str, str]] = Counter()
+    outcomes = {}
+    for rule in rules:
+        name = rule["stage"], rule["reason_id"]
+        outcomes[*name, counts[name]] = rule["outcome"]
+        counts[name] += 1
+    return outcomes
 
 
 def _drafts(message: Mapping[str, Any]) -> list[dict[str, str]]:

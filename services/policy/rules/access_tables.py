@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from services.policy.rules.configuration import AccessRule, Criterion, Mode
 
@@ -23,6 +23,29 @@ class AccessTables:
     # Whether a discard rule is in force.
     has_discard: bool = False
 
+    def with_rule(self, rule: AccessRule, key: str) -> AccessTables:
+        """These tables with one rule more, the newest.
+
+        `key`: the address or domain that it is about, with a dot before the domain above sub-domains; empty: its
+        criterion is an address of clients, and it is found elsewhere.
+        """
+        changed = self
+        if rule.criterion is Criterion.SENDER:
+            changed = replace(changed, senders=_added(self.senders, key, rule))
+        elif rule.criterion is Criterion.RECIPIENT:
+            changed = replace(changed, recipients=_added(self.recipients, key, rule))
+        elif key.startswith("."):
+            changed = replace(changed, subdomains=_added(self.subdomains, key[1:], rule))
+        elif key:
+            changed = replace(changed, domains=_added(self.domains, key, rule))
+        if rule.allow:
+            return replace(changed, has_allow=True)
+        return replace(
+            changed,
+            blocks=self.blocks | {(rule.criterion, rule.discard, rule.mode)},
+            has_discard=self.has_discard or (rule.discard and rule.mode is Mode.ENFORCE),
+        )
+
     def of_domain(self, domain: str) -> tuple[AccessRule, ...]:
         """Rules on the domain itself, then those on the sub-domains of each domain above it, the closest first."""
         rules = self.domains.get(domain, ())
@@ -32,3 +55,9 @@ class AccessTables:
                 rules += self.subdomains.get(above, ())
                 above = above.partition(".")[2]
         return rules
+
+
+def _added(
+    table: Mapping[str, tuple[AccessRule, ...]], key: str, rule: AccessRule
+) -> Mapping[str, tuple[AccessRule, ...]]:
+    return {**table, key: (*table.get(key, ()), rule)}

@@ -8,6 +8,7 @@ never what a session has proved (C69).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import copy
 from ipaddress import IPv4Address, IPv6Address
 
 from libs.smtp.network import AddressPattern, canonical_ip, counter_key, parse_pattern, sharing_network
@@ -85,6 +86,17 @@ class ClientTable:
         self._zones = tuple(zones)
         self._known: dict[str, Client] = {}
 
+    def with_rule(self, pattern: AddressPattern, rule: AccessRule) -> ClientTable:
+        """This table with one rule more on addresses, the newest."""
+        groups = {(version, mask): values for version, mask, values in self._rules}
+        place = pattern.version, pattern.mask
+        values = groups.get(place, {})
+        groups[place] = {**values, pattern.value: (*values.get(pattern.value, ()), rule)}
+        table = copy(self)
+        table._rules = _closest_first(groups)  # noqa: SLF001 - of the same class
+        table._known = {}  # noqa: SLF001 - of the same class
+        return table
+
     def find(self, address: str) -> Client:
         """`address` as a session gives it. Raises ValueError when it is no address."""
         client = self._known.get(address)
@@ -121,6 +133,10 @@ def _grouped(rules: Mapping[AddressPattern, tuple[AccessRule, ...]]) -> tuple[_G
     groups: dict[tuple[int, int], dict[int, tuple[AccessRule, ...]]] = {}
     for pattern, of_pattern in rules.items():
         groups.setdefault((pattern.version, pattern.mask), {})[pattern.value] = of_pattern
+    return _closest_first(groups)
+
+
+def _closest_first(groups: Mapping[tuple[int, int], dict[int, tuple[AccessRule, ...]]]) -> tuple[_Group, ...]:
     # The mask with the most bits is the closest match.
     ordered = sorted(groups.items(), key=lambda group: -group[0][1].bit_count())
     return tuple((version, mask, values) for (version, mask), values in ordered)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from posthouse.config.v1 import config_pb2 as config
 from posthouse.policy.v1 import policy_pb2 as policy
 from posthouse.relay.v1 import relay_pb2 as relay
 
@@ -309,6 +310,42 @@ async def test_blocks_are_listed_and_lifted(operated: Operated) -> None:
     assert len(fake_policy.asked) == asked
     statuses = [e["status"] for e in (await service.get("/v1/audit-log?action=deleteBlockedClient"))["items"]]
     assert statuses == [404] * 7 + [204]
+
+
+async def test_a_session_is_explained_with_a_rule_that_is_only_proposed(operated: Operated) -> None:
+    service, fake_policy, _ = operated
+    facts = {"client_address": "192.0.2.1", "sender": "a@b.example", "recipient": "c@d.example"}
+    rule: dict[str, Any] = {"list": "allow", "criterion": "sender", "value": "A@B\u00fccher.example"}
+    body = {"kind": "hypothetical", "facts": facts, "proposed_rule": rule}
+    assert (await service.api.post("/v1/explain/session", json=body)).status_code == 200
+    proposed = fake_policy.asked[-1].proposed_access_rule
+    assert (proposed.id, proposed.list, proposed.criterion, proposed.value, proposed.mode) == (
+        "proposed",
+        config.AccessRule.LIST_ALLOW,
+        config.AccessRule.CRITERION_SENDER,
+        "a@xn--bcher-kva.example",
+        config.MODE_ENFORCE,
+    )
+    rule = {"list": "block", "criterion": "ip", "value": "192.0.2.1", "expires_at": "2030-01-31T12:00:00Z"}
+    assert (await service.api.post("/v1/explain/session", json={**body, "proposed_rule": rule})).status_code == 200
+    proposed = fake_policy.asked[-1].proposed_access_rule
+    assert (proposed.action, proposed.expires_at.ToJsonString()) == (
+        config.AccessRule.BLOCK_ACTION_REJECT,
+        "2030-01-31T12:00:00Z",
+    )
+    # Nothing of it is stored.
+    assert (await service.get("/v1/access-rules"))["items"] == []
+    asked = len(fake_policy.asked)
+    for wrong, pointer in (
+        ({**rule, "value": "nowhere"}, "/proposed_rule/value"),
+        ({**rule, "criterion": "subject"}, "/proposed_rule/criterion"),
+        ({**rule, "more": 1}, "/proposed_rule/more"),
+    ):
+        answer = await service.api.post("/v1/explain/session", json={**body, "proposed_rule": wrong})
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer), answer.text
+    past = {"kind": "past", "session_id": "0" * 32, "proposed_rule": rule}
+    assert (await service.api.post("/v1/explain/session", json=past)).status_code == 422
+    assert len(fake_policy.asked) == asked
 
 
 async def test_sessions_are_explained(operated: Operated) -> None:

@@ -134,6 +134,7 @@ if TYPE_CHECKING:
     from .problem_details import ProblemDetails
     from .profile import Profile
     from .profile_patch import ProfilePatch
+    from .proposed_access_rule import ProposedAccessRule
     from .proposed_relay_host import ProposedRelayHost
     from .queue_settings import QueueSettings
     from .queue_settings_patch import QueueSettingsPatch
@@ -356,6 +357,7 @@ _MODULES = {
     "ProblemDetails": "problem_details",
     "Profile": "profile",
     "ProfilePatch": "profile_patch",
+    "ProposedAccessRule": "proposed_access_rule",
     "ProposedRelayHost": "proposed_relay_host",
     "QueueSettings": "queue_settings",
     "QueueSettingsPatch": "queue_settings_patch",
@@ -586,6 +588,7 @@ __all__ = (
     "ProblemDetails",
     "Profile",
     "ProfilePatch",
+    "ProposedAccessRule",
     "ProposedRelayHost",
     "QueueSettings",
     "QueueSettingsPatch",

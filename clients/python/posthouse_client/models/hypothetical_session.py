@@ -16,6 +16,7 @@ from ..types import UNSET, Unset
 
 if TYPE_CHECKING:
     from ..models.hypothetical_session_assumed import HypotheticalSessionAssumed
+    from ..models.proposed_access_rule import ProposedAccessRule
     from ..models.session_facts import SessionFacts
 
 
@@ -31,15 +32,20 @@ class HypotheticalSession:
         facts (SessionFacts): What is known of a session.
         assumed (HypotheticalSessionAssumed | Unset): Look-ups whose outcome is given instead of asked for, by the name
             that the report uses.
+        proposed_rule (None | ProposedAccessRule | Unset): An access rule that is tried as if it were there, the newest
+            of all. It is not stored. In the answer its id is `proposed`.
         now (datetime.datetime | None | Unset): The time to assume, in the years 1970 to 9998; null: now.
     """
 
     kind: Literal["hypothetical"]
     facts: SessionFacts
     assumed: HypotheticalSessionAssumed | Unset = UNSET
+    proposed_rule: None | ProposedAccessRule | Unset = UNSET
     now: datetime.datetime | None | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
+        from ..models.proposed_access_rule import ProposedAccessRule  # noqa: PLC0415
+
         kind = self.kind
 
         facts = self.facts.to_dict()
@@ -47,6 +53,14 @@ class HypotheticalSession:
         assumed: dict[str, Any] | Unset = UNSET
         if not isinstance(self.assumed, Unset):
             assumed = self.assumed.to_dict()
+
+        proposed_rule: dict[str, Any] | None | Unset
+        if isinstance(self.proposed_rule, Unset):
+            proposed_rule = UNSET
+        elif isinstance(self.proposed_rule, ProposedAccessRule):
+            proposed_rule = self.proposed_rule.to_dict()
+        else:
+            proposed_rule = self.proposed_rule
 
         now: None | str | Unset
         if isinstance(self.now, Unset):
@@ -66,6 +80,8 @@ class HypotheticalSession:
         )
         if assumed is not UNSET:
             field_dict["assumed"] = assumed
+        if proposed_rule is not UNSET:
+            field_dict["proposed_rule"] = proposed_rule
         if now is not UNSET:
             field_dict["now"] = now
 
@@ -74,6 +90,7 @@ class HypotheticalSession:
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
         from ..models.hypothetical_session_assumed import HypotheticalSessionAssumed  # noqa: PLC0415
+        from ..models.proposed_access_rule import ProposedAccessRule  # noqa: PLC0415
         from ..models.session_facts import SessionFacts  # noqa: PLC0415
 
         d = dict(src_dict)
@@ -89,6 +106,23 @@ class HypotheticalSession:
             assumed = UNSET
         else:
             assumed = HypotheticalSessionAssumed.from_dict(_assumed)
+
+        def _parse_proposed_rule(data: object) -> None | ProposedAccessRule | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, dict):
+                    raise TypeError()
+                proposed_rule_type_0 = ProposedAccessRule.from_dict(data)
+
+                return proposed_rule_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(None | ProposedAccessRule | Unset, data)
+
+        proposed_rule = _parse_proposed_rule(d.pop("proposed_rule", UNSET))
 
         def _parse_now(data: object) -> datetime.datetime | None | Unset:
             if data is None:
@@ -111,6 +145,7 @@ class HypotheticalSession:
             kind=kind,
             facts=facts,
             assumed=assumed,
+            proposed_rule=proposed_rule,
             now=now,
         )
 

@@ -15,6 +15,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from posthouse.config.v1 import config_pb2 as _config_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -1242,6 +1243,7 @@ class ExplainRequest(_message.Message):
     FACTS_FIELD_NUMBER: _builtins.int
     SESSION_ID_FIELD_NUMBER: _builtins.int
     ASSUMED_FIELD_NUMBER: _builtins.int
+    PROPOSED_ACCESS_RULE_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """A past session, while it is kept."""
     @_builtins.property
@@ -1252,16 +1254,21 @@ class ExplainRequest(_message.Message):
     def assumed(self) -> Global___AssumedFacts:
         """Facts given by hand instead of looked up."""
 
+    @_builtins.property
+    def proposed_access_rule(self) -> _config_pb2.AccessRule:
+        """Facts only: an access rule that is tried as if it were configured, the newest of all. It is not stored."""
+
     def __init__(
         self,
         *,
         facts: Global___DecideRequest | None = ...,
         session_id: _builtins.str = ...,
         assumed: Global___AssumedFacts | None = ...,
+        proposed_access_rule: _config_pb2.AccessRule | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assumed", b"assumed", "facts", b"facts", "session_id", b"session_id", "subject", b"subject"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assumed", b"assumed", "facts", b"facts", "proposed_access_rule", b"proposed_access_rule", "session_id", b"session_id", "subject", b"subject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assumed", b"assumed", "facts", b"facts", "session_id", b"session_id", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assumed", b"assumed", "facts", b"facts", "proposed_access_rule", b"proposed_access_rule", "session_id", b"session_id", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["facts", "session_id"]  # noqa: Y015
     _WhichOneofArgType_subject: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from libs.smtp.address import parse_address
 from services.config_api.http.responses import Answer
+from services.config_api.resources.access_rules import AccessRule
 from services.config_api.resources.fields import AnyAddress, Instant, Model, checked, fault, ip_address
 
 
@@ -103,6 +104,12 @@ class SessionFacts(Model):
         return self
 
 
+class ProposedAccessRule(AccessRule):
+    """An access rule that is not there."""
+
+    value: str = Field(min_length=1, max_length=512, description="As in an access rule.", examples=["user@example.com"])
+
+
 class PastSession(Model):
     """A past session that policy still remembers."""
 
@@ -128,6 +135,11 @@ class HypotheticalSession(Model):
         default={},
         description="Look-ups whose outcome is given instead of asked for, by the name that the report uses.",
         examples=[{"client_name": "none", "sender_domain": "found"}],
+    )
+    proposed_rule: ProposedAccessRule | None = Field(
+        default=None,
+        description="An access rule that is tried as if it were there, the newest of all. It is not stored. In the "
+        "answer its id is `proposed`.",
     )
     now: Annotated[Instant, AfterValidator(_civil)] | None = Field(
         default=None, description="The time to assume, in the years 1970 to 9998; null: now."

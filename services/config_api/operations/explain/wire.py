@@ -9,7 +9,10 @@ from posthouse.relay.v1 import relay_pb2 as relay
 
 from services.config_api.operations.explain.schemas import ContentFacts, PastSession, SessionFacts, SessionToExplain
 from services.config_api.operations.wire import name, or_none, text
+from services.config_api.snapshot.encoding import access_rule_message
 
+# The id of a rule that is only proposed.
+PROPOSED = "proposed"
 _LISTENERS = {
     "smtp": policy.LISTENER_SMTP,
     "submission": policy.LISTENER_SUBMISSION,
@@ -23,6 +26,9 @@ def explain_request(given: SessionToExplain) -> policy.ExplainRequest:
     request = policy.ExplainRequest(facts=_facts(given.facts))
     for lookup, outcome in given.assumed.items():
         request.assumed.lookups[lookup] = policy.LookupOutcome.Value(f"LOOKUP_OUTCOME_{outcome.upper()}")
+    if given.proposed_rule is not None:
+        proposed = given.proposed_rule.model_dump(mode="json")
+        request.proposed_access_rule.CopyFrom(access_rule_message(PROPOSED, proposed))
     if given.now is not None:
         request.assumed.now.FromDatetime(given.now)
     return request
