@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import httpx
 import pytest
@@ -51,18 +52,32 @@ def filled(path: str) -> str:
     return re.sub(r"\{[^}]*\}", lambda found: SEGMENTS.get(found[0], "1"), path) + QUERIES.get(path, "")
 
 
-async def page_of(text: str, path: str, *, typed: str = "", nulls: bool = False, items: bool = True) -> httpx.Response:
-    """A page whose API answers with this text everywhere, asked for by somebody who is signed in."""
+async def page_of(
+    text: str,
+    path: str,
+    *,
+    typed: str = "",
+    nulls: bool = False,
+    items: bool = True,
+    form: Mapping[str, str] | None = None,
+) -> httpx.Response:
+    """A page whose API answers with this text everywhere, asked for by somebody who is signed in.
+
+    `form`: what is sent by POST.
+    """
     sessions = Sessions(["a key of sixteen characters"])
+    session = sessions.begin("key")
     async with httpx.AsyncClient(
         base_url="http://api.test", transport=FakeApi(text, nulls=nulls, items=items).transport()
     ) as client:
         entries = tuple(entry for module in PAGES for entry in module.ENTRIES)
         app = create_app(Dependencies(sessions, client, entries, secure=False), frozenset({HOST}))
-        cookies = {COOKIE: sessions.seal(sessions.begin("key"))}
+        cookies = {COOKIE: sessions.seal(session)}
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url=f"http://{HOST}", cookies=cookies
         ) as visitor:
+            if form is not None:
+                return await visitor.post(path, data={"token": session.token, **form})
             return await visitor.get(path, params={"q": typed, "reason": typed, "client": typed} if typed else None)
 
 
@@ -108,6 +123,18 @@ async def test_it_is_text_in_every_form_and_list(kind: str, text: str) -> None:
         answer = await page_of(text, f"/configuration/{kind}{end}")
         assert answer.status_code == 200, answer.text
         assert_harmless(answer.text)
+
+
+@pytest.mark.parametrize("path", ["/messages/1/redirect", "/queue/redirect"])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(text=texts)
+async def test_it_is_text_on_the_pages_before_a_redirect(path: str, text: str) -> None:
+    chosen = {"sender": text, "new_recipient": text, "host": text, "port": text, "tls": text, "protocol": text}
+    for target in ("", "recipient", "next_hop", "configured_route", text):
+        answer = await page_of(text, path, form={**chosen, "target": target})
+        assert answer.status_code in (200, 303), answer.text
+        if answer.status_code == 200:
+            assert_harmless(answer.text)
 
 
 @settings(max_examples=20, deadline=None)
