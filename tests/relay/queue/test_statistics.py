@@ -15,6 +15,7 @@ from services.relay.api.operator import Action
 from services.relay.intake.submission import Frame
 from services.relay.queue import statistics
 from services.relay.queue.statistics import Happening
+from services.relay.routing.recipients import SubmittedRecipient
 from tests.relay.queue.test_searching import SHADOW, refusal
 from tests.relay.scheduler.test_expiry import HOUR, act, sweep
 from tests.relay.scripted_transport import ScriptedTransport, deferred, failed
@@ -67,7 +68,8 @@ async def test_each_outcome_is_counted_once(relay: WholeRelay) -> None:
 
 
 async def test_what_expires_or_is_returned_by_hand_is_bounced(relay: WholeRelay) -> None:
-    returned = await relay.submit(b"later@one.test", sender=b"")
+    # Nobody gets a report of it, which would expire too.
+    returned = await relay.submit(SubmittedRecipient(b"later@one.test", ("NEVER",)))
     held = await relay.submit(b"later@one.test", sender=b"")
     await relay.settled(2)
     await act(relay, Action.BOUNCE, returned.queue_id)
