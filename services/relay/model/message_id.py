@@ -14,10 +14,11 @@ from libs.smtp import header
 _HEADER_OCTETS = 256 * 1024
 # The longest line of a message (RFC 5322 2.1.1).
 _LONGEST = 998
-# Keys of the same hour are neighbours, so that a commit writes to few pages of the index, and those are in memory.
-# A hash alone would spread the messages of one commit over the whole index.
-_PERIOD = 3600 * 1_000_000
-_PERIOD_BITS = 22
+# Keys of messages that came one after the other are neighbours, so that a commit writes to few pages of the index. A
+# hash alone would spread the messages of one commit over the whole index: a page more to write for each message. A
+# search looks up one key for each group of numbers that messages may have.
+_GROUP_BITS = 10
+_GROUPS = 1 << 31
 _HASH_BITS = 32
 # The name of the field, whatever its case, after the end of a line. The two octets at its beginning make it fast.
 _FIELD_NAME = re.compile(rb"\r\n[Mm][Ee][Ss][Ss][Aa][Gg][Ee]-[Ii][Dd](?=[ \t]*+:)").search
@@ -62,20 +63,20 @@ def subject_of(content: bytes) -> str:
     return decoded[:_LONGEST].replace("\x00", "\ufffd")
 
 
-def index_key(message_id: str, received_at: int) -> int:
-    """The key of a message in the index of Message-IDs: its hour, then a hash. `received_at`: µs since 1970."""
-    return _period(received_at // _PERIOD) | _hash(message_id)
+def index_key(message_id: str, number: int) -> int:
+    """The key of the message with that number in the index of Message-IDs: its group of numbers, then a hash."""
+    return _group(number >> _GROUP_BITS) | _hash(message_id)
 
 
-def index_keys(message_id: str, oldest: int, newest: int) -> Iterator[int]:
-    """The keys that a message received between two times may have, the newest first."""
+def index_keys(message_id: str, lowest: int, highest: int) -> Iterator[int]:
+    """The keys that a message with a number between the two may have."""
     hashed = _hash(message_id)
-    for period in range(newest // _PERIOD, oldest // _PERIOD - 1, -1):
-        yield _period(period) | hashed
+    for group in range(lowest >> _GROUP_BITS, (highest >> _GROUP_BITS) + 1):
+        yield _group(group) | hashed
 
 
-def _period(number: int) -> int:
-    return (number & ((1 << _PERIOD_BITS) - 1)) << _HASH_BITS
+def _group(group: int) -> int:
+    return group % _GROUPS << _HASH_BITS
 
 
 def _hash(message_id: str) -> int:

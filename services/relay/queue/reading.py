@@ -23,7 +23,7 @@ _WINDOWS = 5
 _SHOWN = 50
 _HEADER_OCTETS = 256 * 1024
 _NEWEST_FIRST = (messages.c.received_at.desc(), messages.c.id.desc())
-# Hours of the index of Message-IDs that one query looks at: 83 days.
+# Groups of numbers in the index of Message-IDs that one query looks up.
 _KEYS_AT_ONCE = 2000
 
 
@@ -126,22 +126,27 @@ def message_page(connection: Connection, wanted: MessageFilter, size: int, after
 def _page_by_message_id(
     connection: Connection, wanted: MessageFilter, size: int, after: Position | None, now: int
 ) -> Page:
-    """By the index of Message-IDs, whose keys hold the hour: those of every hour that has messages are looked up."""
-    oldest, newest = _span(connection, wanted, after)
-    if oldest is None or newest is None:
+    """By the index of Message-IDs, in which each group of numbers that messages have is looked up."""
+    # Each end as a query of its own, so that both databases look at the ends of the index alone.
+    ends = [select(bound(messages.c.id)).scalar_subquery() for bound in (func.min, func.max)]
+    lowest, highest = connection.execute(select(*ends)).one()
+    if lowest is None:
         return Page((), None)
-    keys = index_keys(wanted.message_id, oldest, newest)
+    keys = index_keys(wanted.message_id, lowest, highest)
     found: list[Any] = []
-    while len(found) <= size and (some := list(islice(keys, _KEYS_AT_ONCE))):
+    # All of them: the numbers of several relays are not in the order of time.
+    while some := list(islice(keys, _KEYS_AT_ONCE)):
         # Matches are few: the order by time must not lead the database to its index by time.
         ids = select(messages.c.id).where(among(connection.dialect.name, messages.c.message_id_key, "keys"))
         found += connection.execute(
             select(messages)
             .where(messages.c.id.in_(ids), *_before(after), *wanted.conditions(now))
             .order_by(*_NEWEST_FIRST)
-            .limit(size + 1 - len(found)),
+            .limit(size + 1),
             {"keys": listed(connection, some)},
         ).all()
+        found.sort(key=lambda row: (row.received_at, row.id), reverse=True)
+        del found[size + 1 :]
     if len(found) > size:
         return _full_page(connection, found, size, now)
     return Page(_with_deliveries(connection, found, now), None)
@@ -157,20 +162,6 @@ def _window_edge(connection: Connection, start: list[Any]) -> Any:
     return connection.execute(
         select(messages.c.received_at, messages.c.id).where(*start).order_by(*_NEWEST_FIRST).offset(_WINDOW).limit(1)
     ).first()
-
-
-def _span(connection: Connection, wanted: MessageFilter, after: Position | None) -> tuple[int | None, int | None]:
-    """The first and the last time at which a message that matches may have come."""
-    # Each as a query of its own, so that both databases look at the ends of the index.
-    ends = [select(bound(messages.c.received_at)).scalar_subquery() for bound in (func.min, func.max)]
-    oldest, newest = connection.execute(select(*ends)).one()
-    if oldest is None or newest is None:
-        return None, None
-    if wanted.received_after is not None:
-        oldest = max(oldest, wanted.received_after)
-    if wanted.received_before is not None:
-        newest = min(newest, wanted.received_before)
-    return oldest, newest if after is None else min(newest, after.at)
 
 
 def candidates(

@@ -131,7 +131,7 @@ def _message_row(message: NewMessage, open_ones: int, now: int) -> Row:
         1 if origin.may_relay else 0,
         None,
         message_id or None,
-        index_key(message_id, message.received_at) if message_id else None,
+        index_key(message_id, message.id) if message_id else None,
         message.subject or None,
         verdicts.as_json(message.verdicts) if message.verdicts else None,
     )
@@ -221,7 +221,7 @@ def store_refused(connection: Connection, refused: Sequence[Refused]) -> None:
                 None,
                 None if one.discarded else number,
                 one.message_id or None,
-                index_key(one.message_id, one.refused_at) if one.message_id else None,
+                index_key(one.message_id, one.id) if one.message_id else None,
                 None,
                 verdicts.as_json(one.verdicts) if one.verdicts else None,
             )

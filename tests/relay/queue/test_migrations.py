@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy import text
 
 from libs.runtime.database import VERSION_TABLE
 from services.relay.model.message import NewMessage, Origin
+from services.relay.model.message_id import index_key
 from services.relay.queue.claiming import Claim, ClaimLimits, claim
 from services.relay.queue.database import SCHEMA, Connection, open_database
+from services.relay.queue.filters import MessageFilter
+from services.relay.queue.reading import message_page
 from services.relay.queue.storing import store
 from tests.relay.queue.test_claiming import NOW, SECOND, waiting
 
@@ -75,3 +79,29 @@ async def test_mail_of_before_is_claimed_after(database_url: str, tmp_path: Path
         await opened.close()
     later = {message.id: (message.traceparent, message.may_relay) for _, message, _ in found.jobs}
     assert later == {1: ("", False), 2: (PARENT, True)}
+
+
+async def test_message_ids_of_before_are_found_after(database_url: str) -> None:
+    """Their keys began with the hour in which a message came."""
+    opened = open_database(database_url)
+    await opened.open()
+    wanted = MessageFilter(message_id="1@a.test")
+    number = 5_000_000
+
+    def as_before(connection: Connection) -> None:
+        message = replace(waiting(number, "domain:a.test"), content=b"Message-ID: <1@a.test>\r\n\r\n")
+        store(connection, [message], 0, NOW)
+        of_the_hour = (NOW // (3600 * SECOND) << 32) | (index_key("1@a.test", number) & (2**32 - 1))
+        connection.execute(text(f"UPDATE messages SET message_id_key = {of_the_hour}"))
+        assert not message_page(connection, wanted, 10, None, NOW).messages
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '0008'"))
+
+    def upgraded(connection: Connection) -> list[int]:
+        SCHEMA.upgrade(connection)
+        return [message.row.id for message in message_page(connection, wanted, 10, None, NOW).messages]
+
+    try:
+        await opened.write(as_before)
+        assert await opened.write(upgraded) == [number]
+    finally:
+        await opened.close()

@@ -17,6 +17,7 @@ from services.relay.configuration.model import Configuration, QueueSettings
 from services.relay.intake.submission import Frame, Refusal
 from services.relay.model.message import NewDelivery, NewMessage, Origin, SessionVerdict
 from services.relay.model.states import Kind, State
+from services.relay.queue import reading
 from services.relay.queue.storing import store
 from tests.relay.scripted_transport import ScriptedTransport, deferred, delivered
 from tests.relay.whole_relay import CONTENT, WholeRelay
@@ -113,10 +114,10 @@ async def test_all_pages_are_in_order_of_arrival_the_newest_first(
         assert [message.queue_id for message in found] == queue_ids[::-1], filters
 
 
-async def test_the_index_answers_a_search_by_message_id_and_holds_every_hour(
+async def test_the_index_answers_a_search_by_message_id_in_every_group_of_numbers(
     relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
 ) -> None:
-    """Its keys begin with the hour, so every hour that has messages must be looked up."""
+    """Its keys begin with a group of numbers, so every group that messages have must be looked up."""
     now = relay.clock.now()
 
     def fill(connection: Connection) -> None:
@@ -134,10 +135,28 @@ async def test_the_index_answers_a_search_by_message_id_and_holds_every_hour(
     assert len(await search(stub, received_after=after, received_before=before)) == 80
 
 
+async def test_pages_of_one_message_id_are_in_order_of_arrival_whatever_their_numbers(
+    relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers of several relays are not in the order of time."""
+    monkeypatch.setattr(reading, "_KEYS_AT_ONCE", 3)
+    now = relay.clock.now()
+    hours = [3, 7, 1, 9, 5, 2, 8, 6, 4]
+
+    def fill(connection: Connection) -> None:
+        new = [_at(number, now - hour * _HOUR) for number, hour in enumerate(hours, 1)]
+        store(connection, [replace(message, content=content("same@a.test")) for message in new], 0, now)
+
+    await relay.database.write(fill)
+    found = await search(stub, 2, message_id=b"same@a.test")
+    assert [now - message.received_at.ToMicroseconds() for message in found] == [hour * _HOUR for hour in range(1, 10)]
+
+
 def _at(number: int, received_at: int) -> NewMessage:
-    delivery = NewDelivery(1000 + number, b"u@one.test", State.QUEUED, "domain:one.test")
+    """A message whose number is far from that of any other."""
+    delivery = NewDelivery(10_000 * number + 1, b"u@one.test", State.QUEUED, "domain:one.test")
     return NewMessage(
-        number,
+        10_000 * number,
         Kind.MAIL,
         b"a@sender.test",
         content(f"{number}@a.test"),

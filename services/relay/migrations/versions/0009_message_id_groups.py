@@ -1,0 +1,23 @@
+"""Keys of Message-IDs begin with a group of messages' numbers, no more with the hour in which a message came.
+
+Revision ID: 0009
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0009"
+down_revision = "0008"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute(
+        sa.text(
+            "UPDATE messages SET message_id_key = ((id >> 10) % 2147483648 << 32) | (message_id_key & 4294967295)"
+            " WHERE message_id_key IS NOT NULL"
+        )
+    )
