@@ -1,4 +1,4 @@
-"""A backup while mail flows: `python -m bench.backup [--rate 200] [--queued 5000] [--sqlite] [--postgresql]`.
+"""A backup while mail flows: `python -m bench.backup [--rate 200] [--queued 2000] [--sqlite] [--postgresql]`.
 
 One suite takes messages of 4 KB at a steady rate. Half of them are delivered at once, and half wait, since their server
 puts them off. In the middle `posthouse backup` is called. Then the suite is stopped, the backup is restored on another
@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import itertools
+import random
 import re
 import statistics
 import subprocess
@@ -34,10 +36,15 @@ from tests.peers.suite import ROOT, Suite
 
 _SESSIONS = 20
 _SIZE = 4096
+# So many wait for a session at most. A gateway that is slower than the rate is not given more.
+_MOST_WAITING = 2_000
 _CALM_SECONDS = 20.0
 _AFTER_SECONDS = 5.0
 _LONGEST_SECONDS = 300.0
 _DELIVERED, _WAITING = "near.test", "far.test"
+# Of a base64 line and its end.
+_LINE = 78
+_LINES = base64.encodebytes(random.Random(1).randbytes(570_000)).decode().splitlines()
 _NUMBER = re.compile(rb"^number-(\d+)\.", re.MULTILINE)
 
 
@@ -96,12 +103,16 @@ class SteadySource:
         sessions = [asyncio.create_task(self._session(waiting, number)) for number in range(_SESSIONS)]
         began, sent = time.monotonic(), 0
         while not self._stop.is_set():
-            while sent < (time.monotonic() - began) * self._rate:
+            while sent < (time.monotonic() - began) * self._rate and waiting.qsize() < _MOST_WAITING:
                 number = next(self._numbers)
                 self._acceptance.due[number] = began + sent / self._rate
                 waiting.put_nowait(number)
                 sent += 1
             await asyncio.sleep(0.002)
+        while not waiting.empty():
+            # Not begun, and not wanted any more.
+            del self._acceptance.due[waiting.get_nowait()]
+            waiting.task_done()
         await waiting.join()
         for session in sessions:
             session.cancel()
@@ -124,11 +135,13 @@ class SteadySource:
 def _envelope(number: int) -> Iterator[tuple[bytes, bytes]]:
     recipient = f"user{number % 1000}@{_WAITING if number % 2 else _DELIVERED}"
     head = f"From: <load@sender.test>\r\nTo: <{recipient}>\r\nSubject: load\r\n\r\nnumber-{number}.\r\n"
-    lines = "x" * 70 + "\r\n"
     yield b"MAIL FROM:<load@sender.test>\r\n", b"250"
     yield f"RCPT TO:<{recipient}>\r\n".encode(), b"250"
     yield b"DATA\r\n", b"354"
-    yield f"{head}{lines * ((_SIZE - len(head)) // len(lines))}.\r\n".encode(), b"250"
+    # Text that does not compress better than an attachment does.
+    start = number * 41 % (len(_LINES) - _SIZE // _LINE)
+    lines = _LINES[start : start + (_SIZE - len(head)) // _LINE]
+    yield "\r\n".join((head, *lines, ".\r\n")).encode(), b"250"
 
 
 @contextmanager
@@ -218,7 +231,7 @@ def _numbers(sink: SmtpSink) -> set[int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", type=float, default=200.0, help="messages a second")
-    parser.add_argument("--queued", type=int, default=5_000, help="messages that wait before it begins")
+    parser.add_argument("--queued", type=int, default=2_000, help="messages that wait before it begins")
     parser.add_argument("--sqlite", action="store_true")
     parser.add_argument("--postgresql", action="store_true")
     arguments = parser.parse_args()
