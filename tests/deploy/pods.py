@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import trustme
@@ -26,7 +27,7 @@ _LISTEN = re.compile(r"0\.0\.0\.0:(\d+)")
 # What Kubernetes sets in every pod for each Service of the namespace, unless the pod says enableServiceLinks: false.
 _SERVICE_LINKS = {
     f"{name}_{ending}": value
-    for name in ("POLICY", "RELAY", "CONFIG_API", "API", "MAIL", "INGRESS")
+    for name in ("POLICY", "RELAY", "CONFIG_API", "API", "MAIL", "INGRESS", "CONSOLE")
     for ending, value in {
         "SERVICE_HOST": "10.96.0.7",
         "SERVICE_PORT": "25",
@@ -55,7 +56,6 @@ class Pods:
             for each in self._objects
             if each["kind"] == "Secret"
         }
-        leaf = self.authority.issue_cert(HOSTNAME)
         self._secrets |= {
             "posthouse-config-api": {
                 "config_database_url": config_url.encode(),
@@ -64,11 +64,15 @@ class Pods:
             },
             "posthouse-relay": {"queue_database_url": queue_url.encode()},
             "posthouse-policy": {"state_url": redis_url.encode()},
-            "posthouse-mail-tls": {
-                "tls.crt": b"".join(blob.bytes() for blob in leaf.cert_chain_pems),
-                "tls.key": leaf.private_key_pem.bytes(),
-            },
+            "posthouse-mail-tls": self._certificate(HOSTNAME),
+            "posthouse-console": {"secret_key": os.urandom(32).hex().encode()},
+            "posthouse-console-tls": self._certificate("localhost"),
         }
+
+    def _certificate(self, name: str) -> dict[str, bytes]:
+        leaf = self.authority.issue_cert(name)
+        chain = b"".join(blob.bytes() for blob in leaf.cert_chain_pems)
+        return {"tls.crt": chain, "tls.key": leaf.private_key_pem.bytes()}
 
     def _render(self) -> list[Object]:
         """The overlay whose certificates come from files, in a copy beside which `posthouse certificates` was run."""
@@ -111,8 +115,12 @@ class Pods:
         (container,) = self._pod("Deployment", name)["containers"]
         request = container[probe]["httpGet"]
         port = next(port["containerPort"] for port in container["ports"] if port["name"] == request["port"])
+        url = f"{request.get('scheme', 'HTTP').lower()}://{LOOPBACK}:{self.port(name, port)}{request['path']}"
+        # The kubelet calls a pod by its address, and takes any certificate.
+        headers = {"Host": f"192.0.2.1:{port}"}
+        headers |= {header["name"]: header["value"] for header in request.get("httpHeaders", ())}
         try:
-            return httpx.get(f"http://{LOOPBACK}:{self.port(name, port)}{request['path']}", timeout=10).is_success
+            return httpx.get(url, headers=headers, timeout=10, verify=False).is_success
         except httpx.TransportError:
             return False
 
@@ -127,7 +135,7 @@ class Pods:
         environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto'}",
-            "POSTHOUSE_DATA_DIR": str(mounts["/var/lib/posthouse"]),
+            "POSTHOUSE_DATA_DIR": str(mounts.get("/var/lib/posthouse", "/nonexistent")),
             **_SERVICE_LINKS,
         }
         for variable in container["env"]:
@@ -148,6 +156,18 @@ class Pods:
             mounts[mount["mountPath"]] = folder
         return mounts
 
+    def _url_of_service(self, url: str) -> str:
+        """The URL of a Service of HTTP, with the port of its pods on this machine."""
+        host = urlsplit(url).hostname
+        spec = next(
+            each["spec"] for each in self._objects if each["kind"] == "Service" and each["metadata"]["name"] == host
+        )
+        (port,) = spec["ports"]
+        component = spec["selector"]["app.kubernetes.io/component"]
+        (container,) = self._pod("Deployment", component)["containers"]
+        target = next(each["containerPort"] for each in container["ports"] if each["name"] == port["targetPort"])
+        return f"http://{LOOPBACK}:{self.port(component, target)}"
+
     def _here(self, name: str, variable: str, value: str, mounts: dict[str, Path]) -> str:
         """The value with what it says of addresses and folders of the pod said of this machine."""
         for path, folder in mounts.items():
@@ -155,6 +175,10 @@ class Pods:
                 return str(folder / value.removeprefix(f"{path}/"))
         if variable.endswith("_HOST"):
             return LOOPBACK
+        if variable.endswith("_NETWORKS"):
+            return f"{LOOPBACK}/32"
+        if variable == "CONSOLE_API_URL":
+            return self._url_of_service(value)
         if variable.endswith("_PORT"):
             return str(self.port(name, int(value)))
         if variable.endswith("_TARGET"):

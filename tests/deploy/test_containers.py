@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import smtplib
 import ssl
 from collections.abc import Iterator
@@ -81,6 +82,16 @@ def test_the_services_of_compose_take_mail_as_their_files_say(containers: Contai
     unnamed.check_hostname = False
     with smtplib.SMTP_SSL(LOOPBACK, containers.port("balancer", 2465), timeout=60, context=unnamed) as client:
         assert client.login("alice", PASSWORD)[0] == 235
+
+
+def page_of_messages(console: str, trusted: ssl.SSLContext, key: str) -> str:
+    """What the console shows of messages to a browser that signs in with this key."""
+    with httpx.Client(base_url=console, verify=trusted, follow_redirects=True, timeout=60) as browser:
+        token = re.search(r'name="token" value="([^"]+)"', browser.get("/sign-in").text)
+        assert token is not None
+        signed_in = browser.post("/sign-in", data={"token": token[1], "key": key})
+        assert signed_in.is_success, signed_in.text
+        return browser.get("/messages").text
 
 
 def configure_mailbox(base_url: str, admin_key: str, mail: Path) -> None:

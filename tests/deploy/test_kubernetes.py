@@ -15,9 +15,10 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from libs.runtime.settings import ServiceSettings
+from libs.runtime.settings import ProcessSettings
 from services.config_api.settings import Settings as ConfigApiSettings
 from services.config_api.snapshot.publisher import CALLERS as CONFIG_API_CALLERS
+from services.console.settings import Settings as ConsoleSettings
 from services.ingress.servicer import CALLERS as INGRESS_CALLERS
 from services.ingress.settings import Settings as IngressSettings
 from services.policy.servicer import CALLERS as POLICY_CALLERS
@@ -25,7 +26,7 @@ from services.policy.settings import Settings as PolicySettings
 from services.relay.api.servicer import CALLERS as RELAY_CALLERS
 from services.relay.settings import Settings as RelaySettings
 from tests.deploy.pods import Pods
-from tests.deploy.test_containers import configure_mailbox
+from tests.deploy.test_containers import configure_mailbox, page_of_messages
 from tests.peers.ports import LOOPBACK
 from tests.peers.postgres import Postgres
 from tests.peers.process import program, until
@@ -33,9 +34,11 @@ from tests.peers.process import program, until
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy/kubernetes"
 VERSIONS = ("1.25", "1.30", "1.34")
-SERVICES = ("config-api", "policy", "relay", "ingress")
-SETTINGS: dict[str, type[ServiceSettings]] = {
+GRPC_SERVICES = ("config-api", "policy", "relay", "ingress")
+SERVICES = (*GRPC_SERVICES, "console")
+SETTINGS: dict[str, type[ProcessSettings]] = {
     "config_api": ConfigApiSettings,
+    "console": ConsoleSettings,
     "policy": PolicySettings,
     "relay": RelaySettings,
     "ingress": IngressSettings,
@@ -78,9 +81,10 @@ def test_the_overlays_render_the_secrets_that_the_deployments_mount() -> None:
         for each in render("cert-manager")
         if each["kind"] == "Certificate" and not each["spec"].get("isCA")
     }
-    assert issued == {f"posthouse-{service}-grpc" for service in SERVICES}
+    assert issued == {f"posthouse-{service}-grpc" for service in GRPC_SERVICES}
     mounted = {volume["secret"]["secretName"] for _, pod in pods() for volume in pod["volumes"] if "secret" in volume}
-    by_hand = {"posthouse-config-api", "posthouse-policy", "posthouse-relay", "posthouse-mail-tls"}
+    by_hand = {f"posthouse-{service}" for service in ("config-api", "policy", "relay", "console")}
+    by_hand |= {"posthouse-mail-tls", "posthouse-console-tls"}
     assert mounted == issued | by_hand
 
 
@@ -183,6 +187,16 @@ def test_network_policies_let_in_who_may_call_a_method_and_nobody_else() -> None
         assert callers_by_policy(service) == {caller for callers in methods.values() for caller in callers}
 
 
+def test_the_console_may_call_the_http_api_and_name_servers_alone() -> None:
+    egress = base("NetworkPolicy")["console"]["spec"]["egress"]
+    to_pods = [(rule["to"], rule["ports"]) for rule in egress if "podSelector" in rule["to"][0]]
+    labels = {"app.kubernetes.io/name": "posthouse", "app.kubernetes.io/component": "config-api"}
+    assert to_pods == [([{"podSelector": {"matchLabels": labels}}], [{"port": 8080}])]
+    others = [port for rule in egress if "podSelector" not in rule["to"][0] for port in rule["ports"]]
+    assert others == [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
+    assert "Egress" in base("NetworkPolicy")["console"]["spec"]["policyTypes"]
+
+
 @pytest.fixture
 def running_pods(postgres: Postgres, redis_url: str) -> Iterator[Pods]:
     databases = (postgres.create_database(), postgres.create_database())
@@ -218,3 +232,8 @@ def test_the_rendered_pods_take_mail_also_with_the_variables_that_kubernetes_set
         assert client.sendmail("bob@far.test", ["alice@ours.test"], b"Subject: x\r\n\r\nHello.\r\n") == {}
     new = tmp_path / "mail" / "alice" / "new"
     until(lambda: new.is_dir() and len(list(new.iterdir())) == 1, "the message is in alice's maildir")
+    console = f"https://localhost:{running_pods.port('console', 8443)}"
+    trusted = ssl.create_default_context()
+    running_pods.authority.configure_trust(trusted)
+    assert "alice@ours.test" in page_of_messages(console, trusted, running_pods.admin_key)
+    assert not Path("/nonexistent").exists(), "the console keeps nothing"
