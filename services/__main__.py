@@ -105,13 +105,19 @@ def _refuse_password(option: str, url: str, variables: str) -> None:
 
 
 @app.command()
-def demo() -> None:
+def demo(
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Go on sending mail of many fates until Ctrl-C, for a look at the console.")
+    ] = False,
+    minutes: Annotated[float, typer.Option(min=0, max=24 * 60, help="With --keep: how long at most.")] = 60,
+) -> None:
     """Send mail through a throw-away suite on loopback and show each message's fate."""
     import asyncio
 
-    from services.suite.demo import run
+    from services.suite import demo as demonstration
+    from services.suite import demo_keep
 
-    raise SystemExit(asyncio.run(run()))
+    raise SystemExit(asyncio.run(demo_keep.run(minutes) if keep else demonstration.run()))
 
 
 @app.command()

@@ -7,7 +7,8 @@ import datetime
 import ipaddress
 import logging
 import ssl
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -24,6 +25,9 @@ from cryptography.x509.oid import NameOID
 
 # (name, type) to the record texts
 Zone = Mapping[tuple[str, str], tuple[str, ...]]
+# A mail server keeps so many messages, the newest ones.
+_MOST_KEPT = 100
+_TAKEN = "250 2.1.5 Taken"
 
 
 class Nameserver(asyncio.DatagramProtocol):
@@ -76,13 +80,17 @@ class Received:
 # that was made anew for its slots is a TypeError.
 @dataclass
 class MailServer:
-    """A mail server that keeps what it takes; with a certificate and login it wants TLS and AUTH first."""
+    """A mail server that keeps what it took last; with a certificate and login it wants TLS and AUTH first.
+
+    `reply`: what it answers to a recipient's address.
+    """
 
     name: str
     certificate: ssl.SSLContext | None = None
     login: str = ""
     password: str = ""
-    received: list[Received] = field(default_factory=list)
+    reply: Callable[[str], str] = lambda _: _TAKEN
+    received: deque[Received] = field(default_factory=lambda: deque(maxlen=_MOST_KEPT))
     _server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
@@ -109,6 +117,15 @@ class MailServer:
     ) -> AuthResult:
         right = LoginPassword(self.login.encode(), self.password.encode())
         return AuthResult(success=data == right, auth_data=data)
+
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd's
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        reply = self.reply(address)
+        if reply.startswith("250 "):
+            envelope.rcpt_tos.append(address)
+            envelope.rcpt_options.extend(options)
+        return reply
 
     async def handle_DATA(self, _server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's
         proved: object = session.auth_data
