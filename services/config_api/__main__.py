@@ -19,11 +19,13 @@ from libs.runtime.addresses import UnixSocket
 from libs.runtime.certificates import show_expiry
 from libs.runtime.configuration_watch import replica_name
 from libs.runtime.dialing import Dialers
+from libs.runtime.http_connections import ConnectionGuard
 from libs.runtime.http_server import HttpServer
 from libs.runtime.https_certificate import Certificate
 from libs.runtime.lifecycle import Background, Shutdown, StartupError, wait_for_server
 from libs.runtime.metrics import MetricsServer
 from libs.runtime.settings import begin
+from libs.smtp.network import counter_key
 from services.config_api.app import create_app, describe_app
 from services.config_api.changes import first_run
 from services.config_api.changes.check_context import StoredCheckContext, read_machine
@@ -37,7 +39,6 @@ from services.config_api.events.sending import Sender
 from services.config_api.history.revisions.repository import RevisionRetention
 from services.config_api.http import openapi
 from services.config_api.http.authentication import Access, FailureLimit
-from services.config_api.http.connections import ConnectionGuard
 from services.config_api.http.context import Parts
 from services.config_api.metrics import CERTIFICATE_EXPIRY, DATABASE_UP, GRPC_CALLS_REFUSED, REVISION
 from services.config_api.operations.checks import own
@@ -257,7 +258,7 @@ class _Ready:
 
 def _http_server(settings: Settings, api: object) -> HttpServer:
     """HTTP on its port, with deadlines and a number of connections for each client."""
-    guard = ConnectionGuard(settings.max_connections_per_client, settings.proxies)
+    guard = ConnectionGuard(settings.max_connections_per_client, settings.proxies, counter_key)
     certificate = None
     if settings.tls_cert is not None and settings.tls_key is not None:
         certificate = Certificate(settings.tls_cert, settings.tls_key)

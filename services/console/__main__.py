@@ -6,10 +6,12 @@ import structlog
 import typer
 
 from libs.runtime import lifecycle, service_manager
+from libs.runtime.http_connections import ConnectionGuard
 from libs.runtime.http_server import HttpServer
 from libs.runtime.https_certificate import Certificate
 from libs.runtime.lifecycle import Background, Shutdown, StartupError
 from libs.runtime.settings import begin
+from libs.smtp.network import counter_key
 from services.console.api import api_client
 from services.console.app import ENTRIES, create_app
 from services.console.page import Dependencies
@@ -28,11 +30,7 @@ async def main(shutdown: Shutdown) -> None:
         raise StartupError(f"CONSOLE_API_CA_FILE can't be read: {error.strerror}") from error
     sessions = load_sessions(settings.secret_key.get_secret_value(), settings.data_dir)
     dependencies = Dependencies(sessions, client, ENTRIES, secure=settings.is_secure)
-    certificate = None
-    if settings.tls_cert is not None and settings.tls_key is not None:
-        certificate = Certificate(settings.tls_cert, settings.tls_key)
-    console = create_app(dependencies, settings.hosts)
-    server = HttpServer(console, settings.host, settings.port, certificate=certificate)
+    server = http_server(settings, create_app(dependencies, settings.hosts))
     background = Background(shutdown)
     background.start(server.run(), "http")
     log.info("ready", http_port=server.port, api=settings.api_url)
@@ -43,6 +41,17 @@ async def main(shutdown: Shutdown) -> None:
     await client.aclose()
     if background.failure is not None:
         raise StartupError(f"stopped by a fault: {type(background.failure).__name__}")
+
+
+def http_server(settings: Settings, console: object) -> HttpServer:
+    """HTTP on its port, with deadlines and a number of connections for each client."""
+    guard = ConnectionGuard(settings.max_connections_per_client, (), counter_key)
+    certificate = None
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        certificate = Certificate(settings.tls_cert, settings.tls_key)
+    return HttpServer(
+        console, settings.host, settings.port, certificate=certificate, protocol=guard.protocol, besides=guard.run
+    )
 
 
 @app.callback(invoke_without_command=True)

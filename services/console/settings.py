@@ -48,6 +48,16 @@ class Settings(ProcessSettings):
         ),
     )
 
+    max_connections_per_client: int = Field(
+        default=100,
+        ge=1,
+        le=100_000,
+        description=(
+            "Connections of one client; of more, those are ended that serve no request. A reverse proxy stands for"
+            " many: set it higher behind one."
+        ),
+    )
+
     @field_validator("api_url")
     @classmethod
     def _http(cls, value: str) -> str:

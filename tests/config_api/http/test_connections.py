@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from services.config_api.http import connections
+from libs.runtime import http_connections
 from tests.config_api.service import START_SECONDS, Service
 
 MANY = 300
@@ -32,7 +32,7 @@ async def test_300_silent_connections_hold_nobody_up_and_end(
     opened = [await _opened(on_sqlite, b"") for _ in range(MANY)]
     assert (await on_sqlite.api.get("/readyz")).status_code == 200
     assert (await on_sqlite.api.get("/v1/settings/general")).status_code == 200
-    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.0)
+    monkeypatch.setattr(http_connections, "HEAD_SECONDS", 0.0)
     await asyncio.gather(*(_ended(reader) for reader, _ in opened))
     for _, writer in opened:
         writer.close()
@@ -40,14 +40,14 @@ async def test_300_silent_connections_hold_nobody_up_and_end(
 
 @pytest.mark.parametrize("sent", [b"GET / HTTP/1.1\r\nHost:", b""])
 async def test_half_a_head_ends(on_sqlite: Service, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
-    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.0)
+    monkeypatch.setattr(http_connections, "HEAD_SECONDS", 0.0)
     reader, writer = await _opened(on_sqlite, sent)
     await _ended(reader)
     writer.close()
 
 
 async def test_half_a_body_ends(on_sqlite: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "SILENCE_SECONDS", 0.0)
+    monkeypatch.setattr(http_connections, "SILENCE_SECONDS", 0.0)
     head = (
         "POST /v1/accounts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         f"Authorization: {on_sqlite.api.headers['Authorization']}\r\nContent-Length: 99\r\n\r\n"

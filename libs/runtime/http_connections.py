@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from libs.smtp.network import counter_key
-from services.config_api.settings import Network
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # The time for the whole head of a request, from its first octet or from the start of the connection.
 HEAD_SECONDS = 30.0
@@ -28,12 +27,19 @@ class ConnectionGuard:
 
     A client that has too many loses those that serve no request, the longest silent one first; connections of the
     proxies stand for many clients and are not counted.
+
+    `client_key`: the client of an IP address as it is counted; raises ValueError for what is no address.
     """
 
     def __init__(
-        self, most_per_client: int, proxies: tuple[Network, ...], clock: Callable[[], float] = time.monotonic
+        self,
+        most_per_client: int,
+        proxies: Sequence[Network],
+        client_key: Callable[[str], str],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.clock = clock
+        self._client_key = client_key
         self._most_per_client = most_per_client
         self._proxies = proxies
         self._by_client: dict[str, set[GuardedProtocol]] = {}
@@ -50,6 +56,13 @@ class ConnectionGuard:
             for connection in [each for group in self._by_client.values() for each in group]:
                 if connection.is_overdue(now):
                     connection.transport.abort()
+
+    def key_of(self, client: tuple[str, int] | None) -> str:
+        """The client at this address as it is counted."""
+        try:
+            return self._client_key(client[0]) if client is not None else "unknown"
+        except ValueError:
+            return "unknown"
 
     def add(self, connection: GuardedProtocol) -> None:
         group = self._by_client.setdefault(connection.client_key, set())
@@ -90,7 +103,7 @@ class GuardedProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.client_key = _key(self.client)
+        self.client_key = self._guard.key_of(self.client)
         self.last_octet_at = self._head_since = self._guard.clock()
         self._guard.add(self)
 
@@ -137,11 +150,3 @@ class GuardedProtocol(H11Protocol):
         if not unread or unread != self._unread:
             self._unread, self._unread_since = unread, now
         return unread > 0 and now - self._unread_since > SILENCE_SECONDS
-
-
-def _key(client: tuple[str, int] | None) -> str:
-    """The client as it is counted: its IPv4 address, or the /64 of its IPv6 address."""
-    try:
-        return counter_key(client[0]) if client is not None else "unknown"
-    except ValueError:
-        return "unknown"
