@@ -52,13 +52,13 @@ class Api:
 
     @contextlib.asynccontextmanager
     async def stream(
-        self, path: str, *, headers: Mapping[str, str] | None = None, **query: Any
+        self, path: str, *, method: str = "GET", body: Any = None, headers: Mapping[str, str] | None = None
     ) -> AsyncIterator[httpx.Response]:
         """An answer whose content comes as it is made."""
         async with self._client.stream(
-            "GET",
+            method,
             path,
-            params=_given(query),
+            json=body,
             headers={**self._headers, **(headers or {})},
             timeout=httpx.Timeout(_SECONDS, read=_SILENCE_SECONDS),
         ) as answer:

@@ -123,7 +123,7 @@ class FakeRelay(relay_pb2_grpc.RelayServicer):
         self.acts = True
         # Redirects to this recipient lead nowhere.
         self.nobody = b"nobody@c.example"
-        # A suspension waits for it.
+        # A suspension, and an action on many messages after its first step, wait for it.
         self.go_on = asyncio.Event()
         self.go_on.set()
         self.suspending = asyncio.Event()
@@ -178,6 +178,8 @@ class FakeRelay(relay_pb2_grpc.RelayServicer):
             return
         old = [b"old@c.example", "jürgen@c.example".encode()] if request.HasField("redirect") else []
         yield relay.ActOnMessagesProgress(matched=2, acted=1, redirected_recipients=old[:1])
+        if not request.queue_id:
+            await self.go_on.wait()
         yield relay.ActOnMessagesProgress(matched=3, acted=2, skipped=1, done=True, redirected_recipients=old)
 
     async def ListDestinations(  # noqa: N802

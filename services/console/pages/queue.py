@@ -1,8 +1,7 @@
-"""The queue: by destination, by recipient domain and age, what holds it up, and actions on many messages."""
+"""The queue: by destination, by recipient domain and age, and what holds it up."""
 
 from __future__ import annotations
 
-import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,7 @@ from starlette.exceptions import HTTPException
 from services.console.message_actions import ACTIONS
 from services.console.navigation import Entry
 from services.console.page import Page, needs
+from services.console.pages.queue_many import FILTERS, STATES
 
 ENTRIES = (Entry("Queue", "/queue"),)
 router = APIRouter()
@@ -27,20 +27,6 @@ _DESTINATIONS = 100
 _COUNTED = 1000
 _AGES = (("under 15 min", 15), ("under 1 h", 60), ("under 4 h", 240), ("under 1 d", 1440), ("older", None))
 _DOMAINS = 50
-# Fields of the form for many messages, as filters of the API.
-FILTERS: Mapping[str, str] = {
-    "state": "State",
-    "destination": "Destination",
-    "recipient_domain": "Recipient's domain",
-    "sender_domain": "Sender's domain",
-    "sender": "Sender",
-    "recipient": "Recipient",
-    "client_address": "Client",
-    "account_login": "Account",
-    "last_reply_contains": "Last reply contains",
-    "subject_contains": "Subject contains",
-}
-STATES = ("active", "deferred", "held", "quarantined")
 
 
 @router.get("/queue")
@@ -101,35 +87,3 @@ async def resume(page: OperatorPage) -> Response:
         raise HTTPException(404)
     await page.api.post(f"/v1/queue/destinations/{quote(name, safe='')}:resume")
     return page.redirect("/queue", f"{name} is resumed: its mail is tried again.")
-
-
-@router.post("/queue/many")
-async def ask_about_many(page: OperatorPage) -> Response:
-    """What an action would do, before it is done."""
-    action = ACTIONS.get(page.form.get("action"))
-    if action is None:
-        raise HTTPException(404)
-    chosen = {name: page.form.get(name) for name in FILTERS if page.form.get(name)}
-    if not chosen:
-        return page.redirect("/queue#many", "Nothing was done: choose at least one thing to select messages by.")
-    if page.form.get("sure") == "yes":
-        return await _act_on_many(page, action.name, action.done_to_many, chosen)
-    would = await page.api.post(f"/v1/queue/messages:{action.name}", {"filter": chosen}, dry_run=True)
-    return page.show(
-        "queue_many.html", action=action, chosen=chosen, filters=FILTERS, would=would, once=str(uuid.uuid4())
-    )
-
-
-async def _act_on_many(page: Page, action: str, done: str, chosen: Mapping[str, str]) -> Response:
-    # A form that is sent twice acts once.
-    answer = await page.api.call(
-        "POST",
-        f"/v1/queue/messages:{action}",
-        body={"filter": chosen},
-        headers={"Idempotency-Key": page.form.get("once") or str(uuid.uuid4())},
-    )
-    progress = answer.json()
-    text = f"{progress['acted']} of {progress['matched']} deliveries {done}"
-    if progress["skipped"]:
-        text += f"; {progress['skipped']} were being tried, or are in a state that this is not for"
-    return page.redirect("/queue#many", f"{text}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -248,6 +249,30 @@ async def test_a_redirect_with_an_idempotency_key_is_done_once(operated: Operate
         )
         assert answer.json()["queue_id"] == "q1"
     assert sum(isinstance(each, relay.ActOnMessagesRequest) for each in fake_relay.asked) == 1
+
+
+async def test_progress_of_an_action_with_a_key_is_told_and_its_end_kept(operated: Operated) -> None:
+    """It goes on when its reader goes away, and a repetition is answered with the last line."""
+    service, _, fake_relay = operated
+    fake_relay.go_on.clear()
+    hold, body = "/v1/queue/messages:hold", {"filter": {"destination": "domain:c.example"}}
+    headers = {"Accept": "application/x-ndjson", "Idempotency-Key": "once"}
+    async with service.api.stream("POST", hold, json=body, headers=headers) as answer:
+        assert answer.status_code == 200
+        first = json.loads(await anext(answer.aiter_lines()))
+        assert (first["matched"], first["done"]) == (2, False)
+    busy = await service.api.post(hold, json=body, headers=headers)
+    assert busy.json()["type"] == "urn:posthouse:problem:in-progress"
+    fake_relay.go_on.set()
+    async with asyncio.timeout(60):
+        again = busy
+        while again.is_error:
+            again = await service.api.post(hold, json=body, headers=headers)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert again.json() == {"matched": 3, "acted": 2, "skipped": 1, "done": True}
+    assert len(fake_relay.asked) == 1
+    other = {"filter": {"destination": "domain:d.example"}}
+    assert (await service.api.post(hold, json=other, headers=headers)).status_code == 409
 
 
 async def test_an_action_that_did_nothing_says_why(operated: Operated) -> None:

@@ -17,7 +17,7 @@ from services.config_api.http.pagination import PageQuery
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.paths import BEFORE_COLON
 from services.config_api.http.responses import NOTHING_DONE, as_kept, problem_responses
-from services.config_api.operations.queue import wire
+from services.config_api.operations.queue import progress, wire
 from services.config_api.operations.queue.schemas import (
     ActionProgress,
     Destination,
@@ -140,8 +140,9 @@ async def get_content(request: Request, _: Admin, queue_id: str) -> Response:
 def _progress_responses(summary: str) -> dict[int | str, dict[str, Any]]:
     return {
         200: {
-            "description": f"{summary}: done. With Accept: application/x-ndjson, and without Idempotency-Key, "
-            "a line of progress after each batch.",
+            "description": f"{summary}: done. With Accept: application/x-ndjson a line of progress after each batch. "
+            "With an Idempotency-Key too, the work goes on when nobody reads these lines any more, and a repetition is "
+            "answered with the last line alone.",
             "model": ActionProgress,
             "content": {NDJSON: {"schema": {"type": "string"}}},
         },
@@ -340,11 +341,12 @@ async def _act_on_one(
 
 
 async def _act_on_many(request: Request, caller: Actor, steps: Callable[[], Steps], key: str | None) -> Response:
-    if key is None and NDJSON in request.headers.get("accept", ""):
-        progress = steps()
-        first = await anext(progress, None)
-        lines = [] if first is None else [wire.progress(first)]
-        return StreamingResponse(_lines(lines, progress), media_type=NDJSON)
+    if NDJSON in request.headers.get("accept", ""):
+        repeat = await repetition(request, caller, key)
+        shown = progress.shown(steps()) if repeat is None else progress.shown_once(repeat, steps())
+        # The first one is waited for, so that a refusal has its status.
+        first = await anext(shown, progress.NOTHING)
+        return StreamingResponse(_lines(first, shown), media_type=NDJSON)
 
     async def act() -> JSONResponse:
         return JSONResponse(await _last(steps()))
@@ -355,9 +357,9 @@ async def _act_on_many(request: Request, caller: Actor, steps: Callable[[], Step
 async def _redirecting(request: Request, place: str, redirect: MessageRedirect, steps: Steps) -> Steps:
     """The progress of a redirect. The audit log's entry names the recipients that it has come to so far."""
     try:
-        async for progress in steps:
-            acted(request, wire.redirect_target(place, redirect, progress))
-            yield progress
+        async for step in steps:
+            acted(request, wire.redirect_target(place, redirect, step))
+            yield step
     except Problem as problem:
         if problem.status != 409:
             raise
@@ -396,9 +398,9 @@ async def _once(
 
 
 async def _last(steps: AsyncIterator[Any]) -> dict[str, Any]:
-    last: dict[str, Any] = {"matched": 0, "acted": 0, "skipped": 0, "done": True}
-    async for progress in steps:
-        last = wire.progress(progress)
+    last = progress.NOTHING
+    async for step in progress.shown(steps):
+        last = step
     return last
 
 
@@ -424,8 +426,7 @@ async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byt
         yield chunk
 
 
-async def _lines(first: list[dict[str, Any]], rest: AsyncIterator[Any]) -> AsyncIterator[bytes]:
-    for line in first:
-        yield json.dumps(line).encode() + b"\n"
-    async for progress in rest:
-        yield json.dumps(wire.progress(progress)).encode() + b"\n"
+async def _lines(first: dict[str, Any], rest: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
+    yield json.dumps(first).encode() + b"\n"
+    async for step in rest:
+        yield json.dumps(step).encode() + b"\n"

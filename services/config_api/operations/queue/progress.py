@@ -1,0 +1,55 @@
+"""Progress of an action on many messages, for who reads it line by line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi.responses import JSONResponse
+
+from services.config_api.http.responses import as_kept
+from services.config_api.operations.queue import wire
+from services.config_api.storage.idempotency import IdempotentRequest
+
+# Before the first step.
+NOTHING: dict[str, Any] = {"matched": 0, "acted": 0, "skipped": 0, "done": True}
+# The event loop refers to its tasks weakly: these would be forgotten when their reader goes away.
+_at_work: set[asyncio.Task[None]] = set()
+
+
+async def shown(steps: AsyncIterator[Any]) -> AsyncIterator[dict[str, Any]]:
+    """Relay's steps as the API shows them. The work ends with its reader."""
+    async for step in steps:
+        yield wire.progress(step)
+
+
+async def shown_once(repeat: IdempotentRequest, steps: AsyncIterator[Any]) -> AsyncIterator[dict[str, Any]]:
+    """Likewise, for a request with an Idempotency-Key: the work goes on without a reader, and its end is kept.
+
+    Raises as `IdempotentRequest.claimed` does, before the first step.
+    """
+    told: asyncio.Queue[dict[str, Any] | Exception | None] = asyncio.Queue()
+    task = asyncio.create_task(_work(repeat, steps, told))
+    _at_work.add(task)
+    task.add_done_callback(_at_work.discard)
+    while (step := await told.get()) is not None:
+        if isinstance(step, Exception):
+            raise step
+        yield step
+
+
+async def _work(
+    repeat: IdempotentRequest, steps: AsyncIterator[Any], told: asyncio.Queue[dict[str, Any] | Exception | None]
+) -> None:
+    last = NOTHING
+    try:
+        async with repeat.claimed() as answers:
+            async for step in shown(steps):
+                last = step
+                told.put_nowait(step)
+            answers.append(as_kept(JSONResponse(last)))
+    except Exception as error:  # noqa: BLE001 - raised again where the request is answered
+        told.put_nowait(error)
+    finally:
+        told.put_nowait(None)
