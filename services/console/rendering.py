@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def environment() -> Environment:
         auto_reload=False,
     )
     made.filters.update(moment=moment, size=size, segment=segment, words=words, number=number, seconds=seconds)
-    made.globals.update(static=static, query=query)
+    made.globals.update(static=static, query=query, reply=reply)
     return made
 
 
@@ -88,6 +88,14 @@ def segment(value: str) -> str:
 def words(name: str) -> str:
     """A constant name of the API as words."""
     return name.replace("_", " ")
+
+
+def reply(said: Mapping[str, Any]) -> str:
+    """The reply of a server as one text. Many servers begin the text with the enhanced code, which is shown once."""
+    enhanced_code, text = said["enhanced_code"] or "", said["text"] or ""
+    if text.startswith(enhanced_code):
+        enhanced_code = ""
+    return " ".join(str(part) for part in (said["code"], enhanced_code, text) if part)
 
 
 def query(path: str, **values: Any) -> str:

@@ -10,13 +10,14 @@ from starlette.responses import PlainTextResponse
 from libs.runtime import http_connections
 from services.console.__main__ import http_server
 from services.console.settings import Settings
+from tests.libs.runtime.test_http_connections import connected
 
 
 async def test_half_a_head_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_connections, "HEAD_SECONDS", 0.0)
     server = http_server(Settings(port=0), PlainTextResponse("here"))
     running = asyncio.create_task(server.run())
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    reader, writer = await connected(server.port)
     writer.write(b"GET / HTTP/1.1\r\nHost:")
     async with asyncio.timeout(60):
         assert await reader.read() == b""

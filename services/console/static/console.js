@@ -22,14 +22,15 @@ function cell(text) {
   return made;
 }
 
+// A reply as one text. Many servers begin the text with the enhanced code, which is shown once.
 function saying(data) {
-  if (data.reply) {
-    return `${data.reply.code} ${data.reply.enhanced_code || ""} ${data.reply.text}`;
+  const said = data.reply || data.attempt;
+  if (!said) {
+    return data.detail || "";
   }
-  if (data.attempt) {
-    return `${data.attempt.code || ""} ${data.attempt.enhanced_code || ""} ${data.attempt.text || ""}`;
-  }
-  return data.detail || "";
+  const text = said.text || "";
+  const code = text.startsWith(said.enhanced_code || "") ? "" : said.enhanced_code;
+  return [said.code, code, text].filter(Boolean).join(" ");
 }
 
 function row(event) {

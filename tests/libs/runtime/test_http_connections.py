@@ -39,7 +39,7 @@ async def serving(
     writers = []
 
     async def opened(sent: bytes) -> Opened:
-        reader, writer = await asyncio.open_connection(LOOPBACK, server.port)
+        reader, writer = await connected(server.port)
         writers.append(writer)
         writer.write(sent)
         return reader, writer
@@ -49,6 +49,16 @@ async def serving(
         writer.close()
     await server.stop()
     await running
+
+
+async def connected(port: int) -> Opened:
+    """A connection to a server that begins to listen."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while True:
+            try:
+                return await asyncio.open_connection(LOOPBACK, port)
+            except ConnectionRefusedError:
+                await asyncio.sleep(0)
 
 
 async def answer(reader: asyncio.StreamReader) -> bytes:
