@@ -1,4 +1,4 @@
-"""The mail of `posthouse demo --keep`: a round of messages whose fates differ, again and again. Pure."""
+"""The mail of `posthouse demo --keep`: a round of messages whose fates differ, again and again."""
 
 from __future__ import annotations
 

@@ -41,6 +41,9 @@ async def search(page: ReaderPage, q: str = "", cursor: str = "") -> Response:
         if found["items"]:
             items, next_cursor, chosen = found["items"], found["next_cursor"], reading
             break
+        if found["next_cursor"] and chosen is None:
+            # The API looks through so many messages for one answer, and goes on from there.
+            next_cursor, chosen = found["next_cursor"], reading
     if not readings:
         found = await page.api.get("/v1/messages", limit=_ON_A_PAGE, cursor=cursor)
         items, next_cursor = found["items"], found["next_cursor"]

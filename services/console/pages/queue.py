@@ -23,8 +23,8 @@ ReaderPage = Annotated[Page, Depends(needs("reader"))]
 OperatorPage = Annotated[Page, Depends(needs("operator"))]
 
 _DESTINATIONS = 100
-# The table of domains and ages counts so many messages at most, the newest ones.
-_COUNTED = 1000
+# The table of domains and ages counts so many messages at most, the oldest ones.
+_COUNTED = 250
 _AGES = (("under 15 min", 15), ("under 1 h", 60), ("under 4 h", 240), ("under 1 d", 1440), ("older", None))
 _DOMAINS = 50
 

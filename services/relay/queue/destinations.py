@@ -227,17 +227,22 @@ def view_one(connection: Connection, name: str, now: int) -> DestinationView | N
 
 
 def _view(connection: Connection, name: str, row: Any, leased: int, now: int) -> DestinationView:
-    of_it: tuple[Any, ...] = (WAITING, deliveries.c.destination == name)
-    waiting, due, held, next_due_at = connection.execute(
+    # The number of a delivery stands in SQLite's index and that of its message does not. Both are given in the order of
+    # time, but where a redirect adds a recipient to a message that waits already.
+    waiting, due, held, next_due_at, first = connection.execute(
         select(
             func.count(),
             func.count().filter(deliveries.c.due_at <= now),
             func.count().filter(deliveries.c.due_at.is_(None)),
             func.min(deliveries.c.due_at),
-        ).where(*of_it)
+            func.min(deliveries.c.id),
+        ).where(WAITING, deliveries.c.destination == name)
     ).one()
-    first = select(func.min(deliveries.c.message_id)).where(*of_it).scalar_subquery()
-    oldest = connection.execute(select(messages.c.stored_at).where(messages.c.id == first)).scalar()
+    oldest = connection.execute(
+        select(messages.c.stored_at)
+        .join(deliveries, deliveries.c.message_id == messages.c.id)
+        .where(deliveries.c.id == first)
+    ).scalar()
     suspended = row is not None and row.suspended_until is not None and row.suspended_until > now
     return DestinationView(
         name=name,

@@ -96,8 +96,8 @@ class MessageFilter:
             found.append(_holds(messages.c.verdicts, member("shadow_reason_id", self.shadow_reason_id)))
         return found
 
-    def of_deliveries(self, now: int) -> list[Condition]:
-        """About one delivery."""
+    def of_deliveries(self, now: int, from_it: Condition | None = None) -> list[Condition]:
+        """About one delivery. `from_it`: whether its message has such a sender, where the query knows the message."""
         found: list[Condition] = []
         if self.recipient is not None:
             found.append(or_(deliveries.c.recipient == self.recipient, _submitted_as(self.recipient)))
@@ -112,13 +112,16 @@ class MessageFilter:
         if self.states:
             found.append(or_(*(in_state(state, now) for state in self.states)))
         if self.address_contains:
-            found.append(self._address())
+            found.append(self._address(from_it))
         return found
 
     def conditions(self, now: int) -> list[Condition]:
         """The conditions for a query of messages."""
         found = self.of_messages()
-        about = self.of_deliveries(now)
+        if self.states == (int(State.REJECTED),):
+            # No other message has such a delivery, and to ask each message for its deliveries takes longer.
+            found.append(messages.c.kind == int(Kind.REFUSED))
+        about = self.of_deliveries(now, octets_contain(messages.c.sender, self.address_contains))
         if about:
             matching: Condition = exists().where(deliveries.c.message_id == messages.c.id, *about)
             if self._may_have_no_delivery:
@@ -130,11 +133,12 @@ class MessageFilter:
             found.append(matching)
         return found
 
-    def _address(self) -> Condition:
+    def _address(self, from_it: Condition | None) -> Condition:
         """Of a delivery: its recipient, or the sender of its message. What is done to it is done to no other."""
         part = self.address_contains
-        sent = messages.alias("sent")
-        from_it = exists().where(sent.c.id == deliveries.c.message_id, octets_contain(sent.c.sender, part))
+        if from_it is None:
+            sent = messages.alias("sent")
+            from_it = exists().where(sent.c.id == deliveries.c.message_id, octets_contain(sent.c.sender, part))
         return or_(
             octets_contain(deliveries.c.recipient, part),
             octets_contain(deliveries.c.submitted_recipient, part),

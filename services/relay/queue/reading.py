@@ -19,6 +19,8 @@ from services.relay.queue.tables import attempts, contents, deliveries, events, 
 # Messages looked at for one page: a filter that matches hardly any gives a short page, and a token to go on.
 _WINDOW = 20_000
 _WINDOWS = 5
+# Messages that one batch of an action looks through. The end of a window is found by counting to it, for each batch.
+_LOOKED_THROUGH = 2_000
 # Deliveries shown of each message in a list.
 _SHOWN = 50
 _HEADER_OCTETS = 256 * 1024
@@ -174,7 +176,7 @@ def candidates(
     start = [messages.c.open > 0, messages.c.stored_at <= until, *_after(after)]
     order = (messages.c.stored_at, messages.c.id)
     edge = connection.execute(
-        select(messages.c.stored_at, messages.c.id).where(*start).order_by(*order).offset(_WINDOW).limit(1)
+        select(messages.c.stored_at, messages.c.id).where(*start).order_by(*order).offset(_LOOKED_THROUGH).limit(1)
     ).first()
     bound = [] if edge is None else [_up_to(edge[0], edge[1])]
     rows = connection.execute(
