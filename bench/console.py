@@ -60,9 +60,8 @@ def main() -> None:
         world.account(suite, address="alice@elsewhere.test")
         newest = world.newest_revision(suite)
         with Visitor(suite.console_url, suite.admin_key) as visitor:
-            slow = [
-                path for path in paths(suite, newest) if not is_fast(visitor, path, arguments.times, arguments.limit)
-            ]
+            limit = arguments.limit
+            slow = [path for path in paths(suite, newest) if not is_fast(visitor, path, arguments.times, limit)]
             is_fast(visitor, "/messages?q=nowhere.test", 3, limit)
             began = time.monotonic()
             form = {"token": visitor.token("/queue"), "action": "hold", "sender_domain": "sender.test"}

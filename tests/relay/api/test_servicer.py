@@ -14,6 +14,7 @@ from posthouse.relay.v1 import relay_pb2 as pb
 from posthouse.relay.v1 import relay_pb2_grpc
 
 from services.relay.configuration.model import Alias, Configuration
+from services.relay.queue import reading
 from tests.relay.scripted_transport import ScriptedTransport, deferred, delivered, failed
 from tests.relay.whole_relay import CONTENT, WholeRelay
 
@@ -367,6 +368,22 @@ async def test_many_at_once_are_counted_first_and_only_what_matches_is_touched(
     assert await relay.rows("SELECT count(*) FROM contents") == [(0,)]
 
 
+async def test_an_action_looks_through_the_queue_in_steps(
+    relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_LOOKED_THROUGH", 2)
+    for recipient in (b"later@two.test", b"later@two.test", b"later@two.test", b"later@one.test", b"later@two.test"):
+        await put(stub, recipient)
+    await relay.settled(5)
+    request = pb.ActOnMessagesRequest(
+        action=pb.QUEUE_ACTION_HOLD, filter=pb.MessageFilter(recipient_domain="one.test"), actor="anna"
+    )
+    steps = [(step.matched, step.acted, step.done) async for step in stub.ActOnMessages(request)]
+    assert len(steps) > 1
+    assert steps[-1] == (1, 1, True)
+    assert not any(done for _, _, done in steps[:-1])
+
+
 async def test_what_is_being_tried_is_left_alone(relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub) -> None:
     gate = asyncio.Event()
     relay.transport.gates[b"slow@one.test"] = gate
@@ -395,7 +412,8 @@ async def test_destinations_with_counts_suspended_and_resumed(
         ("domain:two.test", 1, 0, 1, 0),
     ]
     assert listed[0].last_error == "451 4.3.0 later"
-    assert listed[0].oldest_at.seconds > 0
+    [(stored_at,)] = await relay.rows("SELECT stored_at FROM messages ORDER BY id LIMIT 1")
+    assert listed[0].oldest_at.ToMicroseconds() == stored_at
     assert listed[0].next_due_at.seconds > listed[0].oldest_at.seconds
     first = await stub.ListDestinations(pb.ListDestinationsRequest(page_size=1))
     second = await stub.ListDestinations(pb.ListDestinationsRequest(page_size=1, page_token=first.next_page_token))
