@@ -97,6 +97,9 @@ docs-check: $(STAMP) ## Fail when a generated page is stale, or the site does no
 console-check: $(STAMP) peers ## Look at every page of the console in Chromium with axe-core
 	@bash scripts/console-check
 
+screenshots: $(STAMP) peers ## Make the pictures of the console in docs/pictures, in Chromium
+	@PYTHONPATH=. $(BIN)/python scripts/screenshots.py
+
 clients: $(STAMP) ## Generate and compile API clients in four languages, and do a real job with each
 	@bash scripts/check-clients
 
