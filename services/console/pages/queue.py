@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -31,8 +32,10 @@ _DOMAINS = 50
 
 @router.get("/queue")
 async def show(page: ReaderPage, cursor: str = "") -> Response:
-    destinations = await page.api.get("/v1/queue/destinations", limit=_DESTINATIONS, cursor=cursor)
-    waiting = await page.api.get("/v1/queue/messages", limit=_COUNTED)
+    destinations, waiting = await asyncio.gather(
+        page.api.get("/v1/queue/destinations", limit=_DESTINATIONS, cursor=cursor),
+        page.api.get("/v1/queue/messages", limit=_COUNTED),
+    )
     return page.show(
         "queue.html",
         destinations=destinations["items"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -34,19 +35,14 @@ async def show(page: ReaderPage, period: str = "day", reason: str = "", client: 
     chosen = PERIODS.get(period, PERIODS["day"])
     starts = chosen.starts(datetime.now(UTC))
     after = starts[0].isoformat()
-    statistics, newest, messages = await asyncio.gather(
+    refused = functools.partial(page.api.get, "/v1/messages", state="rejected", received_after=after, reason_id=reason)
+    statistics, messages = await asyncio.gather(
         page.api.get("/v1/statistics", bucket=chosen.bucket, after=after),
-        page.api.get("/v1/messages", state="rejected", received_after=after, reason_id=reason, limit=_COUNTED),
-        page.api.get(
-            "/v1/messages",
-            state="rejected",
-            received_after=after,
-            reason_id=reason,
-            client_address=client,
-            limit=_SHOWN,
-            cursor=cursor,
-        ),
+        refused(client_address=client, limit=_SHOWN, cursor=cursor),
     )
+    # Where few or none were refused, the API looks at every message for them: that is done once.
+    is_whole = not client and not cursor and messages["next_cursor"] is None
+    newest = messages if is_whole else await refused(limit=_COUNTED)
     figures = Figures(chosen, starts, statistics["buckets"])
     return page.show(
         "refused.html",
