@@ -16,7 +16,7 @@ from posthouse_client import ProblemError
 from services.console.message_actions import REDIRECT, REDIRECT_EFFECTS
 from services.console.navigation import Entry
 from services.console.page import Form, Page, needs
-from services.console.pages.queue import FILTERS
+from services.console.pages.queue_many import FILTERS
 
 ENTRIES: tuple[Entry, ...] = ()
 router = APIRouter()
