@@ -145,27 +145,29 @@ def test_a_destination_that_is_stuck(
 ) -> None:
     outside.add("stuck.test", "MX", "10 mx.far.test.")
     far.on(Stage.RCPT, reply("451 4.3.0 Not now"), address="carol@stuck.test")
-    send(suite, "carol@stuck.test", count=3)
+    send(suite, "carol@stuck.test", count=4)
     until(lambda: "451" in posthouse("queue", "list", "to=stuck.test"), "an attempt has failed")
     row = next(line for line in posthouse("queue", "shape").splitlines() if line.startswith("stuck.test"))
-    assert row.split()[:3] == ["stuck.test", "3", "3"]
+    assert row.split()[:3] == ["stuck.test", "4", "4"]
     assert "domain:stuck.test" in posthouse("queue", "destinations")
     posthouse("suspend", "stuck.test")
-    assert posthouse("queue", "hold", "to=stuck.test", "--dry-run") == "3 would be held\n"
+    assert posthouse("queue", "hold", "to=stuck.test", "--dry-run") == "4 would be held\n"
     refused = posthouse.run("queue", "hold", "to=stuck.test")
     assert (refused.status, "--yes" in refused.errors) == (2, True), "nobody is at a terminal to be asked"
-    assert posthouse("queue", "hold", "to=stuck.test", "--yes") == "3 held\n"
-    assert posthouse("queue", "release", "to=stuck.test", "--yes") == "3 released\n"
-    first, second, third = (item["queue_id"] for item in posthouse.json("queue", "list", "to=stuck.test")["items"])
+    assert posthouse("queue", "hold", "to=stuck.test", "--yes") == "4 held\n"
+    assert posthouse("queue", "release", "to=stuck.test", "--yes") == "4 released\n"
+    first, second, third, fourth = (
+        item["queue_id"] for item in posthouse.json("queue", "list", "to=stuck.test")["items"]
+    )
     assert posthouse("queue", "delete", first) == "1 deleted\n"
     assert posthouse("queue", "bounce", second) == "1 bounced\n"
     assert posthouse.run("queue", "hold", first).status in (1, 5)
-    assert posthouse.run("queue", "redirect", third).status == 2
-    assert posthouse.run("queue", "redirect", third, "--to", "nobody@ours.test").status == 1
+    assert posthouse.run("queue", "redirect", fourth).status == 2
+    assert posthouse.run("queue", "redirect", fourth, "--to", "nobody@ours.test").status == 1
     redirect = ("queue", "redirect", "to=stuck.test", "--next-hop", f"{smart_host.host}:{smart_host.port}")
-    assert posthouse(*redirect, "--dry-run") == "1 would be redirected\n"
-    assert posthouse("queue", "redirect", third, "--to", "dora@stuck.test") == "1 redirected\n"
-    assert "to dora@stuck.test" in posthouse("queue", "show", third)
+    assert posthouse(*redirect, "--dry-run") == "2 would be redirected\n"
+    assert posthouse("queue", "redirect", fourth, "--to", "dora@stuck.test") == "1 redirected\n"
+    assert "to dora@stuck.test" in posthouse("queue", "show", fourth)
     posthouse("resume", "stuck.test")
     far.clear()
     assert posthouse("queue", "retry", third) == "1 retried\n"
