@@ -21,7 +21,7 @@ class MaildirRoots:
 
     def allow(self, path: str) -> bool:
         """Whether mail may be written to this folder. By its name alone: symbolic links are the writer's matter."""
-        folder = PurePosixPath(path)
+        folder = _folder(path)
         if not folder.is_absolute() or ".." in folder.parts:
             return False
         if self.roots:
@@ -35,13 +35,18 @@ class MaildirRoots:
 
     def resolved(self) -> MaildirRoots:
         """The same folders without symbolic links, to judge paths without symbolic links. Blocking."""
-        real = tuple(PurePosixPath(os.path.realpath(root)) for root in self.roots)
-        return MaildirRoots(real, PurePosixPath(os.path.realpath(self.data_folder)))
+        real = tuple(_folder(os.path.realpath(root)) for root in self.roots)
+        return MaildirRoots(real, _folder(os.path.realpath(self.data_folder)))
 
 
 def maildir_roots(setting: str, data_folder: Path) -> MaildirRoots:
     """From the variable: absolute paths, several by commas. Raises ValueError for one that is not absolute."""
-    roots = tuple(PurePosixPath(part) for part in map(str.strip, setting.split(",")) if part)
+    roots = tuple(_folder(part) for part in map(str.strip, setting.split(",")) if part)
     if any(not root.is_absolute() or ".." in root.parts for root in roots):
         raise ValueError("a root of maildirs must be an absolute path")
-    return MaildirRoots(roots, PurePosixPath(data_folder.absolute()))
+    return MaildirRoots(roots, _folder(str(data_folder.absolute())))
+
+
+def _folder(path: str) -> PurePosixPath:
+    """Two slashes at the start are one on Linux. pathlib keeps them, so that //etc would not be below /etc."""
+    return PurePosixPath(f"/{path.lstrip('/')}" if path.startswith("/") else path)

@@ -201,7 +201,12 @@ async def test_f37_f43_f52_stored_settings_are_warned_of_at_the_start(
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/etc", "/etc/mail", "/dev/null", "/proc/self", "/sys", "/run/x", "/root", "{data}", "{data}/relay/q"]
+    "path",
+    [
+        *("/", "/etc", "/etc/mail", "/dev/null", "/proc/self", "/sys", "/run/x", "/root", "{data}", "{data}/relay/q"),
+        # Two slashes at the start are one on Linux.
+        *("//", "//etc", "//dev/null", "/{data}/relay/q"),
+    ],
 )
 async def test_f43_no_mail_is_written_over_the_machine(on_sqlite: Service, path: str) -> None:
     mailbox = {"kind": "maildir", "path": path.format(data=on_sqlite.data_dir)}

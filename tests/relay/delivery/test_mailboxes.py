@@ -188,14 +188,17 @@ async def test_a_full_disk_defers_as_such_and_leaves_nothing(
 # Folders that mail may be written to
 
 
-@pytest.mark.parametrize("template", ["{own}/relay/q", "{own}", "{own}/{{local_part}}", "/{{local_part}}", "/proc/x"])
+@pytest.mark.parametrize(
+    "template",
+    ["{own}/relay/q", "{own}", "{own}/{{local_part}}", "/{{local_part}}", "/proc/x", "/{own}/relay/q", "//{{local_part}}"],
+)
 async def test_f43_no_mail_is_written_over_the_machine(gateway: Gateway, tmp_path: Path, template: str) -> None:
     """Also in settings from before config_api refused such a folder, and where the address completes the path."""
     own = tmp_path / "data"
     own.mkdir()
     gateway.options_are(maildir_roots=maildir_roots("", own))
     gateway.into_mailbox("local.test", maildir(template.format(own=own)), "etc", "relay")
-    recipient = b"etc@local.test" if template.startswith("/{") else b"relay@local.test"
+    recipient = b"etc@local.test" if template.startswith(("/{{", "//{{")) else b"relay@local.test"
     outcome = await gateway.deliver_one(recipient)
     assert (outcome.result, outcome.code, outcome.enhanced_code) == (Result.DEFERRED, 451, "4.3.5")
     assert list(own.iterdir()) == []
