@@ -125,13 +125,16 @@ FIELD_CODES: Mapping[str, str] = {
 
 # What `warnings[].code` can be.
 WARNING_CODES: Mapping[str, str] = {
+    "account_of_api_key": "An API key hands in mail for this account.",
     "any_recipient": "Mail is taken for addresses that do not exist.",
+    "catch_all": "The catch-all of a domain leads here.",
     "covered": "An allow rule matches whatever this rule does.",
     "covers": "A block rule never acts because of this rule.",
     "domain_not_local": "The domain of the address is not a local domain.",
     "domain_not_ours": "The domain of the address is neither a local domain nor a relay domain.",
     "domain_of_account": "An account has an address at this domain.",
     "domain_of_alias": "An alias is at this domain, or leads there.",
+    "domain_of_catch_all": "The catch-all of a domain is at this domain.",
     "domain_of_dkim_key": "A DKIM key signs for this domain.",
     "domain_of_recipients": "Recipients at this domain are listed.",
     "domain_of_postmaster": "An external postmaster is at this domain.",

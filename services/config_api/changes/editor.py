@@ -268,8 +268,10 @@ class Editor:
         self, resource: Resource, body: Body, check_context: CheckContext, before: Body | None = None
     ) -> Sequence[Finding]:
         findings = await self._found_in_time(resource.check, body, check_context)
-        if before is not None and isinstance(resource, Collection) and _goes_away(before, body):
-            findings = [*findings, *await self._found_in_time(resource.references, before, check_context)]
+        if before is not None and isinstance(resource, Collection):
+            lost = before if _goes_away(before, body) else resource.lost(before, body)
+            if lost is not None:
+                findings = [*findings, *await self._found_in_time(resource.references, lost, check_context)]
         return findings
 
     async def _found_in_time(self, check: Check, body: Body, check_context: CheckContext) -> Sequence[Finding]:

@@ -7,6 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from services.config_api.resources.aliases import catching_all
 from services.config_api.resources.description import (
     Body,
     CheckContext,
@@ -89,15 +90,27 @@ async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
 
 
 async def references(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Aliases and postmasters that lead to the account's addresses (F18)."""
+    """Aliases, catch-alls and postmasters that lead to the account's addresses (F18), and API keys of its login."""
     keys = [address_key(address) for address in body["addresses"]]
     aliases = [alias["address"] for key in keys for alias in await check_context.matching("aliases", "target", key)]
+    api_keys = [key["name"] for key in await check_context.others("api-keys") if key["account"] == body["login"]]
     general = await check_context.settings("settings/general")
     postmasters = [address for address in general["external_postmasters"] if address_key(address) in keys]
     return [
         *named("target_of_alias", "The alias {} leads to this account.", list(dict.fromkeys(aliases))),
         *named("external_postmaster", "The external postmaster {} is this account's.", postmasters),
+        *named("catch_all", "The catch-all of {} leads to this account.", await catching_all(keys, check_context)),
+        *named("account_of_api_key", "The API key {} hands in mail for this account.", api_keys),
     ]
+
+
+def _lost(before: Body, after: Body) -> Body | None:
+    """Addresses that are taken from an account, and a login that it had."""
+    keys = {address_key(address) for address in after["addresses"]}
+    addresses = [address for address in before["addresses"] if address_key(address) not in keys]
+    # No login is empty.
+    login = before["login"] if before["login"] != after["login"] else ""
+    return {**before, "addresses": addresses, "login": login} if addresses or login else None
 
 
 ACCOUNTS = Collection(
@@ -110,6 +123,7 @@ ACCOUNTS = Collection(
     secrets=(Secret(("password",), kept_as="argon2id", hash_path=("password_hash",)),),
     check=check,
     references=references,
+    lost=_lost,
     shown=AccountShown,
     show=lambda body: {"password_set": "password" in body},
     unique=lambda body: [

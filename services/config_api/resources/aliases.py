@@ -81,7 +81,7 @@ async def _exists(address: str, local_domain: Body, check_context: CheckContext)
 
 
 async def references(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Aliases and postmasters that lead to this alias."""
+    """Aliases, catch-alls and postmasters that lead to this alias."""
     key = address_key(body["address"])
     aliases = [alias["address"] for alias in await check_context.matching("aliases", "target", key)]
     general = await check_context.settings("settings/general")
@@ -89,6 +89,16 @@ async def references(body: Body, check_context: CheckContext) -> Sequence[Findin
     return [
         *named("target_of_alias", "The alias {} leads to this one.", aliases),
         *named("external_postmaster", "The external postmaster {} is this alias.", postmasters),
+        *named("catch_all", "The catch-all of {} leads to this alias.", await catching_all([key], check_context)),
+    ]
+
+
+async def catching_all(keys: Sequence[str], check_context: CheckContext) -> list[str]:
+    """Local domains whose catch-all is one of these addresses."""
+    return [
+        domain["name"]
+        for domain in await check_context.others("local-domains")
+        if domain["catch_all"] is not None and address_key(domain["catch_all"]) in keys
     ]
 
 
@@ -101,6 +111,7 @@ ALIASES = Collection(
     model=Alias,
     check=check,
     references=references,
+    lost=lambda before, after: before if address_key(before["address"]) != address_key(after["address"]) else None,
     unique=lambda body: [
         UniqueKey("address", address_key(body["address"]), "/address"),
         UniqueKey("alias", address_key(body["address"]), "/address"),

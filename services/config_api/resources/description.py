@@ -199,6 +199,8 @@ class Collection(Resource):
     most_in_batch: int = 5_000
     # Finds what still points to an object that is removed or disabled.
     references: Check = no_findings
+    # What a change takes from an object that others may point to, as a body for `references`; None: nothing.
+    lost: Callable[[Body, Body], Body | None] = lambda _before, _after: None
 
     @property
     def read_only(self) -> frozenset[str]:

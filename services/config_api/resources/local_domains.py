@@ -147,7 +147,7 @@ def _refuse_unverifiable(body: Body) -> None:
 
 
 async def references(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Accounts, aliases, keys and postmasters at the domain, which lose its mail (F21)."""
+    """Accounts, aliases, keys, catch-alls and postmasters at the domain, which lose its mail (F21)."""
     at_domain = f"@{body['name']}"
     accounts = [
         account["login"]
@@ -160,6 +160,11 @@ async def references(body: Body, check_context: CheckContext) -> Sequence[Findin
         if any(address.endswith(at_domain) for address in (alias["address"], *alias["targets"]))
     ]
     keys = [key["selector"] for key in await check_context.matching("dkim-keys", "domain", body["name"])]
+    catch_alls = [
+        domain["name"]
+        for domain in await check_context.others("local-domains")
+        if domain["catch_all"] is not None and domain["catch_all"].endswith(at_domain)
+    ]
     general = await check_context.settings("settings/general")
     postmasters = [address for address in general["external_postmasters"] if address.endswith(at_domain)]
     return [
@@ -167,6 +172,7 @@ async def references(body: Body, check_context: CheckContext) -> Sequence[Findin
         *named("domain_of_alias", "The alias {} is at this domain, or leads there.", aliases),
         *named("domain_of_dkim_key", "The DKIM key {} signs for this domain.", keys),
         *named("domain_of_postmaster", "The external postmaster {} is at this domain.", postmasters),
+        *named("domain_of_catch_all", "The catch-all of {} is at this domain.", catch_alls),
         *await listed_recipients(body["name"], check_context),
     ]
 
@@ -181,6 +187,7 @@ LOCAL_DOMAINS = Collection(
     refuse=refuse,
     check=check,
     references=references,
+    lost=lambda before, after: before if before["name"] != after["name"] else None,
     unique=lambda body: [UniqueKey("domain", body["name"], "/name")],
     filters={"name": exact("name", "The domain.", canonical_domain)},
 )

@@ -119,6 +119,7 @@ RELAY_DOMAINS = Collection(
     refuse=refuse,
     check=check,
     references=references,
+    lost=lambda before, after: before if before["domain"] != after["domain"] else None,
     unique=lambda body: [UniqueKey("domain", body["domain"], "/domain")],
     filters={
         "domain": exact("domain", "The domain.", canonical_domain),

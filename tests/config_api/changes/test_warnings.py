@@ -44,21 +44,29 @@ async def _world(service: Service) -> dict[str, str]:
 async def test_f21_what_points_to_a_removed_object_is_named(service: Service) -> None:
     paths = await _world(service)
     await service.change("/v1/settings/general", {"external_postmasters": ["alice@ours.test"]})
-    assert [code for code, _ in await _removed(service, paths["key"])] == ["last_key_of_domain"]
+    await service.make("local-domains", {"name": "other.test", "catch_all": "Alice@ours.test"})
+    await service.make("local-domains", {"name": "third.test", "catch_all": "sales@ours.test"})
+    await service.make("api-keys", {"name": "Shop", "role": "sender", "account": "alice"})
     warnings = await _removed(service, paths["domain"])
     assert [code for code, _ in warnings] == [
         "domain_of_account",
         "domain_of_alias",
         "domain_of_alias",
+        "domain_of_dkim_key",
         "domain_of_postmaster",
+        "domain_of_catch_all",
+        "domain_of_catch_all",
     ]
-    assert [name for name in ("alice", "sales@ours.test", "shop@ours.test") if name in json.dumps(warnings)] == [
-        "alice",
-        "sales@ours.test",
-        "shop@ours.test",
+    for number, name in enumerate(("alice", "sales@ours.test", "shop@ours.test", "key a", "alice@", "other.", "third.")):
+        assert name in warnings[number][1]
+    assert [code for code, _ in await _removed(service, paths["key"])] == ["last_key_of_domain"]
+    assert [code for code, _ in await _removed(service, paths["alice"])] == [
+        "target_of_alias",
+        "external_postmaster",
+        "catch_all",
+        "account_of_api_key",
     ]
-    assert [code for code, _ in await _removed(service, paths["alice"])] == ["target_of_alias", "external_postmaster"]
-    assert [code for code, _ in await _removed(service, paths["sales"])] == ["target_of_alias"]
+    assert [code for code, _ in await _removed(service, paths["sales"])] == ["target_of_alias", "catch_all"]
     assert await _removed(service, paths["shop"]) == []
 
 
@@ -66,6 +74,23 @@ async def test_f21_a_disabled_account_leaves_the_same_behind(on_sqlite: Service)
     paths = await _world(on_sqlite)
     assert ("", "target_of_alias") in _codes(await on_sqlite.change(paths["alice"], {"enabled": False}))
     assert _codes(await on_sqlite.change(paths["alice"], {"login": "alicia"})) == []
+
+
+async def test_f21_what_a_change_takes_away_is_told_as_a_removal_is(on_sqlite: Service) -> None:
+    """F21: an address that an account has no more, another login, another address of an alias, a domain's new name."""
+    paths = await _world(on_sqlite)
+    await on_sqlite.make("api-keys", {"name": "Shop", "role": "sender", "account": "alice"})
+    for path, change, codes in (
+        (paths["alice"], {"addresses": ["ALICE@ours.test", "more@ours.test"]}, []),
+        (paths["alice"], {"addresses": ["more@ours.test"]}, ["target_of_alias"]),
+        (paths["alice"], {"login": "alicia"}, ["account_of_api_key"]),
+        (paths["sales"], {"address": "Sales@ours.test", "targets": ["more@ours.test"]}, []),
+        (paths["sales"], {"address": "sold@ours.test"}, ["target_of_alias"]),
+        (paths["key"], {"enabled": False}, ["last_key_of_domain"]),
+    ):
+        assert [code for pointer, code in _codes(await on_sqlite.change(path, change)) if not pointer] == codes
+    renamed = [code for _, code in _codes(await on_sqlite.change(paths["domain"], {"name": "theirs.test"}))]
+    assert {"domain_of_account", "domain_of_alias", "domain_of_dkim_key"} <= set(renamed)
 
 
 async def test_f18_an_alias_that_ends_at_no_account_is_told(service: Service) -> None:
