@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, Field, SecretStr
 
 from services.config_api.problems import invalid_field
 from services.config_api.resources.description import Body, CheckContext, Collection, Created, Finding, Secret
-from services.config_api.resources.fields import Instant, Model, checked, fault
+from services.config_api.resources.fields import Instant, Model, checked, domain_name, fault
 from services.config_api.resources.filters import boolean
 from services.config_api.resources.webhook_addresses import is_allowed, is_listed, literal_of, parse_url
 
@@ -41,6 +41,14 @@ def _checked_secret(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _url(text: str) -> str:
+    """The URL. A host's label that says it is an A-label must be one. Raises ValueError."""
+    parts = parse_url(text)
+    if literal_of(parts) is None:
+        domain_name(parts.hostname or "")
+    return parts.geturl()
+
+
 def _once(events: list[EventName]) -> list[EventName]:
     if len(set(events)) != len(events):
         raise fault("duplicate", "names an event twice")
@@ -53,7 +61,7 @@ class Webhook(Model):
     url: Annotated[
         str,
         Field(max_length=2000, examples=["https://hooks.example.com/mail"]),
-        AfterValidator(checked("url", lambda text: parse_url(text).geturl())),
+        AfterValidator(checked("url", _url)),
     ] = Field(description="Where events are sent by POST: https, at a public address.")
     events: Annotated[list[EventName], Field(min_length=1, max_length=7), AfterValidator(_once)] = Field(
         description="What is sent.", examples=[["delivered", "bounced"]]

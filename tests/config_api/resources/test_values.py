@@ -109,6 +109,8 @@ BAD = "xn--zzzzzz99999.example"
         ("access-rules", {"list": "allow", "criterion": "domain", "value": BAD}, "/value"),
         ("access-rules", {"list": "allow", "criterion": "sender", "value": f"a@{BAD}"}, "/value"),
         ("dkim-keys", {"domain": BAD, "selector": "a"}, "/domain"),
+        ("tls-policies", {"domain": f".{BAD}", "level": "encrypt"}, "/domain"),
+        ("webhooks", {"url": f"https://{BAD}/x", "events": ["bounced"]}, "/url"),
         (
             "relay-rules",
             {
