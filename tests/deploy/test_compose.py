@@ -72,6 +72,15 @@ def test_everything_that_serves_is_watched_and_limited() -> None:
             assert service["restart"] == "unless-stopped", name
 
 
+def test_f32_redis_forgets_no_blocked_client() -> None:
+    """F32: neither by a restart nor for want of memory."""
+    redis = COMPOSE["services"]["redis"]
+    options = dict(re.findall(r"--([a-z-]+) (\S+)", redis["command"][-1]))
+    assert (options["appendonly"], options["maxmemory-policy"]) == ("yes", "noeviction")
+    assert "redis:/data" in redis["volumes"]
+    assert "redis" in COMPOSE["volumes"]
+
+
 def test_the_parts_of_the_topology_are_there() -> None:
     images = {
         service["image"].removeprefix("${POSTHOUSE_IMAGE:-").partition(":")[0].rpartition("/")[2]

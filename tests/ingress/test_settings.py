@@ -48,6 +48,12 @@ def test_lists_and_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.security.tls.authority == Path("/ca.crt")
 
 
+def test_f63_a_stop_takes_longer_than_sessions_and_relay_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """F63: a session that ends last may just then begin to wait for relay."""
+    settings = read(monkeypatch, INGRESS_DRAIN_SECONDS="50", INGRESS_RELAY_SECONDS="300")
+    assert settings.stop_seconds > 50 + 300
+
+
 def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = read(monkeypatch, INGRESS_GRPC_CERT="", INGRESS_PROXY_NETWORKS="", INGRESS_SMTP_PORT="")
     assert (settings.security.tls, settings.proxy_networks, settings.smtp_port) == (None, (), 8025)

@@ -77,6 +77,8 @@ class DnsServer:
         self._names: set[dns.name.Name] = set()
         self._rules: dict[_RuleKey, _Rule] = {}
         self._secure: set[dns.name.Name] = set()
+        # Questions whose answers carry no AD though their names are secure.
+        self._forged: set[_RuleKey] = set()
         self._queries: list[Query] = []
         self._endpoints: Endpoints | None = None
         if table is not None:
@@ -163,6 +165,11 @@ class DnsServer:
         with self._changed:
             self._secure.add(_name(name))
 
+    def forge(self, name: str, kind: str) -> None:
+        """The records of one type of a secure name carry no AD, as those that an attacker puts there."""
+        with self._changed:
+            self._forged.add((_name(name), _type(kind)))
+
     # Behaviours
 
     def behave(self, name: str, behaviour: Behaviour, kind: str | None = None, times: int | None = None) -> None:
@@ -191,6 +198,7 @@ class DnsServer:
             self._names.clear()
             self._rules.clear()
             self._secure.clear()
+            self._forged.clear()
             self._queries.clear()
 
     # What was asked
@@ -270,7 +278,8 @@ class DnsServer:
                 continue
             else:
                 self._answer_none(answer, name, nodata=behaviour is Behaviour.NODATA)
-            self._authenticate(query, answer, question.name)
+            if (question.name, question.rdtype) not in self._forged:
+                self._authenticate(query, answer, question.name)
             return answer, behaviour
         # A loop: resolvers give up on it.
         answer.answer.clear()

@@ -7,6 +7,8 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import grpc
+import pytest
 from posthouse.policy.v1 import policy_pb2
 from prometheus_client import REGISTRY
 
@@ -16,7 +18,7 @@ from services.policy.state.memory import MemoryStore
 from services.policy.state.redis import RedisStore
 from services.policy.state.store import Blocked
 from tests.peers.redis import Redis
-from tests.policy.requests import connect, rcpt, replied
+from tests.policy.requests import connect, rcpt, replied, request
 from tests.policy.serving import Policy, serving
 from tests.policy.state.test_store import NOW, apply, naming
 from tests.policy.world import STRANGER, STRANGER_V6, snapshot
@@ -56,6 +58,26 @@ async def test_only_blocks_that_act_are_listed_and_counted() -> None:
         assert await listed(policy) == everybody
 
 
+async def test_f25_what_is_discarded_is_not_counted_and_not_refused_to_a_blocked_client() -> None:
+    """F25: a discard rule is looked at before the block, at MAIL and at RCPT."""
+    discard = {"id": "d", "list": "block", "criterion": "sender", "value": "joe@sender.test", "action": "discard"}
+    async with serving(snapshot({**LIMIT, "access_rules": [discard]}), clock=lambda: NOW) as policy:
+
+        async def verdicts(sender: str) -> list[str]:
+            mail = request("mail")
+            mail.transaction.sender = sender.encode()
+            to_nobody = rcpt("ghost@local.test", sender)
+            return [replied(await policy.decide(each)) for each in (mail, to_nobody)]
+
+        for _ in range(2):
+            assert await verdicts("joe@sender.test") == ["accept", "discard"]
+        assert await listed(policy) == []
+        assert await verdicts("eve@sender.test") == ["accept", "550 5.1.1"]
+        assert await listed(policy) == [STRANGER]
+        assert await verdicts("joe@sender.test") == ["accept", "discard"]
+        assert await verdicts("eve@sender.test") == ["421 4.7.0", "421 4.7.0"]
+
+
 async def test_the_last_number_stays_while_redis_is_away(redis_server: Redis) -> None:
     store = RedisStore(redis_server.url, seconds=30)
     async with serving(snapshot(LIMIT), store=store, clock=lambda: NOW) as policy:
@@ -66,6 +88,18 @@ async def test_the_last_number_stays_while_redis_is_away(redis_server: Redis) ->
         redis_server.kill()
         await count_blocked(policy.engine)
         assert shown() == 1
+
+
+async def test_f50_a_store_that_is_away_is_told_apart_from_a_policy_that_is(redis_server: Redis) -> None:
+    """config_api asks no other replica then, and names the store."""
+    store = RedisStore(redis_server.url, seconds=30)
+    async with serving(snapshot(LIMIT), store=store, clock=lambda: NOW) as policy:
+        redis_server.kill()
+        with pytest.raises(grpc.aio.AioRpcError) as listing:
+            await listed(policy)
+        with pytest.raises(grpc.aio.AioRpcError) as lifting:
+            await policy.stub.UnblockClient(policy_pb2.UnblockClientRequest(client=STRANGER))
+        assert {listing.value.code(), lifting.value.code()} == {grpc.StatusCode.ABORTED}
 
 
 async def test_a_store_that_starts_without_redis_says_so(redis_server: Redis) -> None:

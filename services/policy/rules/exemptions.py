@@ -13,11 +13,16 @@ _SMTP, _IP = Listener.SMTP.value, Criterion.IP
 
 
 def may_hold(facts: Facts, snapshot: Snapshot) -> bool:
-    """False for most sessions, strangers on port 25 that no list allows: no rule's exemption holds for them."""
-    client = facts.client
+    """False for most sessions, strangers on port 25 that are on no list: no rule's exemption holds for them.
+
+    What a discard rule swallows is exempt from the block of its client.
+    """
+    client, access = facts.client, snapshot.access
     if client.trusted or client.local or facts.listener != _SMTP or facts.account is not None:
         return True
-    return snapshot.access.has_allow and bool(matches(facts)) and bool(allow_rules(facts, snapshot))
+    if not (access.has_allow or access.has_discard) or not matches(facts):
+        return False
+    return access.has_discard or bool(allow_rules(facts, snapshot))
 
 
 def logged_in(facts: Facts, snapshot: Snapshot) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from libs.runtime import service_manager
+from libs.runtime import lifecycle, service_manager
 
 
 @pytest.fixture
@@ -41,3 +41,22 @@ def test_without_a_watchdog_nobody_is_told(value: str, manager: socket.socket, m
     asyncio.run(service_manager.tell_alive_for_ever())
     service_manager.tell_ready()
     assert manager.recv(100) == service_manager.READY.encode()
+
+
+def test_f63_a_process_that_needs_longer_for_its_end_says_how_long(
+    manager: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F63: whoever stops it waits so long, and so does its own last resort."""
+    forced_after: list[float] = []
+    monkeypatch.setattr(lifecycle, "end_after", forced_after.append)
+
+    async def told_to_end(needs: float) -> bytes:
+        shutdown = lifecycle.Shutdown(120)
+        shutdown.allow(needs)
+        shutdown.request("SIGTERM")
+        return await asyncio.to_thread(manager.recv, 100)
+
+    for needs, seconds in ((200.0, 200), (40.0, 120)):
+        notice = f"{service_manager.STOPPING}\n{service_manager.EXTEND_TIMEOUT}{seconds * 1_000_000}"
+        assert asyncio.run(told_to_end(needs)) == notice.encode()
+    assert forced_after == [200, 120]

@@ -21,6 +21,11 @@ _ALLOW: list[dict[str, Any]] = [
     {"id": "a5", "list": "allow", "criterion": "domain", "value": "friends.test"},
     {"id": "a6", "list": "allow", "criterion": "ip", "value": "192.0.2.78", "mode": "shadow"},
 ]
+_DISCARD: list[dict[str, Any]] = [
+    {"id": "d1", "list": "block", "criterion": "sender", "value": "joe@sender.test", "action": "discard"},
+    {"id": "d2", "list": "block", "criterion": "ip", "value": "192.0.2.78", "action": "discard"},
+    {"id": "d3", "list": "block", "criterion": "recipient", "value": "bob@local.test", "action": "discard"},
+]
 SNAPSHOTS = [
     snapshot(
         {
@@ -29,7 +34,7 @@ SNAPSHOTS = [
         }
     )
     for skip in (False, True)
-    for rules in ([], _ALLOW)
+    for rules in ([], _ALLOW, _DISCARD)
 ]
 
 

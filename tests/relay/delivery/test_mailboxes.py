@@ -193,12 +193,15 @@ async def test_a_full_disk_defers_as_such_and_leaves_nothing(
     ["{own}/relay/q", "{own}", "{own}/{{local_part}}", "/{{local_part}}", "/proc/x", "/{own}/relay/q", "//{{local_part}}"],
 )
 async def test_f43_no_mail_is_written_over_the_machine(gateway: Gateway, tmp_path: Path, template: str) -> None:
-    """Also in settings from before config_api refused such a folder, and where the address completes the path."""
+    """Also in settings from before config_api refused such a folder, and where the address completes the path.
+
+    In /proc no folder can be made, so that nothing is written when this test fails.
+    """
     own = tmp_path / "data"
     own.mkdir()
     gateway.options_are(maildir_roots=maildir_roots("", own))
-    gateway.into_mailbox("local.test", maildir(template.format(own=own)), "etc", "relay")
-    recipient = b"etc@local.test" if template.startswith(("/{{", "//{{")) else b"relay@local.test"
+    gateway.into_mailbox("local.test", maildir(template.format(own=own)), "proc", "relay")
+    recipient = b"proc@local.test" if template.startswith(("/{{", "//{{")) else b"relay@local.test"
     outcome = await gateway.deliver_one(recipient)
     assert (outcome.result, outcome.code, outcome.enhanced_code) == (Result.DEFERRED, 451, "4.3.5")
     assert list(own.iterdir()) == []

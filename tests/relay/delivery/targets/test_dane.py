@@ -240,6 +240,17 @@ async def test_f01_a_wrong_key_gets_nothing_though_one_address_family_gets_no_an
     assert domain.sink.transactions == []
 
 
+async def test_f01_a_forged_address_gets_nothing_while_the_right_one_is_away(domain: SignedDomain) -> None:
+    """F01: records that cannot be used ask for no certificate, so the address alone keeps a stranger away."""
+    forger = domain.hosts.add("forger.test", 10, "mx.forger.test", certificate=trustme.CA().issue_cert(HOST))
+    domain.dns.add(HOST, "AAAA", f"::ffff:{forger.host}")
+    domain.dns.forge(HOST, "AAAA")
+    domain.record(TlsaRecord(1, 1, 1, b"x" * 32))
+    domain.sink.stop()
+    outcome = await domain.deliver()
+    assert (outcome.result, outcome.address, forger.sessions) == (Result.DEFERRED, domain.sink.host, [])
+
+
 # Hosts that are aliases (F02; RFC 7672 2.2.2)
 
 
