@@ -322,6 +322,20 @@ async def test_a_hook_may_change_the_content(start_with: StartWith, after: Any, 
     assert stored.submission.content_size == len(stored.content)
 
 
+async def test_f46_what_a_hook_puts_into_the_header_is_made_plain_too(start_with: StartWith) -> None:
+    """F46: no blank line ends a header for some readers, whoever wrote it."""
+    ingress = await start_with("Scripted")
+
+    def change(_server: Any, _session: Any, envelope: Any) -> str:
+        envelope.content = b"X-A: 1\r\n \r\nX-B : 2\r\n\r\nbody\r\n"
+        return "250 OK"
+
+    handler_of(ingress).on["DATA"] = change
+    assert (await send(await ingress.client())).code == 250
+    (stored,) = ingress.relay.messages
+    assert stored.content.endswith(b"\r\nX-A: 1\r\nX-B: 2\r\n\r\nbody\r\n")
+
+
 async def test_a_large_content_reaches_the_hook_whole(start_with: StartWith, tmp_path: Path) -> None:
     ingress = await start_with("Scripted")
     sizes = []
