@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -57,7 +56,9 @@ async def test_f21_what_points_to_a_removed_object_is_named(service: Service) ->
         "domain_of_catch_all",
         "domain_of_catch_all",
     ]
-    for number, name in enumerate(("alice", "sales@ours.test", "shop@ours.test", "key a", "alice@", "other.", "third.")):
+    for number, name in enumerate(
+        ("alice", "sales@ours.test", "shop@ours.test", "key a", "alice@", "other.", "third.")
+    ):
         assert name in warnings[number][1]
     assert [code for code, _ in await _removed(service, paths["key"])] == ["last_key_of_domain"]
     assert [code for code, _ in await _removed(service, paths["alice"])] == [

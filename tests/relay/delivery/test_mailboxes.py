@@ -190,7 +190,15 @@ async def test_a_full_disk_defers_as_such_and_leaves_nothing(
 
 @pytest.mark.parametrize(
     "template",
-    ["{own}/relay/q", "{own}", "{own}/{{local_part}}", "/{{local_part}}", "/proc/x", "/{own}/relay/q", "//{{local_part}}"],
+    [
+        "{own}/relay/q",
+        "{own}",
+        "{own}/{{local_part}}",
+        "/{{local_part}}",
+        "/proc/x",
+        "/{own}/relay/q",
+        "//{{local_part}}",
+    ],
 )
 async def test_f43_no_mail_is_written_over_the_machine(gateway: Gateway, tmp_path: Path, template: str) -> None:
     """Also in settings from before config_api refused such a folder, and where the address completes the path.
