@@ -94,7 +94,7 @@ async def test_message_ids_of_before_are_found_after(database_url: str) -> None:
         of_the_hour = (NOW // (3600 * SECOND) << 32) | (index_key("1@a.test", number) & (2**32 - 1))
         connection.execute(text(f"UPDATE messages SET message_id_key = {of_the_hour}"))
         assert not message_page(connection, wanted, 10, None, NOW).messages
-        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '0008'"))
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '0009'"))
 
     def upgraded(connection: Connection) -> list[int]:
         SCHEMA.upgrade(connection)
