@@ -1,13 +1,13 @@
 """Which way a recipient's mail goes: the order of rules, as a pure function of the configuration.
 
-Aliases are expanded before. The order is: recipient rule, local domain, relay domain, sender rule, mode; so sender
-rules and the single relay host never take mail for domains of ours. There is no falling back: mail meant for a relay
-host never goes by MX instead.
+Aliases are expanded before. The order is that of `_STEPS`, at the end of this module's rules. Sender rules and the
+single relay host stand behind the domains, so they never take mail for domains of ours. There is no falling back: mail
+meant for a relay host never goes by MX instead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -44,6 +44,35 @@ class RuleReport:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Mail:
+    """What the rules read of one recipient's mail. The empty sender is `<>`."""
+
+    configuration: Configuration
+    sender: bytes
+    recipient: bytes
+    quarantine: bool
+    # The recipient as rules name it, its parts, and the address of which it is a tagged form.
+    address: bytes
+    local_part: bytes
+    domain: str
+    base: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One rule, or the rules of one kind.
+
+    `route`: the route that it gives, or None when it does not apply. `reports`: what Explain shows of it; its second
+    argument says why an earlier step has decided, and is empty when none has. `reason`: why later steps do not decide
+    when this one has.
+    """
+
+    route: Callable[[_Mail], Route | None]
+    reports: Callable[[_Mail, str], Iterable[RuleReport]]
+    reason: Callable[[_Mail], str]
+
+
 def resolve(configuration: Configuration, sender: bytes, recipient: bytes, *, quarantine: bool) -> Route:
     """The route of one recipient. Addresses are canonical; an empty sender is `<>`.
 
@@ -56,7 +85,8 @@ def resolve(configuration: Configuration, sender: bytes, recipient: bytes, *, qu
     if route is None:
         if len(routes) >= _REMEMBERED_ROUTES:
             routes.clear()
-        route = routes[question] = _resolve(configuration, sender, recipient, quarantine)
+        mail = _mail(configuration, sender, recipient, quarantine)
+        route = routes[question] = next(route for step in _STEPS if (route := step.route(mail)) is not None)
     return route
 
 
@@ -71,75 +101,171 @@ def resolve_redirected(
     return Route(RouteKind.RELAY_DOMAIN, f"relay:{address_of(next_hop)}", domain=domain, next_hop=next_hop)
 
 
-def _resolve(configuration: Configuration, sender: bytes, recipient: bytes, quarantine: bool) -> Route:
-    if quarantine and configuration.quarantine is Quarantine.HOLD:
-        return Route(RouteKind.HOLD, QUARANTINE, reason="held in quarantine, until an operator releases it")
-    address = key_of(recipient)
-    local_part, domain = _split(address)
-    if not domain:
-        return _hold(f"{recipient.decode('ascii', 'backslashreplace')} has no domain and no external postmaster is set")
-    base = base_of(configuration, address)
-    rule = configuration.recipient_targets.match(address, base, domain)
-    if rule is not None:
-        return _by_relay_host(configuration, rule.relay_host, rule.id)
-    local = configuration.local_domains.get(domain)
-    if local is not None:
-        return _into_mailbox(configuration, local, local_part, base, quarantine)
-    relayed = configuration.relay_domains.get(domain)
-    if relayed is not None:
-        return Route(
-            RouteKind.RELAY_DOMAIN, f"domain:{domain}", domain=domain, next_hop=relayed.next_hop, rule_id=relayed.id
-        )
-    if is_own_role(configuration, local_part, domain):
-        # Sent on, it would come back (F20).
-        return _hold(f"no account, alias or external postmaster takes mail for {address.decode('ascii')}")
-    if sender:
-        from_address = key_of(sender)
-        from_base = base_of(configuration, from_address)
-        rule = configuration.sender_targets.match(from_address, from_base, _split(from_address)[1])
-        if rule is not None:
-            return _by_relay_host(configuration, rule.relay_host, rule.id)
-    if configuration.relay_host is not None:
-        return _by_relay_host(configuration, configuration.relay_host, "")
-    return Route(RouteKind.DIRECT, f"domain:{domain}", domain=domain)
-
-
 def examine(
     configuration: Configuration, sender: bytes, recipient: bytes, *, quarantine: bool
 ) -> tuple[Route, tuple[RuleReport, ...]]:
     """The route that `resolve` gives, and a report of every rule in the order in which they are asked."""
-    route = resolve(configuration, sender, recipient, quarantine=quarantine)
-    address, from_address = key_of(recipient), key_of(sender)
-    domain = _split(address)[1]
+    mail = _mail(configuration, sender, recipient, quarantine)
+    decided: Route | None = None
+    taken = ""
     reports: list[RuleReport] = []
+    for step in _STEPS:
+        reports += step.reports(mail, taken)
+        if decided is None and (route := step.route(mail)) is not None:
+            decided, taken = route, step.reason(mail)
+    assert decided is not None  # noqa: S101 - the last step always decides
+    return decided, tuple(reports)
 
-    base, from_base = base_of(configuration, address), base_of(configuration, from_address)
-    by_recipient = configuration.recipient_targets.match(address, base, domain) if domain else None
-    reports += _rule_reports(configuration.relay_rules, RuleType.RECIPIENT, by_recipient, (address, base), domain, "")
-    taken = f"the recipient rule {by_recipient.name} comes first" if by_recipient else ""
 
-    local = configuration.local_domains.get(domain)
-    reports.append(_domain_report("local_domain", local.id if local else "", domain, local is not None, taken))
-    taken = taken or (f"{domain} is a local domain" if local else "")
+def _mail(configuration: Configuration, sender: bytes, recipient: bytes, quarantine: bool) -> _Mail:
+    address = key_of(recipient)
+    local_part, domain = _split(address)
+    base = base_of(configuration, address)
+    return _Mail(configuration, sender, recipient, quarantine, address, local_part, domain, base)
 
-    relayed = configuration.relay_domains.get(domain)
-    reports.append(_domain_report("relay_domain", relayed.id if relayed else "", domain, relayed is not None, taken))
-    taken = taken or (f"{domain} is a relay domain" if relayed else "")
 
-    if is_own_role(configuration, _split(address)[0], domain):
-        taken = taken or f"{domain} is this gateway's own name"
+# Quarantine
 
-    from_domain = _split(from_address)[1]
-    by_sender = configuration.sender_targets.match(from_address, from_base, from_domain) if sender else None
-    reports += _rule_reports(
-        configuration.relay_rules, RuleType.SENDER, by_sender, (from_address, from_base), from_domain, taken
-    )
-    taken = taken or (f"the sender rule {by_sender.name} comes first" if by_sender else "")
-    taken = taken or ("" if domain else "the recipient has no domain")
 
-    mode = "direct: the domain's MX hosts" if configuration.relay_host is None else "the single relay host"
-    reports.append(RuleReport("mode", "", mode.partition(":")[0], not taken, taken or f"no rule took it: {mode}"))
-    return route, tuple(reports)
+def _held_in_quarantine(mail: _Mail) -> Route | None:
+    if mail.quarantine and mail.configuration.quarantine is Quarantine.HOLD:
+        return Route(RouteKind.HOLD, QUARANTINE, reason="held in quarantine, until an operator releases it")
+    return None
+
+
+# A recipient without a domain
+
+
+def _without_domain(mail: _Mail) -> Route | None:
+    if mail.domain:
+        return None
+    recipient = mail.recipient.decode("ascii", "backslashreplace")
+    return _hold(f"{recipient} has no domain and no external postmaster is set")
+
+
+# Rules of recipients
+
+
+def _recipient_rule(mail: _Mail) -> RelayRule | None:
+    return mail.configuration.recipient_targets.match(mail.address, mail.base, mail.domain) if mail.domain else None
+
+
+def _by_recipient_rule(mail: _Mail) -> Route | None:
+    rule = _recipient_rule(mail)
+    return None if rule is None else _by_relay_host(mail.configuration, rule.relay_host, rule.id)
+
+
+def _reports_of_recipient_rules(mail: _Mail, taken: str) -> Iterable[RuleReport]:
+    rules, addresses = mail.configuration.relay_rules, (mail.address, mail.base)
+    return _rule_reports(rules, RuleType.RECIPIENT, _recipient_rule(mail), addresses, mail.domain, taken)
+
+
+# Local domains
+
+
+def _by_local_domain(mail: _Mail) -> Route | None:
+    local = mail.configuration.local_domains.get(mail.domain)
+    if local is None:
+        return None
+    return _into_mailbox(mail.configuration, local, mail.local_part, mail.base, mail.quarantine)
+
+
+def _report_of_local_domain(mail: _Mail, taken: str) -> Iterable[RuleReport]:
+    local = mail.configuration.local_domains.get(mail.domain)
+    yield _domain_report("local_domain", local.id if local else "", mail.domain, local is not None, taken)
+
+
+# Relay domains
+
+
+def _by_relay_domain(mail: _Mail) -> Route | None:
+    relayed = mail.configuration.relay_domains.get(mail.domain)
+    if relayed is None:
+        return None
+    destination = f"domain:{mail.domain}"
+    return Route(RouteKind.RELAY_DOMAIN, destination, domain=mail.domain, next_hop=relayed.next_hop, rule_id=relayed.id)
+
+
+def _report_of_relay_domain(mail: _Mail, taken: str) -> Iterable[RuleReport]:
+    relayed = mail.configuration.relay_domains.get(mail.domain)
+    yield _domain_report("relay_domain", relayed.id if relayed else "", mail.domain, relayed is not None, taken)
+
+
+# Roles at the gateway's own name
+
+
+def _own_role(mail: _Mail) -> Route | None:
+    if not is_own_role(mail.configuration, mail.local_part, mail.domain):
+        return None
+    # Sent on, it would come back (F20).
+    return _hold(f"no account, alias or external postmaster takes mail for {mail.address.decode('ascii')}")
+
+
+# Rules of senders
+
+
+def _sender_rule(mail: _Mail) -> RelayRule | None:
+    if not mail.sender:
+        return None
+    address = key_of(mail.sender)
+    base = base_of(mail.configuration, address)
+    return mail.configuration.sender_targets.match(address, base, _split(address)[1])
+
+
+def _by_sender_rule(mail: _Mail) -> Route | None:
+    rule = _sender_rule(mail)
+    return None if rule is None else _by_relay_host(mail.configuration, rule.relay_host, rule.id)
+
+
+def _reports_of_sender_rules(mail: _Mail, taken: str) -> Iterable[RuleReport]:
+    address = key_of(mail.sender)
+    addresses = address, base_of(mail.configuration, address)
+    rules, domain = mail.configuration.relay_rules, _split(address)[1]
+    return _rule_reports(rules, RuleType.SENDER, _sender_rule(mail), addresses, domain, taken)
+
+
+# The mode: the single relay host, or MX
+
+
+def _by_mode(mail: _Mail) -> Route:
+    if mail.configuration.relay_host is not None:
+        return _by_relay_host(mail.configuration, mail.configuration.relay_host, "")
+    return Route(RouteKind.DIRECT, f"domain:{mail.domain}", domain=mail.domain)
+
+
+def _report_of_mode(mail: _Mail, taken: str) -> Iterable[RuleReport]:
+    is_direct = mail.configuration.relay_host is None
+    text = "direct: the domain's MX hosts" if is_direct else "the single relay host"
+    yield RuleReport("mode", "", text.partition(":")[0], not taken, taken or f"no rule took it: {text}")
+
+
+def _nothing(_mail: _Mail, _taken: str) -> Iterable[RuleReport]:
+    return ()
+
+
+# The one order of rules, by which mail is routed and which Explain shows. The last step always decides.
+_STEPS: tuple[_Step, ...] = (
+    _Step(_held_in_quarantine, _nothing, lambda _: "it is held in quarantine"),
+    _Step(_without_domain, _nothing, lambda _: "the recipient has no domain"),
+    _Step(
+        _by_recipient_rule,
+        _reports_of_recipient_rules,
+        lambda mail: f"the recipient rule {_name(_recipient_rule(mail))} comes first",
+    ),
+    _Step(_by_local_domain, _report_of_local_domain, lambda mail: f"{mail.domain} is a local domain"),
+    _Step(_by_relay_domain, _report_of_relay_domain, lambda mail: f"{mail.domain} is a relay domain"),
+    _Step(_own_role, _nothing, lambda mail: f"{mail.domain} is this gateway's own name"),
+    _Step(
+        _by_sender_rule,
+        _reports_of_sender_rules,
+        lambda mail: f"the sender rule {_name(_sender_rule(mail))} comes first",
+    ),
+    _Step(_by_mode, _report_of_mode, lambda _: ""),
+)
+
+
+def _name(rule: RelayRule | None) -> str:
+    return rule.name if rule is not None else "another rule"
 
 
 def is_own_role(configuration: Configuration, local_part: bytes, domain: str) -> bool:
@@ -231,7 +357,7 @@ def _rule_reports(
         elif rule is winner:
             won, reason = True, f"{target} matches"
         else:
-            won, reason = False, f"{target} matches, but {winner.name if winner else 'another rule'} comes first"
+            won, reason = False, f"{target} matches, but {_name(winner)} comes first"
         reports.append(RuleReport(f"{type_.value}_rule", rule.id, rule.name, won, reason))
     return reports
 

@@ -293,3 +293,22 @@ def test_the_same_question_has_the_very_same_answer_until_the_configuration_is_a
     after = Configuration(revision=2, hostname="gw.test", relay_host=RelayHost("smart.test"))
     assert resolve(after, b"a@one.test", b"u@two.test", quarantine=False).kind is RouteKind.RELAY_HOST
     assert resolve(before, b"a@one.test", b"u@two.test", quarantine=False) == route
+
+
+@pytest.mark.parametrize("recipient", [b"ann@local.test", b"bob@example.net", b"postmaster"])
+def test_a_rule_that_was_never_asked_does_not_win(recipient: bytes) -> None:
+    """Mail that is held in quarantine, or has no domain to go to, goes by no rule, whatever would match."""
+    configured = configuration(to_recipient("r", "example.net"), from_sender("s", "local.test"))
+    configured = replace(configured, quarantine=Quarantine.HOLD)
+    route, reports = examine(configured, b"ann@local.test", recipient, quarantine=b"@" in recipient)
+    assert route.kind is RouteKind.HOLD
+    assert not [report.kind for report in reports if report.won]
+
+
+def test_explain_and_routing_ask_the_same_rules() -> None:
+    """Whatever the mail, the route that Explain shows is the one that mail takes."""
+    configured = configuration(to_recipient("r", "example.net"), from_sender("s", "local.test"))
+    for sender in (b"", b"ann@local.test", b"x@a.test"):
+        for recipient in (b"ann@local.test", b"u@relayed.test", b"u@example.org", b"bob@example.net", b"postmaster"):
+            shown, _ = examine(configured, sender, recipient, quarantine=False)
+            assert shown == resolve(configured, sender, recipient, quarantine=False)
