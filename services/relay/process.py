@@ -77,21 +77,11 @@ class Relay:
         name = replica_name("relay", settings.grpc_address)
         self.watch = configuration_watch(self._dialers, settings.kept_snapshot, name, settings.config_wait_seconds)
         self.identifiers = Identifiers(database)
-        wake = self._wake_dispatcher
-        self.holder = Leaseholder(
-            database,
-            self.identifiers,
-            clock,
-            settings.lease_seconds,
-            on_lost=self._leases_lost,
-            on_freed=wake,
-            on_heartbeat=self._database_answers,
-        )
+        # Whoever is told of something adds itself to the listeners of the one who tells, which is made before it.
+        self.holder = Leaseholder(database, self.identifiers, clock, settings.lease_seconds)
         self.statistics = Statistics(database, clock)
-        self.committer = Committer(
-            database, clock, self.holder, settings.store_seconds, self.statistics, receiver=self._receiver
-        )
-        self.suspensions = Suspensions(database, clock, wake)
+        self.committer = Committer(database, clock, self.holder, settings.store_seconds, self.statistics)
+        self.suspensions = Suspensions(database, clock)
         configuration = lambda: self.watch.current  # noqa: E731
         attempts = Attempts(
             database,
@@ -123,7 +113,8 @@ class Relay:
         self.intake = Intake(
             clock, self.committer, self.identifiers, configuration, self.memory, self.storage, octets, self.statistics
         )
-        self.watch.on_change += [self.suspensions.configuration_changed, lambda _: self._wake_dispatcher()]
+        wake = self.dispatcher.wake
+        self.watch.on_change += [self.suspensions.configuration_changed, lambda _: wake()]
         self.verifier = RecipientVerifier(database, clock, configuration, self.transport)
         self.operator = Operator(database, clock, self.identifiers, configuration, wake, self.statistics)
         self.sweeper = Sweeper(database, clock, self.identifiers, configuration, wake, self.statistics)
@@ -150,21 +141,6 @@ class Relay:
         self._server = rpc.Server(callers, register, GRPC_CALLS_REFUSED.inc, revision=lambda: self.watch.revision)
         self._metrics = MetricsServer(self._readiness, optional=("grpc",))
         self._background = Background(shutdown)
-
-    # The dispatcher settles through the committer, which hands it what was stored: whichever is made first reaches the
-    # other through these.
-
-    def _receiver(self) -> Dispatcher:
-        return self.dispatcher
-
-    def _wake_dispatcher(self) -> None:
-        self.dispatcher.wake()
-
-    def _leases_lost(self, owner: int) -> None:
-        self.dispatcher.drop(owner)
-
-    def _database_answers(self) -> None:
-        self.committer.database_answers()
 
     async def open(self) -> None:
         """Reads what must be known before anything is served. Raises StartupError."""

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import BigInteger, Connection, case, literal, literal_column, select, update
+from sqlalchemy import BigInteger, Connection, case, literal, select, update
 
 from services.relay.queue.destinations import wake
-from services.relay.queue.tables import WAITING, deliveries, destinations, messages
+from services.relay.queue.tables import HAS_OPEN_DELIVERIES, WAITING, deliveries, destinations, messages
 
 
 def pull_back(connection: Connection, latest: Sequence[int], size: int) -> int:
@@ -52,7 +52,7 @@ def pull_sweeps_back(connection: Connection, fresh: int, noticed: int, null_send
         else_=literal(fresh, BigInteger),
     )
     bound = messages.c.stored_at + after
-    query = select(messages.c.id).where(literal_column("messages.open > 0"), messages.c.sweep_at > bound).limit(size)
+    query = select(messages.c.id).where(HAS_OPEN_DELIVERIES, messages.c.sweep_at > bound).limit(size)
     ids = connection.execute(query.with_for_update(skip_locked=True)).scalars().all()
     if ids:
         connection.execute(update(messages).where(messages.c.id.in_(ids)).values(sweep_at=bound))

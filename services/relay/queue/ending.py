@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, literal_column, null, select, update
+from sqlalchemy import Connection, bindparam, null, select, update
 
 from services.relay.model.message import QueuedMessage, source_of
 from services.relay.model.states import Kind, State
@@ -15,7 +15,7 @@ from services.relay.queue.destinations import wake
 from services.relay.queue.filters import MessageFilter
 from services.relay.queue.settling import close
 from services.relay.queue.statements import Many
-from services.relay.queue.tables import deliveries, messages
+from services.relay.queue.tables import HAS_OPEN_DELIVERIES, deliveries, messages
 
 _END = Many(
     update(deliveries)
@@ -57,7 +57,7 @@ def ids_due_for_sweep(connection: Connection, now: int, size: int) -> list[int]:
     """The identifiers of what `due_for_sweep` finds."""
     query = (
         select(messages.c.id)
-        .where(literal_column("messages.open > 0"), messages.c.sweep_at <= now)
+        .where(HAS_OPEN_DELIVERIES, messages.c.sweep_at <= now)
         .order_by(messages.c.sweep_at)
         .limit(size)
     )
@@ -69,7 +69,7 @@ def due_for_sweep(connection: Connection, now: int, size: int, only: int | None 
     one = [] if only is None else [messages.c.id == only]
     rows = connection.execute(
         select(messages)
-        .where(literal_column("messages.open > 0"), messages.c.sweep_at <= now, *one)
+        .where(HAS_OPEN_DELIVERIES, messages.c.sweep_at <= now, *one)
         .order_by(messages.c.sweep_at)
         .limit(size)
         .with_for_update(skip_locked=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, literal_column, or_, select
+from sqlalchemy import ColumnElement, Connection, or_, select
 
 from services.relay.model.states import State
 from services.relay.queue.change_numbers import change_limit, ended_below
@@ -102,8 +102,7 @@ def event_page(connection: Connection, after: Cursor, size: int) -> EventPage:
         identifier = NUMBERED[table]
         query = (
             select(table)
-            # A literal, so that SQLite sees that the partial index answers it.
-            .where(literal_column("change_number IS NOT NULL"), table.c.change_number < bound)
+            .where(table.c.change_number.is_not(None), table.c.change_number < bound)
             .where(*_behind(table.c.change_number, identifier, after, place))
             .order_by(table.c.change_number, identifier)
             .limit(size + 1)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -123,9 +123,8 @@ class Committer:
         holder: Leaseholder,
         store_seconds: float,
         statistics: Statistics,
-        receiver: Callable[[], Receiver],
     ) -> None:
-        """Within `store_seconds` a submission is committed, or refused. The receiver is asked for at each commit."""
+        """Within `store_seconds` a submission is committed, or refused."""
         self._database = database
         self._clock = clock
         self._holder = holder
@@ -147,7 +146,9 @@ class Committer:
         self._average_batch = 0.0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._receiver = receiver
+        # Told of each commit; the dispatcher is the only one.
+        self.receivers: list[Receiver] = []
+        holder.on_heartbeat.append(self._database_answers)
         # Why nothing can be committed now; empty when all is well.
         self.unavailable_reason = ""
 
@@ -156,7 +157,7 @@ class Committer:
         """Settlements that are not committed yet."""
         return len(self._settlements)
 
-    def database_answers(self) -> None:
+    def _database_answers(self) -> None:
         """Somebody else had an answer from it: an old trouble is none any more, unless a commit still fails."""
         if self._idle.is_set():
             self.unavailable_reason = ""
@@ -322,10 +323,11 @@ class Committer:
         if done.lost:
             LEASES_LOST.inc(len(done.lost))
             log.warning("settlements_lost", deliveries=len(done.lost), reason="their leases had been freed")
-        if fresh:
-            self._receiver().take(fresh, done.at, done.owner)
-        if done.woken:
-            self._receiver().due(done.woken)
+        for receiver in self.receivers:
+            if fresh:
+                receiver.take(fresh, done.at, done.owner)
+            if done.woken:
+                receiver.due(done.woken)
 
     def _failed(self, reason: str, error: Exception) -> None:
         COMMIT_FAILURES.labels(reason).inc()

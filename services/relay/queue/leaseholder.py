@@ -40,25 +40,19 @@ class Leaseholder:
         identifiers: Identifiers,
         clock: Clock,
         lease_seconds: float,
-        *,
-        on_lost: Callable[[int], None],
-        on_freed: Callable[[], None],
-        on_heartbeat: Callable[[], None],
     ) -> None:
-        """Three callbacks tell what happened.
-
-        `on_lost`: the identity that is given has lost all its leases. `on_freed`: deliveries became free.
-        `on_heartbeat`: the database has answered a heartbeat.
-        """
         self._database = database
         self._identifiers = identifiers
         self._clock = clock
         self._lease = int(lease_seconds * MICROSECONDS)
         self._heartbeat_seconds = lease_seconds / _MISSED_HEARTBEATS
         self._seen: dict[int, _Seen] = {}
-        self._on_lost = on_lost
-        self._on_freed = on_freed
-        self._on_heartbeat = on_heartbeat
+        # Called with an identity that has lost all its leases.
+        self.on_lost: list[Callable[[int], None]] = []
+        # Called when deliveries of a dead worker became free.
+        self.on_freed: list[Callable[[], None]] = []
+        # Called when the database has answered a heartbeat.
+        self.on_heartbeat: list[Callable[[], None]] = []
         self.id = 0
         self.name = f"{socket.gethostname()}:{os.getpid()}"[:100]
         # Why the last beat failed; empty when it did not.
@@ -87,7 +81,8 @@ class Leaseholder:
                 log.warning("lease_not_renewed", reason=self.unavailable_reason)
             else:
                 self.unavailable_reason = ""
-                self._on_heartbeat()
+                for tell in self.on_heartbeat:
+                    tell()
 
     async def give_up(self) -> None:
         """Unregisters; to be called when everything that was tried is settled. What is left was only claimed."""
@@ -105,7 +100,8 @@ class Leaseholder:
             return
         log.error("leases_lost", worker=lost, reason="other relays took this one for dead")
         await self._register()
-        self._on_lost(lost)
+        for tell in self.on_lost:
+            tell(lost)
 
     async def _register(self) -> None:
         number, now = self._identifiers.next(), self._clock.now()
@@ -146,7 +142,8 @@ class Leaseholder:
         if count:
             LEASES_FREED.inc(count)
             log.warning("leases_freed", worker=owner, deliveries=count, reason=reason)
-            self._on_freed()
+            for tell in self.on_freed:
+                tell()
 
     def _free_some(self, connection: Connection, owner: int) -> leases.Freed:
         """In one transaction with the worker's end: it can't settle what it had, nor lease anything more."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, delete, insert, literal_column, null, select, update
+from sqlalchemy import Connection, delete, insert, null, select, update
 
 from services.relay.model.states import State
 from services.relay.queue.destinations import wake
@@ -48,7 +48,7 @@ def others(connection: Connection, worker: int) -> list[int]:
     """Workers besides this one, and owners of leases that are no workers any more."""
     known = {row[0] for row in connection.execute(select(workers.c.id))}
     owners = connection.execute(
-        select(deliveries.c.lease_owner).where(literal_column("lease_owner IS NOT NULL")).distinct()
+        select(deliveries.c.lease_owner).where(deliveries.c.lease_owner.is_not(None)).distinct()
     )
     return sorted((known | {row[0] for row in owners}) - {worker})
 
@@ -93,7 +93,7 @@ def free(connection: Connection, owner: int, now: int, *, untried: bool = False)
             deliveries.c.destination,
             deliveries.c.source,
         )
-        .where(literal_column("lease_owner IS NOT NULL"), deliveries.c.lease_owner == owner)
+        .where(deliveries.c.lease_owner.is_not(None), deliveries.c.lease_owner == owner)
         .order_by(deliveries.c.id)
         .limit(_FREED_AT_ONCE)
         .with_for_update()

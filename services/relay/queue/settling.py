@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import BigInteger, Connection, bindparam, case, delete, insert, literal_column, null, select, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    bindparam,
+    case,
+    delete,
+    insert,
+    literal_column,
+    null,
+    select,
+    update,
+)
 
 from libs.smtp.value import fast_value
 from services.relay.model.message import NewMessage, Settled
@@ -115,6 +126,7 @@ _CLOSE = Many(
     ),
     ("message", "count", "count_again", "now"),
 )
+# The 0 is a literal, since a parameter would have to be put in its place again at each run.
 _DROP_CONTENT = Once(
     lambda dialect: delete(contents).where(
         contents.c.message_id.in_(

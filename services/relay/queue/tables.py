@@ -77,6 +77,9 @@ Index("messages_submission", messages.c.submission_id, unique=True)
 _IS_OPEN = text("open > 0")
 Index("messages_queued", messages.c.stored_at, messages.c.id, sqlite_where=_IS_OPEN, postgresql_where=_IS_OPEN)
 Index("messages_sweep", messages.c.sweep_at, sqlite_where=_IS_OPEN, postgresql_where=_IS_OPEN)
+# The same condition for queries. SQLite uses a partial index only where the query states its condition literally, not
+# with a parameter.
+HAS_OPEN_DELIVERIES: ColumnElement[bool] = literal_column("messages.open > 0")
 _IS_FINISHED = text("finished_at IS NOT NULL")
 Index(
     "messages_finished",
@@ -142,10 +145,8 @@ Index(
     sqlite_where=_IS_WAITING,
     postgresql_where=_IS_WAITING,
 )
-# The same condition for queries. Literals, so that SQLite sees that the partial index answers them.
-WAITING: ColumnElement[bool] = and_(
-    literal_column("deliveries.lease_owner IS NULL"), literal_column("deliveries.state <= 3")
-)
+# The same condition for queries.
+WAITING: ColumnElement[bool] = and_(deliveries.c.lease_owner.is_(None), literal_column("deliveries.state <= 3"))
 _IS_LEASED = text("lease_owner IS NOT NULL")
 Index("deliveries_leased", deliveries.c.lease_owner, sqlite_where=_IS_LEASED, postgresql_where=_IS_LEASED)
 

@@ -101,6 +101,10 @@ class Dispatcher:
         self._returning: dict[Pair, int] = {}
         # Owner and deliveries of a claim that may have been committed, and is not taken in.
         self._uncertain_claim: tuple[int, list[int]] | None = None
+        committer.receivers.append(self)
+        holder.on_lost.append(self._drop)
+        holder.on_freed.append(self.wake)
+        suspensions.on_change.append(self.wake)
 
     @property
     def running(self) -> int:
@@ -176,7 +180,7 @@ class Dispatcher:
             if not claimed or self._postponed:
                 await finished_within(self._pause(), self._woken.wait())
 
-    def drop(self, owner: int) -> None:
+    def _drop(self, owner: int) -> None:
         """The leases of `owner` are lost: nothing of them is begun any more, and what runs is broken off."""
         for queue in self._queues.values():
             for job in queue.remove(owner):

@@ -33,9 +33,9 @@ _BATCH = 500
 class Suspensions:
     """There is one in each process, for as long as the process lives."""
 
-    def __init__(self, database: Database, clock: Clock, on_change: Callable[[], None] = lambda: None) -> None:
-        """`on_change` is called when mail has become due by a change."""
-        self._on_change = on_change
+    def __init__(self, database: Database, clock: Clock) -> None:
+        # Called when mail has become due by a change.
+        self.on_change: list[Callable[[], None]] = []
         self._database = database
         self._clock = clock
         self._known: dict[str, Suspension] = {}
@@ -135,7 +135,8 @@ class Suspensions:
             await self.resume(name)
         await self._try_at_once(configuration, old)
         await self._reroute(configuration)
-        self._on_change()
+        for tell in self.on_change:
+            tell()
 
     async def _try_at_once(self, configuration: Configuration, suspended: Sequence[str]) -> None:
         """Mail that waits for a relay host whose settings were corrected goes at once, without its schedule (F56).
