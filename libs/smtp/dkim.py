@@ -1,4 +1,7 @@
-"""The body hashes of DKIM (RFC 6376 3.4), from content in pieces: linear in time, a piece at a time in memory. Pure."""
+"""What signing and verifying by DKIM share: the canonical forms (RFC 6376 3.4) and the kinds of keys. Pure.
+
+Bodies are hashed from pieces: linear in time, with one piece at a time in memory.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,29 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Final, Literal
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+
+# Those that count: SHA-1 does not (RFC 8301 3.1).
+Algorithm = Literal["rsa-sha256", "ed25519-sha256"]
+RSA_SHA256: Final = "rsa-sha256"
+ED25519_SHA256: Final = "ed25519-sha256"
 
 _BLANKS = re.compile(rb"[\t ]+")
+
+
+def algorithm_of(key: RSAPrivateKey | RSAPublicKey | Ed25519PrivateKey | Ed25519PublicKey) -> Algorithm:
+    """The only algorithm that a key is good for."""
+    return RSA_SHA256 if isinstance(key, RSAPrivateKey | RSAPublicKey) else ED25519_SHA256
+
+
+def canonical_field(name: bytes, value: bytes, *, relaxed: bool) -> bytes:
+    """A header field as it is signed (RFC 6376 3.4.1, 3.4.2). `value`: all that stands behind the colon."""
+    if not relaxed:
+        return b"%b:%b" % (name, value)
+    return b"%b:%b\r\n" % (name.lower().strip(), _BLANKS.sub(b" ", value.replace(b"\r\n", b"")).strip(b" "))
 
 
 @dataclass(frozen=True, slots=True)

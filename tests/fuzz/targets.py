@@ -7,9 +7,9 @@ from collections.abc import Callable
 from ipaddress import ip_address
 
 from libs.smtp import header
+from libs.smtp.dkim import BodyHashes
 from services.ingress import results
 from services.ingress.checks import chain
-from services.ingress.checks.body_hash import BodyHashes
 from services.ingress.checks.keys import Key, NoKey, read_key
 from services.ingress.checks.signatures import HeaderFields, Signature, signatures, verify
 from services.ingress.data import ChunkReader, DotReader, Fault, LineReader

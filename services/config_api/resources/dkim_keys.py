@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
 
 from libs.smtp.address import canonical_domain
+from libs.smtp.dkim import ED25519_SHA256, Algorithm, algorithm_of
 from services.config_api.resources.description import (
     Body,
     CheckContext,
@@ -20,9 +21,6 @@ from services.config_api.resources.description import (
     UniqueKey,
 )
 from services.config_api.resources.dkim_private_keys import (
-    ED25519,
-    Algorithm,
-    algorithm_of,
     make_private_key,
     pem_of,
     private_key_in,
@@ -108,7 +106,7 @@ async def _create(model: BaseModel) -> Created:
 
 
 def _show(body: Body) -> Body:
-    kind = "ed25519" if body["algorithm"] == ED25519 else "rsa"
+    kind = "ed25519" if body["algorithm"] == ED25519_SHA256 else "rsa"
     return {
         "dns_name": f"{body['selector']}._domainkey.{body['domain']}",
         "dns_record": f"v=DKIM1; k={kind}; p={body['public_key']}",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Literal
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -17,11 +16,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-Algorithm = Literal["rsa-sha256", "ed25519-sha256"]
+from libs.smtp.dkim import ED25519_SHA256, Algorithm
+
 PrivateKey = RSAPrivateKey | Ed25519PrivateKey
 
-ED25519: Algorithm = "ed25519-sha256"
-_RSA: Algorithm = "rsa-sha256"
 _RSA_BITS = 2048
 # Signatures by shorter keys count for nothing (RFC 8301 section 3.2). Longer ones do not fit into what DNS answers.
 _FEWEST_RSA_BITS = 1024
@@ -31,7 +29,7 @@ _PUBLIC_OCTETS = 32
 
 
 def make_private_key(algorithm: Algorithm) -> PrivateKey:
-    if algorithm == ED25519:
+    if algorithm == ED25519_SHA256:
         return Ed25519PrivateKey.generate()
     return generate_private_key(public_exponent=65537, key_size=_RSA_BITS)
 
@@ -69,10 +67,6 @@ def _from_base64(text: str) -> Ed25519PrivateKey:
     if public and public != public_part(key):
         raise ValueError("has a public part that is not its own")
     return key
-
-
-def algorithm_of(key: PrivateKey) -> Algorithm:
-    return _RSA if isinstance(key, RSAPrivateKey) else ED25519
 
 
 def pem_of(key: PrivateKey) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 from dkim import ARC, CV_Fail, CV_Pass
 from dkim.util import InvalidTagValueList, parse_tag_value
 
+from libs.smtp.dkim import RSA_SHA256, BodyHashes
 from services.ingress.checks import signatures
-from services.ingress.checks.body_hash import BodyHashes
 from services.ingress.checks.keys import Key, NoKey
 from services.ingress.checks.signatures import MAX_FIELD_OCTETS, HeaderFields
 from services.ingress.findings import ArcChain
@@ -96,7 +96,7 @@ class _Chain(ARC):  # type: ignore[misc]
         if isinstance(key, NoKey):
             self.missing_answer |= key.temporary
             return False
-        if tags[b"a"] != b"rsa-sha256":
+        if tags[b"a"] != RSA_SHA256.encode("ascii"):
             return False
         if sig_header[0].lower() == b"arc-seal":
             signed, bodies = self._sealed(include_headers, int(tags[b"i"])), None

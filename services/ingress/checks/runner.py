@@ -13,10 +13,10 @@ import structlog
 
 from libs.runtime import processors
 from libs.smtp import header
+from libs.smtp.dkim import BodyHashes
 from libs.smtp.network import sharing_network
 from services.ingress.checks import chain, signatures
 from services.ingress.checks.antivirus import Scanner
-from services.ingress.checks.body_hash import BodyHashes
 from services.ingress.checks.keys import Key, KeyLookup, NoKey
 from services.ingress.checks.rspamd import RspamdClient
 from services.ingress.checks.signatures import HeaderFields, Signature

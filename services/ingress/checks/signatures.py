@@ -1,8 +1,9 @@
 """DKIM signatures (RFC 6376, 8301, 8463): reading, hashing, verifying. Pure: keys, clock and body are arguments.
 
-dkimpy reads the tag lists and checks the fields. Splitting of the message, canonical forms, hashing and cryptography
-are done here: the header is the one that everything else sees, no pattern is worse than linear, SHA-1 counts for
-nothing, and a key that could not be looked up is told apart from a wrong signature.
+dkimpy reads the tag lists and checks the fields. The splitting of the message, the canonical forms, the hashes and the
+cryptography are those of this module and of libs/smtp/dkim.py. So the header is the one that every other module sees,
+no pattern is worse than linear, SHA-1 counts for nothing, and a key that could not be looked up is told apart from a
+wrong signature.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import binascii
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -20,7 +22,7 @@ from dkim import DKIMException, validate_signature_fields
 from dkim.util import InvalidTagValueList, parse_tag_value
 
 from libs.smtp import header
-from services.ingress.checks.body_hash import BodyHashes
+from libs.smtp.dkim import Algorithm, BodyHashes, algorithm_of, canonical_field
 from services.ingress.checks.keys import Key, NoKey
 from services.ingress.findings import DkimSignature
 from services.ingress.verdict import CheckResult
@@ -33,8 +35,8 @@ MIN_RSA_BITS = 1024
 # Clocks differ.
 _LEEWAY_SECONDS = 300
 _PREFIX_OCTETS = 8
+_ALGORITHMS = frozenset(name.encode("ascii") for name in get_args(Algorithm))
 
-_BLANKS = re.compile(rb"[\t ]+")
 _WHITESPACE = re.compile(rb"\s+")
 _DIGITS = re.compile(rb"[0-9]{1,19}").fullmatch
 _NAME = re.compile(rb"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?").fullmatch
@@ -123,7 +125,7 @@ def _read(field: tuple[bytes, bytes, bytes], now: int) -> Signature | DkimSignat
     late = _outdated(tags, now)
     if late is not None:
         return _finding(tags, *late)
-    if tags[b"a"] not in (b"rsa-sha256", b"ed25519-sha256"):
+    if tags[b"a"] not in _ALGORITHMS:
         return _finding(tags, CheckResult.PERMERROR, "algorithm not accepted")
     names = tuple(name.strip().lower() for name in tags[b"h"].split(b":"))
     if b"from" not in names:
@@ -200,17 +202,10 @@ def check(
 def _header_hash(field: tuple[bytes, bytes], signed: list[tuple[bytes, bytes]], *, relaxed: bool) -> bytes:
     digest = hashes.Hash(hashes.SHA256())
     for name, value in signed:
-        digest.update(_canonical(name, value, relaxed=relaxed))
+        digest.update(canonical_field(name, value, relaxed=relaxed))
     name, value = field
-    digest.update(_canonical(name, _without_signature(value), relaxed=relaxed).rstrip())
+    digest.update(canonical_field(name, _without_signature(value), relaxed=relaxed).rstrip())
     return digest.finalize()
-
-
-def _canonical(name: bytes, value: bytes, *, relaxed: bool) -> bytes:
-    """RFC 6376 3.4.1, 3.4.2."""
-    if not relaxed:
-        return b"%b:%b" % (name, value)
-    return b"%b:%b\r\n" % (name.lower().strip(), _BLANKS.sub(b" ", value.replace(b"\r\n", b"")).strip())
 
 
 def _without_signature(value: bytes) -> bytes:
@@ -227,9 +222,8 @@ def _without_signature(value: bytes) -> bytes:
 def _verify(tags: Mapping[bytes, bytes], digest: bytes, key: Key) -> tuple[CheckResult, str]:
     if key.hashes is not None and b"sha256" not in key.hashes:
         return CheckResult.PERMERROR, "hash not allowed by the key"
-    signed_by_rsa = tags[b"a"] == b"rsa-sha256"
     public = key.public
-    if isinstance(public, rsa.RSAPublicKey) is not signed_by_rsa:
+    if algorithm_of(public).encode("ascii") != tags[b"a"]:
         return CheckResult.PERMERROR, "key is of another kind"
     octets = _decoded(tags[b"b"])
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import re
 import textwrap
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from libs.smtp.dkim import BodyHashes, algorithm_of, canonical_field
 from libs.smtp.header import Field, fields, from_mailboxes, split
 from services.relay.configuration.model import Configuration, DkimKey
 from services.relay.model.attempt import OutgoingMessage
@@ -33,7 +33,6 @@ _SIGNED = (
     b"sender", b"in-reply-to", b"references", b"list-id", b"list-post", b"list-help", b"list-subscribe",
     b"list-unsubscribe", b"list-unsubscribe-post", b"list-owner", b"list-archive",
 )  # fmt: skip
-_BLANKS = re.compile(rb"[ \t]{2,}|\t")
 _LINE_WIDTH = 72
 # Above this, octets, hashing would hold up everything else for too long.
 _IN_THREAD = 262_144
@@ -80,7 +79,8 @@ def signatures(content: bytes, keys: Sequence[DkimKey], now: int) -> bytes:
     """
     header, body = split(content)
     in_header = list(fields(header))
-    body_hash = base64.b64encode(hashlib.sha256(_relaxed_body(body)).digest()).decode("ascii")
+    digest = BodyHashes(lambda: (body,)).get(relaxed=True, limit=None).digest
+    body_hash = base64.b64encode(digest).decode("ascii")
     made = b""
     for key in keys:
         try:
@@ -110,8 +110,9 @@ def _signature(in_header: Sequence[Field], body_hash: str, key: DkimKey, now: in
     ]
     lines = [line for tag in tags for line in _folded(f"{tag};")]
     text = "DKIM-Signature: " + "\r\n\t".join(lines) + "\r\n\tb="
-    signed = b"".join(_relaxed_field(field.name, field.raw.partition(b":")[2]) for field in chosen)
-    signed += _relaxed_field(b"dkim-signature", text.partition(":")[2].encode("ascii")).removesuffix(b"\r\n")
+    signed = b"".join(canonical_field(field.name, field.raw.partition(b":")[2], relaxed=True) for field in chosen)
+    own_value = text.partition(":")[2].encode("ascii")
+    signed += canonical_field(b"dkim-signature", own_value, relaxed=True).removesuffix(b"\r\n")
     value = base64.b64encode(_signed(key, signed)).decode("ascii")
     return (text + "\r\n\t".join(textwrap.wrap(value, _LINE_WIDTH)) + "\r\n").encode("ascii")
 
@@ -135,29 +136,18 @@ def _chosen(in_header: Sequence[Field]) -> tuple[list[Field], str]:
 def _signed(key: DkimKey, data: bytes) -> bytes:
     """Raises ValueError or TypeError when the key is not what it says."""
     private = _private_key(key.private_key)
-    if key.algorithm == "rsa-sha256" and isinstance(private, RSAPrivateKey):
+    if algorithm_of(private) != key.algorithm:
+        raise ValueError("the key is of another kind")
+    if isinstance(private, RSAPrivateKey):
         return private.sign(data, PKCS1v15(), hashes.SHA256())
-    if key.algorithm == "ed25519-sha256" and isinstance(private, Ed25519PrivateKey):
-        # RFC 8463 3: the hash is what is signed.
-        return private.sign(hashlib.sha256(data).digest())
-    raise ValueError("the key is of another kind")
+    # RFC 8463 3: the hash is what is signed.
+    return private.sign(hashlib.sha256(data).digest())
 
 
 @lru_cache(maxsize=256)
-def _private_key(pem: bytes) -> object:
-    return load_pem_private_key(pem, password=None)
-
-
-def _relaxed_field(name: bytes, value: bytes) -> bytes:
-    """RFC 6376 3.4.2."""
-    unfolded = value.replace(b"\r\n", b"")
-    return name + b":" + _BLANKS.sub(b" ", unfolded).strip(b" ") + b"\r\n"
-
-
-def _relaxed_body(body: bytes) -> bytes:
-    """RFC 6376 3.4.4."""
-    # What is sent ends in CRLF, whether the content does or not.
-    whole = body if body.endswith(b"\r\n") else body + b"\r\n"
-    relaxed = _BLANKS.sub(b" ", whole) if b"\t" in whole or b"  " in whole else whole
-    relaxed = relaxed.replace(b" \r\n", b"\r\n").rstrip(b"\r\n")
-    return relaxed + b"\r\n" if relaxed else b""
+def _private_key(pem: bytes) -> RSAPrivateKey | Ed25519PrivateKey:
+    """Raises ValueError or TypeError when it is no such key."""
+    key = load_pem_private_key(pem, password=None)
+    if isinstance(key, RSAPrivateKey | Ed25519PrivateKey):
+        return key
+    raise ValueError("DKIM knows no such kind of key")

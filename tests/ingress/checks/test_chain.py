@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from libs.smtp import header
+from libs.smtp.dkim import BodyHashes
 from services.ingress.checks import chain
-from services.ingress.checks.body_hash import BodyHashes
 from services.ingress.checks.keys import Key, NoKey, read_key
 from services.ingress.checks.signatures import HeaderFields
 from services.ingress.findings import ArcChain

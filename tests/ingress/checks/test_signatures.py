@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from libs.smtp import header
-from services.ingress.checks.body_hash import BodyHashes
+from libs.smtp.dkim import BodyHashes
 from services.ingress.checks.keys import Key, NoKey, read_key
 from services.ingress.checks.signatures import MAX_SIGNATURES, HeaderFields, Signature, signatures, verify
 from services.ingress.findings import DkimSignature
