@@ -12,9 +12,10 @@ import dns.flags
 import dns.message
 import dns.rcode
 
+from libs.dns.servers import parse_server
+
 _SECONDS = 3.0
 _TRIES = 2
-_PORT = 53
 # Every validating resolver can answer this, and the root is signed.
 _QUESTION = (".", "SOA")
 _NO_ANSWER = (dns.rcode.SERVFAIL, dns.rcode.REFUSED, dns.rcode.NOTIMP)
@@ -26,16 +27,8 @@ async def look(servers: Sequence[str], system: Callable[[], Iterable[str]]) -> l
     `servers`: host[:port], an IPv6 host with a port in brackets; empty: those that `system` gives.
     """
     named = list(dict.fromkeys(servers or system()))
-    states = await asyncio.gather(*(_look(*parse(server)) for server in named))
+    states = await asyncio.gather(*(_look(*parse_server(server)) for server in named))
     return [(server, *state) for server, state in zip(named, states, strict=True)]
-
-
-def parse(server: str) -> tuple[str, int]:
-    """Address and port."""
-    if server.count(":") == 1 or "]:" in server:
-        host, _, port = server.rpartition(":")
-        return host.strip("[]"), int(port)
-    return server.strip("[]"), _PORT
 
 
 async def _look(address: str, port: int) -> tuple[bool, bool]:

@@ -24,24 +24,25 @@ def server_list(text: str) -> tuple[str, ...]:
 
 def parse_server(text: str) -> tuple[str, int]:
     """(address, port) of `address`, `address:port` or `[address]:port`. Raises ValueError."""
-    host, port = text, str(_PORT)
-    if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
-        port = rest.removeprefix(":") or port
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-    return str(ip_address(host)), int(port)
+    host, port = _host_and_port(text)
+    return str(ip_address(host)), port
 
 
 def _addressed(text: str) -> str:
+    host, port = _host_and_port(text)
+    address = _look_up(host)
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    """Raises ValueError."""
     host, port = text, str(_PORT)
     if text.count(":") == 1 or "]:" in text:
         host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise ValueError(f"a name server must be host[:port], not {text!r}")
-    address = _look_up(host)
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    return host, int(port)
 
 
 def _look_up(host: str) -> str:

@@ -59,9 +59,17 @@ def parse(text: str) -> Address:
         if len(os.fsencode(absolute)) > LONGEST_SOCKET_PATH:
             raise ValueError(f"the path of a Unix socket has at most {LONGEST_SOCKET_PATH} octets: {absolute}")
         return UnixSocket(absolute)
+    try:
+        return host_and_port(text)
+    except ValueError:
+        raise ValueError(f"an address of gRPC is unix:PATH or host:port, not {text!r}") from None
+
+
+def host_and_port(text: str) -> TcpAddress:
+    """Reads `host:port`; an IPv6 host stands in brackets. Raises ValueError for anything else."""
     host, _, port = text.rpartition(":")
     if not host or not (port.isascii() and port.isdigit() and int(port) <= 65535):
-        raise ValueError(f"an address of gRPC is unix:PATH or host:port, not {text!r}")
+        raise ValueError(f"must be host:port, not {text!r}")
     return TcpAddress(host.removeprefix("[").removesuffix("]"), int(port))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from libs.dns import name_server_check
 from libs.dns.resolv_conf import ResolvConf
+from libs.dns.servers import server_list
 from libs.runtime.checks import Check, Checks
 from libs.runtime.machine_checks import certificate, clock, disk, name_servers, open_files
 from services.ingress.settings import Settings
@@ -27,7 +28,7 @@ class Hostname:
 
 def checks(settings: Settings, certificates: Sequence[Path], hostname: Hostname) -> Checks:
     """`certificates`: the first serves clients that ask for no name, so it must be for the hostname."""
-    servers = [part.strip() for part in settings.nameservers.split(",") if part.strip()]
+    servers = server_list(settings.nameservers)
     system = ResolvConf()
     no_name: Callable[[], str] = lambda: ""  # noqa: E731
     made: dict[str, Check] = {

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 
 from libs.dns import name_server_check
 from libs.dns.resolv_conf import ResolvConf
+from libs.dns.servers import server_list
 from libs.runtime.checks import Check, CheckResult, Checks, Level
 from libs.runtime.machine_checks import certificate, clock, disk, name_servers, open_files
 from services.policy.lookups.resolver import Resolver
@@ -21,7 +22,7 @@ _PARTY = "checks"
 
 
 def checks(settings: Settings, resolver: Resolver, lookups: Lookups, snapshot: Callable[[], Snapshot | None]) -> Checks:
-    servers = [part for part in settings.nameservers.split(",") if part]
+    servers = server_list(settings.nameservers)
     system = ResolvConf()
     made: dict[str, Check] = {
         "disk": disk(settings.data_dir),

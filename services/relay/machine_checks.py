@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from libs.dns import name_server_check
 from libs.dns.resolv_conf import ResolvConf
+from libs.dns.servers import server_list
 from libs.runtime.checks import Check, CheckResult, Checks, Level
 from libs.runtime.machine_checks import certificate, clock, disk, name_servers, open_files
 from services.relay.configuration.model import Configuration, DkimKey
@@ -36,7 +37,7 @@ def checks(
     settings: Settings, folder: Path | None, configuration: Callable[[], Configuration | None], look_up: LookUpText
 ) -> Checks:
     """`folder`: where the queue lies; None: on a machine of its own."""
-    own = tuple(part.strip() for part in settings.nameservers.split(",") if part.strip())
+    own = server_list(settings.nameservers)
     system = ResolvConf()
 
     def servers() -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 
+from libs.runtime.addresses import host_and_port
 from services.ingress.findings import ScanOutcome, VirusScan
 from services.ingress.shared_slots import NoSlotError, SharedSlots
 
@@ -73,8 +74,8 @@ async def _ask(clamd: str, pieces: Iterator[bytes]) -> bytes:
     if clamd.startswith("/"):
         reader, writer = await asyncio.open_unix_connection(clamd, limit=_ANSWER_OCTETS)
     else:
-        host, _, port = clamd.rpartition(":")
-        reader, writer = await asyncio.open_connection(host.strip("[]"), int(port), limit=_ANSWER_OCTETS)
+        address = host_and_port(clamd)
+        reader, writer = await asyncio.open_connection(address.host, address.port, limit=_ANSWER_OCTETS)
     # Over its size limit clamd answers and closes while we still send.
     answering = asyncio.create_task(_answer(reader))
     answer, whole = b"", False
