@@ -1,7 +1,7 @@
-"""The two log lines of the hot path, `submission_stored` and `verdict`: rendered by hand.
+"""The two log lines that come with every message or refusal, `submission_stored` and `verdict`.
 
-structlog takes a tenth of a millisecond for such a line, as long as ingress takes for the rest of a short message. Of
-rejections a client's network has so many lines a minute, and all have so many together. The rest is counted and told.
+Of rejections a client's network has so many lines a minute, and all have so many together. The rest is counted and
+told.
 """
 
 from __future__ import annotations

@@ -1,17 +1,16 @@
-"""The `verdict` log line: one a decision, rendered by hand because it is the one log line on the hot path.
+"""The `verdict` log line: one a decision.
 
-Of refusals a client has so many lines a minute, and all have so many together; the others are counted and told.
+Of refusals a client's network has so many lines a minute, and all have so many together; the others are counted and
+told.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import structlog
 
-from libs.runtime.logging import gather, quoted
+from libs.runtime.logging import FrequentEvent, quoted
 from libs.runtime.refusal_sample import RefusalSample
 from services.policy.metrics import REFUSALS_UNLOGGED
 from services.policy.rules.model import Action, Facts, Stage, Verdict
@@ -31,45 +30,39 @@ class VerdictLog:
 
     def __init__(self, write: Callable[[str], object] | None = None) -> None:
         """`write` takes the finished lines instead of the process's log."""
-        self._enabled = write is not None or logging.getLogger().isEnabledFor(logging.INFO)
-        self._write = write or gather
-        self._second = 0
-        self._stamp = ""
-        # How the lines of one time begin.
+        self._event = FrequentEvent("policy", "verdict", write)
+        # The time of the last decision, in seconds and in microseconds.
         self._now = -1.0
-        self._head = ""
+        self._at = 0
         self._refusals = RefusalSample()
         # What the lines of shared verdicts say of them, by stage.
         self._known: dict[Verdict, list[tuple[str, str] | None]] = {}
 
     def add(self, facts: Facts, verdict: Verdict, revision: int) -> None:
-        if not self._enabled:
+        if not self._event.enabled:
             return
         if facts.now != self._now:
-            self._head = self._head_at(facts.now)
+            self._turn(facts.now)
         if verdict.action is _REJECT and not self._refusals.has_line(facts.client.network):
             REFUSALS_UNLOGGED.inc()
             return
         stage = facts.stage
         known = self._known.get(verdict)
         said, end = (known and known[stage]) or self._of_verdict(stage, verdict, revision)
-        line = f'{self._head}{quoted(facts.session_id)}, "client": "{facts.client.address}", {said}'
+        fields = f'"session_id": {quoted(facts.session_id)}, "client": "{facts.client.address}", {said}'
         if facts.account is not None:
-            line += f', "account": {quoted(facts.account.login)}'
+            fields += f', "account": {quoted(facts.account.login)}'
         if stage >= _MAIL:
             recipient = facts.recipient
             if recipient.wire:
-                line += f', "sender": {facts.sender.quoted}, "recipient": {recipient.quoted}'
+                fields += f', "sender": {facts.sender.quoted}, "recipient": {recipient.quoted}'
             else:
-                line += f', "sender": {facts.sender.quoted}'
-        self._write(line + end)
+                fields += f', "sender": {facts.sender.quoted}'
+        self._event.tell(self._at, fields + end)
 
-    def _head_at(self, now: float) -> str:
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._stamp = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        self._now = now
+    def _turn(self, now: float) -> None:
+        """Takes the time of a new frame. Once a minute is over, the log is told what it left out."""
+        self._now, self._at = now, int(now * 1e6)
         unlogged = self._refusals.turn(now)
         if unlogged is not None:
             log.warning(
@@ -79,10 +72,6 @@ class VerdictLog:
                 largest=unlogged.largest,
                 refusals_of_largest=unlogged.refusals_of_largest,
             )
-        return (
-            f'{{"timestamp": "{self._stamp}.{int((now - second) * 1e6):06d}Z", "level": "info", "event": "verdict", '
-            '"service": "policy", "session_id": '
-        )
 
     def _of_verdict(self, stage: int, verdict: Verdict, revision: int) -> tuple[str, str]:
         """What stands before the parties and after them; names of stages, actions and reasons need no escaping."""
@@ -99,7 +88,7 @@ class VerdictLog:
             end = f', "shadow": [{names}]'
         if verdict.quarantine:
             end += ', "quarantine": true'
-        parts = (said, f"{end}}}\n")
+        parts = (said, end)
         if verdict.shared:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
