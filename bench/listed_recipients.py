@@ -73,7 +73,7 @@ def _round(rulebook: Rulebook, length: int, decisions: int, chance: random.Rando
     numbers = [chance.randrange(2 * length) for _ in range(decisions)]
     requests = [_request(number) for number in numbers]
     started = time.process_time()
-    verdicts = [rulebook.evaluate(wire.facts(request, rulebook.snapshot, 1.8e9)) for request in requests]
+    verdicts = [rulebook.evaluate(wire.facts(wire.Request(request), rulebook.snapshot, 1.8e9)) for request in requests]
     seconds = time.process_time() - started
     for number, verdict in zip(numbers, verdicts, strict=True):
         assert not isinstance(verdict, NeedsLookups)

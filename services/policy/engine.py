@@ -111,10 +111,10 @@ class Engine:
         try:
             return self._decide(request, answer, stamp, now)
         except wire.MalformedError as error:
-            log.warning("request_malformed", reason=str(error), session_id=request.session.id)
+            log.warning("request_malformed", reason=str(error), session_id=wire.session_id(request))
             self._plain(request, answer, "request_malformed", _LATER)
         except Exception:  # one request's trouble must not end the stream of all others
-            log.exception("decision_failed", session_id=request.session.id, stage=request.stage)
+            log.exception("decision_failed", session_id=wire.session_id(request), stage=wire.stage_of(request))
             self._plain(request, answer, "internal_error", _LATER)
         return None
 
@@ -123,7 +123,7 @@ class Engine:
     ) -> Coroutine[None, None, None] | None:
         rulebook = self.rulebook
         if rulebook is None:
-            self._plain(request, answer, "no_snapshot", _NOT_READY if int(request.stage) == _CONNECT else _LATER)
+            self._plain(request, answer, "no_snapshot", _NOT_READY if wire.stage_of(request) == _CONNECT else _LATER)
             return None
         snapshot = rulebook.snapshot
         facts = wire.facts(request, snapshot, now, NO_FINDINGS)
@@ -131,7 +131,7 @@ class Engine:
         if rulebook.looks_up[stage]:
             facts.findings = Findings(self.lookups.known)
         if stage == _AUTH:
-            given = wire.credentials(request.credentials)
+            given = wire.credentials(request)
             decision = self._decision(request, facts, rulebook, answer, stamp)
             return self._waited(decision, self._authenticate(decision, given))
         if stage == _CONNECT:
@@ -152,7 +152,7 @@ class Engine:
                 return self._waited(decision, self._look_up(decision, wanted))
         if isinstance(verdict, Verdict):
             kept = wire.kept(request) if self.history.on else b""
-            answer(wire.answer(request.request_id, self._settle(facts, rulebook, verdict, stamp, kept)))
+            answer(wire.answer(request, self._settle(facts, rulebook, verdict, stamp, kept)))
         return None
 
     def _decision(
@@ -164,7 +164,7 @@ class Engine:
         stamp: FrameStamp,
     ) -> _Decision:
         kept = wire.kept(request) if self.history.on else b""
-        return _Decision(request.request_id, facts, rulebook, answer, stamp, kept)
+        return _Decision(wire.request_id(request), facts, rulebook, answer, stamp, kept)
 
     async def _waited(self, decision: _Decision, work: Coroutine[None, None, None]) -> None:
         network = decision.facts.client.network
@@ -238,7 +238,7 @@ class Engine:
     def _end(self, decision: _Decision, verdict: Verdict) -> None:
         """Answers what was waited for."""
         body = self._settle(decision.facts, decision.rulebook, verdict, decision.stamp, decision.kept)
-        decision.answer(wire.answer(decision.request_id, body))
+        decision.answer(wire.entry(decision.request_id, body))
 
     def _settle(self, facts: Facts, rulebook: Rulebook, verdict: Verdict, stamp: FrameStamp, kept: bytes) -> bytes:
         """Writes the verdict down, everywhere it belongs; the body of its answer."""
@@ -287,7 +287,7 @@ class Engine:
     @staticmethod
     def _plain(request: wire.Request, answer: Answer, reason_id: str, objection: Objection) -> None:
         """An answer to what could not be judged at all."""
-        answer(wire.answer(request.request_id, wire.body(objected(reason_id, objection), 0)))
+        answer(wire.answer(request, wire.body(objected(reason_id, objection), 0)))
 
     # Open sessions, as (session, client address).
 

@@ -67,7 +67,7 @@ class PolicyServicer(policy_pb2_grpc.PolicyServicer):
 
     async def Decide(self, request: policy_pb2.DecideRequest, _: Context) -> policy_pb2.Verdict:  # noqa: N802
         answers: list[bytes] = []
-        waiting = self._engine.decide(request, answers.extend, NO_WORKER, self._engine.clock())
+        waiting = self._engine.decide(wire.Request(request), answers.extend, NO_WORKER, self._engine.clock())
         if waiting is not None:
             await waiting
         return wire.answered(answers)
@@ -92,7 +92,7 @@ class PolicyServicer(policy_pb2_grpc.PolicyServicer):
             propose = None
             if request.HasField("proposed_access_rule"):
                 propose = functools.partial(with_access_rule, message=request.proposed_access_rule)
-            steps = await self._explainer.trial(request.facts, assumed, now, propose)
+            steps = await self._explainer.trial(wire.Request(request.facts), assumed, now, propose)
             return wire.explanation(steps, request.facts)
         except UnknownSessionError:
             await context.abort(grpc.StatusCode.NOT_FOUND, "this session is not kept")
@@ -178,7 +178,7 @@ class Stream:
             engine.close_sessions(_pairs(frame.closed_sessions), stamp, remember=frame.remember_closed)
         decide = engine.decide if tracing.tracer is None else traced(tracing.tracer, engine.decide)
         now = engine.clock()
-        for request in frame.requests[:]:
+        for request in wire.requests(frame):
             waiting = decide(request, answer, stamp, now)
             if waiting is not None:
                 task = asyncio.create_task(waiting)

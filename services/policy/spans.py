@@ -22,14 +22,15 @@ def traced(tracer: Tracer, decide: Decide) -> Decide:
     def decide_traced(
         request: wire.Request, answer: Answer, stamp: FrameStamp, now: float
     ) -> Coroutine[None, None, None] | None:
-        if not request.traceparent:
+        traceparent = wire.traceparent(request)
+        if not traceparent:
             return decide(request, answer, stamp, now)
         span = tracer.start(
             "policy.decide",
-            request.traceparent,
+            traceparent,
             kind="server",
-            session_id=request.session.id,
-            stage=_STAGES.get(int(request.stage), "unknown"),
+            session_id=wire.session_id(request),
+            stage=_STAGES.get(wire.stage_of(request), "unknown"),
         )
         made: list[Sequence[bytes]] = []
 

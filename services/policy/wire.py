@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, NewType, cast
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -41,8 +41,10 @@ from services.policy.rules.results import AuthenticationResult
 from services.policy.rules.trial import RuleReport, report
 from services.policy.state.store import Blocked
 
-Request: TypeAlias = policy_pb2.DecideRequest
-Message: TypeAlias = policy_pb2.Verdict
+# A request of policy.v1 (DecideRequest) on its way through the process. Only this module looks into it, and what calls
+# this module knows no message. The functions that run at each decision take it for what it is by an assignment, since
+# a call of `cast` or of the type would cost time there.
+Request = NewType("Request", object)
 
 _MAIL, _RCPT, _END_OF_DATA = Stage.MAIL.value, Stage.RCPT.value, Stage.END_OF_DATA.value
 _NOT_SCANNED = ScanOutcome.NOT_SCANNED
@@ -54,11 +56,37 @@ class MalformedError(ValueError):
     """A request that the contract does not know; the text is ours."""
 
 
-def facts(request: policy_pb2.DecideRequest, snapshot: Snapshot, now: float, findings: Findings | None = None) -> Facts:
+def requests(frame: policy_pb2.DecideFrame) -> list[Request]:
+    return frame.requests[:]  # type: ignore[return-value]
+
+
+def stage_of(request: Request) -> int:
+    """A number, which need not be one of `Stage`."""
+    return _message(request).stage
+
+
+def session_id(request: Request) -> str:
+    return _message(request).session.id
+
+
+def request_id(request: Request) -> int:
+    return _message(request).request_id
+
+
+def traceparent(request: Request) -> str:
+    return _message(request).traceparent
+
+
+def _message(request: Request) -> policy_pb2.DecideRequest:
+    return cast("policy_pb2.DecideRequest", request)
+
+
+def facts(given: Request, snapshot: Snapshot, now: float, findings: Findings | None = None) -> Facts:
     """The facts of a request under a snapshot; of each stage what its rules read. `findings`: where they go to.
 
     Raises MalformedError.
     """
+    request: policy_pb2.DecideRequest = given  # type: ignore[assignment]
     stage: int = request.stage
     if stage not in _STAGES:
         raise MalformedError("unknown stage")
@@ -171,20 +199,22 @@ def _domain(raw: bytes) -> str:
     return raw.decode("ascii", "replace").lower().removesuffix(".")
 
 
-def kept(request: Request) -> bytes:
+def kept(given: Request) -> bytes:
     """What may be remembered of a request: all but credentials, which are taken out of it."""
+    request: policy_pb2.DecideRequest = given  # type: ignore[assignment]
     if request.HasField("credentials"):
         request.ClearField("credentials")
     return request.SerializeToString()
 
 
 def recalled(past: PastRequest) -> Step:
-    known = facts(Request.FromString(past.kept), past.snapshot, past.now, past.findings)
+    known = facts(Request(policy_pb2.DecideRequest.FromString(past.kept)), past.snapshot, past.now, past.findings)
     known.counts = past.counts
     return Step(known, past.verdict, past.snapshot)
 
 
-def credentials(message: policy_pb2.Credentials) -> Credentials:
+def credentials(request: Request) -> Credentials:
+    message = _message(request).credentials
     return Credentials(message.mechanism, message.authorization_identity, message.login, message.password)
 
 
@@ -228,8 +258,14 @@ SPAM_FIELDS = {
 }
 
 
-def answer(request_id: int, body: bytes) -> tuple[bytes, ...]:
+def answer(given: Request, body: bytes) -> tuple[bytes, ...]:
     """The entry of a VerdictFrame that answers a request with a body, in parts."""
+    request: policy_pb2.DecideRequest = given  # type: ignore[assignment]
+    return entry(request.request_id, body)
+
+
+def entry(request_id: int, body: bytes) -> tuple[bytes, ...]:
+    """As `answer`, to the request with this id."""
     if request_id >> 14:
         first = _first_bits(request_id >> 14)
         opening = _opening(len(first) + len(body) + 3)
@@ -247,7 +283,7 @@ def frame(answers: Iterable[bytes]) -> bytes:
     return b"".join(answers)
 
 
-def answered(answer: Iterable[bytes]) -> Message:
+def answered(answer: Iterable[bytes]) -> policy_pb2.Verdict:
     """What an entry says."""
     return policy_pb2.VerdictFrame.FromString(frame(answer)).verdicts[0]
 
@@ -401,7 +437,7 @@ def assumptions(message: policy_pb2.AssumedFacts) -> tuple[dict[str, Outcome], f
     return lookups, now
 
 
-def explanation(steps: Sequence[Step], asked: Request | None) -> policy_pb2.ExplainResponse:
+def explanation(steps: Sequence[Step], asked: policy_pb2.DecideRequest | None) -> policy_pb2.ExplainResponse:
     """`asked`: the facts that were given; None for a past session."""
     response = policy_pb2.ExplainResponse()
     named: set[Question] = set()

@@ -34,7 +34,7 @@ def test_bare(case: Case) -> None:
     message = policy_pb2.Verdict()
     for _ in range(case.repeat):
         message = policy_pb2.Verdict()
-        facts = wire.facts(case.request(), rulebook.snapshot, NOW)
+        facts = wire.facts(wire.Request(case.request()), rulebook.snapshot, NOW)
         asked = operations(facts, rulebook.snapshot)
         facts.counts = counted(asked, store.apply_now(asked, NO_WORKER, NOW))
         verdict = rulebook.evaluate(facts)

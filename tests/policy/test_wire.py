@@ -22,7 +22,7 @@ BODIES = {
 @example([(number, "accept") for number in (0, 127, 128, 16_383, 16_384, 2**21 - 1, 2**21, 2**64 - 1)])
 def test_a_frame_of_parts_is_the_frame_of_messages(answers: list[tuple[int, str]]) -> None:
     made = policy_pb2.VerdictFrame.FromString(
-        wire.frame(part for number, name in answers for part in wire.answer(number, BODIES[name]))
+        wire.frame(part for number, name in answers for part in wire.entry(number, BODIES[name]))
     )
     wanted = policy_pb2.VerdictFrame()
     for number, name in answers:
