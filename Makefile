@@ -32,7 +32,7 @@ test: $(STAMP) peers ## Run all tests; first installs the test servers that are 
 test-long: $(STAMP) peers ## Run the tests that take minutes: the commands of the documentation, and whole jobs
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests/docs tests/e2e/long
 
-check: lint types imports stubs-check openapi-check openapi-compatible cases-check links-check ## Run every check but the tests: lint, types, import rules, generated files, cases
+check: lint types imports stubs-check openapi-check openapi-compatible cases-check links-check lines-check ## Run every check but the tests: lint, types, import rules, generated files, cases, lines of code
 
 lint: $(STAMP) ## Check style and format with ruff
 	@$(BIN)/ruff check $(SOURCES)
@@ -77,6 +77,9 @@ cases-check: $(STAMP) ## Fail when a cited case has no line in docs/cases.md, or
 
 lines: $(STAMP) ## Count the lines of code of each service, without comments, docstrings and imports
 	@$(BIN)/python scripts/code_lines.py services libs
+
+lines-check: $(STAMP) ## Fail when a service has more lines of code than scripts/code_lines.json allows
+	@$(BIN)/python scripts/code_lines.py --check
 
 links-check: $(STAMP) ## Fail when a document names a file or a page that does not exist
 	@$(BIN)/python scripts/links.py

@@ -2,6 +2,8 @@
 
 code_lines.py [--depth N] [FOLDER ...]      counts of the folders, by default services, N levels deep
 code_lines.py --since COMMIT [FOLDER ...]   the same beside those of a commit
+code_lines.py --commits COMMIT [FOLDER ...] what each commit after this one changed
+code_lines.py --check                       fails when a service or lib has more than scripts/code_lines.json allows
 """
 
 from __future__ import annotations
@@ -9,13 +11,16 @@ from __future__ import annotations
 import argparse
 import ast
 import io
+import json
 import subprocess
+import sys
 import tokenize
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).parents[1]
+BUDGET = Path(__file__).with_suffix(".json")
 _NO_CODE = {
     tokenize.COMMENT,
     tokenize.NL,
@@ -85,13 +90,42 @@ def totals(sources: Iterator[tuple[str, str]], depth: int) -> Counter[str]:
     return counts
 
 
+def over_budget(counts: Mapping[str, int], budget: Mapping[str, int]) -> list[str]:
+    """What is wrong: a folder with more lines than it may have, or one that the budget does not name or names in vain.
+
+    A budget is not a target: it makes each growth a decision, which somebody takes in a commit of its own.
+    """
+    faults = [
+        f"{name} has {counts[name]:,} lines of code, and its budget is {limit:,}: remove what is not needed any more, "
+        f"or raise the budget in {BUDGET.name} and say in the commit what the lines are for"
+        for name, limit in budget.items()
+        if counts.get(name, 0) > limit
+    ]
+    faults += [f"{name} has no budget in {BUDGET.name}" for name in counts if name not in budget]
+    return faults + [f"{name} has a budget and no code" for name in budget if name not in counts]
+
+
+def check() -> int:
+    budget: dict[str, int] = json.loads(BUDGET.read_text("utf-8"))
+    counts: Counter[str] = Counter()
+    for folder in ("services", "libs"):
+        counts += totals(sources_of_tree(folder), 1)
+    faults = over_budget({name: count for name, count in counts.items() if not name.endswith("__init__.py")}, budget)
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    return 1 if faults else 0
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="*", default=["services"])
     parser.add_argument("--depth", type=int, default=1, help="levels of folders below the named one")
     parser.add_argument("--since", metavar="COMMIT", help="shows the counts of this commit, too")
     parser.add_argument("--commits", metavar="COMMIT", help="shows what each commit after this one changed")
+    parser.add_argument("--check", action="store_true", help="compares the counts with the budgets")
     options = parser.parse_args()
+    if options.check:
+        raise SystemExit(check())
     for folder in options.folders:
         if options.commits:
             for added, line in changes_of_commits(options.commits, folder):

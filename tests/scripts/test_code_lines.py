@@ -42,3 +42,15 @@ def test_blank_lines_comments_docstrings_and_imports_are_no_code() -> None:
 def test_folders_are_added_up() -> None:
     sources = iter([("services/a/x.py", "a = 1\n"), ("services/a/b/y.py", "a = 1\nb = 2\n"), ("services/z.py", "")])
     assert code_lines.totals(sources, 1) == {"services/a": 3, "services/z.py": 0}
+
+
+def test_a_folder_over_its_budget_is_named() -> None:
+    budget = {"services/a": 10, "services/b": 10, "services/gone": 1}
+    faults = code_lines.over_budget({"services/a": 11, "services/b": 10, "services/new": 1}, budget)
+    assert [fault.partition(" ")[0] for fault in faults] == ["services/a", "services/new", "services/gone"]
+    assert "11" in faults[0]
+    assert "10" in faults[0]
+
+
+def test_the_code_keeps_to_its_budget() -> None:
+    assert code_lines.check() == 0
