@@ -38,7 +38,7 @@ from services.policy.__main__ import open_store
 from services.policy.credentials import CredentialChecker
 from services.policy.engine import Engine
 from services.policy.explain import Explainer
-from services.policy.failures import failure_limits
+from services.policy.failures import FailureLimits
 from services.policy.history import History
 from services.policy.hits import HitCounts
 from services.policy.lookups.resolver import Resolver
@@ -180,7 +180,7 @@ async def _serve(ports: Connection, dns: str, state_url: str, kept: int) -> None
         engine = Engine(
             store,
             lookups,
-            CredentialChecker(failure_limits("memory://")),
+            CredentialChecker(FailureLimits(store)),
             DecisionCounts(),
             VerdictLog(log.write),
             History(kept),
@@ -207,9 +207,9 @@ async def _serve(ports: Connection, dns: str, state_url: str, kept: int) -> None
 _ACCEPTED = wire.body(Verdict(), 1)
 
 
-def _accept(request: policy_pb2.DecideRequest, answer: Callable[[Sequence[bytes]], object], *_: object) -> None:
+def _accept(request: wire.Request, answer: Callable[[Sequence[bytes]], object], *_: object) -> None:
     """What remains when nothing is decided: reading, writing, gRPC."""
-    answer(wire.answer(request.request_id, _ACCEPTED))
+    answer(wire.answer(request, _ACCEPTED))
 
 
 async def over_stream(
@@ -311,10 +311,11 @@ async def bare(checks: str, frame_size: int = 100, rounds: int = 12) -> float:
         zone(server)
         resolver = Resolver(server_list(server.address), seconds=5)
         lookups = Lookups(resolver, seconds=5)
+        store = open_store("memory://")
         engine = Engine(
-            open_store("memory://"),
+            store,
             lookups,
-            CredentialChecker(failure_limits("memory://")),
+            CredentialChecker(FailureLimits(store)),
             DecisionCounts(),
             VerdictLog(log.write),
             History(10_000),

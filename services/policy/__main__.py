@@ -24,7 +24,7 @@ from services.policy.clients import HitReporter, PasswordUpgrader, Watch, config
 from services.policy.credentials import CredentialChecker
 from services.policy.engine import Engine
 from services.policy.explain import Explainer
-from services.policy.failures import failure_limits
+from services.policy.failures import FailureLimits
 from services.policy.history import History
 from services.policy.hits import HitCounts
 from services.policy.lookups.resolver import Resolver
@@ -58,10 +58,10 @@ async def main(shutdown: Shutdown) -> None:
         raise StartupError(f"POLICY_NAMESERVERS: {error}") from error
     lookups = Lookups(resolver, seconds=settings.lookup_seconds)
     upgrades = PasswordUpgrades()
-    credentials = CredentialChecker(failure_limits(settings.state_url, settings.state_seconds), upgrades)
     private_folder(settings.folder)
     blocks = BlockFile(settings.folder / "blocked-clients")
     store = open_store(settings.state_url, settings.state_seconds, blocks)
+    credentials = CredentialChecker(FailureLimits(store), upgrades)
     hits = HitCounts()
     counts = DecisionCounts()
     forget_counts = counts.register()

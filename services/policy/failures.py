@@ -1,60 +1,42 @@
-"""Limits on failed logins, per client and per login, with the `limits` library in memory or in Redis."""
+"""Limits on failed logins, per client and per login, counted in the store of all counters."""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
+import time
+from collections.abc import Callable
 
-import structlog
-from limits import RateLimitItemPerMinute
-from limits.aio.storage import MemoryStorage, RedisStorage, Storage
-from limits.aio.strategies import MovingWindowRateLimiter
-
-from services.policy.metrics import STORE_FAILURES
-
-log = structlog.get_logger(__name__)
+from services.policy.rules.counting import READ_ONLY, Counter, Operation, minute_end
+from services.policy.state.store import NO_WORKER, Store
 
 FAILURES_PER_CLIENT = 20
 FAILURES_PER_LOGIN = 20
 
 
 class FailureLimits:
-    """A failure more than the limit within a minute, and the password is not looked at any more."""
+    """Once the limit is reached in a clock minute, no password of the client, or for the login, is looked at in it."""
 
-    def __init__(self, storage: Storage, *, seconds: float = 1.0) -> None:
-        self._seconds = seconds
-        self._limiter = MovingWindowRateLimiter(storage)
-        self._per_client = RateLimitItemPerMinute(FAILURES_PER_CLIENT, namespace="posthouse-auth-client")
-        self._per_login = RateLimitItemPerMinute(FAILURES_PER_LOGIN, namespace="posthouse-auth-login")
+    def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
+        """`clock`: seconds since the epoch."""
+        self._store = store
+        self._clock = clock
 
     async def exceeded(self, client: str, login: str | None) -> bool:
-        """False too when the store is away: a login is then only slowed by its cost. None: the client alone counts."""
-        try:
-            async with asyncio.timeout(self._seconds):
-                return not (
-                    await self._limiter.test(self._per_client, client)
-                    and (login is None or await self._limiter.test(self._per_login, _digest(login)))
-                )
-        except Exception as error:  # noqa: BLE001 - whatever the store does, logins go on
-            STORE_FAILURES.labels("auth_failures").inc()
-            log.warning("failure_limits_skipped", reason=type(error).__name__)
-            return False
+        """`login`: None when the client alone counts. False while the store is away: the cost of each check remains."""
+        failures = await self._count(client, login, READ_ONLY)
+        limits = (FAILURES_PER_CLIENT, FAILURES_PER_LOGIN)
+        return any(number is not None and number >= limit for number, limit in zip(failures, limits, strict=False))
 
     async def record(self, client: str, login: str) -> None:
-        try:
-            async with asyncio.timeout(self._seconds):
-                await self._limiter.hit(self._per_client, client)
-                await self._limiter.hit(self._per_login, _digest(login))
-        except Exception as error:  # noqa: BLE001 - as above
-            STORE_FAILURES.labels("auth_failures").inc()
-            log.warning("failure_limits_skipped", reason=type(error).__name__)
+        await self._count(client, login, 0)
 
-
-def failure_limits(state_url: str, seconds: float = 1.0) -> FailureLimits:
-    """For `memory://`, `redis://` or `rediss://`; a store that takes longer counts as away."""
-    if state_url.startswith(("redis://", "rediss://")):
-        return FailureLimits(RedisStorage(f"async+{state_url}", implementation="redispy"), seconds=seconds)
-    return FailureLimits(MemoryStorage(), seconds=seconds)
+    async def _count(self, client: str, login: str | None, limit: int) -> list[int | None]:
+        now = self._clock()
+        end = minute_end(now)
+        operations = [Operation(Counter.FAILED_LOGINS_OF_CLIENT, client, end, limit=limit)]
+        if login is not None:
+            operations.append(Operation(Counter.FAILED_LOGINS_OF_LOGIN, _digest(login), end, limit=limit))
+        return await self._store.apply(operations, NO_WORKER, now)
 
 
 def _digest(login: str) -> str:

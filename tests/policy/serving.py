@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from io import StringIO
@@ -16,7 +17,7 @@ from libs.runtime import rpc
 from services.policy.credentials import CredentialChecker
 from services.policy.engine import Engine
 from services.policy.explain import Explainer
-from services.policy.failures import failure_limits
+from services.policy.failures import FailureLimits
 from services.policy.history import History
 from services.policy.hits import HitCounts
 from services.policy.lookups.resolver import Resolver
@@ -122,13 +123,14 @@ async def serving(
     clock: Callable[[], float] | None = None,
     lookup_seconds: float = 5.0,
     kept_sessions: int = 100,
-    state_url: str = "memory://",
 ) -> AsyncIterator[Policy]:
     """`dns`: host:port of the name server."""
     resolver = Resolver(server_list(dns), seconds=lookup_seconds)
     lookups = Lookups(resolver, seconds=lookup_seconds)
-    credentials = CredentialChecker(failure_limits(state_url, 30))
     store = store or MemoryStore()
+    # Its minute never ends: failures are those of one minute, however long a test takes.
+    began = time.time()
+    credentials = CredentialChecker(FailureLimits(store, lambda: began))
     hits, log = HitCounts(), StringIO()
     engine = Engine(store, lookups, credentials, DecisionCounts(), VerdictLog(log.write), History(kept_sessions), hits)
     if clock is not None:

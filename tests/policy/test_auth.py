@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 import unicodedata
 from base64 import b64encode
 from collections.abc import Iterator
@@ -14,10 +15,13 @@ from argon2 import PasswordHasher
 
 from services.policy import credentials, failures
 from services.policy.credentials import CredentialChecker, Credentials
-from services.policy.failures import failure_limits
+from services.policy.failures import FailureLimits
 from services.policy.password_upgrades import PasswordUpgrades
 from services.policy.rules.authentication import CredentialOutcome
 from services.policy.rules.configuration import Account
+from services.policy.state.memory import MemoryStore
+from services.policy.state.redis import RedisStore
+from services.policy.state.store import Store
 from tests.peers.redis import Redis
 from tests.policy.requests import auth, rcpt, replied
 from tests.policy.serving import serving
@@ -29,9 +33,15 @@ UNDER = snapshot({"accounts": [ALICE]})
 
 @pytest.fixture
 def checker() -> Iterator[CredentialChecker]:
-    made = CredentialChecker(failure_limits("memory://"))
+    made = CredentialChecker(_limits(MemoryStore()))
     yield made
     made.close()
+
+
+def _limits(store: Store, minute: int = 0) -> FailureLimits:
+    """Its minute never ends, so that a test counts in one however long it takes. Later ones have other numbers."""
+    now = time.time() + minute * 60
+    return FailureLimits(store, lambda: now)
 
 
 def given(login: bytes = b"alice", password: bytes = PASSWORD) -> Credentials:
@@ -144,7 +154,7 @@ async def test_an_unknown_login_costs_what_a_wrong_password_costs(
 async def test_a_full_lane_is_no_wrong_password(monkeypatch: pytest.MonkeyPatch) -> None:
     """C72: 454, and nothing is held against the client."""
     monkeypatch.setattr(credentials, "_MAX_WAITING", 0)
-    checker = CredentialChecker(failure_limits("memory://"))
+    checker = CredentialChecker(_limits(MemoryStore()))
     with _held_up(monkeypatch) as hold:
         waiting = [asyncio.create_task(checker.check(given(password=b"x%d" % n), UNDER, "c", "n")) for n in range(2)]
         await hold.under_way(2)
@@ -185,7 +195,7 @@ def _held_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Hold]:
 
 async def test_a_client_has_two_places_and_waits_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(credentials, "_THREADS", 3)
-    checker = CredentialChecker(failure_limits("memory://"))
+    checker = CredentialChecker(_limits(MemoryStore()))
     with _held_up(monkeypatch) as hold:
         guesses = [asyncio.create_task(checker.check(given(b"x%d" % n), UNDER, f"c{n}", "n")) for n in range(10)]
         await hold.under_way(2)
@@ -247,8 +257,24 @@ async def test_failures_are_limited_by_client_and_by_login(
     assert (await checker.check(given(), UNDER, "client3", "n"))[0] is CredentialOutcome.TOO_MANY_FAILURES
 
 
+async def test_the_next_minute_forgets_failures() -> None:
+    store = MemoryStore()
+    before, after = (CredentialChecker(_limits(store, minute)) for minute in (0, 1))
+    try:
+        for _ in range(failures.FAILURES_PER_CLIENT):
+            await before.check(given(password=b"wrong"), UNDER, "client", "n")
+        assert (await before.check(given(), UNDER, "client", "n"))[0] is CredentialOutcome.TOO_MANY_FAILURES
+        assert (await after.check(given(), UNDER, "client", "n"))[0] is CredentialOutcome.ACCEPTED
+    finally:
+        before.close()
+        after.close()
+
+
 async def test_failures_are_shared_in_redis_and_its_absence_locks_nobody_out(redis_server: Redis) -> None:
-    first, second = (CredentialChecker(failure_limits(redis_server.url, 30)) for _ in range(2))
+    stores = [RedisStore(redis_server.url, seconds=30) for _ in range(2)]
+    first, second = (CredentialChecker(_limits(store)) for store in stores)
+    for store in stores:
+        await store.start()
     try:
         for number in range(failures.FAILURES_PER_CLIENT):
             await (first, second)[number % 2].check(given(password=b"wrong"), UNDER, "client1", "n")
@@ -259,6 +285,8 @@ async def test_failures_are_shared_in_redis_and_its_absence_locks_nobody_out(red
     finally:
         first.close()
         second.close()
+        for store in stores:
+            await store.stop()
 
 
 async def test_too_many_failures_are_answered_454() -> None:
@@ -309,7 +337,7 @@ async def test_failures_of_a_login_are_counted_together_however_it_is_written(ch
 )
 async def test_a_hash_of_another_system_becomes_argon2id_at_login(password_hash: str, password: bytes) -> None:
     upgrades = PasswordUpgrades()
-    checker = CredentialChecker(failure_limits("memory://"), upgrades)
+    checker = CredentialChecker(_limits(MemoryStore()), upgrades)
     moved = snapshot({"accounts": [{**ALICE, "password_hash": password_hash}]})
     wrong, _ = await checker.check(given(password=b"wrong"), moved, "192.0.2.1", "192.0.2.0/24")
     assert (wrong, len(upgrades)) == (CredentialOutcome.REFUSED, 0)

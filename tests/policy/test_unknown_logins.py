@@ -6,8 +6,9 @@ import pytest
 from argon2 import PasswordHasher
 
 from services.policy.credentials import CredentialChecker, Credentials
-from services.policy.failures import failure_limits
+from services.policy.failures import FailureLimits
 from services.policy.rules.authentication import CredentialOutcome
+from services.policy.state.memory import MemoryStore
 from tests.policy.world import snapshot
 
 HASH = PasswordHasher(time_cost=1, memory_cost=64).hash(b"right")
@@ -17,7 +18,7 @@ HASH = PasswordHasher(time_cost=1, memory_cost=64).hash(b"right")
     "accounts", [[], [{"id": "1", "login": "alice", "password_hash": HASH}]], ids=["none", "another"]
 )
 async def test_an_unknown_login_is_refused(accounts: list[dict[str, str]]) -> None:
-    checker = CredentialChecker(failure_limits("memory://"))
+    checker = CredentialChecker(FailureLimits(MemoryStore()))
     try:
         for _ in range(2):
             given = Credentials("PLAIN", b"", b"nobody", b"right")

@@ -14,13 +14,15 @@ from services.policy.rules.model import Counts, Facts, Snapshot, Stage, Verifica
 
 
 class Counter(StrEnum):
-    """Each but the last has its field in `Counts`; no rule reads the last one."""
+    """The first four have their fields in `Counts`. No rule reads the others."""
 
     BLOCKED = "blocked"
     CONNECTIONS = "connections"
     CONNECTIONS_THIS_MINUTE = "connections_this_minute"
     MESSAGES_THIS_MINUTE = "messages_this_minute"
     UNKNOWN_RECIPIENTS_TODAY = "unknown_recipients_today"
+    FAILED_LOGINS_OF_CLIENT = "failed_logins_of_client"
+    FAILED_LOGINS_OF_LOGIN = "failed_logins_of_login"
 
 
 # Enumerations are slow to reach into for what runs at every decision.
@@ -37,8 +39,9 @@ class Operation(NamedTuple):
 
     BLOCKED: 1 when blocked. CONNECTIONS: `member` is a session that opens; how many are open then.
     *_THIS_MINUTE: how many there were in the clock minute, this one included; with the limit READ_ONLY it is not added,
-    since it may have been before. UNKNOWN_RECIPIENTS_TODAY: `member` stands
-    for the recipient; how many distinct ones until `ends_at`; the client is blocked until then once they are `limit`.
+    since it may have been before. FAILED_LOGINS_*: the same for the failures of a client, and of a login, whose digest
+    stands in place of the client. UNKNOWN_RECIPIENTS_TODAY: `member` stands for the recipient; how many distinct ones
+    until `ends_at`; the client is blocked until then once they are `limit`.
     """
 
     counter: Counter

@@ -84,7 +84,12 @@ class MemoryStore:
         self._workers: dict[str, _Worker] = {}
         # Client to its open sessions, each with its worker.
         self._sessions: dict[str, dict[str, str]] = {}
-        self._minutes = {Counter.CONNECTIONS_THIS_MINUTE: _Window(), Counter.MESSAGES_THIS_MINUTE: _Window()}
+        self._minutes = {
+            Counter.CONNECTIONS_THIS_MINUTE: _Window(),
+            Counter.MESSAGES_THIS_MINUTE: _Window(),
+            Counter.FAILED_LOGINS_OF_CLIENT: _Window(),
+            Counter.FAILED_LOGINS_OF_LOGIN: _Window(),
+        }
         # Client to (end of day, recipients named).
         self._named: dict[str, tuple[int, set[str]]] = {}
         self._blocked: dict[str, Blocked] = {}
