@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-# What may stand between user and tag.
-DELIMITERS = "+-_."
-
 
 def untagged(key: str, delimiter: str) -> Iterator[str]:
     """The addresses that an address may be a tagged form of, the longest first. Empty without a delimiter.

@@ -42,11 +42,6 @@ class EventQuery(BaseModel):
     )
 
 
-LastEventId = Annotated[
-    str | None, Header(alias="Last-Event-Id", description="Id of the last event that was received.")
-]
-
-
 @router.get(
     "/v1/events",
     operation_id="streamEvents",
