@@ -22,9 +22,9 @@ from services.policy.metrics import AUTH_OUTCOMES, OVERLOADED, DecisionCounts
 from services.policy.rules import authentication, results
 from services.policy.rules.configuration import Mode
 from services.policy.rules.counting import Operation, counted, operations
-from services.policy.rules.evaluate import NeedsLookups, Rulebook, objected
-from services.policy.rules.lookup import Finding, Findings, Question
-from services.policy.rules.model import NO_FINDINGS, Action, Facts, Objection, Snapshot, Stage, Verdict
+from services.policy.rules.evaluate import NeedsLookups, Rulebook, verdict_of
+from services.policy.rules.lookup import LookupResult, LookupResults, Question
+from services.policy.rules.model import NO_LOOKUP_RESULTS, Action, Facts, RuleMatch, Snapshot, Stage, Verdict
 from services.policy.rules.profile import ProfileKey, profile_key, session_profile
 from services.policy.state.store import FrameStamp, Store
 from services.policy.verdict_log import VerdictLog
@@ -43,8 +43,8 @@ _MAX_ROUNDS = 4
 _CONNECT, _AUTH, _END_OF_DATA = Stage.CONNECT.value, Stage.AUTH.value, Stage.END_OF_DATA.value
 _ACCEPT = Action.ACCEPT
 
-_NOT_READY = Objection(NOT_READY, close=True)
-_LATER = Objection(TRY_AGAIN)
+_NOT_READY = RuleMatch(NOT_READY, close=True)
+_LATER = RuleMatch(TRY_AGAIN)
 
 
 # Takes the parts of an answer (`wire.answer`) on their way to the client.
@@ -54,13 +54,13 @@ Answer = Callable[[Sequence[bytes]], object]
 class LookupService(Protocol):
     """Finds things out, in a total time of its own."""
 
-    def known(self, question: Question) -> Finding | None:
+    def known(self, question: Question) -> LookupResult | None:
         """What is known already."""
 
     def start(self, questions: Sequence[Question], party: str) -> None:
         """Begins to find out, for later."""
 
-    async def find(self, questions: Sequence[Question], party: str) -> dict[Question, Finding]:
+    async def find(self, questions: Sequence[Question], party: str) -> dict[Question, LookupResult]:
         """Finds out, all at once; what takes too long has no answer. Never raises. `party`: whose share it takes."""
 
 
@@ -126,10 +126,10 @@ class Engine:
             self._plain(request, answer, "no_snapshot", _NOT_READY if wire.stage_of(request) == _CONNECT else _LATER)
             return None
         snapshot = rulebook.snapshot
-        facts = wire.facts(request, snapshot, now, NO_FINDINGS)
+        facts = wire.facts(request, snapshot, now, NO_LOOKUP_RESULTS)
         stage = facts.stage
         if rulebook.looks_up[stage]:
-            facts.findings = Findings(self.lookups.known)
+            facts.lookup_results = LookupResults(self.lookups.known)
         if stage == _AUTH:
             given = wire.credentials(request)
             decision = self._decision(request, facts, rulebook, answer, stamp)
@@ -171,7 +171,7 @@ class Engine:
         if self._waiting >= MAX_WAITING or self._waiting_of[network] >= MAX_WAITING_OF_CLIENT:
             work.close()
             OVERLOADED.inc()
-            self._end(decision, objected("overloaded", _LATER))
+            self._end(decision, verdict_of("overloaded", _LATER))
             return
         self._waiting += 1
         self._waiting_of[network] += 1
@@ -179,7 +179,7 @@ class Engine:
             await work
         except Exception:  # as in `decide`
             log.exception("decision_failed", session_id=decision.facts.session_id, stage=decision.facts.stage)
-            self._end(decision, objected("internal_error", _LATER))
+            self._end(decision, verdict_of("internal_error", _LATER))
         finally:
             self._waiting -= 1
             self._waiting_of[network] -= 1
@@ -201,14 +201,14 @@ class Engine:
         """Rounds of look-ups until the rules can be tried to the end."""
         facts, rulebook = decision.facts, decision.rulebook
         for _ in range(_MAX_ROUNDS):
-            facts.findings.update(await self.lookups.find(wanted, facts.client.network))
+            facts.lookup_results.update(await self.lookups.find(wanted, facts.client.network))
             verdict = rulebook.evaluate(facts)
             if not isinstance(verdict, NeedsLookups):
                 self._end(decision, verdict)
                 return
             wanted = verdict.questions
         log.error("lookups_never_end", session_id=facts.session_id, stage=facts.stage)
-        self._end(decision, objected("lookups_never_end", _LATER))
+        self._end(decision, verdict_of("lookups_never_end", _LATER))
 
     async def _authenticate(self, decision: _Decision, given: Credentials) -> None:
         facts, rulebook = decision.facts, decision.rulebook
@@ -226,7 +226,7 @@ class Engine:
                 facts.account = account
                 verdict = Verdict(account=account.login, account_proof=account.proof)
             else:
-                verdict = objected(*authentication.OUTCOMES[outcome])
+                verdict = verdict_of(*authentication.OUTCOMES[outcome])
         self._end(decision, verdict)
 
     def _look_ahead(self, facts: Facts, rulebook: Rulebook) -> None:
@@ -285,9 +285,9 @@ class Engine:
         return profile
 
     @staticmethod
-    def _plain(request: wire.Request, answer: Answer, reason_id: str, objection: Objection) -> None:
+    def _plain(request: wire.Request, answer: Answer, reason_id: str, rule_match: RuleMatch) -> None:
         """An answer to what could not be judged at all."""
-        answer(wire.answer(request, wire.body(objected(reason_id, objection), 0)))
+        answer(wire.answer(request, wire.body(verdict_of(reason_id, rule_match), 0)))
 
     # Open sessions, as (session, client address).
 
@@ -348,6 +348,6 @@ def _wanted(facts: Facts, rulebook: Rulebook, verdict: Verdict | NeedsLookups) -
     wanted = verdict.questions if isinstance(verdict, NeedsLookups) else ()
     if facts.stage == _END_OF_DATA:
         for question in results.questions(facts, rulebook.snapshot):
-            if not facts.findings.knows(question):
+            if not facts.lookup_results.knows(question):
                 wanted += (question,)
     return wanted

@@ -12,7 +12,7 @@ from services.policy.rules import results
 from services.policy.rules.access import discards
 from services.policy.rules.counting import counted, operations
 from services.policy.rules.evaluate import NeedsLookups, Rulebook
-from services.policy.rules.lookup import DmarcRecord, Finding, Findings, Lookup, Outcome, Question
+from services.policy.rules.lookup import DmarcRecord, Lookup, LookupResult, LookupResults, Outcome, Question
 from services.policy.rules.model import NO_COUNTS, Action, Counts, Facts, Snapshot, Stage, Verdict, Verification
 
 # The stages before one at which a message is, in their order.
@@ -39,7 +39,7 @@ class Explainer:
             raise UnknownSessionError
         return tuple(map(wire.recalled, past))
 
-    async def trial(
+    async def dry_run(
         self,
         request: wire.Request,
         assumed: Mapping[str, Outcome],
@@ -82,12 +82,14 @@ class Explainer:
         for _ in range(_MAX_ROUNDS):
             wanted = list(rulebook.questions(facts))
             if facts.stage == Stage.END_OF_DATA:
-                wanted += [one for one in results.questions(facts, rulebook.snapshot) if one not in facts.findings]
+                wanted += [
+                    one for one in results.questions(facts, rulebook.snapshot) if one not in facts.lookup_results
+                ]
             if not wanted:
                 break
             given = {question: _assumed(question, assumed) for question in wanted if _name(question, assumed)}
             asked = [question for question in wanted if question not in given]
-            facts.findings.update({**given, **await self._engine.lookups.find(asked, _PARTY)})
+            facts.lookup_results.update({**given, **await self._engine.lookups.find(asked, _PARTY)})
         verdict = rulebook.evaluate(facts)
         if isinstance(verdict, NeedsLookups):
             raise wire.MalformedError("these facts ask for more look-ups than a decision makes")
@@ -109,7 +111,7 @@ def _stages_to(stage: Stage) -> tuple[Stage, ...]:
 
 def _at(stage: Stage, given: Facts) -> Facts:
     """The given facts as they were known at an earlier stage."""
-    facts = replace(given, stage=stage, counts=NO_COUNTS, findings=Findings(), listed=None, allowed_by=None)
+    facts = replace(given, stage=stage, counts=NO_COUNTS, lookup_results=LookupResults(), listed=None, allowed_by=None)
     facts.may_be_exempt = True
     if stage in (Stage.RCPT, Stage.END_OF_DATA) and stage != given.stage:
         # Facts for a later stage name all recipients; the first stands for them.
@@ -126,18 +128,18 @@ def _name(question: Question, assumed: Mapping[str, Outcome]) -> bool:
     return question.name in assumed
 
 
-def _assumed(question: Question, assumed: Mapping[str, Outcome]) -> Finding:
+def _assumed(question: Question, assumed: Mapping[str, Outcome]) -> LookupResult:
     """What an assumed outcome stands for: found is a listing, a pass of SPF, and the DMARC policy reject."""
     outcome = assumed[question.name]
     found = outcome is Outcome.FOUND
     match question.lookup:
         case Lookup.DNSBL if found:
-            return Finding(outcome, ("127.0.0.2",), "assumed")
+            return LookupResult(outcome, ("127.0.0.2",), "assumed")
         case Lookup.SPF if outcome is not Outcome.NO_ANSWER:
-            return Finding(outcome, ("pass" if found else "none",), "assumed")
+            return LookupResult(outcome, ("pass" if found else "none",), "assumed")
         case Lookup.DMARC if outcome is not Outcome.NO_ANSWER:
             domain = question.subject
             record = DmarcRecord(domain if found else "", "reject" if found else "none", False, False, domain)
-            return Finding(outcome, (), "assumed", record)
+            return LookupResult(outcome, (), "assumed", record)
         case _:
-            return Finding(outcome, (), "assumed")
+            return LookupResult(outcome, (), "assumed")

@@ -13,7 +13,7 @@ from collections import OrderedDict, deque
 from typing import Any
 
 from libs.smtp.value import fast_value
-from services.policy.rules.lookup import Findings
+from services.policy.rules.lookup import LookupResults
 from services.policy.rules.model import Counts, Facts, Snapshot, Verdict
 
 # A decision is as many objects in a session's list.
@@ -42,7 +42,7 @@ class PastRequest:
     kept: bytes
     now: float
     counts: Counts
-    findings: Findings
+    lookup_results: LookupResults
     verdict: Verdict
     snapshot: Snapshot
 
@@ -89,7 +89,7 @@ class History:
         decisions = session.decisions
         if len(decisions) >= _FULL or session.octets + size > _MOST_OCTETS_OF_SESSION:
             self._make_room(session, size)
-        decisions += (kept, facts.now, facts.counts, facts.findings or None, verdict, snapshot.revision)
+        decisions += (kept, facts.now, facts.counts, facts.lookup_results or None, verdict, snapshot.revision)
         # Written out: every decision comes by here.
         session.octets += size
         session.network.octets += size
@@ -148,9 +148,9 @@ class History:
         past = session.decisions if session is not None else []
         found = []
         for start in range(0, len(past), _WIDTH):
-            kept, now, counts, findings, verdict, revision = past[start : start + _WIDTH]
+            kept, now, counts, lookup_results, verdict, revision = past[start : start + _WIDTH]
             snapshot = by_revision.get(revision, self._snapshots[0])
-            found.append(PastRequest(kept, now, counts, findings or Findings(), verdict, snapshot))
+            found.append(PastRequest(kept, now, counts, lookup_results or LookupResults(), verdict, snapshot))
         return tuple(found)
 
     def _remember(self, snapshot: Snapshot) -> None:

@@ -51,17 +51,19 @@ def block_lists(resolver: Resolver, lookups: Lookups, snapshot: Callable[[], Sna
             text = f"{hostname} has no public address that block lists could list."
             return [CheckResult("block_lists", Level.OK, text)]
         questions = {Question(Lookup.DNSBL, address, zone.zone): zone.codes for address in addresses for zone in zones}
-        findings = await lookups.find(list(questions), _PARTY)
+        lookup_results = await lookups.find(list(questions), _PARTY)
         results: list[CheckResult] = []
         for question, codes in questions.items():
-            finding = findings[question]
-            if finding.outcome is Outcome.FOUND and any(_is_listing(each, codes) for each in finding.records):
+            lookup_result = lookup_results[question]
+            if lookup_result.outcome is Outcome.FOUND and any(
+                _is_listing(each, codes) for each in lookup_result.records
+            ):
                 text = f"The block list {question.zone} lists {question.subject}, an address of {hostname}."
                 remedy = f"Find out why, and ask {question.zone} to take it off: others refuse mail because of it."
                 results.append(CheckResult("block_lists", Level.ERROR, text, remedy))
         if results:
             return results
-        silent = sorted({each.zone for each in questions if findings[each].outcome is Outcome.NO_ANSWER})
+        silent = sorted({each.zone for each in questions if lookup_results[each].outcome is Outcome.NO_ANSWER})
         if silent:
             text = f"These block lists gave no usable answer: {', '.join(silent)}."
             remedy = "Look whether they still exist, and whether they answer the name servers that policy asks."

@@ -82,7 +82,7 @@ class DecisionCounts(Collector):
     def collect(self) -> Iterator[Metric]:
         decisions = CounterMetricFamily(
             "posthouse_policy_decisions",
-            "Decisions by the rule that made them; no reason: nothing objected.",
+            "Decisions by the rule that made them; no reason: nothing verdict_of.",
             labels=["stage", "action", "reason"],
         )
         for (stage, action, reason), count in list(self._decisions.items()):

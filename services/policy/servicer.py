@@ -92,7 +92,7 @@ class PolicyServicer(policy_pb2_grpc.PolicyServicer):
             propose = None
             if request.HasField("proposed_access_rule"):
                 propose = functools.partial(with_access_rule, message=request.proposed_access_rule)
-            steps = await self._explainer.trial(wire.Request(request.facts), assumed, now, propose)
+            steps = await self._explainer.dry_run(wire.Request(request.facts), assumed, now, propose)
             return wire.explanation(steps, request.facts)
         except UnknownSessionError:
             await context.abort(grpc.StatusCode.NOT_FOUND, "this session is not kept")

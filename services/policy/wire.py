@@ -17,8 +17,9 @@ from services.policy.history import PastRequest
 from services.policy.rules.access import discards
 from services.policy.rules.addresses import facts_of_address
 from services.policy.rules.configuration import Account
+from services.policy.rules.dry_run import RuleReport, report
 from services.policy.rules.exemptions import may_hold
-from services.policy.rules.lookup import Finding, Findings, Outcome, Question
+from services.policy.rules.lookup import LookupResult, LookupResults, Outcome, Question
 from services.policy.rules.model import (
     NO_CHECKS,
     NO_CONTENT,
@@ -38,7 +39,6 @@ from services.policy.rules.model import (
 )
 from services.policy.rules.profile import SessionProfile
 from services.policy.rules.results import AuthenticationResult
-from services.policy.rules.trial import RuleReport, report
 from services.policy.state.store import Blocked
 
 # A request of policy.v1 (DecideRequest) on its way through the process. Only this module looks into it, and what calls
@@ -81,8 +81,8 @@ def _message(request: Request) -> policy_pb2.DecideRequest:
     return cast("policy_pb2.DecideRequest", request)
 
 
-def facts(given: Request, snapshot: Snapshot, now: float, findings: Findings | None = None) -> Facts:
-    """The facts of a request under a snapshot; of each stage what its rules read. `findings`: where they go to.
+def facts(given: Request, snapshot: Snapshot, now: float, lookup_results: LookupResults | None = None) -> Facts:
+    """The facts of a request under a snapshot; of each stage what its rules read. `lookup_results`: where they go to.
 
     Raises MalformedError.
     """
@@ -107,7 +107,7 @@ def facts(given: Request, snapshot: Snapshot, now: float, findings: Findings | N
             session.junk_commands_uncharged,
             session.pipelining_violation,
             session.profile_revision,
-            findings=Findings() if findings is None else findings,
+            lookup_results=LookupResults() if lookup_results is None else lookup_results,
             asked_before=request.asked_before,
             login_lapsed=account is None and bool(login),
         )
@@ -208,7 +208,7 @@ def kept(given: Request) -> bytes:
 
 
 def recalled(past: PastRequest) -> Step:
-    known = facts(Request(policy_pb2.DecideRequest.FromString(past.kept)), past.snapshot, past.now, past.findings)
+    known = facts(Request(policy_pb2.DecideRequest.FromString(past.kept)), past.snapshot, past.now, past.lookup_results)
     known.counts = past.counts
     return Step(known, past.verdict, past.snapshot)
 
@@ -392,10 +392,10 @@ def timestamp(seconds: float) -> Timestamp:
     return Timestamp(seconds=whole, nanos=int((seconds - whole) * 1e9))
 
 
-def _lookup_report(question: Question, finding: Finding) -> policy_pb2.LookupReport:
-    took = Duration(seconds=int(finding.took), nanos=int(finding.took % 1 * 1e9))
-    detail = finding.detail or " ".join(finding.records)
-    return policy_pb2.LookupReport(name=question.name, outcome=_enum(finding.outcome), detail=detail, took=took)
+def _lookup_report(question: Question, lookup_result: LookupResult) -> policy_pb2.LookupReport:
+    took = Duration(seconds=int(lookup_result.took), nanos=int(lookup_result.took % 1 * 1e9))
+    detail = lookup_result.detail or " ".join(lookup_result.records)
+    return policy_pb2.LookupReport(name=question.name, outcome=_enum(lookup_result.outcome), detail=detail, took=took)
 
 
 def _fill_facts(message: policy_pb2.DecideRequest, known: Facts) -> None:
@@ -444,10 +444,10 @@ def explanation(steps: Sequence[Step], asked: policy_pb2.DecideRequest | None) -
     for step in steps:
         for one in report(step.facts, step.snapshot):
             _rule_report(response.rules.add(), step.facts.stage, one)
-        for question, finding in step.facts.findings.items():
+        for question, lookup_result in step.facts.lookup_results.items():
             if question not in named:
                 named.add(question)
-                response.lookups.append(_lookup_report(question, finding))
+                response.lookups.append(_lookup_report(question, lookup_result))
     last = steps[-1]
     fill(response.verdict, last.verdict, last.snapshot.revision)
     if response.verdict.checks.HasField("rspamd"):

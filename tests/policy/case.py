@@ -16,7 +16,7 @@ from posthouse.policy.v1 import policy_pb2
 from libs.smtp.network import canonical_ip
 from services.policy.lookups.dnsbl import query_name
 from services.policy.rules import dmarc
-from services.policy.rules.lookup import NULL_MX, Finding, Lookup, Outcome, Question
+from services.policy.rules.lookup import NULL_MX, Lookup, LookupResult, Outcome, Question
 from tests.peers.dns import Behaviour, DnsServer, reverse_name
 from tests.policy.world import STRANGER
 
@@ -68,7 +68,7 @@ class Case:
             _content(self.content, request.content)
         return request
 
-    # What the DNS holds, as a zone and as findings.
+    # What the DNS holds, as a zone and as lookup_results.
 
     def fill(self, server: DnsServer, request: policy_pb2.DecideRequest) -> None:
         client = str(canonical_ip(request.session.client_address))
@@ -90,14 +90,14 @@ class Case:
                     for domain, record in held.items():
                         _fill_text(server, f"_dmarc.{domain}", record)
 
-    def finding(self, question: Question) -> Finding:
+    def lookup_result(self, question: Question) -> LookupResult:
         """What the look-up brings when the DNS holds what the case says."""
         held = self.lookups.get(question.lookup.value, "none")
         match question.lookup:
             case Lookup.DNSBL:
                 return _dnsbl_finding(held.get(question.zone, "none") if held != "none" else "none")
             case Lookup.SPF:
-                return Finding(Outcome.NO_ANSWER) if held == "temperror" else Finding(Outcome.FOUND, (held,))
+                return LookupResult(Outcome.NO_ANSWER) if held == "temperror" else LookupResult(Outcome.FOUND, (held,))
             case Lookup.DMARC:
                 return _dmarc_finding(question.subject, held if held != "none" else {})
             case _:
@@ -265,37 +265,37 @@ def _fill_text(server: DnsServer, name: str, held: str) -> None:
         server.add(name, "TXT", held)
 
 
-# The findings
+# The look-up results
 
 
-def _name_finding(held: str) -> Finding:
+def _name_finding(held: str) -> LookupResult:
     match held:
         case "found":
-            return Finding(Outcome.FOUND, ("client.sender.test",))
+            return LookupResult(Outcome.FOUND, ("client.sender.test",))
         case "no_answer":
-            return Finding(Outcome.NO_ANSWER)
+            return LookupResult(Outcome.NO_ANSWER)
         case "null_mx":
-            return Finding(Outcome.NONE, detail=NULL_MX)
+            return LookupResult(Outcome.NONE, detail=NULL_MX)
         case _:
-            return Finding(Outcome.NONE)
+            return LookupResult(Outcome.NONE)
 
 
-def _dnsbl_finding(held: Any) -> Finding:
+def _dnsbl_finding(held: Any) -> LookupResult:
     if held == "no_answer":
-        return Finding(Outcome.NO_ANSWER)
-    return Finding(Outcome.NONE) if held == "none" else Finding(Outcome.FOUND, tuple(held))
+        return LookupResult(Outcome.NO_ANSWER)
+    return LookupResult(Outcome.NONE) if held == "none" else LookupResult(Outcome.FOUND, tuple(held))
 
 
-def _dmarc_finding(domain: str, held: Mapping[str, str]) -> Finding:
+def _dmarc_finding(domain: str, held: Mapping[str, str]) -> LookupResult:
     found = {}
     for step in dmarc.walk(domain):
         text = held.get(step, "none")
         if text == "no_answer":
-            return Finding(Outcome.NO_ANSWER)
+            return LookupResult(Outcome.NO_ANSWER)
         record = dmarc.only_record([text])
         if record is not None:
             found[step] = record
             if dmarc.stops(record):
                 break
     holds = dmarc.applying(domain, found, exists=True)
-    return Finding(Outcome.FOUND if holds.published_at else Outcome.NONE, dmarc=holds)
+    return LookupResult(Outcome.FOUND if holds.published_at else Outcome.NONE, dmarc=holds)

@@ -8,13 +8,13 @@ from posthouse.policy.v1 import policy_pb2
 
 from libs.smtp.reply import RELAY_DENIED
 from services.policy import wire
-from services.policy.rules.evaluate import objected
-from services.policy.rules.model import Objection, Verdict
+from services.policy.rules.evaluate import verdict_of
+from services.policy.rules.model import RuleMatch, Verdict
 
 BODIES = {
     "accept": wire.body(Verdict(), 7),
-    "long": wire.body(objected("relay_denied", Objection(RELAY_DENIED, rule_id="r" * 300)), 2**40),
-    "longest": wire.body(objected("relay_denied", Objection(RELAY_DENIED, rule_id="r" * 20_000)), 1),
+    "long": wire.body(verdict_of("relay_denied", RuleMatch(RELAY_DENIED, rule_id="r" * 300)), 2**40),
+    "longest": wire.body(verdict_of("relay_denied", RuleMatch(RELAY_DENIED, rule_id="r" * 20_000)), 1),
 }
 
 

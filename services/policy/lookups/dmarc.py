@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from services.policy.lookups.names import mail_domain
 from services.policy.lookups.resolver import Answer, Asker
-from services.policy.lookups.timed_finding import TimedFinding
+from services.policy.lookups.timed_result import TimedResult
 from services.policy.rules.dmarc import Published, applying, only_record, stops, walk
-from services.policy.rules.lookup import Finding, Outcome
+from services.policy.rules.lookup import LookupResult, Outcome
 
 
-async def record(resolver: Asker, domain: str) -> TimedFinding:
+async def record(resolver: Asker, domain: str) -> TimedResult:
     """FOUND: `dmarc` holds for the domain. NONE: `dmarc` tells only its organizational domain."""
     found: dict[str, Published] = {}
     expires_at = float("inf")
@@ -17,7 +17,7 @@ async def record(resolver: Asker, domain: str) -> TimedFinding:
         answer = await resolver.resolve(f"_dmarc.{step}", "TXT")
         expires_at = min(expires_at, answer.expires_at)
         if answer.outcome is Outcome.NO_ANSWER:
-            return TimedFinding(Finding(Outcome.NO_ANSWER), expires_at)
+            return TimedResult(LookupResult(Outcome.NO_ANSWER), expires_at)
         published = only_record(_texts(answer))
         if published is not None:
             found[step] = published
@@ -27,14 +27,14 @@ async def record(resolver: Asker, domain: str) -> TimedFinding:
     if found and domain not in found and any(each.nonexistent_policy for each in found.values()):
         there = await mail_domain(resolver, domain)
         expires_at = min(expires_at, there.expires_at)
-        if there.finding.outcome is Outcome.NO_ANSWER:
-            return TimedFinding(Finding(Outcome.NO_ANSWER), expires_at)
+        if there.lookup_result.outcome is Outcome.NO_ANSWER:
+            return TimedResult(LookupResult(Outcome.NO_ANSWER), expires_at)
         # A domain with null MX exists.
-        exists = there.finding.outcome is Outcome.FOUND or bool(there.finding.detail)
+        exists = there.lookup_result.outcome is Outcome.FOUND or bool(there.lookup_result.detail)
     holds = applying(domain, found, exists=exists)
     if not holds.published_at:
-        return TimedFinding(Finding(Outcome.NONE, dmarc=holds), expires_at)
-    return TimedFinding(Finding(Outcome.FOUND, (f"p={holds.policy}",), dmarc=holds), expires_at)
+        return TimedResult(LookupResult(Outcome.NONE, dmarc=holds), expires_at)
+    return TimedResult(LookupResult(Outcome.FOUND, (f"p={holds.policy}",), dmarc=holds), expires_at)
 
 
 def _texts(answer: Answer) -> list[str]:

@@ -8,9 +8,9 @@ from ipaddress import ip_address
 import structlog
 
 from services.policy.lookups.resolver import Answer, Asker
-from services.policy.lookups.timed_finding import TimedFinding
+from services.policy.lookups.timed_result import TimedResult
 from services.policy.metrics import DNSBL_ZONE_BROKEN
-from services.policy.rules.lookup import Finding, Outcome
+from services.policy.rules.lookup import LookupResult, Outcome
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +25,7 @@ class BlockLists:
         # Zone to its fault, empty where it has none.
         self._faults: dict[str, str] = {}
 
-    async def listing(self, resolver: Asker, address: str, zone: str) -> TimedFinding:
+    async def listing(self, resolver: Asker, address: str, zone: str) -> TimedResult:
         """The A records of the client in one list. The test entries are asked beside it, and remembered likewise."""
         versions = (4,) if ip_address(address).version == 4 else (4, 6)
         tests = [(query_name(_NEVER_LISTED[version], zone), "A") for version in versions]
@@ -43,14 +43,14 @@ class BlockLists:
         if answer.outcome is Outcome.FOUND and any(test.outcome is Outcome.NO_ANSWER for test in never_listed):
             # Nobody is refused by a list that can't be told from a broken one.
             expires_at = min(one.expires_at for one in (answer, *never_listed))
-            return TimedFinding(
-                Finding(Outcome.NO_ANSWER, answer.records, "no answer about the test entries"), expires_at
+            return TimedResult(
+                LookupResult(Outcome.NO_ANSWER, answer.records, "no answer about the test entries"), expires_at
             )
-        return TimedFinding(Finding(answer.outcome, answer.records), answer.expires_at)
+        return TimedResult(LookupResult(answer.outcome, answer.records), answer.expires_at)
 
-    def _broken_list(self, zone: str, answer: Answer, fault: str) -> TimedFinding:
+    def _broken_list(self, zone: str, answer: Answer, fault: str) -> TimedResult:
         self._note(zone, fault)
-        return TimedFinding(Finding(Outcome.NO_ANSWER, answer.records, fault), answer.expires_at)
+        return TimedResult(LookupResult(Outcome.NO_ANSWER, answer.records, fault), answer.expires_at)
 
     def _note(self, zone: str, fault: str) -> None:
         known = self._faults.get(zone)

@@ -5,19 +5,19 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 from services.policy.lookups.resolver import Answer, Asker
-from services.policy.lookups.timed_finding import TimedFinding, earliest
-from services.policy.rules.lookup import NULL_MX, Finding, Outcome
+from services.policy.lookups.timed_result import TimedResult, earliest
+from services.policy.rules.lookup import NULL_MX, LookupResult, Outcome
 
 # Whoever controls a reverse zone decides how many names it has.
 _MAX_NAMES = 5
 
 
-async def client_name(resolver: Asker, address: str) -> TimedFinding:
+async def client_name(resolver: Asker, address: str) -> TimedResult:
     """The names of a client that map back to its address (RFC 8601 3: iprev)."""
     client = ip_address(address)
     pointers = await resolver.resolve(client.reverse_pointer, "PTR")
     if pointers.outcome is not Outcome.FOUND:
-        return TimedFinding(Finding(pointers.outcome), pointers.expires_at)
+        return TimedResult(LookupResult(pointers.outcome), pointers.expires_at)
     asked = pointers.records[:_MAX_NAMES]
     record_type = "A" if client.version == 4 else "AAAA"
     answers = await resolver.resolve_all([(name, record_type) for name in asked])
@@ -28,37 +28,37 @@ async def client_name(resolver: Asker, address: str) -> TimedFinding:
         if any(ip_address(record) == client for record in answer.records)
     )
     if confirmed:
-        return TimedFinding(Finding(Outcome.FOUND, confirmed), expires_at)
+        return TimedResult(LookupResult(Outcome.FOUND, confirmed), expires_at)
     if any(answer.outcome is Outcome.NO_ANSWER for answer in answers):
-        return TimedFinding(Finding(Outcome.NO_ANSWER), expires_at)
-    return TimedFinding(Finding(Outcome.NONE, detail="no name maps back"), expires_at)
+        return TimedResult(LookupResult(Outcome.NO_ANSWER), expires_at)
+    return TimedResult(LookupResult(Outcome.NONE, detail="no name maps back"), expires_at)
 
 
-async def host(resolver: Asker, name: str) -> TimedFinding:
+async def host(resolver: Asker, name: str) -> TimedResult:
     """Whether a name has MX or address records. A host that takes no mail (RFC 7505) has a name to say all the same."""
     found = await mail_domain(resolver, name)
-    if found.finding.detail != NULL_MX:
+    if found.lookup_result.detail != NULL_MX:
         return found
     answers = await resolver.resolve_all([(name, record_type) for record_type in ("A", "AAAA")])
     outcomes = {answer.outcome for answer in answers}
     outcome = next((each for each in (Outcome.FOUND, Outcome.NO_ANSWER) if each in outcomes), Outcome.NONE)
-    return TimedFinding(Finding(outcome), min(found.expires_at, earliest(answers)))
+    return TimedResult(LookupResult(outcome), min(found.expires_at, earliest(answers)))
 
 
-async def mail_domain(resolver: Asker, domain: str) -> TimedFinding:
+async def mail_domain(resolver: Asker, domain: str) -> TimedResult:
     """Whether a domain has MX or address records. Null MX counts as none; beside other records it counts nothing."""
     answers = await resolver.resolve_all([(domain, record_type) for record_type in ("MX", "A", "AAAA")])
     expires_at = earliest(answers)
     exchanges = answers[0]
     if exchanges.outcome is Outcome.FOUND and all(name == "" for _, name in exchanges.records):
         # RFC 7505 3: exactly one record, whose name is the root.
-        return TimedFinding(Finding(Outcome.NONE, detail=NULL_MX), expires_at)
+        return TimedResult(LookupResult(Outcome.NONE, detail=NULL_MX), expires_at)
     found = tuple(_shown(answer) for answer in answers if answer.outcome is Outcome.FOUND)
     if found:
-        return TimedFinding(Finding(Outcome.FOUND, found), expires_at)
+        return TimedResult(LookupResult(Outcome.FOUND, found), expires_at)
     if any(answer.outcome is Outcome.NO_ANSWER for answer in answers):
-        return TimedFinding(Finding(Outcome.NO_ANSWER), expires_at)
-    return TimedFinding(Finding(Outcome.NONE), expires_at)
+        return TimedResult(LookupResult(Outcome.NO_ANSWER), expires_at)
+    return TimedResult(LookupResult(Outcome.NONE), expires_at)
 
 
 def _shown(answer: Answer) -> str:

@@ -14,9 +14,9 @@ from services.policy.lookups import dmarc, names, spf
 from services.policy.lookups.cache import TwoStageCache
 from services.policy.lookups.dnsbl import BlockLists
 from services.policy.lookups.resolver import Asker, Resolver
-from services.policy.lookups.timed_finding import TimedFinding
+from services.policy.lookups.timed_result import TimedResult
 from services.policy.metrics import LOOKUP_SECONDS, LOOKUPS_REFUSED
-from services.policy.rules.lookup import Finding, Lookup, Outcome, Question
+from services.policy.rules.lookup import Lookup, LookupResult, Outcome, Question
 
 log = structlog.get_logger(__name__)
 
@@ -24,7 +24,7 @@ _REMEMBERED = 50_000
 _UNDER_WAY = 5_000
 # The same for one client's network (/24, /64).
 _UNDER_WAY_OF_PARTY = 500
-_NO_ANSWER = Finding(Outcome.NO_ANSWER, detail="no answer in time")
+_NO_ANSWER = LookupResult(Outcome.NO_ANSWER, detail="no answer in time")
 
 
 class Lookups:
@@ -34,11 +34,11 @@ class Lookups:
         block_lists = BlockLists()
         self._resolver = resolver
         self._seconds = seconds
-        self._known: TwoStageCache[Question, TimedFinding] = TwoStageCache(_REMEMBERED)
+        self._known: TwoStageCache[Question, TimedResult] = TwoStageCache(_REMEMBERED)
         # The key is party and question: nobody waits for a party that asks about silent name servers.
-        self._under_way: dict[tuple[str, Question], asyncio.Task[Finding]] = {}
+        self._under_way: dict[tuple[str, Question], asyncio.Task[LookupResult]] = {}
         self._of_party: Counter[str] = Counter()
-        self._ways: dict[Lookup, Callable[[Asker, Question], Awaitable[TimedFinding]]] = {
+        self._ways: dict[Lookup, Callable[[Asker, Question], Awaitable[TimedResult]]] = {
             Lookup.CLIENT_NAME: lambda asker, question: names.client_name(asker, question.subject),
             Lookup.HELO_DOMAIN: lambda asker, question: names.host(asker, question.subject),
             Lookup.SENDER_DOMAIN: lambda asker, question: names.mail_domain(asker, question.subject),
@@ -47,33 +47,33 @@ class Lookups:
             Lookup.DMARC: lambda asker, question: dmarc.record(asker, question.subject),
         }
 
-    def known(self, question: Question) -> Finding | None:
+    def known(self, question: Question) -> LookupResult | None:
         found = self._known.get(question)
         if found is None or found.expires_at <= time.monotonic():
             return None
-        return found.finding
+        return found.lookup_result
 
     def start(self, questions: Sequence[Question], party: str) -> None:
         for question in questions:
             if self.known(question) is None:
                 self._begin(question, party)
 
-    async def find(self, questions: Sequence[Question], party: str) -> dict[Question, Finding]:
-        findings: dict[Question, Finding] = {}
-        waiting: dict[Question, asyncio.Task[Finding]] = {}
+    async def find(self, questions: Sequence[Question], party: str) -> dict[Question, LookupResult]:
+        lookup_results: dict[Question, LookupResult] = {}
+        waiting: dict[Question, asyncio.Task[LookupResult]] = {}
         for question in questions:
-            finding = self.known(question)
-            if finding is not None:
-                findings[question] = finding
+            lookup_result = self.known(question)
+            if lookup_result is not None:
+                lookup_results[question] = lookup_result
             elif (task := self._begin(question, party)) is not None:
                 waiting[question] = task
             else:
-                findings[question] = _NO_ANSWER
+                lookup_results[question] = _NO_ANSWER
         if waiting:
             await asyncio.wait(waiting.values(), timeout=self._seconds)
         for question, task in waiting.items():
-            findings[question] = task.result() if task.done() and not task.cancelled() else _NO_ANSWER
-        return findings
+            lookup_results[question] = task.result() if task.done() and not task.cancelled() else _NO_ANSWER
+        return lookup_results
 
     async def close(self) -> None:
         """Ends what is under way."""
@@ -82,7 +82,7 @@ class Lookups:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _begin(self, question: Question, party: str) -> asyncio.Task[Finding] | None:
+    def _begin(self, question: Question, party: str) -> asyncio.Task[LookupResult] | None:
         """None: too many are under way."""
         key = (party, question)
         task = self._under_way.get(key)
@@ -103,7 +103,7 @@ class Lookups:
         if not self._of_party[party]:
             del self._of_party[party]
 
-    async def _find(self, question: Question, party: str) -> Finding:
+    async def _find(self, question: Question, party: str) -> LookupResult:
         began = time.monotonic()
         try:
             found = await self._ways[question.lookup](self._resolver.for_party(party), question)
@@ -111,7 +111,7 @@ class Lookups:
             log.exception("lookup_failed", lookup=question.name)
             return _NO_ANSWER
         took = time.monotonic() - began
-        finding = replace(found.finding, took=took)
-        LOOKUP_SECONDS.labels(question.lookup.value, finding.outcome.name.lower()).observe(took)
-        self._known.put(question, TimedFinding(finding, found.expires_at))
-        return finding
+        lookup_result = replace(found.lookup_result, took=took)
+        LOOKUP_SECONDS.labels(question.lookup.value, lookup_result.outcome.name.lower()).observe(took)
+        self._known.put(question, TimedResult(lookup_result, found.expires_at))
+        return lookup_result

@@ -17,8 +17,8 @@ import spf
 import structlog
 
 from services.policy.lookups.resolver import Answer, Asker
-from services.policy.lookups.timed_finding import TimedFinding
-from services.policy.rules.lookup import Finding, Outcome, Question
+from services.policy.lookups.timed_result import TimedResult
+from services.policy.rules.lookup import LookupResult, Outcome, Question
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +34,7 @@ _RECORD_TYPES = frozenset({"A", "AAAA", "MX", "PTR", "TXT"})
 _Name = tuple[str, str]
 
 
-async def check(resolver: Asker, question: Question) -> TimedFinding:
+async def check(resolver: Asker, question: Question) -> TimedResult:
     """`records` holds the result's name. A check that takes too long has no answer, which is a temperror."""
     answers: dict[_Name, Answer] = {}
     began = str(int(time.time()))
@@ -53,11 +53,11 @@ async def check(resolver: Asker, question: Question) -> TimedFinding:
     return _found("temperror")
 
 
-def _found(result: str) -> TimedFinding:
+def _found(result: str) -> TimedResult:
     if result == "temperror":
-        return TimedFinding(Finding(Outcome.NO_ANSWER, (result,), result), time.monotonic() + _NO_ANSWER_SECONDS)
+        return TimedResult(LookupResult(Outcome.NO_ANSWER, (result,), result), time.monotonic() + _NO_ANSWER_SECONDS)
     outcome = Outcome.NONE if result == "none" else Outcome.FOUND
-    return TimedFinding(Finding(outcome, (result,)), time.monotonic() + _REMEMBERED_SECONDS)
+    return TimedResult(LookupResult(outcome, (result,)), time.monotonic() + _REMEMBERED_SECONDS)
 
 
 class _AnswersNeededError(BaseException):

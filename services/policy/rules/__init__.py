@@ -1,1 +1,1 @@
-"""The rules themselves: pure functions from facts and snapshot to an objection or None."""
+"""The rules themselves: pure functions from facts and snapshot to a match or None."""

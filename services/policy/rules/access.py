@@ -8,7 +8,7 @@ from types import MappingProxyType
 from libs.smtp.reply import ACCESS_DENIED
 from services.policy.rules.address_facts import AddressFacts
 from services.policy.rules.configuration import AccessRule, Criterion, Mode
-from services.policy.rules.model import Action, Check, Exempt, Facts, Objection, Rule, Snapshot, Stage
+from services.policy.rules.model import Action, Check, Exempt, Facts, Rule, RuleMatch, Snapshot, Stage
 
 # The allow matrix of the settings: what a match of each criterion lets pass unchecked. An allow rule on `ip` passes
 # every other rule of the security settings too (`exemptions.allowed_ip`).
@@ -83,9 +83,9 @@ def discarded_by(facts: Facts, snapshot: Snapshot) -> str:
     if snapshot.access.has_discard:
         for rule in _DISCARDS_IN_FORCE:
             if rule.mode(snapshot) is Mode.ENFORCE and not rule.exempt(facts, snapshot):
-                objection = rule.judge(facts, snapshot)
-                if objection is not None:
-                    return objection.rule_id
+                rule_match = rule.match(facts, snapshot)
+                if rule_match is not None:
+                    return rule_match.rule_id
     return ""
 
 
@@ -117,17 +117,17 @@ def _lifted_by_address(facts: Facts, snapshot: Snapshot) -> str:
     return ""
 
 
-def _objection(rule: AccessRule) -> Objection:
+def _objection(rule: AccessRule) -> RuleMatch:
     kind = f"A block rule on the {rule.criterion} matches."
     if rule.discard:
-        return Objection(None, action=Action.DISCARD, rule_id=rule.id, explanation=kind)
-    return Objection(ACCESS_DENIED, rule_id=rule.id, explanation=kind)
+        return RuleMatch(None, action=Action.DISCARD, rule_id=rule.id, explanation=kind)
+    return RuleMatch(ACCESS_DENIED, rule_id=rule.id, explanation=kind)
 
 
 def _block(criterion: Criterion, mode: Mode, *, discard: bool) -> Rule:
     """The rule that tries the block list's entries of one criterion that have one action and are in one mode."""
 
-    def judge(facts: Facts, _snapshot: Snapshot) -> Objection | None:
+    def match(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
         for rule in matches(facts):
             if (
                 not rule.allow
@@ -143,7 +143,7 @@ def _block(criterion: Criterion, mode: Mode, *, discard: bool) -> Rule:
         return mode if (criterion, discard, mode) in snapshot.access.blocks else Mode.OFF
 
     lifted: Callable[[Facts, Snapshot], str] = _lifted_by_address if criterion in _BY_ADDRESS else _lifted_by_any
-    return Rule(f"blocked_{criterion}", Stage.RCPT, on, judge, exempt=lifted, by_lists=True, for_postmaster=True)
+    return Rule(f"blocked_{criterion}", Stage.RCPT, on, match, exempt=lifted, by_access_rules=True, for_postmaster=True)
 
 
 def _blocks(*modes: Mode, discard: bool) -> tuple[Rule, ...]:

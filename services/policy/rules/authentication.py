@@ -15,15 +15,15 @@ from libs.smtp.reply import (
     NOT_IMPLEMENTED,
 )
 from services.policy.rules.configuration import Account
-from services.policy.rules.model import Facts, Objection, Rule, Snapshot, Stage, always, when
+from services.policy.rules.model import Facts, Rule, RuleMatch, Snapshot, Stage, always, when
 
 MECHANISMS = ("PLAIN", "LOGIN")
 # The account was authenticated elsewhere (RFC 4422 A). It is offered to no client.
 EXTERNAL = "EXTERNAL"
 
-_NOT_OFFERED = Objection(NOT_IMPLEMENTED, explanation="AUTH is off.")
-_AGAIN = Objection(BAD_SEQUENCE, explanation="The session is logged in already (RFC 4954 4).")
-_NEEDS_TLS = Objection(ENCRYPTION_REQUIRED_FOR_AUTH, explanation="AUTH needs TLS; the password was not looked at.")
+_NOT_OFFERED = RuleMatch(NOT_IMPLEMENTED, explanation="AUTH is off.")
+_AGAIN = RuleMatch(BAD_SEQUENCE, explanation="The session is logged in already (RFC 4954 4).")
+_NEEDS_TLS = RuleMatch(ENCRYPTION_REQUIRED_FOR_AUTH, explanation="AUTH needs TLS; the password was not looked at.")
 
 
 class CredentialOutcome(Enum):
@@ -35,18 +35,18 @@ class CredentialOutcome(Enum):
     UNAVAILABLE = "unavailable"
 
 
-OUTCOMES: dict[CredentialOutcome, tuple[str, Objection]] = {
+OUTCOMES: dict[CredentialOutcome, tuple[str, RuleMatch]] = {
     CredentialOutcome.REFUSED: (
         "auth_refused",
-        Objection(BAD_CREDENTIALS, explanation="Login and password do not match."),
+        RuleMatch(BAD_CREDENTIALS, explanation="Login and password do not match."),
     ),
     CredentialOutcome.TOO_MANY_FAILURES: (
         "auth_failure_rate",
-        Objection(AUTH_UNAVAILABLE, explanation="Too many failed logins; the password was not looked at."),
+        RuleMatch(AUTH_UNAVAILABLE, explanation="Too many failed logins; the password was not looked at."),
     ),
     CredentialOutcome.UNAVAILABLE: (
         "auth_unavailable",
-        Objection(AUTH_UNAVAILABLE, explanation="Passwords can't be checked at the moment."),
+        RuleMatch(AUTH_UNAVAILABLE, explanation="Passwords can't be checked at the moment."),
     ),
 }
 
@@ -72,15 +72,15 @@ def _without_case(key: str, snapshot: Snapshot) -> Account | None:
     return snapshot.logins.get(key) or snapshot.addressees.get(key)
 
 
-def _not_offered(_facts: Facts, snapshot: Snapshot) -> Objection | None:
+def _not_offered(_facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
     return None if snapshot.smtp_auth.enabled else _NOT_OFFERED
 
 
-def _again(facts: Facts, _snapshot: Snapshot) -> Objection | None:
+def _again(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
     return _AGAIN if facts.account is not None else None
 
 
-def _needs_tls(facts: Facts, _snapshot: Snapshot) -> Objection | None:
+def _needs_tls(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
     return None if facts.tls else _NEEDS_TLS
 
 

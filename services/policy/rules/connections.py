@@ -11,14 +11,14 @@ from libs.smtp.reply import (
 from services.policy.rules import exemptions
 from services.policy.rules.access import discarded_by
 from services.policy.rules.configuration import Mode
-from services.policy.rules.model import Facts, Objection, Rule, Snapshot, Stage, when
+from services.policy.rules.model import Facts, Rule, RuleMatch, Snapshot, Stage, when
 
-_BLOCKED = Objection(CLIENT_BLOCKED, close=True, explanation="The client is blocked until the end of the day.")
-_TOO_MANY = Objection(
+_BLOCKED = RuleMatch(CLIENT_BLOCKED, close=True, explanation="The client is blocked until the end of the day.")
+_TOO_MANY = RuleMatch(
     TOO_MANY_CONNECTIONS, close=True, explanation="The client has as many connections open as it may have."
 )
-_TOO_FAST = Objection(CONNECTION_RATE, close=True, explanation="The client opened too many connections this minute.")
-_TOO_MUCH_MAIL = Objection(MESSAGE_RATE, explanation="The client began too many messages this minute.")
+_TOO_FAST = RuleMatch(CONNECTION_RATE, close=True, explanation="The client opened too many connections this minute.")
+_TOO_MUCH_MAIL = RuleMatch(MESSAGE_RATE, explanation="The client began too many messages this minute.")
 
 
 def blocking(snapshot: Snapshot) -> Mode:
@@ -45,24 +45,24 @@ def block_acts(client: str, snapshot: Snapshot, now: float) -> bool:
     return not exemptions.never_blocked(facts, snapshot)
 
 
-def _blocked(facts: Facts, _snapshot: Snapshot) -> Objection | None:
+def _blocked(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
     """The block begins after the recipient that reached the number, which is answered as what it is."""
     if not facts.counts.blocked or (facts.asked_before and facts.recipient.is_unknown):
         return None
     return _BLOCKED
 
 
-def _too_many_connections(facts: Facts, snapshot: Snapshot) -> Objection | None:
+def _too_many_connections(facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
     count = facts.counts.connections
     return _TOO_MANY if count is not None and count > snapshot.connection_policy.max_concurrent_connections else None
 
 
-def _too_fast(facts: Facts, snapshot: Snapshot) -> Objection | None:
+def _too_fast(facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
     count = facts.counts.connections_this_minute
     return _TOO_FAST if count is not None and count > snapshot.connection_policy.max_connections_per_minute else None
 
 
-def _too_much_mail(facts: Facts, snapshot: Snapshot) -> Objection | None:
+def _too_much_mail(facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
     count = facts.counts.messages_this_minute
     return _TOO_MUCH_MAIL if count is not None and count > snapshot.connection_policy.max_messages_per_minute else None
 

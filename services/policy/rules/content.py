@@ -23,7 +23,7 @@ from libs.smtp.reply import (
 from services.policy.rules import access, dmarc, exemptions
 from services.policy.rules.configuration import DnsblZone, Mode
 from services.policy.rules.identity import client_name_question, helo_domain
-from services.policy.rules.lookup import Finding, Lookup, Outcome, Question
+from services.policy.rules.lookup import Lookup, LookupResult, Outcome, Question
 from services.policy.rules.model import (
     NO_CHECKS,
     Action,
@@ -31,9 +31,9 @@ from services.policy.rules.model import (
     CheckResult,
     Checks,
     Facts,
-    Objection,
     Rspamd,
     Rule,
+    RuleMatch,
     ScanOutcome,
     Snapshot,
     SpamAction,
@@ -42,23 +42,23 @@ from services.policy.rules.model import (
 
 _FOUND = Outcome.FOUND
 
-_LISTED = Objection(DNSBL_LISTED, explanation="The client's address is listed with a configured code.")
-_SPF_FAIL = Objection(SPF_FAILED, explanation="SPF: the domain does not let this address send.")
-_SPF_TEMPERROR = Objection(SPF_NO_ANSWER, explanation="SPF: the DNS gives no answer.")
-_SPF_PERMERROR = Objection(SPF_PERMANENT_ERROR, explanation="SPF: the domain's record is in error.")
-_VIRUS = Objection(VIRUS_FOUND, explanation="The scanner found a virus.")
-_VIRUS_DISCARDED = Objection(None, action=Action.DISCARD, explanation="The scanner found a virus.")
-_SCAN_ERROR = Objection(SCAN_FAILED, explanation="The message could not be scanned.")
-_DKIM_FAIL = Objection(DKIM_FAILED, explanation="Every DKIM signature of the message fails.")
-_DKIM_TEMPERROR = Objection(DKIM_NO_ANSWER, explanation="DKIM: the DNS gives no answer about a key.")
-_DMARC_REJECT = Objection(DMARC_FAILED, explanation="DMARC: the From domain's policy is reject.")
-_DMARC_NO_FROM = Objection(DMARC_FAILED, explanation="DMARC: the message has no From address to judge by.")
-_DMARC_QUARANTINE = Objection(None, quarantine=True, explanation="DMARC: the From domain's policy is quarantine.")
-_DMARC_TEMPERROR = Objection(DMARC_NO_ANSWER, explanation="DMARC: the DNS gives no answer, and nothing else passes.")
-_SPAM = Objection(SPAM_REFUSED, explanation="rspamd rejects the message.")
-_SPAM_LATER = Objection(SPAM_DELAYED, explanation="rspamd asks for the message to be sent again later.")
-_SPAM_MARKED = Objection(None, quarantine=True, explanation="rspamd takes the message for spam, and lets it pass.")
-_SPAM_ERROR = Objection(SPAM_CHECK_FAILED, explanation="rspamd could not be asked about the message.")
+_LISTED = RuleMatch(DNSBL_LISTED, explanation="The client's address is listed with a configured code.")
+_SPF_FAIL = RuleMatch(SPF_FAILED, explanation="SPF: the domain does not let this address send.")
+_SPF_TEMPERROR = RuleMatch(SPF_NO_ANSWER, explanation="SPF: the DNS gives no answer.")
+_SPF_PERMERROR = RuleMatch(SPF_PERMANENT_ERROR, explanation="SPF: the domain's record is in error.")
+_VIRUS = RuleMatch(VIRUS_FOUND, explanation="The scanner found a virus.")
+_VIRUS_DISCARDED = RuleMatch(None, action=Action.DISCARD, explanation="The scanner found a virus.")
+_SCAN_ERROR = RuleMatch(SCAN_FAILED, explanation="The message could not be scanned.")
+_DKIM_FAIL = RuleMatch(DKIM_FAILED, explanation="Every DKIM signature of the message fails.")
+_DKIM_TEMPERROR = RuleMatch(DKIM_NO_ANSWER, explanation="DKIM: the DNS gives no answer about a key.")
+_DMARC_REJECT = RuleMatch(DMARC_FAILED, explanation="DMARC: the From domain's policy is reject.")
+_DMARC_NO_FROM = RuleMatch(DMARC_FAILED, explanation="DMARC: the message has no From address to judge by.")
+_DMARC_QUARANTINE = RuleMatch(None, quarantine=True, explanation="DMARC: the From domain's policy is quarantine.")
+_DMARC_TEMPERROR = RuleMatch(DMARC_NO_ANSWER, explanation="DMARC: the DNS gives no answer, and nothing else passes.")
+_SPAM = RuleMatch(SPAM_REFUSED, explanation="rspamd rejects the message.")
+_SPAM_LATER = RuleMatch(SPAM_DELAYED, explanation="rspamd asks for the message to be sent again later.")
+_SPAM_MARKED = RuleMatch(None, quarantine=True, explanation="rspamd takes the message for spam, and lets it pass.")
+_SPAM_ERROR = RuleMatch(SPAM_CHECK_FAILED, explanation="rspamd could not be asked about the message.")
 
 
 def any_check(snapshot: Snapshot) -> bool:
@@ -119,20 +119,20 @@ def _dnsbl_questions(facts: Facts, _snapshot: Snapshot) -> tuple[Question, ...]:
     return facts.client.dnsbl_questions
 
 
-def is_listed(finding: Finding, zone: DnsblZone) -> bool:
+def is_listed(lookup_result: LookupResult, zone: DnsblZone) -> bool:
     """Only a configured code in 127.0.0.0/8 is a listing; 127.255.255.x and anything else says nothing (C83)."""
-    return finding.outcome is _FOUND and any(
+    return lookup_result.outcome is _FOUND and any(
         low <= int(IPv4Address(record)) <= high and not record.startswith("127.255.255.")
-        for record in finding.records
+        for record in lookup_result.records
         for low, high in zone.codes
     )
 
 
-def _dnsbl(facts: Facts, snapshot: Snapshot) -> Objection | None:
+def _dnsbl(facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
     # A client that is asked about nowhere has no questions.
-    findings = [facts.findings[question] for question in facts.client.dnsbl_questions]
-    for finding, zone in zip(findings, snapshot.content_checks.dnsbl_zones, strict=False):
-        if is_listed(finding, zone):
+    lookup_results = [facts.lookup_results[question] for question in facts.client.dnsbl_questions]
+    for lookup_result, zone in zip(lookup_results, snapshot.content_checks.dnsbl_zones, strict=False):
+        if is_listed(lookup_result, zone):
             return _LISTED
     return None
 
@@ -154,16 +154,16 @@ def _spf_questions(facts: Facts, _snapshot: Snapshot) -> tuple[Question, ...]:
     return (spf_question(facts),)
 
 
-def spf_result(finding: Finding) -> CheckResult:
+def spf_result(lookup_result: LookupResult) -> CheckResult:
     """A look-up that brought nothing is a temperror."""
-    if finding.outcome is Outcome.NO_ANSWER:
+    if lookup_result.outcome is Outcome.NO_ANSWER:
         return CheckResult.TEMPERROR
-    return CheckResult[finding.records[0].upper()] if finding.records else CheckResult.NONE
+    return CheckResult[lookup_result.records[0].upper()] if lookup_result.records else CheckResult.NONE
 
 
-def _spf(facts: Facts, snapshot: Snapshot) -> Objection | None:
+def _spf(facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
     checks = snapshot.content_checks
-    result = spf_result(facts.findings[spf_question(facts)])
+    result = spf_result(facts.lookup_results[spf_question(facts)])
     if result is CheckResult.FAIL or (result is CheckResult.SOFTFAIL and checks.spf_reject_softfail):
         return _SPF_FAIL
     if result is CheckResult.TEMPERROR:
@@ -184,7 +184,7 @@ def _needs(check: Check, facts: Facts, snapshot: Snapshot) -> bool:
     )
 
 
-def _virus(facts: Facts, snapshot: Snapshot) -> Objection | None:
+def _virus(facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
     settings = snapshot.content_checks.antivirus
     if facts.content.scan is ScanOutcome.CLEAN or not _needs(Check.ANTIVIRUS, facts, snapshot):
         return None
@@ -194,7 +194,7 @@ def _virus(facts: Facts, snapshot: Snapshot) -> Objection | None:
     return None if settings.accept_on_error else _SCAN_ERROR
 
 
-def _spam(facts: Facts, snapshot: Snapshot) -> Objection | None:
+def _spam(facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
     scan = facts.content.spam
     action = SpamAction.ERROR if scan is None else scan.action
     if action is SpamAction.NO_ACTION or not _needs(Check.SPAM, facts, snapshot):
@@ -226,7 +226,7 @@ def describe_spam(facts: Facts) -> str:
 # DKIM
 
 
-def _dkim(facts: Facts, _snapshot: Snapshot) -> Objection | None:
+def _dkim(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
     # What can't be read is ignored (RFC 6376 6.1.1), as is what fails by a key that is being tested (3.6.1).
     results = [each.result for each in facts.content.dkim if each.result is not CheckResult.NEUTRAL]
     if not results or not all(
@@ -246,9 +246,9 @@ def dmarc_questions(facts: Facts, _snapshot: Snapshot) -> tuple[Question, ...]:
         return ()
     spf = spf_question(facts)
     first = (spf, *(dmarc.question(domain) for domain in domains if not domain.startswith("[")))
-    if not all(map(facts.findings.knows, first)):
+    if not all(map(facts.lookup_results.knows, first)):
         return first
-    return first + dmarc.identifier_questions(facts, spf_result(facts.findings[spf]), spf_domain(facts))
+    return first + dmarc.identifier_questions(facts, spf_result(facts.lookup_results[spf]), spf_domain(facts))
 
 
 def spf_domain(facts: Facts) -> str:
@@ -256,17 +256,17 @@ def spf_domain(facts: Facts) -> str:
     return facts.sender.domain or helo_domain(facts.helo_name)
 
 
-def dmarc_judgement(facts: Facts) -> dmarc.Judgement | None:
+def dmarc_result(facts: Facts) -> dmarc.DmarcResult | None:
     """None when there is no From address to judge by."""
     if not dmarc.author_domains(facts.content):
         return None
-    return dmarc.judge(facts, spf_result(facts.findings[spf_question(facts)]), spf_domain(facts))
+    return dmarc.evaluate(facts, spf_result(facts.lookup_results[spf_question(facts)]), spf_domain(facts))
 
 
-def _dmarc(facts: Facts, snapshot: Snapshot) -> Objection | None:
+def _dmarc(facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
     for question in dmarc_questions(facts, snapshot):
-        facts.findings[question]
-    judged = dmarc_judgement(facts)
+        facts.lookup_results[question]
+    judged = dmarc_result(facts)
     if judged is None:
         return _DMARC_NO_FROM
     match judged.disposition:
@@ -286,8 +286,8 @@ DNSBL = Rule(
     lambda snapshot: snapshot.content_checks.dnsbl,
     _dnsbl,
     exempt=_dnsbl_exempt,
-    asks=_dnsbl_questions,
-    early=True,
+    lookups=_dnsbl_questions,
+    begins_at_connect=True,
 )
 SPF = Rule(
     "spf",
@@ -295,7 +295,7 @@ SPF = Rule(
     lambda snapshot: snapshot.content_checks.spf,
     _spf,
     exempt=_spf_exempt,
-    asks=_spf_questions,
+    lookups=_spf_questions,
 )
 ANTIVIRUS = Rule(
     "virus",
@@ -312,7 +312,7 @@ SPAM = Rule(
     _spam,
     exempt=_spam_exempt,
     session_exempt=_spam_session_exempt,
-    tells=client_name_question,
+    lookups_for_checks=client_name_question,
     describe=describe_spam,
 )
 DKIM = Rule(
@@ -330,5 +330,5 @@ DMARC = Rule(
     _dmarc,
     exempt=dmarc_exempt,
     session_exempt=exemptions.stranger_checks,
-    asks=dmarc_questions,
+    lookups=dmarc_questions,
 )

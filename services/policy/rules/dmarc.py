@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from enum import IntEnum
 
 from libs.smtp.value import fast_value
-from services.policy.rules.lookup import DmarcRecord, Finding, Lookup, Outcome, Question
+from services.policy.rules.lookup import DmarcRecord, Lookup, LookupResult, Outcome, Question
 from services.policy.rules.model import CheckResult, Content, Facts
 
 # RFC 9989 4.10: a domain of eight labels or more is cut to seven after the first query.
@@ -135,7 +135,7 @@ class Disposition(IntEnum):
 
 
 @fast_value(frozen=True, slots=True)
-class Judgement:
+class DmarcResult:
     """The result of the author domain that has the worst one."""
 
     domain: str
@@ -170,22 +170,22 @@ def identifier_questions(facts: Facts, spf: CheckResult, spf_domain: str) -> tup
     return tuple(questions)
 
 
-def judge(facts: Facts, spf: CheckResult, spf_domain: str) -> Judgement:
-    """The judgement of the strictest author domain (RFC 9989 5.3; C98). There is at least one author domain."""
-    judged = [_judge_one(facts, domain, spf, spf_domain) for domain in author_domains(facts.content)]
+def evaluate(facts: Facts, spf: CheckResult, spf_domain: str) -> DmarcResult:
+    """The result of the strictest author domain (RFC 9989 5.3; C98). There is at least one author domain."""
+    judged = [_evaluate_one(facts, domain, spf, spf_domain) for domain in author_domains(facts.content)]
     return max(judged, key=lambda one: (one.disposition, one.result is not CheckResult.PASS))
 
 
-def _judge_one(facts: Facts, domain: str, spf: CheckResult, spf_domain: str) -> Judgement:
+def _evaluate_one(facts: Facts, domain: str, spf: CheckResult, spf_domain: str) -> DmarcResult:
     if domain.startswith("["):
-        return Judgement(domain, CheckResult.NONE, Disposition.NONE)
+        return DmarcResult(domain, CheckResult.NONE, Disposition.NONE)
     passed_dkim = {signature.domain for signature in facts.content.dkim if signature.result is CheckResult.PASS}
     passed_spf = spf is CheckResult.PASS
     if domain in passed_dkim or (passed_spf and spf_domain == domain):
         # The very domain: passes under any policy, known or not.
         record = _record(facts, domain)
         has_policy = record is None or bool(record.published_at)
-        return Judgement(
+        return DmarcResult(
             domain,
             CheckResult.PASS if has_policy else CheckResult.NONE,
             Disposition.NONE,
@@ -193,19 +193,19 @@ def _judge_one(facts: Facts, domain: str, spf: CheckResult, spf_domain: str) -> 
         )
     record = _record(facts, domain)
     if record is None:
-        return Judgement(domain, CheckResult.TEMPERROR, Disposition.TEMPFAIL)
+        return DmarcResult(domain, CheckResult.TEMPERROR, Disposition.TEMPFAIL)
     if not record.published_at:
-        return Judgement(domain, CheckResult.NONE, Disposition.NONE)
+        return DmarcResult(domain, CheckResult.NONE, Disposition.NONE)
     aligned = [identifier for identifier in passed_dkim if not record.strict_dkim]
     if passed_spf and not record.strict_spf:
         aligned.append(spf_domain)
     answers = [_same_organization(facts, identifier, record) for identifier in aligned]
     if True in answers:
-        return Judgement(domain, CheckResult.PASS, Disposition.NONE, record.policy)
+        return DmarcResult(domain, CheckResult.PASS, Disposition.NONE, record.policy)
     policy = _MILDER[record.policy] if record.testing else record.policy
     if policy != "none" and (None in answers or _undecided(facts, record, spf, spf_domain)):
-        return Judgement(domain, CheckResult.TEMPERROR, Disposition.TEMPFAIL, record.policy)
-    return Judgement(domain, CheckResult.FAIL, Disposition[policy.upper()], record.policy)
+        return DmarcResult(domain, CheckResult.TEMPERROR, Disposition.TEMPFAIL, record.policy)
+    return DmarcResult(domain, CheckResult.FAIL, Disposition[policy.upper()], record.policy)
 
 
 def _undecided(facts: Facts, record: DmarcRecord, spf: CheckResult, spf_domain: str) -> bool:
@@ -237,8 +237,8 @@ def _passed(facts: Facts, spf: CheckResult, spf_domain: str) -> Iterable[str]:
 
 def _record(facts: Facts, domain: str) -> DmarcRecord | None:
     """None: no answer."""
-    finding: Finding | None = facts.findings.get(question(domain))
-    return None if finding is None or finding.outcome is Outcome.NO_ANSWER else finding.dmarc
+    lookup_result: LookupResult | None = facts.lookup_results.get(question(domain))
+    return None if lookup_result is None or lookup_result.outcome is Outcome.NO_ANSWER else lookup_result.dmarc
 
 
 def _within(domain: str, organizational: str) -> bool:

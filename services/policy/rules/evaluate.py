@@ -27,13 +27,13 @@ from services.policy.rules.lookup import NotKnownError, Question
 from services.policy.rules.model import (
     NO_CHECKS,
     Action,
-    Asks,
     Checks,
     Exempt,
     Facts,
-    Judge,
-    Objection,
+    Match,
     Rule,
+    RuleLookups,
+    RuleMatch,
     ShadowOutcome,
     Snapshot,
     Stage,
@@ -100,8 +100,8 @@ class NeedsLookups:
     questions: tuple[Question, ...]
 
 
-# What the loop over the rules needs of one: `judge`, `exempt`, `asks`, whether it is in shadow mode, and `reason_id`.
-_Step = tuple[Judge, Exempt, Asks | None, bool, str]
+# What the loop over the rules needs of one: `match`, `exempt`, `lookups`, whether it is in shadow mode, `reason_id`.
+_Step = tuple[Match, Exempt, RuleLookups | None, bool, str]
 _Steps = tuple[_Step, ...]
 
 
@@ -129,16 +129,18 @@ class Rulebook:
         self._steps = _by_stage(on)
         self._for_postmaster = _by_stage([(rule, mode) for rule, mode in on if rule.for_postmaster])
         # The steps for facts that no access rule matches.
-        self._unlisted = _by_stage([(rule, mode) for rule, mode in on if not rule.by_lists])
+        self._unlisted = _by_stage([(rule, mode) for rule, mode in on if not rule.by_access_rules])
         self._checks_content = content.any_check(snapshot)
-        self._askable = tuple(rule for rule, _ in on if not rule.in_profile)
+        self._askable = tuple(rule for rule, _ in on if not rule.applied_by_ingress)
         self._early = tuple(
-            (rule, asks) for rule, _ in on if (asks := rule.asks if rule.early else rule.tells) is not None
+            (rule, lookups)
+            for rule, _ in on
+            if (lookups := rule.lookups if rule.begins_at_connect else rule.lookups_for_checks) is not None
         )
         # Nobody has anything to say; the same with content checks; and what one rule answers.
         self.accepted = Verdict(shared=True)
         self._checked: dict[Checks, Verdict] = {}
-        self._refused: dict[tuple[str, Objection], Verdict] = {}
+        self._refused: dict[tuple[str, RuleMatch], Verdict] = {}
         # For each stage number: whether a rule of the stage reads a counter, and whether one looks anything up.
         self.counts = tuple(any(rule.counted and rule.stage == number for rule, _ in on) for number in _NUMBERS)
         # What is known at RCPT is told to rspamd.
@@ -146,7 +148,7 @@ class Rulebook:
         self.looks_up = tuple(
             number == _END_OF_DATA
             or (number == _RCPT and asks_rspamd)
-            or any(rule.asks is not None and rule.stage == number for rule, _ in on)
+            or any(rule.lookups is not None and rule.stage == number for rule, _ in on)
             for number in _NUMBERS
         )
 
@@ -164,9 +166,9 @@ class Rulebook:
     def early_questions(self, facts: Facts) -> tuple[Question, ...]:
         """At CONNECT: the look-ups of later stages for which the client's address is enough."""
         questions: dict[Question, None] = {}
-        for rule, asks in self._early:
+        for rule, lookups in self._early:
             if not (facts.may_be_exempt and rule.exempt(facts, self.snapshot)):
-                questions.update(dict.fromkeys(asks(facts, self.snapshot)))
+                questions.update(dict.fromkeys(lookups(facts, self.snapshot)))
         return tuple(questions)
 
     def evaluate(self, facts: Facts) -> Verdict | NeedsLookups:
@@ -178,21 +180,21 @@ class Rulebook:
         verdict: Verdict | None = None
         reason_id = ""
         try:
-            for judge, exempt, asks, in_shadow, reason_id in self._steps_for(facts):
-                if may_be_exempt and asks is not None and exempt(facts, snapshot):
+            for match, exempt, lookups, in_shadow, reason_id in self._steps_for(facts):
+                if may_be_exempt and lookups is not None and exempt(facts, snapshot):
                     continue
-                objection = judge(facts, snapshot)
-                # Most have nothing to object to, which is quicker to see than who is exempt.
-                if objection is None or (may_be_exempt and asks is None and exempt(facts, snapshot)):
+                rule_match = match(facts, snapshot)
+                # Most have no match, which is quicker to see than who is exempt.
+                if rule_match is None or (may_be_exempt and lookups is None and exempt(facts, snapshot)):
                     continue
                 if in_shadow:
                     verdict = verdict or Verdict()
-                    verdict.shadow += (ShadowOutcome(reason_id, objection.rule_id, objection.reply),)
-                elif objection.quarantine:
+                    verdict.shadow += (ShadowOutcome(reason_id, rule_match.rule_id, rule_match.reply),)
+                elif rule_match.quarantine:
                     verdict = verdict or Verdict()
                     verdict.quarantine += (reason_id,)
                 else:
-                    verdict = self._refusal(verdict, reason_id, objection)
+                    verdict = self._refusal(verdict, reason_id, rule_match)
                     break
         except NotKnownError:
             return NeedsLookups(self._questions(facts, after=reason_id))
@@ -206,10 +208,12 @@ class Rulebook:
         """Those of the rule `after`, which ends the rules that are tried already, and of all that follow it."""
         found: dict[Question, None] = {}
         reached = not after
-        for _, exempt, asks, _, reason_id in self._steps_for(facts):
+        for _, exempt, lookups, _, reason_id in self._steps_for(facts):
             reached = reached or reason_id == after
-            if reached and asks is not None and not exempt(facts, self.snapshot):
-                found.update((one, None) for one in asks(facts, self.snapshot) if not facts.findings.knows(one))
+            if reached and lookups is not None and not exempt(facts, self.snapshot):
+                found.update(
+                    (one, None) for one in lookups(facts, self.snapshot) if not facts.lookup_results.knows(one)
+                )
         return tuple(found)
 
     def _steps_for(self, facts: Facts) -> _Steps:
@@ -247,16 +251,16 @@ class Rulebook:
             verdict = self._checked[checks] = Verdict(checks=checks, shared=True)
         return verdict
 
-    def _refusal(self, verdict: Verdict | None, reason_id: str, objection: Objection) -> Verdict:
-        """What an objection decides, beside what `verdict` holds of the rules before it."""
+    def _refusal(self, verdict: Verdict | None, reason_id: str, rule_match: RuleMatch) -> Verdict:
+        """What a match decides, beside what `verdict` holds of the rules before it."""
         if verdict is not None:
-            _decide(verdict, reason_id, objection)
+            _decide(verdict, reason_id, rule_match)
             return verdict
-        if objection.rule_id:
-            return objected(reason_id, objection)
-        verdict = self._refused.get((reason_id, objection))
+        if rule_match.rule_id:
+            return verdict_of(reason_id, rule_match)
+        verdict = self._refused.get((reason_id, rule_match))
         if verdict is None:
-            verdict = self._refused[reason_id, objection] = objected(reason_id, objection)
+            verdict = self._refused[reason_id, rule_match] = verdict_of(reason_id, rule_match)
             verdict.shared = True
         return verdict
 
@@ -264,7 +268,7 @@ class Rulebook:
 def _by_stage(rules: Sequence[tuple[Rule, Mode]]) -> tuple[_Steps, ...]:
     return tuple(
         tuple(
-            (rule.judge, rule.exempt, rule.asks, mode is Mode.SHADOW, rule.reason_id)
+            (rule.match, rule.exempt, rule.lookups, mode is Mode.SHADOW, rule.reason_id)
             for rule, mode in rules
             if rule.stage == number
         )
@@ -287,18 +291,18 @@ def _own(verdict: Verdict) -> Verdict:
     return replace(verdict, shared=False) if verdict.shared else verdict
 
 
-def objected(reason_id: str, objection: Objection) -> Verdict:
-    """The verdict of an objection that came from outside the rules' order."""
+def verdict_of(reason_id: str, rule_match: RuleMatch) -> Verdict:
+    """The verdict of a match that came from outside the rules' order."""
     verdict = Verdict()
-    _decide(verdict, reason_id, objection)
+    _decide(verdict, reason_id, rule_match)
     return verdict
 
 
-def _decide(verdict: Verdict, reason_id: str, objection: Objection) -> None:
-    verdict.action = objection.action
-    verdict.reply = objection.reply
-    verdict.close = objection.close
-    verdict.refuses_message = objection.refuses_message
-    verdict.verify_recipient = objection.verify_recipient
+def _decide(verdict: Verdict, reason_id: str, rule_match: RuleMatch) -> None:
+    verdict.action = rule_match.action
+    verdict.reply = rule_match.reply
+    verdict.close = rule_match.close
+    verdict.refuses_message = rule_match.refuses_message
+    verdict.verify_recipient = rule_match.verify_recipient
     verdict.reason_id = reason_id
-    verdict.rule_id = objection.rule_id
+    verdict.rule_id = rule_match.rule_id

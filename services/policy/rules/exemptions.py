@@ -75,7 +75,7 @@ connection_policy = any_of(trusted_network, local_network, allowed_ip)
 sender_policy = connection_policy
 # HELO and reverse-name rules.
 client_identity = any_of(logged_in, submission, trusted_network, local_network, allowed_ip)
-# DNSBL, SPF, DKIM and DMARC judge mail from strangers.
+# DNSBL, SPF, DKIM and DMARC match mail from strangers.
 stranger_checks = any_of(logged_in, trusted_network, local_network)
 # These are never blocked.
 never_blocked = any_of(any_local_network, trusted_network, allowed_ip)

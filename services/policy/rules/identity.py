@@ -15,15 +15,15 @@ from libs.smtp.reply import (
 from libs.smtp.value import fast_value
 from services.policy.rules import exemptions
 from services.policy.rules.lookup import Lookup, Outcome, Question
-from services.policy.rules.model import Facts, Objection, Rule, Snapshot, Stage
+from services.policy.rules.model import Facts, Rule, RuleMatch, Snapshot, Stage
 
-_NO_NAME = Objection(CLIENT_NAME_UNKNOWN, explanation="No reverse name of the client maps back to its address.")
-_NO_NAME_ANSWER = Objection(
+_NO_NAME = RuleMatch(CLIENT_NAME_UNKNOWN, explanation="No reverse name of the client maps back to its address.")
+_NO_NAME_ANSWER = RuleMatch(
     CLIENT_NAME_UNKNOWN_NOW, explanation="The DNS gives no answer about the client's reverse name."
 )
-_NON_FQDN = Objection(NON_FQDN_HELO, explanation="The HELO name is neither a full name nor an address literal.")
-_UNKNOWN = Objection(HELO_UNKNOWN, explanation="The HELO name has neither MX nor address.")
-_NO_ANSWER = Objection(HELO_UNKNOWN_NOW, explanation="The DNS gives no answer about the HELO name.")
+_NON_FQDN = RuleMatch(NON_FQDN_HELO, explanation="The HELO name is neither a full name nor an address literal.")
+_UNKNOWN = RuleMatch(HELO_UNKNOWN, explanation="The HELO name has neither MX nor address.")
+_NO_ANSWER = RuleMatch(HELO_UNKNOWN_NOW, explanation="The DNS gives no answer about the HELO name.")
 
 _FOUND, _NONE = Outcome.FOUND, Outcome.NONE
 
@@ -62,14 +62,14 @@ def client_name_question(facts: Facts, _snapshot: Snapshot) -> tuple[Question, .
     return facts.client.name_questions
 
 
-def _unknown_client(facts: Facts, _snapshot: Snapshot) -> Objection | None:
-    outcome = facts.findings[facts.client.name_questions[0]].outcome
+def _unknown_client(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
+    outcome = facts.lookup_results[facts.client.name_questions[0]].outcome
     if outcome is _FOUND:
         return None
     return _NO_NAME if outcome is _NONE else _NO_NAME_ANSWER
 
 
-def _non_fqdn(facts: Facts, _snapshot: Snapshot) -> Objection | None:
+def _non_fqdn(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
     return None if _helo(facts.helo_name).is_full else _NON_FQDN
 
 
@@ -77,12 +77,12 @@ def _helo_question(facts: Facts, _snapshot: Snapshot) -> tuple[Question, ...]:
     return _helo(facts.helo_name).question
 
 
-def _unknown_helo(facts: Facts, _snapshot: Snapshot) -> Objection | None:
+def _unknown_helo(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
     helo = _helo(facts.helo_name)
     if not helo.question:
         # Bytes that are no name exist nowhere.
         return None if helo.is_literal else _UNKNOWN
-    outcome = facts.findings[helo.question[0]].outcome
+    outcome = facts.lookup_results[helo.question[0]].outcome
     if outcome is _FOUND:
         return None
     return _UNKNOWN if outcome is _NONE else _NO_ANSWER
@@ -94,8 +94,8 @@ UNKNOWN_CLIENT = Rule(
     lambda snapshot: snapshot.connection_policy.reject_unknown_client_hostname,
     _unknown_client,
     exempt=exemptions.client_identity,
-    asks=client_name_question,
-    early=True,
+    lookups=client_name_question,
+    begins_at_connect=True,
 )
 NON_FQDN_HELO_NAME = Rule(
     "non_fqdn_helo",
@@ -110,5 +110,5 @@ UNKNOWN_HELO = Rule(
     lambda snapshot: snapshot.advanced.reject_unknown_helo,
     _unknown_helo,
     exempt=exemptions.client_identity,
-    asks=_helo_question,
+    lookups=_helo_question,
 )

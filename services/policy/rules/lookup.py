@@ -43,7 +43,7 @@ class Question(NamedTuple):
 
 
 @fast_value(frozen=True, slots=True)
-class Finding:
+class LookupResult:
     """What a look-up brought. `records`: CLIENT_NAME confirmed names; DNSBL the A records; SPF the result."""
 
     outcome: Outcome
@@ -59,10 +59,10 @@ NULL_MX = "null_mx"
 
 
 class NotKnownError(Exception):
-    """A finding is not there yet: its question has to be looked up."""
+    """A lookup_result is not there yet: its question has to be looked up."""
 
 
-class Findings(dict[Question, Finding]):
+class LookupResults(dict[Question, LookupResult]):
     """What is known for one decision. `source` knows more; what is taken from it is kept here, to be shown later.
 
     `self[question]` raises NotKnownError where neither knows.
@@ -70,15 +70,15 @@ class Findings(dict[Question, Finding]):
 
     __slots__ = ("source",)
 
-    def __init__(self, source: Callable[[Question], Finding | None] | None = None) -> None:
+    def __init__(self, source: Callable[[Question], LookupResult | None] | None = None) -> None:
         self.source = source
 
-    def __missing__(self, question: Question) -> Finding:
-        finding = self.source(question) if self.source is not None else None
-        if finding is None:
+    def __missing__(self, question: Question) -> LookupResult:
+        lookup_result = self.source(question) if self.source is not None else None
+        if lookup_result is None:
             raise NotKnownError
-        self[question] = finding
-        return finding
+        self[question] = lookup_result
+        return lookup_result
 
     def knows(self, question: Question) -> bool:
         """Whether `self[question]` is there, now."""

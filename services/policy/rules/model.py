@@ -29,7 +29,7 @@ from services.policy.rules.configuration import (
     SenderPolicy,
     SmtpAuth,
 )
-from services.policy.rules.lookup import Findings, Question
+from services.policy.rules.lookup import LookupResults, Question
 
 
 class Stage(IntEnum):
@@ -217,8 +217,8 @@ class Counts:
 
 
 NO_COUNTS = Counts()
-# The findings at stages where no rule looks anything up; nothing is ever put into them.
-NO_FINDINGS = Findings()
+# The look-up results at stages where no rule looks anything up; nothing is ever put into them.
+NO_LOOKUP_RESULTS = LookupResults()
 
 
 @dataclass(slots=True)
@@ -254,7 +254,7 @@ class Facts:
     for_postmaster: bool = False
     content: Content = NO_CONTENT
     counts: Counts = NO_COUNTS
-    findings: Findings = field(default_factory=Findings)
+    lookup_results: LookupResults = field(default_factory=LookupResults)
     # Access rules that match, and the allow rules in force among them; found once by access.matches and allow_rules.
     listed: tuple[AccessRule, ...] | None = None
     allowed_by: tuple[AccessRule, ...] | None = None
@@ -270,7 +270,7 @@ class Facts:
 
 
 @fast_value(frozen=True, slots=True, eq=False)
-class Objection:
+class RuleMatch:
     """What a rule answers when it does not let something pass. Made once, except for an access rule."""
 
     reply: Reply | None
@@ -372,10 +372,10 @@ class Check(Enum):
     SPAM = "spam"
 
 
-Judge = Callable[[Facts, Snapshot], Objection | None]
+Match = Callable[[Facts, Snapshot], RuleMatch | None]
 # Name of the exemption or id of the allow rule that lets these facts pass unchecked; empty: none.
 Exempt = Callable[[Facts, Snapshot], str]
-Asks = Callable[[Facts, Snapshot], tuple[Question, ...]]
+RuleLookups = Callable[[Facts, Snapshot], tuple[Question, ...]]
 
 
 def _never(_facts: Facts, _snapshot: Snapshot) -> str:
@@ -389,22 +389,22 @@ class Rule:
     reason_id: str
     stage: Stage
     mode: Callable[[Snapshot], Mode]
-    judge: Judge
+    match: Match
     exempt: Exempt = _never
-    # Look-ups that `judge` reads.
-    asks: Asks | None = None
-    # The client's address is enough for `asks`, so that look-ups can begin at CONNECT.
-    early: bool = False
+    # Look-ups that `match` reads.
+    lookups: RuleLookups | None = None
+    # The client's address is enough for `lookups`, so that look-ups can begin at CONNECT.
+    begins_at_connect: bool = False
     # Look-ups that begin at CONNECT, whose outcome is told to a content check if it is known by RCPT.
-    tells: Asks | None = None
-    # `judge` reads a counter.
+    lookups_for_checks: RuleLookups | None = None
+    # `match` reads a counter.
     counted: bool = False
     # Tried for postmaster too.
     for_postmaster: bool = False
-    # `judge` can only object where access rules match.
-    by_lists: bool = False
+    # `match` can only match where access rules match.
+    by_access_rules: bool = False
     # ingress applies the rule by itself, from numbers in the session profile.
-    in_profile: bool = False
+    applied_by_ingress: bool = False
     # The exemption that holds for a session whatever it will send. It reads the client, the listener and the login only
     # (see `profile.profile_key`). A stage at which every rule is exempt is not asked.
     session_exempt: Exempt = _never

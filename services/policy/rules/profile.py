@@ -74,7 +74,7 @@ def session_profile(facts: Facts, rulebook: Rulebook) -> SessionProfile:
 
 
 def _ask_stages(facts: Facts, rulebook: Rulebook) -> tuple[Stage, ...]:
-    """Where a rule may object, where results are expected, and the stages that ingress always asks about."""
+    """Where a rule may match, where results are expected, and the stages that ingress always asks about."""
     session = Facts(
         facts.stage,
         facts.now,

@@ -4,42 +4,42 @@ from __future__ import annotations
 
 from libs.smtp.reply import MESSAGE_TOO_BIG, TOO_MANY_HOPS, TOO_MANY_JUNK_COMMANDS, UNAUTHORISED_PIPELINING
 from services.policy.rules.configuration import Mode
-from services.policy.rules.model import Facts, Objection, Rule, Snapshot, Stage, when
+from services.policy.rules.model import Facts, Rule, RuleMatch, Snapshot, Stage, when
 
 # Every full so many junk commands delay the answer to the next MAIL by a second.
 JUNK_COMMANDS_PER_DELAY = 10
 MAX_DELAY_SECONDS = 30
 
-_PIPELINING = Objection(
+_PIPELINING = RuleMatch(
     UNAUTHORISED_PIPELINING, close=True, explanation="The client sent before it was its turn to send."
 )
-_JUNK = Objection(TOO_MANY_JUNK_COMMANDS, close=True, explanation="The client sent too many commands without mail.")
-_DECLARED_TOO_BIG = Objection(MESSAGE_TOO_BIG, explanation="The size declared at MAIL is over the limit.")
-_TOO_BIG = Objection(MESSAGE_TOO_BIG, explanation="The message is over the size limit.")
-_TOO_MANY_HOPS = Objection(TOO_MANY_HOPS, explanation="The message has passed too many hosts.")
+_JUNK = RuleMatch(TOO_MANY_JUNK_COMMANDS, close=True, explanation="The client sent too many commands without mail.")
+_DECLARED_TOO_BIG = RuleMatch(MESSAGE_TOO_BIG, explanation="The size declared at MAIL is over the limit.")
+_TOO_BIG = RuleMatch(MESSAGE_TOO_BIG, explanation="The message is over the size limit.")
+_TOO_MANY_HOPS = RuleMatch(TOO_MANY_HOPS, explanation="The message has passed too many hosts.")
 
 
 def _size_on(snapshot: Snapshot) -> Mode:
     return when(snapshot.profile.max_message_size > 0)
 
 
-def _pipelining(facts: Facts, _snapshot: Snapshot) -> Objection | None:
+def _pipelining(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
     return _PIPELINING if facts.pipelining_violation else None
 
 
-def _junk(facts: Facts, snapshot: Snapshot) -> Objection | None:
+def _junk(facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
     return _JUNK if facts.junk_commands > snapshot.advanced.max_junk_commands else None
 
 
-def _declared_size(facts: Facts, snapshot: Snapshot) -> Objection | None:
+def _declared_size(facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
     return _DECLARED_TOO_BIG if facts.declared_size > snapshot.profile.max_message_size else None
 
 
-def _size(facts: Facts, snapshot: Snapshot) -> Objection | None:
+def _size(facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
     return _TOO_BIG if facts.content.size > snapshot.profile.max_message_size else None
 
 
-def _hops(facts: Facts, snapshot: Snapshot) -> Objection | None:
+def _hops(facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
     return _TOO_MANY_HOPS if facts.content.hops > snapshot.profile.max_hops else None
 
 
@@ -62,13 +62,13 @@ JUNK = Rule(
     lambda snapshot: when(snapshot.advanced.max_junk_commands > 0),
     _junk,
 )
-DECLARED_SIZE = Rule("message_too_big", Stage.MAIL, _size_on, _declared_size, in_profile=True)
-SIZE = Rule("message_too_big", Stage.END_OF_DATA, _size_on, _size, for_postmaster=True, in_profile=True)
+DECLARED_SIZE = Rule("message_too_big", Stage.MAIL, _size_on, _declared_size, applied_by_ingress=True)
+SIZE = Rule("message_too_big", Stage.END_OF_DATA, _size_on, _size, for_postmaster=True, applied_by_ingress=True)
 HOPS = Rule(
     "too_many_hops",
     Stage.END_OF_DATA,
     lambda snapshot: when(snapshot.profile.max_hops > 0),
     _hops,
     for_postmaster=True,
-    in_profile=True,
+    applied_by_ingress=True,
 )

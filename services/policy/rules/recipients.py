@@ -16,8 +16,8 @@ from services.policy.rules.configuration import ExistingRecipients, Mode
 from services.policy.rules.model import (
     Exemption,
     Facts,
-    Objection,
     Rule,
+    RuleMatch,
     Snapshot,
     Stage,
     Verification,
@@ -25,11 +25,11 @@ from services.policy.rules.model import (
     when,
 )
 
-_UNKNOWN = Objection(NO_SUCH_USER, explanation="No account, alias or listed recipient has this address.")
-_ENDS_NOWHERE = Objection(NO_SUCH_USER, explanation="The address is an alias that ends at no account.")
-_LEADS_BACK = Objection(ALIAS_LOOP, explanation="The address is an alias that leads back to itself.")
-_DEFERRED = Objection(TOO_MANY_RECIPIENTS, explanation="The message has as many recipients as it may have.")
-_MESSAGE_REFUSED = Objection(
+_UNKNOWN = RuleMatch(NO_SUCH_USER, explanation="No account, alias or listed recipient has this address.")
+_ENDS_NOWHERE = RuleMatch(NO_SUCH_USER, explanation="The address is an alias that ends at no account.")
+_LEADS_BACK = RuleMatch(ALIAS_LOOP, explanation="The address is an alias that leads back to itself.")
+_DEFERRED = RuleMatch(TOO_MANY_RECIPIENTS, explanation="The message has as many recipients as it may have.")
+_MESSAGE_REFUSED = RuleMatch(
     RECIPIENT_OVER_MESSAGE_LIMIT,
     refuses_message=True,
     explanation="The message has more recipients than it may have and is refused as a whole.",
@@ -118,15 +118,15 @@ def is_routed(recipient: AddressFacts, snapshot: Snapshot) -> bool:
     return not is_named(recipient.key, recipient.domain, snapshot)
 
 
-def _unknown(facts: Facts, _snapshot: Snapshot) -> Objection | None:
+def _unknown(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
     return _UNKNOWN if facts.recipient.is_unknown else None
 
 
-def _ends_nowhere(facts: Facts, _snapshot: Snapshot) -> Objection | None:
+def _ends_nowhere(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
     return _ENDS_NOWHERE if facts.recipient.ends_nowhere else None
 
 
-def _leads_back(facts: Facts, _snapshot: Snapshot) -> Objection | None:
+def _leads_back(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
     return _LEADS_BACK if facts.recipient.leads_back else None
 
 
@@ -135,20 +135,20 @@ def _any_alias(snapshot: Snapshot) -> Mode:
 
 
 _BY_VERIFICATION = {
-    Verification.NOT_ASKED_YET: Objection(
+    Verification.NOT_ASKED_YET: RuleMatch(
         RECIPIENT_NOT_VERIFIED, verify_recipient=True, explanation="The mailbox server has to be asked."
     ),
-    Verification.NONE: Objection(NO_SUCH_USER, explanation="The mailbox server takes no mail for this address."),
-    Verification.NO_ANSWER: Objection(
+    Verification.NONE: RuleMatch(NO_SUCH_USER, explanation="The mailbox server takes no mail for this address."),
+    Verification.NO_ANSWER: RuleMatch(
         RECIPIENT_NOT_VERIFIED, explanation="The mailbox server gave no answer, and the address was not known before."
     ),
-    Verification.TOO_MANY: Objection(
+    Verification.TOO_MANY: RuleMatch(
         TOO_MANY_NEW_RECIPIENTS, explanation="The client has named too many new addresses in this minute."
     ),
 }
 
 
-def _unverified(facts: Facts, _snapshot: Snapshot) -> Objection | None:
+def _unverified(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
     return _BY_VERIFICATION.get(Verification(facts.verification)) if facts.recipient.is_verified else None
 
 
@@ -164,7 +164,7 @@ def _not_asked(facts: Facts, _snapshot: Snapshot) -> str:
     return Exemption.NOT_ASKED if is_spared else ""
 
 
-def _excess(facts: Facts, snapshot: Snapshot) -> Objection | None:
+def _excess(facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
     profile = snapshot.profile
     if facts.recipient_count < profile.max_recipients + (_POSTMASTERS_OVER_LIMIT if facts.for_postmaster else 0):
         return None

@@ -5,26 +5,26 @@ from __future__ import annotations
 from libs.smtp.reply import AUTH_REQUIRED, FROM_LOGIN_MISMATCH, RELAY_DENIED, SENDER_LOGIN_MISMATCH
 from services.policy.rules import exemptions
 from services.policy.rules.configuration import Mode
-from services.policy.rules.model import Exemption, Facts, Listener, Objection, Rule, Snapshot, Stage, always, when
+from services.policy.rules.model import Exemption, Facts, Listener, Rule, RuleMatch, Snapshot, Stage, always, when
 
 _SMTP = Listener.SMTP.value
 
-_LOGIN_REQUIRED = Objection(AUTH_REQUIRED, explanation="Submission ports take mail from logged-in clients.")
-_RELAY_DENIED = Objection(
+_LOGIN_REQUIRED = RuleMatch(AUTH_REQUIRED, explanation="Submission ports take mail from logged-in clients.")
+_RELAY_DENIED = RuleMatch(
     RELAY_DENIED, explanation="The domain is not ours, and the client is neither logged in nor trusted."
 )
-_ROUTED = Objection(
+_ROUTED = RuleMatch(
     RELAY_DENIED, explanation="The local part names a further destination, and the client may not send there."
 )
-_NOT_OF_LOGIN = Objection(
+_NOT_OF_LOGIN = RuleMatch(
     SENDER_LOGIN_MISMATCH,
     explanation="The sender is neither an address of the logged-in account nor an alias that leads to it.",
 )
-_OF_ANOTHER = Objection(
+_OF_ANOTHER = RuleMatch(
     SENDER_LOGIN_MISMATCH,
     explanation="The sender belongs to an account, and the client is not logged in as that account.",
 )
-_FROM_NOT_OF_LOGIN = Objection(FROM_LOGIN_MISMATCH, explanation="A From address is not of the logged-in account.")
+_FROM_NOT_OF_LOGIN = RuleMatch(FROM_LOGIN_MISMATCH, explanation="A From address is not of the logged-in account.")
 
 
 def permission(facts: Facts, snapshot: Snapshot) -> str:
@@ -36,19 +36,19 @@ def permission(facts: Facts, snapshot: Snapshot) -> str:
     )
 
 
-def _login_required(facts: Facts, snapshot: Snapshot) -> Objection | None:
+def _login_required(facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
     if facts.listener == _SMTP or permission(facts, snapshot):
         return None
     return _LOGIN_REQUIRED
 
 
-def _relay_denied(facts: Facts, snapshot: Snapshot) -> Objection | None:
+def _relay_denied(facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
     if facts.recipient.is_ours or permission(facts, snapshot):
         return None
     return _RELAY_DENIED
 
 
-def _untrusted_routing(facts: Facts, snapshot: Snapshot) -> Objection | None:
+def _untrusted_routing(facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
     return _ROUTED if facts.recipient.is_routed and not permission(facts, snapshot) else None
 
 
@@ -63,7 +63,7 @@ def _match_exempt(facts: Facts, snapshot: Snapshot) -> str:
     return exemptions.local_network(facts, snapshot)
 
 
-def _sender_mismatch(facts: Facts, _snapshot: Snapshot) -> Objection | None:
+def _sender_mismatch(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
     sender = facts.sender
     if not sender.domain:
         return None
@@ -72,7 +72,7 @@ def _sender_mismatch(facts: Facts, _snapshot: Snapshot) -> Objection | None:
     return _OF_ANOTHER if sender.owners else None
 
 
-def _from_mismatch(facts: Facts, _snapshot: Snapshot) -> Objection | None:
+def _from_mismatch(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
     content = facts.content
     if facts.account is None or content.from_fields == 0:
         return None

@@ -63,7 +63,7 @@ def envelope_results(facts: Facts, snapshot: Snapshot) -> tuple[AuthenticationRe
         )
     if facts.may_be_exempt and exemptions.stranger_checks(facts, snapshot):
         return tuple(found)
-    name = facts.findings.get(client_name_question(facts, snapshot)[0])
+    name = facts.lookup_results.get(client_name_question(facts, snapshot)[0])
     if name is not None:
         found.append(_iprev(facts.client.address, name.outcome))
     checks = snapshot.content_checks
@@ -75,9 +75,9 @@ def envelope_results(facts: Facts, snapshot: Snapshot) -> tuple[AuthenticationRe
 def client_name(facts: Facts, snapshot: Snapshot) -> str:
     """The first verified name of the client; empty when it has none, or none is known yet."""
     question = client_name_question(facts, snapshot)[0]
-    if not facts.findings.knows(question) or not facts.findings[question].records:
+    if not facts.lookup_results.knows(question) or not facts.lookup_results[question].records:
         return ""
-    return facts.findings[question].records[0]
+    return facts.lookup_results[question].records[0]
 
 
 def results(facts: Facts, snapshot: Snapshot) -> tuple[AuthenticationResult, ...]:
@@ -96,10 +96,10 @@ def results(facts: Facts, snapshot: Snapshot) -> tuple[AuthenticationResult, ...
 
 def _spf(facts: Facts) -> list[AuthenticationResult]:
     question = content.spf_question(facts)
-    finding = facts.findings.get(question)
-    if finding is None:
+    lookup_result = facts.lookup_results.get(question)
+    if lookup_result is None:
         return []
-    result = content.spf_result(finding)
+    result = content.spf_result(lookup_result)
     if question.subject:
         return [_of_spf(result, "mailfrom", facts.sender.wire)]
     return [_of_spf(result, "helo", question.helo.encode())]
@@ -139,9 +139,9 @@ def _dkim(facts: Facts) -> list[AuthenticationResult]:
 def _dmarc(facts: Facts, snapshot: Snapshot) -> list[AuthenticationResult]:
     if snapshot.content_checks.dmarc is Mode.OFF or content.dmarc_exempt(facts, snapshot):
         return []
-    if not all(map(facts.findings.knows, content.dmarc_questions(facts, snapshot))):
+    if not all(map(facts.lookup_results.knows, content.dmarc_questions(facts, snapshot))):
         return []
-    judged = content.dmarc_judgement(facts)
+    judged = content.dmarc_result(facts)
     if judged is None:
         return [AuthenticationResult("dmarc", CheckResult.PERMERROR, "no From address")]
     properties = [("header", "from", judged.domain.encode())]

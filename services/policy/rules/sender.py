@@ -5,17 +5,17 @@ from __future__ import annotations
 from libs.smtp.reply import NON_FQDN_SENDER, SENDER_DOMAIN_UNKNOWN, SENDER_DOMAIN_UNKNOWN_NOW, SENDER_NULL_MX
 from services.policy.rules import exemptions
 from services.policy.rules.lookup import NULL_MX, Outcome, Question
-from services.policy.rules.model import Facts, Objection, Rule, Snapshot, Stage
+from services.policy.rules.model import Facts, Rule, RuleMatch, Snapshot, Stage
 
 _FOUND = Outcome.FOUND
 
-_NON_FQDN = Objection(NON_FQDN_SENDER, explanation="The sender's domain is one label only.")
-_NO_ANSWER = Objection(SENDER_DOMAIN_UNKNOWN_NOW, explanation="The DNS gives no answer about the sender's domain.")
-_UNKNOWN = Objection(SENDER_DOMAIN_UNKNOWN, explanation="The sender's domain has neither MX nor address.")
-_TAKES_NO_MAIL = Objection(SENDER_NULL_MX, explanation="The sender's domain says that it takes no mail (RFC 7505).")
+_NON_FQDN = RuleMatch(NON_FQDN_SENDER, explanation="The sender's domain is one label only.")
+_NO_ANSWER = RuleMatch(SENDER_DOMAIN_UNKNOWN_NOW, explanation="The DNS gives no answer about the sender's domain.")
+_UNKNOWN = RuleMatch(SENDER_DOMAIN_UNKNOWN, explanation="The sender's domain has neither MX nor address.")
+_TAKES_NO_MAIL = RuleMatch(SENDER_NULL_MX, explanation="The sender's domain says that it takes no mail (RFC 7505).")
 
 
-def _non_fqdn(facts: Facts, _snapshot: Snapshot) -> Objection | None:
+def _non_fqdn(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
     return _NON_FQDN if facts.sender.is_short else None
 
 
@@ -23,15 +23,15 @@ def _questions(facts: Facts, _snapshot: Snapshot) -> tuple[Question, ...]:
     return () if facts.recipient.is_account else facts.sender.domain_questions
 
 
-def _unknown(facts: Facts, snapshot: Snapshot) -> Objection | None:
+def _unknown(facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
     for question in _questions(facts, snapshot):
-        finding = facts.findings[question]
-        if finding.outcome is _FOUND:
+        lookup_result = facts.lookup_results[question]
+        if lookup_result.outcome is _FOUND:
             return None
-        if finding.outcome is Outcome.NO_ANSWER:
+        if lookup_result.outcome is Outcome.NO_ANSWER:
             return _NO_ANSWER
-        if finding.outcome is Outcome.NONE:
-            return _TAKES_NO_MAIL if finding.detail == NULL_MX else _UNKNOWN
+        if lookup_result.outcome is Outcome.NONE:
+            return _TAKES_NO_MAIL if lookup_result.detail == NULL_MX else _UNKNOWN
     return None
 
 
@@ -48,5 +48,5 @@ UNKNOWN_DOMAIN = Rule(
     lambda snapshot: snapshot.sender_policy.reject_unknown_sender_domain,
     _unknown,
     exempt=exemptions.sender_policy,
-    asks=_questions,
+    lookups=_questions,
 )

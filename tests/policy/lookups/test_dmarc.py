@@ -12,7 +12,7 @@ from services.policy.rules import dmarc
 from services.policy.rules.addresses import bare_facts
 from services.policy.rules.clients import Client
 from services.policy.rules.dmarc import Disposition, Published
-from services.policy.rules.lookup import Finding, Outcome
+from services.policy.rules.lookup import LookupResult, Outcome
 from services.policy.rules.model import CheckResult, Content, DkimSignature, Facts, Stage
 from tests.peers.dns import Behaviour, DnsServer
 
@@ -128,18 +128,20 @@ async def test_what_holds_for_a_domain(
         dns_server.add(f"_dmarc.{name}", "TXT", f"v=DMARC1; {text}")
     if exists:
         dns_server.add(domain, "A", "203.0.113.1")
-    finding = (await lookup.record(Resolver(server_list(dns_server.address), seconds=2), domain)).finding
-    held = finding.dmarc
+    lookup_result = (await lookup.record(Resolver(server_list(dns_server.address), seconds=2), domain)).lookup_result
+    held = lookup_result.dmarc
     assert held is not None
     assert (held.published_at, held.policy, held.organizational_domain) == wanted
-    assert finding.outcome is (Outcome.FOUND if wanted[0] else Outcome.NONE)
+    assert lookup_result.outcome is (Outcome.FOUND if wanted[0] else Outcome.NONE)
 
 
 async def test_a_step_without_answer_is_no_answer(dns_server: DnsServer) -> None:
     dns_server.add("_dmarc.a.test", "TXT", "v=DMARC1; p=reject")
     dns_server.behave("_dmarc.x.a.test", Behaviour.SERVFAIL)
-    finding = (await lookup.record(Resolver(server_list(dns_server.address), seconds=2), "x.a.test")).finding
-    assert finding.outcome is Outcome.NO_ANSWER
+    lookup_result = (
+        await lookup.record(Resolver(server_list(dns_server.address), seconds=2), "x.a.test")
+    ).lookup_result
+    assert lookup_result.outcome is Outcome.NO_ANSWER
 
 
 def judged(
@@ -148,7 +150,7 @@ def judged(
     *,
     spf: tuple[CheckResult, str] = (CheckResult.NONE, ""),
     dkim: dict[str, CheckResult] | None = None,
-) -> dmarc.Judgement:
+) -> dmarc.DmarcResult:
     """`records` for every domain that is walked from."""
     signatures = tuple(DkimSignature(result, domain) for domain, result in (dkim or {}).items())
     content = Content(
@@ -171,8 +173,8 @@ def judged(
     ):
         found = {step: record for step in dmarc.walk(question.subject) if (record := published.get(step)) is not None}
         held = dmarc.applying(question.subject, found, exists=True)
-        facts.findings[question] = Finding(Outcome.FOUND if held.published_at else Outcome.NONE, dmarc=held)
-    return dmarc.judge(facts, *spf)
+        facts.lookup_results[question] = LookupResult(Outcome.FOUND if held.published_at else Outcome.NONE, dmarc=held)
+    return dmarc.evaluate(facts, *spf)
 
 
 PASS, FAIL, TEMPERROR = CheckResult.PASS, CheckResult.FAIL, CheckResult.TEMPERROR

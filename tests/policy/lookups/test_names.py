@@ -12,7 +12,7 @@ from libs.dns.servers import server_list
 from services.policy.lookups import names
 from services.policy.lookups.resolver import Resolver
 from services.policy.lookups.service import Lookups
-from services.policy.rules.lookup import NULL_MX, Finding, Lookup, Outcome, Question
+from services.policy.rules.lookup import NULL_MX, Lookup, LookupResult, Outcome, Question
 from tests.peers.dns import Behaviour, DnsServer, reverse_name
 from tests.policy.requests import connect, rcpt, replied
 from tests.policy.serving import serving
@@ -122,17 +122,17 @@ async def test_too_many_questions_at_once_are_not_asked(dns_server: DnsServer, m
 # Client names.
 
 
-async def client(resolver: Resolver, address: str) -> Finding:
-    return (await names.client_name(resolver, address)).finding
+async def client(resolver: Resolver, address: str) -> LookupResult:
+    return (await names.client_name(resolver, address)).lookup_result
 
 
 async def test_a_client_s_names_that_map_back(resolver: Resolver, dns_server: DnsServer) -> None:
     dns_server.ptr(STRANGER, "forged.test", "Mail.Sender.test")
     dns_server.add("mail.sender.test", "A", "203.0.113.9", STRANGER)
     dns_server.add("forged.test", "A", "203.0.113.9")
-    assert await client(resolver, STRANGER) == Finding(Outcome.FOUND, ("mail.sender.test",))
+    assert await client(resolver, STRANGER) == LookupResult(Outcome.FOUND, ("mail.sender.test",))
     dns_server.host_with_ptr("six.test", "2001:db8::25")
-    assert await client(resolver, "2001:db8::25") == Finding(Outcome.FOUND, ("six.test",))
+    assert await client(resolver, "2001:db8::25") == LookupResult(Outcome.FOUND, ("six.test",))
 
 
 async def test_a_forward_look_up_without_answer_is_no_answer(resolver: Resolver, dns_server: DnsServer) -> None:
@@ -154,22 +154,22 @@ async def test_only_the_first_few_reverse_names_are_followed(resolver: Resolver,
 @pytest.mark.parametrize(
     ("records", "wanted"),
     [
-        ([("MX", "10 mx.test.")], Finding(Outcome.FOUND, ("mx.test",))),
-        ([("A", "203.0.113.1")], Finding(Outcome.FOUND, ("203.0.113.1",))),
-        ([("AAAA", "2001:db8::1")], Finding(Outcome.FOUND, ("2001:db8::1",))),
-        ([("TXT", "hello")], Finding(Outcome.NONE)),
-        ([("MX", "0 .")], Finding(Outcome.NONE, detail=NULL_MX)),
-        ([("MX", "0 ."), ("A", "203.0.113.1")], Finding(Outcome.NONE, detail=NULL_MX)),
+        ([("MX", "10 mx.test.")], LookupResult(Outcome.FOUND, ("mx.test",))),
+        ([("A", "203.0.113.1")], LookupResult(Outcome.FOUND, ("203.0.113.1",))),
+        ([("AAAA", "2001:db8::1")], LookupResult(Outcome.FOUND, ("2001:db8::1",))),
+        ([("TXT", "hello")], LookupResult(Outcome.NONE)),
+        ([("MX", "0 .")], LookupResult(Outcome.NONE, detail=NULL_MX)),
+        ([("MX", "0 ."), ("A", "203.0.113.1")], LookupResult(Outcome.NONE, detail=NULL_MX)),
         # C107: several MX records of which one is the root are no null MX.
-        ([("MX", "0 ."), ("MX", "10 mx.test.")], Finding(Outcome.FOUND, ("",))),
+        ([("MX", "0 ."), ("MX", "10 mx.test.")], LookupResult(Outcome.FOUND, ("",))),
     ],
 )
 async def test_mail_domains(
-    records: list[tuple[str, str]], wanted: Finding, resolver: Resolver, dns_server: DnsServer
+    records: list[tuple[str, str]], wanted: LookupResult, resolver: Resolver, dns_server: DnsServer
 ) -> None:
     for kind, text in records:
         dns_server.add("sender.test", kind, text)
-    found = (await names.mail_domain(resolver, "sender.test")).finding
+    found = (await names.mail_domain(resolver, "sender.test")).lookup_result
     assert (found.outcome, found.detail) == (wanted.outcome, wanted.detail)
 
 
@@ -193,15 +193,15 @@ async def test_hosts_that_take_no_mail_have_a_name_all_the_same(
         dns_server.add("host.test", kind, text)
     if broken:
         dns_server.behave("host.test", Behaviour.SERVFAIL, broken)
-    assert (await names.host(resolver, "host.test")).finding.outcome is wanted
+    assert (await names.host(resolver, "host.test")).lookup_result.outcome is wanted
 
 
 async def test_a_domain_whose_mx_has_no_answer_but_an_address_exists(resolver: Resolver, dns_server: DnsServer) -> None:
     dns_server.add("sender.test", "A", "203.0.113.1")
     dns_server.behave("sender.test", Behaviour.SERVFAIL, "MX")
-    assert (await names.mail_domain(resolver, "sender.test")).finding.outcome is Outcome.FOUND
+    assert (await names.mail_domain(resolver, "sender.test")).lookup_result.outcome is Outcome.FOUND
     dns_server.behave("other.test", Behaviour.SERVFAIL, "MX")
-    assert (await names.mail_domain(resolver, "other.test")).finding.outcome is Outcome.NO_ANSWER
+    assert (await names.mail_domain(resolver, "other.test")).lookup_result.outcome is Outcome.NO_ANSWER
 
 
 # All of a decision.

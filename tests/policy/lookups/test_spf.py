@@ -22,7 +22,7 @@ def resolver(dns_server: DnsServer) -> Resolver:
 
 
 async def result(resolver: Resolver, sender: str, helo: str = "", client: str = "192.0.2.1") -> CheckResult:
-    return spf_result((await spf.check(resolver, Question(Lookup.SPF, sender, helo=helo, client=client))).finding)
+    return spf_result((await spf.check(resolver, Question(Lookup.SPF, sender, helo=helo, client=client))).lookup_result)
 
 
 async def test_c89_the_void_limit_and_the_look_up_limit(resolver: Resolver, dns_server: DnsServer) -> None:

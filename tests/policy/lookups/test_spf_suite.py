@@ -53,7 +53,7 @@ async def test_scenario(scenario: dict[str, Any], dns_server: DnsServer) -> None
             ),
         )
         wanted = test["result"] if isinstance(test["result"], list) else [test["result"]]
-        result = spf_result(found.finding).name.lower()
+        result = spf_result(found.lookup_result).name.lower()
         if result not in wanted:
             wrong[name] = f"{result}, not {' or '.join(wanted)}"
     assert wrong == {}

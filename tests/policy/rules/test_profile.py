@@ -9,7 +9,7 @@ import pytest
 
 from services.policy.rules import evaluate
 from services.policy.rules.evaluate import Rulebook
-from services.policy.rules.model import Facts, Listener, Objection, Rule, Snapshot, Stage, always
+from services.policy.rules.model import Facts, Listener, Rule, RuleMatch, Snapshot, Stage, always
 from services.policy.rules.profile import session_profile
 from tests.policy.world import LOCAL, STRANGER, TRUSTED, snapshot
 
@@ -28,7 +28,7 @@ def _asked(under: Snapshot, **session: Any) -> set[Stage]:
     return set(session_profile(_session(under, **session), Rulebook(under)).ask_stages)
 
 
-def _object(_facts: Facts, _snapshot: Snapshot) -> Objection | None:
+def _object(_facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
     return None
 
 
@@ -47,7 +47,10 @@ def test_a_rule_that_ingress_applies_or_that_no_session_meets_is_not_asked(
 ) -> None:
     under = snapshot(_QUIET)
     rule = Rule("new_rule", stage, always, _object)
-    for unasked in (replace(rule, in_profile=True), replace(rule, session_exempt=lambda _facts, _snapshot: "all")):
+    for unasked in (
+        replace(rule, applied_by_ingress=True),
+        replace(rule, session_exempt=lambda _facts, _snapshot: "all"),
+    ):
         monkeypatch.setattr(evaluate, "RULES", (*evaluate.RULES, unasked))
         assert _asked(under) == _ALWAYS
 

@@ -54,19 +54,19 @@ def _try(rule: Rule, facts: Facts, snapshot: Snapshot, *, decided: bool) -> Rule
         skipped_by = Exemption.POSTMASTER
     if skipped_by:
         return RuleReport(rule.reason_id, RuleOutcome.SKIPPED, skipped_by=skipped_by)
-    if rule.asks is not None and not all(map(facts.findings.knows, rule.asks(facts, snapshot))):
+    if rule.lookups is not None and not all(map(facts.lookup_results.knows, rule.lookups(facts, snapshot))):
         # Nobody asked, because a rule before had decided.
         return RuleReport(rule.reason_id, RuleOutcome.NOT_REACHED)
-    objection = rule.judge(facts, snapshot)
+    rule_match = rule.match(facts, snapshot)
     description = rule.describe(facts)
-    if objection is None:
+    if rule_match is None:
         outcome = RuleOutcome.NOT_REACHED if decided else RuleOutcome.PASS
         return RuleReport(rule.reason_id, outcome, explanation=description)
     outcome = RuleOutcome.SHADOW if mode is Mode.SHADOW else RuleOutcome.DECIDED
     return RuleReport(
         rule.reason_id,
         RuleOutcome.NOT_REACHED if decided else outcome,
-        rule_id=objection.rule_id,
-        reply=objection.reply,
-        explanation=description or objection.explanation,
+        rule_id=rule_match.rule_id,
+        reply=rule_match.reply,
+        explanation=description or rule_match.explanation,
     )

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 
 from libs.smtp.value import fast_value
 from services.policy.lookups.resolver import Answer
-from services.policy.rules.lookup import Finding
+from services.policy.rules.lookup import LookupResult
 
 
 @fast_value(frozen=True, slots=True)
-class TimedFinding:
-    """A finding, and until when it holds by the monotonic clock."""
+class TimedResult:
+    """A lookup_result, and until when it holds by the monotonic clock."""
 
-    finding: Finding
+    lookup_result: LookupResult
     expires_at: float
 
 
