@@ -9,9 +9,9 @@ from typing import Any
 
 from services.ingress.commands import authentication
 from services.ingress.connection_errors import GoneError
-from services.ingress.dialogue import Dialogue
 from services.ingress.listener import Listeners
 from services.ingress.session import Credentials, Peer
+from services.ingress.smtp_session import SmtpSession
 
 # Content is handed over in portions of this size at most.
 _CHUNK_OCTETS = 64 * 1024
@@ -143,9 +143,9 @@ async def submit(listeners: Listeners, message: InnerMessage, content: AsyncIter
     outcome = InnerOutcome()
     transport = MemoryTransport(message.peer)
     try:
-        dialogue = await listeners.open_inner(transport)
-        outcome.session_id = dialogue.session.id
-        if await _begin(transport, dialogue, message, outcome) and await _recipients(transport, message, outcome):
+        smtp_session = await listeners.open_inner(transport)
+        outcome.session_id = smtp_session.session.id
+        if await _begin(transport, smtp_session, message, outcome) and await _recipients(transport, message, outcome):
             await _content(transport, content, outcome)
         await _say(transport, b"QUIT", InnerOutcome())
     except GoneError:
@@ -156,7 +156,9 @@ async def submit(listeners: Listeners, message: InnerMessage, content: AsyncIter
     return outcome
 
 
-async def _begin(transport: MemoryTransport, dialogue: Dialogue, message: InnerMessage, outcome: InnerOutcome) -> bool:
+async def _begin(
+    transport: MemoryTransport, smtp_session: SmtpSession, message: InnerMessage, outcome: InnerOutcome
+) -> bool:
     """Up to MAIL; whether the session goes on."""
     outcome.reply = await transport.reply()
     if not outcome.reply.accepts:
@@ -167,9 +169,9 @@ async def _begin(transport: MemoryTransport, dialogue: Dialogue, message: InnerM
         return False
     # The account was authenticated by whoever calls; policy says whether it may log in.
     login = message.account.encode()
-    await authentication.log_in(dialogue, Credentials(EXTERNAL, login, login, b""))
-    dialogue.connection.flush()
-    dialogue.connection.wake()
+    await authentication.log_in(smtp_session, Credentials(EXTERNAL, login, login, b""))
+    smtp_session.connection.flush()
+    smtp_session.connection.wake()
     outcome.reply = await transport.reply()
     return outcome.reply.code == _LOGGED_IN and await _say(transport, message.mail, outcome)
 

@@ -18,10 +18,10 @@ from libs.smtp.reply import NOT_READY, TOO_MANY_CONNECTIONS, Reply
 from services.ingress import proxy, session_loop
 from services.ingress.connection import Connection
 from services.ingress.connection_errors import GoneError, HandshakeError, TimedOutError
-from services.ingress.dialogue import Dialogue
-from services.ingress.services import Services
 from services.ingress.session import Listener, Peer, Tls
 from services.ingress.settings import Network
+from services.ingress.smtp_session import SmtpSession
+from services.ingress.worker_context import WorkerContext
 
 log = structlog.get_logger(__name__)
 
@@ -67,20 +67,20 @@ class Listeners:
 
     def __init__(
         self,
-        services: Services,
+        context: WorkerContext,
         *,
         max_connections: int,
         max_per_client: int,
         proxy_networks: Sequence[Network],
     ) -> None:
-        self._services = services
+        self._services = context
         self._max_connections = max_connections
         self._max_per_client = max_per_client
         self._proxy_networks = tuple(proxy_networks)
         self._servers: list[asyncio.Server] = []
         self._connections: set[Connection] = set()
         # A dialogue may outlive its connection: what was handed to relay is waited for.
-        self._dialogues: set[Dialogue] = set()
+        self._dialogues: set[SmtpSession] = set()
         self._per_client: Counter[str] = Counter()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -118,8 +118,8 @@ class Listeners:
     def open_sessions(self) -> dict[tuple[str, str], int]:
         """Sessions open now, by listener and state."""
         counts: dict[tuple[str, str], int] = {}
-        for dialogue in self._dialogues:
-            labels = (dialogue.session.listener.label, dialogue.state)
+        for smtp_session in self._dialogues:
+            labels = (smtp_session.session.listener.label, smtp_session.state)
             counts[labels] = counts.get(labels, 0) + 1
         return counts
 
@@ -165,13 +165,13 @@ class Listeners:
         if not self._connections:
             self._empty.set()
 
-    async def open_inner(self, transport: InnerTransport) -> Dialogue:
+    async def open_inner(self, transport: InnerTransport) -> SmtpSession:
         """A submission session, over TLS, for mail that comes by another way; the limits are those of all sessions.
 
         Raises GoneError when the session is not begun; the transport has the reply then.
         """
         loop = asyncio.get_running_loop()
-        begun: asyncio.Future[Dialogue] = loop.create_future()
+        begun: asyncio.Future[SmtpSession] = loop.create_future()
 
         async def serve(connection: Connection) -> None:
             try:
@@ -184,7 +184,7 @@ class Listeners:
         return await begun
 
     async def _serve(
-        self, connection: Connection, kind: Listener, inner: asyncio.Future[Dialogue] | None = None
+        self, connection: Connection, kind: Listener, inner: asyncio.Future[SmtpSession] | None = None
     ) -> None:
         """One connection, from its first octet to its end. `inner`: told of the dialogue of an inner session."""
         if not self._connections:
@@ -209,12 +209,12 @@ class Listeners:
                 log.info("proxy_header_refused", peer=peer.client_address, reason=str(error) or type(error).__name__)
                 connection.close()
                 return
-        dialogue = Dialogue(connection, self._services, kind, peer, proxied=proxied)
+        smtp_session = SmtpSession(connection, self._services, kind, peer, proxied=proxied)
         if inner is not None:
-            dialogue.session.tls = _INNER_TLS
-            inner.set_result(dialogue)
+            smtp_session.session.tls = _INNER_TLS
+            inner.set_result(smtp_session)
         if not self._max_per_client:
-            await self._converse(dialogue)
+            await self._converse(smtp_session)
             return
         client = peer.client_address
         if self._per_client[client] >= self._max_per_client:
@@ -222,28 +222,28 @@ class Listeners:
             return
         self._per_client[client] += 1
         try:
-            await self._converse(dialogue)
+            await self._converse(smtp_session)
         finally:
             self._per_client[client] -= 1
             if not self._per_client[client]:
                 del self._per_client[client]
 
-    async def _converse(self, dialogue: Dialogue) -> None:
-        connection = dialogue.connection
-        self._dialogues.add(dialogue)
+    async def _converse(self, smtp_session: SmtpSession) -> None:
+        connection = smtp_session.connection
+        self._dialogues.add(smtp_session)
         try:
-            if dialogue.session.listener is Listener.SUBMISSIONS:
+            if smtp_session.session.listener is Listener.SUBMISSIONS:
                 deadline = connection.event_loop.time() + self._services.limits.handshake_seconds
                 leftover = bytes(connection.pending)
                 context = self._services.certificates.context()
-                dialogue.session.tls = await connection.start_tls(context, deadline, leftover=leftover)
-            await session_loop.run(dialogue)
+                smtp_session.session.tls = await connection.start_tls(context, deadline, leftover=leftover)
+            await session_loop.run(smtp_session)
         except (HandshakeError, GoneError, TimedOutError) as error:
             self._services.metrics.sessions_ended["handshake_failed"] += 1
-            log.info("handshake_failed", session_id=dialogue.session.id, reason=str(error) or type(error).__name__)
+            log.info("handshake_failed", session_id=smtp_session.session.id, reason=str(error) or type(error).__name__)
             connection.close()
         finally:
-            self._dialogues.discard(dialogue)
+            self._dialogues.discard(smtp_session)
 
     def _turn_away(self, connection: Connection, reason: str, reply: Reply) -> None:
         self._services.metrics.sessions_refused[reason] += 1

@@ -13,7 +13,7 @@ import structlog
 from libs.runtime.logging import FrequentEvent, quoted
 from libs.runtime.refusal_sample import RefusalSample
 from libs.smtp.network import sharing_network
-from services.ingress.session import Session, Stage
+from services.ingress.session import SessionFacts, Stage
 from services.ingress.submission import Submission
 from services.ingress.verdict import Verdict
 
@@ -42,7 +42,7 @@ class MailLog:
             f'"size": {submission.size}, "answered": {"true" if answered else "false"}',
         )
 
-    def rejected(self, session: Session, stage: Stage, verdict: Verdict) -> None:
+    def rejected(self, session: SessionFacts, stage: Stage, verdict: Verdict) -> None:
         """policy said no."""
         if not self._verdict.enabled:
             return

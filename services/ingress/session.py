@@ -104,7 +104,7 @@ class Credentials:
 
 
 @dataclass(slots=True)
-class Session:
+class SessionFacts:
     """The facts of one session, changed by its own commands only."""
 
     id: str

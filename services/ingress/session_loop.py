@@ -22,14 +22,14 @@ from libs.smtp.reply import (
 from services.ingress import protocol_detection, spans
 from services.ingress.commands import authentication, chunking, content, encryption, envelope, greeting, simple_commands
 from services.ingress.connection_errors import GoneError, HandshakeError, LineTooLongError, TimedOutError
-from services.ingress.dialogue import NO_VERDICT, Dialogue
 from services.ingress.limits import AUTH_LINE_OCTETS, COMMAND_OCTETS
 from services.ingress.session import Stage, Violation
+from services.ingress.smtp_session import NO_VERDICT, SmtpSession
 from services.ingress.verdict import Action
 
 log = structlog.get_logger(__name__)
 
-Command: TypeAlias = Callable[[Dialogue, bytes], Awaitable[None]]
+Command: TypeAlias = Callable[[SmtpSession, bytes], Awaitable[None]]
 
 # The commands by verb, each with its label in metrics.
 COMMANDS: dict[bytes, tuple[str, Command]] = {
@@ -59,62 +59,62 @@ NOT_A_PROXY = Reply(554, "5.7.1", "Not a trusted proxy")
 _COMMANDS_PER_TURN = 32
 
 
-async def run(dialogue: Dialogue) -> None:
+async def run(smtp_session: SmtpSession) -> None:
     """Runs the session to its end. Raises nothing but CancelledError."""
-    connection = dialogue.connection
+    connection = smtp_session.connection
     if spans.current is not None:
-        spans.current.session_began(dialogue.session)
+        spans.current.session_began(smtp_session.session)
     try:
-        await _greet(dialogue)
-        await _commands(dialogue)
+        await _greet(smtp_session)
+        await _commands(smtp_session)
     except LineTooLongError as error:
         # The session ends: such a client is not worth reading on for (C09).
-        dialogue.end("line_too_long", AUTH_LINE_TOO_LONG if error.verb == b"AUTH" else LINE_TOO_LONG)
+        smtp_session.end("line_too_long", AUTH_LINE_TOO_LONG if error.verb == b"AUTH" else LINE_TOO_LONG)
     except GoneError:
-        dialogue.end_reason = "client_gone"
+        smtp_session.end_reason = "client_gone"
     except TimedOutError:
-        dialogue.end("timed_out", SHUTTING_DOWN if dialogue.services.draining else IDLE_TIMEOUT)
+        smtp_session.end("timed_out", SHUTTING_DOWN if smtp_session.context.draining else IDLE_TIMEOUT)
     except HandshakeError as error:
-        dialogue.end_reason = "handshake_failed"
-        log.info("handshake_failed", session_id=dialogue.session.id, reason=str(error))
+        smtp_session.end_reason = "handshake_failed"
+        log.info("handshake_failed", session_id=smtp_session.session.id, reason=str(error))
     except Exception:  # whatever it is, the client gets a temporary answer, never a trace (C35)
-        log.exception("session_failed", session_id=dialogue.session.id)
-        dialogue.end("internal_error", TRY_AGAIN if dialogue.session.profile else _greeting_refusal(TRY_AGAIN))
+        log.exception("session_failed", session_id=smtp_session.session.id)
+        smtp_session.end("internal_error", TRY_AGAIN if smtp_session.session.profile else _greeting_refusal(TRY_AGAIN))
     finally:
-        dialogue.clear_transaction()
-        connection.close(linger=dialogue.end_reason != "quit")
-        if dialogue.counted:
-            dialogue.services.policy.session_closed(dialogue.session)
-        dialogue.services.metrics.sessions_ended[dialogue.end_reason or "cancelled"] += 1
+        smtp_session.clear_transaction()
+        connection.close(linger=smtp_session.end_reason != "quit")
+        if smtp_session.counted:
+            smtp_session.context.policy.session_closed(smtp_session.session)
+        smtp_session.context.metrics.sessions_ended[smtp_session.end_reason or "cancelled"] += 1
         if spans.current is not None:
-            spans.current.session_ended(dialogue.session, dialogue.end_reason or "cancelled")
+            spans.current.session_ended(smtp_session.session, smtp_session.end_reason or "cancelled")
 
 
-async def _greet(dialogue: Dialogue) -> None:
+async def _greet(smtp_session: SmtpSession) -> None:
     """Asks policy about the connection, and greets."""
-    dialogue.connection.session_deadline = (
-        dialogue.connection.event_loop.time() + dialogue.services.limits.mailless_session_seconds
+    smtp_session.connection.session_deadline = (
+        smtp_session.connection.event_loop.time() + smtp_session.context.limits.mailless_session_seconds
     )
-    if dialogue.services.draining:
-        dialogue.end("shutting_down", SHUTTING_DOWN)
+    if smtp_session.context.draining:
+        smtp_session.end("shutting_down", SHUTTING_DOWN)
         return
-    dialogue.counted = True
-    verdict = await dialogue.decide(Stage.CONNECT)
-    if dialogue.connection.lost:
-        dialogue.end_reason = "client_gone"
+    smtp_session.counted = True
+    verdict = await smtp_session.decide(Stage.CONNECT)
+    if smtp_session.connection.lost:
+        smtp_session.end_reason = "client_gone"
         return
     if verdict.action is Action.REJECT or verdict.profile is None:
         if verdict is not NO_VERDICT:
-            dialogue.counted = False
-            dialogue.report(verdict, Stage.CONNECT, ())
-        dialogue.end("refused", _greeting_refusal(verdict.reply or TRY_AGAIN))
+            smtp_session.counted = False
+            smtp_session.report(verdict, Stage.CONNECT, ())
+        smtp_session.end("refused", _greeting_refusal(verdict.reply or TRY_AGAIN))
         return
-    if dialogue.connection.pending:
-        await _early_talker(dialogue)
-    if not dialogue.end_reason:
-        dialogue.connection.send(greeting.banner(dialogue.profile))
-        dialogue.services.metrics.replies[220] += 1
-        dialogue.connection.flush()
+    if smtp_session.connection.pending:
+        await _early_talker(smtp_session)
+    if not smtp_session.end_reason:
+        smtp_session.connection.send(greeting.banner(smtp_session.profile))
+        smtp_session.context.metrics.replies[220] += 1
+        smtp_session.connection.flush()
 
 
 def _greeting_refusal(reply: Reply) -> Reply:
@@ -122,27 +122,27 @@ def _greeting_refusal(reply: Reply) -> Reply:
     return Reply(421 if reply.is_temporary else 554, reply.enhanced, reply.text)
 
 
-async def _early_talker(dialogue: Dialogue) -> None:
-    early = bytes(dialogue.connection.pending[:COMMAND_OCTETS])
+async def _early_talker(smtp_session: SmtpSession) -> None:
+    early = bytes(smtp_session.connection.pending[:COMMAND_OCTETS])
     if protocol_detection.is_other_protocol(early.partition(b"\r\n")[0]):
-        dialogue.end("wrong_protocol", WRONG_PROTOCOL)
-    elif protocol_detection.is_proxy_header(early) and not dialogue.proxied:
-        _unexpected_proxy_header(dialogue)
+        smtp_session.end("wrong_protocol", WRONG_PROTOCOL)
+    elif protocol_detection.is_proxy_header(early) and not smtp_session.proxied:
+        _unexpected_proxy_header(smtp_session)
     else:
-        await dialogue.violation(Violation.BEFORE_GREETING)
+        await smtp_session.violation(Violation.BEFORE_GREETING)
 
 
-async def _commands(dialogue: Dialogue) -> None:
+async def _commands(smtp_session: SmtpSession) -> None:
     """Runs commands until the session ends. Raises LineTooLongError, GoneError, TimedOutError."""
-    connection, session = dialogue.connection, dialogue.session
+    connection, session = smtp_session.connection, smtp_session.session
     run_on, deadline = 0, 0.0
-    while not dialogue.end_reason:
+    while not smtp_session.end_reason:
         line = connection.take_line(AUTH_LINE_OCTETS) if connection.pending and not connection.congested else None
         if line is None:
-            deadline = deadline or connection.event_loop.time() + dialogue.services.limits.command_seconds
+            deadline = deadline or connection.event_loop.time() + smtp_session.context.limits.command_seconds
             if connection.congested:
                 await connection.decongested(deadline)
-            elif not _turned_away(dialogue):
+            elif not _turned_away(smtp_session):
                 await connection.more(deadline)
             continue
         deadline = 0.0
@@ -152,54 +152,54 @@ async def _commands(dialogue: Dialogue) -> None:
             run_on = 0
             await asyncio.sleep(0)
         verb, _, argument = line.partition(b" ")
-        command = _command(dialogue, verb.upper(), line)
+        command = _command(smtp_session, verb.upper(), line)
         if command is None:
             continue
         if connection.pending and not session.esmtp and session.helo_name:
-            await dialogue.violation(Violation.NOT_OFFERED)
-            if dialogue.end_reason:
+            await smtp_session.violation(Violation.NOT_OFFERED)
+            if smtp_session.end_reason:
                 return
-        await command(dialogue, argument.strip(b" \t") if argument else argument)
+        await command(smtp_session, argument.strip(b" \t") if argument else argument)
 
 
-def _command(dialogue: Dialogue, verb: bytes, line: bytes) -> Command | None:
+def _command(smtp_session: SmtpSession, verb: bytes, line: bytes) -> Command | None:
     """The command that the line names; None when there is none and the line was answered."""
     known = COMMANDS.get(verb)
     if known is None or protocol_detection.is_http_request(line):
-        dialogue.services.metrics.commands["unknown"] += 1
+        smtp_session.context.metrics.commands["unknown"] += 1
         if protocol_detection.is_other_protocol(line):
-            dialogue.end("wrong_protocol", WRONG_PROTOCOL)
+            smtp_session.end("wrong_protocol", WRONG_PROTOCOL)
         elif protocol_detection.is_proxy_line(line):
-            _unexpected_proxy_header(dialogue)
+            _unexpected_proxy_header(smtp_session)
         else:
-            dialogue.error(COMMAND_UNRECOGNISED)
+            smtp_session.error(COMMAND_UNRECOGNISED)
         return None
     label, command = known
-    dialogue.services.metrics.commands[label] += 1
+    smtp_session.context.metrics.commands[label] += 1
     if len(line) > COMMAND_OCTETS and command is not authentication.auth:
-        dialogue.error(LINE_TOO_LONG)
+        smtp_session.error(LINE_TOO_LONG)
         return None
     if _CONTROL(line):
         # NUL, CR, LF and their like belong in no command, and must reach no header, log or database (C38, C39).
-        dialogue.error(BAD_COMMAND_SYNTAX)
+        smtp_session.error(BAD_COMMAND_SYNTAX)
         return None
     return command
 
 
-def _turned_away(dialogue: Dialogue) -> bool:
+def _turned_away(smtp_session: SmtpSession) -> bool:
     """Ends a session that must not wait for a further command; true when it has ended."""
-    if dialogue.services.draining and dialogue.transaction is None:
-        dialogue.end("shutting_down", SHUTTING_DOWN)
-    elif dialogue.connection.pending and protocol_detection.is_tls(dialogue.connection.pending):
-        dialogue.end("wrong_protocol", WRONG_PROTOCOL)
-    return dialogue.ending
+    if smtp_session.context.draining and smtp_session.transaction is None:
+        smtp_session.end("shutting_down", SHUTTING_DOWN)
+    elif smtp_session.connection.pending and protocol_detection.is_tls(smtp_session.connection.pending):
+        smtp_session.end("wrong_protocol", WRONG_PROTOCOL)
+    return smtp_session.ending
 
 
-def _unexpected_proxy_header(dialogue: Dialogue) -> None:
+def _unexpected_proxy_header(smtp_session: SmtpSession) -> None:
     """A second header from a proxy of ours is a wrong command; one from anybody else ends the session (C80)."""
-    if dialogue.proxied:
-        dialogue.error(COMMAND_UNRECOGNISED)
+    if smtp_session.proxied:
+        smtp_session.error(COMMAND_UNRECOGNISED)
         return
-    dialogue.services.metrics.sessions_refused["proxy"] += 1
-    log.info("proxy_header_refused", session_id=dialogue.session.id, peer=dialogue.session.peer.client_address)
-    dialogue.end("proxy_header", NOT_A_PROXY)
+    smtp_session.context.metrics.sessions_refused["proxy"] += 1
+    log.info("proxy_header_refused", session_id=smtp_session.session.id, peer=smtp_session.session.peer.client_address)
+    smtp_session.end("proxy_header", NOT_A_PROXY)

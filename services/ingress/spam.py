@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from libs.smtp import header
-from services.ingress.session import Session, Transaction
+from services.ingress.session import SessionFacts, Transaction
 
 # Fields that say whether a message is spam: a reader may trust them, so the sender's must not pass.
 _SPAM_FIELDS = (b"x-spam", b"x-spam-score")
@@ -15,7 +15,7 @@ _SPAM_FIELDS = (b"x-spam", b"x-spam-score")
 class Question:
     """A message for rspamd. `head` stands in the place of the first octets of what `tail` goes on with."""
 
-    session: Session
+    session: SessionFacts
     transaction: Transaction
     # Of this gateway.
     hostname: str

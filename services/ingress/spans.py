@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from libs.runtime import tracing
 from libs.runtime.tracing import Span, Tracer
-from services.ingress.session import Session
+from services.ingress.session import SessionFacts
 
 
 class Spans:
@@ -15,19 +15,19 @@ class Spans:
         self._sessions: dict[str, Span] = {}
         self._messages: dict[str, Span] = {}
 
-    def session_began(self, session: Session) -> None:
+    def session_began(self, session: SessionFacts) -> None:
         self._sessions[session.id] = self._tracer.start(
             "ingress.session", kind="server", session_id=session.id, listener=session.listener.label
         )
 
-    def session_ended(self, session: Session, reason: str) -> None:
+    def session_ended(self, session: SessionFacts, reason: str) -> None:
         self.message_ended(session.id)
         span = self._sessions.pop(session.id, None)
         if span is not None:
             span.set(reason=reason, messages=session.messages, tls=session.tls is not None)
             span.end()
 
-    def message_began(self, session: Session) -> None:
+    def message_began(self, session: SessionFacts) -> None:
         self.message_ended(session.id)
         of_session = self._sessions.get(session.id)
         self._messages[session.id] = self._tracer.start(

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from libs.smtp.reply import Reply
 from libs.smtp.value import fast_value
-from services.ingress.session import Discard, PastVerdict, Recipient, Session, Transaction
+from services.ingress.session import Discard, PastVerdict, Recipient, SessionFacts, Transaction
 
 # Content up to this size travels with its envelope; larger content follows in pieces of this size.
 INLINE_OCTETS = 256 * 1024
@@ -25,7 +25,7 @@ class Submission:
     """A message that policy accepted. `size` counts the octets of `content`; `received_at` in Unix nanoseconds."""
 
     id: str
-    session: Session
+    session: SessionFacts
     transaction: Transaction
     content: Octets
     size: int

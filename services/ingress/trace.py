@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from libs.smtp import header
 from libs.smtp.address import address_literal
-from services.ingress.session import Session, Transaction
+from services.ingress.session import SessionFacts, Transaction
 
 _NANOSECONDS = 1_000_000_000
 
@@ -18,7 +18,7 @@ def _date(second: int) -> bytes:
     return formatdate(second, localtime=False).replace("-0000", "+0000").encode("ascii")
 
 
-def protocol_keyword(session: Session, *, smtputf8: bool) -> str:
+def protocol_keyword(session: SessionFacts, *, smtputf8: bool) -> str:
     """The `with` of Received (RFC 3848, RFC 6531 4.3)."""
     if not session.esmtp:
         return "SMTP"
@@ -26,7 +26,7 @@ def protocol_keyword(session: Session, *, smtputf8: bool) -> str:
     return f"{base}{'S' if session.tls else ''}{'A' if session.account else ''}"
 
 
-def received(session: Session, transaction: Transaction, submission_id: str, now: int) -> bytes:
+def received(session: SessionFacts, transaction: Transaction, submission_id: str, now: int) -> bytes:
     """The Received field of this hop (RFC 5321 4.4). `now` in Unix nanoseconds.
 
     The recipient is named only when there is exactly one (C42, C145), and in ASCII: a field of ours must not be what

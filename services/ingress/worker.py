@@ -27,11 +27,11 @@ from services.ingress.listener import Listeners, usable_connections
 from services.ingress.machine_checks import Hostname
 from services.ingress.mail_log import MailLog
 from services.ingress.metrics import Metrics, MetricsCollector
-from services.ingress.services import Services
 from services.ingress.session import Listener
 from services.ingress.settings import Settings
 from services.ingress.submission_servicer import IngressServicer
 from services.ingress.tls import Certificates, TlsOptions, ignore_undecodable_names, self_signed
+from services.ingress.worker_context import WorkerContext
 
 log = structlog.get_logger(__name__)
 
@@ -59,7 +59,7 @@ class Worker:
         self.relay = RelayClient(settings.relay_targets, security, self.metrics, deadline=settings.relay_seconds)
         self._certificates = _certificates(settings, self.metrics)
         self._checker = _checker(settings, self.metrics, crypto_processors)
-        self.services = Services(
+        self.context = WorkerContext(
             policy=self.policy,
             relay=self.relay,
             certificates=self._certificates,
@@ -72,7 +72,7 @@ class Worker:
         self._wanted_connections = max(1, settings.max_connections // settings.workers)
         self._usable_connections = usable_connections(self._wanted_connections)
         self.listeners = Listeners(
-            self.services,
+            self.context,
             max_connections=self._usable_connections,
             max_per_client=settings.max_connections_per_client,
             proxy_networks=settings.proxy_networks,
@@ -101,7 +101,7 @@ class Worker:
         """Opens the streams and the ports. Raises StartupError."""
         settings, background = self._settings, self._background
         if settings.handler:
-            self.services.hooks = await Hooks.load(settings.handler, self.metrics, settings.handler_seconds)
+            self.context.hooks = await Hooks.load(settings.handler, self.metrics, settings.handler_seconds)
         background.start(self.policy.run(), "policy_stream")
         background.start(self.relay.run(), "relay_stream")
         background.start(self._certificates.watch(), "certificates")
@@ -136,8 +136,8 @@ class Worker:
         await self._grpc.stop(0)
         await self._exposition.stop()
         await self._checker.close()
-        if self.services.hooks is not None:
-            self.services.hooks.close()
+        if self.context.hooks is not None:
+            self.context.hooks.close()
 
     @property
     def failure(self) -> BaseException | None:

@@ -14,14 +14,14 @@ from typing import Any, cast
 from libs.smtp.reply import Reply
 from services.ingress import session_loop
 from services.ingress.connection import Connection
-from services.ingress.dialogue import Dialogue
 from services.ingress.limits import Limits
 from services.ingress.mail_log import MailLog
 from services.ingress.metrics import Metrics
-from services.ingress.services import Services
 from services.ingress.session import Listener, Peer, Stage
+from services.ingress.smtp_session import SmtpSession
 from services.ingress.submission import Refusal, Submission
 from services.ingress.verdict import Action, Profile, Verdict
+from services.ingress.worker_context import WorkerContext
 
 PROFILE = Profile(
     revision=1,
@@ -150,7 +150,7 @@ def run(segments: Iterable[bytes], *, normalise: bool = False) -> Outcome:
 async def _run(segments: Iterable[bytes], *, normalise: bool) -> Outcome:
     metrics, relay, transport = Metrics(), _Relay(), _Transport()
     limits = LIMITS if not normalise else Limits(**{**_fields(LIMITS), "normalise_newlines": True})
-    services = Services(
+    context = WorkerContext(
         policy=cast("Any", _Policy()),
         relay=cast("Any", relay),
         certificates=cast("Any", None),
@@ -163,7 +163,7 @@ async def _run(segments: Iterable[bytes], *, normalise: bool) -> Outcome:
     peer = Peer("192.0.2.1", 40_000, "192.0.2.2", 25)
 
     async def serve(connection: Connection) -> None:
-        await session_loop.run(Dialogue(connection, services, Listener.SMTP, peer))
+        await session_loop.run(SmtpSession(connection, context, Listener.SMTP, peer))
 
     connection = Connection(asyncio.get_running_loop(), metrics, serve, lambda _connection: None)
     connection.connection_made(cast("Any", transport))

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 
 from libs.smtp import header
 from libs.smtp.dkim import BodyHashes
-from services.ingress import results
+from services.ingress import authentication_results
 from services.ingress.checks import chain
 from services.ingress.checks.keys import Key, NoKey, read_key
 from services.ingress.checks.signatures import HeaderFields, Signature, signatures, verify
@@ -109,9 +109,9 @@ def fields(octets: bytes) -> None:
     """No field that claims our id in any spelling is left; the others are, octet for octet."""
     head, _ = header.split(octets.replace(b"\r", b"").replace(b"\n", b"\r\n"))
     for start in (b"", b"Authentication-Results: ", b"authentication-results: (c) mx.example.com"):
-        clean = results.without_forged(start + head, "mx.example.com")
+        clean = authentication_results.without_forged(start + head, "mx.example.com")
         assert len(clean) <= len(start + head)
-        assert results.without_forged(clean, "mx.example.com") == clean
+        assert authentication_results.without_forged(clean, "mx.example.com") == clean
 
 
 _KEY = read_key(b"v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=")

@@ -15,11 +15,11 @@ from libs.runtime.refusal_sample import LINES_OF_CLIENT
 from libs.smtp.parameters import NO_MAIL_PARAMETERS
 from libs.smtp.reply import Reply
 from services.ingress.mail_log import MailLog
-from services.ingress.session import Listener, Peer, Session, Stage, Transaction
+from services.ingress.session import Listener, Peer, SessionFacts, Stage, Transaction
 from services.ingress.submission import Submission
 from services.ingress.verdict import Action, Verdict
 
-SESSION = Session("0" * 32, Peer("2001:db8::7", 40000, "2001:db8::1", 25), Listener.SMTP, 0)
+SESSION = SessionFacts("0" * 32, Peer("2001:db8::7", 40000, "2001:db8::1", 25), Listener.SMTP, 0)
 VERDICT = Verdict(Action.REJECT, Reply(554, "5.7.1", "no"), reason_id="relay_denied", rule_id="r\n1")
 
 pytestmark = pytest.mark.usefixtures("log_to_standard_error")

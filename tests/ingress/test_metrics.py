@@ -22,7 +22,7 @@ def shown(ingress: Ingress) -> dict[tuple[str, frozenset[tuple[str, str]]], floa
             ingress.metrics,
             ingress.worker.listeners.open_sessions,
             lambda: {"policy": True},
-            lambda: ingress.worker.services.certificates.in_use,
+            lambda: ingress.worker.context.certificates.in_use,
         )
     )
     text = generate_latest(registry).decode()
@@ -80,11 +80,11 @@ async def test_the_end_of_the_certificate_in_use_is_shown(
     write(tmp_path, "pair", certificates.issue_cert("mx.example.com", not_after=later))
     # What cannot be loaded is not in use, whatever its own end.
     key.write_text("nonsense")
-    ingress.worker.services.certificates.reload()
+    ingress.worker.context.certificates.reload()
     assert value(ingress, name, certificate=str(chain)) == end.timestamp()
 
     write(tmp_path, "pair", certificates.issue_cert("mx.example.com", not_after=later))
-    ingress.worker.services.certificates.reload()
+    ingress.worker.context.certificates.reload()
     assert value(ingress, name, certificate=str(chain)) == later.timestamp()
 
 

@@ -188,7 +188,7 @@ async def test_c79_a_renewed_certificate_is_served_and_a_bad_one_is_not(
 ) -> None:
     certificate, key = write(tmp_path, "pair", certificates.issue_cert("old.example.com"))
     ingress = await start(tls_cert=str(certificate), tls_key=str(key))
-    served = ingress.worker.services.certificates
+    served = ingress.worker.context.certificates
     client = await ingress.client(Listener.SUBMISSIONS)
 
     write(tmp_path, "pair", certificates.issue_cert("new.example.com"))
@@ -267,7 +267,7 @@ async def test_a_client_that_renegotiates_gets_nowhere(ingress: Ingress) -> None
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     client = await ingress.connect(Listener.SUBMISSIONS)
     await client.start_tls(context)
-    assert ingress.worker.services.certificates.context().options & ssl.OP_NO_RENEGOTIATION
+    assert ingress.worker.context.certificates.context().options & ssl.OP_NO_RENEGOTIATION
 
 
 async def test_mail_over_tls_in_odd_record_sizes(ingress: Ingress) -> None:

@@ -8,8 +8,8 @@ import re
 import pytest
 from posthouse.policy.v1 import policy_pb2 as pb
 
-from services.ingress import results
-from services.ingress.findings import DkimSignature, Findings
+from services.ingress import authentication_results
+from services.ingress.content_facts import ContentFacts, DkimSignature
 from services.ingress.session import Listener
 from services.ingress.verdict import AuthenticationResult, CheckResult
 from tests.fakes.policy import accept, reject
@@ -211,7 +211,7 @@ OURS = "mx.example.com"
 )
 def test_c100_forged_results_with_our_id_are_taken_out(value: bytes) -> None:
     head = b"Subject: x\r\nauthentication-RESULTS:" + value + b"\r\nTo: y\r\n"
-    assert results.without_forged(head, OURS) == b"Subject: x\r\nTo: y\r\n"
+    assert authentication_results.without_forged(head, OURS) == b"Subject: x\r\nTo: y\r\n"
 
 
 @pytest.mark.parametrize(
@@ -226,12 +226,12 @@ def test_c100_forged_results_with_our_id_are_taken_out(value: bytes) -> None:
 )
 def test_c100_those_of_others_are_kept(value: bytes) -> None:
     head = b"Subject: x\r\nAuthentication-Results:" + value + b"\r\nTo: y\r\n"
-    assert results.without_forged(head, OURS) == head
+    assert authentication_results.without_forged(head, OURS) == head
 
 
 def test_c38_values_never_break_the_field() -> None:
     hostile = (b"a\r\nX: y", b'a"b; dmarc=pass', b"a (b", b"a\\", b"\xff\0", b"x" * 5000, b"", b"a b")
-    written = results.field(
+    written = authentication_results.field(
         OURS,
         [
             AuthenticationResult(
@@ -253,12 +253,12 @@ def test_c38_values_never_break_the_field() -> None:
 
 def test_results_that_policy_gave_are_not_written_twice() -> None:
     signature = DkimSignature(CheckResult.PASS, b"d.example", b"s1", "rsa-sha256", b"abcdefgh")
-    findings = Findings(10, 0, 1, (), dkim=(signature,))
-    ours = results.of_findings(findings, [])
+    content_facts = ContentFacts(10, 0, 1, (), dkim=(signature,))
+    ours = authentication_results.of_content_facts(content_facts, [])
     assert [(each.method, each.result) for each in ours] == [("dkim", CheckResult.PASS)]
     given = [AuthenticationResult("dkim", CheckResult.FAIL)]
-    assert results.of_findings(findings, given) == tuple(given)
-    unsigned = results.of_findings(Findings(10, 0, 1, (), dkim=()), [])
+    assert authentication_results.of_content_facts(content_facts, given) == tuple(given)
+    unsigned = authentication_results.of_content_facts(ContentFacts(10, 0, 1, (), dkim=()), [])
     assert [(each.method, each.result, each.reason) for each in unsigned] == [
         ("dkim", CheckResult.NONE, "message not signed")
     ]
@@ -270,7 +270,7 @@ async def test_c100_ours_come_on_top_and_quarantine_is_marked(ingress: Ingress) 
         pb.STAGE_END_OF_DATA,
         accept(
             quarantine=True,
-            results=[
+            authentication_results=[
                 pb.AuthenticationResult(
                     method="spf",
                     result=pb.CHECK_RESULT_PASS,

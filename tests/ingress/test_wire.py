@@ -8,13 +8,13 @@ from posthouse.policy.v1 import policy_pb2 as pb
 
 from libs.smtp.parameters import NO_MAIL_PARAMETERS
 from services.ingress.clients import wire
-from services.ingress.session import Listener, Peer, Recipient, Session, Stage, Tls, Transaction, Violation
+from services.ingress.session import Listener, Peer, Recipient, SessionFacts, Stage, Tls, Transaction, Violation
 from services.ingress.verdict import Action
 from tests.fakes.policy import accept, profile
 
 
-def _session() -> Session:
-    return Session("5" * 32, Peer("192.0.2.7", 40000, "192.0.2.1", 25), Listener.SMTP, 1_700_000_000_123_456_789)
+def _session() -> SessionFacts:
+    return SessionFacts("5" * 32, Peer("192.0.2.7", 40000, "192.0.2.1", 25), Listener.SMTP, 1_700_000_000_123_456_789)
 
 
 def test_each_fact_that_changes_is_told() -> None:

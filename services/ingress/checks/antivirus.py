@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from libs.runtime.addresses import host_and_port
-from services.ingress.findings import ScanOutcome, VirusScan
+from services.ingress.content_facts import ScanOutcome, VirusScan
 from services.ingress.shared_slots import NoSlotError, SharedSlots
 
 _ANSWER_OCTETS = 4096

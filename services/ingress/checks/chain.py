@@ -14,7 +14,7 @@ from libs.smtp.dkim import RSA_SHA256, BodyHashes
 from services.ingress.checks import signatures
 from services.ingress.checks.keys import Key, NoKey
 from services.ingress.checks.signatures import MAX_FIELD_OCTETS, HeaderFields
-from services.ingress.findings import ArcChain
+from services.ingress.content_facts import ArcChain
 from services.ingress.verdict import CheckResult
 
 # RFC 8617 4.2.1.

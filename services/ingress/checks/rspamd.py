@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from services.ingress.findings import SpamAction, SpamScan
+from services.ingress.content_facts import SpamAction, SpamScan
 from services.ingress.shared_slots import NoSlotError, SharedSlots
 from services.ingress.spam import Question
 from services.ingress.verdict import Rspamd

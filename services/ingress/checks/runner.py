@@ -21,7 +21,7 @@ from services.ingress.checks.keys import Key, KeyLookup, NoKey
 from services.ingress.checks.rspamd import RspamdClient
 from services.ingress.checks.signatures import HeaderFields, Signature
 from services.ingress.content import Content
-from services.ingress.findings import ArcChain, DkimSignature, SpamScan, VirusScan
+from services.ingress.content_facts import ArcChain, DkimSignature, SpamScan, VirusScan
 from services.ingress.metrics import Metrics
 from services.ingress.shared_slots import NoSlotError, SharedSlots
 from services.ingress.spam import Question

@@ -24,7 +24,7 @@ from dkim.util import InvalidTagValueList, parse_tag_value
 from libs.smtp import header
 from libs.smtp.dkim import Algorithm, BodyHashes, algorithm_of, canonical_field
 from services.ingress.checks.keys import Key, NoKey
-from services.ingress.findings import DkimSignature
+from services.ingress.content_facts import DkimSignature
 from services.ingress.verdict import CheckResult
 
 # More cost time and prove nothing.

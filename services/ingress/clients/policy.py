@@ -24,9 +24,9 @@ from services.ingress.clients.policy_replica import PendingDecision, PolicyRepli
 from services.ingress.clients.replica import usable_replicas, weight, without_retired
 from services.ingress.clients.replicas import Replicas
 from services.ingress.clients.stream import FrameStream
-from services.ingress.findings import Findings
+from services.ingress.content_facts import ContentFacts
 from services.ingress.metrics import Metrics
-from services.ingress.session import Credentials, Session, Stage, Transaction
+from services.ingress.session import Credentials, SessionFacts, Stage, Transaction
 from services.ingress.verdict import Action, NonsenseError, Verdict
 
 log = structlog.get_logger(__name__)
@@ -96,12 +96,12 @@ class PolicyClient:
     async def decide(
         self,
         stage: Stage,
-        session: Session,
+        session: SessionFacts,
         transaction: Transaction | None = None,
         *,
         recipient: bytes = b"",
         credentials: Credentials | None = None,
-        findings: Findings | None = None,
+        content_facts: ContentFacts | None = None,
     ) -> Verdict:
         """One decision. Raises PolicyError."""
         now = time.monotonic()
@@ -112,14 +112,14 @@ class PolicyClient:
                 raise PolicyError("unreachable")
             deadline = now + min(self._deadline, _GRACE_SECONDS)
         request = wire.request(
-            stage, session, transaction, recipient=recipient, credentials=credentials, findings=findings
+            stage, session, transaction, recipient=recipient, credentials=credentials, content_facts=content_facts
         )
         request.request_id = number = next(self._numbers)
         if spans.current is not None:
             request.traceparent = spans.current.traceparent(session.id)
         addresses = len(transaction.recipients) if transaction is not None else 0
-        if findings is not None:
-            addresses += len(findings.from_addresses)
+        if content_facts is not None:
+            addresses += len(content_facts.from_addresses)
         decision = PendingDecision(request, addresses, asyncio.get_running_loop().create_future(), now, deadline)
         self._pending[number] = decision
         if self._usable:
@@ -142,7 +142,7 @@ class PolicyClient:
             self._sessions[session.id] = address
         return verdict
 
-    def session_closed(self, session: Session) -> None:
+    def session_closed(self, session: SessionFacts) -> None:
         """Notes that the connection ended. policy is told with the next frame."""
         address = self._sessions.pop(session.id, None)
         if address is not None:

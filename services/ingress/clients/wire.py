@@ -15,8 +15,8 @@ from posthouse.relay.v1 import relay_pb2
 from libs.smtp.envelope import Body
 from libs.smtp.parameters import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS
 from libs.smtp.reply import Reply
-from services.ingress.findings import Findings
-from services.ingress.session import Credentials, Discard, PastVerdict, Recipient, Session, Stage, Transaction
+from services.ingress.content_facts import ContentFacts
+from services.ingress.session import Credentials, Discard, PastVerdict, Recipient, SessionFacts, Stage, Transaction
 from services.ingress.submission import Refusal, Submission
 from services.ingress.verdict import (
     NO_CHECKS,
@@ -49,7 +49,7 @@ def _number(value: enum.IntEnum) -> Any:
     return value
 
 
-def _about(who: Session) -> policy_pb2.DecideRequest:
+def _about(who: SessionFacts) -> policy_pb2.DecideRequest:
     """A request with the session's facts and nothing else.
 
     Most of them never change, and a request that is copied costs a tenth of one that is put together: the encoding of
@@ -85,7 +85,7 @@ def _about(who: Session) -> policy_pb2.DecideRequest:
     return message
 
 
-def _opened(who: Session) -> policy_pb2.DecideRequest:
+def _opened(who: SessionFacts) -> policy_pb2.DecideRequest:
     """What is so from the beginning of the session to its end."""
     message = policy_pb2.DecideRequest()
     session, peer = message.session, who.peer
@@ -125,7 +125,7 @@ def _describe(message: policy_pb2.Transaction, facts: Transaction, recipient: by
         message.recipients.extend([each.address for each in facts.recipients.values()])
 
 
-def content(facts: Findings) -> policy_pb2.Content:
+def content(facts: ContentFacts) -> policy_pb2.Content:
     message = policy_pb2.Content(
         size=facts.size,
         hops=facts.hops,
@@ -165,12 +165,12 @@ def content(facts: Findings) -> policy_pb2.Content:
 
 def request(
     stage: Stage,
-    who: Session,
+    who: SessionFacts,
     what: Transaction | None = None,
     *,
     recipient: bytes = b"",
     credentials: Credentials | None = None,
-    findings: Findings | None = None,
+    content_facts: ContentFacts | None = None,
 ) -> policy_pb2.DecideRequest:
     message = _about(who)
     message.stage = _number(stage)
@@ -181,8 +181,8 @@ def request(
         message.credentials.authorization_identity = credentials.authorization_identity
         message.credentials.login = credentials.login
         message.credentials.password = credentials.password
-    if findings is not None:
-        message.content.CopyFrom(content(findings))
+    if content_facts is not None:
+        message.content.CopyFrom(content(content_facts))
     return message
 
 

@@ -11,13 +11,13 @@ from libs.smtp.reply import (
     TOO_MANY_ERRORS,
     Reply,
 )
-from services.ingress import delivery
+from services.ingress import end_of_data
 from services.ingress.commands.content import OVERRUN, line_reader, refuse_content
 from services.ingress.content import Chunks, Content
 from services.ingress.data import ChunkReader, Fault
-from services.ingress.dialogue import Dialogue
 from services.ingress.limits import drain_octets
 from services.ingress.session import Stage
+from services.ingress.smtp_session import SmtpSession
 
 _ARGUMENT = re.compile(rb"([0-9]+)(?:[ \t]+(LAST))?", re.IGNORECASE).fullmatch
 # A size that is clear, whatever else is wrong: `BDAT +9`, `BDAT 9, LAST`, `BDAT 9 FIRST`.
@@ -30,64 +30,64 @@ _REFUSED_OCTETS = 64 * 1024 * 1024
 TOO_BIG_TO_SKIP = Reply(552, "5.3.4", "Chunk is too big")
 
 
-async def bdat(dialogue: Dialogue, argument: bytes) -> None:
+async def bdat(smtp_session: SmtpSession, argument: bytes) -> None:
     """Takes a chunk. If the command is wrong but says how many octets follow, they are not run as commands (C44)."""
     parsed = _ARGUMENT(argument)
     if parsed is None:
         number = _LEADING_NUMBER(argument)
-        if number is None or await _skip(dialogue, int(number[1])):
-            dialogue.error(BAD_COMMAND_SYNTAX.with_text("Syntax: BDAT size [LAST]"))
+        if number is None or await _skip(smtp_session, int(number[1])):
+            smtp_session.error(BAD_COMMAND_SYNTAX.with_text("Syntax: BDAT size [LAST]"))
         # Where the size can't be read, the octets that follow run as commands, and must find no transaction (F62).
-        dialogue.clear_transaction()
+        smtp_session.clear_transaction()
         return
     size, last = int(parsed[1]), parsed[2] is not None
-    if dialogue.chunks is None:
-        refusal = await refuse_content(dialogue)
+    if smtp_session.chunks is None:
+        refusal = await refuse_content(smtp_session)
         if refusal is not None:
-            if dialogue.ending:
-                dialogue.reply(refusal)
-            elif await _skip(dialogue, size):
-                dialogue.error(refusal)
+            if smtp_session.ending:
+                smtp_session.reply(refusal)
+            elif await _skip(smtp_session, size):
+                smtp_session.error(refusal)
             return
-        content = Content(dialogue.services.spool)
-        lines = line_reader(dialogue, content)
-        dialogue.chunks = Chunks(content, lines, ChunkReader(lines), dialogue.connection.event_loop.time())
-    await _take(dialogue, dialogue.chunks, size, last=last)
+        content = Content(smtp_session.context.spool)
+        lines = line_reader(smtp_session, content)
+        smtp_session.chunks = Chunks(content, lines, ChunkReader(lines), smtp_session.connection.event_loop.time())
+    await _take(smtp_session, smtp_session.chunks, size, last=last)
 
 
-async def _take(dialogue: Dialogue, chunks: Chunks, size: int, *, last: bool) -> None:
-    overrun = drain_octets(dialogue.profile.max_message_size)
+async def _take(smtp_session: SmtpSession, chunks: Chunks, size: int, *, last: bool) -> None:
+    overrun = drain_octets(smtp_session.profile.max_message_size)
     if overrun and chunks.octets + size > overrun:
-        dialogue.record(MESSAGE_TOO_BIG, Stage.END_OF_DATA, (), "message_too_big", "")
-        dialogue.end("data_overrun", TOO_BIG_TO_SKIP if chunks.count == 0 else OVERRUN)
+        smtp_session.record(MESSAGE_TOO_BIG, Stage.END_OF_DATA, (), "message_too_big", "")
+        smtp_session.end("data_overrun", TOO_BIG_TO_SKIP if chunks.count == 0 else OVERRUN)
         return
     chunks.count += 1
     if chunks.count > _CHUNKS_FREE and chunks.octets < chunks.count * _CHUNK_OCTETS:
-        dialogue.end("tiny_chunks", TOO_MANY_ERRORS)
+        smtp_session.end("tiny_chunks", TOO_MANY_ERRORS)
         return
-    await _read(dialogue, chunks, size)
+    await _read(smtp_session, chunks, size)
     if last:
         try:
             chunks.reader.finish()
-            dialogue.services.metrics.octets_received += chunks.octets
-            dialogue.services.metrics.data_seconds.observe(dialogue.connection.event_loop.time() - chunks.began)
-            await delivery.finish(dialogue, chunks.content, chunks.lines.fault)
+            smtp_session.context.metrics.octets_received += chunks.octets
+            smtp_session.context.metrics.data_seconds.observe(smtp_session.connection.event_loop.time() - chunks.began)
+            await end_of_data.finish(smtp_session, chunks.content, chunks.lines.fault)
         finally:
-            dialogue.clear_transaction()
+            smtp_session.clear_transaction()
     elif chunks.lines.fault is not None:
-        await _refuse(dialogue, chunks.lines.fault)
+        await _refuse(smtp_session, chunks.lines.fault)
     else:
-        dialogue.reply(CHUNK_OK.with_text(f"{size} octets received"))
+        smtp_session.reply(CHUNK_OK.with_text(f"{size} octets received"))
 
 
-async def _refuse(dialogue: Dialogue, fault: Fault) -> None:
+async def _refuse(smtp_session: SmtpSession, fault: Fault) -> None:
     """RFC 3030 2: after a failed chunk nothing of the transaction is left."""
-    await delivery.refuse(dialogue, delivery.FAULTS[fault], fault.value)
-    dialogue.clear_transaction()
+    await end_of_data.refuse(smtp_session, end_of_data.FAULTS[fault], fault.value)
+    smtp_session.clear_transaction()
 
 
-async def _read(dialogue: Dialogue, chunks: Chunks, size: int) -> None:
-    connection, limits = dialogue.connection, dialogue.services.limits
+async def _read(smtp_session: SmtpSession, chunks: Chunks, size: int) -> None:
+    connection, limits = smtp_session.connection, smtp_session.context.limits
     left = size
     while left:
         part = bytes(connection.pending[:left])
@@ -101,12 +101,12 @@ async def _read(dialogue: Dialogue, chunks: Chunks, size: int) -> None:
         await connection.more_content(limits.data_deadline(now, chunks.began, chunks.octets), left)
 
 
-async def _skip(dialogue: Dialogue, size: int) -> bool:
+async def _skip(smtp_session: SmtpSession, size: int) -> bool:
     """Throws the octets of a refused chunk away; false when there are too many and the session is over."""
     if size > _REFUSED_OCTETS:
-        dialogue.end("data_overrun", TOO_BIG_TO_SKIP)
+        smtp_session.end("data_overrun", TOO_BIG_TO_SKIP)
         return False
-    connection, limits = dialogue.connection, dialogue.services.limits
+    connection, limits = smtp_session.connection, smtp_session.context.limits
     began, left = connection.event_loop.time(), size
     while left:
         waiting = min(left, len(connection.pending))

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from libs.smtp.reply import BAD_COMMAND_SYNTAX, BAD_SEQUENCE, READY_FOR_TLS
-from services.ingress.dialogue import Dialogue
 from services.ingress.session import Violation
+from services.ingress.smtp_session import SmtpSession
 
 
-async def starttls(dialogue: Dialogue, argument: bytes) -> None:
+async def starttls(smtp_session: SmtpSession, argument: bytes) -> None:
     """Starts TLS. What was said before is forgotten, and what was pipelined behind the command is never run (C74)."""
-    session, connection = dialogue.session, dialogue.connection
+    session, connection = smtp_session.session, smtp_session.connection
     if argument:
-        dialogue.error(BAD_COMMAND_SYNTAX.with_text("STARTTLS takes no argument"))
+        smtp_session.error(BAD_COMMAND_SYNTAX.with_text("STARTTLS takes no argument"))
         return
     if session.tls is not None:
-        dialogue.error(BAD_SEQUENCE.with_text("TLS is on already"))
+        smtp_session.error(BAD_SEQUENCE.with_text("TLS is on already"))
         return
     if connection.pending:
-        await dialogue.violation(Violation.AFTER_STARTTLS)
-        if dialogue.ending:
+        await smtp_session.violation(Violation.AFTER_STARTTLS)
+        if smtp_session.ending:
             return
-    dialogue.clear_transaction()
+    smtp_session.clear_transaction()
     connection.send(b"220 2.0.0 Ready to start TLS\r\n")
-    dialogue.services.metrics.replies[READY_FOR_TLS.code] += 1
-    deadline = connection.event_loop.time() + dialogue.services.limits.handshake_seconds
-    session.tls = await connection.start_tls(dialogue.services.certificates.context(), deadline)
+    smtp_session.context.metrics.replies[READY_FOR_TLS.code] += 1
+    deadline = connection.event_loop.time() + smtp_session.context.limits.handshake_seconds
+    session.tls = await connection.start_tls(smtp_session.context.certificates.context(), deadline)
     session.forget_dialogue()

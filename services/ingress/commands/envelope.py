@@ -18,8 +18,8 @@ from libs.smtp.reply import (
 )
 from services.ingress import spans
 from services.ingress.commands import greeting
-from services.ingress.dialogue import Dialogue, handler_refused
 from services.ingress.session import Discard, Recipient, Stage, Transaction
+from services.ingress.smtp_session import SmtpSession, handler_refused
 from services.ingress.verdict import Action, Verdict
 
 # Recipients of a discarded message that are recorded; more are answered in the same way, and take no memory.
@@ -43,62 +43,62 @@ def _recipient(argument: bytes, offered: int, smtputf8: bool, lenient: bool) -> 
     return address.matching_key(), address.wire(), parameters
 
 
-async def mail(dialogue: Dialogue, argument: bytes) -> None:
-    session, profile = dialogue.session, dialogue.profile
+async def mail(smtp_session: SmtpSession, argument: bytes) -> None:
+    session, profile = smtp_session.session, smtp_session.profile
     if not session.helo_name:
-        dialogue.error(BAD_SEQUENCE.with_text("Send HELO or EHLO first"))
+        smtp_session.error(BAD_SEQUENCE.with_text("Send HELO or EHLO first"))
         return
-    if dialogue.transaction is not None:
-        dialogue.error(BAD_SEQUENCE.with_text("Sender already given"))
+    if smtp_session.transaction is not None:
+        smtp_session.error(BAD_SEQUENCE.with_text("Sender already given"))
         return
     if argument[:5].upper() != b"FROM:":
-        dialogue.error(BAD_COMMAND_SYNTAX.with_text("Syntax: MAIL FROM:<address>"))
+        smtp_session.error(BAD_COMMAND_SYNTAX.with_text("Syntax: MAIL FROM:<address>"))
         return
     try:
-        sender, parameters = _sender(argument[5:], greeting.offered(dialogue), session.on_submission_port)
+        sender, parameters = _sender(argument[5:], greeting.offered(smtp_session), session.on_submission_port)
     except CommandError as error:
-        dialogue.error(error.reply)
+        smtp_session.error(error.reply)
         return
-    if dialogue.services.draining:
-        dialogue.end("shutting_down", SHUTTING_DOWN)
+    if smtp_session.context.draining:
+        smtp_session.end("shutting_down", SHUTTING_DOWN)
         return
     transaction = Transaction(sender, parameters)
     if profile.max_message_size and parameters.size > profile.max_message_size:
-        dialogue.record(MESSAGE_TOO_BIG, Stage.MAIL, (), "message_too_big", "", sender=sender)
-        dialogue.reply(MESSAGE_TOO_BIG)
+        smtp_session.record(MESSAGE_TOO_BIG, Stage.MAIL, (), "message_too_big", "", sender=sender)
+        smtp_session.reply(MESSAGE_TOO_BIG)
         return
-    short = dialogue.services.relay.refusal(parameters.size)
+    short = smtp_session.context.relay.refusal(parameters.size)
     if short is not None:
-        dialogue.reply(short.reply)
+        smtp_session.reply(short.reply)
         return
     if spans.current is not None:
         spans.current.message_began(session)
-    if not await _mail_permitted(dialogue, transaction):
-        dialogue.clear_transaction()
+    if not await _mail_permitted(smtp_session, transaction):
+        smtp_session.clear_transaction()
         return
-    hooks = dialogue.services.hooks
+    hooks = smtp_session.context.hooks
     if hooks is not None and transaction.discard is None:
-        refusal = await hooks.mail(dialogue.caller(), transaction)
+        refusal = await hooks.mail(smtp_session.caller(), transaction)
         if refusal is not None:
-            dialogue.refuse_by_handler(refusal, Stage.MAIL, (), sender=transaction.sender)
-            dialogue.clear_transaction()
+            smtp_session.refuse_by_handler(refusal, Stage.MAIL, (), sender=transaction.sender)
+            smtp_session.clear_transaction()
             return
-    dialogue.transaction = transaction
-    dialogue.reply(SENDER_OK)
+    smtp_session.transaction = transaction
+    smtp_session.reply(SENDER_OK)
 
 
-async def _mail_permitted(dialogue: Dialogue, transaction: Transaction) -> bool:
+async def _mail_permitted(smtp_session: SmtpSession, transaction: Transaction) -> bool:
     """Asks policy where there is something to decide, or a delay to be charged for junk commands."""
-    session, profile = dialogue.session, dialogue.profile
+    session, profile = smtp_session.session, smtp_session.profile
     delayed = 0 < profile.junk_commands_per_delay <= session.junk_commands_uncharged
     if not delayed and Stage.MAIL not in profile.ask_stages:
         return True
-    verdict = await dialogue.decide(Stage.MAIL, transaction=transaction)
+    verdict = await smtp_session.decide(Stage.MAIL, transaction=transaction)
     if delayed:
         session.junk_commands_uncharged %= profile.junk_commands_per_delay
     if verdict.action is Action.REJECT and verdict.reply is not None:
-        dialogue.report(verdict, Stage.MAIL, (), sender=transaction.sender)
-        dialogue.reply(verdict.reply)
+        smtp_session.report(verdict, Stage.MAIL, (), sender=transaction.sender)
+        smtp_session.reply(verdict.reply)
         return False
     if verdict.action is Action.DISCARD:
         transaction.discard = Discard(verdict.reason_id, verdict.rule_id)
@@ -106,55 +106,55 @@ async def _mail_permitted(dialogue: Dialogue, transaction: Transaction) -> bool:
     return True
 
 
-async def _verified(dialogue: Dialogue, transaction: Transaction, address: bytes) -> Verdict:
+async def _verified(smtp_session: SmtpSession, transaction: Transaction, address: bytes) -> Verdict:
     """policy's verdict once it knows what the mailbox server says of the recipient."""
-    dialogue.connection.flush()
-    client = dialogue.session.peer.client_address
-    transaction.recipient_verification = await dialogue.services.relay.verify(address, client)
+    smtp_session.connection.flush()
+    client = smtp_session.session.peer.client_address
+    transaction.recipient_verification = await smtp_session.context.relay.verify(address, client)
     try:
-        return await dialogue.decide(Stage.RCPT, recipient=address)
+        return await smtp_session.decide(Stage.RCPT, recipient=address)
     finally:
         transaction.recipient_verification = 0
 
 
-async def rcpt(dialogue: Dialogue, argument: bytes) -> None:
-    transaction = dialogue.transaction
-    if transaction is None or dialogue.chunks is not None:
-        dialogue.error(BAD_SEQUENCE.with_text("Send MAIL first"))
+async def rcpt(smtp_session: SmtpSession, argument: bytes) -> None:
+    transaction = smtp_session.transaction
+    if transaction is None or smtp_session.chunks is not None:
+        smtp_session.error(BAD_SEQUENCE.with_text("Send MAIL first"))
         return
     if argument[:3].upper() != b"TO:":
-        dialogue.error(BAD_COMMAND_SYNTAX.with_text("Syntax: RCPT TO:<address>"))
+        smtp_session.error(BAD_COMMAND_SYNTAX.with_text("Syntax: RCPT TO:<address>"))
         return
     try:
         key, address, parameters = _recipient(
             argument[3:],
-            greeting.offered(dialogue),
+            greeting.offered(smtp_session),
             transaction.parameters.smtputf8,
-            dialogue.session.on_submission_port,
+            smtp_session.session.on_submission_port,
         )
     except AddressError as error:
         # A wrong recipient never ends the session, however many there are: the others must get the message (C24).
-        dialogue.reply(error.reply)
+        smtp_session.reply(error.reply)
         return
     except CommandError as error:
-        dialogue.error(error.reply)
+        smtp_session.error(error.reply)
         return
     if key in transaction.recipients:
-        dialogue.reply(RECIPIENT_OK)
+        smtp_session.reply(RECIPIENT_OK)
         return
     if transaction.refusal_reason:
-        dialogue.reply(RECIPIENT_OVER_MESSAGE_LIMIT)
+        smtp_session.reply(RECIPIENT_OVER_MESSAGE_LIMIT)
         return
     discard = transaction.discard
     if discard is None:
-        verdict = await dialogue.decide(Stage.RCPT, recipient=address)
+        verdict = await smtp_session.decide(Stage.RCPT, recipient=address)
         if verdict.verify_recipient:
-            verdict = await _verified(dialogue, transaction, address)
+            verdict = await _verified(smtp_session, transaction, address)
         transaction.recipients_asked += 1
         if verdict.action is Action.REJECT and verdict.reply is not None:
             if verdict.refuses_message:
                 transaction.refusal_reason = verdict.reason_id
-            await dialogue.refuse_recipient(verdict, verdict.reply, address)
+            await smtp_session.refuse_recipient(verdict, verdict.reply, address)
             return
         if verdict.action is Action.DISCARD:
             discard = Discard(verdict.reason_id, verdict.rule_id)
@@ -162,13 +162,13 @@ async def rcpt(dialogue: Dialogue, argument: bytes) -> None:
         if verdict.checks.rspamd is not None:
             transaction.envelope_results, transaction.client_name = verdict.results, verdict.client_name
     if discard is not None and len(transaction.recipients) >= _DISCARDED_RECORDED:
-        dialogue.reply(RECIPIENT_OK)
+        smtp_session.reply(RECIPIENT_OK)
         return
     recipient = Recipient(address, parameters, discard)
-    if dialogue.services.hooks is not None and discard is None:
-        refusal = await dialogue.services.hooks.rcpt(dialogue.caller(), transaction, recipient)
+    if smtp_session.context.hooks is not None and discard is None:
+        refusal = await smtp_session.context.hooks.rcpt(smtp_session.caller(), transaction, recipient)
         if refusal is not None:
-            await dialogue.refuse_recipient(handler_refused(refusal), refusal, address)
+            await smtp_session.refuse_recipient(handler_refused(refusal), refusal, address)
             return
     transaction.recipients[key] = recipient
-    dialogue.reply(RECIPIENT_OK)
+    smtp_session.reply(RECIPIENT_OK)

@@ -7,59 +7,59 @@ from functools import lru_cache
 from libs.smtp.address import HeloKind, HeloName, address_literal, parse_helo
 from libs.smtp.parameters import NOTHING_OFFERED, Offered
 from libs.smtp.reply import BAD_COMMAND_SYNTAX, Reply
-from services.ingress.dialogue import Dialogue
 from services.ingress.session import Stage, Violation
+from services.ingress.smtp_session import SmtpSession
 from services.ingress.verdict import Action, Profile
 
 # RFC 5321 4.5.3.1.2.
 MAX_NAME_OCTETS = 255
 
 
-async def helo(dialogue: Dialogue, argument: bytes) -> None:
-    await _greeted(dialogue, argument, extended=False)
+async def helo(smtp_session: SmtpSession, argument: bytes) -> None:
+    await _greeted(smtp_session, argument, extended=False)
 
 
-async def ehlo(dialogue: Dialogue, argument: bytes) -> None:
-    await _greeted(dialogue, argument, extended=True)
+async def ehlo(smtp_session: SmtpSession, argument: bytes) -> None:
+    await _greeted(smtp_session, argument, extended=True)
 
 
-async def _greeted(dialogue: Dialogue, argument: bytes, *, extended: bool) -> None:
+async def _greeted(smtp_session: SmtpSession, argument: bytes, *, extended: bool) -> None:
     """RFC 5321 4.1.4: also clears the transaction; login and TLS stay (C18)."""
-    session = dialogue.session
+    session = smtp_session.session
     name = _name(argument)
     canonical = name.name
     if name.kind is HeloKind.MALFORMED or len(argument) > MAX_NAME_OCTETS:
         if not session.on_submission_port:
-            dialogue.error(BAD_COMMAND_SYNTAX.with_text("Name or address literal needed"))
+            smtp_session.error(BAD_COMMAND_SYNTAX.with_text("Name or address literal needed"))
             return
         # Many a mail program names its computer as the user did. Nothing depends on the name here, so it is taken, and
         # the trace field has the address in its place (F45).
         argument, canonical = argument[:MAX_NAME_OCTETS], address_literal(session.peer.client_address)
-    if session.helo_name and await dialogue.junk():
+    if session.helo_name and await smtp_session.junk():
         return
     before = (session.helo_sent, session.helo_name, session.esmtp)
-    dialogue.clear_transaction()
+    smtp_session.clear_transaction()
     session.helo_sent, session.helo_name, session.esmtp = argument, canonical, extended
-    if Stage.HELO in dialogue.profile.ask_stages:
-        verdict = await dialogue.decide(Stage.HELO)
+    if Stage.HELO in smtp_session.profile.ask_stages:
+        verdict = await smtp_session.decide(Stage.HELO)
         if verdict.action is Action.REJECT and verdict.reply is not None:
             session.helo_sent, session.helo_name, session.esmtp = before
-            dialogue.reply(verdict.reply)
+            smtp_session.reply(verdict.reply)
             return
-    if await _piled_up(dialogue):
+    if await _piled_up(smtp_session):
         return
-    profile = dialogue.profile
+    profile = smtp_session.profile
     if extended:
-        dialogue.services.metrics.replies[250] += 1
-        dialogue.connection.send(
+        smtp_session.context.metrics.replies[250] += 1
+        smtp_session.connection.send(
             _extensions(
                 profile,
                 tls=session.tls is not None,
-                auth=mechanisms(dialogue),
+                auth=mechanisms(smtp_session),
             )
         )
     else:
-        dialogue.reply(Reply(250, "", profile.hostname))
+        smtp_session.reply(Reply(250, "", profile.hostname))
 
 
 @lru_cache(maxsize=1024)
@@ -67,24 +67,24 @@ def _name(argument: bytes) -> HeloName:
     return parse_helo(argument)
 
 
-async def _piled_up(dialogue: Dialogue) -> bool:
+async def _piled_up(smtp_session: SmtpSession) -> bool:
     """Whether the session is over because octets came after HELO or EHLO, before its answer (C20)."""
-    pending = dialogue.connection.pending
+    pending = smtp_session.connection.pending
     if not pending:
         return False
-    if dialogue.session.on_submission_port and pending == b"QUIT\r\n":
+    if smtp_session.session.on_submission_port and pending == b"QUIT\r\n":
         # What a certain monitoring client sends, harmlessly.
         return False
-    await dialogue.violation(Violation.AFTER_HELO)
-    return dialogue.ending
+    await smtp_session.violation(Violation.AFTER_HELO)
+    return smtp_session.ending
 
 
-def mechanisms(dialogue: Dialogue) -> tuple[str, ...]:
+def mechanisms(smtp_session: SmtpSession) -> tuple[str, ...]:
     """The AUTH mechanisms on offer now."""
-    if dialogue.session.account:
+    if smtp_session.session.account:
         return ()
-    profile = dialogue.profile
-    return profile.auth_tls if dialogue.session.tls is not None else profile.auth_plaintext
+    profile = smtp_session.profile
+    return profile.auth_tls if smtp_session.session.tls is not None else profile.auth_plaintext
 
 
 # After HELO, and after EHLO without and with AUTH.
@@ -95,11 +95,11 @@ OFFERED = (
 )
 
 
-def offered(dialogue: Dialogue) -> int:
+def offered(smtp_session: SmtpSession) -> int:
     """Which of OFFERED parameters may use; its number, since it is part of keys."""
-    if not dialogue.session.esmtp:
+    if not smtp_session.session.esmtp:
         return 0
-    profile = dialogue.profile
+    profile = smtp_session.profile
     return 2 if profile.auth_tls or profile.auth_plaintext else 1
 
 

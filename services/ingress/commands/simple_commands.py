@@ -10,51 +10,51 @@ from libs.smtp.reply import (
     NOT_IMPLEMENTED,
     OK,
 )
-from services.ingress.dialogue import Dialogue
+from services.ingress.smtp_session import SmtpSession
 
 
-async def rset(dialogue: Dialogue, argument: bytes) -> None:
+async def rset(smtp_session: SmtpSession, argument: bytes) -> None:
     if argument:
-        dialogue.error(BAD_COMMAND_SYNTAX.with_text("RSET takes no argument"))
+        smtp_session.error(BAD_COMMAND_SYNTAX.with_text("RSET takes no argument"))
         return
-    dialogue.clear_transaction()
-    if not await dialogue.junk():
-        dialogue.reply(OK)
+    smtp_session.clear_transaction()
+    if not await smtp_session.junk():
+        smtp_session.reply(OK)
 
 
-async def noop(dialogue: Dialogue, _argument: bytes) -> None:
-    if not await dialogue.junk():
-        dialogue.reply(OK)
+async def noop(smtp_session: SmtpSession, _argument: bytes) -> None:
+    if not await smtp_session.junk():
+        smtp_session.reply(OK)
 
 
-async def vrfy(dialogue: Dialogue, argument: bytes) -> None:
+async def vrfy(smtp_session: SmtpSession, argument: bytes) -> None:
     """RFC 5321 3.5.3: says nothing about who exists (C41)."""
     if not argument:
-        dialogue.error(BAD_COMMAND_SYNTAX.with_text("VRFY needs an address"))
+        smtp_session.error(BAD_COMMAND_SYNTAX.with_text("VRFY needs an address"))
         return
-    if not await dialogue.junk():
-        dialogue.reply(CANNOT_VERIFY)
+    if not await smtp_session.junk():
+        smtp_session.reply(CANNOT_VERIFY)
 
 
-async def expn(dialogue: Dialogue, _argument: bytes) -> None:
-    if not await dialogue.junk():
-        dialogue.reply(NOT_IMPLEMENTED)
+async def expn(smtp_session: SmtpSession, _argument: bytes) -> None:
+    if not await smtp_session.junk():
+        smtp_session.reply(NOT_IMPLEMENTED)
 
 
-async def etrn(dialogue: Dialogue, _argument: bytes) -> None:
-    if not await dialogue.junk():
-        dialogue.reply(NOT_IMPLEMENTED)
+async def etrn(smtp_session: SmtpSession, _argument: bytes) -> None:
+    if not await smtp_session.junk():
+        smtp_session.reply(NOT_IMPLEMENTED)
 
 
-async def help_(dialogue: Dialogue, _argument: bytes) -> None:
-    if not await dialogue.junk():
-        dialogue.reply(HELP)
+async def help_(smtp_session: SmtpSession, _argument: bytes) -> None:
+    if not await smtp_session.junk():
+        smtp_session.reply(HELP)
 
 
-async def quit_(dialogue: Dialogue, argument: bytes) -> None:
+async def quit_(smtp_session: SmtpSession, argument: bytes) -> None:
     """What was pipelined after it is not run."""
     if argument:
-        dialogue.error(BAD_COMMAND_SYNTAX.with_text("QUIT takes no argument"))
+        smtp_session.error(BAD_COMMAND_SYNTAX.with_text("QUIT takes no argument"))
         return
-    dialogue.reply(CLOSING)
-    dialogue.leave("quit")
+    smtp_session.reply(CLOSING)
+    smtp_session.leave("quit")

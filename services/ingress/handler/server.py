@@ -13,7 +13,7 @@ from aiosmtpd.smtp import Session as HandlerSession
 
 from services.ingress.connection import Connection
 from services.ingress.limits import COMMAND_OCTETS, Limits
-from services.ingress.session import Session
+from services.ingress.session import SessionFacts
 from services.ingress.verdict import Profile
 
 
@@ -22,7 +22,7 @@ class Caller:
     """On whose behalf hooks are called: a connection, or what stands in for one."""
 
     server: SMTP
-    session: Session
+    session: SessionFacts
     profile: Profile
     limits: Limits
     # The client came by a proxy of ours.

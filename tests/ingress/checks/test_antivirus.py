@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from services.ingress.checks.antivirus import Scanner
-from services.ingress.findings import ScanOutcome, VirusScan
+from services.ingress.content_facts import ScanOutcome, VirusScan
 from tests.peers.clamd import SIGNATURE, Clamd, eicar
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

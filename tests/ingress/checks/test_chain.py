@@ -13,7 +13,7 @@ from libs.smtp.dkim import BodyHashes
 from services.ingress.checks import chain
 from services.ingress.checks.keys import Key, NoKey, read_key
 from services.ingress.checks.signatures import HeaderFields
-from services.ingress.findings import ArcChain
+from services.ingress.content_facts import ArcChain
 from services.ingress.verdict import CheckResult
 
 SUITE = Path(__file__).resolve().parents[4] / "shared" / "data" / "arc" / "arc-draft-validation-tests.yml"

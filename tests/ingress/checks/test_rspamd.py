@@ -13,8 +13,8 @@ import pytest
 from libs.smtp.parameters import NO_MAIL_PARAMETERS
 from services.ingress.checks.rspamd import RspamdClient, read_answer
 from services.ingress.content import Content
-from services.ingress.findings import SpamAction, SpamScan
-from services.ingress.session import Discard, Listener, Peer, Recipient, Session, Tls, Transaction
+from services.ingress.content_facts import SpamAction, SpamScan
+from services.ingress.session import Discard, Listener, Peer, Recipient, SessionFacts, Tls, Transaction
 from services.ingress.spam import Question
 from services.ingress.verdict import Rspamd as Settings
 from tests.peers.ports import free_port
@@ -25,7 +25,7 @@ PLAIN = b"From: joe@sender.test\r\nSubject: lunch\r\n\r\nAt noon?\r\n"
 
 
 def question(content: bytes = PLAIN, **changes: Any) -> Question:
-    session = Session("5e" * 16, Peer("192.0.2.10", 4711, "192.0.2.1", 25), Listener.SMTP, 0)
+    session = SessionFacts("5e" * 16, Peer("192.0.2.10", 4711, "192.0.2.1", 25), Listener.SMTP, 0)
     session.helo_sent = b"mail.sender.test"
     for name, value in changes.items():
         setattr(session, name, value)

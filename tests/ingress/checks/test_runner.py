@@ -16,7 +16,7 @@ from libs.runtime import processors
 from services.ingress.checks.keys import Key, KeyLookup, NoKey
 from services.ingress.checks.runner import CheckRunner
 from services.ingress.content import Content
-from services.ingress.findings import ScanOutcome
+from services.ingress.content_facts import ScanOutcome
 from services.ingress.metrics import Metrics
 from services.ingress.verdict import CheckResult, Checks
 from tests.fakes.policy import accept, reject

@@ -16,7 +16,7 @@ from libs.smtp import header
 from libs.smtp.dkim import BodyHashes
 from services.ingress.checks.keys import Key, NoKey, read_key
 from services.ingress.checks.signatures import MAX_SIGNATURES, HeaderFields, Signature, signatures, verify
-from services.ingress.findings import DkimSignature
+from services.ingress.content_facts import DkimSignature
 from services.ingress.verdict import CheckResult
 from tests.ingress.checks.signing import DOMAIN, MESSAGE, NOW, SigningKey, ed25519_key, rsa_key, sign, sign_by_hand
 

@@ -30,7 +30,7 @@ def start_with(start: Callable[..., Awaitable[Ingress]]) -> StartWith:
 
 def handler_of(ingress: Ingress) -> Any:
     """The handler itself, whose hooks run in another thread."""
-    hooks = ingress.worker.services.hooks
+    hooks = ingress.worker.context.hooks
     assert hooks is not None
     return hooks._handler
 

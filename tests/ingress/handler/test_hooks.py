@@ -17,7 +17,7 @@ from libs.smtp.parameters import NO_MAIL_PARAMETERS
 from services.ingress.connection import Connection
 from services.ingress.content import Content
 from services.ingress.handler.server import Caller, StandInServer
-from services.ingress.session import Listener, Peer, Recipient, Session, Transaction
+from services.ingress.session import Listener, Peer, Recipient, SessionFacts, Transaction
 from services.ingress.verdict import Profile
 from tests.fakes.policy import accept, discard, profile, reject
 from tests.ingress.handler.conftest import MESSAGE, StartWith, asks_at_the_end, handler_of, send
@@ -601,11 +601,11 @@ async def test_more_hooks_than_can_wait_are_451(start_with: StartWith, monkeypat
 
 async def test_a_message_by_http_has_a_stand_in_server(start_with: StartWith, tmp_path: Path) -> None:
     ingress = await start_with("Scripted")
-    hooks = ingress.worker.services.hooks
+    hooks = ingress.worker.context.hooks
     assert hooks is not None
-    session = Session("5e" * 16, Peer("192.0.2.7", 4711, "192.0.2.1", 443), Listener.SUBMISSIONS, 0)
+    session = SessionFacts("5e" * 16, Peer("192.0.2.7", 4711, "192.0.2.1", 443), Listener.SUBMISSIONS, 0)
     session.account = "alice"
-    caller = Caller(StandInServer(), session, _profile(), ingress.worker.services.limits)
+    caller = Caller(StandInServer(), session, _profile(), ingress.worker.context.limits)
     transaction = Transaction(b"alice@example.com", NO_MAIL_PARAMETERS)
     recipient = Recipient(b"bob@far.test")
     content = Content(tmp_path)

@@ -21,16 +21,15 @@ from services.ingress import spans
 from services.ingress.clients.policy import PolicyError
 from services.ingress.connection import Connection
 from services.ingress.content import Chunks
-from services.ingress.findings import Findings
+from services.ingress.content_facts import ContentFacts
 from services.ingress.handler.server import Caller
 from services.ingress.limits import refusal_delay
-from services.ingress.services import Services
 from services.ingress.session import (
     Credentials,
     Listener,
     PastVerdict,
     Peer,
-    Session,
+    SessionFacts,
     Stage,
     Transaction,
     Violation,
@@ -38,6 +37,7 @@ from services.ingress.session import (
 )
 from services.ingress.submission import Refusal
 from services.ingress.verdict import Action, Profile, Verdict
+from services.ingress.worker_context import WorkerContext
 
 NO_VERDICT = Verdict(Action.REJECT, TRY_AGAIN, reason_id="policy_unavailable")
 # The recipients of a transaction, and more, were accepted for a login that is no longer valid: nothing of it may go on.
@@ -52,30 +52,30 @@ def handler_refused(reply: Reply) -> Verdict:
     return Verdict(Action.REJECT, reply, reason_id="handler_failed" if reply is TRY_AGAIN else "handler_refused")
 
 
-class Dialogue:
+class SmtpSession:
     """One session. `session` holds what is known of it; `transaction` is there from MAIL to the end of its content."""
 
     __slots__ = (
         "chunks",
         "connection",
+        "context",
         "counted",
         "end_reason",
         "proxied",
         "reply",
-        "services",
         "session",
         "transaction",
     )
 
     def __init__(
-        self, connection: Connection, services: Services, listener: Listener, peer: Peer, *, proxied: bool = False
+        self, connection: Connection, context: WorkerContext, listener: Listener, peer: Peer, *, proxied: bool = False
     ) -> None:
         """`proxied`: the client came by a proxy of ours, whose header was read."""
         self.connection = connection
         self.reply: Callable[[Reply], None] = connection.reply
         self.proxied = proxied
-        self.services = services
-        self.session = Session(os.urandom(16).hex(), peer, listener, time.time_ns())
+        self.context = context
+        self.session = SessionFacts(os.urandom(16).hex(), peer, listener, time.time_ns())
         self.transaction: Transaction | None = None
         # Content that comes by BDAT, from the first chunk on.
         self.chunks: Chunks | None = None
@@ -103,7 +103,7 @@ class Dialogue:
     def error(self, reply: Reply) -> None:
         """Answers a command that is wrong in itself; too many of them end the session."""
         self.session.errors += 1
-        if self.session.errors > self.services.limits.max_errors:
+        if self.session.errors > self.context.limits.max_errors:
             self.end("too_many_errors", TOO_MANY_ERRORS)
         else:
             self.reply(reply)
@@ -172,7 +172,7 @@ class Dialogue:
     ) -> None:
         """Answers and records what the site's handler refused."""
         verdict = handler_refused(reply)
-        self.services.mail_log.rejected(self.session, stage, verdict)
+        self.context.mail_log.rejected(self.session, stage, verdict)
         self.report(verdict, stage, recipients, sender=sender)
         self.reply(reply)
         if reply.code == _CLOSING:
@@ -180,14 +180,14 @@ class Dialogue:
 
     def caller(self) -> Caller:
         """On whose behalf hooks are called."""
-        return Caller(self.connection, self.session, self.profile, self.services.limits, proxied=self.proxied)
+        return Caller(self.connection, self.session, self.profile, self.context.limits, proxied=self.proxied)
 
     async def violation(self, violation: Violation) -> None:
         """Notes that the client sent before it was its turn. Policy is asked about the first time in a session only."""
         if self.session.violation is not Violation.NONE:
             return
         self.session.violation = violation
-        self.services.metrics.commands[f"pipelining_{violation.name.lower()}"] += 1
+        self.context.metrics.commands[f"pipelining_{violation.name.lower()}"] += 1
         if Stage.PIPELINING not in self.profile.ask_stages:
             return
         verdict = await self.decide(Stage.PIPELINING)
@@ -201,26 +201,26 @@ class Dialogue:
         *,
         recipient: bytes = b"",
         credentials: Credentials | None = None,
-        findings: Findings | None = None,
+        content_facts: ContentFacts | None = None,
         transaction: Transaction | None = None,
     ) -> Verdict:
         """policy's verdict, after its delay. Without one it is a rejection with 451 4.3.0, here and nowhere else."""
         session = self.session
         try:
-            verdict = await self.services.policy.decide(
+            verdict = await self.context.policy.decide(
                 stage,
                 session,
                 transaction or self.transaction,
                 recipient=recipient,
                 credentials=credentials,
-                findings=findings,
+                content_facts=content_facts,
             )
         except PolicyError as error:
-            self.services.metrics.policy_failures[stage.name] += 1
-            self.services.policy_outage.failed(session_id=session.id, stage=stage.name, reason=str(error))
+            self.context.metrics.policy_failures[stage.name] += 1
+            self.context.policy_outage.failed(session_id=session.id, stage=stage.name, reason=str(error))
             return NO_VERDICT
-        if self.services.policy_outage.lasts:
-            self.services.policy_outage.succeeded()
+        if self.context.policy_outage.lasts:
+            self.context.policy_outage.succeeded()
         if verdict.login_lapsed:
             verdict = _LOGIN_LAPSED
         if verdict.profile is not None:
@@ -232,7 +232,7 @@ class Dialogue:
             self.connection.flush()
             await asyncio.sleep(verdict.delay)
         if verdict.action is Action.REJECT and not verdict.verify_recipient:
-            self.services.mail_log.rejected(session, stage, verdict)
+            self.context.mail_log.rejected(session, stage, verdict)
             if verdict.close:
                 self.end_reason = "closed_by_policy"
         return verdict
@@ -276,7 +276,7 @@ class Dialogue:
         verdicts = [past for past in session.verdicts if past.verdict is not verdict]
         if verdict is not None:
             verdicts.append(PastVerdict(now, stage, verdict))
-        self.services.relay.report(
+        self.context.relay.report(
             Refusal(
                 session_id=session.id,
                 client_address=session.peer.client_address,

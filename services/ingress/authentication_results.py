@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from libs.smtp import header
-from services.ingress.findings import DkimSignature, Findings
+from services.ingress.content_facts import ContentFacts, DkimSignature
 from services.ingress.verdict import AuthenticationResult, CheckResult
 
 # RFC 2045 5.1, without what the field itself uses.
@@ -16,18 +16,20 @@ _UNSAFE = re.compile(rb"[\x00-\x1f\x7f-\xff]")
 _COMMENT_UNSAFE = re.compile(r"[^ -'*-\[\]-~]")
 
 
-def of_findings(findings: Findings, known: Iterable[AuthenticationResult]) -> tuple[AuthenticationResult, ...]:
+def of_content_facts(
+    content_facts: ContentFacts, known: Iterable[AuthenticationResult]
+) -> tuple[AuthenticationResult, ...]:
     """The results that policy gave, and ours for the methods that it said nothing about."""
     given = tuple(known)
     methods = {result.method for result in given}
     added: list[AuthenticationResult] = []
-    if findings.dkim is not None and "dkim" not in methods:
-        added += [_dkim(signature) for signature in findings.dkim]
-        if not findings.dkim:
+    if content_facts.dkim is not None and "dkim" not in methods:
+        added += [_dkim(signature) for signature in content_facts.dkim]
+        if not content_facts.dkim:
             added.append(AuthenticationResult("dkim", CheckResult.NONE, "message not signed"))
-    if findings.arc is not None and "arc" not in methods:
-        sealer = (("header", "d", findings.arc.sealer_domain),) if findings.arc.sealer_domain else ()
-        added.append(AuthenticationResult("arc", findings.arc.result, properties=sealer))
+    if content_facts.arc is not None and "arc" not in methods:
+        sealer = (("header", "d", content_facts.arc.sealer_domain),) if content_facts.arc.sealer_domain else ()
+        added.append(AuthenticationResult("arc", content_facts.arc.result, properties=sealer))
     return (*given, *added)
 
 

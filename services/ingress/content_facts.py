@@ -83,7 +83,7 @@ class SpamScan:
 
 
 @fast_value(frozen=True, slots=True)
-class Findings:
+class ContentFacts:
     """`size` in octets, before our own trace fields. `dkim`, `arc`, `virus`, `spam`: None when not asked for."""
 
     size: int

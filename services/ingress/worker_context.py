@@ -9,7 +9,7 @@ from typing import Protocol
 from services.ingress.clients.policy import PolicyClient
 from services.ingress.clients.relay import RelayClient
 from services.ingress.content import Content
-from services.ingress.findings import ArcChain, DkimSignature, SpamScan, VirusScan
+from services.ingress.content_facts import ArcChain, DkimSignature, SpamScan, VirusScan
 from services.ingress.handler.hooks import Hooks
 from services.ingress.limits import Limits
 from services.ingress.mail_log import MailLog
@@ -33,7 +33,7 @@ class ContentChecker(Protocol):
 
 
 @dataclass(slots=True)
-class Services:
+class WorkerContext:
     """The worker's clients, limits and figures. `spool`: the folder for content too large for memory."""
 
     policy: PolicyClient
