@@ -206,7 +206,7 @@ class ConfigurationWatch(Generic[Configuration]):
                 log.warning("configuration_watch_lost", target=target, reason=reason)
             elif pause == _FIRST_PAUSE:
                 # This is no warning, because services start in any order.
-                log.info("configuration_not_reached", target=target, reason=reason)
+                log.info("configuration_unreachable", target=target, reason=reason)
             self._set_connected(False)
             pause = _FIRST_PAUSE if loop.time() - began > _STABLE_SECONDS else min(pause * 2, _LONGEST_PAUSE)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load

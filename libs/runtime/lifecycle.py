@@ -192,7 +192,7 @@ async def wait_for_server(reach: Callable[[], Awaitable[None]], shutdown: Shutdo
             left = SERVER_SECONDS - (time.monotonic() - began)
             if left <= 0:
                 raise
-            log.warning("server_awaited", reason=str(error), seconds_left=round(left))
+            log.warning("waiting_for_server", reason=str(error), seconds_left=round(left))
         if await at_most(_SERVER_PAUSE_SECONDS, shutdown.wait()):
             raise EndedEarlyError("told to end while a server was waited for")
 

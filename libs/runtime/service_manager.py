@@ -53,4 +53,4 @@ def _tell(state: str) -> None:
             # A name that begins with @ is no file.
             sender.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
     except OSError as error:
-        log.warning("service_manager_not_told", state=state, reason=error.strerror)
+        log.warning("service_manager_not_notified", state=state, reason=error.strerror)

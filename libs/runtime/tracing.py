@@ -124,7 +124,7 @@ def configure(service: str) -> None:
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     tracer = Tracer(provider.get_tracer("posthouse"), provider)
     at_end(shutdown)
-    log.info("traces_on")
+    log.info("tracing_enabled")
 
 
 def shutdown() -> None:

@@ -108,7 +108,7 @@ async def main(shutdown: Shutdown) -> None:
     background.start(engine.workers.run(), "life of workers")
     background.start(keep_count(engine), "count of blocked clients")
     background.start(checks.run(), "checks")
-    log.info("policy_started", listen=listening)
+    log.info("ready", listen=listening)
 
     await shutdown.wait()
     await server.stop(_GRACE_SECONDS)
@@ -120,7 +120,7 @@ async def main(shutdown: Shutdown) -> None:
     await dialers.close()
     credentials.close()
     forget_counts()
-    log.info("policy_stopped")
+    log.info("stopped")
     if background.failure is not None:
         raise StartupError(f"policy stopped: {background.failure}")
 

@@ -207,8 +207,8 @@ class Engine:
                 self._end(decision, verdict)
                 return
             wanted = verdict.questions
-        log.error("lookups_never_end", session_id=facts.session_id, stage=facts.stage)
-        self._end(decision, verdict_of("lookups_never_end", _LATER))
+        log.error("lookup_rounds_exceeded", session_id=facts.session_id, stage=facts.stage)
+        self._end(decision, verdict_of("lookup_rounds_exceeded", _LATER))
 
     async def _authenticate(self, decision: _Decision, given: Credentials) -> None:
         facts, rulebook = decision.facts, decision.rulebook

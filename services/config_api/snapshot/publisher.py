@@ -182,7 +182,7 @@ async def follow(feed: Feed, wake: asyncio.Event, on_database: Callable[[str], N
             if await _behind(feed.replica, on_database) and await feed.replica.catch_up():
                 feed.refresh()
             if ailing:
-                log.info("database_back")
+                log.info("database_available")
             ailing = False
             on_database("")
         except (SQLAlchemyError, OSError) as error:

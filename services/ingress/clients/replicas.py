@@ -39,5 +39,5 @@ class Replicas:
                 self._streams[address] = stream = self._join(address)
                 group.create_task(stream.run())
         for address in self._streams.keys() - set(addresses):
-            log.info("replica_gone", service=self._service, target=address)
+            log.info("replica_removed", service=self._service, target=address)
             self._streams.pop(address).retire()

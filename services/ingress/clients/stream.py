@@ -129,7 +129,7 @@ class FrameStream:
                 log.warning("stream_broken", service=self._name, target=self.target, reason=reason)
             elif reason != reported:
                 # Services start in any order.
-                log.info("replica_not_reached", service=self._name, target=self.target, reason=reason)
+                log.info("replica_unreachable", service=self._name, target=self.target, reason=reason)
             reported = reason
             await asyncio.sleep(_PAUSE_SECONDS)
 
@@ -151,7 +151,7 @@ class FrameStream:
         self._wake.set()
         self._turn.set()
         self._was_open = True
-        log.info("stream_open", service=self._name, target=self.target)
+        log.info("stream_opened", service=self._name, target=self.target)
         follower = asyncio.create_task(self._follow(health))
         try:
             return await self._read(self._call)

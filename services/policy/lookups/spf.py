@@ -49,7 +49,7 @@ async def check(resolver: Asker, question: Question) -> TimedResult:
                     answers.update(zip(needed.names, found, strict=True))
     except TimeoutError:
         return _found("temperror")
-    log.error("spf_evaluations_never_end")
+    log.error("spf_rounds_exceeded")
     return _found("temperror")
 
 

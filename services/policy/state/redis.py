@@ -150,7 +150,7 @@ class RedisStore:
             if not is_known or worker in self._incomplete
         ]
         if asked:
-            log.warning("open_sessions_asked_for", workers=len(asked))
+            log.warning("open_sessions_requested", workers=len(asked))
         return asked
 
     def _skipped(self, operations: Sequence[Operation], worker: str) -> list[int | None]:

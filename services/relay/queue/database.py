@@ -263,7 +263,7 @@ class PostgresqlDatabase:
                     raise UnreachableServerError(f"PostgreSQL at {self._server} can't be reached: {error}") from error
                 if number + 1 == _MIGRATION_TRIES or not str(error).startswith(_LOCKED):
                     raise StartupError(f"the queue's database can't be used: {error}") from error
-                log.warning("migration_held_up", reason=str(error))
+                log.warning("migration_delayed", reason=str(error))
 
     async def write(self, work: Work[T]) -> T:
         try:

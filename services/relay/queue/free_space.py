@@ -54,7 +54,7 @@ class FreeSpace:
         """Removes the spare file, if it is there."""
         with contextlib.suppress(FileNotFoundError):
             self._spare.unlink()
-            log.warning("spare_file_given_up", path=str(self._spare), reason="the disk is full")
+            log.warning("spare_file_released", path=str(self._spare), reason="the disk is full")
 
     def committed(self, driver: sqlite3.Connection) -> None:
         """Looks at the disk now and then, and has the log kept as short as it must be."""

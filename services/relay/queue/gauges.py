@@ -36,7 +36,7 @@ class QueueFigures:
             try:
                 await self.look()
             except QueueError as error:
-                log.warning("queue_figures_unavailable", reason=str(error))
+                log.warning("queue_gauges_unavailable", reason=str(error))
             await asyncio.sleep(max(_PAUSE_SECONDS, (self._clock.steady() - began) / _SHARE))
 
     async def look(self) -> None:

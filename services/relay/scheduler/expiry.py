@@ -196,7 +196,7 @@ class Sweeper:
         self._pull_back = pulled == _REMOVED_AT_ONCE
         self._set_back = self._set_back and self._pull_back
         if pulled:
-            log.warning("due_times_pulled_back", deliveries=pulled)
+            log.warning("due_times_moved_earlier", deliveries=pulled)
             self._wake()
 
     def _jumped(self, seconds: float) -> None:

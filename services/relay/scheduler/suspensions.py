@@ -113,7 +113,7 @@ class Suspensions:
     def _answers(self) -> None:
         if self._unknown:
             self._unknown = False
-            log.info("suspensions_known", reason="the database answers again")
+            log.info("suspensions_read", reason="the database answers again")
 
     def _fails(self, error: QueueError) -> None:
         """Told when it begins, not each time that it goes on."""

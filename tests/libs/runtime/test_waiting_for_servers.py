@@ -56,7 +56,7 @@ async def test_a_server_that_comes_up_later_is_waited_for_with_its_place(postgre
     finally:
         await database.close()
         postgres.ensure_running()
-    assert lines[0]["event"] == "server_awaited"
+    assert lines[0]["event"] == "waiting_for_server"
     assert f"PostgreSQL at {LOOPBACK}:{postgres.port} can't be reached" in lines[0]["reason"]
     assert "hidden" not in str(lines)
 

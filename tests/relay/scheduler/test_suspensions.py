@@ -56,5 +56,5 @@ async def test_an_outage_is_told_when_it_begins_and_when_it_ends(
         await asyncio.gather(task, return_exceptions=True)
     assert [(each["log_level"], each["event"]) for each in logs] == [
         ("warning", "suspensions_unknown"),
-        ("info", "suspensions_known"),
+        ("info", "suspensions_read"),
     ]

@@ -107,7 +107,7 @@ class Contexts:
                 self._verifying = self._made()
             except OSError as error:
                 # A file on its way, or a mistake: the authorities of before go on.
-                log.error("authorities_not_read", reason=str(error))
+                log.error("ca_certificates_not_read", reason=str(error))
         self._changed_at = changed_at
         return self._verifying
 
