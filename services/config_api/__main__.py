@@ -47,7 +47,7 @@ from services.config_api.secrets.sealing import Sealer, SealError, load_sealer
 from services.config_api.secrets.stored_secrets import SecretFields
 from services.config_api.settings import Settings
 from services.config_api.snapshot import publisher
-from services.config_api.snapshot.feed import Feed, Replica
+from services.config_api.snapshot.configuration_cache import ConfigurationCache, CurrentSnapshots
 from services.config_api.snapshot.in_force import Watcher, Watchers
 from services.config_api.snapshot.sharing import Sharing
 from services.config_api.storage.audit_log import AuditLog
@@ -94,12 +94,12 @@ async def run(settings: Settings, shutdown: Shutdown, announce: Announce) -> Non
 async def _serve(
     settings: Settings, store: Store, sealer: Sealer, wake: asyncio.Event, shutdown: Shutdown, announce: Announce
 ) -> None:
-    feed = Feed(Replica(store, sealer))
+    snapshots = CurrentSnapshots(ConfigurationCache(store, sealer))
     try:
-        await feed.replica.load()
+        await snapshots.cache.load()
     except SealError as error:
         raise StartupError(f"stored secrets can't be opened: {error}") from error
-    feed.refresh()
+    snapshots.refresh()
     hits = HitStore(store.database)
     passwords = PasswordHashing()
     background = Background(shutdown)
@@ -117,11 +117,11 @@ async def _serve(
         sender = Sender(_check_context_for(settings, store)("").addresses, settings.webhooks)
         dialers.push_async_callback(sender.close)
         events = feed_of(relay)
-        hub = EventHub(relay, events, Dispatcher(store, sealer, events, sender, lambda: feed.replica.webhooks))
-        parts = _parts(settings, store, sealer, feed, passwords, others, ready, hub)
+        hub = EventHub(relay, events, Dispatcher(store, sealer, events, sender, lambda: snapshots.cache.webhooks))
+        parts = _parts(settings, store, sealer, snapshots, passwords, others, ready, hub)
         http = _http_server(settings, create_app(settings, parts))
         callers = {publisher.SERVICE: publisher.CALLERS}
-        publishing = publisher.Publisher(feed, parts.watchers, hits, store)
+        publishing = publisher.Publisher(snapshots, parts.watchers, hits, store)
         grpc_server = rpc.Server(callers, publishing.register, GRPC_CALLS_REFUSED.inc)
         metrics = MetricsServer(ready.report, optional=("grpc",))
         if settings.security.tls is not None:
@@ -131,11 +131,11 @@ async def _serve(
         background.start(http.run(), "http")
         background.start(_warn(parts), "warnings")
         background.start(parts.own_checks.run(), "checks")
-        background.start(publisher.follow(feed, wake, ready.database_is), "follow")
+        background.start(publisher.follow(snapshots, wake, ready.database_is), "follow")
         retention = Retention(
             settings.revision_days, settings.audit_days, RevisionRetention(store.database), parts.audit
         )
-        background.start(_keep_house(feed, hits, parts.access, retention), "housekeeping")
+        background.start(_remove_old_records(snapshots, hits, parts.access, retention), "housekeeping")
         if parts.sharing is not None:
             background.start(parts.sharing.run(), "sharing")
         background.start(events.run(), "events")
@@ -145,7 +145,7 @@ async def _serve(
         announce(http.port, listening)
         await shutdown.wait()
         ready.serving = False
-        feed.close()
+        snapshots.close()
         events.close()
         await http.stop()
         await grpc_server.stop(_GRACE_SECONDS)
@@ -165,7 +165,7 @@ def _parts(
     settings: Settings,
     store: Store,
     sealer: Sealer,
-    feed: Feed,
+    snapshots: CurrentSnapshots,
     passwords: PasswordHashing,
     others: Mapping[str, Dialers],
     ready: _Ready,
@@ -183,16 +183,16 @@ def _parts(
             environment_key=bool(settings.admin_key.get_secret_value()),
         ),
         access=Access(
-            feed.replica,
+            snapshots.cache,
             store,
             settings.admin_key.get_secret_value(),
             failures=FailureLimit(settings.failed_keys_per_minute),
             recorded=FailureLimit(settings.failed_keys_per_minute),
         ),
         audit=AuditLog(store.database, store.identifiers),
-        feed=feed,
+        snapshots=snapshots,
         watchers=watchers,
-        sharing=_sharing(store, feed, watchers, neighbours),
+        sharing=_sharing(store, snapshots, watchers, neighbours),
         policy=PolicyClient(others["policy"]),
         relay=events.relay,
         neighbours=neighbours,
@@ -222,16 +222,22 @@ def _expected(settings: Settings) -> Iterator[Watcher]:
                 yield Watcher(replica_name(service, address), service)
 
 
-def _sharing(store: Store, feed: Feed, watchers: Watchers, neighbours: Neighbours) -> Sharing | None:
+def _sharing(store: Store, snapshots: CurrentSnapshots, watchers: Watchers, neighbours: Neighbours) -> Sharing | None:
     if store.database.is_sqlite:
         return None
     # Unique over machines and restarts.
     holder = f"{socket.gethostname()}:{secrets.token_hex(8)}"
 
     def own() -> ReplicaRow:
-        seen = neighbours.own(feed.replica.revision)
+        seen = neighbours.own(snapshots.cache.revision)
         return ReplicaRow(
-            seen.service, "config_api", holder, feed.replica.revision, seen.address, seen.transport, seen.version or ""
+            seen.service,
+            "config_api",
+            holder,
+            snapshots.cache.revision,
+            seen.address,
+            seen.transport,
+            seen.version or "",
         )
 
     return Sharing(ReplicaTable(store.database, holder), watchers, own)
@@ -246,10 +252,10 @@ class _Ready:
         self._database = ""
         self._weakness = weakness
 
-    def database_is(self, trouble: str) -> None:
+    def database_is(self, error: str) -> None:
         """What is wrong with the database; empty: it answers."""
-        self._database = trouble
-        DATABASE_UP.set(not trouble)
+        self._database = error
+        DATABASE_UP.set(not error)
 
     def report(self) -> dict[str, str]:
         start = "" if self.serving else "starting or stopping"
@@ -292,11 +298,13 @@ class Retention:
                 log.info("history_dropped", what=name, count=count, days=days)
 
 
-async def _keep_house(feed: Feed, hits: HitStore, access: Access, retention: Retention) -> None:
+async def _remove_old_records(
+    snapshots: CurrentSnapshots, hits: HitStore, access: Access, retention: Retention
+) -> None:
     """Writes down the keys' uses, and drops what is old enough."""
     rounds = 0
     while True:
-        REVISION.set(feed.replica.revision)
+        REVISION.set(snapshots.cache.revision)
         # An outage is told by who follows the database all the time.
         with contextlib.suppress(SQLAlchemyError, OSError):
             uses = dict(access.uses)

@@ -23,7 +23,7 @@ from services.config_api.http import openapi, responses
 from services.config_api.http.batch_routes import BATCHED, batch_router
 from services.config_api.http.context import Parts, parts
 from services.config_api.http.documents import ServedFile, page_files
-from services.config_api.http.middleware import App, Gate
+from services.config_api.http.middleware import App, RequestMiddleware
 from services.config_api.http.query_parameters import known_query
 from services.config_api.http.request_shares import RequestShares
 from services.config_api.http.resource_routes import collection_router, singleton_router
@@ -49,13 +49,13 @@ from services.config_api.storage.idempotency import ReplayResponse
 
 
 def create_app(settings: Settings, served: Parts) -> App:
-    """The application as uvicorn serves it: the gate around FastAPI."""
+    """The application as uvicorn serves it: the middleware around FastAPI."""
     api = describe_app()
     shares = RequestShares(settings.max_requests_per_key)
-    app: App = Gate(api, served, RoleTable(api.state.routes), settings.proxies, shares)
+    app: App = RequestMiddleware(api, served, RoleTable(api.state.routes), settings.proxies, shares)
     origins = [origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()]
     if origins:
-        # Around the gate, so that a browser can read what the gate refuses too.
+        # Around the middleware, so that a browser can read what the middleware refuses too.
         app = CORSMiddleware(
             app,
             allow_origins=origins,
@@ -183,12 +183,12 @@ def _methods(request: Request) -> list[str]:
             found |= getattr(route, "methods", None) or set()
     # Of the paths beside the API.
     found = found or {"GET"}
-    # The gate makes GET of it.
+    # The middleware makes GET of it.
     return sorted(found | {"HEAD"} if "GET" in found else found)
 
 
 async def _internal(request: Request, _: Exception) -> Response:
-    """The gate logs it."""
+    """The middleware logs it."""
     return render(request, Problem(500, "internal", "Something went wrong here.", "The log has more, by request id."))
 
 

@@ -47,7 +47,7 @@ _WHY = {
 }
 
 
-def trouble(service: str, code: grpc.StatusCode, what: str) -> Problem:
+def problem_of(service: str, code: grpc.StatusCode, what: str) -> Problem:
     """The problem that an RPC's failure is. The peer's own text is not repeated."""
     if code == grpc.StatusCode.NOT_FOUND:
         return not_found(what)
@@ -97,7 +97,7 @@ class _Replicas(Generic[S]):
                 break
             unreached = unreached or code == _UNAVAILABLE
         # A replica that could not be reached might have known.
-        raise trouble(self._service, _UNAVAILABLE if of_one and unreached and code in elsewhere else code, what)
+        raise problem_of(self._service, _UNAVAILABLE if of_one and unreached and code in elsewhere else code, what)
 
     async def stream(self, what: str, start: Callable[[S], AsyncIterable[T]]) -> AsyncIterator[T]:
         """Several answers; another replica is asked only as long as none came. Raises Problem."""
@@ -113,7 +113,7 @@ class _Replicas(Generic[S]):
                 code = self._failed(dialer, error)
             if begun or code != _UNAVAILABLE:
                 break
-        raise trouble(self._service, code, what)
+        raise problem_of(self._service, code, what)
 
     async def _all(self) -> Sequence[Dialer]:
         try:
@@ -243,7 +243,7 @@ class IngressClient:
                     self._dialers.failed(dialer)
             if begun or code != _UNAVAILABLE:
                 break
-        raise trouble("ingress", code, "session")
+        raise problem_of("ingress", code, "session")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from libs.smtp.network import counter_key
 from services.config_api.metrics import FAILED_KEYS
 from services.config_api.problems import Problem
 from services.config_api.resources.api_keys import ROLES, hash_key
-from services.config_api.snapshot.feed import KeyRecord, Replica, key_records
+from services.config_api.snapshot.configuration_cache import ConfigurationCache, KeyRecord, key_records
 from services.config_api.storage.documents import Store
 from services.config_api.storage.identifiers import now_us
 from services.config_api.storage.revision import Actor
@@ -49,10 +49,15 @@ class Access:
     """Checks keys against the replica in memory; one that is too new for it is looked up."""
 
     def __init__(
-        self, replica: Replica, store: Store, environment_key: str, failures: FailureLimit, recorded: FailureLimit
+        self,
+        cache: ConfigurationCache,
+        store: Store,
+        environment_key: str,
+        failures: FailureLimit,
+        recorded: FailureLimit,
     ) -> None:
         """`failures`: of wrong keys; `recorded`: of refusals that the audit log takes, with a key or without."""
-        self._replica = replica
+        self._cache = cache
         self._store = store
         self._environment_hash = hash_key(environment_key) if environment_key else ""
         self._failures = failures
@@ -104,7 +109,7 @@ class Access:
 
     def changed(self, key_id: str, revision: int) -> None:
         """A key that was changed or removed a moment ago: what is answered after that holds to it."""
-        self._changed = {each: number for each, number in self._changed.items() if number > self._replica.revision}
+        self._changed = {each: number for each, number in self._changed.items() if number > self._cache.revision}
         self._changed[key_id] = revision
 
     def is_recorded(self, client_address: str) -> bool:
@@ -112,8 +117,8 @@ class Access:
         return self._recorded.count(client_address)
 
     def _in_memory(self, prefix: str) -> KeyRecord | None:
-        record = self._replica.keys.get(prefix)
-        if record is not None and self._changed.get(record.id, -1) > self._replica.revision:
+        record = self._cache.keys.get(prefix)
+        if record is not None and self._changed.get(record.id, -1) > self._cache.revision:
             return None
         return record
 

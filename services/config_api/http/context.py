@@ -18,7 +18,7 @@ from services.config_api.clients import IngressClient, Neighbours, PolicyClient,
 from services.config_api.events.hub import EventHub
 from services.config_api.http.authentication import Access, demand
 from services.config_api.problems import FieldError, invalid
-from services.config_api.snapshot.feed import Feed
+from services.config_api.snapshot.configuration_cache import CurrentSnapshots
 from services.config_api.snapshot.in_force import Watchers
 from services.config_api.snapshot.sharing import Sharing
 from services.config_api.storage.audit_log import AuditLog
@@ -29,13 +29,13 @@ from services.config_api.storage.revision import Actor
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Made once by the process; the gate puts it into each request's scope."""
+    """Made once by the process; the middleware puts it into each request's scope."""
 
     store: Store
     editor: Editor
     access: Access
     audit: AuditLog
-    feed: Feed
+    snapshots: CurrentSnapshots
     watchers: Watchers
     # None on SQLite, which one process alone can use.
     sharing: Sharing | None
@@ -65,7 +65,7 @@ def actor(request: Request) -> Actor:
 
 
 def needs(role: str) -> Callable[..., Coroutine[Any, Any, Actor]]:
-    """A dependency: the caller, who must have the role. The gate has checked the key already."""
+    """A dependency: the caller, who must have the role. The middleware has checked the key already."""
 
     async def caller(request: Request, _: object = Security(_BEARER)) -> Actor:
         found = actor(request)

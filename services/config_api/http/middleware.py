@@ -68,7 +68,7 @@ IN_FORCE_SECONDS = 2.0
 _RESPOND_ASYNC = "respond-async"
 
 
-class Gate:
+class RequestMiddleware:
     """Wraps the application."""
 
     def __init__(

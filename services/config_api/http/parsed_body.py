@@ -1,4 +1,4 @@
-"""The JSON of a request, which the gate has parsed already: a long one in a thread, away from the event loop."""
+"""The JSON of a request, which the middleware has parsed already: a long one in a thread, away from the event loop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 
 from services.config_api.problems import malformed
 
-# Where the gate leaves the value in the scope.
+# Where the middleware leaves the value in the scope.
 PARSED_JSON = "posthouse.json"
 
 
@@ -18,14 +18,14 @@ class ParsedRequest(Request):
     """A request whose JSON is not parsed again."""
 
     async def json(self) -> Any:
-        """The value that the gate has parsed. Raises Problem 400 where no JSON came."""
+        """The value that the middleware has parsed. Raises Problem 400 where no JSON came."""
         if PARSED_JSON not in self.scope:
             raise malformed("The body is no JSON.")
         return self.scope[PARSED_JSON]
 
 
 class Route(APIRoute):
-    """A route that takes its body from the gate."""
+    """A route that takes its body from the middleware."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()

@@ -101,7 +101,7 @@ _PATCHING = "Members that the merge patch (RFC 7396) leaves out stay; null retur
 
 
 def request_body(schema: str, media_type: str = "application/json") -> dict[str, Any]:
-    """The body of an operation in the document. The editor reads it as the gate parsed it, and validates it."""
+    """The body of an operation in the document. The editor reads it as the middleware parsed it, and validates it."""
     content = {media_type: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
     return {"requestBody": {"required": True, "content": content}}
 

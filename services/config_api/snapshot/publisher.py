@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from libs.runtime.passwords import canonical_hash, is_outdated
 from services.config_api.metrics import WATCHERS
 from services.config_api.resources.accounts import ACCOUNTS
-from services.config_api.snapshot.feed import Feed, Outlet, Replica
+from services.config_api.snapshot.configuration_cache import ConfigurationCache, ConsumerSnapshot, CurrentSnapshots
 from services.config_api.snapshot.in_force import Watcher, Watchers
 from services.config_api.storage.documents import Document, Store, find_all
 from services.config_api.storage.revision import Actor, Write
@@ -51,8 +51,8 @@ Requests = AsyncIterator[pb.WatchRequest]
 class Publisher:
     """The servicer. Snapshot parts go out as the bytes that were serialised once."""
 
-    def __init__(self, feed: Feed, watchers: Watchers, hits: HitStore, store: Store) -> None:
-        self._feed = feed
+    def __init__(self, snapshots: CurrentSnapshots, watchers: Watchers, hits: HitStore, store: Store) -> None:
+        self._snapshots = snapshots
         self._watchers = watchers
         self._hits = hits
         self._store = store
@@ -80,12 +80,14 @@ class Publisher:
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
 
     async def _watch_policy(self, requests: Requests, context: Stream) -> None:
-        await self._watch(requests, context, "policy", self._feed.replica.of_policy)
+        await self._watch(requests, context, "policy", self._snapshots.cache.of_policy)
 
     async def _watch_relay(self, requests: Requests, context: Stream) -> None:
-        await self._watch(requests, context, "relay", self._feed.replica.of_relay)
+        await self._watch(requests, context, "relay", self._snapshots.cache.of_relay)
 
-    async def _watch(self, requests: Requests, context: Stream, service: str, outlet: Outlet) -> None:
+    async def _watch(
+        self, requests: Requests, context: Stream, service: str, consumer_snapshot: ConsumerSnapshot
+    ) -> None:
         # A watcher must know that it is connected, whenever the first part comes.
         await context.send_initial_metadata(())
         first = await anext(requests, None)
@@ -96,7 +98,7 @@ class Publisher:
         log.info("watch_opened", consumer=service, process=watcher.name)
         WATCHERS.labels(service).inc()
         listening = asyncio.create_task(self._listen(requests, watcher))
-        sending = asyncio.create_task(self._send(context, watcher, outlet, first.digest))
+        sending = asyncio.create_task(self._send(context, watcher, consumer_snapshot, first.digest))
         try:
             await asyncio.wait((listening, sending), return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -115,14 +117,16 @@ class Publisher:
                 return
             self._watchers.advance(watcher, request.revision_in_force)
 
-    async def _send(self, context: Stream, watcher: Watcher, outlet: Outlet, digest: bytes) -> None:
-        while not self._feed.closed:
-            parts = outlet.parts_after(digest)
-            digest, revision = outlet.digest, outlet.revision
+    async def _send(
+        self, context: Stream, watcher: Watcher, consumer_snapshot: ConsumerSnapshot, digest: bytes
+    ) -> None:
+        while not self._snapshots.closed:
+            parts = consumer_snapshot.parts_after(digest)
+            digest, revision = consumer_snapshot.digest, consumer_snapshot.revision
             for part in parts:
                 await context.write(part)
             log.info("revision_sent", process=watcher.name, revision=revision, parts=len(parts))
-            await self._feed.newer(outlet, digest, revision)
+            await self._snapshots.newer(consumer_snapshot, digest, revision)
 
     async def _report_rule_hits(
         self, request: pb.ReportRuleHitsRequest, context: grpc.aio.ServicerContext[object, object]
@@ -170,7 +174,7 @@ def _upgraded(account: Document, upgrade: pb.PasswordUpgrade) -> Write | None:
     return Write(ACCOUNTS, account.id, account.stored, {**account.stored, "password": password})
 
 
-async def follow(feed: Feed, wake: asyncio.Event, on_database: Callable[[str], None]) -> None:
+async def follow(snapshots: CurrentSnapshots, wake: asyncio.Event, on_database: Callable[[str], None]) -> None:
     """Keeps the feed at the database's newest revision, for ever; an outage of the database is sat out.
 
     `on_database` is told after each look: what is wrong with the database, or nothing.
@@ -179,8 +183,8 @@ async def follow(feed: Feed, wake: asyncio.Event, on_database: Callable[[str], N
     while True:
         wake.clear()
         try:
-            if await _behind(feed.replica, on_database) and await feed.replica.catch_up():
-                feed.refresh()
+            if await _behind(snapshots.cache, on_database) and await snapshots.cache.catch_up():
+                snapshots.refresh()
             if ailing:
                 log.info("database_available")
             ailing = False
@@ -197,8 +201,8 @@ async def follow(feed: Feed, wake: asyncio.Event, on_database: Callable[[str], N
             pass
 
 
-async def _behind(replica: Replica, on_database: Callable[[str], None]) -> bool:
-    looking = asyncio.ensure_future(replica.behind())
+async def _behind(cache: ConfigurationCache, on_database: Callable[[str], None]) -> bool:
+    looking = asyncio.ensure_future(cache.behind())
     try:
         if not (await asyncio.wait({looking}, timeout=_ANSWER_SECONDS))[0]:
             # It is not broken off: that would wait for the same silent server.

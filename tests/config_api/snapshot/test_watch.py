@@ -18,8 +18,8 @@ from libs.runtime.snapshot_pages import SnapshotPages, serialised
 from services.config_api.http import middleware
 from services.config_api.resources.catalogue import RESOURCES
 from services.config_api.secrets.sealing import Sealer
-from services.config_api.snapshot import feed
-from services.config_api.snapshot.feed import Replica
+from services.config_api.snapshot import configuration_cache
+from services.config_api.snapshot.configuration_cache import ConfigurationCache
 from services.config_api.storage.database import Database
 from services.config_api.storage.documents import Store
 from services.config_api.storage.revision import Actor, Write
@@ -98,7 +98,7 @@ async def test_who_comes_back_gets_what_has_changed_since(service: Service) -> N
 async def test_the_whole_is_sent_again_where_too_much_has_changed(
     on_sqlite: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "_REMEMBERED_OCTETS", 0)
+    monkeypatch.setattr(configuration_cache, "_REMEMBERED_OCTETS", 0)
     async with on_sqlite.watch_policy() as watch:
         await watch.next()
         await on_sqlite.make("trusted-networks", {"name": "n", "networks": ["192.0.2.0/24"]})
@@ -155,7 +155,7 @@ async def test_every_replica_pushes_every_change(postgres_url: str, tmp_path: Pa
 
 
 async def test_parts_are_bounded(begun: Path, resolver: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "PAGE_OCTETS", 1000)
+    monkeypatch.setattr(configuration_cache, "PAGE_OCTETS", 1000)
     monkeypatch.setattr(SnapshotPages.__init__, "__defaults__", (1000,))
     async with running(f"sqlite:///{begun / 'config.sqlite3'}", begun, nameservers=resolver) as service:
         async with service.watch_policy() as watch:
@@ -186,7 +186,7 @@ async def test_a_change_is_serialised_once_for_all_watchers(
         keys.append(key)
         return serialised(key, content)
 
-    monkeypatch.setattr(feed, "serialised", count)
+    monkeypatch.setattr(configuration_cache, "serialised", count)
     async with AsyncExitStack() as stack:
         watches = [await stack.enter_async_context(on_sqlite.watch_policy(f"policy-{n}")) for n in range(20)]
         await asyncio.gather(*(watch.next() for watch in watches))
@@ -211,7 +211,7 @@ async def test_a_rule_that_ended_is_in_no_later_snapshot(tmp_path: Path) -> None
         }
         async with store.revision(Actor("test", "admin"), "test") as revision:
             await revision.apply([Write(RESOURCES["access-rules"], store.identifiers.new(), None, body)])
-        found = Replica(store, Sealer(["a key for the tests of the watch"]))
+        found = ConfigurationCache(store, Sealer(["a key for the tests of the watch"]))
         await found.load()
     finally:
         await database.close()

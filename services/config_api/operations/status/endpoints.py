@@ -43,7 +43,7 @@ async def get_status(request: Request, _: Annotated[Actor, Depends(needs("reader
             revision=replica.revision,
         )
         for replica in (
-            found.neighbours.own(found.feed.replica.revision),
+            found.neighbours.own(found.snapshots.cache.revision),
             *map(_sibling, found.sharing.siblings if found.sharing is not None else ()),
             *await found.neighbours.look(),
         )

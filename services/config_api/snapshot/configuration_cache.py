@@ -39,7 +39,7 @@ class Change:
     parts: tuple[bytes, ...]
 
 
-class Outlet:
+class ConsumerSnapshot:
     """The snapshot of one consumer, policy or relay, and the changes that led to it."""
 
     def __init__(self) -> None:
@@ -117,7 +117,7 @@ class KeyRecord:
     account: str = ""
 
 
-class Replica:
+class ConfigurationCache:
     """Follows the database revision by revision; `revision` is the newest that it holds."""
 
     def __init__(self, store: Store, sealer: Sealer) -> None:
@@ -128,8 +128,8 @@ class Replica:
         self.webhooks: dict[str, Body] = {}
         self._store = store
         self._sealer = sealer
-        self.of_policy = Outlet()
-        self.of_relay = Outlet()
+        self.of_policy = ConsumerSnapshot()
+        self.of_relay = ConsumerSnapshot()
         # Key of an access rule in policy's snapshot to the time of its end.
         self._ends: dict[str, datetime] = {}
         self._key_prefixes: dict[str, tuple[str, ...]] = {}
@@ -247,26 +247,26 @@ def key_records(key_id: str, body: Body) -> dict[str, KeyRecord]:
     return records
 
 
-class Feed:
+class CurrentSnapshots:
     """The current snapshots, and the waiting for the next. One per process, shared by all watchers."""
 
-    def __init__(self, replica: Replica, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self.replica = replica
+    def __init__(self, cache: ConfigurationCache, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.cache = cache
         self._clock = clock
         self._changed = asyncio.Event()
         self.closed = False
 
     def refresh(self) -> None:
         """Publishes what the replica has taken in, and wakes the watchers when it is new to them."""
-        if not self.replica.publish(self._clock()):
+        if not self.cache.publish(self._clock()):
             return
-        for name, outlet in (("policy", self.replica.of_policy), ("relay", self.replica.of_relay)):
-            SNAPSHOT_DIGEST.labels(name).set(fingerprint(outlet.digest))
+        for name, consumer_snapshot in (("policy", self.cache.of_policy), ("relay", self.cache.of_relay)):
+            SNAPSHOT_DIGEST.labels(name).set(fingerprint(consumer_snapshot.digest))
         self._wake()
 
-    async def newer(self, outlet: Outlet, digest: bytes, revision: int) -> bool:
+    async def newer(self, consumer_snapshot: ConsumerSnapshot, digest: bytes, revision: int) -> bool:
         """Returns as soon as the outlet has more than that; false when the process stops."""
-        while not self.closed and (outlet.digest, outlet.revision) == (digest, revision):
+        while not self.closed and (consumer_snapshot.digest, consumer_snapshot.revision) == (digest, revision):
             await self._changed.wait()
         return not self.closed
 
