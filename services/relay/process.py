@@ -33,7 +33,7 @@ from services.relay.intake.intake import Intake
 from services.relay.metrics import CERTIFICATE_EXPIRY, GRPC_CALLS_REFUSED
 from services.relay.model.attempt import Transport
 from services.relay.queue.database import Database, QueueError, SqliteDatabase
-from services.relay.queue.gauges import QueueFigures
+from services.relay.queue.gauges import QueueGauges
 from services.relay.queue.group_commit import Committer
 from services.relay.queue.identifiers import Identifiers
 from services.relay.queue.leaseholder import Leaseholder
@@ -167,7 +167,7 @@ class Relay:
         background.start(self.sweeper.run(), "sweeps")
         background.start(self.sweeper.run_retention(), "retention")
         background.start(self.storage.run(), "storage")
-        background.start(QueueFigures(self.database, self.clock).run(), "figures")
+        background.start(QueueGauges(self.database, self.clock).run(), "figures")
         background.start(self.statistics.run(), "statistics")
         background.start(self.checks.run(), "checks")
         background.start(self.watch.run(), "configuration")

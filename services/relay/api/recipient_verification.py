@@ -51,7 +51,7 @@ class AsksServers(Protocol):
     async def ask_recipient(self, configuration: Configuration, route: Route, recipient: bytes) -> ServerAnswer: ...
 
 
-class _Places:
+class _SharedSlots:
     """So many at once for each of many parties; nothing is kept of a party that has none."""
 
     def __init__(self, number: int) -> None:
@@ -86,8 +86,8 @@ class RecipientVerifier:
         # Questions under way by recipient.
         self._asked: dict[bytes, asyncio.Task[Verification]] = {}
         self._waiting: Counter[str] = Counter()
-        self._of_servers = _Places(_QUESTIONS_PER_SERVER)
-        self._of_clients = _Places(_QUESTIONS_PER_CLIENT)
+        self._of_servers = _SharedSlots(_QUESTIONS_PER_SERVER)
+        self._of_clients = _SharedSlots(_QUESTIONS_PER_CLIENT)
         self._forgot_at = 0
 
     async def verify(self, recipient: bytes, client: str) -> Verification:

@@ -18,7 +18,7 @@ from services.relay.delivery.targets.endpoint import Endpoint, HostFailedError
 from services.relay.delivery.targets.finder import TargetFinder
 from services.relay.delivery.targets.options import DeliveryOptions
 from services.relay.model.attempt import Outcome, OutgoingRecipient, Result, Route, RouteKind
-from services.relay.model.outcome import NOBODY, Peer, Verdict, by_operators_own_host, deferred, of_recipient
+from services.relay.model.outcome import NO_PEER, Peer, ReplyMeaning, by_operators_own_host, deferred, of_recipient
 
 _SERVICE_CLOSES = 421
 _UNREACHED = deferred(451, "4.4.1", "no mail server could be reached")
@@ -60,16 +60,16 @@ class Attempt:
         self._route = route
         self._message = message
         self._recipients = recipients
-        self._verdicts: list[Verdict | None] = [None] * len(recipients)
-        # The key is the recipient. They are of use only beside a verdict.
+        self._verdicts: list[ReplyMeaning | None] = [None] * len(recipients)
+        # The key is the recipient. They are of use only beside a reply.
         self._peers: list[Peer] = []
         self._passed_on: list[bool] = []
-        self._failure: Verdict | None = None
-        self._failed_at = NOBODY
+        self._failure: ReplyMeaning | None = None
+        self._failed_at = NO_PEER
         # The last host was this gateway itself.
         self._looped = False
         # Verdicts on recipients that were refused for this client's address, and the address families so refused.
-        self._address_refusals: dict[int, tuple[Verdict, Peer]] = {}
+        self._address_refusals: dict[int, tuple[ReplyMeaning, Peer]] = {}
         self._refused_families: set[int] = set()
         self._key = (
             route.destination,
@@ -94,8 +94,8 @@ class Attempt:
                 break
         if None in self._verdicts and not self._looped:
             await self._through_hosts(tried)
-        for verdict in self._verdicts:
-            if verdict is not None and verdict.too_many:
+        for meaning in self._verdicts:
+            if meaning is not None and meaning.too_many:
                 await self._the_rest()
                 break
         return self._outcomes()
@@ -120,7 +120,7 @@ class Attempt:
             waiting = left
 
     def _too_many(self) -> list[int]:
-        return [index for index, verdict in enumerate(self._verdicts) if verdict is not None and verdict.too_many]
+        return [index for index, meaning in enumerate(self._verdicts) if meaning is not None and meaning.too_many]
 
     async def _through_hosts(self, tried: set[tuple[str, int]]) -> None:
         context = self._context
@@ -176,7 +176,7 @@ class Attempt:
         finally:
             self._concurrency.sessions -= 1
         if everybody:
-            self._verdicts = transaction.verdicts
+            self._verdicts = transaction.meanings
             self._peers = [session.peer] * len(indexes)
             self._passed_on = [session.capabilities.dsn] * len(indexes)
         else:
@@ -212,11 +212,11 @@ class Attempt:
     def _take_over(self, session: Session, indexes: Sequence[int], transaction: Transaction) -> None:
         """What a transaction with some of the recipients decided."""
         if not self._peers:
-            self._peers = [NOBODY] * len(self._recipients)
+            self._peers = [NO_PEER] * len(self._recipients)
             self._passed_on = [False] * len(self._recipients)
-        for index, verdict in zip(indexes, transaction.verdicts, strict=True):
-            if verdict is not None:
-                self._verdicts[index] = verdict
+        for index, meaning in zip(indexes, transaction.meanings, strict=True):
+            if meaning is not None:
+                self._verdicts[index] = meaning
                 self._peers[index] = session.peer
                 self._passed_on[index] = session.capabilities.dsn
 
@@ -225,22 +225,22 @@ class Attempt:
         self._refused_families.add(_family(session.endpoint))
         for position in transaction.address_refused:
             index = indexes[position]
-            verdict = self._verdicts[index]
-            if verdict is not None:
-                self._address_refusals[index] = verdict, session.peer
+            meaning = self._verdicts[index]
+            if meaning is not None:
+                self._address_refusals[index] = meaning, session.peer
                 self._verdicts[index] = None
-                self._failure, self._failed_at = None, NOBODY
+                self._failure, self._failed_at = None, NO_PEER
 
     def _note(self, error: HostFailedError) -> None:
         """The reason that is given if nothing better comes: the last, but a loop behind a host that is only away."""
         self._looped = error.is_ourselves
-        if not error.verdict.own:
+        if not error.meaning.own:
             self._refused_session = True
-        elif error.verdict.code == 0 and not error.silent:
+        elif error.meaning.code == 0 and not error.silent:
             self._unconnected = True
         if error.is_ourselves and self._failure is not None:
             return
-        self._failure, self._failed_at = error.verdict, error.peer
+        self._failure, self._failed_at = error.meaning, error.peer
 
     @property
     def turned_away(self) -> bool:
@@ -255,24 +255,24 @@ class Attempt:
         is_operators = is_relay_host or self._route.kind is RouteKind.MAILBOX or self._route.next_hop is not None
         outcomes = []
         for index, recipient in enumerate(self._recipients):
-            verdict, peer, passed_on = self._verdict_on(index)
+            meaning, peer, passed_on = self._verdict_on(index)
             if is_operators:
-                verdict = by_operators_own_host(verdict)
+                meaning = by_operators_own_host(meaning)
             outcomes.append(
                 of_recipient(
                     recipient.delivery_id,
-                    verdict,
+                    meaning,
                     peer,
-                    dsn_passed_on=passed_on and verdict.result is Result.DELIVERED,
-                    suspend_destination=self._route.destination if is_relay_host and verdict.bad_login else "",
+                    dsn_passed_on=passed_on and meaning.result is Result.DELIVERED,
+                    suspend_destination=self._route.destination if is_relay_host and meaning.bad_login else "",
                 )
             )
         return outcomes
 
-    def _verdict_on(self, index: int) -> tuple[Verdict, Peer, bool]:
-        verdict = self._verdicts[index]
-        if verdict is not None:
-            return (verdict, self._peers[index], self._passed_on[index]) if self._peers else (verdict, NOBODY, False)
+    def _verdict_on(self, index: int) -> tuple[ReplyMeaning, Peer, bool]:
+        meaning = self._verdicts[index]
+        if meaning is not None:
+            return (meaning, self._peers[index], self._passed_on[index]) if self._peers else (meaning, NO_PEER, False)
         if self._failure is None and index in self._address_refusals:
             # There is no host in another address family.
             return (*self._address_refusals[index], False)

@@ -15,7 +15,7 @@ from unicodedata import normalize
 
 from libs.runtime.maildir_roots import MaildirRoots
 from services.relay.model.attempt import Result
-from services.relay.model.outcome import Verdict, deferred, failed
+from services.relay.model.outcome import ReplyMeaning, deferred, failed
 
 _counter = itertools.count(1)
 # Octets that stay as they are in a directory's name.
@@ -56,7 +56,7 @@ def mailbox_root(template: str) -> Path:
     return Path(template if first < 0 else template[:first].rpartition("/")[0] or "/")
 
 
-def store(roots: MaildirRoots, template: str, sender: bytes, recipient: bytes, content: bytes) -> Verdict:
+def store(roots: MaildirRoots, template: str, sender: bytes, recipient: bytes, content: bytes) -> ReplyMeaning:
     """Writes the message durably, where `roots` allow it. Blocking; to be called in a thread.
 
     The file gets Return-Path and Delivered-To in front (RFC 5321 4.4) and lines that end in LF, as everything that
@@ -82,7 +82,7 @@ def store(roots: MaildirRoots, template: str, sender: bytes, recipient: bytes, c
         if error.errno == errno.ENAMETOOLONG:
             return failed(550, "5.1.3", f"mailbox: {reason}")
         return deferred(451, "4.3.0", f"mailbox: {reason}")
-    return Verdict(Result.DELIVERED, 250, "2.0.0", "delivered to the mailbox")
+    return ReplyMeaning(Result.DELIVERED, 250, "2.0.0", "delivered to the mailbox")
 
 
 def _component(part: bytes) -> str:

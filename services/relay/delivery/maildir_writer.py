@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from services.relay.model.outcome import Verdict
+from services.relay.model.outcome import ReplyMeaning
 
 _THREADS = 32
 # The number of these threads that may work for one domain's Maildirs.
 _SHARE = 4
 
-Store = Callable[[str, bytes, bytes, bytes], Verdict]
+Store = Callable[[str, bytes, bytes, bytes], ReplyMeaning]
 
 
 class MaildirWriter:
@@ -25,7 +25,7 @@ class MaildirWriter:
         self._places: dict[str, asyncio.Semaphore] = {}
         self._users: dict[str, int] = {}
 
-    async def store(self, template: str, sender: bytes, recipient: bytes, content: bytes) -> Verdict:
+    async def store(self, template: str, sender: bytes, recipient: bytes, content: bytes) -> ReplyMeaning:
         """Writes one message durably (maildir.store)."""
         places = self._places.get(template)
         if places is None:
@@ -39,7 +39,7 @@ class MaildirWriter:
         loop = asyncio.get_running_loop()
         writing = self._threads.submit(self._store, template, sender, recipient, content)
 
-        def ended(_: Future[Verdict]) -> None:
+        def ended(_: Future[ReplyMeaning]) -> None:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self._release, template, places)
 

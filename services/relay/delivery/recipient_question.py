@@ -14,7 +14,7 @@ from services.relay.delivery.targets.endpoint import HostFailedError
 from services.relay.delivery.targets.finder import TargetFinder
 from services.relay.delivery.targets.options import Timeouts
 from services.relay.model.attempt import Result, Route, RouteKind
-from services.relay.model.outcome import Stage, by_operators_own_host, judge
+from services.relay.model.outcome import Stage, by_operators_own_host, meaning_of
 
 # The time for all hosts together.
 _SECONDS = 25.0
@@ -74,7 +74,7 @@ class RecipientQuestions:
                 protocol.quit()
                 return ServerAnswer.NONE
             protocol.send(b"RCPT TO:<%b>\r\n" % recipient, 1)
-            verdict = by_operators_own_host(judge(Stage.RCPT, await protocol.reply(self._timeouts.rcpt)))
+            meaning = by_operators_own_host(meaning_of(Stage.RCPT, await protocol.reply(self._timeouts.rcpt)))
             protocol.quit()
         except ConnectionFailedError:
             protocol.abort()
@@ -82,7 +82,7 @@ class RecipientQuestions:
         except BaseException:
             protocol.abort()
             raise
-        if verdict.result is Result.DELIVERED:
+        if meaning.result is Result.DELIVERED:
             return ServerAnswer.YES
-        is_refusal = verdict.result is Result.FAILED and not verdict.enhanced_code.startswith(_NOT_ABOUT_THE_ADDRESS)
+        is_refusal = meaning.result is Result.FAILED and not meaning.enhanced_code.startswith(_NOT_ABOUT_THE_ADDRESS)
         return ServerAnswer.NO if is_refusal else ServerAnswer.NONE

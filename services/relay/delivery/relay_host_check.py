@@ -129,4 +129,4 @@ def _show_look_up(found: TargetEndpoints, steps: _Steps, seconds: float) -> None
 
 
 def _is_about_connecting(failure: HostFailedError) -> bool:
-    return failure.verdict.enhanced_code == "4.4.1" and failure.verdict.code == 0
+    return failure.meaning.enhanced_code == "4.4.1" and failure.meaning.code == 0

@@ -34,7 +34,7 @@ from services.relay.delivery.targets.mx_security import MxSecurity
 from services.relay.delivery.targets.options import DeliveryOptions, Timeouts
 from services.relay.delivery.targets.tls import Contexts
 from services.relay.model.attempt import Outcome, OutgoingMessage, OutgoingRecipient, Result, Route, RouteKind
-from services.relay.model.outcome import Verdict, deferred, of_recipient
+from services.relay.model.outcome import ReplyMeaning, deferred, of_recipient
 
 # What a step of a relay host's test may take: somebody is waiting.
 _TEST_SECONDS = 20.0
@@ -195,15 +195,15 @@ class MailTransport:
     async def _store(
         self, path: str, message: OutgoingMessage, recipients: Sequence[OutgoingRecipient]
     ) -> list[Outcome]:
-        verdicts = await asyncio.gather(
+        meanings = await asyncio.gather(
             *(
                 self._maildirs.store(path, message.sender, recipient.address, message.content)
                 for recipient in recipients
             )
         )
         return [
-            of_recipient(recipient.delivery_id, verdict)
-            for recipient, verdict in zip(recipients, verdicts, strict=True)
+            of_recipient(recipient.delivery_id, meaning)
+            for recipient, meaning in zip(recipients, meanings, strict=True)
         ]
 
 
@@ -218,11 +218,11 @@ def open_transport(
     return MailTransport(options, clock, wall_clock, rng or random.Random())  # noqa: S311 - spreads load, guards nothing
 
 
-def _refused(route: Route) -> Verdict:
+def _refused(route: Route) -> ReplyMeaning:
     if route.kind is RouteKind.FAIL:
-        return Verdict(Result.FAILED, route.code or 550, route.enhanced_code or "5.4.0", route.reason)
+        return ReplyMeaning(Result.FAILED, route.code or 550, route.enhanced_code or "5.4.0", route.reason)
     return deferred(451, "4.3.5", route.reason or "held")
 
 
-def _same(recipients: Sequence[OutgoingRecipient], verdict: Verdict) -> list[Outcome]:
-    return [of_recipient(recipient.delivery_id, verdict) for recipient in recipients]
+def _same(recipients: Sequence[OutgoingRecipient], meaning: ReplyMeaning) -> list[Outcome]:
+    return [of_recipient(recipient.delivery_id, meaning) for recipient in recipients]

@@ -53,7 +53,7 @@ _OF_THE_MESSAGE = (Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.END_OF_DATA)
 
 
 @fast_value(frozen=True, slots=True)
-class Verdict:
+class ReplyMeaning:
     """What a reply or a failure means, before it is applied to recipients (`of_recipient`)."""
 
     result: Result
@@ -81,20 +81,20 @@ class Peer:
     tls_policy: str = ""
 
 
-NOBODY = Peer()
+NO_PEER = Peer()
 
 
-def deferred(code: int, enhanced_code: str, text: str, *, possible_duplicate: bool = False) -> Verdict:
+def deferred(code: int, enhanced_code: str, text: str, *, possible_duplicate: bool = False) -> ReplyMeaning:
     """A temporary failure that we find ourselves."""
-    return Verdict(Result.DEFERRED, code, enhanced_code, sanitised(text), possible_duplicate, own=True)
+    return ReplyMeaning(Result.DEFERRED, code, enhanced_code, sanitised(text), possible_duplicate, own=True)
 
 
-def failed(code: int, enhanced_code: str, text: str) -> Verdict:
+def failed(code: int, enhanced_code: str, text: str) -> ReplyMeaning:
     """A permanent failure that we find ourselves."""
-    return Verdict(Result.FAILED, code, enhanced_code, sanitised(text), own=True)
+    return ReplyMeaning(Result.FAILED, code, enhanced_code, sanitised(text), own=True)
 
 
-def judge(stage: Stage, reply: Reply) -> Verdict:
+def meaning_of(stage: Stage, reply: Reply) -> ReplyMeaning:
     """The meaning of a reply for the recipients it concerns.
 
     The first digit decides (RFC 5321 4.2.1), with these exceptions. Before MAIL, a 5yz is about the host and not about
@@ -107,48 +107,48 @@ def judge(stage: Stage, reply: Reply) -> Verdict:
     text = sanitised(reply.text)
     if family == 2 and stage in _OF_THE_MESSAGE:
         # At an earlier stage no 2yz can mean that the message was taken.
-        return Verdict(Result.DELIVERED, reply.code, enhanced_code(reply, "2.0.0"), text)
+        return ReplyMeaning(Result.DELIVERED, reply.code, enhanced_code(reply, "2.0.0"), text)
     if stage is Stage.AUTH:
         # 535 and the other 5yz of RFC 4954 6, none of which is about the message: 534 mechanism too weak, 538 no TLS.
-        return Verdict(Result.DEFERRED, reply.code, _as_temporary(reply, "4.7.0"), text, bad_login=family == 5)
+        return ReplyMeaning(Result.DEFERRED, reply.code, _as_temporary(reply, "4.7.0"), text, bad_login=family == 5)
     if stage is Stage.RCPT and reply.code in (452, 552) and not _is_about_mailbox(reply):
         # 452 without an enhanced code also means "too many recipients": RFC 5321 4.5.3.1.10 names this code for it.
         status = "4.5.3" if reply.code == 552 else _as_temporary(reply, "4.5.3")
-        return Verdict(Result.DEFERRED, reply.code, status, text, too_many=status == "4.5.3")
+        return ReplyMeaning(Result.DEFERRED, reply.code, status, text, too_many=status == "4.5.3")
     if family == 5 and stage in _OF_THE_MESSAGE:
-        return Verdict(Result.FAILED, reply.code, enhanced_code(reply, "5.0.0"), text)
+        return ReplyMeaning(Result.FAILED, reply.code, enhanced_code(reply, "5.0.0"), text)
     if family in (4, 5):
-        return Verdict(Result.DEFERRED, reply.code, _as_temporary(reply, "4.3.0"), text)
+        return ReplyMeaning(Result.DEFERRED, reply.code, _as_temporary(reply, "4.3.0"), text)
     return deferred(reply.code, "4.5.0", f"unexpected reply to {stage.value}: {reply.code} {text}")
 
 
-def refuses_our_address(verdict: Verdict, our_address: str = "") -> bool:
+def refuses_our_address(meaning: ReplyMeaning, our_address: str = "") -> bool:
     """Whether a reply refuses the address from which this client came, so that another address family may do (F03).
 
     Its code may say so (RFC 7372 3.2: the SPF record does not list the address, or the address has no reverse name).
     If `our_address` is given, a text that names this address counts as well, since refusals by block lists do so. Give
     it only for replies before the content, since content filters name the client's address too.
     """
-    if verdict.result is Result.DELIVERED:
+    if meaning.result is Result.DELIVERED:
         return False
-    if verdict.enhanced_code[1:] in _OF_CLIENT_ADDRESS:
+    if meaning.enhanced_code[1:] in _OF_CLIENT_ADDRESS:
         return True
-    return bool(our_address) and our_address in _ADDRESSES.findall(verdict.text.lower())
+    return bool(our_address) and our_address in _ADDRESSES.findall(meaning.text.lower())
 
 
-def by_operators_own_host(verdict: Verdict) -> Verdict:
-    """The verdict when the reply is from a relay host or mailbox server of the operators, not from any MX host.
+def by_operators_own_host(meaning: ReplyMeaning) -> ReplyMeaning:
+    """The meaning when the reply is from a relay host or mailbox server of the operators, not from any MX host.
 
     530 means that the server wants a login or TLS, and got none (RFC 4954 6, RFC 3207 4). The operators can correct
     that, so the messages wait and are not bounced (C131).
     """
-    if verdict.code != _LOGIN_WANTED or verdict.result is not Result.FAILED:
-        return verdict
-    return replace(verdict, result=Result.DEFERRED, enhanced_code=f"4{verdict.enhanced_code[1:]}")
+    if meaning.code != _LOGIN_WANTED or meaning.result is not Result.FAILED:
+        return meaning
+    return replace(meaning, result=Result.DEFERRED, enhanced_code=f"4{meaning.enhanced_code[1:]}")
 
 
-def lost(stage: Stage, what: str, error: str) -> Verdict:
-    """The verdict when the connection ended, or time ran out, while a reply was due.
+def lost(stage: Stage, what: str, error: str) -> ReplyMeaning:
+    """The meaning when the connection ended, or time ran out, while a reply was due.
 
     After the final dot nobody knows whether the message was taken (RFC 1047): it is tried again, later, and marked
     as a possible duplicate (C120).
@@ -192,28 +192,28 @@ def sanitised(text: bytes | str) -> str:
 
 def of_recipient(
     delivery_id: int,
-    verdict: Verdict,
-    peer: Peer = NOBODY,
+    meaning: ReplyMeaning,
+    peer: Peer = NO_PEER,
     *,
     counts: bool = True,
     dsn_passed_on: bool = False,
     suspend_destination: str = "",
 ) -> Outcome:
-    """The outcome of one delivery to which a verdict is applied."""
+    """The outcome of one delivery that a reply or a failure is applied to."""
     return Outcome(
         delivery_id,
-        verdict.result,
-        verdict.code,
-        verdict.enhanced_code,
-        verdict.text,
+        meaning.result,
+        meaning.code,
+        meaning.enhanced_code,
+        meaning.text,
         peer.host,
         peer.address,
         peer.port,
         peer.tls,
         peer.tls_policy,
-        verdict.possible_duplicate,
+        meaning.possible_duplicate,
         counts,
         dsn_passed_on,
         suspend_destination,
-        verdict.own,
+        meaning.own,
     )

@@ -22,7 +22,7 @@ _DESTINATIONS = 20
 _WAITING_STATES = ("due", "deferred", "held")
 
 
-class QueueFigures:
+class QueueGauges:
     """There is one in each process."""
 
     def __init__(self, database: Database, clock: Clock) -> None:

@@ -7,16 +7,16 @@ import threading
 
 from services.relay.delivery.maildir_writer import MaildirWriter
 from services.relay.model.attempt import Result
-from services.relay.model.outcome import Verdict
+from services.relay.model.outcome import ReplyMeaning
 
-STORED = Verdict(Result.DELIVERED, 250, "2.0.0", "stored")
+STORED = ReplyMeaning(Result.DELIVERED, 250, "2.0.0", "stored")
 
 
 async def test_a_folder_that_hangs_keeps_its_own_share_of_the_threads() -> None:
     hanging = threading.Event()
     at_work: list[str] = []
 
-    def store(template: str, _sender: bytes, _recipient: bytes, _content: bytes) -> Verdict:
+    def store(template: str, _sender: bytes, _recipient: bytes, _content: bytes) -> ReplyMeaning:
         at_work.append(template)
         if template == "/hangs":
             hanging.wait(60)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.relay.model.attempt import Result
-from services.relay.model.outcome import Peer, Reply, Stage, enhanced_code, judge, lost, of_recipient, sanitised
+from services.relay.model.outcome import Peer, Reply, Stage, enhanced_code, lost, meaning_of, of_recipient, sanitised
 
 
 @pytest.mark.parametrize(
@@ -45,24 +45,24 @@ from services.relay.model.outcome import Peer, Reply, Stage, enhanced_code, judg
     ],
 )
 def test_the_meaning_of_replies(stage: Stage, code: int, text: bytes, result: Result, status: str) -> None:
-    verdict = judge(stage, Reply(code, text))
-    assert (verdict.result, verdict.code, verdict.enhanced_code) == (result, code, status)
+    meaning = meaning_of(stage, Reply(code, text))
+    assert (meaning.result, meaning.code, meaning.enhanced_code) == (result, code, status)
 
 
 @pytest.mark.parametrize("code", [535, 534, 538, 530])
 def test_a_refused_login_is_the_relay_hosts_matter_not_the_messages(code: int) -> None:
-    verdict = judge(Stage.AUTH, Reply(code, b"5.7.8 Wrong"))
-    assert (verdict.result, verdict.enhanced_code, verdict.bad_login) == (Result.DEFERRED, "4.7.8", True)
+    meaning = meaning_of(Stage.AUTH, Reply(code, b"5.7.8 Wrong"))
+    assert (meaning.result, meaning.enhanced_code, meaning.bad_login) == (Result.DEFERRED, "4.7.8", True)
 
 
 def test_a_login_that_cannot_be_checked_now_is_no_bad_login() -> None:
-    verdict = judge(Stage.AUTH, Reply(454, b"4.7.0 Temporary"))
-    assert (verdict.result, verdict.bad_login) == (Result.DEFERRED, False)
+    meaning = meaning_of(Stage.AUTH, Reply(454, b"4.7.0 Temporary"))
+    assert (meaning.result, meaning.bad_login) == (Result.DEFERRED, False)
 
 
 def test_after_the_dot_a_loss_is_a_possible_duplicate() -> None:
-    verdict = lost(Stage.END_OF_DATA, "time-out", "no answer in time")
-    assert (verdict.result, verdict.code, verdict.possible_duplicate) == (Result.DEFERRED, 0, True)
+    meaning = lost(Stage.END_OF_DATA, "time-out", "no answer in time")
+    assert (meaning.result, meaning.code, meaning.possible_duplicate) == (Result.DEFERRED, 0, True)
     assert not lost(Stage.DATA, "time-out", "no answer in time").possible_duplicate
 
 
@@ -96,6 +96,6 @@ def test_text_is_one_printable_line_of_bounded_length() -> None:
 
 def test_an_outcome_carries_the_peer() -> None:
     peer = Peer("mx.test", "192.0.2.1", 25, "TLSv1.3 X", "opportunistic")
-    outcome = of_recipient(7, judge(Stage.RCPT, Reply(550, b"5.1.1 No\nreally")), peer)
+    outcome = of_recipient(7, meaning_of(Stage.RCPT, Reply(550, b"5.1.1 No\nreally")), peer)
     assert (outcome.delivery_id, outcome.host, outcome.address, outcome.port) == (7, "mx.test", "192.0.2.1", 25)
     assert (outcome.tls, outcome.tls_policy, outcome.text) == ("TLSv1.3 X", "opportunistic", "5.1.1 No really")

@@ -9,7 +9,7 @@ from services.relay.clock import Clock
 from services.relay.metrics import QUEUE_DELIVERIES, QUEUE_DESTINATION_DELIVERIES, QUEUE_OLDEST_AGE
 from services.relay.queue.database import Database
 from services.relay.queue.depth import Depth, DestinationDepth, depth, longest
-from services.relay.queue.gauges import QueueFigures
+from services.relay.queue.gauges import QueueGauges
 from tests.relay.queue.test_claiming import NOW, SECOND, claimed, database, put, waiting
 
 __all__ = ["database"]
@@ -35,7 +35,7 @@ async def test_each_delivery_waits_for_one_thing(database: Database) -> None:
 
 
 async def test_figures_of_the_queue_are_shown(database: Database) -> None:
-    figures = QueueFigures(database, Clock(wall=lambda: NOW + 90 * SECOND))
+    figures = QueueGauges(database, Clock(wall=lambda: NOW + 90 * SECOND))
     await put(database, waiting(1, "domain:a.test", 2))
     await figures.look()
     assert QUEUE_DELIVERIES.labels("due")._value.get() == 2
@@ -62,7 +62,7 @@ async def test_the_longest_queues_come_first_and_no_more_than_asked_for(database
 
 
 async def test_a_destination_is_shown_while_mail_waits_for_it(database: Database) -> None:
-    figures = QueueFigures(database, Clock(wall=lambda: NOW + 90 * SECOND))
+    figures = QueueGauges(database, Clock(wall=lambda: NOW + 90 * SECOND))
     await put(
         database,
         waiting(1, "relay:smart.test:587:alice@our.test", 2),

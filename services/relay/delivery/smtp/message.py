@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from libs.smtp import header
 from services.relay.delivery.smtp.capabilities import Capabilities
 from services.relay.model.attempt import OutgoingMessage, OutgoingRecipient
-from services.relay.model.outcome import Verdict, failed
+from services.relay.model.outcome import ReplyMeaning, failed
 
 # Nothing of this is in a canonical address; whatever else went wrong, it never gets into a command.
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
@@ -77,7 +77,7 @@ class PreparedMessage:
         by_us = re.compile(rb"[ \t]by %b[ \t]" % re.escape(hostname.encode("ascii", "replace")), re.IGNORECASE)
         return sum(by_us.search(field) is not None for field in header.values(head, b"received")) > 1
 
-    def refusal(self, offered: Capabilities) -> Verdict | None:
+    def refusal(self, offered: Capabilities) -> ReplyMeaning | None:
         """Why this server can't have it; known before a command is sent."""
         if self.fault is not None:
             return self.fault
@@ -100,7 +100,7 @@ def rcpt(recipient: OutgoingRecipient, offered: Capabilities) -> bytes:
     return line + b"\r\n"
 
 
-def recipient_refusal(recipient: OutgoingRecipient, offered: Capabilities) -> Verdict | None:
+def recipient_refusal(recipient: OutgoingRecipient, offered: Capabilities) -> ReplyMeaning | None:
     """Why this recipient can't be named to this server."""
     address, original = recipient.address, recipient.original_recipient
     if _CONTROL.search(address) or (original and _CONTROL.search(original)):
@@ -110,7 +110,7 @@ def recipient_refusal(recipient: OutgoingRecipient, offered: Capabilities) -> Ve
     return None
 
 
-def _fault(sender: bytes, envelope_id: bytes) -> Verdict | None:
+def _fault(sender: bytes, envelope_id: bytes) -> ReplyMeaning | None:
     """What must not get into a command."""
     if _CONTROL.search(sender) or (envelope_id and _CONTROL.search(envelope_id)):
         return failed(553, "5.1.7", "the sender's address holds control characters")

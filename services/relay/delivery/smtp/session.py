@@ -13,7 +13,7 @@ from services.relay.delivery.smtp.protocol import ConnectionFailedError, Deliver
 from services.relay.delivery.targets.endpoint import Endpoint, HostFailedError, Loop
 from services.relay.delivery.targets.options import Timeouts
 from services.relay.delivery.targets.tls import Contexts, server_name
-from services.relay.model.outcome import Peer, Reply, Stage, Verdict, deferred, failed, judge, lost, sanitised
+from services.relay.model.outcome import Peer, Reply, ReplyMeaning, Stage, deferred, failed, lost, meaning_of, sanitised
 
 
 class Watcher(Protocol):
@@ -120,7 +120,7 @@ class _Opening:
         reply = await self._read(Stage.GREETING, self._timeouts.greeting)
         self._show("greeting", reply.positive, _shown(reply))
         if not reply.positive:
-            raise self._failed(judge(Stage.GREETING, reply))
+            raise self._failed(meaning_of(Stage.GREETING, reply))
         words = reply.text.split(None, 1)
         name = words[0].decode("ascii", "replace").lower() if words else ""
         self._has_our_name = name == self._hostname and self._endpoint.loop is Loop.BY_TRACE
@@ -136,10 +136,10 @@ class _Opening:
             self._show(step, reply.positive, _shown(reply))
             if reply.positive:
                 return Capabilities()
-            raise self._failed(judge(Stage.EHLO, reply))
+            raise self._failed(meaning_of(Stage.EHLO, reply))
         self._show(step, reply.positive, _shown(reply))
         if not reply.positive:
-            raise self._failed(judge(Stage.EHLO, reply))
+            raise self._failed(meaning_of(Stage.EHLO, reply))
         return Capabilities.of(reply)
 
     def _needs_extensions(self) -> bool:
@@ -159,18 +159,18 @@ class _Opening:
         reply = await self._handshake("starttls")
         if reply is not None and reply.code != 220:
             if plan.required:
-                refused = judge(Stage.STARTTLS, reply)
+                refused = meaning_of(Stage.STARTTLS, reply)
                 text = f"TLS is required and STARTTLS was refused: {refused.text}"
                 raise self._failed(deferred(reply.code, "4.7.4", text))
             return offered
         try:
             return await self._hello("ehlo_tls")
         except HostFailedError as error:
-            if error.verdict.code or error.silent:
+            if error.meaning.code or error.silent:
                 raise
             # TLS 1.3 is done for a client before the server has looked at what it sent last: whatever the server has
             # against it, a certificate that it asked for say, ends the connection only now.
-            raise HostFailedError(error.verdict, error.peer, tls_broken=self._may_do_without_tls) from error
+            raise HostFailedError(error.meaning, error.peer, tls_broken=self._may_do_without_tls) from error
 
     @property
     def _may_do_without_tls(self) -> bool:
@@ -197,8 +197,8 @@ class _Opening:
             reason = _tls_reason(error)
             self._show(step, False, reason)
             status = "4.7.5" if plan.required else "4.7.0"
-            verdict = deferred(0, status, f"TLS failed: {reason}")
-            raise HostFailedError(verdict, self._endpoint.peer(), tls_broken=self._may_do_without_tls) from error
+            meaning = deferred(0, status, f"TLS failed: {reason}")
+            raise HostFailedError(meaning, self._endpoint.peer(), tls_broken=self._may_do_without_tls) from error
         self._show(step, True, self._protocol.tls)
         return reply
 
@@ -222,7 +222,7 @@ class _Opening:
         # 235, or by its first digit whatever a server says instead (RFC 5321 4.2.1); MAIL shows whether it meant it.
         self._show("auth", reply.positive, f"{name.upper()}: {_shown(reply)}")
         if not reply.positive:
-            raise self._failed(judge(Stage.AUTH, reply))
+            raise self._failed(meaning_of(Stage.AUTH, reply))
 
     async def _command(self, line: str, stage: Stage, seconds: float) -> Reply:
         try:
@@ -241,8 +241,8 @@ class _Opening:
         self._show(step, False, str(error))
         return HostFailedError(lost(stage, error.what, error.error), self._peer(), silent=error.what == "time-out")
 
-    def _failed(self, verdict: Verdict) -> HostFailedError:
-        return HostFailedError(verdict, self._peer())
+    def _failed(self, meaning: ReplyMeaning) -> HostFailedError:
+        return HostFailedError(meaning, self._peer())
 
     def _peer(self) -> Peer:
         return self._endpoint.peer(self._protocol.tls)
@@ -254,7 +254,7 @@ class _Opening:
             self._started = now
 
 
-def looped(endpoint: Endpoint) -> Verdict:
+def looped(endpoint: Endpoint) -> ReplyMeaning:
     """What it means for a message that the server at this endpoint is this gateway itself."""
     loop = f"{endpoint.host} greets with this gateway's own name: mail would loop"
     return failed(550, "5.4.6", loop) if endpoint.loop is Loop.BOUNCE else deferred(451, "4.4.6", loop)

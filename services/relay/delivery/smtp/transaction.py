@@ -9,7 +9,7 @@ from services.relay.delivery.smtp.protocol import ConnectionFailedError
 from services.relay.delivery.smtp.session import Session
 from services.relay.delivery.targets.options import Timeouts
 from services.relay.model.attempt import OutgoingRecipient, Result
-from services.relay.model.outcome import Reply, Stage, Verdict, deferred, judge, lost, refuses_our_address
+from services.relay.model.outcome import Reply, ReplyMeaning, Stage, deferred, lost, meaning_of, refuses_our_address
 
 _SERVICE_CLOSES = 421
 
@@ -31,9 +31,9 @@ class Transaction:
         "address_refused",
         "alive",
         "failure",
+        "meanings",
         "recipient_limit",
         "stale",
-        "verdicts",
     )
 
     def __init__(
@@ -54,9 +54,9 @@ class Transaction:
         self._named: list[int] = []
         self._accepted: list[int] = []
         self._stage = Stage.RESET if self._reused else Stage.MAIL
-        # One verdict for each recipient, in their order. None: nothing was decided, and `failure` says why.
-        self.verdicts: list[Verdict | None] = [None] * len(recipients)
-        self.failure: Verdict | None = None
+        # What was decided for each recipient, in their order. None: nothing was decided, and `failure` says why.
+        self.meanings: list[ReplyMeaning | None] = [None] * len(recipients)
+        self.failure: ReplyMeaning | None = None
         # A reused session turned out to be at its end before the server took anything: not a try at all (C122). It is
         # not to be used again.
         self.stale = False
@@ -71,8 +71,8 @@ class Transaction:
         """Never raises but for cancellation. The session is closed when it can't be used again."""
         refusal = self._message.refusal(self._offered)
         for index, recipient in enumerate(self._recipients):
-            verdict = self.verdicts[index] = refusal or recipient_refusal(recipient, self._offered)
-            if verdict is None:
+            meaning = self.meanings[index] = refusal or recipient_refusal(recipient, self._offered)
+            if meaning is None:
                 self._named.append(index)
         if not self._named:
             self.alive = True
@@ -90,12 +90,12 @@ class Transaction:
             self._protocol.abort()
             raise
 
-    def _lost(self, verdict: Verdict) -> None:
+    def _lost(self, meaning: ReplyMeaning) -> None:
         if self._stage is Stage.END_OF_DATA:
             # Decided, for this attempt: no other host gets what this one may have (C120).
-            self._decide([one for one in self._accepted if self.verdicts[one] is None], verdict)
+            self._decide([one for one in self._accepted if self.meanings[one] is None], meaning)
         if self.failure is None:
-            self.failure = verdict
+            self.failure = meaning
             self.stale = self._reused and self._stage in (Stage.RESET, Stage.MAIL)
 
     async def _pipelined(self) -> None:
@@ -167,7 +167,7 @@ class Transaction:
         if reply.positive:
             return True
         self.stale = True
-        self.failure = judge(Stage.RESET, reply)
+        self.failure = meaning_of(Stage.RESET, reply)
         self._protocol.abort()
         return False
 
@@ -177,15 +177,15 @@ class Transaction:
             return True
         if reply.code == _SERVICE_CLOSES:
             self._protocol.abort()
-        verdict = judge(Stage.MAIL, reply)
-        if refuses_our_address(verdict, self._protocol.local_address):
+        meaning = meaning_of(Stage.MAIL, reply)
+        if refuses_our_address(meaning, self._protocol.local_address):
             self.address_refused += self._named
-        if verdict.result is Result.FAILED:
-            self._decide(self._named, verdict)
+        if meaning.result is Result.FAILED:
+            self._decide(self._named, meaning)
         else:
             # On a session used before it may be about that session only: enough messages, or time, for one (C25).
             self.stale = self._reused
-            self.failure = verdict
+            self.failure = meaning
         return False
 
     def _recipient_judged(self, index: int, reply: Reply) -> bool:
@@ -193,17 +193,17 @@ class Transaction:
         if reply.positive:
             self._accepted.append(index)
             return True
-        verdict = judge(Stage.RCPT, reply)
+        meaning = meaning_of(Stage.RCPT, reply)
         if reply.code == _SERVICE_CLOSES:
             self._protocol.abort()
-            self.failure = verdict
-            self._decide([one for one in self._named if self.verdicts[one] is None], verdict)
+            self.failure = meaning
+            self._decide([one for one in self._named if self.meanings[one] is None], meaning)
             return False
-        if verdict.too_many:
+        if meaning.too_many:
             self.recipient_limit = self.recipient_limit or len(self._accepted)
-        if refuses_our_address(verdict, self._protocol.local_address):
+        if refuses_our_address(meaning, self._protocol.local_address):
             self.address_refused.append(index)
-        self.verdicts[index] = verdict
+        self.meanings[index] = meaning
         return True
 
     def _content_wanted(self, data: Reply) -> bool:
@@ -252,9 +252,9 @@ class Transaction:
         """The answer came before the end. A refusal is one; what takes half a message is not."""
         reply = await self._protocol.reply(self._timeouts.block)
         taken = reply.code // 100 not in (4, 5)
-        verdict = deferred(reply.code, "4.5.0", "answered before the end of the message")
+        meaning = deferred(reply.code, "4.5.0", "answered before the end of the message")
         if taken:
-            self._decide(self._accepted, verdict)
+            self._decide(self._accepted, meaning)
         else:
             self._judge_content(self._accepted, Stage.DATA, reply)
 
@@ -278,11 +278,11 @@ class Transaction:
         return await self._protocol.reply(seconds)
 
     def _judge_content(self, indexes: Sequence[int], stage: Stage, reply: Reply) -> None:
-        verdict = judge(stage, reply)
-        if refuses_our_address(verdict):
+        meaning = meaning_of(stage, reply)
+        if refuses_our_address(meaning):
             self.address_refused += indexes
-        self._decide(indexes, verdict)
+        self._decide(indexes, meaning)
 
-    def _decide(self, indexes: Sequence[int], verdict: Verdict) -> None:
+    def _decide(self, indexes: Sequence[int], meaning: ReplyMeaning) -> None:
         for index in indexes:
-            self.verdicts[index] = verdict
+            self.meanings[index] = meaning

@@ -7,7 +7,7 @@ from enum import Enum
 
 from services.relay.configuration.model import RelayHostAuth
 from services.relay.delivery.targets.tls import TlsPlan
-from services.relay.model.outcome import Peer, Verdict
+from services.relay.model.outcome import Peer, ReplyMeaning
 
 
 class Loop(Enum):
@@ -45,15 +45,15 @@ class HostFailedError(Exception):
 
     def __init__(
         self,
-        verdict: Verdict,
+        meaning: ReplyMeaning,
         peer: Peer,
         *,
         tls_broken: bool = False,
         is_ourselves: bool = False,
         silent: bool = False,
     ) -> None:
-        super().__init__(verdict.text)
-        self.verdict = verdict
+        super().__init__(meaning.text)
+        self.meaning = meaning
         self.peer = peer
         # The TLS handshake failed, and plaintext is allowed: the caller may connect again without TLS.
         self.tls_broken = tls_broken

@@ -15,7 +15,7 @@ from libs.smtp.address import canonical_domain
 from services.relay.delivery.targets.address_families import AddressFamilyCache
 from services.relay.delivery.targets.dns import HostsFile, Lookup, Resolver
 from services.relay.delivery.targets.own_addresses import Address, Network, OwnAddresses, canonical
-from services.relay.model.outcome import Verdict, deferred, failed
+from services.relay.model.outcome import ReplyMeaning, deferred, failed
 
 # Hosts of one MX set whose addresses are asked for, best first.
 _HOST_LIMIT = 16
@@ -48,7 +48,7 @@ class Targets:
     """Every host of a destination, those that are tried first and in order; or why there is none."""
 
     hosts: tuple[Host, ...] = ()
-    failure: Verdict | None = None
+    failure: ReplyMeaning | None = None
     lookups: tuple[Lookup, ...] = ()
 
 
@@ -341,7 +341,7 @@ def _without_repeats(hosts: Sequence[Host]) -> list[Host]:
     return list(distinct.values())
 
 
-def _settled(ordered: Sequence[Host], lookups: Sequence[Lookup], looped: Verdict) -> Targets:
+def _settled(ordered: Sequence[Host], lookups: Sequence[Lookup], looped: ReplyMeaning) -> Targets:
     """OwnIdentity and those of no better preference left out; those that remain come first."""
     limit = min((host.preference for host in ordered if host.left_out == IS_OURSELVES), default=None)
     if limit is not None:
@@ -358,16 +358,16 @@ def _settled(ordered: Sequence[Host], lookups: Sequence[Lookup], looped: Verdict
     return Targets(hosts, looped, tuple(lookups))
 
 
-def no_answer(lookup: Lookup) -> Verdict:
+def no_answer(lookup: Lookup) -> ReplyMeaning:
     """What a look-up without an answer means for mail that depends on it."""
     return deferred(451, "4.4.3", f"no answer from the name servers for {lookup.name} {lookup.kind}: {lookup.error}")
 
 
-def _null_mx(domain: str) -> Verdict:
+def _null_mx(domain: str) -> ReplyMeaning:
     return failed(556, "5.1.10", f"{domain} does not take mail (null MX)")
 
 
-def _no_addresses(domain: str, mx: Lookup, lookups: Sequence[Lookup]) -> Verdict:
+def _no_addresses(domain: str, mx: Lookup, lookups: Sequence[Lookup]) -> ReplyMeaning:
     silent = _first_silent(lookups)
     if silent is not None:
         return no_answer(silent)

@@ -12,7 +12,7 @@ from services.relay.delivery.targets.endpoint import Endpoint, Loop
 from services.relay.delivery.targets.mta_sts import MtaStsPolicies, PolicyLookup
 from services.relay.delivery.targets.mx import Host, Targets, no_answer, parse_literal
 from services.relay.delivery.targets.tls import NO_TLS, OPPORTUNISTIC, TlsPlan
-from services.relay.model.outcome import Verdict, deferred
+from services.relay.model.outcome import ReplyMeaning, deferred
 
 _MTA_STS = TlsPlan("mta-sts", verify=True)
 _NO_DANE_ANSWER = "no answer to a look-up that DANE needs"
@@ -24,7 +24,7 @@ class TargetEndpoints:
     """Endpoints in the order in which they are tried; `failure` when there is none. The rest is for reports."""
 
     endpoints: tuple[Endpoint, ...] = ()
-    failure: Verdict | None = None
+    failure: ReplyMeaning | None = None
     hosts: tuple[Host, ...] = ()
     lookups: tuple[Lookup, ...] = ()
     # The operator named every host: none is left out for being one of many.
@@ -125,7 +125,7 @@ def _plan(host: Host, domain: str, dane: Dane, policy_lookup: PolicyLookup | Non
     return _MTA_STS if policy.allows(host.name) else None
 
 
-def _nothing(domain: str, silent: Lookup | None) -> Verdict:
+def _nothing(domain: str, silent: Lookup | None) -> ReplyMeaning:
     if silent is not None:
         return no_answer(silent)
     return deferred(451, "4.7.5", f"no mail server of {domain} is one that its MTA-STS policy names")
