@@ -126,8 +126,8 @@ def _finish(connection: Connection, new: list[NewMessage]) -> None:
             message.id,
             _OWNER,
             tuple(
-                Settled(each.id, State.DELIVERED, each.destination, None, 1, attempt, 1, "250 ok")
-                for each in message.deliveries
+                Settled(delivery.id, State.DELIVERED, delivery.destination, None, 1, attempt, 1, "250 ok")
+                for delivery in message.deliveries
             ),
             source=message.source,
         )

@@ -134,7 +134,7 @@ def _give_back(connection: Connection, found: Claim) -> None:
         Settlement(
             message.id,
             _ME,
-            tuple(Settled(each.id, State.QUEUED, destination, _NOW, 0) for each in deliveries),
+            tuple(Settled(delivery.id, State.QUEUED, destination, _NOW, 0) for delivery in deliveries),
             source=message.source,
         )
         for destination, message, deliveries in found.jobs

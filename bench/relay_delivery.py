@@ -211,13 +211,13 @@ def _table(found: dict[tuple[str, str], list[Figure]], baseline: dict[str, str])
             other_rate, other_cpu = _medians(against)
             named = baseline[job] if (job, baseline[job]) in found else "all alive"
             ratios = f"{rate / other_rate:.2f} of {named} | {cpu / other_cpu:.2f}"
-        least, most = min(one.rate for one in figures), max(one.rate for one in figures)
+        least, most = min(figure.rate for figure in figures), max(figure.rate for figure in figures)
         rows.append(f"| {job} | {name} | {rate:,.0f} ({least:,.0f} to {most:,.0f}) | {cpu:.3f} | {ratios} |")
     return "\n".join(rows)
 
 
 def _medians(figures: Sequence[Figure]) -> tuple[float, float]:
-    return statistics.median(one.rate for one in figures), statistics.median(one.cpu_ms for one in figures)
+    return statistics.median(figure.rate for figure in figures), statistics.median(figure.cpu_ms for figure in figures)
 
 
 def contenders(job: Job) -> dict[str, Contender]:

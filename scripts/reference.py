@@ -128,7 +128,7 @@ def refusals() -> str:
     ]
     for answer in reference_settings.answers():
         settings = reference_settings.SETTINGS_OF_RULES[answer.reason_id]
-        names = "<br>".join(f"`{member}` of `{path}`" for path, member in (each.split(" ") for each in settings))
+        names = "<br>".join(f"`{member}` of `{path}`" for path, member in (setting.split(" ") for setting in settings))
         parts.append(f"| {answer.stage} | `{answer.reason_id}` | {answer.text} | {names or '-'} |")
     parts += [
         "\n## Replies\n",
@@ -253,7 +253,7 @@ def _commands(command: Any, name: str) -> Iterator[str]:
                 yield from _commands(subcommand, f"{name} {each}")
         return
     takes = [f"`{each.human_readable_name}`" for each in command.params if each.param_type_name == "argument"]
-    options = [each for each in command.params if each.param_type_name == "option" and each.name != "help"]
+    options = [param for param in command.params if param.param_type_name == "option" and param.name != "help"]
     yield f"## {name}\n"
     yield f"{' '.join((command.help or '').split())}\n"
     if takes:

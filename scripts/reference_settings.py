@@ -193,7 +193,7 @@ def _within(schema: dict[str, Any], api: dict[str, Any], path: str) -> Iterator[
 def _merged(alternatives: list[Member]) -> Member:
     """One member for those of several variants that have one path."""
     values, defaults, descriptions = (
-        list(dict.fromkeys(getattr(each, column) for each in alternatives))
+        list(dict.fromkeys(getattr(alternative, column) for alternative in alternatives))
         for column in ("values", "default", "description")
     )
     return Member(alternatives[0].path, ", ".join(values), " or ".join(defaults), " ".join(descriptions))

@@ -141,8 +141,10 @@ class _ChecksServicer:
             report = await (self._checks.make() if request.run else self._checks.last())
         response = self._messages.ListChecksResponse(
             results=[
-                self._messages.CheckResult(id=each.id, level=int(each.level), text=each.text, remedy=each.remedy)
-                for each in report.results
+                self._messages.CheckResult(
+                    id=result.id, level=int(result.level), text=result.text, remedy=result.remedy
+                )
+                for result in report.results
             ]
         )
         response.made_at.FromNanoseconds(int(report.made_at * 1e9))

@@ -345,10 +345,11 @@ class Neighbours:
         clock = response.clock.ToNanoseconds() / 1e9
         # It was read somewhere between question and answer.
         ahead = min(clock - asked_at, 0.0) + max(clock - answered_at, 0.0)
-        results = tuple(_check_result(each) for each in response.results)
+        results = tuple(_check_result(result) for result in response.results)
         report = CheckReport(results, response.made_at.ToNanoseconds() / 1e9)
         certificates = tuple(
-            ShownCertificate(each.file, tuple(each.names), each.ends_at.ToSeconds()) for each in response.certificates
+            ShownCertificate(certificate.file, tuple(certificate.names), certificate.ends_at.ToSeconds())
+            for certificate in response.certificates
         )
         return ReplicaChecks(service, dialer.target, report, ahead, certificates)  # type: ignore[arg-type]
 

@@ -122,7 +122,7 @@ def _message_id(head: bytes) -> bytes:
 
 
 def _recipients(transaction: Transaction) -> tuple[bytes, ...]:
-    return tuple(each.address for each in transaction.recipients.values())
+    return tuple(recipient.address for recipient in transaction.recipients.values())
 
 
 async def _last_decision(smtp_session: SmtpSession, content: Content, head: bytes, hops: int) -> Verdict | None:

@@ -30,7 +30,11 @@ class Question:
             (b"Helo", session.helo_sent),
             (b"Hostname", transaction.client_name.encode("ascii", "replace")),
             (b"From", b"<" + transaction.sender + b">"),
-            *((b"Rcpt", b"<" + each.address + b">") for each in transaction.recipients.values() if not each.discard),
+            *(
+                (b"Rcpt", b"<" + recipient.address + b">")
+                for recipient in transaction.recipients.values()
+                if not recipient.discard
+            ),
             (b"User", session.account.encode()),
             # rspamd's log names it, so that a line there is found by what the log here says.
             (b"Queue-Id", session.id.encode("ascii")),

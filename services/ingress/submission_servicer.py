@@ -85,7 +85,7 @@ def _message(envelope: pb.MessageEnvelope) -> InnerMessage:
     if envelope.envelope_id:
         parameters.append(b"ENVID=" + envelope.envelope_id)
     mail = b" ".join((b"MAIL FROM:<%b>" % envelope.sender, *parameters))
-    recipients = tuple((each.address, _recipient(each)) for each in envelope.recipients)
+    recipients = tuple((recipient.address, _recipient(recipient)) for recipient in envelope.recipients)
     if any(_CONTROL(command) for command in (mail, *(command for _, command in recipients))):
         raise ValueError("the envelope holds a control character")
     return InnerMessage(envelope.account_login, peer, mail, recipients)

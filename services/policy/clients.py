@@ -106,12 +106,12 @@ class PasswordUpgrader:
         request = config_pb2.UpgradePasswordHashesRequest(
             upgrades=[
                 config_pb2.PasswordUpgrade(
-                    account_id=each.account.id,
-                    old_hash=each.account.password_hash,
-                    new_hash=each.new_hash,
-                    proof=each.account.proof,
+                    account_id=upgrade.account.id,
+                    old_hash=upgrade.account.password_hash,
+                    new_hash=upgrade.new_hash,
+                    proof=upgrade.account.proof,
                 )
-                for each in upgrades
+                for upgrade in upgrades
             ]
         )
         try:

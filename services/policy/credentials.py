@@ -194,7 +194,9 @@ class CredentialChecker:
         """A hash whose parameters the decoy takes on; accounts that nobody can log in to have none."""
         if self._typical_of is not accounts:
             self._typical_of = accounts
-            self._typical_hash = next((one.password_hash for one in accounts.values() if one.password_hash), "")
+            self._typical_hash = next(
+                (account.password_hash for account in accounts.values() if account.password_hash), ""
+            )
         return self._typical_hash
 
     def _matches(self, password_hash: str, password: bytes, typical: str) -> tuple[bool, str]:

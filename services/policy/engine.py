@@ -260,8 +260,8 @@ class Engine:
             # Nothing is decided yet: the same recipient is asked about once more.
             return body
         if stage == _END_OF_DATA and verdict.action is _ACCEPT:
-            for one in results.results(facts, snapshot):
-                body += wire.result(one)
+            for result in results.results(facts, snapshot):
+                body += wire.result(result)
             spam = facts.content.spam
             if spam is not None and snapshot.content_checks.spam.mode is Mode.ENFORCE:
                 body += wire.SPAM_FIELDS[spam.is_marked]

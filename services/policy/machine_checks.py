@@ -46,7 +46,9 @@ def block_lists(resolver: Resolver, lookups: Lookups, snapshot: Callable[[], Sna
             return [CheckResult("block_lists", Level.OK, "No block list is configured.")]
         hostname = current.profile.hostname
         answers = await resolver.for_party(_PARTY).resolve_all([(hostname, "A"), (hostname, "AAAA")])
-        addresses = [str(each) for answer in answers for each in answer.records if ip_address(str(each)).is_global]
+        addresses = [
+            str(record) for answer in answers for record in answer.records if ip_address(str(record)).is_global
+        ]
         if not addresses:
             text = f"{hostname} has no public address that block lists could list."
             return [CheckResult("block_lists", Level.OK, text)]
@@ -56,7 +58,7 @@ def block_lists(resolver: Resolver, lookups: Lookups, snapshot: Callable[[], Sna
         for question, codes in questions.items():
             lookup_result = lookup_results[question]
             if lookup_result.outcome is Outcome.FOUND and any(
-                _is_listing(each, codes) for each in lookup_result.records
+                _is_listing(record, codes) for record in lookup_result.records
             ):
                 text = f"The block list {question.zone} lists {question.subject}, an address of {hostname}."
                 remedy = f"Find out why, and ask {question.zone} to take it off: others refuse mail because of it."

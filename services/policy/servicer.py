@@ -229,4 +229,4 @@ def register_checks(server: grpc.aio.Server, checks: Checks) -> None:
 
 
 def _pairs(sessions: Iterable[policy_pb2.ClientSession]) -> list[tuple[str, str]]:
-    return [(one.session_id, one.client_address) for one in sessions]
+    return [(session.session_id, session.client_address) for session in sessions]

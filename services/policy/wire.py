@@ -141,9 +141,9 @@ def _add_recipients(known: Facts, request: policy_pb2.DecideRequest, snapshot: S
     known.recipient_count = len(recipients)
     if known.stage == _END_OF_DATA:
         # A slice is a list, which is quicker to go through.
-        known.recipients = parties = tuple([facts_of_address(each, snapshot) for each in recipients[:]])
+        known.recipients = parties = tuple([facts_of_address(recipient, snapshot) for recipient in recipients[:]])
         if parties and (parties[0].is_postmaster or snapshot.access.has_discard):
-            left = [each for each in parties if not discards(each, known, snapshot)]
+            left = [party for party in parties if not discards(party, known, snapshot)]
             known.for_postmaster = bool(left) and all(each.is_postmaster for each in left)
         if request.HasField("content"):
             known.content = content(request.content, snapshot)

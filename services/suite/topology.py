@@ -114,7 +114,9 @@ def lay_out(
     workers = {"ingress": _ingress_workers(environment)}
     for variable, service in _TARGETS:
         if not shared.get(variable):
-            every = [of_worker(each, number) for each in listens[service] for number in range(workers.get(service, 1))]
+            every = [
+                of_worker(listen, number) for listen in listens[service] for number in range(workers.get(service, 1))
+            ]
             shared[variable] = ",".join(map(_target, every))
     shared.setdefault("RELAY_OWN_ADDRESSES", ",".join(_listeners(hosts["ingress"], ports["ingress"])))
     if counts["console"]:

@@ -269,7 +269,7 @@ def test_every_service_is_healthy_and_mail_goes_in_and_out(large: Large, sink: S
 
 def _ready(api: httpx.Client) -> int:
     services = api.get("/v1/status").json()["services"]
-    return sum((one["state"], one["transport"]) == ("ready", "mutual_tls") for one in services)
+    return sum((service["state"], service["transport"]) == ("ready", "mutual_tls") for service in services)
 
 
 @pytest.mark.parametrize("service", [name for name in SERVICES if name not in (*JOBS, "setup")])

@@ -52,9 +52,9 @@ class Pods:
         self.admin_key = "an-admin-key-of-this-test"
         self._objects = self._render()
         self._secrets = {
-            each["metadata"]["name"]: {name: base64.b64decode(text) for name, text in each["data"].items()}
-            for each in self._objects
-            if each["kind"] == "Secret"
+            object_["metadata"]["name"]: {name: base64.b64decode(text) for name, text in object_["data"].items()}
+            for object_ in self._objects
+            if object_["kind"] == "Secret"
         }
         self._secrets |= {
             "posthouse-config-api": {
@@ -125,7 +125,9 @@ class Pods:
             return False
 
     def _pod(self, kind: str, name: str) -> Object:
-        workload = next(each for each in self._objects if each["kind"] == kind and each["metadata"]["name"] == name)
+        workload = next(
+            object_ for object_ in self._objects if object_["kind"] == kind and object_["metadata"]["name"] == name
+        )
         pod: Object = workload["spec"]["template"]["spec"]
         return pod
 

@@ -165,12 +165,12 @@ def test_a_session_is_a_trace_of_its_own_to_which_its_messages_are_linked(
             queue_ids.append(client.data(world.message())[1].decode().rpartition(" ")[2])
     spans = collector.wait_for(
         lambda spans: (
-            all(of_queue_id(spans, "relay.attempt", one) for one in queue_ids)
+            all(of_queue_id(spans, "relay.attempt", id_) for id_ in queue_ids)
             and any(span.name == "ingress.session" and span["messages"] == 2 for span in spans)
         ),
         "two messages and their session",
     )
-    messages = [of_queue_id(spans, "ingress.message", one)[0] for one in queue_ids]
+    messages = [of_queue_id(spans, "ingress.message", id_)[0] for id_ in queue_ids]
     assert messages[0].trace != messages[1].trace
     (session,) = {link for message in messages for link in message.links}
     of_session = collector.trace(session)

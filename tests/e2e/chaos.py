@@ -130,7 +130,7 @@ class Load:
             fates.refused.add(sender)
         if client.mail(sender)[0] != 250:
             return False
-        if any(client.rcpt(each)[0] != 250 for each in recipients_of(number)):
+        if any(client.rcpt(recipient)[0] != 250 for recipient in recipients_of(number)):
             return False
         if client.docmd("DATA")[0] != 354:
             return False

@@ -92,7 +92,7 @@ class Cluster:
 
     def arrived(self, load: SteadyLoad) -> set[int]:
         pattern = re.compile(rb"\b%s-(\d+)\." % load.name.encode())
-        return {int(match[1]) for one in self.sink.messages if (match := pattern.search(one.content))}
+        return {int(match[1]) for message in self.sink.messages if (match := pattern.search(message.content))}
 
 
 @pytest.fixture(scope="module")

@@ -106,10 +106,10 @@ class FakePolicy(policy_pb2_grpc.PolicyServicer):
             async with self._changed:
                 self.frames += 1
                 self.requests.extend(frame.requests)
-                self.closed.extend(one.session_id for one in frame.closed_sessions)
+                self.closed.extend(session.session_id for session in frame.closed_sessions)
                 self.received.append(frame)
                 if frame.HasField("open_sessions"):
-                    self.open_sessions.append({one.session_id for one in frame.open_sessions.sessions})
+                    self.open_sessions.append({session.session_id for session in frame.open_sessions.sessions})
                 self._changed.notify_all()
             if frame.requests:
                 await self.answering.wait()

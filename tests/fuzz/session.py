@@ -70,7 +70,9 @@ class _Policy:
             return Verdict(Action.REJECT, Reply(535, "5.7.8", "no"))
         if stage is Stage.RCPT and facts["recipient"].startswith(b"bad"):
             return Verdict(Action.REJECT, Reply(550, "5.1.1", "no"))
-        if stage is Stage.END_OF_DATA and any(each.local == "refuse" for each in facts["findings"].from_addresses):
+        if stage is Stage.END_OF_DATA and any(
+            address.local == "refuse" for address in facts["findings"].from_addresses
+        ):
             return Verdict(Action.REJECT, Reply(554, "5.7.1", "no"))
         return _ACCEPT
 
@@ -95,7 +97,7 @@ class _Relay:
         content = b"".join(submission.content.pieces())
         assert len(content) == submission.size
         assert _RECEIVED.match(content), content[:200]
-        recipients = [each.address for each in submission.transaction.recipients.values()]
+        recipients = [recipient.address for recipient in submission.transaction.recipients.values()]
         assert recipients
         self.stored.append((submission.transaction.sender, *recipients, _RECEIVED.sub(b"", content)))
         return str(len(self.stored))

@@ -130,8 +130,8 @@ def signed(octets: bytes) -> None:
         where = header.boundary(message)
         found = HeaderFields.of(message[: where.header_end])
         bodies = BodyHashes(lambda body=message[where.body_start :]: [body])  # type: ignore[misc]
-        for each in signatures(found, _NOW):
-            outcome = verify(each, found, bodies, _KEY) if isinstance(each, Signature) else each
+        for signature in signatures(found, _NOW):
+            outcome = verify(signature, found, bodies, _KEY) if isinstance(signature, Signature) else signature
             assert outcome.result.name != "PASS"
         keys: dict[str, Key | NoKey] = dict.fromkeys(chain.key_names(found), _KEY)
         assert chain.validate(found, bodies, keys).result.name != "PASS"

@@ -149,7 +149,7 @@ async def test_a_set_says_nothing_of_a_connection_that_waits_for_its_verdict(ing
     await ingress.policy.until(lambda: len(ingress.policy.open_sessions) >= 2)
     told = next(frame for frame in ingress.policy.received[1:] if frame.HasField("open_sessions"))
     opened = ingress.policy.asked(pb.STAGE_CONNECT)[0].session.id
-    assert {one.session_id for one in told.open_sessions.sessions} == {opened}
+    assert {session.session_id for session in told.open_sessions.sessions} == {opened}
     assert told.open_sessions.settled_before == asked_in < told.counter
     known.close()
 
@@ -204,7 +204,7 @@ async def test_a_client_that_closes_and_comes_again_finds_its_place_free(ingress
     closed: set[str] = set()
     for frame in ingress.policy.received:
         # Policy takes these before the requests of the frame.
-        closed.update(one.session_id for one in frame.closed_sessions)
+        closed.update(session.session_id for session in frame.closed_sessions)
         for request in frame.requests:
             if request.stage == pb.STAGE_CONNECT:
                 assert set(connected) <= closed

@@ -27,7 +27,7 @@ def envelope(*recipients: bytes, **fields: object) -> pb.MessageEnvelope:
         "client_address": "192.0.2.7",
         "client_port": 4711,
         "sender": b"alice@example.com",
-        "recipients": [pb.MessageRecipient(address=each) for each in recipients or (b"bob@example.net",)],
+        "recipients": [pb.MessageRecipient(address=recipient) for recipient in recipients or (b"bob@example.net",)],
         **fields,
     }
     return pb.MessageEnvelope(**values)  # type: ignore[arg-type]
@@ -81,7 +81,7 @@ async def test_a_message_is_taken_in_a_submission_session_of_the_account(
 
     (stored,) = relay.messages
     assert response.queue_id
-    assert [(each.address, each.reply.code) for each in response.recipients] == [
+    assert [(recipient.address, recipient.reply.code) for recipient in response.recipients] == [
         (b"bob@example.net", 250),
         (b"carol@example.net", 250),
     ]
@@ -114,7 +114,7 @@ async def test_a_recipient_that_is_refused_does_not_keep_the_others_from_it(
 
     policy.on(policy_pb2.STAGE_RCPT, judge)
     response = await submit(ingress, envelope(b"no@example.net", b"yes@example.net"))
-    assert [each.reply.code for each in response.recipients] == [550, 250]
+    assert [recipient.reply.code for recipient in response.recipients] == [550, 250]
     assert relay.messages[0].recipients == [b"yes@example.net"]
 
 

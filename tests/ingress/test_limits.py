@@ -365,7 +365,7 @@ async def test_a_wholly_discarded_message_is_answered_as_accepted_and_recorded(i
     client = await ingress.client()
     assert (await client.send_mail(b"x: y\r\n\r\n", "a@example.com", "b@example.com")).code == 250
     recipients = ingress.relay.messages[0].submission.envelope.recipients
-    assert [(each.discarded, each.discard_reason) for each in recipients] == [(True, "block_rule")] * 2
+    assert [(recipient.discarded, recipient.discard_reason) for recipient in recipients] == [(True, "block_rule")] * 2
     # Nothing is asked any more about what is dropped anyway.
     assert bool(ingress.policy.asked(pb.STAGE_END_OF_DATA)) == (stage == pb.STAGE_END_OF_DATA)
 

@@ -19,7 +19,7 @@ async def ask(ingress: Ingress, *, run: bool = False, hostname: str = "") -> dic
         stub: checks_pb2_grpc.ChecksAsyncStub = checks_pb2_grpc.ChecksStub(channel)
         response = await stub.ListChecks(pb.ListChecksRequest(run=run, hostname=hostname))
     assert response.made_at.seconds <= response.clock.seconds
-    return {each.id: each for each in response.results}
+    return {result.id: result for result in response.results}
 
 
 async def test_each_check_has_its_result(start: Start) -> None:

@@ -14,8 +14,8 @@ SHADOW = pb.ShadowOutcome(reason_id="dnsbl_listed", rule_id="zone-1")
 def told(verdicts: object) -> list[tuple[str, str, str, list[str]]]:
     """Stage, action, reason and shadow reasons."""
     return [
-        (each.stage, each.action, each.reason_id, [outcome.reason_id for outcome in each.shadow])
-        for each in verdicts  # type: ignore[attr-defined]
+        (verdict.stage, verdict.action, verdict.reason_id, [outcome.reason_id for outcome in verdict.shadow])
+        for verdict in verdicts  # type: ignore[attr-defined]
     ]
 
 

@@ -143,7 +143,7 @@ async def test_c80_from_anybody_else_it_is_refused_and_the_connection_closed(sta
     for header in headers:
         await _refused_header(ingress, header, after)
     assert ingress.metrics.sessions_refused["proxy"] == len(headers)
-    assert {each.session.client_address for each in ingress.policy.requests} == {"127.0.0.1"}
+    assert {request.session.client_address for request in ingress.policy.requests} == {"127.0.0.1"}
 
 
 async def _refused_header(ingress: Ingress, header: bytes, after: str) -> None:

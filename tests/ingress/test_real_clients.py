@@ -185,5 +185,5 @@ async def test_a_recipient_that_is_refused_harms_nobody_else(ingress: Ingress) -
 
     ingress.policy.on(pb.STAGE_RCPT, judge)
     await relay_by_postfix(ingress, {}, [("sender@example.org", CONTENT, [])], Listener.SMTP)
-    stored = [each.recipients for each in ingress.relay.messages if each.submission.envelope.sender]
+    stored = [message.recipients for message in ingress.relay.messages if message.submission.envelope.sender]
     assert stored == [[b"two@example.com"]]

@@ -127,7 +127,9 @@ def replica_of(ingress: Ingress, address: str) -> int:
 def clients_of(ingress: Ingress, policy: Policy, number: int) -> list[str]:
     """So many addresses of loopback that this replica is asked about."""
     addresses = (f"127.0.{net}.{host}" for net in range(1, 50) for host in range(1, 250))
-    return list(itertools.islice((one for one in addresses if replica_of(ingress, one) == policy.port), number))
+    return list(
+        itertools.islice((address for address in addresses if replica_of(ingress, address) == policy.port), number)
+    )
 
 
 async def test_each_client_is_asked_about_at_one_replica_and_all_are_spread(

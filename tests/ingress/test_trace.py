@@ -255,7 +255,7 @@ def test_results_that_policy_gave_are_not_written_twice() -> None:
     signature = DkimSignature(CheckResult.PASS, b"d.example", b"s1", "rsa-sha256", b"abcdefgh")
     content_facts = ContentFacts(10, 0, 1, (), dkim=(signature,))
     ours = authentication_results.of_content_facts(content_facts, [])
-    assert [(each.method, each.result) for each in ours] == [("dkim", CheckResult.PASS)]
+    assert [(our.method, our.result) for our in ours] == [("dkim", CheckResult.PASS)]
     given = [AuthenticationResult("dkim", CheckResult.FAIL)]
     assert authentication_results.of_content_facts(content_facts, given) == tuple(given)
     unsigned = authentication_results.of_content_facts(ContentFacts(10, 0, 1, (), dkim=()), [])

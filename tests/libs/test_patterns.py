@@ -54,7 +54,11 @@ def patterns(tree: ast.Module, constants: Constants) -> Iterator[tuple[int, str]
             and node.func.value.id == "re"
             and node.func.attr in MODULE_FUNCTIONS
         ):
-            given = node.args[0] if node.args else next(each.value for each in node.keywords if each.arg == "pattern")
+            given = (
+                node.args[0]
+                if node.args
+                else next(keyword.value for keyword in node.keywords if keyword.arg == "pattern")
+            )
             yield from ((node.lineno, piece) for piece in pieces(given, constants))
 
 

@@ -32,7 +32,7 @@ def shown() -> float | None:
 
 async def listed(policy: Policy, **page: Any) -> list[str]:
     response = await policy.stub.ListBlockedClients(policy_pb2.ListBlockedClientsRequest(**page))
-    return [one.client for one in response.clients]
+    return [client.client for client in response.clients]
 
 
 async def test_only_blocks_that_act_are_listed_and_counted() -> None:

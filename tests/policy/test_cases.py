@@ -39,7 +39,7 @@ def test_bare(case: Case) -> None:
         facts.counts = counted(asked, store.apply_now(asked, NO_WORKER, NOW))
         verdict = rulebook.evaluate(facts)
         while isinstance(verdict, NeedsLookups):
-            facts.lookup_results.update({one: case.lookup_result(one) for one in verdict.questions})
+            facts.lookup_results.update({question: case.lookup_result(question) for question in verdict.questions})
             verdict = rulebook.evaluate(facts)
         wire.fill(message, verdict, rulebook.snapshot.revision)
     assert seen(message, case.wanted) == case.wanted

@@ -194,7 +194,9 @@ async def test_what_was_looked_up_for_a_past_session_is_told(dns_server: DnsServ
         await stream.ask(rcpt("any@relay.test", session_id="s1"))
         response = await policy.stub.Explain(policy_pb2.ExplainRequest(session_id="s1"))
     assert outcomes(response)["unknown_sender_domain"] == "DECIDED"
-    assert [(one.name, one.outcome) for one in response.lookups] == [("sender_domain", policy_pb2.LOOKUP_OUTCOME_NONE)]
+    assert [(lookup.name, lookup.outcome) for lookup in response.lookups] == [
+        ("sender_domain", policy_pb2.LOOKUP_OUTCOME_NONE)
+    ]
 
 
 async def test_facts_that_are_none_are_an_invalid_argument() -> None:
@@ -252,7 +254,7 @@ async def test_blocked_clients_come_in_pages() -> None:
         while True:
             request = policy_pb2.ListBlockedClientsRequest(page_size=2, page_token=token)
             page = await policy.stub.ListBlockedClients(request)
-            pages.append([one.client for one in page.clients])
+            pages.append([client.client for client in page.clients])
             token = page.next_page_token
             if not token:
                 break

@@ -150,7 +150,7 @@ async def test_rspamd_is_told_at_rcpt_what_is_known_by_then(dns_server: DnsServe
                     break
                 await asyncio.sleep(0.01)
         assert verdict.client_name == "client.sender.test"
-        assert {one.method: one.result for one in verdict.results} == {
+        assert {result.method: result.result for result in verdict.results} == {
             "iprev": policy_pb2.CHECK_RESULT_PASS,
             "spf": policy_pb2.CHECK_RESULT_PASS,
         }

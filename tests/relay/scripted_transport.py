@@ -66,7 +66,7 @@ class ScriptedTransport:
         transaction = Transaction(
             route.destination,
             message.sender,
-            tuple(each.address for each in recipients),
+            tuple(recipient.address for recipient in recipients),
             message.content,
             message.queue_id,
             configuration.revision,
@@ -75,11 +75,11 @@ class ScriptedTransport:
         self.most_at_once[route.destination] = max(running, self.most_at_once.get(route.destination, 0))
         try:
             await self._note(self.begun, transaction)
-            for each in recipients:
-                gate = self.gates.get(each.address)
+            for recipient in recipients:
+                gate = self.gates.get(recipient.address)
                 if gate is not None:
                     await gate.wait()
-            outcomes = [self._answer(each) for each in recipients]
+            outcomes = [self._answer(recipient) for recipient in recipients]
             await self._note(self.ended, transaction)
             return outcomes
         finally:

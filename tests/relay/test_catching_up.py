@@ -19,7 +19,9 @@ _AFTER = Configuration(2, "gw.test", local_domains=_DOMAINS, account_addresses=f
 
 
 def _given_back(relay: WholeRelay) -> list[Settled]:
-    return [each for settlement in relay.settlements for each in settlement.deliveries if each.attempt is None]
+    return [
+        delivery for settlement in relay.settlements for delivery in settlement.deliveries if delivery.attempt is None
+    ]
 
 
 async def test_it_goes_to_the_mailbox_once_relay_knows_the_domain(database_url: str, tmp_path: Path) -> None:

@@ -25,13 +25,17 @@ REFUSED = b"no@one.test"
 
 
 def numbers(sink: SmtpSink) -> Counter[int]:
-    found = (re.search(rb"X-Number: (\d+)\r\n", one.content) for one in sink.messages if one.sender)
+    found = (re.search(rb"X-Number: (\d+)\r\n", message.content) for message in sink.messages if message.sender)
     return Counter(int(match[1]) for match in found if match)
 
 
 def reports(sink: SmtpSink) -> Counter[str]:
     """How often a report about each message arrived."""
-    found = (re.search(rb"X-Posthouse-Queue-Id: (\w+)\r\n", one.content) for one in sink.messages if not one.sender)
+    found = (
+        re.search(rb"X-Posthouse-Queue-Id: (\w+)\r\n", message.content)
+        for message in sink.messages
+        if not message.sender
+    )
     return Counter(match[1].decode() for match in found if match)
 
 

@@ -146,7 +146,10 @@ class WholeRelay:
     async def given_back(self, times: int) -> None:
         """Waits until deliveries were given back without an attempt so many times, and that is committed."""
         async with asyncio.timeout(60):
-            while sum(each.attempt is None for one in self.settlements for each in one.deliveries) < times:
+            while (
+                sum(delivery.attempt is None for settlement in self.settlements for delivery in settlement.deliveries)
+                < times
+            ):
                 self._noticed.clear()
                 await self._noticed.wait()
         await self.committed()
@@ -183,7 +186,8 @@ def incoming_of(
         id=submission_id or uuid.uuid4().hex,
         sender=sender,
         recipients=tuple(
-            each if isinstance(each, SubmittedRecipient) else SubmittedRecipient(each) for each in recipients
+            recipient if isinstance(recipient, SubmittedRecipient) else SubmittedRecipient(recipient)
+            for recipient in recipients
         ),
         content=content,
         size=fields.pop("size", len(content)),

@@ -36,7 +36,7 @@ def test_every_setting_that_is_named_exists() -> None:
     ],
 )
 def test_the_replies_of_a_rule_are_read_from_its_code(reason_id: str, codes: set[tuple[int, str]]) -> None:
-    replies = [reply for each in answers() if each.reason_id == reason_id for reply in each.replies]
+    replies = [reply for answer in answers() if answer.reason_id == reason_id for reply in answer.replies]
     assert {(reply.code, reply.enhanced) for reply in replies} == codes
 
 

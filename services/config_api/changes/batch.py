@@ -296,7 +296,9 @@ class _Remembering(StoredCheckContext):
 
 def _refuse_passwords(resource: Collection, operations: Sequence[Operation]) -> None:
     names = [secret.path[0] for secret in resource.secrets if secret.kept_as == "argon2id"]
-    plain = [each for each in operations if any(getattr(each.model, name, None) is not None for name in names)]
+    plain = [
+        operation for operation in operations if any(getattr(operation.model, name, None) is not None for name in names)
+    ]
     if len(plain) > MOST_PASSWORDS:
         place = f"{plain[MOST_PASSWORDS].place}/object/{names[0]}"
         detail = f"A batch takes at most {MOST_PASSWORDS} plain passwords; password_hash is not counted."
@@ -304,11 +306,15 @@ def _refuse_passwords(resource: Collection, operations: Sequence[Operation]) -> 
 
 
 def _refuse_absent_and_stale(operations: Sequence[Operation], present: dict[str, Document], label: str) -> None:
-    absent = [each for each in operations if each.id is not None and each.id not in present]
+    absent = [operation for operation in operations if operation.id is not None and operation.id not in present]
     if absent:
         errors = [FieldError(f"{each.place}/id", "not_found", f"There is no such {label}.") for each in absent]
         raise Problem(404, "not-found", f"There is no such {label}.", errors=errors[:_MOST_ERRORS])
-    old = [each for each in operations if each.id is not None and not _is_current(each, present[each.id])]
+    old = [
+        operation
+        for operation in operations
+        if operation.id is not None and not _is_current(operation, present[operation.id])
+    ]
     if old:
         problem = stale()
         detail = "The object has changed since you read it."

@@ -50,4 +50,4 @@ def _names(route: APIRoute) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def _is_list(annotation: object) -> bool:
-    return get_origin(annotation) is list or any(get_origin(each) is list for each in get_args(annotation))
+    return get_origin(annotation) is list or any(get_origin(arg) is list for arg in get_args(annotation))

@@ -144,7 +144,7 @@ class Publisher:
     async def _upgrade_password_hashes(
         self, request: pb.UpgradePasswordHashesRequest, context: grpc.aio.ServicerContext[object, object]
     ) -> pb.UpgradePasswordHashesResponse:
-        upgrades = {each.account_id: each for each in request.upgrades}
+        upgrades = {upgrade.account_id: upgrade for upgrade in request.upgrades}
         if len(upgrades) > _MOST_UPGRADES or not all(map(_is_good, upgrades.values())):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "too many upgrades, or no hash of argon2id")
         try:

@@ -164,12 +164,12 @@ class PolicyClient:
 
     async def stop(self) -> None:
         """Tells policy of the last sessions that ended, and ends the streams."""
-        for each in self._replicas:
-            each.stream.retire()
-            each.stream.finish()
+        for replica in self._replicas:
+            replica.stream.retire()
+            replica.stream.finish()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GOODBYE_SECONDS):
-                while any(each.connected for each in self._replicas):  # noqa: ASYNC110 - streams end
+                while any(replica.connected for replica in self._replicas):  # noqa: ASYNC110 - streams end
                     await asyncio.sleep(0.01)
 
     # What a frame says besides its requests.
@@ -266,10 +266,10 @@ class PolicyClient:
             await asyncio.sleep(_SWEEP_SECONDS)
             now = time.monotonic()
             self._hold_deadlines(now)
-            for each in self._replicas:
-                each.sweep(now)
-                if each.draining:
-                    each.finish_when(not self._is_asked(each))
+            for replica in self._replicas:
+                replica.sweep(now)
+                if replica.draining:
+                    replica.finish_when(not self._is_asked(replica))
 
     def _is_asked(self, asked: PolicyReplica) -> bool:
         return any(decision.replica is asked for decision in self._pending.values())

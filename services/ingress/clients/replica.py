@@ -63,12 +63,12 @@ R = TypeVar("R", bound=Replica)
 
 def without_retired(replicas: Sequence[R]) -> list[R]:
     """The replicas without those that are disconnected and no target any more."""
-    return [each for each in replicas if each.connected or not each.stream.retired]
+    return [replica for replica in replicas if replica.connected or not replica.stream.retired]
 
 
 def usable_replicas(replicas: Sequence[R]) -> list[R]:
     """The replicas that get work. One that is stopping or has no configuration does only if no other is there."""
-    connected = [each for each in replicas if each.connected and not each.ending]
+    connected = [replica for replica in replicas if replica.connected and not replica.ending]
     return [each for each in connected if each.healthy] or connected
 
 

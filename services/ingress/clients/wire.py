@@ -220,7 +220,7 @@ def _verdict(serialised: bytes) -> Verdict:
         login_lapsed=message.login_lapsed,
         refuses_message=message.refuses_message,
         verify_recipient=message.verify_recipient,
-        results=tuple(_result(each) for each in message.results),
+        results=tuple(_result(result) for result in message.results),
         quarantine=message.quarantine,
         shadow=tuple(ShadowOutcome(each.reason_id, each.rule_id) for each in message.shadow),
         quarantine_reasons=tuple(message.quarantine_reasons) or (("dmarc",) if message.quarantine else ()),
@@ -310,8 +310,8 @@ def submission(message: relay_pb2.Submission, handed: Submission, inline: bytes)
         message.check_results.extend(what.check_results)
     envelope, parameters = message.envelope, what.parameters
     envelope.sender = what.sender
-    for each in what.recipients.values():
-        _add_recipient(envelope, each, handed.discard_of(each))
+    for recipient in what.recipients.values():
+        _add_recipient(envelope, recipient, handed.discard_of(recipient))
     if parameters is not NO_MAIL_PARAMETERS:
         envelope.smtputf8 = parameters.smtputf8
         envelope.body_8bitmime = parameters.body is Body.EIGHT_BIT_MIME

@@ -53,7 +53,7 @@ async def refuse_content(smtp_session: SmtpSession) -> Reply | None:
     if transaction is None:
         return BAD_SEQUENCE.with_text("Send MAIL first")
     if transaction.refusal_reason:
-        recipients = tuple(each.address for each in transaction.recipients.values())
+        recipients = tuple(recipient.address for recipient in transaction.recipients.values())
         smtp_session.record(MESSAGE_OVER_RECIPIENT_LIMIT, Stage.DATA, recipients, transaction.refusal_reason, "")
         smtp_session.clear_transaction()
         return MESSAGE_OVER_RECIPIENT_LIMIT
@@ -62,7 +62,7 @@ async def refuse_content(smtp_session: SmtpSession) -> Reply | None:
     if Stage.DATA in smtp_session.profile.ask_stages and not transaction.all_discarded:
         verdict = await smtp_session.decide(Stage.DATA)
         if verdict.action is Action.REJECT and verdict.reply is not None:
-            recipients = tuple(each.address for each in transaction.recipients.values())
+            recipients = tuple(recipient.address for recipient in transaction.recipients.values())
             smtp_session.report(verdict, Stage.DATA, recipients)
             smtp_session.clear_transaction()
             return verdict.reply

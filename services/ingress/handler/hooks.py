@@ -259,7 +259,7 @@ def _sender(transaction: Transaction) -> str:
 
 def _recipients(transaction: Transaction) -> list[str]:
     """Those that get the message, as far as policy has judged them."""
-    return [_text(each.address) for each in transaction.recipients.values() if each.discard is None]
+    return [_text(recipient.address) for recipient in transaction.recipients.values() if recipient.discard is None]
 
 
 def _detached(envelope: Envelope) -> Envelope:

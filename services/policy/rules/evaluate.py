@@ -212,7 +212,7 @@ class Rulebook:
             reached = reached or reason_id == after
             if reached and lookups is not None and not exempt(facts, self.snapshot):
                 found.update(
-                    (one, None) for one in lookups(facts, self.snapshot) if not facts.lookup_results.knows(one)
+                    (lookup, None) for lookup in lookups(facts, self.snapshot) if not facts.lookup_results.knows(lookup)
                 )
         return tuple(found)
 

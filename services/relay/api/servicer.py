@@ -174,7 +174,7 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
         page = await self._page(reading.queue_page, request, context)
         now = self._clock.now()
         return pb.ListMessagesResponse(
-            messages=[views.message(each, self._queue_settings(), now) for each in page.messages],
+            messages=[views.message(message, self._queue_settings(), now) for message in page.messages],
             next_page_token=page.next.token() if page.next else "",
         )
 
@@ -182,7 +182,7 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
         page = await self._page(reading.message_page, request, context)
         now = self._clock.now()
         return pb.ListHistoryResponse(
-            messages=[views.message(each, self._queue_settings(), now) for each in page.messages],
+            messages=[views.message(message, self._queue_settings(), now) for message in page.messages],
             next_page_token=page.next.token() if page.next else "",
         )
 

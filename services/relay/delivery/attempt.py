@@ -130,7 +130,7 @@ class Attempt:
             self._failure = found.failure
             self.reached = found.failure.result is Result.FAILED
             return
-        untried = tuple(one for one in found.endpoints if (one.address, one.port) not in tried)
+        untried = tuple(endpoint for endpoint in found.endpoints if (endpoint.address, endpoint.port) not in tried)
         chosen = context.connector.in_order(self._acceptable(untried))
         if not found.all_wanted:
             chosen = chosen[: context.options.max_hosts]

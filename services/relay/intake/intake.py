@@ -298,7 +298,7 @@ class Intake:
             return
         try:
             number = self._identifiers.next()
-            recipients = tuple((self._identifiers.next(), each) for each in refusal.recipients)
+            recipients = tuple((self._identifiers.next(), recipient) for recipient in refusal.recipients)
             check_results = self._events(refusal.check_results)
         except ExhaustedError:
             REFUSALS_DROPPED.inc()
@@ -383,9 +383,9 @@ def _source(incoming: IncomingSubmission) -> str:
 def _by_destination(deliveries: Sequence[NewDelivery]) -> dict[str, int]:
     """How many deliveries wait for each destination."""
     counts: dict[str, int] = {}
-    for each in deliveries:
-        if each.state is State.QUEUED:
-            counts[each.destination] = counts.get(each.destination, 0) + 1
+    for delivery in deliveries:
+        if delivery.state is State.QUEUED:
+            counts[delivery.destination] = counts.get(delivery.destination, 0) + 1
     return counts
 
 
@@ -395,6 +395,6 @@ def _fault(incoming: IncomingSubmission) -> str:
         return "the submission's id is not one"
     if not incoming.recipients:
         return "no recipients"
-    if any(not each.address for each in incoming.recipients):
+    if any(not recipient.address for recipient in incoming.recipients):
         return "an empty recipient"
     return ""

@@ -101,7 +101,7 @@ class NewMessage:
         """Those that are to be delivered."""
         for each in self.deliveries:
             if each.state is not State.QUEUED:
-                return tuple(each for each in self.deliveries if each.state is State.QUEUED)
+                return tuple(delivery for delivery in self.deliveries if delivery.state is State.QUEUED)
         return self.deliveries
 
 

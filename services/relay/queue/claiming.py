@@ -375,7 +375,7 @@ class _Claimer:
         if count <= 0:
             return 0
         ids = [row[0] for row in _DUE.rows(connection, name, source, now, count)]
-        _LEASE.run(connection, [(self._owner, each) for each in ids])
+        _LEASE.run(connection, [(self._owner, id_) for id_ in ids])
         self.taken += ids
         if source in self._left_of_source:
             self._left_of_source[source] -= len(ids)

@@ -150,9 +150,9 @@ def settle(connection: Connection, settlements: Sequence[Settlement], worker: in
     reports: list[NewMessage] = []
     not_mine: list[NewMessage] = []
     for settlement in settlements:
-        mine = [each for each in settlement.deliveries if held.get(each.delivery_id) == settlement.owner]
+        mine = [delivery for delivery in settlement.deliveries if held.get(delivery.delivery_id) == settlement.owner]
         if len(mine) < len(settlement.deliveries):
-            result.lost.update(each.delivery_id for each in settlement.deliveries)
+            result.lost.update(delivery.delivery_id for delivery in settlement.deliveries)
             result.lost.difference_update(each.delivery_id for each in mine)
         if not mine:
             not_mine += settlement.reports
@@ -214,7 +214,7 @@ def record_events(connection: Connection, new: Iterable[Event]) -> None:
 
 def _leases(connection: Connection, settlements: Sequence[Settlement]) -> dict[int, int]:
     """Delivery to the owner of its lease."""
-    wanted = [each.delivery_id for settlement in settlements for each in settlement.deliveries]
+    wanted = [delivery.delivery_id for settlement in settlements for delivery in settlement.deliveries]
     if not wanted:
         return {}
     return {row[0]: row[1] for row in _LEASES.rows(connection, listed(connection, wanted))}
@@ -252,7 +252,7 @@ def _follow_up(connection: Connection, settlements: Sequence[Settlement], held: 
     for settlement in settlements:
         if not (settlement.events or settlement.errors):
             continue
-        if not any(held.get(each.delivery_id) == settlement.owner for each in settlement.deliveries):
+        if not any(held.get(delivery.delivery_id) == settlement.owner for delivery in settlement.deliveries):
             continue
         new_events += settlement.events
         errors.update({name: (text, now) for name, text in settlement.errors})

@@ -148,33 +148,33 @@ def _delivery_rows(
     """Adds the rows of a message's deliveries; how many of them are open."""
     open_ones = 0
     source, unleased = message.source, message.unleased
-    for each in message.deliveries:
-        is_open = each.state.open
+    for delivery in message.deliveries:
+        is_open = delivery.state.open
         open_ones += is_open
-        queued = each.state is State.QUEUED
-        leased = queued and each.destination not in unleased
+        queued = delivery.state is State.QUEUED
+        leased = queued and delivery.destination not in unleased
         if queued and not leased:
-            woken[each.destination, source] = now
+            woken[delivery.destination, source] = now
         rows.append(
             (
-                each.id,
+                delivery.id,
                 message.id,
-                each.recipient,
-                domain_of(each.recipient),
-                each.submitted_recipient,
-                ",".join(each.notify),
-                each.orcpt,
-                int(each.state),
-                each.destination,
+                delivery.recipient,
+                domain_of(delivery.recipient),
+                delivery.submitted_recipient,
+                ",".join(delivery.notify),
+                delivery.orcpt,
+                int(delivery.state),
+                delivery.destination,
                 now if queued else None,
                 owner if leased else None,
                 0,
                 0,
                 None if is_open else now,
-                each.record or None,
-                each.reply,
+                delivery.record or None,
+                delivery.reply,
                 source,
-                number() if each.state is State.BOUNCED else None,
+                number() if delivery.state is State.BOUNCED else None,
             )
         )
     return open_ones

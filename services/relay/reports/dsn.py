@@ -57,7 +57,7 @@ class Report:
     @property
     def action(self) -> Action:
         """The gravest of its recipients'."""
-        present = {each.action for each in self.recipients}
+        present = {recipient.action for recipient in self.recipients}
         return next(action for action in Action if action in present)
 
 
@@ -181,7 +181,7 @@ def _fields(report: Report, *, utf8: bool) -> bytes:
     if _PRINTABLE.fullmatch(report.received_from):
         lines.append(f"Received-From-MTA: dns; {report.received_from.decode('ascii')}")
     lines += [f"X-Posthouse-Queue-Id: {report.queue_id}", f"Arrival-Date: {_date(report.arrived_at)}"]
-    groups = [lines, *(_recipient_fields(each, utf8=utf8) for each in report.recipients)]
+    groups = [lines, *(_recipient_fields(recipient, utf8=utf8) for recipient in report.recipients)]
     text = "\r\n\r\n".join("\r\n".join(_folded(line) for line in group) for group in groups)
     kind = "message/global-delivery-status" if utf8 else "message/delivery-status"
     encoded = text.encode()
@@ -324,6 +324,6 @@ def _date(at: int) -> str:
 def recipients_by_action(recipients: Sequence[ReportedRecipient]) -> dict[Action, tuple[ReportedRecipient, ...]]:
     """A report is about one action: those of each, in order."""
     groups: dict[Action, list[ReportedRecipient]] = {}
-    for each in recipients:
-        groups.setdefault(each.action, []).append(each)
+    for recipient in recipients:
+        groups.setdefault(recipient.action, []).append(recipient)
     return {action: tuple(group) for action, group in groups.items()}

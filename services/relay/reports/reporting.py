@@ -74,12 +74,12 @@ def _unreturnable(
     configuration: Configuration, next_id: NextId, report: NewMessage, now: int
 ) -> tuple[NewMessage, ...]:
     """Where the sender's address leads nowhere, as an alias of itself does, its report ends before any attempt."""
-    if any(each.state.open for each in report.deliveries):
+    if any(delivery.state.open for delivery in report.deliveries):
         return ()
     lost = [
-        ReportedRecipient(each.recipient, Action.FAILED, "5.4.6", text=each.reply)
-        for each in report.deliveries
-        if each.state is State.BOUNCED
+        ReportedRecipient(delivery.recipient, Action.FAILED, "5.4.6", text=delivery.reply)
+        for delivery in report.deliveries
+        if delivery.state is State.BOUNCED
     ]
     about, _ = queued(report, (), now, 0)
     return _double_bounce(configuration, next_id, about, lost, now)

@@ -154,8 +154,8 @@ class _Walk:
             # An alias may well lead to a role, and the external ones have the mail of every role.
             if _EXTERNAL not in self.done:
                 self.done.add(_EXTERNAL)
-                for each in self.configuration.external_postmasters:
-                    self.visit(each, (*path, _EXTERNAL), depth)
+                for postmaster in self.configuration.external_postmasters:
+                    self.visit(postmaster, (*path, _EXTERNAL), depth)
             return
         key = base_of(self.configuration, key_of(address))
         alias = self.configuration.aliases.get(key)

@@ -55,11 +55,11 @@ def address(
         return Addressed([_delivery(configuration, next_id, sender, wanted, quarantine, wanted.submitted_recipient)])
     result = Addressed()
     by_address: dict[bytes, SubmittedRecipient] = {}
-    for each in recipients:
-        if each.discarded:
-            result.deliveries.append(_discarded(next_id, each))
+    for recipient in recipients:
+        if recipient.discarded:
+            result.deliveries.append(_discarded(next_id, recipient))
         else:
-            by_address.setdefault(each.address, each)
+            by_address.setdefault(recipient.address, recipient)
     for expanded in expand(configuration, tuple(by_address)):
         wanted = by_address[expanded.submitted]
         if expanded.fault is not None:

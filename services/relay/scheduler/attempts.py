@@ -137,7 +137,7 @@ class Attempts:
         self.give_back(destination, Job(message, tuple(strange)), pause)
         log.info("waiting_for_configuration", queue_id=queue_id(message.id), recipients=len(strange))
         waiting = {each.id for each in strange}
-        return tuple(each for each in job.deliveries if each.id not in waiting)
+        return tuple(delivery for delivery in job.deliveries if delivery.id not in waiting)
 
     def _catching_up(self, message: QueuedMessage) -> int:
         """How long to wait for a newer configuration before the message is looked at again; 0: it waited enough."""
@@ -149,7 +149,8 @@ class Attempts:
         """Ends the lease without an attempt. Without a `delay` (microseconds) the job keeps its place in the order."""
         later = self._clock.now() + delay if delay else 0
         settled = tuple(
-            Settled(each.id, State.QUEUED, destination, later or each.due_at, each.attempts) for each in job.deliveries
+            Settled(delivery.id, State.QUEUED, destination, later or delivery.due_at, delivery.attempts)
+            for delivery in job.deliveries
         )
         owner, source = job.deliveries[0].lease_owner, job.message.source
         self._committer.settle(Settlement(job.message.id, owner, settled, source=source))
@@ -169,14 +170,14 @@ class Attempts:
             content = await self._database.read(lambda connection: read_content(connection, message.id))
         except QueueError as error:
             if error.corrupt:
-                await self.isolate_damaged([(each.id, message.id, str(error)) for each in job.deliveries])
+                await self.isolate_damaged([(delivery.id, message.id, str(error)) for delivery in job.deliveries])
                 return None
             log.warning("content_unavailable", queue_id=queue_id(message.id), reason=str(error))
             self.give_back(destination, job, _LATER)
             return None
         if content is None or len(content) != message.size:
             reason = "the content is missing" if content is None else f"the content has {len(content)} octets"
-            await self.isolate_damaged([(each.id, message.id, reason) for each in job.deliveries])
+            await self.isolate_damaged([(delivery.id, message.id, reason) for delivery in job.deliveries])
             return None
         return message.with_content(content)
 
@@ -211,7 +212,7 @@ class Attempts:
         span = None if tracing.tracer is None else _span(tracing.tracer, route, message, deliveries)
         try:
             outcomes = await self._transport.deliver(
-                configuration, route, message.outgoing(), [each.outgoing() for each in deliveries]
+                configuration, route, message.outgoing(), [delivery.outgoing() for delivery in deliveries]
             )
         except asyncio.CancelledError:
             # Broken off, perhaps after the final dot: nobody knows (C120).
@@ -310,15 +311,17 @@ class Attempts:
     ) -> None:
         """No route takes it: it waits for another configuration, or an operator."""
         now = self._clock.now()
-        deliveries = tuple(each for each in deliveries if not self._given_on(configuration, message, each, now))
+        deliveries = tuple(
+            delivery for delivery in deliveries if not self._given_on(configuration, message, delivery, now)
+        )
         if not deliveries:
             return
         attempt = json.dumps(
             {"started_at": now, "ended_at": now, "result": "held", "text": route.reason, "worker": self._holder.name}
         )
         settled = tuple(
-            Settled(each.id, State.QUEUED, route.destination, None, each.attempts, attempt, now, route.reason)
-            for each in deliveries
+            Settled(delivery.id, State.QUEUED, route.destination, None, delivery.attempts, attempt, now, route.reason)
+            for delivery in deliveries
         )
         self._committer.settle(Settlement(message.id, deliveries[0].lease_owner, settled, source=message.source))
         log.warning("delivery_held", queue_id=queue_id(message.id), reason=route.reason, recipients=len(deliveries))
@@ -387,13 +390,13 @@ def _span(
         session_id=message.session_id,
         destination=route.destination,
         recipients=len(deliveries),
-        attempt=1 + max(each.attempts for each in deliveries),
+        attempt=1 + max(delivery.attempts for delivery in deliveries),
     )
 
 
 def _end(span: tracing.Span, outcomes: Sequence[Outcome]) -> None:
     """The worst outcome speaks for all; none of the next hop's text, which may hold addresses."""
-    worst = next((each for each in outcomes if each.result is not Result.DELIVERED), outcomes[0])
+    worst = next((outcome for outcome in outcomes if outcome.result is not Result.DELIVERED), outcomes[0])
     span.set(result=worst.result.value, host=worst.host, code=worst.code, enhanced_code=worst.enhanced_code)
     span.end("" if worst.result is Result.DELIVERED else worst.result.value)
 
@@ -401,6 +404,6 @@ def _end(span: tracing.Span, outcomes: Sequence[Outcome]) -> None:
 def _broken_off(deliveries: Sequence[QueuedDelivery]) -> list[Outcome]:
     text = "relay stopped during the attempt"
     return [
-        Outcome(each.id, Result.DEFERRED, 0, "4.3.2", text, possible_duplicate=True, counts=False)
-        for each in deliveries
+        Outcome(delivery.id, Result.DEFERRED, 0, "4.3.2", text, possible_duplicate=True, counts=False)
+        for delivery in deliveries
     ]

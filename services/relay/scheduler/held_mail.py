@@ -21,7 +21,9 @@ def readdressed(
     wanted = SubmittedRecipient(held.recipient, held.notify, held.orcpt, submitted_recipient=held.submitted_recipient)
     addressed = address(configuration, next_id, message.sender, (wanted,), quarantine=message.quarantine)
     first, *targets = addressed.deliveries
-    if first.state is not State.EXPANDED or any(each.destination in (HELD_BY_ROUTE, QUARANTINE) for each in targets):
+    if first.state is not State.EXPANDED or any(
+        target.destination in (HELD_BY_ROUTE, QUARANTINE) for target in targets
+    ):
         return ()
     new = NewMessage(
         id=next_id(),

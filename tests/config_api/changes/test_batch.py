@@ -63,7 +63,7 @@ async def test_a_batch_is_one_revision_and_is_in_force_as_one(service: Service) 
     policy, _ = await service.policy(lambda found: len(found.accounts) == 2)
     assert {account.login for account in policy.accounts} == {"first", "last"}
     changes = (await service.get(f"/v1/revisions/{done['revision']}"))["changes"]
-    assert sorted(each["event"] for each in changes) == ["changed", "made", "made", "removed"]
+    assert sorted(change["event"] for change in changes) == ["changed", "made", "made", "removed"]
     entry = (await service.get("/v1/audit-log?limit=1"))["items"][0]
     assert (entry["action"], entry["target"], entry["revision"]) == ("batchAccounts", "accounts:batch", before + 1)
 

@@ -68,7 +68,10 @@ async def test_only_the_events_that_were_asked_for_are_sent_and_each_webhook_get
         # The report of the failure is delivered too.
         requests = await web.requests_came(4)
 
-    sent = {target: of_recipients([each for each in requests if each.target == target]) for target in ("/good", "/bad")}
+    sent = {
+        target: of_recipients([request for request in requests if request.target == target])
+        for target in ("/good", "/bad")
+    }
     assert sorted(sent["/good"]) == [("delivered", "a@sender.test"), ("delivered", "b@one.test")]
     assert sorted(sent["/bad"]) == [("bounced", "no@one.test"), ("deferred", "later@one.test")]
 

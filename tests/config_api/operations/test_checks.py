@@ -133,17 +133,17 @@ async def test_checks_of_all_replicas_are_in_one_list(begun: Path, resolver: str
             items = (await service.get("/v1/checks"))["items"]
             assert not any(asked.run for asked in fake_policy.checks.asked)
             assert {asked.hostname for asked in fake_policy.checks.asked} == {"localhost.localdomain"}
-            levels = [each["level"] for each in items]
+            levels = [item["level"] for item in items]
             assert levels == sorted(levels, key=["error", "warning", "ok"].index)
-            [disk] = [each for each in items if (each["service"], each["id"]) == ("policy", "disk")]
+            [disk] = [item for item in items if (item["service"], item["id"]) == ("policy", "disk")]
             assert (disk["level"], disk["text"], disk["remedy"]) == ("error", "Full.", "Delete something.")
             assert disk["made_at"] == "2026-01-31T12:00:00.000Z"
             assert set(disk["replicas"]) == {targets["policy_target"]}
             # The fake relay has no checks.
-            [relay] = [each for each in items if each["service"] == "relay"]
+            [relay] = [item for item in items if item["service"] == "relay"]
             assert (relay["id"], relay["level"], relay["made_at"]) == ("reachable", "error", None)
             assert not [
-                each for each in items if (each["service"], each["id"], each["level"]) == ("policy", "clock", "error")
+                item for item in items if (item["service"], item["id"], item["level"]) == ("policy", "clock", "error")
             ]
             fake_policy.checks.clock_ahead = -90.0
             answer = await service.api.post("/v1/checks:run")

@@ -186,7 +186,7 @@ class FakeIngress(ingress_pb2_grpc.IngressServicer):
         self.contents.append(b"".join(frame.content for frame in frames))
         if self.response is not None:
             return self.response
-        recipients = [pb.RecipientOutcome(address=each.address, reply=OK) for each in envelope.recipients]
+        recipients = [pb.RecipientOutcome(address=recipient.address, reply=OK) for recipient in envelope.recipients]
         return pb.SubmitMessageResponse(session_id="s1", queue_id="1A", recipients=recipients, reply=OK)
 
 
@@ -251,7 +251,7 @@ async def test_fields_raw_and_rfc822_are_handed_to_ingress(service: Service, ing
     one, two, three = ingress.envelopes
     assert {one.account_login, two.account_login, three.account_login} == {"alice"}
     assert one.client_address == "127.0.0.1"
-    assert [each.address for each in one.recipients] == [b"bob@far.test", b"c@far.test", b"d@far.test"]
+    assert [recipient.address for recipient in one.recipients] == [b"bob@far.test", b"c@far.test", b"d@far.test"]
     assert (two.sender, two.ret, two.envelope_id) == (b"", "HDRS", b"order-17")
     assert list(two.recipients[0].notify) == ["SUCCESS", "FAILURE"]
     assert (two.body_8bitmime, one.body_8bitmime) == (True, False)
@@ -285,13 +285,13 @@ async def test_fields_raw_and_rfc822_are_handed_to_ingress(service: Service, ing
 async def test_what_is_not_taken_has_the_replies(
     service: Service, ingress: FakeIngress, recipients: list[pb.SmtpReply], reply: pb.SmtpReply, status: int, code: str
 ) -> None:
-    outcomes = [pb.RecipientOutcome(address=b"bob@far.test", reply=each) for each in recipients]
+    outcomes = [pb.RecipientOutcome(address=b"bob@far.test", reply=recipient) for recipient in recipients]
     ingress.response = pb.SubmitMessageResponse(session_id="s1", recipients=outcomes, reply=reply)
     answer = await service.api.post("/v1/messages", json={"from": ALICE, "to": [FAR]}, headers=sender(service))
     problem = answer.json()
     assert (answer.status_code, problem["type"]) == (status, f"urn:posthouse:problem:{code}")
     assert problem["reply"]["code"] == reply.code
-    assert [each["reply"]["code"] for each in problem["recipients"]] == [each.code for each in recipients]
+    assert [each["reply"]["code"] for each in problem["recipients"]] == [recipient.code for recipient in recipients]
     assert not any(each["accepted"] for each in problem["recipients"])
 
 

@@ -28,7 +28,7 @@ async def test_relay_gets_next_hops_lists_policies_and_the_rate(service: Service
     assert (hop.kind, hop.host, hop.port, hop.tls) == (pb.Mailbox.KIND_LMTP, "mail.example", 24, pb.TLS_LEVEL_VERIFY)
     assert [(each.host, each.port) for each in hop.fallback_hosts] == [("b.example", 24)]
     assert [(each.host, each.port) for each in relay.relay_rules[0].relay_host.fallback_hosts] == [("192.0.2.7", 2525)]
-    assert [(each.domain, each.level) for each in relay.tls_policies] == [(".c.example", pb.TLS_LEVEL_ENCRYPT)]
+    assert [(policy.domain, policy.level) for policy in relay.tls_policies] == [(".c.example", pb.TLS_LEVEL_ENCRYPT)]
 
 
 async def test_what_is_doubtful_or_wrong(on_sqlite: Service) -> None:

@@ -220,7 +220,7 @@ async def test_a_rule_that_ended_is_in_no_later_snapshot(tmp_path: Path) -> None
         assert found.publish(datetime(year, 1, 1, 0, 0, 0, tzinfo=UTC))
         pieces.append([key for key, _ in found.of_policy.pages.pieces() if key.startswith("access-rules/")])
         digests.append(found.of_policy.digest)
-    assert [len(each) for each in pieces] == [1, 0]
+    assert [len(piece) for piece in pieces] == [1, 0]
     assert digests[0] != digests[1]
     assert not found.publish(datetime(2031, 1, 1, 0, 0, 0, tzinfo=UTC))
 

@@ -97,7 +97,7 @@ def _kind_of_domain(suite: Suite, recipients: str) -> None:
 def test_dovecot_says_which_recipients_exist(suite: Suite, dovecot: Dovecot) -> None:
     marker = uuid.uuid4().hex
     assert _send(suite, ANN, marker)[0] == 250
-    (found,) = [each for each in dovecot.wait_for_messages(ANN, 1) if marker.encode() in each]
+    (found,) = [message for message in dovecot.wait_for_messages(ANN, 1) if marker.encode() in message]
     assert b"Delivered-To: ann@boxes.test" in found
     # A stranger's mail to nobody is refused while he is there.
     code, text = _send(suite, "nobody@boxes.test", marker)

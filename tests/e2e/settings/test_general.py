@@ -311,7 +311,7 @@ def test_the_api_warns_of_a_hostname_without_address_or_reverse_name(gateway: Ga
 def test_the_api_warns_of_fewer_than_a_hundred_recipients(gateway: Gateway) -> None:
     for count, doubted in ((99, True), (100, False)):
         warnings = gateway.patch("general", {"profile": {"max_recipients": count}})["warnings"]
-        assert any("max_recipients" in one["pointer"] for one in warnings) is doubted, warnings
+        assert any("max_recipients" in warning["pointer"] for warning in warnings) is doubted, warnings
 
 
 def test_excess_recipients_are_deferred_and_the_rest_goes_on(gateway: Gateway) -> None:
@@ -444,7 +444,7 @@ def test_with_nobody_to_take_it_the_postmasters_mail_is_held_and_the_api_warns(g
     until(lambda: "held" in gateway.states(sender).values(), f"held, not {gateway.states(sender)}")
     # Settings that stay as they were are in force already.
     warnings = world.change(gateway.suite, "/v1/settings/general", {"external_postmasters": []})["warnings"]
-    assert any("external_postmasters" in one["pointer"] for one in warnings), warnings
+    assert any("external_postmasters" in warning["pointer"] for warning in warnings), warnings
 
 
 def test_the_postmaster_is_tried_on_no_rule_but_the_block_rules(gateway: Gateway) -> None:

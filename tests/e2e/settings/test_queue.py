@@ -168,10 +168,10 @@ def test_a_report_that_the_postmaster_refuses_ends_there(gateway: Gateway) -> No
     def tried() -> int:
         return len(
             [
-                one
+                recipient
                 for transaction in gateway.far.transactions
-                for one in transaction.recipients
-                if one.address == postmaster.encode()
+                for recipient in transaction.recipients
+                if recipient.address == postmaster.encode()
             ]
         )
 
@@ -195,7 +195,9 @@ def test_so_many_connections_to_a_destination_and_no_more(gateway: Gateway, fres
     gate = sink.hold(Stage.END_OF_DATA)
     for number in range(4):
         _send(gateway, f"spread {number}", world.ALICE, recipient)
-    sink.wait_until(lambda: len([one for one in sink.sessions if one.transactions]) >= 2, "two sessions are under way")
+    sink.wait_until(
+        lambda: len([session for session in sink.sessions if session.transactions]) >= 2, "two sessions are under way"
+    )
     # Mail to elsewhere passes the four, so they had their time.
     _send(gateway, "passes by", world.ALICE, "carol@ours.test")
     gateway.delivered("passes by")

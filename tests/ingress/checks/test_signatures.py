@@ -44,10 +44,10 @@ def check(message: bytes, keys: dict[str, Key | NoKey] | None = None, now: int |
     bodies = BodyHashes(pieces)
     known = KEYS if keys is None else keys
     return [
-        verify(each, fields, bodies, known.get(each.key_name, NoKey("no key for signature")))
-        if isinstance(each, Signature)
-        else each
-        for each in signatures(fields, int(time.time()) if now is None else now)
+        verify(signature, fields, bodies, known.get(signature.key_name, NoKey("no key for signature")))
+        if isinstance(signature, Signature)
+        else signature
+        for signature in signatures(fields, int(time.time()) if now is None else now)
     ]
 
 

@@ -17,9 +17,9 @@ async def test_the_last_report_is_kept_until_somebody_asks_for_a_new_one() -> No
         return [CheckResult("disk", Level.OK, f"look {made}")]
 
     checks = Checks({"disk": check})
-    assert [each.text for each in (await checks.last()).results] == ["look 1"]
-    assert [each.text for each in (await checks.last()).results] == ["look 1"]
-    assert [each.text for each in (await checks.make()).results] == ["look 2"]
+    assert [result.text for result in (await checks.last()).results] == ["look 1"]
+    assert [result.text for result in (await checks.last()).results] == ["look 1"]
+    assert [result.text for result in (await checks.make()).results] == ["look 2"]
 
 
 async def test_who_asks_while_checks_are_made_gets_their_report() -> None:
@@ -51,7 +51,7 @@ async def test_a_check_that_fails_is_told_and_hides_no_other() -> None:
         return [CheckResult("clock", Level.OK, "well")]
 
     report = await Checks({"disk": broken, "clock": well}).make()
-    by_id = {each.id: each for each in report.results}
+    by_id = {result.id: result for result in report.results}
     assert by_id["clock"].level is Level.OK
     assert by_id["disk"].level is Level.WARNING
     assert "secret" not in by_id["disk"].text

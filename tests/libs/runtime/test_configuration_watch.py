@@ -114,13 +114,13 @@ async def test_config_api_hears_what_is_in_force_and_that_the_replica_leaves(
 ) -> None:
     config_api.send(5, {"a": b"1"}, whole=True)
     async with Watching(config_api.port, tmp_path / "snapshot"):
-        await config_api.heard(lambda heard: [each.revision_in_force for each in heard.messages] == [5])
+        await config_api.heard(lambda heard: [message.revision_in_force for message in heard.messages] == [5])
         config_api.send(6, {"a": b"bad"})
         config_api.send(7, {"a": b"2"})
-        await config_api.heard(lambda heard: [each.revision_in_force for each in heard.messages] == [5, 7])
+        await config_api.heard(lambda heard: [message.revision_in_force for message in heard.messages] == [5, 7])
         (first,) = config_api.watches
         assert (first.consumer, first.digest, first.revision_in_force) == ("relay-2", b"", 0)
-    assert [each.leaving for each in config_api.messages] == [False, False, True]
+    assert [message.leaving for message in config_api.messages] == [False, False, True]
 
 
 async def test_a_lost_watch_is_opened_again_with_what_is_held(config_api: ConfigApi, tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ async def test_a_lost_watch_is_opened_again_with_what_is_held(config_api: Config
         config_api.end_stream()
         config_api.send(6, {"c": b"3"})
         assert await watching.next() == Configuration(6, ("1", "3"))
-        assert [(each.digest, each.revision_in_force) for each in config_api.watches] == [(b"", 0), (digest, 5)]
+        assert [(watch.digest, watch.revision_in_force) for watch in config_api.watches] == [(b"", 0), (digest, 5)]
 
 
 async def test_a_whole_snapshot_is_asked_for_where_digests_differ(config_api: ConfigApi, tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ async def test_a_bad_configuration_is_refused_and_not_read_again(config_api: Con
         # What was refused with it comes in force with the mend.
         config_api.send(9, {"a": b"4"})
         assert await watching.next() == Configuration(9, ("4", "3"))
-        assert [(each.digest, each.revision_in_force) for each in config_api.watches] == [(b"", 0), (digest, 5)]
+        assert [(watch.digest, watch.revision_in_force) for watch in config_api.watches] == [(b"", 0), (digest, 5)]
     assert METRICS.errors._value.get() - refused_before == 1
 
 

@@ -42,7 +42,7 @@ async def names(monkeypatch: pytest.MonkeyPatch) -> Names:
 
 
 def targets(dialers: Iterable[Dialer]) -> list[str]:
-    return [each.target for each in dialers]
+    return [dialer.target for dialer in dialers]
 
 
 async def looked(dialers: Dialers) -> None:

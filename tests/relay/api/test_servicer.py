@@ -38,7 +38,9 @@ async def stub(relay: WholeRelay) -> AsyncIterator[relay_pb2_grpc.RelayAsyncStub
 def submission(*recipients: bytes, content: bytes = CONTENT, inline: bool = True) -> pb.Submission:
     return pb.Submission(
         id=uuid.uuid4().hex,
-        envelope=pb.Envelope(sender=b"a@sender.test", recipients=[pb.Recipient(address=each) for each in recipients]),
+        envelope=pb.Envelope(
+            sender=b"a@sender.test", recipients=[pb.Recipient(address=recipient) for recipient in recipients]
+        ),
         origin=pb.Origin(
             session_id="s1",
             client_address="192.0.2.9",
@@ -195,7 +197,7 @@ async def test_refused_messages_are_in_the_history(relay: WholeRelay, stub: rela
     about = (await stub.ListHistory(pb.ListHistoryRequest(filter=pb.MessageFilter(recipient=b"v@local.test")))).messages
     (one,) = about
     assert (one.rule_id, one.reason_id, one.enhanced_code, one.text) == ("r9", "access_block", "5.7.1", "blocked\ufffd")
-    assert [each.recipient for each in one.deliveries] == [b"u@local.test", b"v@local.test"]
+    assert [delivery.recipient for delivery in one.deliveries] == [b"u@local.test", b"v@local.test"]
     whole = await stub.GetMessage(pb.GetMessageRequest(queue_id=one.queue_id))
     assert [each.event for each in whole.timeline] == ["refused"]
     assert (whole.origin.listener, whole.origin.tls) == ("submission", True)
@@ -215,7 +217,7 @@ async def test_lists_go_in_pages_and_filters_must_all_match(
     while True:
         page = await stub.ListMessages(pb.ListMessagesRequest(page_size=3, page_token=token))
         assert len(page.messages) <= 3
-        seen += [each.queue_id for each in page.messages]
+        seen += [message.queue_id for message in page.messages]
         token = page.next_page_token
         if not token:
             break
@@ -223,7 +225,9 @@ async def test_lists_go_in_pages_and_filters_must_all_match(
 
     async def found(**fields: object) -> list[str]:
         wanted = pb.MessageFilter(**fields)  # type: ignore[arg-type]
-        return [each.queue_id for each in (await stub.ListMessages(pb.ListMessagesRequest(filter=wanted))).messages]
+        return [
+            message.queue_id for message in (await stub.ListMessages(pb.ListMessagesRequest(filter=wanted))).messages
+        ]
 
     assert await found(recipient_domain="two.test") == [other]
     assert await found(recipient=b"later@two.test", sender=b"a@sender.test") == [other]
@@ -471,7 +475,7 @@ async def test_a_suspension_with_an_end_ends(relay: WholeRelay, stub: relay_pb2_
 async def test_routes_are_explained_after_aliases(stub: relay_pb2_grpc.RelayAsyncStub) -> None:
     answer = await stub.ResolveRoute(pb.ResolveRouteRequest(sender=b"a@sender.test", recipient=b"all@local.test"))
     assert answer.snapshot_revision == 3
-    assert [each.recipient for each in answer.routes] == [b"x@one.test", b"y@two.test"]
+    assert [route.recipient for route in answer.routes] == [b"x@one.test", b"y@two.test"]
     assert (answer.routes[0].rules[0].kind, answer.routes[0].rules[0].rule_id) == ("alias", "a1")
 
 

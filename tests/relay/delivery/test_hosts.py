@@ -270,7 +270,7 @@ async def test_f03_without_another_family_the_refusal_stands(gateway: Gateway, m
     worse = mx_hosts.add("example.net", 2, "b.test")
     sink.on(Stage.RCPT, reply("550 5.7.25 No reverse name"), address="bob@example.net")
     outcomes = await gateway.deliver(b"bob@example.net", b"eve@example.net")
-    assert [(each.result, each.enhanced_code) for each in outcomes] == [
+    assert [(outcome.result, outcome.enhanced_code) for outcome in outcomes] == [
         (Result.FAILED, "5.7.25"),
         (Result.DELIVERED, "2.0.0"),
     ]

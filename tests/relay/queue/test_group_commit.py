@@ -308,7 +308,7 @@ async def test_a_restart_frees_the_leases_of_the_one_before_at_once(tmp_path: Pa
         await relay.settled(1)
         (row,) = (await relay.message(ack.queue_id)).deliveries
         assert (row.state, row.possible_duplicate) == (State.DELIVERED, True)
-        assert [each.event for each in (await relay.message(ack.queue_id)).events] == ["resumed"]
+        assert [event.event for event in (await relay.message(ack.queue_id)).events] == ["resumed"]
     for task in list(killed.relay.dispatcher._tasks):
         task.cancel()
 

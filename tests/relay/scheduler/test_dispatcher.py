@@ -153,9 +153,9 @@ async def test_held_mail_goes_to_those_whom_its_address_stands_for_as_soon_as_th
             **dict.fromkeys(roles, State.EXPANDED),
         }
         given_on = await relay.message(relay.transport.ended[1].queue_id)
-        assert [(each.recipient, each.submitted_recipient, each.state) for each in given_on.deliveries] == [
-            (b"x@one.test", roles[1], State.DELIVERED)
-        ]
+        assert [
+            (delivery.recipient, delivery.submitted_recipient, delivery.state) for delivery in given_on.deliveries
+        ] == [(b"x@one.test", roles[1], State.DELIVERED)]
 
 
 async def test_aliases_become_their_targets_and_the_alias_is_kept_as_expanded(
@@ -450,7 +450,7 @@ async def test_a_content_that_was_damaged_is_put_aside_and_the_rest_goes_on(data
         assert found.deliveries[0].state == State.QUARANTINED
         assert found.deliveries[0].last_reply == "quarantined: the content is missing"
         assert found.row.finished_at is not None
-        assert [each.event for each in found.events] == ["quarantined"]
+        assert [event.event for event in found.events] == ["quarantined"]
 
 
 async def test_an_attempt_that_breaks_our_code_keeps_the_message(database_url: str, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ async def test_held_mail_expires_too_and_its_sender_hears_of_it(database_url: st
         assert b"Action: delayed" in delayed.content
         assert b"Status: 4.4.7" in expired.content
         assert b"Diagnostic-Code: smtp; 451 4.3.0 later" in expired.content
-        assert [each.event for each in (await relay.message(ack.queue_id)).events] == ["held", "dsn_sent", "expired"]
+        assert [event.event for event in (await relay.message(ack.queue_id)).events] == ["held", "dsn_sent", "expired"]
 
 
 async def test_new_times_hold_for_what_is_queued_already(database_url: str, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ async def test_released_mail_is_delivered_and_not_held_again(database_url: str, 
         assert (await act(relay, Action.RELEASE, ack.queue_id)).acted == 1
         await relay.settled(1)
         assert await relay.states(ack.queue_id) == {b"u@one.test": State.DELIVERED}
-        assert [each.event for each in (await relay.message(ack.queue_id)).events] == ["released"]
+        assert [event.event for event in (await relay.message(ack.queue_id)).events] == ["released"]
 
 
 @pytest.mark.parametrize("action", [Action.BOUNCE, Action.DELETE])
@@ -71,7 +71,7 @@ async def test_it_expires_and_neither_delay_nor_end_is_reported(database_url: st
         relay.clock.pass_time(116 * HOUR)
         await sweep(relay)
         assert await relay.states(ack.queue_id) == {b"u@one.test": State.BOUNCED}
-        assert [each.event for each in (await relay.message(ack.queue_id)).events] == ["expired"]
+        assert [event.event for event in (await relay.message(ack.queue_id)).events] == ["expired"]
         assert await relay.rows("SELECT COUNT(*) FROM messages") == [(1,)]
 
 

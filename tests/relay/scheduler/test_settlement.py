@@ -168,7 +168,7 @@ def test_a_report_goes_from_null_to_the_sender_once_a_kind() -> None:
     first, second = reports(CONFIGURATION, next_id, MESSAGE, [FAILURE, relayed, FAILURE], HOUR)
     for each in (first, second):
         assert (each.sender, each.kind, each.submission_id) == (b"", Kind.REPORT, None)
-        assert [(one.recipient, one.notify, one.destination) for one in each.deliveries] == [
+        assert [(delivery.recipient, delivery.notify, delivery.destination) for delivery in each.deliveries] == [
             (b"a@sender.test", ("NEVER",), "domain:sender.test")
         ]
     assert b"Action: failed" in first.content

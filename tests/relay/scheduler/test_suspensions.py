@@ -54,7 +54,7 @@ async def test_an_outage_is_told_when_it_begins_and_when_it_ends(
             await database.answered.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    assert [(each["log_level"], each["event"]) for each in logs] == [
+    assert [(log["log_level"], log["event"]) for log in logs] == [
         ("warning", "suspensions_unknown"),
         ("info", "suspensions_read"),
     ]

@@ -141,7 +141,7 @@ class Scope:
     @property
     def sections(self) -> set[str]:
         """The members of a document that must be there."""
-        collections = {member_name(each.kind) for each in self.collections if each not in LATER}
+        collections = {member_name(collection.kind) for collection in self.collections if collection not in LATER}
         return collections | {"settings"} if self.singletons else collections
 
 

@@ -39,8 +39,8 @@ async def collect(own: Checks, neighbours: Neighbours, store: Store, *, again: b
     replicas: defaultdict[_Found, list[str]] = defaultdict(list)
     made_at: dict[_Found, float] = {}
     _add(replicas, made_at, "config_api", neighbours.own_address, own_report)
-    for each in others:
-        _add(replicas, made_at, each.service, each.address, _report(each))
+    for other in others:
+        _add(replicas, made_at, other.service, other.address, _report(other))
     return [
         schemas.CheckResult(
             id=found.result.id,

@@ -111,7 +111,7 @@ async def _relay_rules(store: Store, check_context_for: Callable[[str], StoredCh
     idle = []
     for document in await store.all("relay-rules"):
         findings = await RELAY_RULES.check(document.body, check_context_for(document.id))
-        unreachable = {each.pointer for each in findings if each.code == "unreachable"}
+        unreachable = {finding.pointer for finding in findings if finding.code == "unreachable"}
         if document.body["enabled"] and len(unreachable) == len(document.body["targets"]):
             idle.append(document.id)
     if not idle:

@@ -18,7 +18,7 @@ def request(after: datetime, before: datetime, bucket_seconds: int) -> pb.GetSta
 
 
 def statistics(response: pb.GetStatisticsResponse) -> dict[str, Any]:
-    return {"buckets": [_bucket(each) for each in response.buckets]}
+    return {"buckets": [_bucket(bucket) for bucket in response.buckets]}
 
 
 def _bucket(bucket: pb.StatisticsBucket) -> dict[str, Any]:

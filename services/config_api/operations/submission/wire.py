@@ -30,8 +30,8 @@ def envelope(
         account_login=caller.account,
         client_address=caller.client_address,
         sender=sender.encode(),
-        recipients=[pb.MessageRecipient(address=each.encode(), notify=notify) for each in recipients],
-        smtputf8=smtputf8 or any(parse_address(each).needs_smtputf8 for each in addresses),
+        recipients=[pb.MessageRecipient(address=recipient.encode(), notify=notify) for recipient in recipients],
+        smtputf8=smtputf8 or any(parse_address(address).needs_smtputf8 for address in addresses),
         body_8bitmime=body_8bitmime,
         ret=_RET[None if given is None else given.return_content],
         envelope_id=b"" if given is None or given.envelope_id is None else given.envelope_id.encode(),
@@ -44,11 +44,11 @@ def outcome(found: pb.SubmitMessageResponse) -> dict[str, Any]:
         "session_id": found.session_id,
         "recipients": [
             {
-                "address": each.address.decode("utf-8", "replace"),
-                "accepted": bool(found.queue_id) and each.reply.code // 100 == 2,
-                "reply": reply(each.reply),
+                "address": recipient.address.decode("utf-8", "replace"),
+                "accepted": bool(found.queue_id) and recipient.reply.code // 100 == 2,
+                "reply": reply(recipient.reply),
             }
-            for each in found.recipients
+            for recipient in found.recipients
         ],
         "reply": reply(found.reply),
     }

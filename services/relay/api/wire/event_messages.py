@@ -24,7 +24,7 @@ _KINDS = {
 
 
 def page(of: EventPage) -> pb.ReadEventsResponse:
-    return pb.ReadEventsResponse(events=[_event(each) for each in of.events], next_cursor=of.next.text())
+    return pb.ReadEventsResponse(events=[_event(event) for event in of.events], next_cursor=of.next.text())
 
 
 def _event(of: StoredEvent) -> pb.DeliveryEvent:

@@ -53,7 +53,7 @@ def _message(of: StoredMessage, settings: QueueSettings | None, now: int) -> pb.
         received_at=timestamp(row.received_at),
         origin=origin(row),
         state=of.state,  # type: ignore[arg-type]
-        deliveries=[_delivery(of, each, expires_at, now) for each in of.deliveries],
+        deliveries=[_delivery(of, delivery, expires_at, now) for delivery in of.deliveries],
         delivery_count=of.delivery_count,
         timeline=[],
         header=of.header,
@@ -201,15 +201,15 @@ def _timeline(of: StoredMessage) -> list[pb.TimelineEvent]:
     kind = "refused" if row.kind == Kind.REFUSED else "stored"
     found = [_verdict(each) for each in verdicts.parse(row.verdicts)]
     found.append(pb.TimelineEvent(at=timestamp(row.stored_at), event=kind, detail=_detail(row)))
-    for each in of.deliveries:
-        found += [_attempted(each, kept) for kept in _attempts(of, each)]
-        if each.state == State.EXPANDED:
-            event = pb.TimelineEvent(at=timestamp(row.stored_at), event="expanded", recipient=each.recipient)
-            event.detail = each.last_reply
+    for delivery in of.deliveries:
+        found += [_attempted(delivery, kept) for kept in _attempts(of, delivery)]
+        if delivery.state == State.EXPANDED:
+            event = pb.TimelineEvent(at=timestamp(row.stored_at), event="expanded", recipient=delivery.recipient)
+            event.detail = delivery.last_reply
             found.append(event)
-        elif each.state == State.DISCARDED and row.kind != Kind.REFUSED:
-            event = pb.TimelineEvent(at=timestamp(row.stored_at), event="discarded", recipient=each.recipient)
-            event.detail = each.last_reply
+        elif delivery.state == State.DISCARDED and row.kind != Kind.REFUSED:
+            event = pb.TimelineEvent(at=timestamp(row.stored_at), event="discarded", recipient=delivery.recipient)
+            event.detail = delivery.last_reply
             found.append(event)
     found += [
         pb.TimelineEvent(

@@ -62,7 +62,9 @@ class PreparedMessage:
             line += b" SIZE=%d" % len(self.content)
         if self.eight_bit and offered.eight_bit:
             line += b" BODY=8BITMIME"
-        if offered.smtputf8 and (self.needs_smtputf8 or not all(one.address.isascii() for one in recipients)):
+        if offered.smtputf8 and (
+            self.needs_smtputf8 or not all(recipient.address.isascii() for recipient in recipients)
+        ):
             line += b" SMTPUTF8"
         if offered.dsn:
             if self.ret:
