@@ -63,8 +63,8 @@ class Authorisation(grpc.aio.ServerInterceptor):
         # A handler that writes to the context itself is a coroutine, whatever it streams.
         guarded = stream if inspect.isasyncgenfunction(behaviour) else answer
         make = getattr(grpc, f"{kind}_rpc_method_handler")
-        made: _Handler = make(guarded, handler.request_deserializer, handler.response_serializer)
-        return made
+        handler_with_check: _Handler = make(guarded, handler.request_deserializer, handler.response_serializer)
+        return handler_with_check
 
     async def _check(self, method: str, context: _Context) -> None:
         caller = calling_service(context.auth_context())

@@ -125,8 +125,8 @@ class Schema:
         present = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_heads()
         if not present:
             self._refuse_foreign_file(connection)
-        known = {script.revision for script in directory.walk_revisions()}
-        newer = {generation(revision) for revision in present if revision not in known}
+        known_revisions = {script.revision for script in directory.walk_revisions()}
+        newer = {generation(revision) for revision in present if revision not in known_revisions}
         if newer and self.allows_newer and newer == set(map(generation, directory.get_heads())):
             log.warning("database_of_a_newer_release", schema=present, known=directory.get_heads())
             return

@@ -61,8 +61,8 @@ async def addresses(host: str) -> list[str]:
 
     Raises OSError, or UnicodeError for a name that cannot exist.
     """
-    answers = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return [str(answer[4][0]) for answer in answers]
+    infos = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return [str(info[4][0]) for info in infos]
 
 
 def _is_ip(text: str) -> bool:

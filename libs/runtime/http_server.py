@@ -96,12 +96,12 @@ class _Uvicorn(uvicorn.Server):
         self.servers = [
             await loop.create_server(
                 make_http,
-                sock=each,
+                sock=socket_,
                 backlog=self.config.backlog,
                 ssl=certificate.context,
                 ssl_handshake_timeout=https_certificate.HANDSHAKE_SECONDS,
             )
-            for each in sockets
+            for socket_ in sockets
         ]
         self.started = True
 

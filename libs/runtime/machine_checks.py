@@ -152,7 +152,7 @@ def name_servers(look: Callable[[], Awaitable[Iterable[tuple[str, bool, bool]]]]
         if not servers:
             text = "There is no name server: /etc/resolv.conf names none, and no setting does."
             return [CheckResult("name_servers", Level.ERROR, text, "Name one in /etc/resolv.conf or in the settings.")]
-        silent = [server for server, answers, _ in servers if not answers]
+        silent = [server for server, is_answering, _ in servers if not is_answering]
         if silent:
             level = Level.ERROR if len(silent) == len(servers) else Level.WARNING
             text = f"These name servers do not answer: {', '.join(silent)}."

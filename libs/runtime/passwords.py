@@ -43,15 +43,15 @@ def canonical_hash(text: str) -> str:
     """
     scheme = _SCHEME.match(text)
     text = text[scheme.end() :] if scheme else text
-    if found := _ARGON2ID.fullmatch(text):
-        memory, passes, lanes = map(int, found.groups())
+    if parts := _ARGON2ID.fullmatch(text):
+        memory, passes, lanes = map(int, parts.groups())
         most_memory, most_passes, most_lanes = _MOST_ARGON2ID
         if 8 * lanes <= memory <= most_memory and 1 <= passes <= most_passes and 1 <= lanes <= most_lanes:
             return text
-    elif found := _SHA512.fullmatch(text):
-        if found[1] is None or 1000 <= int(found[1]) <= _MOST_SHA512_ROUNDS:
+    elif parts := _SHA512.fullmatch(text):
+        if parts[1] is None or 1000 <= int(parts[1]) <= _MOST_SHA512_ROUNDS:
             return text
-    elif (found := _BCRYPT.fullmatch(text)) and 4 <= int(found[1]) <= _MOST_BCRYPT_COST:
+    elif (parts := _BCRYPT.fullmatch(text)) and 4 <= int(parts[1]) <= _MOST_BCRYPT_COST:
         return text
     raise ValueError("no hash that is taken")
 

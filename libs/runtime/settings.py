@@ -122,7 +122,7 @@ class ProcessSettings(DataFolder):
         try:
             settings = cls()
         except ValidationError as error:
-            raise SettingsError("; ".join(cls._explain(each) for each in error.errors(include_url=False))) from None
+            raise SettingsError("; ".join(cls._explain(fault) for fault in error.errors(include_url=False))) from None
         if ignored:
             log.warning(
                 "kubernetes_variables_ignored",

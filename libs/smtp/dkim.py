@@ -93,12 +93,12 @@ class _Canonical:
         self._ends = 0
 
     def lines(self, lines: bytes) -> None:
-        kept = lines.rstrip(b"\r\n")
-        if kept:
+        without_end = lines.rstrip(b"\r\n")
+        if without_end:
             self._line_ends(self._ends)
-            self._add(kept)
+            self._add(without_end)
             self._ends = 0
-        self._ends += (len(lines) - len(kept)) // 2
+        self._ends += (len(lines) - len(without_end)) // 2
 
     def finish(self, empty: bytes) -> BodyHash:
         """`empty`: what a body without any line is."""

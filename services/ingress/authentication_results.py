@@ -20,8 +20,8 @@ def of_content_facts(
     content_facts: ContentFacts, known: Iterable[AuthenticationResult]
 ) -> tuple[AuthenticationResult, ...]:
     """The results that policy gave, and ours for the methods that it said nothing about."""
-    given = tuple(known)
-    methods = {result.method for result in given}
+    envelope_results = tuple(known)
+    methods = {result.method for result in envelope_results}
     added: list[AuthenticationResult] = []
     if content_facts.dkim is not None and "dkim" not in methods:
         added += [_dkim(signature) for signature in content_facts.dkim]
@@ -30,7 +30,7 @@ def of_content_facts(
     if content_facts.arc is not None and "arc" not in methods:
         sealer = (("header", "d", content_facts.arc.sealer_domain),) if content_facts.arc.sealer_domain else ()
         added.append(AuthenticationResult("arc", content_facts.arc.result, properties=sealer))
-    return (*given, *added)
+    return (*envelope_results, *added)
 
 
 def _dkim(signature: DkimSignature) -> AuthenticationResult:
@@ -103,5 +103,5 @@ def _claimed_id(value: bytes) -> bytes:
     if rest.startswith(b'"'):
         quoted = re.match(rb'"((?:[^"\\]|\\.)*)"', rest, re.DOTALL)
         return re.sub(rb"\\(.)", rb"\1", quoted[1]).lower().rstrip(b".") if quoted else b""
-    found = re.match(rb"[^ \t\r\n;()/=]+", rest)
-    return found[0].lower().rstrip(b".") if found else b""
+    authserv_id = re.match(rb"[^ \t\r\n;()/=]+", rest)
+    return authserv_id[0].lower().rstrip(b".") if authserv_id else b""

@@ -123,9 +123,9 @@ class Connection(SMTP):
         if len(buffer) >= self._gather or not self._until_dot or buffer.startswith(b"."):
             return len(buffer) >= self._gather or self._until_dot
         # The end is looked for first where it mostly is, since a search goes through each line.
-        found = buffer.endswith(END_OF_DATA) or buffer.find(END_OF_DATA, self._searched) >= 0
+        has_end = buffer.endswith(END_OF_DATA) or buffer.find(END_OF_DATA, self._searched) >= 0
         self._searched = max(0, len(buffer) - len(END_OF_DATA) + 1)
-        return found
+        return has_end
 
     def eof_received(self) -> bool:
         self.ended = True

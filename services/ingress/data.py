@@ -135,10 +135,10 @@ def _has_long_line(part: bytes, limit: int) -> bool:
     window = limit + 2
     position, end = 0, len(part)
     while end - position > window:
-        found = part.rfind(b"\r\n", position, position + window)
-        if found < 0:
+        line_end = part.rfind(b"\r\n", position, position + window)
+        if line_end < 0:
             return True
-        position = found + 2
+        position = line_end + 2
     return False
 
 

@@ -132,8 +132,8 @@ async def _last_decision(smtp_session: SmtpSession, content: Content, head: byte
     """
     transaction = smtp_session.transaction
     assert transaction is not None  # noqa: S101
-    wanted = transaction.checks
-    if transaction.all_discarded or not (wanted.wanted or Stage.END_OF_DATA in smtp_session.profile.ask_stages):
+    checks = transaction.checks
+    if transaction.all_discarded or not (checks.wanted or Stage.END_OF_DATA in smtp_session.profile.ask_stages):
         return None
     author = header.from_mailboxes(head)
     content_facts = ContentFacts(
@@ -143,7 +143,7 @@ async def _last_decision(smtp_session: SmtpSession, content: Content, head: byte
         from_addresses=author.addresses,
         from_unparsable=author.unparsable,
     )
-    if wanted.wanted:
+    if checks.wanted:
         # For what the checks have to say.
         structlog.contextvars.bind_contextvars(session_id=smtp_session.session.id)
         content_facts = await smtp_session.connection.while_there(_checked(smtp_session, content, head, content_facts))
@@ -160,15 +160,15 @@ async def _checked(
     """With the results of the checks that policy asked for. rspamd comes last, since it is told of the others."""
     transaction = smtp_session.transaction
     assert transaction is not None  # noqa: S101
-    wanted, checker = transaction.checks, smtp_session.context.checker
-    dkim, arc, virus = await checker.run(wanted, content, smtp_session.session.peer.client_address)
+    checks, checker = transaction.checks, smtp_session.context.checker
+    dkim, arc, virus = await checker.run(checks, content, smtp_session.session.peer.client_address)
     content_facts = replace(content_facts, dkim=dkim, arc=arc, virus=virus)
-    if wanted.rspamd is None or (virus is not None and virus.outcome is ScanOutcome.INFECTED):
+    if checks.rspamd is None or (virus is not None and virus.outcome is ScanOutcome.INFECTED):
         return content_facts
     authserv_id = smtp_session.profile.authserv_id
-    known = authentication_results.of_content_facts(content_facts, transaction.envelope_results)
+    results = authentication_results.of_content_facts(content_facts, transaction.envelope_results)
     shown = (
-        authentication_results.field(authserv_id, known) if known else b""
+        authentication_results.field(authserv_id, results) if results else b""
     ) + authentication_results.without_forged(head, authserv_id)
     question = Question(
         smtp_session.session,
@@ -177,7 +177,7 @@ async def _checked(
         shown + content.head[len(head) :],
         len(shown) + content.size - len(head),
     )
-    spam = await checker.ask_rspamd(wanted.rspamd, question, content)
+    spam = await checker.ask_rspamd(checks.rspamd, question, content)
     transaction.check_results += (spam.sentence,)
     transaction.spam_score = spam.score
     return replace(content_facts, spam=spam)

@@ -92,8 +92,8 @@ class Listeners:
 
         metrics, lost = self._services.metrics, self._lost
 
-        def serve(made: Connection) -> Coroutine[Any, Any, None]:
-            return self._serve(made, kind)
+        def serve(connection: Connection) -> Coroutine[Any, Any, None]:
+            return self._serve(connection, kind)
 
         def connection() -> Connection:
             return Connection(loop, metrics, serve, lost)

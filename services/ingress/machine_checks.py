@@ -31,7 +31,7 @@ def checks(settings: Settings, certificates: Sequence[Path], hostname: Hostname)
     servers = server_list(settings.nameservers)
     system = ResolvConf()
     no_name: Callable[[], str] = lambda: ""  # noqa: E731
-    made: dict[str, Check] = {
+    by_name: dict[str, Check] = {
         "disk": disk(settings.data_dir),
         "clock": clock(),
         "open_files": open_files(settings.max_connections // settings.workers + _OTHER_FILES),
@@ -39,7 +39,7 @@ def checks(settings: Settings, certificates: Sequence[Path], hostname: Hostname)
     }
     for number, path in enumerate(certificates):
         name = no_name if number else lambda: hostname.name
-        made[f"certificate {path}"] = certificate(path, name, public=True)
+        by_name[f"certificate {path}"] = certificate(path, name, public=True)
     if settings.security.tls is not None:
-        made["grpc_certificate"] = certificate(settings.security.tls.certificate, check_id="grpc_certificate")
-    return Checks(made)
+        by_name["grpc_certificate"] = certificate(settings.security.tls.certificate, check_id="grpc_certificate")
+    return Checks(by_name)

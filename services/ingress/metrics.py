@@ -32,11 +32,11 @@ class Histogram:
     def buckets(self) -> list[tuple[str, float]]:
         """Cumulative, as the exposition format wants them."""
         running = 0
-        found: list[tuple[str, float]] = []
+        cumulative: list[tuple[str, float]] = []
         for bound, count in zip((*map(str, _SECONDS), "+Inf"), self.counts, strict=True):
             running += count
-            found.append((bound, running))
-        return found
+            cumulative.append((bound, running))
+        return cumulative
 
 
 def _numbers() -> defaultdict[str, int]:

@@ -50,9 +50,9 @@ async def _keep(number: int, shutdown: Shutdown, patience: float) -> None:
             env={**os.environ, NUMBER_VARIABLE: str(number)},
         )
         ended = asyncio.create_task(process.wait())
-        asked = asyncio.create_task(shutdown.wait())
-        await asyncio.wait([ended, asked], return_when=asyncio.FIRST_COMPLETED)
-        asked.cancel()
+        shutdown_request = asyncio.create_task(shutdown.wait())
+        await asyncio.wait([ended, shutdown_request], return_when=asyncio.FIRST_COMPLETED)
+        shutdown_request.cancel()
         if shutdown.requested:
             await _stop(process, patience)
             return

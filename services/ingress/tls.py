@@ -152,11 +152,11 @@ class Certificates:
         stamps = []
         for path in (path for pair in self._pairs for path in pair):
             try:
-                found = path.stat()
+                status = path.stat()
             except OSError:
                 stamps.append((0, 0, 0))
             else:
-                stamps.append((found.st_mtime_ns, found.st_size, found.st_ino))
+                stamps.append((status.st_mtime_ns, status.st_size, status.st_ino))
         return tuple(stamps)
 
     def _load(self) -> dict[str, ssl.SSLContext]:
@@ -191,11 +191,11 @@ class Certificates:
 
         A name that is not ASCII never comes here: the ssl module ends the handshake with an alert.
         """
-        wanted = (name or "").lower().rstrip(".")
+        host_name = (name or "").lower().rstrip(".")
         if isinstance(chosen, _NamedObject):
-            chosen.requested_name = wanted
-        context = self._contexts.get(wanted) or self._contexts.get(f"*.{wanted.partition('.')[2]}")
-        if context is not None and wanted:
+            chosen.requested_name = host_name
+        context = self._contexts.get(host_name) or self._contexts.get(f"*.{host_name.partition('.')[2]}")
+        if context is not None and host_name:
             chosen.context = context
 
 

@@ -22,7 +22,7 @@ async def acting_blocks(engine: Engine, *, after: str, limit: int) -> list[Block
     acting: list[Blocked] = []
     while True:
         page = await engine.store.blocked_clients(now, after=after, limit=limit)
-        acting += [one for one in page if block_acts(one.client, snapshot, now)]
+        acting += [block for block in page if block_acts(block.client, snapshot, now)]
         if len(acting) >= limit or len(page) < limit:
             return acting[:limit]
         after = page[-1].client

@@ -124,14 +124,14 @@ class PasswordUpgrader:
 
 
 def _reports(hits: HitCounts) -> list[config_pb2.ReportRuleHitsRequest]:
-    taken = list(hits.take().items())
+    counted_hits = list(hits.take().items())
     return [
         config_pb2.ReportRuleHitsRequest(
             report_id=uuid.uuid4().hex,
             hits=[
                 config_pb2.RuleHits(rule_id=rule_id, hits=count, last_hit_at=timestamp(last))
-                for rule_id, (count, last) in taken[start : start + _REPORT_RULES]
+                for rule_id, (count, last) in counted_hits[start : start + _REPORT_RULES]
             ],
         )
-        for start in range(0, len(taken), _REPORT_RULES)
+        for start in range(0, len(counted_hits), _REPORT_RULES)
     ]

@@ -131,28 +131,28 @@ class Engine:
         if rulebook.looks_up[stage]:
             facts.lookup_results = LookupResults(self.lookups.known)
         if stage == _AUTH:
-            given = wire.credentials(request)
+            credentials = wire.credentials(request)
             decision = self._decision(request, facts, rulebook, answer, stamp)
-            return self._waited(decision, self._authenticate(decision, given))
+            return self._waited(decision, self._authenticate(decision, credentials))
         if stage == _CONNECT:
             self._look_ahead(facts, rulebook)
         if rulebook.counts[stage]:
-            asked = operations(facts, snapshot)
-            if asked:
-                numbers = self.store.apply_now(asked, stamp, now)
+            counter_operations = operations(facts, snapshot)
+            if counter_operations:
+                numbers = self.store.apply_now(counter_operations, stamp, now)
                 if numbers is None:
                     decision = self._decision(request, facts, rulebook, answer, stamp)
-                    return self._waited(decision, self._count(decision, asked))
-                facts.counts = counted(asked, numbers)
+                    return self._waited(decision, self._count(decision, counter_operations))
+                facts.counts = counted(counter_operations, numbers)
         verdict = rulebook.evaluate(facts)
         if stage == _END_OF_DATA or isinstance(verdict, NeedsLookups):
-            wanted = _wanted(facts, rulebook, verdict)
-            if wanted:
+            questions = _wanted(facts, rulebook, verdict)
+            if questions:
                 decision = self._decision(request, facts, rulebook, answer, stamp)
-                return self._waited(decision, self._look_up(decision, wanted))
+                return self._waited(decision, self._look_up(decision, questions))
         if isinstance(verdict, Verdict):
-            kept = wire.kept(request) if self.history.on else b""
-            answer(wire.answer(request, self._settle(facts, rulebook, verdict, stamp, kept)))
+            request_bytes = wire.kept(request) if self.history.on else b""
+            answer(wire.answer(request, self._settle(facts, rulebook, verdict, stamp, request_bytes)))
         return None
 
     def _decision(
@@ -163,8 +163,8 @@ class Engine:
         answer: Answer,
         stamp: FrameStamp,
     ) -> _Decision:
-        kept = wire.kept(request) if self.history.on else b""
-        return _Decision(wire.request_id(request), facts, rulebook, answer, stamp, kept)
+        request_bytes = wire.kept(request) if self.history.on else b""
+        return _Decision(wire.request_id(request), facts, rulebook, answer, stamp, request_bytes)
 
     async def _waited(self, decision: _Decision, work: Coroutine[None, None, None]) -> None:
         network = decision.facts.client.network
@@ -186,31 +186,31 @@ class Engine:
             if not self._waiting_of[network]:
                 del self._waiting_of[network]
 
-    async def _count(self, decision: _Decision, asked: Sequence[Operation]) -> None:
+    async def _count(self, decision: _Decision, counter_operations: Sequence[Operation]) -> None:
         facts = decision.facts
-        numbers = await self.store.apply(asked, decision.stamp, facts.now)
-        facts.counts = counted(asked, numbers)
+        numbers = await self.store.apply(counter_operations, decision.stamp, facts.now)
+        facts.counts = counted(counter_operations, numbers)
         verdict = decision.rulebook.evaluate(facts)
-        wanted = _wanted(facts, decision.rulebook, verdict)
-        if wanted:
-            await self._waited(decision, self._look_up(decision, wanted))
+        questions = _wanted(facts, decision.rulebook, verdict)
+        if questions:
+            await self._waited(decision, self._look_up(decision, questions))
         elif isinstance(verdict, Verdict):
             self._end(decision, verdict)
 
-    async def _look_up(self, decision: _Decision, wanted: tuple[Question, ...]) -> None:
+    async def _look_up(self, decision: _Decision, questions: tuple[Question, ...]) -> None:
         """Rounds of look-ups until the rules can be tried to the end."""
         facts, rulebook = decision.facts, decision.rulebook
         for _ in range(_MAX_ROUNDS):
-            facts.lookup_results.update(await self.lookups.find(wanted, facts.client.network))
+            facts.lookup_results.update(await self.lookups.find(questions, facts.client.network))
             verdict = rulebook.evaluate(facts)
             if not isinstance(verdict, NeedsLookups):
                 self._end(decision, verdict)
                 return
-            wanted = verdict.questions
+            questions = verdict.questions
         log.error("lookup_rounds_exceeded", session_id=facts.session_id, stage=facts.stage)
         self._end(decision, verdict_of("lookup_rounds_exceeded", _LATER))
 
-    async def _authenticate(self, decision: _Decision, given: Credentials) -> None:
+    async def _authenticate(self, decision: _Decision, credentials: Credentials) -> None:
         facts, rulebook = decision.facts, decision.rulebook
         # So that the log lines of the password check name the session.
         structlog.contextvars.bind_contextvars(session_id=facts.session_id)
@@ -219,7 +219,7 @@ class Engine:
             raise TypeError("rules at AUTH look nothing up")
         if verdict.action is _ACCEPT:
             outcome, account = await self._credentials.check(
-                given, rulebook.snapshot, facts.client.key, facts.client.network
+                credentials, rulebook.snapshot, facts.client.key, facts.client.network
             )
             AUTH_OUTCOMES.labels(outcome.value).inc()
             if account is not None:
@@ -240,7 +240,9 @@ class Engine:
         body = self._settle(decision.facts, decision.rulebook, verdict, decision.stamp, decision.kept)
         decision.answer(wire.entry(decision.request_id, body))
 
-    def _settle(self, facts: Facts, rulebook: Rulebook, verdict: Verdict, stamp: FrameStamp, kept: bytes) -> bytes:
+    def _settle(
+        self, facts: Facts, rulebook: Rulebook, verdict: Verdict, stamp: FrameStamp, request_bytes: bytes
+    ) -> bytes:
         """Writes the verdict down, everywhere it belongs; the body of its answer."""
         snapshot = rulebook.snapshot
         stage, revision = facts.stage, snapshot.revision
@@ -273,8 +275,8 @@ class Engine:
             self._hits.add(facts.session_id, verdict.hits, facts.now, recipients_asked=facts.recipients_asked)
         self._counts.count(stage, verdict)
         self.verdicts.add(facts, verdict, revision)
-        if kept:
-            self.history.add(kept, facts, verdict, snapshot)
+        if request_bytes:
+            self.history.add(request_bytes, facts, verdict, snapshot)
         return body
 
     def _profile(self, facts: Facts, rulebook: Rulebook) -> bytes:
@@ -332,7 +334,7 @@ class _Decision:
         rulebook: Rulebook,
         answer: Answer,
         stamp: FrameStamp,
-        kept: bytes,
+        request_bytes: bytes,
     ) -> None:
         self.request_id = request_id
         self.facts = facts
@@ -340,14 +342,14 @@ class _Decision:
         self.answer = answer
         self.stamp = stamp
         # The request's bytes, for the history.
-        self.kept = kept
+        self.kept = request_bytes
 
 
 def _wanted(facts: Facts, rulebook: Rulebook, verdict: Verdict | NeedsLookups) -> tuple[Question, ...]:
     """What has to be looked up before there is an answer."""
-    wanted = verdict.questions if isinstance(verdict, NeedsLookups) else ()
+    questions = verdict.questions if isinstance(verdict, NeedsLookups) else ()
     if facts.stage == _END_OF_DATA:
         for question in results.questions(facts, rulebook.snapshot):
             if not facts.lookup_results.knows(question):
-                wanted += (question,)
-    return wanted
+                questions += (question,)
+    return questions

@@ -62,34 +62,36 @@ class Explainer:
         given = wire.facts(request, rulebook.snapshot, self._engine.clock() if now is None else now)
         given.verification = given.verification or Verification.NEVER_ASKED
         steps: list[PastDecision] = []
-        for stage in _stages_to(Stage(given.stage)):
-            facts = _at(stage, given)
+        for stage in _stages_to(Stage(assumed_facts.stage)):
+            facts = _at(stage, assumed_facts)
             facts.counts = await self._peek(facts, rulebook.snapshot)
             verdict = await self._evaluate(facts, rulebook, assumed)
             steps.append(PastDecision(facts, verdict, rulebook.snapshot))
             if verdict.action is Action.REJECT or (
-                stage is Stage.RCPT and _all_discarded(given, verdict, rulebook.snapshot)
+                stage is Stage.RCPT and _all_discarded(assumed_facts, verdict, rulebook.snapshot)
             ):
                 break
         return tuple(steps)
 
     async def _peek(self, facts: Facts, snapshot: Snapshot) -> Counts:
-        asked = operations(facts, snapshot)
-        return counted(asked, await self._engine.store.peek(asked, facts.now))
+        counter_operations = operations(facts, snapshot)
+        return counted(counter_operations, await self._engine.store.peek(counter_operations, facts.now))
 
     async def _evaluate(self, facts: Facts, rulebook: Rulebook, assumed: Mapping[str, Outcome]) -> Verdict:
         """Every look-up of the stage is made, also of rules that another decides before."""
         for _ in range(_MAX_ROUNDS):
-            wanted = list(rulebook.questions(facts))
+            missing = list(rulebook.questions(facts))
             if facts.stage == Stage.END_OF_DATA:
-                wanted += [
+                missing += [
                     one for one in results.questions(facts, rulebook.snapshot) if one not in facts.lookup_results
                 ]
-            if not wanted:
+            if not missing:
                 break
-            given = {question: _assumed(question, assumed) for question in wanted if _name(question, assumed)}
-            asked = [question for question in wanted if question not in given]
-            facts.lookup_results.update({**given, **await self._engine.lookups.find(asked, _PARTY)})
+            assumed_results = {
+                question: _assumed(question, assumed) for question in missing if _name(question, assumed)
+            }
+            questions = [question for question in missing if question not in assumed_results]
+            facts.lookup_results.update({**assumed_results, **await self._engine.lookups.find(questions, _PARTY)})
         verdict = rulebook.evaluate(facts)
         if isinstance(verdict, NeedsLookups):
             raise wire.MalformedError("these facts ask for more look-ups than a decision makes")
@@ -131,15 +133,15 @@ def _name(question: Question, assumed: Mapping[str, Outcome]) -> bool:
 def _assumed(question: Question, assumed: Mapping[str, Outcome]) -> LookupResult:
     """What an assumed outcome stands for: found is a listing, a pass of SPF, and the DMARC policy reject."""
     outcome = assumed[question.name]
-    found = outcome is Outcome.FOUND
+    is_found = outcome is Outcome.FOUND
     match question.lookup:
-        case Lookup.DNSBL if found:
+        case Lookup.DNSBL if is_found:
             return LookupResult(outcome, ("127.0.0.2",), "assumed")
         case Lookup.SPF if outcome is not Outcome.NO_ANSWER:
-            return LookupResult(outcome, ("pass" if found else "none",), "assumed")
+            return LookupResult(outcome, ("pass" if is_found else "none",), "assumed")
         case Lookup.DMARC if outcome is not Outcome.NO_ANSWER:
             domain = question.subject
-            record = DmarcRecord(domain if found else "", "reject" if found else "none", False, False, domain)
+            record = DmarcRecord(domain if is_found else "", "reject" if is_found else "none", False, False, domain)
             return LookupResult(outcome, (), "assumed", record)
         case _:
             return LookupResult(outcome, (), "assumed")

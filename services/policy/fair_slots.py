@@ -97,7 +97,14 @@ class FairSlots:
         while self._waiting and self._taken < self._total:
             party = min(self._waiting, key=self.held)
             if self.held(party) >= self._share_of(party):
-                party = next((each for each in self._waiting if self.held(each) < self._share_of(each)), "")
+                party = next(
+                    (
+                        waiting_party
+                        for waiting_party in self._waiting
+                        if self.held(waiting_party) < self._share_of(waiting_party)
+                    ),
+                    "",
+                )
                 if party not in self._waiting:
                     return
             turn = self._waiting[party][0]

@@ -146,14 +146,16 @@ class History:
         by_revision = {snapshot.revision: snapshot for snapshot in self._snapshots}
         session = self._kept.get(session_id)
         past = session.decisions if session is not None else []
-        found = []
+        requests = []
         for start in range(0, len(past), _WIDTH):
-            kept, now, counts, lookup_results, verdict, revision = past[start : start + _WIDTH]
+            request_bytes, now, counts, lookup_results, verdict, revision = past[start : start + _WIDTH]
             snapshot = by_revision.get(revision, self._snapshots[0])
-            found.append(PastRequest(kept, now, counts, lookup_results or LookupResults(), verdict, snapshot))
-        return tuple(found)
+            requests.append(
+                PastRequest(request_bytes, now, counts, lookup_results or LookupResults(), verdict, snapshot)
+            )
+        return tuple(requests)
 
     def _remember(self, snapshot: Snapshot) -> None:
         """A decision may end under the snapshot before the newest."""
-        if all(known is not snapshot for known in self._snapshots):
+        if all(kept_snapshot is not snapshot for kept_snapshot in self._snapshots):
             self._snapshots.append(snapshot)

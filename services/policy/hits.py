@@ -41,5 +41,5 @@ class HitCounts:
 
     def take(self) -> dict[str, tuple[int, float]]:
         """What gathered; counting begins anew."""
-        taken, self._hits = self._hits, {}
-        return taken
+        hits, self._hits = self._hits, {}
+        return hits

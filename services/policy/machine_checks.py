@@ -24,7 +24,7 @@ _PARTY = "checks"
 def checks(settings: Settings, resolver: Resolver, lookups: Lookups, snapshot: Callable[[], Snapshot | None]) -> Checks:
     servers = server_list(settings.nameservers)
     system = ResolvConf()
-    made: dict[str, Check] = {
+    by_name: dict[str, Check] = {
         "disk": disk(settings.data_dir),
         "clock": clock(),
         "open_files": open_files(_OPEN_FILES),
@@ -32,8 +32,8 @@ def checks(settings: Settings, resolver: Resolver, lookups: Lookups, snapshot: C
         "block_lists": block_lists(resolver, lookups, snapshot),
     }
     if settings.security.tls is not None:
-        made["grpc_certificate"] = certificate(settings.security.tls.certificate, check_id="grpc_certificate")
-    return Checks(made)
+        by_name["grpc_certificate"] = certificate(settings.security.tls.certificate, check_id="grpc_certificate")
+    return Checks(by_name)
 
 
 def block_lists(resolver: Resolver, lookups: Lookups, snapshot: Callable[[], Snapshot | None]) -> Check:

@@ -105,13 +105,13 @@ class PolicyServicer(policy_pb2_grpc.PolicyServicer):
     ) -> policy_pb2.ListBlockedClientsResponse:
         size = min(request.page_size or _DEFAULT_PAGE, _LARGEST_PAGE)
         try:
-            found = await acting_blocks(self._engine, after=request.page_token, limit=size + 1)
+            blocks = await acting_blocks(self._engine, after=request.page_token, limit=size + 1)
         except StoreAwayError:
             await context.abort(_STORE_AWAY, "the store of counters is away")
             raise AssertionError("abort raises") from None
-        page = found[:size]
+        page = blocks[:size]
         return policy_pb2.ListBlockedClientsResponse(
-            clients=map(wire.blocked, page), next_page_token=page[-1].client if len(found) > size else ""
+            clients=map(wire.blocked, page), next_page_token=page[-1].client if len(blocks) > size else ""
         )
 
     async def UnblockClient(  # noqa: N802
@@ -205,10 +205,10 @@ class Stream:
 
     def answers(self) -> bytes:
         """The frame of what is answered since this was last asked."""
-        answers = wire.frame(self._answers)
+        frame = wire.frame(self._answers)
         self._answers.clear()
         self._ready.clear()
-        return answers
+        return frame
 
     def _waited(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -219,9 +219,9 @@ class Stream:
             await self._ready.wait()
             # One turn of the loop, so that what is ready joins this frame.
             await asyncio.sleep(0)
-            answers = self.answers()
-            if answers:
-                await self._context.write(answers)
+            frame = self.answers()
+            if frame:
+                await self._context.write(frame)
 
 
 def register_checks(server: grpc.aio.Server, checks: Checks) -> None:

@@ -32,33 +32,33 @@ def traced(tracer: Tracer, decide: Decide) -> Decide:
             session_id=wire.session_id(request),
             stage=_STAGES.get(wire.stage_of(request), "unknown"),
         )
-        made: list[Sequence[bytes]] = []
+        answers: list[Sequence[bytes]] = []
 
         def keep(given: Sequence[bytes]) -> None:
-            made.append(given)
+            answers.append(given)
             answer(given)
 
         waiting = decide(request, keep, stamp, now)
         if waiting is None:
-            _end(span, made)
+            _end(span, answers)
             return None
-        return _awaited(waiting, span, made)
+        return _awaited(waiting, span, answers)
 
     return decide_traced
 
 
-async def _awaited(waiting: Coroutine[None, None, None], span: Span, made: list[Sequence[bytes]]) -> None:
+async def _awaited(waiting: Coroutine[None, None, None], span: Span, answers: list[Sequence[bytes]]) -> None:
     try:
         await waiting
     finally:
-        _end(span, made)
+        _end(span, answers)
 
 
-def _end(span: Span, made: list[Sequence[bytes]]) -> None:
-    if not made:
+def _end(span: Span, answers: list[Sequence[bytes]]) -> None:
+    if not answers:
         span.end(error="not answered")
         return
-    verdict = wire.answered(made[-1])
+    verdict = wire.answered(answers[-1])
     span.set(
         action=_ACTIONS.get(int(verdict.action), "unknown"),
         reason_id=verdict.reason_id,

@@ -47,8 +47,8 @@ class VerdictLog:
             REFUSALS_UNLOGGED.inc()
             return
         stage = facts.stage
-        known = self._known.get(verdict)
-        said, end = (known and known[stage]) or self._of_verdict(stage, verdict, revision)
+        known_parts = self._known.get(verdict)
+        said, end = (known_parts and known_parts[stage]) or self._of_verdict(stage, verdict, revision)
         fields = f'"session_id": {quoted(facts.session_id)}, "client": "{facts.client.address}", {said}'
         if facts.account is not None:
             fields += f', "account": {quoted(facts.account.login)}'

@@ -94,7 +94,7 @@ def facts(given: Request, snapshot: Snapshot, now: float, lookup_results: Lookup
     login = session.account_login
     account = _proved(login, session.account_proof, snapshot) if login else None
     try:
-        known = Facts(
+        decision_facts = Facts(
             stage,
             now,
             session.id,
@@ -113,21 +113,21 @@ def facts(given: Request, snapshot: Snapshot, now: float, lookup_results: Lookup
         )
         if stage not in _WITHOUT_TRANSACTION:
             transaction = request.transaction
-            known.sender = facts_of_address(transaction.sender, snapshot)
-            known.declared_size = transaction.declared_size
+            decision_facts.sender = facts_of_address(transaction.sender, snapshot)
+            decision_facts.declared_size = transaction.declared_size
             if stage == _RCPT:
-                known.recipient = recipient = facts_of_address(transaction.recipient, snapshot)
-                known.for_postmaster = recipient.is_postmaster
+                decision_facts.recipient = recipient = facts_of_address(transaction.recipient, snapshot)
+                decision_facts.for_postmaster = recipient.is_postmaster
                 # Whoever asks Explain names them instead.
-                known.recipient_count = transaction.recipient_count or len(transaction.recipients)
-                known.recipients_asked = transaction.recipients_asked
-                known.verification = transaction.recipient_verification
+                decision_facts.recipient_count = transaction.recipient_count or len(transaction.recipients)
+                decision_facts.recipients_asked = transaction.recipients_asked
+                decision_facts.verification = transaction.recipient_verification
             elif stage != _MAIL:
-                _add_recipients(known, request, snapshot)
+                _add_recipients(decision_facts, request, snapshot)
     except ValueError as error:
         raise MalformedError("not canonical") from error
-    known.may_be_exempt = may_hold(known, snapshot)
-    return known
+    decision_facts.may_be_exempt = may_hold(decision_facts, snapshot)
+    return decision_facts
 
 
 def _proved(login: str, proof: bytes, snapshot: Snapshot) -> Account | None:
@@ -136,17 +136,19 @@ def _proved(login: str, proof: bytes, snapshot: Snapshot) -> Account | None:
     return None if account is not None and proof and proof != account.proof else account
 
 
-def _add_recipients(known: Facts, request: policy_pb2.DecideRequest, snapshot: Snapshot) -> None:
+def _add_recipients(decision_facts: Facts, request: policy_pb2.DecideRequest, snapshot: Snapshot) -> None:
     recipients = request.transaction.recipients
-    known.recipient_count = len(recipients)
-    if known.stage == _END_OF_DATA:
+    decision_facts.recipient_count = len(recipients)
+    if decision_facts.stage == _END_OF_DATA:
         # A slice is a list, which is quicker to go through.
-        known.recipients = parties = tuple([facts_of_address(recipient, snapshot) for recipient in recipients[:]])
+        decision_facts.recipients = parties = tuple(
+            [facts_of_address(recipient, snapshot) for recipient in recipients[:]]
+        )
         if parties and (parties[0].is_postmaster or snapshot.access.has_discard):
-            left = [party for party in parties if not discards(party, known, snapshot)]
-            known.for_postmaster = bool(left) and all(each.is_postmaster for each in left)
+            left = [party for party in parties if not discards(party, decision_facts, snapshot)]
+            decision_facts.for_postmaster = bool(left) and all(each.is_postmaster for each in left)
         if request.HasField("content"):
-            known.content = content(request.content, snapshot)
+            decision_facts.content = content(request.content, snapshot)
 
 
 def content(message: policy_pb2.Content, snapshot: Snapshot) -> Content:
@@ -208,9 +210,11 @@ def kept(given: Request) -> bytes:
 
 
 def recalled(past: PastRequest) -> Step:
-    known = facts(Request(policy_pb2.DecideRequest.FromString(past.kept)), past.snapshot, past.now, past.lookup_results)
-    known.counts = past.counts
-    return Step(known, past.verdict, past.snapshot)
+    decision_facts = facts(
+        Request(policy_pb2.DecideRequest.FromString(past.kept)), past.snapshot, past.now, past.lookup_results
+    )
+    decision_facts.counts = past.counts
+    return Step(decision_facts, past.verdict, past.snapshot)
 
 
 def credentials(request: Request) -> Credentials:
@@ -343,7 +347,7 @@ def _shadow(outcome: ShadowOutcome) -> policy_pb2.ShadowOutcome:
 
 def profile(given: SessionProfile) -> bytes:
     """A profile as a part of an answer's body."""
-    made = policy_pb2.SessionProfile(
+    message = policy_pb2.SessionProfile(
         revision=given.revision,
         hostname=given.hostname,
         banner=given.banner,
@@ -359,16 +363,16 @@ def profile(given: SessionProfile) -> bytes:
         may_relay=given.may_relay,
         max_refused_recipients=given.max_refused_recipients,
     )
-    return policy_pb2.Verdict(profile=made).SerializeToString()
+    return policy_pb2.Verdict(profile=message).SerializeToString()
 
 
 @lru_cache(maxsize=16_384)
 def result(one: AuthenticationResult) -> bytes:
     """A result as a part of an answer's body."""
     message = policy_pb2.Verdict()
-    made = message.results.add(method=one.method, result=_enum(one.result), reason=one.reason)
+    result_message = message.results.add(method=one.method, result=_enum(one.result), reason=one.reason)
     for kind, name, value in one.properties:
-        made.properties.add(type=kind, name=name, value=value)
+        result_message.properties.add(type=kind, name=name, value=value)
     return message.SerializeToString()
 
 
@@ -398,36 +402,36 @@ def _lookup_report(question: Question, lookup_result: LookupResult) -> policy_pb
     return policy_pb2.LookupReport(name=question.name, outcome=_enum(lookup_result.outcome), detail=detail, took=took)
 
 
-def _fill_facts(message: policy_pb2.DecideRequest, known: Facts) -> None:
+def _fill_facts(message: policy_pb2.DecideRequest, decision_facts: Facts) -> None:
     """The facts that the rules saw, as a request would give them."""
-    message.stage = known.stage  # type: ignore[assignment]
+    message.stage = decision_facts.stage  # type: ignore[assignment]
     session = message.session
-    session.id = known.session_id
-    session.client_address = known.client.address
-    session.listener = known.listener  # type: ignore[assignment]
-    session.helo_name = known.helo_name
-    session.account_login = known.account.login if known.account is not None else ""
-    session.junk_commands = known.junk_commands
-    session.junk_commands_uncharged = known.junk_commands_uncharged
-    session.pipelining_violation = known.pipelining_violation  # type: ignore[assignment]
-    if known.tls:
+    session.id = decision_facts.session_id
+    session.client_address = decision_facts.client.address
+    session.listener = decision_facts.listener  # type: ignore[assignment]
+    session.helo_name = decision_facts.helo_name
+    session.account_login = decision_facts.account.login if decision_facts.account is not None else ""
+    session.junk_commands = decision_facts.junk_commands
+    session.junk_commands_uncharged = decision_facts.junk_commands_uncharged
+    session.pipelining_violation = decision_facts.pipelining_violation  # type: ignore[assignment]
+    if decision_facts.tls:
         session.tls.SetInParent()
-    message.transaction.sender = known.sender.wire
-    message.transaction.declared_size = known.declared_size
-    message.transaction.recipient = known.recipient.wire
-    message.transaction.recipients.extend(recipient.wire for recipient in known.recipients)
-    if known.content is not NO_CONTENT:
-        message.content.size = known.content.size
-        message.content.hops = known.content.hops
-        message.content.from_fields = known.content.from_fields
-        message.content.from_addresses.extend(author.wire for author in known.content.authors)
-        message.content.dkim_checked = known.content.dkim_checked
-        if known.content.spam is not None:
-            message.content.spam.action = _enum(known.content.spam.action)
-            message.content.spam.score = known.content.spam.score
-            message.content.spam.required_score = known.content.spam.required_score
-            message.content.spam.symbols.extend(known.content.spam.symbols)
-            message.content.spam.reason = known.content.spam.reason
+    message.transaction.sender = decision_facts.sender.wire
+    message.transaction.declared_size = decision_facts.declared_size
+    message.transaction.recipient = decision_facts.recipient.wire
+    message.transaction.recipients.extend(recipient.wire for recipient in decision_facts.recipients)
+    if decision_facts.content is not NO_CONTENT:
+        message.content.size = decision_facts.content.size
+        message.content.hops = decision_facts.content.hops
+        message.content.from_fields = decision_facts.content.from_fields
+        message.content.from_addresses.extend(author.wire for author in decision_facts.content.authors)
+        message.content.dkim_checked = decision_facts.content.dkim_checked
+        if decision_facts.content.spam is not None:
+            message.content.spam.action = _enum(decision_facts.content.spam.action)
+            message.content.spam.score = decision_facts.content.spam.score
+            message.content.spam.required_score = decision_facts.content.spam.required_score
+            message.content.spam.symbols.extend(decision_facts.content.spam.symbols)
+            message.content.spam.reason = decision_facts.content.spam.reason
 
 
 def assumptions(message: policy_pb2.AssumedFacts) -> tuple[dict[str, Outcome], float | None]:
@@ -442,8 +446,8 @@ def explanation(steps: Sequence[Step], asked: policy_pb2.DecideRequest | None) -
     response = policy_pb2.ExplainResponse()
     named: set[Question] = set()
     for step in steps:
-        for one in report(step.facts, step.snapshot):
-            _rule_report(response.rules.add(), step.facts.stage, one)
+        for rule_report in report(step.facts, step.snapshot):
+            _rule_report(response.rules.add(), step.facts.stage, rule_report)
         for question, lookup_result in step.facts.lookup_results.items():
             if question not in named:
                 named.add(question)
@@ -461,15 +465,15 @@ def explanation(steps: Sequence[Step], asked: policy_pb2.DecideRequest | None) -
     return response
 
 
-def _rule_report(message: policy_pb2.RuleReport, stage: int, one: RuleReport) -> None:
+def _rule_report(message: policy_pb2.RuleReport, stage: int, rule_report: RuleReport) -> None:
     message.stage = stage  # type: ignore[assignment]
-    message.reason_id = one.reason_id
-    message.rule_id = one.rule_id
-    message.outcome = _enum(one.outcome)
-    message.skipped_by = one.skipped_by
-    message.explanation = one.explanation
-    if one.reply is not None:
-        message.reply.CopyFrom(_reply(one.reply))
+    message.reason_id = rule_report.reason_id
+    message.rule_id = rule_report.rule_id
+    message.outcome = _enum(rule_report.outcome)
+    message.skipped_by = rule_report.skipped_by
+    message.explanation = rule_report.explanation
+    if rule_report.reply is not None:
+        message.reply.CopyFrom(_reply(rule_report.reply))
 
 
 def _enum(value: Any) -> Any:

@@ -58,9 +58,9 @@ def _judge(answer: bytes) -> VirusScan:
     """Exactly `stream: OK` is clean, exactly FOUND is a find (C102)."""
     if answer == _CLEAN:
         return VirusScan(ScanOutcome.CLEAN)
-    found = _FOUND(answer)
-    if found is not None:
-        return VirusScan(ScanOutcome.INFECTED, signature=found[1][:_SIGNATURE_OCTETS])
+    virus = _FOUND(answer)
+    if virus is not None:
+        return VirusScan(ScanOutcome.INFECTED, signature=virus[1][:_SIGNATURE_OCTETS])
     if answer.endswith(b"size limit exceeded. ERROR"):
         return _error("message over clamd's size")
     return _error("answer not understood" if answer else "no answer")

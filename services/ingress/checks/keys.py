@@ -106,12 +106,12 @@ class KeyLookup:
         `client`: whose message it is.
         """
         now = self._clock()
-        found: dict[str, Key | NoKey] = {}
+        keys: dict[str, Key | NoKey] = {}
         asking: dict[str, asyncio.Task[Key | NoKey]] = {}
         for name in dict.fromkeys(names):
-            kept = self._kept.get(name, now)
-            if kept is not None:
-                found[name] = kept
+            kept_key = self._kept.get(name, now)
+            if kept_key is not None:
+                keys[name] = kept_key
             else:
                 asking[name] = asyncio.create_task(self._ask(name, client))
         if asking:
@@ -121,8 +121,8 @@ class KeyLookup:
                 for task in asking.values():
                     task.cancel()
         for name, task in asking.items():
-            found[name] = task.result() if task.done() and not task.cancelled() else _NO_ANSWER
-        return found
+            keys[name] = task.result() if task.done() and not task.cancelled() else _NO_ANSWER
+        return keys
 
     async def _ask(self, name: str, client: str) -> Key | NoKey:
         try:
@@ -165,11 +165,11 @@ class _KeptKeys:
 
     def get(self, name: str, now: float) -> Key | NoKey | None:
         zone = zone_of(name)
-        kept = self._zones.get(zone, _NO_KEYS).get(name)
-        if kept is None or kept[1] <= now:
+        entry = self._zones.get(zone, _NO_KEYS).get(name)
+        if entry is None or entry[1] <= now:
             return None
         self._zones.move_to_end(zone)
-        return kept[0]
+        return entry[0]
 
     def keep(self, name: str, key: Key | NoKey, until: float) -> None:
         zone = zone_of(name)

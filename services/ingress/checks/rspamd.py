@@ -79,16 +79,16 @@ class RspamdClient:
         request = self._http.build_request(
             "POST", f"{rspamd.url}/checkv2", headers=headers, content=_pieces(question.head, tail)
         )
-        answer = await self._http.send(request, stream=True)
+        response = await self._http.send(request, stream=True)
         try:
             body = bytearray()
-            async for piece in answer.aiter_bytes():
+            async for piece in response.aiter_bytes():
                 body += piece
                 if len(body) > _ANSWER_OCTETS:
                     break
-            return answer.status_code, bytes(body)
+            return response.status_code, bytes(body)
         finally:
-            await answer.aclose()
+            await response.aclose()
 
 
 async def _pieces(head: bytes, tail: Iterator[bytes]) -> AsyncIterator[bytes]:

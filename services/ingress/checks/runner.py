@@ -106,24 +106,24 @@ class CheckRunner:
 
     async def _scan(self, wanted: Checks, content: Content, client: str) -> VirusScan:
         began = time.monotonic()
-        found = await self._scanner.scan(wanted.clamd, content.pieces(), wanted.clamd_seconds, client)
+        virus_scan = await self._scanner.scan(wanted.clamd, content.pieces(), wanted.clamd_seconds, client)
         self._metrics.check_seconds["virus"].observe(time.monotonic() - began)
-        return found
+        return virus_scan
 
     async def _signed(self, wanted: Checks, content: Content, client: str) -> _Outcome:
         """Keys first, asked on the event loop, so that slow DNS holds no thread; then a thread hashes and verifies."""
         began = time.monotonic()
         where = header.boundary(content.head)
         fields = HeaderFields.of(content.head[: where.header_end])
-        found = signatures.signatures(fields, int(self._clock())) if wanted.dkim else []
-        names = [each.key_name for each in found if isinstance(each, Signature)]
+        dkim_signatures = signatures.signatures(fields, int(self._clock())) if wanted.dkim else []
+        names = [signature.key_name for signature in dkim_signatures if isinstance(signature, Signature)]
         if wanted.arc:
             names += chain.key_names(fields)
         keys = await self._keys.find(names, client) if names else {}
         bodies = BodyHashes(partial(_body, content, where.body_start))
-        outcome = await self._in_thread(partial(_verify, wanted, found, fields, bodies, keys), client)
+        outcome = await self._in_thread(partial(_verify, wanted, dkim_signatures, fields, bodies, keys), client)
         if outcome is None:
-            outcome = _gave_up(wanted, found)
+            outcome = _gave_up(wanted, dkim_signatures)
         self._metrics.check_seconds["signatures"].observe(time.monotonic() - began)
         return outcome
 
@@ -141,7 +141,7 @@ class CheckRunner:
     def _count(self, dkim: tuple[DkimSignature, ...] | None, arc: ArcChain | None, virus: VirusScan | None) -> None:
         counts = self._metrics.checks
         if dkim is not None:
-            for outcome in {each.result.name.lower() for each in dkim} or {"none"}:
+            for outcome in {signature.result.name.lower() for signature in dkim} or {"none"}:
                 counts["dkim", outcome] += 1
         if arc is not None:
             counts["arc", arc.result.name.lower()] += 1

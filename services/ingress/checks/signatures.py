@@ -51,25 +51,25 @@ class HeaderFields:
 
     @classmethod
     def of(cls, head: bytes) -> HeaderFields:
-        found: list[tuple[bytes, bytes, bytes]] = []
+        named_fields: list[tuple[bytes, bytes, bytes]] = []
         positions: dict[bytes, list[int]] = {}
         for number, field in enumerate(header.fields(head)):
             name, _, value = field.raw.partition(b":")
-            found.append((field.name, name, value))
+            named_fields.append((field.name, name, value))
             positions.setdefault(field.name, []).append(number)
-        return cls(tuple(found), {name: tuple(numbers) for name, numbers in positions.items()})
+        return cls(tuple(named_fields), {name: tuple(numbers) for name, numbers in positions.items()})
 
     def select(self, names: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
         """The fields that h= names, (name as written, value), each instance from the bottom up (RFC 6376 5.4.2)."""
-        taken: dict[bytes, int] = {}
+        taken_of_name: dict[bytes, int] = {}
         chosen: list[tuple[bytes, bytes]] = []
         for name in names:
             numbers = self.positions.get(name, ())
-            used = taken.get(name, 0)
+            used = taken_of_name.get(name, 0)
             if used < len(numbers):
                 _, written, value = self.fields[numbers[-1 - used]]
                 chosen.append((written, value))
-                taken[name] = used + 1
+                taken_of_name[name] = used + 1
         return chosen
 
 

@@ -221,10 +221,10 @@ class PolicyClient:
             waiting += each.take_unsent()
         if lost is not None:
             # Its unanswered requests are sent again as well.
-            asked = [each for each in self._pending.values() if each.replica is lost and each.sent_at]
-            if asked:
-                log.warning("decisions_unanswered", count=len(asked), reason=reason)
-            waiting += asked
+            unanswered = [each for each in self._pending.values() if each.replica is lost and each.sent_at]
+            if unanswered:
+                log.warning("decisions_unanswered", count=len(unanswered), reason=reason)
+            waiting += unanswered
         if went or lost is not None:
             # What the one that went was told last may not be counted, and a replica may count by itself.
             for each in usable:

@@ -226,13 +226,13 @@ class RelayClient:
 
     def take_refusals(self) -> list[relay_pb2.RefusedMessage]:
         """For one frame."""
-        taken: list[relay_pb2.RefusedMessage] = []
+        refusals: list[relay_pb2.RefusedMessage] = []
         octets = 0
-        while self._refusals and len(taken) < _REFUSALS_PER_FRAME and octets < _FRAME_OCTETS:
+        while self._refusals and len(refusals) < _REFUSALS_PER_FRAME and octets < _FRAME_OCTETS:
             refusal = self._refusals.take()
             octets += _RECIPIENT_OCTETS * len(refusal.recipients)
-            taken.append(wire.refused(refusal))
-        return taken
+            refusals.append(wire.refused(refusal))
+        return refusals
 
     async def _sweep(self) -> None:
         while True:

@@ -220,8 +220,8 @@ class FrameStream:
     async def _follow(self, health: Any) -> None:
         """Hands on what the replica says of itself, until the stream ends."""
         with contextlib.suppress(grpc.aio.AioRpcError):
-            while (answer := await health.read()) is not grpc.aio.EOF:
-                self._peer.serving(answer.status == _SERVING and not self.retired)
+            while (status := await health.read()) is not grpc.aio.EOF:
+                self._peer.serving(status.status == _SERVING and not self.retired)
 
     async def _ask(self, channel: grpc.aio.Channel, call: Any) -> None:
         try:
@@ -235,9 +235,9 @@ class FrameStream:
 async def _first_status(health: Any) -> bool:
     """A server without the health service is taken at its word. Raises AioRpcError when the replica is away."""
     try:
-        answer = await health.read()
+        status = await health.read()
     except grpc.aio.AioRpcError as error:
         if error.code() != grpc.StatusCode.UNIMPLEMENTED:
             raise
         return True
-    return bool(answer is not grpc.aio.EOF and answer.status == _SERVING)
+    return bool(status is not grpc.aio.EOF and status.status == _SERVING)

@@ -222,7 +222,7 @@ def _verdict(serialised: bytes) -> Verdict:
         verify_recipient=message.verify_recipient,
         results=tuple(_result(result) for result in message.results),
         quarantine=message.quarantine,
-        shadow=tuple(ShadowOutcome(each.reason_id, each.rule_id) for each in message.shadow),
+        shadow=tuple(ShadowOutcome(outcome.reason_id, outcome.rule_id) for outcome in message.shadow),
         quarantine_reasons=tuple(message.quarantine_reasons) or (("dmarc",) if message.quarantine else ()),
         spam_mark=message.spam_fields.mark if message.HasField("spam_fields") else None,
         client_name=message.client_name,

@@ -90,10 +90,10 @@ async def _read(smtp_session: SmtpSession, lines: LineReader) -> bool:
     buffer = connection.pending
     while True:
         while buffer:
-            taken, done = reader.feed(buffer)
-            if not taken:
+            octets_read, done = reader.feed(buffer)
+            if not octets_read:
                 break
-            connection.drop(taken)
+            connection.drop(octets_read)
             if overrun and lines.octets > overrun:
                 # It was MESSAGE_TOO_BIG long ago, but there must be an end to reading (C10).
                 smtp_session.record(MESSAGE_TOO_BIG, Stage.END_OF_DATA, (), "message_too_big", "")

@@ -74,10 +74,12 @@ class Hooks:
 
     async def rcpt(self, caller: Caller, transaction: Transaction, recipient: Recipient) -> Reply | None:
         """After policy has accepted a recipient, which is not in the transaction yet."""
-        known = _recipients(transaction)
-        reply = await self._answered("handle_RCPT", caller, self._rcpt(caller, transaction, recipient, known))
+        recipients_before = _recipients(transaction)
+        reply = await self._answered(
+            "handle_RCPT", caller, self._rcpt(caller, transaction, recipient, recipients_before)
+        )
         if reply is not None:
-            transaction.envelope.mail_from, transaction.envelope.rcpt_tos = _sender(transaction), known
+            transaction.envelope.mail_from, transaction.envelope.rcpt_tos = _sender(transaction), recipients_before
         return reply
 
     async def data(self, caller: Caller, transaction: Transaction, content: Content) -> Reply | None:
@@ -95,18 +97,18 @@ class Hooks:
         return reply
 
     async def _rcpt(
-        self, caller: Caller, transaction: Transaction, recipient: Recipient, known: list[str]
+        self, caller: Caller, transaction: Transaction, recipient: Recipient, recipients_before: list[str]
     ) -> Reply | None:
         address, options = _text(recipient.address), _rcpt_options(recipient.parameters)
         options_before = list(transaction.envelope.rcpt_options)
         reply = await self._call("handle_RCPT", caller, transaction, address, options)
         envelope = transaction.envelope
         if reply is None:
-            if envelope.rcpt_tos == known:
+            if envelope.rcpt_tos == recipients_before:
                 envelope.rcpt_tos.append(address)
             if envelope.rcpt_options == options_before:
                 envelope.rcpt_options.extend(options)
-            _expect(transaction, [*known, address])
+            _expect(transaction, [*recipients_before, address])
         return reply
 
     async def _data(self, caller: Caller, transaction: Transaction, content: Content) -> Reply | None:

@@ -23,14 +23,14 @@ def factory(name: str) -> Callable[[], object]:
     if not colon or not module or not attribute:
         raise StartupError(f"INGRESS_HANDLER: {name!r} is not of the form package.module:factory")
     try:
-        made: object = importlib.import_module(module)
+        attribute_value: object = importlib.import_module(module)
         for part in attribute.split("."):
-            made = getattr(made, part)
+            attribute_value = getattr(attribute_value, part)
     except Exception as error:
         raise StartupError(f"INGRESS_HANDLER: can't import {name}: {type(error).__name__}: {error}") from error
-    if not callable(made):
+    if not callable(attribute_value):
         raise StartupError(f"INGRESS_HANDLER: {name} can't be called")
-    return made
+    return attribute_value
 
 
 async def make(name: str, thread: HandlerThread) -> object:

@@ -47,8 +47,8 @@ class _Transport:
             self._extra |= {"cipher": tls.cipher(), "sslcontext": tls.context, "peercert": tls.getpeercert()}
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        known = self._extra.get(name)
-        return self._transport.get_extra_info(name, default) if known is None else known
+        info = self._extra.get(name)
+        return self._transport.get_extra_info(name, default) if info is None else info
 
     def is_closing(self) -> bool:
         return self._transport.is_closing()
@@ -75,25 +75,25 @@ def present(caller: Caller, handler: object, loop: asyncio.AbstractEventLoop) ->
     server.line_length_limit = caller.limits.max_line_octets + len(b"\r\n")
     server.tls_context = tls.context if tls is not None else None
     server.require_starttls = False
-    known = getattr(server, "session", None)
-    if known is None or (known.ssl is None) is not (tls is None):
+    handler_session = getattr(server, "session", None)
+    if handler_session is None or (handler_session.ssl is None) is not (tls is None):
         # What was said before TLS is forgotten (RFC 3207 4.2), by handlers too.
-        server.session = known = HandlerSession(loop)
-    known.peer = peer
-    known.host_name = session.helo_sent.decode("utf-8", "surrogateescape") or None
-    known.extended_smtp = session.esmtp
-    known.authenticated = bool(session.account) or None
+        server.session = handler_session = HandlerSession(loop)
+    handler_session.peer = peer
+    handler_session.host_name = session.helo_sent.decode("utf-8", "surrogateescape") or None
+    handler_session.extended_smtp = session.esmtp
+    handler_session.authenticated = bool(session.account) or None
     # The password is policy's business alone.
-    known.auth_data = LoginPassword(session.account.encode(), b"") if session.account else None
+    handler_session.auth_data = LoginPassword(session.account.encode(), b"") if session.account else None
     # As its deprecated property has it, which logs a warning when it is set.
-    known._login_data = known.auth_data and known.auth_data.login  # noqa: SLF001
+    handler_session._login_data = handler_session.auth_data and handler_session.auth_data.login  # noqa: SLF001
     if tls is not None and transport is not None:
-        known.ssl = {
+        handler_session.ssl = {
             name: transport.get_extra_info(name)
             for name in ("peername", "sockname", "ssl_object", "sslcontext", "cipher", "peercert")
         }
     if caller.proxied:
-        known.proxy_data = proxy = ProxyData(version=None)
+        handler_session.proxy_data = proxy = ProxyData(version=None)
         proxy.src_addr = ip_address(session.peer.client_address)  # type: ignore[misc]
         proxy.src_port = session.peer.client_port  # type: ignore[misc]
         proxy.dst_addr = ip_address(session.peer.local_address)  # type: ignore[misc]

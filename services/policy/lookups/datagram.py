@@ -40,12 +40,12 @@ async def ask(
         with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sending:
             sending.connect(address)
             sending.send(question)
-            answer = dns.message.from_wire(await _matching(sending, question, seconds), ignore_trailing=True)
-        if answer.flags & dns.flags.TC or not isinstance(answer, dns.message.QueryMessage):
+            response = dns.message.from_wire(await _matching(sending, question, seconds), ignore_trailing=True)
+        if response.flags & dns.flags.TC or not isinstance(response, dns.message.QueryMessage):
             return None
-        if answer.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+        if response.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
             raise ServerFailedError
-        return answer
+        return response
     except TimeoutError:
         raise
     except (OSError, dns.exception.DNSException, ValueError):
@@ -55,30 +55,30 @@ async def ask(
 async def _matching(sending: socket.socket, question: bytes, seconds: float) -> bytes:
     """Raises TimeoutError, and OSError where nobody listens."""
     loop = asyncio.get_running_loop()
-    found: asyncio.Future[bytes] = loop.create_future()
-    asked = question[_HEADER_OCTETS:].lower()
+    matching: asyncio.Future[bytes] = loop.create_future()
+    echoed_question = question[_HEADER_OCTETS:].lower()
 
     def take() -> None:
         try:
-            answer = sending.recv(_LARGEST_DATAGRAM)
+            datagram = sending.recv(_LARGEST_DATAGRAM)
         except BlockingIOError:
             return
         except OSError as error:
-            if not found.done():
-                found.set_exception(error)
+            if not matching.done():
+                matching.set_exception(error)
             return
-        matches = answer[:2] == question[:2] and answer[_HEADER_OCTETS : len(question)].lower() == asked
-        if matches and not found.done():
-            found.set_result(answer)
+        matches = datagram[:2] == question[:2] and datagram[_HEADER_OCTETS : len(question)].lower() == echoed_question
+        if matches and not matching.done():
+            matching.set_result(datagram)
 
     def give_up() -> None:
-        if not found.done():
-            found.set_exception(TimeoutError())
+        if not matching.done():
+            matching.set_exception(TimeoutError())
 
     loop.add_reader(sending, take)
     timer = loop.call_later(seconds, give_up)
     try:
-        return await found
+        return await matching
     finally:
         timer.cancel()
         loop.remove_reader(sending)

@@ -24,13 +24,13 @@ async def record(resolver: Asker, domain: str) -> TimedResult:
             if stops(published):
                 break
     exists = True
-    if found and domain not in found and any(each.nonexistent_policy for each in found.values()):
-        there = await mail_domain(resolver, domain)
-        expires_at = min(expires_at, there.expires_at)
-        if there.lookup_result.outcome is Outcome.NO_ANSWER:
+    if found and domain not in found and any(policy.nonexistent_policy for policy in found.values()):
+        domain_result = await mail_domain(resolver, domain)
+        expires_at = min(expires_at, domain_result.expires_at)
+        if domain_result.lookup_result.outcome is Outcome.NO_ANSWER:
             return TimedResult(LookupResult(Outcome.NO_ANSWER), expires_at)
         # A domain with null MX exists.
-        exists = there.lookup_result.outcome is Outcome.FOUND or bool(there.lookup_result.detail)
+        exists = domain_result.lookup_result.outcome is Outcome.FOUND or bool(domain_result.lookup_result.detail)
     holds = applying(domain, found, exists=exists)
     if not holds.published_at:
         return TimedResult(LookupResult(Outcome.NONE, dmarc=holds), expires_at)

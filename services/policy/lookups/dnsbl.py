@@ -29,9 +29,9 @@ class BlockLists:
         """The A records of the client in one list. The test entries are asked beside it, and remembered likewise."""
         versions = (4,) if ip_address(address).version == 4 else (4, 6)
         tests = [(query_name(_NEVER_LISTED[version], zone), "A") for version in versions]
-        for known in (resolver.cached(*test) for test in tests):
-            if known is not None and known.outcome is Outcome.FOUND:
-                return self._broken_list(zone, known, "its test entry that is never listed is")
+        for cached in (resolver.cached(*test) for test in tests):
+            if cached is not None and cached.outcome is Outcome.FOUND:
+                return self._broken_list(zone, cached, "its test entry that is never listed is")
         answer, *never_listed = await resolver.resolve_all([(query_name(address, zone), "A"), *tests])
         for test in never_listed:
             if test.outcome is Outcome.FOUND:
@@ -42,7 +42,7 @@ class BlockLists:
         self._note(zone, "")
         if answer.outcome is Outcome.FOUND and any(test.outcome is Outcome.NO_ANSWER for test in never_listed):
             # Nobody is refused by a list that can't be told from a broken one.
-            expires_at = min(one.expires_at for one in (answer, *never_listed))
+            expires_at = min(answer_.expires_at for answer_ in (answer, *never_listed))
             return TimedResult(
                 LookupResult(Outcome.NO_ANSWER, answer.records, "no answer about the test entries"), expires_at
             )
@@ -53,14 +53,14 @@ class BlockLists:
         return TimedResult(LookupResult(Outcome.NO_ANSWER, answer.records, fault), answer.expires_at)
 
     def _note(self, zone: str, fault: str) -> None:
-        known = self._faults.get(zone)
-        if known == fault:
+        known_fault = self._faults.get(zone)
+        if known_fault == fault:
             return
         self._faults[zone] = fault
         DNSBL_ZONE_BROKEN.labels(zone).set(bool(fault))
         if fault:
             log.warning("dnsbl_zone_broken", zone=zone, reason=fault)
-        elif known:
+        elif known_fault:
             log.info("dnsbl_zone_recovered", zone=zone)
 
 

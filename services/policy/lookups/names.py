@@ -18,13 +18,13 @@ async def client_name(resolver: Asker, address: str) -> TimedResult:
     pointers = await resolver.resolve(client.reverse_pointer, "PTR")
     if pointers.outcome is not Outcome.FOUND:
         return TimedResult(LookupResult(pointers.outcome), pointers.expires_at)
-    asked = pointers.records[:_MAX_NAMES]
+    candidates = pointers.records[:_MAX_NAMES]
     record_type = "A" if client.version == 4 else "AAAA"
-    answers = await resolver.resolve_all([(name, record_type) for name in asked])
+    answers = await resolver.resolve_all([(name, record_type) for name in candidates])
     expires_at = earliest([pointers, *answers])
     confirmed = tuple(
         name
-        for name, answer in zip(asked, answers, strict=True)
+        for name, answer in zip(candidates, answers, strict=True)
         if any(ip_address(record) == client for record in answer.records)
     )
     if confirmed:
@@ -36,13 +36,15 @@ async def client_name(resolver: Asker, address: str) -> TimedResult:
 
 async def host(resolver: Asker, name: str) -> TimedResult:
     """Whether a name has MX or address records. A host that takes no mail (RFC 7505) has a name to say all the same."""
-    found = await mail_domain(resolver, name)
-    if found.lookup_result.detail != NULL_MX:
-        return found
+    domain_result = await mail_domain(resolver, name)
+    if domain_result.lookup_result.detail != NULL_MX:
+        return domain_result
     answers = await resolver.resolve_all([(name, record_type) for record_type in ("A", "AAAA")])
     outcomes = {answer.outcome for answer in answers}
-    outcome = next((each for each in (Outcome.FOUND, Outcome.NO_ANSWER) if each in outcomes), Outcome.NONE)
-    return TimedResult(LookupResult(outcome), min(found.expires_at, earliest(answers)))
+    outcome = next(
+        (candidate for candidate in (Outcome.FOUND, Outcome.NO_ANSWER) if candidate in outcomes), Outcome.NONE
+    )
+    return TimedResult(LookupResult(outcome), min(domain_result.expires_at, earliest(answers)))
 
 
 async def mail_domain(resolver: Asker, domain: str) -> TimedResult:
@@ -53,9 +55,9 @@ async def mail_domain(resolver: Asker, domain: str) -> TimedResult:
     if exchanges.outcome is Outcome.FOUND and all(name == "" for _, name in exchanges.records):
         # RFC 7505 3: exactly one record, whose name is the root.
         return TimedResult(LookupResult(Outcome.NONE, detail=NULL_MX), expires_at)
-    found = tuple(_shown(answer) for answer in answers if answer.outcome is Outcome.FOUND)
-    if found:
-        return TimedResult(LookupResult(Outcome.FOUND, found), expires_at)
+    shown = tuple(_shown(answer) for answer in answers if answer.outcome is Outcome.FOUND)
+    if shown:
+        return TimedResult(LookupResult(Outcome.FOUND, shown), expires_at)
     if any(answer.outcome is Outcome.NO_ANSWER for answer in answers):
         return TimedResult(LookupResult(Outcome.NO_ANSWER), expires_at)
     return TimedResult(LookupResult(Outcome.NONE), expires_at)

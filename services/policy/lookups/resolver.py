@@ -106,17 +106,17 @@ class Resolver:
 
     async def resolve_all(self, questions: Iterable[tuple[str, str]], party: str = "") -> list[Answer]:
         """The same for several (name, type), all at once."""
-        found = [self._known_or_asked(name.lower(), record_type, party) for name, record_type in questions]
-        waiting = [one for one in found if not isinstance(one, Answer)]
+        known_or_pending = [self._known_or_asked(name.lower(), record_type, party) for name, record_type in questions]
+        waiting = [pending for pending in known_or_pending if not isinstance(pending, Answer)]
         if waiting:
             # One who no longer waits does not end the question for the others.
             await asyncio.wait(waiting)
-        return [one if isinstance(one, Answer) else one.result() for one in found]
+        return [pending if isinstance(pending, Answer) else pending.result() for pending in known_or_pending]
 
     def _known_or_asked(self, name: str, record_type: str, party: str) -> Answer | asyncio.Future[Answer]:
-        known = self.cached(name, record_type) or self._asked.get((name, record_type))
-        if known is not None:
-            return known
+        known_or_pending = self.cached(name, record_type) or self._asked.get((name, record_type))
+        if known_or_pending is not None:
+            return known_or_pending
         if not self._slots.take(party):
             return asyncio.ensure_future(self._wait_and_ask(name, record_type, party))
         return self._begin(name, record_type, party)
@@ -125,15 +125,15 @@ class Resolver:
         """Another party may ask the same meanwhile, and has its place sooner."""
         if not await self._slots.wait(party, self._seconds):
             return self._refused()
-        known = self.cached(name, record_type) or self._asked.get((name, record_type))
-        if known is not None:
+        known_or_pending = self.cached(name, record_type) or self._asked.get((name, record_type))
+        if known_or_pending is not None:
             self._slots.release(party)
         else:
-            known = self._begin(name, record_type, party)
-        if isinstance(known, Answer):
-            return known
-        await asyncio.wait([known])
-        return known.result()
+            known_or_pending = self._begin(name, record_type, party)
+        if isinstance(known_or_pending, Answer):
+            return known_or_pending
+        await asyncio.wait([known_or_pending])
+        return known_or_pending.result()
 
     def _begin(self, name: str, record_type: str, party: str) -> Answer | asyncio.Future[Answer]:
         """Asks in a place that the party has taken."""
@@ -141,8 +141,8 @@ class Resolver:
         if zone and not self._silent.enter(zone):
             self._slots.release(party)
             return self._refused()
-        asked = asyncio.ensure_future(self._ask(name, record_type, party))
-        self._asked[name, record_type] = asked
+        pending = asyncio.ensure_future(self._ask(name, record_type, party))
+        self._asked[name, record_type] = pending
 
         def end(_: asyncio.Future[Answer]) -> None:
             del self._asked[name, record_type]
@@ -150,8 +150,8 @@ class Resolver:
             if zone:
                 self._silent.leave(zone)
 
-        asked.add_done_callback(end)
-        return asked
+        pending.add_done_callback(end)
+        return pending
 
     def _refused(self) -> Answer:
         LOOKUPS_REFUSED.inc()
@@ -170,7 +170,7 @@ class Resolver:
 
     async def _find(self, name: str, record_type: str) -> Answer:
         try:
-            asked = dns.name.from_text(name)
+            name_asked = dns.name.from_text(name)
         except (dns.exception.DNSException, UnicodeError, ValueError):
             return Answer(Outcome.NONE, (), self._clock() + _LONGEST_NEGATIVE_TTL)
         self._follow_servers()
@@ -179,20 +179,23 @@ class Resolver:
         for server in self._servers:
             seconds = min(self._try_seconds, ends - time.monotonic())
             try:
-                found = await datagram.ask(server, asked, record_type, max(seconds, 0.0))
+                response = await datagram.ask(server, name_asked, record_type, max(seconds, 0.0))
             except TimeoutError:
                 # Later questions begin with the next one.
-                self._servers = [*(each for each in self._servers if each is not server), server]
+                self._servers = [
+                    *(other_server for other_server in self._servers if other_server is not server),
+                    server,
+                ]
                 continue
             except datagram.ServerFailedError:
                 failed += 1
                 continue
-            if found is not None:
-                return self._answer(found)
+            if response is not None:
+                return self._answer(response)
             break
         if failed and failed == len(self._servers):
             return self._no_answer()
-        return self._general(await self._stub.ask(asked, record_type, seconds=max(ends - time.monotonic(), 0.0)))
+        return self._general(await self._stub.ask(name_asked, record_type, seconds=max(ends - time.monotonic(), 0.0)))
 
     def _follow_servers(self) -> None:
         servers = self._stub.servers

@@ -48,10 +48,10 @@ class Lookups:
         }
 
     def known(self, question: Question) -> LookupResult | None:
-        found = self._known.get(question)
-        if found is None or found.expires_at <= time.monotonic():
+        timed_result = self._known.get(question)
+        if timed_result is None or timed_result.expires_at <= time.monotonic():
             return None
-        return found.lookup_result
+        return timed_result.lookup_result
 
     def start(self, questions: Sequence[Question], party: str) -> None:
         for question in questions:
@@ -106,12 +106,12 @@ class Lookups:
     async def _find(self, question: Question, party: str) -> LookupResult:
         began = time.monotonic()
         try:
-            found = await self._ways[question.lookup](self._resolver.for_party(party), question)
+            timed_result = await self._ways[question.lookup](self._resolver.for_party(party), question)
         except Exception:  # a look-up that fails in an unforeseen way has no answer
             log.exception("lookup_failed", lookup=question.name)
             return _NO_ANSWER
         took = time.monotonic() - began
-        lookup_result = replace(found.lookup_result, took=took)
+        lookup_result = replace(timed_result.lookup_result, took=took)
         LOOKUP_SECONDS.labels(question.lookup.value, lookup_result.outcome.name.lower()).observe(took)
-        self._known.put(question, TimedResult(lookup_result, found.expires_at))
+        self._known.put(question, TimedResult(lookup_result, timed_result.expires_at))
         return lookup_result

@@ -45,8 +45,8 @@ async def check(resolver: Asker, question: Question) -> TimedResult:
                 try:
                     return _found(evaluation.result())
                 except _AnswersNeededError as needed:
-                    found = await resolver.resolve_all(needed.names)
-                    answers.update(zip(needed.names, found, strict=True))
+                    new_answers = await resolver.resolve_all(needed.names)
+                    answers.update(zip(needed.names, new_answers, strict=True))
     except TimeoutError:
         return _found("temperror")
     log.error("spf_rounds_exceeded")
@@ -88,11 +88,11 @@ class _Evaluation(spf.query):  # type: ignore[misc]
             # One label, a literal, or no HELO name: there is nothing to check (RFC 7208 4.3).
             return "none"
         try:
-            found, _, _ = self.check()
+            spf_result, _, _ = self.check()
         except Exception as error:  # noqa: BLE001 - pyspf raises what it likes on records that are garbage
             log.warning("spf_failed", reason=type(error).__name__)
             return "permerror"
-        return str(found)
+        return str(spf_result)
 
     def get_explanation(self, _spec: object) -> None:
         """Nobody is shown an explanation that the sender's domain wrote, so none is looked up."""
@@ -122,12 +122,12 @@ class _Evaluation(spf.query):  # type: ignore[misc]
 
     def dns(self, name: str, qtype: str, _cnames: object = None, ignore_void: bool = False) -> list[Any]:
         """The records, in place of pyspf's own resolver; aliases were followed. Counts void look-ups (4.6.4)."""
-        asked = _canonical(name)
-        if not _is_askable(asked, qtype):
+        canonical_name = _canonical(name)
+        if not _is_askable(canonical_name, qtype):
             return []
-        answer = self._known(asked, qtype)
+        answer = self._known(canonical_name, qtype)
         if answer is None:
-            raise _AnswersNeededError([(asked, qtype)])
+            raise _AnswersNeededError([(canonical_name, qtype)])
         if answer.outcome is Outcome.NO_ANSWER:
             raise spf.TempError("DNS gives no answer")
         records = list(answer.records)
@@ -139,8 +139,8 @@ class _Evaluation(spf.query):  # type: ignore[misc]
 
     def _need(self, names: Iterable[_Name]) -> None:
         """Asks for all that is missing at once."""
-        asked = dict.fromkeys((_canonical(name), record_type) for name, record_type in names)
-        missing = [key for key in asked if _is_askable(*key) and self._known(*key) is None]
+        questions = dict.fromkeys((_canonical(name), record_type) for name, record_type in names)
+        missing = [key for key in questions if _is_askable(*key) and self._known(*key) is None]
         if missing:
             raise _AnswersNeededError(missing)
 

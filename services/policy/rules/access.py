@@ -31,22 +31,24 @@ _ENFORCE = Mode.ENFORCE
 
 def matches(facts: Facts) -> tuple[AccessRule, ...]:
     """Every rule that the facts match, whatever its mode and end: address, sender, sender's domain, recipient."""
-    found = facts.listed
-    if found is None:
-        found = facts.listed = facts.client.access + facts.sender.as_sender + facts.recipient.as_recipient
-    return found
+    matching_rules = facts.listed
+    if matching_rules is None:
+        matching_rules = facts.listed = facts.client.access + facts.sender.as_sender + facts.recipient.as_recipient
+    return matching_rules
 
 
 def allow_rules(facts: Facts, snapshot: Snapshot) -> tuple[AccessRule, ...]:
     """The allow rules in force that match."""
-    found = facts.allowed_by
-    if found is None:
-        found = matches(facts) if snapshot.access.has_allow else ()
-        if found:
+    rules_in_force = facts.allowed_by
+    if rules_in_force is None:
+        rules_in_force = matches(facts) if snapshot.access.has_allow else ()
+        if rules_in_force:
             now = facts.now
-            found = tuple(rule for rule in found if rule.allow and rule.mode is _ENFORCE and now < rule.expires_at)
-        facts.allowed_by = found
-    return found
+            rules_in_force = tuple(
+                rule for rule in rules_in_force if rule.allow and rule.mode is _ENFORCE and now < rule.expires_at
+            )
+        facts.allowed_by = rules_in_force
+    return rules_in_force
 
 
 def hits(facts: Facts) -> tuple[str, ...]:

@@ -34,14 +34,14 @@ def bare_facts(address: Address) -> AddressFacts:
 
 def facts_of_address(wire: bytes, snapshot: Snapshot) -> AddressFacts:
     """The facts of an address as a request holds it. Raises ValueError for what is no canonical address."""
-    known = snapshot.known_addresses
-    found = known.get(wire)
-    if found is None:
-        found = _under(snapshot, bare_facts(from_wire(wire)))
-        if len(known) >= _REMEMBERED:
-            known.clear()
-        known[wire] = found
-    return found
+    known_addresses = snapshot.known_addresses
+    address_facts = known_addresses.get(wire)
+    if address_facts is None:
+        address_facts = _under(snapshot, bare_facts(from_wire(wire)))
+        if len(known_addresses) >= _REMEMBERED:
+            known_addresses.clear()
+        known_addresses[wire] = address_facts
+    return address_facts
 
 
 def _on_address(table: Mapping[str, tuple[AccessRule, ...]], key: str, base: str) -> tuple[AccessRule, ...]:

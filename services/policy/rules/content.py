@@ -228,7 +228,7 @@ def describe_spam(facts: Facts) -> str:
 
 def _dkim(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
     # What can't be read is ignored (RFC 6376 6.1.1), as is what fails by a key that is being tested (3.6.1).
-    results = [each.result for each in facts.content.dkim if each.result is not CheckResult.NEUTRAL]
+    results = [signature.result for signature in facts.content.dkim if signature.result is not CheckResult.NEUTRAL]
     if not results or not all(
         result in (CheckResult.FAIL, CheckResult.PERMERROR, CheckResult.TEMPERROR) for result in results
     ):

@@ -58,17 +58,17 @@ def operations(facts: Facts, snapshot: Snapshot) -> Sequence[Operation]:
     return at_stage(facts, snapshot) if at_stage is not None else ()
 
 
-def counted(asked: Sequence[Operation], numbers: Sequence[int | None]) -> Counts:
+def counted(counter_operations: Sequence[Operation], numbers: Sequence[int | None]) -> Counts:
     """The numbers that these operations were answered with."""
-    if len(asked) == 1:
+    if len(counter_operations) == 1:
         # What nearly every recipient and sender meets.
         number = numbers[0]
-        if asked[0].counter is _BLOCKED and number == 0:
+        if counter_operations[0].counter is _BLOCKED and number == 0:
             return _NOT_BLOCKED
-        if asked[0].counter is _MESSAGES_THIS_MINUTE:
+        if counter_operations[0].counter is _MESSAGES_THIS_MINUTE:
             return Counts(messages_this_minute=number)
     counts = Counts()
-    for operation, number in zip(asked, numbers, strict=True):
+    for operation, number in zip(counter_operations, numbers, strict=True):
         counter = operation.counter
         if counter is _BLOCKED:
             counts.blocked = number
@@ -94,35 +94,37 @@ def day_end(now: float, timezone: tzinfo) -> int:
 
 
 def _at_connect(facts: Facts, snapshot: Snapshot) -> Sequence[Operation]:
-    found: list[Operation] = []
+    counter_operations: list[Operation] = []
     client, may_be_exempt = facts.client.key, facts.may_be_exempt
     if snapshot.advanced.max_unknown_recipients_per_day and not (
         may_be_exempt and exemptions.never_blocked(facts, snapshot)
     ):
-        found += _blocked(client)
+        counter_operations += _blocked(client)
     policy = snapshot.connection_policy
     if (policy.max_connections_per_minute or policy.max_concurrent_connections) and not (
         may_be_exempt and exemptions.connection_policy(facts, snapshot)
     ):
         if policy.max_connections_per_minute:
-            found.append(_in_minute(_CONNECTIONS_THIS_MINUTE, facts))
+            counter_operations.append(_in_minute(_CONNECTIONS_THIS_MINUTE, facts))
         if policy.max_concurrent_connections:
-            found.append(_operation(_CONNECTIONS, client, 0, facts.session_id, policy.max_concurrent_connections))
-    return found
+            counter_operations.append(
+                _operation(_CONNECTIONS, client, 0, facts.session_id, policy.max_concurrent_connections)
+            )
+    return counter_operations
 
 
 def _at_mail(facts: Facts, snapshot: Snapshot) -> Sequence[Operation]:
-    asked: tuple[Operation, ...] = ()
+    counter_operations: tuple[Operation, ...] = ()
     may_be_exempt = facts.may_be_exempt
     if snapshot.advanced.max_unknown_recipients_per_day and not (
         may_be_exempt and exemptions.never_blocked(facts, snapshot)
     ):
-        asked = _blocked(facts.client.key)
+        counter_operations = _blocked(facts.client.key)
     if snapshot.connection_policy.max_messages_per_minute and not (
         may_be_exempt and exemptions.connection_policy(facts, snapshot)
     ):
-        asked += (_in_minute(_MESSAGES_THIS_MINUTE, facts),)
-    return asked
+        counter_operations += (_in_minute(_MESSAGES_THIS_MINUTE, facts),)
+    return counter_operations
 
 
 def _in_minute(counter: Counter, facts: Facts) -> Operation:

@@ -44,11 +44,11 @@ def parse(text: str) -> Published | None:
     for part in text.split(";")[1:]:
         if not part.strip():
             continue
-        found = _TAG.fullmatch(part)
-        if found is None or found[1].lower() in tags:
+        tag = _TAG.fullmatch(part)
+        if tag is None or tag[1].lower() in tags:
             # Syntax errors in the rest of a record are ignored (4.8), and so is a tag that is repeated.
             continue
-        tags[found[1].lower()] = found[2].lower()
+        tags[tag[1].lower()] = tag[2].lower()
     policy = tags.get("p", "")
     broken = any(tags.get(name, "none") not in _POLICIES for name in ("sp", "np"))
     if policy not in _POLICIES or broken:
@@ -85,19 +85,19 @@ def stops(record: Published | None) -> bool:
     return record is not None and record.psd in ("y", "n")
 
 
-def applying(domain: str, found: Mapping[str, Published], *, exists: bool) -> DmarcRecord:
+def applying(domain: str, published: Mapping[str, Published], *, exists: bool) -> DmarcRecord:
     """The policy for author domain `domain`, from the records that its walk found, in its order (4.10.1).
 
     `exists`: the domain has an address or MX record. A record with `published_at` empty: there is no policy.
     """
-    organizational = _organizational(domain, found)
-    published_at = domain if domain in found else organizational
-    if published_at not in found:
+    organizational = _organizational(domain, published)
+    published_at = domain if domain in published else organizational
+    if published_at not in published:
         # A public suffix's own record holds for domains under it that have none.
-        published_at = next((name for name, record in found.items() if record.psd == "y"), "")
+        published_at = next((name for name, record in published.items() if record.psd == "y"), "")
     if not published_at:
         return DmarcRecord("", "none", False, False, organizational)
-    record = found[published_at]
+    record = published[published_at]
     policy = record.policy
     if published_at != domain:
         policy = record.subdomain_policy or policy
@@ -113,8 +113,8 @@ def applying(domain: str, found: Mapping[str, Published], *, exists: bool) -> Dm
     )
 
 
-def _organizational(domain: str, found: Mapping[str, Published]) -> str:
-    for name, record in found.items():
+def _organizational(domain: str, published: Mapping[str, Published]) -> str:
+    for name, record in published.items():
         if record.psd == "n":
             return name
         if record.psd == "y" and name != domain:
@@ -122,7 +122,7 @@ def _organizational(domain: str, found: Mapping[str, Published]) -> str:
             below = domain.removesuffix(f".{name}").rpartition(".")[2]
             return f"{below}.{name}"
     # Otherwise the record with the fewest labels: the walk's last.
-    return list(found)[-1] if found else domain
+    return list(published)[-1] if published else domain
 
 
 class Disposition(IntEnum):

@@ -39,9 +39,9 @@ def report(facts: Facts, snapshot: Snapshot) -> tuple[RuleReport, ...]:
     decided = False
     for rule in RULES:
         if rule.stage == facts.stage:
-            one = _try(rule, facts, snapshot, decided=decided)
-            decided = decided or one.outcome is RuleOutcome.DECIDED
-            reports.append(one)
+            rule_report = _try(rule, facts, snapshot, decided=decided)
+            decided = decided or rule_report.outcome is RuleOutcome.DECIDED
+            reports.append(rule_report)
     return tuple(reports)
 
 

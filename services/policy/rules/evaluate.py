@@ -206,15 +206,15 @@ class Rulebook:
 
     def _questions(self, facts: Facts, after: str = "") -> tuple[Question, ...]:
         """Those of the rule `after`, which ends the rules that are tried already, and of all that follow it."""
-        found: dict[Question, None] = {}
+        missing: dict[Question, None] = {}
         reached = not after
         for _, exempt, lookups, _, reason_id in self._steps_for(facts):
             reached = reached or reason_id == after
             if reached and lookups is not None and not exempt(facts, self.snapshot):
-                found.update(
+                missing.update(
                     (lookup, None) for lookup in lookups(facts, self.snapshot) if not facts.lookup_results.knows(lookup)
                 )
-        return tuple(found)
+        return tuple(missing)
 
     def _steps_for(self, facts: Facts) -> _Steps:
         stage = facts.stage

@@ -35,12 +35,12 @@ def questions(facts: Facts, snapshot: Snapshot) -> tuple[Question, ...]:
     """Look-ups that the results read; they were made for rules at RCPT, and are remembered since."""
     if facts.may_be_exempt and exemptions.stranger_checks(facts, snapshot):
         return ()
-    found: tuple[Question, ...] = ()
+    dns_questions: tuple[Question, ...] = ()
     if snapshot.connection_policy.reject_unknown_client_hostname is not Mode.OFF:
-        found += client_name_question(facts, snapshot)
+        dns_questions += client_name_question(facts, snapshot)
     if snapshot.content_checks.spf is not Mode.OFF:
-        found += (content.spf_question(facts),)
-    return found
+        dns_questions += (content.spf_question(facts),)
+    return dns_questions
 
 
 def expected(facts: Facts, snapshot: Snapshot) -> bool:
@@ -56,20 +56,20 @@ def expected(facts: Facts, snapshot: Snapshot) -> bool:
 
 def envelope_results(facts: Facts, snapshot: Snapshot) -> tuple[AuthenticationResult, ...]:
     """Those that do not depend on the content: auth, iprev and spf, as far as they are known."""
-    found: list[AuthenticationResult] = []
+    envelope: list[AuthenticationResult] = []
     if facts.account is not None:
-        found.append(
+        envelope.append(
             AuthenticationResult("auth", CheckResult.PASS, "", (("smtp", "auth", facts.account.login.encode()),))
         )
     if facts.may_be_exempt and exemptions.stranger_checks(facts, snapshot):
-        return tuple(found)
+        return tuple(envelope)
     name = facts.lookup_results.get(client_name_question(facts, snapshot)[0])
     if name is not None:
-        found.append(_iprev(facts.client.address, name.outcome))
+        envelope.append(_iprev(facts.client.address, name.outcome))
     checks = snapshot.content_checks
     if checks.spf is not Mode.OFF or checks.dmarc is not Mode.OFF:
-        found += _spf(facts)
-    return tuple(found)
+        envelope += _spf(facts)
+    return tuple(envelope)
 
 
 def client_name(facts: Facts, snapshot: Snapshot) -> str:
@@ -82,16 +82,16 @@ def client_name(facts: Facts, snapshot: Snapshot) -> str:
 
 def results(facts: Facts, snapshot: Snapshot) -> tuple[AuthenticationResult, ...]:
     """The results of all methods that were tried, without those that are off or that the client is exempt from."""
-    found = list(envelope_results(facts, snapshot))
+    all_results = list(envelope_results(facts, snapshot))
     if facts.may_be_exempt and exemptions.stranger_checks(facts, snapshot):
-        return tuple(found)
-    found += _dkim(facts)
-    found += _dmarc(facts, snapshot)
+        return tuple(all_results)
+    all_results += _dkim(facts)
+    all_results += _dmarc(facts, snapshot)
     arc = facts.content.arc
     if arc is not None:
         properties = (("header", "d", arc.sealer_domain.encode()),) if arc.sealer_domain else ()
-        found.append(AuthenticationResult("arc", arc.result, "", properties))
-    return tuple(found)
+        all_results.append(AuthenticationResult("arc", arc.result, "", properties))
+    return tuple(all_results)
 
 
 def _spf(facts: Facts) -> list[AuthenticationResult]:
@@ -123,7 +123,7 @@ def _dkim(facts: Facts) -> list[AuthenticationResult]:
         return []
     if not facts.content.dkim:
         return [_NO_SIGNATURE]
-    found = []
+    dkim_results = []
     for signature in facts.content.dkim:
         properties = [("header", "d", signature.domain.encode())]
         if signature.selector:
@@ -132,8 +132,8 @@ def _dkim(facts: Facts) -> list[AuthenticationResult]:
             properties.append(("header", "a", signature.algorithm.encode()))
         if signature.signature_prefix:
             properties.append(("header", "b", signature.signature_prefix))
-        found.append(AuthenticationResult("dkim", signature.result, signature.reason, tuple(properties)))
-    return found
+        dkim_results.append(AuthenticationResult("dkim", signature.result, signature.reason, tuple(properties)))
+    return dkim_results
 
 
 def _dmarc(facts: Facts, snapshot: Snapshot) -> list[AuthenticationResult]:

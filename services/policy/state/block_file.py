@@ -38,7 +38,7 @@ class BlockFile:
         except (OSError, UnicodeDecodeError) as error:
             log.error("blocked_clients_unreadable", path=str(self._path), reason=type(error).__name__)
             return []
-        acting = [each for each in blocked.values() if now < each.ends_at]
+        acting = [block for block in blocked.values() if now < block.ends_at]
         self._rewrite(acting)
         return acting
 

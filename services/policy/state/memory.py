@@ -98,7 +98,7 @@ class MemoryStore:
     async def start(self) -> None:
         if self._file is not None:
             blocked = await asyncio.to_thread(self._file.read, self._clock())
-            self._blocked = {one.client: one for one in blocked[:MAX_CLIENTS]}
+            self._blocked = {block.client: block for block in blocked[:MAX_CLIENTS]}
             self._blocked_order = sorted(self._blocked)
 
     async def stop(self) -> None:
@@ -106,21 +106,21 @@ class MemoryStore:
             await self._file.close()
 
     def apply_now(self, operations: Sequence[Operation], stamp: FrameStamp, now: float) -> list[int | None]:
-        answers: list[int | None] = []
+        numbers: list[int | None] = []
         for operation in operations:
             counter = operation.counter
             if counter is _BLOCKED:
                 blocked = self._blocked.get(operation.client)
-                answers.append(0 if blocked is None or now >= blocked.ends_at else 1)
+                numbers.append(0 if blocked is None or now >= blocked.ends_at else 1)
             elif counter is _CONNECTIONS:
-                answers.append(self._open(operation, stamp))
+                numbers.append(self._open(operation, stamp))
             elif counter is _UNKNOWN_RECIPIENTS:
-                answers.append(self._name(operation, now))
+                numbers.append(self._name(operation, now))
             elif operation.limit == READ_ONLY:
-                answers.append(self._minutes[counter].peek(operation.client, operation.ends_at) - 1)
+                numbers.append(self._minutes[counter].peek(operation.client, operation.ends_at) - 1)
             else:
-                answers.append(self._minutes[counter].add(operation.client, operation.ends_at))
-        return answers
+                numbers.append(self._minutes[counter].add(operation.client, operation.ends_at))
+        return numbers
 
     async def apply(self, operations: Sequence[Operation], stamp: FrameStamp, now: float) -> list[int | None]:
         return self.apply_now(operations, stamp, now)
@@ -162,19 +162,19 @@ class MemoryStore:
         return unknown
 
     async def peek(self, operations: Sequence[Operation], now: float) -> list[int | None]:
-        answers: list[int | None] = []
+        numbers: list[int | None] = []
         for operation in operations:
             client = operation.client
             if operation.counter is Counter.BLOCKED:
-                answers.append(self._is_blocked(client, now))
+                numbers.append(self._is_blocked(client, now))
             elif operation.counter is Counter.CONNECTIONS:
-                answers.append(len(self._sessions.get(client, {}).keys() | {operation.member}))
+                numbers.append(len(self._sessions.get(client, {}).keys() | {operation.member}))
             elif operation.counter is Counter.UNKNOWN_RECIPIENTS_TODAY:
                 ends_at, named = self._named.get(client, (0, set()))
-                answers.append(len(named | {operation.member}) if ends_at == operation.ends_at else 1)
+                numbers.append(len(named | {operation.member}) if ends_at == operation.ends_at else 1)
             else:
-                answers.append(self._minutes[operation.counter].peek(client, operation.ends_at))
-        return answers
+                numbers.append(self._minutes[operation.counter].peek(client, operation.ends_at))
+        return numbers
 
     async def blocked_clients(self, now: float, *, after: str, limit: int) -> list[Blocked]:
         self._drop_ended(now)
@@ -182,13 +182,13 @@ class MemoryStore:
 
     async def unblock(self, client: str, now: float) -> Blocked | None:
         self._drop_ended(now)
-        found = self._blocked.pop(client, None)
-        if found is not None:
+        block = self._blocked.pop(client, None)
+        if block is not None:
             self._blocked_order.remove(client)
             self._named.pop(client, None)
             if self._file is not None:
                 self._file.lift(client)
-        return found
+        return block
 
     @property
     def open_sessions(self) -> int:
@@ -272,5 +272,5 @@ class MemoryStore:
     def _drop_ended(self, now: float) -> None:
         ended = {client for client, blocked in self._blocked.items() if blocked.ends_at <= now}
         if ended:
-            self._blocked = {client: each for client, each in self._blocked.items() if client not in ended}
+            self._blocked = {client: block for client, block in self._blocked.items() if client not in ended}
             self._blocked_order = [client for client in self._blocked_order if client not in ended]

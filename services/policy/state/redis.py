@@ -144,14 +144,14 @@ class RedisStore:
             self._away(error)
             return ()
         self._back()
-        asked = [
+        unknown_workers = [
             worker
             for worker, is_known in zip(workers, are_known, strict=True)
             if not is_known or worker in self._incomplete
         ]
-        if asked:
-            log.warning("open_sessions_requested", workers=len(asked))
-        return asked
+        if unknown_workers:
+            log.warning("open_sessions_requested", workers=len(unknown_workers))
+        return unknown_workers
 
     def _skipped(self, operations: Sequence[Operation], worker: str) -> list[int | None]:
         for operation in operations:
@@ -255,9 +255,9 @@ class RedisStore:
         return int(counted or 0) + 1
 
     async def blocked_clients(self, now: float, *, after: str, limit: int) -> list[Blocked]:
-        found: list[Blocked] = []
+        clients: list[Blocked] = []
         try:
-            while len(found) < limit:
+            while len(clients) < limit:
                 page: list[Any] = await self._redis.zrangebylex(
                     f"{_PREFIX}blocked", f"({after}" if after else "-", "+", start=0, num=limit
                 )
@@ -267,13 +267,13 @@ class RedisStore:
                 for client in page:
                     blocked = await self._read(client)
                     if blocked is not None and now < blocked.ends_at:
-                        found.append(blocked)
+                        clients.append(blocked)
                     elif blocked is None:
                         # Its day is over.
                         await self._redis.zrem(f"{_PREFIX}blocked", client)
         except (RedisError, OSError, TimeoutError) as error:
             raise StoreAwayError from error
-        return found[:limit]
+        return clients[:limit]
 
     async def unblock(self, client: str, now: float) -> Blocked | None:
         try:
