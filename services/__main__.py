@@ -378,10 +378,10 @@ def make_secrets(
     from services.suite.compose_secrets import make_missing
 
     try:
-        made = make_missing(folder, datetime.datetime.now(datetime.UTC), hostname)
+        files_made = make_missing(folder, datetime.datetime.now(datetime.UTC), hostname)
     except StartupError as error:
         raise SystemExit(f"posthouse: {error}") from error
-    typer.echo(f"made {', '.join(made)}" if made else "every secret is there")
+    typer.echo(f"made {', '.join(files_made)}" if files_made else "every secret is there")
 
 
 def _service_command(service: str, summary: str) -> None:

@@ -229,15 +229,15 @@ def _sharing(store: Store, snapshots: CurrentSnapshots, watchers: Watchers, neig
     holder = f"{socket.gethostname()}:{secrets.token_hex(8)}"
 
     def own() -> ReplicaRow:
-        seen = neighbours.own(snapshots.cache.revision)
+        neighbour = neighbours.own(snapshots.cache.revision)
         return ReplicaRow(
-            seen.service,
+            neighbour.service,
             "config_api",
             holder,
             snapshots.cache.revision,
-            seen.address,
-            seen.transport,
-            seen.version or "",
+            neighbour.address,
+            neighbour.transport,
+            neighbour.version or "",
         )
 
     return Sharing(ReplicaTable(store.database, holder), watchers, own)

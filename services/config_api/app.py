@@ -176,15 +176,15 @@ async def _http(request: Request, error: Exception) -> Response:
 
 def _methods(request: Request) -> list[str]:
     """All methods of the path: Starlette tells those of the first of its routes."""
-    found: set[str] = set()
+    methods: set[str] = set()
     for route in request.app.state.routes:
         match, _ = route.matches(request.scope)
         if match != Match.NONE:
-            found |= getattr(route, "methods", None) or set()
+            methods |= getattr(route, "methods", None) or set()
     # Of the paths beside the API.
-    found = found or {"GET"}
+    methods = methods or {"GET"}
     # The middleware makes GET of it.
-    return sorted(found | {"HEAD"} if "GET" in found else found)
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
 
 async def _internal(request: Request, _: Exception) -> Response:
@@ -247,8 +247,8 @@ def _add_probes(app: FastAPI) -> None:
 
     @app.get("/readyz", include_in_schema=False)
     async def readyz(request: Request) -> Response:
-        status, found = report(parts(request).readiness, optional=("grpc",))
-        return JSONResponse(found, status)
+        status, report_fields = report(parts(request).readiness, optional=("grpc",))
+        return JSONResponse(report_fields, status)
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:

@@ -150,8 +150,10 @@ class PolicyClient:
 
     async def unblock(self, client: str) -> policy_pb2.BlockedClient:
         request = policy_pb2.UnblockClientRequest(client=client)
-        answer = await self._replicas.call("blocked client", lambda stub: stub.UnblockClient(request, timeout=_SECONDS))
-        return answer.client
+        response = await self._replicas.call(
+            "blocked client", lambda stub: stub.UnblockClient(request, timeout=_SECONDS)
+        )
+        return response.client
 
 
 class RelayClient:
@@ -365,8 +367,8 @@ class Neighbours:
             state = "ready" if answer.status == health_pb2.HealthCheckResponse.SERVING else "not_ready"
             metadata = dict(await call.trailing_metadata())
             release = metadata.get(VERSION_METADATA)
-            told = metadata.get(REVISION_METADATA, "")
-            revision = int(told) if told.isdecimal() else None
+            revision_text = metadata.get(REVISION_METADATA, "")
+            revision = int(revision_text) if revision_text.isdecimal() else None
         except (grpc.aio.AioRpcError, StartupError):
             pass
         transport = self._security.transport(dialer.target)

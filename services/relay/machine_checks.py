@@ -46,7 +46,7 @@ def checks(
         chosen = (*resolvers.preferred, *resolvers.alternate) if resolvers is not None else ()
         return (*(own or system.addresses()), *chosen)
 
-    made: dict[str, Check] = {
+    by_name: dict[str, Check] = {
         "disk": disk(folder or settings.data_dir),
         "clock": clock(),
         "open_files": open_files(2 * settings.concurrency + _OTHER_FILES),
@@ -54,8 +54,8 @@ def checks(
         "dkim_records": dkim_records(configuration, look_up),
     }
     if settings.security.tls is not None:
-        made["grpc_certificate"] = certificate(settings.security.tls.certificate, check_id="grpc_certificate")
-    return Checks(made)
+        by_name["grpc_certificate"] = certificate(settings.security.tls.certificate, check_id="grpc_certificate")
+    return Checks(by_name)
 
 
 def dkim_records(configuration: Callable[[], Configuration | None], look_up: LookUpText) -> Check:

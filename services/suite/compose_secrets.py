@@ -33,14 +33,14 @@ def make_missing(folder: Path, now: datetime.datetime, hostname: str) -> list[st
     """
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        made = _make_texts(folder) + _make_certificate(folder, now, hostname)
+        files_made = _make_texts(folder) + _make_certificate(folder, now, hostname)
         if os.geteuid() == _ROOT:
             for path in folder.iterdir():
                 os.chown(path, _READERS.get(path.name, _OURS), -1)
                 path.chmod(0o400)
     except OSError as error:
         raise StartupError(f"secrets: {error.filename}: {error.strerror}") from error
-    return made
+    return files_made
 
 
 def _make_texts(folder: Path) -> list[str]:
@@ -57,12 +57,12 @@ def _make_texts(folder: Path) -> list[str]:
         "queue_database_url": lambda: f"postgresql+asyncpg://posthouse:{read('postgres_password')}@postgres/queue",
         "state_url": lambda: f"redis://:{read('redis_password')}@redis:6379/0",
     }
-    made = []
+    files_made = []
     for name, recipe in recipes.items():
         if not (folder / name).exists():
             write_private(folder / name, recipe().encode())
-            made.append(name)
-    return made
+            files_made.append(name)
+    return files_made
 
 
 def _make_certificate(folder: Path, now: datetime.datetime, hostname: str) -> list[str]:

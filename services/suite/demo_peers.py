@@ -49,16 +49,16 @@ class Nameserver(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
         query = dns.message.from_wire(data)
-        answer = dns.message.make_response(query, recursion_available=True)
+        response = dns.message.make_response(query, recursion_available=True)
         question = query.question[0]
         name, kind = question.name.to_text(omit_final_dot=True).lower(), dns.rdatatype.to_text(question.rdtype)
         records = self._zone.get((name, kind))
         if records:
-            answer.answer.append(dns.rrset.from_text(question.name, 60, "IN", kind, *records))
+            response.answer.append(dns.rrset.from_text(question.name, 60, "IN", kind, *records))
         elif not any(known == name for known, _ in self._zone):
-            answer.set_rcode(dns.rcode.NXDOMAIN)
+            response.set_rcode(dns.rcode.NXDOMAIN)
         if self._transport is not None:
-            self._transport.sendto(answer.to_wire(), address)
+            self._transport.sendto(response.to_wire(), address)
 
     def stop(self) -> None:
         if self._transport is not None:

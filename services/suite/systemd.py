@@ -188,12 +188,12 @@ def _make_user(user: str) -> Iterator[str]:
     try:
         pwd.getpwnam(user)
     except KeyError:
-        made = subprocess.run(  # noqa: S603 - the name holds no option and no path
+        process = subprocess.run(  # noqa: S603 - the name holds no option and no path
             ["/usr/sbin/useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", user],
             capture_output=True,
             text=True,
             check=False,
         )
-        if made.returncode != 0:
-            raise StartupError(f"the user {user} could not be made: {made.stderr.strip()}") from None
+        if process.returncode != 0:
+            raise StartupError(f"the user {user} could not be made: {process.stderr.strip()}") from None
         yield f"made the user {user}"

@@ -241,12 +241,12 @@ def _places(
     """
     if any(f"{service.upper()}_CPUS" in environment for service in _KEEPING):
         return {}
-    wanted = {"ingress": _ingress_workers(environment), "relay": 1}
-    if sum(counts[service] * wanted[service] for service in _KEEPING) > len(cpus):
+    workers_of = {"ingress": _ingress_workers(environment), "relay": 1}
+    if sum(counts[service] * workers_of[service] for service in _KEEPING) > len(cpus):
         return {}
     left = iter(map(str, cpus))
     return {
-        (service, number): {f"{service.upper()}_CPUS": ",".join(itertools.islice(left, wanted[service]))}
+        (service, number): {f"{service.upper()}_CPUS": ",".join(itertools.islice(left, workers_of[service]))}
         for service in _KEEPING
         for number in range(counts[service])
     }

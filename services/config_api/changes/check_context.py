@@ -70,8 +70,8 @@ class StoredCheckContext:
         return [found.body for found in await self._store.all(kind) if found.id != self._document_id]
 
     async def matching(self, kind: str, member: str, value: str) -> Sequence[Body]:
-        found = await self._store.page(kind, {member: value}, None, MOST_MATCHES)
-        return [document.body for document in found if document.id != self._document_id]
+        page = await self._store.page(kind, {member: value}, None, MOST_MATCHES)
+        return [document.body for document in page if document.id != self._document_id]
 
     async def present(self, kind: str) -> Body | None:
         document = await self._store.get(kind, self._document_id)
@@ -86,8 +86,8 @@ class StoredCheckContext:
         except ValueError:
             pass
         answers = await asyncio.gather(self._ask(host, "A", name_servers), self._ask(host, "AAAA", name_servers))
-        found = [text for answer in answers for text in answer or ()]
-        return None if not found and None in answers else found
+        texts = [text for answer in answers for text in answer or ()]
+        return None if not texts and None in answers else texts
 
     async def listings(self, address: str, zone: str) -> Sequence[str] | None:
         reversed_octets = ipaddress.IPv4Address(address).reverse_pointer.removesuffix(".in-addr.arpa")
@@ -185,22 +185,22 @@ def read_machine(ports: Sequence[int], maildirs: MaildirRoots, webhook_networks:
 
 
 def _gateways() -> list[str]:
-    found = []
+    gateways = []
     try:
         for line in Path("/proc/net/route").read_text("ascii").splitlines()[1:]:
             columns = line.split()
             if int(columns[2], 16):
-                found.append(str(ipaddress.IPv4Address(int(columns[2], 16).to_bytes(4, "little"))))
+                gateways.append(str(ipaddress.IPv4Address(int(columns[2], 16).to_bytes(4, "little"))))
     except (OSError, ValueError, IndexError):
         pass
     try:
         for line in Path("/proc/net/ipv6_route").read_text("ascii").splitlines():
             columns = line.split()
             if int(columns[4], 16):
-                found.append(str(ipaddress.IPv6Address(int(columns[4], 16))))
+                gateways.append(str(ipaddress.IPv6Address(int(columns[4], 16))))
     except (OSError, ValueError, IndexError):
         pass
-    return found
+    return gateways
 
 
 def _mail_host(text: str) -> MailHost:

@@ -85,8 +85,8 @@ class Editor:
         """Makes an object; its answer, which is kept in the same transaction for a repetition of the request."""
         given = without_read_only(resource, given)
         model = validate(resource, given)
-        taken = await self.secret_fields.extract(resource, model)
-        body = taken.body
+        extracted = await self.secret_fields.extract(resource, model)
+        body = extracted.body
         created = await resource.create(model) if resource.create is not None else Created()
         document_id = self.store.identifiers.new()
         check_context = self._check_context_for(document_id)
@@ -99,12 +99,12 @@ class Editor:
                 for secret in resource.secrets
                 if secret.path[0] in made_members
             }
-            secrets = {**made_secrets, **taken.secrets}
-            stored = merge_stored(resource, taken.was_set, secrets, given, None) | made_members
+            secrets = {**made_secrets, **extracted.secrets}
+            stored = merge_stored(resource, extracted.was_set, secrets, given, None) | made_members
             await revision.apply([Write(resource, document_id, None, stored)])
             describe(revision, resource, document_id, 201)
             document = Document(resource.kind, document_id, stored, revision.number, revision.at, revision.at)
-            given_names = {secret.path[0] for secret in taken.secrets}
+            given_names = {secret.path[0] for secret in extracted.secrets}
             shown_once = {name: value for name, value in created.shown_once.items() if name not in given_names}
             revision.answer = made = await answer(Changed(document, findings, shown_once))
         return made
@@ -185,10 +185,12 @@ class Editor:
         self, resource: Collection, document_id: str, preconditions: Preconditions, actor: Actor
     ) -> Sequence[Finding]:
         """Removes an object; what still points to it."""
-        seen = await self.store.get(resource.kind, document_id)
+        stored_document = await self.store.get(resource.kind, document_id)
         findings: Sequence[Finding] = ()
-        if seen is not None:
-            findings = await self._found_in_time(resource.references, seen.body, self._check_context_for(document_id))
+        if stored_document is not None:
+            findings = await self._found_in_time(
+                resource.references, stored_document.body, self._check_context_for(document_id)
+            )
         async with self.store.revision(actor, f"delete{resource.noun}") as revision:
             before = await self._present(revision, resource, document_id)
             expected = required_versions(preconditions.if_match, preconditions.if_none_match, before.version)
@@ -227,23 +229,25 @@ class Editor:
         action: str,
         named: object,
     ) -> Changed:
-        seen = await self.store.get(resource.kind, document_id)
-        if seen is None:
+        stored_document = await self.store.get(resource.kind, document_id)
+        if stored_document is None:
             raise not_found(resource.label)
-        expected = required_versions(preconditions.if_match, preconditions.if_none_match, seen.version)
-        given = wanted(seen)
+        expected = required_versions(preconditions.if_match, preconditions.if_none_match, stored_document.version)
+        given = wanted(stored_document)
         model = validate(resource, given)
-        taken = await self.secret_fields.extract(resource, model)
-        body = taken.body
-        _refuse_fixed(resource, seen.body, body)
+        extracted = await self.secret_fields.extract(resource, model)
+        body = extracted.body
+        _refuse_fixed(resource, stored_document.body, body)
         check_context = self._check_context_for(document_id)
         await resource.refuse(body, check_context)
-        findings = await self._findings(resource, body, check_context, seen.body)
+        findings = await self._findings(resource, body, check_context, stored_document.body)
         async with self.store.revision(actor, action) as revision:
             before = await self._present(revision, resource, document_id)
             # What was validated is a change of what was seen; had that changed meanwhile, `expected` fails here.
-            expected &= {seen.version}
-            stored = _joined(resource, taken.was_set, taken.secrets, given if named is None else named, before.body)
+            expected &= {stored_document.version}
+            stored = _joined(
+                resource, extracted.was_set, extracted.secrets, given if named is None else named, before.body
+            )
             describe(revision, resource, document_id, 200)
             if stored == before.stored and before.version in expected:
                 # Nothing to write: no revision, and the tag stays. A secret that is given is always written.
@@ -293,8 +297,8 @@ def _validated(model: type[BaseModel], given: object) -> BaseModel:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        found = error.errors(include_input=False, include_url=False)
-        raise from_pydantic([dict(entry) for entry in found], given, where="body") from None
+        errors = error.errors(include_input=False, include_url=False)
+        raise from_pydantic([dict(entry) for entry in errors], given, where="body") from None
 
 
 def describe(revision: Revision, resource: Resource, document_id: str, status: int) -> None:

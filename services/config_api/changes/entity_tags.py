@@ -52,7 +52,7 @@ def _matches(field: str, version: int) -> bool:
 
 
 def _tags(field: str, name: str) -> list[tuple[bool, str]]:
-    found = [(bool(is_weak), tag) for is_weak, tag in _TAG.findall(field)]
-    if not found or len(field) > _LONGEST_FIELD or not _LIST.fullmatch(field):
+    tags = [(bool(is_weak), tag) for is_weak, tag in _TAG.findall(field)]
+    if not tags or len(field) > _LONGEST_FIELD or not _LIST.fullmatch(field):
         raise invalid([FieldError(f"/{name}", "entity_tags", 'It is * or a list of tags such as "12".', "header")])
-    return found
+    return tags

@@ -99,9 +99,9 @@ async def _make_admin_key(revision: Revision, store: Store, data_folder: Path) -
 async def _free_name(revision: Revision) -> str:
     """Keys that have ended still have their names."""
     query = select(unique_keys.c.value).where(unique_keys.c.scope == "api-keys/name")
-    taken = set((await revision.connection.execute(query)).scalars())
+    taken_names = set((await revision.connection.execute(query)).scalars())
     names = itertools.chain(["admin"], (f"admin {number}" for number in itertools.count(2)))
-    return next(name for name in names if name not in taken)
+    return next(name for name in names if name not in taken_names)
 
 
 def _keep(data_folder: Path, key: str) -> None:

@@ -68,12 +68,12 @@ async def _documents(connection: AsyncConnection, sealer: Sealer) -> int:
     for row in (await connection.execute(query)).all():
         body = load(row.body) or {}
         if row.kind == mark:
-            resealed, found = {"sealed": sealer.seal(sealer.open(body["sealed"]))}, 0
+            resealed, resealed_count = {"sealed": sealer.seal(sealer.open(body["sealed"]))}, 0
         else:
-            resealed, found = _resealed(RESOURCES[row.kind], body, sealer)
+            resealed, resealed_count = _resealed(RESOURCES[row.kind], body, sealer)
         where = (documents.c.kind == row.kind, documents.c.id == row.id)
         await connection.execute(update(documents).where(*where).values(body=dump(resealed)))
-        count += found
+        count += resealed_count
     return count
 
 
@@ -91,9 +91,9 @@ async def _changes(connection: AsyncConnection, sealer: Sealer) -> int:
                 body = load(getattr(row, side))
                 sides[f"b_{side}"] = None
                 if body is not None:
-                    resealed, found = _resealed(resource, body, sealer)
+                    resealed, resealed_count = _resealed(resource, body, sealer)
                     sides[f"b_{side}"] = dump(resealed)
-                    count += found
+                    count += resealed_count
             values.append(sides)
         statement = (
             update(changes)

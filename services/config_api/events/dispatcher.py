@@ -125,23 +125,23 @@ class Dispatcher:
         await self._stop(lost)
 
     async def _follow_settings(self) -> None:
-        wanted = {webhook_id: body for webhook_id, body in self._webhooks().items() if body["enabled"]}
+        enabled_webhooks = {webhook_id: body for webhook_id, body in self._webhooks().items() if body["enabled"]}
         ended = [
             webhook_id
             for webhook_id, served in self._served.items()
-            if served.task.done() or wanted.get(webhook_id) != served.body
+            if served.task.done() or enabled_webhooks.get(webhook_id) != served.body
         ]
         await self._stop(ended)
-        known = await self.states.known()
-        if gone := known - self._webhooks().keys():
+        known_states = await self.states.known()
+        if gone := known_states - self._webhooks().keys():
             # A replica that has not seen a new webhook yet must not remove its state.
             stored = {document.id for document in await self._store.all(WEBHOOKS.kind)}
             await self.states.forget(gone - stored)
-        for webhook_id in wanted.keys() - known:
+        for webhook_id in enabled_webhooks.keys() - known_states:
             await self.states.begin(webhook_id, await self._feed.end())
         until = self._loop.time() + LEASE_SECONDS
-        for webhook_id, progress in (await self.states.take(wanted.keys() - self._served.keys())).items():
-            self._serve(webhook_id, wanted[webhook_id], progress, until)
+        for webhook_id, progress in (await self.states.take(enabled_webhooks.keys() - self._served.keys())).items():
+            self._serve(webhook_id, enabled_webhooks[webhook_id], progress, until)
 
     def _serve(self, webhook_id: str, body: Body, progress: Progress, until: float) -> None:
         async def send(event: Event) -> Outcome:

@@ -23,8 +23,8 @@ class EventHub:
 
     async def one(self, event_id: str) -> Event | None:
         """The event with this id; None where it is no longer in the history. Raises Problem."""
-        found = wire.page(await self.relay.events(wire.request(event_id, 1, including_cursor=True)))
-        return next((event for event in found.events if event.id == event_id), None)
+        page = wire.page(await self.relay.events(wire.request(event_id, 1, including_cursor=True)))
+        return next((event for event in page.events if event.id == event_id), None)
 
 
 def feed_of(relay: RelayClient) -> EventFeed:

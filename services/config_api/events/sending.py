@@ -111,16 +111,16 @@ class Sender:
         request = self._client.build_request("POST", target, content=octets, headers=headers)
         # The certificate must be the name's, though the address is connected to.
         request.extensions["sni_hostname"] = parts.hostname or ""
-        answer = await self._client.send(request, stream=True)
+        response = await self._client.send(request, stream=True)
         try:
             size = 0
-            async for piece in answer.aiter_raw():
+            async for piece in response.aiter_raw():
                 size += len(piece)
                 if size > _ANSWER_OCTETS:
                     raise _NotSentError("the answer is longer than 64 KB")
         finally:
-            await answer.aclose()
-        return answer.status_code
+            await response.aclose()
+        return response.status_code
 
     async def _address(self, parts: SplitResult) -> IPAddress:
         """The address to connect to. Raises _NotSentError unless every address that the host has is allowed."""

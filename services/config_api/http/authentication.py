@@ -82,8 +82,8 @@ class Access:
 
     def is_valid(self, authorization: str | None, caller: Actor) -> bool:
         """Whether the key of a caller that was recognised before is still one, with the same role."""
-        found = self.recognise(authorization, caller.client_address, caller.request_id)
-        return found is not None and found.role == caller.role
+        recognised = self.recognise(authorization, caller.client_address, caller.request_id)
+        return recognised is not None and recognised.role == caller.role
 
     async def authenticate(self, authorization: str | None, client_address: str, request_id: str) -> Actor:
         """The caller that `recognise` does not know. Raises Problem 401, or 429 for one client's many wrong keys.

@@ -34,8 +34,8 @@ def _trusted(address: str, proxies: Sequence[Network]) -> bool:
 
 
 def _address(text: str) -> str | None:
-    found = _BRACKETED.fullmatch(text) or _WITH_PORT.fullmatch(text)
+    bracketed_or_with_port = _BRACKETED.fullmatch(text) or _WITH_PORT.fullmatch(text)
     try:
-        return ip_address(found[1] if found else text.partition("%")[0])
+        return ip_address(bracketed_or_with_port[1] if bracketed_or_with_port else text.partition("%")[0])
     except ValueError:
         return None

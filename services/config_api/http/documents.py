@@ -76,8 +76,8 @@ class ServedFile:
             "Content-Security-Policy": CONTENT_SECURITY_POLICY,
             "Referrer-Policy": "no-referrer",
         }
-        known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
-        if known & {plain, coded, "*"}:
+        known_tags = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
+        if known_tags & {plain, coded, "*"}:
             return Response(status_code=304, headers=headers)
         if is_compressed:
             headers["Content-Encoding"] = "gzip"

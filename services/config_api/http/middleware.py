@@ -122,8 +122,8 @@ class RequestMiddleware:
             scope["posthouse.leave_share"] = functools.partial(self._leave_share, passage)
             if scope["path"] == _METRICS:
                 demand(passage.actor, _METRICS_ROLE)
-            elif (found := self._roles.find(scope)) is not None:
-                scope["route"], role = found
+            elif (route := self._roles.find(scope)) is not None:
+                scope["route"], role = route
                 demand(passage.actor, role)
                 if passage.operation not in _READ_BY_ENDPOINT:
                     receive = await _bounded(passage, receive)
@@ -220,8 +220,8 @@ class _RequestScope:
         scope["posthouse.request_id"] = self.request_id
 
     def fields(self, name: str) -> list[str]:
-        wanted = name.encode()
-        return [value.decode("latin-1") for field, value in self.scope["headers"] if field == wanted]
+        field_name = name.encode()
+        return [value.decode("latin-1") for field, value in self.scope["headers"] if field == field_name]
 
     def join_lists(self) -> None:
         """Fields that are lists may come in several lines (RFC 9110 5.3); what reads them expects one."""

@@ -97,8 +97,10 @@ def _add_models(schemas: Schemas, others: Sequence[type[BaseModel]]) -> None:
         schemas.pop(name, None)
     patches = [patch_model(resource.model) for resource in RESOURCES.values()]
     models: list[type[BaseModel]] = [*patches, responses.ProblemDetails, *others]
-    _, made = models_json_schema([(model, "validation") for model in models], ref_template=shapes.PREFIX + "{model}")
-    for name, model in made["$defs"].items():
+    _, generated = models_json_schema(
+        [(model, "validation") for model in models], ref_template=shapes.PREFIX + "{model}"
+    )
+    for name, model in generated["$defs"].items():
         schemas.setdefault(name, model)
         for member in model["properties"].values() if name.endswith("Patch") else ():
             # A patch has no defaults: what is absent stays as it is. Examples stand in the schema of the whole.
@@ -124,8 +126,8 @@ def _drop_unused(schema: dict[str, Any]) -> None:
     components = schema["components"]
     schemas = components["schemas"]
     used = shapes.references([schema["paths"], *(part for name, part in components.items() if name != "schemas")])
-    kept = shapes.reachable(used, schemas)
-    components["schemas"] = {name: schemas[name] for name in sorted(kept)}
+    reachable = shapes.reachable(used, schemas)
+    components["schemas"] = {name: schemas[name] for name in sorted(reachable)}
 
 
 def repeated(node: Any, octets: int) -> list[str]:

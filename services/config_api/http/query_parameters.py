@@ -21,15 +21,15 @@ async def known_query(request: Request) -> None:
         return
     route = request.scope["route"]
     assert isinstance(route, APIRoute)  # noqa: S101 - nothing else has dependencies
-    given = Counter(name for name, _ in request.query_params.multi_items())
-    known, lists = _names(route)
+    counts = Counter(name for name, _ in request.query_params.multi_items())
+    known_names, lists = _names(route)
     errors = [
         FieldError(pointer([name]), "unknown_member", "There is no such parameter.", "query")
-        for name in sorted(given.keys() - known)
+        for name in sorted(counts.keys() - known_names)
     ] + [
         FieldError(pointer([name]), "twice", "It is given more than once.", "query")
-        for name in sorted(known - lists)
-        if given[name] > 1
+        for name in sorted(known_names - lists)
+        if counts[name] > 1
     ]
     if errors:
         raise invalid(errors)

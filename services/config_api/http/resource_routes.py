@@ -348,12 +348,12 @@ async def _page(request: Request, resource: Collection, given: Any) -> Response:
     since = None if given.updated_after is None else microseconds(given.updated_after)
     bound = filters if since is None else {**filters, "updated_after": str(since)}
     after = None if given.cursor is None else pagination.decode(given.cursor, resource.kind, bound)
-    found = list(await store.page(resource.kind, filters, after, given.limit + 1, since))
-    more = len(found) > given.limit
-    found = found[: given.limit]
-    extra = await _counted(request, resource, found)
-    items = [responses.record(resource, document, extra[document.id]) for document in found]
-    cursor = pagination.encode(resource.kind, bound, found[-1].id) if more else None
+    documents = list(await store.page(resource.kind, filters, after, given.limit + 1, since))
+    more = len(documents) > given.limit
+    documents = documents[: given.limit]
+    extra = await _counted(request, resource, documents)
+    items = [responses.record(resource, document, extra[document.id]) for document in documents]
+    cursor = pagination.encode(resource.kind, bound, documents[-1].id) if more else None
     total = await store.count(resource.kind, filters, since) if given.with_total else None
     return JSONResponse({"items": items, "next_cursor": cursor, "total": total})
 
@@ -362,7 +362,7 @@ def _canonical_filter(name: str, canonical: Any, text: str) -> str:
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise invalid([FieldError(f"/{name}", "text", "It holds characters that no value has.", "query")])
     try:
-        found: str = canonical(text)
+        canonical_text: str = canonical(text)
     except ValueError as error:
         raise invalid([FieldError(f"/{name}", "filter", str(error), "query")]) from None
-    return found
+    return canonical_text

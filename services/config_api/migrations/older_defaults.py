@@ -17,8 +17,8 @@ def without_recipients_over_limit(general: Any) -> Any:
     profile = general.get("profile") if isinstance(general, dict) else None
     if not isinstance(profile, dict) or profile.get("recipients_over_limit") != _OLD_RECIPIENTS_OVER_LIMIT:
         return general
-    kept = {name: value for name, value in profile.items() if name != "recipients_over_limit"}
-    return {**general, "profile": kept}
+    other_members = {name: value for name, value in profile.items() if name != "recipients_over_limit"}
+    return {**general, "profile": other_members}
 
 
 def with_named_recipients(body: Any) -> Any:
@@ -28,8 +28,8 @@ def with_named_recipients(body: Any) -> Any:
     """
     if not isinstance(body, dict) or not isinstance(body.get("recipients"), list):
         return body
-    kept = {name: value for name, value in body.items() if name != "recipients"}
-    return {**kept, "recipients": "list"} if body["recipients"] else kept
+    other_members = {name: value for name, value in body.items() if name != "recipients"}
+    return {**other_members, "recipients": "list"} if body["recipients"] else other_members
 
 
 def without_followed_tls(body: Any) -> Any:
@@ -40,10 +40,10 @@ def without_followed_tls(body: Any) -> Any:
     host = body.get("relay_host") if isinstance(body, dict) else None
     if not isinstance(host, dict):
         return body
-    kept = dict(host)
+    other_members = dict(host)
     implicit = host.get("implicit_tls", host.get("port") == _SMTPS_PORT)
     if implicit == (host.get("port") == _SMTPS_PORT):
-        kept.pop("implicit_tls", None)
+        other_members.pop("implicit_tls", None)
     if host.get("verify_certificate") == (host.get("always_tls") is True or implicit is True):
-        kept.pop("verify_certificate", None)
-    return {**body, "relay_host": kept}
+        other_members.pop("verify_certificate", None)
+    return {**body, "relay_host": other_members}

@@ -95,9 +95,9 @@ class Storage:
         if self._folder is None:
             return UNKNOWN
         try:
-            found = os.statvfs(self._folder)
+            file_system = os.statvfs(self._folder)
         except OSError as error:
             log.error("storage_unknown", error=error.strerror)
             return 0
-        free = found.f_bavail * found.f_frsize - self._reserve
+        free = file_system.f_bavail * file_system.f_frsize - self._reserve
         return max(0, free // _OVERHEAD)

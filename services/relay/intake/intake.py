@@ -177,9 +177,9 @@ class Stream:
         return replace(incoming, traceparent=whole.traceparent)
 
     def _end_spans(self, submission_id: str | None, *, queue_id: str = "", error: str = "") -> None:
-        found = self._spans.pop(submission_id or "", None)
-        if found is not None:
-            whole, commit = found
+        span = self._spans.pop(submission_id or "", None)
+        if span is not None:
+            whole, commit = span
             commit.end(error)
             whole.set(queue_id=queue_id)
             whole.end(error)
@@ -243,15 +243,15 @@ class Intake:
     def has_room(self, source: str, octets: int) -> bool:
         """Whether a content of a source may come in: nobody holds more than a multiple of what is free (backlog.py)."""
         free = self._most_octets - self._octets
-        held = self._octets_of.get(source, 0)
-        return self._octets == 0 or (octets <= free and held + octets <= _MULTIPLE * free)
+        octets_held = self._octets_of.get(source, 0)
+        return self._octets == 0 or (octets <= free and octets_held + octets <= _MULTIPLE * free)
 
     def hold(self, source: str, octets: int) -> None:
         """Counts content in memory."""
         self._octets += octets
-        held = self._octets_of.get(source, 0) + octets
-        if held:
-            self._octets_of[source] = held
+        octets_held = self._octets_of.get(source, 0) + octets
+        if octets_held:
+            self._octets_of[source] = octets_held
         else:
             self._octets_of.pop(source, None)
         if self._octets < self._most_octets:
@@ -370,10 +370,10 @@ class Intake:
         if not addressed.reported:
             return message, ()
         about, _ = queued(message, (), now, 0)
-        made = reports(configuration, self._identifiers.next, about, addressed.reported, now)
-        for report in made:
+        report_messages = reports(configuration, self._identifiers.next, about, addressed.reported, now)
+        for report in report_messages:
             REPORTS.labels(report.kind.name.lower()).inc()
-        return message, made
+        return message, report_messages
 
 
 def _source(incoming: IncomingSubmission) -> str:

@@ -61,7 +61,7 @@ def continue_numbering(connection: Connection) -> None:
     offset: int = connection.execute(
         select(identifiers.c.next).where(identifiers.c.id == _ROW).with_for_update()
     ).scalar_one()
-    highest = max(connection.execute(select(func.max(each.c.change_number))).scalar() or 0 for each in NUMBERED)
+    highest = max(connection.execute(select(func.max(table.c.change_number))).scalar() or 0 for table in NUMBERED)
     # Asked for afterwards: nothing that is committed has a number as high, unless the database was restored.
     missing = highest - offset - int(_FIRST_FREE.value(connection))
     if missing >= 0:

@@ -267,7 +267,7 @@ class Claim:
     @property
     def deliveries(self) -> list[int]:
         """All that is leased by it."""
-        return [each.id for job in self.jobs for each in job[2]] + [entry[0] for entry in self.corrupt]
+        return [delivery.id for job in self.jobs for delivery in job[2]] + [entry[0] for entry in self.corrupt]
 
 
 # A destination where only sources wait that may have nothing now is put off for so long; they are refilled by name.
@@ -316,8 +316,10 @@ def _awake(connection: Connection, now: int, limits: ClaimLimits) -> list[tuple[
         rows = _DESTINATIONS_OF_SOURCE.rows(connection, source, now, listed(connection, nothing.union(limits.skipped)))
         names += (row[0] for row in rows)
     awake = list(_NAMED.rows(connection, listed(connection, names))) if names else []
-    known = {row[0] for row in awake}
-    awake += (row for row in _AWAKE.rows(connection, now, listed(connection, limits.skipped)) if row[0] not in known)
+    awake_names = {row[0] for row in awake}
+    awake += (
+        row for row in _AWAKE.rows(connection, now, listed(connection, limits.skipped)) if row[0] not in awake_names
+    )
     return awake
 
 
@@ -354,8 +356,8 @@ class _Claimer:
         for number, (source,) in enumerate(rows):
             # What a source before left over is shared by those behind it.
             share = -(-left // (len(rows) - number))
-            there = self._limits.wanted_of_source.get((name, source), share)
-            share = min(share, there, self._left_of_source.get(source, share))
+            wanted_there = self._limits.wanted_of_source.get((name, source), share)
+            share = min(share, wanted_there, self._left_of_source.get(source, share))
             left -= self._take_of_source(name, source, share)
         again = next_wake(self._connection, name)
         if again is None or again > self._now:
@@ -482,13 +484,13 @@ def wake_held(connection: Connection, destination: str, now: int) -> int:
 
     How many deliveries that is.
     """
-    held = (
+    held_deliveries = (
         WAITING,
         deliveries.c.destination == destination,
         deliveries.c.due_at.is_(None),
         deliveries.c.state == int(State.QUEUED),
     )
-    sources = connection.execute(select(deliveries.c.source).where(*held).distinct()).scalars().all()
-    changed = connection.execute(update(deliveries).where(*held).values(due_at=now))
+    sources = connection.execute(select(deliveries.c.source).where(*held_deliveries).distinct()).scalars().all()
+    changed = connection.execute(update(deliveries).where(*held_deliveries).values(due_at=now))
     wake(connection, {(destination, source): now for source in sources})
     return int(changed.rowcount)

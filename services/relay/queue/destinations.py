@@ -57,7 +57,7 @@ _FORGOTTEN_SOURCES = Once(
 def _waking(dialect: str) -> Insert:
     insertion = upsert(dialect, destinations)
     new = insertion.excluded.wake_at
-    found: Insert = insertion.on_conflict_do_update(
+    statement: Insert = insertion.on_conflict_do_update(
         index_elements=[destinations.c.name],
         set_={
             "wake_at": case(
@@ -67,7 +67,7 @@ def _waking(dialect: str) -> Insert:
             )
         },
     )
-    return found
+    return statement
 
 
 _WAKE = Many(_waking, ("name", "wake_at", "suspended_by", "last_error"))
@@ -204,17 +204,17 @@ def view(connection: Connection, after: str, size: int, now: int) -> tuple[list[
     rows = connection.execute(
         select(destinations).where(destinations.c.name > after).order_by(destinations.c.name).limit(_LOOKED_AT)
     ).all()
-    known = {row.name: row for row in rows}
+    row_by_name = {row.name: row for row in rows}
     last = rows[-1].name if len(rows) == _LOOKED_AT else None
-    names = sorted(known.keys() | {name for name in leased if name > after and (last is None or name <= last)})
-    found: list[DestinationView] = []
+    names = sorted(row_by_name.keys() | {name for name in leased if name > after and (last is None or name <= last)})
+    views: list[DestinationView] = []
     for name in names:
-        one = _view(connection, name, known.get(name), leased.get(name, 0), now)
-        if one.queued or one.suspension is not None:
-            found.append(one)
-        if len(found) == size:
-            return found, name if name != names[-1] or last is not None else ""
-    return found, last or ""
+        destination_view = _view(connection, name, row_by_name.get(name), leased.get(name, 0), now)
+        if destination_view.queued or destination_view.suspension is not None:
+            views.append(destination_view)
+        if len(views) == size:
+            return views, name if name != names[-1] or last is not None else ""
+    return views, last or ""
 
 
 def view_one(connection: Connection, name: str, now: int) -> DestinationView | None:

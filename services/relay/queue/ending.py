@@ -66,10 +66,10 @@ def ids_due_for_sweep(connection: Connection, now: int, size: int) -> list[int]:
 
 def due_for_sweep(connection: Connection, now: int, size: int, only: int | None = None) -> list[Open]:
     """Messages for which time alone has made something due; `only` the one with this identifier."""
-    one = [] if only is None else [messages.c.id == only]
+    only_this = [] if only is None else [messages.c.id == only]
     rows = connection.execute(
         select(messages)
-        .where(HAS_OPEN_DELIVERIES, messages.c.sweep_at <= now, *one)
+        .where(HAS_OPEN_DELIVERIES, messages.c.sweep_at <= now, *only_this)
         .order_by(messages.c.sweep_at)
         .limit(size)
         .with_for_update(skip_locked=True)
@@ -81,19 +81,19 @@ def lock(connection: Connection, rows: Sequence[Any], conditions: Sequence[Any])
     """The open deliveries of messages; those that wait can't be claimed before the transaction ends."""
     if not rows:
         return []
-    found = {row.id: Open(_message(row), bool(row.delay_noticed)) for row in rows}
+    by_id = {row.id: Open(_message(row), bool(row.delay_noticed)) for row in rows}
     query = (
         select(deliveries)
-        .where(deliveries.c.message_id.in_(list(found)), deliveries.c.state <= int(State.HELD), *conditions)
+        .where(deliveries.c.message_id.in_(list(by_id)), deliveries.c.state <= int(State.HELD), *conditions)
         .order_by(deliveries.c.id)
         .with_for_update()
     )
     for row in connection.execute(query):
         if row.lease_owner is None:
-            found[row.message_id].waiting.append(row)
+            by_id[row.message_id].waiting.append(row)
         else:
-            found[row.message_id].others += 1
-    return list(found.values())
+            by_id[row.message_id].others += 1
+    return list(by_id.values())
 
 
 def with_content(connection: Connection, message: QueuedMessage) -> QueuedMessage:

@@ -133,10 +133,10 @@ def _events(connection: Connection, rows: Sequence[tuple[Cursor, Any]]) -> Itera
     of_attempts = {row.id: row for row in _by_id(connection, deliveries, tried)}
     refused = [row.id for cursor, row in rows if _TABLES[cursor.place] is messages]
     recipients = _recipients(connection, refused)
-    wanted = {row.message_id for cursor, row in rows if _TABLES[cursor.place] in (deliveries, events)} | {
+    message_ids = {row.message_id for cursor, row in rows if _TABLES[cursor.place] in (deliveries, events)} | {
         row.message_id for row in of_attempts.values()
     }
-    of_messages = {row.id: row for row in _by_id(connection, messages, wanted)}
+    of_messages = {row.id: row for row in _by_id(connection, messages, message_ids)}
     for cursor, row in rows:
         table = _TABLES[cursor.place]
         event: StoredEvent | None
@@ -180,8 +180,8 @@ def _end_of_delivery(cursor: Cursor, row: Any, message: Any) -> StoredEvent:
 def _attempt(cursor: Cursor, row: Any, delivery: Any, of_messages: dict[int, Any]) -> StoredEvent | None:
     if delivery is None:
         return None
-    held = _fields(row.attempt).get("result") == "held"
-    kind = EventKind.HELD if held else EventKind.DEFERRED
+    was_held = _fields(row.attempt).get("result") == "held"
+    kind = EventKind.HELD if was_held else EventKind.DEFERRED
     at = _fields(row.attempt).get("ended_at", row.started_at)
     message = of_messages.get(delivery.message_id)
     return StoredEvent(cursor, kind, at, message, (delivery.recipient,), row.attempt)

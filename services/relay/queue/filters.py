@@ -55,62 +55,62 @@ class MessageFilter:
 
     def of_messages(self) -> list[Condition]:
         """About the message alone."""
-        found: list[Condition] = []
+        conditions: list[Condition] = []
         if self.sender is not None:
-            found.append(messages.c.sender == self.sender)
+            conditions.append(messages.c.sender == self.sender)
         if self.sender_domain:
-            found.append(messages.c.sender_domain == self.sender_domain.lower())
-        found += self.in_time()
+            conditions.append(messages.c.sender_domain == self.sender_domain.lower())
+        conditions += self.in_time()
         if self.account_login:
-            found.append(messages.c.account_login == self.account_login)
+            conditions.append(messages.c.account_login == self.account_login)
         if self.client_address:
-            found.append(messages.c.client_address == self.client_address)
+            conditions.append(messages.c.client_address == self.client_address)
         if self.session_id:
-            found.append(messages.c.session_id == self.session_id)
+            conditions.append(messages.c.session_id == self.session_id)
         if self.number is not None:
-            found.append(messages.c.id == self.number)
+            conditions.append(messages.c.id == self.number)
         if self.message_id:
-            found.append(messages.c.message_id == self.message_id)
+            conditions.append(messages.c.message_id == self.message_id)
         if self.envelope_id:
-            found.append(messages.c.envelope_id == self.envelope_id)
+            conditions.append(messages.c.envelope_id == self.envelope_id)
         if self.subject_contains:
-            found.append(_contains(messages.c.subject, self.subject_contains))
-        return found + self._of_verdicts()
+            conditions.append(_contains(messages.c.subject, self.subject_contains))
+        return conditions + self._of_verdicts()
 
     def in_time(self) -> list[Condition]:
         """About the time of arrival."""
-        found: list[Condition] = []
+        conditions: list[Condition] = []
         if self.received_after is not None:
-            found.append(messages.c.received_at >= self.received_after)
+            conditions.append(messages.c.received_at >= self.received_after)
         if self.received_before is not None:
-            found.append(messages.c.received_at < self.received_before)
-        return found
+            conditions.append(messages.c.received_at < self.received_before)
+        return conditions
 
     def _of_verdicts(self) -> list[Condition]:
-        found: list[Condition] = []
-        for name, wanted in (("rule_id", self.rule_id), ("reason_id", self.reason_id)):
-            if wanted:
-                text = member(name, wanted)
-                found.append(or_(_holds(messages.c.verdicts, text), _holds(messages.c.refusal, text)))
+        conditions: list[Condition] = []
+        for name, wanted_id in (("rule_id", self.rule_id), ("reason_id", self.reason_id)):
+            if wanted_id:
+                text = member(name, wanted_id)
+                conditions.append(or_(_holds(messages.c.verdicts, text), _holds(messages.c.refusal, text)))
         if self.shadow_reason_id:
-            found.append(_holds(messages.c.verdicts, member("shadow_reason_id", self.shadow_reason_id)))
-        return found
+            conditions.append(_holds(messages.c.verdicts, member("shadow_reason_id", self.shadow_reason_id)))
+        return conditions
 
     def of_deliveries(self, now: int, from_it: Condition | None = None) -> list[Condition]:
         """About one delivery. `from_it`: whether its message has such a sender, where the query knows the message."""
         found: list[Condition] = []
         if self.recipient is not None:
-            found.append(or_(deliveries.c.recipient == self.recipient, _submitted_as(self.recipient)))
+            conditions.append(or_(deliveries.c.recipient == self.recipient, _submitted_as(self.recipient)))
         if self.recipient_domain:
-            found.append(deliveries.c.recipient_domain == self.recipient_domain.lower())
+            conditions.append(deliveries.c.recipient_domain == self.recipient_domain.lower())
         if self.destination:
-            found.append(deliveries.c.destination == self.destination)
+            conditions.append(deliveries.c.destination == self.destination)
         if self.last_reply_contains:
-            found.append(_contains(deliveries.c.last_reply, self.last_reply_contains))
+            conditions.append(_contains(deliveries.c.last_reply, self.last_reply_contains))
         if self.attempts_at_least:
-            found.append(deliveries.c.attempts >= self.attempts_at_least)
+            conditions.append(deliveries.c.attempts >= self.attempts_at_least)
         if self.states:
-            found.append(or_(*(in_state(state, now) for state in self.states)))
+            conditions.append(or_(*(in_state(state, now) for state in self.states)))
         if self.address_contains:
             found.append(self._address(from_it))
         return found
@@ -130,8 +130,8 @@ class MessageFilter:
                 if self.address_contains:
                     refused = and_(refused, octets_contain(messages.c.sender, self.address_contains))
                 matching = or_(matching, refused)
-            found.append(matching)
-        return found
+            conditions.append(matching)
+        return conditions
 
     def _address(self, from_it: Condition | None) -> Condition:
         """Of a delivery: its recipient, or the sender of its message. What is done to it is done to no other."""
@@ -210,11 +210,11 @@ def _in_postgresql(element: octets_contain, compiler: Any, **options: Any) -> st
 
 def _holds(column: Any, text: str) -> Condition:
     """Whether a text column holds a text as it stands."""
-    found: Condition = column.contains(text, autoescape=True)
-    return found
+    condition: Condition = column.contains(text, autoescape=True)
+    return condition
 
 
 def _contains(column: Any, text: str) -> Condition:
     escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    found: Condition = func.lower(column).like(func.lower(f"%{escaped}%"), escape="\\")
-    return found
+    condition: Condition = func.lower(column).like(func.lower(f"%{escaped}%"), escape="\\")
+    return condition

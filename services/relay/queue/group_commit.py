@@ -208,9 +208,9 @@ class Committer:
         """Waits for what is better committed together with what is there."""
         if not self._stores and len(self._settlements) < _SETTLEMENTS_ENOUGH:
             await self._until(1, _ALONE_SECONDS)
-        wanted = self._average_batch * _TARGET_SHARE
-        if self._average_batch >= _MIN_AVERAGE_BATCH and 0 < len(self._stores) < wanted:
-            await self._until(math.ceil(wanted), _MAX_WAIT_SECONDS)
+        target = self._average_batch * _TARGET_SHARE
+        if self._average_batch >= _MIN_AVERAGE_BATCH and 0 < len(self._stores) < target:
+            await self._until(math.ceil(target), _MAX_WAIT_SECONDS)
 
     async def _until(self, submissions: int, seconds: float) -> None:
         """Waits until so many are there, or the time is over."""
@@ -309,12 +309,12 @@ class Committer:
         first: dict[str | None, int] = {}
         for entry in batch.stores:
             message = entry.message
-            known = done.known.get(message.submission_id or "")
-            if known is None and message.submission_id is not None:
-                known = first.setdefault(message.submission_id, message.id)
-            if known is None or known == message.id:
+            known_id = done.known.get(message.submission_id or "")
+            if known_id is None and message.submission_id is not None:
+                known_id = first.setdefault(message.submission_id, message.id)
+            if known_id is None or known_id == message.id:
                 fresh += (message, *entry.followers)
-            entry.submitter.stored(message, message.id if known is None else known)
+            entry.submitter.stored(message, message.id if known_id is None else known_id)
         if batch.stores:
             self._statistics.accepted(fresh)
         self._statistics.settled([settlement.deliveries for settlement in batch.settlements], done.lost)

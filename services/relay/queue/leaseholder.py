@@ -61,9 +61,9 @@ class Leaseholder:
     async def open(self) -> None:
         """Registers; frees what nobody can hold any more. Raises QueueError."""
         await self._register()
-        known = set() if self._database.exclusive else await self._database.read(leases.workers_known)
+        known_workers = set() if self._database.exclusive else await self._database.read(leases.workers_known)
         for owner in await self._database.read(lambda connection: leases.others(connection, self.id)):
-            if owner not in known:
+            if owner not in known_workers:
                 await self._free(owner, "it runs no more")
 
     async def run(self) -> None:
@@ -126,9 +126,9 @@ class Leaseholder:
             del self._seen[gone]
 
     async def _free_orphans(self) -> None:
-        known = await self._database.read(leases.workers_known)
+        known_workers = await self._database.read(leases.workers_known)
         for owner in await self._database.read(lambda connection: leases.others(connection, self.id)):
-            if owner not in known:
+            if owner not in known_workers:
                 await self._free(owner, "it is not registered")
 
     async def _free(self, owner: int, reason: str) -> None:

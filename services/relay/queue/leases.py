@@ -46,11 +46,11 @@ def renew(connection: Connection, worker: int, now: int, lease: int) -> dict[int
 
 def others(connection: Connection, worker: int) -> list[int]:
     """Workers besides this one, and owners of leases that are no workers any more."""
-    known = {row[0] for row in connection.execute(select(workers.c.id))}
+    worker_ids = {row[0] for row in connection.execute(select(workers.c.id))}
     owners = connection.execute(
         select(deliveries.c.lease_owner).where(deliveries.c.lease_owner.is_not(None)).distinct()
     )
-    return sorted((known | {row[0] for row in owners}) - {worker})
+    return sorted((worker_ids | {row[0] for row in owners}) - {worker})
 
 
 def workers_known(connection: Connection) -> set[int]:

@@ -40,7 +40,7 @@ def quarantine_message(connection: Connection, event: int, message: int, reason:
 
     How many deliveries that is. Those that are being tried are looked at again at `again`.
     """
-    found = connection.execute(
+    rows = connection.execute(
         update(deliveries)
         .where(
             deliveries.c.message_id == message, deliveries.c.lease_owner.is_(None), deliveries.c.state.not_in(_FINISHED)
@@ -56,4 +56,4 @@ def quarantine_message(connection: Connection, event: int, message: int, reason:
         .values(open=tried, finished_at=None if tried else now, sweep_at=again if tried else None)
     )
     record_events(connection, [Event(event, message, now, "quarantined", b"", reason)])
-    return int(found.rowcount)
+    return int(rows.rowcount)

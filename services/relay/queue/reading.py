@@ -75,7 +75,7 @@ class Page:
 
 def queue_page(connection: Connection, wanted: MessageFilter, size: int, after: Position | None, now: int) -> Page:
     """Messages with something left to do, oldest first."""
-    found: list[Any] = []
+    rows_found: list[Any] = []
     for _ in range(_WINDOWS):
         start = _after(after)
         edge = connection.execute(
@@ -86,43 +86,43 @@ def queue_page(connection: Connection, wanted: MessageFilter, size: int, after: 
             .limit(1)
         ).first()
         bound = [] if edge is None else [_up_to(edge[0], edge[1])]
-        found += connection.execute(
+        rows_found += connection.execute(
             select(messages)
             .where(messages.c.open > 0, *start, *bound, *wanted.conditions(now))
             .order_by(messages.c.stored_at, messages.c.id)
-            .limit(size + 1 - len(found))
+            .limit(size + 1 - len(rows_found))
         ).all()
-        if len(found) > size:
-            last = found[size - 1]
-            return Page(_with_deliveries(connection, found[:size], now), Position(last.stored_at, last.id))
+        if len(rows_found) > size:
+            last = rows_found[size - 1]
+            return Page(_with_deliveries(connection, rows_found[:size], now), Position(last.stored_at, last.id))
         if edge is None:
-            return Page(_with_deliveries(connection, found, now), None)
+            return Page(_with_deliveries(connection, rows_found, now), None)
         after = Position(edge[0], edge[1])
-    return Page(_with_deliveries(connection, found, now), after)
+    return Page(_with_deliveries(connection, rows_found, now), after)
 
 
 def message_page(connection: Connection, wanted: MessageFilter, size: int, after: Position | None, now: int) -> Page:
     """Queued, finished and refused messages, the newest first by their arrival."""
     if wanted.message_id:
         return _page_by_message_id(connection, wanted, size, after, now)
-    found: list[Any] = []
-    one = wanted.number is not None
+    rows_found: list[Any] = []
+    only_one = wanted.number is not None
     for _ in range(_WINDOWS):
         start = [*wanted.in_time(), *_before(after)]
-        edge = None if one else _window_edge(connection, start)
+        edge = None if only_one else _window_edge(connection, start)
         bound = [] if edge is None else [_down_to(edge[0], edge[1])]
-        found += connection.execute(
+        rows_found += connection.execute(
             select(messages)
             .where(*start, *bound, *wanted.conditions(now))
             .order_by(*_NEWEST_FIRST)
-            .limit(size + 1 - len(found))
+            .limit(size + 1 - len(rows_found))
         ).all()
-        if len(found) > size:
-            return _full_page(connection, found, size, now)
+        if len(rows_found) > size:
+            return _full_page(connection, rows_found, size, now)
         if edge is None:
-            return Page(_with_deliveries(connection, found, now), None)
+            return Page(_with_deliveries(connection, rows_found, now), None)
         after = Position(edge[0], edge[1])
-    return Page(_with_deliveries(connection, found, now), after)
+    return Page(_with_deliveries(connection, rows_found, now), after)
 
 
 def _page_by_message_id(
@@ -140,7 +140,7 @@ def _page_by_message_id(
     while some := list(islice(keys, _KEYS_AT_ONCE)):
         # Matches are few: the order by time must not lead the database to its index by time.
         ids = select(messages.c.id).where(among(connection.dialect.name, messages.c.message_id_key, "keys"))
-        found += connection.execute(
+        rows_found += connection.execute(
             select(messages)
             .where(messages.c.id.in_(ids), *_before(after), *wanted.conditions(now))
             .order_by(*_NEWEST_FIRST)
@@ -195,15 +195,15 @@ def whole_message(connection: Connection, message_id: int, now: int, *, with_hea
     row = connection.execute(select(messages).where(messages.c.id == message_id)).first()
     if row is None:
         return None
-    found = StoredMessage(row)
-    found.deliveries = list(
+    stored_message = StoredMessage(row)
+    stored_message.deliveries = list(
         connection.execute(
             select(deliveries).where(deliveries.c.message_id == message_id).order_by(deliveries.c.id)
         ).all()
     )
-    found.delivery_count = len(found.deliveries)
-    found.state = least_finished(
-        [state_of(each.state, each.lease_owner, each.due_at, now) for each in found.deliveries]
+    stored_message.delivery_count = len(stored_message.deliveries)
+    stored_message.state = least_finished(
+        [state_of(each.state, each.lease_owner, each.due_at, now) for each in stored_message.deliveries]
     )
     of_them = select(deliveries.c.id).where(deliveries.c.message_id == message_id)
     for delivery, attempt in connection.execute(
@@ -211,8 +211,8 @@ def whole_message(connection: Connection, message_id: int, now: int, *, with_hea
         .where(attempts.c.delivery_id.in_(of_them))
         .order_by(attempts.c.delivery_id, attempts.c.started_at)
     ):
-        found.attempts.setdefault(delivery, []).append(attempt)
-    found.events = list(
+        stored_message.attempts.setdefault(delivery, []).append(attempt)
+    stored_message.events = list(
         connection.execute(
             select(events).where(events.c.message_id == message_id).order_by(events.c.at, events.c.id)
         ).all()
@@ -221,8 +221,8 @@ def whole_message(connection: Connection, message_id: int, now: int, *, with_hea
         head: object = connection.execute(
             select(func.substr(contents.c.content, 1, _HEADER_OCTETS)).where(contents.c.message_id == message_id)
         ).scalar()
-        found.header, _ = header.split(head if isinstance(head, bytes) else b"")
-    return found
+        stored_message.header, _ = header.split(head if isinstance(head, bytes) else b"")
+    return stored_message
 
 
 def content_piece(connection: Connection, message_id: int, offset: int, size: int) -> bytes | None:
@@ -248,13 +248,13 @@ def _with_deliveries(connection: Connection, rows: Sequence[Any], now: int) -> t
     number = func.row_number().over(partition_by=deliveries.c.message_id, order_by=deliveries.c.id).label("number")
     states: dict[int, list[int]] = {}
     for row in connection.execute(select(deliveries, number).where(deliveries.c.message_id.in_(list(by_id)))):
-        found = by_id[row.message_id]
-        found.delivery_count += 1
+        stored_message = by_id[row.message_id]
+        stored_message.delivery_count += 1
         states.setdefault(row.message_id, []).append(state_of(row.state, row.lease_owner, row.due_at, now))
         if row.number <= _SHOWN:
-            found.deliveries.append(row)
-    for message, found in by_id.items():
-        found.state = least_finished(states.get(message, []))
+            stored_message.deliveries.append(row)
+    for message, stored_message in by_id.items():
+        stored_message.state = least_finished(states.get(message, []))
     return tuple(by_id.values())
 
 

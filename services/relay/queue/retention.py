@@ -23,9 +23,9 @@ def remove_old(connection: Connection, before: int, size: int, *, contents_too: 
         .limit(size)
         .with_for_update(skip_locked=True)
     )
-    found = [row[0] for row in connection.execute(query)]
-    forget(connection, found, contents_too=contents_too)
-    return len(found)
+    message_ids = [row[0] for row in connection.execute(query)]
+    forget(connection, message_ids, contents_too=contents_too)
+    return len(message_ids)
 
 
 def forget_destinations(connection: Connection, before: int) -> None:

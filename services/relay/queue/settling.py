@@ -140,17 +140,19 @@ _DROP_CONTENT = Once(
 def settle(connection: Connection, settlements: Sequence[Settlement], worker: int, now: int) -> Settling:
     """Settles what is still leased to the owner named; the rest, and reports on it, is left alone."""
     result = Settling()
-    held = _leases(connection, settlements)
+    lease_owners = _leases(connection, settlements)
     settle_rows: list[Row] = []
     back_rows: list[Row] = []
     attempt_rows: list[Row] = []
     closed: dict[int, int] = {}
     woken = result.woken
-    number = change_number(connection) if held else 0
+    number = change_number(connection) if lease_owners else 0
     reports: list[NewMessage] = []
     not_mine: list[NewMessage] = []
     for settlement in settlements:
-        mine = [delivery for delivery in settlement.deliveries if held.get(delivery.delivery_id) == settlement.owner]
+        mine = [
+            delivery for delivery in settlement.deliveries if lease_owners.get(delivery.delivery_id) == settlement.owner
+        ]
         if len(mine) < len(settlement.deliveries):
             result.lost.update(delivery.delivery_id for delivery in settlement.deliveries)
             result.lost.difference_update(each.delivery_id for each in mine)
@@ -169,7 +171,7 @@ def settle(connection: Connection, settlements: Sequence[Settlement], worker: in
     _GIVE_BACK.run(connection, back_rows)
     _ATTEMPT.run(connection, attempt_rows)
     close(connection, closed, now)
-    _follow_up(connection, settlements, held, now)
+    _follow_up(connection, settlements, lease_owners, now)
     if reports:
         store(connection, reports, worker, now)
     wake(connection, woken)
@@ -199,50 +201,50 @@ def close(connection: Connection, closed: dict[int, int], now: int, *, keep_cont
 def record_events(connection: Connection, new: Iterable[Event]) -> None:
     """Adds to timelines."""
     recorded = list(new)
-    number = change_number(connection) if any(one.event in TOLD_EVENTS for one in recorded) else 0
+    number = change_number(connection) if any(event.event in TOLD_EVENTS for event in recorded) else 0
     INSERT_EVENT.run(
         connection,
         [
             (
-                *(one.id, one.message_id, one.at, one.event, one.recipient, one.detail, one.actor),
-                number if one.event in TOLD_EVENTS else None,
+                *(event.id, event.message_id, event.at, event.event, event.recipient, event.detail, event.actor),
+                number if event.event in TOLD_EVENTS else None,
             )
-            for one in recorded
+            for event in recorded
         ],
     )
 
 
 def _leases(connection: Connection, settlements: Sequence[Settlement]) -> dict[int, int]:
     """Delivery to the owner of its lease."""
-    wanted = [delivery.delivery_id for settlement in settlements for delivery in settlement.deliveries]
-    if not wanted:
+    delivery_ids = [delivery.delivery_id for settlement in settlements for delivery in settlement.deliveries]
+    if not delivery_ids:
         return {}
-    return {row[0]: row[1] for row in _LEASES.rows(connection, listed(connection, wanted))}
+    return {row[0]: row[1] for row in _LEASES.rows(connection, listed(connection, delivery_ids))}
 
 
 def _rows_of(
-    each: Settled, now: int, number: int, settle_rows: list[Row], back_rows: list[Row], attempt_rows: list[Row]
+    settled: Settled, now: int, number: int, settle_rows: list[Row], back_rows: list[Row], attempt_rows: list[Row]
 ) -> None:
-    if each.attempt is None and each.state is State.QUEUED:
-        back_rows.append((each.due_at, each.destination, each.delivery_id))
+    if settled.attempt is None and settled.state is State.QUEUED:
+        back_rows.append((settled.due_at, settled.destination, settled.delivery_id))
         return
     settle_rows.append(
         (
-            int(each.state),
-            each.destination,
-            each.due_at,
-            each.attempts,
-            1 if each.possible_duplicate else 0,
-            None if each.state.open else now,
-            each.attempt,
-            each.reply,
-            number if each.state in _TOLD else None,
-            each.delivery_id,
+            int(settled.state),
+            settled.destination,
+            settled.due_at,
+            settled.attempts,
+            1 if settled.possible_duplicate else 0,
+            None if settled.state.open else now,
+            settled.attempt,
+            settled.reply,
+            number if settled.state in _TOLD else None,
+            settled.delivery_id,
         )
     )
-    if each.state.open and each.attempt is not None:
+    if settled.state.open and settled.attempt is not None:
         # The last attempt of a finished delivery stands in its own row alone, which spares most mail this one.
-        attempt_rows.append((each.delivery_id, each.started_at, each.attempt, number))
+        attempt_rows.append((settled.delivery_id, settled.started_at, settled.attempt, number))
 
 
 def _follow_up(connection: Connection, settlements: Sequence[Settlement], held: dict[int, int], now: int) -> None:

@@ -44,8 +44,8 @@ class _Compiled(NamedTuple):
 
 def driver_of(connection: Connection) -> sqlite3.Connection | None:
     """SQLite's own connection; None on PostgreSQL. Its way through SQLAlchemy's layers is spared each statement."""
-    found: sqlite3.Connection | None = connection.get_execution_options().get("sqlite_driver")
-    return found
+    driver: sqlite3.Connection | None = connection.get_execution_options().get("sqlite_driver")
+    return driver
 
 
 class _Text:
@@ -67,14 +67,14 @@ class _Text:
         compiled: Any = clause.compile(dialect=dialect, column_keys=columns)
         positions: list[str] = list(compiled.positiontup or ())
         constant = [name for name in positions if name not in self._names]
-        known = [*self._names, *constant]
-        order = tuple(known.index(name) for name in positions)
+        known_names = [*self._names, *constant]
+        order = tuple(known_names.index(name) for name in positions)
         in_order = order == tuple(range(len(self._names)))
         values = tuple(compiled.params[name] for name in constant)
         booleans = frozenset(index for index, name in enumerate(positions) if _is_boolean(compiled.binds[name]))
-        found = _Compiled(str(compiled), values, None if in_order else order, booleans)
-        self._compiled[dialect.name] = found
-        return found
+        compiled_text = _Compiled(str(compiled), values, None if in_order else order, booleans)
+        self._compiled[dialect.name] = compiled_text
+        return compiled_text
 
 
 def _is_boolean(parameter: Any) -> bool:
@@ -100,7 +100,9 @@ class Many:
             driver.executemany(text, rows)
             return
         if booleans:
-            rows = [tuple(bool(each) if index in booleans else each for index, each in enumerate(row)) for row in rows]
+            rows = [
+                tuple(bool(value) if index in booleans else value for index, value in enumerate(row)) for row in rows
+            ]
         connection.exec_driver_sql(text, list(rows))
 
 
@@ -116,13 +118,13 @@ class Once:
 
     def rows(self, connection: Connection, *parameters: Any) -> Sequence[Any]:
         """Runs it; its rows as the driver has them."""
-        found: Sequence[Any] = self._execute(connection, parameters).fetchall()
-        return found
+        rows: Sequence[Any] = self._execute(connection, parameters).fetchall()
+        return rows
 
     def value(self, connection: Connection, *parameters: Any) -> Any:
         """The first column of its first row; None when there is none."""
-        found = self._execute(connection, parameters).fetchone()
-        return None if found is None else found[0]
+        row = self._execute(connection, parameters).fetchone()
+        return None if row is None else row[0]
 
     def _execute(self, connection: Connection, parameters: Row) -> Any:
         text, constants, order, _ = self._text.of(connection)
@@ -141,31 +143,31 @@ def among(dialect: str, of: Any, parameter: str) -> ColumnElement[bool]:
     SQLAlchemy's IN has as many parameters as values: another text for each number of them, which is put together,
     parsed and planned anew. This is one text.
     """
-    found: ColumnElement[bool]
+    condition: ColumnElement[bool]
     if dialect == "postgresql":
-        found = of == func.any(bindparam(parameter, type_=ARRAY(of.type)))
+        condition = of == func.any(bindparam(parameter, type_=ARRAY(of.type)))
     else:
-        found = of.in_(select(column("value")).select_from(func.json_each(bindparam(parameter))))
-    return found
+        condition = of.in_(select(column("value")).select_from(func.json_each(bindparam(parameter))))
+    return condition
 
 
 def not_among(dialect: str, of: Any, parameter: str) -> ColumnElement[bool]:
     """Whether a column is none of the values of a parameter made by `listed`."""
-    found: ColumnElement[bool]
+    condition: ColumnElement[bool]
     if dialect == "postgresql":
-        found = of != func.all(bindparam(parameter, type_=ARRAY(of.type)))
+        condition = of != func.all(bindparam(parameter, type_=ARRAY(of.type)))
     else:
-        found = of.not_in(select(column("value")).select_from(func.json_each(bindparam(parameter))))
-    return found
+        condition = of.not_in(select(column("value")).select_from(func.json_each(bindparam(parameter))))
+    return condition
 
 
 def listed(connection: Connection, values: Collection[int] | Collection[str]) -> Any:
     """Values as one parameter for `among`."""
-    found = list(values)
+    as_list = list(values)
     if connection.dialect.name != "sqlite":
-        return found
+        return as_list
     # Python's text of a number is JSON as well, and takes a tenth of the time.
-    return json.dumps(found) if found and isinstance(found[0], str) else str(found)
+    return json.dumps(as_list) if as_list and isinstance(as_list[0], str) else str(as_list)
 
 
 def upsert(dialect: str, table: Any) -> Any:

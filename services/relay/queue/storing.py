@@ -40,12 +40,12 @@ def store(connection: Connection, new: Sequence[NewMessage], owner: int, now: in
     each with the message it became then.
     """
     submissions = [message.submission_id for message in new if message.submission_id is not None]
-    known: dict[str, int] = {}
+    known_ids: dict[str, int] = {}
     if submissions:
         rows = _BY_SUBMISSION.rows(connection, listed(connection, submissions))
-        known = _confirmed(connection, new, {row[0]: row[1] for row in rows}) if rows else {}
-        if known:
-            new = [message for message in new if message.submission_id not in known]
+        known_ids = _confirmed(connection, new, {row[0]: row[1] for row in rows}) if rows else {}
+        if known_ids:
+            new = [message for message in new if message.submission_id not in known_ids]
     message_rows: list[Row] = []
     content_rows: list[Row] = []
     delivery_rows: list[Row] = []
@@ -65,7 +65,7 @@ def store(connection: Connection, new: Sequence[NewMessage], owner: int, now: in
     _INSERT_DELIVERY.run(connection, delivery_rows)
     INSERT_EVENT.run(connection, event_rows)
     wake(connection, woken)
-    return known
+    return known_ids
 
 
 def store_deliveries(connection: Connection, addition: NewMessage, now: int) -> int:
@@ -94,8 +94,8 @@ def _confirmed(connection: Connection, new: Sequence[NewMessage], known: dict[st
         .values(stored_at=messages.c.stored_at + 1)
         .returning(messages.c.id)
     )
-    there = own.union(connection.execute(confirming).scalars())
-    return {submission: message_id for submission, message_id in known.items() if message_id in there}
+    present_ids = own.union(connection.execute(confirming).scalars())
+    return {submission: message_id for submission, message_id in known.items() if message_id in present_ids}
 
 
 def _message_row(message: NewMessage, open_ones: int, now: int) -> Row:
@@ -190,31 +190,31 @@ def store_refused(connection: Connection, refused: Sequence[Refused]) -> None:
     delivery_rows: list[Row] = []
     number = change_number(connection) if refused else 0
     event_rows: list[Row] = []
-    for one in refused:
-        event_rows += _checked(one.id, one.check_results, one.refused_at)
-        origin = one.origin
+    for refused_message in refused:
+        event_rows += _checked(refused_message.id, refused_message.check_results, refused_message.refused_at)
+        origin = refused_message.origin
         reply = {
-            "code": one.code,
-            "enhanced_code": one.enhanced_code,
-            "text": one.text,
-            "reason_id": one.reason_id,
-            "rule_id": one.rule_id,
-            "stage": one.stage,
-            "discarded": one.discarded,
+            "code": refused_message.code,
+            "enhanced_code": refused_message.enhanced_code,
+            "text": refused_message.text,
+            "reason_id": refused_message.reason_id,
+            "rule_id": refused_message.rule_id,
+            "stage": refused_message.stage,
+            "discarded": refused_message.discarded,
         }
         message_rows.append(
             (
                 *(
-                    one.id,
+                    refused_message.id,
                     None,
                     int(Kind.REFUSED),
-                    one.sender,
-                    domain_of(one.sender),
+                    refused_message.sender,
+                    domain_of(refused_message.sender),
                     0,
-                    one.refused_at,
-                    one.refused_at,
+                    refused_message.refused_at,
+                    refused_message.refused_at,
                 ),
-                *(None, 0, 0, one.refused_at, "", b"", 0, 0, 0, origin.session_id),
+                *(None, 0, 0, refused_message.refused_at, "", b"", 0, 0, 0, origin.session_id),
                 *(origin.client_address, origin.helo_name, origin.account_login, origin.listener, origin.tls),
                 json.dumps(reply),
                 None,
@@ -223,16 +223,36 @@ def store_refused(connection: Connection, refused: Sequence[Refused]) -> None:
                 one.message_id or None,
                 index_key(one.message_id, one.id) if one.message_id else None,
                 None,
-                verdicts.as_json(one.verdicts) if one.verdicts else None,
+                verdicts.as_json(refused_message.verdicts) if refused_message.verdicts else None,
             )
         )
-        state = State.DISCARDED if one.discarded else State.REJECTED
+        state = State.DISCARDED if refused_message.discarded else State.REJECTED
         delivery_rows += [
             (
-                *(number, one.id, recipient, domain_of(recipient), b"", "", b"", int(state), "", None, None, 0, 0),
-                *(one.refused_at, None, f"{one.code} {one.enhanced_code} {one.text}", "", None),
+                *(
+                    number,
+                    refused_message.id,
+                    recipient,
+                    domain_of(recipient),
+                    b"",
+                    "",
+                    b"",
+                    int(state),
+                    "",
+                    None,
+                    None,
+                    0,
+                    0,
+                ),
+                *(
+                    refused_message.refused_at,
+                    None,
+                    f"{refused_message.code} {refused_message.enhanced_code} {refused_message.text}",
+                    "",
+                    None,
+                ),
             )
-            for number, recipient in one.recipients
+            for number, recipient in refused_message.recipients
         ]
     _INSERT_MESSAGE.run(connection, message_rows)
     _INSERT_DELIVERY.run(connection, delivery_rows)

@@ -30,8 +30,8 @@ def parse(stored: str | None) -> list[SessionVerdict]:
             reason_id=str(fields.get("reason_id", "")),
             rule_id=str(fields.get("rule_id", "")),
             shadow=tuple(
-                (str(each["shadow_reason_id"]), str(each.get("shadow_rule_id", "")))
-                for each in fields.get("shadow", ())
+                (str(outcome["shadow_reason_id"]), str(outcome.get("shadow_rule_id", "")))
+                for outcome in fields.get("shadow", ())
             ),
         )
         for fields in json.loads(stored or "[]")

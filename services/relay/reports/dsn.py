@@ -144,11 +144,11 @@ def _words(report: Report, *, utf8: bool) -> bytes:
     if report.double_bounce:
         introduction = "A message without a return path could not be delivered, so that its sender can't be told."
     lines = [f"This is the mail system at {report.hostname}.", "", *textwrap.wrap(introduction, _FOLD_AT)]
-    for each in report.recipients:
-        lines += ["", f"<{_readable(each.address, utf8=utf8)}>:"]
-        lines += textwrap.wrap(_explanation(each), _FOLD_AT, initial_indent="    ", subsequent_indent="    ")
-        if each.will_retry_until is not None:
-            lines.append(f"    It is tried until {_date(each.will_retry_until)}.")
+    for recipient in report.recipients:
+        lines += ["", f"<{_readable(recipient.address, utf8=utf8)}>:"]
+        lines += textwrap.wrap(_explanation(recipient), _FOLD_AT, initial_indent="    ", subsequent_indent="    ")
+        if recipient.will_retry_until is not None:
+            lines.append(f"    It is tried until {_date(recipient.will_retry_until)}.")
     lines += ["", f"Our name for the message: {report.queue_id}"]
     text = "\r\n".join(lines)
     encoded = _bounded_lines(text.encode())
@@ -161,16 +161,16 @@ def _words(report: Report, *, utf8: bool) -> bytes:
     return head.encode() + encoded + b"\r\n"
 
 
-def _explanation(each: ReportedRecipient) -> str:
-    what = _said(each) or each.status
-    if each.remote_host and each.code:
-        return f"{each.remote_host} said: {what}"
-    return what
+def _explanation(recipient: ReportedRecipient) -> str:
+    explanation = _said(recipient) or recipient.status
+    if recipient.remote_host and recipient.code:
+        return f"{recipient.remote_host} said: {explanation}"
+    return explanation
 
 
-def _said(each: ReportedRecipient) -> str:
-    text = " ".join(each.text.split())[:_DIAGNOSTIC_LIMIT]
-    return f"{each.code} {text}".strip() if each.code else text
+def _said(recipient: ReportedRecipient) -> str:
+    text = " ".join(recipient.text.split())[:_DIAGNOSTIC_LIMIT]
+    return f"{recipient.code} {text}".strip() if recipient.code else text
 
 
 def _fields(report: Report, *, utf8: bool) -> bytes:
@@ -189,29 +189,29 @@ def _fields(report: Report, *, utf8: bool) -> bytes:
     return f"Content-Type: {kind}\r\nContent-Transfer-Encoding: {transfer}\r\n\r\n".encode() + encoded + b"\r\n"
 
 
-def _recipient_fields(each: ReportedRecipient, *, utf8: bool) -> list[str]:
+def _recipient_fields(recipient: ReportedRecipient, *, utf8: bool) -> list[str]:
     lines = []
-    if each.orcpt:
-        kind, _, value = each.orcpt.partition(b";")
+    if recipient.orcpt:
+        kind, _, value = recipient.orcpt.partition(b";")
         # RFC 3464 2.3.1: here the address stands without xtext; a utf-8 address stays in its ASCII form (RFC 6533 3).
         shown = value.decode("ascii", "replace") if kind.lower() == b"utf-8" else _xtext_decoded(value)
         lines.append(f"Original-Recipient: {kind.decode('ascii', 'replace')}; {shown}")
     lines += [
-        f"Final-Recipient: {_typed(each.address, utf8=utf8)}",
-        f"Action: {each.action.value}",
-        f"Status: {each.status}",
+        f"Final-Recipient: {_typed(recipient.address, utf8=utf8)}",
+        f"Action: {recipient.action.value}",
+        f"Status: {recipient.status}",
     ]
-    if each.remote_host:
-        lines.append(f"Remote-MTA: dns; {each.remote_host}")
-    said = _said(each)
-    if said:
+    if recipient.remote_host:
+        lines.append(f"Remote-MTA: dns; {recipient.remote_host}")
+    server_text = _said(recipient)
+    if server_text:
         # RFC 3464 2.3.6: the type says whose words these are. They are ASCII there; RFC 6533 section 4 lets UTF-8 in.
-        own = said if utf8 else said.encode("ascii", "backslashreplace").decode()
-        lines.append(f"Diagnostic-Code: {'smtp' if each.code else 'x-posthouse'}; {own}")
-    if each.last_attempt_at is not None:
-        lines.append(f"Last-Attempt-Date: {_date(each.last_attempt_at)}")
-    if each.will_retry_until is not None:
-        lines.append(f"Will-Retry-Until: {_date(each.will_retry_until)}")
+        own = server_text if utf8 else server_text.encode("ascii", "backslashreplace").decode()
+        lines.append(f"Diagnostic-Code: {'smtp' if recipient.code else 'x-posthouse'}; {own}")
+    if recipient.last_attempt_at is not None:
+        lines.append(f"Last-Attempt-Date: {_date(recipient.last_attempt_at)}")
+    if recipient.will_retry_until is not None:
+        lines.append(f"Will-Retry-Until: {_date(recipient.will_retry_until)}")
     return lines
 
 
@@ -242,10 +242,14 @@ def _returned(report: Report, original: bytes) -> bytes:
 
 def _threading(original: bytes) -> list[str]:
     """In-Reply-To and References, where the original has a Message-ID that may stand in a header of ours."""
-    found = header.values(original, b"message-id")
-    if len(found) != 1 or not re.fullmatch(rb"<[!-;=?-~]+@[!-;=?-~]+>", found[0]) or len(found[0]) > _REFERENCES_LIMIT:
+    message_ids = header.values(original, b"message-id")
+    if (
+        len(message_ids) != 1
+        or not re.fullmatch(rb"<[!-;=?-~]+@[!-;=?-~]+>", message_ids[0])
+        or len(message_ids[0]) > _REFERENCES_LIMIT
+    ):
         return []
-    name = found[0].decode("ascii")
+    name = message_ids[0].decode("ascii")
     return [f"In-Reply-To: {name}", f"References: {name}"]
 
 

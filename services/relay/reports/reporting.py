@@ -33,13 +33,13 @@ def reports(
     if not message.sender:
         return _double_bounce(configuration, next_id, message, reported, now)
     content = message.content or b""
-    found: list[NewMessage] = []
+    report_messages: list[NewMessage] = []
     for action, group in recipients_by_action(as_written_to(reported)).items():
         if action in (Action.FAILED, Action.DELAYED) and is_automatic(content):
             continue
         report = _report(configuration, next_id, message, group, now, (message.sender,), Kind.REPORT)
-        found += (report, *_unreturnable(configuration, next_id, report, now))
-    return tuple(found)
+        report_messages += (report, *_unreturnable(configuration, next_id, report, now))
+    return tuple(report_messages)
 
 
 def as_written_to(reported: Sequence[ReportedRecipient]) -> list[ReportedRecipient]:
@@ -49,15 +49,19 @@ def as_written_to(reported: Sequence[ReportedRecipient]) -> list[ReportedRecipie
     are one recipient to the sender.
     """
     shown: dict[tuple[bytes, Action], ReportedRecipient] = {}
-    for number, each in enumerate(reported):
-        if not each.submitted_recipient:
+    for number, recipient in enumerate(reported):
+        if not recipient.submitted_recipient:
             # Each stays by itself.
-            shown[b"%d" % number, each.action] = each
+            shown[b"%d" % number, recipient.action] = recipient
             continue
         known_as = replace(
-            each, address=each.submitted_recipient, code=0, remote_host="", text=_EXPANDED_TEXTS[each.action]
+            recipient,
+            address=recipient.submitted_recipient,
+            code=0,
+            remote_host="",
+            text=_EXPANDED_TEXTS[recipient.action],
         )
-        shown.setdefault((each.submitted_recipient, each.action), known_as)
+        shown.setdefault((recipient.submitted_recipient, recipient.action), known_as)
     return list(shown.values())
 
 
@@ -93,7 +97,7 @@ def _double_bounce(
     now: int,
 ) -> tuple[NewMessage, ...]:
     """Mail from `<>` that can't be delivered is never reported to anybody but the postmasters, and that once (C141)."""
-    failed = tuple(each for each in reported if each.action is Action.FAILED)
+    failed = tuple(recipient for recipient in reported if recipient.action is Action.FAILED)
     if not failed:
         return ()
     # With nobody to hear of it, it is held until somebody is named.
@@ -128,15 +132,15 @@ def _report(
             double_bounce=kind is Kind.DOUBLE_BOUNCE,
         )
     )
-    wanted = [SubmittedRecipient(each, notify=("NEVER",)) for each in to]
+    recipients = [SubmittedRecipient(recipient_address, notify=("NEVER",)) for recipient_address in to]
     return NewMessage(
         id=number,
         kind=kind,
         sender=b"",
         content=content,
         received_at=now,
-        deliveries=tuple(address(configuration, next_id, b"", wanted, quarantine=False).deliveries),
-        smtputf8=not all(each.isascii() for each in to),
+        deliveries=tuple(address(configuration, next_id, b"", recipients, quarantine=False).deliveries),
+        smtputf8=not all(recipient_address.isascii() for recipient_address in to),
         body_8bitmime=not content.isascii(),
         sweep_at=sweep(configuration.queue, now, null_sender=True, delay_noticed=False),
         traceparent=message.traceparent,
@@ -146,4 +150,4 @@ def _report(
 
 def waiting_copy(report: NewMessage) -> NewMessage:
     """The report as one that waits in the database, for those who store it in a transaction of their own."""
-    return replace(report, unleased=frozenset(each.destination for each in report.waiting))
+    return replace(report, unleased=frozenset(delivery.destination for delivery in report.waiting))

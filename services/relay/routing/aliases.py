@@ -44,8 +44,8 @@ def stands_for_itself(configuration: Configuration, recipient: bytes) -> bool:
 
 def expand(configuration: Configuration, recipients: Sequence[bytes]) -> list[Expanded]:
     """Each recipient, once, in order; a target that another one brought already is left out (C56)."""
-    seen: set[bytes] = set()
-    found: list[Expanded] = []
+    addresses_seen: set[bytes] = set()
+    expansions: list[Expanded] = []
     room = MAX_ADDRESSES
     plain = not configuration.has_aliases
     for recipient in dict.fromkeys(recipients):
@@ -57,8 +57,8 @@ def expand(configuration: Configuration, recipients: Sequence[bytes]) -> list[Ex
         fresh = tuple(target for target in expanded.targets if _is_new(identity(configuration, target), seen))
         room -= len(fresh)
         if fresh or expanded.fault or expanded.replaced:
-            found.append(Expanded(recipient, fresh, expanded.by, expanded.fault))
-    return found
+            expansions.append(Expanded(recipient, fresh, expanded.by, expanded.fault))
+    return expansions
 
 
 def _is_new(key: bytes, seen: set[bytes]) -> bool:

@@ -72,21 +72,21 @@ def address(
     return result
 
 
-def _is_plain(configuration: Configuration, wanted: SubmittedRecipient) -> bool:
-    return not wanted.discarded and stands_for_itself(configuration, wanted.address)
+def _is_plain(configuration: Configuration, recipient: SubmittedRecipient) -> bool:
+    return not recipient.discarded and stands_for_itself(configuration, recipient.address)
 
 
 def _delivery(
     configuration: Configuration,
     next_id: NextId,
     sender: bytes,
-    wanted: SubmittedRecipient,
+    recipient: SubmittedRecipient,
     quarantine: bool,
     submitted: bytes,
 ) -> NewDelivery:
-    route = resolve(configuration, sender, wanted.address, quarantine=quarantine)
+    route = resolve(configuration, sender, recipient.address, quarantine=quarantine)
     return NewDelivery(
-        next_id(), wanted.address, State.QUEUED, route.destination, submitted, wanted.notify, wanted.orcpt
+        next_id(), recipient.address, State.QUEUED, route.destination, submitted, recipient.notify, recipient.orcpt
     )
 
 
@@ -95,12 +95,12 @@ def _replaced(
     configuration: Configuration,
     next_id: NextId,
     sender: bytes,
-    wanted: SubmittedRecipient,
+    recipient: SubmittedRecipient,
     expanded: Expanded,
     quarantine: bool,
 ) -> None:
     """An alias or role: kept as expanded, its targets queued, with the duties of RFC 3461 section 5.2.7."""
-    notify = wanted.notify
+    notify = recipient.notify
     if "SUCCESS" in notify and len(expanded.targets) > 1:
         result.reported.append(
             ReportedRecipient(
@@ -117,42 +117,45 @@ def _replaced(
     result.deliveries.append(
         NewDelivery(
             next_id(),
-            wanted.address,
+            recipient.address,
             State.EXPANDED,
-            notify=wanted.notify,
-            orcpt=wanted.orcpt,
+            notify=recipient.notify,
+            orcpt=recipient.orcpt,
             reply=f"expanded to {len(expanded.targets)} addresses",
         )
     )
     for target in expanded.targets:
-        one = replace(wanted, address=target, notify=notify, orcpt=orcpt)
-        submitted = wanted.submitted_recipient or (wanted.address if target != wanted.address else b"")
-        result.deliveries.append(_delivery(configuration, next_id, sender, one, quarantine, submitted))
+        target_recipient = replace(recipient, address=target, notify=notify, orcpt=orcpt)
+        submitted = recipient.submitted_recipient or (recipient.address if target != recipient.address else b"")
+        result.deliveries.append(_delivery(configuration, next_id, sender, target_recipient, quarantine, submitted))
 
 
-def _failed(result: Addressed, next_id: NextId, wanted: SubmittedRecipient, enhanced_code: str, text: str) -> None:
+def _failed(result: Addressed, next_id: NextId, recipient: SubmittedRecipient, enhanced_code: str, text: str) -> None:
     record = json.dumps({"result": "failed", "code": 0, "enhanced_code": enhanced_code, "text": text})
     result.deliveries.append(
         NewDelivery(
             next_id(),
-            wanted.address,
+            recipient.address,
             State.BOUNCED,
-            notify=wanted.notify,
-            orcpt=wanted.orcpt,
+            notify=recipient.notify,
+            orcpt=recipient.orcpt,
             record=record,
             reply=text,
         )
     )
-    if wants_failure(wanted.notify):
-        result.reported.append(ReportedRecipient(wanted.address, Action.FAILED, enhanced_code, wanted.orcpt, text=text))
+    if wants_failure(recipient.notify):
+        result.reported.append(
+            ReportedRecipient(recipient.address, Action.FAILED, enhanced_code, recipient.orcpt, text=text)
+        )
 
 
-def _discarded(next_id: NextId, wanted: SubmittedRecipient) -> NewDelivery:
+def _discarded(next_id: NextId, recipient: SubmittedRecipient) -> NewDelivery:
     record = json.dumps(
-        {"result": "discarded", "text": wanted.discard_reason, "rule_id": wanted.discard_rule_id}, ensure_ascii=False
+        {"result": "discarded", "text": recipient.discard_reason, "rule_id": recipient.discard_rule_id},
+        ensure_ascii=False,
     )
     return NewDelivery(
-        next_id(), wanted.address, State.DISCARDED, record=record, reply=f"discarded: {wanted.discard_reason}"
+        next_id(), recipient.address, State.DISCARDED, record=record, reply=f"discarded: {recipient.discard_reason}"
     )
 
 

@@ -86,10 +86,10 @@ class Attempts:
         if configuration is None:
             self.give_back(destination, job, _LATER)
             return []
-        known = self._known(configuration, destination, job)
-        if not known:
+        known_deliveries = self._known(configuration, destination, job)
+        if not known_deliveries:
             return []
-        job = job if known is job.deliveries else Job(job.message, known)
+        job = job if known_deliveries is job.deliveries else Job(job.message, known_deliveries)
         message = job.message
         if message.content is None:
             loaded = await self._load(destination, job)
@@ -261,10 +261,10 @@ class Attempts:
             jitter=self._rng.random,
         )
         done = settle(attempt_facts, message, deliveries, outcomes)
-        made: tuple[NewMessage, ...] = ()
+        report_messages: tuple[NewMessage, ...] = ()
         if done.reported:
             try:
-                made = reports(configuration, self._identifiers.next, message, done.reported, now)
+                report_messages = reports(configuration, self._identifiers.next, message, done.reported, now)
             except ExhaustedError:
                 # The report is part of the outcome: without it the attempt is as if it had not been recorded.
                 log.error("report_impossible", queue_id=queue_id(message.id), reason="no identifiers")
@@ -273,7 +273,7 @@ class Attempts:
             except Exception:
                 # What became of the mail is known, and must be recorded whatever is wrong with the report.
                 log.exception("report_failed_internally", queue_id=queue_id(message.id))
-            for report in made:
+            for report in report_messages:
                 REPORTS.labels(report.kind.name.lower()).inc()
         for destination in done.suspend:
             self._suspensions.suspend_by_outcome(destination, done.error)
@@ -282,8 +282,10 @@ class Attempts:
                 message.id,
                 deliveries[0].lease_owner,
                 tuple(done.settled),
-                made,
-                tuple([self._report_sent(message, report, now) for report in made]) if made else (),
+                report_messages,
+                tuple([self._report_sent(message, report, now) for report in report_messages])
+                if report_messages
+                else (),
                 ((route.destination, done.error),) if done.error else (),
                 message.source,
             )
@@ -331,16 +333,18 @@ class Attempts:
     ) -> bool:
         """Gives mail for somebody who stood for nobody when it came to whom they stand for by now, if they do."""
         try:
-            made = readdressed(configuration, self._identifiers.next, message, delivery, now)
+            new_messages = readdressed(configuration, self._identifiers.next, message, delivery, now)
         except ExhaustedError:
             self.give_back(HELD_BY_ROUTE, Job(message, (delivery,)), _LATER)
             return True
-        if not made:
+        if not new_messages:
             return False
-        reply = f"expanded to {len(made[0].deliveries)} addresses as {queue_id(made[0].id)}"
+        reply = f"expanded to {len(new_messages[0].deliveries)} addresses as {queue_id(new_messages[0].id)}"
         settled = Settled(delivery.id, State.EXPANDED, HELD_BY_ROUTE, None, delivery.attempts, reply=reply)
-        self._committer.settle(Settlement(message.id, delivery.lease_owner, (settled,), made, source=message.source))
-        log.info("held_mail_forwarded", queue_id=queue_id(message.id), to=queue_id(made[0].id))
+        self._committer.settle(
+            Settlement(message.id, delivery.lease_owner, (settled,), new_messages, source=message.source)
+        )
+        log.info("held_mail_forwarded", queue_id=queue_id(message.id), to=queue_id(new_messages[0].id))
         return True
 
 

@@ -172,26 +172,26 @@ class MemoryBudget:
         free, free_octets = self.limit.deliveries - self.deliveries, self.limit.octets - self.octets
         if deliveries > free or octets > free_octets:
             return False
-        there = self.by_destination.get(destination, _NOTHING)
+        usage = self.by_destination.get(destination, _NOTHING)
         theirs = self.by_source.get(source, _NOTHING)
         both = self.by_pair.get((destination, source), _NOTHING)
         most, most_octets = OF_MEMORY * free, OF_MEMORY * free_octets
         return (
-            there.deliveries + deliveries <= most
+            usage.deliveries + deliveries <= most
             and theirs.deliveries + deliveries <= most
-            and both.deliveries + deliveries <= OF_MEMORY * (most - there.deliveries)
-            and there.octets + octets <= most_octets
+            and both.deliveries + deliveries <= OF_MEMORY * (most - usage.deliveries)
+            and usage.octets + octets <= most_octets
             and theirs.octets + octets <= most_octets
-            and both.octets + octets <= OF_MEMORY * (most_octets - there.octets)
+            and both.octets + octets <= OF_MEMORY * (most_octets - usage.octets)
         )
 
     def left_of_destination(self, destination: str) -> int:
         """How many more deliveries a destination may have of those that wait in the database."""
-        there = self.by_destination.get(destination, _NOTHING)
+        usage = self.by_destination.get(destination, _NOTHING)
         parties = len(self.by_destination) + 1
-        if there.octets >= fair_share(self.limit.octets, parties):
+        if usage.octets >= fair_share(self.limit.octets, parties):
             return 0
-        return max(0, fair_share(self.limit.deliveries, parties) - there.deliveries)
+        return max(0, fair_share(self.limit.deliveries, parties) - usage.deliveries)
 
     def left_of_source(self, source: str) -> int:
         """How many more deliveries a source may have of those that wait in the database.
@@ -244,8 +244,8 @@ class MemoryBudget:
         of_destination = Usage(fair_share(limit.deliveries, parties), fair_share(limit.octets, parties))
         sources = len(self.by_source)
         of_source = Usage(fair_share(limit.deliveries, sources), fair_share(limit.octets, sources))
-        there = self.by_destination.get(queue.destination, _NOTHING)
-        while queue.waiting and there.exceeds(of_destination):
+        usage = self.by_destination.get(queue.destination, _NOTHING)
+        while queue.waiting and usage.exceeds(of_destination):
             yield queue.longest()
         parts = len(queue.by_source) + 1
         of_pair = Usage(fair_share(of_destination.deliveries, parts), fair_share(of_destination.octets, parts))

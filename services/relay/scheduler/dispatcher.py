@@ -232,22 +232,22 @@ class Dispatcher:
         self._stored_meanwhile.clear()
         limits = self._limits()
         try:
-            taken = await self._take_leases(now, limits, inline=True)
+            new_claim = await self._take_leases(now, limits, inline=True)
         except QueueError as error:
             if not error.corrupt:
                 raise
             # One content that can't be read must not keep all others: each is read by itself, and put aside alone.
             log.error("queue_corrupt", reason=str(error))
-            taken = await self._take_leases(now, limits, inline=False)
-        if taken.corrupt:
-            await self._attempts.isolate_damaged(taken.corrupt)
+            new_claim = await self._take_leases(now, limits, inline=False)
+        if new_claim.corrupt:
+            await self._attempts.isolate_damaged(new_claim.corrupt)
         self._uncertain_claim = None
-        for destination, message, deliveries in taken.jobs:
+        for destination, message, deliveries in new_claim.jobs:
             self._memory.add(destination, message.source, len(deliveries), len(message.content or b""))
             self._enqueue(destination, Job(message, deliveries))
-        self._note_more(taken)
-        self._claimed(taken, now)
-        return taken.count + len(taken.corrupt)
+        self._note_more(new_claim)
+        self._claimed(new_claim, now)
+        return new_claim.count + len(new_claim.corrupt)
 
     async def _look(self) -> None:
         """Asks the database when something is due, where it knows more than we do."""
@@ -276,11 +276,11 @@ class Dispatcher:
         configuration = self._configuration()
         assert configuration is not None  # noqa: S101
         memory, skipped = self._memory, self._skipped()
-        wanted: dict[str, int] = {}
+        jobs_wanted: dict[str, int] = {}
         wanted_of_source: dict[Pair, int] = {}
         for name in self._queues.keys() - skipped:
             queue = self._queues[name]
-            wanted[name] = most = self._capacity(name, configuration) * _JOBS_PER_SLOT
+            jobs_wanted[name] = most = self._capacity(name, configuration) * _JOBS_PER_SLOT
             sources = len(queue.by_source)
             for source, jobs in queue.by_source.items():
                 wanted_of_source[name, source] = more = max(0, -(-most // sources) - len(jobs))
@@ -304,7 +304,7 @@ class Dispatcher:
             total=min(memory.left, _CLAIMED_AT_ONCE),
             memory=memory.limit.deliveries,
             held={name: usage.deliveries for name, usage in memory.by_destination.items()},
-            wanted=wanted,
+            wanted=jobs_wanted,
             wanted_elsewhere=_DEFAULT_SHARE,
             wanted_of_source=wanted_of_source,
             left_of_source=left_of_source,
@@ -319,36 +319,36 @@ class Dispatcher:
         owner = self._holder.id
 
         def work(connection: Connection) -> Claim:
-            taken = claim(connection, owner, now, limits, _PAUSE, inline=inline)
-            self._uncertain_claim = owner, taken.deliveries
-            return taken
+            new_claim = claim(connection, owner, now, limits, _PAUSE, inline=inline)
+            self._uncertain_claim = owner, new_claim.deliveries
+            return new_claim
 
         return await self._database.write(work)
 
-    def _note_more(self, taken: Claim) -> None:
+    def _note_more(self, new_claim: Claim) -> None:
         """Remembers what waits in the database by what a claim has found."""
         memory = self._memory
-        for destination, source in taken.drained:
+        for destination, source in new_claim.drained:
             if (destination, source) in self._stored_meanwhile:
                 continue
             memory.drained((destination, source))
             queue = self._queues.get(destination)
             if queue is not None:
                 queue.more.discard(source)
-        for destination, sources in taken.more.items():
+        for destination, sources in new_claim.more.items():
             for source in sources:
                 memory.overflows((destination, source))
             queue = self._queues.get(destination)
             if queue is not None:
                 queue.more, queue.to_be_claimed = sources, False
-        memory.shortage |= taken.cut_short and memory.left <= 0
+        memory.shortage |= new_claim.cut_short and memory.left <= 0
 
-    def _claimed(self, taken: Claim, now: int) -> None:
+    def _claimed(self, new_claim: Claim, now: int) -> None:
         """What is due next, by what a claim has found and what was heard meanwhile."""
-        self._wake_at = taken.next_wake
+        self._wake_at = new_claim.next_wake
         self._schedule_wake()
         ended, self._ended_meanwhile = self._ended_meanwhile or set(), None
-        for destination in taken.more:
+        for destination in new_claim.more:
             queue = self._queues.get(destination)
             if queue is None or not queue.full:
                 self._wake_at = now

@@ -129,9 +129,9 @@ class Sweeper:
 
         def work(connection: Connection, only: int | None = None) -> _Swept:
             now = self._clock.now()
-            found = ending.due_for_sweep(connection, now, _BATCH, only)
-            expired = sum(self._sweep_one(connection, configuration, entry, now, may_expire) for entry in found)
-            return _Swept(len(found), expired)
+            due_messages = ending.due_for_sweep(connection, now, _BATCH, only)
+            expired = sum(self._sweep_one(connection, configuration, entry, now, may_expire) for entry in due_messages)
+            return _Swept(len(due_messages), expired)
 
         try:
             swept = await self._database.write(work)
@@ -161,9 +161,9 @@ class Sweeper:
     async def _sweep_one_by_one(self, work: Callable[[Connection, int], _Swept]) -> _Swept:
         """A message that cannot be read must not keep all others waiting: it is put aside (C140)."""
         due = self._clock.now()
-        found = await self._database.read(lambda connection: ending.ids_due_for_sweep(connection, due, _BATCH))
+        message_ids = await self._database.read(lambda connection: ending.ids_due_for_sweep(connection, due, _BATCH))
         expired = 0
-        for message_id in found:
+        for message_id in message_ids:
             try:
                 swept = await self._database.write(lambda connection: work(connection, message_id))  # noqa: B023 - used at once
                 expired += swept.expired
@@ -171,7 +171,7 @@ class Sweeper:
                 if isinstance(error, QueueError) and not error.corrupt:
                     raise
                 await self._isolate_damaged(message_id, str(error)[:200])
-        return _Swept(len(found), expired)
+        return _Swept(len(message_ids), expired)
 
     async def _isolate_damaged(self, message_id: int, reason: str) -> None:
         now, event = self._clock.now(), self._identifiers.next()
@@ -270,9 +270,9 @@ class Sweeper:
             for row in entry.waiting
             if row.destination != QUARANTINE and hears_of_failure(entry.message.kind, _notify(row))
         ]
-        made = self._reports(connection, configuration, entry, reported, now)
+        report_messages = self._reports(connection, configuration, entry, reported, now)
         ending.end(connection, [(row, State.BOUNCED, "") for row in entry.waiting], now)
-        store(connection, made, 0, now)
+        store(connection, report_messages, 0, now)
         record_events(
             connection,
             [
@@ -290,17 +290,22 @@ class Sweeper:
             for row in entry.waiting
             if row.destination != QUARANTINE and wants_delay(_notify(row))
         ]
-        made = self._reports(connection, configuration, entry, reported, now)
-        store(connection, made, 0, now)
-        if made:
-            SWEPT.labels("delay_notice").inc(len(made))
+        report_messages = self._reports(connection, configuration, entry, reported, now)
+        store(connection, report_messages, 0, now)
+        if report_messages:
+            SWEPT.labels("delay_notice").inc(len(report_messages))
             record_events(
                 connection,
                 [
                     Event(
-                        self._identifiers.next(), entry.message.id, now, "dsn_sent", b"", f"delayed: {queue_id(one.id)}"
+                        self._identifiers.next(),
+                        entry.message.id,
+                        now,
+                        "dsn_sent",
+                        b"",
+                        f"delayed: {queue_id(report.id)}",
                     )
-                    for one in made
+                    for report in report_messages
                 ],
             )
 
@@ -316,16 +321,16 @@ class Sweeper:
             return []
         message = ending.with_content(connection, entry.message)
         try:
-            made = reports(configuration, self._identifiers.next, message, reported, now)
+            report_messages = reports(configuration, self._identifiers.next, message, reported, now)
         except QueueError:
             raise
         except Exception:
             # What became of the mail is recorded whatever is wrong with the report.
             log.exception("report_failed_internally", queue_id=queue_id(message.id))
             return []
-        for report in made:
+        for report in report_messages:
             REPORTS.labels(report.kind.name.lower()).inc()
-        return [waiting_copy(each) for each in made]
+        return [waiting_copy(each) for each in report_messages]
 
 
 def _notify(row: object) -> tuple[str, ...]:

@@ -18,8 +18,10 @@ def readdressed(
     A message of its own, since its deliveries are other ones, and its time begins now. Empty when the recipient stands
     for nobody yet, or for somebody whose mail would be held again. The content must be here.
     """
-    wanted = SubmittedRecipient(held.recipient, held.notify, held.orcpt, submitted_recipient=held.submitted_recipient)
-    addressed = address(configuration, next_id, message.sender, (wanted,), quarantine=message.quarantine)
+    recipient = SubmittedRecipient(
+        held.recipient, held.notify, held.orcpt, submitted_recipient=held.submitted_recipient
+    )
+    addressed = address(configuration, next_id, message.sender, (recipient,), quarantine=message.quarantine)
     first, *targets = addressed.deliveries
     if first.state is not State.EXPANDED or any(
         target.destination in (HELD_BY_ROUTE, QUARANTINE) for target in targets

@@ -50,8 +50,8 @@ class Suspensions:
     def __contains__(self, destination: str) -> bool:
         if not self._known:
             return False
-        found = self._known.get(destination)
-        return found is not None and found.until > self._clock.now()
+        suspension = self._known.get(destination)
+        return suspension is not None and suspension.until > self._clock.now()
 
     def get(self, destination: str) -> Suspension | None:
         return self._known.get(destination)
@@ -86,8 +86,8 @@ class Suspensions:
     async def look(self) -> None:
         """Learns what other relays did. Raises QueueError."""
         now = self._clock.now()
-        known = await self._database.read(lambda connection: suspensions(connection, now))
-        self._known = known | self._unwritten
+        known_suspensions = await self._database.read(lambda connection: suspensions(connection, now))
+        self._known = known_suspensions | self._unwritten
 
     async def run(self) -> None:
         """Writes changes down and looks for those of others, for ever."""
@@ -130,7 +130,11 @@ class Suspensions:
         if woken:
             log.info("held_mail_due", deliveries=woken, reason="the configuration has changed")
         # What is not written down yet was suspended under this very configuration.
-        old = [name for name, each in self._known.items() if each.by == BY_OURSELVES and name not in self._unwritten]
+        old = [
+            name
+            for name, suspension in self._known.items()
+            if suspension.by == BY_OURSELVES and name not in self._unwritten
+        ]
         for name in old:
             await self.resume(name)
         await self._try_at_once(configuration, old)

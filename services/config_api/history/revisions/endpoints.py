@@ -124,8 +124,8 @@ async def list_revisions(request: Request, _: Reader, given: Annotated[PageQuery
 )
 async def compare(request: Request, _: Reader, given: Annotated[TwoRevisions, Query()]) -> Response:
     """Shows what has to change to come from the first state to the second, object by object."""
-    found = await Revisions(parts(request).store).difference(given.from_revision, given.to_revision)
-    return JSONResponse({"changes": _changes(found)})
+    differences = await Revisions(parts(request).store).difference(given.from_revision, given.to_revision)
+    return JSONResponse({"changes": _changes(differences)})
 
 
 @router.get(

@@ -71,10 +71,10 @@ class Revisions:
         async with self._store.database.reading() as connection:
             for number in (first, second):
                 await _known(connection, number)
-            found = await _between(connection, min(first, second), max(first, second))
+            changes_between = await _between(connection, min(first, second), max(first, second))
         if first <= second:
-            return found
-        return [Change(change.resource, change.id, change.after, change.before) for change in found]
+            return changes_between
+        return [Change(change.resource, change.id, change.after, change.before) for change in changes_between]
 
     async def way_back(self, number: int) -> tuple[int, list[Change]]:
         """(the newest revision, what going back would change). Raises Problem 404."""
@@ -95,11 +95,13 @@ class Revisions:
         async with self._store.revision(actor, "rollBackRevision", repeat) as revision:
             await _known(revision.connection, number)
             require_newest(if_match, revision.number - 1)
-            found = await _way_back(revision.connection, number, revision.number)
-            await revision.apply([Write(change.resource, change.id, change.before, change.after) for change in found])
+            way_back = await _way_back(revision.connection, number, revision.number)
+            await revision.apply(
+                [Write(change.resource, change.id, change.before, change.after) for change in way_back]
+            )
             revision.target = f"revisions/{number}"
             revision.summary = f"back to revision {number}"
-            revision.answer = made = answer(revision.number if found else revision.number - 1, found)
+            revision.answer = made = answer(revision.number if way_back else revision.number - 1, way_back)
         return made
 
 
@@ -159,15 +161,15 @@ async def _between(connection: AsyncConnection, first: int, last: int) -> list[C
 
 async def _way_back(connection: AsyncConnection, number: int, newest: int) -> list[Change]:
     """Raises Problem 422 where going back would send a password with less protection than now (F42)."""
-    found = [
+    way_back = [
         Change(change.resource, change.id, change.after, change.before)
         for change in await _between(connection, number, newest)
         if _goes_back(change)
     ]
-    errors = [error for change in found for error in _weakened(change)]
+    errors = [error for change in way_back for error in _weakened(change)]
     if errors:
         raise invalid(errors[:_MOST_ERRORS])
-    return found
+    return way_back
 
 
 def _weakened(change: Change) -> Iterator[FieldError]:

@@ -150,9 +150,9 @@ def scope_of(only: str | None) -> Scope:
     if only is None:
         return Scope()
     names = {name.strip() for name in only.split(",")}
-    known = {member_name(collection.kind) for collection in PORTABLE} | {"settings"}
-    if names - known:
-        detail = f"It is a list of {', '.join(sorted(known))}."
+    known_names = {member_name(collection.kind) for collection in PORTABLE} | {"settings"}
+    if names - known_names:
+        detail = f"It is a list of {', '.join(sorted(known_names))}."
         raise invalid([FieldError("/only", "not_one_of", detail, "query")])
     return Scope(
         tuple(SINGLETONS) if "settings" in names else (),
@@ -215,8 +215,8 @@ def _shape(content: dict[str, Any], settings: Any, scope: Scope) -> list[FieldEr
     if content.get("format") not in (FORMAT, OLDER_FORMAT):
         errors.append(FieldError("/format", "format", f"It must be {FORMAT}."))
     lists = {member_name(collection.kind) for collection in scope.collections}
-    known = {"format", "settings", *(member_name(collection.kind) for collection in PORTABLE)}
-    errors += _members(content, {"format", *scope.sections}, known, "")
+    known_members = {"format", "settings", *(member_name(collection.kind) for collection in PORTABLE)}
+    errors += _members(content, {"format", *scope.sections}, known_members, "")
     errors += [
         FieldError(f"/{kind}", "wrong_type", "It must be a list.")
         for kind in sorted(lists)

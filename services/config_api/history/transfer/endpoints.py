@@ -83,15 +83,15 @@ async def export_configuration(
 ) -> Response:
     """Writes every setting and object as one document, which an import takes."""
     kinds = [resource.kind for resource in (*SINGLETONS, *PORTABLE)]
-    found: dict[str, list[Document]] = {kind: [] for kind in kinds}
+    by_kind: dict[str, list[Document]] = {kind: [] for kind in kinds}
     async with parts(request).store.database.reading() as connection:
         newest = await newest_revision(connection)
         headers = {"ETag": entity_tag(newest)}
         if not_modified(if_none_match, newest):
             return Response(status_code=304, headers=headers)
         async for document in every(connection, kinds):
-            found[document.kind].append(document)
-    return await asyncio.to_thread(_written, found, format, headers)
+            by_kind[document.kind].append(document)
+    return await asyncio.to_thread(_written, by_kind, format, headers)
 
 
 @router.post(
@@ -131,8 +131,8 @@ async def import_configuration(
         items = await asyncio.to_thread(_read_yaml, await request.body(), scope)
     else:
         items = await asyncio.to_thread(read, await request.json(), scope)
-    found = parts(request)
-    importer = Importer(found.store, found.editor.secret_fields, found.check_context_for(""), scope)
+    app_parts = parts(request)
+    importer = Importer(app_parts.store, app_parts.editor.secret_fields, app_parts.check_context_for(""), scope)
     repeat = None if dry_run else await repetition(request, caller, idempotency_key)
     return kept(await importer.run(items, if_match, caller, repeat, _imported, dry_run=dry_run))
 

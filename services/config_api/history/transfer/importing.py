@@ -182,15 +182,15 @@ def _document_check_context(
 ) -> DocumentCheckContext:
     settings: dict[str, Body] = {}
     collections: dict[str, list[Body]] = {collection.kind: [] for collection in scope.collections}
-    taken: set[tuple[str, str]] = set()
+    taken_keys: set[tuple[str, str]] = set()
     for want in wanted:
         resource = want.item.resource
         if isinstance(resource, Collection):
             collections[resource.kind].append(want.body)
-            taken |= {(key.scope, key.value) for key in resource.unique(want.body)}
+            taken_keys |= {(key.scope, key.value) for key in resource.unique(want.body)}
         else:
             settings[resource.kind] = want.body
-    return DocumentCheckContext(stored, settings, collections, frozenset(taken))
+    return DocumentCheckContext(stored, settings, collections, frozenset(taken_keys))
 
 
 class _TakenBack(Exception):  # noqa: N818 - no error, but it ends the transaction
@@ -200,12 +200,12 @@ class _TakenBack(Exception):  # noqa: N818 - no error, but it ends the transacti
 def _natural_keys(present: Mapping[tuple[str, str], Document]) -> dict[tuple[str, str, str], Document]:
     """Documents by what tells them apart besides the id: the first unique key of each."""
     resources = {resource.kind: resource for resource in PORTABLE}
-    found = {}
+    documents = {}
     for (kind, _), document in present.items():
         if kind in resources:
             for key in list(resources[kind].unique(document.body))[:1]:
-                found[(kind, key.scope, key.value)] = document
-    return found
+                documents[(kind, key.scope, key.value)] = document
+    return documents
 
 
 def _claimed(wanted: Sequence[_Wanted]) -> frozenset[tuple[str, str]]:
@@ -228,6 +228,6 @@ def _match(
         return present[(resource.kind, want.item.id)]
     if isinstance(resource, Collection):
         for key in list(resource.unique(want.body))[:1]:
-            found = by_key.get((resource.kind, key.scope, key.value))
-            return None if found is None or (resource.kind, found.id) in claimed else found
+            document = by_key.get((resource.kind, key.scope, key.value))
+            return None if document is None or (resource.kind, document.id) in claimed else document
     return None

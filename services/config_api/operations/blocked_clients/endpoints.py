@@ -33,9 +33,9 @@ async def list_blocked(
     request: Request, _: Annotated[Actor, Depends(needs("reader"))], given: Annotated[PageQuery, Query()]
 ) -> Response:
     """Shows a page of the clients that policy refuses for a while."""
-    found = await parts(request).policy.blocked(given.limit, pagination.page_token(_BLOCKED, given))
-    items = [wire.blocked_client(client) for client in found.clients]
-    return JSONResponse({"items": items, "next_cursor": pagination.next_cursor(_BLOCKED, given, found.next_page_token)})
+    page = await parts(request).policy.blocked(given.limit, pagination.page_token(_BLOCKED, given))
+    items = [wire.blocked_client(client) for client in page.clients]
+    return JSONResponse({"items": items, "next_cursor": pagination.next_cursor(_BLOCKED, given, page.next_page_token)})
 
 
 @router.delete(

@@ -47,19 +47,19 @@ class RouteExplainer:
     async def explain(self, configuration: Configuration, sender: bytes, recipient: bytes) -> RouteExplanation:
         """`recipient` is what alias expansion left of it."""
         route, rules = examine(configuration, sender, recipient, quarantine=False)
-        found = TargetEndpoints()
+        target_endpoints = TargetEndpoints()
         if route.kind not in (RouteKind.HOLD, RouteKind.FAIL) and not _is_directory(route):
-            found = await self._finder.find(configuration, route)
+            target_endpoints = await self._finder.find(configuration, route)
         auth = route.relay_host.auth if route.relay_host is not None else None
-        plan = found.endpoints[0].tls if found.endpoints else TlsPlan("none")
-        failure = found.failure
+        plan = target_endpoints.endpoints[0].tls if target_endpoints.endpoints else TlsPlan("none")
+        failure = target_endpoints.failure
         return RouteExplanation(
             recipient=recipient,
             kind=_KINDS.get(route.kind, route.kind.value),
             destination=route.destination,
             rules=rules,
-            hosts=found.hosts,
-            lookups=found.lookups,
+            hosts=target_endpoints.hosts,
+            lookups=target_endpoints.lookups,
             tls_policy="implicit" if plan.implicit else plan.policy,
             verify_certificate=plan.verify,
             auth_username=auth.username if auth is not None else "",

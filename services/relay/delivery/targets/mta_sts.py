@@ -85,32 +85,32 @@ class MtaStsPolicies:
 
     async def _find(self, domain: str) -> PolicyLookup:
         lookup = await self._resolver.lookup(f"_mta-sts.{domain}", "TXT")
-        wanted = record_id([b"".join(record.strings) for record in lookup.records if isinstance(record, TXT)])
-        kept = self._valid(domain)
-        policy = kept.policy if kept is not None else None
+        published_id = record_id([b"".join(record.strings) for record in lookup.records if isinstance(record, TXT)])
+        stored_policy = self._valid(domain)
+        policy = stored_policy.policy if stored_policy is not None else None
         tried = self._failed.get(domain, 0.0) > self._clock()
-        if not wanted or tried or (kept is not None and kept.record_id == wanted):
+        if not published_id or tried or (stored_policy is not None and stored_policy.record_id == published_id):
             return PolicyLookup(policy, lookup)
         try:
             policy = await self._fetch(domain)
         except PolicyFetchError as error:
-            log.warning("mta_sts_policy_unavailable", domain=domain, reason=str(error), kept=kept is not None)
+            log.warning("mta_sts_policy_unavailable", domain=domain, reason=str(error), kept=stored_policy is not None)
             if len(self._failed) >= _LIMIT:
                 self._failed.clear()
             self._failed[domain] = self._clock() + _AGAIN_SECONDS
         else:
-            self._keep(domain, _StoredPolicy(wanted, policy, self._clock() + policy.max_age))
+            self._keep(domain, _StoredPolicy(published_id, policy, self._clock() + policy.max_age))
         return PolicyLookup(policy, lookup)
 
     def _valid(self, domain: str) -> _StoredPolicy | None:
-        kept = self._kept.get(domain)
-        if kept is None:
+        stored_policy = self._kept.get(domain)
+        if stored_policy is None:
             return None
-        if kept.until <= self._clock():
+        if stored_policy.until <= self._clock():
             del self._kept[domain]
             return None
         self._kept.move_to_end(domain)
-        return kept
+        return stored_policy
 
     def _keep(self, domain: str, kept: _StoredPolicy) -> None:
         self._kept[domain] = kept
@@ -170,8 +170,8 @@ class MtaStsPolicies:
 
     async def _addresses(self, host: str) -> list[str]:
         lookups = await asyncio.gather(*(self._resolver.lookup(host, kind) for kind in ("AAAA", "A")))
-        found = [canonical(record.address) for lookup in lookups for record in lookup.records]  # type: ignore[attr-defined]
-        allowed = [str(address) for address in found if not self._is_prohibited(address)]
+        addresses = [canonical(record.address) for lookup in lookups for record in lookup.records]  # type: ignore[attr-defined]
+        allowed = [str(address) for address in addresses if not self._is_prohibited(address)]
         return allowed[:_ADDRESSES_TRIED]
 
     def _is_prohibited(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

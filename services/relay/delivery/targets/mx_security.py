@@ -68,7 +68,7 @@ class MxSecurity:
         lookups = [*targets.lookups, *((policy_lookup.lookup,) if policy_lookup is not None else ())]
         endpoints: list[Endpoint] = []
         left: list[Host] = []
-        kept: list[Host] = []
+        secure_hosts: list[Host] = []
         silent: Lookup | None = None
         for host, dane in zip(usable, records, strict=True):
             lookups += dane.lookups
@@ -77,10 +77,10 @@ class MxSecurity:
                 silent = dane.unanswered or silent
                 left.append(replace(host, left_out=_NO_DANE_ANSWER if dane.unanswered else _NOT_IN_POLICY))
                 continue
-            kept.append(host)
+            secure_hosts.append(host)
             endpoints += [Endpoint(host.name, address, host.port, plan) for address in _addresses(host, dane)]
         others = [host for host in targets.hosts if host.left_out]
-        hosts = (*kept, *left, *others)
+        hosts = (*secure_hosts, *left, *others)
         return TargetEndpoints(tuple(endpoints), None if endpoints else _nothing(domain, silent), hosts, tuple(lookups))
 
     async def _policy(self, domain: str) -> PolicyLookup | None:
