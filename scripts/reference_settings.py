@@ -12,7 +12,7 @@ from typing import Any
 from libs.smtp.reply import TOO_MANY_REFUSED_RECIPIENTS, Reply
 from services.policy.rules.authentication import OUTCOMES
 from services.policy.rules.evaluate import RULES
-from services.policy.rules.model import Objection, Stage
+from services.policy.rules.model import RuleMatch, Stage
 
 ROOT = Path(__file__).parents[1]
 
@@ -89,7 +89,7 @@ class Answer:
 def answers() -> list[Answer]:
     """Every rule of policy with its replies, in the order in which the rules are tried."""
     of_rules = {
-        (rule.reason_id, rule.stage): Answer(rule.reason_id, rule.stage.name, _replies(rule.judge)) for rule in RULES
+        (rule.reason_id, rule.stage): Answer(rule.reason_id, rule.stage.name, _replies(rule.match)) for rule in RULES
     }
     after_password = [
         Answer(reason_id, Stage.AUTH.name, (objection.reply,) if objection.reply else ())
@@ -99,7 +99,7 @@ def answers() -> list[Answer]:
     return sorted([*of_rules.values(), *after_password, by_ingress], key=lambda answer: Stage[answer.stage])
 
 
-def _replies(judge: Any) -> tuple[Reply, ...]:
+def _replies(match: Any) -> tuple[Reply, ...]:
     """The replies that a function of a rule can give, found in the values that its code names."""
     replies: dict[Reply, None] = {}
     seen: set[CodeType] = set()
@@ -108,7 +108,7 @@ def _replies(judge: Any) -> tuple[Reply, ...]:
         match value:
             case Reply():
                 replies[value] = None
-            case Objection(reply=Reply() as reply):
+            case RuleMatch(reply=Reply() as reply):
                 replies[reply] = None
             case dict():
                 for each in value.values():
@@ -121,7 +121,7 @@ def _replies(judge: Any) -> tuple[Reply, ...]:
             case _:
                 pass
 
-    look_at(judge)
+    look_at(match)
     return tuple(replies)
 
 

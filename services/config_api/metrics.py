@@ -12,7 +12,7 @@ GRPC_CALLS_REFUSED = Counter(
 )
 CERTIFICATE_EXPIRY = Gauge(
     "posthouse_config_api_certificate_expiry_timestamp_seconds",
-    "When the first certificate of a file to end does so.",
+    "When the first certificate of the file expires.",
     ["certificate"],
 )
 WATCHERS = Gauge("posthouse_config_api_watchers", "Open watches.", ["consumer"])

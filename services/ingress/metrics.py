@@ -1,4 +1,10 @@
-"""The figures of one worker. Plain numbers on the hot path; prometheus_client only reads them when asked."""
+"""The metrics of one worker. They are plain numbers, which prometheus_client reads only when it is asked.
+
+This module stands in place of prometheus_client's own counters, because they are slow where every command is counted:
+`Counter.inc` takes a lock and six times as long as `+=` on a dict's value, and `Histogram.observe` ten times as long as
+the one here. A short message is some thirty counts and six observations, which would cost ingress about a tenth of the
+CPU time that it has for one.
+"""
 
 from __future__ import annotations
 
@@ -97,23 +103,28 @@ class MetricsCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         m = self._metrics
-        yield _by_label("posthouse_ingress_sessions", "Connections taken.", "listener", m.sessions)
+        yield _by_label("posthouse_ingress_sessions", "Connections accepted.", "listener", m.sessions)
         yield _by_label(
             "posthouse_ingress_sessions_refused", "Connections refused before policy.", "reason", m.sessions_refused
         )
-        yield _by_label("posthouse_ingress_sessions_ended", "Connections ended, by why.", "reason", m.sessions_ended)
         yield _by_label(
-            "posthouse_ingress_commands", "Commands by verb; all that are none count as one.", "verb", m.commands
+            "posthouse_ingress_sessions_ended", "Connections that ended, by reason.", "reason", m.sessions_ended
+        )
+        yield _by_label(
+            "posthouse_ingress_commands",
+            "Commands by verb; everything that is no command counts as one verb.",
+            "verb",
+            m.commands,
         )
         yield _by_label(
             "posthouse_ingress_replies",
-            "Replies by their code.",
+            "Replies by code.",
             "code",
             {str(code): count for code, count in m.replies.items()},
         )
         yield _by_label(
             "posthouse_ingress_messages",
-            "Messages at the end of their content, by what became of them.",
+            "Messages whose content was received, by outcome.",
             "outcome",
             m.messages,
         )
@@ -131,7 +142,9 @@ class MetricsCollector(Collector):
             value=m.grpc_calls_refused,
         )
         yield CounterMetricFamily(
-            "posthouse_ingress_refusals_dropped", "Refusals not recorded.", value=m.refusals_dropped
+            "posthouse_ingress_refusals_dropped",
+            "Refusals that relay's history has no record of, since too many waited.",
+            value=m.refusals_dropped,
         )
         yield _histogram(
             "posthouse_ingress_data_seconds", "Time from 354 or the first BDAT to the end of data.", m.data_seconds
@@ -142,10 +155,10 @@ class MetricsCollector(Collector):
             value=m.certificate_failures,
         )
         yield CounterMetricFamily(
-            "posthouse_ingress_handshake_failures", "TLS handshakes failed.", value=m.handshake_failures
+            "posthouse_ingress_handshake_failures", "TLS handshakes that failed.", value=m.handshake_failures
         )
         checks = CounterMetricFamily(
-            "posthouse_ingress_checks", "Content checks by what they found.", labels=("check", "outcome")
+            "posthouse_ingress_checks", "Content checks by outcome.", labels=("check", "outcome")
         )
         for labels, count in m.checks.items():
             checks.add_metric(labels, count)
@@ -153,7 +166,7 @@ class MetricsCollector(Collector):
         yield _histograms("posthouse_ingress_check_seconds", "Time of a content check.", "check", m.check_seconds)
         hooks = CounterMetricFamily(
             "posthouse_ingress_handler_calls",
-            "Hooks of the site's handler by what they led to.",
+            "Calls of the hooks of the site's handler, by outcome.",
             labels=("hook", "outcome"),
         )
         for labels, count in m.handler_calls.items():
@@ -174,7 +187,7 @@ class MetricsCollector(Collector):
         yield streams
         ends = GaugeMetricFamily(
             "posthouse_ingress_certificate_expiry_timestamp_seconds",
-            "When the first certificate of a file to end does so, as it was loaded.",
+            "When the first certificate of the file expires; the file as it was loaded.",
             labels=("certificate",),
         )
         for certificate in self._certificates():

@@ -19,15 +19,17 @@ GRPC_CALLS_REFUSED = Counter(
 )
 CERTIFICATE_EXPIRY = Gauge(
     "posthouse_policy_certificate_expiry_timestamp_seconds",
-    "When the first certificate of a file to end does so.",
+    "When the first certificate of the file expires.",
     ["certificate"],
 )
 STORE_FAILURES = Counter(
     "posthouse_policy_store_failures_total",
-    "Counters that could not be asked; the rules on them were skipped.",
+    "Counters that could not be read or moved; the rules that need them were skipped.",
     ["counter"],
 )
-STORE_UP = Gauge("posthouse_policy_store_up", "0: the store of counters is away, and rate rules are skipped.")
+STORE_UP = Gauge(
+    "posthouse_policy_store_up", "1: the store of counters answers. 0: it does not, and rules about rates are skipped."
+)
 STORE_UP.set(1)
 LOOKUP_SECONDS = Histogram(
     "posthouse_policy_lookup_seconds",
@@ -40,7 +42,7 @@ LOOKUPS_REFUSED = Counter(
 )
 DNSBL_ZONE_BROKEN = Gauge(
     "posthouse_policy_dnsbl_zone_broken",
-    "1: the zone lists the test entry that is never listed, or answers oddly, and says nothing.",
+    "1: the zone is not used, since it lists the test entry that is never listed, or gives odd answers.",
     ["zone"],
 )
 SNAPSHOT = SnapshotMetrics("policy")
@@ -54,7 +56,7 @@ REFUSALS_UNLOGGED = Counter(
 HITS_UNREPORTED = Gauge(
     "posthouse_policy_rule_hits_unreported", "Rules with hits that config_api does not know of yet."
 )
-AUTH_OUTCOMES = Counter("posthouse_policy_auth_total", "Logins tried.", ["outcome"])
+AUTH_OUTCOMES = Counter("posthouse_policy_auth_total", "Login attempts by outcome.", ["outcome"])
 OVERLOADED = Counter("posthouse_policy_overloaded_total", "Decisions answered 451 because too many were waiting.")
 
 
@@ -82,7 +84,7 @@ class DecisionCounts(Collector):
     def collect(self) -> Iterator[Metric]:
         decisions = CounterMetricFamily(
             "posthouse_policy_decisions",
-            "Decisions by the rule that made them; no reason: nothing verdict_of.",
+            "Decisions by the rule that made them; no reason: no rule matched.",
             labels=["stage", "action", "reason"],
         )
         for (stage, action, reason), count in list(self._decisions.items()):

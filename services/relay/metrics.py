@@ -1,4 +1,4 @@
-"""What relay counts."""
+"""The metrics of relay."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ GRPC_CALLS_REFUSED = Counter(
 )
 CERTIFICATE_EXPIRY = Gauge(
     "posthouse_relay_certificate_expiry_timestamp_seconds",
-    "When the first certificate of a file to end does so.",
+    "When the first certificate of the file expires.",
     ["certificate"],
 )
-SUBMISSIONS = Counter("posthouse_relay_submissions", "Submissions, by what they came to.", ["result"])
+SUBMISSIONS = Counter("posthouse_relay_submissions", "Submissions by result.", ["result"])
 COMMIT_SECONDS = Histogram(
     "posthouse_relay_commit_seconds",
     "Time of one group commit.",
@@ -36,7 +36,7 @@ COMMIT_SIZE = Histogram(
     buckets=(1, 2, 5, 10, 20, 50, 100, 500),
 )
 COMMIT_FAILURES = Counter("posthouse_relay_commit_failures", "Commits that failed.", ["reason"])
-ATTEMPTS = Counter("posthouse_relay_attempts", "Attempts at a recipient, by their result.", ["result"])
+ATTEMPTS = Counter("posthouse_relay_attempts", "Attempts at a recipient, by result.", ["result"])
 DELIVERY_SECONDS = Histogram(
     "posthouse_relay_delivery_seconds",
     "Time from storing a message to its delivery to a recipient.",
@@ -44,28 +44,28 @@ DELIVERY_SECONDS = Histogram(
 )
 LOOKUPS = Counter("posthouse_relay_lookups", "DNS look-ups that were not known already.", ["kind", "outcome"])
 LEASES_LOST = Counter("posthouse_relay_leases_lost", "Deliveries that could not be settled since their lease was lost.")
-LEASES_FREED = Counter("posthouse_relay_leases_freed", "Deliveries freed from a worker that died.")
+LEASES_FREED = Counter("posthouse_relay_leases_freed", "Deliveries whose lease was freed because its worker had died.")
 # Shown from the start: what rises from nothing at all does not rise for Prometheus.
 for _reason in ("full", "unavailable", "error"):
     COMMIT_FAILURES.labels(_reason)
 RECIPIENTS_VERIFIED = Counter(
-    "posthouse_relay_recipients_verified", "Recipients that ingress asked about, by what was found.", ["result"]
+    "posthouse_relay_recipients_verified", "Recipients that ingress asked to have verified, by result.", ["result"]
 )
-REPORTS = Counter("posthouse_relay_reports", "Delivery status notifications made.", ["kind"])
+REPORTS = Counter("posthouse_relay_reports", "Delivery status notifications that were made.", ["kind"])
 REFUSALS_DROPPED = Counter("posthouse_relay_refusals_dropped", "Refused messages that the history has no record of.")
 QUARANTINED = Counter(
     "posthouse_relay_quarantined", "Deliveries that were set aside because their row or content cannot be read."
 )
-BACKLOG = Gauge("posthouse_relay_backlog", "Deliveries in memory: being tried, or next.")
-BACKLOG_BYTES = Gauge("posthouse_relay_backlog_bytes", "Content of those.")
+BACKLOG = Gauge("posthouse_relay_backlog", "Deliveries in memory: those that are being tried and those that are next.")
+BACKLOG_BYTES = Gauge("posthouse_relay_backlog_bytes", "Size of the content of the deliveries in memory.")
 QUEUE_DELIVERIES = Gauge(
     "posthouse_relay_queue_deliveries",
-    "Deliveries in the whole queue, by what they wait for; relays with one database show the same.",
+    "Deliveries in the whole queue by state; relays with one database show the same.",
     ["state"],
 )
 QUEUE_DESTINATION_DELIVERIES = Gauge(
     "posthouse_relay_queue_destination_deliveries",
-    "Deliveries that wait, by what for, of the 20 destinations with the most; relays with one database show the same.",
+    "Waiting deliveries by state, of the 20 destinations with the most; relays with one database show the same.",
     ["destination", "state"],
 )
 QUEUE_OLDEST_AGE = Gauge(
@@ -76,7 +76,11 @@ STORAGE_AVAILABLE = Gauge(
 )
 STORAGE_ACCEPTING = Gauge("posthouse_relay_storage_accepting", "0: below the reserve, and mail is refused with 452.")
 SNAPSHOT = SnapshotMetrics("relay")
-SWEPT = Counter("posthouse_relay_swept", "Done since its time had come.", ["what"])
+SWEPT = Counter(
+    "posthouse_relay_swept",
+    "Work of the sweep: deliveries that expired, delay notices, messages removed from the history.",
+    ["what"],
+)
 
 # Destinations whose attempts are counted, and those of them that are shown.
 _COUNTED_DESTINATIONS = 1_000

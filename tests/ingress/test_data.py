@@ -350,7 +350,7 @@ async def test_a_spool_that_runs_full_is_a_temporary_failure_once(
 
 
 async def test_a_spool_without_room_is_a_temporary_failure(ingress: Ingress) -> None:
-    ingress.worker.services.spool = Path("/proc/nowhere")
+    ingress.worker.context.spool = Path("/proc/nowhere")
     client = await ingress.client()
     await client.envelope()
     assert (await client.command("DATA")).code == 354
