@@ -259,10 +259,12 @@ def name_unions(schema: Schema, schemas: Schemas) -> None:
 def _name_union(schema: Schema, schemas: Schemas) -> None:
     members = references(schema["oneOf"])
     name = next((name for name, (_, of_union) in UNIONS.items() if of_union == members), None)
-    if name is not None:
-        union = {"oneOf": schema.pop("oneOf"), "discriminator": schema.pop("discriminator")}
-        schemas.setdefault(name, {"description": UNIONS[name][0], **union})
-        schema.update(reference(name))
+    if name is None:
+        # Without a name, a union that got a new member would lose its schema, and clients their class.
+        raise ValueError(f"UNIONS of {__name__} has no name for the union of {', '.join(sorted(members))}")
+    union = {"oneOf": schema.pop("oneOf"), "discriminator": schema.pop("discriminator")}
+    schemas.setdefault(name, {"description": UNIONS[name][0], **union})
+    schema.update(reference(name))
 
 
 def _move_null_into_union(schema: Schema, schemas: Schemas) -> None:

@@ -392,5 +392,9 @@ def test_a_patch_has_no_read_only_members(document: dict[str, Any]) -> None:
 
 
 def test_names_of_enumerations_in_the_table_are_used(document: dict[str, Any]) -> None:
-    assert openapi_schemas.ENUMERATIONS.keys() <= document["components"]["schemas"].keys()
+    schemas = document["components"]["schemas"]
+    for name, (description, values) in openapi_schemas.ENUMERATIONS.items():
+        schema = schemas[name]
+        shown = schema.get("enum") or schema["x-extensible-enum"]
+        assert (schema["description"], shown) == (description, list(values)), name
     assert openapi_schemas.UNIONS.keys() <= document["components"]["schemas"].keys()
