@@ -140,7 +140,7 @@ def _calls(out: Path, top: int, messages: int, _seconds: float) -> str:
 def _samples(out: Path, top: int, messages: int, seconds: float) -> str:
     stacks: list[tuple[list[str], int]] = json.loads(out.read_text())
     total = sum(count for _, count in stacks)
-    # The kernel's clock ticks more seldom than asked; what is known well is the CPU time of the whole process.
+    # The kernel samples less often than it was asked to, so shares are scaled to the CPU time of the process.
     cost = 1e6 * seconds / (total * messages)
     own: Counter[str] = Counter()
     own_lines: Counter[str] = Counter()
@@ -166,7 +166,7 @@ def _samples(out: Path, top: int, messages: int, seconds: float) -> str:
 
 
 def _by_stage(service: str, out: Path, messages: int, used: Mapping[str, float]) -> str:
-    """The main thread's CPU time shared out over the stages, and the other threads' as the kernel has it."""
+    """The CPU time of the main thread by stage, and the CPU time of each other thread as the kernel counts it."""
     main = sum(spent for name, spent in used.items() if name.startswith("main "))
     rows = [(stage, share * main) for stage, share in stages.shares(service, json.loads(out.read_text()), str(ROOT))]
     others: dict[str, float] = {}

@@ -11,7 +11,7 @@ from typing import TypeAlias
 # IPv6 clients are counted by networks of this size: every site has at least a /64, and one machine may use all of it
 # (C104).
 IPV6_CLIENT_PREFIX = 64
-# Of one owner, as a rule: addresses of a /24 are rented together.
+# The addresses of an IPv4 /24 mostly belong to one owner, since they are rented together.
 IPV4_SHARING_PREFIX = 24
 
 _PREFIX = re.compile(r"[0-9]{1,3}").fullmatch
@@ -67,7 +67,7 @@ class AddressPattern:
     mask: int
 
     def matches(self, client: IPAddress) -> bool:
-        """Whether the pattern holds the client's address, which `canonical_ip` has given."""
+        """Whether the pattern matches a client's address, in the form that `canonical_ip` gives."""
         return client.version == self.version and int(client) & self.mask == self.value
 
     def __str__(self) -> str:

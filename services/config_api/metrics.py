@@ -1,4 +1,4 @@
-"""What config_api counts."""
+"""The metrics of config_api."""
 
 from __future__ import annotations
 

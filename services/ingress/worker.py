@@ -35,7 +35,7 @@ from services.ingress.worker_context import WorkerContext
 
 log = structlog.get_logger(__name__)
 
-# Between two looks at whether the other services are reached.
+# The pause between two checks whether the other services are reached.
 _READINESS_SECONDS = 0.1
 
 
@@ -82,7 +82,7 @@ class Worker:
             MetricsCollector(self.metrics, self.listeners.open_sessions, self._streams, self._all_certificates)
         )
         self._exposition = MetricsServer(self._readiness, registry, optional=("open_files", "grpc"))
-        # Where it is called, once it has started.
+        # The address of the gRPC server, once it has started.
         self.grpc = ""
         hostname = Hostname()
         pairs = certificate_files(settings)
@@ -141,7 +141,7 @@ class Worker:
 
     @property
     def failure(self) -> BaseException | None:
-        """What a background task died of."""
+        """The exception that ended a background task."""
         return self._background.failure
 
     async def _tell_ready(self) -> None:
@@ -154,7 +154,7 @@ class Worker:
         return {"policy": self.policy.connected, "relay": self.relay.connected}
 
     def _all_certificates(self) -> tuple[CertificateFacts, ...]:
-        """Those that clients of mail see, and the one for gRPC, whose names say nothing to anybody."""
+        """The certificates for SMTP, and the one for gRPC, of which the names are left out."""
         if self._grpc_certificate is None:
             return self._certificates.in_use
         own = CertificateFacts(self._grpc_certificate.path, (), self._grpc_certificate.expiry())
@@ -253,7 +253,7 @@ def _freeze_garbage_collector() -> None:
 
 
 def _sweep_seconds(settings: Settings) -> float:
-    """Often enough for the shortest time-out to be kept within a quarter."""
+    """The pause between two sweeps: a quarter of the shortest time-out, so that no time-out is later than that."""
     shortest = min(
         settings.command_seconds,
         settings.data_block_seconds,

@@ -51,7 +51,9 @@ class Credentials:
 
 
 def _composed(text: bytes) -> bytes:
-    """In NFC, as logins and passwords are kept: keyboards differ in it (RFC 8265 3.3.2, 4.2.2). Else as it came."""
+    """The text in NFC, in which logins and passwords are stored, since keyboards differ (RFC 8265 3.3.2, 4.2.2).
+
+    Octets that are no UTF-8 stay as they are."""
     if text.isascii():
         return text
     try:
@@ -88,8 +90,8 @@ class _Recently:
 class CredentialChecker:
     """One process's checks.
 
-    Who guesses passwords keeps nobody from logging in: a client's network has two slots, and clients and accounts that
-    logged in lately have a group of threads of their own.
+    Whoever guesses passwords keeps nobody else from logging in: a client's network has two slots, and clients and
+    accounts that logged in lately have a group of threads of their own.
     """
 
     def __init__(self, failures: FailureLimits, upgrades: PasswordUpgrades | None = None) -> None:
@@ -139,7 +141,7 @@ class CredentialChecker:
         threads, party = self._threads_for(client, network, account)
         outcome = await self._verify(account, _composed(given.password), snapshot.accounts, threads, party)
         if outcome is CredentialOutcome.ACCEPTED and identity and account_of(identity, snapshot) is not account:
-            # Nobody may act for another here (RFC 4616 2).
+            # An authorization identity other than the account itself is not supported (RFC 4616 2).
             outcome = CredentialOutcome.REFUSED
         if outcome is CredentialOutcome.REFUSED:
             await self._failures.record(client, login)
@@ -151,7 +153,9 @@ class CredentialChecker:
         return outcome, account
 
     def _threads_for(self, client: str, network: str, account: Account | None) -> tuple[_CheckThreads, str]:
-        """The threads, and whose slots are taken there: those who guess at one account from elsewhere are one party."""
+        """The group of threads, and the party whose slots the check takes there.
+
+        All who guess at one account from unknown clients are one party."""
         if client in self._clients:
             return self._familiar, network
         if account is not None and account.id in self._accounts:
@@ -191,7 +195,7 @@ class CredentialChecker:
         return CredentialOutcome.ACCEPTED
 
     def _typical(self, accounts: Mapping[str, Account]) -> str:
-        """A hash whose parameters the decoy takes on; accounts that nobody can log in to have none."""
+        """A hash of some account, whose parameters the decoy uses. Accounts without a login have no hash."""
         if self._typical_of is not accounts:
             self._typical_of = accounts
             self._typical_hash = next(

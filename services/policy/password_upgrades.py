@@ -31,6 +31,6 @@ class PasswordUpgrades:
             self._waiting[account.id] = PasswordUpgrade(account, new_hash)
 
     def take(self) -> list[PasswordUpgrade]:
-        """All that wait, which do not wait any more."""
+        """Removes and returns all upgrades that wait."""
         waiting, self._waiting = self._waiting, {}
         return list(waiting.values())

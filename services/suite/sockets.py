@@ -27,7 +27,7 @@ def sockets_of(
     run = data_folder / "run"
     run.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.suppress(PermissionError):
-        # Releases before this made it with what the umask left.
+        # Earlier releases made the folder with the permissions that the umask left.
         run.chmod(0o700)
     socket_folder.check(run)
     longest = run / longest_socket_name(replicas or {}, _workers(environment))

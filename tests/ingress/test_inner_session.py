@@ -138,7 +138,7 @@ async def test_what_policy_refuses_at_any_stage_is_told(
     await ingress.until_empty()
 
 
-async def test_content_that_is_not_whole_leaves_nothing(ingress: Ingress, relay: FakeRelay) -> None:
+async def test_content_that_is_not_whole_stores_nothing(ingress: Ingress, relay: FakeRelay) -> None:
     with pytest.raises(grpc.aio.AioRpcError):
         await submit(ingress, envelope(), whole=False)
     await ingress.until_empty()
@@ -172,7 +172,9 @@ async def test_long_content_flows_with_bounded_memory(ingress: Ingress, relay: F
         {"client_address": "mx.example.com"},
     ],
 )
-async def test_what_makes_no_commands_is_invalid(ingress: Ingress, relay: FakeRelay, fields: dict[str, object]) -> None:
+async def test_a_request_that_no_smtp_command_could_say_is_invalid(
+    ingress: Ingress, relay: FakeRelay, fields: dict[str, object]
+) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await submit(ingress, envelope(**fields))
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -1,4 +1,4 @@
-"""What the queue's tables can never say at once, whatever goes on and whoever was killed."""
+"""Combinations of rows that the queue's tables must never hold, whatever runs and whichever process was killed."""
 
 from __future__ import annotations
 

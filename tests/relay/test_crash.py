@@ -124,7 +124,7 @@ def _dying(
 ) -> RelayProcess:
     sink.on(Stage.RCPT, reply("550 5.1.1 no such user"), address=REFUSED)
     if point is Point.CLAIMED:
-        # Fresh mail is leased as it is stored; claimed is what waited.
+        # Fresh mail is leased when it is stored. Only mail that waited is claimed, so the message is deferred first.
         sink.on(Stage.RCPT, reply("451 4.3.0 later"), address="u@one.test", times=4)
     return RelayProcess(folder, url, sink.port, "dying", ("tests.relay.dying_relay", point.name, signal.name))
 

@@ -22,7 +22,7 @@ Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=
 
 
 class Answer(BaseModel):
-    """Something that is only ever answered."""
+    """A model of answers, which no request holds."""
 
 
 class FieldProblem(Answer):
@@ -170,7 +170,7 @@ def changed(resource: Resource, result: Changed, extra: Body, status: int = 200)
 
 
 def kept(answer: StoredResponse, *, again: bool = False) -> Response:
-    """An answer that is kept for a repetition of its request; `again`: this is one."""
+    """The stored answer to a request. `again`: the request was repeated, and this is its answer once more."""
     more = {"Idempotency-Replayed": "true"} if again else {}
     headers = {"Content-Type": "application/json", **answer.headers, **more}
     return Response(answer.body, answer.status, headers)

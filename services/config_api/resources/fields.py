@@ -20,7 +20,7 @@ from services.config_api.problems import AT
 
 
 class Model(BaseModel):
-    """A body or a part of one: nothing coerced, nothing unknown taken (C149)."""
+    """A body or a part of one. No value is coerced to another type, and unknown members are refused (C149)."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=False)
 
@@ -52,7 +52,7 @@ _NO_CONTROLS = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"
 
 
 def composed(most: int) -> AfterValidator:
-    """Text in NFC, of so many characters at most then too: some of one become three."""
+    """Text in NFC, which has at most `most` characters also after composition: one character may become three."""
 
     def check(text: str) -> str:
         found = unicodedata.normalize("NFC", text)
@@ -98,7 +98,7 @@ def _decimal(value: object) -> object:
     return value
 
 
-# Of a number with bounds of its own: they stand before it, else the document does not have them.
+# For a number with bounds. The bounds must stand before it in the annotation, or the document lacks them.
 DIGITS = BeforeValidator(_decimal)
 Decimal = Annotated[int, DIGITS]
 
@@ -176,7 +176,7 @@ MailAddress = Annotated[
 ]
 
 
-# As SMTP takes it: with a pattern's characters, and in a domain that only looks like an A-label.
+# An address that SMTP accepts, also with characters of patterns, and at a domain that only looks like an A-label.
 AnyAddress = Annotated[
     str,
     Field(

@@ -17,7 +17,7 @@ def name_key(name: str) -> str:
 
 
 def lenient(*canonical: Callable[[str], str]) -> Callable[[str], str]:
-    """The first of these forms that a text has; none: as it is, which no object has."""
+    """Uses the first form that a text fits. A text that fits none is compared as it is, and matches no object."""
 
     def found(text: str) -> str:
         for form in canonical:

@@ -77,7 +77,7 @@ class Store:
             return [document(row) for row in await connection.execute(query)]
 
     async def count(self, kind: str, filters: Mapping[str, str], updated_after: int | None = None) -> int:
-        """The number of documents in all pages."""
+        """The number of documents that the filters find."""
         if kind == recipients.KIND:
             async with self.database.reading() as connection:
                 return await recipients.count(connection, filters, updated_after)
@@ -90,7 +90,7 @@ class Store:
             return [found async for found in every(connection, [kind])]
 
     async def taken(self, scope: str, values: Sequence[str], *, other_than: Collection[str] = ()) -> frozenset[str]:
-        """Those of the values that some object has as a unique key of the scope; objects of some kinds left out."""
+        """Those of the values that are unique keys in the scope. Objects of the kinds `other_than` do not count."""
         found: set[str] = set()
         async with self.database.reading() as connection:
             for start in range(0, len(values), _IN_LIMIT):
@@ -184,7 +184,7 @@ async def find(connection: AsyncConnection, kind: str, document_id: str) -> Docu
 
 
 async def find_all(connection: AsyncConnection, kind: str, document_ids: Sequence[str]) -> list[Document]:
-    """Those of the documents that there are."""
+    """The documents with these ids; ids that do not exist are left out."""
     if kind == recipients.KIND:
         return list(map(_recipient, await recipients.find_all(connection, document_ids)))
     found: list[Document] = []
@@ -199,7 +199,7 @@ async def every(connection: AsyncConnection, kinds: Sequence[str]) -> AsyncItera
     """All documents of the kinds, by kind and id, streamed. Recipients are none."""
     query = select(documents).where(documents.c.kind.in_(kinds)).order_by(documents.c.kind, documents.c.id)
     async with connection.stream(query, execution_options={"yield_per": _STREAM_ROWS}) as rows:
-        # In batches, since each row would cost a switch to the driver.
+        # Rows are read in batches, since each read costs a switch to the thread of the driver.
         async for batch in rows.partitions(_STREAM_ROWS):
             for row in batch:
                 yield document(row)

@@ -86,7 +86,7 @@ def _about(who: SessionFacts) -> policy_pb2.DecideRequest:
 
 
 def _opened(who: SessionFacts) -> policy_pb2.DecideRequest:
-    """What is so from the beginning of the session to its end."""
+    """A request with the facts that do not change during a session."""
     message = policy_pb2.DecideRequest()
     session, peer = message.session, who.peer
     session.id = who.id
@@ -108,7 +108,7 @@ _BODY = {
 
 def _describe(message: policy_pb2.Transaction, facts: Transaction, recipient: bytes) -> None:
     parameters = facts.parameters
-    # Present even if all is as when not given.
+    # The field is present, even when all its members have their default values.
     message.SetInParent()
     message.sender = facts.sender
     message.recipient = recipient
@@ -188,7 +188,7 @@ def request(
 
 def verdict(message: policy_pb2.Verdict) -> Verdict:
     """Raises NonsenseError for an answer that the contract does not know. `message` is of no further use."""
-    # Without its number, an answer is mostly one that was given before.
+    # Without its id, an answer mostly equals an earlier one, whose value is used again.
     message.request_id = 0
     return _verdict(message.SerializeToString())
 
@@ -299,7 +299,7 @@ def _add_recipient(envelope: relay_pb2.Envelope, recipient: Recipient, discard: 
 
 
 def submission(message: relay_pb2.Submission, handed: Submission, inline: bytes) -> None:
-    """Fills it in where it stands: a message that is put into another is copied, with its content, several times."""
+    """Fills the message in place: a message that is assigned to a field is copied, with its content, several times."""
     who, what = handed.session, handed.transaction
     message.id = handed.id
     message.content_size = handed.size

@@ -10,18 +10,20 @@ from services.relay.configuration.model import QueueSettings
 MICROSECONDS = 1_000_000
 # A retry is put off by up to this part of its delay, so that mail deferred together does not come back together.
 _JITTER = 0.1
-# Numbers of attempts that are told apart when due times are checked; a schedule that grows slower has its end as bound.
+# So many numbers of attempts have a bound of their own when due times are checked. For more, the longest delay is the
+# bound.
 _DISTINCT_DELAYS = 40
 # The sweep leaves a delivery that is due at its very end to its last attempt.
 _SWEEP_GRACE = 60 * MICROSECONDS
-# Deferrals that are no fault of the message or its destination (Outcome.counts) in a row that are tried again at once.
+# After so many deferrals in a row that were no fault of the message or its destination (Outcome.counts), a delivery
+# waits as after any other.
 UNCOUNTED_LIMIT = 3
 
 
 def retry_delay(settings: QueueSettings, attempts: int, jitter: float) -> float:
     """Seconds from a failed attempt to the next. `attempts` have failed so far; `jitter` in [0, 1) spreads.
 
-    Grows from `first_retry` by `retry_growth` up to `max_retry`; never shorter than the first nor longer than the last.
+    The delay grows from `first_retry` by `retry_growth` up to `max_retry`. Jitter never leads outside of these bounds.
     """
     try:
         delay = settings.first_retry * settings.retry_growth ** max(attempts - 1, 0)

@@ -13,9 +13,10 @@ from services.relay.queue.tables import HAS_OPEN_DELIVERIES, WAITING, deliveries
 
 
 def pull_back(connection: Connection, latest: Sequence[int], size: int) -> int:
-    """Makes up to `size` deliveries due at the latest that their attempts allow, those that were to be due after it.
+    """Moves up to `size` deliveries that are due too late to the latest time that their attempts allow.
 
-    `latest`: by the number of attempts from none on; the last is for any more. How many deliveries that were.
+    `latest[n]` is that time after n attempts; the last entry is for all higher numbers.
+    Returns how many deliveries were moved.
     """
     times = [literal(at, BigInteger) for at in latest]
     by_attempts = [(deliveries.c.attempts <= number, at) for number, at in enumerate(times[:-1])]
@@ -41,10 +42,10 @@ def pull_back(connection: Connection, latest: Sequence[int], size: int) -> int:
 
 
 def pull_sweeps_back(connection: Connection, fresh: int, noticed: int, null_sender: int, size: int) -> int:
-    """Makes up to `size` messages due for the sweep as soon as they should be, those that were to be due later.
+    """Moves up to `size` messages that are due for the sweep too late to the time at which they should be.
 
-    So long after it was stored (microseconds): a message whose sender has not heard of a delay yet, has, or is `<>`.
-    How many messages that were.
+    Microseconds from storing a message to its sweep: `fresh` before its sender was told of a delay, `noticed` after it,
+    `null_sender` when the sender is `<>`. Returns how many messages were moved.
     """
     after = case(
         (messages.c.sender == b"", literal(null_sender, BigInteger)),

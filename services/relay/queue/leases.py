@@ -1,7 +1,7 @@
 """Who holds leases: workers that beat, what is freed when one stops, and identifiers in blocks.
 
-Whether another worker lives is judged by its beat, seen to move or not by our own steady clock: the wall clock of no
-machine can end a lease (C134). `lease_until` is written down for people.
+A worker counts as alive while its heartbeat number changes, which each other worker times with its own steady clock. So
+no wall clock can end a lease (C134). `lease_until` is only for people who read the table.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def renew(connection: Connection, worker: int, now: int, lease: int) -> dict[int
 
 
 def others(connection: Connection, worker: int) -> list[int]:
-    """Workers besides this one, and owners of leases that are no workers any more."""
+    """Workers other than this one, and owners of leases that are not registered any more."""
     worker_ids = {row[0] for row in connection.execute(select(workers.c.id))}
     owners = connection.execute(
         select(deliveries.c.lease_owner).where(deliveries.c.lease_owner.is_not(None)).distinct()
@@ -111,7 +111,7 @@ def free(connection: Connection, owner: int, now: int, *, untried: bool = False)
 
 
 def release(connection: Connection, owner: int, delivery_ids: Sequence[int], now: int) -> None:
-    """Ends leases of deliveries that were only claimed, those that `owner` has; they are due as they were."""
+    """Ends the leases of `owner` on deliveries that were claimed and not tried. Their due times stay."""
     query = (
         select(deliveries.c.id, deliveries.c.destination, deliveries.c.source)
         .where(deliveries.c.id.in_(delivery_ids), deliveries.c.lease_owner == owner)

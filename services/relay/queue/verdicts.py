@@ -39,7 +39,7 @@ def parse(stored: str | None) -> list[SessionVerdict]:
 
 
 def member(name: str, value: str) -> str:
-    """How a member of a stored verdict, or of a stored refusal, is written: what a search looks for."""
+    """The text of one member in the JSON of a stored verdict or refusal, which a search looks for."""
     return f'"{name}": {json.dumps(value)}'
 
 

@@ -18,7 +18,7 @@ GENERAL = "/v1/settings/general"
 
 @pytest.fixture
 async def checked(begun: Path, dns_server: DnsServer) -> AsyncIterator[Service]:
-    """Against a DNS of its own, which knows the gateway and some others."""
+    """The API, with a DNS server that knows the gateway and some other hosts."""
     dns_server.load(
         {
             "gateway.example": {"A": "192.0.2.1"},
@@ -51,7 +51,7 @@ async def test_the_hostname_is_looked_up(checked: Service) -> None:
         assert _codes(await checked.change(GENERAL, {"profile": {"hostname": name}})) == found
 
 
-async def test_external_postmasters_that_lead_back_are_told(checked: Service) -> None:
+async def test_external_postmasters_that_lead_back_are_warned_of(checked: Service) -> None:
     await checked.make("local-domains", {"name": "ours.example"})
     given = ["boss@ours.example", "PostMaster@OURS.example", "mailer-daemon@ours.example", "postmaster@other.example"]
     answer = await checked.change(GENERAL, {"external_postmasters": given})
@@ -63,7 +63,7 @@ async def test_external_postmasters_that_lead_back_are_told(checked: Service) ->
     assert ("/name", "loop") in _codes(made)
 
 
-async def test_an_alias_that_names_itself_is_told(checked: Service) -> None:
+async def test_an_alias_that_names_itself_is_warned_of(checked: Service) -> None:
     made = await checked.make("aliases", {"address": "a@b.example", "targets": ["c@b.example", "A@B.example"]})
     assert _codes(made) == [("/targets/1", "loop")]
     assert _codes(await checked.change(f"/v1/aliases/{made['id']}", {"targets": ["c@b.example"]})) == []
@@ -238,7 +238,7 @@ async def test_postmasters_that_get_no_mail(checked: Service) -> None:
     assert missing not in _codes(await checked.change(GENERAL, {"external_postmasters": ["boss@b.example"]}))
 
 
-async def test_an_import_finds_the_same_doubts_in_what_it_would_be(checked: Service) -> None:
+async def test_an_import_gives_the_same_warnings_about_what_it_would_make(checked: Service) -> None:
     document = await checked.get("/v1/config:export")
     document["settings"]["general"]["profile"]["hostname"] = "odd.example"
     document["trusted_networks"] = [{"name": "all", "networks": ["192.0.2.0/24", "0.0.0.0/0"]}]
@@ -257,7 +257,7 @@ async def test_an_import_finds_the_same_doubts_in_what_it_would_be(checked: Serv
         ("/relay_domains/1/domain", "no_better_host"),
         ("/relay_domains/1/recipients", "any_recipient"),
         ("/local_domains/0/name", "postmaster_missing"),
-        # That ours.example is local is in the document alone.
+        # Only the imported document makes ours.example a local domain.
         ("/accounts/0/addresses/1", "domain_not_local"),
         ("/relay_rules/1/targets/0", "unreachable"),
     }
@@ -265,7 +265,7 @@ async def test_an_import_finds_the_same_doubts_in_what_it_would_be(checked: Serv
         answer = await checked.api.post(f"/v1/config:import{query}", json=document, headers=ANY_VERSION)
         assert answer.status_code == 200, answer.text
         assert {pair for pair in _codes(answer.json()) if pair[1] != "gateway_in_range"} == found
-    # What is there already is not doubted again.
+    # No warning is given about what is stored already.
     assert (await checked.api.post("/v1/config:import", json=document, headers=ANY_VERSION)).json()["warnings"] == []
     # A relay host that is the gateway by its new name.
     document["settings"]["general"]["profile"]["hostname"] = "mx.good.example"

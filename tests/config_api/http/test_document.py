@@ -336,7 +336,7 @@ def test_the_page_of_errors_is_the_catalogue() -> None:
         assert rows == dict(codes), heading
 
 
-# PUT takes what GET gave
+# PUT accepts what GET answered
 
 
 async def test_put_and_patch_take_what_get_gave(on_sqlite: Service) -> None:
@@ -379,7 +379,7 @@ async def _put_back(service: Service, path: str) -> None:
     assert put.status_code == 200, (path, put.text)
     assert put.headers["etag"] == answer.headers["etag"], path
     patched = await service.api.patch(path, json={**answer.json(), "id": 5, "warnings": None}, headers=headers)
-    # A collection ignores its id; settings have none, so that it is unknown there.
+    # The id is read-only for objects of a collection. Settings have no id, so it is an unknown member there.
     is_singleton = path.startswith("/v1/settings/")
     assert patched.status_code == (422 if is_singleton else 200), (path, patched.text)
 

@@ -52,7 +52,7 @@ class Client:
 
     @staticmethod
     def early(address: str, port: int, octets: bytes) -> list[str]:
-        """What a client hears, until the server closes or greets, that sends `octets` before the greeting."""
+        """Sends `octets` before the greeting. Returns what the server sends until it closes or has greeted."""
         kind = "TCP6" if ":" in address else "TCP4"
         line = f"PROXY {kind} {address} {'::1' if kind == 'TCP6' else LOOPBACK} 40000 25\r\n"
         with Client(address, port, helo=None, proxy_line=line + octets.decode()) as client:
@@ -76,7 +76,7 @@ class Client:
         return self.say(f"RCPT TO:<{recipient}>")
 
     def data(self, content: bytes) -> str:
-        """DATA, and after 354 the content (CRLF lines) with its dots stuffed; the answer to whichever was last."""
+        """Sends DATA, and after 354 the content (CRLF lines) with dots stuffed. Returns the last reply."""
         begun = self.say("DATA")
         if begun != "354":
             return begun
@@ -103,7 +103,7 @@ class Client:
         return answer
 
     def transaction(self, sender: str, *recipients: str, content: bytes | None = None) -> str:
-        """MAIL, each RCPT, and DATA when there is content: where it was refused and how, or "accepted"."""
+        """Sends MAIL, each RCPT, and DATA when there is content. Returns where it was refused and how, or "accepted"."""
         answer = self.mail(sender)
         if answer != "250":
             return f"MAIL {answer}"
@@ -134,7 +134,7 @@ class Client:
         try:
             self._socket.sendall(octets if isinstance(octets, bytes) else octets.encode())
         except (BrokenPipeError, ConnectionResetError):
-            # The reply that came before is still to be read.
+            # An earlier reply has not been read yet.
             return
 
     def reply(self) -> str:
@@ -158,7 +158,7 @@ class Client:
         return code if code == "250" or enhanced is None else f"{code} {enhanced[0]}"
 
     def ended(self) -> bool:
-        """Whether the server closes now, with nothing more said."""
+        """Whether the server closes the connection without another reply."""
         return self.reply() == CLOSED and self.text == ""
 
     def close(self) -> None:
@@ -175,5 +175,5 @@ class Client:
 
 
 def repeated(action: Callable[[], str], times: int) -> Sequence[str]:
-    """What doing it so often answers, one after the other."""
+    """The answers to an action that is done `times` times."""
     return [action() for _ in range(times)]

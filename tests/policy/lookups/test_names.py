@@ -204,7 +204,7 @@ async def test_a_domain_whose_mx_has_no_answer_but_an_address_exists(resolver: R
     assert (await names.mail_domain(resolver, "other.test")).lookup_result.outcome is Outcome.NO_ANSWER
 
 
-# All of a decision.
+# Whole decisions.
 
 
 async def test_a_slow_look_up_holds_a_decision_no_longer_than_its_deadline(dns_server: DnsServer) -> None:
@@ -218,7 +218,7 @@ async def test_a_slow_look_up_holds_a_decision_no_longer_than_its_deadline(dns_s
         assert found[slow].outcome is Outcome.NO_ANSWER
         assert found[quick].outcome is Outcome.FOUND
         assert lookups.known(slow) is None
-        # It goes on, and is known when it comes.
+        # The look-up continues, and its answer is kept when it arrives.
         dns_server.add("slow.test", "A", "203.0.113.1")
         gate.open()
         assert (await lookups.find([slow], "p"))[slow].outcome is Outcome.FOUND
@@ -239,7 +239,7 @@ async def test_what_only_the_address_tells_is_looked_up_from_connect_on(dns_serv
         await dns_server.query_came("10.2.0.192.list.test", "A")
 
 
-async def test_off_means_free(dns_server: DnsServer) -> None:
+async def test_rules_that_are_off_ask_nothing(dns_server: DnsServer) -> None:
     """With every look-up's rule off, or the client exempt, nothing is asked."""
     async with serving(snapshot(), dns=dns_server.address) as policy:
         await policy.decide(connect())

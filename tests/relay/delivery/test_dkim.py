@@ -84,7 +84,7 @@ def _ed25519_for_dkimpy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def verified(content: bytes, private: PlainKey, name: str = "sel-2026.a._domainkey.example.org.") -> bool:
-    """By dkimpy, the signature on top."""
+    """Whether dkimpy verifies the topmost signature."""
     records = {name.encode(): record(private).encode()}
 
     def look_up(asked: bytes, timeout: int = 5) -> bytes:
@@ -266,5 +266,5 @@ def test_mail_dkim_verifies_too(dns_server: DnsServer, body: bytes) -> None:
     )
     results = ran.stdout.decode().split()
     assert results[0] == "rsa-sha256=pass"
-    # Without Crypt::PK::Ed25519 it can't judge the other.
+    # Without Crypt::PK::Ed25519 it cannot verify the Ed25519 signature.
     assert results[1] in ("ed25519-sha256=pass", "ed25519-sha256=invalid")

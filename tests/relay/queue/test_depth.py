@@ -1,4 +1,4 @@
-"""The depth of the whole queue: what waits for what, where, and since when."""
+"""The depth of the whole queue: how many deliveries wait, in which state, for which destination, and since when."""
 
 from __future__ import annotations
 

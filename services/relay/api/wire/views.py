@@ -22,14 +22,14 @@ from services.relay.queue.filters import state_of
 from services.relay.queue.reading import StoredMessage
 from services.relay.queue.statistics import Count, Happening
 
-# Attempts that were none: kept in the same place for want of a better.
+# Results of records that are stored as attempts, although nothing was tried.
 _NO_ATTEMPT = ("held", "discarded")
 # Members of a bucket of statistics.
 _TOTALS = ("accepted", "delivered", "deferred", "bounced")
 
 
 def message(of: StoredMessage, settings: QueueSettings | None, now: int) -> pb.Message:
-    """A message with those of its deliveries that were read; of rows that make no sense, that they do not (C140).
+    """A message with the deliveries that were read. A row that cannot be understood is shown as such (C140).
 
     `settings` None: it is not known yet when deliveries expire.
     """
@@ -78,7 +78,7 @@ def _message(of: StoredMessage, settings: QueueSettings | None, now: int) -> pb.
 
 
 def origin(row: Any) -> pb.Origin:
-    """Where the message of a row came from."""
+    """The origin of a message: its session and client."""
     return pb.Origin(
         session_id=row.session_id,
         client_address=row.client_address,
@@ -161,7 +161,7 @@ def _next_hop(stored: str | None) -> str:
 
 
 def _attempts(of: StoredMessage, row: Any) -> list[str]:
-    """Those kept one by one, and the last of a finished delivery, which stands in its own row."""
+    """The attempts that have rows, and the last one of a finished delivery, which is in the delivery's row."""
     kept = list(of.attempts.get(row.id, []))
     if row.last_attempt and not State(row.state).open and row.last_attempt not in kept:
         kept.append(row.last_attempt)
@@ -241,7 +241,7 @@ def _attempted(row: Any, kept: str) -> pb.TimelineEvent:
     fields = json.loads(kept)
     result = {"delivered": "delivered", "failed": "bounced"}.get(fields.get("result", ""), "deferred")
     if row.state == State.BOUNCED and fields.get("ended_at") is not None and result == "deferred":
-        # The last one, at the end of its time.
+        # The last attempt ended when the delivery expired.
         result = "expired" if row.finished_at == fields["ended_at"] else result
     text = " ".join(str(part) for part in (fields.get("code") or "", fields.get("text", "")) if part)
     return pb.TimelineEvent(
