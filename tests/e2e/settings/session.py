@@ -103,7 +103,7 @@ class Client:
         return answer
 
     def transaction(self, sender: str, *recipients: str, content: bytes | None = None) -> str:
-        """Sends MAIL, each RCPT, and DATA when there is content. Returns where it was refused and how, or "accepted"."""
+        """MAIL, each RCPT, and DATA when there is content. Returns where it was refused and how, or "accepted"."""
         answer = self.mail(sender)
         if answer != "250":
             return f"MAIL {answer}"
