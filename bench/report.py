@@ -1,4 +1,4 @@
-"""What a comparison found, as Markdown and SVG: medians, ranges, and ratios to the best peer of the same run."""
+"""The results of a comparison, as Markdown and SVG: medians, ranges, and ratios to the best peer of the same run."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Series:
         return {name: 1000 * seconds / messages for name, seconds in spent.items()}
 
     def load_cpu_ms(self) -> tuple[float, float]:
-        """The load generator's and the sinks'."""
+        """CPU milliseconds a message of the load generator and the sinks."""
         messages = sum(run.messages for run in self.runs)
         source = sum(run.source_cpu_seconds for run in self.runs)
         return 1000 * source / messages, 1000 * sum(run.sink_cpu_seconds for run in self.runs) / messages
@@ -125,7 +125,7 @@ def markdown(findings: Findings) -> str:
 
 
 def throughput_table(results: Mapping[str, Sequence[Series]]) -> str:
-    """One row a workload and gateway."""
+    """One row for each workload and gateway."""
     lines = [f"| {' | '.join(_COLUMNS)} |", "|---" * len(_COLUMNS) + "|"]
     for workload, all_series in results.items():
         for series in all_series:

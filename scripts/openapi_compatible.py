@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 DOCUMENT = "openapi.json"
 _ROLES = ("sender", "reader", "operator", "admin")
 _METHODS = ("get", "put", "post", "delete", "patch")
-# Bounds of a value: what a smaller or larger number than before means for a request.
+# Keywords that bound a value. A request may break when a lower bound rises or an upper bound falls.
 _LOWER_BOUNDS = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
 _UPPER_BOUNDS = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
 
@@ -86,7 +86,7 @@ class Comparison:
         self._body(place, old, new)
         for status, response in old["responses"].items():
             if status >= "4":
-                # Of 4XX too: an error is found by its type.
+                # Errors (4XX) are not compared by status, since clients tell them apart by `type`.
                 continue
             if status not in new["responses"]:
                 self.breaks.append(f"{place}: it is no longer answered with {status}.")
@@ -122,7 +122,8 @@ class Comparison:
                 self._schema(f"{place} body", content["schema"], after["content"][media_type]["schema"], is_sent=True)
 
     def _schema(self, place: str, old: Node, new: Node, *, is_sent: bool) -> None:
-        """`is_sent`: clients write it, so that it must take what it took; else it must not show what it did not."""
+        """`is_sent`: clients send it, so it must still accept all that it accepted. Else clients read it, so it must
+        not hold anything that it never held."""
         if "$ref" in old and "$ref" in new:
             compared = (old["$ref"], new["$ref"], is_sent)
             if compared in self._compared:
@@ -195,7 +196,7 @@ def _resolve(document: Node, node: Node) -> Node:
         found: Any = document
         for part in node["$ref"].removeprefix("#/").split("/"):
             found = found[part]
-        # What stands beside a reference holds too.
+        # Keywords beside a reference apply as well.
         node = {**found, **{key: value for key, value in node.items() if key != "$ref"}}
     return node
 

@@ -25,16 +25,16 @@ from tests.peers.redis import Redis
 from tests.peers.smtp_sink import SmtpSink
 from tests.peers.suite import Suite
 
-# The same examples at each run, so that a change fails for what it did; HYPOTHESIS_PROFILE=default looks for new ones.
+# Every run has the same examples, so that a failure comes from a change. HYPOTHESIS_PROFILE=default makes new examples.
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
-# The file that takes longest, mostly waiting: begun first, it is not what the run ends with.
+# This file takes longest, and mostly waits. It begins first, so that the run does not have to wait for it at the end.
 _FIRST = Path(__file__).parent / "relay" / "test_crash.py"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Orders them."""
+    """Puts the tests of the longest file first."""
     items.sort(key=lambda item: item.path != _FIRST)
 
 

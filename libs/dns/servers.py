@@ -18,7 +18,7 @@ def addressed(text: str) -> str:
 
 
 def server_list(text: str) -> tuple[str, ...]:
-    """The same as one text for each server. Raises ValueError."""
+    """As `addressed`, with one text for each server. Raises ValueError."""
     return tuple(filter(None, addressed(text).split(",")))
 
 

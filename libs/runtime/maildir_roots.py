@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-# Mail in one of these would overwrite what the machine or the gateway lives on.
+# Mail in one of these folders could overwrite files of the system.
 _SYSTEM_FOLDERS = ("/etc", "/dev", "/proc", "/sys", "/run", "/root")
-# What the services keep in the data folder begins with one of these names.
+# The files and folders of the services in the data folder begin with these names.
 _OWN_NAMES = ("admin-key", "config", "ingress", "log", "policy", "relay", "run", "secret-key", "tls")
 
 

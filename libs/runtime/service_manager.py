@@ -50,7 +50,7 @@ def _tell(state: str) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             # The manager may be busy, and must not hold up the process.
             sender.setblocking(False)
-            # A name that begins with @ is no file.
+            # A name that begins with @ is an abstract socket, which is no file.
             sender.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
     except OSError as error:
         log.warning("service_manager_not_notified", state=state, reason=error.strerror)

@@ -47,7 +47,7 @@ async def test_the_first_run_needs_no_configuration(
     async with running(database_url, tmp_path / "new", nameservers=resolver, admin_key="") as service:
         service.api.headers["Authorization"] = f"Bearer {key}"
         assert len((await service.get("/v1/api-keys"))["items"]) == 1
-        # Starting again is no change.
+        # A second start makes no revision.
         assert len((await service.get("/v1/revisions"))["items"]) == 1
     shown = capsys.readouterr()
     assert key not in shown.out + shown.err
@@ -131,7 +131,7 @@ async def test_a_silent_database_does_not_hold_up_the_end_of_the_service(
     monkeypatch.setattr("services.config_api.__main__._GRACE_SECONDS", 0.2)
     monkeypatch.setattr(publisher, "_ANSWER_SECONDS", 0.2)
     try:
-        # A statement is waited for for two minutes.
+        # A statement may take up to two minutes.
         async with asyncio.timeout(60), running(postgres_url, tmp_path, nameservers=resolver) as service:
             made = await service.make("api-keys", {"name": "used", "role": "reader"})
             service.api.headers["Authorization"] = f"Bearer {made['key']}"
@@ -237,7 +237,7 @@ def _columns(connection: Connection) -> dict[str, dict[str, bool | None]]:
 
 
 async def test_migrations_only_add(tmp_path: Path) -> None:
-    """What runs goes on with the schema of the next release."""
+    """A running release works with the schema of the next one."""
     before: dict[str, dict[str, bool]] = {}
     for revision in REVISIONS:
         opened = Database(f"sqlite+aiosqlite:///{tmp_path / revision}")

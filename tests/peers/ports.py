@@ -70,7 +70,7 @@ def free_address() -> str:
         try:
             return next(_addresses)
         except StopIteration:
-            # 250 addresses on: the first ones are long unused.
+            # After 250 addresses the first ones are used again, since nobody uses them any more.
             _addresses = _addresses_of(os.getpid())
             return next(_addresses)
 

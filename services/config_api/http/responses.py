@@ -78,9 +78,10 @@ NOTHING_DONE = "Nothing was done; `detail` says why."
 
 
 def problem_responses(*statuses: int, noun: str = "", conflict: str = "") -> dict[int | str, dict[str, Any]]:
-    """For the `responses` of a route; 400, 401, 403, 413, 422, 429 and 503 always: a body may come with any request.
+    """The `responses` of a route in the document. 400, 401, 403, 413, 422, 429 and 503 are always among them, since any
+    request may have a body.
 
-    `noun`: what a 404 does not find; `conflict`: another description of the 409, as NOTHING_DONE.
+    `noun`: what was not found when the answer is 404. `conflict`: a description of the 409 other than the usual one.
     """
     descriptions = dict(PROBLEMS)
     if noun:

@@ -50,7 +50,7 @@ def _key_name(value: bytes) -> str:
 
 
 def validate(fields: HeaderFields, bodies: BodyHashes, keys: Mapping[str, Key | NoKey]) -> ArcChain:
-    """none, pass or fail; temperror when it hung on a key that could not be looked up. Never raises."""
+    """none, pass or fail; temperror when the result depends on a key that could not be looked up. Never raises."""
     numbers = [number for kind in _ALL for number in fields.positions.get(kind, ())]
     if not numbers:
         return ArcChain(CheckResult.NONE, 0, b"")

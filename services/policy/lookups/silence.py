@@ -6,16 +6,16 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
-# Silence is remembered for so long.
+# How long a silent zone is remembered.
 REMEMBERED_SECONDS = 30.0
 _REMEMBERED = 10_000
 
 
 class SilentZones:
-    """Zones under which questions of late took too long and none was answered.
+    """Zones whose name servers have answered no question of the last 30 s in time.
 
-    Nobody says which part of a name is a zone, so each domain above the name is taken for one. It is silent once
-    several different names directly below it were, and no longer as soon as anything below it is answered.
+    Nobody says which part of a name is a zone, so each domain above the name is taken for one. A zone
+    is silent when several different names directly below it were, until any name below it is answered.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -68,7 +68,7 @@ class SilentZones:
 
 # Time-outs of different names below a zone. A neighbour's domain under a common suffix must not make the zone silent.
 _SILENT_NAMES = 3
-# Enough to see that it speaks again.
+# Enough to notice when it answers again.
 _PLACES_OF_SILENT_ZONE = 2
 # Domains above a name that are looked at, the widest first.
 _MOST_ZONES = 10

@@ -80,7 +80,7 @@ def _helo_question(facts: Facts, _snapshot: Snapshot) -> tuple[Question, ...]:
 def _unknown_helo(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
     helo = _helo(facts.helo_name)
     if not helo.question:
-        # Bytes that are no name exist nowhere.
+        # What cannot be a name of the DNS does not exist there.
         return None if helo.is_literal else _UNKNOWN
     outcome = facts.lookup_results[helo.question[0]].outcome
     if outcome is _FOUND:

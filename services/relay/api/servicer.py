@@ -75,14 +75,15 @@ _MOST_BUCKETS = 5000
 _BUCKET_SECONDS = (300, 3600, 86400)
 _CONTENT_OCTETS = 256 * 1024
 _LONGEST_EVENT_WAIT = 30.0
-# Between two looks for a new event while a caller waits: another relay may write it, and no commit is slowed down.
+# The pause between two checks for a new event while a caller waits. The table is read, since another relay may have
+# written the event; commits tell nobody, so that they stay fast.
 _EVENT_LOOK_SECONDS = 0.5
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Explainer(Protocol):
-    """The delivering side, as operators ask it."""
+    """The part of the delivering half that answers questions of operators."""
 
     async def explain(self, configuration: Configuration, sender: bytes, recipient: bytes) -> RouteExplanation: ...
 
@@ -214,7 +215,7 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
         return views.whole(found, self._queue_settings(), now)
 
     async def _whole(self, number: int, now: int, *, with_header: bool) -> reading.StoredMessage | None:
-        """Without its header where the content is damaged: what became of it can still be seen (C140)."""
+        """The message with its history; without the header where the content is damaged (C140)."""
         try:
             return await self._database.view(
                 lambda connection: reading.whole_message(connection, number, now, with_header=with_header)
@@ -306,7 +307,7 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
         except QueueError as error:
             await _unavailable(context, error)
         if not resumed:
-            # Of one that was never heard of this says so.
+            # This answers NOT_FOUND for a destination that relay has never met.
             await self._destination(name, context)
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "it is not suspended")
         log.info("destination_resumed", destination=name, actor=request.actor)

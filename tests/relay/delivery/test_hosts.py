@@ -80,7 +80,7 @@ async def test_a_host_that_swallows_connections_costs_a_moment_only(
         dns_server.add("hole.test", "A", address)
         mx_hosts.add("example.net", 10, "b.test")
         gateway.times_out(connect=60)
-        # The wait is bounded far below the connect time-out; which is the point.
+        # Far below the connect time-out, so the test fails if the next host waits for it.
         async with asyncio.timeout(60):
             assert (await gateway.deliver_one()).host == "b.test"
             gateway.configuration_is(hostname="again.posthouse.test")
@@ -106,7 +106,7 @@ async def test_a_host_that_takes_all_the_time_costs_the_next_one_no_chance(gatew
 
 
 async def test_a_host_that_keeps_silent_comes_last_for_the_next_message(gateway: Gateway, mx_hosts: MxHosts) -> None:
-    """It takes connections, so that no failure to connect speaks against it."""
+    """The host accepts connections, so it does not count as unreachable."""
     silent, alive = mx_hosts.add("example.net", 1, "a.test"), mx_hosts.add("example.net", 10, "b.test")
     silent.on(Stage.CONNECT, Wait(Gate()))
     gateway.times_out(greeting=3)
@@ -213,7 +213,7 @@ async def test_a_host_that_greets_with_our_name_is_a_loop(
     worse = mx_hosts.add(domain, 2, "worse.test")
     by_us = b"Received: from x\r\n\tby %b with ESMTP id 1;\r\n\tSun, 29 Nov 2026 00:00:00 +0000\r\n" % GATEWAY.encode()
     for _ in range(2):
-        # The second time the server is known, and its session could be one that waits.
+        # The second message could find an idle session with the same server.
         outcome = await gateway.deliver_one(b"bob@" + domain.encode(), content=by_us * 2 + CONTENT)
         assert (outcome.result, outcome.enhanced_code[1:]) == (result, ".4.6")
     assert all("MAIL" not in session.verbs for session in sink.sessions)
@@ -221,7 +221,7 @@ async def test_a_host_that_greets_with_our_name_is_a_loop(
 
 
 async def test_f51_a_relay_domains_own_server_may_greet_with_our_name(gateway: Gateway, mx_hosts: MxHosts) -> None:
-    """F51: the gateway took the name under which the world knows the server behind it; the message was here once"""
+    """F51: the gateway has the public name of the server behind it, so the greeting alone proves no loop"""
     gateway.configuration_is(relay_domains={"relayed.test": RelayDomain("d", "relayed.test")})
     sink = mx_hosts.add("relayed.test", 1, "us.test", Offer(hostname=GATEWAY))
     received = b"Received: from x by %b with ESMTP id 1;\r\n\tSun, 29 Nov 2026 00:00:00 +0000\r\n" % GATEWAY.encode()

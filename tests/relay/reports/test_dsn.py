@@ -232,7 +232,7 @@ def test_lines_are_short_in_octets_not_in_characters() -> None:
     """C142: a report to an address beyond ASCII says what the server said as it is."""
     of = report(replace(FAILED, text="5.1.1 " + "ü" * 1900), to="änne@sender.test".encode())
     assert read(of).get_param("report-type") == "global-delivery-status"
-    # To people, and to programs.
+    # The text is in the part for people and in the part for programs.
     assert build(of).decode().count("ü") == 2 * 1900
 
 
@@ -350,7 +350,7 @@ def test_automatic_answers_are_known() -> None:
 
 
 def test_comments_within_comments_cost_no_more_than_a_look_at_each() -> None:
-    """A pass a level took minutes for what fits into a header, in which relay did nothing else."""
+    """With one pass for each level, a header of the allowed size took minutes, and relay did nothing else meanwhile."""
     deep = b"(" * 90_000 + b"x\\)" + b")" * 90_000
     assert is_automatic(b"Auto-Submitted: " + deep + b" auto-replied\r\n" + ORIGINAL)
     assert not is_automatic(b"Auto-Submitted: " + deep + b" no " + deep + b"\r\n" + ORIGINAL)

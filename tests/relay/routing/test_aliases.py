@@ -174,7 +174,7 @@ def test_an_alias_may_lead_to_a_role_which_the_external_ones_have() -> None:
     with_ = configuration(aliases, external=(b"chief@far.test", b"deputy@far.test"))
     assert targets(b"abuse@local.test", with_) == (b"chief@far.test", b"deputy@far.test")
     assert targets(b"all@local.test", with_) == (b"chief@far.test", b"deputy@far.test", b"x@far.test")
-    # With none of them the role is what it is: an account, or held.
+    # Without external postmasters the role is an account, or its mail is held.
     assert targets(b"abuse@local.test", configuration(aliases)) == (b"Postmaster@local.test",)
     # They may be reached by an alias that leads to a role again.
     ring = configuration({b"abuse@local.test": (b"postmaster@local.test",)}, external=(b"abuse@local.test",))

@@ -65,7 +65,7 @@ def _move_lists(connection: sa.Connection, recipients: sa.Table) -> None:
             rows.setdefault(
                 key,
                 {
-                    # All are of one moment, so that their order has no meaning.
+                    # All get the same time, so their order has no meaning.
                     "id": str(uuid.uuid4()),
                     "key": key,
                     "domain": key.rpartition("@")[2],

@@ -6,13 +6,15 @@ from collections.abc import Callable
 
 from services.relay.delivery.targets.endpoint import Endpoint
 
-# A server that was short of something for a while is not held to it for ever.
+# A limit is forgotten after this time, since the server may have been short of resources for a while only.
 _LIFETIME_SECONDS = 3600.0
 _SERVER_LIMIT = 10_000
 
 
 class RecipientLimits:
-    """One for the process; bounded in number and time. Without it each transaction would name all recipients anew."""
+    """The limits of all servers, bounded in number and time. There is one in each process.
+
+    Without it each transaction would offer all recipients to the server again."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock

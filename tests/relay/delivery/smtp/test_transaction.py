@@ -215,7 +215,7 @@ async def test_mail_that_needs_smtputf8_bounces_where_it_is_not_offered(
 
 
 async def test_unlabelled_octets_in_a_header_do_not_ask_for_smtputf8(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
-    """C63: whoever sent it did without the extension, so may we"""
+    """C63: the message came without the extension, so it may be sent on without it"""
     assert (await by_sink.deliver_one(content=CONTENT.replace(b"hello", b"caf\xe9"))).result is Result.DELIVERED
     assert b"SMTPUTF8" not in smtp_sink.messages[0].parameters
 
@@ -240,7 +240,7 @@ async def test_a_message_above_the_servers_size_is_not_sent(by_sink: Gateway, sm
     offer(smtp_sink, size=1000)
     outcome = await by_sink.deliver_one(content=b"x" * 999 + b"\r\n")
     assert (outcome.result, outcome.enhanced_code) == (Result.FAILED, "5.3.4")
-    # It may be told whom this is about, but not as the server's own words (RFC 3464 2.3.6).
+    # The report may name the server, but must not say that these are the server's words (RFC 3464 2.3.6).
     assert (outcome.host, outcome.own) == (smtp_sink.host, True)
     assert "MAIL" not in smtp_sink.sessions[0].verbs
     assert (await by_sink.deliver_one(content=b"x" * 998 + b"\r\n")).result is Result.DELIVERED
@@ -377,7 +377,7 @@ async def test_a_session_that_had_enough_messages_is_replaced(
     assert (await by_sink.deliver_one()).result is Result.DELIVERED
     assert (await by_sink.deliver_one()).result is Result.DELIVERED
     assert len(smtp_sink.sessions) == 2
-    # Said in a fresh session too, it is meant.
+    # The same reply in a new session counts as a try.
     smtp_sink.on(Stage.MAIL, reply("452 4.3.1 Disk full"))
     outcome = await by_sink.deliver_one()
     assert (outcome.result, outcome.code, len(smtp_sink.sessions)) == (Result.DEFERRED, 452, 3)
@@ -570,7 +570,7 @@ async def test_what_is_too_many_for_one_transaction_goes_into_the_next(
 async def test_f48_a_servers_limit_is_learnt_from_its_reply(
     by_sink: Gateway, smtp_sink: SmtpSink, limit: int, named: int
 ) -> None:
-    """F48: nobody is named in vain but once, and the next message knows from the start"""
+    """F48: at most one recipient is refused for the limit, and the next message keeps to it from the start"""
     offer(smtp_sink, max_recipients=limit)
     recipients = [b"r%d@example.net" % number for number in range(40)]
     for total in (named, named + 40):
