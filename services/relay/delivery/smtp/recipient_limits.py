@@ -14,7 +14,8 @@ _SERVER_LIMIT = 10_000
 class RecipientLimits:
     """The limits of all servers, bounded in number and time. There is one in each process.
 
-    Without it each transaction would offer all recipients to the server again."""
+    Without it each transaction would offer all recipients to the server again.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
