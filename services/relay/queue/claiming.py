@@ -231,11 +231,11 @@ class ClaimLimits:
     # Deliveries that fit in the caller's memory, and those that it holds of each destination.
     memory: int = 2**31
     held: Mapping[str, int] = field(default_factory=dict)
-    # How many a destination may get. 0 puts it off, so that it does not stand in others' way.
+    # The most deliveries that a destination gets. 0 postpones the destination, so that it does not block others.
     wanted: Mapping[str, int] = field(default_factory=dict)
     # The limit of destinations that are not named.
     wanted_elsewhere: int = 20
-    # For a source at a destination, and for a source over all destinations. 0: it is not looked at.
+    # The same for a source at one destination, and for a source at all destinations together. 0: it is skipped.
     wanted_of_source: Mapping[tuple[str, str], int] = field(default_factory=dict)
     left_of_source: Mapping[str, int] = field(default_factory=dict)
     # Destinations of which the caller has enough, left as they are.
@@ -246,7 +246,7 @@ class ClaimLimits:
 
 @dataclass(slots=True)
 class Claim:
-    """What was taken: each message with its deliveries to one destination, and what turned out to be unreadable."""
+    """The result of a claim: each message with its deliveries to one destination, and the rows that cannot be read."""
 
     jobs: list[tuple[str, QueuedMessage, tuple[QueuedDelivery, ...]]] = field(default_factory=list)
     # Delivery and what is wrong with it.
@@ -350,11 +350,11 @@ class _Claimer:
         barred = self._barred | self._barred_there.get(name, set())
         rows = self._awake_sources(name, barred)
         if not rows and next_wake(self._connection, name) is not None:
-            # It knows of sources that nobody wrote down.
+            # It also finds sources that no row of `destinations` names.
             rows = self._awake_sources(name, barred)
         left = allowed
         for number, (source,) in enumerate(rows):
-            # What a source before left over is shared by those behind it.
+            # The sources that follow share what an earlier source did not need.
             share = -(-left // (len(rows) - number))
             wanted_there = self._limits.wanted_of_source.get((name, source), share)
             share = min(share, wanted_there, self._left_of_source.get(source, share))
@@ -387,7 +387,8 @@ class _Claimer:
         elif due > now:
             _WAKE_SOURCE.run(connection, [(due, name, source)])
         else:
-            # More is due: behind all other sources that wait. Or another relay is at those rows: soon again.
+            # Either more mail is due, and the source is served after all others. Or another relay has locked the rows,
+            # and the source is looked at again soon.
             _WAKE_SOURCE.run(connection, [(now if len(ids) == count else now + 1_000_000, name, source)])
             return len(ids)
         self.result.drained.append((name, source))
@@ -482,7 +483,7 @@ def _delivery(row: Any, owner: int) -> QueuedDelivery:
 def wake_held(connection: Connection, destination: str, now: int) -> int:
     """Mail that is held for HELD_BY_ROUTE or QUARANTINE is due at once: the configuration has changed.
 
-    How many deliveries that is.
+    Returns their number.
     """
     held_deliveries = (
         WAITING,

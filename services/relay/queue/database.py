@@ -27,7 +27,7 @@ from services.relay.queue.threads import Threads
 
 log = structlog.get_logger(__name__)
 
-# What a piece of work is given; SQLAlchemy itself stays in this package.
+# The connection that callers' functions get. Only this package imports SQLAlchemy.
 __all__ = [
     "SCHEMA",
     "Connection",
@@ -72,22 +72,22 @@ Work = Callable[[Connection], T]
 class QueueError(Exception):
     """The database did not do what was asked, and kept nothing of it. The text says why, without content."""
 
-    # It can't read what is stored there.
+    # True: stored data cannot be read.
     corrupt = False
 
 
 class StorageFullError(QueueError):
-    """No room: the disk, or the database's."""
+    """The disk or the database is full."""
 
 
 class CorruptError(QueueError):
-    """What is stored can't be read."""
+    """Stored data cannot be read."""
 
     corrupt = True
 
 
 class UnavailableError(QueueError):
-    """It can't be reached, is locked, or gave up a transaction; asking again may help."""
+    """The database cannot be reached, is locked, or aborted a transaction. Another try may succeed."""
 
 
 class Database(Protocol):
@@ -123,7 +123,10 @@ def open_database(url: str) -> Database:
 
 
 class SqliteDatabase:
-    """WAL, synchronous=FULL: a commit is on the disk when it returns. One process at a time, by a lock on a file."""
+    """WAL, synchronous=FULL: a commit is on the disk when it returns.
+
+    An SQLite file, which one process at a time can use: it holds a lock on a file.
+    """
 
     exclusive = True
 
@@ -305,16 +308,17 @@ def _sqlite_engine(path: Path) -> Engine:
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: Any) -> None:
         cursor = connection.cursor()
-        # Both are kept in the file. On a full disk nothing is asked for that needs room without need.
+        # The file keeps both settings. They are set only in a new file, since setting them may need space on a full
+        # disk.
         if path.stat().st_size == 0:
-            # Only has an effect before the first table: freed pages can then be given back bit by bit.
+            # It must be set before the first table. Freed pages can then be returned to the file system in small steps.
             cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
             cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")
         # Debian's SQLite overwrites what is deleted at the cost of writing it all once more; FAST does it where free.
         cursor.execute("PRAGMA secure_delete=FAST")
         cursor.execute("PRAGMA cache_size=-32768")
-        # Until it is known how much space there is (free_space.py).
+        # This value holds until the free space is known (free_space.py).
         cursor.execute("PRAGMA wal_autocheckpoint=250")
         cursor.close()
 

@@ -41,7 +41,7 @@ _NEXT_WAKE = Once(
     .limit(literal_column("1")),
     ("destination",),
 )
-# What waits though no source says so: stored by an older release.
+# Deliveries that wait without a row for their source, since an older release stored them.
 _FORGOTTEN_SOURCES = Once(
     insert(waiting_sources).from_select(
         ["destination", "source", "wake_at"],
@@ -105,7 +105,7 @@ def wake(connection: Connection, due: Mapping[tuple[str, str], int]) -> None:
 def wake_forgotten(connection: Connection) -> int:
     """Wakes sources of which mail waits though nothing says so: an older release that works beside this one stores it.
 
-    How many sources that were.
+    Returns the number of sources.
     """
     noted = exists().where(
         waiting_sources.c.destination == deliveries.c.destination, waiting_sources.c.source == deliveries.c.source
@@ -143,7 +143,7 @@ class Suspension:
 
 
 def suspend(connection: Connection, suspension: Suspension) -> None:
-    """Nothing is claimed for the destination until then. What is being tried goes on to its end."""
+    """Nothing is claimed for the destination until then. Attempts that are under way continue."""
     wake_at = None if suspension.until >= FOREVER else suspension.until
     values = {"suspended_until": suspension.until, "suspended_by": suspension.by, "wake_at": wake_at}
     statement = upsert(connection.dialect.name, destinations).values(name=suspension.name, last_error="", **values)
@@ -218,7 +218,7 @@ def view(connection: Connection, after: str, size: int, now: int) -> tuple[list[
 
 
 def view_one(connection: Connection, name: str, now: int) -> DestinationView | None:
-    """None for one that was never heard of."""
+    """None for a destination that relay has never met."""
     row = connection.execute(select(destinations).where(destinations.c.name == name)).first()
     leased: int = connection.execute(
         select(func.count()).where(literal_column("lease_owner IS NOT NULL"), deliveries.c.destination == name)

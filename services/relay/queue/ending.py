@@ -122,7 +122,7 @@ def change(connection: Connection, rows: Sequence[tuple[Any, State, int | None]]
 
 
 def lift_quarantine(connection: Connection, message_id: int) -> None:
-    """From now on the message goes where it would go without its mark."""
+    """Removes the mark of quarantine: the message takes the route that it would have had without it."""
     connection.execute(update(messages).where(messages.c.id == message_id).values(quarantine=False))
 
 

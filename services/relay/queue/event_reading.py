@@ -1,7 +1,8 @@
-"""What has become of messages, as events in the order in which it was committed, read from the queue's own tables.
+"""Events about messages in the order of their commits, read from the tables of the queue.
 
-No event is written for readers: an outcome stands in its delivery, its attempt or its timeline entry, a refusal in its
-message. A cursor names the last row that was read, and tables are merged by the number of the change.
+No row is written for readers only: the outcome of a delivery is in its row, in an attempt or in the timeline, and a
+refusal is in the row of its message. A cursor names the last row that was read, and tables are merged by the number of
+the change.
 """
 
 from __future__ import annotations
@@ -85,7 +86,10 @@ class EventPage:
 
 
 def end(connection: Connection) -> Cursor:
-    """Behind every event of now. To be called in a transaction that writes, beside which SQLite has no other."""
+    """Behind every event of now.
+
+    Call it in a transaction that writes, since SQLite allows only one of these at a time.
+    """
     return Cursor(ended_below(connection) - 1, len(_TABLES) - 1, _MOST)
 
 

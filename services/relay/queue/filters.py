@@ -1,4 +1,4 @@
-"""What an operator looks for, as a value and as SQL conditions."""
+"""The filters of operators, as values and as SQL conditions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from services.relay.model.states import Kind, State
 from services.relay.queue.tables import deliveries, messages
 from services.relay.queue.verdicts import member
 
-# Of the contract's DeliveryState, what the database tells apart by the hour.
+# Members of DeliveryState in the contract that the database tells apart only by the time.
 ACTIVE, DEFERRED, HELD = 1, 2, 3
 
 Condition = ColumnElement[bool]
@@ -40,7 +40,7 @@ class MessageFilter:
     client_address: str = ""
     attempts_at_least: int = 0
     session_id: str = ""
-    # Without angle brackets.
+    # A Message-ID without angle brackets.
     message_id: str = ""
     envelope_id: bytes = b""
     # Number of the message; -1: one that no message has.

@@ -1,4 +1,5 @@
-"""What the queue's SQLite file needs of the disk besides itself: its log, and a spare file for when nothing is left.
+"""The space that SQLite needs besides the queue's file: its log, and a spare file that is released when the disk is
+full.
 
 A commit is appended to the log before it is copied into the file, so an outcome needs room even where it frees some.
 The log is kept short while space is short, and a spare file is given up where there is none: then queued mail can
@@ -18,9 +19,10 @@ log = structlog.get_logger(__name__)
 
 _MEGABYTE = 1024 * 1024
 SPARE_OCTETS = 4 * _MEGABYTE
-# What the log may take while space is short: the pages between two checkpoints and the largest group of outcomes.
+# The most space that the log takes while space is short: the pages between two checkpoints, and the largest group of
+# outcomes.
 SHORT_LOG_OCTETS = 8 * _MEGABYTE
-# Less free space than this is short.
+# Space counts as short below this.
 _SHORT_OCTETS = 128 * _MEGABYTE
 # Pages after which the log is copied into the file. Usually late, since most mail is gone by then.
 _PAGES = 8000

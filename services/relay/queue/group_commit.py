@@ -65,14 +65,14 @@ class Submitter(Protocol):
     """The session that waits for its submission to be stored."""
 
     def stored(self, message: NewMessage, message_id: int) -> None:
-        """It is committed, now or long ago, as the message with this identifier."""
+        """The submission is committed, now or by an earlier try, as the message with this identifier."""
 
     def not_stored(self, message: NewMessage, reason: str, *, full: bool) -> None:
-        """Nothing is kept. `full`: for want of room."""
+        """The submission is not stored. `full`: the disk or the database has no space."""
 
 
 class Receiver(Protocol):
-    """What delivers messages that were just stored."""
+    """Is told of messages that were just stored, and delivers them."""
 
     def take(self, messages: Sequence[NewMessage], stored_at: int, owner: int) -> None:
         """Messages whose deliveries are leased to `owner`; or not leased, and waiting in the database."""
@@ -236,7 +236,7 @@ class Committer:
         return batch
 
     async def _commit(self, batch: _Batch) -> None:
-        """Until it is done. Never raises but for cancellation."""
+        """Tries until the batch is committed or refused. Raises only CancelledError."""
         pause = _FIRST_PAUSE
         while True:
             began = self._clock.steady()

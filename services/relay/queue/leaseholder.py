@@ -85,7 +85,10 @@ class Leaseholder:
                     tell()
 
     async def give_up(self) -> None:
-        """Unregisters; to be called when everything that was tried is settled. What is left was only claimed."""
+        """Unregisters this process.
+
+        Call it when all attempts are settled: the leases that are left were never tried.
+        """
 
         def work(connection: Connection) -> bool:
             leases.unregister(connection, self.id)

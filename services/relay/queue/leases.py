@@ -1,4 +1,4 @@
-"""Who holds leases: workers that beat, what is freed when one stops, and identifiers in blocks.
+"""Workers and their leases: heartbeats, the leases that are freed when a worker dies, and blocks of identifiers.
 
 A worker counts as alive while its heartbeat number changes, which each other worker times with its own steady clock. So
 no wall clock can end a lease (C134). `lease_until` is only for people who read the table.

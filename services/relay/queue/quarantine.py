@@ -31,14 +31,14 @@ def quarantine(connection: Connection, rows: Sequence[tuple[int, int, int, str]]
             continue
         record_events(connection, [Event(event, message, now, "quarantined", b"", reason)])
         if connection.execute(select(messages.c.id).where(messages.c.id == message)).scalar() is not None:
-            # What is left of the content stays for whoever looks into it: it goes with the history.
+            # The damaged content is kept for an investigation, and is removed with the history.
             close(connection, {message: 1}, now, keep_content=True)
 
 
 def quarantine_message(connection: Connection, event: int, message: int, reason: str, now: int, again: int) -> int:
     """Puts aside all of a message that is not finished and not being tried, whatever state it claims to be in.
 
-    How many deliveries that is. Those that are being tried are looked at again at `again`.
+    Returns their number. Deliveries that are being tried are looked at again at the time `again`.
     """
     rows = connection.execute(
         update(deliveries)

@@ -1,4 +1,4 @@
-"""What operators see: pages of the queue and of all messages, and one message whole."""
+"""Reads what operators see: pages of the queue and of all messages, and single messages."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def _full_page(connection: Connection, found: list[Any], size: int, now: int) ->
 
 
 def _window_edge(connection: Connection, start: list[Any]) -> Any:
-    """Where the next window of messages ends; None: it holds all the rest."""
+    """The end of the next window of messages; None when the window holds all that are left."""
     return connection.execute(
         select(messages.c.received_at, messages.c.id).where(*start).order_by(*_NEWEST_FIRST).offset(_WINDOW).limit(1)
     ).first()
@@ -171,7 +171,7 @@ def candidates(
 ) -> tuple[list[int], Position | None]:
     """Messages of the queue that match, oldest first, and where to go on; None at the end.
 
-    Those stored after `until` are left alone, so that whoever goes on comes to an end.
+    Messages stored after `until` are left out, so that reading page by page comes to an end.
     """
     start = [messages.c.open > 0, messages.c.stored_at <= until, *_after(after)]
     order = (messages.c.stored_at, messages.c.id)

@@ -1,4 +1,5 @@
-"""What mailbox servers said of recipients, shared by all replicas; and how many new ones a client has named.
+"""The answers of mailbox servers about recipients, which all replicas share, and the number of questions of each
+client.
 
 Times are microseconds since 1970.
 """

@@ -45,7 +45,7 @@ def differs(connection: Connection, name: str, resolve: Resolve) -> bool:
 
 
 def move(connection: Connection, name: str, resolve: Resolve, after: int, size: int, now: int) -> Moved:
-    """One batch; what is moved and not held is due at once."""
+    """Moves one batch. What is not held on its new route is due at once."""
     rows = connection.execute(_waiting(name, after, size)).all()
     moved = []
     woken: dict[tuple[str, str], int] = {}
@@ -63,7 +63,7 @@ def move(connection: Connection, name: str, resolve: Resolve, after: int, size: 
 
 
 def make_due(connection: Connection, name: str, after: int, size: int, now: int) -> Moved:
-    """One batch of a destination's mail that waits for its time, due at once; what is held stays held."""
+    """Makes one batch of a destination's deferred mail due at once. Held mail stays held."""
     query = (
         select(deliveries.c.id, deliveries.c.source)
         .where(WAITING, deliveries.c.destination == name, deliveries.c.id > after, deliveries.c.due_at > now)

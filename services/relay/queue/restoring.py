@@ -1,4 +1,4 @@
-"""What a restored queue needs before relay starts: numbers that nothing has used, and marks on what may come twice."""
+"""Prepares a restored queue before relay starts: unused numbers, and marks on deliveries that may be duplicates."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sqlalchemy import Connection, distinct, func, select, update
 
 from services.relay.queue.tables import deliveries, identifiers
 
-# More than a relay gives out between a backup and the loss of its machine: a queue id names one message for ever.
+# More identifiers than relay uses between a backup and the loss of the machine, so that no queue id is used twice.
 _IDENTIFIERS_LEFT_OUT = 2**30
 # The numbers of the changes after the backup, which readers of events may have seen.
 _CHANGES_LEFT_OUT = 2**40

@@ -43,7 +43,7 @@ class Event:
 
 @fast_value(frozen=True, slots=True)
 class Settlement:
-    """Of one message, for the deliveries of one attempt; the reports that follow from it are stored with it."""
+    """The outcomes of one attempt for deliveries of one message, and the reports that are stored with them."""
 
     message_id: int
     owner: int
@@ -57,7 +57,7 @@ class Settlement:
 
 @dataclass(slots=True)
 class Settling:
-    """What a group of settlements did: deliveries whose lease was lost, and reports that were not stored.
+    """The result of a group of settlements: deliveries whose lease was lost, and reports that were not stored.
 
     `woken`: destination and source of what waits now, each with the first time at which it is due.
     """

@@ -36,7 +36,7 @@ class _Compiled(NamedTuple):
 
     text: str
     constants: Row
-    # Where each parameter is found in a row with the constants behind it; None: in the same order.
+    # For each parameter its index in a row followed by the constants. None: the order is the same.
     order: tuple[int, ...] | None
     # Parameters that a driver which tells them apart wants as booleans.
     booleans: frozenset[int]

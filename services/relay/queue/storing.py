@@ -36,8 +36,7 @@ _BY_SUBMISSION = Once(
 def store(connection: Connection, new: Sequence[NewMessage], owner: int, now: int) -> dict[str, int]:
     """Stores messages with their content and deliveries, which are leased to `owner` but for `message.unleased`.
 
-    Those whose submission is in the queue or the history already are left out: returned are their submission ids,
-    each with the message it became then.
+    Submissions that the queue or the history has already are left out. Returns their ids, each with its message.
     """
     submissions = [message.submission_id for message in new if message.submission_id is not None]
     known_ids: dict[str, int] = {}
@@ -79,10 +78,10 @@ def store_deliveries(connection: Connection, addition: NewMessage, now: int) -> 
 
 
 def _confirmed(connection: Connection, new: Sequence[NewMessage], known: dict[str, int]) -> dict[str, int]:
-    """Those of the known submissions that stay known, whatever the relay that stored them first does.
+    """The known submissions that will stay, whatever the relay does that stored them first.
 
-    That relay may have told a stream that broke that it could not store them, and be about to remove them
-    (`forget_refused`). A later `stored_at` keeps it from that; what it has removed is stored anew.
+    That relay may have refused them on a stream that broke, and may be about to remove them (`forget_refused`). A later
+    `stored_at` keeps it from that; what it has removed is stored anew.
     """
     own = {message.id for message in new}
     others = [message_id for message_id in known.values() if message_id not in own]
@@ -272,7 +271,7 @@ class DoubtfulSubmission:
 def forget_refused(connection: Connection, refused: Sequence[DoubtfulSubmission]) -> None:
     """Removes refused submissions that are in the database all the same.
 
-    One with another `stored_at` stays: another relay has found it since, and has acknowledged it.
+    A row with another `stored_at` stays, since another relay has acknowledged the submission meanwhile.
     """
     if not refused:
         return

@@ -118,7 +118,7 @@ deliveries = Table(
     Column("orcpt", LargeBinary, nullable=False),
     Column("state", SmallInteger, nullable=False),
     Column("destination", Text, nullable=False),
-    # The one time at which the delivery is due. NULL: held, or finished.
+    # When the delivery is due. NULL: it is held or finished.
     Column("due_at", BigInteger),
     # The worker that tries it now; nobody else touches it meanwhile.
     Column("lease_owner", BigInteger),
@@ -130,7 +130,7 @@ deliveries = Table(
     Column("last_reply", Text, nullable=False),
     # The source that the message counts against (`source_of`). Empty: stored by a release without sources.
     Column("source", Text, nullable=False, server_default=""),
-    # Of the change that finished it, where an attempt or the intake did; NULL where an event of its own tells the end.
+    # The number of the change in which an attempt or the intake finished it. NULL where another event tells of the end.
     Column("change_number", BigInteger),
     # The next hop that an operator redirected it to, as JSON (model/redirect.py). NULL: the configuration decides.
     Column("next_hop", Text),
@@ -229,7 +229,7 @@ workers = Table(
     Column("lease_until", BigInteger, nullable=False),
 )
 
-# What mailbox servers said of recipients of domains whose recipients are verified.
+# Answers of mailbox servers about recipients of domains whose recipients are verified.
 recipient_answers = Table(
     "recipient_answers",
     metadata,
@@ -242,7 +242,7 @@ recipient_answers = Table(
 )
 Index("recipient_answers_by_age", recipient_answers.c.answered_at)
 
-# How many recipients that needed a question a client has named in a minute since 1970.
+# By client and minute (since 1970), the number of its recipients that a mailbox server had to be asked about.
 recipient_questions = Table(
     "recipient_questions",
     metadata,

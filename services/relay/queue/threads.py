@@ -48,7 +48,7 @@ class Threads(Generic[Own]):
         own = self._open_own()
         while (task := self._tasks.get()) is not None:
             _do(own, *task)
-            # It may hold much, and the next may be long in coming.
+            # The finished task may hold much memory, and the next one may come much later.
             del task
         own.close()
 

@@ -17,7 +17,7 @@ _RESULTS = {result: result.value for result in Result}
 
 
 class AttemptLog:
-    """To be made when the log is configured. The lines stand in the order in which the outcomes became known."""
+    """Make it after the log was configured. The lines stand in the order in which the outcomes became known."""
 
     def __init__(self) -> None:
         self._event = FrequentEvent("relay", "delivery_attempt")

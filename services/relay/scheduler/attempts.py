@@ -81,7 +81,10 @@ class Attempts:
         self._attempt_log = AttemptLog()
 
     async def attempt(self, destination: str, job: Job) -> list[tuple[str, Job]]:
-        """Tries the job, and settles it. What goes another way by now is returned, to be tried there."""
+        """Tries the job, and settles it.
+
+        Returns the deliveries that have another destination now, to be tried there.
+        """
         configuration = self._configuration()
         if configuration is None:
             self.give_back(destination, job, _LATER)
@@ -112,7 +115,10 @@ class Attempts:
         return moved
 
     async def _may_send(self, destination: str, limit: int) -> bool:
-        """Whether one message more may go there in this minute. Without the database nothing is counted, or sent."""
+        """Whether one message more may go there in this minute.
+
+        When the database does not answer, nothing is counted and nothing is sent.
+        """
         try:
             return await self.rates.take(destination, limit)
         except QueueError as error:
@@ -120,7 +126,7 @@ class Attempts:
             return False
 
     def _known(self, configuration: Configuration, destination: str, job: Job) -> tuple[QueuedDelivery, ...]:
-        """Without those that must wait for a newer configuration, which are given back."""
+        """The deliveries of the job, without those that wait for a newer configuration, which are given back."""
         message = job.message
         if message.may_relay or message.kind is not Kind.MAIL:
             return job.deliveries
@@ -188,7 +194,9 @@ class Attempts:
         message: QueuedMessage,
         deliveries: tuple[QueuedDelivery, ...],
     ) -> None:
-        """What became of some is written down before the next are begun: a death between costs nobody a copy (C119)."""
+        """The outcomes of each part are recorded before the next part begins, so that a crash causes no duplicates
+        (C119).
+        """
         for start in range(0, len(deliveries), _AT_ONCE):
             try:
                 await self._try(configuration, route, message, deliveries[start : start + _AT_ONCE])
@@ -271,7 +279,7 @@ class Attempts:
                 self.give_back(route.destination, Job(message, deliveries), _LATER)
                 return
             except Exception:
-                # What became of the mail is known, and must be recorded whatever is wrong with the report.
+                # The outcomes are known and must be recorded, even when the report cannot be made.
                 log.exception("report_failed_internally", queue_id=queue_id(message.id))
             for report in report_messages:
                 REPORTS.labels(report.kind.name.lower()).inc()
@@ -311,7 +319,7 @@ class Attempts:
         message: QueuedMessage,
         deliveries: tuple[QueuedDelivery, ...],
     ) -> None:
-        """No route takes it: it waits for another configuration, or an operator."""
+        """Holds deliveries that have no route, until the configuration changes or an operator acts."""
         now = self._clock.now()
         deliveries = tuple(
             delivery for delivery in deliveries if not self._given_on(configuration, message, delivery, now)

@@ -59,7 +59,7 @@ class DestinationQueue:
 
     @property
     def full(self) -> bool:
-        """It has enough for now: what is claimed in few steps costs less."""
+        """Whether it has enough deliveries for now. Few large claims cost less than many small ones."""
         return bool(self.more) and not self.to_be_claimed and self.waiting > self.running
 
     def add(self, job: Job) -> None:
@@ -186,7 +186,7 @@ class MemoryBudget:
         )
 
     def left_of_destination(self, destination: str) -> int:
-        """How many more deliveries a destination may have of those that wait in the database."""
+        """The number of deliveries that may still be claimed for a destination."""
         usage = self.by_destination.get(destination, _NOTHING)
         parties = len(self.by_destination) + 1
         if usage.octets >= fair_share(self.limit.octets, parties):
@@ -194,10 +194,10 @@ class MemoryBudget:
         return max(0, fair_share(self.limit.deliveries, parties) - usage.deliveries)
 
     def left_of_source(self, source: str) -> int:
-        """How many more deliveries a source may have of those that wait in the database.
+        """The number of deliveries that may still be claimed for a source.
 
-        It is limited while memory is scarce and others have some: else what its mail to one destination holds would
-        keep its mail to others waiting.
+        It is limited only while memory is scarce and other sources have deliveries: otherwise a source whose mail to
+        one destination fills its share could not send to others.
         """
         left, sources = self.left, len(self.by_source)
         if sources <= 1 or left * _SCARCE_PART >= self.limit.deliveries:
@@ -231,7 +231,7 @@ class MemoryBudget:
             self._overflow[pair] -= 1
 
     def drained(self, pair: Pair) -> None:
-        """Nothing of the pair is due in the database any more."""
+        """Notes that no mail of the pair is due in the database any more."""
         if self._overflow.get(pair) == 0:
             del self._overflow[pair]
 

@@ -90,14 +90,14 @@ class Dispatcher:
         # Destinations where jobs ended during the claim that is under way, so that they may have more than its limits
         # say. None: no claim is under way.
         self._ended_meanwhile: set[str] | None = None
-        # What was stored without a lease since the last claim began. Another connection stores it on PostgreSQL, so
-        # that a claim may not have seen it.
+        # Pairs whose mail was stored without a lease since the last claim began. On PostgreSQL another connection
+        # stores it, so the claim may not have seen it.
         self._stored_meanwhile: set[Pair] = set()
         # Sources that were over their share at a claim: their mail waits in the database until they are not.
         self._barred_sources: set[str] = set()
         self._excess_given_back_at = 0.0
-        # What was given back and may not be written down yet: later mail of those must not be claimed before it. By
-        # destination and source, the number of its last settlement.
+        # Pairs of which deliveries were given back, with the number of the settlement that records it. Until that is
+        # committed, later mail of the pair must not be claimed, since it would overtake.
         self._returning: dict[Pair, int] = {}
         # Owner and deliveries of a claim that may have been committed, and is not taken in.
         self._uncertain_claim: tuple[int, list[int]] | None = None
@@ -122,7 +122,7 @@ class Dispatcher:
             queue = self._queues.get(destination)
             if queue is not None and queue.more:
                 if source in queue.more:
-                    # It is claimed when what is here of it comes to an end.
+                    # More of it is claimed when the deliveries in memory are done.
                     continue
                 queue.to_be_claimed = True
             if (self._heard_at is None or at < self._heard_at) and destination not in self._suspensions:
@@ -211,7 +211,7 @@ class Dispatcher:
     def _pause(self) -> float:
         """Seconds until something becomes due, or the database is asked again."""
         ahead = 0.0 if self._wake_at is None else (self._wake_at - self._clock.now()) / MICROSECONDS
-        # What is due, and was not claimed just now, another relay is at; or there is no room for it.
+        # Mail that is due and was not claimed is locked by another relay, or there is no memory for it.
         return min(ahead, _TICK_SECONDS) if ahead > 0 else _TICK_SECONDS
 
     def _schedule_wake(self) -> None:
@@ -236,7 +236,8 @@ class Dispatcher:
         except QueueError as error:
             if not error.corrupt:
                 raise
-            # One content that can't be read must not keep all others: each is read by itself, and put aside alone.
+            # One unreadable content must not stop all others: each is read by itself, and only the damaged ones are
+            # isolated.
             log.error("queue_corrupt", reason=str(error))
             new_claim = await self._take_leases(now, limits, inline=False)
         if new_claim.corrupt:
@@ -272,7 +273,7 @@ class Dispatcher:
         ]
 
     def _limits(self) -> ClaimLimits:
-        """What the next claim may take, by what is here already."""
+        """What the next claim may take, given what is in memory."""
         configuration = self._configuration()
         assert configuration is not None  # noqa: S101
         memory, skipped = self._memory, self._skipped()
@@ -292,7 +293,7 @@ class Dispatcher:
         refilled = {source for source in self._barred_sources if self._may_be_refilled(source)}
         self._barred_sources -= refilled
         barred = [source for source, left in left_of_source.items() if not left]
-        # What they have too much of at one destination keeps them from others.
+        # Their share is filled at one destination, so nothing is claimed for others: some must be given back.
         memory.shortage |= bool(barred)
         self._barred_sources.update(barred)
         for pair, number in list(self._returning.items()):
@@ -344,7 +345,7 @@ class Dispatcher:
         memory.shortage |= new_claim.cut_short and memory.left <= 0
 
     def _claimed(self, new_claim: Claim, now: int) -> None:
-        """What is due next, by what a claim has found and what was heard meanwhile."""
+        """Sets when something is due next, by the claim and by what was reported meanwhile."""
         self._wake_at = new_claim.next_wake
         self._schedule_wake()
         ended, self._ended_meanwhile = self._ended_meanwhile or set(), None
@@ -384,7 +385,7 @@ class Dispatcher:
             return
         capacity = self._capacity(queue.destination, configuration)
         if (capacity == 0 and not queue.running) or queue.destination in self._suspensions:
-            # It would only take the room of others.
+            # In memory it would only take the place of other mail.
             self._give_all_back(queue)
             return
         while queue.waiting and queue.running < capacity:
@@ -447,7 +448,7 @@ class Dispatcher:
                 self._tasks[current] = job
         finally:
             queue.running -= 1
-            # It gave its slot to others, and wants one again after them.
+            # This destination gave its slot to others, and waits for the next one behind them.
             self._wait_for_slot(queue)
             self._offer_slots()
 

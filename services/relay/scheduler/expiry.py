@@ -1,6 +1,6 @@
-"""What time alone makes due: notices of delay, the expiry of what waits or is held, the end of the history.
+"""Work that only time makes due: notices of delay, expiry of deferred and held mail, and removal of the history.
 
-None of it depends on an attempt being made (C135), and none of it happens by a clock that has just jumped.
+It does not depend on attempts (C135), and nothing is done by a clock that has just jumped.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _START_SECONDS = 120.0
 
 
 class _Swept(NamedTuple):
-    """What one batch looked at, and the deliveries that expired in it."""
+    """The result of one batch: how many messages it looked at, and the deliveries that expired."""
 
     messages: int
     expired: int
@@ -80,7 +80,7 @@ class Sweeper:
         self._may_expire_at = clock.steady() + _START_SECONDS
         # The wall clock may have been set back since the due times were written, be it while nobody ran.
         self._pull_back = True
-        # It was while we ran.
+        # The clock was set back while this process ran.
         self._set_back = False
         # The settings that the times in the queue follow from.
         self._settings: QueueSettings | None = None
@@ -121,7 +121,7 @@ class Sweeper:
         """Sweeps one batch. Returns whether there may be more. Raises QueueError."""
         configuration = self._configuration()
         if configuration is None or not self._clock.settled:
-            # By a clock that has just jumped nobody hears of a delay, nothing ends, and no time of a next look is set.
+            # While the clock cannot be trusted, no notice is sent, nothing expires, and no next time is set.
             return False
         if configuration.queue != self._settings:
             await self._apply_settings(configuration.queue)
@@ -182,7 +182,7 @@ class Sweeper:
         log.error("message_quarantined", queue_id=queue_id(message_id), deliveries=count, reason=reason)
 
     async def pull_back(self) -> None:
-        """One batch of due times that no schedule can have given. Raises QueueError."""
+        """Corrects one batch of due times that are later than any schedule allows. Raises QueueError."""
         configuration = self._configuration()
         settings = configuration.queue if configuration is not None else QueueSettings()
         delays = [settings.max_retry]
@@ -204,7 +204,7 @@ class Sweeper:
             self._pull_back = self._set_back = True
 
     async def retire(self) -> bool:
-        """One batch of the history; whether there may be more. Raises QueueError."""
+        """Removes one batch of the history. Returns whether there may be more. Raises QueueError."""
         configuration = self._configuration()
         if configuration is None or not self._clock.settled:
             return False
@@ -230,7 +230,7 @@ class Sweeper:
         return more or freed
 
     async def _retire_one(self, before: int) -> int:
-        """Where a content can't even be removed: the oldest message by itself, without its content if need be."""
+        """Removes only the oldest message, and leaves its content when the content cannot be removed."""
         try:
             return await self._database.write(lambda connection: remove_old(connection, before, 1))
         except QueueError as error:
@@ -242,7 +242,7 @@ class Sweeper:
     def _sweep_one(
         self, connection: Connection, configuration: Configuration, entry: Open, now: int, may_expire: bool
     ) -> int:
-        """How many deliveries have expired with it."""
+        """Returns the number of deliveries that expired."""
         if not entry.waiting and not entry.others:
             raise ValueError("the message is open and none of its deliveries is")
         settings, message = configuration.queue, entry.message
@@ -325,7 +325,7 @@ class Sweeper:
         except QueueError:
             raise
         except Exception:
-            # What became of the mail is recorded whatever is wrong with the report.
+            # The expiry is recorded, even when the report cannot be made.
             log.exception("report_failed_internally", queue_id=queue_id(message.id))
             return []
         for report in report_messages:

@@ -1,4 +1,4 @@
-"""How many messages go to a destination in a clock minute, over all relays that share the database."""
+"""Counts the messages to a destination in each clock minute, over all relays that share the database."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MINUTE = 60 * MICROSECONDS
 
 
 class MessageRates:
-    """One for the process. Where nobody else uses the database the counts are in memory."""
+    """One for the process. The counts are in memory when no other process uses the database."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database

@@ -1,4 +1,4 @@
-"""From what a transport found to what is written down: states, due times, records, and what the sender hears. Pure."""
+"""From the outcomes of an attempt to what is stored: states, due times, records, and reports to the sender. Pure."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def settle(
     deliveries: Sequence[QueuedDelivery],
     outcomes: Sequence[Outcome],
 ) -> Settlements:
-    """What the outcomes, one a delivery in their order, make of the deliveries."""
+    """Applies the outcomes to the deliveries; both are in the same order."""
     result = Settlements()
     for delivery, outcome in zip(deliveries, outcomes, strict=True):
         if outcome.result is Result.DELIVERED:
@@ -191,7 +191,7 @@ def record(attempt_facts: AttemptFacts, outcome: Outcome, uncounted: int) -> str
 
 @fast_value(frozen=True, slots=True)
 class LastAttempt:
-    """What reports need of an attempt that was kept."""
+    """The fields of a stored attempt that reports need."""
 
     code: int = 0
     enhanced_code: str = ""

@@ -129,7 +129,7 @@ class Suspensions:
         )
         if woken:
             log.info("held_mail_due", deliveries=woken, reason="the configuration has changed")
-        # What is not written down yet was suspended under this very configuration.
+        # Suspensions that are not written down yet were made under the new configuration, so they stay.
         old = [
             name
             for name, suspension in self._known.items()
@@ -145,8 +145,8 @@ class Suspensions:
     async def _try_at_once(self, configuration: Configuration, suspended: Sequence[str]) -> None:
         """Mail that waits for a relay host whose settings were corrected goes at once, without its schedule (F56).
 
-        It may have been refused for a wrong password, or deferred for a certificate. The first configuration after a
-        start may be the corrected one: then the suspension alone tells that something was wrong.
+        Their last attempt may have failed because of a password or a certificate that has changed. The first
+        configuration after a start may be the corrected one: then the suspension alone tells that something was wrong.
         """
         before, self._relay_hosts = self._relay_hosts, relay_hosts(configuration)
         for name, host in self._relay_hosts.items():
@@ -165,7 +165,7 @@ class Suspensions:
                 log.info("mail_due_at_once", destination=name, deliveries=count, revision=configuration.revision)
 
     async def _reroute(self, configuration: Configuration) -> None:
-        """What waits for a destination that is suspended, or dead, would not learn of its new route by an attempt."""
+        """Mail for a suspended or dead destination is not tried, so it would never notice its new route."""
 
         def destination(sender: bytes, recipient: bytes, quarantine: bool, next_hop: str | None) -> str:
             try:
