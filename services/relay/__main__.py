@@ -56,7 +56,7 @@ def _pin_to_processors(cpus: str) -> None:
 
 
 def _freeze_garbage_collector() -> None:
-    """What was loaded so far stays for good: the cyclic collector need not look through it again and again."""
+    """Exempts everything that is loaded by now from garbage collection, since it stays as long as the process."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)

@@ -73,7 +73,7 @@ def dkim_records(configuration: Callable[[], Configuration | None], look_up: Loo
 
 
 async def _dkim_record(key: DkimKey, look_up: LookUpText) -> CheckResult | None:
-    """What is wrong with the record of a key; None: nothing."""
+    """The fault of the DNS record of a key; None: there is none."""
     name = f"{key.selector}._domainkey.{key.domain}"
     publish = "Publish the TXT record that GET /v1/dkim-keys shows, or disable the key: who verifies refuses its mail."
     records = await look_up(name)

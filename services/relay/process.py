@@ -53,7 +53,7 @@ _COMMIT_SECONDS = 10.0
 
 
 class DeliveringSide(Transport, Explainer, AsksServers, Protocol):
-    """What `open_transport` gives."""
+    """The delivering half as `open_transport` makes it."""
 
 
 class Relay:

@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 # Addresses of one client that need a question, a clock minute.
 _NEW_RECIPIENTS_PER_MINUTE = 100
 _QUESTIONS_PER_SERVER = 20
-# One client's part of a server's questions, so that it leaves places for the others.
+# The share of one client in the questions to a server, so that others get answers too.
 _QUESTIONS_PER_CLIENT = 5
 # Recipients that wait, and those of one client among them; more get no answer.
 _MOST_WAITING = 2_000
@@ -52,7 +52,7 @@ class AsksServers(Protocol):
 
 
 class _SharedSlots:
-    """So many at once for each of many parties; nothing is kept of a party that has none."""
+    """A semaphore for each of many parties, which exists only while the party uses it."""
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -111,7 +111,7 @@ class RecipientVerifier:
         if under_way is None:
             if not await self._may_ask(client, now):
                 return otherwise or Verification.TOO_MANY
-            # Another one may have asked meanwhile.
+            # Another session may have asked about the same recipient meanwhile.
             under_way = self._asked.get(key) or self._begin(recipient, key, client, answer)
         # Whoever asked first may go: the others still wait.
         return await asyncio.shield(under_way)

@@ -419,7 +419,7 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
         return views.destination(self._as_tried(found, now))
 
     def _as_tried(self, view: DestinationView, now: int) -> DestinationView:
-        """What is due at a dead destination waits for its next try, and is shown so (F65)."""
+        """Mail that is due at a dead destination waits for the next probe; the view shows that time (F65)."""
         seconds = self._explainer.probe_in(view.name)
         if not seconds:
             return view

@@ -62,7 +62,7 @@ class Mailbox:
 
 
 class ExistingRecipients(Enum):
-    """Which recipients of a domain of ours exist."""
+    """How it is known which recipients of a local or relay domain exist."""
 
     ACCOUNTS = "accounts"
     LIST = "list"
@@ -80,7 +80,7 @@ class LocalDomain:
     recipients: ExistingRecipients = ExistingRecipients.ACCOUNTS
     # Takes the mail for addresses that do not exist; empty: none.
     catch_all: bytes = b""
-    # What stands between user and tag; empty: addresses have no tags.
+    # The delimiter between user and tag; empty: addresses have no tags.
     delimiter: str = ""
 
 
@@ -249,7 +249,7 @@ class Configuration:
     external_postmasters: tuple[bytes, ...] = ()
     # None: direct.
     relay_host: RelayHost | None = None
-    # Only enabled ones, by position.
+    # The enabled rules, by position.
     relay_rules: tuple[RelayRule, ...] = ()
     relay_domains: Mapping[str, RelayDomain] = field(default_factory=dict)
     local_domains: Mapping[str, LocalDomain] = field(default_factory=dict)
@@ -272,7 +272,7 @@ class Configuration:
     # Made of relay_rules.
     recipient_targets: RuleTargets = field(init=False, repr=False, compare=False)
     sender_targets: RuleTargets = field(init=False, repr=False, compare=False)
-    # What routing has found by this configuration; kept here so that it goes with the configuration.
+    # A cache of routes. It belongs to the configuration, so that it is dropped with it.
     known_routes: dict[Any, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -27,7 +27,7 @@ _TOO_MANY = replace(deferred(452, "4.5.3", "the server takes fewer recipients in
 
 @dataclass(frozen=True, slots=True)
 class DeliveryContext:
-    """What all attempts share. It lives as long as the process."""
+    """The objects that all attempts share. It lives as long as the process."""
 
     options: DeliveryOptions
     clock: Callable[[], float]
@@ -101,7 +101,9 @@ class Attempt:
         return self._outcomes()
 
     async def _the_rest(self) -> None:
-        """Those that were too many for one transaction go into others, as long as each decides on somebody."""
+        """Sends further transactions for the recipients that were too many for one, as long as each one decides about
+        some.
+        """
         waiting = self._too_many()
         while waiting:
             before = list(self._verdicts)
@@ -151,12 +153,14 @@ class Attempt:
                 return
 
     def _acceptable(self, endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
-        """Without those of an address family in which this client is refused."""
+        """The endpoints without those of an address family in which the server refuses this client."""
         refused = self._refused_families
         return tuple(endpoint for endpoint in endpoints if not refused or _family(endpoint) not in refused)
 
     async def _transact(self, session: Session) -> bool:
-        """One transaction with those not decided yet. The session goes back to the pool if it may.
+        """Runs one transaction with the recipients that are not decided yet.
+
+        The session goes back to the pool if it may.
 
         True: the session had come to its end before, and this was no try.
         """
@@ -210,7 +214,7 @@ class Attempt:
         return undecided[:limit]
 
     def _take_over(self, session: Session, indexes: Sequence[int], transaction: Transaction) -> None:
-        """What a transaction with some of the recipients decided."""
+        """Takes over the results of a transaction with some of the recipients."""
         if not self._peers:
             self._peers = [NO_PEER] * len(self._recipients)
             self._passed_on = [False] * len(self._recipients)

@@ -1,4 +1,7 @@
-"""How many transactions run to a destination at once, and which hosts did not answer. The time is an argument."""
+"""The number of transactions that may run to a destination at once, and the hosts that did not answer.
+
+The time is an argument.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ _DESTINATION_LIMIT = 20_000
 _HOST_LIMIT = 20_000
 _FIRST_RETRY_SECONDS = 30.0
 _LONGEST_RETRY_SECONDS = 300.0
-# One that is silent costs minutes each time: not before a message that waited for it was tried elsewhere again.
+# A silent host costs minutes at each try, so it is avoided for longer than a message waits for its next attempt.
 _SILENT_SECONDS = 1800.0
 
 
@@ -33,7 +36,7 @@ class Concurrency:
     probe_seconds: float = _FIRST_PROBE_SECONDS
     # Transactions that have a session with a server of the destination.
     sessions: int = 0
-    # How many the servers take at once, as they showed; 0 when that is not known (any more).
+    # The number of connections that the servers accept at once, as observed; 0: not known, or not known any more.
     ceiling: int = 0
     ceiling_ends: float = 0.0
 
@@ -64,14 +67,17 @@ class Concurrency:
     def turned_away(self, now: float) -> None:
         """A server refused one more connection while others are open: it takes no more at once (F47).
 
-        It is held to that for a while; then one more is tried.
+        The limit holds for a while, and then one more is tried.
         """
         self.ceiling = max(1, self.sessions or self.limit // 2)
         self.ceiling_ends = now + _CEILING_SECONDS
         self.limit = min(self.limit, self.ceiling)
 
     def failed(self, now: float, longest_probe: float = _LONGEST_PROBE_SECONDS) -> None:
-        """No server could be reached, or all closed the door. `longest_probe`: seconds between two tries at most."""
+        """Notes that no server could be reached, or that all refused the session.
+
+        `longest_probe`: seconds between two tries at most.
+        """
         was_dead = self.dead
         self.failures += 1
         self.limit = max(1, self.limit // 2)
@@ -98,7 +104,7 @@ class ConcurrencyLimits:
         return concurrency
 
     def known(self, destination: str) -> Concurrency | None:
-        """None for a destination to which nothing was sent of late."""
+        """None for a destination to which nothing was sent lately."""
         return self._limits.get(destination)
 
     def _forget(self) -> None:
@@ -142,7 +148,7 @@ class DeadHosts:
         self._dead.pop((address, port), None)
 
     def avoid(self, address: str, port: int, now: float) -> bool:
-        """Whether the address should come last now. Who is told "no" of a dead one is its next try."""
+        """Whether the address should come last now. A caller that gets False for a dead host makes its next try."""
         known = self._dead.get((address, port))
         if known is None:
             return False

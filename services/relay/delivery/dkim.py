@@ -91,7 +91,7 @@ def signatures(content: bytes, keys: Sequence[DkimKey], now: int) -> bytes:
 
 
 def _keys_of_author(configuration: Configuration, content: bytes) -> Sequence[DkimKey]:
-    """Those of the one domain in the From header."""
+    """The keys of the domain in the From header, if it names one domain only."""
     domains = {address.domain for address in from_mailboxes(split(content)[0]).addresses}
     return configuration.dkim_keys.get(domains.pop(), ()) if len(domains) == 1 else ()
 

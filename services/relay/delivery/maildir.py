@@ -115,7 +115,7 @@ class _Place:
     allowed: MaildirRoots
 
     def real(self, directory: Path) -> Path:
-        """Where a directory below the root really is. Raises ForbiddenFolderError."""
+        """The path of a directory below the root, with symbolic links resolved. Raises ForbiddenFolderError."""
         real = os.path.realpath(self.root / directory)
         if not self.allowed.allow(real):
             raise ForbiddenFolderError

@@ -48,7 +48,7 @@ class MaildirWriter:
         return await asyncio.wrap_future(writing)
 
     def close(self) -> None:
-        """Takes no more. What is being written goes on to its end."""
+        """Takes no more. Writes that are under way are completed."""
         self._threads.shutdown(wait=False)
 
     def _release(self, template: str, places: asyncio.Semaphore) -> None:

@@ -30,7 +30,7 @@ class Step:
     # Reply or finding; credentials are never in it.
     detail: str
     seconds: float
-    # Nothing follows.
+    # True: this is the last step.
     last: bool = False
 
 
@@ -91,7 +91,7 @@ class RelayHostTester:
                     await self._transaction(session, steps)
                     return
                 if failures and not _is_about_connecting(failures[-1]):
-                    # What this host says is what the operator wants to know; another one would hide it.
+                    # The operator wants to see this host's answer. A try at the next host would hide it.
                     return
         finally:
             steps.queue.put_nowait(None)

@@ -36,7 +36,7 @@ from services.relay.delivery.targets.tls import Contexts
 from services.relay.model.attempt import Outcome, OutgoingMessage, OutgoingRecipient, Result, Route, RouteKind
 from services.relay.model.outcome import ReplyMeaning, deferred, of_recipient
 
-# What a step of a relay host's test may take: somebody is waiting.
+# The longest time of one step of a relay host's test, since somebody waits for it.
 _TEST_SECONDS = 20.0
 # The longest time between two tries of a dead destination, as a share of the first interval of the retry schedule.
 _PROBE_SHARE = 0.1
@@ -45,7 +45,10 @@ log = structlog.get_logger(__name__)
 
 
 class MailTransport:
-    """services.relay.model.attempt.Transport over SMTP, LMTP and Maildir. One for the process and its event loop."""
+    """services.relay.model.attempt.Transport over SMTP, LMTP and Maildir.
+
+    There is one in each process, for its event loop.
+    """
 
     def __init__(
         self,
@@ -103,7 +106,7 @@ class MailTransport:
                 return _same(recipients, _refused(route))
             if route.mailbox is not None and route.mailbox.kind is MailboxKind.MAILDIR:
                 outcomes = await self._store(route.mailbox.path, message, recipients)
-                # What is wrong with one Maildir, a quota say, speaks against no other; and a try costs next to nothing.
+                # A fault of one Maildir, such as a quota, says nothing about the others, and a try costs little.
                 self._adapt(concurrency, configuration, reached=True)
                 return outcomes
             if configuration.dkim_keys and route.mailbox is None:

@@ -1,4 +1,4 @@
-"""How much room there is for mail: the file system of a SQLite queue, less a reserve that new mail never gets."""
+"""The space for mail: the free space in the file system of an SQLite queue, less a reserve that new mail cannot use."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from services.relay.metrics import STORAGE_ACCEPTING, STORAGE_AVAILABLE
 
 log = structlog.get_logger(__name__)
 
-# Of a database whose disk we can't see.
+# The space of a database on another machine, which cannot be measured.
 UNKNOWN = 2**62
 # A change of less is none that ingress must hear of.
 _STEP = 16 * 1024 * 1024
 _LOOK_SECONDS = 1.0
-# Of what is left for mail.
+# Space counts as short below this.
 _SHORT = 64 * 1024 * 1024
 # After the database said that it is full, as long as nothing can be measured.
 _FULL_SECONDS = 10.0
@@ -55,7 +55,7 @@ class Storage:
 
     @property
     def space_is_short(self) -> bool:
-        """So little is left above the reserve that only mail gets any of it."""
+        """Whether so little space is left that only mail may use it."""
         return self._state.available < _SHORT
 
     def takes(self, octets: int) -> bool:

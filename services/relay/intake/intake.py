@@ -1,4 +1,4 @@
-"""From frames to messages: puts content together, checks it, addresses it, hands it to the committer."""
+"""Makes messages of frames: joins the content, checks it, addresses it, and hands it to the committer."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 _ID_LIMIT = 64
 _NONE: frozenset[str] = frozenset()
-# Of the memory that is free, what one source may hold with content that is coming in.
+# One source may hold this multiple of the free memory with content that is coming in.
 _MULTIPLE = 2
 
 
@@ -164,7 +164,7 @@ class Stream:
             self._refuse(incoming, Result.TEMPORARY_FAILURE, refused)
 
     def _begin_spans(self, tracer: tracing.Tracer, incoming: IncomingSubmission) -> IncomingSubmission:
-        """What becomes of the message belongs below the span of its being taken in."""
+        """The spans of later attempts belong below the span of this submission."""
         whole = tracer.start(
             "relay.submit",
             incoming.traceparent,
@@ -278,7 +278,7 @@ class Intake:
         return ""
 
     def done(self, message: NewMessage, *, kept: bool) -> None:
-        """The committer is done with a message. What it keeps leased is the dispatcher's to count from now on."""
+        """The committer is done with a message. From now on the dispatcher counts the memory of what stays leased."""
         self.hold(message.source, -len(message.content))
         if kept and not message.unleased:
             return
@@ -381,7 +381,7 @@ def _source(incoming: IncomingSubmission) -> str:
 
 
 def _by_destination(deliveries: Sequence[NewDelivery]) -> dict[str, int]:
-    """How many deliveries wait for each destination."""
+    """The number of waiting deliveries by destination."""
     counts: dict[str, int] = {}
     for delivery in deliveries:
         if delivery.state is State.QUEUED:
@@ -390,7 +390,7 @@ def _by_destination(deliveries: Sequence[NewDelivery]) -> dict[str, int]:
 
 
 def _fault(incoming: IncomingSubmission) -> str:
-    """What contradicts itself in a submission; empty when nothing does."""
+    """The contradiction in a submission; empty when there is none."""
     if not incoming.id or len(incoming.id) > _ID_LIMIT or not incoming.id.isascii() or not incoming.id.isprintable():
         return "the submission's id is not one"
     if not incoming.recipients:

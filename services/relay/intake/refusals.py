@@ -1,7 +1,7 @@
-"""How many refusals are put into the history: so many of one client, so many in all, and none where space is short.
+"""Limits on the refusals that the history records: for each client, for all together, and none while space is short.
 
 A client that has its recipients refused by the thousand would otherwise turn each of its octets into fifty of the disk.
-What is not recorded is counted, in a metric and in the log.
+Refusals that are not recorded are counted in a metric and in the log.
 """
 
 from __future__ import annotations

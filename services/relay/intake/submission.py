@@ -26,7 +26,7 @@ class IncomingSubmission:
     quarantine: bool = False
     traceparent: str = ""
     verdicts: tuple[SessionVerdict, ...] = ()
-    # What content checks found, in sentences.
+    # The results of content checks, in sentences.
     check_results: tuple[str, ...] = ()
 
 
@@ -61,7 +61,7 @@ class Chunk:
 
 @fast_value(frozen=True, slots=True)
 class Frame:
-    """What one frame of the stream holds."""
+    """The content of one frame of the stream."""
 
     submissions: tuple[IncomingSubmission, ...]
     chunks: tuple[Chunk, ...]

@@ -58,7 +58,7 @@ class RouteKind(Enum):
 
 @fast_value(frozen=True, slots=True)
 class Route:
-    """Where one recipient's mail goes, from one configuration. Two recipients with equal routes share a transaction."""
+    """The route of one recipient under one configuration. Two recipients with equal routes share a transaction."""
 
     kind: RouteKind
     # Groups deliveries in the queue: domain:example.com, relay:host:port (with :login where there are several),
@@ -85,7 +85,7 @@ class Result(Enum):
 
 @fast_value(frozen=True, slots=True)
 class Outcome:
-    """What became of one recipient in one attempt."""
+    """The result of one attempt for one recipient."""
 
     delivery_id: int
     result: Result
@@ -109,7 +109,7 @@ class Outcome:
     dsn_passed_on: bool = False
     # Hold the destination's mail and alarm (535 from a relay host, C131).
     suspend_destination: str = ""
-    # What we found ourselves, be it at that host: code and text are none of its words.
+    # True: relay found the failure itself, perhaps while it spoke to the host. Code and text are not from the host.
     own: bool = False
 
 
@@ -127,7 +127,7 @@ class Transport(Protocol):
         ...
 
     def capacity(self, destination: str, configuration: Configuration) -> int:
-        """How many transactions may run to this destination at once, now; at least 1 unless it is being probed."""
+        """The number of transactions that may run to this destination now; at least 1 unless it is being probed."""
         ...
 
     async def close(self, grace_seconds: float) -> None:

@@ -15,7 +15,7 @@ from services.relay.model.states import Kind, State
 
 @fast_value(frozen=True, slots=True)
 class Origin:
-    """Where a message came from."""
+    """The session and client that a message came from."""
 
     session_id: str = ""
     client_address: str = ""
@@ -43,13 +43,13 @@ class SessionVerdict:
     enhanced_code: str = ""
     reason_id: str = ""
     rule_id: str = ""
-    # What rules in shadow mode would have done: reason and rule.
+    # Reason and rule of each rule in shadow mode that would have acted.
     shadow: tuple[tuple[str, str], ...] = ()
 
 
 @fast_value(frozen=True, slots=True)
 class NewDelivery:
-    """One recipient as it is first stored."""
+    """A recipient as it is stored first."""
 
     id: int
     recipient: bytes
@@ -75,7 +75,7 @@ class NewMessage:
     content: bytes
     received_at: int
     deliveries: tuple[NewDelivery, ...]
-    # None for what relay made itself.
+    # None for messages that relay made itself.
     submission_id: str | None = None
     origin: Origin = OURSELVES
     ret: str = ""
@@ -93,12 +93,12 @@ class NewMessage:
     # Empty where subjects are not stored.
     subject: str = ""
     verdicts: tuple[SessionVerdict, ...] = ()
-    # What content checks found, for the timeline: identifier and text of each event.
+    # The results of content checks for the timeline: identifier and text of each event.
     check_results: tuple[tuple[int, str], ...] = ()
 
     @property
     def waiting(self) -> tuple[NewDelivery, ...]:
-        """Those that are to be delivered."""
+        """The deliveries that are to be tried."""
         for each in self.deliveries:
             if each.state is not State.QUEUED:
                 return tuple(delivery for delivery in self.deliveries if delivery.state is State.QUEUED)
@@ -167,7 +167,7 @@ class QueuedMessage:
             self.envelope_id,
             self.account_login,
             self.quarantine,
-            # What this gateway wrote itself is its own to sign.
+            # Messages that this gateway wrote itself may be signed.
             self.may_relay or self.kind is not Kind.MAIL,
         )
 
@@ -269,7 +269,7 @@ def distinct(recipients: Sequence[bytes]) -> list[bytes]:
 
 @fast_value(frozen=True, slots=True)
 class Settled:
-    """What one delivery is to become. `attempt` None: none was made, it is only given back."""
+    """The new state of one delivery. `attempt` None: none was made, it is only given back."""
 
     delivery_id: int
     state: State
@@ -295,7 +295,7 @@ class Action(Enum):
 
 @fast_value(frozen=True, slots=True)
 class ReportedRecipient:
-    """What is told of one recipient. Times in microseconds since 1970."""
+    """The part of a report about one recipient. Times in microseconds since 1970."""
 
     address: bytes
     action: Action

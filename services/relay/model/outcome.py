@@ -1,4 +1,4 @@
-"""What a next hop's reply, or its silence, means for the recipients it concerns. Pure."""
+"""The meaning of a next hop's reply, or of its silence, for the recipients that it concerns. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TEXT_LIMIT = 2000
 _LOGIN_WANTED = 530
 # RFC 7372: SPF validation failed, reverse DNS validation failed.
 _OF_CLIENT_ADDRESS = (".7.23", ".7.25")
-# What may be an address of either family in the text of a reply.
+# Finds text in a reply that may be an IPv4 or IPv6 address.
 _ADDRESSES = re.compile(r"[0-9a-f:]*:[0-9a-f:.]*[0-9a-f]|[0-9]+(?:\.[0-9]+){3}")
 # An enhanced status code (RFC 3463 2) at the start of a text. A space, a new line or the end must follow it.
 _ENHANCED = re.compile(rb"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}(?![^ \n])").match

@@ -1,8 +1,8 @@
-"""What one of several parties may have of something bounded. Pure.
+"""The share of one party in a bounded resource. Pure.
 
 The rule is the dynamic threshold (A. K. Choudhury, E. L. Hahne: Dynamic Queue Length Thresholds for Shared-Memory
 Packet Switches, 1998): nobody may hold more than a fixed multiple of what is free. One party alone gets most of the
-whole; each further one lowers the threshold of all, and something is always left for a newcomer.
+resource. Each further party lowers the share of all, and a part is always left for a new one.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ _FOLD_AT = 76
 _REFERENCES_LIMIT = 900
 _PRINTABLE = re.compile(rb"[!-~]{1,255}")
 _COMMENT_MARK = re.compile(rb"[()]|\\.")
-# What a peer said may be long; this much of it is repeated.
+# The most characters of a server's reply that a report repeats.
 _DIAGNOSTIC_LIMIT = 2000
 
 
@@ -51,7 +51,7 @@ class Report:
     received_from: bytes = b""
     envelope_id: bytes = b""
     ret: str = ""
-    # Only told to postmasters: the report or other null-sender mail that could not be delivered.
+    # True: the report goes to the postmasters only, because a report or other mail from <> could not be delivered.
     double_bounce: bool = False
 
     @property
@@ -155,7 +155,7 @@ def _words(report: Report, *, utf8: bool) -> bytes:
     charset = "us-ascii" if encoded.isascii() else "utf-8"
     transfer = "7bit" if encoded.isascii() else "8bit"
     if not encoded.isascii() and not utf8:
-        # What a server said may be UTF-8; the report goes through any mail server all the same.
+        # A server's reply may have UTF-8. In base64 the report passes any mail server.
         encoded, transfer = _base64(encoded), "base64"
     head = f"Content-Type: text/plain; charset={charset}\r\nContent-Transfer-Encoding: {transfer}\r\n\r\n"
     return head.encode() + encoded + b"\r\n"
@@ -222,7 +222,7 @@ def _returned(report: Report, original: bytes) -> bytes:
         and report.action is Action.FAILED
         and len(report.content) <= FULL_LIMIT
         and _fits(report.content)
-        # It may be there (C39), and would make the report one that many servers refuse.
+        # Content may hold NUL (C39), and many servers refuse a message with it.
         and b"\x00" not in report.content
     )
     ascii_header = original.isascii()

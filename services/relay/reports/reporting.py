@@ -1,4 +1,4 @@
-"""Which reports a message's fate calls for, and to whom: the messages that relay itself puts into the queue. Pure."""
+"""Decides which reports a message needs and who gets them, and makes them as messages for the queue. Pure."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _double_bounce(
     failed = tuple(recipient for recipient in reported if recipient.action is Action.FAILED)
     if not failed:
         return ()
-    # With nobody to hear of it, it is held until somebody is named.
+    # Without postmasters the report is held until the configuration names one.
     to = postmasters(configuration) or (b"postmaster",)
     return (_report(configuration, next_id, message, failed, now, to, Kind.DOUBLE_BOUNCE),)
 

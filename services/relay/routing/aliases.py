@@ -25,7 +25,7 @@ class Expanded:
 
     # The recipient as it was submitted.
     submitted: bytes
-    # What it stands for; (submitted,) when it is no alias and no role.
+    # The addresses that it stands for; (submitted,) when it is neither alias nor role.
     targets: tuple[bytes, ...] = ()
     # external_postmasters, catch_all, or the alias's id; empty: stands for itself.
     by: str = ""
@@ -79,7 +79,7 @@ def identity(configuration: Configuration, address: bytes) -> bytes:
 
 
 def expand_one(configuration: Configuration, recipient: bytes, room: int = MAX_ADDRESSES) -> Expanded:
-    """What one recipient stands for, its targets each once."""
+    """The addresses that one recipient stands for, without repetitions."""
     start: tuple[bytes, ...] = (recipient,)
     by = ""
     if is_postmaster(configuration, recipient):

@@ -1,4 +1,4 @@
-"""From the recipients of an envelope to deliveries: discarded, expanded, and given their destination. Pure."""
+"""Makes deliveries of the recipients of an envelope: discards, expands aliases, and finds the destinations. Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class SubmittedRecipient:
 
 @dataclass(slots=True)
 class Addressed:
-    """What becomes of the recipients, and what their sender is to hear at once."""
+    """The deliveries of the recipients, and what is reported to the sender at once."""
 
     deliveries: list[NewDelivery] = field(default_factory=list)
     reported: list[ReportedRecipient] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Which way a recipient's mail goes: the order of rules, as a pure function of the configuration.
+"""The route of a recipient's mail by the order of rules, as a pure function of the configuration.
 
 Aliases are expanded before. The order is that of `_STEPS`, at the end of this module's rules. Sender rules and the
 single relay host stand behind the domains, so they never take mail for domains of ours. There is no falling back: mail

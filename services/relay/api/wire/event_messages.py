@@ -41,7 +41,7 @@ def _event(of: StoredEvent) -> pb.DeliveryEvent:
         detail=of.detail,
         actor=of.actor,
     )
-    # Of an attempt or a refusal that can't be read, what the tables say is told (C140).
+    # When the JSON of an attempt or a refusal cannot be read, the event has the fields of the tables alone (C140).
     with contextlib.suppress(ValueError, TypeError, AttributeError, LookupError):
         if of.attempt is not None:
             shown.attempt.CopyFrom(views.attempt(of.attempt))

@@ -19,7 +19,7 @@ def timestamp(at: int) -> Timestamp:
 
 
 def optional(at: int | None) -> Timestamp | None:
-    """Of microseconds since 1970; absent for None."""
+    """The timestamp of microseconds since 1970; absent for None."""
     return None if at is None else timestamp(at)
 
 

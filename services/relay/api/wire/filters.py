@@ -55,7 +55,7 @@ def _number(queue_id: str) -> int:
 
 
 def action(of: int) -> Action | None:
-    """None for one that is not known."""
+    """None for an action that is not known."""
     return _ACTIONS.get(of)
 
 

@@ -13,7 +13,7 @@ from services.relay.routing.aliases import Expanded
 
 
 def resolved(of: RouteExplanation, expanded: Expanded) -> pb.ResolvedRoute:
-    """One recipient's route; the alias that led to it stands first among the rules."""
+    """The route of one recipient. The alias that led to it is the first of the rules."""
     rules = [_alias(expanded)]
     rules += [
         pb.RouteRuleReport(kind=rule.kind, rule_id=rule.rule_id, name=rule.name, won=rule.won, reason=rule.reason)

@@ -30,7 +30,7 @@ _CHECK_RESULTS = 10
 
 
 def frame(of: pb.SubmitFrame) -> Frame:
-    """What a frame holds."""
+    """Reads a frame of submissions."""
     return Frame(
         # Slices and lists: the repeated fields of protobuf are slow to iterate over, and so are generators.
         tuple([_incoming(one) for one in of.submissions[:]]),

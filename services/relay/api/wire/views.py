@@ -1,4 +1,4 @@
-"""What operators are shown: rows of the queue as relay.v1's messages."""
+"""Rows of the queue as messages of relay.v1, for operators."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def origin(row: Any) -> pb.Origin:
 
 
 def whole(of: StoredMessage, settings: QueueSettings | None, now: int) -> pb.Message:
-    """With the timeline."""
+    """A message with its timeline."""
     shown = message(of, settings, now)
     with contextlib.suppress(ValueError, TypeError, AttributeError, LookupError):
         for entry in sorted(_timeline(of), key=lambda entry: (entry.at.seconds, entry.at.nanos)):

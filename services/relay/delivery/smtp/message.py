@@ -10,7 +10,7 @@ from services.relay.delivery.smtp.capabilities import Capabilities
 from services.relay.model.attempt import OutgoingMessage, OutgoingRecipient
 from services.relay.model.outcome import ReplyMeaning, failed
 
-# Nothing of this is in a canonical address; whatever else went wrong, it never gets into a command.
+# No canonical address has such a character. The check makes sure that none gets into a command, whatever goes wrong.
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 # Found, or not, in half the time that bytes.replace takes to find nothing.
 _DOT_LINE = re.compile(rb"\n\.")
@@ -21,7 +21,9 @@ _DOTS_TRIED = 8
 
 
 class PreparedMessage:
-    """What one attempt sends. The content is never changed, apart from the dots of DATA (RFC 5321 4.5.2).
+    """The content and parameters that one attempt sends.
+
+    The content is never changed, apart from the dots of DATA (RFC 5321 4.5.2).
 
     So an 8-bit message goes to a server without 8BITMIME as it is (C63): every server of today takes it, while
     re-encoding would break signatures and a bounce would help nobody.

@@ -1,4 +1,7 @@
-"""From addresses to a session: connect, open, and once in plaintext where a handshake failed and that is allowed."""
+"""Makes a session with one of several addresses.
+
+After a failed handshake it tries once in plaintext where that is allowed.
+"""
 
 from __future__ import annotations
 
@@ -46,8 +49,8 @@ class SessionConnector:
     ) -> Session | None:
         """A session with the first that answers; None when that one gives none, or none answers.
 
-        What was tried is taken from `endpoints`; why each failed is added to `failures`. With a `watcher` nothing
-        that is remembered counts, and all is tried afresh.
+        Each endpoint that was tried is removed from `endpoints`, and the reason of its failure is added to `failures`.
+        With a `watcher` nothing that was learnt before is used.
         """
         connected = await self._connect(endpoints, failures, watcher)
         if connected is None:

@@ -48,9 +48,9 @@ class DeliveryProtocol(SMTPProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._failure: ConnectionFailedError | None = None
-        # From STARTTLS until the handshake is over.
+        # True from STARTTLS to the end of the handshake.
         self._upgrading = False
-        # More came than was asked for: the answers so far count, the connection isn't used again.
+        # The server sent more than it was asked for. The answers so far count, and the connection is not used again.
         self._tainted = False
 
     @property
@@ -104,7 +104,7 @@ class DeliveryProtocol(SMTPProtocol):
             if self._paused:
                 await self._progress(seconds)
             else:
-                # What the peer says meanwhile is read before its reset throws it away.
+                # Reads what the peer has sent, before a reset of the connection discards it.
                 await asyncio.sleep(0)
             if self._replies:
                 self._tainted = True
@@ -154,7 +154,7 @@ class DeliveryProtocol(SMTPProtocol):
         self._loop.call_later(_QUIT_SECONDS, transport.abort)
 
     async def upgrade(self, context: ssl.SSLContext, server_name: str | None, seconds: float) -> Reply:
-        """STARTTLS and, on 220, the handshake. Another reply is returned; the connection goes on in plaintext then.
+        """STARTTLS and, on 220, the handshake. Any other reply is returned, and the connection stays in plaintext.
 
         Raises ConnectionFailedError, and ssl.SSLError or OSError when the handshake fails.
         """
@@ -182,7 +182,7 @@ class DeliveryProtocol(SMTPProtocol):
         self._over_ssl = True
 
     def refusal(self, plan: TlsPlan) -> str:
-        """What the plan has against the server's certificate; empty: nothing."""
+        """Why the plan does not allow the server's certificate; empty: it does."""
         session = self.transport.get_extra_info("ssl_object") if self.transport is not None else None
         return plan.refusal(session) if session is not None else "there is none"
 

@@ -1,4 +1,4 @@
-"""How many recipients servers take in one transaction, as their replies told (RFC 5321 4.5.3.1.10)."""
+"""The number of recipients that each server takes in one transaction, learnt from its replies (RFC 5321 4.5.3.1.10)."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ _KNOWN_OCTETS = 80
 
 
 class MalformedReplyError(Exception):
-    """What came is no SMTP reply, or has no end."""
+    """The server sent something that is no SMTP reply, or a reply without an end."""
 
 
 class ReplyReader:
@@ -30,7 +30,7 @@ class ReplyReader:
 
     @property
     def empty(self) -> bool:
-        """No reply has begun."""
+        """Whether no reply has begun."""
         return not self._partial and not self._lines
 
     def clear(self) -> None:

@@ -255,7 +255,7 @@ class _Opening:
 
 
 def looped(endpoint: Endpoint) -> ReplyMeaning:
-    """What it means for a message that the server at this endpoint is this gateway itself."""
+    """The meaning for a message when the server at this endpoint is this gateway itself."""
     loop = f"{endpoint.host} greets with this gateway's own name: mail would loop"
     return failed(550, "5.4.6", loop) if endpoint.loop is Loop.BOUNCE else deferred(451, "4.4.6", loop)
 

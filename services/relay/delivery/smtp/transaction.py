@@ -64,7 +64,7 @@ class Transaction:
         self.alive = False
         # Positions of recipients that were refused because of the address from which this client came.
         self.address_refused: list[int] = []
-        # How many recipients the server took when it would take no more; 0 when it named no limit.
+        # The number of recipients after which the server took no more; 0 when it showed no limit.
         self.recipient_limit = 0
 
     async def run(self) -> None:

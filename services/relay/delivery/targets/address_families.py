@@ -9,7 +9,10 @@ from services.relay.delivery.targets.own_addresses import Address
 
 
 class AddressFamilyCache:
-    """Which address family worked last for a host; bounded. A family that does not work costs a time-out each time."""
+    """Remembers which address family worked last for each host; bounded.
+
+    A family that does not work costs a time-out each time.
+    """
 
     _LIMIT = 10_000
 

@@ -43,7 +43,7 @@ class TlsaRecord:
 
 @dataclass(frozen=True, slots=True)
 class Dane:
-    """What DNSSEC says of a host's TLS."""
+    """The TLSA records of a host, and what they demand."""
 
     lookups: tuple[Lookup, ...] = ()
     # Usable records; empty with `present`: TLS is a must, but its certificate can't be checked (RFC 7672 2.2).

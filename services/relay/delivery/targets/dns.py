@@ -26,7 +26,7 @@ _LOOKUP_SECONDS = 12.0
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """One question and what came of it."""
+    """One question and its result."""
 
     # A-labels, lower case, no trailing dot.
     name: str
@@ -91,7 +91,7 @@ class Resolver:
             running = asyncio.create_task(self._ask(name, kind, servers), name=f"dns {name} {kind}")
             self._running[key] = running
             running.add_done_callback(lambda _: self._running.pop(key, None))
-        # One waiter that is cancelled takes nothing from the others.
+        # The cancellation of one waiter must not cancel the question, for which others wait too.
         return await asyncio.shield(running)
 
     async def close(self) -> None:
@@ -140,7 +140,7 @@ class HostsFile:
         self._addresses: dict[str, tuple[str, ...]] = {}
 
     def addresses(self, name: str) -> tuple[str, ...]:
-        """Those of a name (lower case), in the file's order; none when there is no such file."""
+        """The addresses of a name (lower case) in the order of the file; none when there is no such file."""
         try:
             changed_at = self._path.stat().st_mtime_ns
             if changed_at != self._read_at:

@@ -11,7 +11,7 @@ from services.relay.model.outcome import Peer, ReplyMeaning
 
 
 class Loop(Enum):
-    """What it means when a server greets with this gateway's own name."""
+    """The meaning of a greeting with this gateway's own name."""
 
     # Somebody's domain has an MX record that leads back to this gateway.
     BOUNCE = "bounce"
@@ -26,7 +26,7 @@ class Loop(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One address of one host, and what a connection to it must have."""
+    """One address of one host, with the TLS that a connection to it needs."""
 
     host: str
     address: str
@@ -41,7 +41,7 @@ class Endpoint:
 
 
 class HostFailedError(Exception):
-    """There was no session with this host. Another host may take the mail."""
+    """No session with this host could be opened. Another host may accept the mail."""
 
     def __init__(
         self,

@@ -18,14 +18,14 @@ _KINDS = {RouteKind.HOLD: "held", RouteKind.FAIL: "failed"}
 
 @dataclass(frozen=True, slots=True)
 class RouteExplanation:
-    """One recipient's route, from the very code that delivers."""
+    """The route of one recipient, made by the code that delivers."""
 
     recipient: bytes
     # direct, relay_domain, relay_host, mailbox, held, failed
     kind: str
     destination: str
     rules: tuple[RuleReport, ...]
-    # Those that are tried first, in order; then those that are not, with the reason.
+    # The hosts that are tried, in order, and then the hosts that are not, each with the reason.
     hosts: tuple[Host, ...] = ()
     lookups: tuple[Lookup, ...] = ()
     # none, opportunistic, required, implicit, mta-sts, dane

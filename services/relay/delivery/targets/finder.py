@@ -1,4 +1,4 @@
-"""From a route to the addresses that are tried, each with what its connection must have."""
+"""Finds the addresses to try for a route, each with the TLS that a connection to it needs."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class TargetFinder:
 
 
 def relay_host_plan(relay_host: RelayHost) -> TlsPlan:
-    """Without always_tls TLS is used when offered; the port for implicit TLS knows no plaintext."""
+    """Without `always_tls`, TLS is used when the server offers it. The port for implicit TLS has no plaintext."""
     required = relay_host.always_tls or relay_host.implicit_tls
     return TlsPlan(
         "required" if required else "opportunistic",

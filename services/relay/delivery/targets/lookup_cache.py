@@ -27,13 +27,13 @@ class SegmentedCache(Generic[Key, Value]):
         return len(self._probation) + len(self._proven)
 
     def get(self, key: Key, now: float) -> Value | None:
-        """What is kept under a key and not too old yet."""
+        """The value of a key that has not expired."""
         entry = self._proven.get(key)
         if entry is not None:
             if entry[0] > now:
                 self._proven.move_to_end(key)
                 return entry[1]
-            # It stays proven for when it is asked for anew.
+            # The key stays in the protected segment, for the next value.
             return None
         entry = self._probation.pop(key, None)
         if entry is None or entry[0] <= now:

@@ -36,18 +36,18 @@ class _StoredPolicy:
 
 @dataclass(frozen=True, slots=True)
 class PolicyLookup:
-    """What a search for a policy found: the policy in force, if there is one, and the look-up it began with."""
+    """The result of a search: the policy in force, if there is one, and the look-up with which the search began."""
 
     policy: Policy | None
     lookup: Lookup
 
 
 class PolicyFetchError(Exception):
-    """There is no policy to be had now; the message says why, in our words."""
+    """The policy could not be fetched. The message says why, in our words."""
 
 
 class MtaStsPolicies:
-    """What is kept outlives DNS and web server, so that nobody can switch a policy off."""
+    """A stored policy holds while DNS or the web server fail, so that nobody can switch it off."""
 
     def __init__(
         self,
@@ -159,7 +159,7 @@ class MtaStsPolicies:
             if media_type != "text/plain":
                 raise PolicyFetchError(f"{host} sends no text/plain")
             if response.headers.get("content-encoding", "identity") != "identity":
-                # What it would unpack to is anybody's guess.
+                # The size of the unpacked text is not known.
                 raise PolicyFetchError(f"{host} packs what was to come as it is")
             body = b""
             async for part in response.aiter_raw():

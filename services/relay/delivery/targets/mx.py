@@ -1,4 +1,4 @@
-"""Where a destination's servers are: MX and address look-ups; which hosts found may be tried, and in what order."""
+"""Finds the servers of a destination by MX and address look-ups, and decides which may be tried, in which order."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Host:
     left_out: str = ""
     # DNSSEC vouches for the way from the domain to this name.
     authenticated: bool = False
-    # Those of the addresses that DNSSEC vouches for, aliases on the way to them included.
+    # The addresses that DNSSEC authenticates, together with the aliases that lead to them.
     secure_addresses: frozenset[str] = frozenset()
     # The name at the end of the host's aliases; empty when the host is no alias, or when that is not known.
     alias_target: str = ""
@@ -54,12 +54,12 @@ class Targets:
 
 @dataclass(frozen=True, slots=True)
 class OwnIdentity:
-    """What this gateway is known by: mail sent there would come back (RFC 5321 5.1)."""
+    """The names and addresses of this gateway. Mail that is sent to them would come back (RFC 5321 5.1)."""
 
     names: frozenset[str]
     addresses: OwnAddresses
     prohibited: tuple[Network, ...]
-    # Where moreover no address literal may lead.
+    # Networks to which, in addition, no address literal may lead.
     prohibited_literals: tuple[Network, ...] = ()
 
     def owns(self, address: Address, port: int) -> bool:
@@ -88,7 +88,7 @@ class _Candidate:
 
 
 class MxResolver:
-    """Finds servers. One for the process; `rng` shuffles among equals."""
+    """Finds servers. There is one in each process. `rng` shuffles hosts of one preference."""
 
     def __init__(self, resolver: Resolver, rng: random.Random, port: int, hosts_file: HostsFile | None = None) -> None:
         """`port` is the MX hosts'; `hosts_file` is asked first for hosts that the operator names."""
@@ -188,7 +188,7 @@ class MxResolver:
         silent = _first_silent(lookups)
         if silent is not None:
             return Targets((host,), no_answer(silent), tuple(lookups))
-        # Not a bounce: the name is the operator's to put right.
+        # The mail is deferred, since the operator can correct the name.
         return Targets((host,), deferred(451, "4.4.4", f"{bare} has no address"), tuple(lookups))
 
     async def _with_addresses(
@@ -220,7 +220,10 @@ class MxResolver:
         return hosts
 
     def _best(self, candidates: Sequence[_Candidate], ourselves: OwnIdentity | None) -> list[_Candidate]:
-        """Those of best preference, drawn at random where equals are too many (F07), and this gateway in any case."""
+        """The candidates of best preference, and this gateway in any case.
+
+        Where too many have one preference, some are drawn at random (F07).
+        """
         shuffled = self._rng.sample(candidates, len(candidates))
         best = sorted(shuffled, key=lambda candidate: candidate.preference)
         if len(best) <= _HOST_LIMIT:
@@ -233,7 +236,8 @@ class MxResolver:
         silent = _first_silent(lookups)
         has_our_name = ourselves is not None and not ourselves.names.isdisjoint((host.name, host.alias_target))
         if has_our_name and (by_name or not host.addresses):
-            # Also where its address is not known: those of no better preference would give the mail to us.
+            # This holds also when its address is not known: hosts of the same or a worse preference would hand the mail
+            # to us.
             return replace(host, left_out=IS_OURSELVES)
         if not host.addresses:
             return replace(host, left_out="no answer" if silent else "has no address", unanswered=silent)
@@ -359,7 +363,7 @@ def _settled(ordered: Sequence[Host], lookups: Sequence[Lookup], looped: ReplyMe
 
 
 def no_answer(lookup: Lookup) -> ReplyMeaning:
-    """What a look-up without an answer means for mail that depends on it."""
+    """The outcome for mail that depends on a look-up without an answer."""
     return deferred(451, "4.4.3", f"no answer from the name servers for {lookup.name} {lookup.kind}: {lookup.error}")
 
 

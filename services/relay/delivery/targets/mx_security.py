@@ -1,4 +1,4 @@
-"""What TLS each MX host of a domain must have: DANE, else MTA-STS, else whatever it offers."""
+"""The TLS that each MX host of a domain needs: by DANE, else by MTA-STS, else what the host offers."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _addresses(host: Host, dane: Dane) -> tuple[str, ...]:
 
 
 def plan_of(level: TlsLevel) -> TlsPlan:
-    """What a connection must have by an operator's words."""
+    """The TLS plan for a level that an operator has set."""
     if level is TlsLevel.NONE:
         return NO_TLS
     if level is TlsLevel.MAY:

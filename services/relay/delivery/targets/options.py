@@ -1,4 +1,4 @@
-"""What the process' environment says about delivery: ports, name servers, time-outs, networks that are refused."""
+"""The settings of delivery from the environment: ports, name servers, time-outs, prohibited networks."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Timeouts:
     reach: float = 120.0
 
     def capped(self, seconds: float) -> Timeouts:
-        """None longer than `seconds`: for somebody who waits for the result."""
+        """The same time-outs, with none longer than `seconds`, for callers who wait for the result."""
         return Timeouts(**{name.name: min(seconds, getattr(self, name.name)) for name in fields(self)})
 
 
@@ -97,7 +97,7 @@ class DeliveryOptions:
     dane: bool = False
     # RELAY_MTA_STS
     mta_sts: bool = True
-    # Where policies are served; every other port is for tests.
+    # The port of the web servers with MTA-STS policies. Tests use other ports.
     mta_sts_port: int = 443
     # BDAT where CHUNKING is offered (RFC 3030): one fault less to make with dots, one more to meet in servers.
     chunking: bool = False

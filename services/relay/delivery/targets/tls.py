@@ -25,7 +25,7 @@ _LOOK_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class TlsPlan:
-    """What a connection must have."""
+    """The TLS that a connection needs."""
 
     # none, opportunistic, required, mta-sts, dane: as recorded with the attempt.
     policy: str
